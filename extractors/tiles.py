@@ -1,0 +1,265 @@
+"""The bill's rules: a picture's size in pixels in, the image tokens that a server counts for it out.
+
+A rule is named and pure. No vendor's page settles which rule a model follows (Together documents two readings of one
+rule that differ by up to four times), so a bill always says by which rule it was made.
+
+| rule | counts | source |
+|---|---|---|
+| `formula` | `min(2, max(side // 560, 1))` tiles a side, 1,601 tokens each | Together's documented formula |
+| `table` | one tile a side up to 560 px, two above | Together's documented table |
+| `mllama` | the tiles of the canvas that Llama 3.2 Vision picks | its image processor |
+| `qwen2` `qwen3` | patches of 28 (32) px after its `smart_resize`, and two markers | Qwen2.5-VL, Qwen3-VL processors |
+| `kimi` | patches of 28 px within MoonViT's limits | Kimi's image processor |
+| `openai` | 85 + 170 a tile of 512 px, after fitting 2048 and 768 | OpenAI's vision guide (4o family) |
+| `flat:N` | N, whatever the size | models with a fixed image budget |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TILE = 560
+TILE_TOKENS = 1601  # 40 * 40 patches and one class token
+TILE_NATIVE = 2240  # px, four tiles in a row: the longest side that a tile model can see
+TILE_RUNGS = (TILE_TOKENS, 2 * TILE_TOKENS, 4 * TILE_TOKENS)
+PATCH_SHARES = (0.25, 0.5, 1.0)
+
+
+class Size(NamedTuple):
+    """Width and height in pixels, upright."""
+
+    width: int
+    height: int
+
+    @property
+    def longest(self) -> int:
+        """The longer side."""
+        return max(self)
+
+    @property
+    def shortest(self) -> int:
+        """The shorter side."""
+        return min(self)
+
+    def scaled(self, longest: int) -> Size:
+        """The size with the same proportions and this longest side, each side at least 1 px."""
+        return Size(*(max(1, round(side * longest / self.longest)) for side in self))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one family of models bills a picture.
+
+    `tokens` bills a size; `native` gives the size beyond which nothing more is seen or billed (never enlarged, and
+    with the same bill); `rungs` gives the default ladder of token budgets for a picture of this size, cheapest first.
+    """
+
+    name: str
+    tokens: Callable[[Size], int]
+    native: Callable[[Size], Size]
+    rungs: Callable[[Size], tuple[int, ...]]
+
+
+def rule(name: str) -> Rule:
+    """The rule of this name: one of `NAMES`, or `flat:N`. Raises ValueError that lists what is allowed."""
+    if name in _RULES:
+        return _RULES[name]
+    kind, _, count = name.partition(":")
+    if kind == "flat" and count.isascii() and count.isdigit() and int(count) > 0:
+        return _flat(int(count))
+    raise ValueError(f"{name!r} is not a bill rule: use {', '.join(NAMES)} or flat:N with N tokens an image")
+
+
+def fit(rule: Rule, size: Size, budget: int) -> Size | None:
+    """The largest picture with these proportions that `rule` bills within `budget` tokens, brought to its native size.
+
+    None when not even the smallest picture fits. Up to its native size a larger picture of the same proportions is
+    never billed lower than a smaller one, so bisection finds it.
+    """
+    native = rule.native(size)
+    if rule.tokens(native) <= budget:
+        return native
+    low, high = 0, native.longest
+    while high - low > 1:
+        middle = (low + high) // 2
+        if rule.tokens(size.scaled(middle)) <= budget:
+            low = middle
+        else:
+            high = middle
+    return rule.native(size.scaled(low)) if low else None
+
+
+@lru_cache(maxsize=4096)
+def worst(size: Size) -> int:
+    """The most tokens that any shipped rule counts for this size: what an uncalibrated model may bill."""
+    return max(each.tokens(size) for each in _RULES.values())
+
+
+def _within(size: Size, limit: int) -> Size:
+    return size if size.longest <= limit else size.scaled(limit)
+
+
+def _same_bill(tokens: Callable[[Size], int], size: Size, target: Size) -> Size:
+    """`target`, or where its bill is another one than that of `size`, the next larger picture whose bill is the same.
+
+    A long picture loses a tile of its short side on the way to a limit of its long side (3410x1523 by `formula`), and
+    rounding can tip one over a boundary: what is shrunk for free must not change the bill.
+    """
+    bill = tokens(size)
+    if tokens(target) == bill:
+        return target
+    low, high = target.longest, size.longest
+    while high - low > 1:
+        middle = (low + high) // 2
+        if tokens(size.scaled(middle)) == bill:
+            high = middle
+        else:
+            low = middle
+    return size.scaled(high)
+
+
+def _tile_rungs(_: Size) -> tuple[int, ...]:
+    return TILE_RUNGS
+
+
+def _shares(tokens: Callable[[Size], int]) -> Callable[[Size], tuple[int, ...]]:
+    def rungs(size: Size) -> tuple[int, ...]:
+        own = tokens(size)
+        return tuple(int(own * share) for share in PATCH_SHARES)
+
+    return rungs
+
+
+def _tile_native(tokens: Callable[[Size], int]) -> Callable[[Size], Size]:
+    return lambda size: _same_bill(tokens, size, _within(size, TILE_NATIVE))
+
+
+def _formula(size: Size) -> int:
+    return min(2, max(size.width // TILE, 1)) * min(2, max(size.height // TILE, 1)) * TILE_TOKENS
+
+
+def _table(size: Size) -> int:
+    # Exactly 560 px is left undefined by the table; it is read as one tile.
+    return (1 if size.width <= TILE else 2) * (1 if size.height <= TILE else 2) * TILE_TOKENS
+
+
+_CANVASES = tuple((down, across) for down in range(1, 5) for across in range(1, 5) if down * across <= 4)
+
+
+def _mllama_canvas(size: Size) -> tuple[int, int, float]:
+    """The canvas (tiles down, tiles across) and the scale at which the picture stands in it."""
+    scales = [
+        (min(down * TILE / size.height, across * TILE / size.width), down * across, down, across)
+        for down, across in _CANVASES
+    ]
+    roomy = [each for each in scales if each[0] >= 1]
+    scale, _, down, across = min(roomy) if roomy else min(scales, key=lambda each: (-each[0], each[1]))
+    return down, across, scale
+
+
+def _mllama(size: Size) -> int:
+    down, across, _ = _mllama_canvas(size)
+    return down * across * TILE_TOKENS
+
+
+def _mllama_native(size: Size) -> Size:
+    *_, scale = _mllama_canvas(size)
+    if scale >= 1:
+        return size
+    seen = Size(max(1, int(size.width * scale + 1e-6)), max(1, int(size.height * scale + 1e-6)))
+    return _same_bill(_mllama, size, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Qwen:
+    """Qwen-VL's `smart_resize`: sides to multiples of `factor`, area within [least, most] pixels."""
+
+    factor: int
+    least: int
+    most: int
+
+    def grid(self, size: Size) -> Size:
+        """The size in pixels at which the model sees the picture."""
+        width, height = (max(self.factor, round(side / self.factor) * self.factor) for side in size)
+        if width * height > self.most:
+            beta = math.sqrt(size.width * size.height / self.most)
+            return Size(*(max(self.factor, math.floor(side / beta / self.factor) * self.factor) for side in size))
+        if width * height < self.least:
+            beta = math.sqrt(self.least / (size.width * size.height))
+            return Size(*(math.ceil(side * beta / self.factor) * self.factor for side in size))
+        return Size(width, height)
+
+    def tokens(self, size: Size) -> int:
+        seen = self.grid(size)
+        return (seen.width // self.factor) * (seen.height // self.factor) + 2
+
+    def native(self, size: Size) -> Size:
+        width, height = (max(self.factor, round(side / self.factor) * self.factor) for side in size)
+        if width * height <= self.most:
+            return size
+        seen = self.grid(size)
+        return Size(min(size.width, seen.width), min(size.height, seen.height))
+
+
+def _kimi_scale(size: Size) -> float:
+    patches = max(1, size.width // 14) * max(1, size.height // 14)
+    return min(1.0, math.sqrt(16384 / patches), 7168 / size.width, 7168 / size.height)
+
+
+def _kimi_seen(size: Size) -> Size:
+    scale = _kimi_scale(size)
+    return Size(max(1, int(size.width * scale)), max(1, int(size.height * scale)))
+
+
+def _kimi(size: Size) -> int:
+    seen = _kimi_seen(size)
+    return math.ceil(seen.width / 28) * math.ceil(seen.height / 28)
+
+
+def _kimi_native(size: Size) -> Size:
+    return _same_bill(_kimi, size, _kimi_seen(size))
+
+
+def _openai_native(size: Size) -> Size:
+    fitted = _within(size, 2048)
+    if fitted.shortest <= 768:
+        return fitted
+    return fitted.scaled(round(fitted.longest * 768 / fitted.shortest))
+
+
+def _openai(size: Size) -> int:
+    seen = _openai_native(size)
+    return 85 + 170 * math.ceil(seen.width / 512) * math.ceil(seen.height / 512)
+
+
+def _flat(count: int) -> Rule:
+    return Rule(f"flat:{count}", lambda _: count, lambda size: size, lambda _: (count,))
+
+
+def _patch_rule(name: str, tokens: Callable[[Size], int], native: Callable[[Size], Size]) -> Rule:
+    return Rule(name, tokens, native, _shares(tokens))
+
+
+_QWEN2 = _Qwen(28, 3136, 12_845_056)
+_QWEN3 = _Qwen(32, 65_536, 16_777_216)
+
+_RULES = {
+    each.name: each
+    for each in (
+        Rule("formula", _formula, _tile_native(_formula), _tile_rungs),
+        Rule("table", _table, _tile_native(_table), _tile_rungs),
+        Rule("mllama", _mllama, _mllama_native, _tile_rungs),
+        _patch_rule("qwen2", _QWEN2.tokens, _QWEN2.native),
+        _patch_rule("qwen3", _QWEN3.tokens, _QWEN3.native),
+        _patch_rule("kimi", _kimi, _kimi_native),
+        _patch_rule("openai", _openai, _openai_native),
+    )
+}
+
+NAMES = tuple(_RULES)

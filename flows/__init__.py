@@ -1,0 +1,1 @@
+"""Orchestration: the command, the Prefect flows, and what they show."""

@@ -1,0 +1,1 @@
+"""What a document is: one pydantic model per file."""

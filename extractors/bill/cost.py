@@ -1,0 +1,68 @@
+"""What a page will cost: low, expected and high, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from extractors import tiles
+from extractors.model import Costs, Price, Usage
+
+if TYPE_CHECKING:
+    from extractors.model import Step
+
+UNKNOWN = Costs(None, None, None)
+BYTES_A_TOKEN = 4  # of UTF-8; the usual rule of thumb for English
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """By what a run's pages are billed, constant for the run.
+
+    `trusted` says that the rule was given or calibrated, `calibrated` that it was measured; `text_bytes` is the
+    prompt's length, `text_tokens` and `output_tokens` what is expected of text and answer, `max_tokens` the most that
+    an answer may have.
+    """
+
+    rule: tiles.Rule
+    price: Price | None
+    text_bytes: int
+    text_tokens: int
+    output_tokens: int
+    max_tokens: int
+    trusted: bool = False
+    calibrated: bool = False
+
+    def text(self, more_bytes: int = 0) -> int:
+        """The text tokens expected of a request whose text is so many bytes longer than the prompt."""
+        return self.text_tokens + math.ceil(more_bytes / BYTES_A_TOKEN)
+
+    def low(self, step: Step) -> int:
+        """The fewest image tokens that the sent picture may be billed."""
+        if self.trusted or self.calibrated:
+            return self.rule.tokens(step.size)
+        return min(tiles.rule(name).tokens(step.size) for name in ("formula", "table"))
+
+    def high(self, step: Step) -> int:
+        """The most image tokens that the sent picture may be billed: any shipped rule's, unless one was measured."""
+        own = self.rule.tokens(step.size)
+        return own if self.calibrated else max(own, tiles.worst(step.size))
+
+
+def text_tokens(text_bytes: int) -> int:
+    """The estimate until a baseline is measured: four UTF-8 bytes a token."""
+    return math.ceil(text_bytes / BYTES_A_TOKEN)
+
+
+def costs(tariff: Tariff, step: Step, *, first: bool) -> Costs:
+    """The cost of sending this picture once; a document's text and answer are counted with its first page."""
+    if tariff.price is None:
+        return UNKNOWN
+    price, text = tariff.price, tariff.text_tokens if first else 0
+    output, most = (tariff.output_tokens, tariff.max_tokens) if first else (0, 0)
+    return Costs(
+        low=price.cost(Usage(prompt=tariff.low(step) + text)),
+        expected=price.cost(Usage(prompt=step.tokens + text, completion=output)),
+        high=price.cost(Usage(prompt=tariff.high(step) + (tariff.text_bytes if first else 0), completion=most)),
+    )

@@ -1,0 +1,58 @@
+"""Width, height, format, frames and orientation from an image's header alone, and both documented readings of its bill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import ExifTags, Image
+
+from extractors import tiles
+from extractors.errors import DocumentError
+from extractors.model import Billed, Flaw, Found, Header, Store
+from extractors.picture import broken_as, open_picture
+from extractors.tiles import Size
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
+_FORMULA, _TABLE = tiles.rule("formula"), tiles.rule("table")
+
+
+def bill(found: Found, store: Store) -> Billed:
+    """The image with its header read and billed as it is; what is wrong with it is a flaw, never an exception."""
+    if found.flaw:
+        return Billed(found, flaw=found.flaw)
+    if found.size == 0:
+        return Billed(found, flaw=Flaw("empty", "bill", "the file has no bytes"))
+    try:
+        with store.open(found) as stream:
+            header = read_header(stream)
+    except DocumentError as error:
+        return Billed(found, flaw=Flaw(error.kind, "bill", error.message, error.final))
+    note = f"first of {header.frames} frames" if header.frames > 1 else None
+    return Billed(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size), note=note)
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """What the header at the start of `stream` says. Raises DocumentError for what is no image that can be read."""
+    picture = open_picture(stream, "bill")
+    with broken_as("unreadable", "bill"):
+        orientation = _orientation(picture)
+        frames = getattr(picture, "n_frames", 1)
+    width, height = picture.size
+    size = Size(height, width) if orientation in _TURNED else Size(width, height)
+    if picture.format == "MPO":  # a JPEG with previews of itself behind it, as some phones write
+        return Header(size, "JPEG", 1, orientation)
+    return Header(size, picture.format or "", frames, orientation)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 to 8, of what stands before the pixels (a PNG's may stand behind them: then it is 1)."""
+    if picture.format in {"PNG", "WEBP", "AVIF"}:
+        exif = Image.Exif()
+        exif.load(picture.info.get("exif") or b"")
+    else:
+        exif = picture.getexif()
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1

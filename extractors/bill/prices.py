@@ -1,0 +1,66 @@
+"""What a model's tokens cost: from the user's price file, else the server's own list, else the table shipped here."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from extractors.errors import ConfigurationError
+from extractors.model import Price
+
+SHIPPED = Path(__file__).with_name("prices.toml")
+
+
+class _Entry(BaseModel):
+    """One model's line in a price file."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=False)
+
+    input: Decimal = Field(ge=0, allow_inf_nan=False)
+    output: Decimal = Field(ge=0, allow_inf_nan=False)
+    cached_input: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
+    as_of: date | None = None
+
+
+class _File(BaseModel):
+    """A price file: `[models."<id>"]` tables."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: dict[str, _Entry]
+
+
+class Prices:
+    """Prices by model id, from up to three places in order of trust."""
+
+    def __init__(self, own: Path | None = None, served: dict[str, Price] | None = None) -> None:
+        """`own` is the file that TILEWISE_PRICES names, `served` what the server last listed."""
+        self._places = [_read(own) if own else {}, served or {}, _read(SHIPPED)]
+
+    def of(self, model: str) -> Price | None:
+        """The price of this model, None when nobody knows it: it is never taken as 0."""
+        return next((place[model] for place in self._places if model in place), None)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path) -> dict[str, Price]:
+    """The prices of one file. Raises ConfigurationError that names the file and what is wrong in it."""
+    try:
+        parsed = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))
+    except OSError as error:
+        raise ConfigurationError(f"TILEWISE_PRICES={str(path)!r} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"TILEWISE_PRICES={str(path)!r} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"TILEWISE_PRICES={str(path)!r}: {where}: {first['msg']}") from None
+    return {
+        model: Price(entry.input, entry.output, entry.cached_input, entry.as_of)
+        for model, entry in parsed.models.items()
+    }

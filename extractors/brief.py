@@ -1,0 +1,150 @@
+"""Brief: a job and the settings, resolved into what a run stands on. Everything that is wrong is said here, unspent."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from extractors import schema as schemas
+from extractors import tiles
+from extractors.bill import Tariff, text_tokens
+from extractors.call.profile import PROFILES, Endpoint, Profile, profile_of
+from extractors.errors import ConfigurationError
+from extractors.model import Price, Terms
+from extractors.settings import TOGETHER
+
+if TYPE_CHECKING:
+    from extractors.job import Job
+    from extractors.schema import Schema
+    from extractors.settings import Settings
+
+OFFLINE = "offline"
+CORES = os.cpu_count() or 1
+OFFLINE_MODEL = "offline/rapidocr"
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a run is asked to do, with every default filled in."""
+
+    job: Job
+    settings: Settings
+    schema: Schema
+    rule: tiles.Rule
+    model: str
+    base_url: str
+    output: Path
+    offline: bool
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's name in every table: its address without user info, or `offline`."""
+        if self.offline:
+            return OFFLINE
+        parts = urlsplit(self.base_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+    @property
+    def sampling(self) -> dict[str, object]:
+        """What the prompt is asked with; part of the prompt's hash."""
+        return {"temperature": self.settings.temperature, "reasoning": self.settings.reasoning}
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls may be on their way: local OCR gains nothing beyond the cores."""
+        return min(self.settings.concurrency, CORES) if self.offline else self.settings.concurrency
+
+    @property
+    def profile(self) -> Profile:
+        """How this server differs from others."""
+        named = self.settings.profile
+        return PROFILES[named] if named else profile_of("" if self.offline else self.base_url)
+
+    @property
+    def secret(self) -> str:
+        """The key, for the places that must keep it out of their words."""
+        return self.settings.api_key.get_secret_value() if self.settings.api_key else ""
+
+    def endpoint_at(self, base_url: str) -> Endpoint:
+        """Where calls go; local OCR is sent no key."""
+        key = None if self.offline else self.settings.api_key
+        return Endpoint(base_url, key, self.settings.timeout, self.concurrency)
+
+    def tariff(self, price: Price | None, mean_output: int | None = None) -> Tariff:
+        """By what this run's pages are billed."""
+        return Tariff(
+            rule=self.rule,
+            price=price,
+            text_bytes=self.schema.prompt_bytes,
+            text_tokens=text_tokens(self.schema.prompt_bytes),
+            output_tokens=mean_output or self.settings.max_tokens // 4,
+            max_tokens=self.settings.max_tokens,
+            trusted=self.job.bill != "auto" or self.offline,
+        )
+
+    def terms(self, price: Price | None) -> Terms:
+        """The values that every row of a run that starts now has in common."""
+        started_at = datetime.now(UTC)
+        source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())
+        return Terms(
+            run=f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            started_at=started_at,
+            source=source,
+            output=str(self.output),
+            endpoint=self.endpoint,
+            model=self.model,
+            schema=self.schema.name,
+            schema_hash=self.schema.hash,
+            prompt_hash=self.schema.prompt_hash(str(sorted(self.sampling.items()))),
+            policy=self.job.policy,
+            bill_rule=self.rule.name,
+            price=price,
+        )
+
+
+def brief(job: Job, settings: Settings, *, sends: bool = True) -> Brief:
+    """The job resolved. `sends`: the job is to call the endpoint, so a key, a model and a schema must be there.
+
+    Raises ConfigurationError that says what is missing or wrong, and what is allowed.
+    """
+    base_url = job.base_url or settings.base_url
+    offline = job.offline or base_url == OFFLINE
+    if sends and not job.schema_name:
+        raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
+    schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
+    if sends and not offline and base_url is None and settings.api_key is None:
+        raise ConfigurationError("no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR")
+    model = job.model or settings.model or (OFFLINE_MODEL if offline else "")
+    if sends and not model:
+        raise ConfigurationError(
+            "no model: name one with --model or TILEWISE_MODEL, as the endpoint lists it (`/v1/models`),"
+            " for example Qwen/Qwen3.5-9B"
+        )
+    return Brief(
+        job=job,
+        settings=settings,
+        schema=schema,
+        rule=_rule(job.bill, offline=offline),
+        model=model,
+        base_url=base_url or TOGETHER,
+        output=_output(job.output or settings.output),
+        offline=offline,
+    )
+
+
+def _rule(name: str, *, offline: bool) -> tiles.Rule:
+    """`auto` is what the offline endpoint bills by, or the larger of the two readings that Together documents."""
+    if name == "auto":
+        return tiles.rule("formula" if offline else "table")
+    return tiles.rule(name)
+
+
+def _output(value: str) -> Path:
+    if "://" in value:
+        raise ConfigurationError(f"output {value!r} cannot be written: use a folder on this machine")
+    return Path(value).expanduser().absolute()

@@ -1,0 +1,54 @@
+"""Where calls go, and what differs between OpenAI-compatible servers, as values: a profile is chosen by name or by the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One kind of server: what a request says to switch reasoning off, and how it names the answer's limit."""
+
+    name: str
+    reasoning_off: Mapping[str, object]
+    max_tokens: str = "max_tokens"
+
+
+PROFILES = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Profile("together", {"reasoning": {"enabled": False}}),
+            Profile("openai", {}, max_tokens="max_completion_tokens"),
+            Profile("vllm", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
+            Profile("generic", {}),
+        )
+    }
+)
+
+
+def profile_of(base_url: str) -> Profile:
+    """The profile of the server at this address: Together's and OpenAI's hosts are known, others are `generic`."""
+    host = urlsplit(base_url).hostname or ""
+    for domain, name in (("together.ai", "together"), ("together.xyz", "together"), ("openai.com", "openai")):
+        if host == domain or host.endswith(f".{domain}"):
+            return PROFILES[name]
+    return PROFILES["generic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where calls go: the address up to and with `/v1`, the key if there is one, seconds a call may take."""
+
+    base_url: str
+    api_key: SecretStr | None = None
+    timeout: float = 120.0
+    concurrency: int = 64

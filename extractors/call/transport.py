@@ -1,0 +1,72 @@
+"""The HTTP client: httpx's API on aiohttp's connections, one pool for a run."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from extractors.errors import ConfigurationError
+from extractors.model import Price
+from extractors.picture import first_line
+
+if TYPE_CHECKING:
+    from extractors.call.profile import Endpoint
+
+CONNECT_SECONDS = 10.0
+MODELS_SECONDS = 5.0
+
+
+def client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """A client for this endpoint; `transport` replaces the network in tests."""
+    headers = {"content-type": "application/json", "user-agent": "tilewise"}
+    if endpoint.api_key:
+        headers["authorization"] = f"Bearer {endpoint.api_key.get_secret_value()}"
+    limits = httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency)
+    return httpx.AsyncClient(
+        base_url=endpoint.base_url.rstrip("/") + "/",
+        headers=headers,
+        timeout=httpx.Timeout(endpoint.timeout, connect=CONNECT_SECONDS, pool=None),
+        transport=transport or AiohttpTransport(limits=limits),
+        trust_env=False,
+    )
+
+
+async def served_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
+    """The models that the server lists, with their prices where it gives them; empty when it lists none.
+
+    A server need not have this list: what keeps it from being read is no error, and the first call will tell. Raises
+    ConfigurationError when there is no server at this address at all.
+    """
+    try:
+        response = await http.get("models", timeout=MODELS_SECONDS)
+        listed = orjson.loads(response.content) if response.status_code == httpx.codes.OK else []
+    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"endpoint {http.base_url} cannot be reached: {first_line(error)}") from None
+    except (httpx.HTTPError, orjson.JSONDecodeError):
+        return {}
+    entries = listed.get("data", []) if isinstance(listed, dict) else listed
+    if not isinstance(entries, list):
+        return {}
+    return {
+        entry["id"]: _price(entry.get("pricing"))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    }
+
+
+def _price(pricing: object) -> Price | None:
+    """The price in a listing; None where it is not given, or is 0 for both, which lists mean as 'not listed'."""
+    if not isinstance(pricing, dict):
+        return None
+    try:
+        amounts = [Decimal(str(pricing[key])) for key in ("input", "output")]
+        cached = Decimal(str(pricing["cached_input"])) if pricing.get("cached_input") else None
+    except (KeyError, InvalidOperation):
+        return None
+    if not all(amount.is_finite() and amount >= 0 for amount in amounts) or not any(amounts):
+        return None
+    return Price(amounts[0], amounts[1], cached)

@@ -1,0 +1,190 @@
+"""One chunk of documents: prepare, call, validate, record for each, many at a time.
+
+A document that cannot be done is a value here; only what stops the whole run is an exception, and it is remembered on
+the bench so that no further document is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from extractors.call.request import Feedback
+from extractors.dossier import Dossier
+from extractors.errors import DocumentError, RunError
+from extractors.model import Accepted, Failed, Flaw, Left, Order, Planned, Prepared, Step
+from extractors.prepare import prepare
+from extractors.tally import Tally, tally
+from extractors.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from extractors.bill import Tariff
+    from extractors.call.caller import Caller
+    from extractors.call.request import Form
+    from extractors.model import Reply, Store, Terms, Verdict
+    from extractors.record.ledger import Ledger
+    from extractors.record.tables import Tables
+    from extractors.schema import Schema
+
+MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
+
+
+@dataclass(slots=True)
+class Bench:
+    """What every document of a run is worked on with. `error` is what stopped the run, once something did."""
+
+    terms: Terms
+    schema: Schema
+    tariff: Tariff
+    store: Store
+    form: Form
+    caller: Caller
+    ledger: Ledger
+    tables: Tables
+    threads: Executor
+    admitted: asyncio.Semaphore
+    reasks: int
+    tell: Callable[[Tally], None]
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some documents of a run, and the bench to work on them: an opaque value to whoever schedules it."""
+
+    number: int
+    documents: Sequence[Planned]
+    bench: Bench = field(repr=False)
+
+    async def run(self) -> Tally:
+        """Works on all documents, stages their rows, and returns what became of them."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_document(planned, self.bench)) for planned in self.documents]
+        ends = [task.result() for task in tasks]
+        await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
+        return sum((tally(end) for end in ends), Tally())
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a document stands between two calls: its rung, the limit of its answer, and what was wrong with the last."""
+
+    rung: int
+    max_tokens: int
+    reasks: int
+    most_tokens: int
+    descended: bool = False
+    feedback: Feedback | None = None
+
+    def after(self, verdict: Verdict, reply: Reply, rungs: int) -> Turn:
+        """The next turn after an answer that was not accepted. Raises DocumentError when there is none.
+
+        A cut answer gets more tokens, a malformed one is asked for again with the errors in words, a value that a
+        validator refused is looked at again on the next rung.
+        """
+        if verdict.outcome == "truncated" and self.max_tokens < self.most_tokens:
+            return replace(self, max_tokens=min(2 * self.max_tokens, self.most_tokens))
+        if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
+            feedback = Feedback(reply.content, verdict.errors) if reply.content else None
+            return replace(self, reasks=self.reasks - 1, feedback=feedback)
+        if verdict.outcome == "refused" and self.rung + 1 < rungs:
+            return replace(self, rung=self.rung + 1, feedback=None)
+        final = verdict.outcome == "refused"
+        raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
+
+    def down(self, error: DocumentError) -> Turn:
+        """The turn after a request that was too long: one rung down, once. Raises `error` when that is not to be had."""
+        if error.kind != "context_exceeded" or self.descended or self.rung == 0:
+            raise error
+        return replace(self, rung=self.rung - 1, descended=True, feedback=None)
+
+
+async def _document(planned: Planned, bench: Bench) -> Accepted | Failed | Left:
+    """One document from plan to end, in its turn."""
+    async with bench.admitted:
+        dossier = Dossier(bench.ledger, bench.terms)
+        if bench.error is not None:
+            return Left(planned, (), None, datetime.now(UTC))
+        end = await _end(planned, dossier, bench)
+        bench.tell(tally(end))
+        return end
+
+
+async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted | Failed | Left:
+    flaw = planned.flaw
+    if flaw is None:
+        try:
+            return await _answered(planned, dossier, bench)
+        except DocumentError as error:
+            flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
+        except RunError as error:
+            bench.error = bench.error or error
+            return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
+    return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
+
+
+async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted:
+    """Prepares and calls until an answer is accepted. Raises DocumentError or RunError when none can be."""
+    most = bench.tariff.max_tokens * MOST_TOKENS_TIMES
+    turn = Turn(rung=0, max_tokens=bench.tariff.max_tokens, reasks=bench.reasks, most_tokens=most)
+    prepared = await _prepared(planned, 0, bench)
+    while True:
+        order = _order(planned, prepared, turn, bench)
+        judge = partial(validate, model=bench.schema.model)
+        try:
+            reply, verdict = await bench.caller.call(order, dossier, judge)
+        except DocumentError as error:
+            following = turn.down(error)
+        else:
+            if verdict.document is not None:
+                attempts, steps = tuple(dossier.attempts), order.steps
+                return Accepted(planned, attempts, order.key, datetime.now(UTC), verdict.document, prepared, steps)
+            following = turn.after(verdict, reply, planned.rungs)
+        if following.rung != turn.rung:
+            prepared = await _prepared(planned, following.rung, bench)
+        turn = following
+
+
+async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
+    """The pages' image blocks at this rung, made in threads."""
+    loop = asyncio.get_running_loop()
+    work = [
+        loop.run_in_executor(bench.threads, prepare, bench.store, page, step)
+        for page, step in zip(planned.pages, planned.steps(rung), strict=True)
+    ]
+    return tuple(await asyncio.gather(*work))
+
+
+def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, bench: Bench) -> Order:
+    steps, tariff = planned.steps(turn.rung), bench.tariff
+    more = turn.feedback.bytes if turn.feedback else 0
+    return Order(
+        document=planned.document,
+        key=_key(prepared, bench.terms),
+        body=bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback),
+        steps=steps,
+        text_tokens=tariff.text(more),
+        worst_prompt_tokens=_worst(steps, tariff) + tariff.text_bytes + more,
+        max_tokens=turn.max_tokens,
+    )
+
+
+def _worst(steps: tuple[Step, ...], tariff: Tariff) -> int:
+    return sum(tariff.high(step) for step in steps)
+
+
+def _key(prepared: tuple[Prepared, ...], terms: Terms) -> str:
+    """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model."""
+    parts = [*(page.sha256 for page in prepared), terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _key_of(dossier: Dossier) -> str | None:
+    return dossier.attempts[-1].order.key if dossier.attempts else None

@@ -1,0 +1,130 @@
+"""closing: what became of a run: its row of `runs`, its exit code, and the sentence that says what was kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from extractors.tally import Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from extractors.errors import RunError
+    from extractors.job import Job
+    from extractors.model import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The documents of a run, or of one volume of it; counts add up."""
+
+    skipped: int = 0
+    tally: Tally = Tally()
+
+    def __add__(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(self.skipped + other.skipped, self.tally + other.tally)
+
+    @property
+    def found(self) -> int:
+        """Every document that scan found."""
+        return self.skipped + self.tally.done + self.tally.remaining
+
+    @property
+    def failure_share(self) -> float:
+        """The share of the documents tried that were rejected or failed."""
+        return (self.tally.rejected + self.tally.failed) / self.tally.done if self.tally.done else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a run's row says beside its counts: who ran what, and how it ended."""
+
+    job: Job
+    terms: Terms
+    flow_run_id: str | None = None
+    error: RunError | None = None
+    warnings: tuple[str, ...] = ()
+
+    def row(self, counts: Counts, volume: int) -> dict[str, object]:
+        """The row of `runs`."""
+        terms, tally = self.terms, counts.tally
+        low, expected, high = tally.estimated.values()
+        return {
+            "run": terms.run,
+            "volume": volume,
+            "flow": "run",
+            "schema": terms.schema,
+            "source": terms.source,
+            "model": terms.model,
+            "endpoint": terms.endpoint,
+            "policy": terms.policy,
+            "bill_rule": terms.bill_rule,
+            "output": terms.output,
+            "job": self.job.model_dump_json(),
+            "status": self.error.status if self.error else "completed",
+            "started_at": terms.started_at,
+            "finished_at": datetime.now(UTC),
+            "found": counts.found,
+            "skipped": counts.skipped,
+            "duplicates": 0,
+            "rejected": tally.rejected,
+            "accepted": tally.accepted,
+            "failed": tally.failed,
+            "remaining": tally.remaining,
+            "calls": tally.calls,
+            "prompt_tokens": tally.prompt_tokens,
+            "cached_tokens": tally.cached_tokens,
+            "completion_tokens": tally.completion_tokens,
+            "reasoning_tokens": tally.reasoning_tokens,
+            "estimated_low_usd": low,
+            "estimated_expected_usd": expected,
+            "estimated_high_usd": high,
+            "cost_usd": tally.cost_usd,
+            "cost_wasted_usd": tally.wasted_usd,
+            "cost_unknown_usd": tally.unknown_usd,
+            "residual_tokens": tally.residual_tokens,
+            "warnings": list(self.warnings),
+            "error": self.error.message if self.error else None,
+            "prefect_flow_run_id": self.flow_run_id,
+            "approved_by": None,
+            "version": version("tilewise"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a run ended: its row of `runs` with all volumes summed, and the published files of its results."""
+
+    account: Account
+    counts: Counts
+    results: tuple[Path, ...] = ()
+
+    @property
+    def row(self) -> dict[str, object]:
+        """The row of `runs`, all volumes summed."""
+        return self.account.row(self.counts, 1)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong."""
+        if self.account.error:
+            return 2
+        return int(self.counts.failure_share > self.account.job.fail_above)
+
+    @property
+    def message(self) -> str:
+        """What happened, what was kept, and what to do, in one line."""
+        tally, output = self.counts.tally, self.account.terms.output
+        if self.account.error:
+            kept = f"{tally.accepted} accepted documents are kept in {output}"
+            return f"stopped: {self.account.error.message}; {kept}, {tally.remaining} remain for the next run"
+        if not tally.done:
+            done = f"all {self.counts.skipped} documents are done in {output}"
+            return f"nothing to do: {done}; no call was made (--redo reads them again)"
+        bad = tally.rejected + tally.failed
+        lost = f"; {bad} not: see {output}/failures" if bad else ""
+        return f"{tally.accepted} of {tally.done} documents accepted{lost}"

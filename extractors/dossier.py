@@ -1,0 +1,46 @@
+"""Dossier: one document's journal. It puts a price on every attempt and has it in the ledger before it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from extractors.model import Attempt, Order, Price, Terms, Usage
+
+if TYPE_CHECKING:
+    from extractors.record.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Dossier:
+    """The attempts of one document in the order in which they ended; a `Journal`."""
+
+    ledger: Ledger
+    terms: Terms
+    attempts: list[Attempt] = field(default_factory=list)
+    _reserved: dict[int, Decimal | None] = field(default_factory=dict)
+
+    def intend(self, order: Order) -> int:
+        """Notes the attempt and the most that it can cost."""
+        price = self.terms.price
+        worst = Usage(prompt=order.worst_prompt_tokens, completion=order.max_tokens)
+        reserved = price.cost(worst) if price else None
+        handle = self.ledger.intend(order, len(self.attempts) + 1, reserved, self.terms)
+        self._reserved[handle] = reserved
+        return handle
+
+    def settle(self, handle: int, attempt: Attempt) -> None:
+        """Notes how the attempt ended and what it cost."""
+        priced = replace(attempt, cost_usd=_cost(attempt, self.terms.price), reserved_usd=self._reserved.pop(handle))
+        self.ledger.settle(handle, priced)
+        self.attempts.append(priced)
+
+
+def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:
+    """What this attempt cost: nothing when it was not billed, None when that or its price is unknown."""
+    if attempt.billed == "no":
+        return Decimal(0)
+    if attempt.usage is None or price is None or attempt.billed == "unknown":
+        return None
+    return price.cost(attempt.usage)

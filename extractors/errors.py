@@ -1,0 +1,64 @@
+"""The error tree. A leaf: every stage raises from it, and foreign errors are translated into it at the border.
+
+- TilewiseError
+    - ConfigurationError: before anything is read or spent (exit 2)
+        - NeedsYes: the estimate is above what may be spent without being asked
+    - DocumentError: one document cannot be done; becomes a row
+    - RunError: the whole run stops, what is done is kept
+        - LedgerError: nothing may be sent that the ledger would not know of (exit 2)
+        - Refused: key, account, URL or model are not accepted (exit 2)
+
+Every error takes a message and keyword extras with defaults, so it survives pickling between processes.
+"""
+
+from __future__ import annotations
+
+
+class TilewiseError(Exception):
+    """Whatever tilewise raises on purpose; its text is one line for a person."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigurationError(TilewiseError):
+    """What was asked for cannot be begun: the text names the thing, its value and what is allowed."""
+
+
+class NeedsYes(ConfigurationError):  # noqa: N818 - what it needs is its name
+    """The estimate is above what may be spent without being asked: a person may answer, `--yes` answers for one."""
+
+
+class DocumentError(TilewiseError):
+    """One document cannot be done.
+
+    `kind` is a reject reason or a call's outcome, `stage` where it came up; `final` says that another try cannot
+    cure it.
+    """
+
+    def __init__(self, message: str = "", *, kind: str = "unreadable", stage: str = "bill", final: bool = True) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.stage = stage
+        self.final = final
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keyword extras travel as state: `Exception` would pickle the message alone."""
+        return (type(self), (self.message,), {"kind": self.kind, "stage": self.stage, "final": self.final})
+
+
+class RunError(TilewiseError):
+    """The run stops here; what was answered is kept and published. `status` is the run's in the table `runs`."""
+
+    status = "failed"
+
+
+class LedgerError(RunError):
+    """The ledger cannot be read or written: nothing may be sent that it would not know of."""
+
+
+class Refused(RunError):  # noqa: N818 - it is what the server did, and the status's own word
+    """Key, account, URL or model are not accepted: no call can succeed until a person changes something."""
+
+    status = "refused"

@@ -1,0 +1,53 @@
+"""Feed: scan, bill and plan in one stream: the documents of a source that need work, pulled a few at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from extractors.bill import bill, costs
+from extractors.errors import ConfigurationError
+from extractors.model import Planned
+from extractors.plan import Plan
+from extractors.scan import EXTENSIONS, scan, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extractors.bill import Tariff
+    from extractors.job import Job
+    from extractors.record.past import Past
+
+
+class Feed:
+    """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
+
+    def __init__(self, job: Job, tariff: Tariff, past: Past | None = None) -> None:
+        """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
+        self._job, self._past, self.tariff = job, past, tariff
+        self._found = scan(job.source)
+        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff, first=True))
+        self.store = store(job.source)
+        self.found = self.skipped = 0
+        self._documents = islice(self._planned(), job.limit)
+
+    def take(self, count: int) -> list[Planned]:
+        """The next documents, fewer than `count` only at the end. Reads headers: meant for a thread.
+
+        Raises ConfigurationError when the source turns out to hold no image at all.
+        """
+        taken = list(islice(self._documents, count))
+        if not self.found:
+            allowed = ", ".join(EXTENSIONS)
+            raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
+        return taken
+
+    def _planned(self) -> Iterator[Planned]:
+        for found in self._found:
+            self.found += 1
+            if self._past and self._past.skips(found, self._job.redo):
+                self.skipped += 1
+                continue
+            tries = self._past.tries.get((found.uri, found.version), 0) if self._past else 0
+            yield Planned(found.uri, (self._plan.page(bill(found, self.store)),), tries)

@@ -1,0 +1,63 @@
+"""Job: what one run is asked to do. The command line and the Prefect form are this one model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from extractors import tiles
+from extractors.errors import ConfigurationError
+
+Policy = Literal["balanced", "faithful", "thrifty"]
+Redo = Literal["failed", "changed", "all"]
+
+
+class Job(BaseModel):
+    """One run: a source of images, the schema that they are read with, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    source: str = Field(min_length=1, title="Source", description="A folder of images, or one image.")
+    schema_name: str = Field(
+        "", title="Schema", description="What the documents are: a shipped name, or package.module:Model."
+    )
+    output: str | None = Field(None, title="Output", description="The folder that the tables are written under.")
+    model: str | None = Field(None, title="Model", description="The model's id at the endpoint.")
+    base_url: str | None = Field(None, title="Base URL", description="The API's address, up to and with /v1.")
+    policy: Policy = Field(
+        "balanced",
+        title="Policy",
+        description="faithful: keep every pixel that is seen; balanced: start cheap, climb when the answer fails;"
+        " thrifty: start cheaper.",
+    )
+    bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
+    limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
+    redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
+    fail_above: float = Field(
+        0.0, ge=0, le=1, title="Fail above", description="The share of failures above which the run counts as failed."
+    )
+    offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
+    dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
+    yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
+
+    @field_validator("bill")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        if value != "auto":
+            tiles.rule(value)
+        return value
+
+
+def job(**fields: object) -> Job:
+    """A Job from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
+    try:
+        return Job.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+
+
+def _sentence(error: object) -> str:
+    assert isinstance(error, dict)
+    flag = ".".join(str(part) for part in error["loc"]).replace("schema_name", "schema").replace("_", "-")
+    return f"{flag} {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"

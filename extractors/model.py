@@ -1,0 +1,414 @@
+"""The nouns in pipeline order, and the protocols by which stages reach what is not theirs. A leaf.
+
+    Found -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict) -> Accepted | Failed | Left
+
+All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date, datetime
+
+    from pydantic import BaseModel
+
+    from extractors.tiles import Size
+
+Stage = Literal["scan", "bill", "prepare", "call", "validate"]
+Action = Literal["send", "shrink", "resize", "url", "reject"]
+Billing = Literal["yes", "no", "unknown"]
+Outcome = Literal[
+    "accepted",
+    "off_schema",
+    "not_json",
+    "truncated",
+    "refused",
+    "empty",
+    "rate_limited",
+    "capacity",
+    "server_error",
+    "timeout",
+    "connection",
+    "client_error",
+    "context_exceeded",
+    "aborted",
+]
+REJECT_REASONS = frozenset(
+    {
+        "empty",
+        "unreadable",
+        "not_an_image",
+        "too_many_pixels",
+        "too_many_bytes",
+        "too_many_pages",
+        "missing",
+        "forbidden",
+        "blocked_address",
+        "changed",
+        "video_not_allowed",
+        "password",
+    }
+)
+MILLION = Decimal(1_000_000)
+NANO = Decimal("0.000000001")  # of a dollar: the finest that a table keeps
+
+
+# --- scan
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why one image cannot be sent: a reject reason, the stage that saw it, a sentence; `final` as in DocumentError."""
+
+    kind: str
+    stage: Stage
+    message: str
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that exists: where, its size in bytes, and a version that changes when its bytes may have."""
+
+    uri: str
+    size: int | None = None
+    version: str | None = None
+    modified: datetime | None = None
+    flaw: Flaw | None = None
+
+
+class Store(Protocol):
+    """Reads what scan found. Both raise DocumentError: missing, forbidden, changed, too_many_bytes."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """A seekable stream, for readers that need a header only."""
+
+    def read(self, found: Found) -> bytes:
+        """All bytes, of the version that was found."""
+
+
+# --- bill
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image's header says; `size` is upright, so sides are swapped for orientations 5 to 8."""
+
+    size: Size
+    format: str
+    frames: int
+    orientation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """An image with its header and both documented readings of its bill as it is, or the flaw that hides them."""
+
+    found: Found
+    header: Header | None = None
+    tokens_formula: int | None = None
+    tokens_table: int | None = None
+    flaw: Flaw | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars per million tokens, and the day on which that was true. `cached` tokens default to `input`'s price."""
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+    as_of: date | None = None
+
+    def cost(self, usage: Usage) -> Decimal:
+        """What this usage costs: cached tokens are part of the prompt's, reasoning tokens of the completion's."""
+        cached = min(usage.cached, usage.prompt)
+        cached_price = self.input if self.cached is None else self.cached
+        total = (usage.prompt - cached) * self.input + cached * cached_price + usage.completion * self.output
+        return (total / MILLION).quantize(NANO)
+
+
+FREE = Price(Decimal(0), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """One page's or one run's estimate in dollars; None when the price is unknown."""
+
+    low: Decimal | None = Decimal(0)
+    expected: Decimal | None = Decimal(0)
+    high: Decimal | None = Decimal(0)
+
+    def __add__(self, other: Costs) -> Costs:
+        """The sum; unknown once a part is unknown."""
+        return Costs(
+            *(
+                None if mine is None or theirs is None else mine + theirs
+                for mine, theirs in zip(self.values(), other.values(), strict=True)
+            )
+        )
+
+    def values(self) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
+        """Low, expected, high."""
+        return self.low, self.expected, self.high
+
+
+# --- plan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rung for one page: its budget of image tokens, the picture that is sent at it, and what that is billed."""
+
+    rung: int
+    size: Size
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPage:
+    """One page, the choice made for it, and the ladder from that choice upwards (`ladder[0]` is sent first)."""
+
+    billed: Billed
+    action: Action
+    reason: str
+    ladder: tuple[Step, ...] = ()
+    costs: Costs = field(default_factory=Costs)
+
+    @property
+    def scale(self) -> float | None:
+        """The sent picture's longest side as a share of the image's."""
+        if not self.ladder or self.billed.header is None:
+            return None
+        return self.ladder[0].size.longest / self.billed.header.size.longest
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A document as it will be sent: its pages in order; the unit of every count."""
+
+    document: str
+    pages: tuple[PlannedPage, ...]
+    tries: int = 0
+
+    @property
+    def first(self) -> PlannedPage:
+        """The page that speaks for the document in its row."""
+        return self.pages[0]
+
+    @property
+    def flaw(self) -> Flaw | None:
+        """The first page's flaw that rejects the whole document."""
+        return next((page.billed.flaw for page in self.pages if page.billed.flaw), None)
+
+    @property
+    def rungs(self) -> int:
+        """How many rungs the document can stand on."""
+        return max(len(page.ladder) for page in self.pages)
+
+    def steps(self, rung: int) -> tuple[Step, ...]:
+        """The pages' pictures when the document stands on this rung of its ladder, 0 the cheapest."""
+        return tuple(page.ladder[min(rung, len(page.ladder) - 1)] for page in self.pages)
+
+    @property
+    def costs(self) -> Costs:
+        """The document's estimate: the sum of its pages'."""
+        return sum((page.costs for page in self.pages), Costs())
+
+
+# --- prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The image block of a request as bytes, made once; `encoded` says that the bytes are not the original's."""
+
+    block: bytes
+    size: Size
+    encoded: bool
+    sha256: str
+
+
+# --- call
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; reasoning is part of completion, cached of prompt."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it."""
+
+    status: int
+    body: str
+    content: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try."""
+
+    outcome: Outcome
+    document: BaseModel | None = None
+    errors: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request about one document, and what is expected of it; `body` is the whole request."""
+
+    document: str
+    key: str
+    body: bytes = field(repr=False)
+    steps: tuple[Step, ...]
+    text_tokens: int
+    worst_prompt_tokens: int
+    max_tokens: int
+
+    @property
+    def image_tokens(self) -> int:
+        """The bill's estimate for all pages."""
+        return sum(step.tokens for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP attempt, as it ended."""
+
+    order: Order
+    started_at: datetime
+    seconds: float
+    outcome: Outcome
+    billed: Billing
+    reply: Reply | None = None
+    cost_usd: Decimal | None = None
+    reserved_usd: Decimal | None = None
+    error: str | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The server's count, if it gave one."""
+        return self.reply.usage if self.reply else None
+
+    @property
+    def residual(self) -> int | None:
+        """`usage` minus estimate, in prompt tokens."""
+        if self.usage is None:
+            return None
+        return self.usage.prompt - self.order.image_tokens - self.order.text_tokens
+
+
+class Journal(Protocol):
+    """Notes every attempt: before its call, and as it ends. Durable when it returns."""
+
+    def intend(self, order: Order) -> int:
+        """An attempt is about to be sent; returns the handle by which it is settled."""
+
+    def settle(self, handle: int, attempt: Attempt) -> None:
+        """How it ended."""
+
+
+# --- record
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today."""
+
+    run: str
+    started_at: datetime
+    source: str
+    output: str
+    endpoint: str
+    model: str
+    schema: str
+    schema_hash: str
+    prompt_hash: str
+    policy: str
+    bill_rule: str
+    price: Price | None = None
+
+    @property
+    def run_date(self) -> str:
+        """The UTC day on which the run started: the partition of all its rows."""
+        return self.started_at.date().isoformat()
+
+
+# --- validate, chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content."""
+
+    planned: Planned
+    attempts: tuple[Attempt, ...]
+    key: str | None
+    ended_at: datetime
+
+    def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
+        """The tokens of this kind, over all attempts."""
+        return sum(getattr(each.usage, kind) for each in self.attempts if each.usage)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The cost of all attempts known to be billed; None when one of them has no price."""
+        return total(each.cost_usd for each in self.attempts if each.billed == "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Done):
+    """A document whose answer validated, and the pictures that it was read from."""
+
+    value: BaseModel
+    prepared: tuple[Prepared, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def published(self) -> Attempt:
+        """The attempt whose answer this is."""
+        return self.attempts[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Done):
+    """A document that the run stopped before or in the middle of: the next run takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Done):
+    """A document without an answer, and why."""
+
+    flaw: Flaw
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image could not be sent, rather than the answer not be had."""
+        return self.flaw.kind in REJECT_REASONS
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of amounts; None when one is unknown."""
+    result = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        result += amount
+    return result

@@ -1,0 +1,55 @@
+"""Opens a picture with Pillow, lazily and safely; Pillow's errors become a `DocumentError` here. A leaf.
+
+No pixel is decoded by `open_picture`: a header that claims 60,000 x 60,000 is refused before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from extractors.errors import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB when decoded
+MAX_BYTES = 256 * 2**20  # of a file as found; what is sent has a limit of its own
+
+# Pillow's own limit warns at half of ours and cannot be set for one call; `open_picture` checks every header itself.
+Image.MAX_IMAGE_PIXELS = None
+
+# Pillow's plugins raise these for broken data: OSError, SyntaxError, ValueError, IndexError from parsers, struct.error
+# from headers cut short, EOFError from frames, MemoryError from sizes that a broken tag claims.
+_BROKEN = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, EOFError, MemoryError)
+
+
+@contextmanager
+def broken_as(kind: str, stage: str) -> Iterator[None]:
+    """Turns what Pillow raises over broken data into a DocumentError of this kind."""
+    try:
+        yield
+    except DocumentError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DocumentError("not an image that can be read here", kind="not_an_image", stage=stage) from error
+    except _BROKEN as error:
+        raise DocumentError(f"cannot be decoded: {first_line(error)}", kind=kind, stage=stage) from error
+
+
+def open_picture(source: BinaryIO, stage: str) -> Image.Image:
+    """The picture with its header read and no pixel decoded. Raises DocumentError, also for too many pixels."""
+    with broken_as("unreadable", stage):
+        picture = Image.open(source)
+    if picture.width * picture.height > MAX_PIXELS:
+        message = f"{picture.width}x{picture.height} px is over the limit of {MAX_PIXELS:,} pixels"
+        raise DocumentError(message, kind="too_many_pixels", stage=stage)
+    return picture
+
+
+def first_line(error: BaseException) -> str:
+    """The error's text on one line, cut to a length that a table can show."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

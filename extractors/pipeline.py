@@ -1,0 +1,176 @@
+"""pipeline: scan, bill, plan, chunks, publish; written once, for the command and for the flow.
+
+It is told how to run a chunk (directly, or as a task of an orchestrator) and whom to tell what became of each document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from extractors.brief import CORES, Brief, brief
+from extractors.call.caller import Caller
+from extractors.call.request import Form
+from extractors.call.retries import Retries
+from extractors.call.traffic import Traffic
+from extractors.call.transport import client, served_models
+from extractors.chunk import Bench, Chunk
+from extractors.closing import Account, Closing, Counts
+from extractors.endpoint.child import EndpointError, child
+from extractors.errors import ConfigurationError, NeedsYes
+from extractors.estimate import estimate, price_of
+from extractors.feed import Feed
+from extractors.record.ledger import Ledger
+from extractors.record.past import OFFLINE, Past, read_past
+from extractors.record.tables import Tables
+from extractors.schema import ASK
+from extractors.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from extractors.job import Job
+    from extractors.model import Planned, Price, Terms
+    from extractors.settings import Settings
+
+    RunChunk = Callable[[Chunk], Awaitable[Tally]]
+
+WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """By whom a run is run: how a chunk is run, who is told of each document's end, the orchestrator's id for the run."""
+
+    run_chunk: RunChunk = Chunk.run
+    tell: Callable[[Tally], None] = lambda _: None
+    flow_run_id: str | None = None
+
+
+DIRECTLY = How()
+
+
+async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
+    """Does the whole job: scan, bill and plan feed chunks, which are published volume by volume.
+
+    Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written.
+    """
+    asked = brief(job, settings)
+    with Ledger(settings.ledger) as ledger:
+        price, free = await _price(asked, ledger)
+        terms = asked.terms(price)
+        past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
+        feed = Feed(job, asked.tariff(price, ledger.means(terms).output_tokens), past)
+        first = await asyncio.to_thread(feed.take, settings.chunk)
+        await asyncio.to_thread(_ask, asked, past, ledger)
+        with Tables(asked.output, terms, asked.schema.model, settings.keep_replies) as tables:
+            work = _Work(asked, terms, ledger, tables, feed, how)
+            return await work.all_volumes(first)
+
+
+@dataclass(slots=True)
+class _Work:
+    """A run that has begun."""
+
+    brief: Brief
+    terms: Terms
+    ledger: Ledger
+    tables: Tables
+    feed: Feed
+    how: How
+
+    async def all_volumes(self, pending: list[Planned]) -> Closing:
+        """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
+        self.ledger.begin(self.terms)
+        total, volume, skipped = Counts(), 1, 0
+        async with AsyncExitStack() as stack:
+            bench = await self._bench(stack) if pending else None
+            while True:
+                tally, pending = await self._volume(pending, bench) if bench else (Tally(), [])
+                counts = Counts(self.feed.skipped - skipped, tally)
+                account = Account(self.brief.job, self.terms, self.how.flow_run_id, bench.error if bench else None)
+                await asyncio.to_thread(self.tables.publish, volume, account.row(counts, volume))
+                total, volume, skipped = total + counts, volume + 1, self.feed.skipped
+                if not pending:
+                    break
+        self.ledger.end(self.terms)
+        return Closing(account, total, self.tables.published("results"))
+
+    async def _volume(self, pending: list[Planned], bench: Bench) -> tuple[Tally, list[Planned]]:
+        """One volume's documents in a window of chunks: what became of them, and what was pulled beyond the volume."""
+        settings, tally, number, running = self.brief.settings, Tally(), 0, set[asyncio.Future[Tally]]()
+        room = settings.volume
+        try:
+            while running or (pending and room):
+                while pending and room and len(running) < WINDOW:
+                    now, pending = pending[:room], pending[room:]
+                    running.add(asyncio.ensure_future(self.how.run_chunk(Chunk(number, now, bench))))
+                    room, number = room - len(now), number + 1
+                    if not pending and bench.error is None:
+                        pending = await asyncio.to_thread(self.feed.take, settings.chunk)
+                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                tally = sum((task.result() for task in ended), tally)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return tally, pending
+
+    async def _bench(self, stack: AsyncExitStack) -> Bench:
+        """Everything that the chunks work with; what has to be closed is on the stack."""
+        asked = self.brief
+        base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
+        http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
+        threads = stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare"))
+        settings = asked.settings
+        return Bench(
+            terms=self.terms,
+            schema=asked.schema,
+            tariff=self.feed.tariff,
+            store=self.feed.store,
+            form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, sampling=asked.sampling),
+            caller=Caller(http, Traffic(asked.concurrency), Retries(settings.attempts), asked.secret),
+            ledger=self.ledger,
+            tables=self.tables,
+            threads=threads,
+            admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
+            reasks=settings.reasks,
+            tell=self.how.tell,
+        )
+
+
+async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+    """The price in force, and whether the endpoint reads with local OCR, which its list of models tells."""
+    if asked.offline:
+        return price_of(asked, {}, free=True), True
+    async with client(asked.endpoint_at(asked.base_url)) as http:
+        listed = await served_models(http)
+    free = any(model.startswith(OFFLINE) for model in listed)
+    served = {model: price for model, price in listed.items() if price}
+    ledger.keep_prices(asked.endpoint, served)
+    return price_of(asked, served, free=free), free
+
+
+def _ask(asked: Brief, past: Past, ledger: Ledger) -> None:
+    """Raises NeedsYes when more may be spent than may be without being asked."""
+    if asked.job.yes or asked.offline:
+        return
+    high = estimate(asked, past=past, ledger=ledger).costs.high
+    limit = asked.settings.ask_above
+    if high is None:
+        raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
+    if high > limit:
+        raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
+
+
+@asynccontextmanager
+async def _offline() -> AsyncIterator[str]:
+    """The offline endpoint as a child process, billing by the formula, as `auto` plans for it."""
+    try:
+        async with child(reader="ocr", bill="formula") as base_url:
+            yield base_url
+    except EndpointError as error:
+        raise ConfigurationError(str(error)) from None

@@ -1,0 +1,93 @@
+"""What earlier runs have done, read from the published tables: which documents need no call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from extractors.record import columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from extractors.model import Found, Terms
+
+MOST_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
+OFFLINE = "offline/"
+Key = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The documents of one schema that are done, by (document, version); `…_now`: read exactly as today's run would."""
+
+    accepted: set[Key] = field(default_factory=set)
+    accepted_now: set[Key] = field(default_factory=set)
+    final: set[Key] = field(default_factory=set)
+    final_now: set[Key] = field(default_factory=set)
+    tries: dict[Key, int] = field(default_factory=dict)
+
+    def skips(self, found: Found, redo: Literal["failed", "changed", "all"] | None) -> bool:
+        """Whether this image needs nothing: it has a row in results, a final failure, or failed often enough."""
+        key = (found.uri, found.version)
+        worn = self.tries.get(key, 0) >= MOST_TRIES
+        if redo is None:
+            return key in self.accepted or key in self.final or worn
+        if redo == "failed":
+            return key in self.accepted
+        if redo == "changed":
+            return key in self.accepted_now or (key in self.final_now and key not in self.accepted) or worn
+        return False
+
+
+def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
+    """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only."""
+    now = (
+        (pl.col("schema_hash") == terms.schema_hash)
+        & (pl.col("prompt_hash") == terms.prompt_hash)
+        & (pl.col("model_requested") == terms.model)
+    )
+    past = Past()
+    results = _results(root, terms.schema)
+    if results is not None:
+        kept = results if offline else results.filter(~pl.col("model").str.starts_with(OFFLINE))
+        for *key, as_now in kept.select("document", "version", now).collect().iter_rows():
+            past.accepted.add((key[0], key[1]))
+            if as_now:
+                past.accepted_now.add((key[0], key[1]))
+    failures = _failures(root, terms.schema)
+    if failures is not None:
+        kept = failures if offline else failures.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
+        for document, version, final, tries, as_now in (
+            kept.select("document", "version", "final", "tries", now).collect().iter_rows()
+        ):
+            key_ = (document, version)
+            past.tries[key_] = max(tries, past.tries.get(key_, 0))
+            if final:
+                past.final.add(key_)
+            if final and as_now:
+                past.final_now.add(key_)
+    return past
+
+
+def _results(root: Path, schema: str) -> pl.LazyFrame | None:
+    names = ["_document", "_version", "_model", "_schema_hash", "_prompt_hash", "_model_requested"]
+    scanned = _scan(root / "results" / f"schema={schema}", {name: columns.RESULTS[name] for name in names})
+    return None if scanned is None else scanned.rename({name: name.removeprefix("_") for name in names})
+
+
+def _failures(root: Path, schema: str) -> pl.LazyFrame | None:
+    names = ["document", "version", "schema", "schema_hash", "prompt_hash", "model_requested", "final", "tries"]
+    scanned = _scan(root / "failures", {name: columns.FAILURES[name] for name in names})
+    return None if scanned is None else scanned.filter(pl.col("schema") == schema)
+
+
+def _scan(folder: Path, wanted: columns.Columns) -> pl.LazyFrame | None:
+    files = sorted(folder.glob("run_date=*/*.parquet"))
+    if not files:
+        return None
+    return pl.scan_parquet(
+        files, schema=wanted, extra_columns="ignore", missing_columns="insert", hive_partitioning=False
+    )

@@ -1,0 +1,112 @@
+"""Images on disk: a folder walked in the order of its names, and the bytes of what was found there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from PIL import features
+
+from extractors.errors import ConfigurationError, DocumentError
+from extractors.model import Flaw, Found
+from extractors.picture import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", *(["avif"] if features.check("avif") else []))
+_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+
+
+def scan_folder(root: Path) -> Iterator[Found]:
+    """Every image under `root`, depth first, names sorted within a folder. Links are never followed out of `root`."""
+    top = os.path.abspath(root)  # noqa: PTH100 - keeps links in the path, which resolve() would replace
+    try:
+        os.scandir(top).close()
+    except OSError as error:
+        raise ConfigurationError(f"source {str(root)!r} cannot be listed: {error.strerror}") from error
+    return _walk(top, os.path.realpath(top))
+
+
+def scan_file(path: Path) -> Iterator[Found]:
+    """The one image at `path`."""
+    uri = os.path.abspath(path)  # noqa: PTH100 - as above
+    yield _found(uri, os.stat(uri))  # noqa: PTH116 - as os.scandir below
+
+
+def _walk(folder: str, root: str) -> Iterator[Found]:
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Found(folder, flaw=_flaw(error, folder))
+        return
+    for entry in listed:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, root)
+        elif entry.name.lower().endswith(_SUFFIXES):
+            yield from _entry(entry, root)
+
+
+def _entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
+    if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root + os.sep):
+        return
+    try:
+        status = entry.stat()
+    except OSError as error:
+        yield Found(entry.path, flaw=_flaw(error, entry.path))
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield _found(entry.path, status)
+
+
+def _found(uri: str, status: os.stat_result) -> Found:
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Found(uri, status.st_size, _version(status), modified)
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _flaw(error: OSError, path: str) -> Flaw:
+    raised = _translated(error, path)
+    return Flaw(raised.kind, "scan", raised.message, final=False)
+
+
+def _translated(error: OSError, path: str, stage: str = "scan") -> DocumentError:
+    kind = {FileNotFoundError: "missing", PermissionError: "forbidden"}.get(type(error), "unreadable")
+    message = f"{path} cannot be read: {error.strerror or error}"
+    return DocumentError(message, kind=kind, stage=stage, final=False)
+
+
+class FolderStore:
+    """Reads files by path, and notices one that was written to since it was found."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """The open file, at its start. Raises DocumentError: missing, forbidden, changed, too_many_bytes."""
+        try:
+            stream = Path(found.uri).open("rb")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise _translated(error, found.uri) from error
+        version = _version(os.fstat(stream.fileno()))
+        if found.version not in {None, version}:
+            stream.close()
+            message = f"{found.uri} was written to since it was found; the next run takes it as it is then"
+            raise DocumentError(message, kind="changed", stage="scan", final=False)
+        if (found.size or 0) > MAX_BYTES:
+            stream.close()
+            message = f"{found.size:,} bytes are over the limit of {MAX_BYTES:,}"
+            raise DocumentError(message, kind="too_many_bytes", stage="scan")
+        return stream
+
+    def read(self, found: Found) -> bytes:
+        """All bytes of the file. Raises DocumentError as `open` does."""
+        with self.open(found) as stream:
+            try:
+                return stream.read()
+            except OSError as error:
+                raise _translated(error, found.uri) from error

@@ -1,0 +1,149 @@
+"""A schema as the engine sees it: a pydantic model by name, the prompt's words, the JSON schema on the wire. A leaf.
+
+A schema is loaded by name, so the engine imports no schema: `receipt` is the model `Receipt` of `schemas/receipt.py`,
+and `package.module:Model` is a user's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+from pydantic import BaseModel
+
+from extractors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# A hive partition of these names stands in every published path and would overwrite the field in every reader.
+RESERVED_FIELDS = frozenset({"schema", "run_date"})
+
+RULES = (
+    "Read the image and answer only in JSON that follows the JSON schema below."
+    " Copy what is printed; do not guess. Use null for what the image does not show."
+)
+ASK = "Read this document."
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a document is: its published name, its model, and what the vision model is told about it."""
+
+    name: str
+    model: type[BaseModel]
+    wire: dict[str, object]
+    prompt: str
+
+    @property
+    def hash(self) -> str:
+        """Identifies the wire's JSON schema."""
+        return digest(orjson.dumps(self.wire, option=orjson.OPT_SORT_KEYS))
+
+    @property
+    def prompt_bytes(self) -> int:
+        """UTF-8 bytes of all text that a request carries."""
+        return len(self.prompt.encode()) + len(ASK.encode())
+
+    def prompt_hash(self, sampling: str) -> str:
+        """Identifies the words of the prompt and the sampling that they are asked with."""
+        return digest(f"{self.prompt}\0{ASK}\0{sampling}".encode())
+
+
+class _NoDocument(BaseModel):
+    """Stands in where an estimate is asked for without a schema."""
+
+
+NONE = Schema("", _NoDocument, {}, "")
+
+
+def digest(data: bytes) -> str:
+    """Sixteen hexadecimal digits of SHA-256: enough to tell a billion apart."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def shipped() -> list[str]:
+    """The names of the documents in `schemas/`, sorted."""
+    package = importlib.import_module("schemas")
+    return sorted(each.name for each in pkgutil.iter_modules(package.__path__) if not each.name.startswith("_"))
+
+
+def load(name: str) -> Schema:
+    """The schema of this name, or of `package.module:Model`. Raises ConfigurationError that says what is allowed."""
+    module_name, colon, class_name = name.partition(":")
+    if colon:
+        module = _import(module_name, name)
+        published = _snake(class_name)
+    elif name in shipped():
+        module = importlib.import_module(f"schemas.{name}")
+        class_name = "".join(word.title() for word in name.split("_"))
+        published = name
+    else:
+        raise ConfigurationError(f"unknown schema {name!r}: use {', '.join(shipped())}, or package.module:Model")
+    model = getattr(module, class_name, None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ConfigurationError(f"schema {name!r}: {module.__name__} has no pydantic model named {class_name!r}")
+    return _schema(published, model, module)
+
+
+def _schema(published: str, model: type[BaseModel], module: ModuleType) -> Schema:
+    for field in model.model_fields:
+        if field.casefold() in RESERVED_FIELDS:
+            message = (
+                f"schema {published!r}: a field may not be named {field!r}: the output is partitioned by that name"
+            )
+            raise ConfigurationError(message)
+    version = getattr(module, "VERSION", 1)
+    wire = strict(model.model_json_schema())
+    words = [(model.__doc__ or "").strip(), getattr(module, "INSTRUCTIONS", "").strip(), RULES]
+    prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
+    return Schema(published if version == 1 else f"{published}_v{version}", model, wire, prompt)
+
+
+def strict(node: object) -> dict[str, object]:
+    """The JSON schema in the form that strict structured output asks for.
+
+    Every object names all its properties as required and allows no others; titles and defaults, which the servers
+    refuse or ignore, are left out. What may be missing stays nullable.
+    """
+    result = _strict(node)
+    if not isinstance(result, dict):
+        raise TypeError("a JSON schema is an object")
+    return result
+
+
+def _strict(node: object) -> object:
+    if isinstance(node, list):
+        return [_strict(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if key not in {"title", "default"} or isinstance(value, dict)}
+    properties = kept.get("properties")
+    result = {key: _strict(value) for key, value in kept.items() if key != "properties"}
+    if isinstance(properties, dict):
+        result["properties"] = {name: _strict(value) for name, value in properties.items()}
+        result["required"] = list(properties)
+        result["additionalProperties"] = False
+    return result
+
+
+def _import(module_name: str, name: str) -> ModuleType:
+    """The user's module; the working directory counts as a place to find it, as for `python -m`."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"schema {name!r}: no module named {error.name!r} can be imported from here"
+        ) from error
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

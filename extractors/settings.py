@@ -1,0 +1,124 @@
+"""Settings: endpoint, key, limits, ledger. The only reader of the environment.
+
+The environment (`TILEWISE_*`) wins over `.env`, which wins over `tilewise.toml`; both files are looked for in the working
+directory. In `tilewise.toml` a setting is written without its prefix and in lower case (`model = "…"`); the key is
+read from the environment or `.env` only.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from extractors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PREFIX = "TILEWISE_"
+TOML = "tilewise.toml"
+TOGETHER = "https://api.together.ai/v1"
+
+
+def _default_ledger() -> str:
+    return f"sqlite:///{platformdirs.user_state_path('tilewise') / 'ledger.db'}"
+
+
+class Settings(BaseSettings):
+    """Everything that is the same for every run of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", toml_file=TOML, extra="ignore", frozen=True
+    )
+
+    base_url: str | None = None
+    api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("TILEWISE_API_KEY", "TOGETHER_API_KEY"))
+    model: str | None = None
+    profile: Literal["together", "openai", "vllm", "generic"] | None = None
+    mode: Literal["json_schema"] = "json_schema"
+    temperature: float = Field(0.0, ge=0, le=2)
+    reasoning: Literal["off", "on"] = "off"
+    max_tokens: int = Field(2048, ge=1)
+    timeout: float = Field(120.0, gt=0)
+    attempts: int = Field(6, ge=1)
+    reasks: int = Field(1, ge=0)
+    concurrency: int = Field(64, ge=1)
+    chunk: int = Field(500, ge=1)
+    volume: int = Field(50_000, ge=1)
+    output: str = "data/out"
+    ledger: str = Field(default_factory=_default_ledger)
+    ask_above: Decimal = Field(Decimal(5), ge=0)
+    prices: Path | None = None
+    keep_replies: Literal["all", "failed", "none"] = "all"
+    direct: bool = False
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None or value == "offline" or value.startswith(("http://", "https://")):
+            return value
+        raise ValueError("must begin with http:// or https://, or be offline")
+
+    @field_validator("ledger")
+    @classmethod
+    def _sqlite(cls, value: str) -> str:
+        if value.startswith("sqlite:///"):
+            return value
+        raise ValueError("must begin with sqlite:///")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The places that settings are read from, the strongest first: pydantic-settings' hook for it."""
+        del file_secret_settings  # no secrets folder: the environment and `.env` are where people keep the key
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_settings() -> Settings:
+    """The settings in force here. Raises ConfigurationError that names each bad setting, its value and what it may be."""
+    _check_toml(Path(TOML))
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+
+
+def unknown_settings() -> list[str]:
+    """Variables of the environment that begin like a setting and are none: most often a typing error."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _check_toml(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    allowed = sorted(Settings.model_fields.keys() - {"api_key"})
+    for key in keys:
+        if key == "api_key":
+            raise ConfigurationError(f"{path}: the key belongs into the environment or .env, as TILEWISE_API_KEY")
+        if key not in allowed:
+            raise ConfigurationError(f"{path}: {key!r} is not a setting: use {', '.join(allowed)}")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    name = name if name.isupper() else PREFIX + name.upper()
+    value = "**********" if name.endswith("API_KEY") else repr(error["input"])
+    return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,92 @@
+"""The reply's bytes: one completion, or the same as server-sent events. Billing by a rule happens here."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from extractors.endpoint.wire import Ask, tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extractors.tiles import Rule
+
+_DELTA = 120  # characters a chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with its bill, ready for the wire."""
+
+    model: str
+    text: str
+    finish_reason: str
+    tool: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+    def whole(self) -> bytes:
+        """The reply as one JSON body."""
+        message = {"role": "assistant", **self._said(self.text)}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
+        return orjson.dumps({**self._head("chat.completion"), "choices": [choice], "usage": self._usage()})
+
+    def events(self) -> Iterator[bytes]:
+        """The reply as server-sent events; `usage` travels on the chunk that has the finish reason."""
+        head = self._head("chat.completion.chunk")
+        yield _event({**head, "choices": [_delta({"role": "assistant", "content": ""})], "usage": None})
+        for start in range(0, len(self.text), _DELTA):
+            said = self._said(self.text[start : start + _DELTA], first=start == 0)
+            yield _event({**head, "choices": [_delta(said)], "usage": None})
+        yield _event({**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage()})
+        yield b"data: [DONE]\n\n"
+
+    def _said(self, text: str, *, first: bool = True) -> dict[str, Any]:
+        if self.tool is None:
+            return {"content": text}
+        function = {"name": self.tool, "arguments": text} if first else {"arguments": text}
+        call = {"index": 0, "id": "call_0", "type": "function"} if first else {"index": 0}
+        return {"content": None, "tool_calls": [{**call, "function": function}]}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": f"offline-{uuid.uuid4().hex}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.model,
+        }
+
+    def _usage(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+def reply(ask: Ask, answer: str, model: str, rule: Rule) -> Reply:
+    """Cut the answer to `max_tokens` and bill the request: its pictures by the rule, its text by its bytes."""
+    text, finish_reason = answer, "stop" if ask.tool is None else "tool_calls"
+    if ask.max_tokens is not None and tokens(answer) > ask.max_tokens:
+        text, finish_reason = answer.encode()[: ask.max_tokens * 4].decode(errors="ignore"), "length"
+    return Reply(
+        model=model,
+        text=text,
+        finish_reason=finish_reason,
+        tool=ask.tool,
+        prompt_tokens=ask.text_tokens + sum(rule.tokens(picture.size) for picture in ask.pictures),
+        completion_tokens=tokens(text),
+    )
+
+
+def _delta(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish_reason}
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"

@@ -1,0 +1,109 @@
+"""JSON schemas, read: references followed, the several ways to say "or null" made one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extractors.endpoint.wire import Schema
+
+_HOPS = 16  # a reference to a reference to itself ends here
+
+
+def resolved(node: Schema, root: Schema) -> Schema:
+    """The node that a `$ref` points at; what stands beside the `$ref` (a description) wins."""
+    for _ in range(_HOPS):
+        if not isinstance(node, dict):  # `true` and `false` are schemas too
+            return {}
+        if "$ref" not in node:
+            return node
+        beside = {key: value for key, value in node.items() if key != "$ref"}
+        node = {**_pointed(str(node["$ref"]), root), **beside}
+    return {}
+
+
+def branches(node: Schema, root: Schema) -> list[Schema]:
+    """The alternatives of `anyOf`, `oneOf` or a lone `allOf`, each resolved; none when there is only one way."""
+    found = node.get("anyOf") or node.get("oneOf") or node.get("allOf") or []
+    return [resolved(each, root) for each in found]
+
+
+def _pointed(pointer: str, root: Schema) -> Schema:
+    target: Any = root
+    for step in pointer.removeprefix("#").strip("/").split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        target = target.get(name, {}) if isinstance(target, dict) and name else target
+    return target if isinstance(target, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One place of a document to fill: its name and description, its possible kinds of value, and if it may be null."""
+
+    name: str
+    description: str
+    ways: tuple[Schema, ...]  # without null; usually one
+    nullable: bool
+    root: Schema
+
+    def way(self, *kinds: str) -> Schema | None:
+        """The first of the field's alternatives that has one of these types."""
+        return next((each for each in self.ways if kind(each) in kinds), None)
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The members of its enum or const, without null."""
+        for way in self.ways:
+            members = way["enum"] if "enum" in way else [way["const"]] if "const" in way else []
+            if members:
+                return tuple(each for each in members if each is not None)
+        return ()
+
+    @property
+    def format(self) -> str:
+        """The format of its string, if it has one."""
+        return next((str(way["format"]) for way in self.ways if "format" in way), "")
+
+    def fields(self) -> list[Field]:
+        """The properties of an object."""
+        way = self.way("object") or {}
+        return [field(name, each, self.root) for name, each in way.get("properties", {}).items()]
+
+    def item(self) -> Field:
+        """What an array holds."""
+        way = self.way("array") or {}
+        return field(self.name, way.get("items") or {}, self.root)
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The properties that an object must have."""
+        return frozenset((self.way("object") or {}).get("required", ()))
+
+
+def field(name: str, node: Schema, root: Schema) -> Field:
+    """Read one property of a schema."""
+    node = resolved(node, root)
+    ways = branches(node, root) or [node]
+    flat = [inner for way in ways for inner in (branches(way, root) or [way])]
+    kinds = [way.get("type") for way in flat]
+    solid = tuple(way for way in flat if way.get("type") != "null")
+    return Field(
+        name=name,
+        description=str(node.get("description") or next((w["description"] for w in solid if "description" in w), "")),
+        ways=solid,
+        nullable="null" in kinds or any(isinstance(each, list) and "null" in each for each in kinds),
+        root=root,
+    )
+
+
+def kind(node: Schema) -> str:
+    """The type of one alternative, guessed where the schema leaves it out."""
+    given = node.get("type")
+    if isinstance(given, list):
+        given = next((each for each in given if each != "null"), None)
+    if given:
+        return str(given)
+    if "properties" in node:
+        return "object"
+    return "array" if "items" in node else "string"

@@ -1,0 +1,139 @@
+"""The request, as far as the endpoint reads it: a body's bytes in, an `Ask` out, or a `Refusal`."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from extractors.endpoint.picture import Picture, picture
+from extractors.endpoint.refusal import Refusal
+
+Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values are of any kind by nature
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks for: pictures, the schema to fill (None: just the words), and how to answer."""
+
+    pictures: tuple[Picture, ...]
+    schema: Schema | None
+    tool: str | None  # the function's name, when the schema came as a tool
+    text_tokens: int
+    max_tokens: int | None
+    stream: bool
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class _ImageUrl(_Wire):
+    url: str
+
+
+class _Block(_Wire):
+    type: str
+    text: str = ""
+    image_url: _ImageUrl | str | None = None
+
+
+class _Message(_Wire):
+    role: str
+    content: str | list[_Block] | None = None
+
+    def blocks(self) -> list[_Block]:
+        if isinstance(self.content, list):
+            return self.content
+        return [_Block(type="text", text=self.content or "")]
+
+
+class _Function(_Wire):
+    name: str
+    parameters: Schema = Field(default_factory=dict)
+
+
+class _Tool(_Wire):
+    function: _Function
+
+
+class _Format(_Wire):
+    type: str
+    json_schema: Schema | None = None
+    flat: Schema | None = Field(default=None, alias="schema")  # the older form, without a name
+
+    def found(self) -> Schema | None:
+        if self.json_schema is not None and isinstance(self.json_schema.get("schema"), dict):
+            return dict(self.json_schema["schema"])
+        return self.flat
+
+
+class _Request(_Wire):
+    messages: list[_Message] = Field(min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    stream: bool = False
+    response_format: _Format | None = None
+    tools: list[_Tool] = Field(default_factory=list)
+
+
+def ask(body: bytes) -> Ask:
+    """Read a request's body."""
+    request = _request(body)
+    blocks = [block for message in request.messages for block in message.blocks()]
+    texts = [block.text for block in blocks if block.type == "text"]
+    tool = request.tools[0].function if request.tools else None
+    return Ask(
+        pictures=tuple(_picture(block) for block in blocks if block.type != "text"),
+        schema=tool.parameters if tool else _schema(request, texts),
+        tool=tool.name if tool else None,
+        text_tokens=tokens("".join(texts)),
+        max_tokens=request.max_tokens or request.max_completion_tokens,
+        stream=request.stream,
+    )
+
+
+def tokens(text: str) -> int:
+    """The tokens that this endpoint counts for a text: four UTF-8 bytes each."""
+    return math.ceil(len(text.encode()) / 4)
+
+
+def _request(body: bytes) -> _Request:
+    try:
+        return _Request.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise Refusal("the body is not JSON", code="not_json") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        param = ".".join(str(step) for step in first["loc"])
+        raise Refusal(f"{param or 'the body'}: {first['msg']}", param=param or None, code=first["type"]) from None
+
+
+def _picture(block: _Block) -> Picture:
+    if block.type != "image_url" or block.image_url is None:
+        raise Refusal("content blocks are text or image_url here", param="messages", code="content_not_supported")
+    return picture(block.image_url if isinstance(block.image_url, str) else block.image_url.url)
+
+
+def _schema(request: _Request, texts: list[str]) -> Schema | None:
+    given = request.response_format.found() if request.response_format else None
+    return given if given is not None else next((found for text in texts if (found := _written(text))), None)
+
+
+def _written(text: str) -> Schema | None:
+    """The JSON schema that stands in a prompt, where the mode of the request has no other place for it."""
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except ValueError:
+            value = None
+        if isinstance(value, dict) and isinstance(value.get("properties"), dict):
+            return value
+        start = text.find("{", start + 1)
+    return None

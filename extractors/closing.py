@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ class Counts:
     """The documents of a run, or of one volume of it; counts add up."""
 
     skipped: int = 0
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
 
     def __add__(self, other: Counts) -> Counts:
         """Both together."""

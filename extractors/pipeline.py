@@ -43,10 +43,14 @@ WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """By whom a run is run: how a chunk is run, who is told of each document's end, the orchestrator's id for the run."""
+    """By whom a run is run: how a chunk is run, who is told, the orchestrator's id for the run.
+
+    `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known.
+    """
 
     run_chunk: RunChunk = Chunk.run
     tell: Callable[[Tally], None] = lambda _: None
+    expect: Callable[[int], None] = lambda _: None
     flow_run_id: str | None = None
 
 
@@ -88,6 +92,9 @@ class _Work:
         total, volume, skipped = Counts(), 1, 0
         async with AsyncExitStack() as stack:
             bench = await self._bench(stack) if pending else None
+            counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
+            stack.callback(counting.cancel)
+            counting.add_done_callback(self._expected)
             while True:
                 tally, pending = await self._volume(pending, bench) if bench else (Tally(), [])
                 counts = Counts(self.feed.skipped - skipped, tally)
@@ -98,6 +105,10 @@ class _Work:
                     break
         self.ledger.end(self.terms)
         return Closing(account, total, self.tables.published("results"))
+
+    def _expected(self, counting: asyncio.Future[int]) -> None:
+        if not counting.cancelled() and counting.exception() is None:
+            self.how.expect(counting.result() - self.feed.skipped)
 
     async def _volume(self, pending: list[Planned], bench: Bench) -> tuple[Tally, list[Planned]]:
         """One volume's documents in a window of chunks: what became of them, and what was pulled beyond the volume."""

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     keep_replies: Literal["all", "failed", "none"] = "all"
     direct: bool = False
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger is there to be read; it is made by the first run."""
+        return Path(self.ledger.removeprefix("sqlite:///")).is_file()
+
     @field_validator("base_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origi
 import orjson
 import polars as pl
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pydantic.fields import FieldInfo
+    from collections.abc import Callable, Iterable
 
     Cell = Callable[[object], object]
 
@@ -187,7 +186,7 @@ class Fields:
 
     def __init__(self, model: type[BaseModel]) -> None:
         """Reads the model once; `row` is called for every document."""
-        self._cells = {name: _column(field.annotation, _places(field)) for name, field in model.model_fields.items()}
+        self._cells = {name: _column(field.annotation, _places(field.metadata)) for name, field in model.model_fields.items()}
         self.columns: Columns = {name: dtype for name, (dtype, _) in self._cells.items()}
 
     def row(self, document: BaseModel) -> dict[str, object]:
@@ -216,8 +215,7 @@ def _column(annotation: object, places: int | None = None) -> tuple[pl.DataType,
     """The column type of an annotation, and what turns its values into cells. Null is allowed everywhere."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        named = [each.decimal_places for each in arguments[1:] if getattr(each, "decimal_places", None) is not None]
-        return _column(arguments[0], named[0] if named else places)
+        return _column(arguments[0], _places(arguments[1:]) or places)
     if origin in {Union, types.UnionType}:
         members = [each for each in arguments if each is not type(None)]
         if len(members) == 1:
@@ -247,10 +245,13 @@ def _class_column(cls: type, places: int | None) -> tuple[pl.DataType, Cell]:
     return _json()
 
 
-def _places(field: FieldInfo) -> int | None:
-    return next(
-        (each.decimal_places for each in field.metadata if getattr(each, "decimal_places", None) is not None), None
-    )
+def _places(metadata: Iterable[object]) -> int | None:
+    """The `decimal_places` that a field's metadata asks for, however deep pydantic keeps it."""
+    for each in metadata:
+        places = _places(each.metadata) if isinstance(each, FieldInfo) else getattr(each, "decimal_places", None)
+        if places is not None:
+            return int(places)
+    return None
 
 
 def _json() -> tuple[pl.DataType, Cell]:

@@ -259,11 +259,6 @@ class Ledger:
                 self._connection.rollback()
 
 
-def exists(url: str) -> bool:
-    """Whether there is a ledger at this address to read from."""
-    return Path(make_url(url).database or "").is_file()
-
-
 def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
     connection.isolation_level = None

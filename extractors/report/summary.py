@@ -1,0 +1,121 @@
+"""What the terminal shows of an estimate and of a run that has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from extractors.report.progress import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from rich.console import RenderableType
+
+    from extractors.model import Costs
+    from extractors.tally import Tally
+
+
+def dollars(amount: Decimal | None) -> str:
+    """Dollars with the digits that matter; `unknown` where nobody knows the price."""
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an estimate says, for people."""
+
+    counts: Mapping[str, int]
+    tokens: Mapping[str, int]
+    reasons: Mapping[tuple[str, str], int]
+    costs: Costs
+    bill_rule: str
+    model: str
+    seconds: float
+    eta_seconds: float | None = None
+
+    def table(self) -> Table:
+        """The estimate as a table of two columns."""
+        table = _table("estimate")
+        for name, count in self.counts.items():
+            table.add_row(name, f"{count:,}")
+        for (action, reason), count in sorted(self.reasons.items()):
+            table.add_row(f"  {action} ({reason})", f"{count:,}")
+        table.add_section()
+        table.add_row("image tokens by the formula, as they are", f"{self.tokens['formula']:,}")
+        table.add_row("image tokens by the table, as they are", f"{self.tokens['table']:,}")
+        table.add_row(f"image tokens as sent first, by {self.bill_rule}", f"{self.tokens['planned']:,}")
+        table.add_section()
+        for name, cost in zip(("low", "expected", "high"), self.costs.values(), strict=True):
+            table.add_row(f"cost, {name}", dollars(cost))
+        if None in self.costs.values():
+            table.add_row("", f"no price is known for {self.model or 'no model'}: set --model or TILEWISE_PRICES")
+        if self.eta_seconds is not None:
+            table.add_row("time, from earlier answers", duration(self.eta_seconds))
+        table.add_row("planned in", f"{self.seconds:.2f} s")
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run that has ended says, for people."""
+
+    run: str
+    tally: Tally
+    found: int
+    skipped: int
+    message: str
+    results: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+    def lines(self) -> list[RenderableType]:
+        """The closing summary, top to bottom."""
+        said: list[RenderableType] = []
+        if self.tally.done or self.tally.calls:
+            said.append(self._table())
+        said += [f"warning: {warning}" for warning in self.warnings]
+        said.append(self.message)
+        said += [f"rows: {path}" for path in self.results]
+        return said
+
+    def _table(self) -> Table:
+        tally, table = self.tally, _table(f"run {self.run}")
+        counts = Counter(
+            found=self.found,
+            skipped=self.skipped,
+            accepted=tally.accepted,
+            rejected=tally.rejected,
+            failed=tally.failed,
+            remaining=tally.remaining,
+        )
+        for name, count in counts.items():
+            if count or name in {"found", "accepted"}:
+                table.add_row(name, f"{count:,}")
+        table.add_section()
+        table.add_row("calls", f"{tally.calls:,}")
+        table.add_row("prompt tokens, predicted", f"{tally.prompt_tokens - tally.residual_tokens:,}")
+        table.add_row("prompt tokens, billed", f"{tally.prompt_tokens:,}")
+        table.add_row("completion tokens, billed", f"{tally.completion_tokens:,}")
+        table.add_section()
+        table.add_row(
+            "cost, predicted (low to high)", f"{dollars(tally.estimated.low)} to {dollars(tally.estimated.high)}"
+        )
+        table.add_row("cost, paid", dollars(tally.cost_usd))
+        if tally.wasted_usd != 0:
+            table.add_row("  of it wasted", dollars(tally.wasted_usd))
+        if tally.unknown_usd != 0:
+            table.add_row("cost, unknown whether billed (at most)", dollars(tally.unknown_usd))
+        return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", overflow="fold")
+    return table

@@ -16,8 +16,6 @@ from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect.client.schemas.objects import State
-
     from extractors.brief import Brief
     from extractors.closing import Closing
     from extractors.estimate import Estimate
@@ -266,13 +264,14 @@ def _ran_as_flow(job: Job) -> Closing:
     from extractors.closing import Closing
     from flows.extract import extract
 
-    async def flow_run() -> State[State[object]]:
-        return await extract(job, return_state=True)
+    async def flow_run() -> object:
+        state = await extract(job, return_state=True)
+        return await state.aresult(raise_on_failure=False)
 
-    state = asyncio.run(flow_run())
-    if isinstance(state.data, Closing):
-        return state.data
-    raise state.data if isinstance(state.data, TilewiseError) else TilewiseError(f"the flow run ended as {state}")
+    ended = asyncio.run(flow_run())
+    if isinstance(ended, Closing):
+        return ended
+    raise ended if isinstance(ended, TilewiseError) else TilewiseError(f"the flow run ended early: {ended}")
 
 
 def _show_closing(closing: Closing, *, as_json: bool) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from extractors import pipeline
+from extractors.chunk import Chunk
 from extractors.errors import ConfigurationError
+from extractors.job import Job
 from extractors.pipeline import How
 from extractors.report.progress import Progress
 from extractors.settings import read_settings
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
-    from extractors.chunk import Chunk
-    from extractors.job import Job
-    from extractors.tally import Tally
+from extractors.tally import Tally
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)

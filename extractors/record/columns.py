@@ -186,7 +186,9 @@ class Fields:
 
     def __init__(self, model: type[BaseModel]) -> None:
         """Reads the model once; `row` is called for every document."""
-        self._cells = {name: _column(field.annotation, _places(field.metadata)) for name, field in model.model_fields.items()}
+        self._cells = {
+            name: _column(field.annotation, _places(field.metadata)) for name, field in model.model_fields.items()
+        }
         self.columns: Columns = {name: dtype for name, (dtype, _) in self._cells.items()}
 
     def row(self, document: BaseModel) -> dict[str, object]:

@@ -76,9 +76,8 @@ def rounded(number: Decimal, places: int) -> Decimal:
     """Round to this many decimals, half up; refuse what is no number or far too large."""
     if not number.is_finite() or abs(number) >= LARGEST:
         raise ValueError(f"not a number that a document carries: {number}")
-    if -int(number.as_tuple().exponent) <= places:
-        return number
-    return number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    decimals = -int(number.as_tuple().exponent)
+    return number.quantize(Decimal(1).scaleb(-min(max(decimals, 0), places)), ROUND_HALF_UP)
 
 
 def _plain(text: str) -> str:

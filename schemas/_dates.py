@@ -72,6 +72,8 @@ def _part(word: str) -> str:
 def _assemble(parts: list[str], today: date) -> date:
     named = [part for part in parts if part.startswith("m")]
     numbers = [part for part in parts if part.isdigit()]
+    if max(map(len, numbers), default=0) > 8:
+        raise ValueError("a number has too many digits")
     match named, numbers:
         case [], [digits] if len(digits) == 8:
             return _from_eight(digits)

@@ -16,6 +16,7 @@ but cannot be the value is refused. The JSON schema stays simple (a string, a nu
 | `12,50` `0,735` | 12.50, 0.735 | nothing else is possible |
 | `$8.20` `RM 12.50` `12.50-` `(12.50)` | 8.20, 12.50, -12.50, -12.50 | currencies are left out, refunds are negative |
 | `RM` `$` `€` `myr` | MYR, USD, EUR, MYR | a bare `$` is the US dollar |
+| `kr` | refused as a currency | three countries write it; as part of an amount it is left out |
 """
 
 from datetime import date, datetime
@@ -96,7 +97,7 @@ def _blank_when_null(value: object) -> object:
 
 Text = Annotated[str | None, BeforeValidator(_text)]
 Words = Annotated[str, AfterValidator(_not_empty)]
-Cell = Annotated[str, BeforeValidator(_blank_when_null), WithJsonSchema({"type": "string"})]
+Cell = Annotated[str, BeforeValidator(_blank_when_null)]
 Day = Annotated[Annotated[date, WithJsonSchema({"type": "string", "format": "date"})] | None, BeforeValidator(_day)]
 Amount = Annotated[
     Annotated[Decimal, Field(max_digits=18, decimal_places=MONEY_PLACES), WithJsonSchema({"type": "number"})] | None,

@@ -1,6 +1,7 @@
 """Dates, amounts, quantities, currencies and text: what is read, and what is refused."""
 # ruff: noqa: RUF001  # full-width digits and typographic signs are what is read here
 
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ amount = TypeAdapter(Amount)
 quantity = TypeAdapter(Quantity)
 currency = TypeAdapter(Currency)
 text = TypeAdapter(Text)
+READERS = [day, amount, quantity, currency, text]
 
 CHRISTMAS = [
     "25/12/2018", "25/12/18", "25-12-18", "25.12.2018", "25 / 12 / 2018", "2018-12-25", "2018/12/25 14:03", "20181225", "25122018",
@@ -38,7 +40,7 @@ OTHER_DATES = [
 ]
 NO_DATES = [
     "tomorrow", "25/12", "March 2018", "31/02/2018", "29/02/2023", "13/13/2018", "25/12/218", "25/12/2018 and 26/12/2018", "1/1/1969",
-    "25/12/69", "2018-13-01", "99999999", "1 of 2", "25#12#2018",
+    "25/12/69", "2018-13-01", "99999999", "1 of 2", "25#12#2018", "1/99999999999999999999/2018",
 ]  # fmt: skip
 AMOUNTS = [
     ("$8.20", "8.20"), ("RM 12.50", "12.50"), ("RM12.50", "12.50"), ("1,234.56", "1234.56"), ("1.234,56 €", "1234.56"),
@@ -46,7 +48,7 @@ AMOUNTS = [
     ("1.234", "1.234"), ("0,735", "0.735"), ("1.234.567", "1234567"), ("1,23,456.00", "123456.00"), ("Rs. 120.00", "120.00"),
     ("Rs.120", "120"), ("￥１，２００", "1200"), (".50", "0.50"), ("5,-", "5"), ("12.--", "12"), ("-5.00", "-5.00"), ("−5.00", "-5.00"),
     ("5.00-", "-5.00"), ("(5.00)", "-5.00"), ("($5.00)", "-5.00"), ("RM -5.00", "-5.00"), ("1.00005", "1.0001"),
-    ("99999999999999", "99999999999999"), (8.2, "8.2"), (0.1, "0.1"), (7, "7"), (0.30000000000000004, "0.3"), (Decimal("2.50"), "2.50"),
+    ("99999999999999", "99999999999999"), (8.2, "8.2"), (0.1, "0.1"), (7, "7"), (0.30000000000000004, "0.3"), (Decimal("2.50"), "2.50"), (Decimal("1E+5"), "100000"),
 ]  # fmt: skip
 NO_AMOUNTS = [
     "free", "12.50 or 13.50", "12 50", "6%", "1e3", "1.2.3", "1,234,56", "USD", "NaN", "Infinity", "100000000000000", "+-5",
@@ -144,14 +146,12 @@ def test_both_decimal_marks_mean_the_same(cents):
     assert amount.validate_python(english) == amount.validate_python(continental) == Decimal(cents) / 100
 
 
-@given(st.text(max_size=12))
-def test_no_text_breaks_the_readers(written):
+@pytest.mark.parametrize("reader", READERS)
+@given(written=st.text(max_size=12) | st.text("0123456789.,-/' ", max_size=30) | st.integers() | st.floats())
+def test_nothing_breaks_a_reader(reader, written):
     """Whatever a model writes is read or refused, and nothing else happens."""
-    for reader in (day, amount, quantity, currency, text):
-        try:
-            reader.validate_python(written)
-        except ValidationError:
-            continue
+    with suppress(ValidationError):
+        reader.validate_python(written)
 
 
 @pytest.mark.parametrize(("written", "meant"), QUANTITIES)
@@ -176,7 +176,7 @@ def test_currencies_become_codes(written, code):
     assert currency.validate_python(written) == code
 
 
-@pytest.mark.parametrize("written", ["GST", "XYZ", "dollars", "MYR/USD", "5"])
+@pytest.mark.parametrize("written", ["GST", "XYZ", "kr", "dollars", "MYR/USD", "5"])
 def test_what_is_no_currency_is_refused(written):
     """Three letters alone make no currency."""
     with pytest.raises(ValidationError, match="not a currency"):
@@ -191,7 +191,7 @@ def test_every_symbol_stands_for_a_real_code():
 @pytest.mark.parametrize("absent", ["", "  ", "-", "N/A", "none", "null", None])
 def test_what_says_nothing_is_none(absent):
     """The usual ways of saying nothing are null in every nullable value."""
-    assert [reader.validate_python(absent) for reader in (text, day, amount, quantity, currency)] == [None] * 5
+    assert [reader.validate_python(absent) for reader in READERS] == [None] * 5
 
 
 def test_text_is_one_line():
@@ -200,13 +200,13 @@ def test_text_is_one_line():
     assert text.validate_python(10023) == "10023"
 
 
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("shape", [["a"], {"a": 1}])
-def test_a_wrong_shape_is_left_to_pydantic(shape):
+def test_a_wrong_shape_is_left_to_pydantic(reader, shape):
     """A list or an object where one value was asked is the wrong shape, not a value refused."""
-    for reader in (text, day, amount, quantity, currency):
-        with pytest.raises(ValidationError) as refused:
-            reader.validate_python(shape)
-        assert "value_error" not in {error["type"] for error in refused.value.errors()}
+    with pytest.raises(ValidationError) as refused:
+        reader.validate_python(shape)
+    assert "value_error" not in {error["type"] for error in refused.value.errors()}
 
 
 def test_words_are_not_empty():

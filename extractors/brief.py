@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from extractors import schema as schemas
 from extractors import tiles
@@ -43,11 +42,8 @@ class Brief:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint's name in every table: its address without user info, or `offline`."""
-        if self.offline:
-            return OFFLINE
-        parts = urlsplit(self.base_url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        """The endpoint's name in every table: its address, or `offline`, whose port changes with every run."""
+        return OFFLINE if self.offline else self.base_url
 
     @property
     def sampling(self) -> dict[str, object]:

@@ -135,17 +135,18 @@ async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepte
     most = bench.tariff.max_tokens * MOST_TOKENS_TIMES
     turn = Turn(rung=0, max_tokens=bench.tariff.max_tokens, reasks=bench.reasks, most_tokens=most)
     prepared = await _prepared(planned, 0, bench)
+    judge = partial(validate, model=bench.schema.model)
     while True:
-        order = _order(planned, prepared, turn, bench)
-        judge = partial(validate, model=bench.schema.model)
+        body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
+        order = _order(planned, prepared, turn, len(body), bench)
         try:
-            reply, verdict = await bench.caller.call(order, dossier, judge)
+            reply, verdict = await bench.caller.call(order, body, dossier, judge)
         except DocumentError as error:
             following = turn.down(error)
         else:
             if verdict.document is not None:
-                attempts, steps = tuple(dossier.attempts), order.steps
-                return Accepted(planned, attempts, order.key, datetime.now(UTC), verdict.document, prepared, steps)
+                done = (planned, tuple(dossier.attempts), order.key, datetime.now(UTC))
+                return Accepted(*done, verdict.document, order.steps[0], prepared[0].encoded, prepared[0].sha256)
             following = turn.after(verdict, reply, planned.rungs)
         if following.rung != turn.rung:
             prepared = await _prepared(planned, following.rung, bench)
@@ -162,13 +163,13 @@ async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared
     return tuple(await asyncio.gather(*work))
 
 
-def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, bench: Bench) -> Order:
+def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:
     steps, tariff = planned.steps(turn.rung), bench.tariff
     more = turn.feedback.bytes if turn.feedback else 0
     return Order(
         document=planned.document,
         key=_key(prepared, bench.terms),
-        body=bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback),
+        payload_bytes=size,
         steps=steps,
         text_tokens=tariff.text(more),
         worst_prompt_tokens=_worst(steps, tariff) + tariff.text_bytes + more,

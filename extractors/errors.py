@@ -13,6 +13,13 @@ Every error takes a message and keyword extras with defaults, so it survives pic
 
 from __future__ import annotations
 
+import re
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: quoted where it is text, and without a password that a URL may hold."""
+    return re.sub(r"://[^/@\s]*@", "://**********@", repr(value))
+
 
 class TilewiseError(Exception):
     """Whatever tilewise raises on purpose; its text is one line for a person."""

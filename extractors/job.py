@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from extractors import tiles
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
 
 Policy = Literal["balanced", "faithful", "thrifty"]
 Redo = Literal["failed", "changed", "all"]
+
+
+def base_url(value: str) -> str:
+    """An endpoint's address, or `offline`. Raises ValueError for what is none, or would carry a password into a table."""
+    if value == "offline":
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with http:// or https://, or be offline")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or a password: set TILEWISE_API_KEY")
+    return value.rstrip("/")
 
 
 class Job(BaseModel):
@@ -41,6 +54,11 @@ class Job(BaseModel):
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
 
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else base_url(value)
+
     @field_validator("bill")
     @classmethod
     def _known_rule(cls, value: str) -> str:
@@ -60,4 +78,4 @@ def job(**fields: object) -> Job:
 def _sentence(error: object) -> str:
     assert isinstance(error, dict)
     flag = ".".join(str(part) for part in error["loc"]).replace("schema_name", "schema").replace("_", "-")
-    return f"{flag} {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{flag} {shown(error['input'])}: {error['msg'].removeprefix('Value error, ')}"

@@ -227,9 +227,12 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The image block of a request as bytes, made once; `encoded` says that the bytes are not the original's."""
+    """The image block of a request as bytes, made once; `encoded` says that they are not the original's bytes.
 
-    block: bytes
+    `sha256` is of the original bytes.
+    """
+
+    block: bytes = field(repr=False)
     size: Size
     encoded: bool
     sha256: str
@@ -272,11 +275,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One request about one document, and what is expected of it; `body` is the whole request."""
+    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept."""
 
     document: str
     key: str
-    body: bytes = field(repr=False)
+    payload_bytes: int
     steps: tuple[Step, ...]
     text_tokens: int
     worst_prompt_tokens: int
@@ -375,11 +378,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Done):
-    """A document whose answer validated, and the pictures that it was read from."""
+    """A document whose answer validated, and what was sent of its first page."""
 
     value: BaseModel
-    prepared: tuple[Prepared, ...]
-    steps: tuple[Step, ...]
+    step: Step
+    encoded: bool
+    sha256: str
 
     @property
     def published(self) -> Attempt:

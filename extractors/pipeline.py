@@ -143,7 +143,7 @@ class _Work:
             tariff=self.feed.tariff,
             store=self.feed.store,
             form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, sampling=asked.sampling),
-            caller=Caller(http, Traffic(asked.concurrency), Retries(settings.attempts), asked.secret),
+            caller=Caller(http, Traffic(asked.concurrency), Retries(settings.attempts), settings.timeout, asked.secret),
             ledger=self.ledger,
             tables=self.tables,
             threads=threads,

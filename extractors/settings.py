@@ -17,7 +17,8 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
+from extractors.job import base_url
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -66,10 +67,8 @@ class Settings(BaseSettings):
 
     @field_validator("base_url")
     @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is None or value == "offline" or value.startswith(("http://", "https://")):
-            return value
-        raise ValueError("must begin with http:// or https://, or be offline")
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else base_url(value)
 
     @field_validator("ledger")
     @classmethod
@@ -125,5 +124,5 @@ def _check_toml(path: Path) -> None:
 def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
-    value = "**********" if name.endswith("API_KEY") else repr(error["input"])
+    value = "**********" if name.endswith("API_KEY") else shown(error["input"])
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

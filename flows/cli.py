@@ -249,9 +249,11 @@ def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     from extractors import pipeline
     from extractors.report.progress import Progress
 
-    typer.echo("tilewise: runs directly; --prefect runs it as a flow", err=True)
     with Progress() as progress:
-        return asyncio.run(pipeline.run(job, settings, pipeline.How(tell=progress.tell, expect=progress.expect)))
+        how = pipeline.How(tell=progress.tell, expect=progress.expect)
+        closing = asyncio.run(pipeline.run(job, settings, how))
+    typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
+    return closing
 
 
 def _ran_as_flow(job: Job) -> Closing:

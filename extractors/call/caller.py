@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import aiohttp
 import httpx
 
 from extractors.call import reply as replies
@@ -38,30 +39,30 @@ class Caller:
     http: httpx.AsyncClient
     traffic: Traffic
     retries: Retries
-    secret: str = ""
+    timeout: float = 120.0
+    secret: str = field(default="", repr=False)
 
-    async def call(self, order: Order, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
-        """The answer to this order and its verdict, whatever it is.
+    async def call(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+        """The answer to this order, whose request is `body`, and its verdict, whatever that is.
 
         Raises DocumentError when no answer can be had for this document, Refused when none can be had for any.
         """
         try:
             async for attempt in self.retries.policy():
                 with attempt:
-                    return await self._once(order, journal, judge)
+                    return await self._once(order, body, journal, judge)
         except CallFault as error:
             raise self._raised(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
 
-    async def _once(self, order: Order, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+    async def _once(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         async with self.traffic.slot():
             note = _Note(order, journal)
             try:
-                response = await self.http.post("chat/completions", content=order.body)
-            except httpx.TimeoutException as error:
-                raise note.lost("timeout", f"no reply within the time limit ({type(error).__name__})") from None
-            except httpx.HTTPError as error:
-                raise note.lost("connection", f"{type(error).__name__}: {first_line(error)}") from None
+                async with asyncio.timeout(self.timeout):
+                    response = await self.http.post("chat/completions", content=body)
+            except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as error:
+                raise note.lost(*_lost(error)) from None
             except asyncio.CancelledError:
                 note.lost("aborted", "the run was stopped while the call was on its way")
                 raise
@@ -84,6 +85,14 @@ class Caller:
     def _masked(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""
         return text.replace(self.secret, "**********") if self.secret else text
+
+
+def _lost(error: Exception) -> tuple[Outcome, str]:
+    """How a call without a reply ended. The aiohttp transport reports a connection that broke as a timeout, too."""
+    causes = [error, *([error.__cause__] if isinstance(error.__cause__, aiohttp.ClientError) else [])]
+    if isinstance(causes[-1], TimeoutError | httpx.TimeoutException):
+        return "timeout", "no whole reply within the time limit"
+    return "connection", f"{type(causes[-1]).__name__}: {first_line(error)}"
 
 
 class _Note:

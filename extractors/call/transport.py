@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import aiohttp
 import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp import HttpxAiohttpClient
 
 from extractors.errors import ConfigurationError
 from extractors.model import Price
@@ -18,20 +20,21 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 MODELS_SECONDS = 5.0
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})  # never behind a proxy
 
 
 def client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """A client for this endpoint; `transport` replaces the network in tests."""
+    """A client for this endpoint; `transport` replaces the network in tests. Proxies come from the environment."""
     headers = {"content-type": "application/json", "user-agent": "tilewise"}
     if endpoint.api_key:
         headers["authorization"] = f"Bearer {endpoint.api_key.get_secret_value()}"
-    limits = httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency)
-    return httpx.AsyncClient(
+    return HttpxAiohttpClient(
         base_url=endpoint.base_url.rstrip("/") + "/",
         headers=headers,
         timeout=httpx.Timeout(endpoint.timeout, connect=CONNECT_SECONDS, pool=None),
-        transport=transport or AiohttpTransport(limits=limits),
-        trust_env=False,
+        limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
+        transport=transport,
+        trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,
     )
 
 
@@ -44,9 +47,12 @@ async def served_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
     try:
         response = await http.get("models", timeout=MODELS_SECONDS)
         listed = orjson.loads(response.content) if response.status_code == httpx.codes.OK else []
-    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"endpoint {http.base_url} cannot be reached: {first_line(error)}") from None
-    except (httpx.HTTPError, orjson.JSONDecodeError):
+    except httpx.HTTPError as error:
+        # The aiohttp transport reports a refused connection as one that timed out; its cause is what it was.
+        if isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, aiohttp.ClientConnectorError):
+            raise ConfigurationError(f"endpoint {http.base_url} cannot be reached: {first_line(error)}") from None
+        return {}
+    except orjson.JSONDecodeError:
         return {}
     entries = listed.get("data", []) if isinstance(listed, dict) else listed
     if not isinstance(entries, list):

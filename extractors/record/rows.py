@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from extractors.model import Accepted, Attempt, Done, Failed, PlannedPage, Terms
+from extractors.model import Accepted, Attempt, Done, Failed, PlannedPage, Step, Terms
 from extractors.tiles import Size
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ Row = dict[str, object]
 
 def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
     """The row of an accepted document."""
-    page, step, prepared = end.planned.first, end.steps[0], end.prepared[0]
+    page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
     return fields.row(end.value) | {
         "_image": found.uri,
@@ -25,15 +25,15 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
         "_version": found.version,
         "_modified": found.modified,
         "_key": end.key,
-        "_sha256": prepared.sha256,
+        "_sha256": end.sha256,
         "_run": terms.run,
         "_extracted_at": end.ended_at,
         "_model_requested": terms.model,
         "_model": _model(end.published, terms),
         "_schema_hash": terms.schema_hash,
         "_prompt_hash": terms.prompt_hash,
-        "_action": page.action,
-        "_encoded": prepared.encoded,
+        "_action": _action(page, step),
+        "_encoded": end.encoded,
         "_rung": step.rung,
         "_width": header.size.width if header else None,
         "_height": header.size.height if header else None,
@@ -136,7 +136,7 @@ def call_row(attempt: Attempt, number: int, terms: Terms) -> Row:
         "model_requested": terms.model,
         "model_returned": reply.model if reply else None,
         "bill_rule": terms.bill_rule,
-        "payload_bytes": len(order.body),
+        "payload_bytes": order.payload_bytes,
         "sent_width": sent.width if order.steps else None,
         "sent_height": sent.height if order.steps else None,
         "estimated_image_tokens": order.image_tokens,
@@ -172,6 +172,14 @@ def reply_rows(end: Done, terms: Terms, keep: Keep) -> list[Row]:
         for number, attempt in enumerate(end.attempts, 1)
         if attempt.reply and (keep == "all" or (keep == "failed" and attempt.outcome != "accepted"))
     ]
+
+
+def _action(page: PlannedPage, step: Step) -> str:
+    """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
+    if step is not page.ladder[-1]:
+        return "resize"
+    whole = page.billed.header is not None and step.size == page.billed.header.size
+    return "send" if whole else "shrink"
 
 
 def _model(attempt: Attempt, terms: Terms) -> str:

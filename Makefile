@@ -1,0 +1,52 @@
+# Everything runs from .venv, which holds exactly what requirements.lock pins.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test slow lint format lock samples clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    read the sample receipts with local OCR, as a Prefect flow, and print the rows"
+	@echo "make test    all tests but the slow ones; make slow runs those"
+	@echo "make lint    ruff, mypy --strict, import-linter; make format mends what can be mended"
+	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
+	@echo "make samples render data/samples anew"
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tilewise needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)
+	$(BIN)/tilewise run data/samples/receipts --schema receipt --offline --prefect
+	$(BIN)/python data/samples/show.py data/out receipt
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements.lock pyproject.toml
+
+samples: $(READY)
+	$(BIN)/python data/samples/render.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis data/out

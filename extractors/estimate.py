@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from extractors.bill import Prices
 from extractors.feed import Feed
-from extractors.model import FREE, Costs, Price
+from extractors.model import FREE, NO_MEANS, Costs, Means, Price
 
 if TYPE_CHECKING:
     from extractors.brief import Brief
     from extractors.model import Planned
-    from extractors.record.ledger import Ledger
     from extractors.record.past import Past
 
 BATCH = 1000
@@ -76,19 +75,16 @@ def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | N
     return Prices(own, served).of(brief.model)
 
 
-def estimate(brief: Brief, *, past: Past | None = None, ledger: Ledger | None = None) -> Estimate:
-    """Plans every document of the job that is not done, from headers alone; `ledger` knows earlier answers and prices."""
+def estimate(brief: Brief, price: Price | None, past: Past | None = None, means: Means = NO_MEANS) -> Estimate:
+    """Plans every document of the job that is not done, from headers alone; `means` are of earlier answers."""
     started = time.perf_counter()
-    served = ledger.prices(brief.endpoint) if ledger else {}
-    price = price_of(brief, served, free=brief.offline)
-    means = ledger.means(brief.terms(price)) if ledger else None
-    feed = Feed(brief.job, brief.tariff(price, means.output_tokens if means else None), past)
+    feed = Feed(brief.job, brief.tariff(price, means.output_tokens), past)
     result = Estimate(brief.rule.name)
     while batch := feed.take(BATCH):
         for planned in batch:
             result.add(planned)
     result.skipped = feed.skipped
-    if means and means.seconds:
+    if means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * means.seconds / brief.concurrency
     result.seconds = time.perf_counter() - started
     return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -352,6 +352,16 @@ class Terms:
     def run_date(self) -> str:
         """The UTC day on which the run started: the partition of all its rows."""
         return self.started_at.date().isoformat()
+
+
+class Means(NamedTuple):
+    """Completion tokens and seconds of an accepted answer, None before there are any."""
+
+    output_tokens: int | None = None
+    seconds: float | None = None
+
+
+NO_MEANS = Means()
 
 
 # --- validate, chunk

@@ -21,10 +21,11 @@ from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
 from extractors.endpoint.child import EndpointError, child
 from extractors.errors import ConfigurationError, NeedsYes
-from extractors.estimate import estimate, price_of
+from extractors.estimate import Estimate, estimate, price_of
 from extractors.feed import Feed
+from extractors.model import FREE
 from extractors.record.ledger import Ledger
-from extractors.record.past import OFFLINE, Past, read_past
+from extractors.record.past import OFFLINE, read_past
 from extractors.record.tables import Tables
 from extractors.schema import ASK
 from extractors.tally import Tally
@@ -67,9 +68,11 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
         price, free = await _price(asked, ledger)
         terms = asked.terms(price)
         past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
-        feed = Feed(job, asked.tariff(price, ledger.means(terms).output_tokens), past)
+        means = ledger.means(terms)
+        feed = Feed(job, asked.tariff(price, means.output_tokens), past)
         first = await asyncio.to_thread(feed.take, settings.chunk)
-        await asyncio.to_thread(_ask, asked, past, ledger)
+        if first and not job.yes and price != FREE:
+            _ask(asked, await asyncio.to_thread(estimate, asked, price, past, means))
         with Tables(asked.output, terms, asked.schema.model, settings.keep_replies) as tables:
             work = _Work(asked, terms, ledger, tables, feed, how)
             return await work.all_volumes(first)
@@ -165,12 +168,9 @@ async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
     return price_of(asked, served, free=free), free
 
 
-def _ask(asked: Brief, past: Past, ledger: Ledger) -> None:
+def _ask(asked: Brief, estimated: Estimate) -> None:
     """Raises NeedsYes when more may be spent than may be without being asked."""
-    if asked.job.yes or asked.offline:
-        return
-    high = estimate(asked, past=past, ledger=ledger).costs.high
-    limit = asked.settings.ask_above
+    high, limit = estimated.costs.high, asked.settings.ask_above
     if high is None:
         raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
     if high > limit:

@@ -215,7 +215,7 @@ def _show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
 
 def _estimated(asked: Brief, *, done: bool) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
-    from extractors.estimate import estimate
+    from extractors.estimate import estimate, price_of
 
     past = None
     if done:
@@ -223,11 +223,12 @@ def _estimated(asked: Brief, *, done: bool) -> Estimate:
 
         past = read_past(asked.output, asked.terms(None), offline=asked.offline)
     if not asked.settings.has_ledger:
-        return estimate(asked, past=past)
+        return estimate(asked, price_of(asked, {}, free=asked.offline), past)
     from extractors.record.ledger import Ledger
 
     with Ledger(asked.settings.ledger) as ledger:
-        return estimate(asked, past=past, ledger=ledger)
+        price = price_of(asked, ledger.prices(asked.endpoint), free=asked.offline)
+        return estimate(asked, price, past, ledger.means(asked.terms(price)))
 
 
 def _consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import event, func
@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from extractors.errors import ConfigurationError, LedgerError
-from extractors.model import NANO, Attempt, Order, Price, Terms
+from extractors.model import NANO, Attempt, Means, Order, Price, Terms
 from extractors.picture import first_line
 
 if TYPE_CHECKING:
@@ -86,13 +86,6 @@ SERVED = sa.Table(
     sa.Column("cached_input", sa.String),
     sa.Column("as_of", sa.String, nullable=False),
 )
-
-
-class Means(NamedTuple):
-    """Completion tokens and seconds of an accepted answer, None before there are any."""
-
-    output_tokens: int | None = None
-    seconds: float | None = None
 
 
 class Ledger:

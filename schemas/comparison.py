@@ -23,14 +23,12 @@ class Comparison(Document):
     """What the images show, what they have in common and where they differ."""
 
     summary: Words = Field(description="The comparison in one or two sentences")
-    images: list[str] = Field(description="What each image shows, one sentence an image, in their order")
+    images: list[str] = Field(min_length=2, description="What each image shows, one sentence an image, in their order")
     similarities: Many[str] = Field(default_factory=list, description="What is the same in all images")
     differences: Many[Difference] = Field(default_factory=list, description="What differs, the most important first")
 
     @model_validator(mode="after")
     def _every_image_is_compared(self) -> Self:
-        if len(self.images) < 2:
-            raise ValueError("a comparison takes two images or more")
         for difference in self.differences:
             if len(difference.in_each) != len(self.images):
                 raise ValueError(

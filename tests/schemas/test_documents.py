@@ -162,7 +162,7 @@ def test_a_ui_element_is_of_a_known_kind():
 
 def test_a_comparison_takes_two_images():
     """One image is compared with nothing."""
-    assert refusal(Comparison, {**COMPARED, "images": ["A cup"]}) == ["value_error"]
+    assert refusal(Comparison, {**COMPARED, "images": ["A cup"]}) == ["too_short"]
 
 
 def test_a_difference_tells_of_every_image():

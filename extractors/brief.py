@@ -13,6 +13,8 @@ from extractors import schema as schemas
 from extractors import tiles
 from extractors.bill import Tariff, text_tokens
 from extractors.call.profile import PROFILES, Endpoint, Profile, profile_of
+from extractors.call.request import Style
+from extractors.call.traffic import Limits
 from extractors.errors import ConfigurationError
 from extractors.model import Price, Terms
 from extractors.settings import TOGETHER
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 OFFLINE = "offline"
 CORES = os.cpu_count() or 1
+STREAM_SILENCE = 60.0  # seconds without a piece of a streamed answer
 OFFLINE_MODEL = "offline/rapidocr"
 
 
@@ -46,9 +49,15 @@ class Brief:
         return OFFLINE if self.offline else self.base_url
 
     @property
-    def sampling(self) -> dict[str, object]:
-        """What the prompt is asked with; part of the prompt's hash."""
-        return {"temperature": self.settings.temperature, "reasoning": self.settings.reasoning}
+    def style(self) -> Style:
+        """How the server is asked."""
+        asked = self.settings
+        return Style(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
+
+    @property
+    def limits(self) -> Limits:
+        """What the run may not pass."""
+        return Limits(self.concurrency, self.settings.rpm, self.settings.tpm)
 
     @property
     def concurrency(self) -> int:
@@ -69,7 +78,8 @@ class Brief:
     def endpoint_at(self, base_url: str) -> Endpoint:
         """Where calls go; local OCR is sent no key."""
         key = None if self.offline else self.settings.api_key
-        return Endpoint(base_url, key, self.settings.timeout, self.concurrency)
+        silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
+        return Endpoint(base_url, key, silence, self.concurrency)
 
     def tariff(self, price: Price | None, mean_output: int | None = None) -> Tariff:
         """By what this run's pages are billed."""
@@ -96,7 +106,7 @@ class Brief:
             model=self.model,
             schema=self.schema.name,
             schema_hash=self.schema.hash,
-            prompt_hash=self.schema.prompt_hash(str(sorted(self.sampling.items()))),
+            prompt_hash=self.schema.prompt_hash(f"{self.style.temperature} {self.style.reasoning}"),
             policy=self.job.policy,
             bill_rule=self.rule.name,
             price=price,

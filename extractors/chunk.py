@@ -1,7 +1,7 @@
 """One chunk of documents: prepare, call, validate, record for each, many at a time.
 
-A document that cannot be done is a value here; only what stops the whole run is an exception, and it is remembered on
-the bench so that no further document is begun.
+A document that cannot be done is a value here; what stops the whole run is an exception, and the brake keeps further
+documents from being begun.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from extractors.bill import Tariff
+    from extractors.brake import Brake
     from extractors.call.caller import Caller
     from extractors.call.request import Form
     from extractors.model import Reply, Store, Terms, Verdict
+    from extractors.pilot import Pilot
     from extractors.record.ledger import Ledger
     from extractors.record.tables import Tables
     from extractors.schema import Schema
 
+End = Accepted | Failed | Left
+MOST_ANSWERS = 8  # to one document, whatever is wrong with them
 MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
 
 
 @dataclass(slots=True)
 class Bench:
-    """What every document of a run is worked on with. `error` is what stopped the run, once something did."""
+    """What every document of a run is worked on with."""
 
     terms: Terms
     schema: Schema
@@ -52,7 +56,8 @@ class Bench:
     admitted: asyncio.Semaphore
     reasks: int
     tell: Callable[[Tally], None]
-    error: RunError | None = None
+    brake: Brake
+    pilot: Pilot
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Chunk:
         """Works on all documents, stages their rows, and returns what became of them."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_document(planned, self.bench)) for planned in self.documents]
+            for task in tasks:
+                self.bench.brake.holds(task)
         ends = [task.result() for task in tasks]
         await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
         return sum((tally(end) for end in ends), Tally())
@@ -81,6 +88,7 @@ class Turn:
     reasks: int
     most_tokens: int
     descended: bool = False
+    answers: int = 0
     feedback: Feedback | None = None
 
     def after(self, verdict: Verdict, reply: Reply, rungs: int) -> Turn:
@@ -89,13 +97,15 @@ class Turn:
         A cut answer gets more tokens, a malformed one is asked for again with the errors in words, a value that a
         validator refused is looked at again on the next rung.
         """
-        if verdict.outcome == "truncated" and self.max_tokens < self.most_tokens:
-            return replace(self, max_tokens=min(2 * self.max_tokens, self.most_tokens))
-        if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
-            feedback = Feedback(reply.content, verdict.errors) if reply.content else None
-            return replace(self, reasks=self.reasks - 1, feedback=feedback)
-        if verdict.outcome == "refused" and self.rung + 1 < rungs:
-            return replace(self, rung=self.rung + 1, feedback=None)
+        turn = replace(self, answers=self.answers + 1)
+        if turn.answers < MOST_ANSWERS:
+            if verdict.outcome == "truncated" and self.max_tokens < self.most_tokens:
+                return replace(turn, max_tokens=min(2 * self.max_tokens, self.most_tokens))
+            if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
+                feedback = Feedback(reply.content, verdict.errors) if reply.content else None
+                return replace(turn, reasks=self.reasks - 1, feedback=feedback)
+            if verdict.outcome == "refused" and self.rung + 1 < rungs:
+                return replace(turn, rung=self.rung + 1, feedback=None)
         final = verdict.outcome == "refused"
         raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
 
@@ -106,18 +116,26 @@ class Turn:
         return replace(self, rung=self.rung - 1, descended=True, feedback=None)
 
 
-async def _document(planned: Planned, bench: Bench) -> Accepted | Failed | Left:
+async def _document(planned: Planned, bench: Bench) -> End:
     """One document from plan to end, in its turn."""
-    async with bench.admitted:
-        dossier = Dossier(bench.ledger, bench.terms)
-        if bench.error is not None:
-            return Left(planned, (), None, datetime.now(UTC))
-        end = await _end(planned, dossier, bench)
-        bench.tell(tally(end))
-        return end
+    dossier = Dossier(bench.ledger, bench.terms)
+    try:
+        async with bench.admitted:
+            end = await _end(planned, dossier, bench)
+    except asyncio.CancelledError:
+        if not bench.brake.cutting:
+            raise
+        end = _left(planned, dossier)
+    told = tally(end)
+    bench.tell(told)
+    if failing := bench.pilot.watch(told):
+        bench.brake.stop(failing)
+    return end
 
 
-async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted | Failed | Left:
+async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+    if bench.brake.error is not None:
+        return _left(planned, dossier)
     flaw = planned.flaw
     if flaw is None:
         try:
@@ -125,15 +143,19 @@ async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted | F
         except DocumentError as error:
             flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
         except RunError as error:
-            bench.error = bench.error or error
-            return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
+            bench.brake.stop(error)
+            return _left(planned, dossier)
     return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
+
+
+def _left(planned: Planned, dossier: Dossier) -> Left:
+    return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
 
 
 async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted:
     """Prepares and calls until an answer is accepted. Raises DocumentError or RunError when none can be."""
-    most = bench.tariff.max_tokens * MOST_TOKENS_TIMES
-    turn = Turn(rung=0, max_tokens=bench.tariff.max_tokens, reasks=bench.reasks, most_tokens=most)
+    most = bench.tariff.max_tokens
+    turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
     prepared = await _prepared(planned, 0, bench)
     judge = partial(validate, model=bench.schema.model)
     while True:
@@ -173,6 +195,7 @@ def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: i
         steps=steps,
         text_tokens=tariff.text(more),
         worst_prompt_tokens=_worst(steps, tariff) + tariff.text_bytes + more,
+        output_tokens=tariff.output_tokens,
         max_tokens=turn.max_tokens,
     )
 

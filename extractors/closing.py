@@ -110,9 +110,9 @@ class Closing:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong."""
+        """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong, 3 stopped as told."""
         if self.account.error:
-            return 2
+            return self.account.error.exit_code
         return int(self.counts.failure_share > self.account.job.fail_above)
 
     @property

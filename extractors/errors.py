@@ -7,6 +7,8 @@
     - RunError: the whole run stops, what is done is kept
         - LedgerError: nothing may be sent that the ledger would not know of (exit 2)
         - Refused: key, account, URL or model are not accepted (exit 2)
+        - Failing: too much fails to go on (exit 2)
+        - Stopped: a person or a time limit said so (exit 3)
 
 Every error takes a message and keyword extras with defaults, so it survives pickling between processes.
 """
@@ -59,6 +61,7 @@ class RunError(TilewiseError):
     """The run stops here; what was answered is kept and published. `status` is the run's in the table `runs`."""
 
     status = "failed"
+    exit_code = 2
 
 
 class LedgerError(RunError):
@@ -69,3 +72,16 @@ class Refused(RunError):  # noqa: N818 - it is what the server did, and the stat
     """Key, account, URL or model are not accepted: no call can succeed until a person changes something."""
 
     status = "refused"
+
+
+class Failing(RunError):  # noqa: N818 - as above
+    """Too much fails to go on: the server answers nothing, or most answers are not accepted, or cost too much."""
+
+    status = "failing"
+
+
+class Stopped(RunError):  # noqa: N818 - as above
+    """The run was told to stop; the rest waits for the next run."""
+
+    status = "stopped"
+    exit_code = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -50,6 +51,9 @@ class Job(BaseModel):
     fail_above: float = Field(
         0.0, ge=0, le=1, title="Fail above", description="The share of failures above which the run counts as failed."
     )
+    max_time: float | None = Field(
+        None, gt=0, title="Longest time", description="Stop taking new documents after this: 90s, 30m, 6h, or seconds."
+    )
     offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
@@ -58,6 +62,16 @@ class Job(BaseModel):
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         return None if value is None else base_url(value)
+
+    @field_validator("max_time", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())
+        if not written:
+            raise ValueError("write it as 90s, 30m, 6h or 1d")
+        return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[written[2]]
 
     @field_validator("bill")
     @classmethod

@@ -283,7 +283,13 @@ class Order:
     steps: tuple[Step, ...]
     text_tokens: int
     worst_prompt_tokens: int
+    output_tokens: int
     max_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """What the call is expected to take in all."""
+        return self.image_tokens + self.text_tokens + self.output_tokens
 
     @property
     def image_tokens(self) -> int:

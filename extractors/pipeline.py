@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from extractors.brake import Brake
 from extractors.brief import CORES, Brief, brief
+from extractors.call.breaker import Breaker
 from extractors.call.caller import Caller
 from extractors.call.request import Form
 from extractors.call.retries import Retries
@@ -24,6 +26,7 @@ from extractors.errors import ConfigurationError, NeedsYes
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.feed import Feed
 from extractors.model import FREE
+from extractors.pilot import Pilot
 from extractors.record.ledger import Ledger
 from extractors.record.past import OFFLINE, read_past
 from extractors.record.tables import Tables
@@ -33,6 +36,7 @@ from extractors.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from extractors.errors import RunError
     from extractors.job import Job
     from extractors.model import Planned, Price, Terms
     from extractors.settings import Settings
@@ -46,12 +50,14 @@ WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail 
 class How:
     """By whom a run is run: how a chunk is run, who is told, the orchestrator's id for the run.
 
-    `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known.
+    `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known, `say` what a
+    person at the terminal should know at once.
     """
 
     run_chunk: RunChunk = Chunk.run
     tell: Callable[[Tally], None] = lambda _: None
     expect: Callable[[int], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
     flow_run_id: str | None = None
 
 
@@ -92,22 +98,38 @@ class _Work:
     async def all_volumes(self, pending: list[Planned]) -> Closing:
         """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
         self.ledger.begin(self.terms)
-        total, volume, skipped = Counts(), 1, 0
         async with AsyncExitStack() as stack:
-            bench = await self._bench(stack) if pending else None
-            counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
-            stack.callback(counting.cancel)
-            counting.add_done_callback(self._expected)
-            while True:
-                tally, pending = await self._volume(pending, bench) if bench else (Tally(), [])
-                counts = Counts(self.feed.skipped - skipped, tally)
-                account = Account(self.brief.job, self.terms, self.how.flow_run_id, bench.error if bench else None)
-                await asyncio.to_thread(self.tables.publish, volume, account.row(counts, volume))
-                total, volume, skipped = total + counts, volume + 1, self.feed.skipped
-                if not pending:
-                    break
+            if not pending:
+                closing = await self._published(1, Counts(self.feed.skipped), None)
+            else:
+                bench = await self._bench(stack)
+                counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
+                stack.callback(counting.cancel)
+                counting.add_done_callback(self._expected)
+                closing = await self._worked(pending, bench)
         self.ledger.end(self.terms)
-        return Closing(account, total, self.tables.published("results"))
+        return closing
+
+    async def _worked(self, pending: list[Planned], bench: Bench) -> Closing:
+        """Volume after volume, each published whole."""
+        total, volume, skipped = Counts(), 1, 0
+        while True:
+            tally, pending = await self._volume(pending, bench)
+            if wall := bench.caller.breaker.wall():
+                bench.brake.stop(wall)
+            counts = Counts(self.feed.skipped - skipped, tally)
+            closing = await self._published(volume, counts, bench.brake.error)
+            total, volume, skipped = total + counts, volume + 1, self.feed.skipped
+            if not pending:
+                break
+        if rate := bench.caller.traffic.sustained:
+            self.ledger.keep_rate(self.terms, rate)
+        return replace(closing, counts=total)
+
+    async def _published(self, volume: int, counts: Counts, error: RunError | None) -> Closing:
+        account = Account(self.brief.job, self.terms, self.how.flow_run_id, error)
+        await asyncio.to_thread(self.tables.publish, volume, account.row(counts, volume))
+        return Closing(account, counts, self.tables.published("results"))
 
     def _expected(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
@@ -123,7 +145,7 @@ class _Work:
                     now, pending = pending[:room], pending[room:]
                     running.add(asyncio.ensure_future(self.how.run_chunk(Chunk(number, now, bench))))
                     room, number = room - len(now), number + 1
-                    if not pending and bench.error is None:
+                    if not pending and bench.brake.error is None:
                         pending = await asyncio.to_thread(self.feed.take, settings.chunk)
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 tally = sum((task.result() for task in ended), tally)
@@ -135,24 +157,26 @@ class _Work:
 
     async def _bench(self, stack: AsyncExitStack) -> Bench:
         """Everything that the chunks work with; what has to be closed is on the stack."""
-        asked = self.brief
+        asked, settings = self.brief, self.brief.settings
         base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
         http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
-        threads = stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare"))
-        settings = asked.settings
+        traffic = Traffic(asked.limits, self.ledger.rate(self.terms))
+        brake = Brake(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.say)
         return Bench(
             terms=self.terms,
             schema=asked.schema,
             tariff=self.feed.tariff,
             store=self.feed.store,
-            form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, sampling=asked.sampling),
-            caller=Caller(http, Traffic(asked.concurrency), Retries(settings.attempts), settings.timeout, asked.secret),
+            form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style),
+            caller=Caller(http, traffic, Retries(settings.attempts), Breaker(), settings.timeout, asked.secret),
             ledger=self.ledger,
             tables=self.tables,
-            threads=threads,
+            threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
             reasks=settings.reasks,
             tell=self.how.tell,
+            brake=stack.enter_context(brake),
+            pilot=Pilot(asked.job.fail_above),
         )
 
 

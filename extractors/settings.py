@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("TILEWISE_API_KEY", "TOGETHER_API_KEY"))
     model: str | None = None
     profile: Literal["together", "openai", "vllm", "generic"] | None = None
-    mode: Literal["json_schema"] = "json_schema"
+    mode: Literal["json_schema", "json_object", "tools", "prompt"] = "json_schema"
+    stream: bool = False
     temperature: float = Field(0.0, ge=0, le=2)
     reasoning: Literal["off", "on"] = "off"
     max_tokens: int = Field(2048, ge=1)
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
     attempts: int = Field(6, ge=1)
     reasks: int = Field(1, ge=0)
     concurrency: int = Field(64, ge=1)
+    rpm: float | None = Field(None, gt=0)
+    tpm: float | None = Field(None, gt=0)
+    drain: float = Field(20.0, ge=0)
     chunk: int = Field(500, ge=1)
     volume: int = Field(50_000, ge=1)
     output: str = "data/out"

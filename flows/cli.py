@@ -78,6 +78,7 @@ def run(
         Literal["failed", "changed", "all"] | None, typer.Option(help="Read again what is done already, by cause.")
     ] = None,
     fail_above: Annotated[float, typer.Option(help="The share of failures above which the exit code is 1.")] = 0.0,
+    max_time: Annotated[str | None, typer.Option(help="Take no new documents after this long: 90s, 30m, 6h.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
@@ -101,6 +102,7 @@ def run(
             limit=limit,
             redo=redo,
             fail_above=fail_above,
+            max_time=max_time,
             offline=offline,
             dry_run=dry_run,
             yes=yes,
@@ -168,6 +170,9 @@ def _reported() -> Iterator[None]:
     except TilewiseError as error:
         typer.echo(f"tilewise: {error.message}", err=True)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("tilewise: stopped before anything was sent", err=True)
+        raise typer.Exit(3) from None
 
 
 def _job(**fields: object) -> Job:
@@ -251,7 +256,7 @@ def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     from extractors.report.progress import Progress
 
     with Progress() as progress:
-        how = pipeline.How(tell=progress.tell, expect=progress.expect)
+        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
         closing = asyncio.run(pipeline.run(job, settings, how))
     typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
     return closing

@@ -38,7 +38,7 @@ async def extract(job: Job) -> State:
     """Turns the images of a source into validated rows in Parquet; the state says in words how it ended."""
     try:
         with Progress() as progress:
-            how = How(_as_task, progress.tell, progress.expect, flow_run.id)
+            how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id)
             closing = await pipeline.run(job, read_settings(), how)
     except ConfigurationError as error:
         return Failed(message=error.message, data=error)

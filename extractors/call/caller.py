@@ -11,88 +11,111 @@ from typing import TYPE_CHECKING
 import aiohttp
 import httpx
 
+from extractors.call import faults
 from extractors.call import reply as replies
 from extractors.call.retries import CallFault, Retries
 from extractors.errors import DocumentError, Refused
 from extractors.model import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
-from extractors.picture import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extractors.call.reply import Fault
-    from extractors.call.traffic import Traffic
+    from extractors.call.breaker import Breaker
+    from extractors.call.faults import Fault
+    from extractors.call.traffic import Ticket, Traffic
 
     Judge = Callable[[Reply], Verdict]
 
 _MENDS = {
     401: "the key was refused: set TILEWISE_API_KEY or TOGETHER_API_KEY to one that this endpoint accepts",
-    402: "the account's spending limit is reached: raise it, then run again; what is done is kept",
+    402: "the account's spending limit is reached: raise it, then run again",
     404: "no such model or address: check --model and TILEWISE_BASE_URL",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One run's way to its endpoint."""
+    """One run's way to its endpoint. `timeout` is the seconds that a call may take in all."""
 
     http: httpx.AsyncClient
     traffic: Traffic
     retries: Retries
+    breaker: Breaker
     timeout: float = 120.0
     secret: str = field(default="", repr=False)
 
     async def call(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         """The answer to this order, whose request is `body`, and its verdict, whatever that is.
 
-        Raises DocumentError when no answer can be had for this document, Refused when none can be had for any.
+        Raises DocumentError when no answer can be had for this document, a RunError when none can be had for any.
         """
         try:
-            async for attempt in self.retries.policy():
+            async for attempt in self.retries.policy(self.traffic.sleep):
                 with attempt:
                     return await self._once(order, body, journal, judge)
         except CallFault as error:
-            raise self._raised(error.fault) from None
+            raise self._document_error(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
 
     async def _once(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
-        async with self.traffic.slot():
+        async with self.traffic.slot(order.tokens) as ticket:
             note = _Note(order, journal)
             try:
-                async with asyncio.timeout(self.timeout):
-                    response = await self.http.post("chat/completions", content=body)
-            except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as error:
-                raise note.lost(*_lost(error)) from None
+                reply, fault = await self._exchange(body)
+            except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                reply, fault = None, faults.of_error(error)
             except asyncio.CancelledError:
-                note.lost("aborted", "the run was stopped while the call was on its way")
+                note.settle("aborted", "unknown", None, "the run was stopped while the call was on its way")
                 raise
-            reply = replies.read(response)
-            fault = replies.fault(response, reply)
-            if fault:
-                note.settle(fault.outcome, "no", reply, self._masked(fault.message))
+            if fault is not None or reply is None:
+                assert fault is not None
+                note.settle(fault.outcome, fault.billed, reply, self._masked(fault.message))
+                self._failed(fault, ticket)
                 raise CallFault(fault)
             verdict = judge(reply)
             note.settle(verdict.outcome, "yes" if reply.usage else "unknown", reply, verdict.errors or None)
+            self.breaker.answered()
+            self.traffic.answered(ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens)
             return reply, verdict
 
-    def _raised(self, fault: Fault) -> DocumentError | Refused:
-        message = self._masked(fault.message)
+    async def _exchange(self, body: bytes) -> tuple[Reply, Fault | None]:
+        """One request and its reply, within the time limit, and no more of it than an answer can have."""
+        async with (
+            asyncio.timeout(self.timeout),
+            self.http.stream("POST", "chat/completions", content=body) as response,
+        ):
+            content = bytearray()
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > replies.MAX_REPLY_BYTES:
+                    return replies.read(response, bytes(content), whole=False)
+            return replies.read(response, bytes(content))
+
+    def _failed(self, fault: Fault, ticket: Ticket) -> None:
+        """Tells traffic and breaker. Raises what stops the run, if this fault does."""
+        match fault.outcome:
+            case "rate_limited":
+                self.traffic.refused(ticket, fault.wait)
+            case "capacity":
+                self.traffic.crowded(ticket)
+            case "timeout" | "connection":
+                self.traffic.lost(ticket)
+            case _:
+                self.traffic.answered(ticket, 0)
         if fault.remedy == "stop":
-            return Refused(f"{_MENDS[int(message[:3])]} (the server says: {message})")
-        final = fault.remedy == "never"
-        return DocumentError(message, kind=fault.outcome, stage="call", final=final)
+            message = self._masked(fault.message)
+            raise Refused(f"{_MENDS[int(message[:3])]} (the server says: {message})")
+        stops = self.breaker.failed(fault)
+        if stops:
+            raise stops
+
+    def _document_error(self, fault: Fault) -> DocumentError:
+        message = self._masked(fault.message)
+        return DocumentError(message, kind=fault.outcome, stage="call", final=fault.remedy == "never")
 
     def _masked(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""
         return text.replace(self.secret, "**********") if self.secret else text
-
-
-def _lost(error: Exception) -> tuple[Outcome, str]:
-    """How a call without a reply ended. The aiohttp transport reports a connection that broke as a timeout, too."""
-    causes = [error, *([error.__cause__] if isinstance(error.__cause__, aiohttp.ClientError) else [])]
-    if isinstance(causes[-1], TimeoutError | httpx.TimeoutException):
-        return "timeout", "no whole reply within the time limit"
-    return "connection", f"{type(causes[-1]).__name__}: {first_line(error)}"
 
 
 class _Note:
@@ -107,8 +130,3 @@ class _Note:
         seconds = time.monotonic() - self._clock
         attempt = Attempt(self._order, self._started_at, seconds, outcome, billed, reply, error=error)
         self._journal.settle(self._handle, attempt)
-
-    def lost(self, outcome: Outcome, message: str) -> CallFault:
-        """Settles a call without a reply: nobody knows whether it is billed."""
-        self.settle(outcome, "unknown", None, message)
-        return CallFault(replies.Fault(outcome, "again", message))

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One kind of server: what a request says to switch reasoning off, and how it names the answer's limit."""
+    """One kind of server: what a request says to switch reasoning off, and how it names the answer's limit.
+
+    `flat`: the JSON schema is also given in the flat form `{"type": "json_schema", "schema": …}`, for servers that know
+    only that; those that know both ignore it.
+    """
 
     name: str
     reasoning_off: Mapping[str, object]
     max_tokens: str = "max_tokens"
+    flat: bool = False
 
 
 PROFILES = MappingProxyType(
@@ -29,7 +34,7 @@ PROFILES = MappingProxyType(
             Profile("together", {"reasoning": {"enabled": False}}),
             Profile("openai", {}, max_tokens="max_completion_tokens"),
             Profile("vllm", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
-            Profile("generic", {}),
+            Profile("generic", {}, flat=True),
         )
     }
 )
@@ -46,9 +51,12 @@ def profile_of(base_url: str) -> Profile:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where calls go: the address up to and with `/v1`, the key if there is one, seconds a call may take."""
+    """Where calls go: the address up to and with `/v1`, the key if there is one, the connections that are kept.
+
+    `silence` is the seconds that may pass between two pieces of a reply.
+    """
 
     base_url: str
     api_key: SecretStr | None = None
-    timeout: float = 120.0
+    silence: float = 120.0
     concurrency: int = 64

@@ -1,120 +1,131 @@
-"""What came back over the wire: an HTTP response in, a `Reply` and the fault that it stands for out.
+"""What came back over the wire: an HTTP response, plain or streamed, in; a `Reply` or the fault that it stands for out.
 
-The taxonomy of faults is Together's, decided on the HTTP status first; bodies may be JSON, plain text or HTML.
+Nothing that a server sends raises here: what cannot be read is left out, and what is left decides.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from extractors.model import Outcome, Reply, Usage
-from extractors.picture import first_line
+from extractors.call import faults
+from extractors.call.faults import Fault
+from extractors.model import Reply, Usage
 
 if TYPE_CHECKING:
     import httpx
 
-# What a fault asks for: the same call again, the same call again when the server has room (uses up no attempt), no
-# other try of this document as it is, or the end of the run.
-Remedy = Literal["again", "later", "never", "stop"]
-MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this
+MAX_REPLY_BYTES = 16 * 2**20  # what is longer is no answer to anything that is asked here
+MAX_KEPT_CHARS = 2**20  # of a body, in the ledger and the tables
 
 
 class _Lenient(BaseModel):
-    """A part of the wire's reply: unknown fields are ignored, and a field of the wrong type fails its part only."""
+    """A part of the wire's reply; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class _Details(_Lenient):
-    cached_tokens: int | None = Field(None, ge=0)
-    reasoning_tokens: int | None = Field(None, ge=0)
+    cached_tokens: int | None = Field(None, ge=0, lt=2**40)
+    reasoning_tokens: int | None = Field(None, ge=0, lt=2**40)
 
 
 class _Usage(_Lenient):
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(0, ge=0)
-    cached_tokens: int | None = Field(None, ge=0)
+    prompt_tokens: int = Field(ge=0, lt=2**40)
+    completion_tokens: int = Field(0, ge=0, lt=2**40)
+    cached_tokens: int | None = Field(None, ge=0, lt=2**40)
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
 
+class _Function(_Lenient):
+    arguments: str = ""
+
+
+class _ToolCall(_Lenient):
+    function: _Function = _Function()
+
+
 class _Message(_Lenient):
+    """A whole message, or a streamed delta of one. Reasoning is not the answer, and is left where it is."""
+
     content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:  # Any: as the wire has it
+        if isinstance(value, list):
+            return "".join(
+                part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        return value
+
+    @property
+    def answer(self) -> str | None:
+        """The answer, wherever it stands."""
+        return self.tool_calls[0].function.arguments if self.tool_calls else self.content
 
 
 class _Choice(_Lenient):
-    message: _Message = _Message()
+    message: _Message | None = None
+    delta: _Message | None = None
     finish_reason: str | None = None
 
 
-class _Completion(_Lenient):
-    model: str | None = None
-    choices: list[_Choice] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A reply that is no answer: its outcome, what to do about it, in words, and how long the server asks to wait."""
-
-    outcome: Outcome
-    remedy: Remedy
-    message: str
-    wait: float | None = None
-
-
-def read(response: httpx.Response) -> Reply:
-    """The reply, read as far as it can be; never raises for what a server sent."""
-    body = response.content.decode("utf-8", errors="replace")
-    request_id = response.headers.get("x-request-id")
-    parsed = _parsed(response.content) if response.status_code == 200 else None
-    if not isinstance(parsed, dict):
-        return Reply(response.status_code, body, request_id=request_id)
-    try:
-        completion = _Completion.model_validate(parsed)
-    except ValidationError:
-        completion = _Completion()
-    choice = completion.choices[0] if completion.choices else _Choice()
-    return Reply(
+def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
+    """The reply, and the fault if it is no answer. `whole`: the body was not cut at `MAX_REPLY_BYTES`."""
+    text = content.decode("utf-8", errors="replace")
+    streamed = text.lstrip()[:5] == "data:" or response.headers.get("content-type", "").startswith("text/event-stream")
+    parts = _events(text) if streamed and response.status_code == 200 else [_loaded(content)]
+    objects = [part for part in parts if isinstance(part, dict)]
+    choices = [choice for each in objects for choice in _choices(each)]
+    usages = [usage for each in objects if (usage := _usage(each.get("usage")))]
+    reply = Reply(
         status=response.status_code,
-        body=body,
-        content=choice.message.content,
-        finish_reason=choice.finish_reason,
-        model=completion.model,
-        usage=_usage(parsed.get("usage")),
-        request_id=request_id or (parsed["id"] if isinstance(parsed.get("id"), str) else None),
+        body=text[:MAX_KEPT_CHARS],
+        content=_content(choices),
+        finish_reason=next((each.finish_reason for each in reversed(choices) if each.finish_reason is not None), None),
+        model=next((each["model"] for each in objects if isinstance(each.get("model"), str)), None),
+        usage=usages[-1] if usages and response.status_code == 200 else None,
+        request_id=response.headers.get("x-request-id") or _text(objects[0].get("id") if objects else None),
     )
+    fault = faults.of_status(response.status_code, response.reason_phrase, response.headers, text)
+    if fault is None and not (choices and whole):
+        why = faults.error_text(text) if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
+        fault = Fault("server_error", "again", f"200 without an answer: {why}", billed="unknown")
+    return reply, fault
 
 
-def fault(response: httpx.Response, reply: Reply) -> Fault | None:
-    """The fault that this reply stands for, None when it is an answer."""
-    status = reply.status
-    if status == 200:
-        return None
-    words = _error_text(reply.body) or response.reason_phrase
-    message = f"{status} {words}"
-    if status == 429:
-        return Fault("rate_limited", "later", message, _wait(response))
-    if status == 503:
-        return Fault("capacity", "again", message, _wait(response))
-    if status in {401, 402, 404}:
-        return Fault("client_error", "stop", message)
-    if status == 403 or (status == 400 and "context" in words and "length" in words):
-        return Fault("context_exceeded", "never", message)
-    if status in {408, 409, 425} or status >= 500:
-        return Fault("server_error", "again", message, _wait(response))
-    return Fault("client_error", "never", message)
+def _events(text: str) -> list[object]:
+    """The JSON of every server-sent event, but the closing `[DONE]`."""
+    lines = (line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:"))
+    return [_loaded(line.encode()) for line in lines if line != "[DONE]"]
 
 
-def _parsed(content: bytes) -> object:
+def _loaded(content: bytes) -> object:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
+
+
+def _choices(part: dict[str, Any]) -> list[_Choice]:
+    """The first choice of one body or event, if it has any that can be read."""
+    try:
+        return [_Choice.model_validate(part["choices"][0])]
+    except (KeyError, IndexError, TypeError, ValidationError):
+        return []
+
+
+def _content(choices: list[_Choice]) -> str | None:
+    """The answer, joined from its deltas where it was streamed; None where there is none, as of a model that declines."""
+    messages = [message for each in choices if (message := each.message or each.delta)]
+    answers = [answer for each in messages if (answer := each.answer) is not None]
+    return "".join(answers) if answers else None
 
 
 def _usage(raw: object) -> Usage | None:
@@ -132,16 +143,5 @@ def _usage(raw: object) -> Usage | None:
     )
 
 
-def _error_text(body: str) -> str:
-    """The server's words on one line, without any image that it may have sent back."""
-    parsed = _parsed(body.encode())
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
-    words = error.get("message") if isinstance(error, dict) else error
-    text = words if isinstance(words, str) else re.sub(r"<[^>]*>", " ", body)
-    return first_line(ValueError(re.sub(r"data:[\w/+.-]*;base64,[\w+/=]*|[\w+/=]{200,}", "[image]", text)))
-
-
-def _wait(response: httpx.Response) -> float | None:
-    """Seconds that `Retry-After` asks for, capped."""
-    seconds = response.headers.get("retry-after", "")
-    return min(float(seconds), MAX_WAIT) if re.fullmatch(r"\d+(\.\d+)?", seconds) else None
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -5,7 +5,8 @@ The constant text stands before the images, so that a server can cache it as a p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import orjson
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from extractors.call.profile import Profile
     from extractors.schema import Schema
+
+
+Mode = Literal["json_schema", "json_object", "tools", "prompt"]
 
 
 class Feedback(NamedTuple):
@@ -33,19 +37,28 @@ class Feedback(NamedTuple):
         return len(self.answer.encode()) + len(self.text.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a server is asked: the mode in which it is held to the JSON schema, and whether it streams its answer."""
+
+    mode: Mode = "json_schema"
+    stream: bool = False
+    temperature: float = 0.0
+    reasoning: bool = False
+
+
 class Form:
     """The request of one run, but for its images and its `max_tokens`."""
 
-    def __init__(self, schema: Schema, *, ask: str, model: str, profile: Profile, sampling: dict[str, object]) -> None:
-        """`ask` is the question beside the images; `sampling` holds temperature and reasoning ('on' or 'off')."""
+    def __init__(self, schema: Schema, *, ask: str, model: str, profile: Profile, style: Style) -> None:
+        """`ask` is the question beside the images; the JSON schema stands in the prompt in every mode."""
         self._profile = profile
-        options: dict[str, object] = {"model": model, "temperature": sampling["temperature"], "stream": False}
-        if sampling["reasoning"] == "off":
+        options: dict[str, object] = {"model": model, "temperature": style.temperature, "stream": style.stream}
+        if style.stream:
+            options["stream_options"] = {"include_usage": True}
+        if not style.reasoning:
             options |= profile.reasoning_off
-        options["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": schema.name[:64], "schema": schema.wire, "strict": True},
-        }
+        options |= _held(schema, style.mode, flat=profile.flat)
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
         self._head = (
@@ -60,3 +73,18 @@ class Form:
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
         limit = b'],"%s":%d}' % (self._profile.max_tokens.encode(), max_tokens)
         return b"".join((self._head, b",".join(blocks), b"]}", turns, limit))
+
+
+def _held(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:
+    """The part of a request that holds the answer to its JSON schema; `prompt` trusts the words alone."""
+    name = schema.name[:64]
+    if mode == "json_schema":
+        asked = {"type": "json_schema", "json_schema": {"name": name, "schema": schema.wire, "strict": True}}
+        return {"response_format": asked | ({"schema": schema.wire} if flat else {})}
+    if mode == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    if mode == "tools":
+        function = {"name": name, "description": "Gives the document that was read.", "parameters": schema.wire}
+        choice = {"type": "function", "function": {"name": name}}
+        return {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
+    return {}

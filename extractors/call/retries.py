@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import tenacity
-from tenacity import wait_exponential_jitter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from extractors.call.reply import Fault
+    from extractors.call.faults import Fault
 
 
 class CallFault(Exception):  # noqa: N818 - a fault is the noun of this room
@@ -25,24 +24,31 @@ class CallFault(Exception):  # noqa: N818 - a fault is the noun of this room
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Up to `attempts` tries that count; a refusal for rate counts for none, but not for longer than `patience` seconds."""
+    """Up to `attempts` tries that count; a refusal for rate counts for none: the breaker knows when it is enough.
+
+    The wait is what the server asks for, else grows from `first` seconds, doubling up to `longest`; both are spread by
+    up to a quarter, so that calls that failed together do not come back together.
+    """
 
     attempts: int = 6
-    patience: float = 1800.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    first: float = 0.5
+    longest: float = 30.0
+    random: random.Random = field(default_factory=random.Random, repr=False)
 
-    def policy(self) -> tenacity.AsyncRetrying:
+    def policy(self, sleep: Callable[[float], Awaitable[None]]) -> tenacity.AsyncRetrying:
         """The policy for one call."""
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_curable),
-            stop=_StopAfterCounted(self.attempts) | tenacity.stop_after_delay(self.patience),
-            wait=_wait,
-            sleep=self.sleep,
+            stop=_StopAfterCounted(self.attempts),
+            wait=self._wait,
+            sleep=sleep,
             reraise=True,
         )
 
-
-_backoff = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+    def _wait(self, retry_state: tenacity.RetryCallState) -> float:
+        asked = _fault(retry_state).wait
+        backoff = min(self.first * 2 ** min(retry_state.attempt_number - 1, 20), self.longest)
+        return (backoff if asked is None else asked) * self.random.uniform(1.0, 1.25)
 
 
 class _StopAfterCounted(tenacity.stop.stop_base):
@@ -59,11 +65,6 @@ class _StopAfterCounted(tenacity.stop.stop_base):
 
 def _curable(error: BaseException) -> bool:
     return isinstance(error, CallFault) and error.fault.remedy in {"again", "later"}
-
-
-def _wait(retry_state: tenacity.RetryCallState) -> float:
-    asked = _fault(retry_state).wait
-    return _backoff(retry_state) if asked is None else asked
 
 
 def _fault(retry_state: tenacity.RetryCallState) -> Fault:

@@ -31,7 +31,7 @@ def client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None
     return HttpxAiohttpClient(
         base_url=endpoint.base_url.rstrip("/") + "/",
         headers=headers,
-        timeout=httpx.Timeout(endpoint.timeout, connect=CONNECT_SECONDS, pool=None),
+        timeout=httpx.Timeout(endpoint.silence, connect=CONNECT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
         transport=transport,
         trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,

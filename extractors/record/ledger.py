@@ -86,6 +86,14 @@ SERVED = sa.Table(
     sa.Column("cached_input", sa.String),
     sa.Column("as_of", sa.String, nullable=False),
 )
+RATES = sa.Table(
+    "rates",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("calls_per_second", sa.Float, nullable=False),
+    sa.Column("seen_at", sa.String, nullable=False),
+)
 
 
 class Ledger:
@@ -199,6 +207,19 @@ class Ledger:
         with self._read() as connection:
             tokens, seconds = connection.execute(query).one()
         return Means(None if tokens is None else round(tokens), seconds)
+
+    def keep_rate(self, terms: Terms, calls_per_second: float) -> None:
+        """Remembers the rate that this endpoint sustained for this model."""
+        key = {"endpoint": terms.endpoint, "model": terms.model}
+        with self._write() as connection:
+            connection.execute(RATES.delete().filter_by(**key))
+            connection.execute(RATES.insert(), key | {"calls_per_second": calls_per_second, "seen_at": _now()})
+
+    def rate(self, terms: Terms) -> float | None:
+        """The calls a second that this endpoint last sustained for this model."""
+        query = sa.select(RATES.c.calls_per_second).filter_by(endpoint=terms.endpoint, model=terms.model)
+        with self._read() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def keep_prices(self, endpoint: str, prices: dict[str, Price]) -> None:
         """Replaces what the server was last seen to list."""

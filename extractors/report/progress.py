@@ -54,6 +54,10 @@ class Progress:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Something that a person should know at once, above the live line."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
     @property
     def line(self) -> str:
         """The line as it reads now."""

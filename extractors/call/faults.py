@@ -1,0 +1,115 @@
+"""What a reply that is no answer stands for. Together's taxonomy, decided on the HTTP status first.
+
+| status | outcome | remedy |
+|---|---|---|
+| 400, 415, 422, other 4xx | `client_error` | never: permanent for this document |
+| 401, 402, 404 | `client_error` | stop: nothing can succeed until a person changes something |
+| 403 | `context_exceeded` | never at this size; where every call ends so, it is the key (`breaker.py`) |
+| 408, 409, 425, 5xx | `server_error` | again |
+| 429 | `rate_limited` | later: uses up no attempt |
+| 503 | `capacity` | again |
+| 200 without an answer in it | `server_error` | again |
+| no reply | `timeout`, `connection` | again; nobody knows whether it is billed |
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Literal
+
+import aiohttp
+import httpx
+import orjson
+
+from extractors.picture import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extractors.model import Billing, Outcome
+
+Remedy = Literal["again", "later", "never", "stop"]
+MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this
+EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong, what to do about it, in words; how long the server asks to wait; whether it may be billed."""
+
+    outcome: Outcome
+    remedy: Remedy
+    message: str
+    wait: float | None = None
+    billed: Billing = "no"
+
+
+def of_status(status: int, reason: str, headers: Mapping[str, str], body: str) -> Fault | None:
+    """The fault of a reply with this status; None for 200."""
+    if status == 200:
+        return None
+    words = error_text(body) or reason
+    message = f"{status} {words}"
+    if status == 429:
+        return Fault("rate_limited", "later", message, asked_wait(headers))
+    if status == 503:
+        return Fault("capacity", "again", message, asked_wait(headers))
+    if status in {401, 402, 404}:
+        return Fault("client_error", "stop", message)
+    if status == 403 or (status in {400, 413} and _too_long(words)):
+        return Fault("context_exceeded", "never", message)
+    if status in {408, 409, 425} or status >= 500:
+        return Fault("server_error", "again", message, asked_wait(headers))
+    return Fault("client_error", "never", message)
+
+
+def of_error(error: Exception) -> Fault:
+    """The fault of a call without a whole reply. The aiohttp transport reports a broken connection as a timeout, too."""
+    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        return Fault("timeout", "again", "no whole reply within the time limit", billed="unknown")
+    return Fault("connection", "again", f"{type(cause).__name__}: {first_line(error)}", billed="unknown")
+
+
+def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds that the server asks to wait, capped: `Retry-After` as seconds or a date, else `x-ratelimit-reset`."""
+    now = time.time() if now is None else now
+    seconds = _seconds(headers.get("retry-after", ""), now)
+    if seconds is None:
+        seconds = _seconds(headers.get("x-ratelimit-reset", ""), now)
+    return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT)
+
+
+def error_text(body: str) -> str:
+    """The server's words on one line, without any image that it may have sent back."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    words = error.get("message") if isinstance(error, dict) else error
+    text = words if isinstance(words, str) else re.sub(r"<[^>]*>", " ", body[:10_000])
+    return first_line(ValueError(re.sub(r"data:[\w/+.-]*;base64,[\w+/=]*|[\w+/=]{200,}", "[image]", text[:10_000])))
+
+
+def _seconds(value: str, now: float) -> float | None:
+    if re.fullmatch(r"\d{1,15}(\.\d+)?", value.strip()):
+        number = float(value)
+        return number - now if number > EPOCH else number
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
+
+
+def _too_long(words: str) -> bool:
+    return bool(
+        re.search(
+            r"context.{0,20}(length|window)|maximum context|too many tokens|prompt is too long", words, re.IGNORECASE
+        )
+    )

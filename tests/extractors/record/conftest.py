@@ -1,0 +1,146 @@
+"""The nouns that the tables and the ledger are given, built by hand: small, and whole enough to have every cell."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from pydantic import BaseModel
+
+from extractors.model import (
+    Accepted,
+    Attempt,
+    Billed,
+    Costs,
+    Failed,
+    Flaw,
+    Found,
+    Header,
+    Left,
+    Order,
+    Planned,
+    PlannedPage,
+    Prepared,
+    Price,
+    Reply,
+    Step,
+    Terms,
+    Usage,
+)
+from extractors.tiles import Size
+
+NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
+MODIFIED = datetime(2026, 11, 19, 8, 30, 0, tzinfo=UTC)
+
+
+class Slip(BaseModel):
+    """A document of two fields."""
+
+    shop: str
+    total: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nouns:
+    """Builders, each with defaults for everything; a test names what it is about."""
+
+    terms: Terms
+
+    def found(self, uri="/in/a.jpg", **changes):
+        return replace(Found(uri, size=2048, version="1-2048", modified=MODIFIED), **changes)
+
+    def page(self, uri="/in/a.jpg", **changes):
+        """A page resized to one tile, with two rungs above it unused but there."""
+        billed = Billed(self.found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
+        ladder = (Step(1, Size(560, 448), 1601), Step(3, Size(1000, 800), 6404))
+        costs = Costs(Decimal("0.001"), Decimal("0.002"), Decimal("0.01"))
+        return replace(PlannedPage(billed, "resize", "cheaper", ladder, costs), **changes)
+
+    def rejected_page(self, uri="/in/a.jpg", flaw=None):
+        """A page that bill could not read."""
+        flaw = flaw or Flaw("not_an_image", "bill", "not an image that can be read here")
+        return PlannedPage(Billed(self.found(uri), flaw=flaw), "reject", flaw.kind)
+
+    def planned(self, uri="/in/a.jpg", pages=None, tries=0):
+        return Planned(uri, pages or (self.page(uri),), tries)
+
+    def prepared(self):
+        return Prepared(b"{}", Size(560, 448), encoded=True, sha256="5ha")
+
+    def order(self, uri="/in/a.jpg", **changes):
+        steps = (Step(1, Size(560, 448), 1601),)
+        return replace(Order(uri, f"key-{uri}", b"x" * 300, steps, 100, 2000, 512), **changes)
+
+    def reply(self, **changes):
+        usage = Usage(prompt=1750, completion=40, cached=64, reasoning=8)
+        reply = Reply(200, '{"raw": 1}', '{"shop": "Inn"}', "stop", "maker/model-2", usage, "req-1")
+        return replace(reply, **changes)
+
+    def attempt(self, **changes):
+        attempt = Attempt(
+            self.order(), NOW, 1.5, "accepted", "yes", self.reply(), Decimal("0.000935"), Decimal("0.002512")
+        )
+        return replace(attempt, **changes)
+
+    def unanswered(self, **changes):
+        """An attempt that nobody knows the bill of."""
+        lost = self.attempt(outcome="timeout", billed="unknown", reply=None, cost_usd=None, error="read timeout")
+        return replace(lost, **changes)
+
+    def accepted(self, uri="/in/a.jpg", **changes):
+        attempts = (self.attempt(order=self.order(uri)),)
+        end = Accepted(
+            self.planned(uri),
+            attempts,
+            f"key-{uri}",
+            NOW,
+            Slip(shop="Inn", total=Decimal("8.20")),
+            (self.prepared(),),
+            attempts[0].order.steps,
+        )
+        return replace(end, **changes)
+
+    def failed(self, uri="/in/a.jpg", **changes):
+        """A document whose answer was refused on the top rung."""
+        attempts = (self.attempt(order=self.order(uri), outcome="refused"),)
+        flaw = Flaw("refused", "validate", "total: never negative")
+        return replace(Failed(self.planned(uri), attempts, f"key-{uri}", NOW, flaw), **changes)
+
+    def rejected(self, uri="/in/a.jpg", flaw=None, pages=None):
+        """A document that prepare could not decode although its header was fine."""
+        flaw = flaw or Flaw("unreadable", "prepare", "cannot be decoded: broken data stream")
+        return Failed(self.planned(uri, pages), (), None, NOW, flaw)
+
+    def left(self, uri="/in/a.jpg", attempts=()):
+        return Left(self.planned(uri), attempts, None, NOW)
+
+
+@pytest.fixture
+def model():
+    """The schema's model of these runs."""
+    return Slip
+
+
+@pytest.fixture
+def terms():
+    """What all rows of one run share."""
+    return Terms(
+        run="20261120T021500Z-3f9a",
+        started_at=NOW,
+        source="/in",
+        output="/out",
+        endpoint="https://api.example/v1",
+        model="maker/model",
+        schema="slip",
+        schema_hash="5c4e",
+        prompt_hash="9a0b",
+        policy="balanced",
+        bill_rule="table",
+        price=Price(Decimal("0.50"), Decimal("2.80"), Decimal("0.10"), date(2026, 8, 1)),
+    )
+
+
+@pytest.fixture
+def nouns(terms):
+    """Builders of the nouns of one run."""
+    return Nouns(terms)

@@ -1,0 +1,214 @@
+"""validate.py: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict."""
+
+import json
+from decimal import Decimal
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, field_validator
+
+from extractors.model import Outcome, Reply
+from extractors.validate import validate
+
+OUTCOMES = frozenset(get_args(Outcome))
+LEVELS = 100_000
+SECRET = "sk-5ecret-4711"
+
+
+class Slip(BaseModel):
+    """A document with a shape, and a gate that only a validator holds."""
+
+    total: Decimal | None = None
+    pieces: int = 0
+    words: str = ""
+
+    @field_validator("total")
+    @classmethod
+    def _positive(cls, value):
+        if value is not None and value < 0:
+            raise ValueError("a total is never negative")
+        return value
+
+    @field_validator("pieces")
+    @classmethod
+    def _asserted(cls, value):
+        assert value < 100, "too many pieces"
+        return value
+
+
+def verdict(content, finish_reason="stop", model=Slip):
+    return validate(Reply(200, "", content=content, finish_reason=finish_reason), model)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"total": "12.50"}',
+        ' \n{"total": 12.50}\n ',
+        '<think>perhaps {"total": 1}</think>{"total": 12.50}',
+        '<think>one</think><think>two</think>\n\n{"total": 12.50}',
+        'it began before the answer</think>{"total": 12.50}',
+        '```json\n{"total": 12.50}\n```',
+        '```JSON\n{"total": 12.50}\n```',
+        '```\n{"total": 12.50}\n```',
+        '```json\r\n{"total": 12.50}\r\n```',
+        'Here it is:\n```json\n{"total": 12.50}\n```\nAnything else?',
+        '<think>```json\n{"total": 1}\n```</think>```json\n{"total": 12.50}\n```',
+    ],
+)
+def test_the_answer_is_found_wherever_it_stands(content):
+    """Thinking before the JSON, a fence around it and words beside the fence do not hide it."""
+    assert verdict(content).document == Slip(total=Decimal("12.50"))
+
+
+def test_an_accepted_answer_has_a_document_and_no_errors():
+    """An answer that validates is accepted, with nothing left to say."""
+    accepted = verdict('{"total": "8.20", "pieces": 2, "words": "tea"}')
+    assert (accepted.outcome, accepted.errors) == ("accepted", "")
+    assert accepted.document == Slip(total=Decimal("8.20"), pieces=2, words="tea")
+
+
+@pytest.mark.parametrize(
+    ("content", "finish_reason", "outcome"),
+    [
+        ("I cannot read this.", "stop", "not_json"),
+        ('{"total": 1}}', "stop", "not_json"),
+        ("{'total': 1}", "stop", "not_json"),
+        ('{"total": 12.', "length", "truncated"),
+        ('{"total": 12.', "stop", "truncated"),
+        ('{"total": 12.', None, "truncated"),
+        ('[{"total": 12.5', "stop", "truncated"),
+        ("Let me see, the total", "length", "truncated"),
+        ("<think>Let me see, the total", "length", "truncated"),
+        ('```json\n{"total": 12.', "length", "truncated"),
+        (None, "length", "truncated"),
+        (None, "stop", "empty"),
+        (None, None, "empty"),
+        ("", "stop", "empty"),
+        ("  \n ", "stop", "empty"),
+        ("<think>done</think>", "stop", "empty"),
+        ("```json\n```", "stop", "empty"),
+        ('{"pieces": "many"}', "stop", "off_schema"),
+        ('{"words": null}', "stop", "off_schema"),
+        ('{"total": "-1"}', "stop", "refused"),
+        ('{"pieces": 100}', "stop", "refused"),
+        ('{"total": "-1", "pieces": 100}', "stop", "refused"),
+        ('{"total": "-1", "words": 3}', "stop", "off_schema"),
+        ("[]", "stop", "off_schema"),
+        ('[{"total": 1}]', "stop", "off_schema"),
+        ("3", "stop", "off_schema"),
+        ('"total"', "stop", "off_schema"),
+        ("null", "stop", "off_schema"),
+        ("true", "stop", "off_schema"),
+        ("NaN", "stop", "not_json"),
+        ('{"total": NaN}', "stop", "not_json"),
+        ('{"total": Infinity}', "stop", "not_json"),
+        ('{"total": -Infinity}', "stop", "not_json"),
+        ('{"words": "\ud800"}', "stop", "not_json"),
+        ('{"words": "\\ud800"}', "stop", "not_json"),
+    ],
+)
+def test_the_outcome_names_what_is_wrong(content, finish_reason, outcome):
+    """Each way of not being a document has the outcome that the table of calls documents."""
+    assert verdict(content, finish_reason).outcome == outcome
+
+
+@pytest.mark.parametrize("content", ['{"total": -1}', "[]", "no", None, '{"total": '])
+def test_what_is_not_accepted_has_errors_and_no_document(content):
+    """A verdict other than accepted says in words what a next try should do better."""
+    rejected = verdict(content)
+    assert rejected.document is None
+    assert rejected.errors
+
+
+def test_the_last_of_two_equal_keys_counts():
+    """A key written twice is read as every JSON reader here reads it: the last one wins."""
+    assert verdict('{"pieces": 1, "pieces": 2}').document == Slip(pieces=2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * LEVELS,
+        "[" * LEVELS + "]" * LEVELS,
+        '{"words":' * LEVELS + "1" + "}" * LEVELS,
+        '{"words":' + "[" * LEVELS + "]" * LEVELS + "}",
+        '{"unknown":' + "[" * LEVELS + "]" * LEVELS + "}",
+        '{"unknown":' + "[" * 500 + "]" * 500 + "}",
+    ],
+    ids=["open", "arrays", "objects", "in a field", "in an unknown field", "between two parsers' limits"],
+)
+def test_nesting_without_end_is_a_verdict(content):
+    """JSON nested deeper than any parser follows is judged like any other wrong answer."""
+    assert verdict(content).outcome in OUTCOMES - {"accepted"}
+
+
+def test_the_errors_name_the_fields():
+    """The words lead to what has to change, one field after the other."""
+    errors = verdict('{"total": "-1", "pieces": "many", "words": 3}').errors
+    assert "total: Value error, a total is never negative" in errors
+    assert "pieces: " in errors
+    assert "words: " in errors
+
+
+def test_the_errors_name_a_field_inside_a_list():
+    """A nested field is named by its whole path."""
+
+    class Page(BaseModel):
+        slips: list[Slip]
+
+    assert "slips.1.pieces: " in verdict('{"slips": [{}, {"pieces": "x"}]}', model=Page).errors
+
+
+def test_the_errors_stop_after_a_few_and_count_the_rest():
+    """A hundred wrong lines do not make a prompt of a hundred sentences."""
+
+    class Page(BaseModel):
+        slips: list[int]
+
+    errors = verdict('{"slips": [' + ",".join(['"x"'] * 100) + "]}", model=Page).errors
+    assert errors.endswith("(and 95 more)")
+    assert len(errors) < 1000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{{"total": "{SECRET}"}}',
+        f'{{"pieces": "{SECRET}"}}',
+        f'{{"words": ["{SECRET}"]}}',
+        f'["{SECRET}"]',
+        f'"{SECRET}"',
+        f'{{"words": "{SECRET}',
+        f"{SECRET} is what it says",
+        f"```json\n{SECRET}\n```",
+    ],
+)
+def test_the_errors_never_repeat_the_answer(content):
+    """What stood in the image is not copied into messages, which are logged and kept apart from the answers."""
+    assert SECRET not in verdict(content).errors
+
+
+def test_a_long_value_does_not_lengthen_the_errors():
+    """The words stay short whatever the size of the value that they are about."""
+    assert len(verdict('{"pieces": "' + "x" * 1_000_000 + '"}').errors) < 500
+
+
+@given(content=st.text(), finish_reason=st.sampled_from(["stop", "length", "", None, "error"]))
+def test_any_text_gets_a_verdict_of_the_closed_list(content, finish_reason):
+    """Whatever a model writes is judged, never raised."""
+    assert verdict(content, finish_reason).outcome in OUTCOMES
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["total", "pieces", "words", "x"]), inner),
+)
+
+
+@given(value=json_values)
+def test_any_json_gets_a_verdict_of_the_closed_list(value):
+    """Every JSON value, also with the fields' own names, is judged, never raised."""
+    assert verdict(json.dumps(value)).outcome in OUTCOMES

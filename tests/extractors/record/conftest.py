@@ -47,6 +47,7 @@ class Nouns:
     terms: Terms
 
     def found(self, uri="/in/a.jpg", **changes):
+        """An image on disk."""
         return replace(Found(uri, size=2048, version="1-2048", modified=MODIFIED), **changes)
 
     def page(self, uri="/in/a.jpg", **changes):
@@ -62,21 +63,26 @@ class Nouns:
         return PlannedPage(Billed(self.found(uri), flaw=flaw), "reject", flaw.kind)
 
     def planned(self, uri="/in/a.jpg", pages=None, tries=0):
+        """A document of one page, or of these."""
         return Planned(uri, pages or (self.page(uri),), tries)
 
     def prepared(self):
+        """The picture as it is sent."""
         return Prepared(b"{}", Size(560, 448), encoded=True, sha256="5ha")
 
     def order(self, uri="/in/a.jpg", **changes):
+        """One request of one picture."""
         steps = (Step(1, Size(560, 448), 1601),)
         return replace(Order(uri, f"key-{uri}", b"x" * 300, steps, 100, 2000, 512), **changes)
 
     def reply(self, **changes):
+        """An answer with its usage."""
         usage = Usage(prompt=1750, completion=40, cached=64, reasoning=8)
         reply = Reply(200, '{"raw": 1}', '{"shop": "Inn"}', "stop", "maker/model-2", usage, "req-1")
         return replace(reply, **changes)
 
     def attempt(self, **changes):
+        """An attempt that was answered and billed."""
         attempt = Attempt(
             self.order(), NOW, 1.5, "accepted", "yes", self.reply(), Decimal("0.000935"), Decimal("0.002512")
         )
@@ -88,6 +94,7 @@ class Nouns:
         return replace(lost, **changes)
 
     def accepted(self, uri="/in/a.jpg", **changes):
+        """A document accepted at its first attempt."""
         attempts = (self.attempt(order=self.order(uri)),)
         end = Accepted(
             self.planned(uri),
@@ -112,6 +119,7 @@ class Nouns:
         return Failed(self.planned(uri, pages), (), None, NOW, flaw)
 
     def left(self, uri="/in/a.jpg", attempts=()):
+        """A document that the run stopped before."""
         return Left(self.planned(uri), attempts, None, NOW)
 
 

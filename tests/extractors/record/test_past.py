@@ -1,0 +1,198 @@
+"""past.py: what earlier runs have published decides which documents need no call."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from extractors.model import Flaw
+from extractors.record import columns
+from extractors.record.past import read_past
+from extractors.record.tables import Tables
+
+REDO = (None, "failed", "changed", "all")
+LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def publish(tmp_path, model, terms):
+    """Publishes one run with these ends."""
+
+    def published(*ends, by=terms):
+        with Tables(tmp_path, by, model) as tables:
+            tables.stage(0, ends)
+            tables.publish(1, dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
+
+    return published
+
+
+@pytest.fixture
+def skipped(tmp_path, nouns, terms):
+    """Under which redo an image is skipped today, of: none, failed, changed, all."""
+
+    def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
+        past = read_past(tmp_path, today, offline=offline)
+        found = nouns.found(uri, version=version)
+        return {redo for redo in REDO if past.skips(found, redo)}
+
+    return answer
+
+
+def test_nothing_is_done_before_the_first_run(skipped):
+    """An output that does not exist yet has no past."""
+    assert skipped() == set()
+
+
+def test_an_accepted_document_is_done(publish, skipped, nouns):
+    """A row in results is paid for: only `all` reads it again."""
+    publish(nouns.accepted())
+    assert skipped() == {None, "failed", "changed"}
+
+
+def test_a_final_failure_is_done(publish, skipped, nouns):
+    """What another try cannot cure is taken again only when failures are asked for."""
+    publish(nouns.failed())
+    assert skipped() == {None, "changed"}
+
+
+def test_a_rejected_image_is_done(publish, skipped, nouns):
+    """An image that cannot be read is not looked at every night."""
+    publish(nouns.rejected())
+    assert skipped() == {None, "changed"}
+
+
+@pytest.mark.parametrize(("before", "redo"), [(0, set()), (3, set()), (4, {None, "changed"}), (5, {None, "changed"})])
+def test_a_failure_that_is_not_final_is_taken_five_times(publish, skipped, nouns, before, redo):
+    """A timeout is tried again by itself in at most five runs, and after them when failures are asked for."""
+    flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
+    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=before)))
+    assert skipped() == redo
+
+
+def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms):
+    """The next failure of a document is counted on from its last."""
+    flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
+    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
+    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
+    assert read_past(tmp_path, terms, offline=False).tries == {("/in/a.jpg", "1-2048"): 2}
+
+
+def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
+    """A row in results counts whatever went before it."""
+    publish(nouns.failed(flaw=Flaw("timeout", "call", "no answer", final=False)))
+    publish(nouns.accepted(), by=replace(terms, run="later", started_at=LATER))
+    assert skipped() == {None, "failed", "changed"}
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed", "rejected"])
+def test_a_changed_image_is_not_done(publish, skipped, nouns, end):
+    """Other bytes under the same name are another document."""
+    publish(getattr(nouns, end)())
+    assert skipped(version="2-4096") == set()
+
+
+def test_another_image_is_not_done(publish, skipped, nouns):
+    """Being done is a property of one document."""
+    publish(nouns.accepted("/in/a.jpg"), nouns.failed("/in/b.jpg"))
+    assert skipped("/in/c.jpg") == set()
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed"])
+@pytest.mark.parametrize("schema", ["slip_v2", "sli", "caption"])
+def test_another_schema_has_a_past_of_its_own(publish, skipped, nouns, terms, end, schema):
+    """An image read as one document is not done as another."""
+    publish(getattr(nouns, end)())
+    assert skipped(today=replace(terms, schema=schema)) == set()
+
+
+@pytest.mark.parametrize("change", [{"schema_hash": "other"}, {"prompt_hash": "other"}, {"model": "maker/other"}])
+@pytest.mark.parametrize(("end", "redo"), [("accepted", {None, "failed"}), ("failed", {None})])
+def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skipped, nouns, terms, change, end, redo):
+    """Another schema hash, prompt or requested model leaves a document done, until `changed` asks for it."""
+    publish(getattr(nouns, end)())
+    assert skipped(today=replace(terms, **change)) == redo
+
+
+def test_another_answering_model_changes_nothing(publish, skipped, nouns):
+    """`changed` looks at the model that was asked for, not at the one that a server sent the call on to."""
+    publish(nouns.accepted(attempts=(nouns.attempt(reply=nouns.reply(model="maker/model-3")),)))
+    assert "changed" in skipped()
+
+
+def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, nouns, terms):
+    """After `changed` has read a document once, it is done."""
+    publish(nouns.accepted(), by=replace(terms, prompt_hash="before"))
+    publish(nouns.accepted(), by=replace(terms, run="later", started_at=LATER))
+    assert skipped() == {None, "failed", "changed"}
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed"])
+def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, nouns, terms, end):
+    """Rows of local OCR stand in for nothing that a vision model reads."""
+    local = replace(terms, model="offline/rapidocr")
+    attempts = (nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)
+    publish(getattr(nouns, end)(attempts=attempts), by=local)
+    assert skipped() == set()
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed"])
+def test_what_was_read_offline_is_done_for_offline_runs(publish, skipped, nouns, terms, end):
+    """An offline run does not read its own rows again."""
+    local = replace(terms, model="offline/rapidocr")
+    attempts = (nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)
+    publish(getattr(nouns, end)(attempts=attempts), by=local)
+    assert None in skipped(today=local, offline=True)
+
+
+def test_the_answering_model_tells_an_offline_row(publish, skipped, nouns):
+    """A row that local OCR answered under a vision model's name is an offline row."""
+    publish(nouns.accepted(attempts=(nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)))
+    assert skipped() == set()
+
+
+def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, nouns, terms):
+    """What a vision model has read needs no local OCR."""
+    publish(nouns.accepted())
+    assert None in skipped(today=replace(terms, model="offline/rapidocr"), offline=True)
+
+
+def rewrite(root, table, change):
+    """Makes a published file one of another generation."""
+    (path,) = root.glob(f"{table}/**/*.parquet")
+    change(pl.read_parquet(path, hive_partitioning=False)).write_parquet(path)
+
+
+def test_files_of_another_generation_are_read_together(publish, skipped, nouns, terms, tmp_path):
+    """A file with a field more, one less, or its columns in another order is part of the past like today's."""
+    publish(nouns.accepted("/in/old.jpg"), nouns.failed("/in/odd.jpg"))
+    rewrite(tmp_path, "results", lambda frame: frame.drop("total", "_manifest").with_columns(extra=pl.lit(1)))
+    rewrite(tmp_path, "failures", lambda frame: frame.drop("cost_usd").select(reversed(frame.drop("cost_usd").columns)))
+    publish(nouns.accepted("/in/new.jpg"), by=replace(terms, run="later", started_at=LATER))
+    assert None in skipped("/in/old.jpg")
+    assert None in skipped("/in/odd.jpg")
+    assert None in skipped("/in/new.jpg")
+
+
+def test_a_file_without_hashes_is_done_and_changed(publish, skipped, nouns, tmp_path):
+    """Rows that do not say how they were read count as done, and as read otherwise."""
+    publish(nouns.accepted())
+    rewrite(tmp_path, "results", lambda frame: frame.drop("_schema_hash", "_prompt_hash"))
+    assert skipped() == {None, "failed"}
+
+
+def test_parts_in_staging_are_not_done(tmp_path, skipped, nouns, terms, model):
+    """What was never published is not there for the next run either."""
+    with Tables(tmp_path, terms, model) as tables:
+        tables.stage(0, [nouns.accepted()])
+    assert skipped() == set()
+
+
+def test_a_second_volume_counts(tmp_path, skipped, nouns, terms, model):
+    """Every volume of a run is part of the past."""
+    row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
+    with Tables(tmp_path, terms, model) as tables:
+        tables.publish(1, row | {"volume": 1})
+        tables.stage(0, [nouns.accepted()])
+        tables.publish(2, row | {"volume": 2})
+    assert None in skipped()

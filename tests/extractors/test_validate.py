@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from extractors.model import Outcome, Reply
 from extractors.validate import validate
@@ -121,6 +121,21 @@ def test_what_is_not_accepted_has_errors_and_no_document(content):
     rejected = verdict(content)
     assert rejected.document is None
     assert rejected.errors
+
+
+def test_a_list_that_a_validator_refuses_is_off_schema():
+    """What is no object at all has the wrong shape, also where the schema's own validator is the one to say so."""
+
+    class Strict(BaseModel):
+        words: str = ""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _object(cls, data):
+            assert isinstance(data, dict), "an object is wanted"
+            return data
+
+    assert verdict("[]", model=Strict).outcome == "off_schema"
 
 
 def test_the_last_of_two_equal_keys_counts():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from extractors.endpoint.find.dates import has_date
 from extractors.endpoint.find.labels import beside, letters
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _WEB = re.compile(
     r"(?:https?://|www\.)[^\s\])]+|\b[\w-]+\.(?:com|org|net|io|de|co\.uk)(?:\.[a-z]{2})?(?:/\S*)?", re.IGNORECASE
 )
-_PHONE = re.compile(r"\b(?:TEL|PHONE|MOBILE|CALL|HP|H/P|T)\b[\w/]*[\s.:#-]*(\(?\+?\d[\d\s()./-]{5,}\d)", re.IGNORECASE)
+_PHONE = re.compile(r"\b(?:TEL|PHONE|MOBILE|CALL|HP|H/P|T)\b[\w/]*[\s.:#-]*(\(?\+?\d[\d\s()./-]{5,14}\d)", re.IGNORECASE)
 _BARE_PHONE = re.compile(r"(?<![\w/-])(\+\d[\d\s()-]{7,}\d|\(?0\d{1,4}\)?[ -]\d[\d -]{5,}\d)(?![\w/])")
-_TIME = re.compile(r"(?<!\d)([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\s*([AaPp][Mm])?")
+_TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\s*([AaPp][Mm])?")
 _KINDS = (
     "INVOICE",
     "RECEIPT",
@@ -52,7 +53,7 @@ def find_phone(document: Document) -> str | None:
     """The first telephone number: one with a label, else one that looks like it."""
     for pattern in (_PHONE, _BARE_PHONE):
         for text in document.texts:
-            if match := pattern.search(text):
+            if (match := pattern.search(text)) and not has_date(match[1]):
                 return match[1].strip()
     return None
 
@@ -71,9 +72,9 @@ def find_number(document: Document, name: str) -> str | None:
     wanted = [each for each in _KINDS if each in name.upper()] or list(_KINDS)
     kinds = [*wanted, *(each for each in _KINDS if each not in wanted and not {"ORDER", "ACCOUNT"} & {*wanted, each})]
     for kind in kinds:
-        label = re.compile(rf"\b{kind}[A-Z]*\b(?:\s*(?:NO|NUMBER|NR|NUM|ID|#)\b)?[\s.:#\[(]*", re.IGNORECASE)
+        label = re.compile(rf"(?:\b|TAX){kind}[A-Z]*\s*(?:(?:NO|NUMBER|NR|NUM|ID)\b|[#:])[\s.:#\[(]*", re.IGNORECASE)
         for value in beside(document, label):
-            if match := _CODE.match(value.lstrip(" [(:#")):
+            if (match := _CODE.search(value[:40])) and not has_date(match[0]):
                 return match[0].rstrip(".-/")
     return None
 

@@ -24,14 +24,10 @@ def letters(text: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def spelled(text: str, vocabulary: tuple[str, ...]) -> frozenset[str]:
-    """The words of a vocabulary that a text has, also glued together, or misread by one letter in five."""
-    glued = letters(text)
-    found = {each for each in vocabulary if each in glued}
-    for word in re.findall(r"[^\W_]{4,}", text.upper()):
-        if any(each.isalpha() for each in word):
-            found.update(get_close_matches(word.translate(_LOOKALIKES), vocabulary, n=1, cutoff=0.8))
-    return frozenset(found)
+def corrected(text: str, vocabulary: tuple[str, ...]) -> str:
+    """The letters of a text, each word that is misread by about one letter in five spelled as in the vocabulary."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKD", text).upper())
+    return "".join(_nearest(word, vocabulary) for word in words)
 
 
 def beside(document: Document, label: re.Pattern[str]) -> Iterator[str]:
@@ -42,12 +38,26 @@ def beside(document: Document, label: re.Pattern[str]) -> Iterator[str]:
             match = label.search(word.text)
             if match is None:
                 continue
-            rest = " ".join([word.text[match.end() :], *(each.text for each in line.words[place + 1 :])])
-            value = rest.strip(_PUNCTUATION)
-            if value:
-                yield value
-            if (below := _below(word, lines[index + 1 : index + 2])) is not None:
-                yield below.text.strip(_PUNCTUATION)
+            value = word.text[match.end() :].strip(_PUNCTUATION) or _right(line.words[place + 1 :])
+            below = _below(word, lines[index + 1 : index + 2]) if not value and match.start() == 0 else None
+            if value or below is not None:
+                yield value or (below.text.strip(_PUNCTUATION) if below else "")
+
+
+def _nearest(word: str, vocabulary: tuple[str, ...]) -> str:
+    if len(word) < 4 or not any(each.isalpha() for each in word):
+        return letters(word)
+    return next(iter(get_close_matches(word.translate(_LOOKALIKES), vocabulary, n=1, cutoff=0.8)), letters(word))
+
+
+def _right(words: tuple[Word, ...]) -> str:
+    """The next words on the line, as far as no wide gap parts them."""
+    found: list[Word] = []
+    for word in words:
+        if found and word.left - found[-1].right > 1.5 * word.height:
+            break
+        found.append(word)
+    return " ".join(word.text for word in found).strip(_PUNCTUATION)
 
 
 def _below(word: Word, lines: tuple[Line, ...]) -> Word | None:

@@ -18,10 +18,10 @@ _DIGIT = r"[\dOoIlB]"  # letters that are read for digits; an amount needs real 
 _GROUPS = r"\d{1,3}(?:[,.' ]\d{3})+"
 _AMOUNT = re.compile(
     rf"(?<![\w.,])(?P<sign>-)? ?{_SYMBOL}? ?(?P<sign2>-)?(?P<whole>{_GROUPS}|{_DIGIT}{{1,9}})"
-    rf"(?:[.,](?P<cents>{_DIGIT}{{2}}))(?P<after>-?)(?![\d%]|[.,]\d)"
+    rf"(?:[.,](?P<cents>{_DIGIT}{{2}}))(?P<after>-?)(?![\d%]|[.,]\d|[a-z]{{2}})"
 )
 _WHOLE = re.compile(
-    rf"(?<!\w)(?P<sign>-)?{_SYMBOL} ?(?P<sign2>-)?(?P<whole>{_GROUPS}|\d{{1,9}})(?P<after>-?)(?![\d%]|[.,]\d)"
+    rf"(?<!\w)(?P<sign>-)?{_SYMBOL} ?(?P<sign2>-)?(?P<whole>{_GROUPS}|\d{{1,9}})(?P<after>-?)(?![\d%]|[.,]\d|[a-z]{{2}})"
 )
 _BARE = re.compile(rf"(?<![\w.,])(?P<sign>-)?(?P<whole>{_GROUPS}|\d{{1,9}})(?![\w%]|[.,]\d)")
 _BROKEN = re.compile(r"(?<![\w.,])(?P<sign>-)?(?P<whole>\d{1,6})(?P<point>[ \-·:'_]{0,2})(?P<cents>\d{2})(?![\w%])")

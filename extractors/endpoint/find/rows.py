@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from extractors.endpoint.find.dates import has_date
 from extractors.endpoint.find.labels import letters
-from extractors.endpoint.find.money import amounts, numbers
+from extractors.endpoint.find.money import Amount, amounts, numbers
 from extractors.endpoint.find.totals import ends_items
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 _HEADER = re.compile(
     r"ITEM|DESC|QTY|QUANTITY|QNTY|PRICE|AMOUNT|AMT|TOTAL|DISC|TAX|UNIT|PRODUCT|ARTIKEL|MENGE|PREIS|\bUOM\b|\bRM\b|U/P"
 )
-_TIMES = re.compile(r"(?<!\w)(\d{1,4}(?:\.\d{1,3})?) ?[xX\u00d7*@]|[xX\u00d7*] ?(\d{1,4}(?:\.\d{1,3})?)(?![\d.]*\d)")
+_TIMES = re.compile(r"(?<![\w.])(\d{1,4}) ?[xX\u00d7](?=\s|$|\d+\.\d)|\*(\d{1,4})(?![\w.])")
+_WIDE = "  "  # so that "2" and "107.00" in two columns are not read as one number
 _CODE = re.compile(r"^[\W\d]*$|^\d{4,}\S*$")
 _NOTE = re.compile(r"\b[\dOo]?[\dOo]% ?|\b(?:SR|ZR|ZRL|SA|ZRI|S|Z|T|EA|PCS?|PKT|RM|RH|[xX])\b|[#@*^~<>|\u00d7=_]+")
 
@@ -36,11 +38,11 @@ class Row:
 def find_rows(document: Document) -> list[Row]:
     """The items, in order: every line with an amount between the head of the table and the first total."""
     area = _area(document)
-    priced = [number for number, line in enumerate(area) if amounts(line.text)]
+    priced = [number for number, line in enumerate(area) if _priced(line.text)]
     if not priced:
         return []
     bare = [number for number in priced if not _described(area[number].text)]
-    above = bool(bare) and bare[0] > 0 and bare[0] - 1 not in priced  # where a name has a line of its own: which?
+    above = bool(bare) and bare[0] > 0 and bare[0] - 1 not in priced and _described(area[bare[0] - 1].text)
     rows = []
     for number in priced:
         other = number - 1 if above else number + 1
@@ -50,28 +52,31 @@ def find_rows(document: Document) -> list[Row]:
 
 
 def _area(document: Document) -> list[Line]:
+    """The lines of the items: below their header, or where there is none, from the first amount, to the totals."""
     lines = document.lines
-    heads = [number for number, line in enumerate(lines) if _is_header(line)]
-    start = heads[0] + 1 if heads else 0
-    while heads and start < len(lines) and _is_header(lines[start], least=1):
+    priced = [number for number, line in enumerate(lines) if _priced(line.text)]
+    last = next((number for number in priced if ends_items(lines[number].text)), len(lines))
+    heads = [number for number in range(last) if _is_header(lines[number])]
+    start = heads[0] + 1 if heads else max(0, priced[0] - 1) if priced else len(lines)
+    while heads and start < last and _is_header(lines[start], least=1):
         start += 1
-    if not heads:
-        start = max(0, next((n for n, line in enumerate(lines) if amounts(line.text)), len(lines)) - 1)
-    area = []
-    for line in lines[start:]:
-        if ends_items(line.text):
-            break
-        area.append(line)
-    return area
+    ends = (number for number in range(start, last) if ends_items(lines[number].text))
+    return list(lines[start : next(ends, last)])
 
 
 def _is_header(line: Line, least: int = 2) -> bool:
     names = set(_HEADER.findall(line.text.upper()))
-    return len(names) >= least and not amounts(line.text) and len(letters(line.text)) <= 60
+    return len(names) >= least and not any(map(str.isdigit, line.text)) and len(letters(line.text)) <= 60
+
+
+def _priced(text: str) -> list[Amount]:
+    """The amounts of a line; one behind "@" is the price of a piece."""
+    return [each for each in amounts(text) if not text[: each.start].rstrip(" .").endswith("@")]
 
 
 def _described(text: str) -> bool:
-    return any(len(letters(part)) > 2 for part in _description(text).split() if not _CODE.match(part))
+    words = [part for part in _description(text).split() if not _CODE.match(part)]
+    return len(letters("".join(words))) > 2 and not has_date(text.upper())
 
 
 def _description(text: str) -> str:
@@ -82,8 +87,8 @@ def _description(text: str) -> str:
 
 
 def _row(line: Line, name: str) -> Row:
-    text = line.text
-    amount = amounts(text)[-1]
+    text = _WIDE.join(word.text for word in line.words)
+    amount = _priced(text)[-1]
     quantity, price = _factors(text, amount.start, amount.value)
     own = _description(text)
     parts = own.split()
@@ -103,5 +108,5 @@ def _factors(text: str, end: int, amount: Decimal) -> tuple[Decimal | None, Deci
     for quantity in wholes:
         price = next((each for each in before if abs(quantity * each - amount) <= Decimal("0.011") and each != 0), None)
         if price is not None and 0 < abs(quantity) < 10_000:
-            return quantity.normalize() if quantity != 1 else Decimal(1), price
+            return quantity, price
     return (times[0], None) if times else (None, None)

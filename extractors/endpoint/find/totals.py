@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extractors.endpoint.find.labels import letters, spelled
+from extractors.endpoint.find.labels import corrected, letters
 from extractors.endpoint.find.money import Amount, amounts, broken_amounts, whole_amounts
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _NOT_TOTAL = re.compile(
     r"SUBTOTAL|SUBTTL|ZWISCHENSUMME|QTY|QUANTIT|QNTY|ITEM|UNITS|SAVING|DISC|EXC|BEF|SUPPLIES|POINT|CHANGE|TENDER"
     r"|INCLUDEDIN|COUNT|TAXABLE|ROUNDINGADJ|SERVICE|SRVCHG|DEPOSIT"
 )
-_TAX = re.compile(r"GST|VAT|TAX|SST|MWST|UST|TVA|IVA")
+_TAX = re.compile(r"GST|VAT|TAX|SST|MWST|^UST|TVA|^IVA")
 _NOT_TAX = re.compile(r"INC|[EX]XC|WITH|SUMMARY|TAXABLE|SUBTOTAL|REG|TAXID|INVOICE")
 _SUMMARY = re.compile(r"(?:GST|TAX|VAT|SST)(?:SUMMARY|ANALYSIS|BREAKDOWN)")
 _PAID = re.compile(r"^(?:RECEIVED)?(?:CASH(?!IER)|TENDER|PAID|VISA|MASTER|CARD|PAYMENT|AMOUNTPAID)")
 _CHANGE = re.compile(r"CHANGE|RUCKGELD|KEMBALI")
 _AFTER_ITEMS = re.compile(
-    r"(?:ROUND|RND|GST(?!REG|ID)|VAT|TAX(?!INV)|SERVICE|SRVCHG|QTY|QUANTITY|ITEMS?(?:COUNT|QTY|S)?$)"
+    r"(?:ROUND|RND|GST(?!REG|ID)|VAT|TAX(?!INV)|SERVICE|SRVCHG|QTY|QUANTITY|ITEMS?(?:COUNT|QTY|TOTAL)|ITEMS?$)"
 )
 
 
@@ -61,14 +61,12 @@ def labelled(document: Document) -> Iterator[Labelled]:
         found = list(_labelled(line, fallback if broken else amounts, above))
         for label, amount in found:
             yield Labelled(label, amount.value, number, broken and fallback is broken_amounts, amount.guessed)
-        above = "" if found else _label(line.text)
+        above = _label(line.text) if not found and len(line.words) == 1 else ""
 
 
 def find_total(document: Document) -> Decimal | None:
     """The amount to pay: by its label, and where that could not be read, what was paid less the change."""
-    found = list(labelled(document))
-    end = next((number for number, text in enumerate(document.texts) if _SUMMARY.search(letters(text))), None)
-    above = [each for each in found if end is None or each.line < end] or found
+    above = _above_summary(document)
     due = _due(above, document)
     changes = [each.line for each in above if _CHANGE.search(each.label)]
     ranked = [(_rank(each, changes, due), place) for place, each in enumerate(above)]
@@ -84,7 +82,8 @@ def find_subtotal(document: Document) -> Decimal | None:
 
 def find_tax(document: Document) -> Decimal | None:
     """The tax; neither a total that includes it nor the amount it is taken from."""
-    return _first(document, _TAX, _NOT_TAX)
+    found = (each for each in _above_summary(document) if _TAX.search(each.label) and not _NOT_TAX.search(each.label))
+    return next((each.value for each in found if not each.broken), None)
 
 
 def find_amount(document: Document, name: str) -> Decimal | None:
@@ -124,16 +123,18 @@ def _nearest(words: list[Word]) -> str:
 
 
 def _label(text: str) -> str:
-    """The letters of a label; a misread word is followed by what it should have been."""
-    plain = letters(text)
-    return plain + "".join(sorted(each for each in spelled(text, _VOCABULARY) if each not in plain))
+    return corrected(text, _VOCABULARY)
 
 
-def _first(document: Document, wanted: re.Pattern[str], unwanted: re.Pattern[str] | None = None) -> Decimal | None:
-    for each in labelled(document):
-        if not each.broken and wanted.search(each.label) and not (unwanted and unwanted.search(each.label)):
-            return each.value
-    return None
+def _first(document: Document, wanted: re.Pattern[str]) -> Decimal | None:
+    return next((each.value for each in labelled(document) if not each.broken and wanted.search(each.label)), None)
+
+
+def _above_summary(document: Document) -> list[Labelled]:
+    """The labelled amounts above the table of taxes, which has totals of its own."""
+    found = list(labelled(document))
+    end = next((number for number, text in enumerate(document.texts) if _SUMMARY.search(letters(text))), None)
+    return [each for each in found if end is None or each.line < end] or found
 
 
 def _rank(found: Labelled, changes: list[int], due: Decimal | None) -> float:

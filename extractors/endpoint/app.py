@@ -17,7 +17,7 @@ from extractors.endpoint.wire import ask
 from extractors.tiles import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from starlette.requests import Request
 
@@ -52,10 +52,16 @@ def _chat(reader: Reader, bill: Rule, latency: float) -> Callable[[Request], Awa
         done = reply(asked, answer, reader.model, bill)
         await asyncio.sleep(max(0.0, started + latency - clock()))
         if asked.stream:
-            return StreamingResponse(done.events(), media_type="text/event-stream")
+            return StreamingResponse(_sent(done.events()), media_type="text/event-stream")
         return Response(done.whole(), media_type=JSON)
 
     return chat
+
+
+async def _sent(events: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The events one by one, without a thread for each."""
+    for event in events:
+        yield event
 
 
 def _fixed(value: object) -> Callable[[Request], Awaitable[Response]]:

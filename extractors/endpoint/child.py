@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections import deque
 from typing import TYPE_CHECKING
 
 import orjson
@@ -36,7 +35,7 @@ async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 
         stderr=PIPE,
         start_new_session=True,  # Ctrl-C is for the parent, which still has replies to wait for
     )
-    said: deque[str] = deque(maxlen=20)
+    said = bytearray()
     listening = asyncio.create_task(_drain(process, said))
     try:
         yield await _announced(process, said, listening)
@@ -50,7 +49,7 @@ def _check_extra(reader: str) -> None:
         raise EndpointError(f'offline reading needs {" and ".join(missing)}: pip install "tilewise[offline]"')
 
 
-async def _announced(process: Process, said: deque[str], draining: asyncio.Task[None]) -> str:
+async def _announced(process: Process, said: bytearray, draining: asyncio.Task[None]) -> str:
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), _START)
@@ -62,16 +61,18 @@ async def _announced(process: Process, said: deque[str], draining: asyncio.Task[
     return str(orjson.loads(line)["url"])
 
 
-async def _drain(process: Process, said: deque[str]) -> None:
+async def _drain(process: Process, said: bytearray) -> None:
     """Keep its last words, and its pipe from filling up."""
     assert process.stderr is not None
-    async for line in process.stderr:
-        if text := line.decode(errors="replace").strip():
-            said.append(text)
+    while chunk := await process.stderr.read(4096):
+        said += chunk
+        del said[:-4096]
 
 
-def _last(said: deque[str]) -> str:
-    return f": {said[-1]}" if said else ""
+def _last(said: bytearray) -> str:
+    lines = said.decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last}" if last else ""
 
 
 async def _end(process: Process, draining: asyncio.Task[None]) -> None:

@@ -67,17 +67,25 @@ def _items(node: Schema, root: Schema, depth: int) -> list[Any]:
 
 
 def _number(node: Schema, *, whole: bool) -> float:
-    step = node.get("multipleOf")
-    low = node.get("minimum", node.get("exclusiveMinimum"))
-    high = node.get("maximum", node.get("exclusiveMaximum"))
-    value: float = 1
-    if low is not None and value <= low:
-        value = math.floor(low) + 1 if "exclusiveMinimum" in node else low
-    if high is not None and value >= high:
-        value = math.ceil(high) - 1 if "exclusiveMaximum" in node else high
-    if step:
-        value = math.ceil(value / step) * step
-    return math.ceil(value) if whole else value
+    """1, or the number nearest to a bound that the bounds and the step allow."""
+    low, high = node.get("minimum", node.get("exclusiveMinimum")), node.get("maximum", node.get("exclusiveMaximum"))
+    step = node.get("multipleOf") or 1
+    tries: list[float] = [1, step, 0]
+    tries += [math.floor(low), math.floor(low) + 1, low, (math.floor(low / step) + 1) * step] if low is not None else []
+    tries += [math.ceil(high) - 1, high, (math.ceil(high / step) - 1) * step] if high is not None else []
+    tries += [(low + high) / 2] if low is not None and high is not None else []
+    return next((each for each in tries if _allowed(each, node, whole=whole)), 1)
+
+
+def _allowed(value: float, node: Schema, *, whole: bool) -> bool:
+    return (
+        value >= node.get("minimum", -math.inf)
+        and value > node.get("exclusiveMinimum", -math.inf)
+        and value <= node.get("maximum", math.inf)
+        and value < node.get("exclusiveMaximum", math.inf)
+        and not (whole and value != int(value))
+        and not ("multipleOf" in node and value % node["multipleOf"])
+    )
 
 
 def _string(node: Schema) -> str:

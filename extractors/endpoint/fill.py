@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from extractors.endpoint.find.codes import find_labelled, find_number
+from extractors.endpoint.find.codes import find_labelled, find_labelled_date, find_number
 from extractors.endpoint.find.labels import letters
 from extractors.endpoint.finders import LISTS, NUMBERS, TEXTS
 from extractors.endpoint.kinds import kind_of, spaced
@@ -79,7 +79,7 @@ def _object(wanted: Field, document: Document, depth: int) -> dict[str, Any] | N
 def _array(wanted: Field, document: Document) -> list[Any] | None:
     item, kind = wanted.item(), kind_of(wanted, "")
     if item.way("object"):
-        return fill_records(item, kind, document)
+        return fill_records(item, document)
     if item.way("array"):
         return LISTS["table_rows"](document)
     if item.choices:
@@ -120,6 +120,8 @@ def _text(wanted: Field, kind: str, document: Document) -> str | None:
         value: object = TEXTS[kind](document)
     elif kind in NUMBERS and kind:
         value = NUMBERS[kind](document, spaced(wanted.name))
+    elif kind == "other_date":
+        value = find_labelled_date(document, spaced(wanted.name))
     elif kind == "number":
         value = find_number(document, spaced(wanted.name))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extractors.endpoint.find.codes import find_email, find_phone, find_time, find_url
+from extractors.endpoint.find.codes import find_email, find_labelled_number, find_phone, find_time, find_url
 from extractors.endpoint.find.dates import find_date
 from extractors.endpoint.find.money import find_currency
 from extractors.endpoint.find.names import find_address, find_company, find_customer
@@ -40,7 +40,12 @@ def _rows(document: Document) -> list[list[str]]:
 
 
 def _lines(document: Document) -> list[str]:
-    return list(document.texts)
+    return list(document.parts)
+
+
+def _named_number(document: Document, name: str) -> Decimal | None:
+    amount = find_amount(document, name)
+    return amount if amount is not None else find_labelled_number(document, name)
 
 
 TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
@@ -61,7 +66,7 @@ TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
     "url": find_url,
 }
 NUMBERS: Mapping[str, Callable[[Document, str], Decimal | None]] = {
-    "": find_amount,
+    "": _named_number,
     "subtotal": lambda document, _: find_subtotal(document),
     "tax": lambda document, _: find_tax(document),
     "total": lambda document, _: find_total(document),

@@ -24,12 +24,12 @@ _COLUMNS = (
 _HONEST = ("text", "other", "unknown")
 
 
-def fill_records(item: Field, kind: str, document: Document) -> list[Any]:
+def fill_records(item: Field, document: Document) -> list[Any]:
     """The objects of a list, each with what its row or line says."""
     fields = item.fields()
-    if kind == "rows" and any(each.way("number", "integer") for each in fields):
+    if any(each.way("number", "integer") and _column(each) in {"amount", "unit_price"} for each in fields):
         return [_record(fields, row) for row in find_rows(document)]
-    return [_spoken(fields, text) for text in document.texts] if any(map(_speaks, fields)) else []
+    return [_spoken(fields, text) for text in document.parts] if any(map(_speaks, fields)) else []
 
 
 def _record(fields: list[Field], row: Row) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def _speaks(wanted: Field) -> bool:
 
 def _spoken(fields: list[Field], text: str) -> dict[str, Any]:
     """One line as an object: its text where a field asks for one, and nothing where a field asks for more."""
-    named = [each for each in fields if _speaks(each) and _column(each) == "description"]
-    named = named or [each for each in fields if _speaks(each)][:1]
+    texts = [each for each in fields if _speaks(each)]
+    named = [each for each in texts if _column(each) == "description" and spaced(each.name) != "description"] or texts
     record: dict[str, Any] = {}
     for each in fields:
         honest = next((choice for choice in each.choices if choice in _HONEST), None)
-        if each in named:
+        if each is named[0]:
             record[each.name] = text
         elif each.nullable:
             record[each.name] = None

@@ -47,7 +47,7 @@ def exit_with_parent() -> None:
     """Leave at once when stdin ends: whoever holds its other end has closed it, or is gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1024):
+        while os.read(sys.stdin.fileno(), 1024):  # not through sys.stdin, whose lock would break the exit
             pass
         os._exit(0)
 

@@ -55,6 +55,16 @@ class Line:
         """The height of its tallest word."""
         return max(word.height for word in self.words)
 
+    @cached_property
+    def groups(self) -> tuple[Line, ...]:
+        """The line's parts that a wide gap keeps apart: columns, menu entries, a name and a heading."""
+        parts: list[list[Word]] = [[]]
+        for word in self.words:
+            if parts[-1] and word.left - parts[-1][-1].right > 1.5 * max(word.height, parts[-1][-1].height):
+                parts.append([])
+            parts[-1].append(word)
+        return tuple(Line(tuple(part)) for part in parts)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -66,6 +76,11 @@ class Document:
     def lines(self) -> tuple[Line, ...]:
         """The lines of all pages, in reading order."""
         return tuple(line for page in self.pages for line in page)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The text of every part of every line."""
+        return tuple(group.text for line in self.lines for group in line.groups)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

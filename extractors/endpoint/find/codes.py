@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from extractors.endpoint.find.dates import has_date
+from extractors.endpoint.find.dates import date_in, has_date
 from extractors.endpoint.find.labels import beside, letters
+from extractors.endpoint.find.money import numbers
 
 if TYPE_CHECKING:
+    from datetime import date
+    from decimal import Decimal
+
     from extractors.endpoint.words import Document
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _WEB = re.compile(
     r"(?:https?://|www\.)[^\s\])]+|\b[\w-]+\.(?:com|org|net|io|de|co\.uk)(?:\.[a-z]{2})?(?:/\S*)?", re.IGNORECASE
 )
-_PHONE = re.compile(r"\b(?:TEL|PHONE|MOBILE|CALL|HP|H/P|T)\b[\w/]*[\s.:#-]*(\(?\+?\d[\d\s()./-]{5,14}\d)", re.IGNORECASE)
+_PHONE = re.compile(
+    r"\b(?:TEL|PHONE|MOBILE|CALL|HP|H/P|T)\b[\w/]*[\s.:#-]*(\(?\+?\d[\d\s()./-]{5,14}\d)", re.IGNORECASE
+)
 _BARE_PHONE = re.compile(r"(?<![\w/-])(\+\d[\d\s()-]{7,}\d|\(?0\d{1,4}\)?[ -]\d[\d -]{5,}\d)(?![\w/])")
 _TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\s*([AaPp][Mm])?")
 _KINDS = (
@@ -88,6 +94,18 @@ def find_labelled(document: Document, name: str) -> str | None:
         r"\b" + r"\W{0,3}".join(map(re.escape, words)) + r"\b(?:\s*(?:NO|NUMBER|ID|NAME)\b)?\s*[.:#=]*", re.IGNORECASE
     )
     return next((value for value in beside(document, label) if letters(value) or any(map(str.isdigit, value))), None)
+
+
+def find_labelled_date(document: Document, name: str) -> date | None:
+    """The date beside a label that reads like the field's own name."""
+    found = find_labelled(document, re.sub(r"\b(?:date|of|on|until|by)\b", "", name).strip() or name)
+    return date_in(found) if found else None
+
+
+def find_labelled_number(document: Document, name: str) -> Decimal | None:
+    """The number beside a label that reads like the field's own name."""
+    found = find_labelled(document, name)
+    return next((value for value, _, _ in numbers(found)), None) if found else None
 
 
 def _first(pattern: re.Pattern[str], document: Document) -> str | None:

@@ -96,9 +96,15 @@ def dates(document: Document) -> Iterator[Dated]:
         before = capitals
 
 
+def date_in(text: str) -> date | None:
+    """The first date of a text, day first."""
+    found = (_read(match) for pattern in _PATTERNS for match in pattern.finditer(text.upper()))
+    return next((each[0] for each in found if each), None)
+
+
 def has_date(text: str) -> bool:
-    """Whether a text, in capitals, holds a date."""
-    return any(_read(match) for pattern in _PATTERNS for match in pattern.finditer(text))
+    """Whether a text holds a date."""
+    return date_in(text) is not None
 
 
 def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:

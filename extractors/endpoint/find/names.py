@@ -48,7 +48,7 @@ _REGISTRATION = re.compile(r"[\[(][^)\]]*\d{4,}[^)\]]*[)\]]?|\b(?:CO\.? ?)?REG.*
 
 def find_company(document: Document) -> str | None:
     """The issuer's name, as printed: the likeliest of the first lines."""
-    top = _head(document)
+    top = _parts(_head(document))
     if not top:
         return None
     usual = median(line.height for line in document.lines)
@@ -104,12 +104,17 @@ def _head(document: Document, count: int = _TOP) -> tuple[Line, ...]:
     return first[:count]
 
 
+def _parts(lines: tuple[Line, ...]) -> list[Line]:
+    """The lines, each cut at its wide gaps: a heading may stand beside the name."""
+    return [part for line in lines for part in line.groups]
+
+
 def _name_score(line: Line, place: int, usual: float) -> float:
     text = line.text.upper()
     plain = letters(text)
     if len(plain) < 3 or has_date(text):
         return 0
-    score = 3.0 - 0.35 * place + min(2.0, 1.5 * (line.height / usual - 1))
+    score = 3.0 - 0.35 * place + min(1.5, 1.5 * (line.height / usual - 1))
     score += 4 * bool(_LEGAL.search(text)) + 1.5 * bool(_TRADE.search(text))
     score -= 3 * bool(_STREET.search(text)) + 2 * bool(_POSTCODE.search(text)) + 4 * bool(_NOT_NAME.search(text))
     digits = sum(each.isdigit() for each in _REGISTRATION.sub("", text))

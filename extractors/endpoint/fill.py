@@ -47,9 +47,9 @@ def _value(wanted: Field, document: Document, parent: str, depth: int) -> Any:
         return found
     if wanted.nullable:
         return None
-    if wanted.choices or not wanted.way("string", "array"):
-        return MISSING
-    return MISSING if wanted.format else [] if wanted.way("array") else ""
+    if wanted.way("array"):
+        return []
+    return "" if wanted.just_text else MISSING
 
 
 def _found(wanted: Field, document: Document, parent: str, depth: int) -> Any:

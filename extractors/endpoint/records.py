@@ -29,7 +29,7 @@ def fill_records(item: Field, document: Document) -> list[Any]:
     fields = item.fields()
     if any(each.way("number", "integer") and _column(each) in {"amount", "unit_price"} for each in fields):
         return [_record(fields, row) for row in find_rows(document)]
-    return [_spoken(fields, text) for text in document.parts] if any(map(_speaks, fields)) else []
+    return [_spoken(fields, text) for text in document.parts] if any(each.just_text for each in fields) else []
 
 
 def _record(fields: list[Field], row: Row) -> dict[str, Any]:
@@ -53,16 +53,12 @@ def _shaped(wanted: Field, value: Decimal | str | None) -> float | str | list[An
 
 
 def _may_be_empty(wanted: Field) -> bool:
-    return wanted.nullable or bool(wanted.way("string", "array") and not wanted.choices and not wanted.format)
-
-
-def _speaks(wanted: Field) -> bool:
-    return bool(wanted.way("string")) and not wanted.choices and not wanted.format
+    return wanted.nullable or wanted.just_text or bool(wanted.way("array"))
 
 
 def _spoken(fields: list[Field], text: str) -> dict[str, Any]:
     """One line as an object: its text where a field asks for one, and nothing where a field asks for more."""
-    texts = [each for each in fields if _speaks(each)]
+    texts = [each for each in fields if each.just_text]
     named = [each for each in texts if _column(each) == "description" and spaced(each.name) != "description"] or texts
     record: dict[str, Any] = {}
     for each in fields:

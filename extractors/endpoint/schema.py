@@ -61,6 +61,15 @@ class Field:
         return ()
 
     @property
+    def just_text(self) -> bool:
+        """Whether any text would do: no format, no choices, and no number that may also come as text."""
+        return (
+            bool(self.ways)
+            and all(kind(way) == "string" and "format" not in way for way in self.ways)
+            and not self.choices
+        )
+
+    @property
     def format(self) -> str:
         """The format of its string, if it has one."""
         return next((str(way["format"]) for way in self.ways if "format" in way), "")

@@ -22,7 +22,9 @@ _WEB = re.compile(
 _PHONE = re.compile(
     r"\b(?:TEL|PHONE|MOBILE|CALL|HP|H/P|T)\b[\w/]*[\s.:#-]*(\(?\+?\d[\d\s()./-]{5,14}\d)", re.IGNORECASE
 )
-_BARE_PHONE = re.compile(r"(?<![\w/-])(\+\d[\d\s()-]{7,}\d|\(?0\d{1,4}\)?[ -]\d[\d -]{5,}\d)(?![\w/])")
+_BARE_PHONE = re.compile(
+    r"(?<![\w/-])(\(\s?\d{3}\s?\)\s?\d{3}\s?-\s?\d{4}|\+\d[\d\s()-]{7,}\d|\(?0\d{1,4}\)?[ -]\d[\d -]{5,}\d)(?![\w/])"
+)
 _TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\s*([AaPp][Mm])?")
 _KINDS = (
     "INVOICE",

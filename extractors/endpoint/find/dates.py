@@ -74,11 +74,10 @@ def find_date(document: Document, *, due: bool = False) -> date | None:
     """The date that a document was issued on, or the one by which it is due."""
     found = list(dates(document))
     american = any(each.american for each in found)
-    ranked = [(_score(each, due=due), -place) for place, each in enumerate(found)]
-    score, place = max(ranked, default=(0, 0))
-    if score <= 0:
+    scores = [_score(each, due=due) for each in found]
+    if max(scores, default=0) <= 0:
         return None
-    best = found[-place]
+    best = found[scores.index(max(scores))]
     return best.swapped if american and best.swapped else best.day
 
 
@@ -114,7 +113,8 @@ def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
     year += 0 if year >= 100 else 2000 if year < 70 else 1900
     first, second = int(match["d"]), _MONTHS.get(written) or int(written)
     straight, swapped = _date(year, second, first), _date(year, first, second)
-    if not written.isdigit() or match.start("y") < match.start("d"):
+    dotted = match.groupdict().get("s") == "."  # nobody writes the month first with dots
+    if dotted or not written.isdigit() or match.start("y") < match.start("d"):
         return (straight, None, False) if straight else None
     if straight is None:
         return (swapped, None, True) if swapped else None

@@ -26,7 +26,7 @@ _TRADE = re.compile(
 _STREET = re.compile(
     r"\bJALAN\b|\bJLN\b|\bJL\b|\bLOT\b|\bTAMAN\b|\bNO\b ?[.:]? ?\d|\bSTREET\b|\bST\.|\bROAD\b|\bRD\b|\bAVE(?:NUE)?\b|\bLANE\b|\bBLVD\b"
     r"|\bPLAZA\b|\bMALL\b|\bFLOOR\b|\bLEVEL\b|\bBLOCK\b|\bUNIT\b|STRASSE|STRA[SẞB]E|\bRUE\b|\bVIA\b|\bCALLE\b|\bPLATZ\b|\bSUITE\b"
-    r"|\bKAWASAN\b|\bBANDAR\b|\bKAMPUNG\b|\bKG\.|\bSEKSYEN\b|\bWISMA\b|\bBATU\b|\bP\.?O\.? BOX\b|\bHIGHWAY\b|\bDRIVE\b|\bBDR\b|\bPERSIARAN\b"
+    r"|\bKAWASAN\b|\bBANDAR\b|\bKAMPUNG\b|\bKG\.|\bSEKSYEN\b|\bWISMA\b|\bBATU\b|\bP\.?O\.? BOX\b|STR\.? ?\d|^\d+ [A-Z. ]+ (?:DR|ST|AVE|RD|LN|WAY|CT|HWY|PKWY|SQ)\b|\bHIGHWAY\b|\bDRIVE\b|\bBDR\b|\bPERSIARAN\b"
 )
 _POSTCODE = re.compile(
     r"(?<!\d)\d{5,6}(?!\d) ?,? ?[A-Z]{2}|^\d{4} [A-Z]{3,}\D*$|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]{2} \d{5}"
@@ -36,7 +36,7 @@ _NOT_NAME = re.compile(
     r"|\bCHECK\b|\bCOPY\b|REPRINT|RE-PRIN|QUITTUNG|RECHNUNG|\bPAGE\b|STATEMENT|\bCO\.? ?N[OD]\b|\bCHIT\b|\bCOUNTER\b|\bTERMINAL\b|\bEMAIL\b|\.COM\b"
 )
 _END = re.compile(
-    r"\bTEL\b|\bPHONE|\bFAX\b|\bGST\b|\bSST\b|\bVAT\b|INVOICE|RECEIPT|\bE?-?MAIL|WWW\.|HTTP|\bTAX\b|\bREG\b|CASHIER|\bBILL\b|\bDOC\b|\bH/?P\b|CHIT"
+    r"\bTEL\b|\bPHONE|\bFAX\b|\bGST\b|\bSST\b|\bVAT\b|INVOICE|RECEIPT|\bE?-?MAIL|WWW\.|HTTP|\bTAX\b|\bREG\b|\bUID\b|CASHIER|\bBILL\b|\bDOC\b|\bH/?P\b|CHIT"
     r"|\bHP\b|^\W*T ?[:.]|^\(?\+?\d[\d -]{7,}|\bCO\.? ?NO|BR NO"
 )
 _CUSTOMER = re.compile(
@@ -52,15 +52,15 @@ def find_company(document: Document) -> str | None:
     if not top:
         return None
     usual = median(line.height for line in document.lines)
-    scores = [(_name_score(line, place, usual), -place) for place, line in enumerate(top)]
-    score, place = max(scores)
-    if score <= 0:
-        return None
-    words = [_clean(line.text) for line in top]
-    name, following = words[-place], words[-place + 1 : -place + 2 or None]
-    if _only_legal(name) and place:
-        return f"{words[-place - 1]} {name}"
-    return f"{name} {following[0]}" if following and _only_legal(following[0]) else name
+    scores = [_name_score(line, place, usual) for place, line in enumerate(top)]
+    place = scores.index(max(scores))
+    trades = _LEGAL.search(top[place].text.upper()) or _TRADE.search(top[place].text.upper())
+    if scores[place] <= 0 or not (trades or any(map(amounts, document.texts))):
+        return None  # the first line of just any picture names nobody
+    names = [*(_clean(line.text) for line in top), ""]
+    if _only_legal(names[place]) and place:
+        return f"{names[place - 1]} {names[place]}"
+    return f"{names[place]} {names[place + 1]}" if _only_legal(names[place + 1]) else names[place]
 
 
 def find_address(document: Document) -> str | None:
@@ -145,7 +145,8 @@ def _is_address(text: str) -> bool:
 def _continues(text: str) -> bool:
     capitals = text.upper()
     return (
-        len(letters(text)) > 2
+        len(letters(text)) > 3
+        and "#" not in text
         and not _END.search(capitals)
         and not has_date(capitals)
         and not re.match(r"^\W*\(?\d+-[A-Z]\)?$", capitals)

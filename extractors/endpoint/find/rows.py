@@ -21,7 +21,9 @@ _HEADER = re.compile(
 _TIMES = re.compile(r"(?<![\w.])(\d{1,4}) ?[xX\u00d7](?=\s|$|\d+\.\d)|\*(\d{1,4})(?![\w.])")
 _WIDE = "  "  # so that "2" and "107.00" in two columns are not read as one number
 _CODE = re.compile(r"^[\W\d]*$|^\d{4,}\S*$")
-_NOTE = re.compile(r"\b[\dOo]?[\dOo]% ?|\b(?:SR|ZR|ZRL|SA|ZRI|S|Z|T|EA|PCS?|PKT|RM|RH|[xX])\b|[#@*^~<>|\u00d7=_]+")
+_NOTE = re.compile(
+    r"(?<![\d.,])\b[\dOo]?[\dOo]% ?|\b(?:SR|ZR|ZRL|SA|ZRI|S|Z|T|EA|PCS?|PKT|RM|RH|[xX])\b|[#@*^~<>|\u00d7=_]+"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 _VOCABULARY = ("TOTAL", "SUBTOTAL", "ROUNDING", "ROUNDED", "CHANGE", "CASH", "PAYABLE", "AMOUNT", "BALANCE", "JUMLAH")
 _CURRENCY = re.compile(r"^(?:RM|MYR|USD|EUR|GBP|SGD|CHF|S|US)?$")
-_TOTAL = re.compile(r"TOTAL|JUMLAH|SUMME|GESAMT|IMPORTE|^TL(?:RM)?$|^TTL")
+_TOTAL = re.compile(r"TOTAL|JUMLAH|SUMME|GESAMT|IMPORTE|合計|合计|总计|總計|^TL(?:RM)?$|^TTL")
 _FINAL = re.compile(
     r"(?:AMOUNT|TOTAL|BALANCE)DUE|PAYABLE|TOPAY|GRANDTOTAL|NETT?TOTAL|NETT?AM(?:OUN)?T|FINALTOTAL|ZUZAHLEN"
     r"|ROUNDEDTOTAL|TOTALROUNDED|(?:TOTAL|TTL).*(?:AFTE?R?|ATF)(?:ROUND|RND)"
 )
-_PLAIN = re.compile(r"^(?:TOTAL|JUMLAH|SUMME|GESAMT|TL|TTL)(?:AMOUNT|SALES?|PRICE|RM|MYR|USD|EUR|GBP|SGD|AMT|BETRAG)*$")
+_PLAIN = re.compile(
+    r"^(?:TOTAL|JUMLAH|SUMME|GESAMT|TL|TTL|合計|合计|总计|總計)(?:AMOUNT|SALES?|PRICE|RM|MYR|USD|EUR|GBP|SGD|AMT|BETRAG)*$"
+)
 _WITH_TAX = re.compile(r"TOTAL.*(?:INC|[IL]NCL|WITH(?:GST|TAX|VAT|SST))")
 _NOT_TOTAL = re.compile(
     r"SUBTOTAL|SUBTTL|ZWISCHENSUMME|QTY|QUANTIT|QNTY|ITEM|UNITS|SAVING|DISC|EXC|BEF|SUPPLIES|POINT|CHANGE|TENDER"
     r"|INCLUDEDIN|COUNT|TAXABLE|ROUNDINGADJ|SERVICE|SRVCHG|DEPOSIT"
 )
 _TAX = re.compile(r"GST|VAT|TAX|SST|MWST|^UST|TVA|^IVA")
-_NOT_TAX = re.compile(r"INC|[EX]XC|WITH|SUMMARY|TAXABLE|SUBTOTAL|REG|TAXID|INVOICE")
+_NOT_TAX = re.compile(r"INC|[EX]XC|WITH|SUMMARY|TAXABLE|SUBTOTAL|REG|INVOICE|(?:GST|TAX|VAT|SST)(?:ID|NO)")
 _SUMMARY = re.compile(r"(?:GST|TAX|VAT|SST)(?:SUMMARY|ANALYSIS|BREAKDOWN)")
 _PAID = re.compile(r"^(?:RECEIVED)?(?:CASH(?!IER)|TENDER|PAID|VISA|MASTER|CARD|PAYMENT|AMOUNTPAID)")
 _CHANGE = re.compile(r"CHANGE|RUCKGELD|KEMBALI")
@@ -69,8 +71,8 @@ def find_total(document: Document) -> Decimal | None:
     above = _above_summary(document)
     due = _due(above, document)
     changes = [each.line for each in above if _CHANGE.search(each.label)]
-    ranked = [(_rank(each, changes, due), place) for place, each in enumerate(above)]
-    rank, place = max(ranked, default=(0, 0))
+    ranks = [(_rank(each, changes, due), place) for place, each in enumerate(above)]
+    rank, place = max(ranks, default=(0, 0))  # of equals the last: a sum comes after its parts
     return above[place].value if rank > 0 else due
 
 

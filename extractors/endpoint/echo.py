@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from extractors.endpoint.schema import branches, resolved
+from extractors.endpoint.schema import kind, resolved
 
 if TYPE_CHECKING:
     from extractors.endpoint.wire import Schema
@@ -23,47 +24,60 @@ _FORMATS = {
     "ipv6": "::1",
     "hostname": "example.com",
 }
-_DEEPEST = 8  # a schema that holds itself ends here
 
 
 def instance(schema: Schema) -> Any:
     """A minimal instance: every property, and of `X or null` the X, as all-empty documents are often refused."""
-    return _instance(schema, schema, 0)
+    return _instance(schema, _Place(schema))
 
 
-def _instance(node: Schema, root: Schema, depth: int) -> Any:
-    node = resolved(node, root)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a schema: its root, and the references followed to get there. One that comes again goes on for ever."""
+
+    root: Schema
+    followed: frozenset[str] = frozenset()
+
+    def endless(self, node: object) -> bool:
+        return isinstance(node, dict) and node.get("$ref") in self.followed
+
+    def below(self, node: object) -> _Place:
+        if not isinstance(node, dict) or "$ref" not in node:
+            return self
+        return replace(self, followed=self.followed | {node["$ref"]})
+
+
+def _instance(node: Schema, place: _Place) -> Any:
+    if place.endless(node):
+        return {}
+    place, node = place.below(node), resolved(node, place.root)
     for key in ("const", "default"):
         if node.get(key) is not None:
             return node[key]
     if node.get("enum"):
         return next((each for each in node["enum"] if each is not None), None)
-    if choices := branches(node, root):
-        solid = [each for each in choices if each.get("type") != "null"]
-        return _instance(solid[0], root, depth) if solid and depth < _DEEPEST else None
-    return _of_type(node, root, depth)
+    if ways := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
+        solid = (each for each in ways if not place.endless(each) and each != {"type": "null"})
+        chosen = next(solid, None)
+        return None if chosen is None else _instance(chosen, place)
+    return _of_type(node, place)
 
 
-def _of_type(node: Schema, root: Schema, depth: int) -> Any:
-    kinds = node.get("type", "object" if "properties" in node else "string")
-    kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
-    if kind == "object":
-        required = set(node.get("required", ()))
-        properties = node.get("properties", {}).items()
-        kept = [(name, each) for name, each in properties if depth < _DEEPEST or name in required]
-        return {name: _instance(each, root, depth + 1) for name, each in kept} if depth < 2 * _DEEPEST else {}
-    if kind == "array":
-        return _items(node, root, depth)
-    if kind in {"number", "integer"}:
-        return _number(node, whole=kind == "integer")
-    return {"string": _string(node), "boolean": False}.get(kind)
-
-
-def _items(node: Schema, root: Schema, depth: int) -> list[Any]:
-    fixed = [_instance(each, root, depth + 1) for each in node.get("prefixItems", ())]
-    least = node.get("minItems", 0)
-    more = [_instance(node.get("items") or {}, root, depth + 1) for _ in range(least - len(fixed))]
-    return fixed + more
+def _of_type(node: Schema, place: _Place) -> Any:
+    match kind(node):
+        case "object":
+            return {name: _instance(each, place) for name, each in node.get("properties", {}).items()}
+        case "array":
+            fixed = [_instance(each, place) for each in node.get("prefixItems", ())]
+            item = node.get("items") or {}
+            more = 0 if place.endless(item) else node.get("minItems", 0) - len(fixed)
+            return fixed + [_instance(item, place) for _ in range(more)]
+        case "number" | "integer" as number:
+            return _number(node, whole=number == "integer")
+        case "string":
+            return _string(node)
+        case other:
+            return False if other == "boolean" else None
 
 
 def _number(node: Schema, *, whole: bool) -> float:

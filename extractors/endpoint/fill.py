@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from extractors.endpoint.words import Document
 
 _HONEST = ("other", "unknown", "none", "unspecified", "n/a", "misc", "text")  # choices that claim nothing
-_DEEPEST = 6
+_DEEPEST = 5  # objects in objects; a schema may hold itself
 _YES = ("YES", "TRUE", "JA", "OUI", "SI")
 _NO = ("NO", "FALSE", "NEIN", "NON")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from extractors.endpoint.find.codes import find_email, find_labelled_number, find_phone, find_time, find_url
 from extractors.endpoint.find.dates import find_date
 from extractors.endpoint.find.money import find_currency
-from extractors.endpoint.find.names import find_address, find_company, find_customer
+from extractors.endpoint.find.names import find_address, find_company, find_customer, find_customer_address
 from extractors.endpoint.find.prose import different, sentence, shared, tags
 from extractors.endpoint.find.tables import find_table, find_title
 from extractors.endpoint.find.totals import find_amount, find_subtotal, find_tax, find_total
@@ -53,6 +53,7 @@ TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
     "company": find_company,
     "currency": find_currency,
     "customer": find_customer,
+    "customer_address": find_customer_address,
     "date": find_date,
     "different": lambda document: "\n".join(different(document)),
     "due_date": _due,

@@ -17,7 +17,8 @@ _PAPER = "invoice|receipt|order|bill|doc|document|ref|reference|transaction|acco
 _NAMES = tuple(
     (kind, re.compile(rf"^(?:{words[1:]})$" if words.startswith("^") else rf"\b(?:{words})\b"))
     for kind, words in (
-        ("labelled", rf"(?:{_PAYER}|billing|shipping|delivery) .*(?:address|phone|e?mail|id|number|no)"),
+        ("customer_address", rf"(?:{_PAYER}|billing|shipping|delivery|bill to|ship to) .*address"),
+        ("labelled", rf"(?:{_PAYER}|billing|shipping|delivery) .*(?:phone|e?mail|id|number|no)"),
         ("labelled", "(?:tax|vat|gst|registration|company) (?:reg(?:istration)? )?(?:id|number|no|code)"),
         ("count", "quantity|qty|count|number of .*|how many"),
         ("currency", "currency|iso 4217"),
@@ -59,6 +60,7 @@ _NAMES = tuple(
         ("text", "^(?:.* )?(?:texts?|content|transcription|words|ocr|markdown)"),
     )
 )
+_CUSTOMER = re.compile(_PAYER)
 _FORMATS = {"date": "date", "date-time": "date", "email": "email", "uri": "url", "time": "time"}
 _BARE = frozenset({"name", "number", "no", "id", "value", "date", "amount", "code", "text"})
 
@@ -66,7 +68,7 @@ _BARE = frozenset({"name", "number", "no", "id", "value", "date", "amount", "cod
 def kind_of(field: Field, parent: str) -> str:
     """The kind of a field; "" when nothing tells."""
     name = spaced(field.name)
-    if name in _BARE and parent:
+    if parent and (name in _BARE or _CUSTOMER.search(spaced(parent))):
         name = f"{spaced(parent)} {name}"
     named = next((kind for kind, words in _NAMES if words.search(name)), "")
     by_format = _FORMATS.get(field.format, "")

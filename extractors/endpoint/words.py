@@ -55,6 +55,10 @@ class Line:
         """The height of its tallest word."""
         return max(word.height for word in self.words)
 
+    def over(self, other: Line) -> bool:
+        """Whether the two share a stretch of the page's width."""
+        return min(self.words[-1].right, other.words[-1].right) > max(self.words[0].left, other.words[0].left)
+
     @cached_property
     def groups(self) -> tuple[Line, ...]:
         """The line's parts that a wide gap keeps apart: columns, menu entries, a name and a heading."""

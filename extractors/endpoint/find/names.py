@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from extractors.endpoint.words import Document, Line
 
 _TOP = 12  # lines in which an issuer names himself
+_LONGEST = 5  # lines of an address
 _LEGAL = re.compile(
     r"\bS[DO]N\.? ?B[A-Z]D\b|SDN\.? ?BHD|\bBHD\b|\bLTD\b|\bLIMITED\b|\bINC\b|\bLLC\b|\bLLP\b|\bCORP(?:ORATION)?\b|\bGMBH\b"
     r"|\bAG\b|\bPLC\b|\bPTY\b|\bPTE\b|\bS\.?A\.?R\.?L\b|\bB\.?V\.?(?=$|\W)|\bS\.?P\.?A\b|\bS\.A\.|株式会社|\bPLT\b|& CO\b|\bCO\.?$"
@@ -28,9 +29,7 @@ _STREET = re.compile(
     r"|\bPLAZA\b|\bMALL\b|\bFLOOR\b|\bLEVEL\b|\bBLOCK\b|\bUNIT\b|STRASSE|STRA[SẞB]E|\bRUE\b|\bVIA\b|\bCALLE\b|\bPLATZ\b|\bSUITE\b"
     r"|\bKAWASAN\b|\bBANDAR\b|\bKAMPUNG\b|\bKG\.|\bSEKSYEN\b|\bWISMA\b|\bBATU\b|\bP\.?O\.? BOX\b|STR\.? ?\d|^\d+ [A-Z. ]+ (?:DR|ST|AVE|RD|LN|WAY|CT|HWY|PKWY|SQ)\b|\bHIGHWAY\b|\bDRIVE\b|\bBDR\b|\bPERSIARAN\b"
 )
-_POSTCODE = re.compile(
-    r"(?<!\d)\d{5,6}(?!\d) ?,? ?[A-Z]{2}|^\d{4} [A-Z]{3,}\D*$|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]{2} \d{5}"
-)
+_POSTCODE = re.compile(r"(?<!\d)\d{5,6}(?!\d) ?,? ?[A-Z]{2}|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]{2} \d{5}")
 _NOT_NAME = re.compile(
     r"INVOICE|RECEIPT|\bBILL\b|\bTEL\b|\bPHONE|\bFAX\b|WWW\.|HTTP|@|\bDATE\b|\bGST\b|\bTAX\b|\bREG\b|CASHIER|WELCOME|THANK|\bORDER\b|\bTABLE\b"
     r"|\bCHECK\b|\bCOPY\b|REPRINT|RE-PRIN|QUITTUNG|RECHNUNG|\bPAGE\b|STATEMENT|\bCO\.? ?N[OD]\b|\bCHIT\b|\bCOUNTER\b|\bTERMINAL\b|\bEMAIL\b|\.COM\b"
@@ -65,28 +64,54 @@ def find_company(document: Document) -> str | None:
 
 def find_address(document: Document) -> str | None:
     """The issuer's address: the lines that look like one, below the name."""
-    lines = [line.text.strip(" \t-*") for line in _head(document, 2 * _TOP)]
-    first = next((number for number, text in enumerate(lines) if _is_address(text)), None)
-    if first is None:
-        return None
-    last = first + 1
-    while last < min(len(lines), first + 5) and _continues(lines[last]):
-        last += 1
-    return re.sub(r"\.?[\s,]*,[\s,]*", ", ", ", ".join(lines[first:last])).strip(" ,")
+    return _address(_parts(_head(document, 2 * _TOP)))
 
 
 def find_customer(document: Document) -> str | None:
     """Whom the document is for: what follows "Bill to" or "Customer"."""
+    name, _ = _customer(document)
+    return name
+
+
+def find_customer_address(document: Document) -> str | None:
+    """The address below the customer's name."""
+    name, number = _customer(document)
+    return _address(_parts(document.lines[number : number + 5])) if name else None
+
+
+def _address(parts: list[Line]) -> str | None:
+    first = next((number for number, part in enumerate(parts) if _is_address(part.text)), None)
+    if first is None:
+        return None
+    column = [part for part in parts[first:] if part.over(parts[first])][:_LONGEST]
+    block = column[:1]
+    for part in column[1:]:
+        if not _continues(part.text) or part.words[0].top - block[-1].words[0].bottom > 1.5 * part.height:
+            break
+        block.append(part)
+    text = ", ".join(part.text.strip(" \t-*") for part in block)
+    return re.sub(r"\.?[\s,]*,[\s,]*", ", ", text).strip(" ,")
+
+
+def _customer(document: Document) -> tuple[str | None, int]:
+    """The customer's name, and the number of the line after it."""
     for number, line in enumerate(document.lines):
-        match = _CUSTOMER.search(line.text)
-        if match is None or not _alone(match, line.text):
-            continue
-        rest = re.sub(r"^[\s:.#]*(?:NAME)?[\s:.]*", "", line.text[match.end() :], flags=re.IGNORECASE)
-        if len(letters(rest)) > 2:
-            return rest.strip()
-        if number + 1 < len(document.lines):
-            return document.texts[number + 1].strip(" :")
-    return None
+        for part in line.groups:
+            match = _CUSTOMER.search(part.text)
+            if match is None or not _alone(match, part.text):
+                continue
+            rest = re.sub(r"^[\s:.#]*(?:NAME)?[\s:.]*", "", part.text[match.end() :], flags=re.IGNORECASE).strip()
+            beside = [each.text.strip(" :") for each in line.groups if each.words[0].left > part.words[-1].right]
+            under = [
+                each for after in document.lines[number + 1 : number + 2] for each in after.groups if each.over(part)
+            ]
+            if len(letters(rest)) > 2:
+                return rest, number + 1
+            if under:
+                return under[0].text.strip(" :"), number + 2
+            if beside:
+                return beside[0], number + 1
+    return None, 0
 
 
 def _alone(match: re.Match[str], text: str) -> bool:

@@ -76,9 +76,13 @@ def test_simple_schemas(schema, expected):
 
 
 def test_a_schema_that_holds_itself_ends():
-    """Recursion through required fields is cut instead of never answered."""
-    schema = {
-        "$ref": "#/$defs/N",
-        "$defs": {"N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}}, "required": ["next"]}},
+    """Recursion is cut where it would begin again: at null where that is allowed."""
+    node = {
+        "type": "object",
+        "properties": {
+            "must": {"$ref": "#/$defs/N"},
+            "may": {"anyOf": [{"$ref": "#/$defs/N"}, {"type": "null"}]},
+            "many": {"type": "array", "items": {"$ref": "#/$defs/N"}, "minItems": 2},
+        },
     }
-    assert isinstance(instance(schema), dict)
+    assert instance({"$ref": "#/$defs/N", "$defs": {"N": node}}) == {"must": {}, "may": None, "many": []}

@@ -8,7 +8,7 @@ import pytest
 from extractors.endpoint.find.codes import find_email, find_labelled, find_number, find_phone, find_time
 from extractors.endpoint.find.dates import find_date
 from extractors.endpoint.find.money import amounts, find_currency
-from extractors.endpoint.find.names import find_address, find_company, find_customer
+from extractors.endpoint.find.names import find_address, find_company, find_customer, find_customer_address
 from extractors.endpoint.find.rows import find_rows
 from extractors.endpoint.find.tables import find_table
 from extractors.endpoint.find.totals import find_subtotal, find_tax, find_total
@@ -22,7 +22,7 @@ def page(*texts, tall=()):
             said, left = part.strip(), 400 * column
             height = 40 if said in tall else 20
             if said:
-                words.append(Word(said, left, row * 50, left + 10 * len(said), row * 50 + height))
+                words.append(Word(said, left, row * 40, left + 10 * len(said), row * 40 + height))
     return Document((lines(words),))
 
 
@@ -176,6 +176,16 @@ def test_address_ends_where_something_else_begins():
     """Street and town are joined; telephone and tax number are left out."""
     document = page("Acme Ltd", "12 Mill Road,", "10115 Hopetown", "Tel: 030 123456", "5.00")
     assert find_address(document) == "12 Mill Road, 10115 Hopetown"
+
+
+def test_customer_has_an_address_of_its_own():
+    """Below the name, in the same column, up to the first gap."""
+    document = page(
+        "Acme Ltd", "12 Mill Road", "Bill to: | Date: 1/2/2024", "Contoso GmbH | Page 1", "5 Long Lane", "", "Item"
+    )
+    assert find_customer(document) == "Contoso GmbH"
+    assert find_customer_address(document) == "5 Long Lane"
+    assert find_address(document) == "12 Mill Road"
 
 
 def test_customer_follows_its_label():

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import sys
 from asyncio.subprocess import PIPE, Process
 from typing import TYPE_CHECKING
 
 import orjson
 
+from extractors.endpoint.extra import EndpointError, check_extra
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _START = 60.0  # seconds until it listens, on a machine that is busy and cold
 _STOP = 5.0  # seconds for each way of asking it to go
-_NEEDS = {"ocr": ("uvicorn", "rapidocr", "onnxruntime"), "echo": ("uvicorn",)}
-
-
-class EndpointError(Exception):
-    """The offline endpoint could not be started; the message says what to do."""
 
 
 @contextlib.asynccontextmanager
 async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 0.0) -> AsyncIterator[str]:
     """Start the endpoint, give its base URL (`http://127.0.0.1:43211/v1`), and end it afterwards."""
-    _check_extra(reader)
+    check_extra(reader)
     arguments = ("--port", "0", "--parent-pipe", "--reader", reader, "--bill", bill, "--latency", str(latency))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "extractors.endpoint", *arguments),
@@ -41,12 +37,6 @@ async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 
         yield await _announced(process, said, listening)
     finally:
         await asyncio.shield(_end(process, listening))
-
-
-def _check_extra(reader: str) -> None:
-    missing = [name for name in _NEEDS.get(reader, ()) if importlib.util.find_spec(name) is None]
-    if missing:
-        raise EndpointError(f'offline reading needs {" and ".join(missing)}: pip install "tilewise[offline]"')
 
 
 async def _announced(process: Process, said: bytearray, draining: asyncio.Task[None]) -> str:

@@ -7,10 +7,13 @@ one engine of two.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from extractors.endpoint.refusal import Refusal
 from extractors.endpoint.words import Document, Line, lines, upright
@@ -20,14 +23,16 @@ if TYPE_CHECKING:
 
     from extractors.endpoint.picture import Picture
 
+_LONGEST = 4096  # px; a long till receipt keeps its pixels
+_PIXELS = 2240 * 2240
+_RATIO = 5
 _ENGINE = {
     "Global.log_level": "critical",
     "Global.use_cls": False,  # pictures arrive upright; asking each word whether it stands on its head costs time
-    "Global.max_side_len": 4096,  # a long till receipt keeps its pixels
+    "Global.max_side_len": _LONGEST,
     "Rec.rec_batch_num": 2,  # on a processor a batch gains nothing, and its shorter words are padded
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-    "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
 }
 
 
@@ -57,7 +62,7 @@ class Ocr:
     def _page(self, picture: Picture) -> tuple[Line, ...]:
         import numpy as np  # noqa: PLC0415  comes with the extra, so only where the extra is used
 
-        red_green_blue = np.asarray(picture.pixels())
+        red_green_blue = np.asarray(_bounded(picture.pixels()))
         result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]))
         if result.boxes is None or result.txts is None:
             return ()
@@ -67,6 +72,24 @@ class Ocr:
         if not hasattr(self._engines, "one"):
             self._engines.one = self._rapidocr(params=dict(_ENGINE))
         return self._engines.one
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    """The picture within what one engine reads in a bounded space.
+
+    The detector enlarges the shorter side to 736 px, which would make a line of 3000x2 a million pixels wide: a picture
+    that is much longer than wide gets a white margin, right or below, where it moves no word.
+    """
+    scale = min(1.0, _LONGEST / max(image.size), math.sqrt(_PIXELS / (image.width * image.height)))
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    least = max(image.size) // _RATIO
+    if min(image.size) >= least:
+        return image
+    page = Image.new("RGB", (max(image.width, least), max(image.height, least)), "white")
+    page.paste(image)
+    return page
 
 
 def _rapidocr() -> Any:

@@ -28,7 +28,7 @@ _NOTE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One item as printed. Quantity and unit price are given only where they multiply to the amount."""
+    """One item as printed. Its unit price is given only where it makes the amount with the quantity."""
 
     description: str
     code: str | None

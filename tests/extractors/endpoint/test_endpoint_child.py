@@ -9,8 +9,9 @@ import sys
 import httpx
 import pytest
 
-from extractors.endpoint import child as room
-from extractors.endpoint.child import EndpointError, child
+from extractors.endpoint import extra
+from extractors.endpoint.child import child
+from extractors.endpoint.extra import EndpointError
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,7 @@ async def test_a_child_that_dies_at_its_start_says_why():
 
 async def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
     """Nothing is started without the offline extra."""
-    monkeypatch.setitem(room._NEEDS, "ocr", ("uvicorn", "a_package_that_nobody_has"))
+    monkeypatch.setitem(extra._NEEDS, "ocr", ("uvicorn", "a_package_that_nobody_has"))
     with pytest.raises(EndpointError, match=r'a_package_that_nobody_has: pip install "tilewise\[offline\]"'):
         async with child("ocr"):
             pass

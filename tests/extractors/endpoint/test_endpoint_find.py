@@ -104,6 +104,8 @@ def test_other_numbers_are_no_amounts(text):
         (("Total Saving | 0.00 | Total | 133.70", "Cash | 140.00"), "133.70"),
         (("Total Qty: | 13 | 101.76", "Total Sales (Inclusive of GST): | 99.00"), "99.00"),
         (("TOTAL | 1.05", "CHANGE | 0.00", "GST SUMMARY", "TOTAL: | 1.00 | 0.06"), "1.05"),
+        (("TOTAL | 9.00", "TOTAL SAVING | 5.00"), "9.00"),
+        (("TOTAL | 1.05", "GST SUMMARY", "TOTAL | 1.00 | 0.06"), "1.05"),
         (("Totai | 8.40",), "8.40"),
         (("TOTAL", "RM 5.00"), "5.00"),
         (("TOTAL | 7-40", "CASH | 8.00"), "7.40"),
@@ -252,6 +254,12 @@ def test_names_may_stand_above_below_or_beside(texts):
     """All three layouts of a till give the same items."""
     found = [(row.description, row.quantity, row.amount) for row in find_rows(page(*texts))]
     assert found == [("BREAD", 2, Decimal("6.00")), ("MILK", 1, Decimal("2.00"))]
+
+
+def test_numbers_of_two_columns_stay_two():
+    """A quantity before an amount does not become its thousands."""
+    (row,) = find_rows(page("Item | Qty | Amount", "Water | 53.50*2 | 107.00", "Total | 107.00"))
+    assert (row.quantity, row.unit_price, row.amount) == (Decimal(2), Decimal("53.50"), Decimal("107.00"))
 
 
 def test_a_quantity_that_does_not_fit_is_left_out():

@@ -94,6 +94,13 @@ async def test_a_picture_without_words_is_read_as_nothing(ocr):
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
+async def test_the_oddest_shapes_are_read_as_nothing(ocr, size):
+    """A line of pixels is not enlarged until the memory is full."""
+    reply = await ask(ocr, url([], size))
+    assert reply.json()["choices"][0]["message"]["content"] == ""
+
+
 async def test_an_image_that_is_cut_short_is_refused_for_good(ocr):
     """Its header is fine, its pixels are not."""
     reply = await ask(ocr, url(RECEIPT, cut=3000))

@@ -125,6 +125,7 @@ def test_total_is_what_is_to_pay(texts, expected):
     [
         ("SUBTOTAL | 93.62", "TOTAL QTY | 5.00"),
         ("Total | ______",),
+        ("TOTAL SAVING | 5.00",),
         ("hello", "world 12.50"),
         ("CASH | 10.00", "CHANGE"),
         ("Price 4.00", "Total 170"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from extractors.call.request import Feedback
 from extractors.dossier import Dossier
 from extractors.errors import DocumentError, RunError
-from extractors.model import Accepted, Failed, Flaw, Left, Order, Planned, Prepared, Step
+from extractors.model import Accepted, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
 from extractors.prepare import prepare
 from extractors.tally import Tally, tally
 from extractors.validate import validate
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from extractors.brake import Brake
     from extractors.call.caller import Caller
     from extractors.call.request import Form
-    from extractors.model import Reply, Store, Terms, Verdict
+    from extractors.model import Reply, Store, Terms
     from extractors.pilot import Pilot
     from extractors.record.ledger import Ledger
     from extractors.record.tables import Tables
@@ -157,7 +157,7 @@ async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepte
     most = bench.tariff.max_tokens
     turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
     prepared = await _prepared(planned, 0, bench)
-    judge = partial(validate, model=bench.schema.model)
+    judge = partial(_judged, bench)
     while True:
         body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
         order = _order(planned, prepared, turn, len(body), bench)
@@ -173,6 +173,13 @@ async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepte
         if following.rung != turn.rung:
             prepared = await _prepared(planned, following.rung, bench)
         turn = following
+
+
+def _judged(bench: Bench, reply: Reply) -> Verdict:
+    """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
+    verdict = validate(reply, bench.schema.model)
+    refusal = bench.tables.refusal(verdict.document) if verdict.document is not None else None
+    return Verdict("refused", errors=refusal) if refusal else verdict
 
 
 async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:

@@ -5,6 +5,7 @@
         - NeedsYes: the estimate is above what may be spent without being asked
     - DocumentError: one document cannot be done; becomes a row
     - RunError: the whole run stops, what is done is kept
+        - OutputError: the tables cannot be written (exit 2)
         - LedgerError: nothing may be sent that the ledger would not know of (exit 2)
         - Refused: key, account, URL or model are not accepted (exit 2)
         - Failing: too much fails to go on (exit 2)
@@ -21,6 +22,11 @@ import re
 def shown(value: object) -> str:
     """A value as an error shows it: quoted where it is text, and without a password that a URL may hold."""
     return re.sub(r"://[^/@\s]*@", "://**********@", repr(value))
+
+
+def first_line(error: BaseException) -> str:
+    """The error's text on one line, cut to a length that a table can show."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class TilewiseError(Exception):
@@ -66,6 +72,10 @@ class RunError(TilewiseError):
 
 class LedgerError(RunError):
     """The ledger cannot be read or written: nothing may be sent that it would not know of."""
+
+
+class OutputError(RunError):
+    """The tables cannot be written."""
 
 
 class Refused(RunError):  # noqa: N818 - it is what the server did, and the status's own word

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from extractors.errors import DocumentError
+from extractors.errors import DocumentError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +48,3 @@ def open_picture(source: BinaryIO, stage: str) -> Image.Image:
         message = f"{picture.width}x{picture.height} px is over the limit of {MAX_PIXELS:,} pixels"
         raise DocumentError(message, kind="too_many_pixels", stage=stage)
     return picture
-
-
-def first_line(error: BaseException) -> str:
-    """The error's text on one line, cut to a length that a table can show."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

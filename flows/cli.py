@@ -199,9 +199,7 @@ def _show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
 
         typer.echo(orjson.dumps(estimated.as_json()).decode())
         return
-    from rich.console import Console
-
-    from extractors.report.summary import Bill
+    from extractors.report.summary import Bill, terminal
 
     counts = {name: getattr(estimated, name) for name in ("images", "documents", "skipped", "rejected")}
     costs, seconds = estimated.costs, estimated.seconds
@@ -215,7 +213,7 @@ def _show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
         seconds,
         estimated.eta_seconds,
     )
-    Console().print(bill.table())
+    terminal().print(bill.table())
 
 
 def _estimated(asked: Brief, *, done: bool) -> Estimate:
@@ -288,15 +286,13 @@ def _show_closing(closing: Closing, *, as_json: bool) -> None:
 
         typer.echo(orjson.dumps(closing.row, default=_plain).decode())
         return
-    from rich.console import Console
-
-    from extractors.report.summary import Summary
+    from extractors.report.summary import Summary, terminal
 
     row, counts = closing.row, closing.counts
     paths = [str(path) for path in closing.results]
     summary = Summary(str(row["run"]), counts.tally, counts.found, counts.skipped, closing.message, paths)
     for line in summary.lines():
-        Console().print(line, soft_wrap=True)
+        terminal().print(line, soft_wrap=True)
 
 
 def _plain(value: object) -> object:

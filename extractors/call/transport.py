@@ -11,9 +11,8 @@ import httpx
 import orjson
 from httpx_aiohttp import HttpxAiohttpClient
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, first_line
 from extractors.model import Price
-from extractors.picture import first_line
 
 if TYPE_CHECKING:
     from extractors.call.profile import Endpoint

@@ -6,20 +6,30 @@ Types come from here and from the schema's model, never from data, so that any t
 from __future__ import annotations
 
 import enum
+import json
 import types
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Annotated, Literal, NewType, Union, get_args, get_origin
 
-import orjson
 import polars as pl
-from pydantic import BaseModel
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    FutureDate,
+    FutureDatetime,
+    NaiveDatetime,
+    PastDate,
+    PastDatetime,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Cell = Callable[[object], object]
+    Around = tuple[type[BaseModel], ...]
 
 Columns = dict[str, pl.DataType]
 
@@ -181,19 +191,31 @@ RUNS: Columns = {
 }
 
 
+class CellError(ValueError):
+    """A value that its column cannot hold; the text names the field."""
+
+
 class Fields:
     """The columns of one schema's fields, and how a validated document fills them."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        """Reads the model once; `row` is called for every document."""
+    def __init__(self, model: type[BaseModel], within: tuple[type[BaseModel], ...] = ()) -> None:
+        """Reads the model once; `row` is called for every document. `within` are the models that this one is part of."""
+        around = (*within, model)
         self._cells = {
-            name: _column(field.annotation, _places(field.metadata)) for name, field in model.model_fields.items()
+            name: _column(field.annotation, around, _places(field.metadata))
+            for name, field in model.model_fields.items()
         }
         self.columns: Columns = {name: dtype for name, (dtype, _) in self._cells.items()}
 
     def row(self, document: BaseModel) -> dict[str, object]:
-        """The document's fields as cells of their columns."""
-        return {name: to_cell(getattr(document, name)) for name, (_, to_cell) in self._cells.items()}
+        """The document's fields as cells of their columns. Raises CellError for a value that no cell can hold."""
+        row: dict[str, object] = {}
+        for name, (_, to_cell) in self._cells.items():
+            try:
+                row[name] = to_cell(getattr(document, name))
+            except (ValueError, OverflowError, ArithmeticError) as error:
+                raise CellError(f"{name}: {error}") from None
+        return row
 
     def cell(self, value: object) -> object:
         """A nested document as the cell of a struct."""
@@ -201,50 +223,40 @@ class Fields:
         return self.row(value)
 
 
-_PLAIN: dict[type, pl.DataType] = {
-    bool: FLAG,
-    int: INT,
-    float: REAL,
-    str: TEXT,
-    datetime: TIME,
-    date: pl.Date(),
-    time: pl.Time(),
-    Decimal: pl.Decimal(DECIMAL_DIGITS, DECIMAL_PLACES),
-}
-
-
-def _column(annotation: object, places: int | None = None) -> tuple[pl.DataType, Cell]:
+def _column(annotation: object, around: Around, places: int | None = None) -> tuple[pl.DataType, Cell]:
     """The column type of an annotation, and what turns its values into cells. Null is allowed everywhere."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _column(arguments[0], _places(arguments[1:]) or places)
+        named = _places(arguments[1:])
+        return _column(arguments[0], around, places if named is None else named)
     if origin in {Union, types.UnionType}:
         members = [each for each in arguments if each is not type(None)]
         if len(members) == 1:
-            dtype, to_cell = _column(members[0], places)
+            dtype, to_cell = _column(members[0], around, places)
             return dtype, lambda value: None if value is None else to_cell(value)
-        return _json()
+        return TEXT, _json
     if origin in {list, tuple, set, frozenset} and len({*arguments} - {...}) == 1:
-        dtype, to_cell = _column(arguments[0])
+        dtype, to_cell = _column(arguments[0], around)
         return pl.List(dtype), lambda value: [to_cell(each) for each in value]
     if origin is Literal and all(isinstance(each, str) for each in arguments):
         return TEXT, _same
-    if isinstance(annotation, type):
-        return _class_column(annotation, places)
-    return _json()
+    if isinstance(annotation, NewType):
+        return _column(annotation.__supertype__, around, places)
+    return _class_column(annotation, around, places) if isinstance(annotation, type) else (TEXT, _json)
 
 
-def _class_column(cls: type, places: int | None) -> tuple[pl.DataType, Cell]:
+def _class_column(cls: type, around: Around, places: int | None) -> tuple[pl.DataType, Cell]:
     if issubclass(cls, BaseModel):
-        fields = Fields(cls)
+        if cls in around or not cls.model_fields:  # a column has an end, and a struct has something in it
+            return TEXT, _json
+        fields = Fields(cls, around)
         return pl.Struct(fields.columns), fields.cell
     if issubclass(cls, enum.Enum):
         return TEXT, lambda value: str(value.value)
-    if cls is Decimal and places is not None:
-        return pl.Decimal(DECIMAL_DIGITS, places), _same
-    if cls in _PLAIN:
-        return _PLAIN[cls], _utc if cls is datetime else _same
-    return _json()
+    if cls is Decimal:
+        scale = DECIMAL_PLACES if places is None else places
+        return pl.Decimal(DECIMAL_DIGITS, scale), _decimal(scale)
+    return _PLAIN.get(cls, (TEXT, _text))
 
 
 def _places(metadata: Iterable[object]) -> int | None:
@@ -256,20 +268,57 @@ def _places(metadata: Iterable[object]) -> int | None:
     return None
 
 
-def _json() -> tuple[pl.DataType, Cell]:
-    return TEXT, lambda value: None if value is None else orjson.dumps(value, default=_plain).decode()
-
-
-def _plain(value: object) -> object:
-    """What orjson does not know: models by their fields, everything else by its text."""
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
-
-
 def _same(value: object) -> object:
     return value
+
+
+def _json(value: object) -> object:
+    """JSON text, of whatever has no column of its own."""
+    return None if value is None else json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False)
+
+
+def _text(value: object) -> object:
+    """The text of a value that JSON writes as text (a URL, a UUID), else its JSON."""
+    plain = to_jsonable_python(value)
+    return plain if isinstance(plain, str) or plain is None else json.dumps(plain, ensure_ascii=False)
+
+
+def _int(value: object) -> object:
+    assert isinstance(value, int)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number of more than 64 bits")
+    return value
+
+
+def _decimal(scale: int) -> Cell:
+    """Cells of at most 38 digits, of which `scale` are decimals; further decimals are rounded."""
+    step, most = Decimal(1).scaleb(-scale), Decimal(10) ** (DECIMAL_DIGITS - scale)
+    context = Context(prec=2 * DECIMAL_DIGITS)
+
+    def to_cell(value: object) -> object:
+        assert isinstance(value, Decimal)
+        if not value.is_finite() or abs(value) >= most:
+            raise ValueError(f"a number of more than {DECIMAL_DIGITS - scale} digits before the point")
+        return value.quantize(step, context=context)
+
+    return to_cell
 
 
 def _utc(value: object) -> object:
     """A naive time is taken as UTC, the only zone that a table keeps."""
     assert isinstance(value, datetime)
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# pydantic's own classes stand for the plain type in an annotation, and validate to it.
+_DATES: tuple[type, ...] = (date, PastDate, FutureDate)
+_TIMES: tuple[type, ...] = (datetime, AwareDatetime, NaiveDatetime, PastDatetime, FutureDatetime)
+_PLAIN: dict[type, tuple[pl.DataType, Cell]] = {
+    bool: (FLAG, _same),
+    int: (INT, _int),
+    float: (REAL, _same),
+    str: (TEXT, _same),
+    time: (pl.Time(), _same),
+    **dict.fromkeys(_DATES, (pl.Date(), _same)),
+    **dict.fromkeys(_TIMES, (TIME, _utc)),
+}

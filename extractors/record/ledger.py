@@ -18,9 +18,8 @@ from sqlalchemy import event, func
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
-from extractors.errors import ConfigurationError, LedgerError
+from extractors.errors import ConfigurationError, LedgerError, first_line
 from extractors.model import NANO, Attempt, Means, Order, Price, Terms
-from extractors.picture import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+READS = "tilewise reads"  # marks a connection that is about to read only
 LOCK_SECONDS = 30  # how long a write waits for another process
 
 METADATA = sa.MetaData()
@@ -258,17 +258,24 @@ class Ledger:
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with self._read() as connection, connection.begin():
+        with self._guarded() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
+        self._connection.info[READS] = True
+        with self._guarded() as connection:
+            yield connection
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sa.Connection]:
         try:
             yield self._connection
         except DatabaseError as error:
             message = f"ledger {self._path!r}: {first_line(error.orig or error)}; calls already answered are kept in it"
             raise LedgerError(message) from None
         finally:
+            self._connection.info.pop(READS, None)
             if self._connection.in_transaction():
                 self._connection.rollback()
 
@@ -284,7 +291,7 @@ def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 
 def _begin_immediate(connection: sa.Connection) -> None:
     """Takes the write lock first: two runs that read, decide and write would otherwise both decide on the same state."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if connection.info.get(READS) else "BEGIN IMMEDIATE")
 
 
 def _now() -> str:

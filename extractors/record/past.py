@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from extractors.errors import ConfigurationError, first_line
 from extractors.record import columns
 
 if TYPE_CHECKING:
@@ -28,17 +29,18 @@ class Past:
     final: set[Key] = field(default_factory=set)
     final_now: set[Key] = field(default_factory=set)
     tries: dict[Key, int] = field(default_factory=dict)
+    tries_now: dict[Key, int] = field(default_factory=dict)
 
     def skips(self, found: Found, redo: Literal["failed", "changed", "all"] | None) -> bool:
         """Whether this image needs nothing: it has a row in results, a final failure, or failed often enough."""
         key = (found.uri, found.version)
-        worn = self.tries.get(key, 0) >= MOST_TRIES
         if redo is None:
-            return key in self.accepted or key in self.final or worn
+            return key in self.accepted or key in self.final or self.tries.get(key, 0) >= MOST_TRIES
         if redo == "failed":
             return key in self.accepted
         if redo == "changed":
-            return key in self.accepted_now or (key in self.final_now and key not in self.accepted) or worn
+            done = key in self.accepted_now or key in self.final_now
+            return done or self.tries_now.get(key, 0) >= MOST_TRIES
         return False
 
 
@@ -49,15 +51,22 @@ def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
         & (pl.col("prompt_hash") == terms.prompt_hash)
         & (pl.col("model_requested") == terms.model)
     )
+    try:
+        return _read(root, terms.schema, now, offline=offline)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ConfigurationError(f"output {str(root)!r} cannot be read: {first_line(error)}") from error
+
+
+def _read(root: Path, schema: str, now: pl.Expr, *, offline: bool) -> Past:
     past = Past()
-    results = _results(root, terms.schema)
+    results = _results(root, schema)
     if results is not None:
         kept = results if offline else results.filter(~pl.col("model").str.starts_with(OFFLINE))
         for *key, as_now in kept.select("document", "version", now).collect().iter_rows():
             past.accepted.add((key[0], key[1]))
             if as_now:
                 past.accepted_now.add((key[0], key[1]))
-    failures = _failures(root, terms.schema)
+    failures = _failures(root, schema)
     if failures is not None:
         kept = failures if offline else failures.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
         for document, version, final, tries, as_now in (
@@ -65,6 +74,8 @@ def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
         ):
             key_ = (document, version)
             past.tries[key_] = max(tries, past.tries.get(key_, 0))
+            if as_now:
+                past.tries_now[key_] = max(tries, past.tries_now.get(key_, 0))
             if final:
                 past.final.add(key_)
             if final and as_now:

@@ -176,7 +176,7 @@ def reply_rows(end: Done, terms: Terms, keep: Keep) -> list[Row]:
 
 def _action(page: PlannedPage, step: Step) -> str:
     """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
-    if step is not page.ladder[-1]:
+    if step != page.ladder[-1]:
         return "resize"
     whole = page.billed.header is not None and step.size == page.billed.header.size
     return "send" if whole else "shrink"

@@ -6,19 +6,19 @@ A run's rows appear whole: a file is renamed into place, and the run's row in `r
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, OutputError, first_line
 from extractors.model import Accepted, Failed, Left
 from extractors.record import columns
-from extractors.record.columns import Columns, Fields
+from extractors.record.columns import CellError, Columns, Fields
 from extractors.record.rows import Keep, Row, call_rows, failure_row, image_rows, reply_rows, result_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -67,6 +67,14 @@ class Tables:
             self._staging.rmdir()
             self._staging.parent.rmdir()
 
+    def refusal(self, document: BaseModel) -> str | None:
+        """Why this document's values do not fit into their columns, None when they do."""
+        try:
+            self._fields.row(document)
+        except CellError as error:
+            return str(error)
+        return None
+
     def stage(self, part: int, ends: Sequence[Accepted | Failed | Left]) -> None:
         """Writes the rows of these documents as one part of every table that has any."""
         rows: dict[str, list[Row]] = {
@@ -76,23 +84,34 @@ class Tables:
             "images": [row for end in ends if not isinstance(end, Left) for row in image_rows(end, self._terms)],
             "calls": [row for end in ends for row in call_rows(end, self._terms)],
         }
-        for table, table_rows in rows.items():
-            if table_rows:
-                self._write(table, table_rows, self._staging / f"{table}-{part:06d}.parquet")
+        with self._written():
+            for table, table_rows in rows.items():
+                if table_rows:
+                    self._write(table, table_rows, self._staging / f"{table}-{part:06d}.parquet")
 
     def publish(self, volume: int, run_row: Row) -> None:
         """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
-        self._write("runs", [run_row], self._staging / "runs-000000.parquet")
-        for table in PUBLISHED:
-            parts = sorted(self._staging.glob(f"{table}-*.parquet"))
-            if parts or table in ALWAYS:
-                self._publish(table, parts, volume)
-        for part in self._staging.iterdir():
-            part.unlink()
+        with self._written():
+            self._write("runs", [run_row], self._staging / "runs-000000.parquet")
+            for table in PUBLISHED:
+                parts = sorted(self._staging.glob(f"{table}-*.parquet"))
+                if parts or table in ALWAYS:
+                    self._publish(table, parts, volume)
+            for part in self._staging.iterdir():
+                part.unlink()
 
     def published(self, table: str) -> tuple[Path, ...]:
         """The files of this table that this run has published."""
         return tuple(path for name, path in self._published if name == table)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """What keeps a file from being written, in words that say what is kept."""
+        try:
+            yield
+        except (OSError, pl.exceptions.PolarsError) as error:
+            kept = f"what was answered is in the ledger, what was staged in {self._staging}"
+            raise OutputError(f"output {str(self._root)!r} cannot be written: {first_line(error)}; {kept}") from error
 
     def _path(self, table: str, volume: int) -> Path:
         """Where a table's rows of this run are published."""

@@ -24,7 +24,7 @@ class Progress:
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Shows on stderr; `clock` counts seconds."""
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._clock = clock
         self._started = self._shown = clock()
         self._tally, self._expected = Tally(), 0

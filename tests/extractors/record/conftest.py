@@ -20,7 +20,6 @@ from extractors.model import (
     Order,
     Planned,
     PlannedPage,
-    Prepared,
     Price,
     Reply,
     Step,
@@ -66,14 +65,10 @@ class Nouns:
         """A document of one page, or of these."""
         return Planned(uri, pages or (self.page(uri),), tries)
 
-    def prepared(self):
-        """The picture as it is sent."""
-        return Prepared(b"{}", Size(560, 448), encoded=True, sha256="5ha")
-
     def order(self, uri="/in/a.jpg", **changes):
         """One request of one picture."""
         steps = (Step(1, Size(560, 448), 1601),)
-        return replace(Order(uri, f"key-{uri}", b"x" * 300, steps, 100, 2000, 512), **changes)
+        return replace(Order(uri, f"key-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
 
     def reply(self, **changes):
         """An answer with its usage."""
@@ -102,8 +97,9 @@ class Nouns:
             f"key-{uri}",
             NOW,
             Slip(shop="Inn", total=Decimal("8.20")),
-            (self.prepared(),),
-            attempts[0].order.steps,
+            attempts[0].order.steps[0],
+            encoded=True,
+            sha256="5ha",
         )
         return replace(end, **changes)
 

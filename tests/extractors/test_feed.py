@@ -1,0 +1,164 @@
+"""feed.py: the documents that need work, how many are pulled, and how many were seen."""
+
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from PIL import Image
+
+from extractors.bill import Tariff
+from extractors.errors import ConfigurationError
+from extractors.feed import Feed
+from extractors.job import Job
+from extractors.model import FREE, Price
+from extractors.record.past import Past
+from extractors.scan import scan
+from extractors.tiles import rule
+
+TARIFF = Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three pictures in a folder: a.png, b.png and c.png."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in "abc":
+        Image.new("L", (30, 20)).save(folder / f"{name}.png")
+    return folder
+
+
+def feed(source, past=None, tariff=TARIFF, **fields):
+    """The feed of a job on this source."""
+    return Feed(Job(source=str(source), **fields), tariff, past)
+
+
+def names(planned):
+    """The file names of planned documents."""
+    return [each.document.rpartition("/")[2] for each in planned]
+
+
+def past(folder, kind, *wanted):
+    """A past in which these files of the folder are done in this way."""
+    keys = {(found.uri, found.version) for found in scan(str(folder)) if found.uri.endswith(wanted)}
+    return Past(**{kind: keys})
+
+
+def test_documents_come_in_the_order_of_the_scan(pictures):
+    """Each image is a document of its own, named by its path."""
+    assert [each.document for each in feed(pictures).take(10)] == [f"{pictures}/{name}.png" for name in "abc"]
+
+
+def test_documents_are_pulled_a_few_at_a_time(pictures):
+    """Fewer than asked for come at the end only, then none."""
+    pull = partial(feed(pictures).take, 2)
+    assert [names(pull()) for _ in range(3)] == [["a.png", "b.png"], ["c.png"], []]
+
+
+def test_nothing_is_looked_at_before_it_is_pulled(pictures):
+    """A source of a million images does not keep the first one waiting."""
+    documents = feed(pictures)
+    assert documents.found == 0
+    documents.take(1)
+    assert documents.found == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted"), [(1, ["a.png"]), (2, ["a.png", "b.png"]), (9, ["a.png", "b.png", "c.png"])]
+)
+def test_the_limit_stops_the_scan(pictures, limit, wanted):
+    """The rest is not found."""
+    documents = feed(pictures, limit=limit)
+    assert names(documents.take(10)) == wanted
+    assert documents.take(10) == []
+    assert documents.found == len(wanted)
+
+
+@pytest.mark.parametrize("kind", ["accepted", "final"])
+def test_what_is_done_is_skipped(pictures, kind):
+    """A document with a row in results or a final failure needs no call; it is found and counted."""
+    documents = feed(pictures, past(pictures, kind, "b.png"))
+    assert names(documents.take(10)) == ["a.png", "c.png"]
+    assert (documents.found, documents.skipped) == (3, 1)
+
+
+def test_what_is_skipped_does_not_use_up_the_limit(pictures):
+    """`--limit 1` takes one document that is not done."""
+    documents = feed(pictures, past(pictures, "accepted", "a.png"), limit=1)
+    assert names(documents.take(10)) == ["b.png"]
+    assert (documents.found, documents.skipped) == (2, 1)
+
+
+def test_everything_done_is_nothing_to_do(pictures):
+    """A source that is wholly done is not an empty one."""
+    documents = feed(pictures, past(pictures, "accepted", "a.png", "b.png", "c.png"))
+    assert documents.take(10) == []
+    assert (documents.found, documents.skipped) == (3, 3)
+
+
+def test_a_changed_image_is_not_skipped(pictures):
+    """What was done is another version of it."""
+    done = past(pictures, "accepted", "a.png", "b.png", "c.png")
+    Image.new("L", (50, 50)).save(pictures / "b.png")
+    assert names(feed(pictures, done).take(10)) == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("redo", "wanted"), [("failed", ["b.png", "c.png"]), ("all", ["a.png", "b.png", "c.png"]), (None, ["c.png"])]
+)
+def test_what_is_done_can_be_taken_again(pictures, redo, wanted):
+    """By cause: of one accepted and one failed for good, `failed` takes one, `all` both."""
+    done = Past(past(pictures, "accepted", "a.png").accepted, final=past(pictures, "final", "b.png").final)
+    assert names(feed(pictures, done, redo=redo).take(10)) == wanted
+
+
+def test_earlier_tries_are_handed_on(pictures):
+    """A failure's row counts in how many runs it was taken."""
+    (key,) = past(pictures, "final", "b.png").final
+    assert [each.tries for each in feed(pictures, Past(tries={key: 3})).take(10)] == [0, 3, 0]
+
+
+@pytest.mark.parametrize(("tries", "taken"), [(4, 3), (5, 2)])
+def test_a_failure_is_taken_again_in_five_runs(pictures, tries, taken):
+    """Then it has had its chances."""
+    (key,) = past(pictures, "final", "b.png").final
+    assert len(feed(pictures, Past(tries={key: tries})).take(10)) == taken
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    """A mistyped source must not look like one that is done."""
+    with pytest.raises(ConfigurationError, match="holds no images: looked for jpg, jpeg, png"):
+        feed(tmp_path).take(10)
+
+
+def test_a_missing_source_is_refused_before_anything_is_pulled(tmp_path):
+    """The refusal comes with the feed."""
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        feed(tmp_path / "nowhere")
+
+
+def test_a_broken_image_is_a_document_too(pictures):
+    """It is planned as rejected, in its place."""
+    (pictures / "b.png").write_bytes(b"")
+    planned = feed(pictures).take(10)
+    assert [each.first.action for each in planned] == ["send", "reject", "send"]
+    assert planned[1].flaw.kind == "empty"
+
+
+def test_a_document_is_planned_by_the_policy_and_priced_by_the_tariff(pictures):
+    """What is planned first is what the estimate bills: picture, text, answer."""
+    Image.new("L", (1280, 720)).save(pictures / "a.png")
+    price = Price(Decimal(1_000_000), Decimal(0))
+    tariff = Tariff(rule("formula"), price, 400, 100, 300, 2048)
+    (first,) = feed(pictures, tariff=tariff, limit=1).take(1)
+    assert (first.first.action, first.costs.expected) == ("resize", 1601 + 100)
+    (whole,) = feed(pictures, tariff=tariff, limit=1, policy="faithful").take(1)
+    assert (whole.first.action, whole.costs.expected) == ("send", 3202 + 100)
+
+
+@pytest.mark.parametrize(("limit", "count"), [(None, 3), (2, 2), (9, 3)])
+def test_the_source_can_be_counted_beforehand(pictures, limit, count):
+    """Counting walks the source once more and takes nothing from the feed."""
+    documents = feed(pictures, limit=limit)
+    assert documents.count() == count
+    assert len(documents.take(10)) == count

@@ -194,6 +194,12 @@ def test_a_progressive_jpeg_cut_short_is_refused():
     assert refusal(cut(encoded("JPEG", progressive=True), 0.8)) == ("unreadable", "prepare", True)
 
 
+def test_the_end_of_a_preview_is_not_the_end_of_the_picture():
+    """A JPEG cut short is refused, though a smaller JPEG in its comment is complete."""
+    data = encoded("JPEG", comment=encoded("JPEG", size=(16, 16)))
+    assert refusal(cut(data, 0.9)) == ("unreadable", "prepare", True)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_jpeg_without_its_last_bytes_is_refused(count):
     """A file that is short of its end marker was cut, however little is missing."""

@@ -7,7 +7,7 @@ from base64 import b64decode
 from io import BytesIO
 
 import pytest
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, features
 from PIL.PngImagePlugin import PngInfo
 
 from extractors.bill.header import read_header
@@ -104,7 +104,15 @@ def png(width, height, depth, kind, row, *extra):
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunk(*each) for each in extra) + pixels + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("form", "options"), [("JPEG", {"quality": 95}), ("PNG", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        pytest.param("AVIF", {"quality": 100}, marks=pytest.mark.skipif(not features.check("avif"), reason="no AVIF")),
+    ],
+)
 @pytest.mark.parametrize("share", [1, 2])
 @pytest.mark.parametrize(("orientation", "red", "blue"), CORNERS)
 def test_a_turned_picture_is_sent_upright(form, options, share, orientation, red, blue):

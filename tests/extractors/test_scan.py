@@ -19,6 +19,12 @@ def write(path, data=b"bytes"):
     return path
 
 
+def fill(root, *paths):
+    """Files at these paths, written in this order."""
+    for path in paths:
+        write(root / path)
+
+
 def names(root):
     """What is found under `root`, as paths relative to it."""
     return [os.path.relpath(found.uri, root) for found in scan(str(root))]
@@ -41,15 +47,13 @@ def found_at(path):
 
 def test_folders_are_scanned_recursively_in_the_order_of_their_names(tmp_path):
     """The order is depth first and sorted within a folder, however the disk lists it."""
-    for name in ("b.png", "z/a.jpg", "a/y/deep.jpg", "a/b.jpg", "a.jpg", "B.jpg"):
-        write(tmp_path / name)
+    fill(tmp_path, "b.png", "z/a.jpg", "a/y/deep.jpg", "a/b.jpg", "a.jpg", "B.jpg")
     assert names(tmp_path) == ["B.jpg", "a/b.jpg", "a/y/deep.jpg", "a.jpg", "b.png", "z/a.jpg"]
 
 
 def test_two_scans_give_the_same_stream(tmp_path):
     """A source that did not change is found again as it was, value for value."""
-    for name in ("2.jpg", "1.jpg", "3/1.png"):
-        write(tmp_path / name)
+    fill(tmp_path, "2.jpg", "1.jpg", "3/1.png")
     assert list(scan(str(tmp_path))) == list(scan(str(tmp_path)))
 
 

@@ -20,8 +20,8 @@ import re
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: quoted where it is text, and without a password that a URL may hold."""
-    return re.sub(r"://[^/@\s]*@", "://**********@", repr(value))
+    """A value as an error shows it: quoted where it is text, and without the password or query that a URL may hold."""
+    return re.sub(r"(?<=[?#])[^'\"]*", "**********", re.sub(r"://[^/\s]*@", "://**********@", repr(value)))
 
 
 def first_line(error: BaseException) -> str:

@@ -22,15 +22,15 @@ def base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with http:// or https://, or be offline")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user or a password: set TILEWISE_API_KEY")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must not hold a user, a password or a query: set TILEWISE_API_KEY")
     return value.rstrip("/")
 
 
 class Job(BaseModel):
     """One run: a source of images, the schema that they are read with, and how."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
     source: str = Field(min_length=1, title="Source", description="A folder of images, or one image.")
     schema_name: str = Field(

@@ -9,7 +9,14 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,  # noqa: F401 - registers its format
+    Image,
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+    features,
+)
 
 from extractors.errors import DocumentError, first_line
 
@@ -19,12 +26,16 @@ if TYPE_CHECKING:
 MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB when decoded
 MAX_BYTES = 256 * 2**20  # of a file as found; what is sent has a limit of its own
 
+# What a scan looks for, and no other of Pillow's plugins: some start programs, whatever a file is named.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", *(["AVIF"] if features.check("avif") else []))
+Image.preinit()  # registers the common formats; the imports above register the rest
+
 # Pillow's own limit warns at half of ours and cannot be set for one call; `open_picture` checks every header itself.
 Image.MAX_IMAGE_PIXELS = None
 
 # Pillow's plugins raise these for broken data: OSError, SyntaxError, ValueError, IndexError from parsers, struct.error
 # from headers cut short, EOFError from frames, MemoryError from sizes that a broken tag claims.
-_BROKEN = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, EOFError, MemoryError)
+BROKEN = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, EOFError, MemoryError)
 
 
 @contextmanager
@@ -36,14 +47,14 @@ def broken_as(kind: str, stage: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise DocumentError("not an image that can be read here", kind="not_an_image", stage=stage) from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DocumentError(f"cannot be decoded: {first_line(error)}", kind=kind, stage=stage) from error
 
 
 def open_picture(source: BinaryIO, stage: str) -> Image.Image:
     """The picture with its header read and no pixel decoded. Raises DocumentError, also for too many pixels."""
     with broken_as("unreadable", stage):
-        picture = Image.open(source)
+        picture = Image.open(source, formats=FORMATS)
     if picture.width * picture.height > MAX_PIXELS:
         message = f"{picture.width}x{picture.height} px is over the limit of {MAX_PIXELS:,} pixels"
         raise DocumentError(message, kind="too_many_pixels", stage=stage)

@@ -21,7 +21,8 @@ from extractors.call.traffic import Traffic
 from extractors.call.transport import client, served_models
 from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
-from extractors.endpoint.child import EndpointError, child
+from extractors.endpoint.child import child
+from extractors.endpoint.extra import EndpointError
 from extractors.errors import ConfigurationError, NeedsYes
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.feed import Feed

@@ -67,7 +67,7 @@ class Plan:
             picture = fit(self.rule, size, rung)
             if picture is None or below(picture, size, floor):
                 floored = True
-            else:
+            elif not steps or self.rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung
                 steps.append(Step(rung, picture, self.rule.tokens(picture)))
         return (*steps, whole), floored
 

@@ -95,7 +95,8 @@ def _complete_webp(data: bytes) -> bool:
 
 def _upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:
     """The first frame's pixels as a person sees them, in 8-bit RGB or grey, at this upright size."""
-    turned = header.orientation in {5, 6, 7, 8}
+    orientation = 1 if picture.format == "TIFF" else header.orientation  # Pillow's TIFF reader turns it itself
+    turned = orientation in {5, 6, 7, 8}
     stored = (size.height, size.width) if turned else (size.width, size.height)
     if picture.format in {"JPEG", "MPO"}:
         picture.draft(None, stored)  # libjpeg scales while it decodes; None keeps the mode
@@ -103,7 +104,7 @@ def _upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:
     pixels = _flat(picture)
     if pixels.size != stored:
         pixels = pixels.resize(stored, Image.Resampling.LANCZOS)
-    turn = _TURNS.get(header.orientation)
+    turn = _TURNS.get(orientation)
     return pixels.transpose(turn) if turn is not None else pixels
 
 

@@ -78,6 +78,8 @@ def load(name: str) -> Schema:
     """The schema of this name, or of `package.module:Model`. Raises ConfigurationError that says what is allowed."""
     module_name, colon, class_name = name.partition(":")
     if colon:
+        if not all(part.isidentifier() for part in module_name.split(".")):
+            raise ConfigurationError(f"schema {name!r}: write it as package.module:Model")
         module = _import(module_name, name)
         published = _snake(class_name)
     elif name in shipped():
@@ -123,13 +125,14 @@ def _strict(node: object) -> object:
         return [_strict(each) for each in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: value for key, value in node.items() if key not in {"title", "default"} or isinstance(value, dict)}
-    properties = kept.get("properties")
-    result = {key: _strict(value) for key, value in kept.items() if key != "properties"}
-    if isinstance(properties, dict):
-        result["properties"] = {name: _strict(value) for name, value in properties.items()}
-        result["required"] = list(properties)
-        result["additionalProperties"] = False
+    result: dict[str, object] = {}
+    for key, value in node.items():
+        if key in {"properties", "$defs"}:  # here the keys are names that somebody chose
+            result[key] = {name: _strict(each) for name, each in value.items()}
+        elif key not in {"title", "default"}:
+            result[key] = _strict(value)
+    if "properties" in node:
+        result |= {"required": list(node["properties"]), "additionalProperties": False}
     return result
 
 

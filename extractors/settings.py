@@ -36,7 +36,13 @@ class Settings(BaseSettings):
     """Everything that is the same for every run of one installation."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", toml_file=TOML, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        toml_file=TOML,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     base_url: str | None = None
@@ -48,7 +54,7 @@ class Settings(BaseSettings):
     temperature: float = Field(0.0, ge=0, le=2)
     reasoning: Literal["off", "on"] = "off"
     max_tokens: int = Field(2048, ge=1)
-    timeout: float = Field(120.0, gt=0)
+    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
     attempts: int = Field(6, ge=1)
     reasks: int = Field(1, ge=0)
     concurrency: int = Field(64, ge=1)
@@ -69,6 +75,11 @@ class Settings(BaseSettings):
         """Whether a ledger is there to be read; it is made by the first run."""
         return Path(self.ledger.removeprefix("sqlite:///")).is_file()
 
+    @field_validator("api_key")
+    @classmethod
+    def _bare(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(value.get_secret_value().strip())
+
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
@@ -77,9 +88,9 @@ class Settings(BaseSettings):
     @field_validator("ledger")
     @classmethod
     def _sqlite(cls, value: str) -> str:
-        if value.startswith("sqlite:///"):
+        if value.removeprefix("sqlite:///") not in {value, "", ":memory:"}:
             return value
-        raise ValueError("must begin with sqlite:///")
+        raise ValueError("must be sqlite:/// and the path of a file")
 
     @classmethod
     def settings_customise_sources(
@@ -100,6 +111,8 @@ def read_settings() -> Settings:
     _check_toml(Path(TOML))
     try:
         return Settings()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f".env cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
 

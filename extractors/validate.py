@@ -27,6 +27,8 @@ def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
         why = f"finish_reason is {reply.finish_reason!r}" if reply.finish_reason else "the answer has no content"
         return Verdict("truncated" if reply.finish_reason == "length" else "empty", errors=f"no answer: {why}")
     answer, error = _answer(content)
+    if not answer and not _bare(content):
+        return Verdict("empty", errors="no answer: nothing but thinking, or an empty fence")
     if error is not None:
         # Servers cut answers with `finish_reason: stop`, too.
         cut = reply.finish_reason == "length" or error.msg.startswith(_CUT_SHORT)
@@ -65,6 +67,11 @@ def _candidates(content: str) -> Iterator[str]:
     start = min((position for bracket in "{[" if (position := text.find(bracket)) >= 0), default=len(text))
     yield text[start : max(text.rfind("}"), text.rfind("]")) + 1]
     yield text[start:]
+
+
+def _bare(content: str) -> str:
+    """The content without its thinking and its fences."""
+    return content.rpartition("</think>")[2].strip("` \n").removeprefix("json").strip()
 
 
 def _outcome(answer: str, details: list[ErrorDetails]) -> Outcome:

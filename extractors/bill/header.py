@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
@@ -9,7 +10,7 @@ from PIL import ExifTags, Image
 from extractors import tiles
 from extractors.errors import DocumentError
 from extractors.model import Billed, Flaw, Found, Header, Store
-from extractors.picture import broken_as, open_picture
+from extractors.picture import BROKEN, broken_as, open_picture
 from extractors.tiles import Size
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def read_header(stream: BinaryIO) -> Header:
         orientation = _orientation(picture)
         frames = getattr(picture, "n_frames", 1)
     width, height = picture.size
-    size = Size(height, width) if orientation in _TURNED else Size(width, height)
+    # Pillow's TIFF reader turns the picture itself.
+    turned = orientation in _TURNED and picture.format != "TIFF"
+    size = Size(height, width) if turned else Size(width, height)
     if picture.format == "MPO":  # a JPEG with previews of itself behind it, as some phones write
         return Header(size, "JPEG", 1, orientation)
     return Header(size, picture.format or "", frames, orientation)
@@ -49,10 +52,12 @@ def read_header(stream: BinaryIO) -> Header:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, of what stands before the pixels (a PNG's may stand behind them: then it is 1)."""
-    if picture.format in {"PNG", "WEBP", "AVIF"}:
-        exif = Image.Exif()
-        exif.load(picture.info.get("exif") or b"")
-    else:
-        exif = picture.getexif()
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
+    orientation: object = 1
+    with suppress(*BROKEN):  # damaged metadata says nothing; the picture may be sound
+        if picture.format in {"PNG", "WEBP", "AVIF"}:
+            exif = Image.Exif()
+            exif.load(picture.info.get("exif") or b"")
+        else:
+            exif = picture.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) and orientation in range(1, 9) else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,7 +46,6 @@ class Prices:
         return next((place[model] for place in self._places if model in place), None)
 
 
-@lru_cache(maxsize=8)
 def _read(path: Path) -> dict[str, Price]:
     """The prices of one file. Raises ConfigurationError that names the file and what is wrong in it."""
     try:

@@ -274,13 +274,17 @@ def _same(value: object) -> object:
 
 def _json(value: object) -> object:
     """JSON text, of whatever has no column of its own."""
-    return None if value is None else json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False)
+    return None if value is None else _dumped(to_jsonable_python(value))
+
+
+def _dumped(plain: object) -> str:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: object) -> object:
     """The text of a value that JSON writes as text (a URL, a UUID), else its JSON."""
     plain = to_jsonable_python(value)
-    return plain if isinstance(plain, str) or plain is None else json.dumps(plain, ensure_ascii=False)
+    return plain if isinstance(plain, str) or plain is None else _dumped(plain)
 
 
 def _int(value: object) -> object:

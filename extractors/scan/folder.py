@@ -34,7 +34,12 @@ def scan_folder(root: Path) -> Iterator[Found]:
 def scan_file(path: Path) -> Iterator[Found]:
     """The one image at `path`."""
     uri = os.path.abspath(path)  # noqa: PTH100 - as above
-    yield _found(uri, os.stat(uri))  # noqa: PTH116 - as os.scandir below
+    try:
+        status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
+    except OSError as error:
+        yield Found(uri, flaw=_flaw(error, uri))
+    else:
+        yield _found(uri, status)
 
 
 def _walk(folder: str, root: str) -> Iterator[Found]:
@@ -45,7 +50,10 @@ def _walk(folder: str, root: str) -> Iterator[Found]:
         yield Found(folder, flaw=_flaw(error, folder))
         return
     for entry in listed:
-        if entry.is_dir(follow_symlinks=False):
+        if not _utf8(entry.path):
+            if entry.is_dir(follow_symlinks=False) or entry.name.lower().endswith(_SUFFIXES):
+                yield _unwritable(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, root)
         elif entry.name.lower().endswith(_SUFFIXES):
             yield from _entry(entry, root)
@@ -61,6 +69,16 @@ def _entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
         return
     if stat.S_ISREG(status.st_mode):
         yield _found(entry.path, status)
+
+
+def _utf8(path: str) -> bool:
+    """Whether the path can be written into a table: a file system takes any bytes for a name, Parquet only UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _unwritable(path: str) -> Found:
+    shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    return Found(shown, flaw=Flaw("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
 
 
 def _found(uri: str, status: os.stat_result) -> Found:

@@ -53,7 +53,8 @@ def briefed(folder, **fields):
 
 def estimated(folder, past=None, **fields):
     """The estimate of this source."""
-    return estimate(briefed(folder, **fields), past=past)
+    asked = briefed(folder, **fields)
+    return estimate(asked, price_of(asked, {}, free=asked.offline), past)
 
 
 def test_the_json_has_the_documented_keys(pictures):

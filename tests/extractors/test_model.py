@@ -42,7 +42,7 @@ class Doc(BaseModel):
 def attempt(usage=None, billed="yes", cost="0.5"):
     """An attempt about a small and a large page with 100 tokens of text."""
     return Attempt(
-        order=Order("a", "key", b"body of the request", (SMALL, LARGE), 100, 9000, 2048),
+        order=Order("a", "key", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome="accepted",
@@ -130,7 +130,10 @@ def test_a_document_costs_the_sum_of_its_pages():
 def test_the_published_attempt_is_the_last():
     """Once an answer is accepted nothing more is asked."""
     first, last = attempt(billed="no", cost=None), attempt()
-    assert Accepted(Planned("a", ()), (first, last), "key", NOW, Doc(), (), ()).published is last
+    assert (
+        Accepted(Planned("a", ()), (first, last), "key", NOW, Doc(), SMALL, encoded=False, sha256="5ha").published
+        is last
+    )
 
 
 def test_what_was_not_billed_is_no_part_of_the_cost():

@@ -34,7 +34,7 @@ now = datetime.now(UTC)
 terms = Terms("run-killed", now, "/in", "/out", "https://api.example/v1", "maker/model", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.begin(terms)
-    order = Order("/in/a.jpg", "key", b"", (Step(1, Size(560, 448), 1601),), 100, 2000, 512)
+    order = Order("/in/a.jpg", "key", 0, (Step(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
     ledger.intend(order, 1, Decimal("0.25"), terms)
     print("noted", flush=True)
     sys.stdin.read()

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, OutputError
 from extractors.record import columns
 from extractors.record.columns import Fields
 from extractors.record.tables import Tables
@@ -187,7 +187,7 @@ def test_the_row_of_runs_comes_last(root, terms, model, nouns):
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
     with Tables(root, terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
-        with pytest.raises(OSError, match=r"calls"):
+        with pytest.raises(OutputError, match=r"calls"):
             tables.publish(1, run_row(terms))
     assert not list(root.glob("runs/**/*.parquet"))
     assert f"staging/{RUN}/calls-000000.parquet" in files(root)

@@ -262,22 +262,33 @@ def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
 
 def _ran_as_flow(job: Job) -> Closing:
     """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
-    import asyncio
-
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    if _prefect_configured():
+        return _flow_run(job)
+    from flows.server import temporary_server
+
+    with temporary_server() as url:
+        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
+        return _flow_run(job)
+
+
+def _flow_run(job: Job) -> Closing:
+    import asyncio
+
     from extractors.closing import Closing
     from flows.extract import extract
 
-    async def flow_run() -> object:
+    async def ended() -> object:
         state = await extract(job, return_state=True)
         return await state.aresult(raise_on_failure=False)
 
-    ended = asyncio.run(flow_run())
-    if isinstance(ended, Closing):
-        return ended
-    raise ended if isinstance(ended, TilewiseError) else TilewiseError(f"the flow run ended early: {ended}")
+    end = asyncio.run(ended())
+    if isinstance(end, Closing):
+        return end
+    raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
 
 
 def _show_closing(closing: Closing, *, as_json: bool) -> None:

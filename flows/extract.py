@@ -42,5 +42,7 @@ async def extract(job: Job) -> State:
             closing = await pipeline.run(job, read_settings(), how)
     except ConfigurationError as error:
         return Failed(message=error.message, data=error)
+    if closing.exit_code == 3:  # stopped as told: the rest waits for the next run
+        return Completed(name="Partial", message=closing.message, data=closing)
     ended = Failed if closing.exit_code else Completed
     return ended(message=closing.message, data=closing)

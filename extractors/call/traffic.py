@@ -35,6 +35,7 @@ HIGHEST_RATE, SLOWEST = 10_000.0, 0.1
 FEW, MANY = 3, 0.1  # replies that say something about a second; the share of refusals that says the rate is wrong
 TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
 CATCH_UP = 0.02  # seconds of delay that may be made good: a loop wakes late, and a rate must not suffer from it
+INSTANT = 1e-6  # seconds that nobody can wait for
 USED = 0.8  # of the rate: what is not used says nothing about whether more would be let through
 
 
@@ -76,7 +77,7 @@ class Traffic:
         """
         async with self._slots:
             async with self._turn:
-                while (wait := self._wait()) > 0:
+                while (wait := self._wait()) > INSTANT:
                     await self.sleep(wait)
                 self._raise_if_stopped()
                 ticket = self._take(tokens)

@@ -1,0 +1,182 @@
+"""A loop whose time is simulated, a server's rate limit in it, and orders to send."""
+
+import asyncio
+import selectors
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from extractors.call.traffic import Limits, Traffic
+from extractors.model import Order, Step, Verdict
+from extractors.tiles import Size
+
+
+class Selector(selectors.DefaultSelector):
+    """Never waits: the time that it was to wait for has passed when it returns."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout=None):
+        assert timeout is not None, "everybody waits for something that never comes"
+        self.loop.now += timeout
+        return super().select(0)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop in which an hour of sleep takes no time, and every run is the same."""
+
+    def __init__(self):
+        self.now = 0.0
+        super().__init__(Selector(self))
+
+    def time(self):
+        return self.now
+
+
+@pytest.fixture
+def loop():
+    """A simulated loop, closed afterwards with everything that is left in it."""
+    simulated = SimulatedLoop()
+    yield simulated
+    simulated.run_until_complete(_cancelled())
+    simulated.close()
+
+
+async def _cancelled():
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    [task.cancel() for task in left]
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+@dataclass
+class LimitedServer:
+    """Lets `limit(now)` calls through in each second, by a window of one second; answers take `latency` seconds."""
+
+    loop: SimulatedLoop
+    limit: object
+    latency: float = 1.0
+    refusal_latency: float = 0.02
+    retry_after: float | None = 1.0
+    answered: list = field(default_factory=list)
+    refused: list = field(default_factory=list)
+    _window: deque = field(default_factory=deque)
+
+    async def call(self):
+        """Whether the call was let through."""
+        now = self.loop.now
+        while self._window and self._window[0] <= now - 1:
+            self._window.popleft()
+        if len(self._window) >= self.limit(now):
+            await asyncio.sleep(self.refusal_latency)
+            self.refused.append(now)
+            return False
+        self._window.append(now)
+        await asyncio.sleep(self.latency)
+        self.answered.append(now)
+        return True
+
+    def rate(self, start, end):
+        """Calls let through a second, of those sent in this span."""
+        return sum(start <= at < end for at in self.answered) / (end - start)
+
+    def refused_share(self, start, end):
+        """The share of calls refused, of those sent in this span."""
+        refused = sum(start <= at < end for at in self.refused)
+        return refused / max(1, refused + sum(start <= at < end for at in self.answered))
+
+
+@pytest.fixture
+def limited(loop):
+    """Makes a server with this limit, a number or a function of the time."""
+
+    def make(limit, **options):
+        return LimitedServer(loop, limit if callable(limit) else lambda _: limit, **options)
+
+    return make
+
+
+@pytest.fixture
+def drive(loop):
+    """Sends calls through a Traffic for so many simulated seconds, as many at once as there is room for."""
+
+    def run(server, seconds, limits=None, rate=None, tokens=100):
+        traffic = Traffic(limits or Limits(128), rate, clock=loop.time)
+
+        async def document():
+            while True:
+                async with traffic.slot(tokens) as ticket:
+                    if await server.call():
+                        traffic.answered(ticket, tokens)
+                        return
+                    traffic.refused(ticket, server.retry_after)
+                await asyncio.sleep(1.0)
+
+        async def send():
+            running = set()
+            while loop.now < seconds:
+                while len(running) < 2 * 128:
+                    running.add(asyncio.create_task(document()))
+                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+
+        loop.run_until_complete(send())
+        return traffic
+
+    return run
+
+
+def order(**changes):
+    """One order about one picture."""
+    values = {
+        "document": "/in/a.jpg",
+        "key": "key",
+        "payload_bytes": 2,
+        "steps": (Step(1601, Size(500, 400), 1601),),
+        "text_tokens": 100,
+        "worst_prompt_tokens": 9000,
+        "output_tokens": 100,
+        "max_tokens": 512,
+    }
+    return Order(**values | changes)
+
+
+@dataclass
+class Notes:
+    """A journal in memory."""
+
+    intents: int = 0
+    attempts: list = field(default_factory=list)
+
+    def intend(self, order):
+        del order
+        self.intents += 1
+        return self.intents
+
+    def settle(self, handle, attempt):
+        del handle
+        self.attempts.append(attempt)
+
+    @property
+    def outcomes(self):
+        """What became of each attempt, and whether it was billed."""
+        return [(each.outcome, each.billed) for each in self.attempts]
+
+
+@pytest.fixture
+def notes():
+    """A journal in memory."""
+    return Notes()
+
+
+@pytest.fixture
+def an_order():
+    """One order about one picture."""
+    return order()
+
+
+@pytest.fixture
+def judge():
+    """Accepts whatever has content."""
+    return lambda reply: Verdict("accepted" if reply.content else "empty")

@@ -1,0 +1,182 @@
+"""call/faults.py and call/breaker.py: what a failed call stands for, and when a run stops for it."""
+
+import httpx
+import pytest
+from aiohttp import ServerDisconnectedError, ServerTimeoutError
+
+from extractors.call.breaker import Breaker
+from extractors.call.faults import MAX_WAIT, Fault, asked_wait, error_text, of_error, of_status
+
+NOW = 1_795_000_000.0
+FAILED = Fault("server_error", "again", "500 no")
+REFUSED = Fault("rate_limited", "later", "429 slower", 1.0)
+CROWDED = Fault("capacity", "again", "503 full", 1.0)
+FORBIDDEN = Fault("context_exceeded", "never", "403 no")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "remedy"),
+    [
+        (400, "bad image", "client_error", "never"),
+        (400, '{"error":{"message":"exceeds the maximum context length of 8192"}}', "context_exceeded", "never"),
+        (415, "", "client_error", "never"),
+        (422, "", "client_error", "never"),
+        (401, "", "client_error", "stop"),
+        (402, "", "client_error", "stop"),
+        (404, "", "client_error", "stop"),
+        (403, "", "context_exceeded", "never"),
+        (408, "", "server_error", "again"),
+        (429, "", "rate_limited", "later"),
+        (500, "<html>oops</html>", "server_error", "again"),
+        (502, "", "server_error", "again"),
+        (503, "", "capacity", "again"),
+        (504, "", "server_error", "again"),
+        (520, "", "server_error", "again"),
+        (529, "", "server_error", "again"),
+        (302, "", "client_error", "never"),
+    ],
+)
+def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
+    """The HTTP status decides first; no refusal is billed."""
+    fault = of_status(status, "reason", {}, body)
+    assert (fault.outcome, fault.remedy, fault.billed) == (outcome, remedy, "no")
+
+
+def test_200_is_no_fault():
+    assert of_status(200, "OK", {}, "") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after": "86400"}, MAX_WAIT),
+        ({"retry-after": "Wed, 18 Nov 2026 11:06:50 GMT"}, 10),
+        ({"retry-after": "Wed, 18 Nov 2020 11:06:50 GMT"}, 0),
+        ({"x-ratelimit-reset": "3"}, 3),
+        ({"x-ratelimit-reset": "1795000012.5"}, 12.5),
+        ({"x-ratelimit-reset": "1794999999"}, 0),
+        ({"retry-after": "soon", "x-ratelimit-reset": "4"}, 4),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_that_a_server_asks_for(headers, seconds):
+    """Seconds, a date, or an epoch; capped, never negative; nonsense is no wait."""
+    assert asked_wait(headers, 1_795_000_000.0) == (None if seconds is None else pytest.approx(seconds, abs=1))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"error":{"message":"Invalid  key"}}', "Invalid key"),
+        ('{"error":"plain"}', "plain"),
+        ('{"message":"bare"}', "bare"),
+        ("<html><b>Bad gateway</b></html>", "Bad gateway"),
+        ('{"error":{"message":"bad image data:image/png;base64,iVBORw0KGgo="}}', "bad image [image]"),
+        ("x" + "QUJD" * 100, "[image]"),
+    ],
+)
+def test_a_servers_words_are_one_line_without_images(body, text):
+    assert error_text(body) == text
+
+
+def caused(error, cause):
+    """An error of the transport with the error that it was made from."""
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (TimeoutError(), "timeout"),
+        (caused(httpx.ReadTimeout("slow"), ServerTimeoutError()), "timeout"),
+        (caused(httpx.ConnectTimeout("gone"), ServerDisconnectedError()), "connection"),
+        (httpx.ConnectError("refused"), "connection"),
+        (httpx.RemoteProtocolError("cut"), "connection"),
+        (ServerDisconnectedError(), "connection"),
+    ],
+)
+def test_a_lost_call_may_have_been_billed(error, outcome):
+    """What the connection did is told from how the transport names it."""
+    fault = of_error(error)
+    assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "again", "unknown")
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock that a test sets."""
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock):
+    """A breaker that reads it."""
+    return Breaker(clock)
+
+
+def test_a_minute_without_an_answer_stops_the_run(breaker, clock):
+    breaker.failed(FAILED)
+    clock.now = 60.0
+    assert breaker.failed(FAILED).status == "failing"
+
+
+def test_an_answer_closes_the_breaker(breaker, clock):
+    """One answer in between, and the minute begins again."""
+    breaker.failed(FAILED)
+    clock.now = 50.0
+    breaker.answered()
+    clock.now = 100.0
+    assert breaker.failed(FAILED) is None
+
+
+@pytest.mark.parametrize("fault", [REFUSED, CROWDED])
+def test_a_server_that_says_when_to_come_back_is_not_failing(breaker, clock, fault):
+    breaker.failed(fault)
+    clock.now = 600.0
+    assert breaker.failed(fault) is None
+
+
+@pytest.mark.parametrize("fault", [REFUSED, CROWDED])
+def test_half_an_hour_of_refusals_stops_the_run(breaker, clock, fault):
+    breaker.failed(fault)
+    clock.now = 1800.0
+    assert breaker.failed(fault).status == "refused"
+
+
+def test_a_full_server_that_names_no_time_is_failing(breaker, clock):
+    breaker.failed(Fault("capacity", "again", "503 full"))
+    clock.now = 60.0
+    assert breaker.failed(Fault("capacity", "again", "503 full")).status == "failing"
+
+
+def test_a_wall_of_403_stops_the_run(breaker):
+    """When every call from the first is forbidden, it is the key."""
+    stops = [breaker.failed(FORBIDDEN) for _ in range(10)]
+    assert stops[:9] == [None] * 9
+    assert stops[9].status == "refused"
+
+
+def test_a_403_among_answers_is_a_length(breaker):
+    breaker.answered()
+    assert [breaker.failed(FORBIDDEN) for _ in range(20)] == [None] * 20
+
+
+def test_a_short_run_of_nothing_but_403_is_a_wall(breaker):
+    """A run that ends before ten calls is asked once more."""
+    breaker.failed(FORBIDDEN)
+    assert breaker.wall().status == "refused"

@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import orjson
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
+from extractors.endpoint.chat import Chat
+from extractors.endpoint.instead import JSON
 from extractors.endpoint.refusal import Refusal
-from extractors.endpoint.reply import reply
-from extractors.endpoint.wire import ask
+from extractors.endpoint.rehearsal import Rehearsal
 from extractors.tiles import rule
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
     from extractors.endpoint.answer import Reader
-    from extractors.tiles import Rule
-
-JSON = "application/json"
+    from extractors.endpoint.faults import Faults
 
 
-def create_app(reader: Reader, *, bill: str = "formula", latency: float = 0.0) -> FastAPI:
+def create_app(
+    reader: Reader,
+    *,
+    bill: str = "formula",
+    latency: float = 0.0,
+    rpm: float | None = None,
+    faults: Faults | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
     """An app that answers by `reader`, bills by the rule named `bill`, and takes at least `latency` seconds.
 
-    A limit or a fault is one more ASGI middleware around it.
+    Above `rpm` requests a minute by `clock` it refuses, and it does wrong as often as `faults` say. Its `Rehearsal` is
+    `app.state.rehearsal`.
     """
-    return FastAPI(
+    rehearsal = Rehearsal(rpm=rpm, latency=latency, faults=faults, clock=clock)
+    app = FastAPI(
         openapi_url=None,
         routes=[
-            Route("/v1/chat/completions", _chat(reader, rule(bill), latency), methods=["POST"]),
+            Route("/v1/chat/completions", Chat(reader, rule(bill), rehearsal).route, methods=["POST"]),
             Route("/v1/models", _fixed([_model(reader.model)])),
             Route("/health", _fixed({"status": "ok"})),
+            Route("/rehearsal", _told(rehearsal)),
+            Route("/rehearsal", _changed(rehearsal), methods=["PUT"]),
         ],
         exception_handlers={Refusal: _refused, HTTPException: _no_route, Exception: _broken},
     )
+    app.state.rehearsal = rehearsal
+    return app
 
 
-def _chat(reader: Reader, bill: Rule, latency: float) -> Callable[[Request], Awaitable[Response]]:
-    async def chat(request: Request) -> Response:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        asked = ask(await request.body())
-        answer = await reader.answer(asked)
-        done = reply(asked, answer, reader.model, bill)
-        await asyncio.sleep(max(0.0, started + latency - clock()))
-        if asked.stream:
-            return StreamingResponse(_sent(done.events()), media_type="text/event-stream")
-        return Response(done.whole(), media_type=JSON)
+def _told(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
+    async def told(_: Request) -> Response:
+        return Response(orjson.dumps(rehearsal.state()), media_type=JSON)
 
-    return chat
+    return told
 
 
-async def _sent(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The events one by one, without a thread for each."""
-    for event in events:
-        yield event
+def _changed(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
+    async def changed(request: Request) -> Response:
+        rehearsal.change(await request.body())
+        return Response(orjson.dumps(rehearsal.state()), media_type=JSON)
+
+    return changed
 
 
 def _fixed(value: object) -> Callable[[Request], Awaitable[Response]]:

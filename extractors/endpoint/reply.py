@@ -24,29 +24,35 @@ class Reply:
     """An answer with its bill, ready for the wire."""
 
     model: str
-    text: str
+    text: str | None  # None: no content at all
     finish_reason: str
     tool: str | None
     prompt_tokens: int
     completion_tokens: int
+    told: bool = True  # whether the reply says what it billed
 
     def whole(self) -> bytes:
         """The reply as one JSON body."""
         message = {"role": "assistant", **self._said(self.text)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
-        return orjson.dumps({**self._head("chat.completion"), "choices": [choice], "usage": self._usage()})
+        usage = {"usage": self._usage()} if self.told else {}
+        return orjson.dumps({**self._head("chat.completion"), "choices": [choice], **usage})
 
     def events(self) -> Iterator[bytes]:
         """The reply as server-sent events; `usage` travels on the chunk that has the finish reason."""
         head = self._head("chat.completion.chunk")
-        yield _event({**head, "choices": [_delta({"role": "assistant", "content": ""})], "usage": None})
-        for start in range(0, len(self.text), _DELTA):
-            said = self._said(self.text[start : start + _DELTA], first=start == 0)
+        text = self.text or ""
+        opening = {"role": "assistant", "content": None if self.text is None else ""}
+        yield _event({**head, "choices": [_delta(opening)], "usage": None})
+        for start in range(0, len(text), _DELTA):
+            said = self._said(text[start : start + _DELTA], first=start == 0)
             yield _event({**head, "choices": [_delta(said)], "usage": None})
-        yield _event({**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage()})
+        yield _event(
+            {**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage() if self.told else None}
+        )
         yield b"data: [DONE]\n\n"
 
-    def _said(self, text: str, *, first: bool = True) -> dict[str, Any]:
+    def _said(self, text: str | None, *, first: bool = True) -> dict[str, Any]:
         if self.tool is None:
             return {"content": text}
         function = {"name": self.tool, "arguments": text} if first else {"arguments": text}

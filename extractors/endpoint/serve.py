@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -10,14 +11,25 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from typing_extensions import override
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from extractors.endpoint.answer import reader
 from extractors.endpoint.app import create_app
+from extractors.endpoint.extra import EndpointError
+from extractors.endpoint.faults import faults
+from extractors.endpoint.wreck import TRANSPORT
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from extractors.endpoint.rehearsal import Rehearsal
+
+_KEPT = 75  # seconds that an idle connection stays open, as behind most proxies: shorter would add faults of our own
 _READS = {"ocr": "reads with RapidOCR", "echo": "echoes the schema"}
 
 
@@ -30,17 +42,41 @@ class Options:
     reader: str = "ocr"
     bill: str = "formula"
     latency: float = 0.0
+    rpm: float | None = None
+    faults: Path | None = None
 
     def sentence(self, url: str) -> str:
         """The line that a person reads once it listens."""
-        return f"tilewise endpoint: {url} {_READS[self.reader]}, bills by {self.bill}"
+        limit = f", at {self.rpm:,g} requests a minute" if self.rpm is not None else ""
+        wrong = f", with the faults of {self.faults}" if self.faults is not None else ""
+        return f"tilewise endpoint: {url} {_READS[self.reader]}, bills by {self.bill}{limit}{wrong}"
 
 
 def serve(options: Options, announce: Callable[[str], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM; `announce` gets the base URL once the socket listens."""
-    app = create_app(reader(options.reader), bill=options.bill, latency=options.latency)
-    config = uvicorn.Config(app, options.host, options.port, log_level="warning", access_log=False, lifespan="off")
-    _Server(config, announce).run()
+    """Answer requests until SIGINT or SIGTERM; `announce` gets the base URL once the socket listens.
+
+    Raises EndpointError, before it listens, when the limit or the file of faults makes no sense.
+    """
+    if options.rpm is not None and not 0 < options.rpm < math.inf:
+        raise EndpointError(f"rpm: above 0 requests a minute, not {options.rpm:g}")
+    app = create_app(
+        reader(options.reader),
+        bill=options.bill,
+        latency=options.latency,
+        rpm=options.rpm,
+        faults=None if options.faults is None else faults(options.faults),
+    )
+    config = uvicorn.Config(
+        app,
+        options.host,
+        options.port,
+        http=_Protocol,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=_KEPT,
+    )
+    _Server(config, announce, app.state.rehearsal).run()
 
 
 def exit_with_parent() -> None:
@@ -54,10 +90,28 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen when uvicorn starts
+    """Lets the app reach the transport: to break a connection is not in ASGI's vocabulary."""
+
+    app: ASGIApp
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        app = self.app
+
+        async def reaching(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[TRANSPORT] = transport
+            await app(scope, receive, send)
+
+        self.app = reaching
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None], rehearsal: Rehearsal) -> None:
         super().__init__(config)
         self._announce = announce
+        self._rehearsal = rehearsal
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,3 +119,8 @@ class _Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1")
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._rehearsal.closing.set()
+        await super().shutdown(sockets)

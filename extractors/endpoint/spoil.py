@@ -46,7 +46,7 @@ def spoiled(draw: Draw, ask: Ask, answer: str, respond: Callable[[Ask, str], Rep
 
 
 def _other(answer: str, draw: Draw) -> str:
-    """JSON that no schema of the answer takes: every value two lists deep, or no object at all."""
+    """JSON that no schema of the answer takes: every value two lists deep, or a list of the names."""
     try:
         values: Any = orjson.loads(answer)
     except orjson.JSONDecodeError:

@@ -78,8 +78,8 @@ class Chat:
 
     async def _answered(self, draw: Draw, asked: Ask, started: float) -> ASGIApp:
         done = spoiled(draw, asked, await self._reader.answer(asked), self._respond)
-        passed = asyncio.get_running_loop().time() - started
-        await asyncio.sleep(max(0.0, self._rehearsal.latency - passed))
+        if (left := started + self._rehearsal.latency - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(left)
         if draw.kind == "reset":
             self._tally.count("reset")
             return Reset(draw, list(done.events()) if asked.stream else [done.whole()], asked.stream)

@@ -6,16 +6,24 @@ import base64
 import binascii
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image
 
+from extractors.endpoint.lift import number
 from extractors.endpoint.refusal import Refusal
 from extractors.tiles import Size
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FORMATS = ("JPEG", "PNG", "WEBP")
-_HEAD = 64 * 1024  # base64 characters, a multiple of 4: nearly every header ends well before
+_HEADS = (2048, 64 * 1024)  # base64 characters, multiples of 4: most headers end within the first, nearly all in both
 # What Pillow raises on bytes that are no picture, or only half of one.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+Encoded: TypeAlias = "str | memoryview"  # base64; a view where it was lifted out of its request
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,7 @@ class Picture:
     """One image of a request: its size, and its bytes still in base64."""
 
     size: Size
-    encoded: str
+    encoded: Encoded
 
     def pixels(self) -> Image.Image:
         """The picture in RGB, decoded. Refuses one that is cut short or damaged behind its header."""
@@ -34,14 +42,17 @@ class Picture:
             raise unreadable() from None
 
 
-def picture(url: str) -> Picture:
-    """The picture of a data URL, opened as far as its header."""
-    head, comma, encoded = url.partition(",")
+def picture(url: str, pieces: Sequence[memoryview] = ()) -> Picture:
+    """The picture of a data URL, opened as far as its header. `pieces` were lifted out of the URL's request."""
+    head, comma, written = url.partition(",")
     if not head[:5].lower() == "data:":
         raise Refusal("this endpoint reads data URLs only", param="messages", code="image_url_not_data")
     if not comma or not head.lower().endswith(";base64"):
         raise Refusal("a data URL must hold base64", param="messages", code="image_unreadable")
-    size = _size(encoded[:_HEAD]) or (_size(encoded) if len(encoded) > _HEAD else None)
+    mark = number(written)
+    encoded = written if mark is None else pieces[mark]
+    heads = (*(length for length in _HEADS if length < len(encoded)), len(encoded))
+    size = next((size for length in heads if (size := _size(encoded[:length]))), None)
     if size is None:
         raise unreadable()
     return Picture(size, encoded)
@@ -52,14 +63,14 @@ def unreadable() -> Refusal:
     return Refusal("an image is not a readable JPEG, PNG or WEBP", param="messages", code="image_unreadable")
 
 
-def _decoded(encoded: str) -> bytes:
+def _decoded(encoded: Encoded) -> bytes:
     try:
         return base64.b64decode(encoded)
     except (binascii.Error, ValueError):
         raise unreadable() from None
 
 
-def _size(encoded: str) -> Size | None:
+def _size(encoded: Encoded) -> Size | None:
     try:
         with Image.open(io.BytesIO(_decoded(encoded)), formats=FORMATS) as image:
             return Size(*image.size)

@@ -364,7 +364,7 @@ async def test_a_client_that_leaves_while_it_sends_is_counted_as_gone(toml):
         while not (await state_of(http))["requests"]:  # noqa: ASYNC110  another process
             await asyncio.sleep(0.01)
         writer.close()
-        while not (state := await state_of(http))["kinds"]:
+        while not (state := await state_of(http))["kinds"]:  # noqa: ASYNC110  another process
             await asyncio.sleep(0.01)
     assert (state["requests"], state["kinds"]) == (1, {"gone": 1})
     assert said == [""]

@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from typing_extensions import override
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from extractors.endpoint.answer import reader
 from extractors.endpoint.app import create_app
+from extractors.endpoint.connection import Connection
 from extractors.endpoint.extra import EndpointError
 from extractors.endpoint.faults import faults
-from extractors.endpoint.wreck import TRANSPORT
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable
     from pathlib import Path
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from extractors.endpoint.rehearsal import Rehearsal
 
@@ -70,7 +66,7 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
         app,
         options.host,
         options.port,
-        http=_Protocol,
+        http=Connection,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -88,23 +84,6 @@ def exit_with_parent() -> None:
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True, name="parent").start()
-
-
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen when uvicorn starts
-    """Lets the app reach the transport: to break a connection is not in ASGI's vocabulary."""
-
-    app: ASGIApp
-
-    @override
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        app = self.app
-
-        async def reaching(scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("extensions", {})[TRANSPORT] = transport
-            await app(scope, receive, send)
-
-        self.app = reaching
 
 
 class _Server(uvicorn.Server):

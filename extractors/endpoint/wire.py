@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import orjson
@@ -88,6 +89,7 @@ class _Request(_Wire):
     response_format: _Format | None = None
     tools: list[_Tool] = Field(default_factory=list)
 
+    @cached_property
     def blocks(self) -> list[_Block]:
         return [block for message in self.messages for block in message.blocks()]
 
@@ -95,10 +97,10 @@ class _Request(_Wire):
 def ask(body: bytes) -> Ask:
     """Read a request's body."""
     request, pieces = _read(body)
-    texts = [block.text for block in request.blocks() if block.type == "text"]
+    texts = [block.text for block in request.blocks if block.type == "text"]
     tool = request.tools[0].function if request.tools else None
     return Ask(
-        pictures=tuple(picture(_url(block), pieces) for block in request.blocks() if block.type != "text"),
+        pictures=tuple(picture(_url(block), pieces) for block in request.blocks if block.type != "text"),
         schema=tool.parameters if tool else _schema(request, texts),
         tool=tool.name if tool else None,
         text_tokens=tokens("".join(texts)),
@@ -116,7 +118,7 @@ def _read(body: bytes) -> tuple[_Request, list[memoryview]]:
     """The request, without the pictures' data where that could be lifted out; as a whole where a text begins like one."""
     small, pieces = lifted(body)
     request = _request(small)
-    marks = [number(block.url.partition(",")[2]) for block in request.blocks() if block.url is not None]
+    marks = [number(block.url.partition(",")[2]) for block in request.blocks if block.url is not None]
     if all(mark in marks for mark in range(len(pieces))):
         return request, pieces
     return _request(body), []

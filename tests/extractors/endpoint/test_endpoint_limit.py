@@ -1,5 +1,7 @@
 """The limit and the rehearsal's own route: what passes, what is refused, and what can be changed while it runs."""
 
+from pathlib import Path
+
 import httpx
 import orjson
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from extractors.endpoint.answer import EchoReader
 from extractors.endpoint.app import create_app
 from extractors.endpoint.limit import Limit
+from extractors.endpoint.serve import Options
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +157,10 @@ async def test_the_count_equals_what_the_client_saw():
         "prompt_tokens": usage["prompt_tokens"],
         "completion_tokens": usage["completion_tokens"],
     }
+
+
+def test_the_announcement_names_what_is_rehearsed():
+    """One sentence, as long as it has to be."""
+    plain, hostile = Options(reader="echo"), Options(reader="echo", rpm=1200, faults=Path("bad.toml"))
+    assert plain.sentence("U") == "tilewise endpoint: U echoes the schema, bills by formula"
+    assert hostile.sentence("U") == f"{plain.sentence('U')}, at 1,200 requests a minute, with the faults of bad.toml"

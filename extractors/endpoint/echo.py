@@ -120,6 +120,7 @@ def _matching(pattern: str) -> str:
         "1.00",
         "2000-01-01",
         "00:00",
+        "EUR",
         "XXX",
         "XX",
         "#000000",

@@ -10,6 +10,7 @@
 | `gone` | the client left before its request was complete |
 | `failed` | 500, a bug of the endpoint |
 
+Billed are the answers that were made whole: `answered`, `truncated`, `off_schema`, `prose`, `fenced`, `empty`, `no_usage`.
 Answers are counted when they are ready, everything else when it is decided: what `requests` has more than all kinds
 together is still in flight.
 """

@@ -9,6 +9,7 @@ import pytest
 from extractors.endpoint.answer import EchoReader
 from extractors.endpoint.app import create_app
 from extractors.endpoint.limit import Limit
+from extractors.endpoint.refusal import Refusal
 from extractors.endpoint.serve import Options
 
 pytestmark = pytest.mark.anyio
@@ -164,3 +165,30 @@ def test_the_announcement_names_what_is_rehearsed():
     plain, hostile = Options(reader="echo"), Options(reader="echo", rpm=1200, faults=Path("bad.toml"))
     assert plain.sentence("U") == "tilewise endpoint: U echoes the schema, bills by formula"
     assert hostile.sentence("U") == f"{plain.sentence('U')}, at 1,200 requests a minute, with the faults of bad.toml"
+
+
+class Broken:
+    """A reader that is too busy, or has a bug."""
+
+    model = "offline/broken"
+
+    def __init__(self, error):
+        self._error = error
+
+    async def answer(self, ask):
+        """Raise it."""
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [(Refusal("overloaded", status=503), "crowded", 503), (RuntimeError("a bug"), "failed", 500)],
+)
+async def test_what_is_the_endpoints_own_trouble_is_no_fault(error, kind, status):
+    """It is counted under a name of its own."""
+    transport = httpx.ASGITransport(create_app(Broken(error)), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        reply = await ask(http)
+        state = (await http.get("/rehearsal")).json()
+    assert reply.status_code == status
+    assert state["kinds"] == {kind: 1}

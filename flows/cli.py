@@ -139,22 +139,28 @@ def endpoint(
     reader: Annotated[Literal["ocr", "echo"], typer.Option(help="ocr reads; echo answers a minimal instance.")] = "ocr",
     bill: Annotated[str, typer.Option(help="The rule that `usage` follows.")] = "formula",
     latency: Annotated[float, typer.Option(help="Seconds that every answer takes at least.")] = 0.0,
+    rpm: Annotated[
+        float | None, typer.Option(help="Refuse what comes faster than this many requests a minute.")
+    ] = None,
+    faults: Annotated[Path | None, typer.Option(help="A TOML file of faults to make, by share and seed.")] = None,
 ) -> None:
-    """Answer like the API, offline: read images with local OCR and bill them by a rule of choice."""
+    """Answer like the API, offline: read images with local OCR and bill them by a rule of choice; or rehearse its faults."""
     with _reported():
         from extractors import tiles
+        from extractors.endpoint.extra import EndpointError, check_extra
 
         try:
             tiles.rule(bill)
         except ValueError as error:
             raise ConfigurationError(f"--bill {error}") from None
         try:
+            check_extra(reader)
             from extractors.endpoint.serve import Options, serve
-        except ImportError as error:
-            raise ConfigurationError(f'the endpoint needs {error.name}: pip install "tilewise[offline]"') from None
 
-        options = Options(port=port, reader=reader, bill=bill, latency=latency)
-        serve(options, lambda url: typer.echo(options.sentence(url)))
+            options = Options(port=port, reader=reader, bill=bill, latency=latency, rpm=rpm, faults=faults)
+            serve(options, lambda url: typer.echo(options.sentence(url)))
+        except EndpointError as error:
+            raise ConfigurationError(str(error)) from None
 
 
 def main() -> None:

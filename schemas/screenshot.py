@@ -1,8 +1,8 @@
 """A screenshot or a mock-up of a user interface, described closely enough to build it again."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from schemas._values import Document, Many, Text, Words
 
@@ -35,7 +35,10 @@ class Screenshot(Document):
     purpose: Words = Field(description="What a user does here, in one sentence")
     layout: Words = Field(description="The regions from top to bottom and left to right, with their rough proportions")
     column_count: int | None = Field(
-        default=None, description="The number of columns of a board or of the main area; null if it has no columns"
+        default=None,
+        ge=0,
+        lt=1000,
+        description="The number of columns of a board or of the main area; null if it has no columns",
     )
     background_color: Text = Field(default=None, description="The background's main colour, as #rrggbb")
     color_scheme: Many[str] = Field(
@@ -44,11 +47,3 @@ class Screenshot(Document):
     typography: Text = Field(default=None, description="Kind of typeface, sizes and weights, in one sentence")
     elements: Many[UiElement] = Field(default_factory=list, description="Every visible part, from top to bottom")
     text: Many[str] = Field(default_factory=list, description="All text in reading order, one entry a line or label")
-
-    @model_validator(mode="after")
-    def _something_was_seen(self) -> Self:
-        if not self.elements and not self.text:
-            raise ValueError("neither an element nor any text was seen")
-        if self.column_count is not None and self.column_count < 0:
-            raise ValueError("column_count is negative")
-        return self

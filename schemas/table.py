@@ -18,15 +18,13 @@ class Table(Document):
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a model writes 12 for the cell "12"
 
     title: Text = Field(default=None, description="The table's title or caption; null if it has none")
-    columns: list[Cell] = Field(description="The header's cells, from left to right")
+    columns: list[Cell] = Field(min_length=1, description="The header's cells, from left to right")
     rows: Many[list[Cell]] = Field(
         default_factory=list, description="The rows from top to bottom, each with exactly one cell a column"
     )
 
     @model_validator(mode="after")
     def _every_row_has_every_cell(self) -> Self:
-        if not self.columns:
-            raise ValueError("a table has at least one column")
         for number, row in enumerate(self.rows, 1):
             if len(row) != len(self.columns):
                 raise ValueError(f"row {number} has {len(row)} cells, the table {len(self.columns)} columns")

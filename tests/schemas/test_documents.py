@@ -143,15 +143,15 @@ def test_an_empty_invoice_is_refused():
     assert refusal(Invoice, {"customer": "Acme"}) == ["value_error"]
 
 
-def test_a_screenshot_shows_something():
-    """Neither parts nor text is a value refused."""
+def test_a_screenshot_is_for_something():
+    """A description without a purpose is refused."""
     assert Screenshot.model_validate(SEEN).text == ["To do"]
-    assert refusal(Screenshot, {**SEEN, "text": []}) == ["value_error"]
+    assert refusal(Screenshot, {**SEEN, "purpose": " "}) == ["value_error"]
 
 
 def test_a_screenshot_has_no_negative_columns():
     """A count below zero is refused."""
-    assert refusal(Screenshot, {**SEEN, "column_count": -1}) == ["value_error"]
+    assert refusal(Screenshot, {**SEEN, "column_count": -1}) == ["greater_than_equal"]
 
 
 def test_a_ui_element_is_of_a_known_kind():
@@ -191,4 +191,4 @@ def test_a_tables_rows_are_as_wide_as_its_header():
 
 def test_a_table_has_columns():
     """A table without a column is refused."""
-    assert refusal(Table, {"columns": [], "rows": []}) == ["value_error"]
+    assert refusal(Table, {"columns": [], "rows": []}) == ["too_short"]

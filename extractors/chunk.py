@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from extractors.call.request import Form
     from extractors.model import Reply, Store, Terms
     from extractors.pilot import Pilot
-    from extractors.record.ledger import Ledger
+    from extractors.record.scribe import Scribe
     from extractors.record.tables import Tables
     from extractors.schema import Schema
 
@@ -50,7 +50,7 @@ class Bench:
     store: Store
     form: Form
     caller: Caller
-    ledger: Ledger
+    scribe: Scribe
     tables: Tables
     threads: Executor
     admitted: asyncio.Semaphore
@@ -118,7 +118,7 @@ class Turn:
 
 async def _document(planned: Planned, bench: Bench) -> End:
     """One document from plan to end, in its turn."""
-    dossier = Dossier(bench.ledger, bench.terms)
+    dossier = Dossier(bench.scribe)
     try:
         async with bench.admitted:
             end = await _end(planned, dossier, bench)

@@ -6,35 +6,39 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from extractors.model import Attempt, Order, Price, Terms, Usage
+from extractors.model import Attempt, Order, Price, Usage
 
 if TYPE_CHECKING:
-    from extractors.record.ledger import Ledger
+    from extractors.record.scribe import Scribe
 
 
 @dataclass(slots=True)
 class Dossier:
     """The attempts of one document in the order in which they ended; a `Journal`."""
 
-    ledger: Ledger
-    terms: Terms
+    scribe: Scribe
     attempts: list[Attempt] = field(default_factory=list)
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
     def intend(self, order: Order) -> int:
         """Notes the attempt and the most that it can cost."""
-        price = self.terms.price
+        price = self.scribe.terms.price
         worst = Usage(prompt=order.worst_prompt_tokens, completion=order.max_tokens)
         reserved = price.cost(worst) if price else None
-        handle = self.ledger.intend(order, len(self.attempts) + 1, reserved, self.terms)
+        handle = self.scribe.intend(order, len(self.attempts) + 1, reserved)
         self._reserved[handle] = reserved
         return handle
 
     def settle(self, handle: int, attempt: Attempt) -> None:
         """Notes how the attempt ended and what it cost."""
-        priced = replace(attempt, cost_usd=_cost(attempt, self.terms.price), reserved_usd=self._reserved.pop(handle))
-        self.ledger.settle(handle, priced)
+        cost = _cost(attempt, self.scribe.terms.price)
+        priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
         self.attempts.append(priced)
+        self.scribe.settle(handle, priced)
+
+    async def written(self) -> None:
+        """Returns when everything noted so far is durable."""
+        await self.scribe.written()
 
 
 def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:

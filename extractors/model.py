@@ -325,13 +325,16 @@ class Attempt:
 
 
 class Journal(Protocol):
-    """Notes every attempt: before its call, and as it ends. Durable when it returns."""
+    """Notes every attempt: before its call, and as it ends."""
 
     def intend(self, order: Order) -> int:
         """An attempt is about to be sent; returns the handle by which it is settled."""
 
     def settle(self, handle: int, attempt: Attempt) -> None:
         """How it ended."""
+
+    async def written(self) -> None:
+        """Returns when everything noted so far is durable: it survives the process."""
 
 
 # --- record

@@ -30,6 +30,7 @@ from extractors.model import FREE
 from extractors.pilot import Pilot
 from extractors.record.ledger import Ledger
 from extractors.record.past import OFFLINE, read_past
+from extractors.record.scribe import Scribe
 from extractors.record.tables import Tables
 from extractors.schema import ASK
 from extractors.tally import Tally
@@ -169,8 +170,10 @@ class _Work:
             tariff=self.feed.tariff,
             store=self.feed.store,
             form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style),
-            caller=Caller(http, traffic, Retries(settings.attempts), Breaker(), settings.timeout, asked.secret),
-            ledger=self.ledger,
+            caller=Caller(
+                http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret
+            ),
+            scribe=Scribe(self.ledger, self.terms),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -33,16 +32,23 @@ _MENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Caller:
-    """One run's way to its endpoint. `timeout` is the seconds that a call may take in all."""
+    """One run's way to its endpoint."""
 
-    http: httpx.AsyncClient
-    traffic: Traffic
-    retries: Retries
-    breaker: Breaker
-    timeout: float = 120.0
-    secret: str = field(default="", repr=False)
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        traffic: Traffic,
+        retries: Retries,
+        breaker: Breaker,
+        *,
+        timeout: float = 120.0,
+        secret: str = "",
+    ) -> None:
+        """`timeout` is the seconds that a call may take in all; `secret` is the key, to be kept out of every word."""
+        self.http, self.traffic, self.retries, self.breaker = http, traffic, retries, breaker
+        self._timeout, self._secret = timeout, secret
+        self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
     async def call(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         """The answer to this order, whose request is `body`, and its verdict, whatever that is.
@@ -60,20 +66,21 @@ class Caller:
     async def _once(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         async with self.traffic.slot(order.tokens) as ticket:
             note = _Note(order, journal)
+            await note.open()
             try:
                 reply, fault = await self._exchange(body)
             except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 reply, fault = None, faults.of_error(error)
             except asyncio.CancelledError:
-                note.settle("aborted", "unknown", None, "the run was stopped while the call was on its way")
+                await note.settle("aborted", "unknown", None, "the run was stopped while the call was on its way")
                 raise
             if fault is not None or reply is None:
                 assert fault is not None
-                note.settle(fault.outcome, fault.billed, reply, self._masked(fault.message))
+                await note.settle(fault.outcome, fault.billed, reply, self._masked(fault.message))
                 self._failed(fault, ticket)
                 raise CallFault(fault)
             verdict = judge(reply)
-            note.settle(verdict.outcome, "yes" if reply.usage else "unknown", reply, verdict.errors or None)
+            await note.settle(verdict.outcome, "yes" if reply.usage else "unknown", reply, verdict.errors or None)
             self.breaker.answered()
             self.traffic.answered(ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens)
             return reply, verdict
@@ -81,8 +88,8 @@ class Caller:
     async def _exchange(self, body: bytes) -> tuple[Reply, Fault | None]:
         """One request and its reply, within the time limit, and no more of it than an answer can have."""
         async with (
-            asyncio.timeout(self.timeout),
-            self.http.stream("POST", "chat/completions", content=body) as response,
+            asyncio.timeout(self._timeout),
+            self.http.stream("POST", self._url, content=body) as response,
         ):
             content = bytearray()
             async for piece in response.aiter_bytes():
@@ -115,7 +122,7 @@ class Caller:
 
     def _masked(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""
-        return text.replace(self.secret, "**********") if self.secret else text
+        return text.replace(self._secret, "**********") if self._secret else text
 
 
 class _Note:
@@ -126,7 +133,17 @@ class _Note:
         self._handle = journal.intend(order)
         self._started_at, self._clock = datetime.now(UTC), time.monotonic()
 
-    def settle(self, outcome: Outcome, billed: Billing, reply: Reply | None, error: str | None) -> None:
+    async def open(self) -> None:
+        """Returns when the intent is durable: only then may the call be sent."""
+        try:
+            await self._journal.written()
+        except asyncio.CancelledError:
+            await self.settle("aborted", "no", None, "the run was stopped before the call was sent")
+            raise
+
+    async def settle(self, outcome: Outcome, billed: Billing, reply: Reply | None, error: str | None) -> None:
+        """Returns when the end of the attempt is durable: only then does it count."""
         seconds = time.monotonic() - self._clock
         attempt = Attempt(self._order, self._started_at, seconds, outcome, billed, reply, error=error)
         self._journal.settle(self._handle, attempt)
+        await self._journal.written()

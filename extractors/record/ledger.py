@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from extractors.errors import ConfigurationError, LedgerError, first_line
-from extractors.model import NANO, Attempt, Means, Order, Price, Terms
+from extractors.model import Means, Price, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 READS = "tilewise reads"  # marks a connection that is about to read only
 LOCK_SECONDS = 30  # how long a write waits for another process
 
+Row = dict[str, object]
 METADATA = sa.MetaData()
 RUNS = sa.Table(
     "runs",
@@ -48,8 +49,10 @@ RUNS = sa.Table(
 CALLS = sa.Table(
     "calls",
     METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("run", sa.String, nullable=False, index=True),
+    # Several processes may write for one run; each numbers its own calls.
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("writer", sa.Integer, primary_key=True),
+    sa.Column("call", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("document", sa.String, nullable=False),
     sa.Column("key", sa.String, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
@@ -75,6 +78,11 @@ CALLS = sa.Table(
     sa.Column("cost_nano", sa.BigInteger),
     sa.Column("request_id", sa.String),
     sa.Column("reply", sa.Text),
+)
+_REPLIED = CALLS.update().where(
+    CALLS.c.run == sa.bindparam("_run"),
+    CALLS.c.writer == sa.bindparam("_writer"),
+    CALLS.c.call == sa.bindparam("_call"),
 )
 SERVED = sa.Table(
     "served_prices",
@@ -150,51 +158,13 @@ class Ledger:
             connection.execute(RUNS.update().where(RUNS.c.run == terms.run), {"published_at": _now()})
             connection.execute(CALLS.update().where(CALLS.c.run == terms.run), {"reply": None})
 
-    def intend(self, order: Order, number: int, reserved: Decimal | None, terms: Terms) -> int:
-        """Notes a call that is about to be sent; the row's id is the handle to settle it by."""
+    def write(self, intents: list[Row], replies: list[Row]) -> None:
+        """Notes calls that are about to be sent and calls that have ended, all or none of them."""
         with self._write() as connection:
-            inserted = connection.execute(
-                CALLS.insert(),
-                {
-                    "run": terms.run,
-                    "document": order.document,
-                    "key": order.key,
-                    "attempt": number,
-                    "schema": terms.schema,
-                    "endpoint": terms.endpoint,
-                    "model_requested": terms.model,
-                    "bill_rule": terms.bill_rule,
-                    "rung": order.steps[0].rung if order.steps else None,
-                    "started_at": _now(),
-                    "estimated_image_tokens": order.image_tokens,
-                    "estimated_prompt_tokens": order.image_tokens + order.text_tokens,
-                    "reserved_nano": _nano(reserved),
-                },
-            )
-            assert inserted.inserted_primary_key is not None
-            return int(inserted.inserted_primary_key[0])
-
-    def settle(self, handle: int, attempt: Attempt) -> None:
-        """Notes how a call ended, with the whole reply."""
-        reply, usage = attempt.reply, attempt.usage
-        with self._write() as connection:
-            connection.execute(
-                CALLS.update().where(CALLS.c.id == handle),
-                {
-                    "seconds": attempt.seconds,
-                    "http_status": reply.status if reply else None,
-                    "outcome": attempt.outcome,
-                    "billed": attempt.billed,
-                    "model_returned": reply.model if reply else None,
-                    "prompt_tokens": usage.prompt if usage else None,
-                    "cached_tokens": usage.cached if usage else None,
-                    "completion_tokens": usage.completion if usage else None,
-                    "reasoning_tokens": usage.reasoning if usage else None,
-                    "cost_nano": _nano(attempt.cost_usd),
-                    "request_id": reply.request_id if reply else None,
-                    "reply": reply.body if reply else None,
-                },
-            )
+            if intents:
+                connection.execute(CALLS.insert(), intents)
+            if replies:
+                connection.execute(_REPLIED, replies)
 
     def means(self, terms: Terms) -> Means:
         """What earlier answers of this schema by this model took, on average."""
@@ -296,7 +266,3 @@ def _begin_immediate(connection: sa.Connection) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def _nano(amount: Decimal | None) -> int | None:
-    return None if amount is None else int(amount / NANO)

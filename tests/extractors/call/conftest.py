@@ -158,6 +158,9 @@ class Notes:
         del handle
         self.attempts.append(attempt)
 
+    async def written(self):
+        pass
+
     @property
     def outcomes(self):
         """What became of each attempt, and whether it was billed."""

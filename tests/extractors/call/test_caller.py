@@ -81,7 +81,9 @@ async def calling(server, attempts=3, timeout=5.0, secret="", traffic=None):
     endpoint = Endpoint(server.url, SecretStr(secret) if secret else None, timeout)
     retries = Retries(attempts, first=0.001, longest=0.002, random=random.Random(1))
     async with client(endpoint) as opened:
-        yield Caller(opened, traffic or Traffic(Limits(), rate=1000), retries, Breaker(), timeout, secret)
+        yield Caller(
+            opened, traffic or Traffic(Limits(), rate=1000), retries, Breaker(), timeout=timeout, secret=secret
+        )
 
 
 async def call_once(script, an_order, notes, judge, **options):

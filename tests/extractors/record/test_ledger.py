@@ -1,5 +1,6 @@
 """ledger.py: what is noted is there for everybody at once, exact, and outlives the process that noted it."""
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ import pytest
 from extractors.errors import ConfigurationError, LedgerError
 from extractors.model import Price
 from extractors.record.ledger import Ledger, Means
+from extractors.record.scribe import Scribe
 
 ADDED_BY_REPLY = (
     "seconds, http_status, outcome, billed, model_returned, prompt_tokens, cached_tokens, completion_tokens,"
@@ -28,6 +30,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.model import Order, Step, Terms
 from extractors.record.ledger import Ledger
+from extractors.record.scribe import Scribe
 from extractors.tiles import Size
 
 now = datetime.now(UTC)
@@ -35,7 +38,7 @@ terms = Terms("run-killed", now, "/in", "/out", "https://api.example/v1", "maker
 with Ledger(sys.argv[1]) as ledger:
     ledger.begin(terms)
     order = Order("/in/a.jpg", "key", 0, (Step(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
-    ledger.intend(order, 1, Decimal("0.25"), terms)
+    ledger.write([Scribe(ledger, terms).intent(0, order, 1, Decimal("0.25"))], [])
     print("noted", flush=True)
     sys.stdin.read()
 """
@@ -57,6 +60,22 @@ def ledger(url):
         yield opened
 
 
+HANDLES = itertools.count()
+
+
+def intend(ledger, order, number, reserved, terms):
+    """Notes one intent in a group of its own; how to find it again."""
+    scribe, handle = Scribe(ledger, terms, 7), next(HANDLES)
+    ledger.write([scribe.intent(handle, order, number, reserved)], [])
+    return scribe, handle
+
+
+def settle(ledger, noted, attempt):
+    """Notes the end of one call in a group of its own."""
+    scribe, handle = noted
+    ledger.write([], [scribe.reply(handle, attempt)])
+
+
 def rows(path, query):
     """What anybody else sees in the file."""
     with closing(sqlite3.connect(path)) as connection:
@@ -65,9 +84,9 @@ def rows(path, query):
 
 def test_an_intent_is_there_before_its_call(ledger, path, nouns, terms):
     """As soon as an intent is noted, a second reader of the file sees it, without a reply."""
-    handle = ledger.intend(nouns.order(), 1, Decimal("0.002512"), terms)
+    _, handle = intend(ledger, nouns.order(), 1, Decimal("0.002512"), terms)
     known = (
-        "id, run, document, key, attempt, schema, endpoint, model_requested, bill_rule, rung,"
+        "call, run, document, key, attempt, schema, endpoint, model_requested, bill_rule, rung,"
         " estimated_image_tokens, estimated_prompt_tokens, reserved_nano"
     )
     assert rows(path, f"select {known} from calls") == [
@@ -91,14 +110,14 @@ def test_an_intent_is_there_before_its_call(ledger, path, nouns, terms):
 
 def test_an_intent_without_a_reply_keeps_its_nulls(ledger, path, nouns, terms):
     """What nobody knows yet is null, never 0."""
-    ledger.intend(nouns.order(), 1, None, terms)
+    intend(ledger, nouns.order(), 1, None, terms)
     assert rows(path, f"select reserved_nano, {ADDED_BY_REPLY} from calls") == [(None,) * 13]
 
 
 def test_an_intents_time_is_utc(ledger, path, nouns, terms):
     """The day of an intent is the UTC day, whatever the machine's zone."""
     before = datetime.now(UTC)
-    ledger.intend(nouns.order(), 1, None, terms)
+    intend(ledger, nouns.order(), 1, None, terms)
     ((noted,),) = rows(path, "select started_at from calls")
     assert before <= datetime.fromisoformat(noted) <= datetime.now(UTC)
     assert noted.endswith("+00:00")
@@ -106,8 +125,8 @@ def test_an_intents_time_is_utc(ledger, path, nouns, terms):
 
 def test_a_reply_is_there_the_moment_it_arrived(ledger, path, nouns, terms):
     """A settled call has its amounts and its whole body, for every reader of the file."""
-    handle = ledger.intend(nouns.order(), 1, Decimal("0.002512"), terms)
-    ledger.settle(handle, nouns.attempt())
+    handle = intend(ledger, nouns.order(), 1, Decimal("0.002512"), terms)
+    settle(ledger, handle, nouns.attempt())
     assert rows(path, f"select {ADDED_BY_REPLY} from calls") == [
         (1.5, 200, "accepted", "yes", "maker/model-2", 1750, 64, 40, 8, 935_000, "req-1", '{"raw": 1}')
     ]
@@ -115,17 +134,17 @@ def test_a_reply_is_there_the_moment_it_arrived(ledger, path, nouns, terms):
 
 def test_a_call_that_ended_without_a_reply_says_so(ledger, path, nouns, terms):
     """A timeout has an outcome and an unknown bill, and no reply."""
-    ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.unanswered())
+    settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.unanswered())
     assert rows(path, "select outcome, billed, reply, cost_nano from calls") == [("timeout", "unknown", None, None)]
 
 
 def test_a_reply_settles_its_own_call_alone(ledger, path, nouns, terms):
     """Of two calls under way each is settled by its handle."""
-    first = ledger.intend(nouns.order("/in/a.jpg"), 1, None, terms)
-    second = ledger.intend(nouns.order("/in/b.jpg"), 1, None, terms)
-    ledger.settle(second, nouns.attempt())
+    first = intend(ledger, nouns.order("/in/a.jpg"), 1, None, terms)
+    second = intend(ledger, nouns.order("/in/b.jpg"), 1, None, terms)
+    settle(ledger, second, nouns.attempt())
     assert first != second
-    assert rows(path, "select document, outcome from calls order by id") == [
+    assert rows(path, "select document, outcome from calls order by call") == [
         ("/in/a.jpg", None),
         ("/in/b.jpg", "accepted"),
     ]
@@ -137,8 +156,9 @@ def test_a_reply_settles_its_own_call_alone(ledger, path, nouns, terms):
 )
 def test_money_is_exact_to_the_nanodollar(ledger, path, nouns, terms, amount, nano):
     """Amounts are whole nanodollars: nothing is lost on the way through a database without decimals."""
-    ledger.settle(
-        ledger.intend(nouns.order(), 1, Decimal(amount), terms),
+    settle(
+        ledger,
+        intend(ledger, nouns.order(), 1, Decimal(amount), terms),
         nouns.attempt(cost_usd=Decimal(amount)),
     )
     assert rows(path, "select reserved_nano, cost_nano, typeof(cost_nano) from calls") == [(nano, nano, "integer")]
@@ -154,7 +174,7 @@ def test_a_run_is_noted_with_its_process(ledger, path, terms):
 def test_a_published_run_keeps_amounts_without_bodies(ledger, path, nouns, terms):
     """After publishing the answers are in the tables, and the money stays in the ledger."""
     ledger.begin(terms)
-    ledger.settle(ledger.intend(nouns.order(), 1, Decimal(1), terms), nouns.attempt())
+    settle(ledger, intend(ledger, nouns.order(), 1, Decimal(1), terms), nouns.attempt())
     ledger.end(terms)
     query = "select reply, reserved_nano, cost_nano, prompt_tokens, published_at is not null from calls join runs"
     assert rows(path, query) == [(None, 1_000_000_000, 935_000, 1750, 1)]
@@ -165,7 +185,7 @@ def test_publishing_one_run_leaves_the_others_bodies(ledger, path, nouns, terms)
     other = replace(terms, run="other")
     ledger.begin(terms)
     ledger.begin(other)
-    ledger.settle(ledger.intend(nouns.order(), 1, None, other), nouns.attempt())
+    settle(ledger, intend(ledger, nouns.order(), 1, None, other), nouns.attempt())
     ledger.end(terms)
     assert rows(path, "select reply from calls where run = 'other'") == [('{"raw": 1}',)]
     assert rows(path, "select published_at from runs where run = 'other'") == [(None,)]
@@ -179,7 +199,7 @@ def test_the_file_is_in_write_ahead_mode(ledger, path):
 def test_what_was_noted_is_there_after_closing(url, nouns, terms):
     """A ledger that is opened again goes on where it was."""
     with Ledger(url) as ledger:
-        ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.attempt())
+        settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.attempt())
     with Ledger(url) as ledger:
         assert ledger.means(terms) == Means(40, 1.5)
 
@@ -189,13 +209,13 @@ def test_two_ledgers_share_one_file(ledger, url, path, nouns, terms):
     other_terms = replace(terms, run="other")
     with Ledger(url) as other:
         handles = [
-            ledger.intend(nouns.order(), 1, None, terms),
-            other.intend(nouns.order(), 1, None, other_terms),
-            ledger.intend(nouns.order(), 2, None, terms),
+            intend(ledger, nouns.order(), 1, None, terms),
+            intend(other, nouns.order(), 1, None, other_terms),
+            intend(ledger, nouns.order(), 2, None, terms),
         ]
-        other.settle(handles[1], nouns.attempt())
-    assert len(set(handles)) == 3
-    assert rows(path, "select run, attempt, outcome from calls order by id") == [
+        settle(other, handles[1], nouns.attempt())
+    assert len({number for _, number in handles}) == 3
+    assert rows(path, "select run, attempt, outcome from calls order by call") == [
         (terms.run, 1, None),
         ("other", 1, "accepted"),
         (terms.run, 2, None),
@@ -207,7 +227,7 @@ def test_a_second_writer_waits(ledger, url, path, nouns, terms):
 
     def note():
         with Ledger(url) as other:
-            other.intend(nouns.order(), 1, None, terms)
+            intend(other, nouns.order(), 1, None, terms)
 
     writer = threading.Thread(target=note)
     with closing(sqlite3.connect(path, isolation_level=None)) as busy:
@@ -241,17 +261,17 @@ def test_a_killed_process_has_its_intent_in_the_ledger(url, path):
 def test_the_means_are_those_of_accepted_answers(ledger, nouns, terms):
     """Output tokens and seconds are averaged over answers of this endpoint, schema and model that were accepted."""
     short, long = (nouns.reply(usage=replace(nouns.reply().usage, completion=tokens)) for tokens in (40, 61))
-    ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.attempt(reply=short, seconds=1.0))
-    ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.attempt(reply=long, seconds=2.0))
-    ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.attempt(outcome="refused", seconds=90.0))
-    ledger.intend(nouns.order(), 1, None, terms)
+    settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.attempt(reply=short, seconds=1.0))
+    settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.attempt(reply=long, seconds=2.0))
+    settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.attempt(outcome="refused", seconds=90.0))
+    intend(ledger, nouns.order(), 1, None, terms)
     assert ledger.means(terms) == Means(50, 1.5)
 
 
 @pytest.mark.parametrize("other", [{"schema": "caption"}, {"model": "maker/other"}, {"endpoint": "offline"}])
 def test_means_of_something_else_are_unknown(ledger, nouns, terms, other):
     """Another schema, model or endpoint says nothing about this one."""
-    ledger.settle(ledger.intend(nouns.order(), 1, None, terms), nouns.attempt())
+    settle(ledger, intend(ledger, nouns.order(), 1, None, terms), nouns.attempt())
     assert ledger.means(replace(terms, **other)) == Means(None, None)
 
 
@@ -324,7 +344,7 @@ def test_a_ledger_that_breaks_stops_the_run(ledger, path, nouns, terms):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("drop table calls")
     with pytest.raises(LedgerError, match="calls already answered are kept") as caught:
-        ledger.intend(nouns.order(), 1, None, terms)
+        intend(ledger, nouns.order(), 1, None, terms)
     assert str(path) in caught.value.message
 
 
@@ -333,5 +353,5 @@ def test_a_broken_note_leaves_the_ledger_usable(ledger, path, nouns, terms):
     ledger.begin(terms)
     with pytest.raises(LedgerError):
         ledger.begin(terms)
-    ledger.intend(nouns.order(), 1, None, terms)
+    intend(ledger, nouns.order(), 1, None, terms)
     assert rows(path, "select count(*) from calls") == [(1,)]

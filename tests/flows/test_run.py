@@ -1,0 +1,123 @@
+"""The command `run`, from a folder of images to the published tables."""
+
+import json
+
+import pytest
+
+COLUMNS = {
+    "results": "caption alt_text tags _image _document _pages _version _modified _key _sha256 _run _extracted_at"
+    " _model_requested _model _schema_hash _prompt_hash _action _encoded _rung _width _height _sent_width _sent_height"
+    " _attempts _image_tokens_estimated _prompt_tokens _completion_tokens _cost_usd _copied_from _manifest",
+    "replies": "run document key attempt outcome reply",
+    "calls": "run document key schema endpoint attempt rung pages started_at seconds http_status outcome billed"
+    " model_requested model_returned bill_rule payload_bytes sent_width sent_height estimated_image_tokens"
+    " estimated_prompt_tokens prompt_tokens cached_tokens completion_tokens reasoning_tokens residual_tokens"
+    " price_input price_cached price_output price_as_of reserved_usd cost_usd finish_reason request_id error",
+    "images": "run document schema page image size version modified format width height frames orientation action"
+    " reason note rung scale tokens_formula tokens_table tokens_planned cost_low_usd cost_expected_usd cost_high_usd",
+    "failures": "run document image schema version schema_hash prompt_hash model_requested stage kind message final"
+    " tries attempts cost_usd failed_at",
+    "runs": "run volume flow schema source model endpoint policy bill_rule output job status started_at finished_at"
+    " found skipped duplicates rejected accepted failed remaining calls prompt_tokens cached_tokens completion_tokens"
+    " reasoning_tokens estimated_low_usd estimated_expected_usd estimated_high_usd cost_usd cost_wasted_usd"
+    " cost_unknown_usd residual_tokens warnings error prefect_flow_run_id approved_by version",
+}
+
+
+@pytest.fixture(scope="module")
+def desk(desks, echo):
+    """A desk where five images were read by the echo endpoint."""
+    desk = desks(TILEWISE_BASE_URL=echo)
+    desk.images("a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif", size=(900, 700))
+    return desk
+
+
+@pytest.fixture(scope="module")
+def ended(desk):
+    """The run, as a process."""
+    return desk.tilewise("run", "in", "--schema", "caption", "--bill", "formula", "--json")
+
+
+@pytest.fixture(scope="module")
+def row(ended, desk):
+    """The run's row of `runs`."""
+    return desk.only("runs")
+
+
+def test_a_run_in_which_all_is_accepted_exits_with_0(ended):
+    """Five images, five rows, and nothing to complain of."""
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(ended):
+    """Scripts can read stdout as it is; its keys are the columns of `runs`."""
+    assert list(json.loads(ended.stdout)) == COLUMNS["runs"].split()
+    assert ended.stdout.count("\n") == 1
+
+
+def test_what_a_person_reads_goes_to_stderr(ended):
+    """One line says that the run was not a flow, and how to make it one."""
+    assert ended.stderr == "tilewise: ran directly; --prefect runs it as a flow\n"
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_every_table_has_exactly_its_columns(table, row, desk):
+    """The columns, in order, are those of the contract."""
+    assert desk.table(table).columns == COLUMNS[table].split()
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_every_table_is_one_file_at_its_place(table, row, desk):
+    """A file is named after its run, under the day on which the run started and, where it has one, the schema."""
+    below = "schema=caption/" if table in {"results", "replies"} else ""
+    assert desk.files(f"out/{table}") == [f"{below}run_date={row['started_at']:%Y-%m-%d}/{row['run']}.parquet"]
+
+
+def test_nothing_is_left_in_staging(ended, desk):
+    """What is published is staged no more."""
+    assert not (desk.folder / "out" / "staging").exists()
+
+
+def test_the_counts_add_up(row):
+    """Every document that was found came to exactly one end."""
+    ends = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+    assert row["found"] == sum(row[end] for end in ends) == 5
+    assert (row["accepted"], row["status"]) == (5, "completed")
+
+
+def test_rows_of_results_are_the_accepted(row, desk):
+    """One row a document, named by its absolute path, in every folder below the source."""
+    names = ["a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif"]
+    found = [str(desk.folder / "in" / name) for name in names]
+    assert sorted(desk.table("results")["_document"]) == found
+    assert sorted(desk.table("images")["document"]) == found
+
+
+def test_rows_of_failures_are_those_that_failed(row, desk):
+    """Where nothing failed the table is there, without rows."""
+    assert desk.table("failures").height == row["rejected"] + row["failed"] == 0
+
+
+def test_the_prediction_is_the_bill(row, desk):
+    """By the server's own rule not one prompt token is unforeseen."""
+    calls = desk.table("calls")
+    assert calls["prompt_tokens"].to_list() == calls["estimated_prompt_tokens"].to_list()
+    assert calls["residual_tokens"].to_list() == [0] * 5
+    assert row["residual_tokens"] == 0
+    assert row["prompt_tokens"] == calls["prompt_tokens"].sum() > 0
+
+
+def test_every_reply_is_kept(row, desk):
+    """The raw answers are published apart, one for each call."""
+    replies = desk.table("replies")
+    assert replies["document"].sort().to_list() == desk.table("calls")["document"].sort().to_list()
+    assert replies["reply"].str.contains("echo").all()
+
+
+def test_the_summary_for_people_has_the_run_in_it(desk, ended):
+    """Without --json stdout says what was found, what it cost, and where the rows are."""
+    again = desk.run("run", "in", "--schema", "caption", "--redo", "all", "--limit", "2", "--output", "elsewhere")
+    path = next((desk.folder / "elsewhere" / "results").rglob("*.parquet"))
+    assert again.exit_code == 0
+    assert "2 of 2 documents accepted\n" in again.stdout
+    assert f"rows: {path}\n" in again.stdout

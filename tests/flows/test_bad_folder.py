@@ -1,0 +1,85 @@
+"""A folder with broken images in it: each has its reason, and none keeps the others from being read."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+BAD = Path(__file__).parents[2] / "data" / "samples" / "bad"
+REASONS = {
+    "claims-60000x60000.png": "too_many_pixels",
+    "empty.jpg": "empty",
+    "text-named.jpg": "not_an_image",
+    "truncated.jpg": "unreadable",
+}
+BASE = ("run", "in", "--schema", "caption")
+
+
+@pytest.fixture(scope="module")
+def desk(desks, echo):
+    """A desk with four broken images and two whole ones."""
+    desk = desks(TILEWISE_BASE_URL=echo)
+    shutil.copytree(BAD, desk.folder / "in" / "bad")
+    desk.images("a.jpg", "z.jpg")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def first(desk):
+    """How the first run ended, and what it published."""
+    return desk.run(*BASE), {name: desk.table(name) for name in ("images", "failures", "results", "runs")}
+
+
+@pytest.fixture(scope="module")
+def published(first):
+    """What the first run published."""
+    return first[1]
+
+
+def test_a_run_that_rejects_images_exits_with_1(first, desk):
+    """The message says how many, and where to look."""
+    ended, _ = first
+    assert ended.exit_code == 1
+    assert f"2 of 6 documents accepted; 4 not: see {desk.folder / 'out'}/failures" in ended.stdout
+
+
+def test_the_whole_images_are_read(published):
+    """What is broken keeps nothing else from being read."""
+    assert [Path(each).name for each in published["results"]["_image"]] == ["a.jpg", "z.jpg"]
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_broken_image_has_one_row_with_its_reason(published, desk, name):
+    """The table of images says that it was rejected and why; nothing was planned for it."""
+    [row] = published["images"].filter(image=str(desk.folder / "in" / "bad" / name)).to_dicts()
+    assert (row["action"], row["reason"]) == ("reject", REASONS[name])
+    assert (row["tokens_planned"], row["cost_high_usd"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_broken_image_has_one_failure(published, desk, name):
+    """It is final, cost nothing, and was no call."""
+    [row] = published["failures"].filter(image=str(desk.folder / "in" / "bad" / name)).to_dicts()
+    assert (row["kind"], row["final"], row["attempts"], row["cost_usd"]) == (REASONS[name], True, 0, 0)
+    assert row["message"]
+
+
+def test_rejected_and_accepted_add_up(published):
+    """Six found, two accepted, four rejected, and four failures."""
+    [row] = published["runs"].to_dicts()
+    assert (row["found"], row["accepted"], row["rejected"], row["failed"]) == (6, 2, 4, 0)
+    assert published["failures"].height == 4
+
+
+def test_a_second_run_skips_them_all(first, desk):
+    """A final failure is done, so nothing has failed this time."""
+    ended = desk.run(*BASE)
+    row = desk.table("runs").sort("started_at").to_dicts()[-1]
+    assert ended.exit_code == 0
+    assert (row["found"], row["skipped"]) == (6, 6)
+
+
+def test_fail_above_1_allows_every_failure(first, desk):
+    """The share of failures decides between 0 and 1."""
+    assert desk.run(*BASE, "--output", "other", "--fail-above", "1").exit_code == 0
+    assert desk.table("failures", output="other").height == 4

@@ -1,0 +1,181 @@
+"""What cannot be begun: exit 2, one line that names the thing and what is allowed, nothing sent and nothing written."""
+
+import socket
+
+import pytest
+
+RUN = ("run", "in", "--schema", "caption")
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that would accept every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def desk(desk, server):
+    """A desk with one image and a server that would read it."""
+    desk.env["TILEWISE_BASE_URL"] = server.url
+    desk.images("a.jpg")
+    return desk
+
+
+def test_what_is_said_is_one_line_on_stderr(desk):
+    """A process that never began has nothing on stdout, and its exit code is 2."""
+    ended = desk.tilewise("run", "nowhere", "--schema", "caption")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("run", "nowhere", "--schema", "caption"), ("nowhere", "folder")),
+        (("run", "empty", "--schema", "caption"), ("empty", "jpg")),
+        (("run", "prices.toml", "--schema", "caption"), ("prices.toml", "jpg")),
+        (("run", "s3://bucket/x", "--schema", "caption"), ("s3://bucket/x", "on this machine")),
+        (("run", "in"), ("--schema", "receipt")),
+        (("run", "in", "--schema", "recipe"), ("'recipe'", "receipt", "package.module:Model")),
+        (("run", "in", "--schema", "no_such_module:Model"), ("no_such_module", "import")),
+        (("run", "in", "--schema", "json:Model"), ("json", "Model")),
+        (("run", "in", "--schema", "../x:Model"), ("../x:Model", "package.module:Model")),
+        ((*RUN, "--bill", "formular"), ("formular", "formula", "flat:N")),
+        ((*RUN, "--limit", "0"), ("limit", "0", "greater")),
+        ((*RUN, "--limit", "-3"), ("limit", "-3", "greater")),
+        ((*RUN, "--fail-above", "2"), ("fail-above", "2", "1")),
+        ((*RUN, "--fail-above", "nan"), ("fail-above", "nan")),
+        ((*RUN, "--max-time", "soon"), ("max-time", "'soon'", "90s")),
+        ((*RUN, "--max-time", "0"), ("max-time", "0", "greater")),
+        ((*RUN, "--base-url", "localhost:8000"), ("base-url", "localhost:8000", "http://")),
+        ((*RUN, "--base-url", "http://me:word@host/v1"), ("base-url", "TILEWISE_API_KEY")),
+        ((*RUN, "--output", "s3://bucket/out"), ("s3://bucket/out", "folder")),
+        ((*RUN, "--output", "prices.toml"), ("prices.toml", "cannot be")),
+        ((*RUN, "--output", "prices.toml/deeper"), ("prices.toml/deeper", "cannot be")),
+        ((*RUN, "--prefect", "--direct"), ("--prefect", "--direct", "choose one")),
+        (("estimate", "nowhere"), ("nowhere", "folder")),
+        (("estimate", "in", "--schema", "recipe"), ("'recipe'", "receipt")),
+        (("endpoint", "--bill", "formular"), ("--bill", "formular", "formula")),
+    ],
+)
+def test_a_bad_argument_is_named_with_what_is_allowed(desk, server, args, words):
+    """One line, exit 2, no chat request, no file."""
+    (desk.folder / "empty").mkdir()
+    before = desk.files()
+    ended = desk.run(*args)
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("tilewise: ")
+    assert ended.stderr.count("\n") == 1
+    assert [word for word in words if word not in ended.stderr] == []
+    assert server.asked == []
+    assert [each for each in desk.files() if not each.startswith("ledger.db")] == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("TILEWISE_MODEL", None, ("--model", "TILEWISE_MODEL")),
+        ("TILEWISE_BASE_URL", "ftp://host", ("TILEWISE_BASE_URL", "ftp://host", "http://", "offline")),
+        ("TILEWISE_PROFILE", "azure", ("TILEWISE_PROFILE", "azure", "together", "vllm")),
+        ("TILEWISE_MODE", "yaml", ("TILEWISE_MODE", "yaml", "json_schema", "tools")),
+        ("TILEWISE_STREAM", "perhaps", ("TILEWISE_STREAM", "perhaps", "boolean")),
+        ("TILEWISE_TEMPERATURE", "9", ("TILEWISE_TEMPERATURE", "9", "2")),
+        ("TILEWISE_REASONING", "loud", ("TILEWISE_REASONING", "loud", "off")),
+        ("TILEWISE_MAX_TOKENS", "0", ("TILEWISE_MAX_TOKENS", "0", "1")),
+        ("TILEWISE_TIMEOUT", "-1", ("TILEWISE_TIMEOUT", "-1", "0")),
+        ("TILEWISE_TIMEOUT", "nan", ("TILEWISE_TIMEOUT", "nan")),
+        ("TILEWISE_ATTEMPTS", "none", ("TILEWISE_ATTEMPTS", "none", "integer")),
+        ("TILEWISE_REASKS", "-1", ("TILEWISE_REASKS", "-1", "0")),
+        ("TILEWISE_CONCURRENCY", "0", ("TILEWISE_CONCURRENCY", "0", "1")),
+        ("TILEWISE_RPM", "0", ("TILEWISE_RPM", "0")),
+        ("TILEWISE_TPM", "-5", ("TILEWISE_TPM", "-5", "0")),
+        ("TILEWISE_DRAIN", "-1", ("TILEWISE_DRAIN", "-1", "0")),
+        ("TILEWISE_CHUNK", "0", ("TILEWISE_CHUNK", "0", "1")),
+        ("TILEWISE_VOLUME", "0", ("TILEWISE_VOLUME", "0", "1")),
+        ("TILEWISE_OUTPUT", "gs://bucket", ("gs://bucket", "folder")),
+        ("TILEWISE_LEDGER", "mysql://host", ("TILEWISE_LEDGER", "mysql://host", "sqlite:///")),
+        ("TILEWISE_ASK_ABOVE", "-1", ("TILEWISE_ASK_ABOVE", "-1", "0")),
+        ("TILEWISE_PRICES", "nowhere.toml", ("TILEWISE_PRICES", "nowhere.toml")),
+        ("TILEWISE_PRICES", "in/a.jpg", ("TILEWISE_PRICES", "in/a.jpg", "TOML")),
+        ("TILEWISE_KEEP_REPLIES", "some", ("TILEWISE_KEEP_REPLIES", "some", "all", "none")),
+        ("TILEWISE_DIRECT", "perhaps", ("TILEWISE_DIRECT", "perhaps", "boolean")),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(desk, server, setting, value, words):
+    """One line, exit 2, no chat request, no file."""
+    before = desk.files()
+    ended = desk.run(*RUN, env={setting: value})
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("tilewise: ")
+    assert ended.stderr.count("\n") == 1
+    assert [word for word in words if word not in ended.stderr] == []
+    assert server.asked == []
+    assert [each for each in desk.files() if not each.startswith("ledger.db")] == before
+
+
+def test_without_key_and_address_it_says_how_to_go_on(desk):
+    """There is never a silent fallback."""
+    ended = desk.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
+    assert ended.exit_code == 2
+    assert ended.stderr == ("tilewise: no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR\n")
+
+
+def test_a_settings_file_that_cannot_be_read_is_named(desk, server):
+    """A bad `tilewise.toml` is no default."""
+    (desk.folder / "tilewise.toml").write_text("model = ")
+    ended = desk.run(*RUN)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.startswith("tilewise: tilewise.toml cannot be read")
+    assert server.asked == []
+
+
+def test_a_setting_in_the_file_that_is_none_is_named(desk, server):
+    """With the names that may be used."""
+    (desk.folder / "tilewise.toml").write_text('modle = "x"')
+    ended = desk.run(*RUN)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert "'modle'" in ended.stderr
+    assert "model" in ended.stderr
+    assert server.asked == []
+
+
+def test_the_key_does_not_belong_into_the_settings_file(desk, server):
+    """It is refused there, and not repeated."""
+    (desk.folder / "tilewise.toml").write_text('api_key = "sk-written-down"')
+    ended = desk.run(*RUN)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert "environment or .env" in ended.stderr
+    assert "sk-written-down" not in ended.stderr
+    assert server.asked == []
+
+
+def test_an_endpoint_that_refuses_connections_is_named(desk):
+    """Nothing was sent, so nothing is published."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        ended = desk.run(*RUN, "--base-url", url)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert url in ended.stderr
+    assert "cannot be reached" in ended.stderr
+    assert desk.files("out") == []
+
+
+def test_a_ledger_that_cannot_be_made_is_named(desk, server):
+    """Nothing may be sent that the ledger would not know of."""
+    ended = desk.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{desk.folder / 'prices.toml' / 'ledger.db'}"})
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert "ledger" in ended.stderr
+    assert server.asked == []
+
+
+@pytest.mark.filterwarnings('ignore:Field name "schema"')  # pydantic has an opinion of it, too
+@pytest.mark.parametrize("field", ["schema", "run_date"])
+def test_a_field_that_the_output_is_partitioned_by_is_refused(desk, server, field):
+    """The partition would overwrite it in every reader."""
+    name = desk.module(f"from pydantic import BaseModel\n\n\nclass Odd(BaseModel):\n    {field}: str\n")
+    ended = desk.run("run", "in", "--schema", f"{name}:Odd")
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert repr(field) in ended.stderr
+    assert server.asked == []

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -162,20 +163,6 @@ def echo():
         yield url
 
 
-@pytest.fixture(scope="session")
-def slow_echo():
-    """The URL of an endpoint that takes a second for every answer."""
-    with endpoint("--latency", "1") as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def stuck_echo():
-    """The URL of an endpoint that takes half a minute for every answer."""
-    with endpoint("--latency", "30") as url:
-        yield url
-
-
 class Answer(NamedTuple):
     """One scripted reply. Status 0 resets the connection, status -1 says nothing at all."""
 
@@ -230,13 +217,28 @@ class Server(ThreadingHTTPServer):
     def __init__(self, script):
         """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.script, self.asked, self.keys, self.closing = script, [], [], threading.Event()
+        self.script, self.asked, self.keys = script, [], []
+        self.closing, self.gate = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
     @property
     def url(self):
         """The base URL."""
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def held(self, answer):
+        """A script by which every request waits until the gate is opened."""
+
+        def script(asked):
+            self.gate.wait(30)
+            return answer
+
+        self.script = script
+
+    @property
+    def documents(self):
+        """The first picture of every request, as it came over the wire."""
+        return [each["messages"][1]["content"][1]["image_url"]["url"] for each in self.asked]
 
     @property
     def pictures(self):
@@ -292,6 +294,48 @@ def picture_size(asked):
 
 
 @pytest.fixture
+def wait():
+    """Waits until something holds, for half a minute at most, and gives it."""
+
+    def until(holds):
+        end = time.monotonic() + 30
+        while not (held := holds()):
+            assert time.monotonic() < end, "it never came to hold"
+            time.sleep(0.02)
+        return held
+
+    return until
+
+
+@pytest.fixture
+def descendants():
+    """Gives the processes that a process has started, and those that they have."""
+
+    def below(pid):
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, parent = path.read_text().rpartition(")")[2].split()[:2]
+                parents[int(path.parent.name)] = None if state == "Z" else int(parent)
+        children = [each for each, parent in parents.items() if parent == pid]
+        return children + [each for child in children for each in below(child)]
+
+    return below
+
+
+@pytest.fixture
+def gone(wait):
+    """Waits until none of these processes is there any more."""
+
+    def state(pid):
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return "gone"
+
+    return lambda pids: wait(lambda: all(state(pid) in {"gone", "Z", "X"} for pid in pids))
+
+
+@pytest.fixture
 def serve():
     """Starts servers by script, and ends them."""
     with contextlib.ExitStack() as stack:
@@ -308,5 +352,6 @@ def served(script):
             yield server
         finally:
             server.closing.set()
+            server.gate.set()
             server.shutdown()
             thread.join()

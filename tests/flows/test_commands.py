@@ -1,0 +1,158 @@
+"""The commands that send nothing: estimate, schemas, endpoint, and what every command says of itself."""
+
+import json
+import pkgutil
+import subprocess
+
+import pytest
+
+import schemas
+
+KEYS = [
+    "images",
+    "documents",
+    "rejected",
+    "skipped",
+    "actions",
+    "tokens",
+    "bill_rule",
+    "cost_usd",
+    "sampled",
+    "seconds",
+    "eta_seconds",
+]
+NOTHING = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_BASE_URL": None}
+
+
+@pytest.fixture
+def desk(desk):
+    """A desk with three images: one that fits, one to resize, one that is broken."""
+    desk.images("a.jpg")
+    desk.images("b.jpg", size=(2000, 1500))
+    (desk.folder / "in" / "c.jpg").write_bytes(b"")
+    return desk
+
+
+def estimated(desk, *args, env=None):
+    """The object that `estimate --json` prints."""
+    ended = desk.run("estimate", "in", "--json", *args, env=env)
+    assert ended.exit_code == 0, ended.stderr
+    assert ended.stdout.count("\n") == 1
+    return json.loads(ended.stdout)
+
+
+def test_an_estimate_is_one_object_with_its_keys(desk):
+    """The keys are those of the contract, inside as well."""
+    said = estimated(desk)
+    assert list(said) == KEYS
+    assert list(said["tokens"]) == ["formula", "table", "planned"]
+    assert list(said["cost_usd"]) == ["low", "expected", "high"]
+
+
+def test_an_estimate_counts_and_chooses(desk):
+    """One picture fits, one is resized to one tile, one is rejected."""
+    said = estimated(desk, "--bill", "formula", "--schema", "caption")
+    assert (said["images"], said["documents"], said["rejected"], said["skipped"]) == (3, 3, 1, 0)
+    assert said["actions"] == {"send": 1, "resize": 1, "reject": 1}
+    assert said["tokens"] == {"formula": 1601 + 4 * 1601, "table": 1601 + 4 * 1601, "planned": 2 * 1601}
+    assert said["bill_rule"] == "formula"
+    assert 0 < said["cost_usd"]["low"] <= said["cost_usd"]["expected"] <= said["cost_usd"]["high"]
+
+
+def test_an_estimate_needs_neither_key_nor_model_nor_schema(desk):
+    """What cannot be known without them is null."""
+    said = estimated(desk, env=NOTHING)
+    assert said["documents"] == 3
+    assert said["cost_usd"] == {"low": None, "expected": None, "high": None}
+
+
+def test_an_estimate_knows_shipped_prices(desk):
+    """A model of the table in the package has a cost without any setting."""
+    said = estimated(desk, "--model", "Qwen/Qwen3.5-9B", env=NOTHING | {"TILEWISE_PRICES": None})
+    assert said["cost_usd"]["high"] > 0
+
+
+def test_an_estimate_writes_nothing(desk):
+    """No ledger, no output, no file at all."""
+    before = desk.files()
+    estimated(desk, "--schema", "caption", "--output", "out")
+    assert desk.files() == before
+
+
+@pytest.fixture
+def begun(desk, serve, say):
+    """The same desk where one image was read."""
+    desk.env["TILEWISE_BASE_URL"] = serve(say.ok()).url
+    assert desk.run("run", "in/a.jpg", "--schema", "caption").exit_code == 0
+    return desk
+
+
+def test_an_estimate_with_an_output_leaves_out_what_is_done(begun):
+    """What a run has done is skipped where its output is named."""
+    said = estimated(begun, "--schema", "caption", "--output", "out")
+    assert (said["documents"], said["skipped"]) == (2, 1)
+    assert estimated(begun, "--schema", "caption")["skipped"] == 0
+
+
+def test_an_estimate_says_how_long_it_will_take_once_that_is_known(begun):
+    """The seconds of earlier answers are those of the next."""
+    assert estimated(begun, "--schema", "caption")["eta_seconds"] >= 0
+    assert estimated(begun, "--schema", "caption", env={"TILEWISE_LEDGER": None})["eta_seconds"] is None
+
+
+def test_a_dry_run_is_the_estimate_of_the_run(begun):
+    """The same keys, without what is done, and nothing is written."""
+    before = begun.files()
+    ended = begun.run("run", "in", "--schema", "caption", "--dry-run", "--json")
+    said = json.loads(ended.stdout)
+    assert (ended.exit_code, list(said)) == (0, KEYS)
+    assert (said["documents"], said["skipped"]) == (2, 1)
+    assert begun.files() == before
+
+
+def test_an_estimate_for_people_has_the_same_numbers(desk):
+    """Both readings of the rule, what is sent first, and the cost."""
+    ended = desk.run("estimate", "in", "--schema", "caption", "--bill", "formula")
+    assert ended.exit_code == 0
+    said = [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    assert {"documents 3", "rejected 1", "resize (cheaper) 1", "reject (empty) 1"} <= set(said)
+    assert "image tokens by the formula, as they are 8,005" in said
+    assert "image tokens as sent first, by formula 3,202" in said
+
+
+def test_schemas_lists_every_document_that_is_shipped(desk):
+    """Each by its name, with what it is."""
+    shipped = [each.name for each in pkgutil.iter_modules(schemas.__path__) if not each.name.startswith("_")]
+    stdout = desk.run("schemas").stdout
+    assert {"receipt", "invoice", "screenshot", "comparison", "caption", "table"} <= set(shipped)
+    assert [name for name in shipped if f" {name} " not in stdout] == []
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("estimate",), ("schemas",), ("endpoint",)])
+def test_every_command_explains_itself(desk, command):
+    """`--help` exits with 0."""
+    ended = desk.run(*command, "--help")
+    assert ended.exit_code == 0
+    assert "Usage: " in ended.stdout
+
+
+@pytest.mark.parametrize("args", [("run",), ("run", "in", "--polcy", "x"), ("run", "in", "--policy", "x"), ("walk",)])
+def test_a_command_that_is_none_is_no_success(desk, args):
+    """Usage errors exit with 2, and say what was wrong on stderr."""
+    ended = desk.run(*args)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr
+
+
+def test_the_endpoint_says_where_it_listens_and_answers(desk):
+    """The command of its own, for another program to try against."""
+    pipes = {"stdout": subprocess.PIPE}
+    with desk.start("endpoint", "--reader", "echo", "--port", "0", "--bill", "table", **pipes) as process:
+        line = process.stdout.readline()
+        url = line.split()[2]
+        desk.images("d.jpg")
+        ended = desk.run("run", "in/d.jpg", "--schema", "caption", "--base-url", url, "--bill", "table")
+        process.terminate()
+    assert line == f"tilewise endpoint: {url} echoes the schema, bills by table\n"
+    assert ended.exit_code == 0
+    assert desk.only("runs")["residual_tokens"] == 0

@@ -1,0 +1,159 @@
+"""pipeline: a whole run as its callers see it: how a chunk is run, who is told, what is kept when it is cancelled."""
+
+import asyncio
+import os
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from extractors.chunk import Chunk
+from extractors.endpoint.child import child
+from extractors.errors import ConfigurationError, NeedsYes
+from extractors.job import job
+from extractors.pipeline import How, run
+from extractors.settings import Settings
+from extractors.tally import Tally
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Five images."""
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        Image.new("RGB", (300, 200), (number, 90, 90)).save(tmp_path / "in" / f"{number}.png")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Settings of a run that asks nobody outside; more can be given."""
+    monkeypatch.chdir(tmp_path)
+    for name in [each for each in os.environ if each.startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
+        monkeypatch.delenv(name)
+
+    def make(**given):
+        kept = {"ledger": f"sqlite:///{tmp_path / 'ledger.db'}", "output": str(tmp_path / "out"), "model": "m/x"}
+        return Settings(**kept, **given)
+
+    return make
+
+
+@pytest.fixture
+def asked(source):
+    """A job over the images; more can be asked."""
+    return lambda **fields: job(source=str(source), schema_name="caption", **fields)
+
+
+@pytest.fixture
+async def url():
+    """An endpoint that echoes the schema."""
+    async with child("echo") as url:
+        yield url
+
+
+def table(tmp_path, name):
+    """What is published in this table."""
+    return pl.read_parquet(sorted((tmp_path / "out" / name).rglob("*.parquet")), hive_partitioning=False)
+
+
+async def test_its_caller_is_told_of_every_document(asked, settings, url):
+    """One tally a document, as it ends; together they are the run's."""
+    told = []
+    closing = await run(asked(), settings(base_url=url), How(tell=told.append))
+    assert len(told) == 5
+    assert sum(told, Tally()) == closing.counts.tally
+
+
+async def test_its_caller_runs_the_chunks(asked, settings, url):
+    """Chunks are handed over one by one, numbered, with their documents; what comes back is their tally."""
+    handed = []
+
+    async def run_chunk(chunk):
+        handed.append((chunk.number, len(chunk.documents)))
+        return await chunk.run()
+
+    closing = await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+    assert sorted(handed) == [(0, 2), (1, 2), (2, 1)]
+    assert closing.counts.tally.accepted == 5
+
+
+async def test_a_run_outside_of_a_flow_has_no_flow_run(asked, settings, url, tmp_path):
+    """The row of a run names its flow run where there is one."""
+    await run(asked(limit=1), settings(base_url=url))
+    await run(asked(), settings(base_url=url), How(flow_run_id="f10w"))
+    assert table(tmp_path, "runs").sort("started_at")["prefect_flow_run_id"].to_list() == [None, "f10w"]
+
+
+async def test_the_closing_says_where_the_rows_are(asked, settings, url):
+    """Its results are the published files, one a volume."""
+    closing = await run(asked(), settings(base_url=url, volume=2))
+    assert [pl.read_parquet(path).height for path in closing.results] == [2, 2, 1]
+    assert closing.exit_code == 0
+
+
+async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
+    """Nothing is published, and no chunk is run."""
+
+    async def run_chunk(chunk):
+        raise AssertionError("nothing is to be sent")
+
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        await run(job(source="nowhere", schema_name="caption"), settings(base_url=url), How(run_chunk=run_chunk))
+    assert not (tmp_path / "out").exists()
+
+
+async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, url):
+    """An error that is nobody's is neither a row nor a stop: it comes out as it is."""
+
+    async def run_chunk(chunk):
+        if chunk.number == 1:
+            raise TypeError("a bug")
+        return await chunk.run()
+
+    with pytest.raises(TypeError, match="a bug"):
+        await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+    assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
+
+
+async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_path, source):
+    """Two runs at the same time over different images publish both, whole."""
+    half = {"schema_name": "caption"}
+    jobs = [job(source=str(source / name), **half) for name in ("0.png", "1.png")]
+    await asyncio.gather(*(run(each, settings(base_url=url)) for each in jobs))
+    assert table(tmp_path, "results")["_run"].n_unique() == 2
+    assert table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
+
+
+async def test_no_yes_is_needed_where_nothing_is_to_be_paid(asked, settings, url):
+    """Local OCR is free, and so is its echo."""
+    closing = await run(asked(), settings(base_url=url, ask_above=0))
+    assert closing.row["cost_usd"] == 0
+
+
+async def test_a_yes_is_asked_for_before_anything_is_sent(asked, settings, unused_server):
+    """The error says that it is a question, so a caller can put it to a person."""
+    with pytest.raises(NeedsYes, match="TILEWISE_PRICES"):
+        await run(asked(), settings(base_url=unused_server))
+
+
+@pytest.fixture
+async def unused_server():
+    """A server that knows no path at all, and so no price and no OCR."""
+
+    async def refuse(reader, writer):
+        request = await reader.readuntil(b"\r\n\r\n")
+        assert request.startswith(b"GET /v1/models ")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+def test_a_chunk_shows_no_bench(asked):
+    """What is logged of a chunk is short, and holds no key."""
+    assert repr(Chunk(3, (), bench=object())) == "Chunk(number=3, documents=())"

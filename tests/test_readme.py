@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 from extractors.settings import PREFIX, Settings
 from flows.cli import app
@@ -88,19 +89,16 @@ def folder(tmp_path_factory, url):
     (folder / "mine").mkdir()
     [ticket] = [each for each in blocks("python") if "class Ticket" in each]
     (folder / "mine" / "ticket.py").write_text(ticket)
-    for schema in ("receipt", "mine.ticket:Ticket"):
-        tilewise(folder, "run", "receipts", "--schema", schema, "--base-url", url, "--model", "m/x", "--yes")
+    common = ("--base-url", url, "--model", "m/x", "--yes", "--direct")
+    own = {"PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "TOGETHER_API_KEY"))}
+    with contextlib.chdir(folder):
+        taken_away = dict.fromkeys(os.environ.keys() - env.keys())
+        ran = CliRunner().invoke(app, ["run", "receipts", "--schema", "receipt", *common], env=taken_away | own)
+    assert ran.exit_code == 0, ran.output
+    command = [sys.executable, "-m", "flows", "run", "receipts", "--schema", "mine.ticket:Ticket", *common]
+    subprocess.run(command, cwd=folder, env=env | own, check=True, timeout=60)
     return folder
-
-
-def tilewise(folder, *args):
-    """The command, in this folder, with nothing set but what keeps it there."""
-    prefixes = (PREFIX, "PREFECT_", "TOGETHER_API_KEY")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    env |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
-    command = [sys.executable, "-m", "flows", *args]
-    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_the_query_in_sql_answers(folder, monkeypatch):

@@ -47,7 +47,13 @@ def asked(source):
     return lambda **fields: job(source=str(source), schema_name="caption", **fields)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def anyio_backend():
+    """As everywhere, but one event loop for the module, so that its tests can share an endpoint."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
 async def url():
     """An endpoint that echoes the schema."""
     async with child("echo") as url:

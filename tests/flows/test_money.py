@@ -35,8 +35,8 @@ COST = (234 * INPUT + 1000 * CACHED + 56 * OUTPUT) / MILLION
 
 def test_more_than_may_be_spent_unasked_stops_the_run(desk, server):
     """Where nobody can be asked, the figure is in the message, and nothing is sent or written."""
-    ended = desk.tilewise(*RUN, env={"TILEWISE_ASK_ABOVE": "0"}, input="")
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    ended = desk.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"})
+    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "this may cost up to $0.0" in ended.stderr
     assert "TILEWISE_ASK_ABOVE=0: go on with --yes" in ended.stderr
     assert server.asked == []

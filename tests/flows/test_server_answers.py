@@ -175,10 +175,11 @@ ODD = {
 
 @pytest.mark.parametrize(("body", "outcome"), ODD.values(), ids=ODD)
 def test_an_odd_reply_is_a_recorded_attempt(desk, answered, say, body, outcome):
-    """It is in the tables with its outcome, and the next answer counts."""
-    ended, _ = answered(say.raw(body), say.ok())
-    assert ended.exit_code == 0
-    assert outcomes(desk) == [outcome, "accepted"]
+    """It is in the tables with its outcome and in words, and the document has failed, not the run."""
+    ended, _ = answered(say.raw(body), TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
+    assert ended.exit_code == 1
+    assert (desk.only("runs")["status"], desk.only("failures")["kind"]) == ("completed", outcome)
+    assert outcomes(desk) == [outcome]
     assert calls(desk)[0]["error"]
 
 

@@ -81,22 +81,13 @@ def test_a_second_signal_stops_at_once(running, desk):
     assert run["cost_unknown_usd"] == calls["reserved_usd"].sum() > 0
 
 
-def test_calls_that_outlast_the_drain_are_cut(desk, server, wait):
-    """TILEWISE_DRAIN is how long calls on their way are waited for."""
-    with desk.start(*RUN, env={"TILEWISE_DRAIN": "0.2"}, **PIPES) as process:
-        wait(lambda: len(server.asked) == 2)
-        process.send_signal(signal.SIGTERM)
-        code, _, _ = ended(process)
-    assert code == 3
-    assert desk.table("calls")["outcome"].to_list() == ["aborted"] * 2
-
-
 def test_max_time_takes_no_new_documents(desk, server):
-    """Calls on their way are given their drain, the rest remains, and the exit code is 3."""
+    """Calls on their way are given TILEWISE_DRAIN and then cut, the rest remains, and the exit code is 3."""
     ended = desk.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
     run = desk.only("runs")
     assert ended.exit_code == 3
     assert "the time limit of 0.5 s is reached" in ended.stdout
+    assert desk.table("calls")["outcome"].to_list() == ["aborted"] * 2
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 0, 6)
 
 

@@ -1,0 +1,55 @@
+"""Money on a terminal: a person is asked, and the answer counts."""
+
+import os
+import pty
+import subprocess
+
+import pytest
+
+RUN = ("run", "in", "--schema", "caption")
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that accepts every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def desk(desk, server):
+    """A desk with one image, where every cost is asked about."""
+    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ASK_ABOVE": "0"}
+    desk.images("a.jpg")
+    return desk
+
+
+@pytest.fixture
+def answered(desk):
+    """Runs with a terminal as stdin, at which this is typed."""
+
+    def run(typed):
+        ours, theirs = pty.openpty()
+        os.write(ours, typed.encode())
+        with desk.start(*RUN, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            os.close(theirs)
+            stdout, stderr = process.communicate(timeout=60)
+        os.close(ours)
+        return process.returncode, stdout, stderr
+
+    return run
+
+
+def test_a_yes_on_the_terminal_goes_on(answered, server):
+    """The question has the figure in it."""
+    code, _, stderr = answered("y\n")
+    assert "this may cost up to $0.0" in stderr
+    assert "Go on? [y/N]" in stderr
+    assert (code, len(server.asked)) == (0, 1)
+
+
+def test_a_no_on_the_terminal_sends_nothing(answered, server, desk):
+    """A run that was not wanted is no success, sends nothing and writes no table."""
+    code, _, _ = answered("n\n")
+    assert code != 0
+    assert server.asked == []
+    assert desk.files("out") == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from extractors.bill import Tariff
     from extractors.job import Job
+    from extractors.model import Found
     from extractors.record.past import Past
 
 
@@ -29,7 +30,7 @@ class Feed:
         self._found = scan(job.source)
         self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff, first=True))
         self.store = store(job.source)
-        self.found = self.skipped = 0
+        self.found = self.skipped = self._planned_count = 0
         self._documents = islice(self._planned(), job.limit)
 
     def take(self, count: int) -> list[Planned]:
@@ -43,16 +44,26 @@ class Feed:
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
         return taken
 
+    def rest(self) -> int:
+        """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
+        room = self._job.limit - self._planned_count if self._job.limit else None
+        return sum(1 for _ in islice(self._new(), room))
+
     def count(self) -> int:
         """How many documents the source holds, by its listing alone. Walks it once more: meant for a thread."""
         total = sum(1 for _ in scan(self._job.source))
         return min(total, self._job.limit) if self._job.limit else total
 
-    def _planned(self) -> Iterator[Planned]:
+    def _new(self) -> Iterator[Found]:
         for found in self._found:
             self.found += 1
             if self._past and self._past.skips(found, self._job.redo):
                 self.skipped += 1
-                continue
+            else:
+                yield found
+
+    def _planned(self) -> Iterator[Planned]:
+        for found in self._new():
+            self._planned_count += 1
             tries = self._past.tries.get((found.uri, found.version), 0) if self._past else 0
             yield Planned(found.uri, (self._plan.page(bill(found, self.store)),), tries)

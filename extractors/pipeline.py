@@ -155,6 +155,8 @@ class _Work:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        if bench.brake.error is not None and not bench.brake.cutting:
+            tally += Tally(remaining=await asyncio.to_thread(self.feed.rest))
         return tally, pending
 
     async def _bench(self, stack: AsyncExitStack) -> Bench:

@@ -110,6 +110,7 @@ def run(
         if dry_run:
             _show_estimate(job, settings, as_json=as_json)
             return
+        _check(job, settings)
         as_flow = with_prefect or not (direct or settings.direct or not _prefect_configured())
         closing = _consented(job, settings, as_flow=as_flow)
         _show_closing(closing, as_json=as_json)
@@ -240,6 +241,15 @@ def _estimated(asked: Brief, *, done: bool) -> Estimate:
         return estimate(asked, price, past, ledger.means(asked.terms(price)))
 
 
+def _check(job: Job, settings: Settings) -> None:
+    """Says what is wrong before anything is started for the run."""
+    from extractors.brief import brief
+    from extractors.scan import scan
+
+    brief(job, settings)
+    scan(job.source)
+
+
 def _consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     """Runs the job; asks on a terminal when the estimate needs a yes."""
     try:
@@ -247,7 +257,9 @@ def _consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     except NeedsYes as error:
         if not sys.stdin.isatty():
             raise
-        typer.confirm(f"{error.message.partition(':')[0]}. Go on?", abort=True, err=True)
+        question = error.message.partition(":")[0]
+        if not typer.confirm(f"{question}. Go on?", err=True):
+            raise ConfigurationError(f"not started: {error.message}") from None
         return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
 
 
@@ -270,9 +282,10 @@ def _ran_as_flow(job: Job) -> Closing:
     """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     if _prefect_configured():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
         return _flow_run(job)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
     from flows.server import temporary_server
 
     with temporary_server() as url:

@@ -16,7 +16,6 @@ import polars as pl
 import pytest
 import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 from extractors.settings import PREFIX, Settings
 from flows.cli import app
@@ -54,7 +53,7 @@ def options(command):
 class Answers(BaseHTTPRequestHandler):
     """A server that has one answer to everything."""
 
-    def do_POST(self):  # noqa: D102
+    def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         message = {"role": "assistant", "content": json.dumps(ANSWER)}
         usage = {"prompt_tokens": 1700, "completion_tokens": 60}
@@ -64,7 +63,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args):  # noqa: D102
+    def log_message(self, *args):
         pass
 
 
@@ -89,16 +88,19 @@ def folder(tmp_path_factory, url):
     (folder / "mine").mkdir()
     [ticket] = [each for each in blocks("python") if "class Ticket" in each]
     (folder / "mine" / "ticket.py").write_text(ticket)
-    common = ("--base-url", url, "--model", "m/x", "--yes", "--direct")
-    own = {"PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
-    env = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "TOGETHER_API_KEY"))}
-    with contextlib.chdir(folder):
-        taken_away = dict.fromkeys(os.environ.keys() - env.keys())
-        ran = CliRunner().invoke(app, ["run", "receipts", "--schema", "receipt", *common], env=taken_away | own)
-    assert ran.exit_code == 0, ran.output
-    command = [sys.executable, "-m", "flows", "run", "receipts", "--schema", "mine.ticket:Ticket", *common]
-    subprocess.run(command, cwd=folder, env=env | own, check=True, timeout=60)
+    for schema in ("receipt", "mine.ticket:Ticket"):
+        tilewise(folder, "run", "receipts", "--schema", schema, "--base-url", url, "--model", "m/x", "--yes")
     return folder
+
+
+def tilewise(folder, *args):
+    """The command, in this folder, with nothing set but what keeps it there."""
+    prefixes = (PREFIX, "PREFECT_", "TOGETHER_API_KEY")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    env |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    command = [sys.executable, "-m", "flows", *args]
+    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_the_query_in_sql_answers(folder, monkeypatch):
@@ -114,7 +116,8 @@ def test_the_query_in_polars_answers(folder, monkeypatch):
     """How far each call was from its estimate, over all runs."""
     monkeypatch.chdir(folder)
     [query] = [each for each in blocks("python") if "import polars" in each]
-    with contextlib.redirect_stdout(io.StringIO()) as said, pl.Config(tbl_cols=-1, tbl_width_chars=400):
+    wide = pl.Config(tbl_cols=-1, tbl_width_chars=400)
+    with wide, contextlib.redirect_stdout(io.StringIO()) as said:
         exec(compile(query, "README.md", "exec"), {})
     assert "accepted" in said.getvalue()
     assert "residual_tokens" in said.getvalue()
@@ -151,6 +154,18 @@ def test_a_flag_that_is_named_is_there(flag):
 def test_a_setting_that_is_named_is_there(name):
     """No setting is documented that does not exist."""
     assert name.removeprefix(PREFIX).lower() in Settings.model_fields
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_that_is_there_is_named(name):
+    """Every setting is documented."""
+    assert PREFIX + name.upper() in named_settings()
+
+
+@pytest.mark.parametrize("flag", sorted(options("run") - {"--help", "--schema", "--bill"}))
+def test_a_flag_of_run_is_named(flag):
+    """Every flag of the command that people use most is documented."""
+    assert flag in README
 
 
 @pytest.mark.parametrize(

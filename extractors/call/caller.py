@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -95,8 +96,10 @@ class Caller:
             async for piece in response.aiter_bytes():
                 content += piece
                 if len(content) > replies.MAX_REPLY_BYTES:
-                    return replies.read(response, bytes(content), whole=False)
-            return replies.read(response, bytes(content))
+                    break
+            whole = len(content) <= replies.MAX_REPLY_BYTES
+            reply, fault = replies.read(response, self._unsaid(bytes(content)), whole=whole)
+            return replace(reply, request_id=reply.request_id and self._masked(reply.request_id)), fault
 
     def _failed(self, fault: Fault, ticket: Ticket) -> None:
         """Tells traffic and breaker. Raises what stops the run, if this fault does."""
@@ -119,6 +122,10 @@ class Caller:
     def _document_error(self, fault: Fault) -> DocumentError:
         message = self._masked(fault.message)
         return DocumentError(message, kind=fault.outcome, stage="call", final=fault.remedy == "never")
+
+    def _unsaid(self, content: bytes) -> bytes:
+        """The reply without the key: it is kept in the ledger and published."""
+        return content.replace(self._secret.encode(), b"**********") if self._secret else content
 
     def _masked(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""

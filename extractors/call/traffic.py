@@ -167,8 +167,7 @@ class Pace:
         self._cut_at = self._weighed_at = now - 1.0
         self._cut_from = rate
         self._tick_end = now + TICK
-        self._sent = self._replies = self._refusals = self._accepted = 0
-        self._held = False
+        self._sent = self._replies = self._refusals = self._accepted = self._held = 0
         self._noise = 0.0  # the share of calls that is refused whatever the rate
         self._through: deque[int] = deque(maxlen=10)
 
@@ -200,9 +199,9 @@ class Pace:
         return self._refusals == self._replies and self._replies >= FEW
 
     def hold(self, now: float) -> None:
-        """No growth in this second."""
+        """No growth in a second that has many of these."""
         self._roll(now)
-        self._held = True
+        self._held += 1
 
     def sustained(self, now: float) -> float | None:
         """The rate to begin the next run with."""
@@ -217,10 +216,15 @@ class Pace:
             return self._base * float(2 ** (elapsed / self._doubling))
         return self._base * (1 + (1 - DROP) * ((elapsed - PLATEAU) / PLATEAU) ** 3)
 
+    def _crowded(self) -> bool:
+        """Whether the server had no room in this second, rather than for a call or two."""
+        share = self._held / max(self._sent, self._held, 1)
+        return share > 0.5 or (self._held >= FEW and share > MANY)
+
     def _listen(self, share: float) -> None:
         """Learns what is refused below the rate that was last refused: that is not about the rate."""
         elapsed = self._tick_end - self._since
-        calm = not self._searching and TICK <= elapsed - TICK and elapsed < PLATEAU and self._replies >= FEW
+        calm = not self._searching and elapsed - TICK >= TICK and elapsed < PLATEAU and self._replies >= FEW
         if calm and share <= MANY + self._noise:
             self._noise += LEARNING * (share - self._noise)
 
@@ -248,11 +252,10 @@ class Pace:
             before = self._curve(end) if self._searching or self._noise >= QUIET else self._cut_from
             self._cut(end, max(before * kept, SLOWEST))
             self._weighed_at = end
-        elif self._held or self._sent < USED * TICK * self._curve(end - TICK):
+        elif self._crowded() or self._sent < USED * TICK * self._curve(end - TICK):
             self._since += TICK  # neither refused nor tried: the curve's clock stands still
         elif self._searching:
             self._base, self._since = self._curve(end), end
         if not self._refusals:
             self._through.append(self._accepted)
-        self._sent = self._replies = self._refusals = self._accepted = 0
-        self._held = False
+        self._sent = self._replies = self._refusals = self._accepted = self._held = 0

@@ -55,6 +55,8 @@ class Tables:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
         try:
             self._staging.mkdir(parents=True)
+            for table in PUBLISHED:
+                (self._root / table).mkdir(exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"output {str(self._root)!r} cannot be written: {error.strerror}") from error
         return self

@@ -34,8 +34,8 @@ def test_a_flow_publishes_what_a_direct_run_publishes(desk):
 
 
 @pytest.mark.slow
-def test_a_flow_that_cannot_begin_says_so_last(desk):
-    """Bad input is bad input, in a flow as without: the line that a person reads last names it."""
+def test_a_flow_that_cannot_begin_says_so_in_one_line(desk):
+    """Bad input is bad input, in a flow as without."""
     ended = desk.tilewise("run", "nowhere", "--schema", "caption", "--prefect")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.endswith("tilewise: source 'nowhere' does not exist: use a folder of images or one image\n")
+    assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"

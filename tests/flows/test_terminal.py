@@ -48,8 +48,8 @@ def test_a_yes_on_the_terminal_goes_on(answered, server):
 
 
 def test_a_no_on_the_terminal_sends_nothing(answered, server, desk):
-    """A run that was not wanted is no success, sends nothing and writes no table."""
+    """A run that was not wanted never began: it exits with 2, sends nothing and writes no table."""
     code, _, _ = answered("n\n")
-    assert code != 0
+    assert code == 2
     assert server.asked == []
     assert desk.files("out") == []

@@ -1,6 +1,7 @@
 """A loop whose time is simulated, a server's rate limit in it, and orders to send."""
 
 import asyncio
+import random
 import selectors
 from collections import deque
 from dataclasses import dataclass, field
@@ -60,13 +61,19 @@ class LimitedServer:
     latency: float = 1.0
     refusal_latency: float = 0.02
     retry_after: float | None = 1.0
+    moods: float = 0.0
     answered: list = field(default_factory=list)
     refused: list = field(default_factory=list)
     _window: deque = field(default_factory=deque)
+    _dice: random.Random = field(default_factory=lambda: random.Random(5))
 
     async def call(self):
-        """Whether the call was let through."""
+        """Whether the call was let through; a share of `moods` is refused whatever the rate."""
         now = self.loop.now
+        if self._dice.random() < self.moods:
+            await asyncio.sleep(self.refusal_latency)
+            self.refused.append(now)
+            return False
         while self._window and self._window[0] <= now - 1:
             self._window.popleft()
         if len(self._window) >= self.limit(now):

@@ -11,9 +11,6 @@ rate follows what the server refuses:
 | more than half | halves; all of them: nobody is sent before the server's time has come |
 | the server had no room (503) | holds |
 
-Some servers refuse a few calls whatever the rate (a gateway's moods, another tenant). What is refused below the rate that
-was last refused is learned as such, and no longer lowers the rate.
-
 Concurrency follows from rate and latency, below its ceiling. CUBIC: RFC 9438, with a rate in place of a window.
 """
 
@@ -36,7 +33,6 @@ DROP = 0.95
 PLATEAU = 6.0  # seconds from a refusal back to the refused rate; CUBIC's K
 HIGHEST_RATE, SLOWEST = 10_000.0, 0.1
 FEW, MANY = 3, 0.1  # replies that say something about a second; the share of refusals that says the rate is wrong
-QUIET, LEARNING = 0.01, 0.3  # share of refusals below which a server has no moods; weight of a second in it
 TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
 CATCH_UP = 0.02  # seconds of delay that may be made good: a loop wakes late, and a rate must not suffer from it
 INSTANT = 1e-6  # seconds that nobody can wait for
@@ -168,7 +164,6 @@ class Pace:
         self._cut_from = rate
         self._tick_end = now + TICK
         self._sent = self._replies = self._refusals = self._accepted = self._held = 0
-        self._noise = 0.0  # the share of calls that is refused whatever the rate
         self._through: deque[int] = deque(maxlen=10)
 
     def rate(self, now: float) -> float:
@@ -194,7 +189,7 @@ class Pace:
         if sent_at > self._weighed_at:  # else it answers a rate that is no longer sent
             self._replies += 1
             self._refusals += 1
-        if sent_at > self._cut_at and not self._searching and self._noise < QUIET:
+        if sent_at > self._cut_at and not self._searching:  # a search is ended by a second of many, not by one
             self._cut(now, self._curve(now))
         return self._refusals == self._replies and self._replies >= FEW
 
@@ -221,13 +216,6 @@ class Pace:
         share = self._held / max(self._sent, self._held, 1)
         return share > 0.5 or (self._held >= FEW and share > MANY)
 
-    def _listen(self, share: float) -> None:
-        """Learns what is refused below the rate that was last refused: that is not about the rate."""
-        elapsed = self._tick_end - self._since
-        calm = not self._searching and elapsed - TICK >= TICK and elapsed < PLATEAU and self._replies >= FEW
-        if calm and share <= MANY + self._noise:
-            self._noise += LEARNING * (share - self._noise)
-
     def _cut(self, now: float, refused_rate: float) -> None:
         self._cut_from = refused_rate
         self._base, self._since, self._cut_at = refused_rate, now, now
@@ -246,10 +234,9 @@ class Pace:
         end = self._tick_end
         # Answers come later than refusals: what is still on its way counts as let through.
         share = self._refusals / max(self._replies, self._sent, 1)
-        self._listen(share)
-        if self._refusals >= FEW and share > MANY + self._noise:
+        if self._refusals >= FEW and share > MANY:
             kept = 0.5 if share > 0.5 else 1 - share
-            before = self._curve(end) if self._searching or self._noise >= QUIET else self._cut_from
+            before = self._curve(end) if self._searching else self._cut_from
             self._cut(end, max(before * kept, SLOWEST))
             self._weighed_at = end
         elif self._crowded() or self._sent < USED * TICK * self._curve(end - TICK):

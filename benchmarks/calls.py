@@ -39,7 +39,8 @@ from extractors.call.retries import Retries
 from extractors.call.traffic import Limits, Traffic
 from extractors.call.transport import client
 from extractors.dossier import Dossier
-from extractors.model import FREE, Order, Step, Terms
+from extractors.model import Order, Step, Terms
+from extractors.money import FREE
 from extractors.record.ledger import Ledger
 from extractors.record.scribe import Scribe
 from extractors.schema import ASK, load

@@ -16,11 +16,12 @@ from extractors.call.profile import PROFILES, Endpoint, Profile, profile_of
 from extractors.call.request import Style
 from extractors.call.traffic import Limits
 from extractors.errors import ConfigurationError
-from extractors.model import Price, Terms
+from extractors.model import Terms
 from extractors.settings import TOGETHER
 
 if TYPE_CHECKING:
     from extractors.job import Job
+    from extractors.money import Price
     from extractors.schema import Schema
     from extractors.settings import Settings
 

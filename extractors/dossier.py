@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from extractors.model import Attempt, Order, Price, Usage
+from extractors.money import Price, Usage
 
 if TYPE_CHECKING:
+    from extractors.model import Attempt, Order
     from extractors.record.scribe import Scribe
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from extractors.bill import Prices
 from extractors.feed import Feed
-from extractors.model import FREE, NO_MEANS, Costs, Means, Price
+from extractors.money import FREE, NO_MEANS, Costs, Means, Price
 
 if TYPE_CHECKING:
     from extractors.brief import Brief

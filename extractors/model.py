@@ -8,12 +8,13 @@ All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+from extractors.money import Costs, Price, Usage, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import date, datetime
+    from datetime import datetime
+    from decimal import Decimal
 
     from pydantic import BaseModel
 
@@ -54,8 +55,6 @@ REJECT_REASONS = frozenset(
         "password",
     }
 )
-MILLION = Decimal(1_000_000)
-NANO = Decimal("0.000000001")  # of a dollar: the finest that a table keeps
 
 
 # --- scan
@@ -115,48 +114,6 @@ class Billed:
     tokens_table: int | None = None
     flaw: Flaw | None = None
     note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Dollars per million tokens, and the day on which that was true. `cached` tokens default to `input`'s price."""
-
-    input: Decimal
-    output: Decimal
-    cached: Decimal | None = None
-    as_of: date | None = None
-
-    def cost(self, usage: Usage) -> Decimal:
-        """What this usage costs: cached tokens are part of the prompt's, reasoning tokens of the completion's."""
-        cached = min(usage.cached, usage.prompt)
-        cached_price = self.input if self.cached is None else self.cached
-        total = (usage.prompt - cached) * self.input + cached * cached_price + usage.completion * self.output
-        return (total / MILLION).quantize(NANO)
-
-
-FREE = Price(Decimal(0), Decimal(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """One page's or one run's estimate in dollars; None when the price is unknown."""
-
-    low: Decimal | None = Decimal(0)
-    expected: Decimal | None = Decimal(0)
-    high: Decimal | None = Decimal(0)
-
-    def __add__(self, other: Costs) -> Costs:
-        """The sum; unknown once a part is unknown."""
-        return Costs(
-            *(
-                None if mine is None or theirs is None else mine + theirs
-                for mine, theirs in zip(self.values(), other.values(), strict=True)
-            )
-        )
-
-    def values(self) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
-        """Low, expected, high."""
-        return self.low, self.expected, self.high
 
 
 # --- plan
@@ -239,16 +196,6 @@ class Prepared:
 
 
 # --- call
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the server counted them; reasoning is part of completion, cached of prompt."""
-
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
-    reasoning: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,16 +310,6 @@ class Terms:
         return self.started_at.date().isoformat()
 
 
-class Means(NamedTuple):
-    """Completion tokens and seconds of an accepted answer, None before there are any."""
-
-    output_tokens: int | None = None
-    seconds: float | None = None
-
-
-NO_MEANS = Means()
-
-
 # --- validate, chunk
 
 
@@ -425,13 +362,3 @@ class Failed(Done):
     def rejected(self) -> bool:
         """Whether the image could not be sent, rather than the answer not be had."""
         return self.flaw.kind in REJECT_REASONS
-
-
-def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum of amounts; None when one is unknown."""
-    result = Decimal(0)
-    for amount in amounts:
-        if amount is None:
-            return None
-        result += amount
-    return result

@@ -26,7 +26,7 @@ from extractors.endpoint.extra import EndpointError
 from extractors.errors import ConfigurationError, NeedsYes
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.feed import Feed
-from extractors.model import FREE
+from extractors.money import FREE
 from extractors.pilot import Pilot
 from extractors.record.ledger import Ledger
 from extractors.record.past import OFFLINE, read_past
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from extractors.errors import RunError
     from extractors.job import Job
-    from extractors.model import Planned, Price, Terms
+    from extractors.model import Planned, Terms
+    from extractors.money import Price
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]

@@ -16,7 +16,7 @@ from extractors.tiles import Rule, Size, fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extractors.model import Costs
+    from extractors.money import Costs
 
 
 class Floor(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 
-from extractors.model import Accepted, Costs, Failed, Left, total
+from extractors.model import Accepted, Failed, Left
+from extractors.money import Costs, total
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extractors import tiles
-from extractors.model import Costs, Price, Usage
+from extractors.money import Costs, Price, Usage
 
 if TYPE_CHECKING:
     from extractors.model import Step

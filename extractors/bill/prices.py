@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extractors.errors import ConfigurationError
-from extractors.model import Price
+from extractors.money import Price
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 

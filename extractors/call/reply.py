@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from extractors.call import faults
 from extractors.call.faults import Fault
-from extractors.model import Reply, Usage
+from extractors.model import Reply
+from extractors.money import Usage
 
 if TYPE_CHECKING:
     import httpx

@@ -12,7 +12,7 @@ import orjson
 from httpx_aiohttp import HttpxAiohttpClient
 
 from extractors.errors import ConfigurationError, first_line
-from extractors.model import Price
+from extractors.money import Price
 
 if TYPE_CHECKING:
     from extractors.call.profile import Endpoint

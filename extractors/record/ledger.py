@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from extractors.errors import ConfigurationError, LedgerError, first_line
-from extractors.model import Means, Price, Terms
+from extractors.money import Means, Price
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
+
+    from extractors.model import Terms
 
 READS = "tilewise reads"  # marks a connection that is about to read only
 LOCK_SECONDS = 30  # how long a write waits for another process

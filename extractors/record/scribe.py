@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from extractors.model import NANO, Attempt, Order, Terms
+from extractors.money import NANO
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from extractors.model import Attempt, Order, Terms
     from extractors.record.ledger import Ledger, Row
 
 GROUP_SECONDS = 0.01  # how long a note waits for others to share its transaction

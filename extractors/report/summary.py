@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from extractors.model import Costs
+    from extractors.money import Costs
     from extractors.tally import Tally
 
 

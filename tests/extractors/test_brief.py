@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from extractors.brief import brief
 from extractors.errors import ConfigurationError
 from extractors.job import Job
-from extractors.model import FREE
+from extractors.money import FREE
 from extractors.settings import Settings
 
 

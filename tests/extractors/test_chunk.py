@@ -11,7 +11,8 @@ from extractors.brake import Brake
 from extractors.call.traffic import Limits, Traffic
 from extractors.chunk import MOST_ANSWERS, Turn
 from extractors.errors import DocumentError, Failing, Stopped
-from extractors.model import Costs, Reply, Verdict
+from extractors.model import Reply, Verdict
+from extractors.money import Costs
 from extractors.pilot import Pilot
 from extractors.tally import Tally
 

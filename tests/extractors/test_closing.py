@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from extractors.closing import Account, Closing, Counts
 from extractors.errors import LedgerError, Refused, RunError
 from extractors.job import Job
-from extractors.model import Costs, Terms
+from extractors.model import Terms
+from extractors.money import Costs
 from extractors.record import columns
 from extractors.tally import Tally
 

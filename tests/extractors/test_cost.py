@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from extractors.bill import Tariff, costs, text_tokens
-from extractors.model import Costs, Price, Step
+from extractors.model import Step
+from extractors.money import Costs, Price
 from extractors.tiles import NAMES, Size, rule
 
 MILLION = 1_000_000

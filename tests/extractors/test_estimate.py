@@ -10,7 +10,7 @@ from extractors.brief import brief
 from extractors.errors import ConfigurationError
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.job import Job
-from extractors.model import FREE, Costs, Price
+from extractors.money import FREE, Costs, Price
 from extractors.record.past import Past
 from extractors.scan import scan
 from extractors.settings import Settings

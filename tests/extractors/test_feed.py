@@ -10,7 +10,7 @@ from extractors.bill import Tariff
 from extractors.errors import ConfigurationError
 from extractors.feed import Feed
 from extractors.job import Job
-from extractors.model import FREE, Price
+from extractors.money import FREE, Price
 from extractors.record.past import Past
 from extractors.scan import scan
 from extractors.tiles import rule

@@ -12,7 +12,6 @@ from extractors.model import (
     Accepted,
     Attempt,
     Billed,
-    Costs,
     Failed,
     Flaw,
     Found,
@@ -20,13 +19,11 @@ from extractors.model import (
     Order,
     Planned,
     PlannedPage,
-    Price,
     Reply,
     Step,
     Terms,
-    Usage,
-    total,
 )
+from extractors.money import Costs, Price, Usage, total
 from extractors.tiles import Size
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

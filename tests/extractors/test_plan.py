@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.model import REJECT_REASONS, Billed, Costs, Flaw, Found, Header, Planned, PlannedPage, Step
+from extractors.model import REJECT_REASONS, Billed, Flaw, Found, Header, Planned, PlannedPage, Step
+from extractors.money import Costs
 from extractors.plan import FLOORS, Plan
 from extractors.tiles import NAMES, Size, rule
 

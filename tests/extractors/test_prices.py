@@ -7,7 +7,7 @@ import pytest
 
 from extractors.bill import Prices
 from extractors.errors import ConfigurationError
-from extractors.model import FREE, Price, Usage
+from extractors.money import FREE, Price, Usage
 
 SHIPPED = [
     ("moonshotai/Kimi-K2.5", "0.50", None, "2.80", date(2026, 8, 1)),

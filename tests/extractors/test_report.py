@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from extractors.model import Costs
+from extractors.money import Costs
 from extractors.report.progress import Progress, duration
 from extractors.report.summary import Bill, Summary, dollars
 from extractors.tally import Tally

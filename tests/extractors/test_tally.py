@@ -14,7 +14,6 @@ from extractors.model import (
     Accepted,
     Attempt,
     Billed,
-    Costs,
     Failed,
     Flaw,
     Found,
@@ -24,8 +23,8 @@ from extractors.model import (
     PlannedPage,
     Reply,
     Step,
-    Usage,
 )
+from extractors.money import Costs, Usage
 from extractors.tally import Tally, tally
 from extractors.tiles import Size
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.call.reply import MAX_KEPT_CHARS, read
-from extractors.model import Usage
+from extractors.money import Usage
 
 USAGE = {"prompt_tokens": 1700, "completion_tokens": 50, "total_tokens": 1750}
 

@@ -11,7 +11,6 @@ from extractors.model import (
     Accepted,
     Attempt,
     Billed,
-    Costs,
     Failed,
     Flaw,
     Found,
@@ -20,12 +19,11 @@ from extractors.model import (
     Order,
     Planned,
     PlannedPage,
-    Price,
     Reply,
     Step,
     Terms,
-    Usage,
 )
+from extractors.money import Costs, Price, Usage
 from extractors.tiles import Size
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.errors import ConfigurationError, LedgerError
-from extractors.model import Price
+from extractors.money import Price
 from extractors.record.ledger import Ledger, Means
 from extractors.record.scribe import Scribe
 

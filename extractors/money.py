@@ -1,0 +1,86 @@
+"""Tokens and dollars: what a server counts, what that costs, and what it may cost. A leaf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+MILLION = Decimal(1_000_000)
+NANO = Decimal("0.000000001")  # of a dollar: the finest that a table keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; reasoning is part of completion, cached of prompt."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars per million tokens, and the day on which that was true. `cached` tokens default to `input`'s price."""
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+    as_of: date | None = None
+
+    def cost(self, usage: Usage) -> Decimal:
+        """What this usage costs: cached tokens are part of the prompt's, reasoning tokens of the completion's."""
+        cached = min(usage.cached, usage.prompt)
+        cached_price = self.input if self.cached is None else self.cached
+        total = (usage.prompt - cached) * self.input + cached * cached_price + usage.completion * self.output
+        return (total / MILLION).quantize(NANO)
+
+
+FREE = Price(Decimal(0), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """One page's or one run's estimate in dollars; None when the price is unknown."""
+
+    low: Decimal | None = Decimal(0)
+    expected: Decimal | None = Decimal(0)
+    high: Decimal | None = Decimal(0)
+
+    def __add__(self, other: Costs) -> Costs:
+        """The sum; unknown once a part is unknown."""
+        return Costs(
+            *(
+                None if mine is None or theirs is None else mine + theirs
+                for mine, theirs in zip(self.values(), other.values(), strict=True)
+            )
+        )
+
+    def values(self) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
+        """Low, expected, high."""
+        return self.low, self.expected, self.high
+
+
+class Means(NamedTuple):
+    """Completion tokens and seconds of an accepted answer, None before there are any."""
+
+    output_tokens: int | None = None
+    seconds: float | None = None
+
+
+NO_MEANS = Means()
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of amounts; None when one is unknown."""
+    result = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        result += amount
+    return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,6 +25,7 @@ app = typer.Typer(
     help="Folders of images in, validated rows in Parquet out, with the bill known before anything is sent.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help starts a third faster
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
@@ -338,6 +338,8 @@ def _prefect_configured() -> bool:
     """Whether a Prefect API is set in the environment or in the active profile, read without importing Prefect."""
     if os.environ.get("PREFECT_API_URL"):
         return True
+    import tomllib
+
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     try:

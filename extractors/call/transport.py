@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -74,4 +75,4 @@ def _price(pricing: object) -> Price | None:
         return None
     if not all(amount.is_finite() and amount >= 0 for amount in amounts) or not any(amounts):
         return None
-    return Price(amounts[0], amounts[1], cached)
+    return Price(amounts[0], amounts[1], cached, as_of=datetime.now(UTC).date())

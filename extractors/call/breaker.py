@@ -21,19 +21,22 @@ WALL = 10  # calls in a row from the first, all 403: then it is the key, not the
 
 @dataclass(slots=True)
 class Breaker:
-    """Told how every call of a run ended. Any answer, accepted or not, closes it again."""
+    """Told how every call of a run ended. Any answer, accepted or not, closes it again.
+
+    `trusted` once a call was answered: the key and what it may use are sound, so a 403 is about one document.
+    """
 
     clock: Callable[[], float] = time.monotonic
     _failing_since: float | None = None
     _refused_since: float | None = None
-    _answered: bool = False
+    trusted: bool = False
     _forbidden: int = 0
     _others: int = 0
     _last: str = field(default="")
 
     def answered(self) -> None:
         """A call was answered."""
-        self._answered = True
+        self.trusted = True
         self._failing_since = self._refused_since = None
 
     def failed(self, fault: Fault) -> RunError | None:
@@ -53,7 +56,7 @@ class Breaker:
 
     def wall(self, least: int = 1) -> RunError | None:
         """The error when every call so far, at least so many, was forbidden (403)."""
-        if self._answered or self._others or self._forbidden < least:
+        if self.trusted or self._others or self._forbidden < least:
             return None
         return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")
 

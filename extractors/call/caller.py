@@ -120,8 +120,8 @@ class Caller:
             raise stops
 
     def _document_error(self, fault: Fault) -> DocumentError:
-        message = self._masked(fault.message)
-        return DocumentError(message, kind=fault.outcome, stage="call", final=fault.remedy == "never")
+        final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
+        return DocumentError(self._masked(fault.message), kind=fault.outcome, stage="call", final=final)
 
     def _unsaid(self, content: bytes) -> bytes:
         """The reply without the key: it is kept in the ledger and published."""

@@ -130,6 +130,18 @@ async def test_what_is_permanent_is_tried_once(an_order, notes, judge):
     assert len(server.requests) == 1
 
 
+async def test_a_403_is_final_once_the_key_is_known_to_be_good(an_order, notes, judge):
+    """Before the first answer it may be the key, so the document is taken again; after it, it is the length."""
+    forbidden = http(403, b"no")
+    async with WireServer([forbidden, http(), forbidden]).running() as server, calling(server) as caller:
+        with pytest.raises(DocumentError) as before:
+            await caller.call(an_order, b"{}", notes, judge)
+        await caller.call(an_order, b"{}", notes, judge)
+        with pytest.raises(DocumentError) as after:
+            await caller.call(an_order, b"{}", notes, judge)
+    assert (before.value.final, after.value.final) == (False, True)
+
+
 @pytest.mark.parametrize(("status", "mend"), [(401, "TILEWISE_API_KEY"), (402, "spending limit"), (404, "--model")])
 async def test_what_no_document_can_pass_stops_the_run(an_order, notes, judge, status, mend):
     """The message says what to do, and the attempt is noted all the same."""

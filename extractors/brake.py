@@ -21,7 +21,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Brake:
-    """Stops one run; a context manager that listens to signals and to the clock while the run lasts."""
+    """Stops one run; a context manager that listens to signals and to the clock while the run lasts.
+
+    `cutting` once calls on their way are ended, `hurried` when a person asked for it with a second signal.
+    """
 
     def __init__(self, traffic: Traffic, *, drain: float, max_time: float | None, say: Callable[[str], None]) -> None:
         """`drain` is the seconds that calls on their way are given, `max_time` those of the whole run."""
@@ -30,7 +33,7 @@ class Brake:
         self._signals: list[signal.Signals] = []
         self._tasks: set[asyncio.Task[object]] = set()
         self.error: RunError | None = None
-        self.cutting = False
+        self.cutting = self.hurried = False
 
     def __enter__(self) -> Self:
         """Begins to listen; where signals cannot be taken (another thread than the main one), to the clock alone."""
@@ -77,4 +80,5 @@ class Brake:
             self._say(f"{number.name}: calls on their way may finish for {self._drain:g} s; once more stops at once")
             self.stop(Stopped(f"{number.name} came"))
         else:
+            self.hurried = True
             self.cut()

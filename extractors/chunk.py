@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from extractors.schema import Schema
 
 End = Accepted | Failed | Left
+TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
 MOST_ANSWERS = 8  # to one document, whatever is wrong with them
 MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
 
@@ -162,7 +163,8 @@ async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepte
         body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
         order = _order(planned, prepared, turn, len(body), bench)
         try:
-            reply, verdict = await bench.caller.call(order, body, dossier, judge)
+            spent = sum(attempt.outcome in TRANSIENT for attempt in dossier.attempts)
+            reply, verdict = await bench.caller.call(order, body, dossier, judge, spent)
         except DocumentError as error:
             following = turn.down(error)
         else:

@@ -48,6 +48,7 @@ class Account:
     flow_run_id: str | None = None
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
+    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def row(self, counts: Counts, volume: int) -> dict[str, object]:
         """The row of `runs`."""
@@ -67,7 +68,7 @@ class Account:
             "job": self.job.model_dump_json(),
             "status": self.error.status if self.error else "completed",
             "started_at": terms.started_at,
-            "finished_at": datetime.now(UTC),
+            "finished_at": self.finished_at,
             "found": counts.found,
             "skipped": counts.skipped,
             "duplicates": 0,

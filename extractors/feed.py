@@ -50,14 +50,17 @@ class Feed:
         return sum(1 for _ in islice(self._new(), room))
 
     def count(self) -> int:
-        """How many documents the source holds, by its listing alone. Walks it once more: meant for a thread."""
-        total = sum(1 for _ in scan(self._job.source))
+        """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
+        total = sum(not self._skips(found) for found in scan(self._job.source))
         return min(total, self._job.limit) if self._job.limit else total
+
+    def _skips(self, found: Found) -> bool:
+        return self._past is not None and self._past.skips(found, self._job.redo)
 
     def _new(self) -> Iterator[Found]:
         for found in self._found:
             self.found += 1
-            if self._past and self._past.skips(found, self._job.redo):
+            if self._skips(found):
                 self.skipped += 1
             else:
                 yield found

@@ -20,6 +20,8 @@ def base_url(value: str) -> str:
     if value == "offline":
         return value
     parts = urlsplit(value)
+    if parts.port == 0 or re.search(r"\s", value):  # reading a port that is none raises ValueError
+        raise ValueError("must be an address without spaces, with a port from 1 to 65535")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with http:// or https://, or be offline")
     if "@" in parts.netloc or parts.query or parts.fragment:

@@ -35,7 +35,18 @@ Image.MAX_IMAGE_PIXELS = None
 
 # Pillow's plugins raise these for broken data: OSError, SyntaxError, ValueError, IndexError from parsers, struct.error
 # from headers cut short, EOFError from frames, MemoryError from sizes that a broken tag claims.
-BROKEN = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, EOFError, MemoryError)
+BROKEN = (
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    EOFError,
+    MemoryError,
+)
 
 
 @contextmanager
@@ -43,7 +54,7 @@ def broken_as(kind: str, stage: str) -> Iterator[None]:
     """Turns what Pillow raises over broken data into a DocumentError of this kind."""
     try:
         yield
-    except DocumentError:
+    except (DocumentError, RecursionError, NotImplementedError):  # the last two are bugs, although RuntimeErrors
         raise
     except UnidentifiedImageError as error:
         raise DocumentError("not an image that can be read here", kind="not_an_image", stage=stage) from error

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
 
+OLD_PRICE_DAYS = 90
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
 
@@ -100,12 +101,13 @@ class _Work:
 
     async def all_volumes(self, pending: list[Planned]) -> Closing:
         """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
-        self.ledger.begin(self.terms)
         async with AsyncExitStack() as stack:
             if not pending:
+                self.ledger.begin(self.terms)
                 closing = await self._published(1, Counts(self.feed.skipped), None)
             else:
                 bench = await self._bench(stack)
+                self.ledger.begin(self.terms)
                 counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
                 stack.callback(counting.cancel)
                 counting.add_done_callback(self._expected)
@@ -130,13 +132,13 @@ class _Work:
         return replace(closing, counts=total)
 
     async def _published(self, volume: int, counts: Counts, error: RunError | None) -> Closing:
-        account = Account(self.brief.job, self.terms, self.how.flow_run_id, error)
+        account = Account(self.brief.job, self.terms, self.how.flow_run_id, error, _warnings(self.terms))
         await asyncio.to_thread(self.tables.publish, volume, account.row(counts, volume))
         return Closing(account, counts, self.tables.published("results"))
 
     def _expected(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
-            self.how.expect(counting.result() - self.feed.skipped)
+            self.how.expect(counting.result())
 
     async def _volume(self, pending: list[Planned], bench: Bench) -> tuple[Tally, list[Planned]]:
         """One volume's documents in a window of chunks: what became of them, and what was pulled beyond the volume."""
@@ -156,7 +158,7 @@ class _Work:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        if bench.brake.error is not None and not bench.brake.cutting:
+        if bench.brake.error is not None and not bench.brake.hurried:
             tally += Tally(remaining=await asyncio.to_thread(self.feed.rest))
         return tally, pending
 
@@ -195,8 +197,9 @@ async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
         listed = await served_models(http)
     free = any(model.startswith(OFFLINE) for model in listed)
     served = {model: price for model, price in listed.items() if price}
-    ledger.keep_prices(asked.endpoint, served)
-    return price_of(asked, served, free=free), free
+    if served:
+        ledger.keep_prices(asked.endpoint, served)
+    return price_of(asked, served or ledger.prices(asked.endpoint), free=free), free
 
 
 def _ask(asked: Brief, estimated: Estimate) -> None:
@@ -206,6 +209,14 @@ def _ask(asked: Brief, estimated: Estimate) -> None:
         raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
     if high > limit:
         raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
+
+
+def _warnings(terms: Terms) -> tuple[str, ...]:
+    """What a person should know of a run that went well."""
+    as_of = terms.price.as_of if terms.price else None
+    age = (terms.started_at.date() - as_of).days if as_of else 0
+    old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
+    return (old,) if age > OLD_PRICE_DAYS else ()
 
 
 @asynccontextmanager

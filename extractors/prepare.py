@@ -46,7 +46,9 @@ def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
     picture = open_picture(BytesIO(data), "prepare")
     sha256 = hashlib.sha256(data).hexdigest()
     if step.size == header.size and _as_is(picture, header, data):
-        _check_complete(picture.format or "", data)
+        if not _COMPLETE[header.format](data):
+            with broken_as("unreadable", "prepare"):
+                picture.load()  # what looks cut short may only be odd: a decoder knows
         return Prepared(_block(header.format, data), step.size, encoded=False, sha256=sha256)
     with broken_as("unreadable", "prepare"):
         pixels = _upright(picture, header, step.size)
@@ -67,21 +69,14 @@ def _as_is(picture: Image.Image, header: Header, data: bytes) -> bool:
     )
 
 
-def _check_complete(kind: str, data: bytes) -> None:
-    """Refuses a file that was cut short, which its header does not tell and only a decoder would notice."""
-    complete = {"JPEG": _complete_jpeg, "MPO": _complete_jpeg, "PNG": _complete_png, "WEBP": _complete_webp}[kind]
-    if not complete(data):
-        raise DocumentError("the file ends before its picture does", kind="unreadable", stage="prepare")
-
-
 def _complete_jpeg(data: bytes) -> bool:
     """Whether an end-of-image marker follows the first scan; in entropy-coded data 0xFF is always stuffed."""
     position = 2
     while data[position : position + 1] == b"\xff":
-        marker = data[position + 1]
-        if marker == 0xDA:  # start of scan
+        marker = data[position + 1 : position + 2]
+        if marker == b"\xda":  # start of scan
             return data.rfind(b"\xff\xd9", position) > 0
-        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
+        position += 1 if marker == b"\xff" else 2 + int.from_bytes(data[position + 2 : position + 4])
     return False
 
 
@@ -91,6 +86,9 @@ def _complete_png(data: bytes) -> bool:
 
 def _complete_webp(data: bytes) -> bool:
     return len(data) >= int.from_bytes(data[4:8], "little") + 8
+
+
+_COMPLETE = {"JPEG": _complete_jpeg, "PNG": _complete_png, "WEBP": _complete_webp}
 
 
 def _upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:

@@ -78,7 +78,10 @@ class Settings(BaseSettings):
     @field_validator("api_key")
     @classmethod
     def _bare(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else SecretStr(value.get_secret_value().strip())
+        key = value.get_secret_value().strip() if value else ""
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("must be printable ASCII, as an HTTP header is")
+        return SecretStr(key) if key else None
 
     @field_validator("base_url")
     @classmethod

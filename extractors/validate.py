@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from extractors.errors import first_line
 from extractors.model import Outcome, Reply, Verdict
 
 if TYPE_CHECKING:
@@ -16,29 +19,37 @@ if TYPE_CHECKING:
 
 # What pydantic reports when a validator of the schema raised, rather than when the shape was wrong.
 _VALUE_ERRORS = frozenset({"value_error", "assertion_error"})
+_MORE_FOLLOWS = "unexpected content after document"  # and for JSON with something behind it
+_MOST_STARTS = 8  # brackets from which an answer is looked for
 _CUT_SHORT = "unexpected end of data"  # orjson's words for JSON that is sound as far as it goes
 _MOST_ERRORS, _MOST_CHARS, _MOST_NAME_CHARS = 5, 200, 60
 
 
 def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
     """The verdict on this reply: `accepted` with the document, else what is wrong with it, in words."""
+    outcome: Outcome
     content = (reply.content or "").strip("\ufeff \t\r\n")
     if not content:
         why = f"finish_reason is {reply.finish_reason!r}" if reply.finish_reason else "the answer has no content"
         return Verdict("truncated" if reply.finish_reason == "length" else "empty", errors=f"no answer: {why}")
+    content = _thought_through(content)
     answer, error = _answer(content)
-    if not answer and not _bare(content):
-        return Verdict("empty", errors="no answer: nothing but thinking, or an empty fence")
+    if not answer and not content.strip("` \n").removeprefix("json").strip():
+        outcome = "truncated" if reply.finish_reason == "length" else "empty"
+        return Verdict(outcome, errors="no answer: nothing but thinking, or an empty fence")
     if error is not None:
         # Servers cut answers with `finish_reason: stop`, too.
         cut = reply.finish_reason == "length" or error.msg.startswith(_CUT_SHORT)
-        outcome: Outcome = "truncated" if cut else "not_json"
-        return Verdict(outcome, errors=f"not JSON: {error.msg} at character {error.pos}")
+        outcome = "truncated" if cut else "not_json"
+        where = f"{error.msg} at character {error.pos}" if "{" in content else "there is no object in the answer"
+        return Verdict(outcome, errors=f"not JSON: {where}")
     try:
         return Verdict("accepted", model.model_validate_json(answer))
     except ValidationError as invalid:
         details = invalid.errors(include_input=False, include_url=False)
         return Verdict(_outcome(answer, details), errors=_sentence(details))
+    except Exception as broken:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
+        return Verdict("refused", errors=f"a validator raised {type(broken).__name__}: {first_line(broken)}")
 
 
 def _answer(content: str) -> tuple[str, orjson.JSONDecodeError | None]:
@@ -57,21 +68,30 @@ def _answer(content: str) -> tuple[str, orjson.JSONDecodeError | None]:
 def _candidates(content: str) -> Iterator[str]:
     """Where an answer may stand, the likeliest last: its error tells whether it was cut short.
 
-    All of it; behind the thinking; in a code fence; from the first bracket to the last; from the first bracket on.
+    All of it; in a code fence; from one of the first brackets to the end of what it opens; from the first bracket on.
     """
     yield content
-    text = content.rpartition("</think>")[2].strip()
-    yield text
-    fenced = text.partition("```")[2]
+    fenced = content.partition("```")[2]
     yield fenced.removeprefix("json").rpartition("```")[0]
-    start = min((position for bracket in "{[" if (position := text.find(bracket)) >= 0), default=len(text))
-    yield text[start : max(text.rfind("}"), text.rfind("]")) + 1]
-    yield text[start:]
+    starts = [match.start() for match in islice(re.finditer(r"[{\[]", content), _MOST_STARTS)]
+    for start in starts:
+        try:
+            orjson.loads(content[start:])
+        except orjson.JSONDecodeError as error:
+            if error.msg.startswith(_MORE_FOLLOWS):
+                yield content[start : start + error.pos]
+    yield content[starts[0] :] if starts else content
 
 
-def _bare(content: str) -> str:
-    """The content without its thinking and its fences."""
-    return content.rpartition("</think>")[2].strip("` \n").removeprefix("json").strip()
+def _thought_through(content: str) -> str:
+    """The content behind its thinking; a thought without an end has nothing behind it.
+
+    JSON may hold the words `</think>` itself, so what is JSON as it stands is left as it is.
+    """
+    if content[:1] in "{[":
+        return content
+    before, end, after = content.rpartition("</think>")
+    return (after if end else before + after.partition("<think>")[0]).strip()
 
 
 def _outcome(answer: str, details: list[ErrorDetails]) -> Outcome:

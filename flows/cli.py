@@ -139,7 +139,7 @@ def endpoint(
     port: Annotated[int, typer.Option(help="The port on the loopback address; 0 takes a free one.")] = 8399,
     reader: Annotated[Literal["ocr", "echo"], typer.Option(help="ocr reads; echo answers a minimal instance.")] = "ocr",
     bill: Annotated[str, typer.Option(help="The rule that `usage` follows.")] = "formula",
-    latency: Annotated[float, typer.Option(help="Seconds that every answer takes at least.")] = 0.0,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes at least.")] = 0.0,
     rpm: Annotated[
         float | None, typer.Option(help="Refuse what comes faster than this many requests a minute.")
     ] = None,
@@ -206,7 +206,8 @@ def _show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
 
         typer.echo(orjson.dumps(estimated.as_json()).decode())
         return
-    from extractors.report.summary import Bill, terminal
+    from extractors.report.progress import terminal
+    from extractors.report.summary import Bill
 
     counts = {name: getattr(estimated, name) for name in ("images", "documents", "skipped", "rejected")}
     costs, seconds = estimated.costs, estimated.seconds
@@ -316,11 +317,19 @@ def _show_closing(closing: Closing, *, as_json: bool) -> None:
 
         typer.echo(orjson.dumps(closing.row, default=_plain).decode())
         return
-    from extractors.report.summary import Summary, terminal
+    from extractors.report.progress import terminal
+    from extractors.report.summary import Summary
 
     row, counts = closing.row, closing.counts
-    paths = [str(path) for path in closing.results]
-    summary = Summary(str(row["run"]), counts.tally, counts.found, counts.skipped, closing.message, paths)
+    summary = Summary(
+        run=str(row["run"]),
+        tally=counts.tally,
+        found=counts.found,
+        skipped=counts.skipped,
+        message=closing.message,
+        results=[str(path) for path in closing.results],
+        warnings=closing.account.warnings,
+    )
     for line in summary.lines():
         terminal().print(line, soft_wrap=True)
 

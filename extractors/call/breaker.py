@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FAILING_SECONDS = 60.0
 REFUSED_SECONDS = 1800.0
-WALL = 10  # calls in a row from the first, all 403: then it is the key, not the length
+WALL = 10  # calls forbidden (403) before any was answered or judged otherwise: then it is the key, not the length
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Breaker:
         now, self._last = self.clock(), fault.message
         if fault.outcome == "context_exceeded":
             self._forbidden += 1
-        else:
+        elif fault.outcome == "client_error":
             self._others += 1
         if fault.outcome == "rate_limited" or (fault.outcome == "capacity" and fault.wait is not None):
             # The server is there and says when to come back.
@@ -55,7 +55,7 @@ class Breaker:
         return self.wall(WALL) or self._verdict(now)
 
     def wall(self, least: int = 1) -> RunError | None:
-        """The error when every call so far, at least so many, was forbidden (403)."""
+        """The error when at least so many calls were forbidden (403), and none was answered or refused for its content."""
         if self.trusted or self._others or self._forbidden < least:
             return None
         return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")

@@ -18,7 +18,7 @@ from extractors.errors import DocumentError, Refused
 from extractors.model import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from extractors.call.breaker import Breaker
     from extractors.call.faults import Fault
@@ -51,13 +51,17 @@ class Caller:
         self._timeout, self._secret = timeout, secret
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
-    async def call(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+    async def call(
+        self, order: Order, body: bytes, journal: Journal, judge: Judge, spent: int = 0
+    ) -> tuple[Reply, Verdict]:
         """The answer to this order, whose request is `body`, and its verdict, whatever that is.
+
+        `spent` is how many of the document's attempts earlier orders have used up.
 
         Raises DocumentError when no answer can be had for this document, a RunError when none can be had for any.
         """
         try:
-            async for attempt in self.retries.policy(self.traffic.sleep):
+            async for attempt in self.retries.policy(self.traffic.sleep, spent):
                 with attempt:
                     return await self._once(order, body, journal, judge)
         except CallFault as error:
@@ -81,7 +85,8 @@ class Caller:
                 self._failed(fault, ticket)
                 raise CallFault(fault)
             verdict = judge(reply)
-            await note.settle(verdict.outcome, "yes" if reply.usage else "unknown", reply, verdict.errors or None)
+            billed: Billing = "yes" if reply.usage else "unknown"
+            await self._settled(note.settle(verdict.outcome, billed, reply, verdict.errors or None), verdict)
             self.breaker.answered()
             self.traffic.answered(ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens)
             return reply, verdict
@@ -101,6 +106,17 @@ class Caller:
             reply, fault = replies.read(response, self._unsaid(bytes(content)), whole=whole)
             return replace(reply, request_id=reply.request_id and self._masked(reply.request_id)), fault
 
+    @staticmethod
+    async def _settled(settling: Coroutine[None, None, None], verdict: Verdict) -> None:
+        """Waits for the note. A cut in this moment must not lose a document that is accepted and paid for."""
+        waiting = asyncio.ensure_future(settling)
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            await waiting
+            if verdict.outcome != "accepted":
+                raise
+
     def _failed(self, fault: Fault, ticket: Ticket) -> None:
         """Tells traffic and breaker. Raises what stops the run, if this fault does."""
         match fault.outcome:
@@ -114,7 +130,8 @@ class Caller:
                 self.traffic.answered(ticket, 0)
         if fault.remedy == "stop":
             message = self._masked(fault.message)
-            raise Refused(f"{_MENDS[int(message[:3])]} (the server says: {message})")
+            mend = _MENDS.get(int(message[:3]), "nothing is answered at this address: check TILEWISE_BASE_URL")
+            raise Refused(f"{mend} (the server says: {message})")
         stops = self.breaker.failed(fault)
         if stops:
             raise stops

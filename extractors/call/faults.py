@@ -3,7 +3,7 @@
 | status | outcome | remedy |
 |---|---|---|
 | 400, 415, 422, other 4xx | `client_error` | never: permanent for this document |
-| 401, 402, 404 | `client_error` | stop: nothing can succeed until a person changes something |
+| 401, 402, 404, 405, 407, 410, 3xx | `client_error` | stop: nothing can succeed until a person changes something |
 | 403 | `context_exceeded` | never at this size; where every call ends so, it is the key (`breaker.py`) |
 | 408, 409, 425, 5xx | `server_error` | again |
 | 429 | `rate_limited` | later: uses up no attempt |
@@ -34,6 +34,7 @@ from extractors.errors import first_line
 
 Remedy = Literal["again", "later", "never", "stop"]
 MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this
+MAX_WORDS = 200  # characters of a server's message
 EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seconds
 
 
@@ -55,10 +56,10 @@ def of_status(status: int, reason: str, headers: Mapping[str, str], body: str) -
     words = error_text(body) or reason
     message = f"{status} {words}"
     if status == 429:
-        return Fault("rate_limited", "later", message, asked_wait(headers))
+        return Fault("rate_limited", "later", message, asked_wait(headers, "x-ratelimit-reset"))
     if status == 503:
         return Fault("capacity", "again", message, asked_wait(headers))
-    if status in {401, 402, 404}:
+    if status in {401, 402, 404, 405, 407, 410} or 300 <= status < 400:
         return Fault("client_error", "stop", message)
     if status == 403 or (status in {400, 413} and _too_long(words)):
         return Fault("context_exceeded", "never", message)
@@ -75,13 +76,20 @@ def of_error(error: Exception) -> Fault:
     return Fault("connection", "again", f"{type(cause).__name__}: {first_line(error)}", billed="unknown")
 
 
-def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Seconds that the server asks to wait, capped: `Retry-After` as seconds or a date, else `x-ratelimit-reset`."""
+def asked_wait(headers: Mapping[str, str], other: str = "", now: float | None = None) -> float | None:
+    """Seconds that the server asks to wait, capped: `Retry-After` as seconds or a date, else this other header's."""
     now = time.time() if now is None else now
     seconds = _seconds(headers.get("retry-after", ""), now)
     if seconds is None:
-        seconds = _seconds(headers.get("x-ratelimit-reset", ""), now)
+        seconds = _seconds(headers.get(other, ""), now)
     return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT)
+
+
+def without_images(text: str) -> str:
+    """The text without the base64 of an image that a server may have sent back."""
+    if "base64," not in text:
+        return text
+    return re.sub(r"data:[\w/+.-]*;base64,[\w+/=\\]*", "[image]", text)
 
 
 def error_text(body: str) -> str:
@@ -93,7 +101,8 @@ def error_text(body: str) -> str:
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     words = error.get("message") if isinstance(error, dict) else error
     text = words if isinstance(words, str) else re.sub(r"<[^>]*>", " ", body[:10_000])
-    return first_line(ValueError(re.sub(r"data:[\w/+.-]*;base64,[\w+/=]*|[\w+/=]{200,}", "[image]", text[:10_000])))
+    shown = re.sub(r"[\w+/=]{200,}", "[image]", without_images(text[:10_000]))
+    return " ".join(shown.split())[:MAX_WORDS]
 
 
 def _seconds(value: str, now: float) -> float | None:

@@ -53,7 +53,6 @@ class _Message(_Lenient):
     """A whole message, or a streamed delta of one. Reasoning is not the answer, and is left where it is."""
 
     content: str | None = None
-    refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
     @field_validator("content", mode="before")
@@ -87,7 +86,7 @@ def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tup
     usages = [usage for each in objects if (usage := _usage(each.get("usage")))]
     reply = Reply(
         status=response.status_code,
-        body=text[:MAX_KEPT_CHARS],
+        body=faults.without_images(text)[:MAX_KEPT_CHARS],
         content=_content(choices),
         finish_reason=next((each.finish_reason for each in reversed(choices) if each.finish_reason is not None), None),
         model=next((each["model"] for each in objects if isinstance(each.get("model"), str)), None),
@@ -95,15 +94,19 @@ def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tup
         request_id=response.headers.get("x-request-id") or _text(objects[0].get("id") if objects else None),
     )
     fault = faults.of_status(response.status_code, response.reason_phrase, response.headers, text)
-    if fault is None and not (choices and whole):
+    broken = len(objects) < len(parts) or any(each.get("error") for each in objects)
+    if fault is None and (broken or not choices or not whole):
         why = faults.error_text(text) if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
-        fault = Fault("server_error", "again", f"200 without an answer: {why}", billed="unknown")
+        fault = Fault(
+            "server_error", "again", f"200 without an answer: {why}", billed="yes" if reply.usage else "unknown"
+        )
     return reply, fault
 
 
 def _events(text: str) -> list[object]:
     """The JSON of every server-sent event, but the closing `[DONE]`."""
-    lines = (line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:"))
+    # Lines end with \n only: JSON may carry the other separators that splitlines() knows.
+    lines = (line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:"))
     return [_loaded(line.encode()) for line in lines if line != "[DONE]"]
 
 

@@ -26,7 +26,7 @@ class CallFault(Exception):  # noqa: N818 - a fault is the noun of this room
 class Retries:
     """Up to `attempts` tries that count; a refusal for rate counts for none: the breaker knows when it is enough.
 
-    The wait is what the server asks for, else grows from `first` seconds, doubling up to `longest`; both are spread by
+    The wait is what the server asks for, at least (but for a refusal for rate) one that grows from `first` seconds, doubling up to `longest`; both are spread by
     up to a quarter, so that calls that failed together do not come back together.
     """
 
@@ -35,20 +35,22 @@ class Retries:
     longest: float = 30.0
     random: random.Random = field(default_factory=random.Random, repr=False)
 
-    def policy(self, sleep: Callable[[float], Awaitable[None]]) -> tenacity.AsyncRetrying:
-        """The policy for one call."""
+    def policy(self, sleep: Callable[[float], Awaitable[None]], spent: int = 0) -> tenacity.AsyncRetrying:
+        """The policy for one call of a document that has used up so many tries; one is left in any case."""
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_curable),
-            stop=_StopAfterCounted(self.attempts),
+            stop=_StopAfterCounted(self.attempts - spent),
             wait=self._wait,
             sleep=sleep,
             reraise=True,
         )
 
     def _wait(self, retry_state: tenacity.RetryCallState) -> float:
-        asked = _fault(retry_state).wait
-        backoff = min(self.first * 2 ** min(retry_state.attempt_number - 1, 20), self.longest)
-        return (backoff if asked is None else asked) * self.random.uniform(1.0, 1.25)
+        fault = _fault(retry_state)
+        backoff: float = min(self.first * 2.0 ** min(retry_state.attempt_number - 1, 20), self.longest)
+        if fault.wait is None or (fault.remedy == "again" and fault.wait < backoff):
+            return backoff * self.random.uniform(1.0, 1.25)
+        return fault.wait * self.random.uniform(1.0, 1.25)
 
 
 class _StopAfterCounted(tenacity.stop.stop_base):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ class Traffic:
         self._stopped = asyncio.Event()
         self._error: RunError | None = None
         self._pace = Pace(clock(), min(rate or FIRST_RATE, self._ceiling), known=rate is not None)
-        self._next_call = self._next_token = self._closed_until = clock()
+        self._next_call = self._next_token = clock()
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[Ticket]:
@@ -91,8 +90,7 @@ class Traffic:
     def refused(self, ticket: Ticket, wait: float | None) -> None:
         """The call came too fast (429); the server may say when to come again, in seconds."""
         now = self._clock()
-        if self._pace.refused(now, ticket.sent_at) and wait:
-            self._closed_until = max(self._closed_until, now + wait)
+        self._pace.refused(now, ticket.sent_at, wait or 0.0)
         self._settle(ticket, 0)
 
     def crowded(self, ticket: Ticket) -> None:
@@ -123,7 +121,7 @@ class Traffic:
 
     @property
     def sustained(self) -> float | None:
-        """The calls a second that the server was seen to let through; None when too little was sent to tell."""
+        """The calls a second that the server lets through; None while it refused nothing, so nobody knows."""
         return self._pace.sustained(self._clock())
 
     @property
@@ -131,7 +129,8 @@ class Traffic:
         return self._limits.rpm / 60 if self._limits.rpm else HIGHEST_RATE
 
     def _wait(self) -> float:
-        return max(self._next_call, self._next_token, self._closed_until) - self._clock()
+        now = self._clock()
+        return max(self._next_call, self._next_token, self._pace.closed_until(now)) - now
 
     def _take(self, tokens: int) -> Ticket:
         now = self._clock()
@@ -164,7 +163,7 @@ class Pace:
         self._cut_from = rate
         self._tick_end = now + TICK
         self._sent = self._replies = self._refusals = self._accepted = self._held = 0
-        self._through: deque[int] = deque(maxlen=10)
+        self._closed_until = self._asked_until = now
 
     def rate(self, now: float) -> float:
         """Calls a second at this time."""
@@ -183,15 +182,20 @@ class Pace:
         self._replies += sent_at > self._weighed_at
         self._accepted += 1
 
-    def refused(self, now: float, sent_at: float) -> bool:
-        """A refusal is there; whether every reply of this second was one."""
+    def refused(self, now: float, sent_at: float, wait: float) -> None:
+        """A refusal is there, and the seconds that the server asks this call to wait."""
         self._roll(now)
+        self._asked_until = max(self._asked_until, now + wait)
         if sent_at > self._weighed_at:  # else it answers a rate that is no longer sent
             self._replies += 1
             self._refusals += 1
         if sent_at > self._cut_at and not self._searching:  # a search is ended by a second of many, not by one
             self._cut(now, self._curve(now))
-        return self._refusals == self._replies and self._replies >= FEW
+
+    def closed_until(self, now: float) -> float:
+        """The time before which nobody is sent: what the server asked for in a second of which it refused everything."""
+        self._roll(now)
+        return self._closed_until
 
     def hold(self, now: float) -> None:
         """No growth in a second that has many of these."""
@@ -199,11 +203,9 @@ class Pace:
         self._held += 1
 
     def sustained(self, now: float) -> float | None:
-        """The rate to begin the next run with."""
+        """The rate to begin the next run with; None while nothing was refused: then the calls ran out, not the server."""
         self._roll(now)
-        if not self._searching:
-            return self._base
-        return max(self._through, default=0) / TICK or None
+        return None if self._searching else self._base
 
     def _curve(self, now: float) -> float:
         elapsed = now - self._since
@@ -233,6 +235,8 @@ class Pace:
     def _weigh(self) -> None:
         end = self._tick_end
         # Answers come later than refusals: what is still on its way counts as let through.
+        if self._refusals == self._replies >= FEW and not self._accepted:
+            self._closed_until = self._asked_until
         share = self._refusals / max(self._replies, self._sent, 1)
         if self._refusals >= FEW and share > MANY:
             kept = 0.5 if share > 0.5 else 1 - share
@@ -243,6 +247,4 @@ class Pace:
             self._since += TICK  # neither refused nor tried: the curve's clock stands still
         elif self._searching:
             self._base, self._since = self._curve(end), end
-        if not self._refusals:
-            self._through.append(self._accepted)
         self._sent = self._replies = self._refusals = self._accepted = self._held = 0

@@ -11,6 +11,7 @@ from extractors.errors import ConfigurationError, first_line
 from extractors.record import columns
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from extractors.model import Found, Terms
@@ -22,12 +23,14 @@ Key = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The documents of one schema that are done, by (document, version); `…_now`: read exactly as today's run would."""
+    """The documents of one schema that are done, by (document, version).
+
+    `done_now`: the latest end was reached exactly as today's run would read it; `tries_now` counts such failures alone.
+    """
 
     accepted: set[Key] = field(default_factory=set)
-    accepted_now: set[Key] = field(default_factory=set)
     final: set[Key] = field(default_factory=set)
-    final_now: set[Key] = field(default_factory=set)
+    done_now: set[Key] = field(default_factory=set)
     tries: dict[Key, int] = field(default_factory=dict)
     tries_now: dict[Key, int] = field(default_factory=dict)
 
@@ -39,8 +42,7 @@ class Past:
         if redo == "failed":
             return key in self.accepted
         if redo == "changed":
-            done = key in self.accepted_now or key in self.final_now
-            return done or self.tries_now.get(key, 0) >= MOST_TRIES
+            return key in self.done_now or self.tries_now.get(key, 0) >= MOST_TRIES
         return False
 
 
@@ -59,38 +61,42 @@ def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
 
 def _read(root: Path, schema: str, now: pl.Expr, *, offline: bool) -> Past:
     past = Past()
+    ends: list[tuple[datetime, Key, bool]] = []
     results = _results(root, schema)
     if results is not None:
         kept = results if offline else results.filter(~pl.col("model").str.starts_with(OFFLINE))
-        for *key, as_now in kept.select("document", "version", now).collect().iter_rows():
-            past.accepted.add((key[0], key[1]))
-            if as_now:
-                past.accepted_now.add((key[0], key[1]))
+        for document, version, at, as_now in (
+            kept.select("document", "version", "extracted_at", now).collect().iter_rows()
+        ):
+            past.accepted.add((document, version))
+            ends.append((at, (document, version), as_now))
     failures = _failures(root, schema)
     if failures is not None:
         kept = failures if offline else failures.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
-        for document, version, final, tries, as_now in (
-            kept.select("document", "version", "final", "tries", now).collect().iter_rows()
+        for document, version, at, final, tries, as_now in (
+            kept.select("document", "version", "failed_at", "final", "tries", now).collect().iter_rows()
         ):
-            key_ = (document, version)
-            past.tries[key_] = max(tries, past.tries.get(key_, 0))
+            key = (document, version)
+            past.tries[key] = max(tries, past.tries.get(key, 0))
             if as_now:
-                past.tries_now[key_] = max(tries, past.tries_now.get(key_, 0))
+                past.tries_now[key] = max(tries, past.tries_now.get(key, 0))
             if final:
-                past.final.add(key_)
-            if final and as_now:
-                past.final_now.add(key_)
+                past.final.add(key)
+                ends.append((at, key, as_now))
+    latest = {key: as_now for _, key, as_now in sorted(ends, key=lambda end: end[0])}
+    past.done_now.update(key for key, as_now in latest.items() if as_now)
     return past
 
 
 def _results(root: Path, schema: str) -> pl.LazyFrame | None:
-    names = ["_document", "_version", "_model", "_schema_hash", "_prompt_hash", "_model_requested"]
+    names = ["_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested"]
     scanned = _scan(root / "results" / f"schema={schema}", {name: columns.RESULTS[name] for name in names})
     return None if scanned is None else scanned.rename({name: name.removeprefix("_") for name in names})
 
 
 def _failures(root: Path, schema: str) -> pl.LazyFrame | None:
     names = ["document", "version", "schema", "schema_hash", "prompt_hash", "model_requested", "final", "tries"]
+    names.append("failed_at")
     scanned = _scan(root / "failures", {name: columns.FAILURES[name] for name in names})
     return None if scanned is None else scanned.filter(pl.col("schema") == schema)
 

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between two lines where lines cannot be rewritten
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """A console that shows outside words (paths, a server's messages, model names) as they are, never as markup."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
 class Progress:
     """Told what became of each document; shows it at a readable pace."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Shows on stderr; `clock` counts seconds."""
-        self._console = console or Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._console = console or terminal(stderr=True)
         self._clock = clock
         self._started = self._shown = clock()
         self._tally, self._expected = Tally(), 0

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from extractors.report.progress import duration
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
 
     from extractors.money import Costs
     from extractors.tally import Tally
-
-
-def terminal(*, stderr: bool = False) -> Console:
-    """A console that shows outside words (paths, a server's messages, model names) as they are, never as markup."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def dollars(amount: Decimal | None) -> str:

@@ -74,7 +74,12 @@ def test_an_accepted_answer_has_a_document_and_no_errors():
     ("content", "finish_reason", "outcome"),
     [
         ("I cannot read this.", "stop", "not_json"),
-        ('{"total": 1}}', "stop", "not_json"),
+        ('{"total": 1}}', "stop", "accepted"),
+        ('Here is [the answer]: {"total": 1} Use {curly}.', "stop", "accepted"),
+        ('{"total": 1} {"total": 2}', "stop", "accepted"),
+        ('<think>Maybe {"total": 9} or not, let me', "stop", "empty"),
+        ('<think>Maybe {"total": 9} or not, let me', "length", "truncated"),
+        ("I am sorry, I cannot read this.", "stop", "not_json"),
         ("{'total': 1}", "stop", "not_json"),
         ('{"total": 12.', "length", "truncated"),
         ('{"total": 12.', "stop", "truncated"),
@@ -229,3 +234,18 @@ json_values = st.recursive(
 def test_any_json_gets_a_verdict_of_the_closed_list(value):
     """Every JSON value, also with the fields' own names, is judged, never raised."""
     assert verdict(json.dumps(value)).outcome in OUTCOMES
+
+
+def test_a_validator_that_breaks_refuses_the_document():
+    """A schema's own code may raise anything; the answer is judged all the same, and the message says what broke."""
+
+    class Broken(BaseModel):
+        total: int
+
+        @field_validator("total")
+        @classmethod
+        def _look_up(cls, value):
+            return {}[value]
+
+    verdict = validate(Reply(200, "", content='{"total": 1}'), Broken)
+    assert (verdict.outcome, verdict.errors) == ("refused", "a validator raised KeyError: 1")

@@ -33,13 +33,26 @@ FORBIDDEN = Fault("context_exceeded", "never", "403 no")
         (504, "", "server_error", "again"),
         (520, "", "server_error", "again"),
         (529, "", "server_error", "again"),
-        (302, "", "client_error", "never"),
+        (301, "", "client_error", "stop"),
+        (405, "", "client_error", "stop"),
+        (407, "", "client_error", "stop"),
+        (410, "", "client_error", "stop"),
+        (418, "", "client_error", "never"),
     ],
 )
 def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
     """The HTTP status decides first; no refusal is billed."""
     fault = of_status(status, "reason", {}, body)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, remedy, "no")
+
+
+def test_an_error_without_words_has_its_reason():
+    assert of_status(500, "Internal Server Error", {}, "").message == "500 Internal Server Error"
+
+
+def test_only_a_refusal_for_rate_has_a_reset():
+    """On another error `x-ratelimit-reset` speaks of a rate that was not passed."""
+    assert of_status(503, "", {"x-ratelimit-reset": "9"}, "").wait is None
 
 
 def test_200_is_no_fault():
@@ -66,7 +79,7 @@ def test_200_is_no_fault():
 )
 def test_the_wait_that_a_server_asks_for(headers, seconds):
     """Seconds, a date, or an epoch; capped, never negative; nonsense is no wait."""
-    assert asked_wait(headers, 1_795_000_000.0) == (None if seconds is None else pytest.approx(seconds, abs=1))
+    assert asked_wait(headers, "x-ratelimit-reset", NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,28 @@ def test_no_json_of_the_right_names_raises(body):
     """Every field may have any type."""
     reply, _ = received(json.dumps(body).encode())
     assert reply.status == 200
+
+
+def test_an_image_that_is_sent_back_is_not_kept():
+    """A server that repeats the request does not bring its images into the tables."""
+    body = b'{"error":{"message":"bad"},"request":{"url":"data:image/jpeg;base64,/9j/4AAQSkZJRg=="}}'
+    assert "/9j/" not in received(body, status=400)[0].body
+
+
+def test_a_line_separator_in_a_streamed_answer_is_text():
+    """JSON may hold U+2028 as it is; it ends no event."""
+    text = '{"a":"x\u2028y"}'
+    chunk = json.dumps(delta("stop", content=text), ensure_ascii=False).encode()
+    assert received(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
+
+
+@pytest.mark.parametrize("event", [b'{"error":{"message":"overloaded"}}', b'{"choices":[{"del'])
+def test_a_stream_that_breaks_off_is_a_servers_error(event):
+    """An error in the middle, or an event that cannot be read: part of an answer is no answer."""
+    body = streamed(delta(content='{"a"')).replace(b"data: [DONE]", b"data: " + event)
+    assert received(body)[1].outcome == "server_error"
+
+
+def test_a_200_without_choices_is_billed_when_it_says_so():
+    reply, fault = received(completion(choices=[]))
+    assert (reply.usage, fault.outcome, fault.billed) == (Usage(1700, 50), "server_error", "yes")

@@ -104,10 +104,10 @@ def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tup
 
 
 def _events(text: str) -> list[object]:
-    """The JSON of every server-sent event, but the closing `[DONE]`."""
+    """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none."""
     # Lines end with \n only: JSON may carry the other separators that splitlines() knows.
     lines = (line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:"))
-    return [_loaded(line.encode()) for line in lines if line != "[DONE]"]
+    return [_loaded(line.encode()) for line in lines if line.startswith("{")]
 
 
 def _loaded(content: bytes) -> object:

@@ -113,3 +113,25 @@ def test_every_field_has_words_for_a_form(name):
     field = Job.model_fields[name]
     assert field.title
     assert field.description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:abc/v1", "http://local host/v1", "http://h:0/v1", "http://h:99999/v1"]
+)
+def test_an_address_that_is_none_is_refused(url):
+    """A port that is no port, a space in a name."""
+    with pytest.raises(ConfigurationError, match="base-url"):
+        job(source="a", base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21_600), ("1d", 86_400), ("2.5", 2.5)]
+)
+def test_a_time_is_written_as_people_write_it(written, seconds):
+    assert job(source="a", max_time=written).max_time == seconds
+
+
+@pytest.mark.parametrize("written", ["soon", "6 hours", "-1s", "0", "h"])
+def test_a_time_that_is_none_is_refused(written):
+    with pytest.raises(ConfigurationError, match="max-time"):
+        job(source="a", max_time=written)

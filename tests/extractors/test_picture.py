@@ -29,6 +29,7 @@ def raised_for(error):
         struct.error("x"),
         EOFError("x"),
         MemoryError("x"),
+        RuntimeError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -267,3 +267,18 @@ def test_a_ledger_is_there_once_its_file_is(folder, monkeypatch):
     assert read_settings().has_ledger is False
     (folder / "ledger.db").touch()
     assert read_settings().has_ledger is True
+
+
+@pytest.mark.parametrize("key", ["ключ", "two\nlines"])
+def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch, key):
+    """One line that does not show it."""
+    monkeypatch.setenv("TILEWISE_API_KEY", key)
+    with pytest.raises(ConfigurationError, match="printable ASCII") as raised:
+        read_settings()
+    assert key not in str(raised.value)
+
+
+def test_a_key_of_spaces_is_none(monkeypatch):
+    """What is blank is not set."""
+    monkeypatch.setenv("TILEWISE_API_KEY", "  ")
+    assert read_settings().api_key is None

@@ -116,6 +116,35 @@ async def test_attempts_have_an_end(an_order, notes, judge):
     assert len(notes.attempts) == 3
 
 
+async def test_attempts_are_the_documents_not_the_orders(an_order, notes, judge):
+    """What earlier orders of a document have used up is not to be had again; one try is left in any case."""
+    async with WireServer([http(500)]).running() as server, calling(server, attempts=4) as caller:
+        for spent in (3, 99):
+            with pytest.raises(DocumentError):
+                await caller.call(an_order, b"{}", notes, judge, spent)
+    assert len(notes.attempts) == 2
+
+
+async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, notes, judge):
+    """It is paid for: the document is accepted, whatever came in that moment."""
+    noting = asyncio.Event()
+    written = notes.written
+
+    async def slowly():
+        await written()
+        if notes.attempts:
+            noting.set()
+            await asyncio.sleep(0.05)
+
+    notes.written = slowly
+    async with WireServer([http()]).running() as server, calling(server) as caller:
+        task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        await noting.wait()
+        task.cancel()
+        reply, _ = await task
+    assert reply.content == "{}"
+
+
 async def test_refusals_for_rate_use_up_no_attempt(an_order, notes, judge):
     """Ten refusals and an answer, with three attempts allowed."""
     refusal = http(429, b"", **{"retry-after": "0"})

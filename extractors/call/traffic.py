@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FIRST_RATE = 8.0  # calls a second, doubled every second until something is refused or the calls run out
 DROP = 0.95
 PLATEAU = 6.0  # seconds from a refusal back to the refused rate; CUBIC's K
+TOO_MANY = 0.25  # of what a second has sent so far: a search has gone past the limit
 HIGHEST_RATE, SLOWEST = 10_000.0, 0.1
 FEW, MANY = 3, 0.1  # replies that say something about a second; the share of refusals that says the rate is wrong
 TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
@@ -189,7 +190,10 @@ class Pace:
         if sent_at > self._weighed_at:  # else it answers a rate that is no longer sent
             self._replies += 1
             self._refusals += 1
-        if sent_at > self._cut_at and not self._searching:  # a search is ended by a second of many, not by one
+        if self._searching:  # ended by many refusals, not by one; what they let through is the rate to go on from
+            if self._refusals >= FEW and self._refusals > self._sent * TOO_MANY:
+                self._cut(now, self._curve(now) * (1 - TOO_MANY))
+        elif sent_at > self._cut_at:
             self._cut(now, self._curve(now))
 
     def closed_until(self, now: float) -> float:

@@ -42,6 +42,7 @@ class Brake:
             reason = Stopped(f"the time limit of {self._max_time:g} s is reached")
             self._timers.append(loop.call_later(self._max_time, self.stop, reason))
         for number in SIGNALS:
+            # Another thread than the main one (ValueError, RuntimeError), or a loop without signals: the clock remains.
             with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
                 loop.add_signal_handler(number, self._signalled, number)
                 self._signals.append(number)

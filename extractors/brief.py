@@ -17,6 +17,7 @@ from extractors.call.request import Style
 from extractors.call.traffic import Limits
 from extractors.errors import ConfigurationError
 from extractors.model import Terms
+from extractors.record.calls import Budget
 from extractors.settings import TOGETHER
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Brief:
         return PROFILES[named] if named else profile_of("" if self.offline else self.base_url)
 
     @property
+    def budget(self) -> Budget:
+        """What may be spent."""
+        return Budget(self.job.budget, self.settings.daily_budget)
+
+    @property
     def secret(self) -> str:
         """The key, for the places that must keep it out of their words."""
         return self.settings.api_key.get_secret_value() if self.settings.api_key else ""
@@ -94,7 +100,7 @@ class Brief:
             trusted=self.job.bill != "auto" or self.offline,
         )
 
-    def terms(self, price: Price | None) -> Terms:
+    def terms(self, price: Price | None, flow_run: str | None = None) -> Terms:
         """The values that every row of a run that starts now has in common."""
         started_at = datetime.now(UTC)
         source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())
@@ -111,6 +117,8 @@ class Brief:
             policy=self.job.policy,
             bill_rule=self.rule.name,
             price=price,
+            job=self.job.model_dump_json(),
+            flow_run=flow_run,
         )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+    from extractors.bequests import Bequests
     from extractors.bill import Tariff
     from extractors.brake import Brake
     from extractors.call.caller import Caller
@@ -59,6 +60,8 @@ class Bench:
     tell: Callable[[Tally], None]
     brake: Brake
     pilot: Pilot
+    bequests: Bequests
+    left: list[Planned] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Chunk:
                 self.bench.brake.holds(task)
         ends = [task.result() for task in tasks]
         await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
+        self.bench.left += [end.planned for end in ends if isinstance(end, Left)]
         return sum((tally(end) for end in ends), Tally())
 
 
@@ -164,13 +168,17 @@ async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepte
         order = _order(planned, prepared, turn, len(body), bench)
         try:
             spent = sum(attempt.outcome in TRANSIENT for attempt in dossier.attempts)
-            reply, verdict = await bench.caller.call(order, body, dossier, judge, spent)
+            paid = await bench.bequests.reply(order.request)
+            if paid is not None:
+                reply, verdict = paid, judge(paid)
+            else:
+                reply, verdict = await bench.caller.call(order, body, dossier, judge, spent)
         except DocumentError as error:
             following = turn.down(error)
         else:
             if verdict.document is not None:
                 done = (planned, tuple(dossier.attempts), order.key, datetime.now(UTC))
-                return Accepted(*done, verdict.document, order.steps[0], prepared[0].encoded, prepared[0].sha256)
+                return Accepted(*done, verdict.document, reply, order.steps[0], prepared[0].encoded, prepared[0].sha256)
             following = turn.after(verdict, reply, planned.rungs)
         if following.rung != turn.rung:
             prepared = await _prepared(planned, following.rung, bench)
@@ -197,9 +205,11 @@ async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared
 def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:
     steps, tariff = planned.steps(turn.rung), bench.tariff
     more = turn.feedback.bytes if turn.feedback else 0
+    key = _key(prepared, bench.terms)
     return Order(
         document=planned.document,
-        key=_key(prepared, bench.terms),
+        key=key,
+        request=_request(key, steps, turn),
         payload_bytes=size,
         steps=steps,
         text_tokens=tariff.text(more),
@@ -217,6 +227,13 @@ def _key(prepared: tuple[Prepared, ...], terms: Terms) -> str:
     """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model."""
     parts = [*(page.sha256 for page in prepared), terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _request(key: str, steps: tuple[Step, ...], turn: Turn) -> str:
+    """Names one request by all that its answer depends on: an answer to it need not be paid for twice."""
+    sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
+    words = turn.feedback.text + turn.feedback.answer if turn.feedback else ""
+    return hashlib.sha256("\0".join((key, sizes, str(turn.max_tokens), words)).encode()).hexdigest()[:32]
 
 
 def _key_of(dossier: Dossier) -> str | None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from extractors.errors import RunError
-    from extractors.job import Job
     from extractors.model import Terms
 
 
@@ -43,9 +42,8 @@ class Counts:
 class Account:
     """What a run's row says beside its counts: who ran what, and how it ended."""
 
-    job: Job
     terms: Terms
-    flow_run_id: str | None = None
+    fail_above: float = 0.0
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -57,7 +55,7 @@ class Account:
         return {
             "run": terms.run,
             "volume": volume,
-            "flow": "run",
+            "flow": terms.flow,
             "schema": terms.schema,
             "source": terms.source,
             "model": terms.model,
@@ -65,7 +63,7 @@ class Account:
             "policy": terms.policy,
             "bill_rule": terms.bill_rule,
             "output": terms.output,
-            "job": self.job.model_dump_json(),
+            "job": terms.job,
             "status": self.error.status if self.error else "completed",
             "started_at": terms.started_at,
             "finished_at": self.finished_at,
@@ -90,7 +88,7 @@ class Account:
             "residual_tokens": tally.residual_tokens,
             "warnings": list(self.warnings),
             "error": self.error.message if self.error else None,
-            "prefect_flow_run_id": self.flow_run_id,
+            "prefect_flow_run_id": terms.flow_run,
             "approved_by": None,
             "version": version("tilewise"),
         }
@@ -114,7 +112,7 @@ class Closing:
         """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong, 3 stopped as told."""
         if self.account.error:
             return self.account.error.exit_code
-        return int(self.counts.failure_share > self.account.job.fail_above)
+        return int(self.counts.failure_share > self.account.fail_above)
 
     @property
     def message(self) -> str:

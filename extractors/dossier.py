@@ -21,25 +21,22 @@ class Dossier:
     attempts: list[Attempt] = field(default_factory=list)
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
-    def intend(self, order: Order) -> int:
-        """Notes the attempt and the most that it can cost."""
+    async def intend(self, order: Order) -> int | None:
+        """Notes the attempt and the most that it can cost, which the budget must have room for."""
         price = self.scribe.terms.price
         worst = Usage(prompt=order.worst_prompt_tokens, completion=order.max_tokens)
         reserved = price.cost(worst) if price else None
-        handle = self.scribe.intend(order, len(self.attempts) + 1, reserved)
-        self._reserved[handle] = reserved
+        handle = await self.scribe.intend(order, len(self.attempts) + 1, reserved)
+        if handle is not None:
+            self._reserved[handle] = reserved
         return handle
 
-    def settle(self, handle: int, attempt: Attempt) -> None:
+    async def settle(self, handle: int, attempt: Attempt) -> None:
         """Notes how the attempt ended and what it cost."""
         cost = _cost(attempt, self.scribe.terms.price)
         priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
         self.attempts.append(priced)
-        self.scribe.settle(handle, priced)
-
-    async def written(self) -> None:
-        """Returns when everything noted so far is durable."""
-        await self.scribe.written()
+        await self.scribe.settle(handle, priced)
 
 
 def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:

@@ -74,6 +74,10 @@ class LedgerError(RunError):
     """The ledger cannot be read or written: nothing may be sent that it would not know of."""
 
 
+class LeaseLost(LedgerError):  # noqa: N818 - what it is is its name
+    """Another process has taken the run over: it publishes what is there."""
+
+
 class OutputError(RunError):
     """The tables cannot be written."""
 
@@ -90,8 +94,20 @@ class Failing(RunError):  # noqa: N818 - as above
     status = "failing"
 
 
+class Abandoned(RunError):  # noqa: N818 - as above
+    """The run's process ended before it was done; a later run has published what was left of it."""
+
+    status = "abandoned"
+
+
 class Stopped(RunError):  # noqa: N818 - as above
     """The run was told to stop; the rest waits for the next run."""
 
     status = "stopped"
     exit_code = 3
+
+
+class BudgetSpent(Stopped):
+    """What may be spent is spent, or reserved for calls of which nobody knows whether they were billed."""
+
+    status = "budget_spent"

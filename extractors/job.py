@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -48,6 +49,9 @@ class Job(BaseModel):
         " thrifty: start cheaper.",
     )
     bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
+    budget: Decimal | None = Field(
+        None, ge=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
+    )
     limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
     redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
     fail_above: float = Field(

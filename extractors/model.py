@@ -222,10 +222,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept."""
+    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
+
+    `key` names the document's content and how it is asked about, `request` also the pictures and words of this request.
+    """
 
     document: str
     key: str
+    request: str
     payload_bytes: int
     steps: tuple[Step, ...]
     text_tokens: int
@@ -274,14 +278,14 @@ class Attempt:
 class Journal(Protocol):
     """Notes every attempt: before its call, and as it ends."""
 
-    def intend(self, order: Order) -> int:
-        """An attempt is about to be sent; returns the handle by which it is settled."""
+    async def intend(self, order: Order) -> int | None:
+        """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
 
-    def settle(self, handle: int, attempt: Attempt) -> None:
-        """How it ended."""
+        None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.
+        """
 
-    async def written(self) -> None:
-        """Returns when everything noted so far is durable: it survives the process."""
+    async def settle(self, handle: int, attempt: Attempt) -> None:
+        """Returns when its end is noted, durably: now it counts."""
 
 
 # --- record
@@ -289,7 +293,10 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today."""
+    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today.
+
+    `job` is what was asked, as JSON; `flow_run` the orchestrator's id for it.
+    """
 
     run: str
     started_at: datetime
@@ -303,6 +310,9 @@ class Terms:
     policy: str
     bill_rule: str
     price: Price | None = None
+    flow: str = "run"
+    job: str = "{}"
+    flow_run: str | None = None
 
     @property
     def run_date(self) -> str:
@@ -334,17 +344,19 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Done):
-    """A document whose answer validated, and what was sent of its first page."""
+    """A document whose answer validated, that answer, and what was sent of its first page."""
 
     value: BaseModel
+    reply: Reply
     step: Step
     encoded: bool
     sha256: str
 
     @property
-    def published(self) -> Attempt:
-        """The attempt whose answer this is."""
-        return self.attempts[-1]
+    def published(self) -> Attempt | None:
+        """The attempt whose answer this is; None where an earlier run had paid for it."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last and last.outcome == "accepted" else None
 
 
 @dataclass(frozen=True, slots=True)

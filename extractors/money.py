@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +74,22 @@ class Means(NamedTuple):
 
 
 NO_MEANS = Means()
+
+
+@overload
+def nano(amount: Decimal) -> int: ...
+@overload
+def nano(amount: None) -> None: ...
+@overload
+def nano(amount: Decimal | None) -> int | None: ...
+def nano(amount: Decimal | None) -> int | None:
+    """Dollars as whole nanodollars, the form in which a ledger keeps them."""
+    return None if amount is None else int(amount / NANO)
+
+
+def of_nano(amount: int) -> Decimal:
+    """Whole nanodollars as dollars."""
+    return amount * NANO
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from extractors.bequests import Bequests
 from extractors.brake import Brake
 from extractors.brief import CORES, Brief, brief
 from extractors.call.breaker import Breaker
@@ -23,9 +24,10 @@ from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
 from extractors.endpoint.child import child
 from extractors.endpoint.extra import EndpointError
-from extractors.errors import ConfigurationError, NeedsYes
+from extractors.errors import ConfigurationError, NeedsYes, RunError
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.feed import Feed
+from extractors.lease import Lease
 from extractors.money import FREE
 from extractors.pilot import Pilot
 from extractors.record.ledger import Ledger
@@ -33,15 +35,16 @@ from extractors.record.past import OFFLINE, read_past
 from extractors.record.scribe import Scribe
 from extractors.record.tables import Tables
 from extractors.schema import ASK
+from extractors.takeover import take_over
 from extractors.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from extractors.errors import RunError
     from extractors.job import Job
     from extractors.model import Planned, Terms
     from extractors.money import Price
+    from extractors.record.marks import Name
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
@@ -71,49 +74,67 @@ DIRECTLY = How()
 async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     """Does the whole job: scan, bill and plan feed chunks, which are published volume by volume.
 
-    Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written.
+    Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written. Raises a RunError when
+    what was done could not be published: the next run does that.
     """
     asked = brief(job, settings)
     with Ledger(settings.ledger) as ledger:
         price, free = await _price(asked, ledger)
-        terms = asked.terms(price)
-        past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
-        means = ledger.means(terms)
-        feed = Feed(job, asked.tariff(price, means.output_tokens), past)
-        first = await asyncio.to_thread(feed.take, settings.chunk)
-        if first and not job.yes and price != FREE:
-            _ask(asked, await asyncio.to_thread(estimate, asked, price, past, means))
-        with Tables(asked.output, terms, asked.schema.model, settings.keep_replies) as tables:
-            work = _Work(asked, terms, ledger, tables, feed, how)
-            return await work.all_volumes(first)
+        terms = asked.terms(price, how.flow_run_id)
+        async with Lease(ledger, terms) as lease:
+            await asyncio.to_thread(take_over, ledger, asked.output, settings.keep_replies, how.say)
+            past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
+            means = ledger.memory.means(terms)
+            feed = Feed(job, asked.tariff(price, means.output_tokens), past)
+            work = _Work(
+                asked,
+                terms,
+                ledger,
+                lease,
+                Tables(asked.output, terms, asked.schema.model, settings.keep_replies),
+                feed,
+                how,
+            )
+            first = await work.take()
+            if first and not job.yes and price != FREE and job.budget is None:
+                _ask(asked, await asyncio.to_thread(estimate, asked, price, past, means))
+            with work.tables:
+                return await work.all_volumes(first)
 
 
 @dataclass(slots=True)
 class _Work:
-    """A run that has begun."""
+    """A run that has begun. `theirs` counts the documents that are left to another run, which is at them."""
 
     brief: Brief
     terms: Terms
     ledger: Ledger
+    lease: Lease
     tables: Tables
     feed: Feed
     how: How
+    theirs: int = 0
+
+    async def take(self) -> list[Planned]:
+        """The next documents that are this run's to do; none at the end."""
+        while pulled := await asyncio.to_thread(self.feed.take, self.brief.settings.chunk):
+            claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, [_name(each) for each in pulled])
+            self.feed.skipped += claims.count("done")
+            self.theirs += claims.count("theirs")
+            if ours := [each for each, claim in zip(pulled, claims, strict=True) if claim == "ours"]:
+                return ours
+        return []
 
     async def all_volumes(self, pending: list[Planned]) -> Closing:
         """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
         async with AsyncExitStack() as stack:
             if not pending:
-                self.ledger.begin(self.terms)
-                closing = await self._published(1, Counts(self.feed.skipped), None)
-            else:
-                bench = await self._bench(stack)
-                self.ledger.begin(self.terms)
-                counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
-                stack.callback(counting.cancel)
-                counting.add_done_callback(self._expected)
-                closing = await self._worked(pending, bench)
-        self.ledger.end(self.terms)
-        return closing
+                return await self._ended(await self._published(1, Counts(self.feed.skipped), None))
+            bench = await self._bench(stack)
+            counting = asyncio.ensure_future(asyncio.to_thread(self.feed.count))
+            stack.callback(counting.cancel)
+            counting.add_done_callback(self._expected)
+            return await self._ended(await self._worked(pending, bench), bench)
 
     async def _worked(self, pending: list[Planned], bench: Bench) -> Closing:
         """Volume after volume, each published whole."""
@@ -123,18 +144,35 @@ class _Work:
             if wall := bench.caller.breaker.wall():
                 bench.brake.stop(wall)
             counts = Counts(self.feed.skipped - skipped, tally)
-            closing = await self._published(volume, counts, bench.brake.error)
-            total, volume, skipped = total + counts, volume + 1, self.feed.skipped
+            closing = await self._published(volume, counts, bench)
+            total, volume, skipped = total + closing.counts, volume + 1, self.feed.skipped
             if not pending:
                 break
-        if rate := bench.caller.traffic.sustained:
-            self.ledger.keep_rate(self.terms, rate)
         return replace(closing, counts=total)
 
-    async def _published(self, volume: int, counts: Counts, error: RunError | None) -> Closing:
-        account = Account(self.brief.job, self.terms, self.how.flow_run_id, error, _warnings(self.terms))
-        await asyncio.to_thread(self.tables.publish, volume, account.row(counts, volume))
-        return Closing(account, counts, self.tables.published("results"))
+    async def _published(self, volume: int, counts: Counts, bench: Bench | None) -> Closing:
+        """Publishes a volume, and then tells the ledger."""
+        await self.lease.renew()
+        error = bench.brake.error if bench else None
+        account = Account(self.terms, self.brief.job.fail_above, error, self._warnings())
+        counts, self.theirs = counts + Counts(0, Tally(remaining=self.theirs)), 0
+        left = bench.left if bench else []
+        await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left)
+        if bench:
+            bench.left.clear()
+        return Closing(account, counts, self.tables.results)
+
+    def _publish(self, volume: int, row: dict[str, object], left: list[Planned]) -> None:
+        self.tables.gather(self.ledger.calls.unpublished(self.terms.run))
+        self.tables.publish(row)
+        self.ledger.marks.free(self.terms, [_name(each) for each in left])
+        self.ledger.runs.published(self.terms.run, volume, {each.document for each in left})
+
+    async def _ended(self, closing: Closing, bench: Bench | None = None) -> Closing:
+        if bench and (rate := bench.caller.traffic.sustained):
+            self.ledger.memory.keep_rate(self.terms, rate)
+        await asyncio.to_thread(self.ledger.runs.end, self.terms.run, bench.bequests.used if bench else ())
+        return closing
 
     def _expected(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
@@ -142,8 +180,8 @@ class _Work:
 
     async def _volume(self, pending: list[Planned], bench: Bench) -> tuple[Tally, list[Planned]]:
         """One volume's documents in a window of chunks: what became of them, and what was pulled beyond the volume."""
-        settings, tally, number, running = self.brief.settings, Tally(), 0, set[asyncio.Future[Tally]]()
-        room = settings.volume
+        tally, number, running, failed = Tally(), 0, set[asyncio.Future[Tally]](), None
+        room = self.brief.settings.volume
         try:
             while running or (pending and room):
                 while pending and room and len(running) < WINDOW:
@@ -151,13 +189,21 @@ class _Work:
                     running.add(asyncio.ensure_future(self.how.run_chunk(Chunk(number, now, bench))))
                     room, number = room - len(now), number + 1
                     if not pending and bench.brake.error is None:
-                        pending = await asyncio.to_thread(self.feed.take, settings.chunk)
+                        pending = await self.take()
+                        await asyncio.to_thread(bench.bequests.refresh)
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                tally = sum((task.result() for task in ended), tally)
+                for task in ended:
+                    if isinstance(error := task.exception(), RunError):  # calls on their way are still noted
+                        bench.brake.stop(error)
+                        failed = failed or error
+                    else:
+                        tally += task.result()
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        if failed:
+            raise failed
         if bench.brake.error is not None and not bench.brake.hurried:
             tally += Tally(remaining=await asyncio.to_thread(self.feed.rest))
         return tally, pending
@@ -167,8 +213,11 @@ class _Work:
         asked, settings = self.brief, self.brief.settings
         base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
         http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
-        traffic = Traffic(asked.limits, self.ledger.rate(self.terms))
+        traffic = Traffic(asked.limits, self.ledger.memory.rate(self.terms))
         brake = Brake(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.say)
+        self.lease.stops(brake)
+        bequests = Bequests(self.ledger.calls, self.terms)
+        await asyncio.to_thread(bequests.refresh)
         return Bench(
             terms=self.terms,
             schema=asked.schema,
@@ -178,7 +227,7 @@ class _Work:
             caller=Caller(
                 http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret
             ),
-            scribe=Scribe(self.ledger, self.terms),
+            scribe=Scribe(self.ledger.calls, self.terms, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
@@ -186,20 +235,39 @@ class _Work:
             tell=self.how.tell,
             brake=stack.enter_context(brake),
             pilot=Pilot(asked.job.fail_above),
+            bequests=bequests,
         )
+
+    def _warnings(self) -> tuple[str, ...]:
+        """What a person should know of a run that went well."""
+        others = [f"{self.theirs} documents are left to another run, which is reading them"] if self.theirs else []
+        return (*_old_price(self.terms), *others)
 
 
 async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
     """The price in force, and whether the endpoint reads with local OCR, which its list of models tells."""
     if asked.offline:
-        return price_of(asked, {}, free=True), True
+        return _held(asked, price_of(asked, {}, free=True)), True
     async with client(asked.endpoint_at(asked.base_url)) as http:
         listed = await served_models(http)
     free = any(model.startswith(OFFLINE) for model in listed)
     served = {model: price for model, price in listed.items() if price}
     if served:
-        ledger.keep_prices(asked.endpoint, served)
-    return price_of(asked, served or ledger.prices(asked.endpoint), free=free), free
+        ledger.memory.keep_prices(asked.endpoint, served)
+    return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
+
+
+def _held(asked: Brief, price: Price | None) -> Price | None:
+    """The price. Raises ConfigurationError when it is unknown and a budget is to be held with it."""
+    if price is None and asked.budget.limits:
+        raise ConfigurationError(
+            f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"
+        )
+    return price
+
+
+def _name(planned: Planned) -> Name:
+    return planned.document, planned.first.billed.found.version
 
 
 def _ask(asked: Brief, estimated: Estimate) -> None:
@@ -211,8 +279,7 @@ def _ask(asked: Brief, estimated: Estimate) -> None:
         raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
 
 
-def _warnings(terms: Terms) -> tuple[str, ...]:
-    """What a person should know of a run that went well."""
+def _old_price(terms: Terms) -> tuple[str, ...]:
     as_of = terms.price.as_of if terms.price else None
     age = (terms.started_at.date() - as_of).days if as_of else 0
     old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"

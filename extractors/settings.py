@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "TILEWISE_"
+SQLITE, POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 TOML = "tilewise.toml"
 TOGETHER = "https://api.together.ai/v1"
 
@@ -65,15 +66,17 @@ class Settings(BaseSettings):
     volume: int = Field(50_000, ge=1)
     output: str = "data/out"
     ledger: str = Field(default_factory=_default_ledger)
+    daily_budget: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
     ask_above: Decimal = Field(Decimal(5), ge=0)
     prices: Path | None = None
+    on_model_change: Literal["warn", "stop"] = "warn"
     keep_replies: Literal["all", "failed", "none"] = "all"
     direct: bool = False
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a ledger is there to be read; it is made by the first run."""
-        return Path(self.ledger.removeprefix("sqlite:///")).is_file()
+        """Whether a ledger is there to be read; one in a file is made by the first run."""
+        return not self.ledger.startswith(SQLITE) or Path(self.ledger.removeprefix(SQLITE)).is_file()
 
     @field_validator("api_key")
     @classmethod
@@ -90,10 +93,12 @@ class Settings(BaseSettings):
 
     @field_validator("ledger")
     @classmethod
-    def _sqlite(cls, value: str) -> str:
-        if value.removeprefix("sqlite:///") not in {value, "", ":memory:"}:
+    def _database(cls, value: str) -> str:
+        if value.removeprefix(SQLITE) not in {value, "", ":memory:"}:
             return value
-        raise ValueError("must be sqlite:/// and the path of a file")
+        if value.startswith(POSTGRESQL) and len(value) > len(POSTGRESQL):
+            return value
+        raise ValueError(f"must be {SQLITE} and the path of a file, or {POSTGRESQL}user@host/database")
 
     @classmethod
     def settings_customise_sources(
@@ -144,5 +149,6 @@ def _check_toml(path: Path) -> None:
 def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
-    value = "**********" if name.endswith("API_KEY") else shown(error["input"])
+    secret = name.endswith("API_KEY") or (name.endswith("LEDGER") and "@" in str(error["input"]))
+    value = "**********" if secret else shown(error["input"])
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

@@ -73,6 +73,7 @@ def run(
     base_url: BaseUrl = None,
     policy: Policy = "balanced",
     bill: BillRule = "auto",
+    budget: Annotated[float | None, typer.Option(help="Spend at most so many dollars.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take at most so many documents.")] = None,
     redo: Annotated[
         Literal["failed", "changed", "all"] | None, typer.Option(help="Read again what is done already, by cause.")
@@ -99,6 +100,7 @@ def run(
             base_url=base_url,
             policy=policy,
             bill=bill,
+            budget=None if budget is None else str(budget),
             limit=limit,
             redo=redo,
             fail_above=fail_above,
@@ -238,8 +240,8 @@ def _estimated(asked: Brief, *, done: bool) -> Estimate:
     from extractors.record.ledger import Ledger
 
     with Ledger(asked.settings.ledger) as ledger:
-        price = price_of(asked, ledger.prices(asked.endpoint), free=asked.offline)
-        return estimate(asked, price, past, ledger.means(asked.terms(price)))
+        price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
+        return estimate(asked, price, past, ledger.memory.means(asked.terms(price)))
 
 
 def _check(job: Job, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import httpx
 from extractors.call import faults
 from extractors.call import reply as replies
 from extractors.call.retries import CallFault, Retries
-from extractors.errors import DocumentError, Refused
+from extractors.errors import DocumentError, Refused, RunError
 from extractors.model import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     Judge = Callable[[Reply], Verdict]
 
+ROOM_SECONDS = 0.2  # between two looks whether calls on their way have left room in the budget
 _MENDS = {
     401: "the key was refused: set TILEWISE_API_KEY or TOGETHER_API_KEY to one that this endpoint accepts",
     402: "the account's spending limit is reached: raise it, then run again",
@@ -71,7 +73,8 @@ class Caller:
     async def _once(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         async with self.traffic.slot(order.tokens) as ticket:
             note = _Note(order, journal)
-            await note.open()
+            while not await note.open():
+                await self.traffic.sleep(ROOM_SECONDS)
             try:
                 reply, fault = await self._exchange(body)
             except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -154,20 +157,29 @@ class _Note:
 
     def __init__(self, order: Order, journal: Journal) -> None:
         self._order, self._journal = order, journal
-        self._handle = journal.intend(order)
-        self._started_at, self._clock = datetime.now(UTC), time.monotonic()
+        self._handle: int | None = None
+        self._begin()
 
-    async def open(self) -> None:
-        """Returns when the intent is durable: only then may the call be sent."""
+    async def open(self) -> bool:
+        """Returns when the intent is durable: only then may the call be sent. False: the budget has no room for it yet."""
+        self._begin()
+        intending = asyncio.ensure_future(self._journal.intend(self._order))
         try:
-            await self._journal.written()
+            self._handle = await asyncio.shield(intending)
         except asyncio.CancelledError:
-            await self.settle("aborted", "no", None, "the run was stopped before the call was sent")
+            with suppress(RunError):
+                self._handle = await intending
+            if self._handle is not None:
+                await self.settle("aborted", "no", None, "the run was stopped before the call was sent")
             raise
+        return self._handle is not None
 
     async def settle(self, outcome: Outcome, billed: Billing, reply: Reply | None, error: str | None) -> None:
         """Returns when the end of the attempt is durable: only then does it count."""
+        assert self._handle is not None
         seconds = time.monotonic() - self._clock
         attempt = Attempt(self._order, self._started_at, seconds, outcome, billed, reply, error=error)
-        self._journal.settle(self._handle, attempt)
-        await self._journal.written()
+        await self._journal.settle(self._handle, attempt)
+
+    def _begin(self) -> None:
+        self._started_at, self._clock = datetime.now(UTC), time.monotonic()

@@ -5,8 +5,10 @@ Nothing that a server sends raises here: what cannot be read is left out, and wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
+import httpx
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,9 +16,6 @@ from extractors.call import faults
 from extractors.call.faults import Fault
 from extractors.model import Reply
 from extractors.money import Usage
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_REPLY_BYTES = 16 * 2**20  # what is longer is no answer to anything that is asked here
 MAX_KEPT_CHARS = 2**20  # of a body, in the ledger and the tables
@@ -101,6 +100,12 @@ def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tup
             "server_error", "again", f"200 without an answer: {why}", billed="yes" if reply.usage else "unknown"
         )
     return reply, fault
+
+
+def reread(body: str, request_id: str | None = None) -> Reply:
+    """The reply whose body was kept: an answer, with status 200."""
+    reply, _ = read(httpx.Response(200), body.encode())
+    return replace(reply, request_id=request_id or reply.request_id)
 
 
 def _events(text: str) -> list[object]:

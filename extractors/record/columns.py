@@ -149,6 +149,17 @@ FAILURES: Columns = {
     "cost_usd": MONEY,
     "failed_at": TIME,
 }
+FIELDS: Columns = {
+    "run": TEXT,
+    "schema": TEXT,
+    "field": TEXT,
+    "rows": INT,
+    "nulls": INT,
+    "distinct": INT,
+    "min": TEXT,
+    "max": TEXT,
+    "mean_length": REAL,
+}
 RUNS: Columns = {
     "run": TEXT,
     "volume": INT,

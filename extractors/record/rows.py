@@ -1,17 +1,23 @@
-"""A document's end in, its rows for every table out."""
+"""A document's end in, its rows out; a call of the ledger in, its published row out."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from extractors.model import Accepted, Attempt, Done, Failed, PlannedPage, Step, Terms
-from extractors.tiles import Size
+from extractors.model import Accepted, Failed, PlannedPage, Step, Terms
+from extractors.money import of_nano
+from extractors.record import columns
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from extractors.record.columns import Fields
 
 Keep = Literal["all", "failed", "none"]
 Row = dict[str, object]
+_WORKED_OUT = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
+_AS_IN_THE_LEDGER = [name for name in columns.CALLS if name not in _WORKED_OUT and not name.startswith("price_")]
 
 
 def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
@@ -29,7 +35,7 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
         "_run": terms.run,
         "_extracted_at": end.ended_at,
         "_model_requested": terms.model,
-        "_model": _model(end.published, terms),
+        "_model": end.reply.model or terms.model,
         "_schema_hash": terms.schema_hash,
         "_prompt_hash": terms.prompt_hash,
         "_action": _action(page, step),
@@ -110,68 +116,38 @@ def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted |
     }
 
 
-def call_rows(end: Done, terms: Terms) -> list[Row]:
-    """One row per HTTP attempt."""
-    return [call_row(attempt, number, terms) for number, attempt in enumerate(end.attempts, 1)]
-
-
-def call_row(attempt: Attempt, number: int, terms: Terms) -> Row:
-    """One attempt's row: what was expected, what came back, what it cost."""
-    order, reply, usage, price = attempt.order, attempt.reply, attempt.usage, terms.price
-    sent = order.steps[0].size if order.steps else Size(0, 0)
-    return {
-        "run": terms.run,
-        "document": order.document,
-        "key": order.key,
-        "schema": terms.schema,
-        "endpoint": terms.endpoint,
-        "attempt": number,
-        "rung": order.steps[0].rung if order.steps else None,
-        "pages": len(order.steps),
-        "started_at": attempt.started_at,
-        "seconds": attempt.seconds,
-        "http_status": reply.status if reply else None,
-        "outcome": attempt.outcome,
-        "billed": attempt.billed,
-        "model_requested": terms.model,
-        "model_returned": reply.model if reply else None,
-        "bill_rule": terms.bill_rule,
-        "payload_bytes": order.payload_bytes,
-        "sent_width": sent.width if order.steps else None,
-        "sent_height": sent.height if order.steps else None,
-        "estimated_image_tokens": order.image_tokens,
-        "estimated_prompt_tokens": order.image_tokens + order.text_tokens,
-        "prompt_tokens": usage.prompt if usage else None,
-        "cached_tokens": usage.cached if usage else None,
-        "completion_tokens": usage.completion if usage else None,
-        "reasoning_tokens": usage.reasoning if usage else None,
-        "residual_tokens": attempt.residual,
+def call_row(call: Row, terms: Terms) -> Row:
+    """The published row of a call in the ledger; one without an end was on its way when its process ended."""
+    price = terms.price
+    prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
+    assert isinstance(estimated, int)
+    row = {name: call[name] for name in _AS_IN_THE_LEDGER}
+    if call["outcome"] is None:
+        row |= {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its process ended meanwhile"}
+    return row | {
+        "started_at": datetime.fromisoformat(str(call["started_at"])),
+        "residual_tokens": prompt - estimated if isinstance(prompt, int) else None,
         "price_input": price.input if price else None,
         "price_cached": price.cached if price else None,
         "price_output": price.output if price else None,
         "price_as_of": price.as_of if price else None,
-        "reserved_usd": attempt.reserved_usd,
-        "cost_usd": attempt.cost_usd,
-        "finish_reason": reply.finish_reason if reply else None,
-        "request_id": reply.request_id if reply else None,
-        "error": attempt.error,
+        "reserved_usd": _dollars(call["reserved_nano"]),
+        "cost_usd": _dollars(call["cost_nano"]),
     }
 
 
-def reply_rows(end: Done, terms: Terms, keep: Keep) -> list[Row]:
-    """The raw answers, as many as are to be kept: `failed` keeps those that were not accepted."""
-    return [
-        {
-            "run": terms.run,
-            "document": end.planned.document,
-            "key": attempt.order.key,
-            "attempt": number,
-            "outcome": attempt.outcome,
-            "reply": attempt.reply.body,
-        }
-        for number, attempt in enumerate(end.attempts, 1)
-        if attempt.reply and (keep == "all" or (keep == "failed" and attempt.outcome != "accepted"))
-    ]
+def reply_row(call: Row) -> Row:
+    """The raw answer of a call in the ledger."""
+    return {name: call[name] for name in columns.REPLIES}
+
+
+def kept(call: Row, keep: Keep) -> bool:
+    """Whether the raw answer of this call is to be published: `failed` keeps those that were not accepted."""
+    return call["reply"] is not None and (keep == "all" or (keep == "failed" and call["outcome"] != "accepted"))
+
+
+def _dollars(amount: object) -> Decimal | None:
+    return of_nano(amount) if isinstance(amount, int) else None
 
 
 def _action(page: PlannedPage, step: Step) -> str:
@@ -180,8 +156,3 @@ def _action(page: PlannedPage, step: Step) -> str:
         return "resize"
     whole = page.billed.header is not None and step.size == page.billed.header.size
     return "send" if whole else "shrink"
-
-
-def _model(attempt: Attempt, terms: Terms) -> str:
-    """The model that answered: the one asked for, where the server does not say."""
-    return (attempt.reply.model if attempt.reply else None) or terms.model

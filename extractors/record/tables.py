@@ -1,24 +1,19 @@
-"""The published tables: parts of a run are staged chunk by chunk, then folded into one file a table, `runs` last.
-
-A run's rows appear whole: a file is renamed into place, and the run's row in `runs` is its commit.
-"""
+"""The tables of one run: what became of its documents is staged, chunk by chunk, in the volume that is under way."""
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from extractors.errors import ConfigurationError, OutputError, first_line
+from extractors.errors import ConfigurationError
 from extractors.model import Accepted, Failed, Left
 from extractors.record import columns
-from extractors.record.columns import CellError, Columns, Fields
-from extractors.record.rows import Keep, Row, call_rows, failure_row, image_rows, reply_rows, result_row
+from extractors.record.columns import CellError, Fields
+from extractors.record.rows import Keep, Row, failure_row, image_rows, result_row
+from extractors.record.volume import PUBLISHED, STAGING, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -27,34 +22,22 @@ if TYPE_CHECKING:
 
     from extractors.model import Terms
 
-# In this order: whoever sees a row of one table finds what it refers to in those before.
-PUBLISHED = ("results", "replies", "failures", "images", "calls", "runs")
-ALWAYS = frozenset({"failures", "images", "calls", "runs"})  # written by every run, with no rows if need be
-BY_SCHEMA = frozenset({"results", "replies"})
-
 
 class Tables:
-    """The tables of one run under one output folder."""
+    """The tables of one run under one output folder; `volume` is the one that chunks are staged in."""
 
     def __init__(self, root: Path, terms: Terms, model: type[BaseModel], keep: Keep = "all") -> None:
         """Nothing is written before it is entered."""
         self._root, self._terms, self._keep = root, terms, keep
         self._fields = Fields(model)
-        self._staging = root / "staging" / terms.run
-        self._published: list[tuple[str, Path]] = []
-        self._columns: dict[str, Columns] = {
-            "results": self._fields.columns | columns.RESULTS,
-            "replies": columns.REPLIES,
-            "failures": columns.FAILURES,
-            "images": columns.IMAGES,
-            "calls": columns.CALLS,
-            "runs": columns.RUNS,
-        }
+        self._results = self._fields.columns | columns.RESULTS
+        self._published: list[Path] = []
+        self.volume = Volume(root, terms, 1)
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
         try:
-            self._staging.mkdir(parents=True)
+            self.volume.folder.mkdir(parents=True)
             for table in PUBLISHED:
                 (self._root / table).mkdir(exist_ok=True)
         except OSError as error:
@@ -65,9 +48,10 @@ class Tables:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Takes the staging folder away; parts that were not published stay in it."""
-        with suppress(OSError):  # not empty
-            self._staging.rmdir()
-            self._staging.parent.rmdir()
+        staging = self._root / STAGING
+        for emptied in (self.volume.folder, staging / self._terms.run, staging):
+            with suppress(OSError):  # not empty, or gone
+                emptied.rmdir()
 
     def refusal(self, document: BaseModel) -> str | None:
         """Why this document's values do not fit into their columns, None when they do."""
@@ -78,60 +62,27 @@ class Tables:
         return None
 
     def stage(self, part: int, ends: Sequence[Accepted | Failed | Left]) -> None:
-        """Writes the rows of these documents as one part of every table that has any."""
-        rows: dict[str, list[Row]] = {
-            "results": [result_row(end, self._terms, self._fields) for end in ends if isinstance(end, Accepted)],
-            "replies": [row for end in ends for row in reply_rows(end, self._terms, self._keep)],
-            "failures": [failure_row(end, self._terms) for end in ends if isinstance(end, Failed)],
-            "images": [row for end in ends if not isinstance(end, Left) for row in image_rows(end, self._terms)],
-            "calls": [row for end in ends for row in call_rows(end, self._terms)],
-        }
-        with self._written():
-            for table, table_rows in rows.items():
-                if table_rows:
-                    self._write(table, table_rows, self._staging / f"{table}-{part:06d}.parquet")
+        """Writes what became of these documents as one part of every table that has rows of them."""
+        results = [result_row(end, self._terms, self._fields) for end in ends if isinstance(end, Accepted)]
+        failures = [failure_row(end, self._terms) for end in ends if isinstance(end, Failed)]
+        images = [row for end in ends if not isinstance(end, Left) for row in image_rows(end, self._terms)]
+        self.volume.stage("images", part, images)
+        self.volume.stage("failures", part, failures)
+        self.volume.stage("results", part, results, self._results)
 
-    def publish(self, volume: int, run_row: Row) -> None:
-        """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
-        with self._written():
-            self._write("runs", [run_row], self._staging / "runs-000000.parquet")
-            for table in PUBLISHED:
-                parts = sorted(self._staging.glob(f"{table}-*.parquet"))
-                if parts or table in ALWAYS:
-                    self._publish(table, parts, volume)
-            for part in self._staging.iterdir():
-                part.unlink()
+    def gather(self, calls: Iterable[Sequence[Row]]) -> None:
+        """Stages what the volume has beside its documents: the ledger's calls, and what its fields look like."""
+        self.volume.stage_calls(calls, self._keep)
 
-    def published(self, table: str) -> tuple[Path, ...]:
-        """The files of this table that this run has published."""
-        return tuple(path for name, path in self._published if name == table)
+    def publish(self, run_row: Row) -> None:
+        """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
+        self.volume.stage("runs", 0, [run_row])
+        if self.volume.parts("results"):
+            self._published.append(self.volume.path("results"))
+        self.volume.publish()
+        self.volume = Volume(self._root, self._terms, self.volume.number + 1)
 
-    @contextmanager
-    def _written(self) -> Iterator[None]:
-        """What keeps a file from being written, in words that say what is kept."""
-        try:
-            yield
-        except (OSError, pl.exceptions.PolarsError) as error:
-            kept = f"what was answered is in the ledger, what was staged in {self._staging}"
-            raise OutputError(f"output {str(self._root)!r} cannot be written: {first_line(error)}; {kept}") from error
-
-    def _path(self, table: str, volume: int) -> Path:
-        """Where a table's rows of this run are published."""
-        by_schema = f"schema={self._terms.schema}" if table in BY_SCHEMA else ""
-        name = self._terms.run if volume == 1 else f"{self._terms.run}-{volume}"
-        return self._root / table / by_schema / f"run_date={self._terms.run_date}" / f"{name}.parquet"
-
-    def _publish(self, table: str, parts: list[Path], volume: int) -> None:
-        folded = self._staging / f"folded-{table}"
-        if parts:
-            pl.scan_parquet(parts).sink_parquet(folded, compression="zstd")
-        else:
-            pl.DataFrame(schema=self._columns[table]).write_parquet(folded, compression="zstd")
-        target = self._path(table, volume)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folded, target)  # noqa: PTH105 - the atomic rename is the point
-        self._published.append((table, target))
-
-    def _write(self, table: str, rows: list[Row], path: Path) -> None:
-        frame = pl.DataFrame(rows, schema=self._columns[table], orient="row")
-        frame.write_parquet(path, compression="zstd")
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The published files of results."""
+        return tuple(self._published)

@@ -1,0 +1,160 @@
+"""The ledger's tables. Money is kept as whole nanodollars and times as UTC text: SQLite has neither decimals nor zones."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+# One row a run: what it was asked, who runs it, and how far it has come.
+RUNS = sa.Table(
+    "runs",
+    METADATA,
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("flow", sa.String, nullable=False, server_default="run"),
+    sa.Column("schema", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("output", sa.String, nullable=False),
+    sa.Column("endpoint", sa.String, nullable=False, server_default=""),
+    sa.Column("model", sa.String, nullable=False, server_default=""),
+    sa.Column("policy", sa.String, nullable=False, server_default=""),
+    sa.Column("bill_rule", sa.String, nullable=False, server_default=""),
+    sa.Column("price_input", sa.String),
+    sa.Column("price_output", sa.String),
+    sa.Column("price_cached", sa.String),
+    sa.Column("price_as_of", sa.String),
+    sa.Column("job", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("flow_run", sa.String),
+    sa.Column("started_at", sa.String, nullable=False),
+    # The lease: whose process works on it, and until when that holds without a further heartbeat.
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("born", sa.String, nullable=False, server_default=""),
+    sa.Column("lease_until", sa.Float, nullable=False, server_default="0"),
+    sa.Column("held_nano", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("volumes", sa.Integer, nullable=False, server_default="0"),
+    # Replies of documents that the run did not end with are kept for the next one.
+    sa.Column("bequeathed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("published_at", sa.String),
+)
+
+# One row an HTTP attempt. Several processes may write for one run; each numbers its own calls.
+CALLS = sa.Table(
+    "calls",
+    METADATA,
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("writer", sa.Integer, primary_key=True),
+    sa.Column("call", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("document", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("request", sa.String, nullable=False, server_default=""),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("schema", sa.String, nullable=False),
+    sa.Column("endpoint", sa.String, nullable=False),
+    sa.Column("model_requested", sa.String, nullable=False),
+    sa.Column("bill_rule", sa.String, nullable=False),
+    sa.Column("rung", sa.Integer),
+    sa.Column("pages", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("payload_bytes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("sent_width", sa.Integer),
+    sa.Column("sent_height", sa.Integer),
+    sa.Column("started_at", sa.String, nullable=False),
+    sa.Column("estimated_image_tokens", sa.Integer, nullable=False),
+    sa.Column("estimated_prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("reserved_nano", sa.BigInteger),
+    # What the reply adds; an intent without a reply keeps them null.
+    sa.Column("seconds", sa.Float),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("outcome", sa.String),
+    sa.Column("billed", sa.String),
+    sa.Column("model_returned", sa.String),
+    sa.Column("prompt_tokens", sa.Integer),
+    sa.Column("cached_tokens", sa.Integer),
+    sa.Column("completion_tokens", sa.Integer),
+    sa.Column("reasoning_tokens", sa.Integer),
+    sa.Column("cost_nano", sa.BigInteger),
+    sa.Column("finish_reason", sa.String),
+    sa.Column("request_id", sa.String),
+    sa.Column("error", sa.String),
+    sa.Column("reply", sa.Text),
+    # The volume that published it; null until then.
+    sa.Column("volume", sa.Integer),
+)
+# The calls on their way: what a spent budget waits for.
+OPEN_CALLS = sa.Index(
+    "open_calls", CALLS.c.run, sqlite_where=CALLS.c.outcome.is_(None), postgresql_where=CALLS.c.outcome.is_(None)
+)
+
+# What the calls of a UTC day cost, or may still cost: the sum that a daily budget is held against.
+DAYS = sa.Table(
+    "days",
+    METADATA,
+    sa.Column("day", sa.String, primary_key=True),
+    sa.Column("held_nano", sa.BigInteger, nullable=False),
+)
+
+# Which run has taken a document: runs at the same time leave it to each other.
+MARKS = sa.Table(
+    "marks",
+    METADATA,
+    sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run", sa.String, nullable=False),
+)
+
+# What is remembered of an endpoint from one run to the next.
+SERVED = sa.Table(
+    "served_prices",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("input", sa.String, nullable=False),
+    sa.Column("output", sa.String, nullable=False),
+    sa.Column("cached_input", sa.String),
+    sa.Column("as_of", sa.String, nullable=False),
+)
+RATES = sa.Table(
+    "rates",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("calls_per_second", sa.Float, nullable=False),
+    sa.Column("seen_at", sa.String, nullable=False),
+)
+ANSWERS = sa.Table(
+    "answers",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("schema", sa.String, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+TEXTS = sa.Table(
+    "texts",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("prompt_hash", sa.String, primary_key=True),
+    sa.Column("tokens", sa.Integer, nullable=False),
+    sa.Column("seen_at", sa.String, nullable=False),
+)
+CALIBRATIONS = sa.Table(
+    "calibrations",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("text_bytes", sa.Integer, nullable=False),
+    sa.Column("text_tokens", sa.Integer, nullable=False),
+    sa.Column("model_returned", sa.String),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("measured_at", sa.String, nullable=False),
+)
+RETURNED = sa.Table(
+    "returned_models",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("returned", sa.String, primary_key=True),
+)

@@ -1,0 +1,186 @@
+"""The ledger's calls: intents with their reservations, replies that settle them, in one transaction a group.
+
+A budget is held by reservation: before a call its worst case is added to what its run and its UTC day hold, and the
+reply replaces it by the cost. What nobody knows to be billed or not keeps its reservation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+
+from extractors.errors import BudgetSpent
+from extractors.money import nano, of_nano
+from extractors.record.books import CALLS, DAYS, RUNS
+from extractors.record.runs import is_live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from decimal import Decimal
+
+    from extractors.model import Terms
+    from extractors.record.database import Database
+
+Row = dict[str, object]
+Grant = bool | BudgetSpent  # True: it may be sent; False: not yet, calls on their way may still free what it needs
+BATCH = 5_000  # rows read at once
+_REPLIED = CALLS.update().where(
+    CALLS.c.run == sa.bindparam("_run"),
+    CALLS.c.writer == sa.bindparam("_writer"),
+    CALLS.c.call == sa.bindparam("_call"),
+)
+# What an answer can be worth: these replies may be read again by the next run, a refusal to answer may not.
+_ANSWERED = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Dollars that may be spent: by one run, and by all runs of a UTC day; None where there is no limit."""
+
+    run: Decimal | None = None
+    day: Decimal | None = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is any limit."""
+        return self.run is not None or self.day is not None
+
+
+class Change(NamedTuple):
+    """What a call adds to, or takes from, what its day and its run hold, in nanodollars."""
+
+    day: str
+    amount: int
+
+
+class CallId(NamedTuple):
+    """Where a call stands in the ledger."""
+
+    run: str
+    writer: int
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of all runs."""
+
+    database: Database
+
+    def write(
+        self, run: str, intents: Sequence[Row], replies: Sequence[Row], settled: Sequence[Change], budget: Budget
+    ) -> list[Grant]:
+        """Notes the end of calls, then each intent that the budget has room for; all or none of it.
+
+        `settled` is what the replies change of what is held. Returns one grant an intent, in order.
+        """
+        with self.database.writing() as connection:
+            if replies:
+                connection.execute(_REPLIED, list(replies))
+            _hold(self.database, connection, run, settled)
+            grants: list[Grant] = [True] * len(intents)
+            if intents and budget.limits:
+                grants = self._grants(connection, run, intents, budget)
+            granted = [intent for intent, grant in zip(intents, grants, strict=True) if grant is True]
+            if granted:
+                connection.execute(CALLS.insert(), granted)
+                _hold(self.database, connection, run, [_reservation(each) for each in granted])
+        return grants
+
+    def unpublished(self, run: str) -> Iterator[list[Row]]:
+        """The calls of this run that no volume has published, in batches; those without an end have no outcome."""
+        query = sa.select(CALLS).where(CALLS.c.run == run, CALLS.c.volume.is_(None))
+        query = query.order_by(CALLS.c.writer, CALLS.c.call)
+        with self.database.reading() as connection:
+            streamed = connection.execution_options(yield_per=BATCH).execute(query)
+            for batch in streamed.mappings().partitions(BATCH):
+                yield [dict(row) for row in batch]
+
+    def bequests(self, terms: Terms) -> dict[str, CallId]:
+        """The answers that earlier runs paid for and no document came of, by request; of this endpoint, model, schema."""
+        heirs = sa.select(RUNS.c.run).where(
+            RUNS.c.bequeathed > 0,
+            RUNS.c.published_at.is_not(None),
+            RUNS.c.endpoint == terms.endpoint,
+            RUNS.c.model == terms.model,
+            RUNS.c.schema == terms.schema,
+        )
+        query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
+            CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWERED)
+        )
+        with self.database.reading() as connection:
+            return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
+
+    def body(self, call: CallId) -> str | None:
+        """The body of one reply, as long as the ledger keeps it."""
+        query = sa.select(CALLS.c.reply).filter_by(**call._asdict())
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def _grants(self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget) -> list[Grant]:
+        """Whether each intent fits beside what is held; who waits, waits for calls that are on their way."""
+        day = str(intents[0]["started_at"])[:10]
+        of_run = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run).with_for_update()
+        of_day = sa.select(DAYS.c.held_nano).where(DAYS.c.day == day).with_for_update()
+        held = {
+            "run": connection.execute(of_run).scalar_one_or_none() or 0,
+            "day": connection.execute(of_day).scalar_one_or_none() or 0,
+        }
+        limits = {name: nano(limit) for name, limit in (("run", budget.run), ("day", budget.day)) if limit is not None}
+        grants: list[Grant] = []
+        for intent in intents:
+            needed = _reservation(intent).amount
+            short = [name for name, limit in limits.items() if held[name] + needed > limit]
+            if not short:
+                held = {name: amount + needed for name, amount in held.items()}
+                grants.append(True)
+            elif True in grants or self._awaited(connection, run, day if "day" in short else None):
+                grants.append(False)
+            else:
+                name = short[0]
+                grants.append(_spent(name, limits[name], held[name], needed))
+        return grants
+
+    def _awaited(self, connection: sa.Connection, run: str, day: str | None) -> bool:
+        """Whether a call is on its way that may free something: of this run, or of any live run on this day."""
+        query = sa.select(CALLS.c.run).distinct().where(CALLS.c.outcome.is_(None))
+        if day is None:
+            return connection.execute(query.where(CALLS.c.run == run)).first() is not None
+        runs = set(connection.execute(query.where(CALLS.c.started_at.startswith(day))).scalars())
+        if run in runs:
+            return True
+        now = self.database.clock(connection)
+        rows = connection.execute(sa.select(RUNS).where(RUNS.c.run.in_(runs), RUNS.c.published_at.is_(None)))
+        return any(is_live(row, now) for row in rows.all())
+
+
+def _reservation(intent: Row) -> Change:
+    reserved = intent["reserved_nano"]
+    return Change(str(intent["started_at"])[:10], reserved if isinstance(reserved, int) else 0)
+
+
+def _hold(database: Database, connection: sa.Connection, run: str, changes: Sequence[Change]) -> None:
+    """Adds to what the run and its days hold; days in order, so that two writers never wait for each other."""
+    days: Counter[str] = Counter()
+    for day, amount in changes:
+        days[day] += amount
+    if not any(days.values()):
+        return
+    connection.execute(RUNS.update().where(RUNS.c.run == run).values(held_nano=RUNS.c.held_nano + sum(days.values())))
+    insert = database.insert(DAYS)
+    upsert = insert.on_conflict_do_update(
+        index_elements=[DAYS.c.day], set_={"held_nano": DAYS.c.held_nano + insert.excluded.held_nano}
+    )
+    connection.execute(upsert, [{"day": day, "held_nano": amount} for day, amount in sorted(days.items())])
+
+
+def _spent(name: str, limit: int, held: int, needed: int) -> BudgetSpent:
+    budget = "the run's budget" if name == "run" else "the day's budget (TILEWISE_DAILY_BUDGET)"
+    again = "raise --budget" if name == "run" else "it is free again tomorrow (UTC)"
+    return BudgetSpent(
+        f"{budget} of ${of_nano(limit).normalize():f} is spent: ${of_nano(held):.6f} are paid or reserved, and the next"
+        f" call may cost up to ${of_nano(needed):.6f}; {again}"
+    )

@@ -1,0 +1,147 @@
+"""The database under the ledger: SQLite in a file of its own, or PostgreSQL where several machines share it.
+
+Whatever goes wrong in it is said as a LedgerError that names it; a damaged file is set aside, never written over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from extractors.errors import ConfigurationError, LedgerError, first_line
+from extractors.record.migrations import upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+LOCK_SECONDS = 30.0  # how long a write waits for another process
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UPGRADE_LOCK = 7_106_311  # PostgreSQL's advisory lock of those who open the ledger: any number that is ours
+
+
+class Database:
+    """Transactions on one ledger, from any thread."""
+
+    def __init__(self, url: str, patience: float = LOCK_SECONDS) -> None:
+        """`url` is SQLAlchemy's; `patience` the seconds that a write waits for others. Nothing is opened yet."""
+        self._url, self._patience = make_url(url), patience
+        self._path = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        self.name = str(self._path) if self._path else self._url.render_as_string(hide_password=True)
+        try:
+            self._engine = self._made()
+        except ModuleNotFoundError as error:
+            message = f"ledger {self.name!r} needs {error.name}: install it with `pip install 'tilewise[postgres]'`"
+            raise ConfigurationError(message) from None
+        self._reader = self._engine.execution_options(reads=True)
+
+    def open(self) -> None:
+        """Makes what is missing, brings an older ledger up to date. Raises ConfigurationError where it cannot be opened."""
+        try:
+            if self._path:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._engine.begin() as connection:
+                if not self._path:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+                upgrade(connection)
+        except OSError as error:
+            raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {error.strerror}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {error.message}") from None
+        except DBAPIError as error:
+            raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {self._reason(error)}") from None
+
+    def close(self) -> None:
+        """Closes every connection; everything committed is in the database already."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that is alone in writing what it reads: all of it is durable at the end, or none."""
+        with self._guarded(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads, beside whoever writes."""
+        with self._guarded(), self._reader.begin() as connection:
+            yield connection
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that knows ON CONFLICT, which is the same in both dialects."""
+        return sqlite.insert(table) if self._path else postgresql.insert(table)
+
+    def clock(self, connection: sa.Connection) -> float:
+        """Seconds since 1970 by the one clock that all who share this ledger go by."""
+        if self._path:
+            return time.time()
+        return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            kept = "calls already answered are kept in it"
+            raise LedgerError(f"ledger {self.name!r}: {self._reason(error)}; {kept}") from None
+
+    def _reason(self, error: DBAPIError) -> str:
+        """What went wrong, in words; a damaged file is set aside here."""
+        said = first_line(error.orig or error)
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # without what extends it
+        if code in _LOCKED:
+            return f"it is locked by another process, which did not let go within {self._patience:g} s"
+        if code in _DAMAGED and self._path:
+            aside = self._set_aside(self._path)
+            return (
+                f"it is damaged ({said}) and was set aside as {aside}; the next run begins a new one, which knows"
+                " nothing of calls that were not published: keep the old one to look them up"
+            )
+        return said
+
+    def _set_aside(self, path: Path) -> Path:
+        self._engine.dispose()
+        mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        for end in ("", "-wal", "-shm"):
+            beside = path.with_name(path.name + end)
+            if beside.exists():
+                beside.rename(path.with_name(f"{path.name}.{mark}{end}"))
+        return path.with_name(f"{path.name}.{mark}")
+
+    def _made(self) -> sa.Engine:
+        if not self._path:
+            return sa.create_engine(self._url, connect_args={"connect_timeout": round(self._patience)})
+        engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+
+
+def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Takes the write lock first: two runs that read, decide and write would otherwise both decide on the same state."""
+    mode: Literal["BEGIN", "BEGIN IMMEDIATE"] = "BEGIN IMMEDIATE"
+    if connection.get_execution_options().get("reads"):
+        mode = "BEGIN"
+    connection.exec_driver_sql(mode)

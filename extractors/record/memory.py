@@ -1,0 +1,151 @@
+"""What the ledger remembers of an endpoint from run to run: prices, rate, answers, text, bill rule, returned models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from extractors.money import Means, Price
+from extractors.record.books import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from extractors.model import Terms
+    from extractors.record.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the probes showed: the bill rule as text, what text of so many bytes is counted, who answered, and when."""
+
+    rule: str
+    text_bytes: int
+    text_tokens: int
+    model_returned: str | None
+    measured_at: datetime
+
+    def text(self, text_bytes: int) -> int:
+        """The tokens expected of so many UTF-8 bytes of text."""
+        return round(text_bytes * self.text_tokens / self.text_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Facts by endpoint and model; each is the last one seen."""
+
+    database: Database
+
+    def means(self, terms: Terms) -> Means:
+        """What earlier accepted answers of this schema by this model took, on average."""
+        query = sa.select(ANSWERS).filter_by(endpoint=terms.endpoint, model=terms.model, schema=terms.schema)
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return Means(round(row.completion_tokens / row.count), row.seconds / row.count) if row else Means()
+
+    def keep_rate(self, terms: Terms, calls_per_second: float) -> None:
+        """Remembers the rate that this endpoint sustained for this model."""
+        self._keep(RATES, _key(terms), calls_per_second=calls_per_second, seen_at=_now())
+
+    def rate(self, terms: Terms) -> float | None:
+        """The calls a second that this endpoint last sustained for this model."""
+        query = sa.select(RATES.c.calls_per_second).filter_by(**_key(terms))
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def keep_text(self, terms: Terms, tokens: int) -> None:
+        """Remembers how many tokens this prompt is counted as, beside its images."""
+        key = _key(terms) | {"prompt_hash": terms.prompt_hash}
+        self._keep(TEXTS, key, tokens=tokens, seen_at=_now())
+
+    def text(self, terms: Terms) -> int | None:
+        """The tokens that this prompt was last counted as."""
+        query = sa.select(TEXTS.c.tokens).filter_by(**_key(terms), prompt_hash=terms.prompt_hash)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def keep_calibration(self, terms: Terms, found: Calibration) -> None:
+        """Remembers what the probes of the run `terms` have shown."""
+        self._keep(
+            CALIBRATIONS,
+            _key(terms),
+            rule=found.rule,
+            text_bytes=found.text_bytes,
+            text_tokens=found.text_tokens,
+            model_returned=found.model_returned,
+            run=terms.run,
+            measured_at=found.measured_at.isoformat(),
+        )
+
+    def calibration(self, endpoint: str, model: str) -> Calibration | None:
+        """What the last probes of this model have shown."""
+        query = sa.select(CALIBRATIONS).filter_by(endpoint=endpoint, model=model)
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        at = datetime.fromisoformat(row.measured_at)
+        return Calibration(row.rule, row.text_bytes, row.text_tokens, row.model_returned, at)
+
+    def keep_returned(self, terms: Terms, models: Collection[str]) -> None:
+        """Remembers by which names the model answered in a run."""
+        key = _key(terms)
+        with self.database.writing() as connection:
+            connection.execute(RETURNED.delete().filter_by(**key))
+            connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
+
+    def returned(self, terms: Terms) -> frozenset[str]:
+        """The names by which the model answered in the last run; none before there was one."""
+        query = sa.select(RETURNED.c.returned).filter_by(**_key(terms))
+        with self.database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def keep_prices(self, endpoint: str, prices: dict[str, Price]) -> None:
+        """Replaces what the server was last seen to list."""
+        today = datetime.now(UTC).date().isoformat()
+        rows = [
+            {
+                "endpoint": endpoint,
+                "model": model,
+                "input": str(price.input),
+                "output": str(price.output),
+                "cached_input": None if price.cached is None else str(price.cached),
+                "as_of": today,
+            }
+            for model, price in prices.items()
+        ]
+        with self.database.writing() as connection:
+            connection.execute(SERVED.delete().where(SERVED.c.endpoint == endpoint))
+            if rows:
+                connection.execute(SERVED.insert(), rows)
+
+    def prices(self, endpoint: str) -> dict[str, Price]:
+        """What the server was last seen to list, with the day on which it was seen."""
+        with self.database.reading() as connection:
+            rows = connection.execute(sa.select(SERVED).where(SERVED.c.endpoint == endpoint)).all()
+        return {
+            row.model: Price(
+                Decimal(row.input),
+                Decimal(row.output),
+                None if row.cached_input is None else Decimal(row.cached_input),
+                date.fromisoformat(row.as_of),
+            )
+            for row in rows
+        }
+
+    def _keep(self, table: sa.Table, key: dict[str, str], **values: object) -> None:
+        insert = self.database.insert(table).values(**key, **values)
+        with self.database.writing() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def _key(terms: Terms) -> dict[str, str]:
+    return {"endpoint": terms.endpoint, "model": terms.model}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,79 @@
+"""The ledger's schema, brought up to date when it is opened: one step a version, each in the opener's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+
+from extractors.errors import ConfigurationError
+from extractors.record.books import ANSWERS, CALLS, METADATA, OPEN_CALLS, RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Makes the tables, or brings those of an older version up to date; inside a transaction that locks out others.
+
+    Raises ConfigurationError for a ledger that a newer version has written.
+    """
+    found = _version(connection)
+    if found == NEWEST:
+        return
+    if found > NEWEST:
+        raise ConfigurationError(f"it is of version {found}, this tilewise knows up to {NEWEST}: update tilewise")
+    if found:
+        for version in range(found + 1, NEWEST + 1):
+            _STEPS[version](connection)
+    METADATA.create_all(connection)
+    connection.execute(VERSION.delete())
+    connection.execute(VERSION.insert(), {"version": NEWEST})
+
+
+def _version(connection: sa.Connection) -> int:
+    """The version in force: 0 for an empty database, 1 before versions were written down."""
+    tables = sa.inspect(connection).get_table_names()
+    if VERSION.name not in tables:
+        return 1 if CALLS.name in tables else 0
+    return int(connection.execute(sa.select(VERSION.c.version)).scalar_one())
+
+
+def _leases_and_budgets(connection: sa.Connection) -> None:
+    """Runs have leases and prices, calls all that their published row says, answers are summed up."""
+    for table in (RUNS, CALLS):
+        _add_missing_columns(connection, table)
+    connection.execute(CreateIndex(OPEN_CALLS))
+    # What an older version left unpublished cannot be published any more; its money stays, as unpublished calls.
+    connection.execute(CALLS.update().where(_published()).values(volume=1))
+    connection.execute(
+        RUNS.update().where(RUNS.c.published_at.is_(None)).values(published_at=RUNS.c.started_at, volumes=0)
+    )
+    connection.execute(CreateTable(ANSWERS))
+    connection.execute(ANSWERS.insert().from_select(ANSWERS.c.keys(), _accepted()))
+
+
+def _published() -> sa.ColumnElement[bool]:
+    return CALLS.c.run.in_(sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None)))
+
+
+def _accepted() -> sa.Select[tuple[object, ...]]:
+    """The sums of all accepted answers, by endpoint, model and schema."""
+    keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
+    sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
+    return sa.select(*keys, *sums).where(CALLS.c.outcome == "accepted").group_by(*keys).having(sums[1].is_not(None))
+
+
+def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in there:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets}  # by the version that a step leads to
+NEWEST = max(_STEPS)

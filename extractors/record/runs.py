@@ -1,0 +1,203 @@
+"""The ledger's runs: who works on which, how far it has come, and which were abandoned.
+
+A run is leased by the process that works on it, with a heartbeat. It is abandoned when it gave the lease back without
+being published, when its process has ended (seen from the same machine), or when no heartbeat came for as long as the
+lease lasts (from another). A process that is there keeps its run, whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from extractors.model import Terms
+from extractors.money import Price
+from extractors.record.books import ANSWERS, CALLS, MARKS, RUNS
+from extractors.record.owner import LEASE_SECONDS, Owner, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from extractors.record.calls import CallId
+    from extractors.record.database import Database
+
+RELEASED = ""  # the host of a run that nobody works on
+KEPT_DAYS = 30  # for so long a reply waits for a run that can use it
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """All runs of an account."""
+
+    database: Database
+
+    def begin(self, terms: Terms) -> None:
+        """A run starts, leased by this process."""
+        price = terms.price
+        with self.database.writing() as connection:
+            row = {
+                "run": terms.run,
+                "flow": terms.flow,
+                "schema": terms.schema,
+                "source": terms.source,
+                "output": terms.output,
+                "endpoint": terms.endpoint,
+                "model": terms.model,
+                "policy": terms.policy,
+                "bill_rule": terms.bill_rule,
+                "price_input": str(price.input) if price else None,
+                "price_output": str(price.output) if price else None,
+                "price_cached": str(price.cached) if price and price.cached is not None else None,
+                "price_as_of": price.as_of.isoformat() if price and price.as_of else None,
+                "job": terms.job,
+                "flow_run": terms.flow_run,
+                "started_at": terms.started_at.isoformat(),
+            }
+            connection.execute(RUNS.insert(), row | self._lease(connection))
+
+    def forget(self, run: str) -> None:
+        """The run sends nothing after all: as if it had never begun."""
+        with self.database.writing() as connection:
+            connection.execute(RUNS.delete().where(RUNS.c.run == run))
+
+    def release(self, run: str) -> None:
+        """Nobody works on this run any more; if it is not published, the next run takes it over."""
+        with self.database.writing() as connection:
+            mine = (RUNS.c.run == run) & _owned(this_process())
+            connection.execute(RUNS.update().where(mine).values(host=RELEASED, lease_until=0.0))
+
+    def beat(self, run: str) -> bool:
+        """Renews the lease; False when another process has taken the run over."""
+        with self.database.writing() as connection:
+            mine = (RUNS.c.run == run) & _owned(this_process())
+            return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
+
+    def abandoned(self, output: str) -> list[Terms]:
+        """The runs under this output that nobody works on and that are not published, the oldest first."""
+        query = sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.output == output).order_by(RUNS.c.run)
+        with self.database.reading() as connection:
+            now = self.database.clock(connection)
+            return [_terms(row) for row in connection.execute(query).all() if not is_live(row, now)]
+
+    def adopt(self, run: str) -> bool:
+        """Takes an abandoned run over; False when somebody else was quicker."""
+        with self.database.writing() as connection:
+            row = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
+            if row is None or row.published_at is not None or is_live(row, self.database.clock(connection)):
+                return False
+            connection.execute(RUNS.update().where(RUNS.c.run == run).values(**self._lease(connection)))
+            return True
+
+    def volumes(self, run: str) -> int:
+        """How many volumes of this run the ledger knows to be published."""
+        with self.database.reading() as connection:
+            return int(connection.execute(sa.select(RUNS.c.volumes).where(RUNS.c.run == run)).scalar_one())
+
+    def published(self, run: str, volume: int, left: Collection[str]) -> None:
+        """A volume is in the tables: its calls are counted there, and the bodies of their replies may go.
+
+        Replies about the documents in `left`, with which the run did not end, stay for the next run.
+        """
+        with self.database.writing() as connection:
+            fresh = (CALLS.c.run == run) & CALLS.c.volume.is_(None)
+            _add_up(self.database, connection, fresh)
+            connection.execute(CALLS.update().where(fresh & CALLS.c.document.not_in(left)).values(reply=None))
+            kept = connection.execute(
+                sa.select(sa.func.count()).select_from(CALLS).where(fresh & CALLS.c.reply.is_not(None))
+            ).scalar_one()
+            connection.execute(CALLS.update().where(fresh).values(volume=volume))
+            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + kept}
+            connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
+
+    def end(self, run: str, used: Collection[CallId] = ()) -> None:
+        """All volumes are published; `used` are the replies of earlier runs that documents came of."""
+        now = datetime.now(UTC)
+        with self.database.writing() as connection:
+            for call in used:
+                connection.execute(CALLS.update().filter_by(**call._asdict()).values(reply=None))
+                heir = RUNS.update().where(RUNS.c.run == call.run)
+                connection.execute(heir.values(bequeathed=RUNS.c.bequeathed - 1))
+            connection.execute(
+                RUNS.update().where(RUNS.c.run == run).values(published_at=now.isoformat(), host=RELEASED)
+            )
+            _forget_marks(connection, self.database.clock(connection))
+            stale = (now - timedelta(days=KEPT_DAYS)).isoformat()
+            old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
+            connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
+            connection.execute(RUNS.update().where(RUNS.c.run.in_(old)).values(bequeathed=0))
+
+    def _lease(self, connection: sa.Connection) -> dict[str, object]:
+        owner = this_process()
+        until = self.database.clock(connection) + LEASE_SECONDS
+        return {"host": owner.host, "pid": owner.pid, "born": owner.born, "lease_until": until}
+
+
+def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
+    """Whether somebody works on the run of this row of `runs`."""
+    if row.host == RELEASED:
+        return False
+    gone = Owner(row.host, row.pid, row.born).gone
+    return row.lease_until >= now if gone is None else not gone
+
+
+def _owned(owner: Owner) -> sa.ColumnElement[bool]:
+    return (RUNS.c.host == owner.host) & (RUNS.c.pid == owner.pid) & (RUNS.c.born == owner.born)
+
+
+def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:
+    """Adds accepted answers to the sums from which estimates take their means."""
+    keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
+    sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
+    counted = calls & (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)
+    rows = connection.execute(sa.select(*keys, *sums).where(counted).group_by(*keys)).all()
+    insert = database.insert(ANSWERS)
+    summed = ("count", "completion_tokens", "seconds")
+    upsert = insert.on_conflict_do_update(
+        index_elements=[ANSWERS.c.endpoint, ANSWERS.c.model, ANSWERS.c.schema],
+        set_={name: ANSWERS.c[name] + insert.excluded[name] for name in summed},
+    )
+    if rows:
+        connection.execute(upsert, [dict(zip(ANSWERS.c.keys(), row, strict=True)) for row in rows])
+
+
+def _forget_marks(connection: sa.Connection, now: float) -> None:
+    """Takes away the marks of ended runs that no run under way can still stumble over."""
+    rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None))).all()
+    under_way = [row.started_at for row in rows if is_live(row, now)]
+    ended = sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None))
+    if under_way:
+        ended = ended.where(RUNS.c.published_at < min(under_way))
+    connection.execute(MARKS.delete().where(MARKS.c.run.in_(ended)))
+
+
+def _terms(row: sa.Row[tuple[object, ...]]) -> Terms:
+    """The terms of a run as far as the ledger keeps them; the hashes of its schema and prompt it does not."""
+    price = None
+    if row.price_input is not None:
+        price = Price(
+            Decimal(row.price_input),
+            Decimal(row.price_output),
+            None if row.price_cached is None else Decimal(row.price_cached),
+            None if row.price_as_of is None else date.fromisoformat(row.price_as_of),
+        )
+    return Terms(
+        run=row.run,
+        started_at=datetime.fromisoformat(row.started_at),
+        source=row.source,
+        output=row.output,
+        endpoint=row.endpoint,
+        model=row.model,
+        schema=row.schema,
+        schema_hash="",
+        prompt_hash="",
+        policy=row.policy,
+        bill_rule=row.bill_rule,
+        price=price,
+        flow=row.flow,
+        job=row.job,
+        flow_run=row.flow_run,
+    )

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: a TOML file with a share for each kind of fault in, one draw a request out.
+"""What goes wrong on purpose: a share for each kind of fault in, from a TOML file, one draw a request out.
 
     seed = 7
     [shares]             # each from 0 to 1, together at most 1; 0 where left out
@@ -18,13 +18,14 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from extractors.endpoint.extra import EndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
 ANSWERED = "answered"
 _ROUNDING = 1e-9
@@ -55,6 +56,13 @@ class Shares(_Table):
     error_body: _Share = 0.0  # 200 with an error in its body
     no_usage: _Share = 0.0  # a good answer without `usage`
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(self.model_dump().values())
+        if total > 1 + _ROUNDING:
+            raise ValueError(f"they add up to {total:g}, more than 1")
+        return self
+
 
 class Details(_Table):
     """How the faults behave."""
@@ -65,7 +73,7 @@ class Details(_Table):
 
 
 class Faults(_Table):
-    """The file, read. Without one, nothing goes wrong."""
+    """The file, read, or the same as JSON. Without one, nothing goes wrong."""
 
     seed: int = 0
     shares: Shares = Shares()
@@ -91,17 +99,13 @@ class Draw:
 def faults(path: Path) -> Faults:
     """Read a file of faults. Raises EndpointError with one line that names the file and the key."""
     try:
-        found = Faults.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Faults.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise EndpointError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EndpointError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         raise EndpointError(f"{path}: {_first(error)}") from None
-    total = sum(found.shares.model_dump().values())
-    if total > 1 + _ROUNDING:
-        raise EndpointError(f"{path}: shares: they add up to {total:g}, more than 1")
-    return found
 
 
 def draws(found: Faults) -> Iterator[Draw]:
@@ -121,4 +125,6 @@ def _first(error: ValidationError) -> str:
     key = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown; known here are {', '.join(_KNOWN[key.rpartition('.')[0]])}"
+    if first["type"] == "value_error":
+        return f"{key}: {first['ctx']['error']}"
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"

@@ -20,12 +20,18 @@ LIMITED = "limited"
 
 
 class _Change(BaseModel):
-    """The body of `PUT /rehearsal`: what it leaves out stays as it is; `rpm: null` lifts the limit."""
+    """The body of `PUT /rehearsal`: what it leaves out stays as it is.
+
+    `rpm: null` lifts the limit, `faults: null` (or `{}`) ends all faults, and faults given anew draw from their seed
+    again. `reset: true` starts the count again from those requests that are still in flight.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     rpm: Annotated[float | None, Field(gt=0)] = None
     latency: Annotated[float, Field(ge=0)] = 0.0
+    faults: Faults | None = None
+    reset: bool = False
 
 
 class Rehearsal:
@@ -39,13 +45,11 @@ class Rehearsal:
         faults: Faults | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        found = faults or Faults()
         self.latency = latency
         self.limit = Limit(rpm, clock)
-        self.options = found.options
         self.tally = Tally()
         self.closing = asyncio.Event()  # set, it ends what would otherwise never end
-        self._draws = draws(found)
+        self._rehearse(faults or Faults())
 
     def arrive(self) -> Draw:
         """Count a request in and say what it gets. One above the limit is refused and draws nothing."""
@@ -53,25 +57,36 @@ class Rehearsal:
         return next(self._draws) if self.limit.take() else Draw(LIMITED, 0.0)
 
     def change(self, body: bytes) -> None:
-        """Change the limit or the latency, for the requests from now on."""
+        """Change the limit, the latency or the faults, for the requests from now on, or start the count again."""
         try:
             change = _Change.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             param = ".".join(str(step) for step in first["loc"])
-            raise Refusal(f"{param or 'the body'}: {first['msg']}", param=param or None, code=first["type"]) from None
+            says = first["msg"].removeprefix("Value error, ")
+            raise Refusal(f"{param or 'the body'}: {says}", param=param or None, code=first["type"]) from None
         if "rpm" in change.model_fields_set:
             self.limit.rpm = change.rpm
         if "latency" in change.model_fields_set:
             self.latency = change.latency
+        if "faults" in change.model_fields_set:
+            self._rehearse(change.faults or Faults())
+        if change.reset:
+            self.tally.reset()
 
     def state(self) -> dict[str, Any]:
         """The settings in force and the count so far."""
         return {
             "rpm": self.limit.rpm,
             "latency": self.latency,
+            "faults": self._faults.model_dump(exclude_defaults=True),
             "requests": self.tally.requests,
             "kinds": dict(sorted(self.tally.kinds.items())),
             "prompt_tokens": self.tally.prompt_tokens,
             "completion_tokens": self.tally.completion_tokens,
         }
+
+    def _rehearse(self, faults: Faults) -> None:
+        self._faults = faults
+        self.options = faults.options
+        self._draws = draws(faults)

@@ -39,3 +39,9 @@ class Tally:
         self.kinds[kind] += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+
+    def reset(self) -> None:
+        """Start again; requests in flight stay counted, as they are yet to be counted by kind."""
+        self.requests -= self.kinds.total()
+        self.kinds.clear()
+        self.prompt_tokens = self.completion_tokens = 0

@@ -1,5 +1,6 @@
 """The limit and the rehearsal's own route: what passes, what is refused, and what can be changed while it runs."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -129,6 +130,13 @@ async def test_limit_and_latency_change_while_it_runs():
         (b'{"rpm": "fast"}', "rpm"),
         (b'{"latency": -1}', "latency"),
         (b'{"fault": 1}', "fault"),
+        (b'{"faults": {"share": {}}}', "faults.share"),
+        (b'{"faults": {"shares": {"resets": 0.1}}}', "faults.shares.resets"),
+        (b'{"faults": {"shares": {"reset": "0.1"}}}', "faults.shares.reset"),
+        (b'{"faults": {"shares": {"reset": 0.6, "stall": 0.6}}}', "faults.shares: they add up to 1.2, more than 1"),
+        (b'{"faults": {"options": {"drip_seconds": 0}}}', "faults.options.drip_seconds"),
+        (b'{"faults": [], "reset": true}', "faults"),
+        (b'{"latency": 1, "reset": 1}', "reset"),
         (b"[]", "the body"),
         (b"{", "the body"),
     ],
@@ -153,11 +161,67 @@ async def test_the_count_equals_what_the_client_saw():
     assert state == {
         "rpm": 1200,
         "latency": 0.0,
+        "faults": {},
         "requests": 3,
         "kinds": {"answered": 1, "limited": 1, "refused": 1},
         "prompt_tokens": usage["prompt_tokens"],
         "completion_tokens": usage["completion_tokens"],
     }
+
+
+async def test_faults_change_while_it_runs():
+    """The same faults draw from their seed again; null and an empty object end them."""
+    halves = {"seed": 3, "shares": {"server_error": 0.5}, "options": {"retry_after": 0.25}}
+    async with client() as http:
+        told = (await http.put("/rehearsal", json={"faults": halves})).json()
+        first = [(await ask(http)).status_code for _ in range(20)]
+        await http.put("/rehearsal", json={"faults": halves})
+        again = [(await ask(http)).status_code for _ in range(20)]
+        ended = (await http.put("/rehearsal", json={"faults": None})).json()
+        quiet = {(await ask(http)).status_code for _ in range(20)}
+        emptied = (await http.put("/rehearsal", json={"faults": {}})).json()
+    assert told["faults"] == halves
+    assert set(first) == {200, 500}
+    assert again == first
+    assert quiet == {200}
+    assert (ended["faults"], emptied["faults"]) == ({}, {})
+
+
+async def test_faults_stay_where_a_change_leaves_them_out():
+    """Their draws go on."""
+    async with client() as http:
+        await http.put("/rehearsal", json={"faults": {"shares": {"capacity": 1}}})
+        await http.put("/rehearsal", json={"latency": 0.0})
+        assert (await ask(http)).status_code == 503
+
+
+class Held(EchoReader):
+    """A reader that answers when it is let go."""
+
+    def __init__(self):
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def answer(self, ask):
+        """Wait."""
+        self.asked.set()
+        await self.go.wait()
+        return await super().answer(ask)
+
+
+async def test_the_count_starts_again_when_asked():
+    """From the requests in flight: what it has more than all kinds together is still theirs."""
+    reader = Held()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(reader)), base_url="http://x") as http:
+        await ask(http, {"messages": []})
+        flying = asyncio.create_task(ask(http))
+        await reader.asked.wait()
+        at_reset = (await http.put("/rehearsal", json={"reset": True})).json()
+        reader.go.set()
+        await flying
+        state = (await http.get("/rehearsal")).json()
+    assert (at_reset["requests"], at_reset["kinds"], at_reset["prompt_tokens"]) == (1, {}, 0)
+    assert (state["requests"], state["kinds"]) == (1, {"answered": 1})
+    assert state["prompt_tokens"] > 0
 
 
 def test_the_announcement_names_what_is_rehearsed():

@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow lint format lock samples clean
+.PHONY: demo test slow postgres lint format lock samples clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    read the sample receipts with local OCR, as a Prefect flow, and print the rows"
-	@echo "make test    all tests but the slow ones; make slow runs those"
+	@echo "make test    all tests but the slow ones and those on PostgreSQL; make slow and make postgres run these"
 	@echo "make lint    ruff, mypy --strict, import-linter; make format mends what can be mended"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 	@echo "make samples render data/samples anew"
@@ -25,10 +25,13 @@ demo: $(READY)
 	$(BIN)/python data/samples/show.py data/out receipt
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not postgres"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+postgres: $(READY)
+	$(BIN)/python -m pytest -q -m "postgres and not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

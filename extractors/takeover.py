@@ -41,31 +41,32 @@ def _finish(ledger: Ledger, root: Path, terms: Terms, keep: Keep) -> Tally:
     whole = volume.sealed or volume.committed
     if not whole:
         volume.stage_calls(ledger.calls.unpublished(terms.run), keep)
-    tally, left = _tally(volume)
+    accepted, failures = volume.accepted(), volume.frame("failures").collect()
+    ended = [*accepted, *failures.select("document", "version").rows()]
+    left = set(volume.frame("calls").collect()["document"]) - {document for document, _ in ended}
+    tally = _tally(volume, failures, len(accepted), len(left))
     if whole or tally.calls or volume.number == 1 or volume.folder.exists():
         if not whole:
             error = Abandoned("its process ended before it was done")
             volume.stage("runs", 0, [Account(terms, error=error).row(Counts(0, tally), volume.number)])
         if not volume.committed:
             volume.publish()
+        ledger.marks.keep(terms, ended)
         ledger.runs.published(terms.run, volume.number, left)
     ledger.runs.end(terms.run)
     return tally
 
 
-def _tally(volume: Volume) -> tuple[Tally, set[str]]:
-    """What the volume's rows add up to, and the documents that were sent and did not come to an end."""
-    accepted = volume.documents()
-    failures = volume.frame("failures").select("document", "kind").collect()
+def _tally(volume: Volume, failures: pl.DataFrame, accepted: int, left: int) -> Tally:
+    """What the volume's rows add up to; `left` is how many documents were sent and did not come to an end."""
     calls = volume.frame("calls").collect()
-    rejected = failures.filter(pl.col("kind").is_in(list(REJECT_REASONS)))["document"]
-    left = set(calls["document"]) - accepted - set(failures["document"])
+    rejected = len(failures.filter(pl.col("kind").is_in(list(REJECT_REASONS))))
     billed = calls.filter(pl.col("billed") == "yes")
-    tally = Tally(
-        rejected=len(rejected),
-        accepted=len(accepted),
-        failed=len(failures) - len(rejected),
-        remaining=len(left),
+    return Tally(
+        rejected=rejected,
+        accepted=accepted,
+        failed=len(failures) - rejected,
+        remaining=left,
         calls=len(calls),
         prompt_tokens=_sum(calls, "prompt_tokens"),
         cached_tokens=_sum(calls, "cached_tokens"),
@@ -77,7 +78,6 @@ def _tally(volume: Volume) -> tuple[Tally, set[str]]:
         wasted_usd=_total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
         unknown_usd=_total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
-    return tally, left
 
 
 def _estimated(volume: Volume) -> Costs:

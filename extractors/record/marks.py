@@ -43,6 +43,14 @@ class Marks:
             done = set(connection.execute(query).scalars()) if others else set()
         return [_claim(owners[mark], terms.run, done) for mark in marks]
 
+    def keep(self, terms: Terms, names: Sequence[Name]) -> None:
+        """The run ended with these documents and with no other that it has taken."""
+        marks = [{"mark": _mark(terms, name), "run": terms.run} for name in names]
+        with self.database.writing() as connection:
+            connection.execute(MARKS.delete().where(MARKS.c.run == terms.run))
+            if marks:
+                connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), marks)
+
     def free(self, terms: Terms, names: Sequence[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
         marks = [_mark(terms, name) for name in names]

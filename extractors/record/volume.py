@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from extractors.model import Terms
     from extractors.record.columns import Columns
+    from extractors.record.marks import Name
 
 # In this order: whoever sees a row of one table finds what it refers to in those before.
 PUBLISHED = ("results", "replies", "failures", "images", "calls", "fields", "runs")
@@ -74,10 +75,10 @@ class Volume:
         files = self._files(table)
         return pl.scan_parquet(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
-    def documents(self) -> set[str]:
+    def accepted(self) -> list[Name]:
         """The documents that have a row in results, published or staged."""
         files = self._files("results")
-        return set(pl.scan_parquet(files).select("_document").collect()["_document"]) if files else set()
+        return pl.scan_parquet(files).select("_document", "_version").collect().rows() if files else []
 
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""

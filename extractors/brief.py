@@ -147,7 +147,7 @@ def brief(job: Job, settings: Settings, *, sends: bool = True) -> Brief:
         rule=_rule(job.bill, offline=offline),
         model=model,
         base_url=base_url or TOGETHER,
-        output=_output(job.output or settings.output),
+        output=folder(job.output or settings.output),
         offline=offline,
     )
 
@@ -159,7 +159,8 @@ def _rule(name: str, *, offline: bool) -> tiles.Rule:
     return tiles.rule(name)
 
 
-def _output(value: str) -> Path:
+def folder(value: str) -> Path:
+    """The output's folder. Raises ConfigurationError for what is none."""
     if "://" in value:
         raise ConfigurationError(f"output {value!r} cannot be written: use a folder on this machine")
     return Path(value).expanduser().absolute()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
+from extractors.errors import ConfigurationError, TilewiseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.brief import Brief
-    from extractors.closing import Closing
-    from extractors.estimate import Estimate
     from extractors.job import Job
     from extractors.settings import Settings
 
@@ -60,7 +55,9 @@ def estimate(
     """Say what a run would send and cost, from image headers alone. Needs no key and sends nothing."""
     with _reported():
         job = _job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
-        _show_estimate(job, _settings(), as_json=as_json)
+        from flows.show import show_estimate
+
+        show_estimate(job, _settings(), as_json=as_json)
 
 
 @app.command()
@@ -91,6 +88,9 @@ def run(
     with _reported():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: choose one")
+        from flows.launch import check, consented, prefect_configured
+        from flows.show import show_closing, show_estimate
+
         settings = _settings()
         job = _job(
             source=source,
@@ -110,13 +110,44 @@ def run(
             yes=yes,
         )
         if dry_run:
-            _show_estimate(job, settings, as_json=as_json)
+            show_estimate(job, settings, as_json=as_json)
             return
-        _check(job, settings)
-        as_flow = with_prefect or not (direct or settings.direct or not _prefect_configured())
-        closing = _consented(job, settings, as_flow=as_flow)
-        _show_closing(closing, as_json=as_json)
+        check(job, settings)
+        as_flow = with_prefect or not (direct or settings.direct or not prefect_configured())
+        closing = consented(job, settings, as_flow=as_flow)
+        show_closing(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)
+
+
+@app.command()
+def spend(
+    *,
+    since: Annotated[str | None, typer.Option(help="From this UTC day or time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this UTC day or time, included.")] = None,
+    by: Annotated[
+        Literal["day", "model", "schema", "source", "outcome"], typer.Option(help="What the sums are grouped by.")
+    ] = "day",
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
+    with _reported():
+        from extractors.brief import folder
+        from extractors.spend import moment, spend
+        from flows.show import opened_ledger, print_json
+
+        settings = _settings()
+        root = folder(output or settings.output)
+        first, last = moment(since), moment(until, end=True)
+        with opened_ledger(settings) as ledger:
+            spending = spend(root, ledger, by, first, last)
+        if as_json:
+            print_json({"since": first, "until": last, "by": by, "rows": spending.rows, "total": spending.total})
+            return
+        from extractors.report.progress import terminal
+        from extractors.report.summary import spending_table
+
+        terminal().print(spending_table(by, spending.rows, spending.total))
 
 
 @app.command()
@@ -196,166 +227,3 @@ def _settings() -> Settings:
     for name in unknown_settings():
         typer.echo(f"tilewise: {name} is no setting and is ignored", err=True)
     return read_settings()
-
-
-def _show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
-    from extractors.brief import brief
-
-    asked = brief(job, settings, sends=False)
-    estimated = _estimated(asked, done=job.output is not None or job.dry_run)
-    if as_json:
-        import orjson
-
-        typer.echo(orjson.dumps(estimated.as_json()).decode())
-        return
-    from extractors.report.progress import terminal
-    from extractors.report.summary import Bill
-
-    counts = {name: getattr(estimated, name) for name in ("images", "documents", "skipped", "rejected")}
-    costs, seconds = estimated.costs, estimated.seconds
-    bill = Bill(
-        counts,
-        estimated.tokens,
-        estimated.reasons,
-        costs,
-        estimated.bill_rule,
-        asked.model,
-        seconds,
-        estimated.eta_seconds,
-    )
-    terminal().print(bill.table())
-
-
-def _estimated(asked: Brief, *, done: bool) -> Estimate:
-    """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
-    from extractors.estimate import estimate, price_of
-
-    past = None
-    if done:
-        from extractors.record.past import read_past
-
-        past = read_past(asked.output, asked.terms(None), offline=asked.offline)
-    if not asked.settings.has_ledger:
-        return estimate(asked, price_of(asked, {}, free=asked.offline), past)
-    from extractors.record.ledger import Ledger
-
-    with Ledger(asked.settings.ledger) as ledger:
-        price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
-        return estimate(asked, price, past, ledger.memory.means(asked.terms(price)))
-
-
-def _check(job: Job, settings: Settings) -> None:
-    """Says what is wrong before anything is started for the run."""
-    from extractors.brief import brief
-    from extractors.scan import scan
-
-    brief(job, settings)
-    scan(job.source)
-
-
-def _consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
-    """Runs the job; asks on a terminal when the estimate needs a yes."""
-    try:
-        return _ran(job, settings, as_flow=as_flow)
-    except NeedsYes as error:
-        if not sys.stdin.isatty():
-            raise
-        question = error.message.partition(":")[0]
-        if not typer.confirm(f"{question}. Go on?", err=True):
-            raise ConfigurationError(f"not started: {error.message}") from None
-        return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
-
-
-def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
-    import asyncio
-
-    if as_flow:
-        return _ran_as_flow(job)
-    from extractors import pipeline
-    from extractors.report.progress import Progress
-
-    with Progress() as progress:
-        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
-        closing = asyncio.run(pipeline.run(job, settings, how))
-    typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
-    return closing
-
-
-def _ran_as_flow(job: Job) -> Closing:
-    """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    if _prefect_configured():
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        return _flow_run(job)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
-    from flows.server import temporary_server
-
-    with temporary_server() as url:
-        os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
-        return _flow_run(job)
-
-
-def _flow_run(job: Job) -> Closing:
-    import asyncio
-
-    from extractors.closing import Closing
-    from flows.extract import extract
-
-    async def ended() -> object:
-        state = await extract(job, return_state=True)
-        return await state.aresult(raise_on_failure=False)
-
-    end = asyncio.run(ended())
-    if isinstance(end, Closing):
-        return end
-    raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
-
-
-def _show_closing(closing: Closing, *, as_json: bool) -> None:
-    if as_json:
-        import orjson
-
-        typer.echo(orjson.dumps(closing.row, default=_plain).decode())
-        return
-    from extractors.report.progress import terminal
-    from extractors.report.summary import Summary
-
-    row, counts = closing.row, closing.counts
-    summary = Summary(
-        run=str(row["run"]),
-        tally=counts.tally,
-        found=counts.found,
-        skipped=counts.skipped,
-        message=closing.message,
-        results=[str(path) for path in closing.results],
-        warnings=closing.account.warnings,
-    )
-    for line in summary.lines():
-        terminal().print(line, soft_wrap=True)
-
-
-def _plain(value: object) -> object:
-    """Money as a number in JSON."""
-    from decimal import Decimal
-
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(f"{type(value).__name__} has no place in a run's row")
-
-
-def _prefect_configured() -> bool:
-    """Whether a Prefect API is set in the environment or in the active profile, read without importing Prefect."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    import tomllib
-
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    try:
-        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return False
-    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    return "PREFECT_API_URL" in profiles.get("profiles", {}).get(active, {})

@@ -83,6 +83,13 @@ class Runs:
             now = self.database.clock(connection)
             return [_terms(row) for row in connection.execute(query).all() if not is_live(row, now)]
 
+    def unpublished(self, output: str) -> list[Terms]:
+        """The runs under this output that have calls which no volume has published."""
+        waiting = sa.select(CALLS.c.run).where(CALLS.c.run == RUNS.c.run, CALLS.c.volume.is_(None))
+        query = sa.select(RUNS).where(RUNS.c.output == output, waiting.exists()).order_by(RUNS.c.run)
+        with self.database.reading() as connection:
+            return [_terms(row) for row in connection.execute(query).all()]
+
     def adopt(self, run: str) -> bool:
         """Takes an abandoned run over; False when somebody else was quicker."""
         with self.database.writing() as connection:

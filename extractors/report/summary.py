@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from extractors.report.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
     from rich.console import RenderableType
 
@@ -112,6 +112,27 @@ class Summary:
         if tally.unknown_usd != 0:
             table.add_row("cost, unknown whether billed (at most)", dollars(tally.unknown_usd))
         return table
+
+
+def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping[str, object]) -> Table:
+    """What was spent, a line a group and the total."""
+    names = ("calls", "prompt_tokens", "completion_tokens", "billed_usd", "wasted_usd", "unknown_usd")
+    table = Table(
+        Column(by, overflow="fold"),
+        *("calls", "prompt tokens", "completion tokens", "billed", "of it wasted", "unknown"),
+        box=None,
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in [*((str(row[by]), row) for row in rows), ("total", total)]:
+        table.add_row(name, *(_cell(row[each]) for each in names), end_section=name == "total")
+    if total["unpriced"]:
+        table.caption = f"{total['unpriced']} calls have no known price and are in no sum: name it in TILEWISE_PRICES"
+    return table
+
+
+def _cell(value: object) -> str:
+    return dollars(value) if isinstance(value, Decimal) else f"{value:,}"
 
 
 def _table(title: str) -> Table:

@@ -1,0 +1,102 @@
+"""How the command starts a run: directly, or as a Prefect flow on the configured server or a temporary one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
+
+if TYPE_CHECKING:
+    from extractors.closing import Closing
+    from extractors.job import Job
+    from extractors.settings import Settings
+
+
+def consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+    """Runs the job; asks on a terminal when the estimate needs a yes."""
+    try:
+        return _ran(job, settings, as_flow=as_flow)
+    except NeedsYes as error:
+        if not sys.stdin.isatty():
+            raise
+        question = error.message.partition(":")[0]
+        if not typer.confirm(f"{question}. Go on?", err=True):
+            raise ConfigurationError(f"not started: {error.message}") from None
+        return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
+
+
+def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+    import asyncio
+
+    if as_flow:
+        return _ran_as_flow(job)
+    from extractors import pipeline
+    from extractors.report.progress import Progress
+
+    with Progress() as progress:
+        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        closing = asyncio.run(pipeline.run(job, settings, how))
+    typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
+    return closing
+
+
+def _ran_as_flow(job: Job) -> Closing:
+    """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if prefect_configured():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        return _flow_run(job)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
+    from flows.server import temporary_server
+
+    with temporary_server() as url:
+        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
+        return _flow_run(job)
+
+
+def _flow_run(job: Job) -> Closing:
+    import asyncio
+
+    from extractors.closing import Closing
+    from flows.extract import extract
+
+    async def ended() -> object:
+        state = await extract(job, return_state=True)
+        return await state.aresult(raise_on_failure=False)
+
+    end = asyncio.run(ended())
+    if isinstance(end, Closing):
+        return end
+    raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
+
+
+def prefect_configured() -> bool:
+    """Whether a Prefect API is set in the environment or in the active profile, read without importing Prefect."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    import tomllib
+
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    return "PREFECT_API_URL" in profiles.get("profiles", {}).get(active, {})
+
+
+def check(job: Job, settings: Settings) -> None:
+    """Says what is wrong before anything is started for the run."""
+    from extractors.brief import brief
+    from extractors.scan import scan
+
+    brief(job, settings)
+    scan(job.source)

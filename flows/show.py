@@ -1,0 +1,111 @@
+"""What the command prints: an estimate or a run that has ended, for people or as one JSON object."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extractors.brief import Brief
+    from extractors.closing import Closing
+    from extractors.estimate import Estimate
+    from extractors.job import Job
+    from extractors.record.ledger import Ledger
+    from extractors.settings import Settings
+
+
+def show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
+    """Estimates the job and prints what comes out."""
+    from extractors.brief import brief
+
+    asked = brief(job, settings, sends=False)
+    estimated = _estimated(asked, done=job.output is not None or job.dry_run)
+    if as_json:
+        print_json(estimated.as_json())
+        return
+    from extractors.report.progress import terminal
+    from extractors.report.summary import Bill
+
+    counts = {name: getattr(estimated, name) for name in ("images", "documents", "skipped", "rejected")}
+    costs, seconds = estimated.costs, estimated.seconds
+    bill = Bill(
+        counts,
+        estimated.tokens,
+        estimated.reasons,
+        costs,
+        estimated.bill_rule,
+        asked.model,
+        seconds,
+        estimated.eta_seconds,
+    )
+    terminal().print(bill.table())
+
+
+def _estimated(asked: Brief, *, done: bool) -> Estimate:
+    """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
+    from extractors.estimate import estimate, price_of
+
+    past = None
+    if done:
+        from extractors.record.past import read_past
+
+        past = read_past(asked.output, asked.terms(None), offline=asked.offline)
+    with opened_ledger(asked.settings) as ledger:
+        if ledger is None:
+            return estimate(asked, price_of(asked, {}, free=asked.offline), past)
+        price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
+        return estimate(asked, price, past, ledger.memory.means(asked.terms(price)))
+
+
+@contextmanager
+def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
+    """The ledger, where there is one to be read."""
+    if not settings.has_ledger:
+        yield None
+        return
+    from extractors.record.ledger import Ledger
+
+    with Ledger(settings.ledger) as ledger:
+        yield ledger
+
+
+def show_closing(closing: Closing, *, as_json: bool) -> None:
+    """Prints how a run ended."""
+    if as_json:
+        print_json(closing.row)
+        return
+    from extractors.report.progress import terminal
+    from extractors.report.summary import Summary
+
+    row, counts = closing.row, closing.counts
+    summary = Summary(
+        run=str(row["run"]),
+        tally=counts.tally,
+        found=counts.found,
+        skipped=counts.skipped,
+        message=closing.message,
+        results=[str(path) for path in closing.results],
+        warnings=closing.account.warnings,
+    )
+    for line in summary.lines():
+        terminal().print(line, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON object on stdout, money as numbers."""
+    import orjson
+
+    typer.echo(orjson.dumps(value, default=_plain).decode())
+
+
+def _plain(value: object) -> object:
+    """Money as a number in JSON."""
+    from decimal import Decimal
+
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} has no place in a run's row")

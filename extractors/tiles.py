@@ -12,23 +12,26 @@ rule that differ by up to four times), so a bill always says by which rule it wa
 | `kimi` | patches of 28 px within MoonViT's limits | Kimi's image processor |
 | `openai` | 85 + 170 a tile of 512 px, after fitting 2048 and 768 | OpenAI's vision guide (4o family) |
 | `flat:N` | N, whatever the size | models with a fixed image budget |
+| `fitted` | the tiles of `formula`, `table` or `mllama`, at the tokens that were measured | probes of one server |
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 TILE = 560
 TILE_TOKENS = 1601  # 40 * 40 patches and one class token
 TILE_NATIVE = 2240  # px, four tiles in a row: the longest side that a tile model can see
-TILE_RUNGS = (TILE_TOKENS, 2 * TILE_TOKENS, 4 * TILE_TOKENS)
+TILE_RUNGS = (1, 2, 4)  # tiles
 PATCH_SHARES = (0.25, 0.5, 1.0)
+FITTED = "fitted"
+MARKERS = 8  # tokens; more than any server puts around an image (Kimi's does about 5)
 
 
 class Size(NamedTuple):
@@ -58,12 +61,33 @@ class Rule:
 
     `tokens` bills a size; `native` gives the size beyond which nothing more is seen or billed (never enlarged, and
     with the same bill); `rungs` gives the default ladder of token budgets for a picture of this size, cheapest first.
+    `table` is what a fitted rule was fitted to, and empty for all others.
     """
 
     name: str
-    tokens: Callable[[Size], int]
+    tokens: Callable[[Size], int] = field(compare=False)
+    native: Callable[[Size], Size] = field(compare=False)
+    rungs: Callable[[Size], tuple[int, ...]] = field(compare=False)
+    table: str = ""
+
+    @property
+    def text(self) -> str:
+        """What `stored` makes the same rule of: its name, or all of it (`fitted:table:1=1700,2=3400,4=6800`)."""
+        return f"{self.name}:{self.table}" if self.table else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How tile models cut a picture: into how many `tiles`, one of `counts` (rising), and what is the most they see."""
+
+    counts: tuple[int, ...]
+    tiles: Callable[[Size], int]
     native: Callable[[Size], Size]
-    rungs: Callable[[Size], tuple[int, ...]]
+
+    def rule(self, name: str, tokens: Mapping[int, int], table: str = "") -> Rule:
+        """The rule by which each count of tiles is billed so many tokens; its ladder pays for 1, 2 and 4 tiles."""
+        rungs = tuple(sorted({tokens[count] for count in TILE_RUNGS}))
+        return Rule(name, lambda size: tokens[self.tiles(size)], self.native, lambda _: rungs, table)
 
 
 def rule(name: str) -> Rule:
@@ -74,6 +98,38 @@ def rule(name: str) -> Rule:
     if kind == "flat" and count.isascii() and count.isdigit() and int(count) > 0:
         return _flat(int(count))
     raise ValueError(f"{name!r} is not a bill rule: use {', '.join(NAMES)} or flat:N with N tokens an image")
+
+
+def fitted(geometry: str, measured: Mapping[int, int]) -> Rule:
+    """The rule of this geometry (one of `GEOMETRIES`) by which so many tiles take the tokens that were measured.
+
+    Counts of tiles that were not measured are filled in tile by tile. More tiles are never billed less than fewer, so
+    where measurements say so the larger holds. Raises ValueError for counts that the geometry has not, for tokens
+    below 1, and when nothing was measured.
+    """
+    shape = GEOMETRIES[geometry]
+    if not measured or not measured.keys() <= set(shape.counts) or min(measured.values()) < 1:
+        raise ValueError(f"{measured} is no table of tokens by tiles for {geometry}, which has {shape.counts}")
+    tokens: dict[int, int] = {}
+    for count in shape.counts:
+        tokens[count] = max(measured.get(count) or _filled(count, measured), *tokens.values(), 1)
+    table = ",".join(f"{count}={tokens[count]}" for count in shape.counts)
+    return shape.rule(FITTED, tokens, f"{geometry}:{table}")
+
+
+def stored(text: str) -> Rule:
+    """The rule whose `text` this is: a name that `rule` takes, or a fitted rule. Raises ValueError for anything else."""
+    kind, _, table = text.partition(":")
+    if kind != FITTED:
+        return rule(text)
+    geometry, _, tokens = table.partition(":")
+    try:
+        found = fitted(geometry, {int(count): int(each) for count, _, each in _pairs(tokens)})
+    except (KeyError, ValueError):
+        found = None
+    if found is None or found.text != text:
+        raise ValueError(f"{text!r} is not a fitted bill rule: run `tilewise calibrate` anew")
+    return found
 
 
 def fit(rule: Rule, size: Size, budget: int) -> Size | None:
@@ -105,27 +161,45 @@ def _within(size: Size, limit: int) -> Size:
     return size if size.longest <= limit else size.scaled(limit)
 
 
-def _same_bill(tokens: Callable[[Size], int], size: Size, target: Size) -> Size:
+def _same_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
     """`target`, or where its bill is another one than that of `size`, the next larger picture whose bill is the same.
 
-    A long picture loses a tile of its short side on the way to a limit of its long side (3410x1523 by `formula`), and
+    `count` gives what is billed, tokens or tiles: two counts of tiles that cost the same are not seen the same. A long picture loses a tile of its short side on the way to a limit of its long side (3410x1523 by `formula`), and
     rounding can tip one over a boundary: what is shrunk for free must not change the bill.
     """
-    bill = tokens(size)
-    if tokens(target) == bill:
+    bill = count(size)
+    if count(target) == bill:
         return target
     low, high = target.longest, size.longest
     while high - low > 1:
         middle = (low + high) // 2
-        if tokens(size.scaled(middle)) == bill:
+        if count(size.scaled(middle)) == bill:
             high = middle
         else:
             low = middle
     return size.scaled(high)
 
 
-def _tile_rungs(_: Size) -> tuple[int, ...]:
-    return TILE_RUNGS
+def _pairs(table: str) -> list[tuple[str, str, str]]:
+    return [pair.partition("=") for pair in table.split(",")]
+
+
+def _filled(count: int, measured: Mapping[int, int]) -> int:
+    """The tokens of a count of tiles that was not measured, from those that were; rounded up, so that a budget holds."""
+    known = sorted(measured)
+    below, above = [each for each in known if each < count], [each for each in known if each > count]
+    if below and above:
+        return _line(count, below[-1], above[0], measured)
+    nearest = below[-1] if below else above[0]
+    alike = math.ceil(measured[nearest] * count / nearest)
+    # Above what was measured a tile may cost what the last one did, or what the mean one did: the dearer.
+    return max(alike, _line(count, below[-2], below[-1], measured)) if len(below) > 1 else alike
+
+
+def _line(count: int, left: int, right: int, measured: Mapping[int, int]) -> int:
+    """The tokens at `count` on the line through two measurements."""
+    rise = (measured[right] - measured[left]) * (count - left)
+    return measured[left] - -rise // (right - left)
 
 
 def _shares(tokens: Callable[[Size], int]) -> Callable[[Size], tuple[int, ...]]:
@@ -136,17 +210,21 @@ def _shares(tokens: Callable[[Size], int]) -> Callable[[Size], tuple[int, ...]]:
     return rungs
 
 
-def _tile_native(tokens: Callable[[Size], int]) -> Callable[[Size], Size]:
-    return lambda size: _same_bill(tokens, size, _within(size, TILE_NATIVE))
+def _formula_tiles(size: Size) -> int:
+    return min(2, max(size.width // TILE, 1)) * min(2, max(size.height // TILE, 1))
 
 
-def _formula(size: Size) -> int:
-    return min(2, max(size.width // TILE, 1)) * min(2, max(size.height // TILE, 1)) * TILE_TOKENS
+def _formula_native(size: Size) -> Size:
+    return _same_bill(_formula_tiles, size, _within(size, TILE_NATIVE))
 
 
-def _table(size: Size) -> int:
+def _table_tiles(size: Size) -> int:
     # Exactly 560 px is left undefined by the table; it is read as one tile.
-    return (1 if size.width <= TILE else 2) * (1 if size.height <= TILE else 2) * TILE_TOKENS
+    return (1 if size.width <= TILE else 2) * (1 if size.height <= TILE else 2)
+
+
+def _table_native(size: Size) -> Size:
+    return _same_bill(_table_tiles, size, _within(size, TILE_NATIVE))
 
 
 _CANVASES = tuple((down, across) for down in range(1, 5) for across in range(1, 5) if down * across <= 4)
@@ -163,9 +241,9 @@ def _mllama_canvas(size: Size) -> tuple[int, int, float]:
     return down, across, scale
 
 
-def _mllama(size: Size) -> int:
+def _mllama_tiles(size: Size) -> int:
     down, across, _ = _mllama_canvas(size)
-    return down * across * TILE_TOKENS
+    return down * across
 
 
 def _mllama_native(size: Size) -> Size:
@@ -173,7 +251,7 @@ def _mllama_native(size: Size) -> Size:
     if scale >= 1:
         return size
     seen = Size(max(1, int(size.width * scale + 1e-6)), max(1, int(size.height * scale + 1e-6)))
-    return _same_bill(_mllama, size, seen)
+    return _same_bill(_mllama_tiles, size, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,15 +324,19 @@ def _patch_rule(name: str, tokens: Callable[[Size], int], native: Callable[[Size
     return Rule(name, tokens, native, _shares(tokens))
 
 
+GEOMETRIES = {
+    "formula": Geometry((1, 2, 4), _formula_tiles, _formula_native),
+    "table": Geometry((1, 2, 4), _table_tiles, _table_native),
+    "mllama": Geometry((1, 2, 3, 4), _mllama_tiles, _mllama_native),
+}
+
 _QWEN2 = _Qwen(28, 3136, 12_845_056)
 _QWEN3 = _Qwen(32, 65_536, 16_777_216)
 
 _RULES = {
     each.name: each
     for each in (
-        Rule("formula", _formula, _tile_native(_formula), _tile_rungs),
-        Rule("table", _table, _tile_native(_table), _tile_rungs),
-        Rule("mllama", _mllama, _mllama_native, _tile_rungs),
+        *(shape.rule(name, {n: n * TILE_TOKENS for n in shape.counts}) for name, shape in GEOMETRIES.items()),
         _patch_rule("qwen2", _QWEN2.tokens, _QWEN2.native),
         _patch_rule("qwen3", _QWEN3.tokens, _QWEN3.native),
         _patch_rule("kimi", _kimi, _kimi_native),

@@ -74,6 +74,12 @@ def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
     )
 
 
+def test_the_median_is_a_number_that_was_measured():
+    """Of two calls that are off it is the smaller, not something between."""
+    calls = [(ALIKE, TEXT + 3202), (ALIKE, TEXT + 6404)]
+    assert "by +1,601 image tokens a call at the median" in watching("formula", *calls, measured=True).warning()
+
+
 def test_a_server_of_fitted_tiles_is_no_shipped_rule():
     bill = fitted("table", {1: 1700, 2: 3400, 4: 6800})
     assert "; no shipped rule fits: run" in watching("table", *server(bill)).warning()
@@ -149,7 +155,7 @@ def paged(bill, markers=0):
 @pytest.mark.parametrize("name", [*NAMES, "flat:280"])
 def test_markers_around_every_page_are_no_reason_to_warn(name):
     """A document of many pages has many of them, where one of one page has few."""
-    assert watching(name, *paged(rule(name), markers=5)).warning() is None
+    assert watching(name, *paged(rule(name), markers=8)).warning() is None
 
 
 @pytest.mark.parametrize(("name", "true"), [("formula", "table"), ("kimi", "qwen2"), ("table", "flat:280")])
@@ -196,8 +202,8 @@ def test_odd_replies_only_delay_the_baseline():
 
 
 def test_a_rule_that_explains_little_gives_no_baseline():
-    """Twenty calls alike among a hundred are chance, not text."""
-    calls = [*server(rule("qwen3"), calls=80), *server(rule("formula"), calls=20)]
+    """Sixty calls alike among more than two hundred are chance, not text."""
+    calls = [*server(rule("qwen3"), calls=160), *server(rule("formula"), calls=60)]
     assert watching("formula", *calls).baseline is None
 
 

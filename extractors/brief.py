@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from extractors.call.request import Style
 from extractors.call.traffic import Limits
 from extractors.errors import ConfigurationError
 from extractors.model import Terms
+from extractors.money import NO_MEANS
 from extractors.record.calls import Budget
 from extractors.settings import TOGETHER
 
 if TYPE_CHECKING:
     from extractors.job import Job
-    from extractors.money import Price
+    from extractors.money import Means, Price
+    from extractors.record.memory import Calibration, Memory
     from extractors.schema import Schema
     from extractors.settings import Settings
 
@@ -30,6 +32,19 @@ OFFLINE = "offline"
 CORES = os.cpu_count() or 1
 STREAM_SILENCE = 60.0  # seconds without a piece of a streamed answer
 OFFLINE_MODEL = "offline/rapidocr"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
+
+    means: Means = NO_MEANS
+    text_tokens: int | None = None
+
+
+def known(memory: Memory, terms: Terms) -> Known:
+    """What the ledger remembers of runs like this one."""
+    return Known(memory.means(terms), memory.text(terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,15 @@ class Brief:
     base_url: str
     output: Path
     offline: bool
+    calibration: Calibration | None = None
+
+    def calibrated(self, memory: Memory) -> Brief:
+        """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
+        found = None if self.offline else memory.calibration(self.endpoint, self.model)
+        if found is None:
+            return self
+        rule = tiles.stored(found.rule) if self.job.bill == "auto" else self.rule
+        return replace(self, rule=rule, calibration=found)
 
     @property
     def endpoint(self) -> str:
@@ -88,16 +112,20 @@ class Brief:
         silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
         return Endpoint(base_url, key, silence, self.concurrency)
 
-    def tariff(self, price: Price | None, mean_output: int | None = None) -> Tariff:
-        """By what this run's pages are billed."""
+    def tariff(self, price: Price | None, known: Known) -> Tariff:
+        """By what this run's pages are billed: measured where it was, else as documented."""
+        text_bytes = self.schema.prompt_bytes
+        found = self.calibration
+        measured = found.text(text_bytes) if found else text_tokens(text_bytes)
         return Tariff(
             rule=self.rule,
             price=price,
-            text_bytes=self.schema.prompt_bytes,
-            text_tokens=text_tokens(self.schema.prompt_bytes),
-            output_tokens=mean_output or self.settings.max_tokens // 4,
+            text_bytes=text_bytes,
+            text_tokens=measured if known.text_tokens is None else known.text_tokens,
+            output_tokens=known.means.output_tokens or self.settings.max_tokens // 4,
             max_tokens=self.settings.max_tokens,
             trusted=self.job.bill != "auto" or self.offline,
+            calibrated=bool(found and found.explains and found.rule == self.rule.text),
         )
 
     def terms(self, price: Price | None, flow_run: str | None = None) -> Terms:
@@ -122,14 +150,14 @@ class Brief:
         )
 
 
-def brief(job: Job, settings: Settings, *, sends: bool = True) -> Brief:
-    """The job resolved. `sends`: the job is to call the endpoint, so a key, a model and a schema must be there.
+def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = True) -> Brief:
+    """The job resolved. `sends`: it is to call the endpoint, so a key and a model must be there; `reads`: a schema, too.
 
     Raises ConfigurationError that says what is missing or wrong, and what is allowed.
     """
     base_url = job.base_url or settings.base_url
     offline = job.offline or base_url == OFFLINE
-    if sends and not job.schema_name:
+    if sends and reads and not job.schema_name:
         raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
     if sends and not offline and base_url is None and settings.api_key is None:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from extractors.pilot import Pilot
     from extractors.record.scribe import Scribe
     from extractors.record.tables import Tables
+    from extractors.returned import Returned
     from extractors.schema import Schema
+    from extractors.sentinel import Sentinel
 
 End = Accepted | Failed | Left
 TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
@@ -60,6 +62,8 @@ class Bench:
     tell: Callable[[Tally], None]
     brake: Brake
     pilot: Pilot
+    sentinel: Sentinel
+    returned: Returned
     bequests: Bequests
     left: list[Planned] = field(default_factory=list)
 
@@ -133,8 +137,10 @@ async def _document(planned: Planned, bench: Bench) -> End:
         end = _left(planned, dossier)
     told = tally(end)
     bench.tell(told)
-    if failing := bench.pilot.watch(told):
-        bench.brake.stop(failing)
+    bench.sentinel.watch(end.attempts)
+    for stops in (bench.pilot.watch(told), bench.returned.watch(end.attempts)):
+        if stops:
+            bench.brake.stop(stops)
     return end
 
 
@@ -213,7 +219,7 @@ def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: i
         payload_bytes=size,
         steps=steps,
         text_tokens=tariff.text(more),
-        worst_prompt_tokens=_worst(steps, tariff) + tariff.text_bytes + more,
+        worst_prompt_tokens=_worst(steps, tariff) + tariff.most_text(more),
         output_tokens=tariff.output_tokens,
         max_tokens=turn.max_tokens,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extractors.bill import Prices
+from extractors.brief import Known
 from extractors.feed import Feed
-from extractors.money import FREE, NO_MEANS, Costs, Means, Price
+from extractors.money import FREE, Costs, Price
 
 if TYPE_CHECKING:
     from extractors.brief import Brief
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from extractors.record.past import Past
 
 BATCH = 1000
+UNKNOWN = Known()
 
 
 @dataclass(slots=True)
@@ -75,16 +77,16 @@ def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | N
     return Prices(own, served).of(brief.model)
 
 
-def estimate(brief: Brief, price: Price | None, past: Past | None = None, means: Means = NO_MEANS) -> Estimate:
-    """Plans every document of the job that is not done, from headers alone; `means` are of earlier answers."""
+def estimate(brief: Brief, price: Price | None, past: Past | None = None, known: Known = UNKNOWN) -> Estimate:
+    """Plans every document of the job that is not done, from headers alone; `known` is of earlier runs."""
     started = time.perf_counter()
-    feed = Feed(brief.job, brief.tariff(price, means.output_tokens), past)
+    feed = Feed(brief.job, brief.tariff(price, known), past)
     result = Estimate(brief.rule.name)
     while batch := feed.take(BATCH):
         for planned in batch:
             result.add(planned)
     result.skipped = feed.skipped
-    if means.seconds:
-        result.eta_seconds = (result.documents - result.rejected) * means.seconds / brief.concurrency
+    if seconds := known.means.seconds:
+        result.eta_seconds = (result.documents - result.rejected) * seconds / brief.concurrency
     result.seconds = time.perf_counter() - started
     return result

@@ -7,43 +7,39 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from extractors.bequests import Bequests
 from extractors.brake import Brake
-from extractors.brief import CORES, Brief, brief
-from extractors.call.breaker import Breaker
-from extractors.call.caller import Caller
+from extractors.brief import CORES, Brief, Known, brief, known
 from extractors.call.request import Form
-from extractors.call.retries import Retries
 from extractors.call.traffic import Traffic
-from extractors.call.transport import client, served_models
 from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
-from extractors.endpoint.child import child
-from extractors.endpoint.extra import EndpointError
-from extractors.errors import ConfigurationError, NeedsYes, RunError
-from extractors.estimate import Estimate, estimate, price_of
+from extractors.errors import NeedsYes, RunError
+from extractors.estimate import Estimate, estimate
 from extractors.feed import Feed
 from extractors.lease import Lease
 from extractors.money import FREE
 from extractors.pilot import Pilot
+from extractors.reach import caller, price_in_force
 from extractors.record.ledger import Ledger
-from extractors.record.past import OFFLINE, read_past
+from extractors.record.past import read_past
 from extractors.record.scribe import Scribe
 from extractors.record.tables import Tables
+from extractors.returned import Returned
 from extractors.schema import ASK
+from extractors.sentinel import Sentinel
 from extractors.takeover import take_over
 from extractors.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from extractors.job import Job
     from extractors.model import Planned, Terms
-    from extractors.money import Price
     from extractors.record.marks import Name
     from extractors.settings import Settings
 
@@ -79,13 +75,14 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     """
     asked = brief(job, settings)
     with Ledger(settings.ledger) as ledger:
-        price, free = await _price(asked, ledger)
+        asked = asked.calibrated(ledger.memory)
+        price, free = await price_in_force(asked, ledger)
         terms = asked.terms(price, how.flow_run_id)
+        facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, asked.output, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
-            means = ledger.memory.means(terms)
-            feed = Feed(job, asked.tariff(price, means.output_tokens), past)
+            feed = Feed(job, asked.tariff(price, facts), past)
             work = _Work(
                 asked,
                 terms,
@@ -93,11 +90,12 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
                 lease,
                 Tables(asked.output, terms, asked.schema.model, settings.keep_replies),
                 feed,
+                facts,
                 how,
             )
             first = await work.take()
             if first and not job.yes and price != FREE and job.budget is None:
-                _ask(asked, await asyncio.to_thread(estimate, asked, price, past, means))
+                _ask(asked, await asyncio.to_thread(estimate, asked, price, past, facts))
             with work.tables:
                 return await work.all_volumes(first)
 
@@ -112,6 +110,7 @@ class _Work:
     lease: Lease
     tables: Tables
     feed: Feed
+    known: Known
     how: How
     theirs: int = 0
 
@@ -154,7 +153,7 @@ class _Work:
         """Publishes a volume, and then tells the ledger."""
         await self.lease.renew()
         error = bench.brake.error if bench else None
-        account = Account(self.terms, self.brief.job.fail_above, error, self._warnings())
+        account = Account(self.terms, self.brief.job.fail_above, error, self._warnings(bench))
         counts, self.theirs = counts + Counts(0, Tally(remaining=self.theirs)), 0
         left = bench.left if bench else []
         await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left)
@@ -169,10 +168,20 @@ class _Work:
         self.ledger.runs.published(self.terms.run, volume, {each.document for each in left})
 
     async def _ended(self, closing: Closing, bench: Bench | None = None) -> Closing:
-        if bench and (rate := bench.caller.traffic.sustained):
-            self.ledger.memory.keep_rate(self.terms, rate)
+        """Nothing is left to publish: what the run has learned is remembered."""
+        if bench:
+            await asyncio.to_thread(self._learned, bench)
         await asyncio.to_thread(self.ledger.runs.end, self.terms.run, bench.bequests.used if bench else ())
         return closing
+
+    def _learned(self, bench: Bench) -> None:
+        memory, stopped = self.ledger.memory, bench.returned.stops and bench.returned.warning()
+        if rate := bench.caller.traffic.sustained:
+            memory.keep_rate(self.terms, rate)
+        if baseline := bench.sentinel.baseline:
+            memory.keep_text(self.terms, baseline)
+        if bench.returned.names and not stopped:  # who stopped at another model stops again until told otherwise
+            memory.keep_returned(self.terms, bench.returned.names)
 
     def _expected(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
@@ -210,10 +219,8 @@ class _Work:
 
     async def _bench(self, stack: AsyncExitStack) -> Bench:
         """Everything that the chunks work with; what has to be closed is on the stack."""
-        asked, settings = self.brief, self.brief.settings
-        base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
-        http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
-        traffic = Traffic(asked.limits, self.ledger.memory.rate(self.terms))
+        asked, settings, memory, tariff = self.brief, self.brief.settings, self.ledger.memory, self.feed.tariff
+        traffic = Traffic(asked.limits, memory.rate(self.terms))
         brake = Brake(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.say)
         self.lease.stops(brake)
         bequests = Bequests(self.ledger.calls, self.terms)
@@ -221,12 +228,10 @@ class _Work:
         return Bench(
             terms=self.terms,
             schema=asked.schema,
-            tariff=self.feed.tariff,
+            tariff=tariff,
             store=self.feed.store,
             form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style),
-            caller=Caller(
-                http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret
-            ),
+            caller=await caller(asked, traffic, stack),
             scribe=Scribe(self.ledger.calls, self.terms, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
@@ -235,35 +240,20 @@ class _Work:
             tell=self.how.tell,
             brake=stack.enter_context(brake),
             pilot=Pilot(asked.job.fail_above),
+            sentinel=Sentinel(
+                asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.known.text_tokens is not None
+            ),
+            returned=Returned(asked.model, memory.returned(self.terms), stops=settings.on_model_change == "stop"),
             bequests=bequests,
         )
 
-    def _warnings(self) -> tuple[str, ...]:
+    def _warnings(self, bench: Bench | None) -> tuple[str, ...]:
         """What a person should know of a run that went well."""
-        others = [f"{self.theirs} documents are left to another run, which is reading them"] if self.theirs else []
-        return (*_old_price(self.terms), *others)
-
-
-async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
-    """The price in force, and whether the endpoint reads with local OCR, which its list of models tells."""
-    if asked.offline:
-        return _held(asked, price_of(asked, {}, free=True)), True
-    async with client(asked.endpoint_at(asked.base_url)) as http:
-        listed = await served_models(http)
-    free = any(model.startswith(OFFLINE) for model in listed)
-    served = {model: price for model, price in listed.items() if price}
-    if served:
-        ledger.memory.keep_prices(asked.endpoint, served)
-    return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
-
-
-def _held(asked: Brief, price: Price | None) -> Price | None:
-    """The price. Raises ConfigurationError when it is unknown and a budget is to be held with it."""
-    if price is None and asked.budget.limits:
-        raise ConfigurationError(
-            f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"
-        )
-    return price
+        others = f"{self.theirs} documents are left to another run, which is reading them" if self.theirs else None
+        said = [_old_price(self.terms), others]
+        if bench:
+            said += [bench.sentinel.warning(), bench.returned.warning()]
+        return tuple(warning for warning in said if warning)
 
 
 def _name(planned: Planned) -> Name:
@@ -279,18 +269,8 @@ def _ask(asked: Brief, estimated: Estimate) -> None:
         raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
 
 
-def _old_price(terms: Terms) -> tuple[str, ...]:
+def _old_price(terms: Terms) -> str | None:
     as_of = terms.price.as_of if terms.price else None
     age = (terms.started_at.date() - as_of).days if as_of else 0
     old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
-    return (old,) if age > OLD_PRICE_DAYS else ()
-
-
-@asynccontextmanager
-async def _offline() -> AsyncIterator[str]:
-    """The offline endpoint as a child process, billing by the formula, as `auto` plans for it."""
-    try:
-        async with child(reader="ocr", bill="formula") as base_url:
-            yield base_url
-    except EndpointError as error:
-        raise ConfigurationError(str(error)) from None
+    return old if age > OLD_PRICE_DAYS else None

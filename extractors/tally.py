@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from extractors.model import Accepted, Failed, Left
 from extractors.money import Costs, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extractors.model import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +47,31 @@ class Tally:
 
 def tally(end: Accepted | Failed | Left) -> Tally:
     """What one document adds to its run's tally."""
-    billed = [each for each in end.attempts if each.billed == "yes"]
-    published = end.published if isinstance(end, Accepted) else None
     rejected = isinstance(end, Failed) and end.rejected
-    return Tally(
+    return replace(
+        spent(end.attempts, end.published if isinstance(end, Accepted) else None),
         rejected=int(rejected),
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Left)),
-        calls=len(end.attempts),
-        prompt_tokens=end.tokens("prompt"),
-        cached_tokens=end.tokens("cached"),
-        completion_tokens=end.tokens("completion"),
-        reasoning_tokens=end.tokens("reasoning"),
-        residual_tokens=sum(each.residual or 0 for each in end.attempts),
         estimated=Costs() if rejected or isinstance(end, Left) else end.planned.costs,
+    )
+
+
+def spent(attempts: Sequence[Attempt], published: Attempt | None) -> Tally:
+    """What these attempts took; billed ones whose answer is not the `published` one are wasted."""
+    billed = [each for each in attempts if each.billed == "yes"]
+    usages = [each.usage for each in attempts if each.usage]
+    return Tally(
+        calls=len(attempts),
+        prompt_tokens=sum(usage.prompt for usage in usages),
+        cached_tokens=sum(usage.cached for usage in usages),
+        completion_tokens=sum(usage.completion for usage in usages),
+        reasoning_tokens=sum(usage.reasoning for usage in usages),
+        residual_tokens=sum(each.residual or 0 for each in attempts),
         cost_usd=total(each.cost_usd for each in billed),
         wasted_usd=total(each.cost_usd for each in billed if each is not published),
-        unknown_usd=total(each.reserved_usd for each in end.attempts if each.billed == "unknown"),
+        unknown_usd=total(each.reserved_usd for each in attempts if each.billed == "unknown"),
     )
 
 

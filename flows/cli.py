@@ -120,6 +120,25 @@ def run(
 
 
 @app.command()
+def calibrate(
+    *,
+    model: Model = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on whatever it may cost.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send four probe images and a text, and remember by which rule the endpoint bills this model's images."""
+    with _reported():
+        from flows.launch import calibrated
+        from flows.show import print_json, print_lines
+
+        found = calibrated(_settings(), model, yes=yes)
+        if as_json:
+            print_json(found.as_json())
+        else:
+            print_lines(found.lines())
+
+
+@app.command()
 def spend(
     *,
     since: Annotated[str | None, typer.Option(help="From this UTC day or time on.")] = None,

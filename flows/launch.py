@@ -12,6 +12,7 @@ import typer
 from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
 
 if TYPE_CHECKING:
+    from extractors.calibrate import Calibrated
     from extractors.closing import Closing
     from extractors.job import Job
     from extractors.settings import Settings
@@ -22,12 +23,33 @@ def consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     try:
         return _ran(job, settings, as_flow=as_flow)
     except NeedsYes as error:
-        if not sys.stdin.isatty():
-            raise
-        question = error.message.partition(":")[0]
-        if not typer.confirm(f"{question}. Go on?", err=True):
-            raise ConfigurationError(f"not started: {error.message}") from None
+        _ask(error)
         return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
+
+
+def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
+    """Sends the probes; asks on a terminal when they need a yes."""
+    import asyncio
+
+    from extractors.calibrate import calibrate
+
+    def say(words: str) -> None:
+        typer.echo(f"tilewise: {words}", err=True)
+
+    try:
+        return asyncio.run(calibrate(settings, model, yes=yes, say=say))
+    except NeedsYes as error:
+        _ask(error)
+        return asyncio.run(calibrate(settings, model, yes=True, say=say))
+
+
+def _ask(error: NeedsYes) -> None:
+    """Asks a person at a terminal. Raises the error where there is none, and ConfigurationError for a no."""
+    if not sys.stdin.isatty():
+        raise error
+    question = error.message.partition(":")[0]
+    if not typer.confirm(f"{question}. Go on?", err=True):
+        raise ConfigurationError(f"not started: {error.message}")
 
 
 def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import RenderableType
 
     from extractors.brief import Brief
     from extractors.closing import Closing
@@ -47,6 +49,7 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
 
 def _estimated(asked: Brief, *, done: bool) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
+    from extractors.brief import known
     from extractors.estimate import estimate, price_of
 
     past = None
@@ -57,8 +60,9 @@ def _estimated(asked: Brief, *, done: bool) -> Estimate:
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
             return estimate(asked, price_of(asked, {}, free=asked.offline), past)
+        asked = asked.calibrated(ledger.memory)
         price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
-        return estimate(asked, price, past, ledger.memory.means(asked.terms(price)))
+        return estimate(asked, price, past, known(ledger.memory, asked.terms(price)))
 
 
 @contextmanager
@@ -78,7 +82,6 @@ def show_closing(closing: Closing, *, as_json: bool) -> None:
     if as_json:
         print_json(closing.row)
         return
-    from extractors.report.progress import terminal
     from extractors.report.summary import Summary
 
     row, counts = closing.row, closing.counts
@@ -91,7 +94,14 @@ def show_closing(closing: Closing, *, as_json: bool) -> None:
         results=[str(path) for path in closing.results],
         warnings=closing.account.warnings,
     )
-    for line in summary.lines():
+    print_lines(summary.lines())
+
+
+def print_lines(lines: Iterable[RenderableType]) -> None:
+    """Prints lines and tables on the terminal."""
+    from extractors.report.progress import terminal
+
+    for line in lines:
         terminal().print(line, soft_wrap=True)
 
 

@@ -38,6 +38,10 @@ class Tariff:
         """The text tokens expected of a request whose text is so many bytes longer than the prompt."""
         return self.text_tokens + math.ceil(more_bytes / BYTES_A_TOKEN)
 
+    def most_text(self, more_bytes: int = 0) -> int:
+        """The most text tokens of such a request: a byte has one at most, a chat template's come on top."""
+        return max(self.text_bytes, self.text_tokens) + more_bytes
+
     def low(self, step: Step) -> int:
         """The fewest image tokens that the sent picture may be billed."""
         if self.trusted or self.calibrated:
@@ -64,5 +68,5 @@ def costs(tariff: Tariff, step: Step, *, first: bool) -> Costs:
     return Costs(
         low=price.cost(Usage(prompt=tariff.low(step) + text)),
         expected=price.cost(Usage(prompt=step.tokens + text, completion=output)),
-        high=price.cost(Usage(prompt=tariff.high(step) + (tariff.text_bytes if first else 0), completion=most)),
+        high=price.cost(Usage(prompt=tariff.high(step) + (tariff.most_text() if first else 0), completion=most)),
     )

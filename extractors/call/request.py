@@ -61,9 +61,7 @@ class Form:
         options |= _held(schema, style.mode, flat=profile.flat)
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
-        self._head = (
-            orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question + b","
-        )
+        self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
 
     def body(self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None) -> bytes:
         """The whole request for these image blocks."""
@@ -72,7 +70,7 @@ class Form:
             said = {"role": "assistant", "content": feedback.answer}, {"role": "user", "content": feedback.text}
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
         limit = b'],"%s":%d}' % (self._profile.max_tokens.encode(), max_tokens)
-        return b"".join((self._head, b",".join(blocks), b"]}", turns, limit))
+        return b"".join((b",".join((self._head, *blocks)), b"]}", turns, limit))
 
 
 def _held(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:

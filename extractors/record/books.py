@@ -145,6 +145,7 @@ CALIBRATIONS = sa.Table(
     sa.Column("endpoint", sa.String, primary_key=True),
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("rule", sa.String, nullable=False),
+    sa.Column("explains", sa.Boolean, nullable=False),
     sa.Column("text_bytes", sa.Integer, nullable=False),
     sa.Column("text_tokens", sa.Integer, nullable=False),
     sa.Column("model_returned", sa.String),

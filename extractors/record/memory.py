@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the probes showed: the bill rule as text, what text of so many bytes is counted, who answered, and when."""
+    """What the probes showed: the bill rule as text, what text of so many bytes is counted, who answered, and when.
+
+    `explains`: the rule is near every probe, as one that was fitted to a model of another kind need not be.
+    """
 
     rule: str
+    explains: bool
     text_bytes: int
     text_tokens: int
     model_returned: str | None
@@ -74,6 +78,7 @@ class Memory:
             CALIBRATIONS,
             _key(terms),
             rule=found.rule,
+            explains=found.explains,
             text_bytes=found.text_bytes,
             text_tokens=found.text_tokens,
             model_returned=found.model_returned,
@@ -89,7 +94,7 @@ class Memory:
         if row is None:
             return None
         at = datetime.fromisoformat(row.measured_at)
-        return Calibration(row.rule, row.text_bytes, row.text_tokens, row.model_returned, at)
+        return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
     def keep_returned(self, terms: Terms, models: Collection[str]) -> None:
         """Remembers by which names the model answered in a run."""

@@ -1,0 +1,67 @@
+"""reach: the endpoint of a brief, as runs and probes reach it: its price list, its address, and the caller."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from extractors.call.breaker import Breaker
+from extractors.call.caller import Caller
+from extractors.call.retries import Retries
+from extractors.call.transport import client, served_models
+from extractors.endpoint.child import child
+from extractors.endpoint.extra import EndpointError
+from extractors.errors import ConfigurationError
+from extractors.estimate import price_of
+from extractors.record.past import OFFLINE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AsyncExitStack
+
+    from extractors.brief import Brief
+    from extractors.call.traffic import Traffic
+    from extractors.money import Price
+    from extractors.record.ledger import Ledger
+
+
+async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+    """The price, and whether the endpoint reads with local OCR, which its list of models tells.
+
+    Raises ConfigurationError when the price is unknown and a budget is to be held with it.
+    """
+    if asked.offline:
+        return _held(asked, price_of(asked, {}, free=True)), True
+    async with client(asked.endpoint_at(asked.base_url)) as http:
+        listed = await served_models(http)
+    free = any(model.startswith(OFFLINE) for model in listed)
+    served = {model: price for model, price in listed.items() if price}
+    if served:
+        ledger.memory.keep_prices(asked.endpoint, served)
+    return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
+
+
+async def caller(asked: Brief, traffic: Traffic, stack: AsyncExitStack) -> Caller:
+    """The way to the endpoint; the connections, and a child that reads with local OCR, are closed with the stack."""
+    base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
+    http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
+    settings = asked.settings
+    return Caller(http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret)
+
+
+def _held(asked: Brief, price: Price | None) -> Price | None:
+    if price is None and asked.budget.limits:
+        raise ConfigurationError(
+            f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"
+        )
+    return price
+
+
+@asynccontextmanager
+async def _offline() -> AsyncIterator[str]:
+    """The offline endpoint as a child process, billing by the formula, as `auto` plans for it."""
+    try:
+        async with child(reader="ocr", bill="formula") as base_url:
+            yield base_url
+    except EndpointError as error:
+        raise ConfigurationError(str(error)) from None

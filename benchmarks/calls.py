@@ -3,6 +3,7 @@
     python benchmarks/calls.py full      1 s latency, no limit, 128 at once: images a second, and CPU an image
     python benchmarks/calls.py path      CPU of the call path alone, in this process: request joined, sent, reply parsed,
                                          validated, ledgered
+    python benchmarks/calls.py ledger    the same at 500 calls a second, with the ledger and without it
     python benchmarks/calls.py limited   20 requests a second allowed: how much of it is used, how many are refused
     python benchmarks/calls.py followed  20 a second, after 45 s 40, after 45 s more 20 again: how fast that is followed
 
@@ -16,6 +17,7 @@ import json
 import os
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,10 +52,12 @@ from extractors.validate import validate
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["full", "path", "limited", "followed"])
+    parser.add_argument("what", choices=["full", "path", "ledger", "limited", "followed"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        {"full": full, "path": path, "limited": limited, "followed": followed}[asked.what](Path(folder))
+        {"full": full, "path": path, "ledger": ledger, "limited": limited, "followed": followed}[asked.what](
+            Path(folder)
+        )
 
 
 def full(folder):
@@ -71,30 +75,54 @@ def path(folder, count=6000):
     make_images(folder / "in", 32)
     blocks = [b64block((folder / "in" / f"{number:06d}.jpg").read_bytes()) for number in range(32)]
     with endpoint() as url:
-        cpu = asyncio.run(call_path(folder, url, blocks, count))
+        cpu = asyncio.run(call_path(folder, url, blocks, count=count))
     print(
         f"{cpu / count * 1000:.2f} ms CPU an image of {sum(map(len, blocks)) / len(blocks) / 1000:.0f} KB, 64 at once"
     )
 
 
-async def call_path(folder, url, blocks, count):
+def ledger(folder, count=5000):
+    """Both ways in turn, three times each: the ratio of two numbers of one run, whatever else the machine does."""
+    make_images(folder / "in", 32)
+    blocks = [b64block((folder / "in" / f"{number:06d}.jpg").read_bytes()) for number in range(32)]
+    spent = {True: [], False: []}
+    with endpoint() as url:
+        for turn in range(6):
+            noted = turn % 2 == 0
+            cpu = asyncio.run(call_path(folder, url, blocks, count=count, rate=500, noted=noted, name=str(turn)))
+            spent[noted].append(cpu / count * 1000)
+    with_it, without = (statistics.median(spent[noted]) for noted in (True, False))
+    print(f"{with_it:.2f} ms CPU an image with the ledger, {without:.2f} without: {with_it / without - 1:+.1%}")
+
+
+class Unnoted:
+    """A journal that keeps nothing."""
+
+    async def intend(self, order):  # noqa: ARG002, D102  as a Journal
+        return 0
+
+    async def settle(self, handle, attempt):  # noqa: D102
+        pass
+
+
+async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="path"):
     """CPU seconds of so many calls, after a tenth as many to warm up."""
     schema, now = load("receipt"), datetime.now(UTC)
     terms = Terms("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
     form = Form(schema, ask=ASK, model="any", profile=profile_of(url), style=Style())
     judge = partial(validate, model=schema.model)
-    step, traffic = Step(1601, Size(900, 600), 1601), Traffic(Limits(64), rate=5000)
-    with Ledger(f"sqlite:///{folder / 'path.db'}") as ledger:
-        ledger.begin(terms)
-        scribe = Scribe(ledger, terms)
+    step, traffic = Step(1601, Size(900, 600), 1601), Traffic(Limits(64, rpm=rate * 60), rate=rate)
+    with Ledger(f"sqlite:///{folder / name}.db") as opened:
+        opened.runs.begin(terms)
+        scribe = Scribe(opened.calls, terms)
         async with client(Endpoint(url)) as http:
             caller = Caller(http, traffic, Retries(), Breaker())
 
             async def worker(numbers):
                 for number in numbers:
                     body = form.body([blocks[number % len(blocks)]], 2048)
-                    order = Order(str(number), "key", len(body), (step,), 500, 9000, 100, 2048)
-                    await caller.call(order, body, Dossier(scribe), judge)
+                    order = Order(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
+                    await caller.call(order, body, Dossier(scribe) if noted else Unnoted(), judge)
 
             async def calls(numbers):
                 await asyncio.gather(*(worker(numbers[first::64]) for first in range(64)))

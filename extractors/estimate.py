@@ -26,6 +26,7 @@ class Estimate:
     """The sums over every planned document. Token counts bill the images as they are, `planned` what is sent first."""
 
     bill_rule: str
+    calibrated: bool = False
     images: int = 0
     documents: int = 0
     rejected: int = 0
@@ -81,7 +82,7 @@ def estimate(brief: Brief, price: Price | None, past: Past | None = None, known:
     """Plans every document of the job that is not done, from headers alone; `known` is of earlier runs."""
     started = time.perf_counter()
     feed = Feed(brief.job, brief.tariff(price, known), past)
-    result = Estimate(brief.rule.name)
+    result = Estimate(brief.rule.name, feed.tariff.calibrated)
     while batch := feed.take(BATCH):
         for planned in batch:
             result.add(planned)

@@ -43,6 +43,7 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
         asked.model,
         seconds,
         estimated.eta_seconds,
+        estimated.calibrated,
     )
     terminal().print(bill.table())
 
@@ -91,6 +92,7 @@ def show_closing(closing: Closing, *, as_json: bool) -> None:
         found=counts.found,
         skipped=counts.skipped,
         message=closing.message,
+        bill_rule=closing.account.terms.bill_rule,
         results=[str(path) for path in closing.results],
         warnings=closing.account.warnings,
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from extractors.model import Attempt, Order, Terms
     from extractors.record.calls import Calls
 
-GROUP_SECONDS = 0.01  # between two groups: how long a note waits for others to share its transaction
+GROUP_SECONDS = 0.02  # between two groups: how long a note waits for others to share its transaction
 
 
 @dataclass(slots=True)

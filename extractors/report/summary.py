@@ -39,6 +39,7 @@ class Bill:
     model: str
     seconds: float
     eta_seconds: float | None = None
+    calibrated: bool = False
 
     def table(self) -> Table:
         """The estimate as a table of two columns."""
@@ -50,7 +51,8 @@ class Bill:
         table.add_section()
         table.add_row("image tokens by the formula, as they are", f"{self.tokens['formula']:,}")
         table.add_row("image tokens by the table, as they are", f"{self.tokens['table']:,}")
-        table.add_row(f"image tokens as sent first, by {self.bill_rule}", f"{self.tokens['planned']:,}")
+        rule = f"{self.bill_rule} (calibrated)" if self.calibrated else self.bill_rule
+        table.add_row(f"image tokens as sent first, by {rule}", f"{self.tokens['planned']:,}")
         table.add_section()
         for name, cost in zip(("low", "expected", "high"), self.costs.values(), strict=True):
             table.add_row(f"cost, {name}", dollars(cost))
@@ -71,6 +73,7 @@ class Summary:
     found: int
     skipped: int
     message: str
+    bill_rule: str
     results: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
@@ -99,7 +102,9 @@ class Summary:
                 table.add_row(name, f"{count:,}")
         table.add_section()
         table.add_row("calls", f"{tally.calls:,}")
-        table.add_row("prompt tokens, predicted", f"{tally.prompt_tokens - tally.residual_tokens:,}")
+        table.add_row(
+            f"prompt tokens, predicted by {self.bill_rule}", f"{tally.prompt_tokens - tally.residual_tokens:,}"
+        )
         table.add_row("prompt tokens, billed", f"{tally.prompt_tokens:,}")
         table.add_row("completion tokens, billed", f"{tally.completion_tokens:,}")
         table.add_section()

@@ -149,6 +149,7 @@ class _Probing:
         style = replace(self.brief.style, mode="prompt", stream=False, reasoning=False)
         form = Form(self.brief.schema, ask=ASK, model=self.brief.model, profile=self.brief.profile, style=style)
         async with AsyncExitStack() as stack:
+            self.lease.begins()
             way = await caller(self.brief, Traffic(self.brief.limits), stack)
             for order, dossier in zip(orders, dossiers, strict=True):
                 body = form.body([_block(step.size) for step in order.steps], MAX_TOKENS)

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from extractors.errors import ConfigurationError, LeaseLost, LedgerError
+from extractors.errors import LeaseLost, LedgerError
 from extractors.record.owner import BEAT_SECONDS, LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class Lease:
     """One run's lease, an async context manager.
 
-    Left with a ConfigurationError the run has never begun; left in any other way before its end it is free to be taken
-    over.
+    Left by an error before anything could be sent, the run has never begun; left by one after that, it may be taken over.
     """
 
     def __init__(self, ledger: Ledger, terms: Terms) -> None:
@@ -31,6 +30,7 @@ class Lease:
         self._ledger, self._run, self._terms = ledger, terms.run, terms
         self._brake: Brake | None = None
         self._lost: LedgerError | None = None
+        self._begun = False
 
     async def __aenter__(self) -> Self:
         """Notes the run in the ledger and begins to renew the lease."""
@@ -45,16 +45,18 @@ class Lease:
         self._beating.cancel()
         with suppress(asyncio.CancelledError):
             await self._beating
-        if isinstance(error, ConfigurationError):
-            self._ledger.runs.forget(self._run)
-        elif error is not None:
-            with suppress(LedgerError):  # then it is seen that this process has ended
+        if error is None:
+            return
+        with suppress(LedgerError):  # then it is seen that this process has ended
+            if self._begun:
                 self._ledger.runs.release(self._run)
+            else:
+                self._ledger.runs.forget(self._run)
 
-    def stops(self, brake: Brake) -> None:
-        """The brake is pulled when the lease is lost."""
-        self._brake = brake
-        if self._lost is not None:
+    def begins(self, brake: Brake | None = None) -> None:
+        """From here on calls may be sent; the brake is pulled when the lease is lost."""
+        self._begun, self._brake = True, brake
+        if brake is not None and self._lost is not None:
             brake.stop(self._lost)
 
     async def renew(self) -> None:

@@ -222,10 +222,9 @@ class _Work:
         asked, settings, memory, tariff = self.brief, self.brief.settings, self.ledger.memory, self.feed.tariff
         traffic = Traffic(asked.limits, memory.rate(self.terms))
         brake = Brake(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.say)
-        self.lease.stops(brake)
         bequests = Bequests(self.ledger.calls, self.terms)
         await asyncio.to_thread(bequests.refresh)
-        return Bench(
+        bench = Bench(
             terms=self.terms,
             schema=asked.schema,
             tariff=tariff,
@@ -246,6 +245,8 @@ class _Work:
             returned=Returned(asked.model, memory.returned(self.terms), stops=settings.on_model_change == "stop"),
             bequests=bequests,
         )
+        self.lease.begins(brake)
+        return bench
 
     def _warnings(self, bench: Bench | None) -> tuple[str, ...]:
         """What a person should know of a run that went well."""

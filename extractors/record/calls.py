@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from extractors.errors import BudgetSpent
 from extractors.money import nano, of_nano
 from extractors.record.books import CALLS, DAYS, RUNS
-from extractors.record.runs import is_live
+from extractors.record.runs import ONE_CALL, is_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 Grant = bool | BudgetSpent  # True: it may be sent; False: not yet, calls on their way may still free what it needs
 BATCH = 5_000  # rows read at once
-_REPLIED = CALLS.update().where(
-    CALLS.c.run == sa.bindparam("_run"),
-    CALLS.c.writer == sa.bindparam("_writer"),
-    CALLS.c.call == sa.bindparam("_call"),
-)
 # What an answer can be worth: these replies may be read again by the next run, a refusal to answer may not.
 _ANSWERED = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
 
@@ -79,7 +74,7 @@ class Calls:
         """
         with self.database.writing() as connection:
             if replies:
-                connection.execute(_REPLIED, list(replies))
+                connection.execute(ONE_CALL, list(replies))
             _hold(self.database, connection, run, settled)
             grants: list[Grant] = [True] * len(intents)
             if intents and budget.limits:

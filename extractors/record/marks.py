@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from extractors.record.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
+BATCH = 5_000  # marks asked for at once: a statement has a limited number of parameters
 Name = tuple[str, str | None]  # a document and its version
 
 
@@ -36,8 +37,10 @@ class Marks:
         with self.database.writing() as connection:
             new = self.database.insert(MARKS).on_conflict_do_nothing()
             connection.execute(new, [{"mark": mark, "run": terms.run} for mark in marks])
-            found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(MARKS.c.mark.in_(marks))).all()
-            owners: dict[int, str] = {row.mark: row.run for row in found}
+            owners: dict[int, str] = {}
+            for start in range(0, len(marks), BATCH):
+                query = sa.select(MARKS.c.mark, MARKS.c.run).where(MARKS.c.mark.in_(marks[start : start + BATCH]))
+                owners |= {row.mark: row.run for row in connection.execute(query)}
             others = {owner for owner in owners.values() if owner != terms.run}
             query = sa.select(RUNS.c.run).where(RUNS.c.run.in_(others), RUNS.c.published_at.is_not(None))
             done = set(connection.execute(query).scalars()) if others else set()
@@ -53,10 +56,11 @@ class Marks:
 
     def free(self, terms: Terms, names: Sequence[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
-        marks = [_mark(terms, name) for name in names]
+        marks = [{"_mark": _mark(terms, name), "_run": terms.run} for name in names]
         if marks:
+            one = MARKS.delete().where(MARKS.c.mark == sa.bindparam("_mark"), MARKS.c.run == sa.bindparam("_run"))
             with self.database.writing() as connection:
-                connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(marks)))
+                connection.execute(one, marks)
 
 
 def _claim(owner: str, run: str, done: set[str]) -> Claim:

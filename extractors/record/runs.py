@@ -7,6 +7,7 @@ lease lasts (from another). A process that is there keeps its run, whatever the 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from extractors.record.database import Database
 
 RELEASED = ""  # the host of a run that nobody works on
+ONE_CALL = CALLS.update().where(
+    CALLS.c.run == sa.bindparam("_run"),
+    CALLS.c.writer == sa.bindparam("_writer"),
+    CALLS.c.call == sa.bindparam("_call"),
+)
 KEPT_DAYS = 30  # for so long a reply waits for a run that can use it
 
 
@@ -62,6 +68,7 @@ class Runs:
     def forget(self, run: str) -> None:
         """The run sends nothing after all: as if it had never begun."""
         with self.database.writing() as connection:
+            connection.execute(MARKS.delete().where(MARKS.c.run == run))
             connection.execute(RUNS.delete().where(RUNS.c.run == run))
 
     def release(self, run: str) -> None:
@@ -112,22 +119,23 @@ class Runs:
         with self.database.writing() as connection:
             fresh = (CALLS.c.run == run) & CALLS.c.volume.is_(None)
             _add_up(self.database, connection, fresh)
-            connection.execute(CALLS.update().where(fresh & CALLS.c.document.not_in(left)).values(reply=None))
-            kept = connection.execute(
-                sa.select(sa.func.count()).select_from(CALLS).where(fresh & CALLS.c.reply.is_not(None))
-            ).scalar_one()
-            connection.execute(CALLS.update().where(fresh).values(volume=volume))
-            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + kept}
+            kept = _bequeathed(connection, fresh, left)
+            if kept:
+                connection.execute(ONE_CALL.values(volume=volume), kept)
+            connection.execute(CALLS.update().where(fresh).values(volume=volume, reply=None))
+            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
     def end(self, run: str, used: Collection[CallId] = ()) -> None:
         """All volumes are published; `used` are the replies of earlier runs that documents came of."""
         now = datetime.now(UTC)
         with self.database.writing() as connection:
-            for call in used:
-                connection.execute(CALLS.update().filter_by(**call._asdict()).values(reply=None))
-                heir = RUNS.update().where(RUNS.c.run == call.run)
-                connection.execute(heir.values(bequeathed=RUNS.c.bequeathed - 1))
+            if used:
+                calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
+                connection.execute(ONE_CALL.values(reply=None), calls)
+            for giver, count in Counter(call.run for call in used).items():
+                fewer = {"bequeathed": RUNS.c.bequeathed - count}
+                connection.execute(RUNS.update().where(RUNS.c.run == giver).values(fewer))
             connection.execute(
                 RUNS.update().where(RUNS.c.run == run).values(published_at=now.isoformat(), host=RELEASED)
             )
@@ -153,6 +161,17 @@ def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
 
 def _owned(owner: Owner) -> sa.ColumnElement[bool]:
     return (RUNS.c.host == owner.host) & (RUNS.c.pid == owner.pid) & (RUNS.c.born == owner.born)
+
+
+def _bequeathed(
+    connection: sa.Connection, calls: sa.ColumnElement[bool], left: Collection[str]
+) -> list[dict[str, object]]:
+    """Those of these calls that answered a document in `left`, as parameters of `ONE_CALL`."""
+    if not left:
+        return []
+    query = sa.select(CALLS.c.run, CALLS.c.writer, CALLS.c.call, CALLS.c.document)
+    rows = connection.execute(query.where(calls & CALLS.c.reply.is_not(None))).all()
+    return [{"_run": row.run, "_writer": row.writer, "_call": row.call} for row in rows if row.document in left]
 
 
 def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:

@@ -157,6 +157,13 @@ def endpoint(*args):
 
 
 @pytest.fixture(scope="session")
+def endpoints():
+    """Starts endpoint processes that answer without reading, and gives their URLs."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args: stack.enter_context(endpoint(*args))
+
+
+@pytest.fixture(scope="session")
 def echo():
     """The URL of an endpoint that answers at once with the smallest instance of the schema."""
     with endpoint() as url:

@@ -1,0 +1,142 @@
+"""A run is killed at any moment, and the next one finishes its work: nothing is lost, paid twice, or published by half."""
+
+import random
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SEED = 20261120
+POINTS = 25
+ON_POSTGRES = range(0, POINTS, 3)
+DOCUMENTS = 9
+BROKEN = "zz-empty.jpg"
+IN_CHUNKS = {"TILEWISE_CHUNK": "3"}
+LATENCY = 0.15  # so long that several calls are in flight
+EVERYWHERE = [
+    *(("sqlite", number) for number in range(POINTS)),
+    *(pytest.param("postgres", number, marks=pytest.mark.postgres) for number in ON_POSTGRES),
+]
+AROUND_CALLS = {"commit intents", "committed intents", "commit replies", "committed replies"}
+PUBLISHING = {f"rename {table}" for table in ("results", "replies", "failures", "images", "calls", "runs")}
+
+
+def kind(name):
+    """What sort of moment this is: that a run is killed at every sort is sure, at every moment is not."""
+    verb, _, what = name.partition(" ")
+    if verb in {"commit", "committed"}:
+        if "insert calls" in what:
+            return f"{verb} intents"
+        return f"{verb} replies" if what == "update calls" else f"{verb} others"
+    return name if verb == "rename" else verb
+
+
+def drawn(trace, parts, dice):
+    """Moments of every kind, and others by chance; from the first half of each, which every run comes to."""
+    kinds = {"part": [("part", number) for number in range(1, parts // 2 + 1)]}
+    for name in dict.fromkeys(trace):
+        moments = [(name, number) for number in range(1, (trace.count(name) + 1) // 2 + 1)]
+        kinds[kind(name)] = kinds.get(kind(name), []) + moments
+    of_every_kind = [dice.choice(moments) for moments in kinds.values()]
+    others = sorted({moment for moments in kinds.values() for moment in moments} - {*of_every_kind})
+    return of_every_kind + dice.sample(others, POINTS - len(of_every_kind))
+
+
+def killed_at(point):
+    """How the nursery is told."""
+    name, number = point
+    return {"part": number} if name == "part" else {"kill": point}
+
+
+def filled(scene):
+    """The scene with its documents, one of them no image, and a server that takes its time."""
+    documents = scene.documents(DOCUMENTS)
+    (scene.desk.folder / "in" / BROKEN).touch()
+    scene.server.rehearse(latency=LATENCY)
+    return documents
+
+
+@pytest.fixture(scope="module")
+def whole(scenes):
+    """A run that nobody kills."""
+    scene = scenes()
+    filled(scene)
+    return scene.run(env=IN_CHUNKS)
+
+
+@pytest.fixture(scope="module")
+def points(whole):
+    """The moments at which runs are killed: the same ones for the same trace."""
+    return drawn(whole.trace, whole.parts, random.Random(SEED))
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+def test_every_step_can_be_killed(whole, points):
+    """What a run notes, stages, publishes and removes is seen, each kind of it, and chosen at least once."""
+    chosen = {kind(name) for name, _ in points}
+    assert whole.status == 0, whole.stderr
+    assert len(points) == POINTS
+    assert chosen == {"part", *map(kind, whole.trace)}
+    assert chosen >= AROUND_CALLS | PUBLISHING | {"remove"}
+
+
+@pytest.mark.parametrize(("ledger", "number"), EVERYWHERE, indirect=["ledger"])
+def test_a_run_killed_anywhere_is_finished_by_the_next(scene, points, number):
+    """Every document is there once, what was answered is not paid again, and the killed run has its row."""
+    documents = filled(scene)
+    killed = scene.run(**killed_at(points[number]), env=IN_CHUNKS)
+    half_written, begun = scene.unreadable(), scene.runs_begun()
+    again = scene.run(env=IN_CHUNKS)
+    in_flight = 0 if killed.published else 4
+    status = dict(zip(*scene.desk.table("runs")["run", "status"], strict=True))
+
+    assert killed.killed, points[number]
+    assert half_written + scene.unreadable() == []
+    assert again.status == 0, again.stderr
+    assert scene.names_in("results", "_document") == documents
+    assert scene.names_in("failures", "document") == [str(scene.desk.folder / "in" / BROKEN)]
+    assert status.keys() == scene.runs_begun() >= begun
+    assert {status[run] for run in begun} <= {"abandoned", *(["completed"] if killed.published else [])}
+    assert scene.server.answered <= DOCUMENTS + in_flight
+    assert scene.staged() == []
+    assert scene.odds() == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    [("rename runs", 1), ("committed insert calls", 6), ("rename results", 2), ("rename calls", 2), ("rename runs", 2)],
+    ids=str,
+)
+def test_a_run_in_volumes_is_finished_too(scene, point):
+    """A volume that is out stays as it is, and the one that is not is published under the same run."""
+    documents = filled(scene)
+    in_volumes = IN_CHUNKS | {"TILEWISE_VOLUME": "5"}
+    killed = scene.run(kill=point, env=in_volumes)
+    half_written = scene.unreadable()
+    again = scene.run(env=in_volumes)
+
+    assert killed.killed
+    assert half_written + scene.unreadable() == []
+    assert again.status == 0, again.stderr
+    assert scene.names_in("results", "_document") == documents
+    assert set(scene.names_in("runs", "run")) == scene.runs_begun()
+    assert scene.staged() == []
+    assert scene.odds() == []
+
+
+@pytest.mark.parametrize("moment", range(4, 64, 12))
+def test_a_take_over_that_is_killed_is_finished_too(scene, moment):
+    """By the one after it, whatever it was at; and what the first had paid for is not paid again."""
+    documents = filled(scene)
+    scene.run(kill=("committed update calls", 3), env=IN_CHUNKS)
+    scene.run(kill=("any", moment), env=IN_CHUNKS)
+    half_written = scene.unreadable()
+    last = scene.run(env=IN_CHUNKS)
+
+    assert last.status == 0, last.stderr
+    assert half_written + scene.unreadable() == []
+    assert scene.names_in("results", "_document") == documents
+    assert set(scene.names_in("runs", "run")) == scene.runs_begun()
+    assert scene.server.answered <= DOCUMENTS + 2 * 4
+    assert scene.staged() == []
+    assert scene.odds() == []

@@ -36,8 +36,12 @@ class Rehearsal:
 
     def rehearse(self, *, latency=0.01, faults=None):
         """From now on these faults, and a count that starts at nothing."""
+        self.change(latency=latency, faults=faults, reset=True)
+
+    def change(self, **change):
+        """From now on this; what is in flight ends as it began."""
         self.state()
-        httpx.put(self._route, json={"latency": latency, "faults": faults, "reset": True}).raise_for_status()
+        httpx.put(self._route, json=change).raise_for_status()
 
     def state(self):
         """The count, once nothing is in flight."""

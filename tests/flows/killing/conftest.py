@@ -1,7 +1,6 @@
 """A scene: a desk with documents, a server that keeps its own count, and runs of the command that may be killed."""
 
 import contextlib
-import itertools
 import json
 import os
 import signal
@@ -95,8 +94,13 @@ class Ended:
 
     @property
     def stderr(self):
-        """What it said."""
+        """What it said to people."""
         return (self.said / "stderr").read_text()
+
+    @property
+    def words(self):
+        """Everything it said: why a run that had begun was stopped stands in its row."""
+        return self.stderr + (self.said / "stdout").read_text()
 
     @property
     def row(self):
@@ -139,9 +143,13 @@ class Scene:
         with log:
             return self.desk.start(*ARGS, *args, env=env, stdout=log, stderr=subprocess.STDOUT)
 
+    def table(self, name):
+        """Everything published in a table."""
+        return self.desk.table(name, self.output)
+
     def names_in(self, table, column):
         """A column of everything published in a table, sorted."""
-        frame = self.desk.table(table)
+        frame = self.table(table)
         return sorted(frame[column]) if frame.height else []
 
     def runs_begun(self):
@@ -151,26 +159,33 @@ class Scene:
             return set(connection.execute(sa.text("select run from runs")).scalars())
         return set()
 
+    @property
+    def output(self):
+        """Where the tables are."""
+        return Path(self.desk.env["TILEWISE_OUTPUT"])
+
     def staged(self):
         """Whatever is left under staging."""
-        return self.desk.files("out/staging")
+        return self.desk.files(self.output / "staging")
 
     def unreadable(self):
         """The published files that cannot be read whole."""
-        files = [path for name in TABLES for path in (self.desk.folder / "out" / name).rglob("*") if path.is_file()]
+        files = [path for name in TABLES for path in (self.output / name).rglob("*") if path.is_file()]
         return [path for path in files if not _readable(path)]
 
     def odds(self):
-        """Where the published tables contradict each other or the server's bill, in words; see table runs."""
-        runs = self.desk.table("runs").to_dicts()
-        money = [row["cost_usd"] for row in runs], [row["cost_unknown_usd"] for row in runs]
-        low, unknown, bill = sum(money[0]), sum(money[1]), self.server.bill_usd
-        bill_odds = [] if low <= bill <= low + unknown else [f"the bill of {bill} is not in [{low}, {low + unknown}]"]
-        return bill_odds + [odd for each in self._by_run(runs).items() for odd in self._run_odds(*each)]
+        """Where the published tables contradict the server's bill or each other, in words."""
+        runs, bill = self.table("runs"), self.server.bill_usd
+        least = runs["cost_usd"].sum()
+        most = least + runs["cost_unknown_usd"].sum()
+        return self.odds_of_tables() + (
+            [] if least <= bill <= most else [f"the bill of {bill} is not in [{least}, {most}]"]
+        )
 
-    def _by_run(self, runs):
-        key = lambda row: row["run"]  # noqa: E731  twice the same
-        return {name: list(rows) for name, rows in itertools.groupby(sorted(runs, key=key), key)}
+    def odds_of_tables(self):
+        """Where the published tables contradict each other: see table runs."""
+        by_run = self.table("runs").sort("run").partition_by("run", as_dict=True)
+        return [odd for (run,), rows in by_run.items() for odd in self._run_odds(run, rows.to_dicts())]
 
     def _run_odds(self, run, volumes):
         row = {name: sum(each[name] for each in volumes) for name in SUMMED}
@@ -190,7 +205,7 @@ class Scene:
         return [f"{run}: {name} is {row[name]}, not {is_}" for name, is_ in expected.items() if row[name] != is_]
 
     def _of(self, run, table, column):
-        frame = self.desk.table(table)
+        frame = self.table(table)
         return frame.filter(pl.col(column) == run) if frame.height else frame
 
 

@@ -36,7 +36,7 @@ def test_two_runs_over_one_folder_pay_every_document_once(scene):
     scene.server.rehearse(latency=0.1)
     with scene.start() as first, scene.start() as second:
         codes = first.wait(120), second.wait(120)
-    runs = scene.desk.table("runs")
+    runs = scene.table("runs")
 
     assert codes == (0, 0)
     assert scene.names_in("results", "_document") == documents
@@ -55,7 +55,7 @@ def test_a_live_run_is_not_taken_over(scene, wait):
         wait(lambda: scene.server.underway().requests >= CONCURRENCY)
         second = scene.run()
         code = first.wait(120)
-    runs = scene.desk.table("runs")
+    runs = scene.table("runs")
 
     assert code == 0
     assert second.status == 0, second.stderr

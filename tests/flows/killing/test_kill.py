@@ -88,7 +88,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(scene, points, number):
     half_written, begun = scene.unreadable(), scene.runs_begun()
     again = scene.run(env=IN_CHUNKS)
     in_flight = 0 if killed.published else 4
-    status = dict(zip(*scene.desk.table("runs")["run", "status"], strict=True))
+    status = dict(zip(*scene.table("runs")["run", "status"], strict=True))
 
     assert killed.killed, points[number]
     assert half_written + scene.unreadable() == []

@@ -15,7 +15,7 @@ def test_of_500_calls_at_most_those_in_flight_are_paid_twice(scene, wait):
     scene.desk.env["TILEWISE_CONCURRENCY"] = str(AT_ONCE)
     scene.server.rehearse(latency=0.2)
     with scene.start() as process:
-        wait(lambda: scene.server.underway().answered >= MANY // 2)
+        wait(lambda: process.poll() is not None or scene.server.underway().answered >= MANY // 2)
         process.kill()
     half_written = scene.unreadable()
     again = scene.run()
@@ -52,7 +52,7 @@ def test_a_live_run_is_not_taken_over(scene, wait):
     documents = scene.documents(12)
     scene.server.rehearse(latency=1.5)
     with scene.start() as first:
-        wait(lambda: scene.server.underway().requests >= CONCURRENCY)
+        wait(lambda: first.poll() is not None or scene.server.underway().requests >= CONCURRENCY)
         second = scene.run()
         code = first.wait(120)
     runs = scene.table("runs")

@@ -67,7 +67,9 @@ def whole(scenes):
     """A run that nobody kills."""
     scene = scenes()
     filled(scene)
-    return scene.run(env=IN_CHUNKS)
+    ended = scene.run(env=IN_CHUNKS)
+    assert ended.status == 0, ended.stderr
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,6 @@ def points(whole):
 def test_every_step_can_be_killed(whole, points):
     """What a run notes, stages, publishes and removes is seen, each kind of it, and chosen at least once."""
     chosen = {kind(name) for name, _ in points}
-    assert whole.status == 0, whole.stderr
     assert len(points) == POINTS
     assert chosen == {"part", *map(kind, whole.trace)}
     assert chosen >= AROUND_CALLS | PUBLISHING | {"remove"}

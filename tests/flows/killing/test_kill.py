@@ -19,7 +19,8 @@ EVERYWHERE = [
     *(pytest.param("postgres", number, marks=pytest.mark.postgres) for number in ON_POSTGRES),
 ]
 AROUND_CALLS = {"commit intents", "committed intents", "commit replies", "committed replies"}
-PUBLISHING = {f"rename {table}" for table in ("results", "replies", "failures", "images", "calls", "runs")}
+TABLES = {"results", "replies", "failures", "images", "calls", "fields", "runs"}
+PUBLISHING = {f"rename {table}" for table in TABLES - {"fields"}}
 
 
 def kind(name):
@@ -29,7 +30,7 @@ def kind(name):
         if "insert calls" in what:
             return f"{verb} intents"
         return f"{verb} replies" if "update calls" in what and "runs" not in what else f"{verb} others"
-    return name if verb == "rename" else verb
+    return name if verb == "rename" and what in TABLES else verb
 
 
 def drawn(trace, parts, dice):

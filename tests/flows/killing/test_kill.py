@@ -29,7 +29,8 @@ def kind(name):
     if verb in {"commit", "committed"}:
         if "insert calls" in what:
             return f"{verb} intents"
-        return f"{verb} replies" if "update calls" in what and "runs" not in what else f"{verb} others"
+        replies = "update calls" in what and ("insert days" in what or "runs" not in what)
+        return f"{verb} replies" if replies else f"{verb} others"
     return name if verb == "rename" and what in TABLES else verb
 
 

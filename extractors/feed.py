@@ -68,5 +68,5 @@ class Feed:
     def _planned(self) -> Iterator[Planned]:
         for found in self._new():
             self._planned_count += 1
-            tries = self._past.tries.get((found.uri, found.version), 0) if self._past else 0
+            tries = self._past.tries(found) if self._past else 0
             yield Planned(found.uri, (self._plan.page(bill(found, self.store)),), tries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -11,39 +10,71 @@ from extractors.errors import ConfigurationError, first_line
 from extractors.record import columns
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
     from extractors.model import Found, Terms
 
+Redo = Literal["failed", "changed", "all"]
+
 MOST_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
 OFFLINE = "offline/"
-Key = tuple[str, str | None]
+
+# One row per end that was published; `key` is the document's, `now` whether it was reached as today's run would.
+ENDS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
+FAILED: columns.Columns = ENDS | {"final": columns.FLAG, "tries": columns.INT}
+
+_RESULTS = ("_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested")
+_FAILURES = (
+    *("document", "version", "schema", "schema_hash", "prompt_hash", "model_requested"),
+    *("final", "tries", "failed_at"),
+)
 
 
-@dataclass(frozen=True, slots=True)
 class Past:
-    """The documents of one schema that are done, by (document, version).
+    """The documents of one schema that have ended before, each known by 64 bits of its name and version.
 
-    `done_now`: the latest end was reached exactly as today's run would read it; `tries_now` counts such failures alone.
+    A million documents stay under 200 MB, where their names would need a gigabyte. What this costs: a new document
+    passes for a done one when the bits agree by chance, at a million new beside a million done once in 20 million
+    runs; the bits are drawn anew in every process, so that the next run takes it.
     """
 
-    accepted: set[Key] = field(default_factory=set)
-    final: set[Key] = field(default_factory=set)
-    done_now: set[Key] = field(default_factory=set)
-    tries: dict[Key, int] = field(default_factory=dict)
-    tries_now: dict[Key, int] = field(default_factory=dict)
+    def __init__(self, accepted: pl.DataFrame, failed: pl.DataFrame) -> None:
+        """`accepted` has the columns ENDS, `failed` those of FAILED; both in the order in which they were published."""
+        self._accepted, self._failed = accepted, failed
+        most = failed.group_by("key").agg(pl.col("tries").max())
+        self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
+        self._done: dict[Redo | None, set[int]] = {}
 
-    def skips(self, found: Found, redo: Literal["failed", "changed", "all"] | None) -> bool:
+    def skips(self, found: Found, redo: Redo | None) -> bool:
         """Whether this image needs nothing: it has a row in results, a final failure, or failed often enough."""
-        key = (found.uri, found.version)
+        if redo not in self._done:
+            self._done[redo] = set(self._done_under(redo))
+        return key(found.uri, found.version) in self._done[redo]
+
+    def tries(self, found: Found) -> int:
+        """In how many runs this image has failed so far."""
+        return self._tries.get(key(found.uri, found.version), 0) if self._tries else 0
+
+    def _done_under(self, redo: Redo | None) -> pl.Series:
+        """The keys of the documents that are done; one that comes twice is done once."""
+        often, now = pl.col("tries") >= MOST_TRIES, pl.col("now")
         if redo is None:
-            return key in self.accepted or key in self.final or self.tries.get(key, 0) >= MOST_TRIES
+            return pl.concat([self._accepted["key"], self._failed.filter(pl.col("final") | often)["key"]])
         if redo == "failed":
-            return key in self.accepted
+            return self._accepted["key"]
         if redo == "changed":
-            return key in self.done_now or self.tries_now.get(key, 0) >= MOST_TRIES
-        return False
+            return pl.concat([self._latest().filter(now)["key"], self._failed.filter(now & often)["key"]])
+        return pl.Series(dtype=columns.INT)
+
+    def _latest(self) -> pl.DataFrame:
+        """Each document's latest end: accepted or failed for good; of two at one time the failure."""
+        ends = pl.concat([self._accepted, self._failed.filter("final").select(*ENDS)])
+        return ends.sort("at", maintain_order=True).unique("key", keep="last")
+
+
+def key(document: str, version: str | None) -> int:
+    """What a document of this version is known by, within this process."""
+    return hash((document, version))
 
 
 def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
@@ -54,57 +85,50 @@ def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
         & (pl.col("model_requested") == terms.model)
     )
     try:
-        return _read(root, terms.schema, now, offline=offline)
+        return Past(
+            _accepted(root / "results" / f"schema={terms.schema}", now, offline=offline),
+            _failed(root / "failures", terms.schema, now, offline=offline),
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ConfigurationError(f"output {str(root)!r} cannot be read: {first_line(error)}") from error
 
 
-def _read(root: Path, schema: str, now: pl.Expr, *, offline: bool) -> Past:
-    past = Past()
-    ends: list[tuple[datetime, Key, bool]] = []
-    results = _results(root, schema)
-    if results is not None:
-        kept = results if offline else results.filter(~pl.col("model").str.starts_with(OFFLINE))
-        for document, version, at, as_now in (
-            kept.select("document", "version", "extracted_at", now).collect().iter_rows()
-        ):
-            past.accepted.add((document, version))
-            ends.append((at, (document, version), as_now))
-    failures = _failures(root, schema)
-    if failures is not None:
-        kept = failures if offline else failures.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
-        for document, version, at, final, tries, as_now in (
-            kept.select("document", "version", "failed_at", "final", "tries", now).collect().iter_rows()
-        ):
-            key = (document, version)
-            past.tries[key] = max(tries, past.tries.get(key, 0))
-            if as_now:
-                past.tries_now[key] = max(tries, past.tries_now.get(key, 0))
-            if final:
-                past.final.add(key)
-                ends.append((at, key, as_now))
-    latest = {key: as_now for _, key, as_now in sorted(ends, key=lambda end: end[0])}
-    past.done_now.update(key for key, as_now in latest.items() if as_now)
-    return past
-
-
-def _results(root: Path, schema: str) -> pl.LazyFrame | None:
-    names = ["_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested"]
-    scanned = _scan(root / "results" / f"schema={schema}", {name: columns.RESULTS[name] for name in names})
-    return None if scanned is None else scanned.rename({name: name.removeprefix("_") for name in names})
-
-
-def _failures(root: Path, schema: str) -> pl.LazyFrame | None:
-    names = ["document", "version", "schema", "schema_hash", "prompt_hash", "model_requested", "final", "tries"]
-    names.append("failed_at")
-    scanned = _scan(root / "failures", {name: columns.FAILURES[name] for name in names})
-    return None if scanned is None else scanned.filter(pl.col("schema") == schema)
-
-
-def _scan(folder: Path, wanted: columns.Columns) -> pl.LazyFrame | None:
-    files = sorted(folder.glob("run_date=*/*.parquet"))
-    if not files:
-        return None
+def scanned(files: list[Path], wanted: columns.Columns) -> pl.LazyFrame:
+    """These columns of published files, whatever else they hold; null where a file of an older version lacks one."""
     return pl.scan_parquet(
         files, schema=wanted, extra_columns="ignore", missing_columns="insert", hive_partitioning=False
     )
+
+
+def _accepted(folder: Path, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=ENDS)]
+    for file in _files(folder):
+        rows = scanned([file], {name: columns.RESULTS[name] for name in _RESULTS})
+        kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
+        if not offline:
+            kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
+        parts.append(_ended(kept, {"at": pl.col("extracted_at"), "now": now}))
+    return pl.concat(parts)
+
+
+def _failed(folder: Path, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
+    told = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
+    parts = [pl.DataFrame(schema=FAILED)]
+    for file in _files(folder):
+        rows = scanned([file], {name: columns.FAILURES[name] for name in _FAILURES})
+        kept = rows.filter(pl.col("schema") == schema)
+        if not offline:
+            kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
+        parts.append(_ended(kept, {"at": pl.col("failed_at"), "now": now} | told))
+    return pl.concat(parts)
+
+
+def _ended(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
+    """The rows of one file, `document` and `version` turned into keys. By file: the names are held a volume at a time."""
+    frame = rows.select("document", "version", **told).collect()
+    keys = [key(document, version) for document, version in frame.select("document", "version").iter_rows()]
+    return frame.select(pl.Series("key", keys, dtype=columns.INT), *told)  # the names again: of columns by now
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("run_date=*/*.parquet"))

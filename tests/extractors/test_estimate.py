@@ -3,6 +3,7 @@
 import os
 from decimal import Decimal
 
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -11,7 +12,7 @@ from extractors.errors import ConfigurationError
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.job import Job
 from extractors.money import FREE, Costs, Price
-from extractors.record.past import Past
+from extractors.record.past import ENDS, FAILED, Past, key
 from extractors.scan import scan
 from extractors.settings import Settings
 
@@ -127,8 +128,9 @@ def test_a_rejected_image_costs_nothing(pictures):
 
 def test_what_is_done_is_left_out(pictures):
     """It is skipped: neither planned nor billed."""
-    done = {(found.uri, found.version) for found in scan(str(pictures)) if found.uri.endswith(("b.png", "c.png"))}
-    found = estimated(pictures, Past(done), bill="formula").as_json()
+    done = [key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))]
+    past = Past(pl.DataFrame([{"key": each} for each in done], schema=ENDS), pl.DataFrame(schema=FAILED))
+    found = estimated(pictures, past, bill="formula").as_json()
     assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
 
 

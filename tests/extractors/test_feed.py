@@ -3,6 +3,7 @@
 from decimal import Decimal
 from functools import partial
 
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -11,7 +12,7 @@ from extractors.errors import ConfigurationError
 from extractors.feed import Feed
 from extractors.job import Job
 from extractors.money import FREE, Price
-from extractors.record.past import Past
+from extractors.record.past import ENDS, FAILED, Past, key
 from extractors.scan import scan
 from extractors.tiles import rule
 
@@ -38,10 +39,13 @@ def names(planned):
     return [each.document.rpartition("/")[2] for each in planned]
 
 
-def past(folder, kind, *wanted):
-    """A past in which these files of the folder are done in this way."""
-    keys = {(found.uri, found.version) for found in scan(str(folder)) if found.uri.endswith(wanted)}
-    return Past(**{kind: keys})
+def past(folder, accepted=(), final=(), tries=()):
+    """A past in which these files of the folder have been accepted, or failed for good or so many times."""
+    files = {found.uri.rpartition("/")[2]: key(found.uri, found.version) for found in scan(str(folder))}
+    failed = [{"key": files[name], "final": True, "tries": 1} for name in final]
+    failed += [{"key": files[name], "final": False, "tries": count} for name, count in tries]
+    done = [{"key": files[name]} for name in accepted]
+    return Past(pl.DataFrame(done, schema=ENDS), pl.DataFrame(failed, schema=FAILED))
 
 
 def test_documents_come_in_the_order_of_the_scan(pictures):
@@ -77,28 +81,28 @@ def test_the_limit_stops_the_scan(pictures, limit, wanted):
 @pytest.mark.parametrize("kind", ["accepted", "final"])
 def test_what_is_done_is_skipped(pictures, kind):
     """A document with a row in results or a final failure needs no call; it is found and counted."""
-    documents = feed(pictures, past(pictures, kind, "b.png"))
+    documents = feed(pictures, past(pictures, **{kind: ["b.png"]}))
     assert names(documents.take(10)) == ["a.png", "c.png"]
     assert (documents.found, documents.skipped) == (3, 1)
 
 
 def test_what_is_skipped_does_not_use_up_the_limit(pictures):
     """`--limit 1` takes one document that is not done."""
-    documents = feed(pictures, past(pictures, "accepted", "a.png"), limit=1)
+    documents = feed(pictures, past(pictures, ["a.png"]), limit=1)
     assert names(documents.take(10)) == ["b.png"]
     assert (documents.found, documents.skipped) == (2, 1)
 
 
 def test_everything_done_is_nothing_to_do(pictures):
     """A source that is wholly done is not an empty one."""
-    documents = feed(pictures, past(pictures, "accepted", "a.png", "b.png", "c.png"))
+    documents = feed(pictures, past(pictures, ["a.png", "b.png", "c.png"]))
     assert documents.take(10) == []
     assert (documents.found, documents.skipped) == (3, 3)
 
 
 def test_a_changed_image_is_not_skipped(pictures):
     """What was done is another version of it."""
-    done = past(pictures, "accepted", "a.png", "b.png", "c.png")
+    done = past(pictures, ["a.png", "b.png", "c.png"])
     Image.new("L", (50, 50)).save(pictures / "b.png")
     assert names(feed(pictures, done).take(10)) == ["b.png"]
 
@@ -108,21 +112,20 @@ def test_a_changed_image_is_not_skipped(pictures):
 )
 def test_what_is_done_can_be_taken_again(pictures, redo, wanted):
     """By cause: of one accepted and one failed for good, `failed` takes one, `all` both."""
-    done = Past(past(pictures, "accepted", "a.png").accepted, final=past(pictures, "final", "b.png").final)
+    done = past(pictures, ["a.png"], final=["b.png"])
     assert names(feed(pictures, done, redo=redo).take(10)) == wanted
 
 
 def test_earlier_tries_are_handed_on(pictures):
     """A failure's row counts in how many runs it was taken."""
-    (key,) = past(pictures, "final", "b.png").final
-    assert [each.tries for each in feed(pictures, Past(tries={key: 3})).take(10)] == [0, 3, 0]
+    documents = feed(pictures, past(pictures, tries=[("b.png", 3)]))
+    assert [each.tries for each in documents.take(10)] == [0, 3, 0]
 
 
 @pytest.mark.parametrize(("tries", "taken"), [(4, 3), (5, 2)])
 def test_a_failure_is_taken_again_in_five_runs(pictures, tries, taken):
     """Then it has had its chances."""
-    (key,) = past(pictures, "final", "b.png").final
-    assert len(feed(pictures, Past(tries={key: tries})).take(10)) == taken
+    assert len(feed(pictures, past(pictures, tries=[("b.png", tries)])).take(10)) == taken
 
 
 def test_an_empty_folder_is_refused(tmp_path):

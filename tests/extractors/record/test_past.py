@@ -1,16 +1,20 @@
 """past.py: what earlier runs have published decides which documents need no call."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from extractors.model import Flaw
+from extractors.model import Flaw, Found
 from extractors.record import columns
-from extractors.record.past import read_past
+from extractors.record.past import ENDS, FAILED, Past, key, read_past
 from extractors.record.tables import Tables
 
+NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 REDO = (None, "failed", "changed", "all")
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 
@@ -75,7 +79,7 @@ def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms)
     flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_past(tmp_path, terms, offline=False).tries == {("/in/a.jpg", "1-2048"): 2}
+    assert read_past(tmp_path, terms, offline=False).tries(nouns.found()) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
@@ -155,6 +159,74 @@ def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, nouns, term
     """What a vision model has read needs no local OCR."""
     publish(nouns.accepted())
     assert None in skipped(today=replace(terms, model="offline/rapidocr"), offline=True)
+
+
+@pytest.mark.parametrize(
+    ("then", "redo"), [("accepted", {None, "failed", "changed"}), ("failed", {None, "failed", "changed"})]
+)
+def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, nouns, terms, then, redo):
+    """What was accepted otherwise and ended later as today would read it is done, whichever file holds which end."""
+    publish(nouns.accepted(), by=replace(terms, run="a-later-name", prompt_hash="before"))
+    publish(getattr(nouns, then)(ended_at=LATER), by=replace(terms, run="Z-first-by-name"))
+    assert skipped() == redo
+
+
+def test_a_document_whose_latest_end_is_of_another_prompt_has_changed(publish, skipped, nouns, terms):
+    """What was read as today, and otherwise since, is read again under `changed`."""
+    publish(nouns.accepted(), by=replace(terms, run="z"))
+    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="a", prompt_hash="other"))
+    assert skipped() == {None, "failed"}
+
+
+def test_a_document_without_a_version_is_done_like_any_other(publish, skipped, nouns):
+    """A source that knows no versions tells its documents by name alone."""
+    page = nouns.page()
+    page = replace(page, billed=replace(page.billed, found=nouns.found(version=None)))
+    publish(nouns.accepted(planned=nouns.planned(pages=(page,))))
+    assert skipped(version=None) == {None, "failed", "changed"}
+    assert skipped() == set()
+
+
+def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, nouns, terms):
+    """A file without the columns that decide is read as one try that another may cure."""
+    publish(nouns.failed())
+    rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
+    past = read_past(tmp_path, terms, offline=False)
+    assert past.tries(nouns.found()) == 1
+    assert not past.skips(nouns.found(), None)
+
+
+# What a document may have been through: accepted or not, as today or otherwise, for good or not, in which run.
+ends = st.lists(
+    st.tuples(st.sampled_from("ab"), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(0, 9)),
+    max_size=12,
+)
+
+
+def skipped_by_hand(history, uri, redo):
+    """What `skips` says, by the sentences of the contract."""
+    mine = [each for each in history if each[0] == uri]
+    accepted = any(ok for _, ok, *_ in mine)
+    if redo == "changed":
+        last = [now for _, ok, now, final, *_ in sorted(mine, key=lambda each: each[5]) if ok or final][-1:]
+        return last == [True] or any(not ok and now and tries >= 5 for _, ok, now, _, tries, _ in mine)
+    failed = any(not ok and (final or tries >= 5) for _, ok, _, final, tries, _ in mine)
+    return {None: accepted or failed, "failed": accepted, "all": False}[redo]
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(history=ends)
+def test_a_past_answers_as_the_contract_is_written(history):
+    """For any history and any redo, the compact past says what counting by hand says."""
+    history = [(*each[:5], each[5] * 2 + (not each[1])) for each in history]  # of one time, the failure is the later
+    rows = [
+        {"key": key(uri, "1"), "at": NOON + timedelta(hours=at), "now": now, "final": final, "tries": tries, "ok": ok}
+        for uri, ok, now, final, tries, at in history
+    ]
+    frame = pl.DataFrame(rows, schema=FAILED | {"ok": pl.Boolean()}, orient="row")
+    past = Past(frame.filter("ok").select(*ENDS), frame.filter(~pl.col("ok")).select(*FAILED))
+    for uri, redo in product("ab", REDO):
+        assert past.skips(Found(uri, version="1"), redo) == skipped_by_hand(history, uri, redo)
 
 
 def rewrite(root, table, change):

@@ -1,0 +1,116 @@
+"""What deciding costs: a million published rows of one schema, a million documents found, most of them done.
+
+    python benchmarks/past.py                        40 files of 25,000 rows; each redo in a process of its own
+    python benchmarks/past.py --files 1              the same rows in one file
+    python benchmarks/past.py --rows 200000          fewer of both
+
+Seconds are those of reading the past and of one `skips` a document; the peak is the whole process's, imports and all.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from extractors.model import Found, Terms
+from extractors.record import columns
+from extractors.record.past import read_past
+
+NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
+TERMS = Terms("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
+READ = {"schema_hash": TERMS.schema_hash, "prompt_hash": TERMS.prompt_hash, "model_requested": TERMS.model}
+FAILING, NEW = 20, 50  # one in so many documents has failed too; one in so many is new
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=40)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        alone(publish, Path(folder), asked.rows, asked.files)
+        print(f"{asked.rows:,} rows in {asked.files} files, {asked.rows:,} documents found")
+        for redo in (None, "failed", "changed", "all"):
+            told = alone(decide, Path(folder), asked.rows, redo)
+            print(
+                f"redo {redo or 'none':8} {told['read']:5.2f} s read, {told['decide']:5.2f} s decided,"
+                f" {told['skipped']:,} skipped, peak {told['peak_mb']:.0f} MB, {told['start_mb']:.0f} of them imports"
+            )
+
+
+def alone(work, *asked):
+    """What this work gives back, done in a fresh process. Its peak begins at its parent's: this one stays small."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, asked)
+
+
+def decide(folder, rows, redo):
+    """What one run does before its first call, and what that took."""
+    start_mb, started = peak_mb(), time.perf_counter()
+    past = read_past(folder, TERMS, offline=False)
+    read = time.perf_counter()
+    skipped = sum(past.skips(Found(*name(number)), redo) for number in range(rows))
+    decided = time.perf_counter()
+    return {
+        "read": read - started,
+        "decide": decided - read,
+        "skipped": skipped,
+        "peak_mb": peak_mb(),
+        "start_mb": start_mb,
+    }
+
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def name(number):
+    """Where the document lies, its size and its version: as long as they are in a bucket."""
+    uri = f"s3://company-receipts/branches/north/2026/11/receipt-{number:07}.jpg"
+    return uri, None, f"{123456 + number}-{1763600000000000000 + number}"
+
+
+def publish(folder, rows, files):
+    """Tables as runs leave them: a document in `FAILING` has a failure too, one in `NEW` has nothing yet."""
+    each = -(-rows // files)
+    for part in range(files):
+        numbers = [number for number in range(part * each, min(rows, part * each + each)) if number % NEW]
+        day, run = f"run_date=2026-{part // 28 % 12 + 1:02}-{part % 28 + 1:02}", f"run-{part:04}"
+        write(folder / "results" / "schema=receipt" / day, run, results(numbers), columns.RESULTS)
+        failing = [number for number in numbers if number % FAILING == 1]
+        write(folder / "failures" / day, run, failures(failing), columns.FAILURES)
+
+
+def write(folder, run, rows, table):
+    frame = pl.DataFrame(rows, schema_overrides=table)
+    missing = [pl.lit(None, dtype=dtype).alias(column) for column, dtype in table.items() if column not in rows]
+    folder.mkdir(parents=True)
+    frame.with_columns(missing).select(*table).write_parquet(folder / f"{run}.parquet", compression="zstd")
+
+
+def results(numbers):
+    told = {"_model": TERMS.model, "_extracted_at": NIGHT} | {f"_{column}": value for column, value in READ.items()}
+    named = [name(number) for number in numbers]
+    uris, versions = [uri for uri, _, _ in named], [version for _, _, version in named]
+    return {"_document": uris, "_image": uris, "_version": versions} | same(told, len(named))
+
+
+def failures(numbers):
+    told = {"schema": TERMS.schema, "failed_at": NIGHT} | READ
+    named = [name(number) for number in numbers]
+    uris, versions = [uri for uri, _, _ in named], [version for _, _, version in named]
+    ends = {"final": [number % 3 == 0 for number in numbers], "tries": [number % 6 + 1 for number in numbers]}
+    return {"document": uris, "image": uris, "version": versions} | ends | same(told, len(named))
+
+
+def same(told, count):
+    return {column: [value] * count for column, value in told.items()}
+
+
+if __name__ == "__main__":
+    main()

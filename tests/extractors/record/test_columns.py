@@ -41,6 +41,7 @@ TABLES = {
         run document image schema version schema_hash prompt_hash model_requested stage kind message final:flag
         tries:count attempts:count cost_usd:money failed_at:time
     """,
+    "FIELDS": "run schema field rows:count nulls:count distinct:count min max mean_length:real",
     "RUNS": """
         run volume:count flow schema source model endpoint policy bill_rule output job status started_at:time
         finished_at:time found:count skipped:count duplicates:count rejected:count accepted:count failed:count

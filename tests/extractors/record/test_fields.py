@@ -70,6 +70,11 @@ KINDS = [
     (dict[str, int] | None, [{"a": 1}, {}, None], 1, 2, '{"a":1}', "{}", 4.5),
     (list[str] | None, [["a", "b"], [], None, ["b", "a"], []], 1, 3, None, None, 1),
     (list[list[int]], [[[1], []], [[], [1]], [[1], []]], 0, 2, None, None, 2),
+    (list[date], [["2026-11-20"], ["2026-11-21"], []], 0, 3, None, None, 2 / 3),
+    (list[datetime], [[NOON], [NOON], [NIGHT]], 0, 2, None, None, 1),
+    (list[time], [[time(9)], [time(9, 0, 0, 1)]], 0, 2, None, None, 1),
+    (list[float | None], [[0.1], [None], [0.1]], 0, 2, None, None, 1),
+    (list[Decimal], [["0.000001"], ["0.000002"]], 0, 2, None, None, 1),
     (Line | None, [TEA, BARE, None, TEA], 1, 2, None, None, None),
     (list[Line] | None, [[TEA], [TEA, BARE], [BARE], [TEA], [], None], 1, 4, None, None, 1),
 ]

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from extractors.record.shape import Shape
 
 LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
-ERRORS = 3  # standard errors of a difference: chance goes further about once in 700 times, and never seven times over
+ERRORS = 3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
+ACCIDENTS = 2  # documents: of a share near nothing, standard errors alone would warn of a single one
 COST_MARGIN = Decimal("0.2")
 
 
@@ -84,11 +85,12 @@ def _left(today: _Share, known: Sequence[_Share]) -> bool:
     return above > _margin(today, high) or below > _margin(today, low)
 
 
-def _margin(one: _Share, other: _Share) -> float:
-    """`ERRORS` standard errors of the difference of two shares, were both samples of one."""
-    hits = one.value * one.count + other.value * other.count
-    pooled = (hits + 1) / (one.count + other.count + 2)  # smoothed: 0 of 200 does not prove that it is never
-    return ERRORS * sqrt(pooled * (1 - pooled) * (1 / one.count + 1 / max(1, other.count)))
+def _margin(today: _Share, other: _Share) -> float:
+    """How far chance takes today's share from the other, were both samples of one; in shares of 1."""
+    hits = today.value * today.count + other.value * other.count
+    pooled = (hits + 1) / (today.count + other.count + 2)  # smoothed: 0 of 200 does not prove that it is never
+    error = sqrt(pooled * (1 - pooled) * (1 / today.count + 1 / max(1, other.count)))
+    return ERRORS * error + ACCIDENTS / today.count
 
 
 def _shares(known: Sequence[_Share]) -> str:

@@ -33,7 +33,7 @@ _FAILURES = (
 class Past:
     """The documents of one schema that have ended before, each known by 64 bits of its name and version.
 
-    That is 140 MB for a million of them, and at most 280 under `changed` (benchmarks/past.py). The price: a new
+    That is some 140 MB for a million of them, 320 under `changed` (benchmarks/past.py). The price: a new
     document passes for a done one when all bits agree by chance, which happens to one of a million new documents beside
     a million done ones once in 18 million runs. Every process draws its bits anew, so the next run takes it.
     """

@@ -161,7 +161,7 @@ class _Probing:
         """The probes' calls, and the row of their run, which has no documents."""
         wasted = spent([each for each in attempts if each.outcome != "accepted"], None).wasted_usd
         tally = replace(spent(attempts, None), wasted_usd=wasted)
-        tables.gather(self.ledger.calls.unpublished(self.terms.run))
+        tables.volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.brief.settings.keep_replies)
         tables.publish(Account(self.terms, error=error).row(Counts(0, tally), 1))
         self.ledger.runs.published(self.terms.run, 1, ())
         self.ledger.runs.end(self.terms.run)

@@ -18,6 +18,7 @@ from extractors.call.request import Form
 from extractors.call.traffic import Traffic
 from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
+from extractors.drift import drifted
 from extractors.errors import NeedsYes, RunError
 from extractors.estimate import Estimate, estimate
 from extractors.feed import Feed
@@ -28,6 +29,7 @@ from extractors.reach import caller, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.past import read_past
 from extractors.record.scribe import Scribe
+from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.returned import Returned
 from extractors.schema import ASK
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
 
+NOTHING = Tally()
 OLD_PRICE_DAYS = 90
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
@@ -143,26 +146,36 @@ class _Work:
             if wall := bench.caller.breaker.wall():
                 bench.brake.stop(wall)
             counts = Counts(self.feed.skipped - skipped, tally)
-            closing = await self._published(volume, counts, bench)
+            closing = await self._published(volume, counts, bench, total.tally)
             total, volume, skipped = total + closing.counts, volume + 1, self.feed.skipped
             if not pending:
                 break
         return replace(closing, counts=total)
 
-    async def _published(self, volume: int, counts: Counts, bench: Bench | None) -> Closing:
-        """Publishes a volume, and then tells the ledger."""
+    async def _published(self, volume: int, counts: Counts, bench: Bench | None, before: Tally = NOTHING) -> Closing:
+        """Publishes a volume, and then tells the ledger; `before` is what became of the documents in earlier volumes."""
         await self.lease.renew()
-        error = bench.brake.error if bench else None
-        account = Account(self.terms, self.brief.job.fail_above, error, self._warnings(bench))
-        counts, self.theirs = counts + Counts(0, Tally(remaining=self.theirs)), 0
-        left = bench.left if bench else []
+        error, left = (bench.brake.error, bench.left) if bench else (None, [])
+        counts += Counts(0, Tally(remaining=self.theirs))
+        drift = await asyncio.to_thread(self._gather, before + counts.tally)
+        account = Account(self.terms, self.brief.job.fail_above, error, (*self._warnings(bench), *drift))
         await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left)
-        if bench:
-            bench.left.clear()
+        self.theirs = 0
+        left.clear()
         return Closing(account, counts, self.tables.results)
 
+    def _gather(self, total: Tally) -> list[str]:
+        """Stages what else the volume has; says where the run's answers differ from those of the runs before it."""
+        now = self.tables.gather(
+            self.ledger.calls.unpublished(self.terms.run),
+            accepted=total.accepted,
+            failed=total.failed,
+            cost_usd=total.cost_usd,
+        )
+        terms = self.terms
+        return drifted(now, past_shapes(self.brief.output, terms.source, terms.schema, before=terms.run))
+
     def _publish(self, volume: int, row: dict[str, object], left: list[Planned]) -> None:
-        self.tables.gather(self.ledger.calls.unpublished(self.terms.run))
         self.tables.publish(row)
         self.ledger.marks.free(self.terms, [_name(each) for each in left])
         self.ledger.runs.published(self.terms.run, volume, {each.document for each in left})

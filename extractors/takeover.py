@@ -35,12 +35,14 @@ def take_over(ledger: Ledger, root: Path, keep: Keep, say: Callable[[str], None]
 def _finish(ledger: Ledger, root: Path, terms: Terms, keep: Keep) -> Tally:
     """Brings one run to its end, wherever it was."""
     volume = Volume(root, terms, ledger.runs.volumes(terms.run) + 1)
+    earlier = [Volume(root, terms, number) for number in range(1, volume.number)]
     for staged in volumes(root, terms):
         if staged.committed:
             staged.clear()
     whole = volume.sealed or volume.committed
     if not whole:
         volume.stage_calls(ledger.calls.unpublished(terms.run), keep)
+        volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
     accepted, failures = volume.accepted(), volume.frame("failures").collect()
     ended = [*accepted, *failures.select("document", "version").rows()]
     left = set(volume.frame("calls").collect()["document"]) - {document for document, _ in ended}

@@ -5,15 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from extractors.errors import ConfigurationError
 from extractors.model import Accepted, Failed, Left
 from extractors.record import columns
 from extractors.record.columns import CellError, Fields
 from extractors.record.rows import Keep, Row, failure_row, image_rows, result_row
+from extractors.record.shape import shape_of
 from extractors.record.volume import PUBLISHED, STAGING, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from extractors.model import Terms
+    from extractors.record.shape import Shape
 
 
 class Tables:
@@ -31,7 +36,7 @@ class Tables:
         self._root, self._terms, self._keep = root, terms, keep
         self._fields = Fields(model)
         self._results = self._fields.columns | columns.RESULTS
-        self._published: list[Path] = []
+        self._earlier: list[Volume] = []  # the volumes that are published
         self.volume = Volume(root, terms, 1)
 
     def __enter__(self) -> Self:
@@ -70,19 +75,25 @@ class Tables:
         self.volume.stage("failures", part, failures)
         self.volume.stage("results", part, results, self._results)
 
-    def gather(self, calls: Iterable[Sequence[Row]]) -> None:
-        """Stages what the volume has beside its documents: the ledger's calls, and what its fields look like."""
+    def gather(self, calls: Iterable[Sequence[Row]], *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
+        """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like.
+
+        Returns what the run's answers look like with this volume; the counts are of all volumes.
+        """
         self.volume.stage_calls(calls, self._keep)
+        fields = self.volume.stage_fields(self.results)
+        frames = [each.frame("calls") for each in (*self._earlier, self.volume)]
+        return shape_of(self._terms.run, fields, pl.concat(frames), accepted=accepted, failed=failed, cost_usd=cost_usd)
 
     def publish(self, run_row: Row) -> None:
         """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
         self.volume.stage("runs", 0, [run_row])
-        if self.volume.parts("results"):
-            self._published.append(self.volume.path("results"))
         self.volume.publish()
+        self._earlier.append(self.volume)
         self.volume = Volume(self._root, self._terms, self.volume.number + 1)
 
     @property
     def results(self) -> tuple[Path, ...]:
         """The published files of results."""
-        return tuple(self._published)
+        paths = (each.path("results") for each in self._earlier)
+        return tuple(path for path in paths if path.exists())

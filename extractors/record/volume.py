@@ -17,6 +17,7 @@ import polars as pl
 
 from extractors.errors import OutputError, first_line
 from extractors.record import columns
+from extractors.record.fields import field_rows
 from extractors.record.rows import Keep, Row, call_row, kept, reply_row
 
 if TYPE_CHECKING:
@@ -96,6 +97,18 @@ class Volume:
         for part, batch in enumerate(batches):
             self.stage("calls", part, [call_row(call, self.terms) for call in batch])
             self.stage("replies", part, [reply_row(call) for call in batch if kept(call, keep)])
+
+    def stage_fields(self, results: Sequence[Path] = ()) -> list[Row]:
+        """Stages what the schema's fields look like in these files and in the volume's own results; returns the rows."""
+        files = [*results, *self.parts("results")]
+        if not files:
+            return []
+        with self._written():
+            scanned = pl.scan_parquet(files)
+            names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
+            rows = field_rows(scanned, names, self.terms.run, self.terms.schema)
+        self.stage("fields", 0, rows)
+        return rows
 
     def publish(self) -> None:
         """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""

@@ -87,7 +87,8 @@ def watch(pid, order):
 def files(folder):
     """The files of all runs that are staged now."""
     try:
-        return [each for run in os.scandir(folder) for each in os.listdir(run.path)]  # noqa: PTH208  quick
+        volumes = [volume.path for run in os.scandir(folder) for volume in os.scandir(run.path)]
+        return [os.path.join(volume, each) for volume in volumes for each in os.listdir(volume)]  # noqa: PTH118, PTH208  quick
     except OSError:
         return []
 

@@ -17,6 +17,7 @@ DEFAULTS = {
     "limit": None,
     "redo": None,
     "fail_above": 0.0,
+    "budget": None,
     "max_time": None,
     "offline": False,
     "dry_run": False,

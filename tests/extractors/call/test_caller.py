@@ -128,15 +128,14 @@ async def test_attempts_are_the_documents_not_the_orders(an_order, notes, judge)
 async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, notes, judge):
     """It is paid for: the document is accepted, whatever came in that moment."""
     noting = asyncio.Event()
-    written = notes.written
+    settle = notes.settle
 
-    async def slowly():
-        await written()
-        if notes.attempts:
-            noting.set()
-            await asyncio.sleep(0.05)
+    async def slowly(handle, attempt):
+        await settle(handle, attempt)
+        noting.set()
+        await asyncio.sleep(0.05)
 
-    notes.written = slowly
+    notes.settle = slowly
     async with WireServer([http()]).running() as server, calling(server) as caller:
         task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
         await noting.wait()

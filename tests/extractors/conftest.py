@@ -1,4 +1,4 @@
-"""The nouns that the tables and the ledger are given, built by hand: small, and whole enough to have every cell."""
+"""The nouns that tables and ledger are given, built by hand: small, and whole enough to have every cell; and ledgers."""
 
 import asyncio
 import os

@@ -134,7 +134,6 @@ class Scribe:
             "_run": self.terms.run,
             "_writer": self._writer,
             "_call": handle,
-            "started_at": attempt.started_at.isoformat(),
             "seconds": attempt.seconds,
             "http_status": reply.status if reply else None,
             "outcome": attempt.outcome,

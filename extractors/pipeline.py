@@ -80,9 +80,10 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     asked = brief(job, settings)
     with Ledger(settings.ledger) as ledger:
         price, free = await _price(asked, ledger)
+        finishing = (asked.output, asked.schema.name, settings.keep_replies, how.say)
+        await asyncio.to_thread(take_over, ledger, *finishing)  # what it publishes is done before this run begins
         terms = asked.terms(price, how.flow_run_id)
         async with Lease(ledger, terms) as lease:
-            await asyncio.to_thread(take_over, ledger, asked.output, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
             means = ledger.memory.means(terms)
             feed = Feed(job, asked.tariff(price, means.output_tokens), past)

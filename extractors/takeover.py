@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from extractors.closing import Account, Counts
-from extractors.errors import Abandoned
+from extractors.errors import Abandoned, LedgerError
 from extractors.model import REJECT_REASONS
 from extractors.money import Costs, total
 from extractors.record.volume import Volume, volumes
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
     from extractors.record.rows import Keep
 
 
-def take_over(ledger: Ledger, root: Path, keep: Keep, say: Callable[[str], None]) -> None:
-    """Publishes every abandoned run under this output; safe to be killed, and to be done by two at once."""
-    for terms in ledger.runs.abandoned(str(root)):
+def take_over(ledger: Ledger, root: Path, schema: str, keep: Keep, say: Callable[[str], None]) -> None:
+    """Publishes every abandoned run of this output and schema; safe to be killed, and to be done by two at once."""
+    for terms in ledger.runs.abandoned(str(root), schema):
         if ledger.runs.adopt(terms.run):
-            tally = _finish(ledger, root, terms, keep)
+            try:
+                tally = _finish(ledger, root, terms, keep)
+            except BaseException:
+                with suppress(LedgerError):  # then it is seen that this process has ended
+                    ledger.runs.release(terms.run)
+                raise
             kept = f"{tally.accepted} accepted documents are published, {tally.remaining} are taken again"
             say(f"run {terms.run} had ended without publishing: {kept}, and answers already paid for are used")
 
@@ -49,6 +55,7 @@ def _finish(ledger: Ledger, root: Path, terms: Terms, keep: Keep) -> Tally:
         if not volume.committed:
             volume.publish()
         ledger.runs.published(terms.run, volume.number, left)
+    ledger.marks.keep(terms, set().union(*(Volume(root, terms, each).ended() for each in range(1, volume.number + 1))))
     ledger.runs.end(terms.run)
     return tally
 

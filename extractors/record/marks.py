@@ -15,13 +15,14 @@ import sqlalchemy as sa
 from extractors.record.books import MARKS, RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from extractors.model import Terms
     from extractors.record.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
 Name = tuple[str, str | None]  # a document and its version
+BATCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +34,54 @@ class Marks:
     def claim(self, terms: Terms, names: Sequence[Name]) -> list[Claim]:
         """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
         marks = [_mark(terms, name) for name in names]
+        owners: dict[int, str] = {}
         with self.database.writing() as connection:
-            new = self.database.insert(MARKS).on_conflict_do_nothing()
-            connection.execute(new, [{"mark": mark, "run": terms.run} for mark in marks])
-            found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(MARKS.c.mark.in_(marks))).all()
-            owners: dict[int, str] = {row.mark: row.run for row in found}
-            others = {owner for owner in owners.values() if owner != terms.run}
-            query = sa.select(RUNS.c.run).where(RUNS.c.run.in_(others), RUNS.c.published_at.is_not(None))
-            done = set(connection.execute(query).scalars()) if others else set()
-        return [_claim(owners[mark], terms.run, done) for mark in marks]
+            for batch in _batches(marks):
+                owners |= self._owners(connection, terms, batch)
+            query = sa.select(RUNS.c.run).where(RUNS.c.published_at >= terms.started_at.isoformat())
+            done = set(connection.execute(query).scalars())
+        return [_claim(owners.get(mark), terms.run, done) for mark in marks]
 
-    def free(self, terms: Terms, names: Sequence[Name]) -> None:
+    def free(self, terms: Terms, names: Collection[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
-        marks = [_mark(terms, name) for name in names]
-        if marks:
-            with self.database.writing() as connection:
-                connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(marks)))
+        with self.database.writing() as connection:
+            for batch in _batches(_mark(terms, name) for name in names):
+                connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(batch)))
+
+    def keep(self, terms: Terms, names: Collection[Name]) -> None:
+        """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
+        kept = [
+            {"mark": mark, "run": terms.run}
+            for batch in _batches(_mark(terms, each) for each in names)
+            for mark in batch
+        ]
+        with self.database.writing() as connection:
+            connection.execute(MARKS.delete().where(MARKS.c.run == terms.run))
+            if kept:
+                connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
+
+    def _owners(self, connection: sa.Connection, terms: Terms, marks: list[int]) -> dict[int, str]:
+        """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
+        new = self.database.insert(MARKS).on_conflict_do_nothing()
+        connection.execute(new, [{"mark": mark, "run": terms.run} for mark in marks])
+        before = sa.select(RUNS.c.run).where(RUNS.c.published_at < terms.started_at.isoformat())
+        these = MARKS.c.mark.in_(marks)
+        connection.execute(MARKS.update().where(these, MARKS.c.run.in_(before)).values(run=terms.run))
+        found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(these)).all()
+        return {row.mark: row.run for row in found}
 
 
-def _claim(owner: str, run: str, done: set[str]) -> Claim:
+def _claim(owner: str | None, run: str, done: set[str]) -> Claim:
+    """None: somebody freed it in this moment. The next run takes it."""
     if owner == run:
         return "ours"
     return "done" if owner in done else "theirs"
+
+
+def _batches(marks: Iterable[int]) -> Iterator[list[int]]:
+    """As many as fit into a statement, in one order for all runs: two that take the same ones never wait in a ring."""
+    ordered = sorted(set(marks))
+    return (ordered[first : first + BATCH] for first in range(0, len(ordered), BATCH))
 
 
 def _mark(terms: Terms, name: Name) -> int:

@@ -62,6 +62,7 @@ class Runs:
     def forget(self, run: str) -> None:
         """The run sends nothing after all: as if it had never begun."""
         with self.database.writing() as connection:
+            connection.execute(MARKS.delete().where(MARKS.c.run == run))
             connection.execute(RUNS.delete().where(RUNS.c.run == run))
 
     def release(self, run: str) -> None:
@@ -76,9 +77,9 @@ class Runs:
             mine = (RUNS.c.run == run) & _owned(this_process())
             return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
 
-    def abandoned(self, output: str) -> list[Terms]:
-        """The runs under this output that nobody works on and that are not published, the oldest first."""
-        query = sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.output == output).order_by(RUNS.c.run)
+    def abandoned(self, output: str, schema: str) -> list[Terms]:
+        """The runs of this output and schema that nobody works on and that are not published, the oldest first."""
+        query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             now = self.database.clock(connection)
             return [_terms(row) for row in connection.execute(query).all() if not is_live(row, now)]
@@ -105,12 +106,15 @@ class Runs:
         with self.database.writing() as connection:
             fresh = (CALLS.c.run == run) & CALLS.c.volume.is_(None)
             _add_up(self.database, connection, fresh)
-            connection.execute(CALLS.update().where(fresh & CALLS.c.document.not_in(left)).values(reply=None))
-            kept = connection.execute(
-                sa.select(sa.func.count()).select_from(CALLS).where(fresh & CALLS.c.reply.is_not(None))
-            ).scalar_one()
-            connection.execute(CALLS.update().where(fresh).values(volume=volume))
-            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + kept}
+            query = sa.select(CALLS.c.writer, CALLS.c.call, CALLS.c.document).where(fresh, CALLS.c.reply.is_not(None))
+            kept = [
+                {"_writer": row.writer, "_call": row.call} for row in connection.execute(query) if row.document in left
+            ]
+            if kept:
+                one = (CALLS.c.writer == sa.bindparam("_writer")) & (CALLS.c.call == sa.bindparam("_call"))
+                connection.execute(CALLS.update().where(fresh, one).values(volume=volume), kept)
+            connection.execute(CALLS.update().where(fresh).values(volume=volume, reply=None))
+            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
     def end(self, run: str, used: Collection[CallId] = ()) -> None:
@@ -118,13 +122,11 @@ class Runs:
         now = datetime.now(UTC)
         with self.database.writing() as connection:
             for call in used:
-                connection.execute(CALLS.update().filter_by(**call._asdict()).values(reply=None))
-                heir = RUNS.update().where(RUNS.c.run == call.run)
-                connection.execute(heir.values(bequeathed=RUNS.c.bequeathed - 1))
-            connection.execute(
-                RUNS.update().where(RUNS.c.run == run).values(published_at=now.isoformat(), host=RELEASED)
-            )
-            _forget_marks(connection, self.database.clock(connection))
+                kept = CALLS.update().filter_by(**call._asdict()).where(CALLS.c.reply.is_not(None))
+                gone = connection.execute(kept.values(reply=None)).rowcount
+                giver = RUNS.update().where(RUNS.c.run == call.run)
+                connection.execute(giver.values(bequeathed=RUNS.c.bequeathed - gone))
+            _end(connection, run, now.isoformat(), self.database.clock(connection))
             stale = (now - timedelta(days=KEPT_DAYS)).isoformat()
             old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
             connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
@@ -164,10 +166,15 @@ def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnEleme
         connection.execute(upsert, [dict(zip(ANSWERS.c.keys(), row, strict=True)) for row in rows])
 
 
-def _forget_marks(connection: sa.Connection, now: float) -> None:
-    """Takes away the marks of ended runs that no run under way can still stumble over."""
-    rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None))).all()
+def _end(connection: sa.Connection, run: str, at: str, now: float) -> None:
+    """Notes the end of a run, and takes away the marks of ended runs that no run under way can still stumble over.
+
+    It ends after every run under way began, also by a clock that jumped back.
+    """
+    rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.run != run)).all()
     under_way = [row.started_at for row in rows if is_live(row, now)]
+    ending = {"published_at": max([at, *under_way]), "host": RELEASED}
+    connection.execute(RUNS.update().where(RUNS.c.run == run).values(ending))
     ended = sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None))
     if under_way:
         ended = ended.where(RUNS.c.published_at < min(under_way))

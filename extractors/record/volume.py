@@ -79,6 +79,12 @@ class Volume:
         files = self._files("results")
         return set(pl.scan_parquet(files).select("_document").collect()["_document"]) if files else set()
 
+    def ended(self) -> set[tuple[str, str | None]]:
+        """The documents with which the run came to an end, with their versions, published or staged."""
+        files = self._files("results")
+        accepted = pl.scan_parquet(files).select("_document", "_version").collect().rows() if files else []
+        return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
+
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
         if not rows:

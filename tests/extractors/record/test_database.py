@@ -182,7 +182,7 @@ def test_damage_in_the_middle_stops_the_run(path, terms):
         ledger.runs.begin(terms)
     with Ledger(f"sqlite:///{path}") as ledger:
         overwritten(path, "runs")
-        with pytest.raises(LedgerError, match="it is damaged .* and was set aside as") as caught:
+        with pytest.raises(LedgerError, match=r"it is damaged .* and was set aside as") as caught:
             ledger.runs.beat(terms.run)
     (kept,) = [each for each in path.parent.iterdir() if "damaged" in each.name]
     assert str(kept) in caught.value.message

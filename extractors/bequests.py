@@ -10,7 +10,8 @@ from extractors.call.reply import reread
 
 if TYPE_CHECKING:
     from extractors.model import Reply, Terms
-    from extractors.record.calls import CallId, Calls
+    from extractors.record.books import CallId
+    from extractors.record.calls import Calls
 
 
 @dataclass(slots=True)

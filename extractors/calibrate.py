@@ -36,7 +36,8 @@ from extractors.record.memory import Calibration
 from extractors.record.scribe import Scribe
 from extractors.record.tables import Tables
 from extractors.report.summary import dollars
-from extractors.schema import ASK, load
+from extractors.schema import ASK, NONE, load
+from extractors.takeover import take_over
 from extractors.tally import spent
 from extractors.tiles import Size, worst
 
@@ -112,6 +113,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         )
         orders = [_order(asked, terms, size) for size in (None, *PROBES)]
         _ask(asked, orders, terms, say)
+        await asyncio.to_thread(take_over, ledger, asked.output, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
             return await _Probing(asked, terms, ledger, lease).all(orders)
 

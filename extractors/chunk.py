@@ -222,6 +222,8 @@ def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: i
         worst_prompt_tokens=_worst(steps, tariff) + tariff.most_text(more),
         output_tokens=tariff.output_tokens,
         max_tokens=turn.max_tokens,
+        sha256=prepared[0].sha256,
+        encoded=prepared[0].encoded,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from extractors.tiles import Size
 
+Name = tuple[str, str | None]  # a document and its version
 Stage = Literal["scan", "bill", "prepare", "call", "validate"]
 Action = Literal["send", "shrink", "resize", "url", "reject"]
 Billing = Literal["yes", "no", "unknown"]
@@ -160,6 +161,11 @@ class Planned:
         return self.pages[0]
 
     @property
+    def name(self) -> Name:
+        """What tells it from other documents, and from itself before it changed."""
+        return self.document, self.first.billed.found.version
+
+    @property
     def flaw(self) -> Flaw | None:
         """The first page's flaw that rejects the whole document."""
         return next((page.billed.flaw for page in self.pages if page.billed.flaw), None)
@@ -224,7 +230,8 @@ class Verdict:
 class Order:
     """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
 
-    `key` names the document's content and how it is asked about, `request` also the pictures and words of this request.
+    `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
+    `sha256` and `encoded` are those of the first page, as in Prepared.
     """
 
     document: str
@@ -236,6 +243,8 @@ class Order:
     worst_prompt_tokens: int
     output_tokens: int
     max_tokens: int
+    sha256: str = ""
+    encoded: bool = False
 
     @property
     def tokens(self) -> int:

@@ -38,11 +38,10 @@ from extractors.takeover import take_over
 from extractors.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from extractors.job import Job
     from extractors.model import Planned, Terms
-    from extractors.record.marks import Name
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
@@ -80,10 +79,11 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
         price, free = await price_in_force(asked, ledger)
+        # What it publishes is done before this run begins.
+        await asyncio.to_thread(take_over, ledger, asked.output, asked.schema, settings.keep_replies, how.say)
         terms = asked.terms(price, how.flow_run_id)
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
-            await asyncio.to_thread(take_over, ledger, asked.output, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
             feed = Feed(job, asked.tariff(price, facts), past)
             work = _Work(
@@ -120,7 +120,7 @@ class _Work:
     async def take(self) -> list[Planned]:
         """The next documents that are this run's to do; none at the end."""
         while pulled := await asyncio.to_thread(self.feed.take, self.brief.settings.chunk):
-            claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, [_name(each) for each in pulled])
+            claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, pulled)
             self.feed.skipped += claims.count("done")
             self.theirs += claims.count("theirs")
             if ours := [each for each, claim in zip(pulled, claims, strict=True) if claim == "ours"]:
@@ -146,20 +146,30 @@ class _Work:
             if wall := bench.caller.breaker.wall():
                 bench.brake.stop(wall)
             counts = Counts(self.feed.skipped - skipped, tally)
-            closing = await self._published(volume, counts, bench, total.tally)
+            closing = await self._published(volume, counts, bench, total.tally, pending)
             total, volume, skipped = total + closing.counts, volume + 1, self.feed.skipped
             if not pending:
                 break
         return replace(closing, counts=total)
 
-    async def _published(self, volume: int, counts: Counts, bench: Bench | None, before: Tally = NOTHING) -> Closing:
-        """Publishes a volume, and then tells the ledger; `before` is what became of the documents in earlier volumes."""
+    async def _published(
+        self,
+        volume: int,
+        counts: Counts,
+        bench: Bench | None,
+        before: Tally = NOTHING,
+        ahead: Sequence[Planned] = (),
+    ) -> Closing:
+        """Publishes a volume, and then tells the ledger.
+
+        `before` is what became of the documents in earlier volumes, `ahead` are those pulled for the next one.
+        """
         await self.lease.renew()
         error, left = (bench.brake.error, bench.left) if bench else (None, [])
         counts += Counts(0, Tally(remaining=self.theirs))
         drift = await asyncio.to_thread(self._gather, before + counts.tally)
         account = Account(self.terms, self.brief.job.fail_above, error, (*self._warnings(bench), *drift))
-        await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left)
+        await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left, ahead)
         self.theirs = 0
         left.clear()
         return Closing(account, counts, self.tables.results)
@@ -175,9 +185,10 @@ class _Work:
         terms = self.terms
         return drifted(now, past_shapes(self.brief.output, terms.source, terms.schema, before=terms.run))
 
-    def _publish(self, volume: int, row: dict[str, object], left: list[Planned]) -> None:
+    def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
         self.tables.publish(row)
-        self.ledger.marks.free(self.terms, [_name(each) for each in left])
+        self.ledger.marks.free(self.terms, [each.name for each in left])
+        self.ledger.marks.published(self.terms, ahead)
         self.ledger.runs.published(self.terms.run, volume, {each.document for each in left})
 
     async def _ended(self, closing: Closing, bench: Bench | None = None) -> Closing:
@@ -268,10 +279,6 @@ class _Work:
         if bench:
             said += [bench.sentinel.warning(), bench.returned.warning()]
         return tuple(warning for warning in said if warning)
-
-
-def _name(planned: Planned) -> Name:
-    return planned.document, planned.first.billed.found.version
 
 
 def _ask(asked: Brief, estimated: Estimate) -> None:

@@ -2,73 +2,137 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from extractors.call.reply import reread
 from extractors.closing import Account, Counts
-from extractors.errors import Abandoned
-from extractors.model import REJECT_REASONS
+from extractors.errors import Abandoned, LedgerError
+from extractors.model import REJECT_REASONS, Accepted
 from extractors.money import Costs, total
+from extractors.record.rows import attempt
+from extractors.record.tables import Tables
 from extractors.record.volume import Volume, volumes
 from extractors.tally import Tally
+from extractors.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
 
-    from extractors.model import Terms
+    from extractors.model import Attempt, Planned, Terms
     from extractors.record.ledger import Ledger
     from extractors.record.rows import Keep
+    from extractors.schema import Schema
+
+SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
 
 
-def take_over(ledger: Ledger, root: Path, keep: Keep, say: Callable[[str], None]) -> None:
-    """Publishes every abandoned run under this output; safe to be killed, and to be done by two at once."""
-    for terms in ledger.runs.abandoned(str(root)):
+def take_over(ledger: Ledger, root: Path, schema: Schema, keep: Keep, say: Callable[[str], None]) -> None:
+    """Publishes every abandoned run of this output and schema; safe to be killed, and to be done by two at once."""
+    for terms in ledger.runs.abandoned(str(root), schema.name):
         if ledger.runs.adopt(terms.run):
-            tally = _finish(ledger, root, terms, keep)
-            kept = f"{tally.accepted} accepted documents are published, {tally.remaining} are taken again"
-            say(f"run {terms.run} had ended without publishing: {kept}, and answers already paid for are used")
+            try:
+                tally = _Wreck(ledger, root, terms, schema, keep).salvage()
+            except BaseException:
+                with suppress(LedgerError):  # then it is seen that this process has ended
+                    ledger.runs.release(terms.run)
+                raise
+            kept = f"{tally.accepted} accepted documents were paid for and are published now"
+            say(f"run {terms.run} had ended without publishing: {kept}, {tally.remaining} are left to this run")
 
 
-def _finish(ledger: Ledger, root: Path, terms: Terms, keep: Keep) -> Tally:
-    """Brings one run to its end, wherever it was."""
-    volume = Volume(root, terms, ledger.runs.volumes(terms.run) + 1)
-    earlier = [Volume(root, terms, number) for number in range(1, volume.number)]
-    for staged in volumes(root, terms):
-        if staged.committed:
-            staged.clear()
-    whole = volume.sealed or volume.committed
-    if not whole:
-        volume.stage_calls(ledger.calls.unpublished(terms.run), keep)
-        volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
-    accepted, failures = volume.accepted(), volume.frame("failures").collect()
-    ended = [*accepted, *failures.select("document", "version").rows()]
-    left = set(volume.frame("calls").collect()["document"]) - {document for document, _ in ended}
-    tally = _tally(volume, failures, len(accepted), len(left))
-    if whole or tally.calls or volume.number == 1 or volume.folder.exists():
+@dataclass(frozen=True, slots=True)
+class _Wreck:
+    """A run that was killed, and is ours to bring to its end, wherever it was."""
+
+    ledger: Ledger
+    root: Path
+    terms: Terms
+    schema: Schema
+    keep: Keep
+
+    def salvage(self) -> Tally:
+        """Finishes what was being published, else publishes what was staged and what was answered."""
+        run = self.terms.run
+        volume = Volume(self.root, self.terms, self.ledger.runs.volumes(run) + 1)
+        earlier = [Volume(self.root, self.terms, number) for number in range(1, volume.number)]
+        for staged in volumes(self.root, self.terms):
+            if staged.committed:
+                staged.clear()
+        whole = volume.sealed or volume.committed
+        planned = [] if whole else self.ledger.marks.planned(run)
         if not whole:
-            error = Abandoned("its process ended before it was done")
-            volume.stage("runs", 0, [Account(terms, error=error).row(Counts(0, tally), volume.number)])
-        if not volume.committed:
-            volume.publish()
-        ledger.marks.keep(terms, ended)
-        ledger.runs.published(terms.run, volume.number, left)
-    ledger.runs.end(terms.run)
-    return tally
+            self._stage(volume, earlier, planned)
+        left = volume.called() - {document for document, _ in volume.ended()}
+        tally = _tally(volume, planned)
+        if whole or tally.calls or planned or volume.number == 1 or volume.folder.exists():
+            if not whole:
+                error = Abandoned("its process ended before it was done")
+                volume.stage("runs", 0, [Account(self.terms, error=error).row(Counts(0, tally), volume.number)])
+            if not volume.committed:
+                volume.publish()
+            self.ledger.runs.published(run, volume.number, left)
+        self.ledger.marks.keep(self.terms, {name for each in (*earlier, volume) for name in each.ended()})
+        self.ledger.runs.end(run)
+        return tally
+
+    def _stage(self, volume: Volume, earlier: list[Volume], planned: list[Planned]) -> None:
+        """Everything that the volume has beside the parts that the run had staged itself."""
+        ended = volume.ended()
+        missing = {each.document: each for each in planned if each.name not in ended}
+        accepted = list(self._accepted(missing)) if self._same_schema else []
+        Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, accepted)
+        volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
+        volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
+
+    @property
+    def _same_schema(self) -> bool:
+        """Whether today's schema is the one that the answers were given to."""
+        return self.terms.schema_hash == self.schema.hash
+
+    def _accepted(self, missing: Mapping[str, Planned]) -> Iterator[Accepted]:
+        """The documents whose answer was accepted and noted, and not staged before the run was killed."""
+        attempts: dict[str, list[Attempt]] = defaultdict(list)
+        for batch in self.ledger.calls.unpublished(self.terms.run):
+            for call in batch:
+                if (document := str(call["document"])) in missing:
+                    attempts[document].append(attempt(call))
+        for document, tried in attempts.items():
+            tried.sort(key=lambda each: each.outcome == "accepted")  # the answer that counts comes last
+            last = tried[-1]
+            if last.outcome != "accepted" or last.reply is None:
+                continue
+            reply = reread(last.reply.body, last.reply.request_id)
+            value = validate(reply, self.schema.model).document
+            if value is not None:  # else a validator has changed: the next run asks again
+                end = (
+                    missing[document],
+                    tuple(tried),
+                    last.order.key,
+                    last.started_at + timedelta(seconds=last.seconds),
+                )
+                step, order = last.order.steps[0], last.order
+                yield Accepted(*end, value, reply, step, order.encoded, order.sha256)
 
 
-def _tally(volume: Volume, failures: pl.DataFrame, accepted: int, left: int) -> Tally:
-    """What the volume's rows add up to; `left` is how many documents were sent and did not come to an end."""
-    calls = volume.frame("calls").collect()
+def _tally(volume: Volume, planned: Sequence[Planned]) -> Tally:
+    """What the volume's rows add up to; what was planned and did not come to an end remains."""
+    ended = volume.ended()
+    calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
     rejected = len(failures.filter(pl.col("kind").is_in(list(REJECT_REASONS))))
     billed = calls.filter(pl.col("billed") == "yes")
     return Tally(
         rejected=rejected,
-        accepted=accepted,
+        accepted=len(ended) - len(failures),
         failed=len(failures) - rejected,
-        remaining=left,
+        remaining=sum(each.name not in ended for each in planned),
         calls=len(calls),
         prompt_tokens=_sum(calls, "prompt_tokens"),
         cached_tokens=_sum(calls, "cached_tokens"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 
 METADATA = sa.MetaData()
@@ -17,6 +19,8 @@ RUNS = sa.Table(
     sa.Column("output", sa.String, nullable=False),
     sa.Column("endpoint", sa.String, nullable=False, server_default=""),
     sa.Column("model", sa.String, nullable=False, server_default=""),
+    sa.Column("schema_hash", sa.String, nullable=False, server_default=""),
+    sa.Column("prompt_hash", sa.String, nullable=False, server_default=""),
     sa.Column("policy", sa.String, nullable=False, server_default=""),
     sa.Column("bill_rule", sa.String, nullable=False, server_default=""),
     sa.Column("price_input", sa.String),
@@ -58,6 +62,8 @@ CALLS = sa.Table(
     sa.Column("payload_bytes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("sent_width", sa.Integer),
     sa.Column("sent_height", sa.Integer),
+    sa.Column("sha256", sa.String, nullable=False, server_default=""),
+    sa.Column("encoded", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("started_at", sa.String, nullable=False),
     sa.Column("estimated_image_tokens", sa.Integer, nullable=False),
     sa.Column("estimated_prompt_tokens", sa.Integer, nullable=False),
@@ -68,10 +74,10 @@ CALLS = sa.Table(
     sa.Column("outcome", sa.String),
     sa.Column("billed", sa.String),
     sa.Column("model_returned", sa.String),
-    sa.Column("prompt_tokens", sa.Integer),
-    sa.Column("cached_tokens", sa.Integer),
-    sa.Column("completion_tokens", sa.Integer),
-    sa.Column("reasoning_tokens", sa.Integer),
+    sa.Column("prompt_tokens", sa.BigInteger),
+    sa.Column("cached_tokens", sa.BigInteger),
+    sa.Column("completion_tokens", sa.BigInteger),
+    sa.Column("reasoning_tokens", sa.BigInteger),
     sa.Column("cost_nano", sa.BigInteger),
     sa.Column("finish_reason", sa.String),
     sa.Column("request_id", sa.String),
@@ -93,12 +99,18 @@ DAYS = sa.Table(
     sa.Column("held_nano", sa.BigInteger, nullable=False),
 )
 
-# Which run has taken a document: runs at the same time leave it to each other.
+# Which run has taken a document, and what it had planned to do with it, until that is published.
 MARKS = sa.Table(
     "marks",
     METADATA,
     sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("run", sa.String, nullable=False),
+    sa.Column("plan", sa.Text),
+)
+ONE_CALL = CALLS.update().where(
+    CALLS.c.run == sa.bindparam("_run"),
+    CALLS.c.writer == sa.bindparam("_writer"),
+    CALLS.c.call == sa.bindparam("_call"),
 )
 
 # What is remembered of an endpoint from one run to the next.
@@ -159,3 +171,11 @@ RETURNED = sa.Table(
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("returned", sa.String, primary_key=True),
 )
+
+
+class CallId(NamedTuple):
+    """Where a call stands in the ledger."""
+
+    run: str
+    writer: int
+    call: int

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from extractors.errors import BudgetSpent
 from extractors.money import nano, of_nano
-from extractors.record.books import CALLS, DAYS, RUNS
-from extractors.record.runs import ONE_CALL, is_live
+from extractors.record.books import CALLS, DAYS, ONE_CALL, RUNS, CallId
+from extractors.record.runs import is_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,14 +49,6 @@ class Change(NamedTuple):
 
     day: str
     amount: int
-
-
-class CallId(NamedTuple):
-    """Where a call stands in the ledger."""
-
-    run: str
-    writer: int
-    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +109,35 @@ class Calls:
 
     def _grants(self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget) -> list[Grant]:
         """Whether each intent fits beside what is held; who waits, waits for calls that are on their way."""
-        day = str(intents[0]["started_at"])[:10]
-        of_run = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run).with_for_update()
-        of_day = sa.select(DAYS.c.held_nano).where(DAYS.c.day == day).with_for_update()
-        held = {
-            "run": connection.execute(of_run).scalar_one_or_none() or 0,
-            "day": connection.execute(of_day).scalar_one_or_none() or 0,
-        }
+        held = self._held(connection, run, {_reservation(each).day for each in intents})
         limits = {name: nano(limit) for name, limit in (("run", budget.run), ("day", budget.day)) if limit is not None}
         grants: list[Grant] = []
         for intent in intents:
-            needed = _reservation(intent).amount
-            short = [name for name, limit in limits.items() if held[name] + needed > limit]
+            day, needed = _reservation(intent)
+            keys = {"run": "run", "day": day}
+            short = [name for name, limit in limits.items() if held[keys[name]] + needed > limit]
             if not short:
-                held = {name: amount + needed for name, amount in held.items()}
+                held.update({"run": needed, day: needed})
                 grants.append(True)
-            elif True in grants or self._awaited(connection, run, day if "day" in short else None):
-                grants.append(False)
-            else:
-                name = short[0]
-                grants.append(_spent(name, limits[name], held[name], needed))
+                continue
+            spent = [] if True in grants else [name for name in short if not self._awaited(connection, run, name, day)]
+            grants.append(_spent(spent[0], limits[spent[0]], held[keys[spent[0]]], needed) if spent else False)
         return grants
 
-    def _awaited(self, connection: sa.Connection, run: str, day: str | None) -> bool:
-        """Whether a call is on its way that may free something: of this run, or of any live run on this day."""
+    def _held(self, connection: sa.Connection, run: str, days: set[str]) -> Counter[str]:
+        """What the run, and each of these days, holds; locked until the end of the transaction."""
+        of_run = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run).with_for_update()
+        held = Counter({"run": connection.execute(of_run).scalar_one_or_none() or 0})
+        new = self.database.insert(DAYS).on_conflict_do_nothing()  # a row that is not there cannot be locked
+        connection.execute(new, [{"day": day, "held_nano": 0} for day in sorted(days)])
+        of_days = sa.select(DAYS).where(DAYS.c.day.in_(days)).order_by(DAYS.c.day).with_for_update()
+        held.update({row.day: row.held_nano for row in connection.execute(of_days)})
+        return held
+
+    def _awaited(self, connection: sa.Connection, run: str, name: str, day: str) -> bool:
+        """Whether a call is on its way that may free something: of this run, or for the day's budget of any live one."""
         query = sa.select(CALLS.c.run).distinct().where(CALLS.c.outcome.is_(None))
-        if day is None:
+        if name == "run":
             return connection.execute(query.where(CALLS.c.run == run)).first() is not None
         runs = set(connection.execute(query.where(CALLS.c.started_at.startswith(day))).scalars())
         if run in runs:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 30.0  # how long a write waits for another process
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_LOCK_TIMEOUT = "55P03"  # PostgreSQL's word for it
 _UPGRADE_LOCK = 7_106_311  # PostgreSQL's advisory lock of those who open the ledger: any number that is ours
 
 
@@ -102,7 +103,7 @@ class Database:
         """What went wrong, in words; a damaged file is set aside here."""
         said = first_line(error.orig or error)
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # without what extends it
-        if code in _LOCKED:
+        if code in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
             return f"it is locked by another process, which did not let go within {self._patience:g} s"
         if code in _DAMAGED and self._path:
             aside = self._set_aside(self._path)
@@ -123,7 +124,9 @@ class Database:
 
     def _made(self) -> sa.Engine:
         if not self._path:
-            return sa.create_engine(self._url, connect_args={"connect_timeout": round(self._patience)})
+            waits = f"-c lock_timeout={round(self._patience * 1000)}"
+            seconds = max(2, round(self._patience))  # less is none at all to the driver
+            return sa.create_engine(self._url, connect_args={"connect_timeout": seconds, "options": waits})
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin_immediate)

@@ -7,22 +7,23 @@ when that run looked at what is done.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
 from extractors.record.books import MARKS, RUNS
+from extractors.record.plans import dumped, loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from extractors.model import Terms
+    from extractors.model import Name, Planned, Terms
     from extractors.record.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
 BATCH = 5_000  # marks asked for at once: a statement has a limited number of parameters
-Name = tuple[str, str | None]  # a document and its version
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,42 +32,76 @@ class Marks:
 
     database: Database
 
-    def claim(self, terms: Terms, names: Sequence[Name]) -> list[Claim]:
+    def claim(self, terms: Terms, documents: Sequence[Planned]) -> list[Claim]:
         """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
-        marks = [_mark(terms, name) for name in names]
+        plans = {_mark(terms, each.name): dumped(each) for each in documents}
+        owners: dict[int, str] = {}
         with self.database.writing() as connection:
-            new = self.database.insert(MARKS).on_conflict_do_nothing()
-            connection.execute(new, [{"mark": mark, "run": terms.run} for mark in marks])
-            owners: dict[int, str] = {}
-            for start in range(0, len(marks), BATCH):
-                query = sa.select(MARKS.c.mark, MARKS.c.run).where(MARKS.c.mark.in_(marks[start : start + BATCH]))
-                owners |= {row.mark: row.run for row in connection.execute(query)}
-            others = {owner for owner in owners.values() if owner != terms.run}
-            query = sa.select(RUNS.c.run).where(RUNS.c.run.in_(others), RUNS.c.published_at.is_not(None))
-            done = set(connection.execute(query).scalars()) if others else set()
-        return [_claim(owners[mark], terms.run, done) for mark in marks]
+            for batch in _batches(plans):
+                owners |= self._owners(connection, terms, {mark: plans[mark] for mark in batch})
+            query = sa.select(RUNS.c.run).where(RUNS.c.published_at >= terms.started_at.isoformat())
+            done = set(connection.execute(query).scalars())
+        return [_claim(owners.get(_mark(terms, each.name)), terms.run, done) for each in documents]
 
-    def keep(self, terms: Terms, names: Sequence[Name]) -> None:
-        """The run ended with these documents and with no other that it has taken."""
-        marks = [{"mark": _mark(terms, name), "run": terms.run} for name in names]
+    def planned(self, run: str) -> list[Planned]:
+        """The documents that a run has taken and not published. Those that another version had planned are left out."""
+        query = sa.select(MARKS.c.plan).where(MARKS.c.run == run, MARKS.c.plan.is_not(None))
+        with self.database.reading() as connection:
+            texts = connection.execute(query).scalars().all()
+        plans: list[Planned] = []
+        for text in texts:
+            with suppress(ValueError, KeyError, TypeError):
+                plans.append(loaded(text))
+        return plans
+
+    def published(self, terms: Terms, ahead: Sequence[Planned]) -> None:
+        """What the run has taken is published, but for the documents that it has pulled ahead: plans are done with."""
+        one = MARKS.update().where(MARKS.c.mark == sa.bindparam("_mark"))
+        with self.database.writing() as connection:
+            connection.execute(MARKS.update().where(MARKS.c.run == terms.run).values(plan=None))
+            if ahead:
+                connection.execute(one, [{"_mark": _mark(terms, each.name), "plan": dumped(each)} for each in ahead])
+
+    def free(self, terms: Terms, names: Collection[Name]) -> None:
+        """The run did not end with these documents: whoever comes next may take them."""
+        with self.database.writing() as connection:
+            for batch in _batches(_mark(terms, name) for name in names):
+                connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(batch)))
+
+    def keep(self, terms: Terms, names: Collection[Name]) -> None:
+        """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
+        kept = [
+            {"mark": mark, "run": terms.run}
+            for batch in _batches(_mark(terms, each) for each in names)
+            for mark in batch
+        ]
         with self.database.writing() as connection:
             connection.execute(MARKS.delete().where(MARKS.c.run == terms.run))
-            if marks:
-                connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), marks)
+            if kept:
+                connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
 
-    def free(self, terms: Terms, names: Sequence[Name]) -> None:
-        """The run did not end with these documents: whoever comes next may take them."""
-        marks = [{"_mark": _mark(terms, name), "_run": terms.run} for name in names]
-        if marks:
-            one = MARKS.delete().where(MARKS.c.mark == sa.bindparam("_mark"), MARKS.c.run == sa.bindparam("_run"))
-            with self.database.writing() as connection:
-                connection.execute(one, marks)
+    def _owners(self, connection: sa.Connection, terms: Terms, plans: Mapping[int, str]) -> dict[int, str]:
+        """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
+        these = MARKS.c.mark.in_(plans)
+        before = sa.select(RUNS.c.run).where(RUNS.c.published_at < terms.started_at.isoformat())
+        connection.execute(MARKS.delete().where(these, MARKS.c.run.in_(before)))
+        new = self.database.insert(MARKS).on_conflict_do_nothing()
+        connection.execute(new, [{"mark": mark, "run": terms.run, "plan": plan} for mark, plan in plans.items()])
+        found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(these)).all()
+        return {row.mark: row.run for row in found}
 
 
-def _claim(owner: str, run: str, done: set[str]) -> Claim:
+def _claim(owner: str | None, run: str, done: set[str]) -> Claim:
+    """None: somebody freed it in this moment. The next run takes it."""
     if owner == run:
         return "ours"
     return "done" if owner in done else "theirs"
+
+
+def _batches(marks: Iterable[int]) -> Iterator[list[int]]:
+    """As many as fit into a statement, in one order for all runs: two that take the same ones never wait in a ring."""
+    ordered = sorted(set(marks))
+    return (ordered[first : first + BATCH] for first in range(0, len(ordered), BATCH))
 
 
 def _mark(terms: Terms, name: Name) -> int:

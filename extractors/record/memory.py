@@ -101,7 +101,8 @@ class Memory:
         key = _key(terms)
         with self.database.writing() as connection:
             connection.execute(RETURNED.delete().filter_by(**key))
-            connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
+            if models:
+                connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
 
     def returned(self, terms: Terms) -> frozenset[str]:
         """The names by which the model answered in the last run; none before there was one."""

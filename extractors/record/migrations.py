@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from extractors.errors import ConfigurationError
-from extractors.record.books import ANSWERS, CALLS, METADATA, OPEN_CALLS, RUNS
+from extractors.record.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +52,9 @@ def _leases_and_budgets(connection: sa.Connection) -> None:
     connection.execute(
         RUNS.update().where(RUNS.c.published_at.is_(None)).values(published_at=RUNS.c.started_at, volumes=0)
     )
-    connection.execute(CreateTable(ANSWERS))
-    connection.execute(ANSWERS.insert().from_select(ANSWERS.c.keys(), _accepted()))
+    for table, rows in ((ANSWERS, _accepted()), (DAYS, _held())):
+        connection.execute(CreateTable(table))
+        connection.execute(table.insert().from_select(table.c.keys(), rows))
 
 
 def _published() -> sa.ColumnElement[bool]:
@@ -64,7 +65,15 @@ def _accepted() -> sa.Select[tuple[object, ...]]:
     """The sums of all accepted answers, by endpoint, model and schema."""
     keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
     sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
-    return sa.select(*keys, *sums).where(CALLS.c.outcome == "accepted").group_by(*keys).having(sums[1].is_not(None))
+    counted = (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)
+    return sa.select(*keys, *sums).where(counted).group_by(*keys)
+
+
+def _held() -> sa.Select[tuple[object, ...]]:
+    """What the calls of each day cost, or may still cost."""
+    day = sa.func.substr(CALLS.c.started_at, 1, 10)
+    held = sa.case((CALLS.c.billed.in_(("yes", "no")), CALLS.c.cost_nano), else_=CALLS.c.reserved_nano)
+    return sa.select(day, sa.func.coalesce(sa.func.sum(held), 0)).group_by(day)
 
 
 def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:

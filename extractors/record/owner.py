@@ -10,6 +10,7 @@ from pathlib import Path
 
 LEASE_SECONDS = 60.0  # without a heartbeat a run on another machine counts as abandoned
 BEAT_SECONDS = 10.0
+ENDED = "ended"  # when a zombie was born matters no more: nobody has asked how it ended, and it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Owner:
             return True
         except PermissionError:  # somebody else's: it is there
             pass
-        return self.born != _born(self.pid)
+        born = _born(self.pid)
+        return born == ENDED or ("" not in {born, self.born} and born != self.born)
 
 
 def this_process() -> Owner:
@@ -50,9 +52,9 @@ def _host() -> str:
 
 
 def _born(pid: int) -> str:
-    """When the process began, in ticks since the machine did; empty where the system does not tell, or it has ended."""
+    """When the process began, in ticks since the machine did; empty where the system does not tell."""
     with suppress(OSError, IndexError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         fields = stat.rpartition(")")[2].split()  # from the third on; the second may hold spaces, in brackets
-        return "" if fields[0] in {"Z", "X"} else fields[19]  # a zombie has ended, and nobody has asked how
+        return ENDED if fields[0] in {"Z", "X"} else fields[19]
     return ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from extractors.model import Accepted, Failed, PlannedPage, Step, Terms
-from extractors.money import of_nano
+from extractors.model import Accepted, Attempt, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.money import Usage, of_nano
 from extractors.record import columns
+from extractors.tiles import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from extractors.record.columns import Fields
@@ -134,6 +136,43 @@ def call_row(call: Row, terms: Terms) -> Row:
         "reserved_usd": _dollars(call["reserved_nano"]),
         "cost_usd": _dollars(call["cost_nano"]),
     }
+
+
+def attempt(call: Mapping[str, Any]) -> Attempt:
+    """The attempt that a call in the ledger was, as far as its document's rows need it; Any: as the database has it."""
+    step = Step(
+        call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
+    )
+    order = Order(
+        document=call["document"],
+        key=call["key"],
+        request=call["request"],
+        payload_bytes=call["payload_bytes"],
+        steps=(step,),
+        text_tokens=call["estimated_prompt_tokens"] - call["estimated_image_tokens"],
+        worst_prompt_tokens=0,
+        output_tokens=0,
+        max_tokens=0,
+        sha256=call["sha256"],
+        encoded=call["encoded"],
+    )
+    kinds = ("prompt", "completion", "cached", "reasoning")
+    usage = Usage(*(call[f"{kind}_tokens"] or 0 for kind in kinds)) if call["prompt_tokens"] is not None else None
+    reply = None
+    if call["http_status"] is not None:
+        body, model = call["reply"] or "", call["model_returned"]
+        reply = Reply(call["http_status"], body, model=model, usage=usage, request_id=call["request_id"])
+    return Attempt(
+        order,
+        datetime.fromisoformat(call["started_at"]),
+        call["seconds"] or 0.0,
+        call["outcome"] or "aborted",
+        call["billed"] or "unknown",
+        reply,
+        _dollars(call["cost_nano"]),
+        _dollars(call["reserved_nano"]),
+        call["error"],
+    )
 
 
 def reply_row(call: Row) -> Row:

@@ -7,7 +7,6 @@ lease lasts (from another). A process that is there keeps its run, whatever the 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,21 +16,15 @@ import sqlalchemy as sa
 
 from extractors.model import Terms
 from extractors.money import Price
-from extractors.record.books import ANSWERS, CALLS, MARKS, RUNS
+from extractors.record.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId
 from extractors.record.owner import LEASE_SECONDS, Owner, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from extractors.record.calls import CallId
     from extractors.record.database import Database
 
 RELEASED = ""  # the host of a run that nobody works on
-ONE_CALL = CALLS.update().where(
-    CALLS.c.run == sa.bindparam("_run"),
-    CALLS.c.writer == sa.bindparam("_writer"),
-    CALLS.c.call == sa.bindparam("_call"),
-)
 KEPT_DAYS = 30  # for so long a reply waits for a run that can use it
 
 
@@ -53,6 +46,8 @@ class Runs:
                 "output": terms.output,
                 "endpoint": terms.endpoint,
                 "model": terms.model,
+                "schema_hash": terms.schema_hash,
+                "prompt_hash": terms.prompt_hash,
                 "policy": terms.policy,
                 "bill_rule": terms.bill_rule,
                 "price_input": str(price.input) if price else None,
@@ -83,9 +78,9 @@ class Runs:
             mine = (RUNS.c.run == run) & _owned(this_process())
             return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
 
-    def abandoned(self, output: str) -> list[Terms]:
-        """The runs under this output that nobody works on and that are not published, the oldest first."""
-        query = sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.output == output).order_by(RUNS.c.run)
+    def abandoned(self, output: str, schema: str) -> list[Terms]:
+        """The runs of this output and schema that nobody works on and that are not published, the oldest first."""
+        query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             now = self.database.clock(connection)
             return [_terms(row) for row in connection.execute(query).all() if not is_live(row, now)]
@@ -133,13 +128,10 @@ class Runs:
             if used:
                 calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
                 connection.execute(ONE_CALL.values(reply=None), calls)
-            for giver, count in Counter(call.run for call in used).items():
-                fewer = {"bequeathed": RUNS.c.bequeathed - count}
-                connection.execute(RUNS.update().where(RUNS.c.run == giver).values(fewer))
-            connection.execute(
-                RUNS.update().where(RUNS.c.run == run).values(published_at=now.isoformat(), host=RELEASED)
-            )
-            _forget_marks(connection, self.database.clock(connection))
+            for giver in {call.run for call in used}:
+                left = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
+                connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=left.scalar_subquery()))
+            _end(connection, run, now.isoformat(), self.database.clock(connection))
             stale = (now - timedelta(days=KEPT_DAYS)).isoformat()
             old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
             connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
@@ -190,10 +182,15 @@ def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnEleme
         connection.execute(upsert, [dict(zip(ANSWERS.c.keys(), row, strict=True)) for row in rows])
 
 
-def _forget_marks(connection: sa.Connection, now: float) -> None:
-    """Takes away the marks of ended runs that no run under way can still stumble over."""
-    rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None))).all()
+def _end(connection: sa.Connection, run: str, at: str, now: float) -> None:
+    """Notes the end of a run, and takes away the marks of ended runs that no run under way can still stumble over.
+
+    It ends after every run under way began, also by a clock that jumped back.
+    """
+    rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.run != run)).all()
     under_way = [row.started_at for row in rows if is_live(row, now)]
+    ending = {"published_at": max([at, *under_way]), "host": RELEASED}
+    connection.execute(RUNS.update().where(RUNS.c.run == run).values(ending))
     ended = sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None))
     if under_way:
         ended = ended.where(RUNS.c.published_at < min(under_way))
@@ -201,7 +198,7 @@ def _forget_marks(connection: sa.Connection, now: float) -> None:
 
 
 def _terms(row: sa.Row[tuple[object, ...]]) -> Terms:
-    """The terms of a run as far as the ledger keeps them; the hashes of its schema and prompt it does not."""
+    """The terms of a run."""
     price = None
     if row.price_input is not None:
         price = Price(
@@ -218,8 +215,8 @@ def _terms(row: sa.Row[tuple[object, ...]]) -> Terms:
         endpoint=row.endpoint,
         model=row.model,
         schema=row.schema,
-        schema_hash="",
-        prompt_hash="",
+        schema_hash=row.schema_hash,
+        prompt_hash=row.prompt_hash,
         policy=row.policy,
         bill_rule=row.bill_rule,
         price=price,

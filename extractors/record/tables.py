@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 class Tables:
     """The tables of one run under one output folder; `volume` is the one that chunks are staged in."""
 
-    def __init__(self, root: Path, terms: Terms, model: type[BaseModel], keep: Keep = "all") -> None:
-        """Nothing is written before it is entered."""
+    def __init__(
+        self, root: Path, terms: Terms, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
+    ) -> None:
+        """Nothing is written before it is entered; `volume` is the first one where that is not new."""
         self._root, self._terms, self._keep = root, terms, keep
         self._fields = Fields(model)
         self._results = self._fields.columns | columns.RESULTS
         self._earlier: list[Volume] = []  # the volumes that are published
-        self.volume = Volume(root, terms, 1)
+        self.volume = volume or Volume(root, terms, 1)
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from extractors.model import Terms
+    from extractors.model import Name, Terms
     from extractors.record.columns import Columns
-    from extractors.record.marks import Name
 
 # In this order: whoever sees a row of one table finds what it refers to in those before.
 PUBLISHED = ("results", "replies", "failures", "images", "calls", "fields", "runs")
@@ -76,10 +75,15 @@ class Volume:
         files = self._files(table)
         return pl.scan_parquet(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
-    def accepted(self) -> list[Name]:
-        """The documents that have a row in results, published or staged."""
+    def called(self) -> set[str]:
+        """The documents that were sent, published or staged."""
+        return set(self.frame("calls").select("document").collect()["document"])
+
+    def ended(self) -> set[Name]:
+        """The documents with which the run came to an end, with their versions, published or staged."""
         files = self._files("results")
-        return pl.scan_parquet(files).select("_document", "_version").collect().rows() if files else []
+        accepted = pl.scan_parquet(files).select("_document", "_version").collect().rows() if files else []
+        return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
 
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""

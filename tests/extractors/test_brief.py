@@ -3,6 +3,7 @@
 import os
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,13 @@ def test_the_job_wins_over_the_settings():
 def test_a_job_s_base_url_wins_over_settings_that_are_offline():
     """Who names an endpoint wants it."""
     assert brief(job(base_url="http://job/v1"), settings(base_url="offline")).offline is False
+
+
+def test_the_budgets_are_those_of_the_job_and_of_the_day():
+    """Either may be without a limit."""
+    assert brief(job(), settings()).budget.limits is False
+    made = brief(job(budget="0.5"), settings(daily_budget="20")).budget
+    assert (made.run, made.day, made.limits) == (Decimal("0.5"), Decimal(20), True)
 
 
 def test_an_endpoint_is_named_by_its_address():

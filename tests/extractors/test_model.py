@@ -1,7 +1,7 @@
 """model.py: what the nouns say of themselves."""
 
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -39,7 +39,7 @@ class Doc(BaseModel):
 def attempt(usage=None, billed="yes", cost="0.5"):
     """An attempt about a small and a large page with 100 tokens of text."""
     return Attempt(
-        order=Order("a", "key", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
+        order=Order("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome="accepted",
@@ -127,10 +127,15 @@ def test_a_document_costs_the_sum_of_its_pages():
 def test_the_published_attempt_is_the_last():
     """Once an answer is accepted nothing more is asked."""
     first, last = attempt(billed="no", cost=None), attempt()
-    assert (
-        Accepted(Planned("a", ()), (first, last), "key", NOW, Doc(), SMALL, encoded=False, sha256="5ha").published
-        is last
-    )
+    end = (Planned("a", ()), (first, last), "key", NOW, Doc(), Reply(200, ""), SMALL)
+    assert Accepted(*end, encoded=False, sha256="5ha").published is last
+
+
+def test_an_answer_that_an_earlier_run_paid_for_has_no_published_attempt():
+    """Nothing was asked, or what was asked went wrong before the paid answer was found."""
+    lost = replace(attempt(billed="unknown", cost=None), outcome="timeout")
+    ends = [(Planned("a", ()), attempts, "key", NOW, Doc(), Reply(200, ""), SMALL) for attempts in ((), (lost,))]
+    assert [Accepted(*end, encoded=False, sha256="5ha").published for end in ends] == [None, None]
 
 
 def test_what_was_not_billed_is_no_part_of_the_cost():

@@ -124,6 +124,46 @@ async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, u
     assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
 
 
+async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(asked, settings, url, tmp_path):
+    """The next run publishes what was done, does the rest, and pays for nothing twice."""
+
+    async def run_chunk(chunk):
+        if chunk.number == 1:
+            raise TypeError("a bug")
+        return await chunk.run()
+
+    with pytest.raises(TypeError):
+        await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+    said = []
+    closing = await run(asked(), settings(base_url=url), How(say=said.append))
+    runs = table(tmp_path, "runs").sort("started_at").rows(named=True)
+    assert [row["status"] for row in runs] == ["abandoned", "completed"]
+    assert sum(row["accepted"] for row in runs) == 5
+    assert (closing.counts.tally.remaining, closing.counts.found) == (0, 5)
+    assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
+    assert table(tmp_path, "calls").height == sum(row["calls"] for row in runs)
+    assert "had ended without publishing" in said[0]
+    assert not (tmp_path / "out" / "staging").exists()
+
+
+async def test_what_a_run_had_taken_before_it_asked_is_free_again(asked, settings, url, unused_server):
+    """Nothing was sent: who answers with yes, or asks another endpoint, has all documents."""
+    with pytest.raises(NeedsYes):
+        await run(asked(), settings(base_url=unused_server))
+    closing = await run(asked(), settings(base_url=url))
+    assert (closing.counts.tally.accepted, closing.counts.tally.remaining) == (5, 0)
+
+
+async def test_two_runs_over_one_folder_read_each_image_once(asked, settings, url, tmp_path):
+    """What one is at, the other leaves to it, or finds done."""
+    both = await asyncio.gather(*(run(asked(), settings(base_url=url, chunk=1)) for _ in range(2)))
+    assert sum(each.counts.tally.accepted for each in both) == 5
+    assert [each.counts.found for each in both] == [5, 5]
+    assert [each.exit_code for each in both] == [0, 0]
+    assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
+    assert table(tmp_path, "calls").height == 5
+
+
 async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_path, source):
     """Two runs at the same time over different images publish both, whole."""
     half = {"schema_name": "caption"}

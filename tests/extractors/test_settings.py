@@ -261,6 +261,20 @@ def test_typing_errors_in_the_environment_are_listed(monkeypatch):
     assert unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_MODLE"]
 
 
+def test_a_ledger_on_a_server_is_there(monkeypatch):
+    """Whether it answers is seen when it is opened."""
+    monkeypatch.setenv("TILEWISE_LEDGER", "postgresql+psycopg://me@host/ledger")
+    assert read_settings().has_ledger is True
+
+
+def test_a_ledger_s_password_is_not_said(monkeypatch):
+    """A URL of a driver that is not known is refused without what it holds."""
+    monkeypatch.setenv("TILEWISE_LEDGER", "mysql://me:geheim@host/ledger")
+    with pytest.raises(ConfigurationError, match="must be sqlite:///") as raised:
+        read_settings()
+    assert "geheim" not in str(raised.value)
+
+
 def test_a_ledger_is_there_once_its_file_is(folder, monkeypatch):
     """An estimate reads a ledger that exists, and makes none."""
     monkeypatch.setenv("TILEWISE_LEDGER", f"sqlite:///{folder}/ledger.db")

@@ -41,7 +41,7 @@ class Doc(BaseModel):
 def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=None):
     """One attempt, as it ended."""
     return Attempt(
-        order=Order("a", "key", 0, (STEP,), 100, 2000, 300, 2048),
+        order=Order("a", "key", "asked", 0, (STEP,), 100, 2000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome=outcome,
@@ -59,7 +59,7 @@ def planned():
 
 def accepted(*attempts):
     """A document whose last attempt was published."""
-    return Accepted(planned(), attempts, "key", NOW, Doc(), STEP, encoded=False, sha256="5ha")
+    return Accepted(planned(), attempts, "key", NOW, Doc(), Reply(200, ""), STEP, encoded=False, sha256="5ha")
 
 
 def failed(*attempts, kind="off_schema"):

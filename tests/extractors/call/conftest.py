@@ -139,6 +139,7 @@ def order(**changes):
     values = {
         "document": "/in/a.jpg",
         "key": "key",
+        "request": "asked",
         "payload_bytes": 2,
         "steps": (Step(1601, Size(500, 400), 1601),),
         "text_tokens": 100,
@@ -156,17 +157,14 @@ class Notes:
     intents: int = 0
     attempts: list = field(default_factory=list)
 
-    def intend(self, order):
+    async def intend(self, order):
         del order
         self.intents += 1
         return self.intents
 
-    def settle(self, handle, attempt):
+    async def settle(self, handle, attempt):
         del handle
         self.attempts.append(attempt)
-
-    async def written(self):
-        pass
 
     @property
     def outcomes(self):

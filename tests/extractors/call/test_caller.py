@@ -15,7 +15,7 @@ from extractors.call.profile import Endpoint
 from extractors.call.retries import Retries
 from extractors.call.traffic import Limits, Traffic
 from extractors.call.transport import client, served_models
-from extractors.errors import ConfigurationError, DocumentError, Refused, Stopped
+from extractors.errors import BudgetSpent, ConfigurationError, DocumentError, Refused, Stopped
 
 pytestmark = pytest.mark.anyio
 
@@ -128,21 +128,63 @@ async def test_attempts_are_the_documents_not_the_orders(an_order, notes, judge)
 async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, notes, judge):
     """It is paid for: the document is accepted, whatever came in that moment."""
     noting = asyncio.Event()
-    written = notes.written
+    settle = notes.settle
 
-    async def slowly():
-        await written()
-        if notes.attempts:
-            noting.set()
-            await asyncio.sleep(0.05)
+    async def slowly(handle, attempt):
+        await settle(handle, attempt)
+        noting.set()
+        await asyncio.sleep(0.05)
 
-    notes.written = slowly
+    notes.settle = slowly
     async with WireServer([http()]).running() as server, calling(server) as caller:
         task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
         await noting.wait()
         task.cancel()
         reply, _ = await task
     assert reply.content == "{}"
+
+
+async def test_a_call_without_room_in_the_budget_is_sent_when_there_is_some(an_order, notes, judge):
+    """It asks again until calls on their way have left what it needs; until then nothing is sent."""
+    intend, answers = notes.intend, [None, None]
+
+    async def no_room(order):
+        return answers.pop() if answers else await intend(order)
+
+    notes.intend = no_room
+    reply, server = await call_once([http()], an_order, notes, judge)
+    assert reply.content == "{}"
+    assert (answers, len(server.requests), notes.outcomes) == ([], 1, [("accepted", "yes")])
+
+
+async def test_a_spent_budget_sends_nothing(an_order, notes, judge):
+    async def spent(order):
+        raise BudgetSpent("the run's budget is spent")
+
+    notes.intend = spent
+    async with WireServer([http()]).running() as server, calling(server) as caller:
+        with pytest.raises(BudgetSpent):
+            await caller.call(an_order, b"{}", notes, judge)
+    assert (server.requests, notes.outcomes) == ([], [])
+
+
+async def test_a_cut_before_the_call_is_sent_settles_its_note(an_order, notes, judge):
+    """What was reserved for it is free again: it was not sent, so it is not billed."""
+    noting, intend = asyncio.Event(), notes.intend
+
+    async def slowly(order):
+        noting.set()
+        await asyncio.sleep(0.05)
+        return await intend(order)
+
+    notes.intend = slowly
+    async with WireServer([http()]).running() as server, calling(server) as caller:
+        task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        await noting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (server.requests, notes.outcomes) == ([], [("aborted", "no")])
 
 
 async def test_refusals_for_rate_use_up_no_attempt(an_order, notes, judge):

@@ -26,7 +26,7 @@ def publish(tmp_path, model, terms):
     def published(*ends, by=terms):
         with Tables(tmp_path, by, model) as tables:
             tables.stage(0, ends)
-            tables.publish(1, dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
+            tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
     return published
 
@@ -41,6 +41,13 @@ def skipped(tmp_path, nouns, terms):
         return {redo for redo in REDO if past.skips(found, redo)}
 
     return answer
+
+
+def read_offline(nouns, end):
+    """A document that local OCR has answered about, well or badly."""
+    reply = nouns.reply(model="offline/rapidocr")
+    changes = {"attempts": (nouns.attempt(reply=reply),)} | ({"reply": reply} if end == "accepted" else {})
+    return getattr(nouns, end)(**changes)
 
 
 def test_nothing_is_done_before_the_first_run(skipped):
@@ -120,7 +127,7 @@ def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skippe
 
 def test_another_answering_model_changes_nothing(publish, skipped, nouns):
     """`changed` looks at the model that was asked for, not at the one that a server sent the call on to."""
-    publish(nouns.accepted(attempts=(nouns.attempt(reply=nouns.reply(model="maker/model-3")),)))
+    publish(nouns.accepted(reply=nouns.reply(model="maker/model-3")))
     assert "changed" in skipped()
 
 
@@ -135,8 +142,7 @@ def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, 
 def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, nouns, terms, end):
     """Rows of local OCR stand in for nothing that a vision model reads."""
     local = replace(terms, model="offline/rapidocr")
-    attempts = (nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)
-    publish(getattr(nouns, end)(attempts=attempts), by=local)
+    publish(read_offline(nouns, end), by=local)
     assert skipped() == set()
 
 
@@ -144,14 +150,13 @@ def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, nouns, 
 def test_what_was_read_offline_is_done_for_offline_runs(publish, skipped, nouns, terms, end):
     """An offline run does not read its own rows again."""
     local = replace(terms, model="offline/rapidocr")
-    attempts = (nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)
-    publish(getattr(nouns, end)(attempts=attempts), by=local)
+    publish(read_offline(nouns, end), by=local)
     assert None in skipped(today=local, offline=True)
 
 
 def test_the_answering_model_tells_an_offline_row(publish, skipped, nouns):
     """A row that local OCR answered under a vision model's name is an offline row."""
-    publish(nouns.accepted(attempts=(nouns.attempt(reply=nouns.reply(model="offline/rapidocr")),)))
+    publish(read_offline(nouns, "accepted"))
     assert skipped() == set()
 
 
@@ -264,7 +269,7 @@ def test_a_second_volume_counts(tmp_path, skipped, nouns, terms, model):
     """Every volume of a run is part of the past."""
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
     with Tables(tmp_path, terms, model) as tables:
-        tables.publish(1, row | {"volume": 1})
+        tables.publish(row | {"volume": 1})
         tables.stage(0, [nouns.accepted()])
-        tables.publish(2, row | {"volume": 2})
+        tables.publish(row | {"volume": 2})
     assert None in skipped()

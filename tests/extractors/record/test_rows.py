@@ -9,7 +9,7 @@ import pytest
 from extractors.model import Flaw
 from extractors.record import columns
 from extractors.record.columns import Fields
-from extractors.record.rows import call_row, call_rows, failure_row, image_rows, reply_rows, result_row
+from extractors.record.rows import call_row, failure_row, image_rows, kept, reply_row, result_row
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 MODIFIED = datetime(2026, 11, 19, 8, 30, 0, tzinfo=UTC)
@@ -87,8 +87,14 @@ def test_a_result_of_several_pages_names_them_all(nouns, terms, fields):
 
 def test_the_model_asked_for_stands_in_where_the_server_names_none(nouns, terms, fields):
     """`_model` is never null."""
-    attempts = (nouns.attempt(reply=nouns.reply(model=None)),)
-    assert result_row(nouns.accepted(attempts=attempts), terms, fields)["_model"] == "maker/model"
+    assert result_row(nouns.accepted(reply=nouns.reply(model=None)), terms, fields)["_model"] == "maker/model"
+
+
+def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(nouns, terms, fields):
+    """The row names the model that answered, and sums up the attempts of this run alone: none."""
+    row = result_row(nouns.accepted(attempts=()), terms, fields)
+    assert row["_model"] == "maker/model-2"
+    assert (row["_attempts"], row["_prompt_tokens"], row["_image_tokens_estimated"], row["_cost_usd"]) == (0, 0, 0, 0)
 
 
 def test_a_failure_has_every_cell(nouns, terms):
@@ -183,8 +189,8 @@ def test_pages_are_numbered_from_one(nouns, terms):
 
 def test_a_call_has_every_cell(nouns, terms):
     """A call says what was expected, what came back, by which prices, and what it cost."""
-    row = call_row(nouns.attempt(), 1, terms)
-    assert list(row) == list(columns.CALLS)
+    row = call_row(nouns.call(nouns.attempt()), terms)
+    assert set(row) == set(columns.CALLS)
     assert row == {
         "run": "20261120T021500Z-3f9a",
         "document": "/in/a.jpg",
@@ -226,7 +232,7 @@ def test_a_call_has_every_cell(nouns, terms):
 
 def test_an_unanswered_call_keeps_what_is_known(nouns, terms):
     """Without a reply there are no tokens and no cost, only what was reserved and what went wrong."""
-    row = call_row(nouns.unanswered(), 2, terms)
+    row = call_row(nouns.call(nouns.unanswered(), 2), terms)
     unknown = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
     assert [row[name] for name in unknown] == [None] * len(unknown)
     assert (row["outcome"], row["billed"], row["error"]) == ("timeout", "unknown", "read timeout")
@@ -235,33 +241,37 @@ def test_an_unanswered_call_keeps_what_is_known(nouns, terms):
 
 def test_a_call_without_a_known_price_leaves_the_prices_null(nouns, terms):
     """A price that nobody knows is null, never 0."""
-    row = call_row(nouns.attempt(), 1, replace(terms, price=None))
+    row = call_row(nouns.call(nouns.attempt()), replace(terms, price=None))
     assert [row[name] for name in ("price_input", "price_cached", "price_output", "price_as_of")] == [None] * 4
 
 
 def test_a_request_without_pictures_has_no_size(nouns, terms):
     """A call that sends no image has neither rung nor sent size."""
-    row = call_row(nouns.attempt(order=nouns.order(steps=())), 1, terms)
+    row = call_row(nouns.call(nouns.attempt(order=nouns.order(steps=()))), terms)
     assert (row["rung"], row["sent_width"], row["sent_height"], row["pages"]) == (None, None, None, 0)
 
 
-def test_attempts_are_numbered_from_one(nouns, terms):
-    """Every attempt is a row, the wasted ones too, in the order in which they ended."""
-    rows = call_rows(nouns.accepted(attempts=(nouns.unanswered(), nouns.attempt())), terms)
-    assert [(row["attempt"], row["outcome"]) for row in rows] == [(1, "timeout"), (2, "accepted")]
+def test_a_call_without_an_end_is_aborted_and_unknown(nouns, terms):
+    """Its process ended while it was on its way: it may have been billed, for at most what was reserved."""
+    row = call_row(nouns.intent(), terms)
+    assert set(row) == set(columns.CALLS)
+    assert (row["outcome"], row["billed"], row["seconds"]) == ("aborted", "unknown", 0.0)
+    assert (row["reserved_usd"], row["cost_usd"], row["http_status"]) == (Decimal("0.002512"), None, None)
+    assert row["error"] == "its process ended meanwhile"
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("all", [2, 3]), ("failed", [2]), ("none", [])])
-def test_replies_are_kept_as_asked(nouns, terms, keep, kept):
+@pytest.mark.parametrize(
+    ("keep", "outcomes"), [("all", ["off_schema", "accepted"]), ("failed", ["off_schema"]), ("none", [])]
+)
+def test_replies_are_kept_as_asked(nouns, keep, outcomes):
     """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
-    attempts = (nouns.unanswered(), nouns.attempt(outcome="off_schema"), nouns.attempt())
-    rows = reply_rows(nouns.accepted(attempts=attempts), terms, keep)
-    assert [row["attempt"] for row in rows] == kept
+    calls = [nouns.call(each) for each in (nouns.unanswered(), nouns.attempt(outcome="off_schema"), nouns.attempt())]
+    assert [call["outcome"] for call in calls if kept(call, keep)] == outcomes
 
 
-def test_a_reply_has_every_cell(nouns, terms):
+def test_a_reply_has_every_cell(nouns):
     """A kept reply is the server's body as it came, found by the document's key."""
-    (row,) = reply_rows(nouns.accepted(), terms, "all")
+    row = reply_row(nouns.call(nouns.attempt()))
     assert list(row) == list(columns.REPLIES)
     assert row == {
         "run": "20261120T021500Z-3f9a",

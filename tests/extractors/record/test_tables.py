@@ -36,15 +36,22 @@ def run_row(terms, **cells):
     return dict.fromkeys(columns.RUNS) | {"run": terms.run, "volume": 1, "started_at": terms.started_at, **cells}
 
 
-def publish(root, terms, model, ends, **cells):
-    with Tables(root, terms, model) as tables:
-        tables.stage(0, ends)
-        tables.publish(1, run_row(terms, **cells))
-
-
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "out"
+
+
+@pytest.fixture
+def publish(root, terms, model, nouns):
+    """Publishes one run with these ends and their calls."""
+
+    def published(*ends, by=terms, keep="all"):
+        with Tables(root, by, model, keep) as tables:
+            tables.stage(0, ends)
+            tables.gather([[call | {"run": by.run} for call in nouns.calls(*ends)]])
+            tables.publish(run_row(by))
+
+    return published
 
 
 def test_nothing_is_written_before_it_is_entered(root, terms, model):
@@ -63,15 +70,15 @@ def test_nothing_is_visible_before_publishing(root, terms, model, nouns):
     assert {path.split("/")[1] for path in staged} == {RUN}
 
 
-def test_a_run_is_one_file_a_table(root, terms, model, nouns):
+def test_a_run_is_one_file_a_table(root, publish, nouns):
     """Publishing leaves the contract's paths and nothing else: results and replies by schema, all by the run's day."""
-    publish(root, terms, model, [nouns.accepted(), nouns.failed("/in/b.jpg")])
+    publish(nouns.accepted(), nouns.failed("/in/b.jpg"))
     assert files(root) == ALL
 
 
-def test_staging_is_gone_after_publishing(root, terms, model, nouns):
+def test_staging_is_gone_after_publishing(root, publish, nouns):
     """Parts leave no folder behind."""
-    publish(root, terms, model, [nouns.accepted()])
+    publish(nouns.accepted())
     assert not (root / "staging").exists()
 
 
@@ -79,22 +86,22 @@ def test_parts_that_were_not_published_stay(root, terms, model, nouns):
     """A run that ends before publishing keeps what it has staged."""
     with Tables(root, terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
-    assert f"staging/{RUN}/results-000000.parquet" in files(root)
+    assert f"staging/{RUN}/0001/results-000000.parquet" in files(root)
 
 
-def test_the_staging_of_another_run_is_left_alone(root, terms, model, nouns):
+def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, nouns):
     """Two runs under one output do not clear each other's parts."""
     other = Tables(root, replace(terms, run="other"), model)
     with other:
         other.stage(0, [nouns.accepted()])
-        publish(root, terms, model, [nouns.accepted()])
-    assert "staging/other/results-000000.parquet" in files(root)
+        publish(nouns.accepted())
+    assert "staging/other/0001/results-000000.parquet" in files(root)
 
 
 def test_a_run_without_documents_writes_its_tables(root, terms, model):
     """Calls, images, failures and runs are there for every run; results and replies only with rows."""
     with Tables(root, terms, model) as tables:
-        tables.publish(1, run_row(terms))
+        tables.publish(run_row(terms))
     assert files(root) == EVERY_RUN
 
 
@@ -102,23 +109,23 @@ def test_a_run_without_documents_writes_its_tables(root, terms, model):
 def test_a_table_without_rows_has_all_columns(root, terms, model, table):
     """An empty file can be read together with full ones."""
     with Tables(root, terms, model) as tables:
-        tables.publish(1, run_row(terms))
+        tables.publish(run_row(terms))
     frame = pl.read_parquet(root / table / DAY / f"{RUN}.parquet", hive_partitioning=False)
     assert frame.is_empty()
     assert dict(frame.schema) == getattr(columns, table.upper())
 
 
 @pytest.mark.parametrize("table", ["replies", "calls", "images", "failures", "runs"])
-def test_a_table_with_rows_has_all_columns(root, terms, model, nouns, table):
+def test_a_table_with_rows_has_all_columns(root, publish, nouns, table):
     """The published types are the documented ones, whatever the rows hold."""
-    publish(root, terms, model, [nouns.rejected(), nouns.failed("/in/b.jpg")])
+    publish(nouns.rejected(), nouns.failed("/in/b.jpg"))
     (path,) = root.glob(f"{table}/**/*.parquet")
     assert dict(pl.read_parquet_schema(path)) == getattr(columns, table.upper())
 
 
-def test_results_have_the_schemas_fields_and_the_runs_own(root, terms, model, nouns):
+def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, nouns):
     """A result's file has typed columns for the schema's fields first."""
-    publish(root, terms, model, [nouns.accepted()])
+    publish(nouns.accepted())
     path = root / f"results/schema=slip/{DAY}/{RUN}.parquet"
     assert dict(pl.read_parquet_schema(path)) == Fields(model).columns | columns.RESULTS
 
@@ -128,7 +135,7 @@ def test_the_parts_of_a_run_are_folded(root, terms, model, nouns):
     with Tables(root, terms, model) as tables:
         tables.stage(1, [nouns.accepted("/in/c.jpg")])
         tables.stage(0, [nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg")])
-        tables.publish(1, run_row(terms))
+        tables.publish(run_row(terms))
     frame = pl.read_parquet(root / f"results/schema=slip/{DAY}/{RUN}.parquet")
     assert frame["_document"].to_list() == ["/in/a.jpg", "/in/b.jpg", "/in/c.jpg"]
 
@@ -136,10 +143,10 @@ def test_the_parts_of_a_run_are_folded(root, terms, model, nouns):
 def test_a_second_volume_has_a_name_of_its_own(root, terms, model, nouns):
     """Volume 2 stands beside volume 1 and holds its own rows only."""
     with Tables(root, terms, model) as tables:
-        tables.stage(0, [nouns.accepted("/in/a.jpg")])
-        tables.publish(1, run_row(terms))
-        tables.stage(0, [nouns.accepted("/in/b.jpg")])
-        tables.publish(2, run_row(terms, volume=2))
+        for number, uri in enumerate(("/in/a.jpg", "/in/b.jpg"), 1):
+            tables.stage(0, [nouns.accepted(uri), nouns.failed("/in/x.jpg")])
+            tables.gather([nouns.calls(nouns.accepted(uri))])
+            tables.publish(run_row(terms, volume=number))
     assert files(root) == ALL | {path.replace(".parquet", "-2.parquet") for path in ALL}
     second = pl.read_parquet(root / f"results/schema=slip/{DAY}/{RUN}-2.parquet")
     assert second["_document"].to_list() == ["/in/b.jpg"]
@@ -149,21 +156,21 @@ def test_the_published_files_are_named(root, terms, model, nouns):
     """Who publishes can say where the rows are."""
     with Tables(root, terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
-        tables.publish(1, run_row(terms))
-        assert tables.published("results") == (root / f"results/schema=slip/{DAY}/{RUN}.parquet",)
+        tables.publish(run_row(terms))
+        assert tables.results == (root / f"results/schema=slip/{DAY}/{RUN}.parquet",)
 
 
-def test_a_left_document_is_in_no_table_but_calls(root, terms, model, nouns):
+def test_a_left_document_is_in_no_table_but_calls(root, publish, nouns):
     """What the next run takes has no image and no failure, and what was paid for it is still told."""
-    publish(root, terms, model, [nouns.left(attempts=(nouns.unanswered(),))])
+    publish(nouns.left(attempts=(nouns.unanswered(),)))
     assert files(root) == EVERY_RUN
     heights = {name: pl.read_parquet(root / name / DAY / f"{RUN}.parquet").height for name in ("images", "calls")}
     assert heights == {"images": 0, "calls": 1}
 
 
-def test_a_document_rejected_in_prepare_is_published_as_rejected(root, terms, model, nouns):
+def test_a_document_rejected_in_prepare_is_published_as_rejected(root, publish, nouns):
     """Its row of images says so, with the reason that its row of failures has."""
-    publish(root, terms, model, [nouns.rejected()])
+    publish(nouns.rejected())
     image = pl.read_parquet(root / "images" / DAY / f"{RUN}.parquet").row(0, named=True)
     failure = pl.read_parquet(root / "failures" / DAY / f"{RUN}.parquet").row(0, named=True)
     assert (image["action"], image["reason"]) == ("reject", "unreadable")
@@ -173,11 +180,9 @@ def test_a_document_rejected_in_prepare_is_published_as_rejected(root, terms, mo
 @pytest.mark.parametrize(
     ("keep", "outcomes"), [("all", ["accepted", "refused"]), ("failed", ["refused"]), ("none", [])]
 )
-def test_replies_are_published_as_asked(root, terms, model, nouns, keep, outcomes):
+def test_replies_are_published_as_asked(root, publish, nouns, keep, outcomes):
     """The raw answers can be kept, kept where they failed, or not kept: then there is no file."""
-    with Tables(root, terms, model, keep) as tables:
-        tables.stage(0, [nouns.accepted(), nouns.failed("/in/b.jpg")])
-        tables.publish(1, run_row(terms))
+    publish(nouns.accepted(), nouns.failed("/in/b.jpg"), keep=keep)
     frames = [pl.read_parquet(path)["outcome"].to_list() for path in root.glob("replies/**/*.parquet")]
     assert list(chain(*frames)) == outcomes
 
@@ -187,13 +192,14 @@ def test_the_row_of_runs_comes_last(root, terms, model, nouns):
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
     with Tables(root, terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
+        tables.gather([nouns.calls(nouns.accepted())])
         with pytest.raises(OutputError, match=r"calls"):
-            tables.publish(1, run_row(terms))
+            tables.publish(run_row(terms))
     assert not list(root.glob("runs/**/*.parquet"))
-    assert f"staging/{RUN}/calls-000000.parquet" in files(root)
+    assert f"staging/{RUN}/0001/calls-000000.parquet" in files(root)
 
 
-@pytest.mark.parametrize("below", ["", "staging", f"staging/{RUN}"])
+@pytest.mark.parametrize("below", ["", "staging", f"staging/{RUN}", f"staging/{RUN}/0001", "calls"])
 def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model, below):
     """A file where a folder has to be is found before anything is spent, and said in one line."""
     (root / below).parent.mkdir(parents=True, exist_ok=True)
@@ -205,12 +211,12 @@ def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model,
 
 
 @pytest.fixture
-def two_runs(root, terms, model, nouns):
+def two_runs(root, publish, terms, model, nouns):
     """Two nights under one output: two documents accepted, then one; some cells of the second are null."""
-    publish(root, terms, model, [nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg"), nouns.rejected("/in/x.jpg")])
+    publish(nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg"), nouns.rejected("/in/x.jpg"))
     later = replace(terms, run="20261121T021500Z-77aa", started_at=NOW.replace(day=21))
     unpriced = nouns.accepted("/in/c.jpg", attempts=(nouns.attempt(cost_usd=None),))
-    publish(root, later, model, [replace(unpriced, value=model(shop="Bar"))])
+    publish(replace(unpriced, value=model(shop="Bar")), by=later)
     return root
 
 

@@ -1,12 +1,19 @@
-"""The nouns that the tables and the ledger are given, built by hand: small, and whole enough to have every cell."""
+"""The nouns that tables and ledger are given, built by hand: small, and whole enough to have every cell; and ledgers."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 from pydantic import BaseModel
 
+from extractors.closing import Account, Counts
 from extractors.model import (
     Accepted,
     Attempt,
@@ -24,8 +31,13 @@ from extractors.model import (
     Terms,
 )
 from extractors.money import Costs, Price, Usage
+from extractors.record.books import CALLS
+from extractors.record.calls import Budget
+from extractors.record.ledger import Ledger
+from extractors.record.scribe import Scribe
 from extractors.tiles import Size
 
+ENDLESS = Budget()
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 MODIFIED = datetime(2026, 11, 19, 8, 30, 0, tzinfo=UTC)
 
@@ -66,7 +78,7 @@ class Nouns:
     def order(self, uri="/in/a.jpg", **changes):
         """One request of one picture."""
         steps = (Step(1, Size(560, 448), 1601),)
-        return replace(Order(uri, f"key-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
+        return replace(Order(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
 
     def reply(self, **changes):
         """An answer with its usage."""
@@ -95,6 +107,7 @@ class Nouns:
             f"key-{uri}",
             NOW,
             Slip(shop="Inn", total=Decimal("8.20")),
+            self.reply(),
             attempts[0].order.steps[0],
             encoded=True,
             sha256="5ha",
@@ -115,6 +128,107 @@ class Nouns:
     def left(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
         return Left(self.planned(uri), attempts, None, NOW)
+
+    def intent(self, uri="/in/a.jpg", number=1, **changes):
+        """The ledger's row of a call that is on its way, or was when its process ended."""
+        blank = dict.fromkeys(CALLS.columns.keys())
+        row = Scribe(None, self.terms)._intent(0, self.order(uri, **changes), number, Decimal("0.002512"))
+        return blank | row | {"started_at": NOW.isoformat()}
+
+    def call(self, attempt, number=1):
+        """The ledger's row of a call that has ended."""
+        row = self.intent() | Scribe(None, self.terms)._intent(0, attempt.order, number, attempt.reserved_usd)
+        row |= Scribe(None, self.terms)._reply(0, attempt) | {"started_at": NOW.isoformat()}
+        return {name: cell for name, cell in row.items() if not name.startswith("_")}
+
+    def calls(self, *ends):
+        """The ledger's rows of all attempts of these documents."""
+        return [self.call(each, number) for end in ends for number, each in enumerate(end.attempts, 1)]
+
+    def row(self, **cells):
+        """The row of `runs`."""
+        return Account(self.terms).row(Counts(), 1) | cells
+
+
+@dataclass(frozen=True, slots=True)
+class Clerk:
+    """Notes the calls of one run through its scribe, one after the other, outside of any event loop."""
+
+    scribe: Scribe
+    nouns: Nouns
+
+    def intend(self, reserved="0.01", document="/in/a.jpg", number=1):
+        """Notes an intent; the handle of its call, or None where there is no room for it."""
+        dollars = None if reserved is None else Decimal(reserved)
+        return asyncio.run(self.scribe.intend(self.nouns.order(document), number, dollars))
+
+    def settle(self, handle, **changes):
+        """Notes the end of a call, accepted and billed unless said otherwise."""
+        asyncio.run(self.scribe.settle(handle, self.nouns.attempt(**changes)))
+
+    def lose(self, handle):
+        """Notes that nobody knows what became of a call."""
+        asyncio.run(self.scribe.settle(handle, self.nouns.unanswered()))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    """Where a ledger is to be, that is not there yet: in a file, and in a database of a server."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres")()
+    return f"sqlite:///{tmp_path / 'state' / 'ledger.db'}"
+
+
+@pytest.fixture
+def ledger(url):
+    """An open ledger."""
+    with Ledger(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sql(ledger, url):
+    """What anybody else sees in the ledger's database, or does to it."""
+    engine = sa.create_engine(url)
+
+    def run(statement, **values):
+        with engine.begin() as connection:
+            result = connection.execute(sa.text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture
+def clerk(ledger, nouns, terms):
+    """Makes a clerk of a run: by default of the usual one, without a budget, in the usual ledger."""
+
+    def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
+        return Clerk(Scribe(calls, replace(terms, run=run), budget), nouns)
+
+    return made
+
+
+@pytest.fixture
+def spawn():
+    """Starts a real process of Python that runs this code; it is ended with the test."""
+    with ExitStack() as stack:
+
+        def start(code, *words):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", code, *words],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture

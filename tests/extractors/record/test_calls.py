@@ -1,0 +1,218 @@
+"""calls.py: what is noted of a call is there for everybody at once, exact, and outlives the process that noted it."""
+
+import os
+import signal
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from extractors.errors import LedgerError
+from extractors.record.calls import BATCH, Budget
+from extractors.record.ledger import Ledger
+
+ADDED_BY_REPLY = (
+    "seconds, http_status, outcome, billed, model_returned, prompt_tokens, cached_tokens, completion_tokens,"
+    " reasoning_tokens, cost_nano, finish_reason, request_id, error, reply"
+)
+# A process that notes an intent, says so, and then waits to be killed.
+INTENDS = """
+import asyncio, sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from extractors.model import Order, Step, Terms
+from extractors.record.ledger import Ledger
+from extractors.record.scribe import Scribe
+from extractors.tiles import Size
+
+terms = Terms("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+with Ledger(sys.argv[1]) as ledger:
+    ledger.runs.begin(terms)
+    order = Order("/in/a.jpg", "key", "asked", 0, (Step(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
+    asyncio.run(Scribe(ledger.calls, terms).intend(order, 1, Decimal("0.25")))
+    print("noted", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_intent_is_there_before_its_call(clerk, sql, terms):
+    """As soon as an intent is noted, a second reader sees all that is known of it."""
+    handle = clerk().intend("0.002512")
+    known = (
+        "call, run, document, key, request, attempt, schema, endpoint, model_requested, bill_rule, rung, pages,"
+        " payload_bytes, sent_width, sent_height, estimated_image_tokens, estimated_prompt_tokens, reserved_nano"
+    )
+    named = (handle, terms.run, "/in/a.jpg", "key-/in/a.jpg", "request-/in/a.jpg", 1, "slip", terms.endpoint)
+    asked = ("maker/model", "table", 1, 1, 300, 560, 448, 1601, 1701, 2_512_000)
+    assert sql(f"select {known} from calls") == [named + asked]
+
+
+def test_an_intent_without_a_reply_keeps_its_nulls(clerk, sql):
+    """What nobody knows yet is null, never 0."""
+    clerk().intend(None)
+    assert sql(f"select reserved_nano, volume, {ADDED_BY_REPLY} from calls") == [(None,) * 16]
+
+
+def test_an_intents_time_is_utc(clerk, sql):
+    """The day of an intent is the UTC day, whatever the machine's zone."""
+    before = datetime.now(UTC)
+    clerk().intend()
+    ((noted,),) = sql("select started_at from calls")
+    assert before <= datetime.fromisoformat(noted) <= datetime.now(UTC)
+    assert noted.endswith("+00:00")
+
+
+def test_a_calls_day_is_that_of_its_intent(clerk, sql):
+    """A reply does not move a call to the day of a clock that was set meanwhile: its money is held for its day."""
+    noting = clerk()
+    handle = noting.intend()
+    intended = sql("select started_at from calls")
+    noting.settle(handle, started_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert sql("select started_at from calls") == intended
+
+
+def test_a_reply_is_there_the_moment_it_arrived(clerk, sql):
+    """A settled call has its amounts and its whole body, for every reader."""
+    noting = clerk()
+    noting.settle(noting.intend())
+    said = ("stop", "req-1", None, '{"raw": 1}')
+    assert sql(f"select {ADDED_BY_REPLY} from calls") == [
+        (1.5, 200, "accepted", "yes", "maker/model-2", 1750, 64, 40, 8, 935_000, *said)
+    ]
+
+
+def test_a_call_that_ended_without_a_reply_says_so(clerk, sql):
+    """A timeout has an outcome, an unknown bill and its words, and no reply."""
+    noting = clerk()
+    noting.lose(noting.intend())
+    query = "select outcome, billed, reply, cost_nano, error from calls"
+    assert sql(query) == [("timeout", "unknown", None, None, "read timeout")]
+
+
+def test_a_reply_settles_its_own_call_alone(clerk, sql):
+    """Of two calls under way each is settled by its handle."""
+    noting = clerk()
+    noting.intend(document="/in/a.jpg")
+    noting.settle(noting.intend(document="/in/b.jpg"))
+    assert sql("select document, outcome from calls order by call") == [("/in/a.jpg", None), ("/in/b.jpg", "accepted")]
+
+
+@pytest.mark.parametrize(
+    ("amount", "nano"),
+    [("0", 0), ("0.000000001", 1), ("0.1", 100_000_000), ("1234567.123456789", 1_234_567_123_456_789)],
+)
+def test_money_is_exact_to_the_nanodollar(clerk, sql, amount, nano):
+    """Amounts are whole nanodollars: nothing is lost on the way through a database without decimals."""
+    noting = clerk()
+    noting.settle(noting.intend(amount), cost_usd=Decimal(amount))
+    assert sql("select reserved_nano, cost_nano from calls") == [(nano, nano)]
+
+
+def test_two_ledgers_share_one_database(clerk, url, sql, terms):
+    """Two runs note their calls in one database, and none is lost."""
+    with Ledger(url) as other:
+        mine, theirs = clerk(), clerk("other", calls=other.calls)
+        mine.intend()
+        theirs.settle(theirs.intend())
+        mine.intend(number=2)
+    assert sorted(sql("select run, attempt, outcome from calls")) == [
+        (terms.run, 1, None),
+        (terms.run, 2, None),
+        ("other", 1, "accepted"),
+    ]
+
+
+def test_a_killed_process_has_its_intent_in_the_ledger(ledger, url, sql, spawn):
+    """What was noted before SIGKILL is there after it."""
+    process = spawn(INTENDS, url)
+    assert process.stdout.readline() == "noted\n"
+    process.kill()
+    assert process.wait(20) == -signal.SIGKILL
+    assert sql("select document, reserved_nano, outcome from calls") == [("/in/a.jpg", 250_000_000, None)]
+    assert sql("select pid, published_at from runs where run = 'killed'") == [(process.pid, None)]
+    assert process.pid != os.getpid()
+
+
+def test_a_ledger_that_breaks_stops_the_run(ledger, clerk, sql):
+    """Nothing may be sent that the ledger would not know of: the error names it and what is kept."""
+    sql("drop table calls")
+    with pytest.raises(LedgerError, match="calls already answered are kept in it") as caught:
+        clerk().intend()
+    assert "\n" not in caught.value.message
+
+
+def test_a_group_is_written_whole_or_not_at_all(ledger, clerk, nouns, sql, terms):
+    """A note that is refused takes the whole group back: no money is held for what was not noted."""
+    ledger.runs.begin(terms)
+    row = clerk().scribe._intent(0, nouns.order(), 1, Decimal(1))
+    with pytest.raises(LedgerError):
+        ledger.calls.write(terms.run, [row, row], [], [], Budget())
+    assert sql("select count(*) from calls") == [(0,)]
+    assert sql("select * from days") == []
+    assert sql("select held_nano from runs") == [(0,)]
+
+
+def test_a_broken_note_leaves_the_ledger_usable(ledger, clerk, sql, terms):
+    """A note that was refused holds no lock: the next one is written."""
+    ledger.runs.begin(terms)
+    with pytest.raises(LedgerError):
+        ledger.runs.begin(terms)
+    clerk().intend()
+    assert sql("select count(*) from calls") == [(1,)]
+
+
+def test_the_calls_of_a_run_come_in_order_and_in_batches(ledger, clerk, nouns, terms):
+    """However many there are; another run's are not among them."""
+    noting, count = clerk(), BATCH + 1
+    rows = [noting.scribe._intent(number, nouns.order(), 1, None) for number in reversed(range(count))]
+    ledger.calls.write(terms.run, rows, [], [], Budget())
+    clerk("other").intend()
+    batches = list(ledger.calls.unpublished(terms.run))
+    assert [len(batch) for batch in batches] == [BATCH, 1]
+    assert [row["call"] for batch in batches for row in batch] == list(range(count))
+
+
+def test_what_a_volume_has_published_is_not_published_again(ledger, clerk, sql, terms):
+    """The next volume has the calls that came after it."""
+    ledger.runs.begin(terms)
+    noting = clerk()
+    noting.settle(noting.intend(document="/in/a.jpg"))
+    ledger.runs.published(terms.run, 1, ())
+    noting.settle(noting.intend(document="/in/b.jpg"))
+    assert [[row["document"] for row in batch] for batch in ledger.calls.unpublished(terms.run)] == [["/in/b.jpg"]]
+
+
+def test_an_answer_waits_for_the_same_request(ledger, clerk, terms):
+    """What was paid for and published no document is found by its request, with its body."""
+    ledger.runs.begin(terms)
+    noting = clerk()
+    noting.settle(noting.intend(document="/in/a.jpg"))
+    noting.settle(noting.intend(document="/in/b.jpg"))
+    ledger.runs.published(terms.run, 1, {"/in/b.jpg"})
+    ledger.runs.end(terms.run)
+    waiting = ledger.calls.bequests(terms)
+    assert list(waiting) == ["request-/in/b.jpg"]
+    assert ledger.calls.body(waiting["request-/in/b.jpg"]) == '{"raw": 1}'
+
+
+@pytest.mark.parametrize("other", [{"endpoint": "offline"}, {"model": "maker/other"}, {"schema": "caption"}])
+def test_an_answer_waits_for_nobody_else(ledger, clerk, terms, other):
+    """Another endpoint, model or schema would have been answered otherwise."""
+    ledger.runs.begin(terms)
+    noting = clerk()
+    noting.settle(noting.intend())
+    ledger.runs.published(terms.run, 1, {"/in/a.jpg"})
+    ledger.runs.end(terms.run)
+    assert ledger.calls.bequests(replace(terms, **other)) == {}
+
+
+@pytest.mark.parametrize("outcome", ["rate_limited", "capacity", "server_error", "client_error", "timeout"])
+def test_a_refusal_is_no_answer(ledger, clerk, terms, outcome):
+    """Who was not answered asks again."""
+    ledger.runs.begin(terms)
+    noting = clerk()
+    noting.settle(noting.intend(), outcome=outcome, billed="no", cost_usd=Decimal(0))
+    ledger.runs.published(terms.run, 1, {"/in/a.jpg"})
+    ledger.runs.end(terms.run)
+    assert ledger.calls.bequests(terms) == {}

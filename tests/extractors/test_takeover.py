@@ -1,0 +1,238 @@
+"""takeover.py: what a killed run had done is published in its own name, wherever it was when it was killed."""
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from extractors.errors import OutputError
+from extractors.model import Flaw
+from extractors.record.tables import Tables
+from extractors.takeover import take_over
+
+DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
+NAMES = [(uri, "1-2048") for uri in (DONE, FAILED, SENT, FLYING, TAKEN)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def dead(root, ledger, clerk, nouns, model, terms):
+    """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
+    run = replace(terms, output=str(root))
+    ledger.runs.begin(run)
+    ledger.marks.claim(run, NAMES)
+    noting = clerk()
+    noting.settle(noting.intend(document=DONE), cost_usd=Decimal("0.004"))
+    noting.settle(noting.intend(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
+    noting.settle(noting.intend(document=SENT), cost_usd=Decimal("0.003"))
+    noting.intend(document=FLYING, reserved="0.01")
+    tables = Tables(root, run, model)
+    tables.__enter__()
+    return tables
+
+
+@pytest.fixture
+def staged(dead, nouns):
+    """The same, with the chunk of its first two documents staged."""
+    dead.stage(0, [nouns.accepted(DONE), nouns.failed(FAILED)])
+    return dead
+
+
+@pytest.fixture
+def taken_over(ledger, root, terms):
+    """Has the run's process be gone and its run taken over; gives what was said."""
+
+    def take():
+        said = []
+        ledger.runs.release(terms.run)
+        take_over(ledger, root, "all", said.append)
+        return said
+
+    return take
+
+
+def table(root, name):
+    """What is published in this table."""
+    files = sorted((root / name).rglob("*.parquet"))
+    return pl.read_parquet(files, hive_partitioning=False) if files else None
+
+
+def whole(root, ledger, terms):
+    """Whether the run is published with its four calls, two ends and one row, and the ledger knows it."""
+    (row,) = table(root, "runs").rows(named=True)
+    assert (row["run"], row["volume"], table(root, "calls").height) == (terms.run, 1, 4)
+    assert table(root, "results")["_document"].to_list() == [DONE]
+    assert table(root, "failures")["document"].to_list() == [FAILED]
+    assert not (root / "staging").exists()
+    assert ledger.runs.volumes(terms.run) == 1
+    assert ledger.runs.abandoned(str(root)) == []
+    assert list(ledger.calls.unpublished(terms.run)) == []
+    assert list(ledger.calls.bequests(terms)) == [f"request-{SENT}"]
+    return row
+
+
+def seal(tables, ledger, nouns):
+    """What the run does first when it publishes."""
+    tables.gather(ledger.calls.unpublished(nouns.terms.run))
+    tables.volume.stage("runs", 0, [nouns.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
+
+
+def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger, terms, taken_over):
+    """All that it has are its calls, and what was answered waits for the next run."""
+    kept = "0 accepted documents are published, 4 are taken again, and answers already paid for are used"
+    assert taken_over() == [f"run {terms.run} had ended without publishing: {kept}"]
+    row = table(root, "runs").row(0, named=True)
+    assert (row["status"], row["accepted"], row["failed"], row["remaining"], row["found"]) == ("abandoned", 0, 0, 4, 4)
+    assert (row["calls"], row["cost_usd"], row["cost_unknown_usd"]) == (4, Decimal("0.009"), Decimal("0.01"))
+    assert table(root, "results") is None
+    assert len(ledger.calls.bequests(terms)) == 3
+
+
+def test_a_run_killed_before_it_sent_anything_is_published(root, ledger, terms, taken_over):
+    """Its row says that it was there."""
+    ledger.runs.begin(replace(terms, output=str(root)))
+    taken_over()
+    (row,) = table(root, "runs").rows(named=True)
+    assert (row["status"], row["found"], row["calls"], row["cost_usd"]) == ("abandoned", 0, 0, 0)
+
+
+def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms, taken_over):
+    """Under its own name and day, with what adds up: documents, calls and money."""
+    (said,) = taken_over()
+    assert "1 accepted documents are published, 2 are taken again" in said
+    row = whole(root, ledger, terms)
+    assert (row["status"], row["source"], row["started_at"]) == ("abandoned", "/in", terms.started_at)
+    assert (row["found"], row["accepted"], row["failed"], row["remaining"]) == (4, 1, 1, 2)
+    assert (row["cost_usd"], row["cost_unknown_usd"]) == (Decimal("0.009"), Decimal("0.01"))
+    assert row["cost_wasted_usd"] == Decimal("0.002")
+    assert row["cost_usd"] == table(root, "calls").filter(pl.col("billed") == "yes")["cost_usd"].sum()
+    flying = table(root, "calls").filter(pl.col("document") == FLYING).row(0, named=True)
+    assert (flying["outcome"], flying["billed"]) == ("aborted", "unknown")
+
+
+def test_a_run_killed_before_it_was_sealed_is_published(staged, root, ledger, terms, taken_over):
+    """Its calls had been staged already: they are staged once."""
+    staged.gather(ledger.calls.unpublished(terms.run))
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "abandoned"
+
+
+def test_a_run_killed_when_it_was_sealed_is_published_as_it_wrote(staged, root, ledger, nouns, terms, taken_over):
+    """Its own row says how it ended."""
+    seal(staged, ledger, nouns)
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "stopped"
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_run_killed_half_published_is_published(staged, root, ledger, nouns, terms, taken_over, steps):
+    """Whatever was in its place already."""
+    seal(staged, ledger, nouns)
+    for name in ("results", "replies", "failures", "images", "calls")[:steps]:
+        staged.volume._publish(name, staged.volume.parts(name))
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "stopped"
+
+
+def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, nouns, terms, taken_over):
+    """It is committed: nothing is published again, and its parts go."""
+    seal(staged, ledger, nouns)
+    shutil.copytree(staged.volume.folder, root / "kept")
+    staged.volume.publish()
+    shutil.copytree(root / "kept", staged.volume.folder)
+    shutil.rmtree(root / "kept")
+    before = staged.volume.path("runs").stat().st_mtime_ns
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "stopped"
+    assert staged.volume.path("runs").stat().st_mtime_ns == before
+
+
+def test_a_run_killed_before_it_told_the_ledger_is_told(staged, root, ledger, nouns, terms, taken_over):
+    seal(staged, ledger, nouns)
+    staged.volume.publish()
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "stopped"
+
+
+def test_a_run_killed_at_its_very_end_is_ended(staged, root, ledger, nouns, terms, taken_over):
+    """All is published and told: there is no second volume."""
+    seal(staged, ledger, nouns)
+    staged.volume.publish()
+    ledger.runs.published(terms.run, 1, {SENT, FLYING})
+    taken_over()
+    assert whole(root, ledger, terms)["status"] == "stopped"
+
+
+def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, clerk, nouns, terms, taken_over):
+    """The second has what came after the first."""
+    seal(staged, ledger, nouns)
+    staged.volume.publish()
+    ledger.runs.published(terms.run, 1, {SENT, FLYING})
+    staged.volume = type(staged.volume)(root, staged.volume.terms, 2)
+    noting = clerk()
+    noting.settle(noting.intend(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
+    staged.stage(0, [nouns.accepted("/in/second.jpg")])
+    taken_over()
+    rows = table(root, "runs").sort("volume").rows(named=True)
+    assert [(row["volume"], row["status"], row["found"]) for row in rows] == [(1, "stopped", 0), (2, "abandoned", 1)]
+    assert rows[1]["cost_usd"] == Decimal("0.005")
+    assert table(root, "calls").height == 5
+    assert sorted(table(root, "results")["_document"]) == [DONE, "/in/second.jpg"]
+    assert ledger.runs.volumes(terms.run) == 2
+
+
+def test_taking_over_twice_changes_nothing(staged, root, taken_over):
+    taken_over()
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")}
+    assert taken_over() == []
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == before
+
+
+def test_a_live_run_is_left_alone(staged, root, ledger):
+    said = []
+    take_over(ledger, root, "all", said.append)
+    assert said == []
+    assert table(root, "runs") is None
+
+
+def test_documents_without_an_end_are_free_again(staged, ledger, root, terms, taken_over):
+    """Those that were sent, and those that were only taken; what was published is done for whoever looked before."""
+    still = replace(terms, run="still", output=str(root), started_at=datetime.now(UTC))
+    ledger.runs.begin(still)
+    taken_over()
+    assert ledger.marks.claim(still, NAMES) == ["done", "done", "ours", "ours", "ours"]
+
+
+def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, terms, taken_over):
+    """It finds in the tables what is done, and may be asked to read it again."""
+    taken_over()
+    later = replace(terms, run="later", output=str(root), started_at=datetime.now(UTC))
+    ledger.runs.begin(later)
+    assert ledger.marks.claim(later, NAMES) == ["ours"] * 5
+
+
+def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledger, terms, taken_over):
+    """A disk may be full: the run is nobody's again, though the process that tried it lives."""
+    shutil.rmtree(root / "calls")
+    (root / "calls").write_text("in the way")
+    with pytest.raises(OutputError):
+        taken_over()
+    (root / "calls").unlink()
+    assert [each.run for each in ledger.runs.abandoned(str(root))] == [terms.run]
+    taken_over()
+    whole(root, ledger, terms)
+
+
+def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_over):
+    """An image that could not be sent is no call that failed."""
+    dead.stage(0, [nouns.rejected("/in/broken.jpg", Flaw("unreadable", "prepare", "broken"))])
+    taken_over()
+    row = table(root, "runs").row(0, named=True)
+    assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 4, 5)

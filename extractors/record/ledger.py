@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from extractors.errors import ConfigurationError
 from extractors.record.calls import Calls
 from extractors.record.database import LOCK_SECONDS, Database
 from extractors.record.marks import Marks
@@ -31,7 +32,11 @@ class Ledger:
 
     def __enter__(self) -> Self:
         """Opens the database. Raises ConfigurationError where that cannot be done."""
-        self._database.open()
+        try:
+            self._database.open()
+        except ConfigurationError:
+            self._database.close()
+            raise
         return self
 
     def __exit__(

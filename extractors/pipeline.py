@@ -176,13 +176,9 @@ class _Work:
 
     def _gather(self, total: Tally) -> list[str]:
         """Stages what else the volume has; says where the run's answers differ from those of the runs before it."""
-        now = self.tables.gather(
-            self.ledger.calls.unpublished(self.terms.run),
-            accepted=total.accepted,
-            failed=total.failed,
-            cost_usd=total.cost_usd,
-        )
         terms = self.terms
+        self.tables.gather(self.ledger.calls.unpublished(terms.run))
+        now = self.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
         return drifted(now, past_shapes(self.brief.output, terms.source, terms.schema, before=terms.run))
 
     def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:

@@ -69,11 +69,13 @@ class _Wreck:
         whole = volume.sealed or volume.committed
         planned = [] if whole else self.ledger.marks.planned(run)
         if not whole:
-            self._stage(volume, earlier, planned)
+            self._stage(volume, planned)
         left = volume.called() - {document for document, _ in volume.ended()}
         tally = _tally(volume, planned)
-        if whole or tally.calls or planned or volume.number == 1 or volume.folder.exists():
+        # A run that was killed between its last volume and its end has no further one.
+        if whole or planned or volume.number == 1 or volume.folder.exists():
             if not whole:
+                volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
                 error = Abandoned("its process ended before it was done")
                 volume.stage("runs", 0, [Account(self.terms, error=error).row(Counts(0, tally), volume.number)])
             if not volume.committed:
@@ -83,14 +85,13 @@ class _Wreck:
         self.ledger.runs.end(run)
         return tally
 
-    def _stage(self, volume: Volume, earlier: list[Volume], planned: list[Planned]) -> None:
-        """Everything that the volume has beside the parts that the run had staged itself."""
+    def _stage(self, volume: Volume, planned: list[Planned]) -> None:
+        """What was answered and what was called, beside the parts that the run had staged itself."""
         ended = volume.ended()
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = list(self._accepted(missing)) if self._same_schema else []
         Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, accepted)
         volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
-        volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
 
     @property
     def _same_schema(self) -> bool:

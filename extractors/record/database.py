@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from extractors.errors import ConfigurationError, LedgerError, first_line
-from extractors.record.migrations import upgrade
+from extractors.record.migrations import is_current, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+MOMENT = 0.02  # seconds
 LOCK_SECONDS = 30.0  # how long a write waits for another process
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -54,10 +56,13 @@ class Database:
         try:
             if self._path:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._engine.begin() as connection:
-                if not self._path:
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
-                upgrade(connection)
+            with self._reader.begin() as connection:
+                current = is_current(connection)
+            if not current:
+                with self._engine.begin() as connection:
+                    if not self._path:
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+                    upgrade(connection)
         except OSError as error:
             raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {error.strerror}") from error
         except ConfigurationError as error:
@@ -128,18 +133,26 @@ class Database:
             seconds = max(2, round(self._patience))  # less is none at all to the driver
             return sa.create_engine(self._url, connect_args={"connect_timeout": seconds, "options": waits})
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
-        event.listen(engine, "connect", _configure)
+        event.listen(engine, "connect", self._configure)
         event.listen(engine, "begin", _begin_immediate)
         return engine
 
-
-def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
+    def _configure(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone() != ("wal",):
+            # SQLite waits for nobody here, and two may make the file at once.
+            patient = tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(sqlite3.OperationalError),
+                stop=tenacity.stop_after_delay(self._patience),
+                wait=tenacity.wait_fixed(MOMENT),
+                reraise=True,
+            )
+            patient(cursor.execute, "PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

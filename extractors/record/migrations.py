@@ -34,6 +34,11 @@ def upgrade(connection: sa.Connection) -> None:
     connection.execute(VERSION.insert(), {"version": NEWEST})
 
 
+def is_current(connection: sa.Connection) -> bool:
+    """Whether there is nothing to upgrade, which a reader may ask without waiting for anybody."""
+    return _version(connection) == NEWEST
+
+
 def _version(connection: sa.Connection) -> int:
     """The version in force: 0 for an empty database, 1 before versions were written down."""
     tables = sa.inspect(connection).get_table_names()

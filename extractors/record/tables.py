@@ -39,6 +39,7 @@ class Tables:
         self._fields = Fields(model)
         self._results = self._fields.columns | columns.RESULTS
         self._earlier: list[Volume] = []  # the volumes that are published
+        self._told: list[Row] = []  # of the fields
         self.volume = volume or Volume(root, terms, 1)
 
     def __enter__(self) -> Self:
@@ -77,15 +78,15 @@ class Tables:
         self.volume.stage("failures", part, failures)
         self.volume.stage("results", part, results, self._results)
 
-    def gather(self, calls: Iterable[Sequence[Row]], *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
-        """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like.
-
-        Returns what the run's answers look like with this volume; the counts are of all volumes.
-        """
+    def gather(self, calls: Iterable[Sequence[Row]]) -> None:
+        """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""
         self.volume.stage_calls(calls, self._keep)
-        fields = self.volume.stage_fields(self.results)
-        frames = [each.frame("calls") for each in (*self._earlier, self.volume)]
-        return shape_of(self._terms.run, fields, pl.concat(frames), accepted=accepted, failed=failed, cost_usd=cost_usd)
+        self._told = self.volume.stage_fields(self.results)
+
+    def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
+        """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
+        calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
+        return shape_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
 
     def publish(self, run_row: Row) -> None:
         """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""

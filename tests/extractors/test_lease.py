@@ -13,7 +13,8 @@ TAKEN = "update runs set host = 'elsewhere', pid = 1, lease_until = 9e9"
 
 async def left_with(error, ledger, terms):
     """Has a run under way end with this error."""
-    async with Lease(ledger, terms):
+    async with Lease(ledger, terms) as lease:
+        lease.begins()
         raise error
 
 
@@ -21,7 +22,7 @@ async def test_a_run_under_way_is_ours(ledger, terms, sql):
     async with Lease(ledger, terms) as lease:
         await lease.renew()
         assert sql("select run, published_at from runs") == [(terms.run, None)]
-        assert ledger.runs.abandoned("/out") == []
+        assert ledger.runs.abandoned("/out", "slip") == []
 
 
 async def test_a_run_that_was_published_stays(ledger, terms, sql):
@@ -35,13 +36,15 @@ async def test_a_run_that_gave_up_is_free_to_be_taken_over(ledger, terms, error)
     """At once, though its process lives."""
     with pytest.raises(type(error)):
         await left_with(error, ledger, terms)
-    assert [each.run for each in ledger.runs.abandoned("/out")] == [terms.run]
+    assert [each.run for each in ledger.runs.abandoned("/out", "slip")] == [terms.run]
 
 
-async def test_a_run_that_could_not_begin_never_began(ledger, terms, sql):
-    """What was asked for cannot be done, and nothing was sent."""
-    with pytest.raises(ConfigurationError):
-        await left_with(ConfigurationError("no"), ledger, terms)
+@pytest.mark.parametrize("error", [ConfigurationError("no"), KeyboardInterrupt()])
+async def test_a_run_that_could_not_begin_never_began(ledger, terms, sql, error):
+    """What was asked for cannot be done, or somebody thought better of it, and nothing was sent."""
+    with pytest.raises(type(error)):
+        async with Lease(ledger, terms):
+            raise error
     assert sql("select * from runs") == []
 
 
@@ -60,5 +63,5 @@ async def test_a_lost_lease_pulls_the_brake(ledger, terms):
     with Brake(Traffic(Limits()), drain=60, max_time=None, say=print) as brake:
         async with Lease(ledger, terms) as lease:
             lease._lose(LeaseLost("gone"))
-            lease.stops(brake)
+            lease.begins(brake)
             assert brake.error.message == "gone"

@@ -23,7 +23,7 @@ def attempt(sizes, prompt, in_force="formula", text_tokens=ESTIMATE):
     """One answered attempt that sent these pictures; without a usage where `prompt` is None."""
     steps = tuple(Step(6404, size, rule(in_force).tokens(size)) for size in sizes)
     usage = None if prompt is None else Usage(prompt=prompt, completion=50)
-    order = Order("a", "key", 0, steps, text_tokens, 20_000, 300, 2048)
+    order = Order("a", "key", "request", 0, steps, text_tokens, 20_000, 300, 2048)
     return Attempt(order, NOW, 1.0, "accepted", "yes", Reply(200, "", usage=usage))
 
 

@@ -5,16 +5,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import orjson
 import polars as pl
 import pytest
+from pydantic import BaseModel, Field
 
 from extractors.errors import OutputError
 from extractors.model import Flaw
 from extractors.record.tables import Tables
+from extractors.schema import Schema
 from extractors.takeover import take_over
 
 DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
-NAMES = [(uri, "1-2048") for uri in (DONE, FAILED, SENT, FLYING, TAKEN)]
+CHAT = {"choices": [{"message": {"content": '{"shop": "Inn", "total": "8.20"}'}}], "model": "maker/model-2"}
+DOCUMENTS = (DONE, FAILED, SENT, FLYING, TAKEN)
 
 
 @pytest.fixture
@@ -23,11 +27,17 @@ def root(tmp_path):
 
 
 @pytest.fixture
+def schema(model):
+    """The schema of today, which is not the one that the killed run had."""
+    return Schema("slip", model, {"title": "Slip of today"}, "")
+
+
+@pytest.fixture
 def dead(root, ledger, clerk, nouns, model, terms):
     """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
     run = replace(terms, output=str(root))
     ledger.runs.begin(run)
-    ledger.marks.claim(run, NAMES)
+    ledger.marks.claim(run, [nouns.planned(uri) for uri in DOCUMENTS])
     noting = clerk()
     noting.settle(noting.intend(document=DONE), cost_usd=Decimal("0.004"))
     noting.settle(noting.intend(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
@@ -46,13 +56,13 @@ def staged(dead, nouns):
 
 
 @pytest.fixture
-def taken_over(ledger, root, terms):
+def taken_over(ledger, root, schema, terms):
     """Has the run's process be gone and its run taken over; gives what was said."""
 
     def take():
         said = []
         ledger.runs.release(terms.run)
-        take_over(ledger, root, "all", said.append)
+        take_over(ledger, root, schema, "all", said.append)
         return said
 
     return take
@@ -72,7 +82,7 @@ def whole(root, ledger, terms):
     assert table(root, "failures")["document"].to_list() == [FAILED]
     assert not (root / "staging").exists()
     assert ledger.runs.volumes(terms.run) == 1
-    assert ledger.runs.abandoned(str(root)) == []
+    assert ledger.runs.abandoned(str(root), "slip") == []
     assert list(ledger.calls.unpublished(terms.run)) == []
     assert list(ledger.calls.bequests(terms)) == [f"request-{SENT}"]
     return row
@@ -86,10 +96,10 @@ def seal(tables, ledger, nouns):
 
 def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger, terms, taken_over):
     """All that it has are its calls, and what was answered waits for the next run."""
-    kept = "0 accepted documents are published, 4 are taken again, and answers already paid for are used"
+    kept = "0 accepted documents were paid for and are published now, 5 are left to this run"
     assert taken_over() == [f"run {terms.run} had ended without publishing: {kept}"]
     row = table(root, "runs").row(0, named=True)
-    assert (row["status"], row["accepted"], row["failed"], row["remaining"], row["found"]) == ("abandoned", 0, 0, 4, 4)
+    assert (row["status"], row["accepted"], row["failed"], row["remaining"], row["found"]) == ("abandoned", 0, 0, 5, 5)
     assert (row["calls"], row["cost_usd"], row["cost_unknown_usd"]) == (4, Decimal("0.009"), Decimal("0.01"))
     assert table(root, "results") is None
     assert len(ledger.calls.bequests(terms)) == 3
@@ -106,10 +116,10 @@ def test_a_run_killed_before_it_sent_anything_is_published(root, ledger, terms, 
 def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms, taken_over):
     """Under its own name and day, with what adds up: documents, calls and money."""
     (said,) = taken_over()
-    assert "1 accepted documents are published, 2 are taken again" in said
+    assert "1 accepted documents were paid for and are published now, 3 are left to this run" in said
     row = whole(root, ledger, terms)
     assert (row["status"], row["source"], row["started_at"]) == ("abandoned", "/in", terms.started_at)
-    assert (row["found"], row["accepted"], row["failed"], row["remaining"]) == (4, 1, 1, 2)
+    assert (row["found"], row["accepted"], row["failed"], row["remaining"]) == (5, 1, 1, 3)
     assert (row["cost_usd"], row["cost_unknown_usd"]) == (Decimal("0.009"), Decimal("0.01"))
     assert row["cost_wasted_usd"] == Decimal("0.002")
     assert row["cost_usd"] == table(root, "calls").filter(pl.col("billed") == "yes")["cost_usd"].sum()
@@ -165,6 +175,7 @@ def test_a_run_killed_at_its_very_end_is_ended(staged, root, ledger, nouns, term
     """All is published and told: there is no second volume."""
     seal(staged, ledger, nouns)
     staged.volume.publish()
+    ledger.marks.published(terms, [])
     ledger.runs.published(terms.run, 1, {SENT, FLYING})
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
@@ -174,6 +185,7 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, cl
     """The second has what came after the first."""
     seal(staged, ledger, nouns)
     staged.volume.publish()
+    ledger.marks.published(terms, [])
     ledger.runs.published(terms.run, 1, {SENT, FLYING})
     staged.volume = type(staged.volume)(root, staged.volume.terms, 2)
     noting = clerk()
@@ -195,27 +207,33 @@ def test_taking_over_twice_changes_nothing(staged, root, taken_over):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == before
 
 
-def test_a_live_run_is_left_alone(staged, root, ledger):
+def test_a_live_run_is_left_alone(staged, root, schema, ledger):
     said = []
-    take_over(ledger, root, "all", said.append)
+    take_over(ledger, root, schema, "all", said.append)
     assert said == []
     assert table(root, "runs") is None
 
 
-def test_documents_without_an_end_are_free_again(staged, ledger, root, terms, taken_over):
+def test_documents_without_an_end_are_free_again(staged, ledger, root, nouns, terms, taken_over):
     """Those that were sent, and those that were only taken; what was published is done for whoever looked before."""
     still = replace(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(still)
     taken_over()
-    assert ledger.marks.claim(still, NAMES) == ["done", "done", "ours", "ours", "ours"]
+    assert ledger.marks.claim(still, [nouns.planned(uri) for uri in DOCUMENTS]) == [
+        "done",
+        "done",
+        "ours",
+        "ours",
+        "ours",
+    ]
 
 
-def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, terms, taken_over):
+def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, nouns, terms, taken_over):
     """It finds in the tables what is done, and may be asked to read it again."""
     taken_over()
     later = replace(terms, run="later", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(later)
-    assert ledger.marks.claim(later, NAMES) == ["ours"] * 5
+    assert ledger.marks.claim(later, [nouns.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
 
 def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledger, terms, taken_over):
@@ -225,7 +243,7 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
     with pytest.raises(OutputError):
         taken_over()
     (root / "calls").unlink()
-    assert [each.run for each in ledger.runs.abandoned(str(root))] == [terms.run]
+    assert [each.run for each in ledger.runs.abandoned(str(root), "slip")] == [terms.run]
     taken_over()
     whole(root, ledger, terms)
 
@@ -235,4 +253,56 @@ def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_ove
     dead.stage(0, [nouns.rejected("/in/broken.jpg", Flaw("unreadable", "prepare", "broken"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
-    assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 4, 5)
+    assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
+
+
+@pytest.fixture
+def answered(root, ledger, clerk, nouns, model, terms):
+    """A run under today's schema, killed with one document answered at the second attempt and nothing staged."""
+    today = Schema("slip", model, {"title": "Slip"}, "")
+    run = replace(terms, output=str(root), schema_hash=today.hash)
+    ledger.runs.begin(run)
+    ledger.marks.claim(run, [nouns.planned(uri) for uri in DOCUMENTS])
+    noting = clerk()
+    noting.settle(noting.intend(document=SENT), outcome="off_schema", cost_usd=Decimal("0.001"))
+    said = nouns.reply(body=orjson.dumps(CHAT).decode())
+    noting.settle(noting.intend(document=SENT), reply=said, cost_usd=Decimal("0.003"))
+    ledger.runs.release(run.run)
+    return today
+
+
+def test_what_was_answered_is_published_without_paying(answered, root, ledger, terms):
+    """Validated again, as the killed run's own result, with all that its attempts took."""
+    take_over(ledger, root, answered, "all", [].append)
+    result = table(root, "results").row(0, named=True)
+    assert (result["_document"], result["_run"], result["shop"], result["_attempts"]) == (SENT, terms.run, "Inn", 2)
+    assert (result["_cost_usd"], result["_schema_hash"]) == (Decimal("0.004"), answered.hash)
+    row = table(root, "runs").row(0, named=True)
+    assert (row["status"], row["found"], row["accepted"], row["remaining"]) == ("abandoned", 5, 1, 4)
+    assert (row["cost_usd"], row["cost_wasted_usd"]) == (Decimal("0.004"), Decimal("0.001"))
+    assert table(root, "images")["document"].to_list() == [SENT]
+    assert list(ledger.calls.bequests(replace(terms, output=str(root)))) == []
+
+
+def test_an_answer_that_validates_no_more_is_left_to_the_next_run(answered, root, ledger, terms):
+    """A validator may have changed: the document is asked about again, and nothing is published that nobody accepts."""
+
+    class Stricter(BaseModel):
+        shop: str = Field(min_length=50)
+
+    take_over(ledger, root, replace(answered, model=Stricter), "all", [].append)
+    assert table(root, "results") is None
+    row = table(root, "runs").row(0, named=True)
+    assert (row["accepted"], row["remaining"], row["cost_usd"]) == (0, 5, Decimal("0.004"))
+
+
+def test_salvaging_again_after_a_break_changes_nothing(answered, root, ledger, terms):
+    """Whoever takes over may be killed, too, when it has staged what was answered."""
+    (root / "calls").mkdir(parents=True)
+    (root / "calls" / "run_date=2026-11-20").write_text("in the way")
+    with pytest.raises(OutputError):
+        take_over(ledger, root, answered, "all", [].append)
+    (root / "calls" / "run_date=2026-11-20").unlink()
+    take_over(ledger, root, answered, "all", [].append)
+    assert table(root, "results")["_document"].to_list() == [SENT]
+    assert table(root, "images").height == 1

@@ -22,7 +22,7 @@ from extractors.record.ledger import Ledger
 print("ready", flush=True)
 sys.stdin.readline()
 with Ledger(sys.argv[1]) as ledger:
-    ledger.runs.abandoned("/out")
+    ledger.runs.abandoned("/out", "slip")
 print("opened", flush=True)
 """
 
@@ -188,7 +188,7 @@ def test_damage_in_the_middle_stops_the_run(path, terms):
     assert str(kept) in caught.value.message
     assert "calls already answered are kept in it" in caught.value.message
     with Ledger(f"sqlite:///{path}") as ledger:
-        assert ledger.runs.abandoned("/out") == []
+        assert ledger.runs.abandoned("/out", "slip") == []
         ledger.runs.begin(terms)
 
 
@@ -225,7 +225,7 @@ def test_a_reader_waits_for_nobody(path, terms):
         closing(sqlite3.connect(path, isolation_level=None)) as busy,
     ):
         busy.execute("begin immediate")
-        assert ledger.runs.abandoned("/out") == []
+        assert ledger.runs.abandoned("/out", "slip") == []
 
 
 def test_a_ledger_that_stays_locked_is_said(path, terms):
@@ -245,13 +245,15 @@ def test_a_ledger_that_stays_locked_is_said(path, terms):
     )
 
 
-def test_a_ledger_that_is_locked_when_it_is_opened_is_said(path):
-    """Nothing has begun."""
+def test_a_ledger_that_is_locked_is_opened_all_the_same(path, terms):
+    """Whoever only reads waits for nobody; whoever writes is told."""
     opened(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as busy:
         busy.execute("begin immediate")
-        with pytest.raises(ConfigurationError, match=r"cannot be opened: it is locked by another process, .* 0\.1 s"):
-            opened(path, patience=0.1)
+        with Ledger(f"sqlite:///{path}", patience=0.1) as ledger:
+            assert ledger.memory.rate(terms) is None
+            with pytest.raises(LedgerError, match=r"it is locked by another process, .* 0\.1 s"):
+                ledger.runs.begin(terms)
 
 
 @pytest.mark.postgres

@@ -143,7 +143,7 @@ def test_what_an_older_run_published_is_not_published_again(old, path):
 
 def test_an_older_run_that_was_not_published_is_not_taken_over(old):
     """Its rows lack what a published call needs; what it paid stays with the calls that no table has."""
-    assert old.runs.abandoned("/out") == []
+    assert old.runs.abandoned("/out", "slip") == []
     assert old.runs.adopt("second") is False
     assert [row["call"] for batch in old.calls.unpublished("second") for row in batch] == [0, 1]
 

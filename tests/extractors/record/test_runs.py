@@ -34,7 +34,7 @@ with Ledger(sys.argv[1]) as ledger:
 @pytest.fixture
 def abandoned(ledger, terms):
     """The abandoned runs of the usual output and schema."""
-    return lambda: [each.run for each in ledger.runs.abandoned("/out")]
+    return lambda: [each.run for each in ledger.runs.abandoned("/out", "slip")]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_terms_of_a_run_can_be_read_again(ledger, terms):
     """All but the hashes of what it asked, which nobody needs who only publishes it."""
     ledger.runs.begin(terms)
     ledger.runs.release(terms.run)
-    assert ledger.runs.abandoned("/out") == [replace(terms, schema_hash="", prompt_hash="")]
+    assert ledger.runs.abandoned("/out", "slip") == [terms]
 
 
 @pytest.mark.parametrize("change", [{"price": None}, {"job": '{"a": 1}', "flow": "tune", "flow_run": "f10w"}])
@@ -72,7 +72,7 @@ def test_the_terms_of_a_run_keep_what_is_not_usual(ledger, terms, change):
     """An unknown price stays unknown."""
     ledger.runs.begin(replace(terms, **change))
     ledger.runs.release(terms.run)
-    (read,) = ledger.runs.abandoned("/out")
+    (read,) = ledger.runs.abandoned("/out", "slip")
     assert {name: getattr(read, name) for name in change} == change
 
 
@@ -80,7 +80,7 @@ def test_a_price_without_a_cached_one_stays_without(ledger, terms):
     price = replace(terms.price, cached=None, as_of=None)
     ledger.runs.begin(replace(terms, price=price))
     ledger.runs.release(terms.run)
-    assert ledger.runs.abandoned("/out")[0].price == price
+    assert ledger.runs.abandoned("/out", "slip")[0].price == price
 
 
 def test_a_run_of_a_killed_process_is_abandoned(other_process, abandoned):
@@ -192,15 +192,15 @@ def test_only_its_owner_releases_a_run(ledger, sql, terms):
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-def test_a_forgotten_run_has_never_begun(ledger, sql, terms):
+def test_a_forgotten_run_has_never_begun(ledger, sql, nouns, terms):
     """It leaves no row, and nothing that it had taken stays taken."""
     ledger.runs.begin(terms)
-    ledger.marks.claim(terms, [("/in/a.jpg", "1")])
+    ledger.marks.claim(terms, [nouns.planned()])
     ledger.runs.forget(terms.run)
     assert sql("select * from runs") == []
     later = replace(terms, run="later")
     ledger.runs.begin(later)
-    assert ledger.marks.claim(later, [("/in/a.jpg", "1")]) == ["ours"]
+    assert ledger.marks.claim(later, [nouns.planned()]) == ["ours"]
 
 
 def test_a_run_is_taken_over_once(ledger, url, terms):

@@ -50,7 +50,7 @@ class Job(BaseModel):
     )
     bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
     budget: Decimal | None = Field(
-        None, ge=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
+        None, gt=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
     )
     limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
     redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")

@@ -70,7 +70,7 @@ def run(
     base_url: BaseUrl = None,
     policy: Policy = "balanced",
     bill: BillRule = "auto",
-    budget: Annotated[float | None, typer.Option(help="Spend at most so many dollars.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Spend at most so many dollars.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take at most so many documents.")] = None,
     redo: Annotated[
         Literal["failed", "changed", "all"] | None, typer.Option(help="Read again what is done already, by cause.")
@@ -100,7 +100,7 @@ def run(
             base_url=base_url,
             policy=policy,
             bill=bill,
-            budget=None if budget is None else str(budget),
+            budget=budget,
             limit=limit,
             redo=redo,
             fail_above=fail_above,

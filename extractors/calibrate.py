@@ -19,6 +19,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from extractors.bill import text_tokens
+from extractors.brake import Brake
 from extractors.brief import Brief, brief
 from extractors.call.request import Form
 from extractors.call.traffic import Traffic
@@ -115,7 +116,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         _ask(asked, orders, terms, say)
         await asyncio.to_thread(take_over, ledger, asked.output, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
-            return await _Probing(asked, terms, ledger, lease).all(orders)
+            return await _Probing(asked, terms, ledger, lease, say).all(orders)
 
 
 @dataclass(slots=True)
@@ -126,6 +127,7 @@ class _Probing:
     terms: Terms
     ledger: Ledger
     lease: Lease
+    say: Callable[[str], None]
 
     async def all(self, orders: list[Order]) -> Calibrated:
         """Every probe, whatever became of it, is in the tables before the rule is looked for."""
@@ -134,7 +136,7 @@ class _Probing:
         error: RunError | None = None
         with Tables(self.brief.output, self.terms, _NoDocument, self.brief.settings.keep_replies) as tables:
             try:
-                await self._send(orders, dossiers)
+                await self._braked(orders, dossiers)
             except RunError as stopped:
                 error = stopped
             except DocumentError as failed:
@@ -143,16 +145,30 @@ class _Probing:
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)
         if error:
-            raise error
+            kept = f"no rule is remembered, and what was sent is in {self.brief.output / 'calls'}"
+            raise type(error)(f"{error.message}; {kept}")
         return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
 
-    async def _send(self, orders: list[Order], dossiers: list[Dossier]) -> None:
+    async def _braked(self, orders: list[Order], dossiers: list[Dossier]) -> None:
+        """Sends until it is told to stop; as in a run, the call on its way may finish. Raises what has stopped it."""
+        traffic = Traffic(self.brief.limits)
+        with Brake(traffic, drain=self.brief.settings.drain, max_time=None, say=self.say) as brake:
+            self.lease.begins(brake)
+            sending = asyncio.ensure_future(self._send(orders, dossiers, traffic))
+            brake.holds(sending)
+            try:
+                await sending
+            except asyncio.CancelledError:
+                if brake.error is None or not brake.cutting:
+                    raise
+                raise brake.error from None
+
+    async def _send(self, orders: list[Order], dossiers: list[Dossier], traffic: Traffic) -> None:
         """One call after the other: five are not worth a rate."""
         style = replace(self.brief.style, mode="prompt", stream=False, reasoning=False)
         form = Form(self.brief.schema, ask=ASK, model=self.brief.model, profile=self.brief.profile, style=style)
         async with AsyncExitStack() as stack:
-            self.lease.begins()
-            way = await caller(self.brief, Traffic(self.brief.limits), stack)
+            way = await caller(self.brief, traffic, stack)
             for order, dossier in zip(orders, dossiers, strict=True):
                 body = form.body([_block(step.size) for step in order.steps], MAX_TOKENS)
                 await way.call(replace(order, payload_bytes=len(body)), body, dossier, _judged)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from extractors.errors import ConfigurationError, TilewiseError
+from extractors.errors import ConfigurationError, RunError, TilewiseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,12 +223,12 @@ def main() -> None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """What is raised on purpose is one line on stderr and exit code 2."""
+    """What is raised on purpose is one line on stderr and exit code 2, or 3 where it stopped as told."""
     try:
         yield
     except TilewiseError as error:
         typer.echo(f"tilewise: {error.message}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(error.exit_code if isinstance(error, RunError) else 2) from None
     except KeyboardInterrupt:
         typer.echo("tilewise: stopped before anything was sent", err=True)
         raise typer.Exit(3) from None

@@ -166,7 +166,7 @@ def spend(
         from extractors.report.progress import terminal
         from extractors.report.summary import spending_table
 
-        terminal().print(spending_table(by, spending.rows, spending.total))
+        terminal().print(spending_table(by, spending.rows, spending.total), crop=False)
 
 
 @app.command()

@@ -122,15 +122,17 @@ class Summary:
 def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping[str, object]) -> Table:
     """What was spent, a line a group and the total."""
     names = ("calls", "prompt_tokens", "completion_tokens", "billed_usd", "wasted_usd", "unknown_usd")
-    table = Table(
-        Column(by, overflow="fold"),
-        *("calls", "prompt tokens", "completion tokens", "billed", "of it wasted", "unknown"),
-        box=None,
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, row in [*((str(row[by]), row) for row in rows), ("total", total)]:
-        table.add_row(name, *(_cell(row[each]) for each in names), end_section=name == "total")
+    headers = ("calls", "prompt tokens", "completion tokens", "billed", "of it wasted", "unknown")
+    lines = [[str(row[by]), *(_cell(row[name]) for name in names)] for row in rows]
+    lines.append(["total", *(_cell(total[name]) for name in names)])
+    widths = [max(map(len, cells)) for cells in list(zip(*lines, strict=True))[1:]]
+    numbers = [
+        Column(header, justify="right", min_width=width)  # no digit is cut where the terminal is narrow
+        for header, width in zip(headers, widths, strict=True)
+    ]
+    table = Table(Column(by, overflow="fold", min_width=10), *numbers, box=None)
+    for line in lines:
+        table.add_row(*line)
     if total["unpriced"]:
         table.caption = f"{total['unpriced']} calls have no known price and are in no sum: name it in TILEWISE_PRICES"
     return table

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from extractors.money import Costs
 from extractors.report.progress import Progress, duration
-from extractors.report.summary import Bill, Summary, dollars
+from extractors.report.summary import Bill, Summary, dollars, spending_table
 from extractors.tally import Tally
 
 
@@ -185,7 +185,7 @@ def shown(*renderables):
 def bill():
     """Builds an estimate of three documents."""
 
-    def build(costs=None, model="maker/model", eta_seconds=None):
+    def build(costs=None, model="maker/model", eta_seconds=None, **fields):
         return Bill(
             counts={"images": 1200, "documents": 3, "rejected": 1},
             tokens={"formula": 3202, "table": 12_808, "planned": 3202},
@@ -195,6 +195,7 @@ def bill():
             model=model,
             seconds=0.25,
             eta_seconds=eta_seconds,
+            **fields,
         )
 
     return build
@@ -231,8 +232,14 @@ def test_a_bill_says_how_long_it_may_take(bill):
     assert "time" not in " ".join(shown(bill().table()))
 
 
+def test_a_bill_by_a_calibrated_rule_says_so(bill):
+    """What was measured is worth more than what is documented."""
+    assert "image tokens as sent first, by table (calibrated) 3,202" in shown(bill(calibrated=True).table())
+
+
 def summary(tally, **fields):
-    return Summary("20261120T021500Z-3f9a", tally, 12, fields.pop("skipped", 0), "9 of 12 accepted", **fields)
+    skipped = fields.pop("skipped", 0)
+    return Summary("20261120T021500Z-3f9a", tally, 12, skipped, "9 of 12 accepted", "formula", **fields)
 
 
 def test_a_summary_sets_the_prediction_beside_the_bill():
@@ -242,7 +249,7 @@ def test_a_summary_sets_the_prediction_beside_the_bill():
     assert lines[0] == "run 20261120T021500Z-3f9a"
     assert lines[1:3] == ["found 12", "accepted 9"]
     assert "calls 10" in lines
-    assert "prompt tokens, predicted 1,700" in lines
+    assert "prompt tokens, predicted by formula 1,700" in lines
     assert "prompt tokens, billed 1,750" in lines
     assert "completion tokens, billed 400" in lines
     assert lines[-1] == "9 of 12 accepted"
@@ -273,3 +280,33 @@ def test_a_summary_ends_with_warnings_message_and_files():
     """The last lines say what to look at."""
     lines = shown(*summary(Tally(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines())
     assert lines == ["warning: the model changed", "9 of 12 accepted", "rows: /out/results/a.parquet"]
+
+
+def spending(name, calls=4, unpriced=0):
+    """A line of what was spent, in large numbers."""
+    tokens = {"prompt_tokens": 2_345_678_901, "completion_tokens": 234_567_890}
+    dollars = {"billed_usd": Decimal("12345.678"), "wasted_usd": Decimal("0.00045"), "unknown_usd": Decimal(0)}
+    return {"source": name, "calls": calls, **tokens, **dollars, "unpriced": unpriced}
+
+
+CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.000450 $0.00"
+
+
+def test_what_was_spent_has_a_line_a_group_and_a_total():
+    lines = shown(spending_table("source", [spending("/a"), spending("/b")], spending("", calls=8)))
+    assert lines[0] == "source calls prompt tokens completion tokens billed of it wasted unknown"
+    assert lines[1:] == [f"/a 4 {CELLS}", f"/b 4 {CELLS}", f"total 8 {CELLS}"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_digit_is_cut_where_the_terminal_is_narrow(width):
+    """The group's name is folded, numbers never."""
+    screen, table = StringIO(), spending_table("source", [spending("/archive" * 9)], spending(""))
+    Console(file=screen, width=width).print(table, crop=False)
+    assert [" ".join(line.split()) for line in screen.getvalue().splitlines()][-1] == f"total 4 {CELLS}"
+
+
+def test_what_has_no_price_is_said_below():
+    """It is in no sum, so nobody may take the sum for all."""
+    lines = shown(spending_table("source", [], spending("", unpriced=3)))
+    assert lines[-1] == "3 calls have no known price and are in no sum: name it in TILEWISE_PRICES"

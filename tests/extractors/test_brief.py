@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from extractors.brief import brief
+from extractors.brief import Known, brief
 from extractors.errors import ConfigurationError
 from extractors.job import Job
-from extractors.money import FREE
+from extractors.model import Step
+from extractors.money import FREE, Means
+from extractors.record.ledger import Ledger
+from extractors.record.memory import Calibration
 from extractors.settings import Settings
+from extractors.tiles import Size
 
 
 @pytest.fixture(autouse=True)
@@ -156,21 +160,21 @@ def test_the_rule_is_resolved(fields, rule):
 )
 def test_a_rule_is_trusted_where_it_was_given(fields, trusted):
     """The low estimate believes what a person said, and what the offline endpoint bills by; neither was measured."""
-    tariff = brief(job(**fields), settings()).tariff(FREE)
+    tariff = brief(job(**fields), settings()).tariff(FREE, Known())
     assert (tariff.trusted, tariff.calibrated) == (trusted, False)
 
 
 @pytest.mark.parametrize(("mean", "expected"), [(None, 250), (77, 77)])
 def test_the_answer_s_length_is_the_mean_of_earlier_runs(mean, expected):
     """Until there is one, a quarter of what an answer may have."""
-    tariff = brief(job(), settings(max_tokens=1000)).tariff(FREE, mean)
+    tariff = brief(job(), settings(max_tokens=1000)).tariff(FREE, Known(Means(mean)))
     assert (tariff.output_tokens, tariff.max_tokens) == (expected, 1000)
 
 
 def test_the_text_is_that_of_the_schema():
     """Its bytes are the worst case, a quarter of them the estimate."""
     made = brief(job(), settings())
-    tariff = made.tariff(FREE)
+    tariff = made.tariff(FREE, Known())
     assert tariff.text_bytes == made.schema.prompt_bytes > 0
     assert tariff.text_tokens == -(-tariff.text_bytes // 4)
 
@@ -276,3 +280,71 @@ def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch, folder):
     monkeypatch.setenv("HOME", str(folder))
     made = brief(job(source="~/pictures", output="~/out"), settings())
     assert (made.output, Path(made.terms(None).source)) == (folder / "out", folder / "pictures")
+
+
+@pytest.fixture
+def memory(folder):
+    """An empty memory of a ledger."""
+    with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        yield ledger.memory
+
+
+FITTED = "fitted:table:1=1700,2=3400,4=6800"
+STEP = Step(1601, Size(900, 700), 1601)
+
+
+def calibrated(memory, made, rule="formula", *, explains=True):
+    """This brief after probes have shown this rule, by a text of 1,000 bytes and 300 tokens."""
+    found = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
+    memory.keep_calibration(made.terms(FREE), found)
+    return made.calibrated(memory)
+
+
+def test_without_a_calibration_a_brief_stays_as_it_is(memory):
+    made = brief(job(), settings())
+    assert made.calibrated(memory) is made
+
+
+@pytest.mark.parametrize(("rule", "name"), [("formula", "formula"), ("flat:280", "flat:280"), (FITTED, "fitted")])
+def test_auto_is_the_calibrated_rule(memory, rule, name):
+    """In every row by its name; a fitted one is just that."""
+    made = calibrated(memory, brief(job(), settings()), rule)
+    assert (made.rule.text, made.terms(FREE).bill_rule) == (rule, name)
+
+
+def test_a_calibrated_rule_is_low_and_high(memory):
+    """Nothing is left between what it may be billed at least and at most."""
+    tariff = calibrated(memory, brief(job(), settings()), FITTED).tariff(FREE, Known())
+    assert (tariff.calibrated, tariff.low(STEP), tariff.high(STEP)) == (True, 6800, 6800)
+
+
+def test_a_rule_that_explains_little_is_not_the_worst_case(memory):
+    """What a budget holds for a picture stays the dearest of all rules."""
+    tariff = calibrated(memory, brief(job(), settings()), explains=False).tariff(FREE, Known())
+    assert (tariff.calibrated, tariff.rule.name, tariff.high(STEP)) == (False, "formula", 6404)
+
+
+def test_a_rule_that_is_given_wins_over_the_calibration(memory):
+    """It is believed for the low estimate, and not for the worst case, as it was not measured."""
+    tariff = calibrated(memory, brief(job(bill="qwen3"), settings())).tariff(FREE, Known())
+    assert (tariff.rule.name, tariff.calibrated, tariff.trusted) == ("qwen3", False, True)
+    assert tariff.high(STEP) == 6404
+
+
+def test_the_rule_that_is_given_and_was_measured_is_calibrated(memory):
+    """Who names the rule that the probes have shown loses nothing."""
+    tariff = calibrated(memory, brief(job(bill="formula"), settings())).tariff(FREE, Known())
+    assert (tariff.calibrated, tariff.high(STEP)) == (True, 1601)
+
+
+def test_the_text_goes_by_the_bytes_of_the_probes(memory):
+    """Until the prompt itself was measured, which is worth more."""
+    made = calibrated(memory, brief(job(), settings()))
+    assert made.tariff(FREE, Known()).text_tokens == round(made.schema.prompt_bytes * 0.3)
+    assert made.tariff(FREE, Known(text_tokens=777)).text_tokens == 777
+
+
+@pytest.mark.parametrize("other", [{"model": "c/d"}, {"base_url": "http://elsewhere/v1"}, {"offline": True}])
+def test_a_calibration_is_of_one_model_at_one_address(memory, other):
+    calibrated(memory, brief(job(), settings()))
+    assert brief(job(**other), settings()).calibrated(memory).calibration is None

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from extractors.tiles import Size
 from flows.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -185,11 +186,11 @@ class Say:
     nothing = Answer(-1)
 
     @staticmethod
-    def ok(content=CAPTION, *, usage=USAGE, finish="stop", **message):
+    def ok(content=CAPTION, *, usage=USAGE, finish="stop", model=MODEL, **message):
         """A completion; `content` is JSON already where it is text."""
         text = content if isinstance(content, str | None) else json.dumps(content)
         choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
-        whole = {"id": "cmpl-1", "model": MODEL, "choices": [choice], "usage": usage}
+        whole = {"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage}
         return Answer(body=json.dumps(whole).encode())
 
     @staticmethod
@@ -197,6 +198,17 @@ class Say:
         """An error as the API words it."""
         body = json.dumps({"error": {"message": message, "type": "some_error", "param": None, "code": None}})
         return Answer(status, body.encode(), {"Content-Type": "application/json", **headers})
+
+    @staticmethod
+    def billing(tokens, bytes_a_token=4, completion=1):
+        """A script that counts `tokens` of each picture's size, and a token for so many bytes of text."""
+
+        def script(asked):
+            words = "".join(words for words, _ in parts(asked) if words)
+            prompt = len(words.encode()) // bytes_a_token + sum(tokens(size) for _, size in parts(asked) if size)
+            return Say.ok(usage={"prompt_tokens": prompt, "completion_tokens": completion})
+
+        return script
 
     @staticmethod
     def raw(body, status=200, kind="application/json"):
@@ -225,6 +237,7 @@ class Server(ThreadingHTTPServer):
         """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script, self.asked, self.keys = script, [], []
+        self.listed = Say.error(404)  # what `/v1/models` says
         self.closing, self.gate = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -268,7 +281,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self._send(Say.error(404))
+        self._send(self.server.listed)
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -292,12 +305,25 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def parts(asked):
+    """What a request holds, as pairs: a text and None, or None and a picture's size."""
+    contents = [message["content"] for message in asked["messages"]]
+    blocks = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+    return [
+        (block["text"], None) if block["type"] == "text" else (None, size_of(block["image_url"]["url"]))
+        for block in itertools.chain(*blocks)
+    ]
+
+
+def size_of(url):
+    """The size of the picture in a data URL."""
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return Size(*picture.size)
+
+
 def picture_size(asked):
     """The size of the first picture in a request."""
-    blocks = [each for each in asked["messages"][1]["content"] if each["type"] == "image_url"]
-    data = base64.b64decode(blocks[0]["image_url"]["url"].partition(",")[2])
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.size
+    return next(size for _, size in parts(asked) if size)
 
 
 @pytest.fixture
@@ -345,6 +371,13 @@ def gone(wait):
 @pytest.fixture
 def serve():
     """Starts servers by script, and ends them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *script: stack.enter_context(served(script))
+
+
+@pytest.fixture(scope="module")
+def serve_all():
+    """As `serve`, for several tests."""
     with contextlib.ExitStack() as stack:
         yield lambda *script: stack.enter_context(served(script))
 

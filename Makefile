@@ -25,7 +25,7 @@ demo: $(READY)
 	$(BIN)/python data/samples/show.py data/out receipt
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not postgres"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not postgres"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

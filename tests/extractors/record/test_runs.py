@@ -108,7 +108,7 @@ def test_a_run_of_a_halted_process_is_its_own(other_process, abandoned, sql):
     assert abandoned() == []
 
 
-@pytest.mark.parametrize("until", [1.0, time.time() + 10 * LEASE_SECONDS])
+@pytest.mark.parametrize("until", [1.0, 9e9])
 def test_a_live_process_keeps_its_run_whatever_the_clock_says(ledger, sql, terms, abandoned, until):
     """A lease of long ago, or of a clock that was ahead, means nothing on the same machine."""
     ledger.runs.begin(terms)
@@ -118,7 +118,7 @@ def test_a_live_process_keeps_its_run_whatever_the_clock_says(ledger, sql, terms
     assert ledger.runs.beat(terms.run) is True
 
 
-@pytest.mark.parametrize("until", [1.0, time.time() + 10 * LEASE_SECONDS])
+@pytest.mark.parametrize("until", [1.0, 9e9])
 def test_a_dead_process_has_no_run_whatever_the_clock_says(other_process, sql, abandoned, until):
     """A lease that still lasts is of no use to a process that has ended on the same machine."""
     other_process.kill()

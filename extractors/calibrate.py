@@ -31,7 +31,7 @@ from extractors.lease import Lease
 from extractors.model import Order, Step, Verdict
 from extractors.money import Usage
 from extractors.probes import PROBES, Finding, identify
-from extractors.reach import caller, price_in_force
+from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.memory import Calibration
 from extractors.record.scribe import Scribe
@@ -114,6 +114,8 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         )
         orders = [_order(asked, terms, size) for size in (None, *PROBES)]
         _ask(asked, orders, terms, say)
+        if old := old_price(terms):
+            say(f"warning: {old}")
         await asyncio.to_thread(take_over, ledger, asked.output, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
             return await _Probing(asked, terms, ledger, lease, say).all(orders)
@@ -177,10 +179,10 @@ class _Probing:
 
     def _publish(self, tables: Tables, attempts: list[Attempt], error: RunError | None) -> None:
         """The probes' calls, and the row of their run, which has no documents."""
-        wasted = spent([each for each in attempts if each.outcome != "accepted"], None).wasted_usd
-        tally = replace(spent(attempts, None), wasted_usd=wasted)
+        tally, old = spent(attempts), old_price(self.terms)
+        warnings = (old,) if old else ()
         tables.volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.brief.settings.keep_replies)
-        tables.publish(Account(self.terms, error=error).row(Counts(0, tally), 1))
+        tables.publish(Account(self.terms, error=error, warnings=warnings).row(Counts(0, tally), 1))
         self.ledger.runs.published(self.terms.run, 1, ())
         self.ledger.runs.end(self.terms.run)
 
@@ -193,7 +195,7 @@ class _Probing:
         at = datetime.now(UTC)
         found = Calibration(finding.rule.text, finding.explains, text_bytes, text, returned, at)
         self.ledger.memory.keep_calibration(self.terms, found)
-        return Calibrated(self.brief.model, returned, finding, spent(attempts, None).cost_usd)
+        return Calibrated(self.brief.model, returned, finding, spent(attempts).cost_usd)
 
 
 def _ask(asked: Brief, orders: list[Order], terms: Terms, say: Callable[[str], None]) -> None:

@@ -361,12 +361,6 @@ class Accepted(Done):
     encoded: bool
     sha256: str
 
-    @property
-    def published(self) -> Attempt | None:
-        """The attempt whose answer this is; None where an earlier run had paid for it."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if last and last.outcome == "accepted" else None
-
 
 @dataclass(frozen=True, slots=True)
 class Left(Done):

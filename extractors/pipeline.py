@@ -25,7 +25,7 @@ from extractors.feed import Feed
 from extractors.lease import Lease
 from extractors.money import FREE
 from extractors.pilot import Pilot
-from extractors.reach import caller, price_in_force
+from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.past import read_past
 from extractors.record.scribe import Scribe
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
 
 NOTHING = Tally()
-OLD_PRICE_DAYS = 90
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
 
@@ -271,7 +270,7 @@ class _Work:
     def _warnings(self, bench: Bench | None) -> tuple[str, ...]:
         """What a person should know of a run that went well."""
         others = f"{self.theirs} documents are left to another run, which is reading them" if self.theirs else None
-        said = [_old_price(self.terms), others]
+        said = [old_price(self.terms), others]
         if bench:
             said += [bench.sentinel.warning(), bench.returned.warning()]
         return tuple(warning for warning in said if warning)
@@ -284,10 +283,3 @@ def _ask(asked: Brief, estimated: Estimate) -> None:
         raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
     if high > limit:
         raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
-
-
-def _old_price(terms: Terms) -> str | None:
-    as_of = terms.price.as_of if terms.price else None
-    age = (terms.started_at.date() - as_of).days if as_of else 0
-    old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
-    return old if age > OLD_PRICE_DAYS else None

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from extractors.brief import Brief
     from extractors.call.traffic import Traffic
+    from extractors.model import Terms
     from extractors.money import Price
     from extractors.record.ledger import Ledger
+
+OLD_PRICE_DAYS = 90
 
 
 async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
@@ -47,6 +50,14 @@ async def caller(asked: Brief, traffic: Traffic, stack: AsyncExitStack) -> Calle
     http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
     settings = asked.settings
     return Caller(http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret)
+
+
+def old_price(terms: Terms) -> str | None:
+    """What a person should know of the price, if it is an old one."""
+    as_of = terms.price.as_of if terms.price else None
+    age = (terms.started_at.date() - as_of).days if as_of else 0
+    old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
+    return old if age > OLD_PRICE_DAYS else None
 
 
 def _held(asked: Brief, price: Price | None) -> Price | None:

@@ -49,7 +49,7 @@ def tally(end: Accepted | Failed | Left) -> Tally:
     """What one document adds to its run's tally."""
     rejected = isinstance(end, Failed) and end.rejected
     return replace(
-        spent(end.attempts, end.published if isinstance(end, Accepted) else None),
+        spent(end.attempts),
         rejected=int(rejected),
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
@@ -58,8 +58,8 @@ def tally(end: Accepted | Failed | Left) -> Tally:
     )
 
 
-def spent(attempts: Sequence[Attempt], published: Attempt | None) -> Tally:
-    """What these attempts took; billed ones whose answer is not the `published` one are wasted."""
+def spent(attempts: Sequence[Attempt]) -> Tally:
+    """What these attempts took; those billed whose answer was not accepted, and so is not published, are wasted."""
     billed = [each for each in attempts if each.billed == "yes"]
     usages = [each.usage for each in attempts if each.usage]
     return Tally(
@@ -70,7 +70,7 @@ def spent(attempts: Sequence[Attempt], published: Attempt | None) -> Tally:
         reasoning_tokens=sum(usage.reasoning for usage in usages),
         residual_tokens=sum(each.residual or 0 for each in attempts),
         cost_usd=total(each.cost_usd for each in billed),
-        wasted_usd=total(each.cost_usd for each in billed if each is not published),
+        wasted_usd=total(each.cost_usd for each in billed if each.outcome != "accepted"),
         unknown_usd=total(each.reserved_usd for each in attempts if each.billed == "unknown"),
     )
 

@@ -1,7 +1,7 @@
 """model.py: what the nouns say of themselves."""
 
 import pickle
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,7 +9,6 @@ import pytest
 from pydantic import BaseModel
 
 from extractors.model import (
-    Accepted,
     Attempt,
     Billed,
     Failed,
@@ -122,20 +121,6 @@ def test_a_document_has_as_many_rungs_as_its_longest_ladder():
 def test_a_document_costs_the_sum_of_its_pages():
     """Low, expected and high."""
     assert Planned("a", (page(SMALL), page(LARGE))).costs == Costs(Decimal(2), Decimal(4), Decimal(6))
-
-
-def test_the_published_attempt_is_the_last():
-    """Once an answer is accepted nothing more is asked."""
-    first, last = attempt(billed="no", cost=None), attempt()
-    end = (Planned("a", ()), (first, last), "key", NOW, Doc(), Reply(200, ""), SMALL)
-    assert Accepted(*end, encoded=False, sha256="5ha").published is last
-
-
-def test_an_answer_that_an_earlier_run_paid_for_has_no_published_attempt():
-    """Nothing was asked, or what was asked went wrong before the paid answer was found."""
-    lost = replace(attempt(billed="unknown", cost=None), outcome="timeout")
-    ends = [(Planned("a", ()), attempts, "key", NOW, Doc(), Reply(200, ""), SMALL) for attempts in ((), (lost,))]
-    assert [Accepted(*end, encoded=False, sha256="5ha").published for end in ends] == [None, None]
 
 
 def test_what_was_not_billed_is_no_part_of_the_cost():

@@ -44,7 +44,7 @@ from extractors.dossier import Dossier
 from extractors.model import Order, Step, Terms
 from extractors.money import FREE
 from extractors.record.ledger import Ledger
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.scribe import Scribe
 from extractors.schema import ASK, load
 from extractors.tiles import Size
 from extractors.validate import validate

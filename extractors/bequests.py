@@ -10,8 +10,8 @@ from extractors.call.reply import reread
 
 if TYPE_CHECKING:
     from extractors.model import Reply, Terms
-    from extractors.record.books import CallId
-    from extractors.record.calls import Calls
+    from extractors.record.ledger.books import CallId
+    from extractors.record.ledger.calls import Calls
 
 
 @dataclass(slots=True)

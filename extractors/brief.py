@@ -18,13 +18,13 @@ from extractors.call.traffic import Limits
 from extractors.errors import ConfigurationError
 from extractors.model import Terms
 from extractors.money import NO_MEANS
-from extractors.record.calls import Budget
+from extractors.record.ledger.calls import Budget
 from extractors.settings import TOGETHER
 
 if TYPE_CHECKING:
     from extractors.job import Job
     from extractors.money import Means, Price
-    from extractors.record.memory import Calibration, Memory
+    from extractors.record.ledger.memory import Calibration, Memory
     from extractors.schema import Schema
     from extractors.settings import Settings
 

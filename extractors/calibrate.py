@@ -33,8 +33,8 @@ from extractors.money import Usage
 from extractors.probes import PROBES, Finding, identify
 from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
-from extractors.record.memory import Calibration
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.memory import Calibration
+from extractors.record.ledger.scribe import Scribe
 from extractors.record.tables import Tables
 from extractors.report.summary import dollars
 from extractors.schema import ASK, NONE, load

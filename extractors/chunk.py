@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from extractors.call.request import Form
     from extractors.model import Reply, Store, Terms
     from extractors.pilot import Pilot
-    from extractors.record.scribe import Scribe
+    from extractors.record.ledger.scribe import Scribe
     from extractors.record.tables import Tables
     from extractors.returned import Returned
     from extractors.schema import Schema

@@ -10,7 +10,7 @@ from extractors.money import Price, Usage
 
 if TYPE_CHECKING:
     from extractors.model import Attempt, Order
-    from extractors.record.scribe import Scribe
+    from extractors.record.ledger.scribe import Scribe
 
 
 @dataclass(slots=True)

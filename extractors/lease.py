@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from extractors.errors import LeaseLost, LedgerError
-from extractors.record.owner import BEAT_SECONDS, LEASE_SECONDS
+from extractors.record.ledger.owner import BEAT_SECONDS, LEASE_SECONDS
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -27,8 +27,8 @@ from extractors.money import FREE
 from extractors.pilot import Pilot
 from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
+from extractors.record.ledger.scribe import Scribe
 from extractors.record.past import read_past
-from extractors.record.scribe import Scribe
 from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.returned import Returned

@@ -31,10 +31,10 @@ from extractors.model import (
     Terms,
 )
 from extractors.money import Costs, Price, Usage
-from extractors.record.books import CALLS
-from extractors.record.calls import Budget
 from extractors.record.ledger import Ledger
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.books import CALLS
+from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.scribe import Scribe
 from extractors.tiles import Size
 
 ENDLESS = Budget()

@@ -3,7 +3,7 @@
 import pytest
 
 from extractors.bequests import Bequests
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.scribe import Scribe
 
 pytestmark = pytest.mark.anyio
 ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 9}}'

@@ -15,7 +15,7 @@ from extractors.job import Job
 from extractors.model import Step
 from extractors.money import FREE, Means
 from extractors.record.ledger import Ledger
-from extractors.record.memory import Calibration
+from extractors.record.ledger.memory import Calibration
 from extractors.settings import Settings
 from extractors.tiles import Size
 

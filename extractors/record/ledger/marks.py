@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
-from extractors.record.books import MARKS, RUNS
-from extractors.record.plans import dumped, loaded
+from extractors.record.ledger.books import MARKS, RUNS
+from extractors.record.ledger.plans import dumped, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from extractors.model import Name, Planned, Terms
-    from extractors.record.database import Database
+    from extractors.record.ledger.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
 BATCH = 5_000  # marks asked for at once: a statement has a limited number of parameters

@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from extractors.errors import ConfigurationError, LedgerError, first_line
-from extractors.record.migrations import is_current, upgrade
+from extractors.record.ledger.migrations import is_current, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from extractors.errors import ConfigurationError
-from extractors.record.calls import Calls
-from extractors.record.database import LOCK_SECONDS, Database
-from extractors.record.marks import Marks
-from extractors.record.memory import Memory
-from extractors.record.runs import Runs
+from extractors.record.ledger.calls import Calls
+from extractors.record.ledger.database import LOCK_SECONDS, Database
+from extractors.record.ledger.marks import Marks
+from extractors.record.ledger.memory import Memory
+from extractors.record.ledger.runs import Runs
 
 if TYPE_CHECKING:
     from types import TracebackType

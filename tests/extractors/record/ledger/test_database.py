@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from extractors.errors import ConfigurationError, LedgerError
 from extractors.money import Means
-from extractors.record.database import Database
 from extractors.record.ledger import Ledger
+from extractors.record.ledger.database import Database
 
 # A process that opens a ledger as soon as it is told to.
 OPENS = """

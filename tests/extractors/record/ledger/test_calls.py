@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from extractors.errors import LedgerError
-from extractors.record.calls import BATCH, Budget
 from extractors.record.ledger import Ledger
+from extractors.record.ledger.calls import BATCH, Budget
 
 ADDED_BY_REPLY = (
     "seconds, http_status, outcome, billed, model_returned, prompt_tokens, cached_tokens, completion_tokens,"
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.model import Order, Step, Terms
 from extractors.record.ledger import Ledger
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.scribe import Scribe
 from extractors.tiles import Size
 
 terms = Terms("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")

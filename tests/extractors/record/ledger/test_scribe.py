@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from extractors.errors import BudgetSpent, LedgerError
-from extractors.record.calls import Budget
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.scribe import Scribe
 
 pytestmark = pytest.mark.anyio
 NOTED = "select call, outcome from calls order by writer, call"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from extractors.money import Means, Price
-from extractors.record.books import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
+from extractors.record.ledger.books import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from extractors.model import Terms
-    from extractors.record.database import Database
+    from extractors.record.ledger.database import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.money import Means, Price
-from extractors.record.memory import Calibration
+from extractors.record.ledger.memory import Calibration
 
 OTHERS = [{"model": "maker/other"}, {"endpoint": "offline"}]
 FOUND = Calibration(

@@ -10,7 +10,7 @@ import pytest
 from extractors.errors import ConfigurationError
 from extractors.money import Means
 from extractors.record.ledger import Ledger
-from extractors.record.migrations import NEWEST
+from extractors.record.ledger.migrations import NEWEST
 
 # A ledger as the version before leases and budgets made it, with a published run and one that was not.
 FIRST = """

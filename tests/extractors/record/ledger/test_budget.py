@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extractors.errors import BudgetSpent
-from extractors.record.calls import Budget
 from extractors.record.ledger import Ledger
-from extractors.record.owner import LEASE_SECONDS
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.owner import LEASE_SECONDS
+from extractors.record.ledger.scribe import Scribe
 
 CENT = Decimal("0.01")
 CENTS = 10_000_000  # nanodollars
@@ -28,9 +28,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.errors import BudgetSpent
 from extractors.model import Attempt, Order, Terms
-from extractors.record.calls import Budget
+from extractors.record.ledger.calls import Budget
 from extractors.record.ledger import Ledger
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.scribe import Scribe
 
 url, run, cents = sys.argv[1:]
 now = datetime.now(UTC)
@@ -70,7 +70,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.model import Order, Terms
 from extractors.record.ledger import Ledger
-from extractors.record.scribe import Scribe
+from extractors.record.ledger.scribe import Scribe
 
 terms = Terms("other", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:

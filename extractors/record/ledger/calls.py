@@ -14,15 +14,15 @@ import sqlalchemy as sa
 
 from extractors.errors import BudgetSpent
 from extractors.money import nano, of_nano
-from extractors.record.books import CALLS, DAYS, ONE_CALL, RUNS, CallId
-from extractors.record.runs import is_live
+from extractors.record.ledger.books import CALLS, DAYS, ONE_CALL, RUNS, CallId
+from extractors.record.ledger.runs import is_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
     from extractors.model import Terms
-    from extractors.record.database import Database
+    from extractors.record.ledger.database import Database
 
 Row = dict[str, object]
 Grant = bool | BudgetSpent  # True: it may be sent; False: not yet, calls on their way may still free what it needs

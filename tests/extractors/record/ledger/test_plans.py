@@ -6,7 +6,7 @@ import pytest
 
 from extractors.model import Flaw
 from extractors.money import Costs
-from extractors.record.plans import dumped, loaded
+from extractors.record.ledger.plans import dumped, loaded
 
 
 def test_a_plan_comes_back_as_it_was(nouns):

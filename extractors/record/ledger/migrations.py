@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from extractors.errors import ConfigurationError
-from extractors.record.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS
+from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import pytest
 
 from extractors.errors import LedgerError
 from extractors.record.ledger import Ledger
-from extractors.record.owner import LEASE_SECONDS, Owner, this_process
-from extractors.record.runs import KEPT_DAYS
+from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
+from extractors.record.ledger.runs import KEPT_DAYS
 
 # A process that begins a run, says so, and then waits to be killed.
 BEGINS = """

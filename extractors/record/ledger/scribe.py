@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from extractors.errors import BudgetSpent
 from extractors.money import nano
-from extractors.record.calls import Budget, Change, Grant, Row
+from extractors.record.ledger.calls import Budget, Change, Grant, Row
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from extractors.model import Attempt, Order, Terms
-    from extractors.record.calls import Calls
+    from extractors.record.ledger.calls import Calls
 
 GROUP_SECONDS = 0.02  # between two groups: how long a note waits for others to share its transaction
 

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from extractors.model import Terms
 from extractors.money import Price
-from extractors.record.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId
-from extractors.record.owner import LEASE_SECONDS, Owner, this_process
+from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId
+from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from extractors.record.database import Database
+    from extractors.record.ledger.database import Database
 
 RELEASED = ""  # the host of a run that nobody works on
 KEPT_DAYS = 30  # for so long a reply waits for a run that can use it

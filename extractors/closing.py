@@ -121,9 +121,13 @@ class Closing:
         if self.account.error:
             kept = f"{tally.accepted} accepted documents are kept in {output}"
             return f"stopped: {self.account.error.message}; {kept}, {tally.remaining} remain for the next run"
+        others = f"{tally.remaining} documents are left to another run, which is reading them"
+        if not tally.done and tally.remaining:
+            return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
         if not tally.done:
             done = f"all {self.counts.skipped} documents are done in {output}"
             return f"nothing to do: {done}; no call was made (--redo reads them again)"
         bad = tally.rejected + tally.failed
         lost = f"; {bad} not: see {output}/failures" if bad else ""
-        return f"{tally.accepted} of {tally.done} documents accepted{lost}"
+        left = f"; {others}" if tally.remaining else ""
+        return f"{tally.accepted} of {tally.done} documents accepted{lost}{left}"

@@ -199,6 +199,18 @@ def test_the_message_of_a_run_with_nothing_to_do_says_so():
     assert message == "nothing to do: all 40 documents are done in /out; no call was made (--redo reads them again)"
 
 
+@pytest.mark.parametrize(
+    ("tally", "begins"),
+    [
+        (Tally(remaining=3), "nothing to do: 3 documents are left to another run, which is reading them, 40 are done"),
+        (Tally(accepted=2, remaining=3), "2 of 2 documents accepted; 3 documents are left to another run"),
+    ],
+)
+def test_the_message_says_what_is_left_to_another_run(tally, begins):
+    """Two runs at once over one folder: nobody should take the rest for done."""
+    assert close(tally, skipped=40).message.startswith(begins)
+
+
 def test_the_message_of_a_stopped_run_says_what_was_kept():
     """Whoever is stopped learns by what, what is there, and what the next run takes."""
     message = close(TALLY, error=Refused("401 the key is not accepted")).message

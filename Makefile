@@ -1,4 +1,4 @@
-# Everything runs from .venv, which holds exactly what requirements.lock pins.
+# Everything runs from .venv, which holds exactly what requirements.lock pins: nothing is resolved anew (--no-deps).
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -16,7 +16,7 @@ help:
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tilewise needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from extractors.call.reply import reread
 from extractors.closing import Account, Counts
-from extractors.errors import Abandoned, LedgerError
+from extractors.errors import Abandoned, LeaseLost, LedgerError
 from extractors.model import REJECT_REASONS, Accepted
 from extractors.money import Costs, total
 from extractors.record.rows import attempt
@@ -78,6 +78,8 @@ class _Wreck:
                 volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
                 error = Abandoned("its process ended before it was done")
                 volume.stage("runs", 0, [Account(self.terms, error=error).row(Counts(0, tally), volume.number)])
+            if not self.ledger.runs.beat(run):
+                raise LeaseLost(f"run {run} was taken over by another process while it was being published")
             if not volume.committed:
                 volume.publish()
             self.ledger.runs.published(run, volume.number, left)

@@ -120,7 +120,7 @@ class Database:
 
     def _set_aside(self, path: Path) -> Path:
         self._engine.dispose()
-        mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         for end in ("", "-wal", "-shm"):
             beside = path.with_name(path.name + end)
             if beside.exists():
@@ -131,7 +131,8 @@ class Database:
         if not self._path:
             waits = f"-c lock_timeout={round(self._patience * 1000)}"
             seconds = max(2, round(self._patience))  # less is none at all to the driver
-            return sa.create_engine(self._url, connect_args={"connect_timeout": seconds, "options": waits})
+            arguments = {"connect_timeout": seconds, "options": waits}
+            return sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
         event.listen(engine, "connect", self._configure)
         event.listen(engine, "begin", _begin_immediate)

@@ -56,6 +56,7 @@ REJECT_REASONS = frozenset(
         "password",
     }
 )
+UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an answer, too, can be `empty`
 
 
 # --- scan
@@ -376,4 +377,4 @@ class Failed(Done):
     @property
     def rejected(self) -> bool:
         """Whether the image could not be sent, rather than the answer not be had."""
-        return self.flaw.kind in REJECT_REASONS
+        return self.flaw.stage in UNSENT and self.flaw.kind in REJECT_REASONS

@@ -13,7 +13,7 @@ import polars as pl
 from extractors.call.reply import reread
 from extractors.closing import Account, Counts
 from extractors.errors import Abandoned, LeaseLost, LedgerError
-from extractors.model import REJECT_REASONS, Accepted
+from extractors.model import REJECT_REASONS, UNSENT, Accepted
 from extractors.money import Costs, total
 from extractors.record.rows import attempt
 from extractors.record.tables import Tables
@@ -129,7 +129,8 @@ def _tally(volume: Volume, planned: Sequence[Planned]) -> Tally:
     """What the volume's rows add up to; what was planned and did not come to an end remains."""
     ended = volume.ended()
     calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
-    rejected = len(failures.filter(pl.col("kind").is_in(list(REJECT_REASONS))))
+    unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
+    rejected = len(failures.filter(unsent & reason))
     billed = calls.filter(pl.col("billed") == "yes")
     return Tally(
         rejected=rejected,

@@ -136,11 +136,19 @@ def test_a_billed_attempt_without_a_price_makes_the_cost_unknown():
 
 
 @pytest.mark.parametrize(
-    ("kind", "rejected"), [("unreadable", True), ("too_many_bytes", True), ("off_schema", False), ("refused", False)]
+    ("kind", "stage", "rejected"),
+    [
+        ("unreadable", "prepare", True),
+        ("too_many_bytes", "bill", True),
+        ("empty", "bill", True),
+        ("empty", "validate", False),
+        ("off_schema", "validate", False),
+        ("refused", "validate", False),
+    ],
 )
-def test_a_document_is_rejected_or_failed_by_its_flaw(kind, rejected):
-    """An image that cannot be sent is told from an answer that was not to be had."""
-    ended = Failed(Planned("a", ()), (), None, NOW, Flaw(kind, "call", ""))
+def test_a_document_is_rejected_or_failed_by_its_flaw(kind, stage, rejected):
+    """An image that cannot be sent is told from an answer that was not to be had: a file and an answer may be empty."""
+    ended = Failed(Planned("a", ()), (), None, NOW, Flaw(kind, stage, ""))
     assert ended.rejected is rejected
 
 

@@ -256,6 +256,14 @@ def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_ove
     assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
 
 
+def test_an_empty_answer_is_counted_as_failed(dead, root, nouns, taken_over):
+    """The image was sent and the answer paid for, though an empty file goes by the same name."""
+    dead.stage(0, [nouns.failed("/in/b.jpg", flaw=Flaw("empty", "validate", "no answer"))])
+    taken_over()
+    row = table(root, "runs").row(0, named=True)
+    assert (row["rejected"], row["failed"]) == (0, 1)
+
+
 @pytest.fixture
 def answered(root, ledger, clerk, nouns, model, terms):
     """A run under today's schema, killed with one document answered at the second attempt and nothing staged."""

@@ -63,8 +63,9 @@ def accepted(*attempts):
 
 
 def failed(*attempts, kind="off_schema"):
-    """A document without an answer."""
-    return Failed(planned(), attempts, "key", NOW, Flaw(kind, "validate", "why"))
+    """A document without an answer, or one that was rejected before it could have any."""
+    stage = "validate" if attempts or kind not in REJECT_REASONS else "bill"
+    return Failed(planned(), attempts, "key", NOW, Flaw(kind, stage, "why"))
 
 
 def left(*attempts):
@@ -103,6 +104,13 @@ def test_a_document_is_counted_once(end, counted):
 def test_every_reject_reason_is_a_rejection(kind):
     """An image that could not be sent is not a call that failed."""
     assert fates(failed(kind=kind)) == (1, 0, 0, 0)
+
+
+def test_an_empty_answer_is_no_rejection():
+    """The image was sent and paid for, though an empty file goes by the same name."""
+    end = failed(attempt("empty"), kind="empty")
+    assert fates(end) == (0, 0, 1, 0)
+    assert tally(end).estimated == COSTS
 
 
 def test_an_answer_that_is_published_is_not_wasted():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 MODELS_SECONDS = 5.0
+MOST_DOLLARS = 1_000_000  # a million tokens: what is dearer is no price, and its costs would fit in no column
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})  # never behind a proxy
 
 
@@ -73,6 +74,7 @@ def _price(pricing: object) -> Price | None:
         cached = Decimal(str(pricing["cached_input"])) if pricing.get("cached_input") else None
     except (KeyError, InvalidOperation):
         return None
-    if not all(amount.is_finite() and amount >= 0 for amount in amounts) or not any(amounts):
+    named = amounts if cached is None else [*amounts, cached]
+    if not all(amount.is_finite() and 0 <= amount < MOST_DOLLARS for amount in named) or not any(amounts):
         return None
     return Price(amounts[0], amounts[1], cached, as_of=datetime.now(UTC).date())

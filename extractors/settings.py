@@ -97,6 +97,8 @@ class Settings(BaseSettings):
         if value.removeprefix(SQLITE) not in {value, "", ":memory:"}:
             return value
         if value.startswith(POSTGRESQL) and len(value) > len(POSTGRESQL):
+            if value.partition("?")[0].count("@") > 1:
+                raise ValueError("may hold one @, before the host: write that of a password as %40")
             return value
         raise ValueError(f"must be {SQLITE} and the path of a file, or {POSTGRESQL}user@host/database")
 

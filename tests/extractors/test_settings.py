@@ -275,6 +275,14 @@ def test_a_ledger_s_password_is_not_said(monkeypatch):
     assert "geheim" not in str(raised.value)
 
 
+def test_a_password_with_an_at_sign_is_refused_before_half_of_it_is_taken_for_a_host(monkeypatch):
+    """Errors of the connection name the host."""
+    monkeypatch.setenv("TILEWISE_LEDGER", "postgresql+psycopg://me:ge@heim@host/ledger")
+    with pytest.raises(ConfigurationError, match="%40") as refused:
+        read_settings()
+    assert "heim" not in refused.value.message
+
+
 def test_a_ledger_is_there_once_its_file_is(folder, monkeypatch):
     """An estimate reads a ledger that exists, and makes none."""
     monkeypatch.setenv("TILEWISE_LEDGER", f"sqlite:///{folder}/ledger.db")

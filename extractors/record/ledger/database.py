@@ -41,9 +41,9 @@ class Database:
 
     def __init__(self, url: str, patience: float = LOCK_SECONDS) -> None:
         """`url` is SQLAlchemy's; `patience` the seconds that a write waits for others. Nothing is opened yet."""
-        self._url, self._patience = make_url(url), patience
+        self._url, self._patience = _parsed(url), patience
         self._path = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
-        self.name = str(self._path) if self._path else self._url.render_as_string(hide_password=True)
+        self.name = str(self._path) if self._path else _named(self._url)
         try:
             self._engine = self._made()
         except ModuleNotFoundError as error:
@@ -154,6 +154,19 @@ class Database:
             patient(cursor.execute, "PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+
+
+def _parsed(url: str) -> sa.URL:
+    """The URL in its parts. Raises ConfigurationError, which does not repeat what it cannot read: a password may be in it."""
+    try:
+        return make_url(url)
+    except (ValueError, sa.exc.ArgumentError):
+        raise ConfigurationError("TILEWISE_LEDGER is no URL that can be read: is its port a number?") from None
+
+
+def _named(url: sa.URL) -> str:
+    """The URL without the password, which may stand in its query too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

@@ -125,6 +125,15 @@ def test_a_server_that_is_not_there_is_refused_without_the_password():
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:1/x?user=me&password=geheim", "me:geheim@127.0.0.1:port/x"])
+def test_no_password_is_said_wherever_it_stands(url):
+    """In the query of a URL, or in one that cannot be read."""
+    pytest.importorskip("psycopg")
+    with pytest.raises(ConfigurationError) as refused, Ledger(f"postgresql+psycopg://{url}", patience=2):
+        pass
+    assert "geheim" not in refused.value.message
+
+
 def test_a_file_that_is_no_database_is_set_aside(path):
     """It is kept as it is under another name, which the error says; the next who opens it begins a new one."""
     path.parent.mkdir()

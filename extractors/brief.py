@@ -191,4 +191,7 @@ def folder(value: str) -> Path:
     """The output's folder. Raises ConfigurationError for what is none."""
     if "://" in value:
         raise ConfigurationError(f"output {value!r} cannot be written: use a folder on this machine")
-    return Path(value).expanduser().absolute()
+    path = Path(value).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")
+    return path

@@ -116,7 +116,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         _ask(asked, orders, terms, say)
         if old := old_price(terms):
             say(f"warning: {old}")
-        await asyncio.to_thread(take_over, ledger, asked.output, NONE, settings.keep_replies, say)
+        await asyncio.to_thread(take_over, ledger, terms, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
             return await _Probing(asked, terms, ledger, lease, say).all(orders)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -30,24 +31,30 @@ class Feed:
         self._found = scan(job.source)
         self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff, first=True))
         self.store = store(job.source)
-        self.found = self.skipped = self._planned_count = 0
-        self._documents = islice(self._planned(), job.limit)
+        self.found = self.skipped = 0
+        self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
+        self._documents = self._planned()
 
     def take(self, count: int) -> list[Planned]:
         """The next documents, fewer than `count` only at the end. Reads headers: meant for a thread.
 
         Raises ConfigurationError when the source turns out to hold no image at all.
         """
-        taken = list(islice(self._documents, count))
+        taken = list(islice(self._documents, min(count, self._room)))
+        self._room -= len(taken)
         if not self.found:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
         return taken
 
+    def skip(self, count: int) -> None:
+        """So many of the documents taken turned out to be done: as many others may be taken."""
+        self.skipped += count
+        self._room += count
+
     def rest(self) -> int:
         """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
-        room = self._job.limit - self._planned_count if self._job.limit else None
-        return sum(1 for _ in islice(self._new(), room))
+        return sum(1 for _ in islice(self._new(), self._room))
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
@@ -67,6 +74,5 @@ class Feed:
 
     def _planned(self) -> Iterator[Planned]:
         for found in self._new():
-            self._planned_count += 1
             tries = self._past.tries(found) if self._past else 0
             yield Planned(found.uri, (self._plan.page(bill(found, self.store)),), tries)

@@ -78,11 +78,10 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
         price, free = await price_in_force(asked, ledger)
-        # What it publishes is done before this run begins.
-        await asyncio.to_thread(take_over, ledger, asked.output, asked.schema, settings.keep_replies, how.say)
         terms = asked.terms(price, how.flow_run_id)
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
+            await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
             feed = Feed(job, asked.tariff(price, facts), past)
             work = _Work(
@@ -120,7 +119,7 @@ class _Work:
         """The next documents that are this run's to do; none at the end."""
         while pulled := await asyncio.to_thread(self.feed.take, self.brief.settings.chunk):
             claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, pulled)
-            self.feed.skipped += claims.count("done")
+            self.feed.skip(claims.count("done"))
             self.theirs += claims.count("theirs")
             if ours := [each for each, claim in zip(pulled, claims, strict=True) if claim == "ours"]:
                 return ours

@@ -77,7 +77,7 @@ def spend(root: Path, ledger: Ledger | None, by: By, since: datetime | None, unt
     return Spending(by, grouped.to_dicts(), calls.select(_SUMS).to_dicts()[0])
 
 
-def moment(value: str | None, *, end: bool = False) -> datetime | None:
+def moment(flag: str, value: str | None, *, end: bool = False) -> datetime | None:
     """A UTC day or time as a moment; a day's `end` is its last microsecond. Raises ConfigurationError for what is neither."""
     if value is None:
         return None
@@ -86,7 +86,9 @@ def moment(value: str | None, *, end: bool = False) -> datetime | None:
             return datetime.combine(date.fromisoformat(value), time.max if end else time.min, UTC)
         at = datetime.fromisoformat(value)
     except ValueError:
-        raise ConfigurationError(f"{value!r} is no UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00") from None
+        raise ConfigurationError(
+            f"{flag} {value!r} is no UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00"
+        ) from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

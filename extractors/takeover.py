@@ -6,6 +6,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -24,7 +25,6 @@ from extractors.validate import validate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
-    from pathlib import Path
 
     from extractors.model import Attempt, Planned, Terms
     from extractors.record.ledger import Ledger
@@ -34,12 +34,16 @@ if TYPE_CHECKING:
 SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
 
 
-def take_over(ledger: Ledger, root: Path, schema: Schema, keep: Keep, say: Callable[[str], None]) -> None:
-    """Publishes every abandoned run of this output and schema; safe to be killed, and to be done by two at once."""
-    for terms in ledger.runs.abandoned(str(root), schema.name):
+def take_over(ledger: Ledger, today: Terms, schema: Schema, keep: Keep, say: Callable[[str], None]) -> None:
+    """Publishes every abandoned run of the output and schema of `today`, the run that begins.
+
+    Safe to be killed, and to be done by two at once. What the killed runs had done as `today` would do it is marked as
+    done: whatever is to be done again, it is not paid for again.
+    """
+    for terms in ledger.runs.abandoned(today.output, today.schema):
         if ledger.runs.adopt(terms.run):
             try:
-                tally = _Wreck(ledger, root, terms, schema, keep).salvage()
+                tally = _Wreck(ledger, terms, today, schema, keep).salvage()
             except BaseException:
                 with suppress(LedgerError):  # then it is seen that this process has ended
                     ledger.runs.release(terms.run)
@@ -53,8 +57,8 @@ class _Wreck:
     """A run that was killed, and is ours to bring to its end, wherever it was."""
 
     ledger: Ledger
-    root: Path
     terms: Terms
+    today: Terms
     schema: Schema
     keep: Keep
 
@@ -83,7 +87,8 @@ class _Wreck:
             if not volume.committed:
                 volume.publish()
             self.ledger.runs.published(run, volume.number, left)
-        self.ledger.marks.keep(self.terms, {name for each in (*earlier, volume) for name in each.ended()})
+        done = {name for each in (*earlier, volume) for name in each.done()} if self._as_today else ()
+        self.ledger.marks.keep(self.terms, done)
         self.ledger.runs.end(run)
         return tally
 
@@ -94,6 +99,19 @@ class _Wreck:
         accepted = list(self._accepted(missing)) if self._same_schema else []
         Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, accepted)
         volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
+
+    @property
+    def root(self) -> Path:
+        """Where the tables are."""
+        return Path(self.terms.output)
+
+    @property
+    def _as_today(self) -> bool:
+        """Whether the killed run asked as today's run asks."""
+        return self._same_schema and (self.terms.prompt_hash, self.terms.model) == (
+            self.today.prompt_hash,
+            self.today.model,
+        )
 
     @property
     def _same_schema(self) -> bool:

@@ -157,7 +157,9 @@ def spend(
 
         settings = _settings()
         root = folder(output or settings.output)
-        first, last = moment(since), moment(until, end=True)
+        first, last = moment("--since", since), moment("--until", until, end=True)
+        if first and last and first > last:
+            raise ConfigurationError(f"--since {since} is after --until {until}: nothing lies between them")
         with opened_ledger(settings) as ledger:
             spending = spend(root, ledger, by, first, last)
         if as_json:

@@ -20,9 +20,9 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=False)
 
-    input: Decimal = Field(ge=0, allow_inf_nan=False)
-    output: Decimal = Field(ge=0, allow_inf_nan=False)
-    cached_input: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
+    input: Decimal = Field(ge=0, lt=1_000_000, allow_inf_nan=False)  # more does not fit into the tables
+    output: Decimal = Field(ge=0, lt=1_000_000, allow_inf_nan=False)
+    cached_input: Decimal | None = Field(None, ge=0, lt=1_000_000, allow_inf_nan=False)
     as_of: date | None = None
 
 

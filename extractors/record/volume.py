@@ -32,6 +32,7 @@ PUBLISHED = ("results", "replies", "failures", "images", "calls", "fields", "run
 ALWAYS = frozenset({"failures", "images", "calls", "runs"})  # written by every run, with no rows if need be
 BY_SCHEMA = frozenset({"results", "replies"})
 STAGING = "staging"
+LEAST_FREE = 2**18  # bytes: with less a disk is full
 _COLUMNS: dict[str, Columns] = {
     "replies": columns.REPLIES,
     "failures": columns.FAILURES,
@@ -84,6 +85,11 @@ class Volume:
         files = self._files("results")
         accepted = pl.scan_parquet(files).select("_document", "_version").collect().rows() if files else []
         return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
+
+    def done(self) -> set[Name]:
+        """Those of them that need nothing more: accepted, or failed for good."""
+        failures = self.frame("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
+        return self.ended() - set(failures)
 
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
@@ -152,7 +158,10 @@ class Volume:
             yield
         except (OSError, pl.exceptions.PolarsError) as error:
             kept = "what was answered is in the ledger, and the next run publishes it"
-            raise OutputError(f"output {str(self.root)!r} cannot be written: {first_line(error)}; {kept}") from error
+            # polars does not say why it could not write.
+            full = shutil.disk_usage(self.root).free < LEAST_FREE
+            why = f"its disk is full ({first_line(error)})" if full else first_line(error)
+            raise OutputError(f"output {str(self.root)!r} cannot be written: {why}; {kept}") from error
 
 
 def volumes(root: Path, terms: Terms) -> list[Volume]:

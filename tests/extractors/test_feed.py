@@ -165,3 +165,12 @@ def test_the_source_can_be_counted_beforehand(pictures, limit, count):
     documents = feed(pictures, limit=limit)
     assert documents.count() == count
     assert len(documents.take(10)) == count
+
+
+def test_what_turns_out_to_be_done_makes_room_below_a_limit(pictures):
+    """A limit is of documents that need work: one that another run has ended with meanwhile takes no place."""
+    pulled = feed(pictures, limit=2)
+    assert names(pulled.take(10)) == ["a.png", "b.png"]
+    assert pulled.take(10) == []
+    pulled.skip(1)
+    assert (names(pulled.take(10)), pulled.skipped) == (["c.png"], 1)

@@ -33,6 +33,12 @@ def schema(model):
 
 
 @pytest.fixture
+def today(terms, root):
+    """The run that begins, which asks otherwise."""
+    return replace(terms, run="today", output=str(root), schema_hash="another")
+
+
+@pytest.fixture
 def dead(root, ledger, clerk, nouns, model, terms):
     """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
     run = replace(terms, output=str(root))
@@ -56,16 +62,21 @@ def staged(dead, nouns):
 
 
 @pytest.fixture
-def taken_over(ledger, root, schema, terms):
+def taken_over(ledger, today, schema, terms):
     """Has the run's process be gone and its run taken over; gives what was said."""
 
     def take():
         said = []
         ledger.runs.release(terms.run)
-        take_over(ledger, root, schema, "all", said.append)
+        take_over(ledger, today, schema, "all", said.append)
         return said
 
     return take
+
+
+def now(terms, root, schema):
+    """The run that begins, which asks as the killed one did."""
+    return replace(terms, run="now", output=str(root), schema_hash=schema.hash, started_at=datetime.now(UTC))
 
 
 def table(root, name):
@@ -207,25 +218,28 @@ def test_taking_over_twice_changes_nothing(staged, root, taken_over):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == before
 
 
-def test_a_live_run_is_left_alone(staged, root, schema, ledger):
+def test_a_live_run_is_left_alone(staged, root, today, schema, ledger):
     said = []
-    take_over(ledger, root, schema, "all", said.append)
+    take_over(ledger, today, schema, "all", said.append)
     assert said == []
     assert table(root, "runs") is None
 
 
-def test_documents_without_an_end_are_free_again(staged, ledger, root, nouns, terms, taken_over):
-    """Those that were sent, and those that were only taken; what was published is done for whoever looked before."""
+def test_what_another_prompt_read_is_done_for_nobody(staged, ledger, root, nouns, terms, taken_over):
+    """The run that was killed asked otherwise: what it read is in the tables, and may be read again."""
     still = replace(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(still)
     taken_over()
-    assert ledger.marks.claim(still, [nouns.planned(uri) for uri in DOCUMENTS]) == [
-        "done",
-        "done",
-        "ours",
-        "ours",
-        "ours",
-    ]
+    assert ledger.marks.claim(still, [nouns.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
+
+
+def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger, root, nouns, terms):
+    """A run that reads everything again does not pay again for what the killed one had just paid for."""
+    begun = now(terms, root, answered)
+    ledger.runs.begin(begun)
+    take_over(ledger, begun, answered, "all", [].append)
+    claims = ledger.marks.claim(begun, [nouns.planned(uri) for uri in DOCUMENTS])
+    assert dict(zip(DOCUMENTS, claims, strict=True)) == dict.fromkeys(DOCUMENTS, "ours") | {SENT: "done"}
 
 
 def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, nouns, terms, taken_over):
@@ -281,7 +295,7 @@ def answered(root, ledger, clerk, nouns, model, terms):
 
 def test_what_was_answered_is_published_without_paying(answered, root, ledger, terms):
     """Validated again, as the killed run's own result, with all that its attempts took."""
-    take_over(ledger, root, answered, "all", [].append)
+    take_over(ledger, now(terms, root, answered), answered, "all", [].append)
     result = table(root, "results").row(0, named=True)
     assert (result["_document"], result["_run"], result["shop"], result["_attempts"]) == (SENT, terms.run, "Inn", 2)
     assert (result["_cost_usd"], result["_schema_hash"]) == (Decimal("0.004"), answered.hash)
@@ -298,7 +312,7 @@ def test_an_answer_that_validates_no_more_is_left_to_the_next_run(answered, root
     class Stricter(BaseModel):
         shop: str = Field(min_length=50)
 
-    take_over(ledger, root, replace(answered, model=Stricter), "all", [].append)
+    take_over(ledger, now(terms, root, answered), replace(answered, model=Stricter), "all", [].append)
     assert table(root, "results") is None
     row = table(root, "runs").row(0, named=True)
     assert (row["accepted"], row["remaining"], row["cost_usd"]) == (0, 5, Decimal("0.004"))
@@ -309,8 +323,8 @@ def test_salvaging_again_after_a_break_changes_nothing(answered, root, ledger, t
     (root / "calls").mkdir(parents=True)
     (root / "calls" / "run_date=2026-11-20").write_text("in the way")
     with pytest.raises(OutputError):
-        take_over(ledger, root, answered, "all", [].append)
+        take_over(ledger, now(terms, root, answered), answered, "all", [].append)
     (root / "calls" / "run_date=2026-11-20").unlink()
-    take_over(ledger, root, answered, "all", [].append)
+    take_over(ledger, now(terms, root, answered), answered, "all", [].append)
     assert table(root, "results")["_document"].to_list() == [SENT]
     assert table(root, "images").height == 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,16 +101,15 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            kept = "calls already answered are kept in it"
-            raise LedgerError(f"ledger {self.name!r}: {self._reason(error)}; {kept}") from None
+            kept = "" if self._is_damaged(error) else "; calls already answered are kept in it"
+            raise LedgerError(f"ledger {self.name!r}: {self._reason(error)}{kept}") from None
 
     def _reason(self, error: DBAPIError) -> str:
         """What went wrong, in words; a damaged file is set aside here."""
         said = first_line(error.orig or error)
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # without what extends it
-        if code in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
+        if _code(error) in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
             return f"it is locked by another process, which did not let go within {self._patience:g} s"
-        if code in _DAMAGED and self._path:
+        if self._is_damaged(error) and self._path:
             aside = self._set_aside(self._path)
             return (
                 f"it is damaged ({said}) and was set aside as {aside}; the next run begins a new one, which knows"
@@ -118,12 +117,15 @@ class Database:
             )
         return said
 
+    def _is_damaged(self, error: DBAPIError) -> bool:
+        return self._path is not None and _code(error) in _DAMAGED
+
     def _set_aside(self, path: Path) -> Path:
         self._engine.dispose()
         mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         for end in ("", "-wal", "-shm"):
             beside = path.with_name(path.name + end)
-            if beside.exists():
+            with suppress(FileNotFoundError):  # not there, or another process has set it aside
                 beside.rename(path.with_name(f"{path.name}.{mark}{end}"))
         return path.with_name(f"{path.name}.{mark}")
 
@@ -167,6 +169,11 @@ def _parsed(url: str) -> sa.URL:
 def _named(url: sa.URL) -> str:
     """The URL without the password, which may stand in its query too."""
     return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _code(error: DBAPIError) -> int:
+    """SQLite's code, without what extends it; 0 for another database."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

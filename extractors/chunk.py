@@ -11,7 +11,8 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.call.request import Feedback
 from extractors.dossier import Dossier
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from extractors.brake import Brake
     from extractors.call.caller import Caller
     from extractors.call.request import Form
-    from extractors.model import Reply, Store, Terms
+    from extractors.model import Found, PlannedPage, Reply, Store, Terms
     from extractors.pilot import Pilot
     from extractors.record.ledger.scribe import Scribe
     from extractors.record.tables import Tables
@@ -66,6 +67,25 @@ class Bench:
     returned: Returned
     bequests: Bequests
     left: list[Planned] = field(default_factory=list)
+    readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A Store of one image whose bytes are here already."""
+
+    data: bytes = field(repr=False)
+    readers: int = 1
+
+    def open(self, found: Found) -> BinaryIO:
+        """The bytes as a stream."""
+        del found
+        return BytesIO(self.data)
+
+    def read(self, found: Found) -> bytes:
+        """The bytes."""
+        del found
+        return self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +220,15 @@ def _judged(bench: Bench, reply: Reply) -> Verdict:
 
 async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
     """The pages' image blocks at this rung, made in threads."""
-    loop = asyncio.get_running_loop()
-    work = [
-        loop.run_in_executor(bench.threads, prepare, bench.store, page, step)
-        for page, step in zip(planned.pages, planned.steps(rung), strict=True)
-    ]
-    return tuple(await asyncio.gather(*work))
+    pages = zip(planned.pages, planned.steps(rung), strict=True)
+    return tuple(await asyncio.gather(*(_page(page, step, bench) for page, step in pages)))
+
+
+async def _page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
+    loop, store = asyncio.get_running_loop(), bench.store
+    if bench.readers:
+        store = Fetched(await loop.run_in_executor(bench.readers, store.read, page.billed.found))
+    return await loop.run_in_executor(bench.threads, prepare, store, page, step)
 
 
 def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,11 +15,11 @@ from extractors.plan import Plan
 from extractors.scan import EXTENSIONS, scan, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from extractors.bill import Tariff
     from extractors.job import Job
-    from extractors.model import Found
+    from extractors.model import Billed, Found
     from extractors.record.past import Past
 
 
@@ -33,19 +34,18 @@ class Feed:
         self.store = store(job.source)
         self.found = self.skipped = 0
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
-        self._documents = self._planned()
 
     def take(self, count: int) -> list[Planned]:
         """The next documents, fewer than `count` only at the end. Reads headers: meant for a thread.
 
         Raises ConfigurationError when the source turns out to hold no image at all.
         """
-        taken = list(islice(self._documents, min(count, self._room)))
+        taken = list(islice(self._new(), min(count, self._room)))
         self._room -= len(taken)
         if not self.found:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
-        return taken
+        return [self._planned(billed) for billed in self._billed(taken)]
 
     def skip(self, count: int) -> None:
         """So many of the documents taken turned out to be done: as many others may be taken."""
@@ -72,7 +72,14 @@ class Feed:
             else:
                 yield found
 
-    def _planned(self) -> Iterator[Planned]:
-        for found in self._new():
-            tries = self._past.tries(found) if self._past else 0
-            yield Planned(found.uri, (self._plan.page(bill(found, self.store)),), tries)
+    def _billed(self, taken: Sequence[Found]) -> list[Billed]:
+        """Each with its header read, in the same order: many at a time where a read is a wait."""
+        read = partial(bill, store=self.store)
+        if self.store.readers == 1 or len(taken) < 2:
+            return [read(found) for found in taken]
+        with ThreadPoolExecutor(min(self.store.readers, len(taken)), thread_name_prefix="bill") as readers:
+            return list(readers.map(read, taken))
+
+    def _planned(self, billed: Billed) -> Planned:
+        tries = self._past.tries(billed.found) if self._past else 0
+        return Planned(billed.found.uri, (self._plan.page(billed),), tries)

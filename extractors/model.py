@@ -84,7 +84,14 @@ class Found:
 
 
 class Store(Protocol):
-    """Reads what scan found. Both raise DocumentError: missing, forbidden, changed, too_many_bytes."""
+    """Reads what scan found. Both methods raise DocumentError: missing, forbidden, changed, too_many_bytes.
+
+    `readers` is how many reads at once are worth a thread each; both methods may be called from any.
+    """
+
+    @property
+    def readers(self) -> int:
+        """1 where a read is no wait."""
 
     def open(self, found: Found) -> BinaryIO:
         """A seekable stream, for readers that need a header only."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from extractors.job import Job
-    from extractors.model import Planned, Terms
+    from extractors.model import Planned, Store, Terms
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
@@ -252,6 +252,7 @@ class _Work:
             scribe=Scribe(self.ledger.calls, self.terms, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
+            readers=_readers(self.feed.store, stack),
             admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
             reasks=settings.reasks,
             tell=self.how.tell,
@@ -273,6 +274,13 @@ class _Work:
         if bench:
             said += [bench.sentinel.warning(), bench.returned.warning()]
         return tuple(warning for warning in said if warning)
+
+
+def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:
+    """Threads that wait for bytes, where reading is waiting."""
+    if store.readers == 1:
+        return None
+    return stack.enter_context(ThreadPoolExecutor(store.readers, thread_name_prefix="read"))
 
 
 def _ask(asked: Brief, estimated: Estimate) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, scan_file, scan_folder
 
 if TYPE_CHECKING:
@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
     from extractors.model import Found, Store
 
-__all__ = ["EXTENSIONS", "scan", "store"]
+__all__ = ["BUCKETS", "EXTENSIONS", "scan", "store"]
+
+BUCKETS = ("s3", "gs", "az")
 
 
 def scan(source: str) -> Iterator[Found]:
-    """The images of a folder (recursive, sorted by path), or the one image named.
+    """The images of a folder or a bucket (recursive, sorted by name), or the one image named.
 
-    Raises ConfigurationError at once, before anything is read, for a source that does not exist or holds no kind of
-    image that is known.
+    Raises ConfigurationError at once, before any image is read, for a source that does not exist, may not be listed,
+    or holds no kind of image that is known.
     """
+    if _in_bucket(source):
+        from extractors.scan.bucket import scan_bucket  # noqa: PLC0415 - 40 ms that a folder need not wait for
+
+        return scan_bucket(source)
     path = Path(source).expanduser()
     if path.is_dir():
         return scan_folder(path)
@@ -30,11 +36,20 @@ def scan(source: str) -> Iterator[Found]:
             raise ConfigurationError(f"source {source!r} is not an image: use a folder or {', '.join(EXTENSIONS)}")
         return scan_file(path)
     if "://" in source:
-        raise ConfigurationError(f"source {source!r} cannot be read: use a folder or an image on this machine")
+        allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
+        raise ConfigurationError(f"source {shown(source)} cannot be read: use a folder, an image, or {allowed}")
     raise ConfigurationError(f"source {source!r} does not exist: use a folder of images or one image")
 
 
 def store(source: str) -> Store:
     """Reads what `scan(source)` finds."""
-    del source  # every source is on disk
+    if _in_bucket(source):
+        from extractors.scan.bucket import BucketStore, place  # noqa: PLC0415 - as above
+
+        return BucketStore(place(source))
     return FolderStore()
+
+
+def _in_bucket(source: str) -> bool:
+    scheme, separator, _ = source.partition("://")
+    return bool(separator) and scheme.lower() in BUCKETS

@@ -35,7 +35,9 @@ class Job(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
-    source: str = Field(min_length=1, title="Source", description="A folder of images, or one image.")
+    source: str = Field(
+        min_length=1, title="Source", description="A folder or a bucket of images (s3://, gs://, az://), or one image."
+    )
     schema_name: str = Field(
         "", title="Schema", description="What the documents are: a shipped name, or package.module:Model."
     )

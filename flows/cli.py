@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from extractors.settings import Settings
 
 app = typer.Typer(
-    help="Folders of images in, validated rows in Parquet out, with the bill known before anything is sent.",
+    help="Images in, validated rows in Parquet out, with the bill known before anything is sent.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help starts a third faster
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
-Source = Annotated[str, typer.Argument(help="A folder of images, or one image.")]
+Source = Annotated[str, typer.Argument(help="A folder or a bucket of images (s3://, gs://, az://), or one image.")]
 SchemaName = Annotated[
     str, typer.Option("--schema", help="A name that `tilewise schemas` lists, or package.module:Model.")
 ]

@@ -7,9 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +27,148 @@ START_SECONDS = 60
 def anyio_backend():
     """Async tests run on asyncio, the loop that the engine is written for."""
     return "asyncio"
+
+
+@dataclass
+class Bucket:
+    """A bucket on a server of these tests' own, through a front that notes every request and may answer itself."""
+
+    name: str
+    server: int
+    front: "Front"
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self):
+        """The bucket as a source."""
+        return f"s3://{self.name}"
+
+    def ask(self, method, path="", body=b"", service="s3"):
+        """One request to the server itself, as if signed; gives its answer's bytes."""
+        connection = HTTPConnection("127.0.0.1", self.server, timeout=30)
+        signed = f"AWS4-HMAC-SHA256 Credential=AKIATILEWISE/20261101/us-east-1/{service}/aws4_request"
+        kind = "application/x-www-form-urlencoded" if service == "iam" else "image/jpeg"
+        connection.request(method, f"/{path}", body, {"Authorization": signed, "Content-Type": kind})
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        assert answer.status < 300, said
+        return said
+
+    def put(self, key, data=b"picture"):
+        """An object."""
+        self.ask("PUT", f"{self.name}/{key}", data)
+
+    def fill(self, keys, data=b"picture"):
+        """Many objects of the same bytes."""
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda key: self.put(key, data), keys))
+
+    def delete(self, key):
+        """The object is gone."""
+        self.ask("DELETE", f"{self.name}/{key}")
+
+
+class Front(ThreadingHTTPServer):
+    """Passes on to the server what comes; `answer(path)` may give a status and bytes instead."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port):
+        super().__init__(("127.0.0.1", 0), Passed)
+        self.port, self.asked, self.seconds = port, [], 0.0
+        self.answer = lambda path: None
+
+
+class Passed(BaseHTTPRequestHandler):
+    """One connection to the front."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        """Notes method, path and range; then answers or passes on."""
+        self.server.asked.append((self.command, self.path, self.headers.get("Range")))
+        time.sleep(self.server.seconds)
+        if answer := self.server.answer(self.path):
+            self._say(answer[0], {}, answer[1])
+            return
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection.request(self.command, self.path, headers=dict(self.headers))
+        said = connection.getresponse()
+        self._say(said.status, dict(said.headers), said.read())
+        connection.close()
+
+    do_HEAD = do_GET  # noqa: N815 - as http.server names it
+
+    def _say(self, status, headers, body):
+        self.send_response(status)
+        kept = {name: value for name, value in headers.items() if name.lower() not in {"connection", "date", "server"}}
+        for name, value in ({"Content-Length": str(len(body))} | kept).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """The port of an S3 server of these tests alone."""
+    program = Path(sys.executable).with_name("moto_server")
+    if not program.exists():
+        pytest.skip("moto is not installed: `pip install 'moto[server]'`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program, "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            end = time.monotonic() + START_SECONDS
+            while True:
+                with suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+
+
+BUCKETS = (f"bucket-{number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def bucket(s3, tmp_path, monkeypatch):
+    """An empty bucket, which this process reads with a key of its environment."""
+    with Front(s3) as front:
+        thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        environ = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{front.server_port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "AKIATILEWISE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",  # nobody hands out a role there
+        }
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        made = Bucket(next(BUCKETS), s3, front, environ)
+        made.ask("PUT", made.name)
+        try:
+            yield made
+        finally:
+            front.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="session")

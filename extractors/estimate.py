@@ -11,11 +11,16 @@ from extractors.bill import Prices
 from extractors.brief import Known
 from extractors.feed import Feed
 from extractors.money import FREE, Costs, Price
+from extractors.sample import apportioned, drawn, interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
     from extractors.brief import Brief
     from extractors.model import Planned
     from extractors.record.past import Past
+    from extractors.sample import Sample
 
 BATCH = 1000
 UNKNOWN = Known()
@@ -37,6 +42,7 @@ class Estimate:
     costs: Costs = field(default_factory=Costs)
     seconds: float = 0.0
     eta_seconds: float | None = None
+    intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -52,10 +58,24 @@ class Estimate:
         if planned.flaw is None:
             self.costs += planned.costs
 
+    def extend(self, sampled: Sequence[Costs], total: int) -> None:
+        """Makes the sums over a sample those of `total` documents; `sampled` are the costs of each, 0 when rejected."""
+        times = total / self.documents
+        self.documents, self.images = total, round(self.images * times)
+        self.rejected = round(self.rejected * times)
+        self.reasons = apportioned(self.reasons, self.images)
+        self.actions = Counter()
+        for (action, _), count in self.reasons.items():
+            self.actions[action] += count
+        self.tokens = Counter({name: round(count * times) for name, count in self.tokens.items()})
+        self.costs = self.costs.times(times)
+        names = ("low", "expected", "high")
+        self.intervals = {name: interval([getattr(each, name) for each in sampled], total) for name in names}
+
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars as numbers."""
         low, expected, high = (None if cost is None else float(cost) for cost in self.costs.values())
-        return {
+        said: dict[str, object] = {
             "images": self.images,
             "documents": self.documents,
             "rejected": self.rejected,
@@ -64,10 +84,15 @@ class Estimate:
             "tokens": dict(self.tokens),
             "bill_rule": self.bill_rule,
             "cost_usd": {"low": low, "expected": expected, "high": high},
-            "sampled": False,
+            "sampled": self.intervals is not None,
             "seconds": round(self.seconds, 3),
             "eta_seconds": None if self.eta_seconds is None else round(self.eta_seconds, 1),
         }
+        if self.intervals is not None:
+            said["interval_usd"] = {
+                name: None if ends is None else [float(end) for end in ends] for name, ends in self.intervals.items()
+            }
+        return said
 
 
 def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | None:
@@ -78,16 +103,37 @@ def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | N
     return Prices(own, served).of(brief.model)
 
 
-def estimate(brief: Brief, price: Price | None, past: Past | None = None, known: Known = UNKNOWN) -> Estimate:
-    """Plans every document of the job that is not done, from headers alone; `known` is of earlier runs."""
+def estimate(
+    brief: Brief,
+    price: Price | None,
+    past: Past | None = None,
+    known: Known = UNKNOWN,
+    sample: Sample | None = None,
+) -> Estimate:
+    """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs."""
     started = time.perf_counter()
     feed = Feed(brief.job, brief.tariff(price, known), past)
     result = Estimate(brief.rule.name, feed.tariff.calibrated)
-    while batch := feed.take(BATCH):
-        for planned in batch:
-            result.add(planned)
+    if sample:
+        _sampled(feed, result, sample, brief.job.source)
+    else:
+        while batch := feed.take(BATCH):
+            for planned in batch:
+                result.add(planned)
     result.skipped = feed.skipped
     if seconds := known.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / brief.concurrency
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _sampled(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
+    """Counts all documents, plans those drawn, and has them speak for all."""
+    taken, total = drawn(feed.listed(), sample, seed)
+    costs: list[Costs] = []
+    for start in range(0, max(len(taken), 1), BATCH):  # once for none: the feed says that its source is empty
+        for planned in feed.planned(taken[start : start + BATCH]):
+            result.add(planned)
+            costs.append(planned.costs if planned.flaw is None else Costs())
+    if total > len(taken):
+        result.extend(costs, total)

@@ -40,8 +40,20 @@ class Feed:
 
         Raises ConfigurationError when the source turns out to hold no image at all.
         """
-        taken = list(islice(self._new(), min(count, self._room)))
-        self._room -= len(taken)
+        return self.planned(list(islice(self.listed(), count)))
+
+    def listed(self) -> Iterator[Found]:
+        """What needs work and was not taken, by the listing alone; what is pulled is taken."""
+        new = self._new()
+        while self._room > 0 and (found := next(new, None)) is not None:
+            self._room -= 1
+            yield found
+
+    def planned(self, taken: Sequence[Found]) -> list[Planned]:
+        """The documents as they will be sent. Reads headers: meant for a thread.
+
+        Raises ConfigurationError when the source turned out to hold no image at all.
+        """
         if not self.found:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
@@ -54,7 +66,7 @@ class Feed:
 
     def rest(self) -> int:
         """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
-        return sum(1 for _ in islice(self._new(), self._room))
+        return sum(1 for _ in self.listed())
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""

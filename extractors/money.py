@@ -61,6 +61,11 @@ class Costs:
             )
         )
 
+    def times(self, factor: float) -> Costs:
+        """So many times as much, to the nanodollar."""
+        by = Decimal(factor)
+        return Costs(*(None if cost is None else (cost * by).quantize(NANO) for cost in self.values()))
+
     def values(self) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
         """Low, expected, high."""
         return self.low, self.expected, self.high

@@ -32,6 +32,8 @@ from extractors.record.past import read_past
 from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.returned import Returned
+from extractors.sample import sample_of
+from extractors.scan import in_bucket
 from extractors.schema import ASK
 from extractors.sentinel import Sentinel
 from extractors.takeover import take_over
@@ -96,7 +98,12 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
             )
             first = await work.take()
             if first and not job.yes and price != FREE and job.budget is None:
-                _ask(asked, await asyncio.to_thread(estimate, asked, price, past, facts))
+                _ask(
+                    asked,
+                    await asyncio.to_thread(
+                        estimate, asked, price, past, facts, sample_of(None, bucket=in_bucket(job.source))
+                    ),
+                )
             with work.tables:
                 return await work.all_volumes(first)
 

@@ -50,6 +50,10 @@ def estimate(
     model: Model = None,
     policy: Policy = "balanced",
     bill: BillRule = "auto",
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Look at so many images, or all; default: 2000 of a bucket over 20,000."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what a run would send and cost, from image headers alone. Needs no key and sends nothing."""
@@ -57,7 +61,7 @@ def estimate(
         job = _job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.show import show_estimate
 
-        show_estimate(job, _settings(), as_json=as_json)
+        show_estimate(job, _settings(), as_json=as_json, sample=sample)
 
 
 @app.command()

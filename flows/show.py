@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from extractors.estimate import Estimate
     from extractors.job import Job
     from extractors.record.ledger import Ledger
+    from extractors.sample import Sample
     from extractors.settings import Settings
 
 
-def show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
-    """Estimates the job and prints what comes out."""
+def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
+    """Estimates the job, or by a sample, and prints what comes out."""
     from extractors.brief import brief
+    from extractors.sample import sample_of
+    from extractors.scan import in_bucket
+
+    drawn = sample_of(sample, bucket=in_bucket(job.source))
 
     asked = brief(job, settings, sends=False)
-    estimated = _estimated(asked, done=job.output is not None or job.dry_run)
+    estimated = _estimated(asked, drawn, done=job.output is not None or job.dry_run)
     if as_json:
         print_json(estimated.as_json())
         return
@@ -44,11 +49,12 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool) -> None:
         seconds,
         estimated.eta_seconds,
         estimated.calibrated,
+        estimated.intervals,
     )
     terminal().print(bill.table())
 
 
-def _estimated(asked: Brief, *, done: bool) -> Estimate:
+def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
     from extractors.brief import known
     from extractors.estimate import estimate, price_of
@@ -60,10 +66,10 @@ def _estimated(asked: Brief, *, done: bool) -> Estimate:
         past = read_past(asked.output, asked.terms(None), offline=asked.offline)
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
-            return estimate(asked, price_of(asked, {}, free=asked.offline), past)
+            return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)
         asked = asked.calibrated(ledger.memory)
         price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
-        return estimate(asked, price, past, known(ledger.memory, asked.terms(price)))
+        return estimate(asked, price, past, known(ledger.memory, asked.terms(price)), sample)
 
 
 @contextmanager

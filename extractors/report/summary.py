@@ -40,6 +40,7 @@ class Bill:
     seconds: float
     eta_seconds: float | None = None
     calibrated: bool = False
+    intervals: Mapping[str, tuple[Decimal, Decimal] | None] | None = None
 
     def table(self) -> Table:
         """The estimate as a table of two columns."""
@@ -56,6 +57,11 @@ class Bill:
         table.add_section()
         for name, cost in zip(("low", "expected", "high"), self.costs.values(), strict=True):
             table.add_row(f"cost, {name}", dollars(cost))
+        if self.intervals is not None:
+            table.add_row("by a sample of the images; with 95 %", "")
+            for name, ends in self.intervals.items():
+                if ends:
+                    table.add_row(f"  {name}", f"{dollars(ends[0])} to {dollars(ends[1])}")
         if None in self.costs.values():
             table.add_row("", f"no price is known for {self.model or 'no model'}: set --model or TILEWISE_PRICES")
         if self.eta_seconds is not None:

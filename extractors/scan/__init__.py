@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from extractors.model import Found, Store
 
-__all__ = ["BUCKETS", "EXTENSIONS", "scan", "store"]
+__all__ = ["BUCKETS", "EXTENSIONS", "in_bucket", "scan", "store"]
 
 BUCKETS = ("s3", "gs", "az")
 
@@ -24,7 +24,7 @@ def scan(source: str) -> Iterator[Found]:
     Raises ConfigurationError at once, before any image is read, for a source that does not exist, may not be listed,
     or holds no kind of image that is known.
     """
-    if _in_bucket(source):
+    if in_bucket(source):
         from extractors.scan.bucket import scan_bucket  # noqa: PLC0415 - 40 ms that a folder need not wait for
 
         return scan_bucket(source)
@@ -43,13 +43,14 @@ def scan(source: str) -> Iterator[Found]:
 
 def store(source: str) -> Store:
     """Reads what `scan(source)` finds."""
-    if _in_bucket(source):
+    if in_bucket(source):
         from extractors.scan.bucket import BucketStore, place  # noqa: PLC0415 - as above
 
         return BucketStore(place(source))
     return FolderStore()
 
 
-def _in_bucket(source: str) -> bool:
+def in_bucket(source: str) -> bool:
+    """Whether a source is a bucket's URL."""
     scheme, separator, _ = source.partition("://")
     return bool(separator) and scheme.lower() in BUCKETS

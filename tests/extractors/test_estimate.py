@@ -13,6 +13,7 @@ from extractors.estimate import Estimate, estimate, price_of
 from extractors.job import Job
 from extractors.money import FREE, Costs, Price
 from extractors.record.past import ENDS, FAILED, Past, key
+from extractors.sample import Sample
 from extractors.scan import scan
 from extractors.settings import Settings
 
@@ -188,3 +189,40 @@ def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
     (tmp_path / "prices.toml").write_text('[models."offline/rapidocr"]\ninput = 2\noutput = 3\n')
     made = brief(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
     assert price_of(made, {}, free=True) == Price(Decimal(2), Decimal(3))
+
+
+def test_a_sample_speaks_for_all(tmp_path):
+    """Documents are counted, sums are scaled and add up, and the cost has an interval around it."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
+    asked = briefed(folder, model=KIMI, bill="formula", policy="faithful")
+    price = price_of(asked, {}, free=False)
+    found = estimate(asked, price, sample=Sample(10, 10))
+    said = found.as_json()
+    assert list(said) == [*KEYS, "interval_usd"]
+    assert (said["documents"], said["images"], said["sampled"]) == (40, 40, True)
+    assert sum(said["actions"].values()) == 40
+    assert 40 * 1601 < said["tokens"]["formula"] < 40 * 3202
+    whole = estimate(asked, price).as_json()["cost_usd"]
+    assert all(
+        said["interval_usd"][name][0] <= said["cost_usd"][name] <= said["interval_usd"][name][1] for name in whole
+    )
+    assert said["interval_usd"]["expected"][0] < whole["expected"] < said["interval_usd"]["expected"][1]
+
+
+def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
+    """Then nothing is guessed."""
+    asked = briefed(pictures)
+    found = estimate(asked, price_of(asked, {}, free=False), sample=Sample(10, 10)).as_json()
+    assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
+    assert list(found) == KEYS
+
+
+def test_a_sample_of_an_empty_source_is_refused(tmp_path):
+    """As an estimate of it is."""
+    (tmp_path / "empty").mkdir()
+    asked = briefed(tmp_path / "empty")
+    with pytest.raises(ConfigurationError, match="holds no images"):
+        estimate(asked, None, sample=Sample(10, 10))

@@ -79,6 +79,16 @@ def test_an_estimate_needs_headers_only(bucket, receipts):
     assert {part for _, path, part in bucket.front.asked if "list-type" not in path} == {"bytes=0-65535"}
 
 
+def test_a_sample_asks_for_no_more_headers_than_it_says(bucket, receipts):
+    """All are counted, five are looked at, and people are told how sure that is."""
+    bucket.front.asked.clear()
+    said = json.loads(receipts.run("estimate", f"{bucket.url}/in", "--sample", 5, "--json").stdout)
+    assert (said["documents"], said["sampled"]) == (13, True)
+    assert len([path for _, path, _ in bucket.front.asked if "list-type" not in path]) == 5
+    assert "95 %" in receipts.run("estimate", f"{bucket.url}/in", "--sample", 5).stdout
+    assert receipts.run("estimate", f"{bucket.url}/in", "--sample", "few").exit_code == 2
+
+
 @pytest.mark.parametrize("command", [("estimate",), ("run", *MOST), ("run", "--schema", "caption", "--dry-run")])
 def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_spent(receipts, command):
     """Exit 2 and one line that names the source."""

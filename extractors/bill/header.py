@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import ExifTags, Image
 
 from extractors import tiles
+from extractors.bill.webp import read_plain_webp
 from extractors.errors import DocumentError
 from extractors.model import Billed, Flaw, Found, Header, Store
 from extractors.picture import BROKEN, broken_as, open_picture
@@ -37,6 +38,8 @@ def bill(found: Found, store: Store) -> Billed:
 
 def read_header(stream: BinaryIO) -> Header:
     """What the header at the start of `stream` says. Raises DocumentError for what is no image that can be read."""
+    if plain := read_plain_webp(stream):
+        return Header(plain, "WEBP", 1, 1)
     picture = open_picture(stream, "bill")
     with broken_as("unreadable", "bill"):
         orientation = _orientation(picture)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 PAGE = 1000  # what a listing gives at once, as the servers do
 ERRORS = (BaseError, OSError, ValueError)  # whatever obstore raises
-# Whether a bucket can be read at all is said within seconds; SlowDown later on is waited out as obstore does, for
-# three minutes at most.
+# Whether a bucket can be read at all is said within seconds. Later on SlowDown is waited out, but no longer than a run
+# that is told to stop can wait for its readers.
 QUICK: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
+PATIENT: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 _KINDS = {
     FileNotFoundError: "missing",
     PermissionDeniedError: "forbidden",
@@ -72,7 +73,7 @@ def place(source: str) -> Place:
     return Place(scheme.lower(), bucket, prefix.strip("/"))
 
 
-def opened(where: Place, retry: RetryConfig | None = None) -> ObjectStore:
+def opened(where: Place, retry: RetryConfig = PATIENT) -> ObjectStore:
     """The bucket, with credentials from environment, profile or instance role; nothing is sent yet.
 
     Raises ConfigurationError for what is missing or wrong in the environment.

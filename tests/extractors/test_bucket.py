@@ -149,14 +149,15 @@ def test_a_key_may_hold_any_character(bucket, key):
 # --- how it is read
 
 
-@pytest.mark.parametrize(("size", "asked"), [(1000, 1), (300_000, 1)])
-def test_a_header_costs_one_request_of_64_kib(bucket, size, asked):
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_a_header_costs_one_request_of_64_kib(bucket, kind, size):
     """Pixels behind the header are not fetched."""
-    bucket.put("a.png", picture() + bytes(size))
+    bucket.put("a.png", picture(kind=kind) + bytes(size))
     found, reader = found_in(bucket), store(bucket.url)
     bucket.front.asked.clear()
     assert bill(found, reader).header.size == Size(300, 200)
-    assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"] * asked
+    assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"]
 
 
 def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):

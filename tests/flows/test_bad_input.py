@@ -34,7 +34,7 @@ def test_what_is_said_is_one_line_on_stderr(desk):
         (("run", "nowhere", "--schema", "caption"), ("nowhere", "folder")),
         (("run", "empty", "--schema", "caption"), ("empty", "jpg")),
         (("run", "prices.toml", "--schema", "caption"), ("prices.toml", "jpg")),
-        (("run", "s3://bucket/x", "--schema", "caption"), ("s3://bucket/x", "on this machine")),
+        (("run", "ftp://bucket/x", "--schema", "caption"), ("ftp://bucket/x", "folder", "s3://")),
         (("run", "in"), ("--schema", "receipt")),
         (("run", "in", "--schema", "recipe"), ("'recipe'", "receipt", "package.module:Model")),
         (("run", "in", "--schema", "no_such_module:Model"), ("no_such_module", "import")),

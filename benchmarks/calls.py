@@ -101,7 +101,7 @@ class Unnoted:
     async def intend(self, order):  # noqa: ARG002, D102  as a Journal
         return 0
 
-    async def settle(self, handle, attempt):  # noqa: D102
+    async def settle(self, handle, attempt):  # noqa: D102  as a Journal
         pass
 
 

@@ -44,7 +44,7 @@ def take_over(ledger: Ledger, today: Terms, schema: Schema, keep: Keep, say: Cal
         if ledger.runs.adopt(terms.run):
             try:
                 tally = _Wreck(ledger, terms, today, schema, keep).salvage()
-            except BaseException:
+            except BaseException:  # also a Ctrl-C: the run is to be free for whoever comes next
                 with suppress(LedgerError):  # then it is seen that this process has ended
                     ledger.runs.release(terms.run)
                 raise

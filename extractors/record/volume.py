@@ -132,7 +132,7 @@ class Volume:
     def clear(self) -> None:
         """Takes the parts away; for a volume that is committed."""
         with self._written():
-            shutil.rmtree(self.folder, ignore_errors=False)
+            shutil.rmtree(self.folder)
         for emptied in (self.folder.parent, self.folder.parent.parent):
             with suppress(OSError):  # other volumes, or other runs
                 emptied.rmdir()

@@ -179,3 +179,11 @@ class CallId(NamedTuple):
     run: str
     writer: int
     call: int
+
+
+def accepted_sums() -> sa.Select[tuple[object, ...]]:
+    """The rows of `answers` that calls add up to, by endpoint, model and schema; of all calls."""
+    keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
+    sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
+    counted = (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)
+    return sa.select(*keys, *sums).where(counted).group_by(*keys)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from extractors.errors import ConfigurationError
-from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS
+from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, accepted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,21 +57,13 @@ def _leases_and_budgets(connection: sa.Connection) -> None:
     connection.execute(
         RUNS.update().where(RUNS.c.published_at.is_(None)).values(published_at=RUNS.c.started_at, volumes=0)
     )
-    for table, rows in ((ANSWERS, _accepted()), (DAYS, _held())):
+    for table, rows in ((ANSWERS, accepted_sums()), (DAYS, _held())):
         connection.execute(CreateTable(table))
         connection.execute(table.insert().from_select(table.c.keys(), rows))
 
 
 def _published() -> sa.ColumnElement[bool]:
     return CALLS.c.run.in_(sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None)))
-
-
-def _accepted() -> sa.Select[tuple[object, ...]]:
-    """The sums of all accepted answers, by endpoint, model and schema."""
-    keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
-    sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
-    counted = (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)
-    return sa.select(*keys, *sums).where(counted).group_by(*keys)
 
 
 def _held() -> sa.Select[tuple[object, ...]]:

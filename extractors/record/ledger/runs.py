@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from extractors.model import Terms
 from extractors.money import Price
-from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId
+from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId, accepted_sums
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
 
 if TYPE_CHECKING:
@@ -168,10 +168,7 @@ def _bequeathed(
 
 def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:
     """Adds accepted answers to the sums from which estimates take their means."""
-    keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
-    sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
-    counted = calls & (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)
-    rows = connection.execute(sa.select(*keys, *sums).where(counted).group_by(*keys)).all()
+    rows = connection.execute(accepted_sums().where(calls)).all()
     insert = database.insert(ANSWERS)
     summed = ("count", "completion_tokens", "seconds")
     upsert = insert.on_conflict_do_update(

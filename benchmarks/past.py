@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from extractors.model import Found, Terms
+from extractors.model import Terms
 from extractors.record import columns
 from extractors.record.past import read_past
 
@@ -54,7 +54,7 @@ def decide(folder, rows, redo):
     start_mb, started = peak_mb(), time.perf_counter()
     past = read_past(folder, TERMS, offline=False)
     read = time.perf_counter()
-    skipped = sum(past.skips(Found(*name(number)), redo) for number in range(rows))
+    skipped = sum(past.skips(name(number), redo) for number in range(rows))
     decided = time.perf_counter()
     return {
         "read": read - started,
@@ -70,9 +70,9 @@ def peak_mb():
 
 
 def name(number):
-    """Where the document lies, its size and its version: as long as they are in a bucket."""
+    """Where the document lies and its version: as long as they are in a bucket."""
     uri = f"s3://company-receipts/branches/north/2026/11/receipt-{number:07}.jpg"
-    return uri, None, f"{123456 + number}-{1763600000000000000 + number}"
+    return uri, f"{123456 + number}-{1763600000000000000 + number}"
 
 
 def publish(folder, rows, files):

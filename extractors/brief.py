@@ -126,6 +126,7 @@ class Brief:
             max_tokens=self.settings.max_tokens,
             trusted=self.job.bill != "auto" or self.offline,
             calibrated=bool(found and found.explains and found.rule == self.rule.text),
+            video_tokens=self.job.video_tokens,
         )
 
     def terms(self, price: Price | None, flow_run: str | None = None) -> Terms:

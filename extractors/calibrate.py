@@ -206,7 +206,8 @@ def _ask(asked: Brief, orders: list[Order], terms: Terms, say: Callable[[str], N
             raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
         say(f"calibrating {asked.model} at {asked.endpoint}: {len(orders)} calls, at a price that nobody knows")
         return
-    worst_cost = price.cost(Usage(sum(order.worst_prompt_tokens for order in orders), len(orders) * MAX_TOKENS))
+    most = sum(order.worst_prompt_tokens or 0 for order in orders)  # probes are pictures: always known
+    worst_cost = price.cost(Usage(most, len(orders) * MAX_TOKENS))
     if worst_cost > limit and not asked.job.yes:
         raise NeedsYes(
             f"the probes may cost up to ${worst_cost:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes"

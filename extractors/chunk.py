@@ -18,7 +18,7 @@ from extractors.call.request import Feedback
 from extractors.dossier import Dossier
 from extractors.errors import DocumentError, RunError
 from extractors.model import Accepted, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
-from extractors.prepare import prepare
+from extractors.prepare import passed_on, prepare
 from extractors.tally import Tally, tally
 from extractors.validate import validate
 
@@ -76,6 +76,14 @@ class Fetched:
 
     data: bytes = field(repr=False)
     readers: int = 1
+
+    def look(self, found: Found) -> Found:
+        """As it is."""
+        return found
+
+    def link(self, found: Found) -> str:
+        """Raises DocumentError: bytes are nowhere that a server could fetch them."""
+        raise DocumentError(f"{found.uri} is fetched already", kind="unreadable", stage="prepare")
 
     def open(self, found: Found) -> BinaryIO:
         """The bytes as a stream."""
@@ -226,6 +234,8 @@ async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared
 
 async def _page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
     loop, store = asyncio.get_running_loop(), bench.store
+    if page.action == "url":
+        return passed_on(page, await loop.run_in_executor(bench.threads, store.link, page.billed.found))
     if bench.readers:
         store = Fetched(await loop.run_in_executor(bench.readers, store.read, page.billed.found))
     return await loop.run_in_executor(bench.threads, prepare, store, page, step)
@@ -234,7 +244,7 @@ async def _page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
 def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:
     steps, tariff = planned.steps(turn.rung), bench.tariff
     more = turn.feedback.bytes if turn.feedback else 0
-    key = _key(prepared, bench.terms)
+    key = _key(planned, prepared, bench.terms)
     return Order(
         document=planned.document,
         key=key,
@@ -242,22 +252,36 @@ def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: i
         payload_bytes=size,
         steps=steps,
         text_tokens=tariff.text(more),
-        worst_prompt_tokens=_worst(steps, tariff) + tariff.most_text(more),
+        worst_prompt_tokens=_worst(steps, tariff, more),
         output_tokens=tariff.output_tokens,
         max_tokens=turn.max_tokens,
         sha256=prepared[0].sha256,
         encoded=prepared[0].encoded,
+        links=tuple(page.link for page in prepared if page.link),
     )
 
 
-def _worst(steps: tuple[Step, ...], tariff: Tariff) -> int:
-    return sum(tariff.high(step) for step in steps)
+def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
+    if not all(tariff.knows(step) for step in steps):
+        return None
+    return sum(tariff.high(step) for step in steps) + tariff.most_text(more)
 
 
-def _key(prepared: tuple[Prepared, ...], terms: Terms) -> str:
-    """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model."""
-    parts = [*(page.sha256 for page in prepared), terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
+def _key(planned: Planned, prepared: tuple[Prepared, ...], terms: Terms) -> str:
+    """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model.
+
+    What was passed on has no bytes here: its name and version stand for them.
+    """
+    found = [page.billed.found for page in planned.pages]
+    pages = [_content(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
+    parts = [*pages, terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _content(sha256: str, found: Found) -> str:
+    if not sha256:
+        return f"{found.name} {found.version}"
+    return sha256 if found.page is None else f"{sha256}#page={found.page}"
 
 
 def _request(key: str, steps: tuple[Step, ...], turn: Turn) -> str:

@@ -24,8 +24,10 @@ class Dossier:
     async def intend(self, order: Order) -> int | None:
         """Notes the attempt and the most that it can cost, which the budget must have room for."""
         price = self.scribe.terms.price
-        worst = Usage(prompt=order.worst_prompt_tokens, completion=order.max_tokens)
-        reserved = price.cost(worst) if price else None
+        most = order.worst_prompt_tokens
+        reserved = None
+        if price is not None and most is not None:
+            reserved = price.cost(Usage(prompt=most, completion=order.max_tokens))
         handle = await self.scribe.intend(order, len(self.attempts) + 1, reserved)
         if handle is not None:
             self._reserved[handle] = reserved

@@ -112,7 +112,7 @@ def estimate(
 ) -> Estimate:
     """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs."""
     started = time.perf_counter()
-    feed = Feed(brief.job, brief.tariff(price, known), past)
+    feed = Feed(brief, brief.tariff(price, known), past)
     result = Estimate(brief.rule.name, feed.tariff.calibrated)
     if sample:
         _sampled(feed, result, sample, brief.job.source)

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from extractors.bill import bill, costs
 from extractors.errors import ConfigurationError
-from extractors.model import Planned
+from extractors.model import Billed, Flaw, Planned
 from extractors.plan import Plan
-from extractors.scan import EXTENSIONS, scan, store
+from extractors.scan import EXTENSIONS, documents, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from extractors.bill import Tariff
-    from extractors.job import Job
-    from extractors.model import Billed, Found
+    from extractors.brief import Brief
+    from extractors.model import Grouped, Store
     from extractors.record.past import Past
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+LOOKS = 1000  # documents that are looked at together where the listing does not say what they are
 
 
 class Feed:
     """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
 
-    def __init__(self, job: Job, tariff: Tariff, past: Past | None = None) -> None:
+    def __init__(self, asked: Brief, tariff: Tariff, past: Past | None = None) -> None:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
-        self._job, self._past, self.tariff = job, past, tariff
-        self._found = scan(job.source)
-        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff, first=True))
-        self.store = store(job.source)
+        job = asked.job
+        self._job, self._past, self.tariff, self._most = job, past, tariff, asked.settings.max_images
+        self._documents = documents(job.source, job.document_by)
+        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), job.send_urls, tariff.video_tokens)
+        self.store: Store = store(job.source)
         self.found = self.skipped = 0
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
 
@@ -42,14 +48,14 @@ class Feed:
         """
         return self.planned(list(islice(self.listed(), count)))
 
-    def listed(self) -> Iterator[Found]:
+    def listed(self) -> Iterator[Grouped]:
         """What needs work and was not taken, by the listing alone; what is pulled is taken."""
         new = self._new()
-        while self._room > 0 and (found := next(new, None)) is not None:
+        while self._room > 0 and (each := next(new, None)) is not None:
             self._room -= 1
-            yield found
+            yield each
 
-    def planned(self, taken: Sequence[Found]) -> list[Planned]:
+    def planned(self, taken: Sequence[Grouped]) -> list[Planned]:
         """The documents as they will be sent. Reads headers: meant for a thread.
 
         Raises ConfigurationError when the source turned out to hold no image at all.
@@ -57,7 +63,7 @@ class Feed:
         if not self.found:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
-        return [self._planned(billed) for billed in self._billed(taken)]
+        return _each(self._planned, taken, self.store.readers)
 
     def skip(self, count: int) -> None:
         """So many of the documents taken turned out to be done: as many others may be taken."""
@@ -70,28 +76,45 @@ class Feed:
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
-        total = sum(not self._skips(found) for found in scan(self._job.source))
+        total = sum(not self._skips(each) for each in documents(self._job.source, self._job.document_by))
         return min(total, self._job.limit) if self._job.limit else total
 
-    def _skips(self, found: Found) -> bool:
-        return self._past is not None and self._past.skips(found, self._job.redo)
+    def _skips(self, document: Grouped) -> bool:
+        return self._past is not None and self._past.skips(document.name, self._job.redo)
 
-    def _new(self) -> Iterator[Found]:
-        for found in self._found:
+    def _new(self) -> Iterator[Grouped]:
+        for each in self._documents:
             self.found += 1
-            if self._skips(found):
+            if self._skips(each):
                 self.skipped += 1
             else:
-                yield found
+                yield each
 
-    def _billed(self, taken: Sequence[Found]) -> list[Billed]:
-        """Each with its header read, in the same order: many at a time where a read is a wait."""
-        read = partial(bill, store=self.store)
-        if self.store.readers == 1 or len(taken) < 2:
-            return [read(found) for found in taken]
-        with ThreadPoolExecutor(min(self.store.readers, len(taken)), thread_name_prefix="bill") as readers:
-            return list(readers.map(read, taken))
+    def _planned(self, document: Grouped) -> Planned:
+        """The document with its headers read: none of one that has too many pages anyway."""
+        most = self._most
+        looked = document if len(document.pages) > most else self._looked(document)
+        tries = self._past.tries(looked.name) if self._past else 0
+        pages = tuple(self._billed(looked))
+        if len(pages) > most:
+            flaw = Flaw("too_many_pages", "bill", f"{len(pages)} pages are over TILEWISE_MAX_IMAGES={most}")
+            pages = tuple(Billed(found, flaw=flaw) for found in looked.pages)
+        return Planned(looked.document, self._plan.document(pages), tries, looked.manifest)
 
-    def _planned(self, billed: Billed) -> Planned:
-        tries = self._past.tries(billed.found) if self._past else 0
-        return Planned(billed.found.uri, (self._plan.page(billed),), tries)
+    def _looked(self, document: Grouped) -> Grouped:
+        """The document with what the store has to say of its pages."""
+        pages = tuple(self.store.look(found) for found in document.pages)
+        return document if pages == document.pages else replace(document, pages=pages)
+
+    def _billed(self, document: Grouped) -> list[Billed]:
+        if len(document.pages) > self._most:
+            return [Billed(found) for found in document.pages]
+        return [bill(found, self.store) for found in document.pages]
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
+    """The results in the same order: many at a time where a read is a wait."""
+    if readers == 1 or len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(readers, len(items)), thread_name_prefix="bill") as threads:
+        return list(threads.map(function, items))

@@ -62,6 +62,17 @@ class Job(BaseModel):
     max_time: float | None = Field(
         None, gt=0, title="Longest time", description="Stop taking new documents after this: 90s, 30m, 6h, or seconds."
     )
+    document_by: Literal["folder", "name", "frames"] | None = Field(
+        None,
+        title="Document by",
+        description="What makes several pages one document: the folder, the name (a-1.jpg, a-2.jpg), the frames of a TIFF.",
+    )
+    send_urls: bool = Field(
+        default=False, title="Send URLs", description="Pass images at http(s) URLs on instead of fetching them."
+    )
+    video_tokens: int | None = Field(
+        None, ge=1, title="Video tokens", description="The most tokens that one video is expected to be billed."
+    )
     offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")

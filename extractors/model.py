@@ -1,24 +1,25 @@
 """The nouns in pipeline order, and the protocols by which stages reach what is not theirs. A leaf.
 
-    Found -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict) -> Accepted | Failed | Left
+    Found -> Grouped -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict) -> Accepted | Failed | Left
 
 All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from extractors.money import Costs, Price, Usage, total
+from extractors.tiles import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from decimal import Decimal
 
-    from pydantic import BaseModel
-
-    from extractors.tiles import Size
+    from pydantic import BaseModel, SecretStr
 
 Name = tuple[str, str | None]  # a document and its version
 Stage = Literal["scan", "bill", "prepare", "call", "validate"]
@@ -56,6 +57,7 @@ REJECT_REASONS = frozenset(
         "password",
     }
 )
+UNSEEN = Size(0, 0)  # of a video: no rule bills it
 UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an answer, too, can be `empty`
 
 
@@ -74,30 +76,82 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image that exists: where, its size in bytes, and a version that changes when its bytes may have."""
+    """An image that exists: where, its size in bytes, and a version that changes when its bytes may have.
+
+    `page` counts from 1 in a file of several pages. `address` is where it is fetched from, when that is more than `uri`
+    may tell (a signature): it is kept in memory only.
+    """
 
     uri: str
     size: int | None = None
     version: str | None = None
     modified: datetime | None = None
     flaw: Flaw | None = None
+    page: int | None = None
+    address: SecretStr | None = None
+    video: bool = False
+
+    @property
+    def name(self) -> str:
+        """The image's name in every table; a page of a file as RFC 8118 writes it."""
+        return self.uri if self.page is None else f"{self.uri}#page={self.page}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """The images that make one document, in order; `manifest` is what else is said of it there, as JSON."""
+
+    document: str
+    pages: tuple[Found, ...]
+    manifest: str | None = None
+
+    @property
+    def name(self) -> Name:
+        """What tells it from other documents, and from itself before it changed."""
+        return self.document, version_of(self.pages)
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the last of its pages was."""
+        return modified_of(self.pages)
+
+
+def version_of(pages: Sequence[Found]) -> str | None:
+    """Changes when any page may have, or their order: of one file that file's version, else a digest of all."""
+    first = pages[0]
+    if all(page.uri == first.uri for page in pages):
+        return first.version
+    said = "\0".join(f"{page.uri}\0{page.version or ''}" for page in pages)
+    return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def modified_of(pages: Sequence[Found]) -> datetime | None:
+    """The latest time of these images, None when one's is not known."""
+    times = [page.modified for page in pages if page.modified is not None]
+    return max(times) if len(times) == len(pages) else None
 
 
 class Store(Protocol):
-    """Reads what scan found. Both methods raise DocumentError: missing, forbidden, changed, too_many_bytes.
+    """Reads what scan found; what it cannot read raises a DocumentError: missing, forbidden, changed, and the like.
 
-    `readers` is how many reads at once are worth a thread each; both methods may be called from any.
+    `readers` is how many reads at once are worth a thread each; all methods may be called from any.
     """
 
     @property
     def readers(self) -> int:
         """1 where a read is no wait."""
 
+    def look(self, found: Found) -> Found:
+        """The same with size, version and time where scan did not know them; what keeps them hidden is its flaw."""
+
     def open(self, found: Found) -> BinaryIO:
         """A seekable stream, for readers that need a header only."""
 
     def read(self, found: Found) -> bytes:
         """All bytes, of the version that was found."""
+
+    def link(self, found: Found) -> str:
+        """The URL at which a server can fetch it by itself, signed where it must be: it belongs into a request only."""
 
 
 # --- bill
@@ -149,7 +203,7 @@ class PlannedPage:
 
     @property
     def scale(self) -> float | None:
-        """The sent picture's longest side as a share of the image's."""
+        """The sent picture's longest side as a share of the image's; None for a video."""
         if not self.ladder or self.billed.header is None:
             return None
         return self.ladder[0].size.longest / self.billed.header.size.longest
@@ -162,6 +216,7 @@ class Planned:
     document: str
     pages: tuple[PlannedPage, ...]
     tries: int = 0
+    manifest: str | None = None
 
     @property
     def first(self) -> PlannedPage:
@@ -171,7 +226,16 @@ class Planned:
     @property
     def name(self) -> Name:
         """What tells it from other documents, and from itself before it changed."""
-        return self.document, self.first.billed.found.version
+        return self.document, version_of(self._found)
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the last of its pages was."""
+        return modified_of(self._found)
+
+    @property
+    def _found(self) -> list[Found]:
+        return [page.billed.found for page in self.pages]
 
     @property
     def flaw(self) -> Flaw | None:
@@ -200,13 +264,14 @@ class Planned:
 class Prepared:
     """The image block of a request as bytes, made once; `encoded` says that they are not the original's bytes.
 
-    `sha256` is of the original bytes.
+    `sha256` is of the original bytes: '' where none were read, as of an image that is passed on by its `link`.
     """
 
     block: bytes = field(repr=False)
     size: Size
     encoded: bool
     sha256: str
+    link: SecretStr | None = None
 
 
 # --- call
@@ -239,7 +304,8 @@ class Order:
     """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
 
     `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
-    `sha256` and `encoded` are those of the first page, as in Prepared.
+    `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where nobody knows:
+    a video's. `links` are the URLs that were passed on: a server may repeat them.
     """
 
     document: str
@@ -248,11 +314,12 @@ class Order:
     payload_bytes: int
     steps: tuple[Step, ...]
     text_tokens: int
-    worst_prompt_tokens: int
+    worst_prompt_tokens: int | None
     output_tokens: int
     max_tokens: int
     sha256: str = ""
     encoded: bool = False
+    links: tuple[SecretStr, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -286,8 +353,8 @@ class Attempt:
 
     @property
     def residual(self) -> int | None:
-        """`usage` minus estimate, in prompt tokens."""
-        if self.usage is None:
+        """`usage` minus estimate, in prompt tokens; None without one of them."""
+        if self.usage is None or self.order.worst_prompt_tokens is None:
             return None
         return self.usage.prompt - self.order.image_tokens - self.order.text_tokens
 

@@ -85,7 +85,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
-            feed = Feed(job, asked.tariff(price, facts), past)
+            feed = Feed(asked, asked.tariff(price, facts), past)
             work = _Work(
                 asked,
                 terms,

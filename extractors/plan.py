@@ -1,4 +1,4 @@
-"""plan: a billed image in, the choice made for it out: send, shrink, resize or reject, and the ladder to climb.
+"""plan: a billed image in, the choice made for it out: send, shrink, resize, url or reject, and the ladder to climb.
 
 A rung is a budget of image tokens a page; the picture sent at a rung is the largest whose bill fits in it. A ladder
 starts at the cheapest rung whose picture stays above the policy's floor and ends at the first rung that pays for the
@@ -8,13 +8,13 @@ whole image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from extractors.model import Billed, PlannedPage, Step
+from extractors.model import UNSEEN, Billed, PlannedPage, Step
 from extractors.tiles import Rule, Size, fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from extractors.money import Costs
 
@@ -31,25 +31,51 @@ class Floor(NamedTuple):
 FLOORS: dict[str, Floor | None] = {"balanced": Floor(1000, 350), "thrifty": Floor(700, 250), "faithful": None}
 
 
+class Priced(Protocol):
+    """The costs of sending a picture once; the first of a document bears those of its text and its answer."""
+
+    def __call__(self, step: Step, *, first: bool) -> Costs:
+        """The costs of this step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every choice of a run follows: its policy's floor, the rule in force, and the price of a step."""
+    """What every choice of a run follows: its policy's floor, the rule in force, and the price of a step.
+
+    `send_urls`: an image at an http(s) URL is passed on; one that needs a signature only where it would be sent as it is.
+    """
 
     policy: str
     rule: Rule
-    price: Callable[[Step], Costs]
+    price: Priced
+    send_urls: bool = False
+    video_tokens: int | None = None
 
-    def page(self, billed: Billed) -> PlannedPage:
-        """The choice for one page, with its reason."""
+    def document(self, pages: Sequence[Billed]) -> tuple[PlannedPage, ...]:
+        """The choices for the pages of a document."""
+        return tuple(self.page(billed, first=not number) for number, billed in enumerate(pages))
+
+    def page(self, billed: Billed, *, first: bool = True) -> PlannedPage:
+        """The choice for one page, with its reason; `first` of its document or not."""
+        if billed.found.video and not billed.flaw:
+            step = Step(0, UNSEEN, self.video_tokens or 0)
+            return PlannedPage(billed, "url", "passed_on", (step,), self.price(step, first=first))
         if billed.flaw or billed.header is None:
             return PlannedPage(billed, "reject", billed.flaw.kind if billed.flaw else "unreadable")
-        size = billed.header.size
+        chosen = self._chosen(billed, billed.header.size, first=first)
+        if not (self.send_urls and _passes(chosen)):
+            return chosen
+        size, tokens = billed.header.size, self.rule.tokens(billed.header.size)
+        whole = Step(tokens, size, tokens)
+        return PlannedPage(billed, "url", "passed_on", (whole,), self.price(whole, first=first))
+
+    def _chosen(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
         ladder, floored = self._ladder(size)
-        first = ladder[0]
-        costs = self.price(first)
-        if first.tokens < self.rule.tokens(size):
+        step = ladder[0]
+        costs = self.price(step, first=first)
+        if step.tokens < self.rule.tokens(size):
             return PlannedPage(billed, "resize", "cheaper", ladder, costs)
-        if first.size != size:
+        if step.size != size:
             return PlannedPage(billed, "shrink", "native", ladder, costs)
         return PlannedPage(billed, "send", "floor" if floored else "fits", ladder, costs)
 
@@ -70,6 +96,17 @@ class Plan:
             elif not steps or self.rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung
                 steps.append(Step(rung, picture, self.rule.tokens(picture)))
         return (*steps, whole), floored
+
+
+def _passes(page: PlannedPage) -> bool:
+    """Whether a server can be told where this image is, rather than be sent it."""
+    found, header = page.billed.found, page.billed.header
+    if found.page is not None or header is None:
+        return False
+    if found.uri.startswith(("http://", "https://")) and found.address is None:
+        return True
+    whole = header.format in {"JPEG", "PNG", "WEBP"} and header.frames == 1 and header.orientation == 1
+    return "://" in found.uri and page.action == "send" and whole
 
 
 def below(picture: Size, size: Size, floor: Floor) -> bool:

@@ -11,7 +11,9 @@ from binascii import b2a_base64
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import orjson
 from PIL import Image
+from pydantic import SecretStr
 
 from extractors.errors import DocumentError
 from extractors.model import Prepared
@@ -54,6 +56,13 @@ def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
         pixels = _upright(picture, header, step.size)
         kind, encoded = _encode(pixels, lossless=header.format in _LOSSLESS and step.size == header.size)
     return Prepared(_block(kind, encoded), step.size, encoded=True, sha256=sha256)
+
+
+def passed_on(page: PlannedPage, link: str) -> Prepared:
+    """The block of an image or a video that the server is to fetch by itself."""
+    kind = b"video_url" if page.billed.found.video else b"image_url"
+    block = b'{"type":"%s","%s":{"url":%s}}' % (kind, kind, orjson.dumps(link))
+    return Prepared(block, page.ladder[0].size, encoded=False, sha256="", link=SecretStr(link))
 
 
 def _as_is(picture: Image.Image, header: Header, data: bytes) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors import tiles
+from extractors.model import UNSEEN
 from extractors.tiles import MARKERS, Size
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class Sentinel:
 
     def _plain(self, attempt: Attempt) -> bool:
         """Whether the request had the run's text and no more: what is estimated of it says so, before and after."""
-        return attempt.order.text_tokens in {self.text_tokens, self._baseline} and bool(attempt.order.steps)
+        steps = attempt.order.steps
+        seen = bool(steps) and all(step.size != UNSEEN for step in steps)
+        return seen and attempt.order.text_tokens in {self.text_tokens, self._baseline}
 
     def _note(self, call: _Call) -> None:
         if call not in self._seen and len(self._seen) >= MOST_KEYS:

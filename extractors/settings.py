@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     prices: Path | None = None
     on_model_change: Literal["warn", "stop"] = "warn"
     keep_replies: Literal["all", "failed", "none"] = "all"
+    max_images: int = Field(10, ge=1)
+    dedicated: bool = False
     direct: bool = False
 
     @property

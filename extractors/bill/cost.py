@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extractors import tiles
+from extractors.model import UNSEEN
 from extractors.money import Costs, Price, Usage
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Tariff:
 
     `trusted` says that the rule was given or calibrated, `calibrated` that it was measured; `text_bytes` is the
     prompt's length, `text_tokens` and `output_tokens` what is expected of text and answer, `max_tokens` the most that
-    an answer may have.
+    an answer may have. `video_tokens` is what a person expects of a video.
     """
 
     rule: tiles.Rule
@@ -33,6 +34,11 @@ class Tariff:
     max_tokens: int
     trusted: bool = False
     calibrated: bool = False
+    video_tokens: int | None = None
+
+    def knows(self, step: Step) -> bool:
+        """Whether anything can be said of this step's bill."""
+        return step.size != UNSEEN or self.video_tokens is not None
 
     def text(self, more_bytes: int = 0) -> int:
         """The text tokens expected of a request whose text is so many bytes longer than the prompt."""
@@ -44,12 +50,16 @@ class Tariff:
 
     def low(self, step: Step) -> int:
         """The fewest image tokens that the sent picture may be billed."""
+        if step.size == UNSEEN:
+            return step.tokens
         if self.trusted or self.calibrated:
             return self.rule.tokens(step.size)
         return min(tiles.rule(name).tokens(step.size) for name in ("formula", "table"))
 
     def high(self, step: Step) -> int:
         """The most image tokens that the sent picture may be billed: any shipped rule's, unless one was measured."""
+        if step.size == UNSEEN:
+            return step.tokens
         own = self.rule.tokens(step.size)
         return own if self.calibrated else max(own, tiles.worst(step.size))
 
@@ -61,7 +71,7 @@ def text_tokens(text_bytes: int) -> int:
 
 def costs(tariff: Tariff, step: Step, *, first: bool) -> Costs:
     """The cost of sending this picture once; a document's text and answer are counted with its first page."""
-    if tariff.price is None:
+    if tariff.price is None or not tariff.knows(step):
         return UNKNOWN
     price, text = tariff.price, tariff.text_tokens if first else 0
     output, most = (tariff.output_tokens, tariff.max_tokens) if first else (0, 0)

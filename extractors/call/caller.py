@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import httpx
@@ -19,7 +20,7 @@ from extractors.errors import DocumentError, Refused, RunError
 from extractors.model import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from extractors.call.breaker import Breaker
     from extractors.call.faults import Fault
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Judge = Callable[[Reply], Verdict]
 
+SHORTEST_SECRET = 12  # characters: what signs is longer
 ROOM_SECONDS = 0.2  # between two looks whether calls on their way have left room in the budget
 _MENDS = {
     401: "the key was refused: set TILEWISE_API_KEY or TOGETHER_API_KEY to one that this endpoint accepts",
@@ -76,7 +78,7 @@ class Caller:
             while not await note.open():
                 await self.traffic.sleep(ROOM_SECONDS)
             try:
-                reply, fault = await self._exchange(body)
+                reply, fault = await self._exchange(body, self._secrets(order))
             except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 reply, fault = None, faults.of_error(error)
             except asyncio.CancelledError:
@@ -94,7 +96,7 @@ class Caller:
             self.traffic.answered(ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens)
             return reply, verdict
 
-    async def _exchange(self, body: bytes) -> tuple[Reply, Fault | None]:
+    async def _exchange(self, body: bytes, secrets: Sequence[str]) -> tuple[Reply, Fault | None]:
         """One request and its reply, within the time limit, and no more of it than an answer can have."""
         async with (
             asyncio.timeout(self._timeout),
@@ -106,7 +108,7 @@ class Caller:
                 if len(content) > replies.MAX_REPLY_BYTES:
                     break
             whole = len(content) <= replies.MAX_REPLY_BYTES
-            reply, fault = replies.read(response, self._unsaid(bytes(content)), whole=whole)
+            reply, fault = replies.read(response, _unsaid(bytes(content), secrets), whole=whole)
             return replace(reply, request_id=reply.request_id and self._masked(reply.request_id)), fault
 
     @staticmethod
@@ -143,13 +145,27 @@ class Caller:
         final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
         return DocumentError(self._masked(fault.message), kind=fault.outcome, stage="call", final=final)
 
-    def _unsaid(self, content: bytes) -> bytes:
-        """The reply without the key: it is kept in the ledger and published."""
-        return content.replace(self._secret.encode(), b"**********") if self._secret else content
+    def _secrets(self, order: Order) -> list[str]:
+        """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""
+        signatures = [value for link in order.links for value in _values(link.get_secret_value())]
+        return [self._secret, *signatures] if self._secret else signatures
 
     def _masked(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""
         return text.replace(self._secret, "**********") if self._secret else text
+
+
+def _unsaid(content: bytes, secrets: Sequence[str]) -> bytes:
+    """The reply without these: it is kept in the ledger and published."""
+    for secret in secrets:
+        content = content.replace(secret.encode(), b"**********")
+    return content
+
+
+def _values(link: str) -> set[str]:
+    """The values in a URL's query that are long enough to sign something, as they are written and as they are meant."""
+    pairs = [pair.partition("=")[2] for pair in urlsplit(link).query.split("&")]
+    return {value for pair in pairs for value in (pair, unquote(pair)) if len(value) >= SHORTEST_SECRET}
 
 
 class _Note:

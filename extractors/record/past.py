@@ -12,7 +12,7 @@ from extractors.record import columns
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from extractors.model import Found, Terms
+    from extractors.model import Name, Terms
 
 Redo = Literal["failed", "changed", "all"]
 
@@ -45,15 +45,15 @@ class Past:
         self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
         self._done: dict[Redo | None, set[int]] = {}
 
-    def skips(self, found: Found, redo: Redo | None) -> bool:
-        """Whether this image needs nothing: it has a row in results, a final failure, or failed often enough."""
+    def skips(self, name: Name, redo: Redo | None) -> bool:
+        """Whether this document needs nothing: it has a row in results, a final failure, or failed often enough."""
         if redo not in self._done:
             self._done[redo] = set(self._done_under(redo))
-        return key(found.uri, found.version) in self._done[redo]
+        return key(*name) in self._done[redo]
 
-    def tries(self, found: Found) -> int:
-        """In how many runs this image has failed so far."""
-        return self._tries.get(key(found.uri, found.version), 0) if self._tries else 0
+    def tries(self, name: Name) -> int:
+        """In how many runs this document has failed so far."""
+        return self._tries.get(key(*name), 0) if self._tries else 0
 
     def _done_under(self, redo: Redo | None) -> pl.Series:
         """The keys of the documents that are done; one that comes twice is done once."""

@@ -27,11 +27,11 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
     return fields.row(end.value) | {
-        "_image": found.uri,
+        "_image": found.name,
         "_document": end.planned.document,
-        "_pages": [each.billed.found.uri for each in end.planned.pages],
-        "_version": found.version,
-        "_modified": found.modified,
+        "_pages": [each.billed.found.name for each in end.planned.pages],
+        "_version": end.planned.name[1],
+        "_modified": end.planned.modified,
         "_key": end.key,
         "_sha256": end.sha256,
         "_run": terms.run,
@@ -45,15 +45,15 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
         "_rung": step.rung,
         "_width": header.size.width if header else None,
         "_height": header.size.height if header else None,
-        "_sent_width": step.size.width,
-        "_sent_height": step.size.height,
+        "_sent_width": step.size.width or None,
+        "_sent_height": step.size.height or None,
         "_attempts": len(end.attempts),
         "_image_tokens_estimated": sum(each.order.image_tokens for each in end.attempts),
         "_prompt_tokens": end.tokens("prompt"),
         "_completion_tokens": end.tokens("completion"),
         "_cost_usd": end.cost_usd,
         "_copied_from": None,
-        "_manifest": None,
+        "_manifest": end.planned.manifest,
     }
 
 
@@ -63,9 +63,9 @@ def failure_row(end: Failed, terms: Terms) -> Row:
     return {
         "run": terms.run,
         "document": end.planned.document,
-        "image": found.uri,
+        "image": found.name,
         "schema": terms.schema,
-        "version": found.version,
+        "version": end.planned.name[1],
         "schema_hash": terms.schema_hash,
         "prompt_hash": terms.prompt_hash,
         "model_requested": terms.model,
@@ -95,7 +95,7 @@ def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted |
         "document": end.planned.document,
         "schema": terms.schema,
         "page": number,
-        "image": found.uri,
+        "image": found.name,
         "size": found.size,
         "version": found.version,
         "modified": found.modified,
@@ -191,6 +191,8 @@ def _dollars(amount: object) -> Decimal | None:
 
 def _action(page: PlannedPage, step: Step) -> str:
     """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
+    if page.action == "url":
+        return "url"
     if step != page.ladder[-1]:
         return "resize"
     whole = page.billed.header is not None and step.size == page.billed.header.size

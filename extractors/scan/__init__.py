@@ -1,4 +1,4 @@
-"""scan: a source in, the images that it holds out, as a stream in a stable order."""
+"""scan: a source in, the documents that its images make out, as a stream in a stable order."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 
 from extractors.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, scan_file, scan_folder
+from extractors.scan.group import By, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.model import Found, Store
+    from extractors.model import Found, Grouped, Store
 
-__all__ = ["BUCKETS", "EXTENSIONS", "in_bucket", "scan", "store"]
+__all__ = ["BUCKETS", "EXTENSIONS", "By", "documents", "in_bucket", "scan", "store"]
 
 BUCKETS = ("s3", "gs", "az")
+
+
+def documents(source: str, by: By | None = None) -> Iterator[Grouped]:
+    """The documents of a source. Raises ConfigurationError as `scan` does."""
+    return grouped(scan(source), by)
 
 
 def scan(source: str) -> Iterator[Found]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore, RetryConfig, S3Config
 
+SIGNED = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
 PAGE = 1000  # what a listing gives at once, as the servers do
 ERRORS = (BaseError, OSError, ValueError)  # whatever obstore raises
 # Whether a bucket can be read at all is said within seconds. Later on SlowDown is waited out, but no longer than a run
@@ -134,6 +135,24 @@ class BucketStore:
     def __init__(self, where: Place) -> None:
         """Raises ConfigurationError as `opened` does."""
         self._root, self._store = where.root, opened(where)
+
+    def look(self, found: Found) -> Found:
+        """The object's size, version and time, where only its name is known."""
+        if found.version or found.flaw:
+            return found
+        try:
+            meta = self._store.head(found.uri.removeprefix(self._root))
+        except ERRORS as error:
+            raised = _translated(error, found.uri)
+            return replace(found, flaw=Flaw(raised.kind, "scan", raised.message, raised.final))
+        return replace(found, size=meta["size"], version=_version(meta), modified=meta["last_modified"])
+
+    def link(self, found: Found) -> str:
+        """The object's URL, signed for an hour."""
+        try:
+            return obstore.sign(cast("S3Store", self._store), "GET", found.uri.removeprefix(self._root), SIGNED)
+        except ERRORS as error:
+            raise _translated(error, found.uri) from error
 
     def open(self, found: Found) -> BinaryIO:
         """The object from its start, of which the first 64 KiB are fetched and more when it is read."""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from extractors.bill import Tariff, bill
+from extractors.brief import brief
 from extractors.errors import ConfigurationError, DocumentError
 from extractors.feed import Feed
 from extractors.job import Job
@@ -18,6 +19,7 @@ from extractors.model import Found
 from extractors.money import FREE
 from extractors.picture import MAX_BYTES
 from extractors.scan import scan, store
+from extractors.settings import Settings
 from extractors.tiles import Size, rule
 
 SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -184,7 +186,9 @@ def test_all_bytes_are_fetched_in_one_request(bucket):
 def test_headers_are_read_many_at_a_time_and_stay_in_order(bucket):
     """A batch waits as long as a few requests, not as long as all of them one after the other."""
     bucket.fill([f"{number:03}.png" for number in range(100)], picture())
-    feed = Feed(Job(source=bucket.url), Tariff(rule("formula"), FREE, 400, 100, 300, 2048))
+    feed = Feed(
+        brief(Job(source=bucket.url), Settings(), sends=False), Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
+    )
     bucket.front.seconds = 0.1
     started = time.monotonic()
     planned = feed.take(200)

@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 
 from extractors.bill import Tariff
+from extractors.brief import brief
 from extractors.errors import ConfigurationError
 from extractors.feed import Feed
 from extractors.job import Job
 from extractors.money import FREE, Price
 from extractors.record.past import ENDS, FAILED, Past, key
 from extractors.scan import scan
+from extractors.settings import Settings
 from extractors.tiles import rule
 
 TARIFF = Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
@@ -31,7 +33,7 @@ def pictures(tmp_path):
 
 def feed(source, past=None, tariff=TARIFF, **fields):
     """The feed of a job on this source."""
-    return Feed(Job(source=str(source), **fields), tariff, past)
+    return Feed(brief(Job(source=str(source), **fields), Settings(), sends=False), tariff, past)
 
 
 def names(planned):

@@ -17,7 +17,7 @@ sizes = st.builds(Size, st.integers(1, 6000), st.integers(1, 6000))
 names = st.sampled_from([*NAMES, "flat:280"])
 
 
-def dollars(step):
+def dollars(step, *, first):
     """A price by which a token is a dollar."""
     return Costs(Decimal(0), Decimal(step.tokens), Decimal(0))
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from pydantic import SecretStr
 
 from extractors.model import Billed, Flaw, Found, Header, Planned, PlannedPage, Step
 from extractors.money import Costs
@@ -23,7 +24,7 @@ def dumped(planned: Planned) -> str:
 def loaded(text: str) -> Planned:
     """The plan that `dumped` wrote. Raises ValueError or KeyError for one of another version."""
     plan: Json = orjson.loads(text)
-    return Planned(plan["document"], tuple(_page(each) for each in plan["pages"]), plan["tries"])
+    return Planned(plan["document"], tuple(_page(each) for each in plan["pages"]), plan["tries"], plan["manifest"])
 
 
 def _plain(value: object) -> object:
@@ -31,6 +32,8 @@ def _plain(value: object) -> object:
         return list(value)
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, SecretStr):
+        return None  # a signature does not outlive its process
     raise TypeError(f"{type(value).__name__} has no place in a plan")
 
 

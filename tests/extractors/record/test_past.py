@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors.model import Flaw, Found
+from extractors.model import Flaw
 from extractors.record import columns
 from extractors.record.past import ENDS, FAILED, Past, key, read_past
 from extractors.record.tables import Tables
@@ -31,6 +31,11 @@ def publish(tmp_path, model, terms):
     return published
 
 
+def name(found):
+    """What an image is known by."""
+    return found.uri, found.version
+
+
 @pytest.fixture
 def skipped(tmp_path, nouns, terms):
     """Under which redo an image is skipped today, of: none, failed, changed, all."""
@@ -38,7 +43,7 @@ def skipped(tmp_path, nouns, terms):
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
         past = read_past(tmp_path, today, offline=offline)
         found = nouns.found(uri, version=version)
-        return {redo for redo in REDO if past.skips(found, redo)}
+        return {redo for redo in REDO if past.skips(name(found), redo)}
 
     return answer
 
@@ -86,7 +91,7 @@ def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms)
     flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_past(tmp_path, terms, offline=False).tries(nouns.found()) == 2
+    assert read_past(tmp_path, terms, offline=False).tries(name(nouns.found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
@@ -197,8 +202,8 @@ def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, no
     publish(nouns.failed())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
     past = read_past(tmp_path, terms, offline=False)
-    assert past.tries(nouns.found()) == 1
-    assert not past.skips(nouns.found(), None)
+    assert past.tries(name(nouns.found())) == 1
+    assert not past.skips(name(nouns.found()), None)
 
 
 # What a document may have been through: accepted or not, as today or otherwise, for good or not, in which run.
@@ -231,7 +236,7 @@ def test_a_past_answers_as_the_contract_is_written(history):
     frame = pl.DataFrame(rows, schema=FAILED | {"ok": pl.Boolean()}, orient="row")
     past = Past(frame.filter("ok").select(*ENDS), frame.filter(~pl.col("ok")).select(*FAILED))
     for uri, redo in product("ab", REDO):
-        assert past.skips(Found(uri, version="1"), redo) == skipped_by_hand(history, uri, redo)
+        assert past.skips((uri, "1"), redo) == skipped_by_hand(history, uri, redo)
 
 
 def rewrite(root, table, change):

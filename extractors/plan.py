@@ -8,6 +8,7 @@ whole image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from extractors.model import UNSEEN, Billed, PlannedPage, Step
@@ -70,7 +71,7 @@ class Plan:
         return PlannedPage(billed, "url", "passed_on", (whole,), self.price(whole, first=first))
 
     def _chosen(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
-        ladder, floored = self._ladder(size)
+        ladder, floored = ladder_of(self.rule, self.policy, size)
         step = ladder[0]
         costs = self.price(step, first=first)
         if step.tokens < self.rule.tokens(size):
@@ -79,23 +80,25 @@ class Plan:
             return PlannedPage(billed, "shrink", "native", ladder, costs)
         return PlannedPage(billed, "send", "floor" if floored else "fits", ladder, costs)
 
-    def _ladder(self, size: Size) -> tuple[tuple[Step, ...], bool]:
-        """The steps from the first to the one that pays for the whole image, and whether the floor forbade a cheaper."""
-        whole = Step(self.rule.tokens(size), self.rule.native(size), self.rule.tokens(size))
-        floor = FLOORS[self.policy]
-        if floor is None:
-            return (whole,), False
-        steps: list[Step] = []
-        floored = False
-        for rung in self.rule.rungs(size):
-            if rung >= whole.tokens:
-                return (*steps, Step(rung, whole.size, whole.tokens)), floored
-            picture = fit(self.rule, size, rung)
-            if picture is None or below(picture, size, floor):
-                floored = True
-            elif not steps or self.rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung
-                steps.append(Step(rung, picture, self.rule.tokens(picture)))
-        return (*steps, whole), floored
+
+@lru_cache(maxsize=4096)  # what one camera took, or one scanner, is all of a few sizes
+def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bool]:
+    """The steps from the first to the one that pays for the whole image, and whether the floor forbade a cheaper one."""
+    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
+    floor = FLOORS[policy]
+    if floor is None:
+        return (whole,), False
+    steps: list[Step] = []
+    floored = False
+    for rung in rule.rungs(size):
+        if rung >= whole.tokens:
+            return (*steps, Step(rung, whole.size, whole.tokens)), floored
+        picture = fit(rule, size, rung)
+        if picture is None or below(picture, size, floor):
+            floored = True
+        elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung
+            steps.append(Step(rung, picture, rule.tokens(picture)))
+    return (*steps, whole), floored
 
 
 def _passes(page: PlannedPage) -> bool:

@@ -52,7 +52,9 @@ class Size(NamedTuple):
 
     def scaled(self, longest: int) -> Size:
         """The size with the same proportions and this longest side, each side at least 1 px."""
-        return Size(*(max(1, round(side * longest / self.longest)) for side in self))
+        width, height = self
+        most = max(width, height)
+        return Size(max(1, round(width * longest / most)), max(1, round(height * longest / most)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import features
@@ -16,6 +15,7 @@ from extractors.picture import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", *(["avif"] if features.check("avif") else []))
 SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
@@ -73,7 +73,7 @@ def _entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
 
 def _utf8(path: str) -> bool:
     """Whether the path can be written into a table: a file system takes any bytes for a name, Parquet only UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in path)
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def _unwritable(path: str) -> Found:
@@ -118,7 +118,7 @@ class FolderStore:
     def open(self, found: Found) -> BinaryIO:
         """The open file, at its start. Raises DocumentError: missing, forbidden, changed, too_many_bytes."""
         try:
-            stream = Path(found.uri).open("rb")  # noqa: SIM115 - the caller closes it
+            stream = open(found.uri, "rb")  # noqa: PTH123, SIM115 - half the time of a Path's; the caller closes it
         except OSError as error:
             raise _translated(error, found.uri) from error
         version = _version(os.fstat(stream.fileno()))

@@ -164,8 +164,10 @@ def _unsaid(content: bytes, secrets: Sequence[str]) -> bytes:
 
 def _values(link: str) -> set[str]:
     """The values in a URL's query that are long enough to sign something, as they are written and as they are meant."""
-    pairs = [pair.partition("=")[2] for pair in urlsplit(link).query.split("&")]
-    return {value for pair in pairs for value in (pair, unquote(pair)) if len(value) >= SHORTEST_SECRET}
+    written = [pair.partition("=")[2] for pair in urlsplit(link).query.split("&")]
+    meant = [unquote(each) for each in written]
+    in_json = [each.replace("/", "\\/") for each in meant]
+    return {value for value in (*written, *meant, *in_json) if len(value) >= SHORTEST_SECRET}
 
 
 class _Note:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.bill import Tariff, costs, text_tokens
-from extractors.model import Step
+from extractors.model import UNSEEN, Step
 from extractors.money import Costs, Price
 from extractors.tiles import NAMES, Size, rule
 
@@ -115,3 +115,20 @@ def test_four_bytes_are_a_token(size, tokens):
 def test_a_longer_text_is_estimated_on_top_of_the_prompt(more, tokens):
     """What a second question adds is counted from the prompt's own estimate."""
     assert tariff().text(more) == tokens
+
+
+@pytest.fixture
+def video():
+    """A video, for which 5,000 tokens were asked for."""
+    return Step(0, UNSEEN, 5000)
+
+
+def test_nobody_knows_what_a_video_costs(video):
+    """No rule bills it: where nothing is expected of it, its costs are unknown, never 0."""
+    assert costs(tariff(), video, first=True) == Costs(None, None, None)
+
+
+def test_a_video_costs_what_is_expected_of_it(video):
+    """A person's number stands for low, expected and high alike, beside text and answer."""
+    told = costs(tariff(video_tokens=5000), video, first=True)
+    assert told == Costs(*(Decimal(sum(each)) for each in [(5000, 100), (5000, 100, 300_000), (5000, 400, 2_048_000)]))

@@ -1,12 +1,12 @@
 """model.py: what the nouns say of themselves."""
 
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from extractors.model import (
     Attempt,
@@ -14,6 +14,7 @@ from extractors.model import (
     Failed,
     Flaw,
     Found,
+    Grouped,
     Header,
     Order,
     Planned,
@@ -21,6 +22,7 @@ from extractors.model import (
     Reply,
     Step,
     Terms,
+    version_of,
 )
 from extractors.money import Costs, Price, Usage, total
 from extractors.tiles import Size
@@ -165,3 +167,41 @@ def test_a_run_s_partition_is_the_day_of_its_start():
     """All rows of a run lie in one partition, however long it takes."""
     terms = Terms("r", NOW, "s", "o", "e", "m", "receipt", "h", "p", "balanced", "table")
     assert terms.run_date == "2026-01-01"
+
+
+A, B = Found("/a.jpg", version="1"), Found("/b.jpg", version="1")
+
+
+def test_a_document_of_one_file_has_that_files_version():
+    """Also where the file has several pages."""
+    assert Grouped("/a.jpg", (A,)).name == ("/a.jpg", "1")
+    assert Grouped("/a.pdf", (replace(A, page=1), replace(A, page=2))).name == ("/a.pdf", "1")
+
+
+@pytest.mark.parametrize("pages", [(B, A), (A, replace(B, version="2")), (A,), (A, B, B)])
+def test_a_documents_version_changes_with_any_of_its_pages(pages):
+    """Another order, another version of a page, one page more or less: it is another document's version."""
+    assert version_of(pages) != version_of((A, B))
+
+
+def test_a_document_was_modified_when_its_last_page_was():
+    """What is not known of one page is not known of the document."""
+    old, new = replace(A, modified=datetime(2026, 1, 1, tzinfo=UTC)), replace(B, modified=NOW)
+    assert Grouped("d", (new, old)).modified == NOW
+    assert Grouped("d", (new, B)).modified is None
+
+
+def test_a_page_of_a_file_has_a_name_of_its_own():
+    assert (A.name, replace(A, page=3).name) == ("/a.jpg", "/a.jpg#page=3")
+
+
+def test_an_address_is_not_shown():
+    """A signature stands in it."""
+    assert "5e1f" not in repr(replace(A, address=SecretStr("https://store.example/a.jpg?sig=5e1f")))
+
+
+def test_what_nobody_could_estimate_has_no_residual():
+    """Of a video the bill is known when it comes, and compared with nothing."""
+    known = attempt(Usage(prompt=9000))
+    assert known.residual is not None
+    assert replace(known, order=replace(known.order, worst_prompt_tokens=None)).residual is None

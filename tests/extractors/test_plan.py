@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from extractors.model import REJECT_REASONS, Billed, Flaw, Found, Header, Planned, PlannedPage, Step
+from extractors.model import REJECT_REASONS, UNSEEN, Billed, Flaw, Found, Header, Planned, PlannedPage, Step
 from extractors.money import Costs
 from extractors.plan import FLOORS, Plan
 from extractors.tiles import NAMES, Size, rule
@@ -232,3 +233,55 @@ def test_a_document_climbs_whole():
 def test_a_document_costs_what_its_pages_cost():
     """The document's estimate is the sum of its pages'."""
     assert Planned("a.jpg", (page((2480, 3508)), page((500, 400)))).costs.expected == 3202
+
+
+def at(uri, size=(500, 400), address=None, header=None, **options):
+    """The choice for an image at this address."""
+    found = Found(uri, address=address and SecretStr(address))
+    billed = Billed(found, header or Header(Size(*size), "JPEG", 1, 1))
+    chosen = Plan("balanced", rule("formula"), dollars, **options).page(billed)
+    return chosen.action, chosen.reason
+
+
+SIGNED = "https://store.example/a.jpg?X-Amz-Signature=5e1f"
+
+
+@pytest.mark.parametrize("size", [(500, 400), (4032, 3024)])
+def test_a_url_is_passed_on_where_that_is_asked_for(size):
+    """Whatever its size: the server fetches it as it is."""
+    assert at("https://store.example/a.jpg", size, send_urls=True) == ("url", "passed_on")
+    assert at("https://store.example/a.jpg", size)[0] != "url"
+
+
+@pytest.mark.parametrize(("uri", "address"), [("https://store.example/a.jpg", SIGNED), ("s3://store/a.jpg", None)])
+def test_what_needs_a_signature_is_passed_on_only_where_nothing_is_to_be_done_to_it(uri, address):
+    """A picture that fewer tokens can pay for is fetched and resized; so is one that must be turned."""
+    turned = Header(Size(500, 400), "JPEG", 1, 6)
+    assert at(uri, address=address, send_urls=True) == ("url", "passed_on")
+    assert at(uri, (2480, 3508), address, send_urls=True) == ("resize", "cheaper")
+    assert at(uri, address=address, header=turned, send_urls=True) == ("send", "fits")
+
+
+def test_a_file_is_never_passed_on():
+    """No server can read it."""
+    assert at("/in/a.jpg", send_urls=True) == ("send", "fits")
+
+
+def test_a_url_has_one_rung_and_the_bill_of_the_whole_image():
+    """Nothing is resized, so there is nowhere to climb."""
+    found = Billed(Found("https://store.example/a.jpg"), Header(Size(2480, 3508), "JPEG", 1, 1))
+    chosen = Plan("balanced", rule("formula"), dollars, send_urls=True).page(found)
+    assert chosen.ladder == (Step(6404, Size(2480, 3508), 6404),)
+
+
+def test_a_video_is_passed_on_with_the_tokens_that_are_expected_of_it():
+    """It has no size, and no rule that bills it."""
+    chosen = Plan("balanced", rule("formula"), dollars, video_tokens=900).page(Billed(Found("a.mp4", video=True)))
+    assert (chosen.action, chosen.reason, chosen.ladder) == ("url", "passed_on", (Step(0, UNSEEN, 900),))
+
+
+def test_only_the_first_page_bears_the_text():
+    """A document is asked about once, whatever the number of its pages."""
+    pages = [Billed(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
+    plan = Plan("balanced", rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
+    assert [each.costs.expected for each in plan.document(pages)] == [1, 0]

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 
 from extractors.bill.header import read_header
 from extractors.errors import DocumentError
-from extractors.model import Billed, Found, PlannedPage, Step
-from extractors.prepare import MAX_SENT_BYTES, prepare
+from extractors.model import UNSEEN, Billed, Found, PlannedPage, Step
+from extractors.prepare import MAX_SENT_BYTES, passed_on, prepare
 from extractors.tiles import Size
 
 UNTOUCHED = [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L"), ("WEBP", "RGB")]
@@ -255,3 +255,13 @@ def test_a_picture_of_exactly_the_limit_is_sent_as_it_is():
     data = encoded("JPEG")
     data += bytes(MAX_SENT_BYTES - len(data))
     assert prepared(data).encoded is False
+
+
+@pytest.mark.parametrize(("video", "kind"), [(False, "image_url"), (True, "video_url")])
+def test_what_is_passed_on_is_a_block_with_its_url(video, kind):
+    """Nothing of it is read, so it has no hash; the URL, which may be signed, is not shown."""
+    page = PlannedPage(Billed(Found("https://store.example/a", video=video)), "url", "passed_on", (Step(0, UNSEEN, 0),))
+    prepared = passed_on(page, 'https://store.example/a?sig="5e1f"')
+    assert json.loads(prepared.block) == {"type": kind, kind: {"url": 'https://store.example/a?sig="5e1f"'}}
+    assert (prepared.sha256, prepared.encoded) == ("", False)
+    assert "5e1f" not in repr(prepared)

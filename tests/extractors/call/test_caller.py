@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import pytest
@@ -227,6 +227,17 @@ async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
     error, server = await call_once([http(401, b"bad key geheim-7")], an_order, notes, judge, secret="geheim-7")
     assert b"Bearer geheim-7" in server.requests[0][0]
     assert "geheim-7" not in str(error) + str(notes.attempts[0].error)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_signature_that_the_server_repeats_is_masked(status, an_order, notes, judge):
+    """As it was sent, and as it is meant: neither the kept reply nor its error lets anybody fetch the image."""
+    link = "https://store.example/a.jpg?id=42&X-Amz-Signature=5e1f0a77%2Bc43b9e2d"
+    said = f"cannot fetch {link} (signed 5e1f0a77+c43b9e2d)".encode()
+    order = replace(an_order, links=(SecretStr(link),))
+    await call_once([http(status, said)], order, notes, judge)
+    assert "5e1f0a77" not in str(notes.attempts)
+    assert "id=42" in notes.attempts[0].reply.body
 
 
 async def never(writer):

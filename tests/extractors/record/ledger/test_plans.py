@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from extractors.model import Flaw
 from extractors.money import Costs
@@ -40,3 +41,21 @@ def test_what_scan_did_not_know_stays_unknown(nouns):
 def test_what_is_no_plan_is_refused(text):
     with pytest.raises((ValueError, KeyError, TypeError)):
         loaded(text)
+
+
+def test_a_signature_is_not_written_down(nouns):
+    """It stays in memory: a run that is taken over does without it."""
+    page = nouns.page()
+    signed = replace(page.billed.found, address=SecretStr("https://store.example/a.jpg?X-Amz-Signature=5e1f"))
+    planned = nouns.planned(pages=(replace(page, billed=replace(page.billed, found=signed)),))
+    assert "5e1f" not in dumped(planned)
+    assert loaded(dumped(planned)) == nouns.planned()
+
+
+def test_a_page_of_a_file_and_its_manifest_come_back(nouns):
+    page = nouns.page()
+    second = replace(page.billed.found, page=2)
+    planned = replace(
+        nouns.planned(pages=(replace(page, billed=replace(page.billed, found=second)),)), manifest='{"shop":"Inn"}'
+    )
+    assert loaded(dumped(planned)) == planned

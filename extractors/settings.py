@@ -8,14 +8,22 @@ read from the environment or `.env` only.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from decimal import Decimal
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from extractors.errors import ConfigurationError, shown
 from extractors.job import base_url
@@ -71,6 +79,7 @@ class Settings(BaseSettings):
     prices: Path | None = None
     on_model_change: Literal["warn", "stop"] = "warn"
     keep_replies: Literal["all", "failed", "none"] = "all"
+    allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
@@ -92,6 +101,20 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         return None if value is None else base_url(value)
+
+    @field_validator("allow_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> tuple[str, ...]:
+        listed = value.split(",") if isinstance(value, str) else value
+        if not isinstance(listed, list | tuple):
+            raise ValueError("must be hosts, separated by commas")  # noqa: TRY004 - pydantic makes its errors of these
+        hosts = [str(each).strip().lower() for each in listed]
+        if wrong := next((each for each in hosts if each and not _is_host(each)), None):
+            raise ValueError(
+                f"must be host names or addresses, each with a port or without, separated by commas: {shown(wrong)} is neither;"
+                " write it as images.example, 10.0.0.5:8080 or [fd00::5], with no scheme, path, range or *"
+            )
+        return tuple(filter(None, hosts))
 
     @field_validator("ledger")
     @classmethod
@@ -116,6 +139,17 @@ class Settings(BaseSettings):
         """The places that settings are read from, the strongest first: pydantic-settings' hook for it."""
         del file_secret_settings  # no secrets folder: the environment and `.env` are where people keep the key
         return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def _is_host(text: str) -> bool:
+    matched = re.fullmatch(r"(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?|[0-9a-f:.]+", text)
+    if not matched or not 0 < int(matched[2] or 1) < 65_536:
+        return False
+    host = (matched[1] or text).strip("[]")
+    try:
+        return ":" not in host or bool(IPv6Address(host))
+    except ValueError:
+        return False
 
 
 def read_settings() -> Settings:

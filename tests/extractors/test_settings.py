@@ -29,6 +29,7 @@ DEFAULTS = [
     ("ask_above", Decimal(5)),
     ("prices", None),
     ("keep_replies", "all"),
+    ("allow_hosts", ()),
     ("direct", False),
 ]
 
@@ -80,6 +81,13 @@ def test_the_ledger_lies_in_the_user_s_state_folder():
         ("ASK_ABOVE", "0.10", Decimal("0.10")),
         ("PRICES", "prices.toml", Path("prices.toml")),
         ("KEEP_REPLIES", "failed", "failed"),
+        ("ALLOW_HOSTS", "images.internal", ("images.internal",)),
+        (
+            "ALLOW_HOSTS",
+            " A.internal, 10.0.0.5:8080 ,[fd00::5]:80,::1,",
+            ("a.internal", "10.0.0.5:8080", "[fd00::5]:80", "::1"),
+        ),
+        ("ALLOW_HOSTS", "bücher.example", ("bücher.example",)),
         ("DIRECT", "1", True),
         ("DIRECT", "0", False),
     ],
@@ -110,6 +118,19 @@ def test_toml_wins_over_the_defaults(folder):
     (folder / "tilewise.toml").write_text('chunk = 10\nask_above = 1.5\nprices = "p.toml"\n')
     settings = read_settings()
     assert (settings.chunk, settings.ask_above, settings.prices) == (10, Decimal("1.5"), Path("p.toml"))
+
+
+@pytest.mark.parametrize("written", ['"a.internal, b.internal"', '["a.internal", "b.internal"]'])
+def test_hosts_are_a_text_or_a_list_in_toml(folder, written):
+    """Each is as good, also where the list of the environment is a text."""
+    (folder / "tilewise.toml").write_text(f"allow_hosts = {written}\n")
+    assert read_settings().allow_hosts == ("a.internal", "b.internal")
+
+
+def test_hosts_that_are_neither_text_nor_list_are_refused(folder):
+    """As any bad value is."""
+    (folder / "tilewise.toml").write_text("allow_hosts = 5\n")
+    assert refusal() == "TILEWISE_ALLOW_HOSTS=5: must be hosts, separated by commas"
 
 
 def test_files_of_other_folders_are_not_read(folder, monkeypatch):
@@ -185,6 +206,16 @@ def test_settings_do_not_change(monkeypatch):
         ("ASK_ABOVE", "nan", "finite number"),
         ("ASK_ABOVE", "inf", "finite number"),
         ("KEEP_REPLIES", "some", "'all', 'failed' or 'none'"),
+        ("ALLOW_HOSTS", "a.internal,http://b.internal", "'http://b.internal' is neither"),
+        ("ALLOW_HOSTS", "10.0.0.0/8", "'10.0.0.0/8' is neither"),
+        ("ALLOW_HOSTS", "*", "with no scheme, path, range or *"),
+        ("ALLOW_HOSTS", "*.internal", "'*.internal' is neither"),
+        ("ALLOW_HOSTS", "me@a.internal", "'me@a.internal' is neither"),
+        ("ALLOW_HOSTS", "a.internal b.internal", "separated by commas"),
+        ("ALLOW_HOSTS", "a.internal:0", "'a.internal:0' is neither"),
+        ("ALLOW_HOSTS", "a.internal:65536", "'a.internal:65536' is neither"),
+        ("ALLOW_HOSTS", "[a.internal]", "'[a.internal]' is neither"),
+        ("ALLOW_HOSTS", "fd00::5::1", "'fd00::5::1' is neither"),
         ("DIRECT", "perhaps", "valid boolean"),
     ],
 )
@@ -231,7 +262,7 @@ def test_an_unknown_key_in_toml_is_refused(folder, line):
     (folder / "tilewise.toml").write_text(line + "\n")
     message = refusal()
     assert message.startswith("tilewise.toml: ")
-    assert "is not a setting: use ask_above, attempts, base_url" in message
+    assert "is not a setting: use allow_hosts, ask_above, attempts, base_url" in message
     assert "api_key" not in message
 
 

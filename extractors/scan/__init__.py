@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extractors.bucket import BUCKETS, in_bucket, place
 from extractors.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, scan_file, scan_folder
 from extractors.scan.group import By, grouped
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
     from extractors.model import Found, Grouped, Store
 
-__all__ = ["BUCKETS", "EXTENSIONS", "By", "documents", "in_bucket", "scan", "store"]
-
-BUCKETS = ("s3", "gs", "az")
+__all__ = ["EXTENSIONS", "By", "documents", "in_bucket", "scan", "store"]
 
 
 def documents(source: str, by: By | None = None) -> Iterator[Grouped]:
@@ -50,13 +49,7 @@ def scan(source: str) -> Iterator[Found]:
 def store(source: str) -> Store:
     """Reads what `scan(source)` finds."""
     if in_bucket(source):
-        from extractors.scan.bucket import BucketStore, place  # noqa: PLC0415 - as above
+        from extractors.scan.bucket import BucketStore  # noqa: PLC0415 - as above
 
         return BucketStore(place(source))
     return FolderStore()
-
-
-def in_bucket(source: str) -> bool:
-    """Whether a source is a bucket's URL."""
-    scheme, separator, _ = source.partition("://")
-    return bool(separator) and scheme.lower() in BUCKETS

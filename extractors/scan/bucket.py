@@ -2,89 +2,38 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
-from obstore.store import AzureStore, GCSStore, S3Store
+from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from extractors.errors import ConfigurationError, DocumentError, shown
+from extractors.bucket import place
+from extractors.bucket.store import ERRORS, QUICK, begun, opened
+from extractors.bucket.trouble import cause
+from extractors.errors import DocumentError
 from extractors.model import Flaw, Found
 from extractors.picture import MAX_BYTES
-from extractors.scan.aws import profile
 from extractors.scan.folder import SUFFIXES
 from extractors.scan.ranged import BLOCK, Ranged
-from extractors.scan.trouble import cause, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from obstore import GetOptions, ObjectMeta
-    from obstore.store import ObjectStore, RetryConfig, S3Config
+    from obstore.store import S3Store
+
+    from extractors.bucket import Place
 
 SIGNED = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
 PAGE = 1000  # what a listing gives at once, as the servers do
-ERRORS = (BaseError, OSError, ValueError)  # whatever obstore raises
-# Whether a bucket can be read at all is said within seconds. Later on SlowDown is waited out, but no longer than a run
-# that is told to stop can wait for its readers.
-QUICK: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
-PATIENT: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 _KINDS = {
     FileNotFoundError: "missing",
     PermissionDeniedError: "forbidden",
     UnauthenticatedError: "forbidden",
     PreconditionError: "changed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in which bucket; `prefix` is a key, or the folder that keys are in, without a slash at either end."""
-
-    scheme: str
-    bucket: str
-    prefix: str
-
-    @property
-    def root(self) -> str:
-        """What stands before a key in a uri."""
-        return f"{self.scheme}://{self.bucket}/"
-
-    @property
-    def url(self) -> str:
-        """The place as a person writes it."""
-        return (self.root + self.prefix).rstrip("/")
-
-
-def place(source: str) -> Place:
-    """The place that a URL names. Raises ConfigurationError for one without a bucket, or with more than a place in it."""
-    scheme, _, rest = source.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if "@" in bucket or re.search(r"[?#]", source):
-        raise ConfigurationError(
-            f"source {shown(source)} holds more than a place: leave out user, query and fragment; credentials come"
-            " from the environment"
-        )
-    if not bucket:
-        raise ConfigurationError(f"source {source!r} names no bucket: write {scheme}://bucket/prefix")
-    return Place(scheme.lower(), bucket, prefix.strip("/"))
-
-
-def opened(where: Place, retry: RetryConfig = PATIENT) -> ObjectStore:
-    """The bucket, with credentials from environment, profile or instance role; nothing is sent yet.
-
-    Raises ConfigurationError for what is missing or wrong in the environment.
-    """
-    with _begun(where):
-        if where.scheme == "s3":
-            return S3Store(where.bucket, config=cast("S3Config", profile()), retry_config=retry)
-        if where.scheme == "gs":
-            return GCSStore(where.bucket, retry_config=retry)
-        return AzureStore(where.bucket, retry_config=retry)
 
 
 def scan_bucket(source: str) -> Iterator[Found]:
@@ -94,7 +43,7 @@ def scan_bucket(source: str) -> Iterator[Found]:
     """
     where = place(source)
     quick = opened(where, QUICK)
-    with _begun(where):
+    with begun(where):
         if where.prefix.lower().endswith(SUFFIXES):
             try:
                 return iter([_found(where, quick.head(where.prefix))])
@@ -193,11 +142,3 @@ def _translated(error: Exception, uri: str) -> DocumentError:
 def _changed(uri: str) -> DocumentError:
     message = f"{uri} was written to since it was found; the next run takes it as it is then"
     return DocumentError(message, kind="changed", stage="scan", final=False)
-
-
-@contextmanager
-def _begun(where: Place) -> Iterator[None]:
-    try:
-        yield
-    except ERRORS as error:
-        raise ConfigurationError(f"source {where.url!r} {refusal(error, where.scheme)}") from error

@@ -1,9 +1,9 @@
-"""scan/aws.py: what a profile adds to the environment."""
+"""bucket/aws.py: what a profile adds to the environment."""
 
 import pytest
 
+from extractors.bucket.aws import profile
 from extractors.errors import ConfigurationError
-from extractors.scan.aws import profile
 
 KEYS = {"access_key_id": "AKIA1", "secret_access_key": "s%1"}
 

@@ -70,7 +70,10 @@ class Bucket:
 
 
 class Front(ThreadingHTTPServer):
-    """Passes on to the server what comes; `answer(path)` may give a status and bytes instead."""
+    """Passes on to the server what comes; `answer(path)` may give a status and bytes instead.
+
+    `refuse(method, path)` may do so for what is sent to be written, too.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -79,6 +82,8 @@ class Front(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Passed)
         self.port, self.asked, self.seconds = port, [], 0.0
         self.answer = lambda path: None
+        self.refuse = lambda method, path: None
+        self.sent = 0  # bytes of answers
 
 
 class Passed(BaseHTTPRequestHandler):
@@ -89,18 +94,19 @@ class Passed(BaseHTTPRequestHandler):
 
     def do_GET(self):
         """Notes method, path and range; then answers or passes on."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path, self.headers.get("Range")))
         time.sleep(self.server.seconds)
-        if answer := self.server.answer(self.path):
+        if answer := self.server.answer(self.path) or self.server.refuse(self.command, self.path):
             self._say(answer[0], {}, answer[1])
             return
         connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
-        connection.request(self.command, self.path, headers=dict(self.headers))
+        connection.request(self.command, self.path, body or None, dict(self.headers))
         said = connection.getresponse()
         self._say(said.status, dict(said.headers), said.read())
         connection.close()
 
-    do_HEAD = do_GET  # noqa: N815 - as http.server names it
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - as http.server names it
 
     def _say(self, status, headers, body):
         self.send_response(status)
@@ -110,6 +116,7 @@ class Passed(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+            self.server.sent += len(body)
 
     def log_message(self, *args):
         pass

@@ -20,6 +20,7 @@ import polars as pl
 from extractors.model import Terms
 from extractors.record import columns
 from extractors.record.past import read_past
+from extractors.record.root import Folder
 
 NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 TERMS = Terms("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
@@ -52,7 +53,7 @@ def alone(work, *asked):
 def decide(folder, rows, redo):
     """What one run does before its first call, and what that took."""
     start_mb, started = peak_mb(), time.perf_counter()
-    past = read_past(folder, TERMS, offline=False)
+    past = read_past(Folder(folder), TERMS, offline=False)
     read = time.perf_counter()
     skipped = sum(past.skips(name(number), redo) for number in range(rows))
     decided = time.perf_counter()

@@ -57,7 +57,7 @@ class Brief:
     rule: tiles.Rule
     model: str
     base_url: str
-    output: Path
+    output: str  # an absolute folder
     offline: bool
     calibration: Calibration | None = None
 
@@ -137,7 +137,7 @@ class Brief:
             run=f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
             started_at=started_at,
             source=source,
-            output=str(self.output),
+            output=self.output,
             endpoint=self.endpoint,
             model=self.model,
             schema=self.schema.name,
@@ -176,7 +176,7 @@ def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = Tru
         rule=_rule(job.bill, offline=offline),
         model=model,
         base_url=base_url or TOGETHER,
-        output=folder(job.output or settings.output),
+        output=output(job.output or settings.output),
         offline=offline,
     )
 
@@ -188,11 +188,11 @@ def _rule(name: str, *, offline: bool) -> tiles.Rule:
     return tiles.rule(name)
 
 
-def folder(value: str) -> Path:
-    """The output's folder. Raises ConfigurationError for what is none."""
+def output(value: str) -> str:
+    """The output's folder, absolute. Raises ConfigurationError for what is none."""
     if "://" in value:
         raise ConfigurationError(f"output {value!r} cannot be written: use a folder on this machine")
     path = Path(value).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")
-    return path
+    return str(path)

@@ -35,6 +35,7 @@ from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.scribe import Scribe
+from extractors.record.root import root_of
 from extractors.record.tables import Tables
 from extractors.report.summary import dollars
 from extractors.schema import ASK, NONE, load
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from extractors.model import Attempt, Reply, Terms
+    from extractors.record.root import Root
     from extractors.settings import Settings
 
 TEXT = "receipt"  # whose prompt is the text of the probes: as long as texts usually are
@@ -118,7 +120,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
             say(f"warning: {old}")
         await asyncio.to_thread(take_over, ledger, terms, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
-            return await _Probing(asked, terms, ledger, lease, say).all(orders)
+            return await _Probing(asked, root_of(asked.output), terms, ledger, lease, say).all(orders)
 
 
 @dataclass(slots=True)
@@ -126,6 +128,7 @@ class _Probing:
     """A calibration that has begun."""
 
     brief: Brief
+    root: Root
     terms: Terms
     ledger: Ledger
     lease: Lease
@@ -136,7 +139,7 @@ class _Probing:
         scribe = Scribe(self.ledger.calls, self.terms, self.brief.budget)
         dossiers = [Dossier(scribe) for _ in orders]
         error: RunError | None = None
-        with Tables(self.brief.output, self.terms, _NoDocument, self.brief.settings.keep_replies) as tables:
+        with Tables(self.root, self.terms, _NoDocument, self.brief.settings.keep_replies) as tables:
             try:
                 await self._braked(orders, dossiers)
             except RunError as stopped:
@@ -147,7 +150,7 @@ class _Probing:
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)
         if error:
-            kept = f"no rule is remembered, and what was sent is in {self.brief.output / 'calls'}"
+            kept = f"no rule is remembered, and what was sent is in {self.root.full('calls')}"
             raise type(error)(f"{error.message}; {kept}")
         return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
 

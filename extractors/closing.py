@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from extractors.tally import Tally
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from extractors.errors import RunError
     from extractors.model import Terms
 
@@ -100,7 +98,7 @@ class Closing:
 
     account: Account
     counts: Counts
-    results: tuple[Path, ...] = ()
+    results: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, object]:

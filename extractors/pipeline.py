@@ -29,6 +29,7 @@ from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.scribe import Scribe
 from extractors.record.past import read_past
+from extractors.record.root import root_of
 from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.returned import Returned
@@ -77,6 +78,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     what was done could not be published: the next run does that.
     """
     asked = brief(job, settings)
+    root = root_of(asked.output)
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
         price, free = await price_in_force(asked, ledger)
@@ -84,14 +86,14 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
-            past = await asyncio.to_thread(read_past, asked.output, terms, offline=free)
+            past = await asyncio.to_thread(read_past, root, terms, offline=free)
             feed = Feed(asked, asked.tariff(price, facts), past)
             work = _Work(
                 asked,
                 terms,
                 ledger,
                 lease,
-                Tables(asked.output, terms, asked.schema.model, settings.keep_replies),
+                Tables(root, terms, asked.schema.model, settings.keep_replies),
                 feed,
                 facts,
                 how,
@@ -184,7 +186,7 @@ class _Work:
         terms = self.terms
         self.tables.gather(self.ledger.calls.unpublished(terms.run))
         now = self.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
-        return drifted(now, past_shapes(self.brief.output, terms.source, terms.schema, before=terms.run))
+        return drifted(now, past_shapes(self.tables.root, terms.source, terms.schema, before=terms.run))
 
     def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
         self.tables.publish(row)

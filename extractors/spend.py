@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.errors import ConfigurationError, first_line
+from extractors.errors import ConfigurationError
 from extractors.record import columns
+from extractors.record.past import DAYS
+from extractors.record.root import reading
 from extractors.record.rows import call_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from extractors.record.ledger import Ledger
+    from extractors.record.root import Root
     from extractors.record.rows import Row
 
 By = Literal["day", "model", "schema", "source", "outcome"]
@@ -59,15 +61,13 @@ class Spending:
     total: Row
 
 
-def spend(root: Path, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
+def spend(root: Root, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
     """The spending under an output between two moments, both included; by UTC days, in order of the group's name.
 
     Raises ConfigurationError when a table cannot be read.
     """
-    try:
+    with reading(root):
         calls = _calls(root, ledger)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigurationError(f"output {str(root)!r} cannot be read: {first_line(error)}") from error
     if since:
         calls = calls.filter(pl.col("started_at") >= since)
     if until:
@@ -92,7 +92,7 @@ def moment(flag: str, value: str | None, *, end: bool = False) -> datetime | Non
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _calls(root: Path, ledger: Ledger | None) -> pl.DataFrame:
+def _calls(root: Root, ledger: Ledger | None) -> pl.DataFrame:
     """Every call under this output, once: published, or known to the ledger alone."""
     calls, runs = _published(root, "calls", _COLUMNS), _published(root, "runs", _RUNS).unique()
     parts = [calls.join(runs, on="run", how="left")]
@@ -103,17 +103,12 @@ def _calls(root: Path, ledger: Ledger | None) -> pl.DataFrame:
     return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
 
 
-def _published(root: Path, table: str, wanted: columns.Columns) -> pl.DataFrame:
-    files = sorted((root / table).glob("run_date=*/*.parquet"))
-    if not files:
-        return pl.DataFrame(schema=wanted)
-    scanned = pl.scan_parquet(
-        files, schema=wanted, extra_columns="ignore", missing_columns="insert", hive_partitioning=False
-    )
-    return scanned.collect()
+def _published(root: Root, table: str, wanted: columns.Columns) -> pl.DataFrame:
+    files = root.files(table, DAYS)
+    return root.scan(files, wanted).collect() if files else pl.DataFrame(schema=wanted)
 
 
-def _unpublished(root: Path, ledger: Ledger | None) -> Iterator[list[Row]]:
+def _unpublished(root: Root, ledger: Ledger | None) -> Iterator[list[Row]]:
     for terms in ledger.runs.unpublished(str(root)) if ledger else ():
         for batch in ledger.calls.unpublished(terms.run) if ledger else ():
             rows = [call_row(call, terms) for call in batch]

@@ -6,7 +6,6 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,6 +15,7 @@ from extractors.closing import Account, Counts
 from extractors.errors import Abandoned, LeaseLost, LedgerError
 from extractors.model import REJECT_REASONS, UNSENT, Accepted
 from extractors.money import Costs, total
+from extractors.record.root import root_of, writing
 from extractors.record.rows import attempt
 from extractors.record.tables import Tables
 from extractors.record.volume import Volume, volumes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from extractors.model import Attempt, Planned, Terms
     from extractors.record.ledger import Ledger
+    from extractors.record.root import Root
     from extractors.record.rows import Keep
     from extractors.schema import Schema
 
@@ -40,10 +41,12 @@ def take_over(ledger: Ledger, today: Terms, schema: Schema, keep: Keep, say: Cal
     Safe to be killed, and to be done by two at once. What the killed runs had done as `today` would do it is marked as
     done: whatever is to be done again, it is not paid for again.
     """
+    root = root_of(today.output)
     for terms in ledger.runs.abandoned(today.output, today.schema):
         if ledger.runs.adopt(terms.run):
             try:
-                tally = _Wreck(ledger, terms, today, schema, keep).salvage()
+                with writing(root):
+                    tally = _Wreck(ledger, root, terms, today, schema, keep).salvage()
             except BaseException:  # also a Ctrl-C: the run is to be free for whoever comes next
                 with suppress(LedgerError):  # then it is seen that this process has ended
                     ledger.runs.release(terms.run)
@@ -57,6 +60,7 @@ class _Wreck:
     """A run that was killed, and is ours to bring to its end, wherever it was."""
 
     ledger: Ledger
+    root: Root
     terms: Terms
     today: Terms
     schema: Schema
@@ -77,9 +81,9 @@ class _Wreck:
         left = volume.called() - {document for document, _ in volume.ended()}
         tally = _tally(volume, planned)
         # A run that was killed between its last volume and its end has no further one.
-        if whole or planned or volume.number == 1 or volume.folder.exists():
+        if whole or planned or volume.number == 1 or volume.begun:
             if not whole:
-                volume.stage_fields([path for each in earlier if (path := each.path("results")).exists()])
+                volume.stage_fields([each.key("results") for each in earlier if each.published("results")])
                 error = Abandoned("its process ended before it was done")
                 volume.stage("runs", 0, [Account(self.terms, error=error).row(Counts(0, tally), volume.number)])
             if not self.ledger.runs.beat(run):
@@ -99,11 +103,6 @@ class _Wreck:
         accepted = list(self._accepted(missing)) if self._same_schema else []
         Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, accepted)
         volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
-
-    @property
-    def root(self) -> Path:
-        """Where the tables are."""
-        return Path(self.terms.output)
 
     @property
     def _as_today(self) -> bool:

@@ -155,12 +155,13 @@ def spend(
 ) -> None:
     """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
     with _reported():
-        from extractors.brief import folder
+        from extractors.brief import output as named
+        from extractors.record.root import root_of
         from extractors.spend import moment, spend
         from flows.show import opened_ledger, print_json
 
         settings = _settings()
-        root = folder(output or settings.output)
+        root = root_of(named(output or settings.output))
         first, last = moment("--since", since), moment("--until", until, end=True)
         if first and last and first > last:
             raise ConfigurationError(f"--since {since} is after --until {until}: nothing lies between them")

@@ -62,8 +62,9 @@ def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
     past = None
     if done:
         from extractors.record.past import read_past
+        from extractors.record.root import root_of
 
-        past = read_past(asked.output, asked.terms(None), offline=asked.offline)
+        past = read_past(root_of(asked.output), asked.terms(None), offline=asked.offline)
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
             return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)
@@ -99,7 +100,7 @@ def show_closing(closing: Closing, *, as_json: bool) -> None:
         skipped=counts.skipped,
         message=closing.message,
         bill_rule=closing.account.terms.bill_rule,
-        results=[str(path) for path in closing.results],
+        results=list(closing.results),
         warnings=closing.account.warnings,
     )
     print_lines(summary.lines())

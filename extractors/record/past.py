@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.errors import ConfigurationError, first_line
 from extractors.record import columns
+from extractors.record.root import reading
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from extractors.model import Name, Terms
+    from extractors.record.root import Root
 
 Redo = Literal["failed", "changed", "all"]
 
 MOST_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
 OFFLINE = "offline/"
+DAYS = "run_date=*/*.parquet"
 
 # One row per end that was published; `key` is the document's, `now` whether it was reached as today's run would.
 ENDS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
@@ -77,33 +77,24 @@ def key(document: str, version: str | None) -> int:
     return hash((document, version))
 
 
-def read_past(root: Path, terms: Terms, *, offline: bool) -> Past:
+def read_past(root: Root, terms: Terms, *, offline: bool) -> Past:
     """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only."""
     now = (
         (pl.col("schema_hash") == terms.schema_hash)
         & (pl.col("prompt_hash") == terms.prompt_hash)
         & (pl.col("model_requested") == terms.model)
     )
-    try:
+    with reading(root):
         return Past(
-            _accepted(root / "results" / f"schema={terms.schema}", now, offline=offline),
-            _failed(root / "failures", terms.schema, now, offline=offline),
+            _accepted(root, terms.schema, now, offline=offline),
+            _failed(root, terms.schema, now, offline=offline),
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigurationError(f"output {str(root)!r} cannot be read: {first_line(error)}") from error
 
 
-def scanned(files: list[Path], wanted: columns.Columns) -> pl.LazyFrame:
-    """These columns of published files, whatever else they hold; null where a file of an older version lacks one."""
-    return pl.scan_parquet(
-        files, schema=wanted, extra_columns="ignore", missing_columns="insert", hive_partitioning=False
-    )
-
-
-def _accepted(folder: Path, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
+def _accepted(root: Root, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=ENDS)]
-    for file in _files(folder):
-        rows = scanned([file], {name: columns.RESULTS[name] for name in _RESULTS})
+    for file in root.files(f"results/schema={schema}", DAYS):
+        rows = root.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
         if not offline:
             kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
@@ -111,11 +102,11 @@ def _accepted(folder: Path, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _failed(folder: Path, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
+def _failed(root: Root, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
     told = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
     parts = [pl.DataFrame(schema=FAILED)]
-    for file in _files(folder):
-        rows = scanned([file], {name: columns.FAILURES[name] for name in _FAILURES})
+    for file in root.files("failures", DAYS):
+        rows = root.scan([file], {name: columns.FAILURES[name] for name in _FAILURES})
         kept = rows.filter(pl.col("schema") == schema)
         if not offline:
             kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
@@ -128,7 +119,3 @@ def _ended(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
     frame = rows.select("document", "version", **told).collect()
     keys = [key(document, version) for document, version in frame.select("document", "version").iter_rows()]
     return frame.select(pl.Series("key", keys, dtype=columns.INT), *told)  # the names again: of columns by now
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("run_date=*/*.parquet"))

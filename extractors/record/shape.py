@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from extractors.record import columns
-from extractors.record.past import scanned
+from extractors.record.root import TROUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from decimal import Decimal
-    from pathlib import Path
 
+    from extractors.record.root import Root
     from extractors.record.rows import Row
 
 LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
@@ -47,50 +47,58 @@ def shape_of(
     return _shape(run, told, [calls], accepted, failed, cost_usd)
 
 
-def past_shapes(root: Path, source: str, schema: str, count: int = 7, *, before: str | None = None) -> list[Shape]:
+def past_shapes(root: Root, source: str, schema: str, count: int = 7, *, before: str | None = None) -> list[Shape]:
     """The newest `count` runs of this source and schema that are published under `root`, the newest first.
 
     Runs of fewer than 200 rows are left out, and so is the run `before`, some volumes of which may be published.
     Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
     """
     shapes: list[Shape] = []
-    for day in sorted((root / "runs").glob("run_date=*"), reverse=True):  # by day, for there may be years of them
-        with suppress(pl.exceptions.PolarsError, OSError):
-            for run, *told in _runs(day, source, schema, before).iter_rows():
+    for day in reversed(_days(root)):  # by day, for there may be years of them
+        with suppress(*TROUBLE):
+            for run, *told in _runs(root, day, source, schema, before).iter_rows():
                 if len(shapes) == count:
                     return shapes
-                shapes.append(_shape(run, _fields(root, day.name, run), _calls(root, day.name, run), *told))
+                shapes.append(_shape(run, _fields(root, day, run), _calls(root, day, run), *told))
     return shapes
 
 
-def _runs(day: Path, source: str, schema: str, before: str | None) -> pl.DataFrame:
+def _days(root: Root) -> list[str]:
+    with suppress(*TROUBLE):
+        return [day for day in root.folders("runs") if day.startswith("run_date=")]
+    return []
+
+
+def _runs(root: Root, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
     """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
     wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
-    files = sorted(day.glob("*.parquet"))
-    rows = _read(files, {name: columns.RUNS[name] for name in _RUNS}).filter(wanted & (pl.col("run") != (before or "")))
+    rows = _read(root, root.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
+        wanted & (pl.col("run") != (before or ""))
+    )
     cost = pl.when(pl.col("cost_usd").null_count() == 0).then(pl.col("cost_usd").sum())  # one unknown, all unknown
     summed = rows.group_by("run").agg(pl.col("accepted", "failed").sum(), cost, pl.col("started_at").min())
     large = summed.filter(pl.col("accepted") + pl.col("failed") >= LEAST_ROWS)
     return large.sort("started_at", "run", descending=True).drop("started_at").collect()
 
 
-def _fields(root: Path, day: str, run: str) -> pl.DataFrame:
+def _fields(root: Root, day: str, run: str) -> pl.DataFrame:
     """The run's rows of `fields`: none in an output of an older version."""
-    return _read(_files(root / "fields" / day, run), columns.FIELDS).collect()
+    return _read(root, _files(root, f"fields/{day}", run), columns.FIELDS).collect()
 
 
-def _calls(root: Path, day: str, run: str) -> list[pl.LazyFrame]:
+def _calls(root: Root, day: str, run: str) -> list[pl.LazyFrame]:
     wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
-    return [_read([file], wanted) for file in _files(root / "calls" / day, run)]
+    return [_read(root, [file], wanted) for file in _files(root, f"calls/{day}", run)]
 
 
-def _read(files: list[Path], wanted: columns.Columns) -> pl.LazyFrame:
-    return scanned(files, wanted) if files else pl.LazyFrame(schema=wanted)
+def _read(root: Root, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
+    return root.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
 
 
-def _files(folder: Path, run: str) -> list[Path]:
+def _files(root: Root, folder: str, run: str) -> list[str]:
     """The run's files in this folder, one for each volume."""
-    return [file for file in sorted(folder.glob(f"{run}*.parquet")) if f"{file.stem}-".startswith(f"{run}-")]
+    names = [(file, file.rpartition("/")[2].removesuffix(".parquet")) for file in root.files(folder, f"{run}*.parquet")]
+    return [file for file, name in names if f"{name}-".startswith(f"{run}-")]
 
 
 def _shape(

@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.errors import ConfigurationError
 from extractors.model import Accepted, Failed, Left
 from extractors.record import columns
 from extractors.record.columns import CellError, Fields
+from extractors.record.root import writing
 from extractors.record.rows import Keep, Row, failure_row, image_rows, result_row
 from extractors.record.shape import shape_of
-from extractors.record.volume import PUBLISHED, STAGING, Volume
+from extractors.record.volume import PUBLISHED, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from decimal import Decimal
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from pydantic import BaseModel
 
     from extractors.model import Terms
+    from extractors.record.root import Root
     from extractors.record.shape import Shape
 
 
 class Tables:
-    """The tables of one run under one output folder; `volume` is the one that chunks are staged in."""
+    """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
 
     def __init__(
-        self, root: Path, terms: Terms, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
+        self, root: Root, terms: Terms, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
     ) -> None:
         """Nothing is written before it is entered; `volume` is the first one where that is not new."""
-        self._root, self._terms, self._keep = root, terms, keep
+        self.root, self._terms, self._keep = root, terms, keep
         self._fields = Fields(model)
         self._results = self._fields.columns | columns.RESULTS
         self._earlier: list[Volume] = []  # the volumes that are published
+        self._rows: list[str] = []  # the keys of their results
         self._told: list[Row] = []  # of the fields
         self.volume = volume or Volume(root, terms, 1)
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
-        try:
-            self.volume.folder.mkdir(parents=True)
-            for table in PUBLISHED:
-                (self._root / table).mkdir(exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"output {str(self._root)!r} cannot be written: {error.strerror}") from error
+        self.root.begin(self.volume.folder, PUBLISHED)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Takes the staging folder away; parts that were not published stay in it."""
-        staging = self._root / STAGING
-        for emptied in (self.volume.folder, staging / self._terms.run, staging):
-            with suppress(OSError):  # not empty, or gone
-                emptied.rmdir()
+        self.root.tidy(self.volume.folder)
 
     def refusal(self, document: BaseModel) -> str | None:
         """Why this document's values do not fit into their columns, None when they do."""
@@ -81,22 +73,25 @@ class Tables:
     def gather(self, calls: Iterable[Sequence[Row]]) -> None:
         """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""
         self.volume.stage_calls(calls, self._keep)
-        self._told = self.volume.stage_fields(self.results)
+        self._told = self.volume.stage_fields(self._rows)
 
     def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
         """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
-        calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
-        return shape_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
+        with writing(self.root):
+            calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
+            return shape_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
 
     def publish(self, run_row: Row) -> None:
         """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
         self.volume.stage("runs", 0, [run_row])
+        with writing(self.root):
+            rows = [self.volume.key("results")] if self.volume.parts("results") else []
         self.volume.publish()
+        self._rows += rows
         self._earlier.append(self.volume)
-        self.volume = Volume(self._root, self._terms, self.volume.number + 1)
+        self.volume = Volume(self.root, self._terms, self.volume.number + 1)
 
     @property
-    def results(self) -> tuple[Path, ...]:
-        """The published files of results."""
-        paths = (each.path("results") for each in self._earlier)
-        return tuple(path for path in paths if path.exists())
+    def results(self) -> tuple[str, ...]:
+        """The published files of results, by their full names."""
+        return tuple(self.root.full(key) for key in self._rows)

@@ -104,7 +104,7 @@ def test_the_job_wins_over_the_settings():
         job(model="c/d", base_url="http://job/v1", output="job"),
         settings(model="a/b", base_url="http://settings/v1", output="settings"),
     )
-    assert (made.model, made.base_url, made.output.name) == ("c/d", "http://job/v1", "job")
+    assert (made.model, made.base_url, Path(made.output).name) == ("c/d", "http://job/v1", "job")
 
 
 def test_a_job_s_base_url_wins_over_settings_that_are_offline():
@@ -225,8 +225,8 @@ def test_an_output_that_cannot_be_written_is_refused(output):
 
 def test_the_output_is_absolute(folder):
     """A flow that runs elsewhere writes to the same place."""
-    assert brief(job(output="out"), settings()).output == folder / "out"
-    assert brief(job(), settings()).output == folder / "data" / "out"
+    assert brief(job(output="out"), settings()).output == str(folder / "out")
+    assert brief(job(), settings()).output == str(folder / "data" / "out")
 
 
 def test_terms_hold_what_every_row_has_in_common(folder):
@@ -279,7 +279,7 @@ def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch, folder):
     """In the output as in the source."""
     monkeypatch.setenv("HOME", str(folder))
     made = brief(job(source="~/pictures", output="~/out"), settings())
-    assert (made.output, Path(made.terms(None).source)) == (folder / "out", folder / "pictures")
+    assert (Path(made.output), Path(made.terms(None).source)) == (folder / "out", folder / "pictures")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from extractors.errors import OutputError
 from extractors.model import Flaw
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 from extractors.schema import Schema
 from extractors.takeover import take_over
@@ -49,7 +50,7 @@ def dead(root, ledger, clerk, nouns, model, terms):
     noting.settle(noting.intend(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
     noting.settle(noting.intend(document=SENT), cost_usd=Decimal("0.003"))
     noting.intend(document=FLYING, reserved="0.01")
-    tables = Tables(root, run, model)
+    tables = Tables(Folder(root), run, model)
     tables.__enter__()
     return tables
 
@@ -165,14 +166,14 @@ def test_a_run_killed_half_published_is_published(staged, root, ledger, nouns, t
 def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, nouns, terms, taken_over):
     """It is committed: nothing is published again, and its parts go."""
     seal(staged, ledger, nouns)
-    shutil.copytree(staged.volume.folder, root / "kept")
+    shutil.copytree(root / staged.volume.folder, root / "kept")
     staged.volume.publish()
-    shutil.copytree(root / "kept", staged.volume.folder)
+    shutil.copytree(root / "kept", root / staged.volume.folder)
     shutil.rmtree(root / "kept")
-    before = staged.volume.path("runs").stat().st_mtime_ns
+    before = (root / staged.volume.key("runs")).stat().st_mtime_ns
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
-    assert staged.volume.path("runs").stat().st_mtime_ns == before
+    assert (root / staged.volume.key("runs")).stat().st_mtime_ns == before
 
 
 def test_a_run_killed_before_it_told_the_ledger_is_told(staged, root, ledger, nouns, terms, taken_over):
@@ -198,7 +199,7 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, cl
     staged.volume.publish()
     ledger.marks.published(terms, [])
     ledger.runs.published(terms.run, 1, {SENT, FLYING})
-    staged.volume = type(staged.volume)(root, staged.volume.terms, 2)
+    staged.volume = type(staged.volume)(Folder(root), staged.volume.terms, 2)
     noting = clerk()
     noting.settle(noting.intend(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
     staged.stage(0, [nouns.accepted("/in/second.jpg")])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from extractors.model import Flaw
 from extractors.record import columns
 from extractors.record.past import ENDS, FAILED, Past, key, read_past
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -24,7 +25,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, by=terms):
-        with Tables(tmp_path, by, model) as tables:
+        with Tables(Folder(tmp_path), by, model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
@@ -41,7 +42,7 @@ def skipped(tmp_path, nouns, terms):
     """Under which redo an image is skipped today, of: none, failed, changed, all."""
 
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
-        past = read_past(tmp_path, today, offline=offline)
+        past = read_past(Folder(tmp_path), today, offline=offline)
         found = nouns.found(uri, version=version)
         return {redo for redo in REDO if past.skips(name(found), redo)}
 
@@ -91,7 +92,7 @@ def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms)
     flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_past(tmp_path, terms, offline=False).tries(name(nouns.found())) == 2
+    assert read_past(Folder(tmp_path), terms, offline=False).tries(name(nouns.found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
@@ -201,7 +202,7 @@ def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, no
     """A file without the columns that decide is read as one try that another may cure."""
     publish(nouns.failed())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
-    past = read_past(tmp_path, terms, offline=False)
+    past = read_past(Folder(tmp_path), terms, offline=False)
     assert past.tries(name(nouns.found())) == 1
     assert not past.skips(name(nouns.found()), None)
 
@@ -265,7 +266,7 @@ def test_a_file_without_hashes_is_done_and_changed(publish, skipped, nouns, tmp_
 
 def test_parts_in_staging_are_not_done(tmp_path, skipped, nouns, terms, model):
     """What was never published is not there for the next run either."""
-    with Tables(tmp_path, terms, model) as tables:
+    with Tables(Folder(tmp_path), terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
     assert skipped() == set()
 
@@ -273,7 +274,7 @@ def test_parts_in_staging_are_not_done(tmp_path, skipped, nouns, terms, model):
 def test_a_second_volume_counts(tmp_path, skipped, nouns, terms, model):
     """Every volume of a run is part of the past."""
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
-    with Tables(tmp_path, terms, model) as tables:
+    with Tables(Folder(tmp_path), terms, model) as tables:
         tables.publish(row | {"volume": 1})
         tables.stage(0, [nouns.accepted()])
         tables.publish(row | {"volume": 2})

@@ -12,6 +12,7 @@ import pytest
 from extractors.errors import ConfigurationError, OutputError
 from extractors.record import columns
 from extractors.record.columns import Fields
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 
 RUN = "20261120T021500Z-3f9a"
@@ -47,7 +48,7 @@ def publish(root, terms, model, nouns):
     """Publishes one run with these ends and their calls."""
 
     def published(*ends, by=terms, keep="all"):
-        with Tables(root, by, model, keep) as tables:
+        with Tables(Folder(root), by, model, keep) as tables:
             tables.stage(0, ends)
             tables.gather([[call | {"run": by.run} for call in nouns.calls(*ends)]])
             tables.publish(run_row(by))
@@ -57,13 +58,13 @@ def publish(root, terms, model, nouns):
 
 def test_nothing_is_written_before_it_is_entered(root, terms, model):
     """Tables that are only made leave no trace."""
-    Tables(root, terms, model)
+    Tables(Folder(root), terms, model)
     assert not root.exists()
 
 
 def test_nothing_is_visible_before_publishing(root, terms, model, nouns):
     """Rows that are staged lie in the run's staging folder alone."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.stage(0, [nouns.accepted(), nouns.failed("/in/b.jpg")])
         staged = files(root)
     assert staged
@@ -85,14 +86,14 @@ def test_staging_is_gone_after_publishing(root, publish, nouns):
 
 def test_parts_that_were_not_published_stay(root, terms, model, nouns):
     """A run that ends before publishing keeps what it has staged."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
     assert f"staging/{RUN}/0001/results-000000.parquet" in files(root)
 
 
 def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, nouns):
     """Two runs under one output do not clear each other's parts."""
-    other = Tables(root, replace(terms, run="other"), model)
+    other = Tables(Folder(root), replace(terms, run="other"), model)
     with other:
         other.stage(0, [nouns.accepted()])
         publish(nouns.accepted())
@@ -101,7 +102,7 @@ def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, n
 
 def test_a_run_without_documents_writes_its_tables(root, terms, model):
     """Calls, images, failures and runs are there for every run; results and replies only with rows."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.publish(run_row(terms))
     assert files(root) == EVERY_RUN
 
@@ -109,7 +110,7 @@ def test_a_run_without_documents_writes_its_tables(root, terms, model):
 @pytest.mark.parametrize("table", ["calls", "images", "failures"])
 def test_a_table_without_rows_has_all_columns(root, terms, model, table):
     """An empty file can be read together with full ones."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.publish(run_row(terms))
     frame = pl.read_parquet(root / table / DAY / f"{RUN}.parquet", hive_partitioning=False)
     assert frame.is_empty()
@@ -133,7 +134,7 @@ def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, 
 
 def test_the_parts_of_a_run_are_folded(root, terms, model, nouns):
     """One file holds the rows of all chunks, in the chunks' order."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.stage(1, [nouns.accepted("/in/c.jpg")])
         tables.stage(0, [nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg")])
         tables.publish(run_row(terms))
@@ -143,7 +144,7 @@ def test_the_parts_of_a_run_are_folded(root, terms, model, nouns):
 
 def test_a_second_volume_has_a_name_of_its_own(root, terms, model, nouns):
     """Volume 2 stands beside volume 1 and holds its own rows only."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         for number, uri in enumerate(("/in/a.jpg", "/in/b.jpg"), 1):
             tables.stage(0, [nouns.accepted(uri), nouns.failed("/in/x.jpg")])
             tables.gather([nouns.calls(nouns.accepted(uri))])
@@ -157,10 +158,10 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, nouns):
 
 def test_the_published_files_are_named(root, terms, model, nouns):
     """Who publishes can say where the rows are."""
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
         tables.publish(run_row(terms))
-        assert tables.results == (root / f"results/schema=slip/{DAY}/{RUN}.parquet",)
+        assert tables.results == (str(root / f"results/schema=slip/{DAY}/{RUN}.parquet"),)
 
 
 def test_a_left_document_is_in_no_table_but_calls(root, publish, nouns):
@@ -193,7 +194,7 @@ def test_replies_are_published_as_asked(root, publish, nouns, keep, outcomes):
 def test_the_row_of_runs_comes_last(root, terms, model, nouns):
     """A run whose publishing breaks off before the end is not in `runs`: its row is the commit."""
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
-    with Tables(root, terms, model) as tables:
+    with Tables(Folder(root), terms, model) as tables:
         tables.stage(0, [nouns.accepted()])
         tables.gather([nouns.calls(nouns.accepted())])
         with pytest.raises(OutputError, match=r"calls"):
@@ -207,7 +208,7 @@ def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model,
     """A file where a folder has to be is found before anything is spent, and said in one line."""
     (root / below).parent.mkdir(parents=True, exist_ok=True)
     (root / below).write_text("in the way")
-    with pytest.raises(ConfigurationError) as caught, Tables(root, terms, model):
+    with pytest.raises(ConfigurationError) as caught, Tables(Folder(root), terms, model):
         pass
     assert f"output '{root}' cannot be written: " in caught.value.message
     assert "\n" not in caught.value.message

@@ -8,6 +8,7 @@ from polars.testing import assert_frame_equal
 
 from extractors.errors import OutputError
 from extractors.record.columns import Fields
+from extractors.record.root import Folder
 from extractors.record.volume import ALWAYS, PUBLISHED, Volume, volumes
 
 
@@ -22,7 +23,7 @@ def sealed(root, terms, model, nouns):
     from extractors.record import columns, rows  # noqa: PLC0415  names that the tests have, too
 
     def stage(number=1):
-        volume = Volume(root, terms, number)
+        volume = Volume(Folder(root), terms, number)
         fields = Fields(model)
         for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
             end = nouns.accepted(uri)
@@ -50,7 +51,7 @@ def assert_same(one, other):
 
 def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, nouns):
     """Nothing else says that every part is there."""
-    volume = Volume(root, terms, 1)
+    volume = Volume(Folder(root), terms, 1)
     volume.stage("calls", 0, [])
     assert (volume.sealed, volume.committed) == (False, False)
     volume.stage("runs", 0, [nouns.row()])
@@ -64,14 +65,14 @@ def test_a_volume_is_committed_by_its_published_row(sealed):
 
 
 def test_no_rows_make_no_part(root, terms):
-    Volume(root, terms, 1).stage("calls", 0, [])
+    Volume(Folder(root), terms, 1).stage("calls", 0, [])
     assert not root.exists()
 
 
-def test_a_part_that_is_there_is_whole(sealed):
+def test_a_part_that_is_there_is_whole(sealed, root):
     """Nothing that a killed process left half written is taken for a part."""
     volume = sealed()
-    (volume.folder / "results-000002.part").write_bytes(b"PAR1 half of it")
+    (root / volume.folder / "results-000002.part").write_bytes(b"PAR1 half of it")
     volume.publish()
     assert {document for document, _ in volume.ended()} == {"/in/a.jpg", "/in/b.jpg", "/in/c.jpg"}
 
@@ -89,7 +90,7 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
         assert not volume.committed
         broken = tmp_path / f"after-{steps}"
         shutil.copytree(root, broken)
-        Volume(broken, volume.terms, 1).publish()
+        Volume(Folder(broken), volume.terms, 1).publish()
         assert_same(published(broken), whole)
         assert not (broken / "staging").exists()
 
@@ -97,9 +98,9 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
 def test_a_fold_that_was_broken_off_is_folded_again(sealed, root):
     """Half a folded file is written over."""
     volume = sealed()
-    (volume.folder / "folded-results").write_bytes(b"PAR1 half of it")
+    (root / volume.folder / "folded-results").write_bytes(b"PAR1 half of it")
     volume.publish()
-    assert volume.path("results").is_file()
+    assert volume.published("results")
     assert not (root / "staging").exists()
 
 
@@ -121,32 +122,32 @@ def test_the_tables_of_a_volume_are_read_where_they_are(sealed):
 
 
 def test_a_volume_of_which_nothing_is_there_has_no_rows(root, terms):
-    volume = Volume(root, terms, 1)
+    volume = Volume(Folder(root), terms, 1)
     assert (volume.called(), volume.ended(), volume.frame("calls").collect().height) == (set(), set(), 0)
 
 
 def test_the_staged_volumes_of_a_run_come_in_order(sealed, root, terms):
-    assert volumes(root, terms) == []
+    assert volumes(Folder(root), terms) == []
     for number in (10, 2, 1):
         sealed(number)
     (root / "staging" / terms.run / "notes").mkdir()
-    assert [volume.number for volume in volumes(root, terms)] == [1, 2, 10]
+    assert [volume.number for volume in volumes(Folder(root), terms)] == [1, 2, 10]
 
 
 def test_clearing_leaves_other_volumes_alone(sealed, root):
     first, second = sealed(1), sealed(2)
     first.publish()
-    assert not first.folder.exists()
+    assert not (root / first.folder).exists()
     assert second.sealed
     second.publish()
     assert not (root / "staging").exists()
 
 
-def test_an_output_that_cannot_be_written_says_what_is_kept(sealed):
+def test_an_output_that_cannot_be_written_says_what_is_kept(sealed, root):
     """A file in the way, a full disk: the parts stay, and so does the ledger."""
     volume = sealed()
-    (volume.root / "calls").mkdir(exist_ok=True)
-    (volume.root / "calls" / "run_date=2026-11-20").write_text("in the way")
+    (root / "calls").mkdir(exist_ok=True)
+    (root / "calls" / "run_date=2026-11-20").write_text("in the way")
     with pytest.raises(OutputError, match="what was answered is in the ledger, and the next run publishes it"):
         volume.publish()
     assert volume.sealed

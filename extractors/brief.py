@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from extractors import schema as schemas
 from extractors import tiles
 from extractors.bill import Tariff, text_tokens
+from extractors.bucket import BUCKETS, in_bucket, place
 from extractors.call.profile import PROFILES, Endpoint, Profile, profile_of
 from extractors.call.request import Style
 from extractors.call.traffic import Limits
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
 from extractors.model import Terms
 from extractors.money import NO_MEANS
 from extractors.record.ledger.calls import Budget
@@ -57,7 +58,7 @@ class Brief:
     rule: tiles.Rule
     model: str
     base_url: str
-    output: str  # an absolute folder
+    output: str  # an absolute folder, or a bucket's URL
     offline: bool
     calibration: Calibration | None = None
 
@@ -189,9 +190,15 @@ def _rule(name: str, *, offline: bool) -> tiles.Rule:
 
 
 def output(value: str) -> str:
-    """The output's folder, absolute. Raises ConfigurationError for what is none."""
+    """The output's name: an absolute folder, or a bucket's URL with no slash at its end.
+
+    Raises ConfigurationError for what is neither.
+    """
+    if in_bucket(value):
+        return place(value, "output").url
     if "://" in value:
-        raise ConfigurationError(f"output {value!r} cannot be written: use a folder on this machine")
+        allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
+        raise ConfigurationError(f"output {shown(value)} cannot be written: use a folder, or {allowed}")
     path = Path(value).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")

@@ -41,7 +41,9 @@ class Job(BaseModel):
     schema_name: str = Field(
         "", title="Schema", description="What the documents are: a shipped name, or package.module:Model."
     )
-    output: str | None = Field(None, title="Output", description="The folder that the tables are written under.")
+    output: str | None = Field(
+        None, title="Output", description="The folder or bucket that the tables are written under."
+    )
     model: str | None = Field(None, title="Model", description="The model's id at the endpoint.")
     base_url: str | None = Field(None, title="Base URL", description="The API's address, up to and with /v1.")
     policy: Policy = Field(

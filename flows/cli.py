@@ -28,7 +28,9 @@ Source = Annotated[str, typer.Argument(help="A folder or a bucket of images (s3:
 SchemaName = Annotated[
     str, typer.Option("--schema", help="A name that `tilewise schemas` lists, or package.module:Model.")
 ]
-Output = Annotated[str | None, typer.Option(help="The folder that the tables are written under.")]
+Output = Annotated[
+    str | None, typer.Option(help="The folder or bucket (s3://, gs://, az://) that the tables are written under.")
+]
 Model = Annotated[str | None, typer.Option(help="The model's id, as the endpoint lists it.")]
 BaseUrl = Annotated[str | None, typer.Option(help="The API's address, up to and with /v1.")]
 Policy = Annotated[

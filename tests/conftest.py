@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import itertools
+import json
 import os
 import pwd
 import shutil
@@ -176,6 +177,28 @@ def bucket(s3, tmp_path, monkeypatch):
         finally:
             front.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def sign_in_to(monkeypatch, tmp_path):
+    """Signs this process in to a server on this port, as Azure (`az`) or as Google (`gs`)."""
+
+    def sign_in(kind, port):
+        for name in [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]:
+            monkeypatch.delenv(name)
+        if kind == "az":
+            monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+            monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+            monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+            return
+        words = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        account = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True, **words}
+        (tmp_path / "account.json").write_text(json.dumps(account))
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+        monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
+
+    return sign_in
 
 
 @pytest.fixture(scope="session")

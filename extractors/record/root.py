@@ -1,4 +1,4 @@
-"""Where the tables lie: one interface, by keys such as `runs/run_date=2026-11-20/x.parquet` of a root."""
+"""Where the tables lie: one interface, by keys such as `runs/run_date=2026-11-20/x.parquet`, to a folder or a bucket."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from extractors.bucket import in_bucket, place
 from extractors.errors import ConfigurationError, OutputError, first_line
 
 if TYPE_CHECKING:
@@ -143,7 +144,11 @@ class Folder(Root):
 
 
 def root_of(name: str) -> Root:
-    """The root of this name, absolute already."""
+    """The root of this name, absolute already. Raises ConfigurationError for what a bucket lacks in the environment."""
+    if in_bucket(name):
+        from extractors.record.objects import Objects  # noqa: PLC0415 - 40 ms that a folder need not wait for
+
+        return Objects(place(name, "output"))
     return Folder(Path(name))
 
 

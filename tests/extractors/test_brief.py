@@ -216,11 +216,25 @@ def test_the_key_is_never_shown():
     assert "sesame" not in repr(made)
 
 
-@pytest.mark.parametrize("output", ["s3://bucket/out", "gs://bucket"])
+@pytest.mark.parametrize("output", ["http://host/out", "ftp://host/out"])
 def test_an_output_that_cannot_be_written_is_refused(output):
     """It names the output and what may be used."""
-    with pytest.raises(ConfigurationError, match=f"output '{output}' cannot be written: use "):
+    with pytest.raises(ConfigurationError, match=f"output '{output}' cannot be written: use a folder, or s3://, gs://"):
         brief(job(output=output), settings())
+
+
+def test_an_output_in_a_bucket_is_its_url():
+    """One name for one place, however it is written: what is done is looked up by it."""
+    assert brief(job(output="S3://bucket/out/"), settings()).terms(None).output == "s3://bucket/out"
+    assert brief(job(), settings(output="gs://bucket/")).output == "gs://bucket"
+
+
+@pytest.mark.parametrize("output", ["s3://user:hidden@bucket/out", "az://box/out?sig=hidden", "s3://"])
+def test_an_output_holds_a_place_and_no_secret(output):
+    """It ends in tables and logs."""
+    with pytest.raises(ConfigurationError, match=r"^output .* (holds more than a place|names no bucket)") as raised:
+        brief(job(output=output), settings())
+    assert "hidden" not in raised.value.message
 
 
 def test_the_output_is_absolute(folder):

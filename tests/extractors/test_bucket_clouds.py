@@ -1,7 +1,5 @@
 """scan: Google's and Azure's buckets, by servers that answer as these two do where they differ from S3."""
 
-import json
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -61,29 +59,10 @@ def server():
 
 
 @pytest.fixture(params=["az", "gs"])
-def cloud(request, server, monkeypatch, tmp_path):
+def cloud(request, server, sign_in_to):
     """The server as Azure or as Google, with a key in the environment; gives it and its source."""
-    url = f"http://127.0.0.1:{server.server_port}"
-    for name in [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]:
-        monkeypatch.delenv(name)
-    if request.param == "az":
-        server.listing = AZURE
-        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
-        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
-        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", url)
-        monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
-    else:
-        server.listing = GOOGLE
-        account = {
-            "gcs_base_url": url,
-            "disable_oauth": True,
-            "client_email": "",
-            "private_key": "",
-            "private_key_id": "",
-        }
-        (tmp_path / "account.json").write_text(json.dumps(account))
-        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
-        monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
+    server.listing = AZURE if request.param == "az" else GOOGLE
+    sign_in_to(request.param, server.server_port)
     return server, f"{request.param}://bucket/in"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,16 +16,17 @@ import obstore
 from extractors.bucket.aws import profile
 from extractors.bucket.store import ERRORS, QUICK, begun, opened
 from extractors.bucket.trouble import refusal
-from extractors.record.root import LEAST_FREE, Root, write_parquet
+from extractors.record.root import LEAST_FREE, Root, T, write_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import polars as pl
 
     from extractors.bucket import Place
     from extractors.bucket.trouble import Act
 
+READERS = 8  # files that are read at once
 _PROBE = "begun"
 
 
@@ -37,6 +39,11 @@ class Objects(Root):
         self._where = where
         self._store, self._patient = opened(where, QUICK), opened(where)  # quick until something was answered
         self._options = (profile() if where.scheme == "s3" else None) or None
+
+    def each(self, read: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
+        """See Root. Several at once: a file is some requests, and each of them is waited for."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="tables") as threads:
+            yield from threads.map(read, keys)
 
     def files(self, folder: str, pattern: str) -> list[str]:
         """See Root."""

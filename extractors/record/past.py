@@ -92,26 +92,27 @@ def read_past(root: Root, terms: Terms, *, offline: bool) -> Past:
 
 
 def _accepted(root: Root, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
-    parts = [pl.DataFrame(schema=ENDS)]
-    for file in root.files(f"results/schema={schema}", DAYS):
+    def read(file: str) -> pl.DataFrame:
         rows = root.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
         if not offline:
             kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
-        parts.append(_ended(kept, {"at": pl.col("extracted_at"), "now": now}))
-    return pl.concat(parts)
+        return _ended(kept, {"at": pl.col("extracted_at"), "now": now})
+
+    return pl.concat([pl.DataFrame(schema=ENDS), *root.each(read, root.files(f"results/schema={schema}", DAYS))])
 
 
 def _failed(root: Root, schema: str, now: pl.Expr, *, offline: bool) -> pl.DataFrame:
     told = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
-    parts = [pl.DataFrame(schema=FAILED)]
-    for file in root.files("failures", DAYS):
+
+    def read(file: str) -> pl.DataFrame:
         rows = root.scan([file], {name: columns.FAILURES[name] for name in _FAILURES})
         kept = rows.filter(pl.col("schema") == schema)
         if not offline:
             kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
-        parts.append(_ended(kept, {"at": pl.col("failed_at"), "now": now} | told))
-    return pl.concat(parts)
+        return _ended(kept, {"at": pl.col("failed_at"), "now": now} | told)
+
+    return pl.concat([pl.DataFrame(schema=FAILED), *root.each(read, root.files("failures", DAYS))])
 
 
 def _ended(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import shutil
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
@@ -15,11 +15,12 @@ from extractors.bucket import in_bucket, place
 from extractors.errors import ConfigurationError, OutputError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from extractors.bucket.trouble import Act
     from extractors.record.columns import Columns
 
+T = TypeVar("T")
 TROUBLE = (OSError, pl.exceptions.PolarsError)  # whatever a root raises, and a frame that it has scanned
 LEAST_FREE = 2**18  # bytes: with less a disk is full
 
@@ -52,6 +53,10 @@ class Root(ABC):
             storage_options=self._options,
             credential_provider=None,
         )
+
+    def each(self, read: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
+        """What `read` makes of each of these files, in their order."""
+        return map(read, keys)
 
     @abstractmethod
     def files(self, folder: str, pattern: str) -> list[str]:
@@ -96,7 +101,8 @@ class Folder(Root):
 
     def files(self, folder: str, pattern: str) -> list[str]:
         """See Root."""
-        return sorted(path.relative_to(self._path).as_posix() for path in (self._path / folder).glob(pattern))
+        found = (path for path in (self._path / folder).glob(pattern) if path.is_file())
+        return sorted(path.relative_to(self._path).as_posix() for path in found)
 
     def folders(self, folder: str) -> list[str]:
         """See Root."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -63,11 +64,19 @@ def test_a_file_is_there_or_not(root):
 
 def test_files_are_listed_by_pattern_and_sorted(root):
     """A star stays within its part of a key, and a folder is no beginning of another's name."""
-    for key in ("t/d=2/b", "t/d=1/b", "t/d=1/a", "t/d=1/x/a", "t/a", "t2/d=1/a"):
+    for key in ("t/d=2/b", "t/d=1/b", "t/d=1/a", "t/d=1/x.parquet/a", "t/a", "t2/d=1/a"):
         root.write(f"{key}.parquet", ROWS)
     assert root.files("t", "d=*/*.parquet") == ["t/d=1/a.parquet", "t/d=1/b.parquet", "t/d=2/b.parquet"]
     assert root.files("t/d=1", "a*.parquet") == ["t/d=1/a.parquet"]
     assert root.files("none", "*.parquet") == []
+
+
+def test_files_are_read_one_by_one_in_their_order(root):
+    """However many are under way at a time."""
+    keys = [f"t/{number:02}.parquet" for number in range(12)]
+    for number, key in enumerate(keys):
+        root.write(key, pl.DataFrame({"a": [number]}))
+    assert list(root.each(lambda key: root.scan([key]).collect().item(), keys)) == list(range(12))
 
 
 def test_folders_are_listed_by_name(root):
@@ -153,6 +162,17 @@ def test_only_the_columns_asked_for_are_fetched(remote, bucket):
     bucket.front.sent = 0
     assert remote.scan(["t/wide.parquet"], A).collect()["a"].sum() == sum(range(3000))
     assert bucket.front.sent < 400_000 < rows.estimated_size()
+
+
+def test_several_files_are_read_at_once(remote, bucket):
+    """Years of nights are read in seconds, however long a server takes to answer."""
+    for number in range(16):
+        remote.write(f"t/{number:02}.parquet", ROWS)
+    bucket.front.seconds = 0.2
+    started = time.monotonic()
+    found = list(remote.each(lambda key: remote.scan([key]).collect().height, remote.files("t", "*")))
+    assert time.monotonic() - started < 2.5  # one by one it takes at least 3.2
+    assert found == [2] * 16
 
 
 def test_a_busy_server_is_asked_again(remote, bucket):

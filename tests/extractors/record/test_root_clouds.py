@@ -144,6 +144,18 @@ def test_tables_are_written_listed_read_and_removed_in_any_cloud(root):
     assert root.files("runs", "run_date=*/*.parquet") == ["runs/run_date=2026-11-20/x.parquet"]
 
 
+def test_what_another_has_removed_meanwhile_is_no_trouble(root, server):
+    """Unlike S3, these two say so; the rest is removed all the same."""
+    for key in ("a", "b", "c"):
+        root.write(f"s/{key}.parquet", ROWS)
+    listing, seen = server.listing, server.kept.copy()
+    server.listing = lambda asked: (azure if "container" in asked.get("restype", []) else google)(seen, asked)
+    server.kept.pop("/bucket/my out/s/a.parquet")
+    root.remove("s")
+    server.listing = listing
+    assert root.files("s", "*") == []
+
+
 def test_who_may_not_write_is_told_the_cloud_s_own_permission(root, server):
     """Each has its own name for it."""
     server.written = 403

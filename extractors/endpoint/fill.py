@@ -14,7 +14,7 @@ from extractors.endpoint.find.codes import find_labelled, find_labelled_date, fi
 from extractors.endpoint.find.labels import letters
 from extractors.endpoint.finders import LISTS, NUMBERS, TEXTS
 from extractors.endpoint.kinds import kind_of, spaced
-from extractors.endpoint.records import fill_records
+from extractors.endpoint.records import fill_differences, fill_records
 from extractors.endpoint.schema import Field, field
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def _object(wanted: Field, document: Document, depth: int) -> dict[str, Any] | N
 def _array(wanted: Field, document: Document) -> list[Any] | None:
     item, kind = wanted.item(), kind_of(wanted, "")
     if item.way("object"):
-        return fill_records(item, document)
+        compares = kind == "different" and len(document.pages) > 1
+        return fill_differences(item, document) if compares else fill_records(item, document)
     if item.way("array"):
         return LISTS["table_rows"](document)
     if item.choices:

@@ -8,7 +8,7 @@ from extractors.endpoint.find.codes import find_email, find_labelled_number, fin
 from extractors.endpoint.find.dates import find_date
 from extractors.endpoint.find.money import find_currency
 from extractors.endpoint.find.names import find_address, find_company, find_customer, find_customer_address
-from extractors.endpoint.find.prose import different, sentence, shared, tags
+from extractors.endpoint.find.prose import different, one_by_one, sentence, shared, tags
 from extractors.endpoint.find.tables import find_table, find_title
 from extractors.endpoint.find.totals import find_amount, find_subtotal, find_tax, find_total
 
@@ -76,6 +76,7 @@ LISTS: Mapping[str, Callable[[Document], list[str] | list[list[str]]]] = {
     "": _lines,
     "columns": _columns,
     "different": different,
+    "each": one_by_one,
     "shared": shared,
     "table_rows": _rows,
     "tags": tags,

@@ -47,6 +47,7 @@ _NAMES = tuple(
         ),
         ("shared", "similarit(?:y|ies)|^(?:common|shared)(?: .*)?"),
         ("different", "differences?|changes"),
+        ("each", "^(?:images|pictures|photos|in each|each (?:image|picture|photo))"),
         ("tags", "tags?|keywords?|labels?|topics?"),
         ("columns", "columns?|headers?|column names"),
         (

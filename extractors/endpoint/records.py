@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from extractors.endpoint.find.prose import compared
 from extractors.endpoint.find.rows import Row, find_rows
-from extractors.endpoint.kinds import spaced
+from extractors.endpoint.kinds import kind_of, spaced
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -30,6 +31,13 @@ def fill_records(item: Field, document: Document) -> list[Any]:
     if any(each.way("number", "integer") and _column(each) in {"amount", "unit_price"} for each in fields):
         return [_record(fields, row) for row in find_rows(document)]
     return [_spoken(fields, text) for text in document.parts] if any(each.just_text for each in fields) else []
+
+
+def fill_differences(item: Field, document: Document) -> list[Any]:
+    """An object for each line that not every picture has, with what was read in each where a list asks for that."""
+    fields = item.fields()
+    lists = [each.name for each in fields if kind_of(each, "") == "each" and each.way("array")]
+    return [_spoken(fields, text) | dict.fromkeys(lists, every) for text, every in compared(document)]
 
 
 def _record(fields: list[Field], row: Row) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from extractors.endpoint.find.labels import letters
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _QUOTED = 200  # characters of the words in a sentence
 _TAGS = 8
+_UNREAD = "not read in this picture"
 
 
 def sentence(document: Document) -> str:
@@ -22,6 +24,11 @@ def sentence(document: Document) -> str:
         return f"{many} without readable words."
     shown = words if len(words) <= _QUOTED else words[:_QUOTED].rsplit(" ", 1)[0] + " ..."
     return f'{many} with the words "{shown}".'
+
+
+def one_by_one(document: Document) -> list[str]:
+    """The same of every picture alone."""
+    return [sentence(replace(document, pages=(page,))) for page in document.pages]
 
 
 def tags(document: Document) -> list[str]:
@@ -47,6 +54,16 @@ def different(document: Document) -> list[str]:
     return [
         f"only picture {number}: {line.text}" for number, page in pages for line in page if _key(line) not in common
     ]
+
+
+def compared(document: Document) -> list[tuple[str, list[str]]]:
+    """The lines that not every picture has, once each, with what was read in every picture."""
+    pages = [{_key(line): line.text for line in page} for page in document.pages]
+    lines: dict[str, str] = {}
+    for page in pages:
+        lines |= {key: text for key, text in page.items() if key not in lines}
+    said = [(text, [page.get(key) for page in pages]) for key, text in lines.items()]
+    return [(text, [_UNREAD if each is None else each for each in every]) for text, every in said if None in every]
 
 
 def _key(line: Line) -> str:

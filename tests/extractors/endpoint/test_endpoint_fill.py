@@ -218,6 +218,57 @@ def test_two_pictures_are_compared_by_their_lines():
     assert made.summary == '2 pictures with the words "Acme / Sign in / Acme / Sign out".'
 
 
+class Difference(BaseModel):
+    """What is not the same everywhere."""
+
+    aspect: str
+    in_each: list[str]
+
+
+class Compared(BaseModel):
+    """Several pictures, one beside the other."""
+
+    images: list[str]
+    differences: list[Difference]
+
+
+def test_a_difference_tells_what_was_read_in_every_picture():
+    """One object a line that some picture lacks, once, in the order of the pictures."""
+    made = read(Compared, ("Acme", "Sign in", "Help"), ("Acme", "Sign out", "Help"), ("Acme", "Sign out"))
+    none = "not read in this picture"
+    assert [(each.aspect, each.in_each) for each in made.differences] == [
+        ("Sign in", ["Sign in", none, none]),
+        ("Help", ["Help", "Help", none]),
+        ("Sign out", [none, "Sign out", "Sign out"]),
+    ]
+
+
+def test_a_line_that_differs_in_its_marks_only_is_the_same_line():
+    """It is called as it was read first, and told as it was read in each."""
+    (only,) = read(Compared, ("Help!",), ("Help",), ()).differences
+    assert (only.aspect, only.in_each) == ("Help!", ["Help!", "Help", "not read in this picture"])
+
+
+def test_every_picture_is_told_for_itself():
+    """One sentence a picture, also of one without words."""
+    made = read(Compared, ("Acme", "Help"), ())
+    assert made.images == ['A picture with the words "Acme / Help".', "A picture without readable words."]
+
+
+def test_one_picture_differs_from_nothing():
+    """A list of changes is then like any other."""
+    assert read(Compared, ("Acme",)).images == ['A picture with the words "Acme".']
+
+    class Change(BaseModel):
+        description: str
+        amount: float
+
+    class Bill(BaseModel):
+        changes: list[Change]
+
+    assert read(Bill, RECEIPT).changes == [Change(description="Rye bread", amount=8)]
+
+
 def test_parts_of_a_screen_are_the_texts_on_it():
     """One object a text; its kind claims nothing; a list that holds itself ends."""
 

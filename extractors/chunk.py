@@ -23,7 +23,7 @@ from extractors.tally import Tally, tally
 from extractors.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from extractors.bequests import Bequests
@@ -228,17 +228,31 @@ def _judged(bench: Bench, reply: Reply) -> Verdict:
 
 async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
     """The pages' image blocks at this rung, made in threads."""
+    stores = await _stores(planned, bench)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
-    return tuple(await asyncio.gather(*(_page(page, step, bench) for page, step in pages)))
+    return tuple(await asyncio.gather(*(_page(page, step, stores, bench) for page, step in pages)))
 
 
-async def _page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
-    loop, store = asyncio.get_running_loop(), bench.store
+async def _stores(planned: Planned, bench: Bench) -> dict[str, Store]:
+    """Where each file of a document is read: where a read is a wait each is fetched once, however many its pages."""
+    files = {page.billed.found.uri: page.billed.found for page in planned.pages if page.action != "url"}
+    if bench.readers is None:
+        return dict.fromkeys(files, bench.store)
+    loop = asyncio.get_running_loop()
+    reads = (loop.run_in_executor(bench.readers, bench.store.read, found) for found in files.values())
+    return dict(zip(files, map(Fetched, await asyncio.gather(*reads)), strict=True))
+
+
+async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], bench: Bench) -> Prepared:
+    loop, found = asyncio.get_running_loop(), page.billed.found
     if page.action == "url":
-        return passed_on(page, await loop.run_in_executor(bench.threads, store.link, page.billed.found))
-    if bench.readers:
-        store = Fetched(await loop.run_in_executor(bench.readers, store.read, page.billed.found))
-    return await loop.run_in_executor(bench.threads, prepare, store, page, step)
+        return passed_on(page, await loop.run_in_executor(bench.threads, bench.store.link, found))
+    try:
+        return await loop.run_in_executor(bench.threads, prepare, stores[found.uri], page, step)
+    except DocumentError as error:
+        if len(stores) > 1 or found.page is not None:
+            error.message = found.blamed(error.message)
+        raise
 
 
 def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:

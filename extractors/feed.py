@@ -6,12 +6,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from extractors.bill import bill, costs
+from extractors.bill import costs, pages, too_many
 from extractors.errors import ConfigurationError
-from extractors.model import Billed, Flaw, Planned
+from extractors.model import Billed, Planned
 from extractors.plan import Plan
 from extractors.scan import EXTENSIONS, documents, store
 
@@ -95,21 +95,30 @@ class Feed:
         most = self._most
         looked = document if len(document.pages) > most else self._looked(document)
         tries = self._past.tries(looked.name) if self._past else 0
-        pages = tuple(self._billed(looked))
-        if len(pages) > most:
-            flaw = Flaw("too_many_pages", "bill", f"{len(pages)} pages are over TILEWISE_MAX_IMAGES={most}")
-            pages = tuple(Billed(found, flaw=flaw) for found in looked.pages)
-        return Planned(looked.document, self._plan.document(pages), tries, looked.manifest)
+        billed = self._billed(looked)
+        if len(billed) > most:
+            billed = [Billed(each.found, flaw=too_many(len(billed), most)) for each in billed]
+        elif len(billed) > 1:
+            billed = [_named(each) for each in billed]
+        return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
 
     def _looked(self, document: Grouped) -> Grouped:
         """The document with what the store has to say of its pages."""
-        pages = tuple(self.store.look(found) for found in document.pages)
-        return document if pages == document.pages else replace(document, pages=pages)
+        looked = tuple(self.store.look(found) for found in document.pages)
+        return document if looked == document.pages else replace(document, pages=looked)
 
     def _billed(self, document: Grouped) -> list[Billed]:
         if len(document.pages) > self._most:
             return [Billed(found) for found in document.pages]
-        return [bill(found, self.store) for found in document.pages]
+        frames = self._job.document_by == "frames"
+        files = (pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
+        return list(chain.from_iterable(files))
+
+
+def _named(billed: Billed) -> Billed:
+    """The page with a flaw that says whose it is."""
+    flaw = billed.flaw
+    return billed if flaw is None else replace(billed, flaw=replace(flaw, message=billed.found.blamed(flaw.message)))
 
 
 def _each(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:

@@ -67,7 +67,8 @@ class Job(BaseModel):
     document_by: Literal["folder", "name", "frames"] | None = Field(
         None,
         title="Document by",
-        description="What makes several pages one document: the folder, the name (a-1.jpg, a-2.jpg), the frames of a TIFF.",
+        description="What makes several pages one document: the folder, the name (a-1.jpg, a-2.jpg), the frames of a TIFF."
+        " The pages of a PDF always belong together.",
     )
     send_urls: bool = Field(
         default=False, title="Send URLs", description="Pass images at http(s) URLs on instead of fetching them."

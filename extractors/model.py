@@ -96,6 +96,10 @@ class Found:
         """The image's name in every table; a page of a file as RFC 8118 writes it."""
         return self.uri if self.page is None else f"{self.uri}#page={self.page}"
 
+    def blamed(self, message: str) -> str:
+        """What is wrong with a document, as the fault of this page of it."""
+        return message if self.uri in message else f"{self.name}: {message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
@@ -121,7 +125,8 @@ def version_of(pages: Sequence[Found]) -> str | None:
     first = pages[0]
     if all(page.uri == first.uri for page in pages):
         return first.version
-    said = "\0".join(f"{page.uri}\0{page.version or ''}" for page in pages)
+    files = (page for page in pages if page.page in {None, 1})  # however many pages they turn out to have
+    said = "\0".join(f"{file.uri}\0{file.version or ''}" for file in files)
     return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 

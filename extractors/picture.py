@@ -62,10 +62,15 @@ def broken_as(kind: str, stage: str) -> Iterator[None]:
         raise DocumentError(f"cannot be decoded: {first_line(error)}", kind=kind, stage=stage) from error
 
 
-def open_picture(source: BinaryIO, stage: str) -> Image.Image:
-    """The picture with its header read and no pixel decoded. Raises DocumentError, also for too many pixels."""
+def open_picture(source: BinaryIO, stage: str, page: int | None = None) -> Image.Image:
+    """The picture with its header read and no pixel decoded; `page` is a frame's number, from 1.
+
+    Raises DocumentError, also for too many pixels.
+    """
     with broken_as("unreadable", stage):
         picture = Image.open(source, formats=FORMATS)
+        if page is not None:
+            picture.seek(page - 1)
     if picture.width * picture.height > MAX_PIXELS:
         message = f"{picture.width}x{picture.height} px is over the limit of {MAX_PIXELS:,} pixels"
         raise DocumentError(message, kind="too_many_pixels", stage=stage)

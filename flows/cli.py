@@ -40,6 +40,13 @@ Policy = Annotated[
     ),
 ]
 BillRule = Annotated[str, typer.Option("--bill", help="How the server bills an image, for example formula or table.")]
+DocumentBy = Annotated[
+    Literal["folder", "name", "frames"] | None,
+    typer.Option(
+        help="Make one document of several pages: of a folder's images, of a-1.jpg and a-2.jpg, or of a TIFF's frames."
+        " The pages of a PDF always belong together."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
@@ -83,6 +90,7 @@ def run(
     ] = None,
     fail_above: Annotated[float, typer.Option(help="The share of failures above which the exit code is 1.")] = 0.0,
     max_time: Annotated[str | None, typer.Option(help="Take no new documents after this long: 90s, 30m, 6h.")] = None,
+    document_by: DocumentBy = None,
     offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
@@ -111,6 +119,7 @@ def run(
             redo=redo,
             fail_above=fail_above,
             max_time=max_time,
+            document_by=document_by,
             offline=offline,
             dry_run=dry_run,
             yes=yes,

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -292,3 +293,72 @@ def ready(process, log, connect):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.05)
+
+
+PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")  # PDF 1.7, 7.6.3.3
+PAGE = "<</Type/Page/Parent 2 0 R/MediaBox[{box}]/Contents {number} 0 R/Resources<</Font<</F 3 0 R>>>>{more}>>"
+
+
+@pytest.fixture(scope="session")
+def pdf():
+    """Writes PDFs: their bytes, object by object."""
+    pytest.importorskip("pypdfium2", reason="the extra `pdf` is not installed")
+    return write_pdf
+
+
+def write_pdf(*texts, box="0 0 595 842", more="", password=None, catalog="", objects=()):
+    """A PDF of a page for each text, in 40 pt; a page whose text is None is missing.
+
+    `more` goes into every page, `catalog` into the catalog, `objects` are the first from number 4 on. With a password it
+    is encrypted as version 1.4 does it: RC4 of 40 bits (algorithms 2, 3 and 4 of PDF 1.7, 7.6.3).
+    """
+    whole = [
+        f"<</Type/Catalog/Pages 2 0 R{catalog}>>".encode(),
+        b"",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    whole += objects
+    key, trailer = None, "/Root 1 0 R"
+    if password is not None:
+        padded = (password.encode() + PADDING)[:32]
+        owner = rc4(hashlib.md5(padded).digest()[:5], padded)
+        key = hashlib.md5(padded + owner + b"\xff\xff\xff\xff" + b"id").digest()[:5]
+        whole.append(f"<</Filter/Standard/V 1/R 2/P -1/O<{owner.hex()}>/U<{rc4(key, PADDING).hex()}>>>".encode())
+        trailer += f"/Encrypt {len(whole)} 0 R/ID[<{b'id'.hex()}><{b'id'.hex()}>]"
+    kids = []
+    for text in texts:
+        kids.append(f"{len(whole) + 1 if text is not None else 999} 0 R")
+        if text is not None:
+            whole.append(PAGE.format(box=box, number=len(whole) + 2, more=more).encode())
+            drawn = f"BT /F 40 Tf 40 60 Td ({text}) Tj ET".encode()
+            salt = (len(whole) + 1).to_bytes(3, "little") + b"\0\0"
+            drawn = rc4(hashlib.md5(key + salt).digest()[:10], drawn) if key else drawn
+            whole.append(b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn))
+    whole[1] = f"<</Type/Pages/Kids[{' '.join(kids)}]/Count {len(kids)}>>".encode()
+    return numbered(whole, trailer)
+
+
+def numbered(objects, trailer):
+    """The objects of a PDF with the table of where each begins."""
+    data, places = b"%PDF-1.4\n", []
+    for number, each in enumerate(objects, 1):
+        places.append(b"%010d 00000 n \n" % len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, each)
+    table = b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(objects) + 1, b"".join(places))
+    end = f"trailer<</Size {len(objects) + 1}{trailer}>>\nstartxref\n{len(data)}\n%%EOF\n"
+    return data + table + end.encode()
+
+
+def rc4(key, data):
+    """The cipher that every PDF reader knows."""
+    state, mixed = list(range(256)), 0
+    for place in range(256):
+        mixed = (mixed + state[place] + key[place % len(key)]) % 256
+        state[place], state[mixed] = state[mixed], state[place]
+    stream, mixed = bytearray(), 0
+    for count, byte in enumerate(data, 1):
+        place = count % 256
+        mixed = (mixed + state[place]) % 256
+        state[place], state[mixed] = state[mixed], state[place]
+        stream.append(byte ^ state[(state[place] + state[mixed]) % 256])
+    return bytes(stream)

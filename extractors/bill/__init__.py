@@ -1,9 +1,9 @@
-"""bill: an image found in, its header and what a server would bill for it out, without decoding a pixel."""
+"""bill: a file found in, its pages with their headers and what a server would bill for each out, no pixel decoded."""
 
 from __future__ import annotations
 
 from extractors.bill.cost import Tariff, costs, text_tokens
-from extractors.bill.header import bill
+from extractors.bill.pages import pages, too_many
 from extractors.bill.prices import Prices
 
-__all__ = ["Prices", "Tariff", "bill", "costs", "text_tokens"]
+__all__ = ["Prices", "Tariff", "costs", "pages", "text_tokens", "too_many"]

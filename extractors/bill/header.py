@@ -9,8 +9,7 @@ from PIL import ExifTags, Image
 
 from extractors import tiles
 from extractors.bill.webp import read_plain_webp
-from extractors.errors import DocumentError
-from extractors.model import Billed, Flaw, Found, Header, Store
+from extractors.model import Billed, Found, Header
 from extractors.picture import BROKEN, broken_as, open_picture
 from extractors.tiles import Size
 
@@ -21,26 +20,19 @@ _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
 _FORMULA, _TABLE = tiles.rule("formula"), tiles.rule("table")
 
 
-def bill(found: Found, store: Store) -> Billed:
-    """The image with its header read and billed as it is; what is wrong with it is a flaw, never an exception."""
-    if found.flaw:
-        return Billed(found, flaw=found.flaw)
-    if found.size == 0:
-        return Billed(found, flaw=Flaw("empty", "bill", "the file has no bytes"))
-    try:
-        with store.open(found) as stream:
-            header = read_header(stream)
-    except DocumentError as error:
-        return Billed(found, flaw=Flaw(error.kind, "bill", error.message, error.final))
-    note = f"first of {header.frames} frames" if header.frames > 1 else None
-    return Billed(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size), note=note)
+def billed(found: Found, header: Header) -> Billed:
+    """A page with this header, billed as it is."""
+    return Billed(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size))
 
 
-def read_header(stream: BinaryIO) -> Header:
-    """What the header at the start of `stream` says. Raises DocumentError for what is no image that can be read."""
-    if plain := read_plain_webp(stream):
+def read_header(stream: BinaryIO, page: int | None = None) -> Header:
+    """What the header at the start of `stream` says, or that of a frame by its number, from 1.
+
+    Raises DocumentError for what is no image that can be read.
+    """
+    if page is None and (plain := read_plain_webp(stream)):
         return Header(plain, "WEBP", 1, 1)
-    picture = open_picture(stream, "bill")
+    picture = open_picture(stream, "bill", page)
     with broken_as("unreadable", "bill"):
         orientation = _orientation(picture)
         frames = getattr(picture, "n_frames", 1)

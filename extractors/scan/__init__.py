@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from extractors.bucket import BUCKETS, in_bucket, place
 from extractors.errors import ConfigurationError, shown
-from extractors.scan.folder import EXTENSIONS, FolderStore, scan_file, scan_folder
+from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
 from extractors.scan.group import By, grouped
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def scan(source: str) -> Iterator[Found]:
     if path.is_dir():
         return scan_folder(path)
     if path.is_file():
+        check_pdf(source)
         if path.suffix.lower().removeprefix(".") not in EXTENSIONS:
             raise ConfigurationError(f"source {source!r} is not an image: use a folder or {', '.join(EXTENSIONS)}")
         return scan_file(path)

@@ -15,7 +15,7 @@ from extractors.bucket.trouble import cause
 from extractors.errors import DocumentError
 from extractors.model import Flaw, Found
 from extractors.picture import MAX_BYTES
-from extractors.scan.folder import SUFFIXES
+from extractors.scan.folder import SUFFIXES, check_pdf
 from extractors.scan.ranged import BLOCK, Ranged
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ def scan_bucket(source: str) -> Iterator[Found]:
     where = place(source)
     quick = opened(where, QUICK)
     with begun(where):
-        if where.prefix.lower().endswith(SUFFIXES):
+        if where.prefix.lower().endswith((*SUFFIXES, ".pdf")):
             try:
-                return iter([_found(where, quick.head(where.prefix))])
+                meta = quick.head(where.prefix)
             except FileNotFoundError:
                 pass  # a folder may be named like an image
+            else:
+                check_pdf(where.url)
+                return iter([_found(where, meta)])
         next(obstore.list(quick, where.prefix or None, chunk_size=PAGE), None)
     return _listed(where, obstore.list(opened(where), where.prefix or None, chunk_size=PAGE))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import features
 
+from extractors import pdf
 from extractors.errors import ConfigurationError, DocumentError
 from extractors.model import Flaw, Found
 from extractors.picture import MAX_BYTES
@@ -17,8 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", *(["avif"] if features.check("avif") else []))
+EXTENSIONS = (
+    *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp"),
+    *(["avif"] if features.check("avif") else []),
+    *(["pdf"] if pdf.installed() else []),
+)
 SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+
+
+def check_pdf(source: str) -> None:
+    """Raises ConfigurationError for a PDF, by its name, where PDFs cannot be read: a folder's are passed over there."""
+    if source.lower().endswith(".pdf") and ".pdf" not in SUFFIXES:
+        raise ConfigurationError(f"source {source!r} is a PDF, which nothing here can read: {pdf.INSTALL}")
 
 
 def scan_folder(root: Path) -> Iterator[Found]:

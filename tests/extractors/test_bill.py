@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from extractors.bill import bill
+from extractors.bill import pages
 from extractors.bill.header import read_header
 from extractors.errors import DocumentError
 from extractors.model import Flaw, Found, Header
@@ -58,6 +58,12 @@ def billed(path, data):
     """A file of these bytes, found and billed."""
     path.write_bytes(data)
     return bill(Found(str(path), len(data)), store(str(path)))
+
+
+def bill(found, images):
+    """The one page of this file."""
+    (page,) = pages(found, images, frames=False, most=10)
+    return page
 
 
 def outcome(path, data):

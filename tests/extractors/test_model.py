@@ -205,3 +205,24 @@ def test_what_nobody_could_estimate_has_no_residual():
     known = attempt(Usage(prompt=9000))
     assert known.residual is not None
     assert replace(known, order=replace(known.order, worst_prompt_tokens=None)).residual is None
+
+
+def in_pages(found, count):
+    """A file as its pages."""
+    return [replace(found, page=number) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 1), (1, 3), (2, 5)])
+def test_a_document_has_the_version_that_its_listing_had(counts):
+    """However many pages its files turn out to have: else what was read would not be known again."""
+    files = [Found("/in/d/1.pdf", version="a"), Found("/in/d/2.pdf", version="b")]
+    seen = [page for file, count in zip(files, counts, strict=True) for page in in_pages(file, count)]
+    planned = Planned("/in/d", tuple(PlannedPage(Billed(each), "send", "fits") for each in seen))
+    assert planned.name == Grouped("/in/d", tuple(files)).name
+
+
+def test_blame_names_the_page_once():
+    """A message that names its file already is left as it is."""
+    page = Found("/in/a.pdf", page=2)
+    assert page.blamed("cannot be opened") == "/in/a.pdf#page=2: cannot be opened"
+    assert page.blamed("/in/a.pdf cannot be read: gone") == "/in/a.pdf cannot be read: gone"

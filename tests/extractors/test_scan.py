@@ -64,11 +64,19 @@ def test_an_extension_counts_in_any_case(tmp_path, extension):
     assert names(tmp_path) == [f"a.{extension}"]
 
 
-@pytest.mark.parametrize("name", ["a.txt", "jpg", "a.jpg.part", "ajpg", "a.pdf", "a", "a.jpgx"])
+@pytest.mark.parametrize("name", ["a.txt", "jpg", "a.jpg.part", "ajpg", "a.docx", "a", "a.jpgx"])
 def test_what_is_no_image_by_its_name_is_not_found(tmp_path, name):
     """A file without a known extension is passed over."""
     write(tmp_path / name)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "A.PDF"])
+def test_a_pdf_is_found_where_pdfs_can_be_read(tmp_path, name):
+    """Its pages are told apart when it is looked at."""
+    pytest.importorskip("pypdfium2", reason="the extra `pdf` is not installed")
+    write(tmp_path / name)
+    assert names(tmp_path) == [name]
 
 
 def test_an_empty_folder_gives_nothing(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from extractors.bill import bill
+from extractors.bill import pages
 from extractors.errors import DocumentError
 from extractors.model import Found
 from extractors.picture import MAX_BYTES
@@ -290,7 +290,8 @@ def test_an_image_is_billed_by_its_header(site, store, page):
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200)).save(buffer, "PNG")
     site.pages["/a.png"] = page(buffer.getvalue())
-    assert bill(store.look(found_at(site)), store).header.size == Size(300, 200)
+    (page,) = pages(store.look(found_at(site)), store, frames=False, most=1)
+    assert page.header.size == Size(300, 200)
 
 
 # --- read

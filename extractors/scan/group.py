@@ -71,7 +71,7 @@ def _numbered(found: Found) -> _Place | None:
     return _Place(matched[1], matched[1] + "-") if matched else None
 
 
-def _natural(found: Found) -> list[tuple[int, str]]:
-    """Sorts names as people count: the numbers in them by their value."""
-    parts = _DIGITS.split(found.uri)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+def _natural(found: Found) -> tuple[list[tuple[int, str]], str]:
+    """Sorts names as people count: the numbers in them by their value, and `scan.jpg` before `scan 2.jpg`."""
+    name, _, suffix = found.uri.rpartition(".")
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)], suffix

@@ -157,10 +157,10 @@ class Clerk:
     scribe: Scribe
     nouns: Nouns
 
-    def intend(self, reserved="0.01", document="/in/a.jpg", number=1):
+    def intend(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
         """Notes an intent; the handle of its call, or None where there is no room for it."""
         dollars = None if reserved is None else Decimal(reserved)
-        return asyncio.run(self.scribe.intend(self.nouns.order(document), number, dollars))
+        return asyncio.run(self.scribe.intend(self.nouns.order(document, **changes), number, dollars))
 
     def settle(self, handle, **changes):
         """Notes the end of a call, accepted and billed unless said otherwise."""

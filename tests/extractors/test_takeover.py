@@ -307,6 +307,27 @@ def test_what_was_answered_is_published_without_paying(answered, root, ledger, t
     assert list(ledger.calls.bequests(replace(terms, output=str(root)))) == []
 
 
+def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, clerk, nouns, model, terms):
+    """What the ledger keeps of its plan is enough for its row and for that of every page."""
+    schema = Schema("slip", model, {"title": "Slip"}, "")
+    run = replace(terms, output=str(root), schema_hash=schema.hash)
+    page, name = nouns.page("/in/a.pdf"), "/in/a.pdf#page={}"
+    numbered = [replace(page.billed, found=replace(page.billed.found, page=number)) for number in (1, 2, 3)]
+    planned = nouns.planned("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
+    ledger.runs.begin(run)
+    ledger.marks.claim(run, [planned])
+    noting, said = clerk(), nouns.reply(body=orjson.dumps(CHAT).decode())
+    steps = nouns.order().steps * 3
+    noting.settle(noting.intend(document="/in/a.pdf", steps=steps), reply=said, cost_usd=Decimal("0.003"))
+    ledger.runs.release(run.run)
+    take_over(ledger, now(terms, root, schema), schema, "all", [].append)
+    result, images = table(root, "results").row(0, named=True), table(root, "images").sort("page")
+    assert (result["_document"], result["_image"]) == ("/in/a.pdf", name.format(1))
+    assert result["_pages"] == images["image"].to_list() == [name.format(number) for number in (1, 2, 3)]
+    assert (result["_image_tokens_estimated"], result["_version"]) == (3 * 1601, planned.name[1])
+    assert table(root, "calls")["pages"].to_list() == [3]
+
+
 def test_an_answer_that_validates_no_more_is_left_to_the_next_run(answered, root, ledger, terms):
     """A validator may have changed: the document is asked about again, and nothing is published that nobody accepts."""
 

@@ -121,12 +121,12 @@ class Scene:
         """So many different pictures to be read; gives the names of their documents, sorted."""
         return sorted(map(str, self.desk.images(*(f"{number:03}.png" for number in range(count)), size=(40, 40))))
 
-    def run(self, *, kill=None, part=None, env=None):
+    def run(self, *args, kill=None, part=None, env=None):
         """One run, in a fork of a process that has everything imported; killed at a moment, or never."""
         said = self.desk.folder / f"said-{len(self.ended)}"
         said.mkdir()
         asked = {
-            "args": ARGS,
+            "args": (*ARGS, *args),
             "cwd": str(self.desk.folder),
             "env": self.desk.environment(env),
             "root": self.desk.env["TILEWISE_OUTPUT"],

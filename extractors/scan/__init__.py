@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +11,50 @@ from extractors.bucket import BUCKETS, in_bucket, place
 from extractors.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
 from extractors.scan.group import By, grouped
+from extractors.scan.manifest import KINDS, is_manifest, read_manifest
+from extractors.scan.stores import MixedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from extractors.model import Found, Grouped, Store
 
-__all__ = ["EXTENSIONS", "By", "documents", "in_bucket", "scan", "store"]
+__all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "opened", "scan", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source that can be read: its documents, from the start whenever they are asked for, and the store of its images.
+
+    `videos`: it names some that could be sent; `close` ends the connections that the store holds.
+    """
+
+    documents: Callable[[], Iterator[Grouped]]
+    store: Store
+    videos: bool = False
+    close: Callable[[], None] = lambda: None
+
+
+def opened(source: str, by: By | None = None, allow_hosts: Collection[str] = ()) -> Source:
+    """What a folder, an image, a bucket or a manifest holds; a manifest is read here, once.
+
+    Raises ConfigurationError as `scan` does for what is no manifest (that is listed when its documents are asked for),
+    for a manifest that cannot be read, and for `by` where rows say which pages are one document.
+    """
+    if not is_manifest(source):
+        return Source(partial(documents, source, by), store(source))
+    if by in {"folder", "name"}:
+        raise ConfigurationError(
+            f"--document-by {by} is for folders and buckets: a manifest groups by its columns document and page"
+        )
+    manifest = read_manifest(source)
+    mixed = MixedStore(allow_hosts, urls=manifest.urls)
+    return Source(manifest.documents, mixed, manifest.videos, mixed.close)
 
 
 def documents(source: str, by: By | None = None) -> Iterator[Grouped]:
-    """The documents of a source. Raises ConfigurationError as `scan` does."""
-    return grouped(scan(source), by)
+    """The documents of a source. Raises ConfigurationError at once, as `scan` and `opened` do."""
+    return opened(source, by).documents() if is_manifest(source) else grouped(scan(source), by)
 
 
 def scan(source: str) -> Iterator[Found]:
@@ -39,16 +73,23 @@ def scan(source: str) -> Iterator[Found]:
     if path.is_file():
         check_pdf(source)
         if path.suffix.lower().removeprefix(".") not in EXTENSIONS:
-            raise ConfigurationError(f"source {source!r} is not an image: use a folder or {', '.join(EXTENSIONS)}")
+            raise ConfigurationError(
+                f"source {source!r} is not an image: use a folder, {', '.join(EXTENSIONS)}, or a manifest:"
+                f" {', '.join(KINDS)}"
+            )
         return scan_file(path)
     if "://" in source:
         allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
-        raise ConfigurationError(f"source {shown(source)} cannot be read: use a folder, an image, or {allowed}")
+        raise ConfigurationError(
+            f"source {shown(source)} cannot be read: use a folder, an image, a manifest, or {allowed}"
+        )
     raise ConfigurationError(f"source {source!r} does not exist: use a folder of images or one image")
 
 
-def store(source: str) -> Store:
-    """Reads what `scan(source)` finds."""
+def store(source: str, allow_hosts: Collection[str] = ()) -> Store:
+    """Reads what the documents of this source are made of."""
+    if is_manifest(source):
+        return MixedStore(allow_hosts)
     if in_bucket(source):
         from extractors.scan.bucket import BucketStore  # noqa: PLC0415 - as above
 

@@ -56,6 +56,17 @@ def scan_bucket(source: str) -> Iterator[Found]:
     return _listed(where, obstore.list(opened(where), where.prefix or None, chunk_size=PAGE))
 
 
+def read_object(source: str) -> bytes:
+    """All bytes of the one object named. Raises ConfigurationError when it is not there or may not be read."""
+    where = place(source)
+    quick = opened(where, QUICK)
+    with _begun(where):
+        try:
+            return bytes(quick.get(where.prefix).bytes())
+        except FileNotFoundError:
+            raise ConfigurationError(f"source {where.url!r} does not exist: name an object that is there") from None
+
+
 def _listed(where: Place, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Found]:
     try:
         for page in pages:

@@ -44,13 +44,20 @@ def scan_folder(root: Path) -> Iterator[Found]:
 
 def scan_file(path: Path) -> Iterator[Found]:
     """The one image at `path`."""
-    uri = os.path.abspath(path)  # noqa: PTH100 - as above
+    yield found_file(os.path.abspath(path))  # noqa: PTH100 - as above
+
+
+def found_file(uri: str) -> Found:
+    """The file at an absolute path that somebody named; one that is not there, or is no file, is found with a flaw."""
     try:
         status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
     except OSError as error:
-        yield Found(uri, flaw=_flaw(error, uri))
-    else:
-        yield _found(uri, status)
+        return Found(uri, flaw=_flaw(error, uri))
+    except ValueError:  # as an empty byte in its name
+        return Found(uri, flaw=Flaw("missing", "scan", f"{uri!r} is no file's name", final=False))
+    if not stat.S_ISREG(status.st_mode):
+        return Found(uri, flaw=Flaw("not_an_image", "scan", f"{uri} is not a file", final=False))
+    return _found(uri, status)
 
 
 def _walk(folder: str, root: str) -> Iterator[Found]:

@@ -163,11 +163,16 @@ def _unsaid(content: bytes, secrets: Sequence[str]) -> bytes:
 
 
 def _values(link: str) -> set[str]:
-    """The values in a URL's query that are long enough to sign something, as they are written and as they are meant."""
-    written = [pair.partition("=")[2] for pair in urlsplit(link).query.split("&")]
+    """A URL's user and password, and the values in its query that are long enough to sign something.
+
+    As they are written and as they are meant.
+    """
+    parts = urlsplit(link)
+    written = [pair.partition("=")[2] for pair in parts.query.split("&")]
     meant = [unquote(each) for each in written]
     in_json = [each.replace("/", "\\/") for each in meant]
-    return {value for value in (*written, *meant, *in_json) if len(value) >= SHORTEST_SECRET}
+    user, at, _ = parts.netloc.rpartition("@")
+    return {value for value in (*written, *meant, *in_json) if len(value) >= SHORTEST_SECRET} | ({user + at} - {""})
 
 
 class _Note:

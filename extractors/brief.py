@@ -103,6 +103,16 @@ class Brief:
         return Budget(self.job.budget, self.settings.daily_budget)
 
     @property
+    def passes_urls(self) -> bool:
+        """Whether images at URLs are passed on; local OCR reads none, so they are fetched and sent as bytes."""
+        return self.job.send_urls and not self.offline
+
+    @property
+    def takes_videos(self) -> bool:
+        """Whether the endpoint is one that reads videos, which travel as URLs only."""
+        return self.settings.dedicated and not self.offline
+
+    @property
     def secret(self) -> str:
         """The key, for the places that must keep it out of their words."""
         return self.settings.api_key.get_secret_value() if self.settings.api_key else ""

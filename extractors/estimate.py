@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -112,14 +113,14 @@ def estimate(
 ) -> Estimate:
     """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs."""
     started = time.perf_counter()
-    feed = Feed(brief, brief.tariff(price, known), past)
-    result = Estimate(brief.rule.name, feed.tariff.calibrated)
-    if sample:
-        _sampled(feed, result, sample, brief.job.source)
-    else:
-        while batch := feed.take(BATCH):
-            for planned in batch:
-                result.add(planned)
+    with closing(Feed(brief, brief.tariff(price, known), past)) as feed:
+        result = Estimate(brief.rule.name, feed.tariff.calibrated)
+        if sample and (feed.store.readers > 1 or not sample.for_waits):
+            _sampled(feed, result, sample, brief.job.source)
+        else:
+            while batch := feed.take(BATCH):
+                for planned in batch:
+                    result.add(planned)
     result.skipped = feed.skipped
     if seconds := known.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / brief.concurrency
@@ -129,11 +130,13 @@ def estimate(
 
 def _sampled(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
     """Counts all documents, plans those drawn, and has them speak for all."""
-    taken, total = drawn(feed.listed(), sample, seed)
+    taken, total = drawn(feed.listed(looks=False), sample, seed)
     costs: list[Costs] = []
     for start in range(0, max(len(taken), 1), BATCH):  # once for none: the feed says that its source is empty
-        for planned in feed.planned(taken[start : start + BATCH]):
+        for planned in feed.planned(feed.fresh(taken[start : start + BATCH])):
             result.add(planned)
             costs.append(planned.costs if planned.flaw is None else Costs())
-    if total > len(taken):
-        result.extend(costs, total)
+    left = round(total * len(costs) / len(taken)) if taken else 0  # of some it shows only now that they are done
+    feed.skip(total - left)
+    if total > len(taken) and costs:
+        result.extend(costs, left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,16 +12,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from extractors.bill import costs, pages, too_many
 from extractors.errors import ConfigurationError
-from extractors.model import Billed, Planned
+from extractors.model import Billed, Flaw, Grouped, Planned
 from extractors.plan import Plan
-from extractors.scan import EXTENSIONS, documents, store
+from extractors.scan import EXTENSIONS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from extractors.bill import Tariff
     from extractors.brief import Brief
-    from extractors.model import Grouped, Store
+    from extractors.model import Found, Store
     from extractors.record.past import Past
 
 Item = TypeVar("Item")
@@ -35,9 +36,13 @@ class Feed:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
         job = asked.job
         self._job, self._past, self.tariff, self._most = job, past, tariff, asked.settings.max_images
-        self._documents = documents(job.source, job.document_by)
-        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), job.send_urls, tariff.video_tokens)
-        self.store: Store = store(job.source)
+        self._source = opened(job.source, job.document_by, asked.settings.allow_hosts)
+        self._takes_videos = asked.takes_videos
+        self.videos = self._source.videos and self._takes_videos
+        self._documents = self._source.documents()
+        self._ahead = deque[Grouped]()  # pulled together, to be looked at together
+        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
+        self.store: Store = self._source.store
         self.found = self.skipped = 0
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
 
@@ -48,9 +53,13 @@ class Feed:
         """
         return self.planned(list(islice(self.listed(), count)))
 
-    def listed(self) -> Iterator[Grouped]:
-        """What needs work and was not taken, by the listing alone; what is pulled is taken."""
-        new = self._new()
+    def listed(self, *, looks: bool = True) -> Iterator[Grouped]:
+        """What needs work and was not taken, by the listing alone; what is pulled is taken.
+
+        Where the listing does not say what is done, as a manifest of URLs, it is looked at first, many at a time;
+        without `looks` it counts as not done.
+        """
+        new = self._new(looks=looks)
         while self._room > 0 and (each := next(new, None)) is not None:
             self._room -= 1
             yield each
@@ -65,6 +74,13 @@ class Feed:
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
         return _each(self._planned, taken, self.store.readers)
 
+    def fresh(self, taken: Sequence[Grouped]) -> list[Grouped]:
+        """Those of these documents that need work, now that each is looked at. Meant for a thread."""
+        if self._past is None:
+            return list(taken)
+        looked = taken if all(map(_known, taken)) else _each(self._looked, taken, self.store.readers)
+        return [each for each in looked if not self._skips(each)]
+
     def skip(self, count: int) -> None:
         """So many of the documents taken turned out to be done: as many others may be taken."""
         self.skipped += count
@@ -72,28 +88,49 @@ class Feed:
 
     def rest(self) -> int:
         """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
-        return sum(1 for _ in self.listed())
+        return sum(1 for _ in self.listed(looks=False))
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
-        total = sum(not self._skips(each) for each in documents(self._job.source, self._job.document_by))
+        total = sum(not self._skips(self._allowed(each)) for each in self._source.documents())
         return min(total, self._job.limit) if self._job.limit else total
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._source.close()
 
     def _skips(self, document: Grouped) -> bool:
         return self._past is not None and self._past.skips(document.name, self._job.redo)
 
-    def _new(self) -> Iterator[Grouped]:
-        for each in self._documents:
+    def _new(self, *, looks: bool) -> Iterator[Grouped]:
+        while self._ahead or self._pulled(looks=looks):
+            each = self._ahead.popleft()
             self.found += 1
             if self._skips(each):
                 self.skipped += 1
             else:
                 yield each
 
+    def _pulled(self, *, looks: bool) -> int:
+        """Pulls the next documents, and looks at them where only that tells whether they are done; says how many."""
+        many = looks and self._past is not None and self.store.readers > 1
+        most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
+        batch = [self._allowed(each) for each in islice(self._documents, most)]
+        if many and not all(map(_known, batch)):
+            batch = _each(self._looked, batch, self.store.readers)
+        self._ahead.extend(batch)
+        return len(batch)
+
+    def _allowed(self, document: Grouped) -> Grouped:
+        """The document, with a flaw in what may not be sent: a video, unless the endpoint is one that reads them."""
+        if self._takes_videos or not any(page.video for page in document.pages):
+            return document
+        return replace(document, pages=tuple(_refused(page) if page.video else page for page in document.pages))
+
     def _planned(self, document: Grouped) -> Planned:
         """The document with its headers read: none of one that has too many pages anyway."""
         most = self._most
-        looked = document if len(document.pages) > most else self._looked(document)
+        looked = self._looked(document)
         tries = self._past.tries(looked.name) if self._past else 0
         billed = self._billed(looked)
         if len(billed) > most:
@@ -103,7 +140,9 @@ class Feed:
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
 
     def _looked(self, document: Grouped) -> Grouped:
-        """The document with what the store has to say of its pages."""
+        """The document with what the store has to say of its pages; of one that has too many they do not matter."""
+        if len(document.pages) > self._most:
+            return document
         looked = tuple(self.store.look(found) for found in document.pages)
         return document if looked == document.pages else replace(document, pages=looked)
 
@@ -119,6 +158,16 @@ def _named(billed: Billed) -> Billed:
     """The page with a flaw that says whose it is."""
     flaw = billed.flaw
     return billed if flaw is None else replace(billed, flaw=replace(flaw, message=billed.found.blamed(flaw.message)))
+
+
+def _known(document: Grouped) -> bool:
+    """Whether the listing says which version it is of, or that there is none."""
+    return all(page.version is not None or page.flaw is not None for page in document.pages)
+
+
+def _refused(video: Found) -> Found:
+    message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
+    return replace(video, flaw=video.flaw or Flaw("video_not_allowed", "scan", message, final=False))
 
 
 def _each(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:

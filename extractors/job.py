@@ -36,7 +36,10 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
     source: str = Field(
-        min_length=1, title="Source", description="A folder or a bucket of images (s3://, gs://, az://), or one image."
+        min_length=1,
+        title="Source",
+        description="A folder or a bucket of images (s3://, gs://, az://), one image, or a manifest (.txt, .csv, .jsonl,"
+        " .parquet with a column uri).",
     )
     schema_name: str = Field(
         "", title="Schema", description="What the documents are: a shipped name, or package.module:Model."

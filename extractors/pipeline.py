@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from extractors.call.traffic import Traffic
 from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
 from extractors.drift import drifted
-from extractors.errors import NeedsYes, RunError
+from extractors.errors import ConfigurationError, NeedsYes, RunError
 from extractors.estimate import Estimate, estimate
 from extractors.feed import Feed
 from extractors.lease import Lease
@@ -33,8 +33,7 @@ from extractors.record.root import root_of
 from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.returned import Returned
-from extractors.sample import sample_of
-from extractors.scan import in_bucket
+from extractors.sample import REMOTE
 from extractors.schema import ASK
 from extractors.sentinel import Sentinel
 from extractors.takeover import take_over
@@ -87,27 +86,23 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
             past = await asyncio.to_thread(read_past, root, terms, offline=free)
-            feed = Feed(asked, asked.tariff(price, facts), past)
-            work = _Work(
-                asked,
-                terms,
-                ledger,
-                lease,
-                Tables(root, terms, asked.schema.model, settings.keep_replies),
-                feed,
-                facts,
-                how,
-            )
-            first = await work.take()
-            if first and not job.yes and price != FREE and job.budget is None:
-                _ask(
+            with closing(Feed(asked, asked.tariff(price, facts), past)) as feed:
+                _check_videos(asked, feed)
+                work = _Work(
                     asked,
-                    await asyncio.to_thread(
-                        estimate, asked, price, past, facts, sample_of(None, bucket=in_bucket(job.source))
-                    ),
+                    terms,
+                    ledger,
+                    lease,
+                    Tables(root, terms, asked.schema.model, settings.keep_replies),
+                    feed,
+                    facts,
+                    how,
                 )
-            with work.tables:
-                return await work.all_volumes(first)
+                first = await work.take()
+                if first and not job.yes and price != FREE and job.budget is None:
+                    _ask(asked, await asyncio.to_thread(estimate, asked, price, past, facts, REMOTE))
+                with work.tables:
+                    return await work.all_volumes(first)
 
 
 @dataclass(slots=True)
@@ -290,6 +285,14 @@ def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:
     if store.readers == 1:
         return None
     return stack.enter_context(ThreadPoolExecutor(store.readers, thread_name_prefix="read"))
+
+
+def _check_videos(asked: Brief, feed: Feed) -> None:
+    """Raises ConfigurationError where a budget is to hold what nobody can reserve for."""
+    name = "--budget" if asked.job.budget is not None else "TILEWISE_DAILY_BUDGET"
+    limited = asked.job.budget is not None or asked.settings.daily_budget is not None
+    if limited and feed.videos and asked.job.video_tokens is None:
+        raise ConfigurationError(f"{name} needs --video-tokens: nobody knows what a video is billed before it is")
 
 
 def _ask(asked: Brief, estimated: Estimate) -> None:

@@ -21,19 +21,20 @@ _95 = Decimal("1.96")  # standard errors to either side, for 95 %
 
 
 class Sample(NamedTuple):
-    """Of more than `above` documents, `size` are looked at."""
+    """Of more than `above` documents, `size` are looked at; `for_waits` only where a header is a request, not on disk."""
 
     above: int
     size: int
+    for_waits: bool = False
 
 
-BUCKET = Sample(20_000, 2_000)  # when nothing is asked for: a header in a bucket is a request
+REMOTE = Sample(20_000, 2_000, for_waits=True)  # when nothing is asked for
 
 
-def sample_of(asked: str | None, *, bucket: bool) -> Sample | None:
+def sample_of(asked: str | None) -> Sample | None:
     """The sample that `--sample` asks for: a number, or None for all. Raises ConfigurationError for anything else."""
     if asked is None:
-        return BUCKET if bucket else None
+        return REMOTE
     if asked == "all":
         return None
     if not asked.isascii() or not asked.isdecimal() or int(asked) < 2:

@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
-Source = Annotated[str, typer.Argument(help="A folder or a bucket of images (s3://, gs://, az://), or one image.")]
+Source = Annotated[
+    str, typer.Argument(help="A folder or a bucket of images (s3://, gs://, az://), one image, or a manifest.")
+]
 SchemaName = Annotated[
     str, typer.Option("--schema", help="A name that `tilewise schemas` lists, or package.module:Model.")
 ]
@@ -61,7 +63,7 @@ def estimate(
     bill: BillRule = "auto",
     sample: Annotated[
         str | None,
-        typer.Option(metavar="N|all", help="Look at so many images, or all; default: 2000 of a bucket over 20,000."),
+        typer.Option(metavar="N|all", help="Look at so many images, or all; default: 2000 of over 20,000 elsewhere."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -91,6 +93,12 @@ def run(
     fail_above: Annotated[float, typer.Option(help="The share of failures above which the exit code is 1.")] = 0.0,
     max_time: Annotated[str | None, typer.Option(help="Take no new documents after this long: 90s, 30m, 6h.")] = None,
     document_by: DocumentBy = None,
+    send_urls: Annotated[
+        bool, typer.Option("--send-urls", help="Pass images at http(s) URLs on instead of fetching them.")
+    ] = False,
+    video_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="The most tokens that one video is expected to be billed.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
@@ -120,6 +128,8 @@ def run(
             fail_above=fail_above,
             max_time=max_time,
             document_by=document_by,
+            send_urls=send_urls,
+            video_tokens=video_tokens,
             offline=offline,
             dry_run=dry_run,
             yes=yes,

@@ -118,7 +118,7 @@ def prefect_configured() -> bool:
 def check(job: Job, settings: Settings) -> None:
     """Says what is wrong before anything is started for the run."""
     from extractors.brief import brief
-    from extractors.scan import scan
+    from extractors.scan import documents
 
     brief(job, settings)
-    scan(job.source)
+    documents(job.source, job.document_by)

@@ -25,10 +25,8 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
     """Estimates the job, or by a sample, and prints what comes out."""
     from extractors.brief import brief
     from extractors.sample import sample_of
-    from extractors.scan import in_bucket
 
-    drawn = sample_of(sample, bucket=in_bucket(job.source))
-
+    drawn = sample_of(sample)
     asked = brief(job, settings, sends=False)
     estimated = _estimated(asked, drawn, done=job.output is not None or job.dry_run)
     if as_json:

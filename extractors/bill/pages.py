@@ -22,9 +22,9 @@ def pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Bille
     """The file's pages with their headers read, each billed as it is; what is wrong is a flaw, never an exception.
 
     With `frames` those of a TIFF are pages. A file of more than `most` pages is one page with that flaw, and so is one
-    that cannot be opened; of its pages each has its own flaw.
+    that cannot be opened; of its pages each has its own flaw. A video is not looked into: no rule bills it.
     """
-    if found.flaw:
+    if found.flaw or found.video:
         return (Billed(found, flaw=found.flaw),)
     if found.size == 0:
         return (Billed(found, flaw=Flaw("empty", "bill", "the file has no bytes")),)

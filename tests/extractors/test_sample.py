@@ -7,29 +7,22 @@ from decimal import Decimal
 import pytest
 
 from extractors.errors import ConfigurationError
-from extractors.sample import BUCKET, Sample, apportioned, drawn, interval, sample_of
+from extractors.sample import Sample, apportioned, drawn, interval, sample_of
 
 
 @pytest.mark.parametrize(
-    ("asked", "bucket", "wanted"),
-    [
-        (None, False, None),
-        (None, True, BUCKET),
-        ("all", True, None),
-        ("500", True, Sample(500, 500)),
-        ("500", False, Sample(500, 500)),
-    ],
+    ("asked", "wanted"), [(None, Sample(20_000, 2_000, for_waits=True)), ("all", None), ("500", Sample(500, 500))]
 )
-def test_a_sample_is_taken_where_it_is_asked_for_or_a_header_is_a_request(asked, bucket, wanted):
+def test_a_sample_is_taken_where_it_is_asked_for_or_a_header_is_a_request(asked, wanted):
     """A folder is looked at whole unless a number is named, a large bucket is not unless `all` is."""
-    assert sample_of(asked, bucket=bucket) == wanted
+    assert sample_of(asked) == wanted
 
 
 @pytest.mark.parametrize("asked", ["0", "1", "-5", "many", "2.5", "", "٣٣"])
 def test_what_is_no_sample_is_refused(asked):
     """The refusal names the flag, the value and what is allowed."""
     with pytest.raises(ConfigurationError, match=r"--sample .*use a whole number from 2 on, or all"):
-        sample_of(asked, bucket=True)
+        sample_of(asked)
 
 
 def test_few_are_taken_whole():

@@ -47,6 +47,11 @@ def test_tables_and_ledger_do_not_load_each_others_library():
     assert "sqlalchemy" not in loaded_by("import extractors.record.tables")
 
 
+def test_a_folder_does_not_wait_for_what_reads_manifests_and_buckets():
+    """Scanning loads neither polars nor a client of clouds before a source needs it."""
+    assert loaded_by("import extractors.scan").isdisjoint({"polars", "obstore", "httpcore"})
+
+
 def test_the_arrows_between_the_rooms_hold():
     """Every import contract is kept."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--config", "pyproject.toml"]

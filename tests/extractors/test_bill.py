@@ -218,3 +218,10 @@ def test_a_flawed_image_has_no_bill(tmp_path):
     """Tokens are unknown, not zero, where the size is unknown."""
     page = billed(tmp_path / "a.jpg", b"text")
     assert (page.header, page.tokens_formula, page.tokens_table) == (None, None, None)
+
+
+def test_a_video_is_not_looked_into():
+    """No rule bills it: it has no header and no flaw, and nothing is read of it."""
+    found = Found("/no/such/v.mp4", video=True)
+    billed = bill(found, store("/no/such"))
+    assert (billed.found, billed.header, billed.flaw) == (found, None, None)

@@ -362,3 +362,16 @@ def test_the_text_goes_by_the_bytes_of_the_probes(memory):
 def test_a_calibration_is_of_one_model_at_one_address(memory, other):
     calibrated(memory, brief(job(), settings()))
     assert brief(job(**other), settings()).calibrated(memory).calibration is None
+
+
+@pytest.mark.parametrize(("offline", "passed"), [(False, True), (True, False)])
+def test_local_ocr_is_passed_no_urls(offline, passed):
+    """It reads bytes only: images are fetched for it, and videos are none of its."""
+    made = brief(job(send_urls=True, offline=offline), settings(dedicated=True))
+    assert (made.passes_urls, made.takes_videos) == (passed, passed)
+
+
+def test_urls_and_videos_are_passed_on_only_where_that_is_said():
+    """By the job and by the settings."""
+    made = brief(job(), settings())
+    assert (made.passes_urls, made.takes_videos) == (False, False)

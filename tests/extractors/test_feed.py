@@ -176,3 +176,56 @@ def test_what_turns_out_to_be_done_makes_room_below_a_limit(pictures):
     assert pulled.take(10) == []
     pulled.skip(1)
     assert (names(pulled.take(10)), pulled.skipped) == (["c.png"], 1)
+
+
+@pytest.fixture
+def elsewhere(bucket, pictures, tmp_path):
+    """A manifest of a file and 70 objects; and the past in which the file and two objects have been accepted."""
+    bucket.fill([f"{number:02}.png" for number in range(70)], (pictures / "a.png").read_bytes())
+    listed = tmp_path / "list.txt"
+    listed.write_text("pictures/a.png\n" + "".join(f"{bucket.url}/{number:02}.png\n" for number in range(70)))
+    found = {each.uri: key(each.uri, each.version) for each in (*scan(bucket.url), *scan(str(pictures)))}
+    done = [f"{pictures}/a.png", f"{bucket.url}/00.png", f"{bucket.url}/69.png"]
+    ended = pl.DataFrame([{"key": found[each]} for each in done], schema=ENDS)
+    bucket.front.asked.clear()
+    return listed, Past(ended, pl.DataFrame(schema=FAILED))
+
+
+def heads(bucket):
+    """How many objects were looked at."""
+    return [method for method, _, _ in bucket.front.asked].count("HEAD")
+
+
+def test_what_lies_elsewhere_is_looked_at_once_before_it_is_skipped(bucket, elsewhere):
+    """Pulled a few at a time, none is lost between two pulls, in the manifest's order."""
+    documents = feed(elsewhere[0], elsewhere[1])
+    pulled = [each for _ in range(30) for each in names(documents.take(3))]
+    assert pulled == [f"{number:02}.png" for number in range(1, 69)]
+    assert (documents.found, documents.skipped, heads(bucket)) == (71, 3, 70)
+
+
+def test_what_is_only_counted_is_not_looked_at(bucket, elsewhere):
+    """What cannot be told counts as to be done; what is on disk can be told."""
+    documents = feed(elsewhere[0], elsewhere[1])
+    assert (documents.count(), heads(bucket)) == (70, 0)
+    assert (documents.rest(), heads(bucket)) == (70, 0)
+
+
+def test_a_limit_looks_at_a_few_only(bucket, elsewhere):
+    """As many as are read at once, not a thousand; the rest is not found."""
+    documents = feed(elsewhere[0], elsewhere[1], limit=2)
+    assert names(documents.take(10)) == ["01.png", "02.png"]
+    assert (documents.found, heads(bucket)) == (4, 63)
+
+
+def test_what_was_looked_at_and_not_taken_is_rest(elsewhere):
+    """A run that is stopped counts all that it leaves."""
+    documents = feed(elsewhere[0], elsewhere[1])
+    documents.take(10)
+    assert (documents.rest(), documents.found) == (58, 71)
+
+
+def test_without_a_past_headers_alone_are_fetched(bucket, elsewhere):
+    """What nobody has done before need not be looked at to know."""
+    feed(elsewhere[0]).take(5)
+    assert len(bucket.front.asked) == 2 * 4

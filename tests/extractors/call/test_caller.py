@@ -240,6 +240,15 @@ async def test_a_signature_that_the_server_repeats_is_masked(status, an_order, n
     assert "id=42" in notes.attempts[0].reply.body
 
 
+async def test_a_password_in_a_url_that_the_server_repeats_is_masked(an_order, notes, judge):
+    """However short it is: it opens the place where the image lies."""
+    link = "https://me:pw-77@store.example/a.jpg"
+    order = replace(an_order, links=(SecretStr(link),))
+    await call_once([http(400, f"cannot fetch {link}".encode())], order, notes, judge)
+    assert "pw-77" not in str(notes.attempts)
+    assert "store.example/a.jpg" in notes.attempts[0].reply.body
+
+
 async def never(writer):
     """Says nothing."""
     del writer

@@ -12,7 +12,7 @@ from obstore.exceptions import PermissionDeniedError, PreconditionError, Unauthe
 from extractors.bucket import place
 from extractors.bucket.store import ERRORS, QUICK, begun, opened
 from extractors.bucket.trouble import cause
-from extractors.errors import DocumentError
+from extractors.errors import ConfigurationError, DocumentError
 from extractors.model import Flaw, Found
 from extractors.picture import MAX_BYTES
 from extractors.scan.folder import SUFFIXES, check_pdf
@@ -60,7 +60,7 @@ def read_object(source: str) -> bytes:
     """All bytes of the one object named. Raises ConfigurationError when it is not there or may not be read."""
     where = place(source)
     quick = opened(where, QUICK)
-    with _begun(where):
+    with begun(where):
         try:
             return bytes(quick.get(where.prefix).bytes())
         except FileNotFoundError:

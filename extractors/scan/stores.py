@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from extractors.bucket import place
 from extractors.errors import ConfigurationError, DocumentError
 from extractors.model import Flaw
 from extractors.scan.entry import OBJECTS, WEB
@@ -87,6 +88,6 @@ class MixedStore:
 
 
 def _bucket(root: str) -> Store:
-    from extractors.scan.bucket import BucketStore, place  # noqa: PLC0415 - 40 ms that a file need not wait for
+    from extractors.scan.bucket import BucketStore  # noqa: PLC0415 - 40 ms that a file need not wait for
 
     return BucketStore(place(root))

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from extractors.call.request import Feedback
 from extractors.dossier import Dossier
 from extractors.errors import DocumentError, RunError
-from extractors.model import Accepted, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
+from extractors.model import Accepted, Copied, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
 from extractors.prepare import passed_on, prepare
 from extractors.tally import Tally, tally
 from extractors.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from extractors.bequests import Bequests
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from extractors.brake import Brake
     from extractors.call.caller import Caller
     from extractors.call.request import Form
+    from extractors.copies import Copies
     from extractors.model import Found, PlannedPage, Reply, Store, Terms
     from extractors.pilot import Pilot
     from extractors.record.ledger.scribe import Scribe
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from extractors.schema import Schema
     from extractors.sentinel import Sentinel
 
-End = Accepted | Failed | Left
+End = Accepted | Copied | Failed | Left
 TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
 MOST_ANSWERS = 8  # to one document, whatever is wrong with them
 MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
@@ -66,6 +67,7 @@ class Bench:
     sentinel: Sentinel
     returned: Returned
     bequests: Bequests
+    copies: Copies
     left: list[Planned] = field(default_factory=list)
     readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
 
@@ -112,6 +114,7 @@ class Chunk:
                 self.bench.brake.holds(task)
         ends = [task.result() for task in tasks]
         await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
+        self.bench.copies.staged(self.number, ends)
         self.bench.left += [end.planned for end in ends if isinstance(end, Left)]
         return sum((tally(end) for end in ends), Tally())
 
@@ -175,15 +178,34 @@ async def _document(planned: Planned, bench: Bench) -> End:
 async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> End:
     if bench.brake.error is not None:
         return _left(planned, dossier)
-    flaw = planned.flaw
-    if flaw is None:
-        try:
-            return await _answered(planned, dossier, bench)
-        except DocumentError as error:
-            flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
-        except RunError as error:
-            bench.brake.stop(error)
-            return _left(planned, dossier)
+    if planned.flaw is not None:
+        return _failed(planned, dossier, planned.flaw)
+    return await _tried(planned, dossier, bench, partial(_read, planned, dossier, bench))
+
+
+async def _tried(planned: Planned, dossier: Dossier, bench: Bench, work: Callable[[], Awaitable[End]]) -> End:
+    """The end that this work comes to; what it raises is an end too."""
+    try:
+        return await work()
+    except DocumentError as error:
+        flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
+        return _failed(planned, dossier, flaw)
+    except RunError as error:
+        bench.brake.stop(error)
+        return _left(planned, dossier)
+
+
+async def _read(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+    """A copy where the same content was answered about before, else an answer. Raises DocumentError or RunError."""
+    prepared = await _prepared(planned, 0, bench)
+    answered = partial(_answered, planned, prepared, dossier, bench)
+    if not all(page.sha256 for page in prepared):  # passed on: nobody here knows its bytes
+        return await answered()
+    key = _key(planned, prepared, bench.terms)
+    return await bench.copies.once(planned, key, partial(_tried, planned, dossier, bench, answered))
+
+
+def _failed(planned: Planned, dossier: Dossier, flaw: Flaw) -> Failed:
     return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
 
 
@@ -191,11 +213,10 @@ def _left(planned: Planned, dossier: Dossier) -> Left:
     return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
 
 
-async def _answered(planned: Planned, dossier: Dossier, bench: Bench) -> Accepted:
-    """Prepares and calls until an answer is accepted. Raises DocumentError or RunError when none can be."""
+async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: Dossier, bench: Bench) -> Accepted:
+    """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
     most = bench.tariff.max_tokens
     turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
-    prepared = await _prepared(planned, 0, bench)
     judge = partial(_judged, bench)
     while True:
         body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)

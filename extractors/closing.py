@@ -32,8 +32,8 @@ class Counts:
 
     @property
     def failure_share(self) -> float:
-        """The share of the documents tried that were rejected or failed."""
-        return (self.tally.rejected + self.tally.failed) / self.tally.done if self.tally.done else 0.0
+        """The share of the documents tried that were rejected or failed, or are copies of one that failed."""
+        return self.tally.bad / self.tally.done if self.tally.done else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Account:
             "finished_at": self.finished_at,
             "found": counts.found,
             "skipped": counts.skipped,
-            "duplicates": 0,
+            "duplicates": tally.duplicates,
             "rejected": tally.rejected,
             "accepted": tally.accepted,
             "failed": tally.failed,
@@ -117,7 +117,8 @@ class Closing:
         """What happened, what was kept, and what to do, in one line."""
         tally, output = self.counts.tally, self.account.terms.output
         if self.account.error:
-            kept = f"{tally.accepted} accepted documents are kept in {output}"
+            copied = f" and {tally.copied} copies" if tally.copied else ""
+            kept = f"{tally.accepted} accepted documents{copied} are kept in {output}"
             return f"stopped: {self.account.error.message}; {kept}, {tally.remaining} remain for the next run"
         others = f"{tally.remaining} documents are left to another run, which is reading them"
         if not tally.done and tally.remaining:
@@ -125,7 +126,7 @@ class Closing:
         if not tally.done:
             done = f"all {self.counts.skipped} documents are done in {output}"
             return f"nothing to do: {done}; no call was made (--redo reads them again)"
-        bad = tally.rejected + tally.failed
-        lost = f"; {bad} not: see {output}/failures" if bad else ""
+        copied = f", {tally.copied:,} copied" if tally.copied else ""
+        lost = f"; {tally.bad:,} not: see {output}/failures" if tally.bad else ""
         left = f"; {others}" if tally.remaining else ""
-        return f"{tally.accepted} of {tally.done} documents accepted{lost}{left}"
+        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}"

@@ -1,6 +1,7 @@
 """The nouns in pipeline order, and the protocols by which stages reach what is not theirs. A leaf.
 
-    Found -> Grouped -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict) -> Accepted | Failed | Left
+    Found -> Grouped -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict)
+          -> Accepted | Copied | Failed | Left
 
 All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
 """
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
 from extractors.money import Costs, Price, Usage, total
 from extractors.tiles import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -440,6 +441,23 @@ class Accepted(Done):
     step: Step
     encoded: bool
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied(Done):
+    """A document whose content was read before, under another name or at another time: nothing was sent.
+
+    `row` is the row that it copies: of failures if `failed`, else of results.
+    """
+
+    row: Mapping[str, object]
+    failed: bool
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        """What that row had cost; None when nobody knows."""
+        cost = self.row["cost_usd" if self.failed else "_cost_usd"]
+        return cast("Decimal | None", cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from extractors.call.request import Form
 from extractors.call.traffic import Traffic
 from extractors.chunk import Bench, Chunk
 from extractors.closing import Account, Closing, Counts
+from extractors.copies import Copies
 from extractors.drift import drifted
 from extractors.errors import ConfigurationError, NeedsYes, RunError
 from extractors.estimate import Estimate, estimate
@@ -28,6 +29,7 @@ from extractors.pilot import Pilot
 from extractors.reach import caller, old_price, price_in_force
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.scribe import Scribe
+from extractors.record.originals import Originals
 from extractors.record.past import read_past
 from extractors.record.root import root_of
 from extractors.record.shape import past_shapes
@@ -88,15 +90,17 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
             past = await asyncio.to_thread(read_past, root, terms, offline=free)
             with closing(Feed(asked, asked.tariff(price, facts), past)) as feed:
                 _check_videos(asked, feed)
+                tables = Tables(root, terms, asked.schema.model, settings.keep_replies)
                 work = _Work(
                     asked,
                     terms,
                     ledger,
                     lease,
-                    Tables(root, terms, asked.schema.model, settings.keep_replies),
+                    tables,
                     feed,
                     facts,
                     how,
+                    Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=free)),
                 )
                 first = await work.take()
                 if first and not job.yes and price != FREE and job.budget is None:
@@ -117,6 +121,7 @@ class _Work:
     feed: Feed
     known: Known
     how: How
+    copies: Copies
     theirs: int = 0
 
     async def take(self) -> list[Planned]:
@@ -267,6 +272,7 @@ class _Work:
             ),
             returned=Returned(asked.model, memory.returned(self.terms), stops=settings.on_model_change == "stop"),
             bequests=bequests,
+            copies=self.copies,
         )
         self.lease.begins(brake)
         return bench

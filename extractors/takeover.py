@@ -23,7 +23,7 @@ from extractors.tally import Tally
 from extractors.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from extractors.model import Attempt, Planned, Terms
@@ -148,28 +148,35 @@ def _tally(volume: Volume, planned: Sequence[Planned]) -> Tally:
     calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
+    copied = volume.copied()
+    # A failure after a call that was not made is a copy, but for an answer that was bequeathed and not accepted.
+    copied_failed = failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
+    copies = {document for document, _ in copied} | set(copied_failed["document"])
     billed = calls.filter(pl.col("billed") == "yes")
     return Tally(
         rejected=rejected,
-        accepted=len(ended) - len(failures),
-        failed=len(failures) - rejected,
+        accepted=len(ended) - len(failures) - len(copied),
+        failed=len(failures) - rejected - len(copied_failed),
         remaining=sum(each.name not in ended for each in planned),
+        copied=len(copied),
+        copied_failed=len(copied_failed),
         calls=len(calls),
         prompt_tokens=_sum(calls, "prompt_tokens"),
         cached_tokens=_sum(calls, "cached_tokens"),
         completion_tokens=_sum(calls, "completion_tokens"),
         reasoning_tokens=_sum(calls, "reasoning_tokens"),
         residual_tokens=_sum(calls, "residual_tokens"),
-        estimated=_estimated(volume),
+        estimated=_estimated(volume, copies),
         cost_usd=_total(billed["cost_usd"]),
         wasted_usd=_total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
         unknown_usd=_total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
 
 
-def _estimated(volume: Volume) -> Costs:
+def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
     """The estimate of the documents that were sent and came to an end."""
-    images = volume.frame("images").filter(pl.col("action") != "reject").collect()
+    sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
+    images = volume.frame("images").filter(sent).collect()
     return Costs(*(_total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from extractors.model import Accepted, Failed, Left
+from extractors.model import Accepted, Copied, Failed, Left
 from extractors.money import Costs, total
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class Tally:
     accepted: int = 0
     failed: int = 0
     remaining: int = 0
+    copied: int = 0
+    copied_failed: int = 0
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -33,6 +35,7 @@ class Tally:
     cost_usd: Decimal | None = Decimal(0)
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
+    saved_usd: Decimal | None = Decimal(0)
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
@@ -42,11 +45,23 @@ class Tally:
     @property
     def done(self) -> int:
         """Documents that came to an end."""
-        return self.rejected + self.accepted + self.failed
+        return self.accepted + self.copied + self.bad
+
+    @property
+    def duplicates(self) -> int:
+        """Documents that were copied from another, which was accepted or failed."""
+        return self.copied + self.copied_failed
+
+    @property
+    def bad(self) -> int:
+        """Documents without an answer: these have a row in failures."""
+        return self.rejected + self.failed + self.copied_failed
 
 
-def tally(end: Accepted | Failed | Left) -> Tally:
-    """What one document adds to its run's tally."""
+def tally(end: Accepted | Copied | Failed | Left) -> Tally:
+    """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
+    if isinstance(end, Copied):
+        return Tally(copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd)
     rejected = isinstance(end, Failed) and end.rejected
     return replace(
         spent(end.attempts),

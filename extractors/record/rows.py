@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from extractors.model import Accepted, Attempt, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.model import Accepted, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
 from extractors.money import Usage, of_nano
 from extractors.record import columns
 from extractors.tiles import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
     from extractors.record.columns import Fields
 
@@ -80,13 +80,37 @@ def failure_row(end: Failed, terms: Terms) -> Row:
     }
 
 
-def image_rows(end: Accepted | Failed, terms: Terms) -> list[Row]:
+def copy_row(end: Copied, terms: Terms) -> Row:
+    """The row of a copy: what was read, and how, is the original's; what names the document is its own. It cost nothing."""
+    planned = end.planned
+    name, version, found = planned.document, planned.name[1], planned.first.billed.found
+    if end.failed:
+        own = {"document": name, "image": found.name, "version": version, "tries": planned.tries + 1}
+        return {**end.row, **own, "run": terms.run, "attempts": 0, "cost_usd": Decimal(0), "failed_at": end.ended_at}
+    nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
+    return {
+        **end.row,
+        **dict.fromkeys(nothing, 0),
+        "_cost_usd": Decimal(0),
+        "_image": found.name,
+        "_document": name,
+        "_pages": [each.billed.found.name for each in planned.pages],
+        "_version": version,
+        "_modified": planned.modified,
+        "_run": terms.run,
+        "_extracted_at": end.ended_at,
+        "_copied_from": end.row["_document"],
+        "_manifest": planned.manifest,
+    }
+
+
+def image_rows(end: Accepted | Copied | Failed, terms: Terms) -> list[Row]:
     """One row per page; a page whose pixels turned out to be broken is a rejected one, whatever its header promised."""
     flaw = end.flaw.kind if isinstance(end, Failed) and end.rejected else None
     return [_image_row(page, number, flaw, end, terms) for number, page in enumerate(end.planned.pages, 1)]
 
 
-def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted | Failed, terms: Terms) -> Row:
+def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, terms: Terms) -> Row:
     found, header = page.billed.found, page.billed.header
     first = page.ladder[0] if page.ladder and flaw is None else None
     size = header.size if header else None

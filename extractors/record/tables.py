@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.model import Accepted, Failed, Left
+from extractors.model import Accepted, Copied, Failed, Left
 from extractors.record import columns
 from extractors.record.columns import CellError, Fields
 from extractors.record.root import writing
-from extractors.record.rows import Keep, Row, failure_row, image_rows, result_row
+from extractors.record.rows import Keep, Row, copy_row, failure_row, image_rows, result_row
 from extractors.record.shape import shape_of
 from extractors.record.volume import PUBLISHED, Volume
 
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from extractors.record.shape import Shape
 
 
+def table_of(end: Accepted | Copied | Failed) -> Literal["results", "failures"]:
+    """The table that says what became of this document."""
+    failed = isinstance(end, Failed) or (isinstance(end, Copied) and end.failed)
+    return "failures" if failed else "results"
+
+
 class Tables:
     """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
 
@@ -36,7 +42,7 @@ class Tables:
         """Nothing is written before it is entered; `volume` is the first one where that is not new."""
         self.root, self._terms, self._keep = root, terms, keep
         self._fields = Fields(model)
-        self._results = self._fields.columns | columns.RESULTS
+        self.result_columns = self._fields.columns | columns.RESULTS
         self._earlier: list[Volume] = []  # the volumes that are published
         self._rows: list[str] = []  # the keys of their results
         self._told: list[Row] = []  # of the fields
@@ -61,14 +67,23 @@ class Tables:
             return str(error)
         return None
 
-    def stage(self, part: int, ends: Sequence[Accepted | Failed | Left]) -> None:
-        """Writes what became of these documents as one part of every table that has rows of them."""
-        results = [result_row(end, self._terms, self._fields) for end in ends if isinstance(end, Accepted)]
-        failures = [failure_row(end, self._terms) for end in ends if isinstance(end, Failed)]
-        images = [row for end in ends if not isinstance(end, Left) for row in image_rows(end, self._terms)]
+    def row(self, end: Accepted | Copied | Failed) -> Row:
+        """What became of a document, as the row of its table."""
+        if isinstance(end, Copied):
+            return copy_row(end, self._terms)
+        if isinstance(end, Failed):
+            return failure_row(end, self._terms)
+        return result_row(end, self._terms, self._fields)
+
+    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+        """Writes what became of these documents, in this order, as one part of every table that has rows of them."""
+        ended = [end for end in ends if not isinstance(end, Left)]
+        results = [self.row(end) for end in ended if table_of(end) == "results"]
+        failures = [self.row(end) for end in ended if table_of(end) == "failures"]
+        images = [row for end in ended for row in image_rows(end, self._terms)]
         self.volume.stage("images", part, images)
         self.volume.stage("failures", part, failures)
-        self.volume.stage("results", part, results, self._results)
+        self.volume.stage("results", part, results, self.result_columns)
 
     def gather(self, calls: Iterable[Sequence[Row]]) -> None:
         """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""

@@ -77,6 +77,10 @@ class Volume:
         """The staged parts of a table, in order."""
         return self.root.files(self.folder, f"{table}-*.parquet")
 
+    def part(self, table: str, number: int) -> str:
+        """Where this part of a table is staged."""
+        return f"{self.folder}/{table}-{number:06d}.parquet"
+
     def frame(self, table: str) -> pl.LazyFrame:
         """The rows of a table that is no schema's, published or staged."""
         files = self._files(table)
@@ -92,6 +96,12 @@ class Volume:
         accepted = self.root.scan(files).select("_document", "_version").collect().rows() if files else []
         return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
 
+    def copied(self) -> set[Name]:
+        """Those of them that have a row in results which is a copy."""
+        files = self._files("results")
+        copies = self.root.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
+        return set(copies.select("_document", "_version").collect().rows()) if copies is not None else set()
+
     def done(self) -> set[Name]:
         """Those of them that need nothing more: accepted, or failed for good."""
         failures = self.frame("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
@@ -103,7 +113,7 @@ class Volume:
             return
         with writing(self.root):
             frame = pl.DataFrame(rows, schema=schema or _COLUMNS[table], orient="row")
-            self.root.write(f"{self.folder}/{table}-{part:06d}.parquet", frame)
+            self.root.write(self.part(table, part), frame)
 
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
         """Stages calls of the ledger, and those of their replies that are to be kept."""

@@ -69,7 +69,7 @@ class Progress:
         done, elapsed = self._tally.done, self._clock() - self._started
         rate = done / elapsed if elapsed > 0 else 0.0
         of = f" of {self._expected:,}" if self._expected else ""
-        bad = self._tally.rejected + self._tally.failed
+        bad = self._tally.bad
         parts = [
             f"{done:,}{of} documents",
             *([f"{bad:,} not accepted"] if bad else []),

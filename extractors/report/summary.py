@@ -98,6 +98,7 @@ class Summary:
         counts = Counter(
             found=self.found,
             skipped=self.skipped,
+            duplicates=tally.duplicates,
             accepted=tally.accepted,
             rejected=tally.rejected,
             failed=tally.failed,
@@ -120,6 +121,8 @@ class Summary:
         table.add_row("cost, paid", dollars(tally.cost_usd))
         if tally.wasted_usd != 0:
             table.add_row("  of it wasted", dollars(tally.wasted_usd))
+        if tally.duplicates:
+            table.add_row("copies, not paid again", f"{tally.duplicates:,}, saving {dollars(tally.saved_usd)}")
         if tally.unknown_usd != 0:
             table.add_row("cost, unknown whether billed (at most)", dollars(tally.unknown_usd))
         return table

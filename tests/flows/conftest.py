@@ -48,6 +48,7 @@ class Desk:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    colours: itertools.count = field(default_factory=itertools.count, repr=False)
 
     def __post_init__(self):
         """Settings that leave nothing outside the folder."""
@@ -94,11 +95,11 @@ class Desk:
             return CliRunner().invoke(app, [str(each) for each in args], env=changed, catch_exceptions=False)
 
     def images(self, *names, size=(300, 200), folder="in"):
-        """Pictures that differ from each other, under these names."""
+        """Pictures that differ from all others of this desk, also as JPEG, under these names."""
         paths = [self.folder / folder / name for name in names]
-        for number, path in enumerate(paths):
+        for path, number in zip(paths, self.colours, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", size, (40 + number % 200, 90, number // 200)).save(path)
+            Image.new("RGB", size, (40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625))).save(path)
         return paths
 
     def module(self, text):

@@ -193,10 +193,14 @@ class Scene:
         paid = [each for each in calls if each["billed"] == "yes"]
         unknown = [each for each in calls if each["billed"] == "unknown"]
         ends = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+        results, failures = self._of(run, "results", "_run"), self._of(run, "failures", "run")
+        copies = results.filter(pl.col("_copied_from").is_not_null()).height if results.height else 0
+        bad_copies = sum(not each["attempts"] and each["stage"] in {"call", "validate"} for each in failures.to_dicts())
         expected = {
             "found": sum(row[name] for name in ends),
-            "accepted": self._of(run, "results", "_run").height,
-            "failed": self._of(run, "failures", "run").height - row["rejected"],
+            "duplicates": copies + bad_copies,
+            "accepted": results.height - copies,
+            "failed": failures.height - bad_copies - row["rejected"],
             "calls": len(calls),
             "cost_usd": sum(each["cost_usd"] for each in paid),
             "cost_unknown_usd": sum(each["reserved_usd"] for each in unknown),

@@ -59,7 +59,8 @@ def close(tally, skipped=0, error=None, fail_above=0.0):
 
 
 numbers = st.integers(0, 10**6)
-tallies = st.builds(Tally, rejected=numbers, accepted=numbers, failed=numbers, remaining=numbers)
+fates = ("rejected", "accepted", "failed", "remaining", "copied", "copied_failed")
+tallies = st.builds(Tally, **dict.fromkeys(fates, numbers))
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -168,6 +169,9 @@ def test_the_status_is_the_errors(error, status, words):
         (Tally(failed=3), 1.0, 0),
         (Tally(accepted=8, failed=2, remaining=90), 0.1, 1),
         (Tally(accepted=10, remaining=90), 0.0, 0),
+        (Tally(accepted=1, copied=9), 0.0, 0),
+        (Tally(accepted=7, failed=1, copied=1, copied_failed=1), 0.2, 0),
+        (Tally(accepted=7, failed=1, copied_failed=2), 0.2, 1),
     ],
 )
 def test_the_exit_code_says_whether_too_many_failed(tally, fail_above, code):
@@ -191,6 +195,25 @@ def test_the_message_says_where_the_failures_are():
     assert close(Tally(accepted=9, failed=2, rejected=1)).message == (
         "9 of 12 documents accepted; 3 not: see /out/failures"
     )
+
+
+@pytest.mark.parametrize(
+    ("tally", "message"),
+    [
+        (Tally(accepted=997, copied=3), "997 of 1,000 documents accepted, 3 copied"),
+        (Tally(copied=3), "0 of 3 documents accepted, 3 copied"),
+        (Tally(failed=1, copied_failed=2), "0 of 3 documents accepted; 3 not: see /out/failures"),
+    ],
+)
+def test_the_message_counts_copies(tally, message):
+    """Copies are rows that nobody paid for; those of a failure are failures."""
+    assert close(tally).message == message
+
+
+def test_the_row_counts_copies_of_both_kinds_as_duplicates():
+    """Found counts each once."""
+    row = account().row(Counts(1, Tally(accepted=4, copied=2, copied_failed=3)), 1)
+    assert (row["found"], row["duplicates"], row["accepted"], row["failed"]) == (10, 5, 4, 0)
 
 
 def test_the_message_of_a_run_with_nothing_to_do_says_so():

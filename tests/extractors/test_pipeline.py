@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 
 import polars as pl
 import pytest
@@ -203,3 +204,28 @@ async def unused_server():
 def test_a_chunk_shows_no_bench(asked):
     """What is logged of a chunk is short, and holds no key."""
     assert repr(Chunk(3, (), bench=object())) == "Chunk(number=3, documents=())"
+
+
+async def test_pages_in_another_order_are_another_document(asked, settings, url, source, tmp_path):
+    """A document of several pages is a copy of one with the same pages in the same order."""
+    one, two = (source / f"{number}.png" for number in range(2))
+    for folder, pages in {"a": (one, two), "b": (one, two), "c": (two, one)}.items():
+        (source / folder).mkdir()
+        for number, page in enumerate(pages):
+            shutil.copyfile(page, source / folder / f"{number}.png")
+    for path in source.glob("*.png"):
+        path.unlink()
+    tally = (await run(asked(document_by="folder"), settings(base_url=url))).counts.tally
+    assert (tally.accepted, tally.copied, tally.calls) == (2, 1, 2)
+    [copy] = table(tmp_path, "results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
+    assert copy["_pages"] == [f"{copy['_document']}/{number}.png" for number in range(2)]
+    assert {copy["_document"], copy["_copied_from"]} == {str(source / "a"), str(source / "b")}
+
+
+async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
+    """Nobody here has seen its bytes."""
+    for name in ("a.png", "b.png"):
+        bucket.put(f"in/{name}", (source / "0.png").read_bytes())
+    by_url = job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
+    tally = (await run(by_url, settings(base_url=url))).counts.tally
+    assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)

@@ -11,13 +11,14 @@ import pytest
 from pydantic import BaseModel, Field
 
 from extractors.errors import OutputError
-from extractors.model import Flaw
+from extractors.model import Copied, Flaw
 from extractors.record.root import Folder
 from extractors.record.tables import Tables
 from extractors.schema import Schema
 from extractors.takeover import take_over
 
 DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
+NOW = datetime(2026, 11, 20, 2, 16, 0, tzinfo=UTC)
 CHAT = {"choices": [{"message": {"content": '{"shop": "Inn", "total": "8.20"}'}}], "model": "maker/model-2"}
 DOCUMENTS = (DONE, FAILED, SENT, FLYING, TAKEN)
 
@@ -137,6 +138,18 @@ def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms
     assert row["cost_usd"] == table(root, "calls").filter(pl.col("billed") == "yes")["cost_usd"].sum()
     flying = table(root, "calls").filter(pl.col("document") == FLYING).row(0, named=True)
     assert (flying["outcome"], flying["billed"]) == ("aborted", "unknown")
+
+
+def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, nouns, root, terms, taken_over):
+    """Of a row and of a failure: they were not accepted and did not fail, and nothing was estimated for them."""
+    rows = {name: dead.row(end) for name, end in ((SENT, nouns.accepted(DONE)), (TAKEN, nouns.failed(FAILED)))}
+    copies = [Copied(nouns.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
+    dead.stage(0, [nouns.accepted(DONE), nouns.failed(FAILED), *copies])
+    taken_over()
+    row = table(root, "runs").row(0, named=True)
+    counts = {name: row[name] for name in ("found", "duplicates", "accepted", "failed", "rejected", "remaining")}
+    assert counts == {"found": 5, "duplicates": 2, "accepted": 1, "failed": 1, "rejected": 0, "remaining": 1}
+    assert row["estimated_high_usd"] == 2 * Decimal("0.01")
 
 
 def test_a_run_killed_before_it_was_sealed_is_published(staged, root, ledger, terms, taken_over):

@@ -14,6 +14,7 @@ from extractors.model import (
     Accepted,
     Attempt,
     Billed,
+    Copied,
     Failed,
     Flaw,
     Found,
@@ -68,6 +69,12 @@ def failed(*attempts, kind="off_schema"):
     return Failed(planned(), attempts, "key", NOW, Flaw(kind, stage, "why"))
 
 
+def copied(*, bad=False, cost="0.5"):
+    """A document whose content was read before."""
+    cost_usd = None if cost is None else Decimal(cost)
+    return Copied(planned(), (), "key", NOW, {"cost_usd": cost_usd, "_cost_usd": cost_usd}, failed=bad)
+
+
 def left(*attempts):
     """A document that the run stopped before."""
     return Left(planned(), attempts, "key", NOW)
@@ -98,6 +105,21 @@ def fates(end):
 def test_a_document_is_counted_once(end, counted):
     """Every document has exactly one fate."""
     assert fates(end) == counted
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_copy_is_a_duplicate_and_nothing_else(bad):
+    """It is done, and bad if its source is; it had no call, no estimate and no cost, and saved what its source cost."""
+    added = tally(copied(bad=bad))
+    assert fates(copied(bad=bad)) == (0, 0, 0, 0)
+    assert (added.duplicates, added.done, added.bad) == (1, 1, int(bad))
+    assert (added.calls, added.cost_usd, added.estimated, added.saved_usd) == (0, 0, Costs(), Decimal("0.5"))
+
+
+def test_what_copies_saved_adds_up_and_may_be_unknown():
+    """A source whose cost nobody knows leaves the saving unknown."""
+    assert (tally(copied()) + tally(copied(bad=True))).saved_usd == Decimal(1)
+    assert (tally(copied()) + tally(copied(cost=None))).saved_usd is None
 
 
 @pytest.mark.parametrize("kind", sorted(REJECT_REASONS))

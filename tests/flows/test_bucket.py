@@ -12,7 +12,7 @@ MOST = ("--schema", "caption", "--yes", "--json", "--direct")
 def picture(number):
     """A picture's bytes, each another one."""
     buffer = io.BytesIO()
-    Image.new("RGB", (300, 200), (number, 90, 40)).save(buffer, "JPEG")
+    Image.new("RGB", (300, 200), (8 * (number % 32), 90, 40 + 8 * (number // 32))).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

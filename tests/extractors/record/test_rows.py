@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.model import Flaw
+from extractors.model import Copied, Flaw
 from extractors.record import columns
 from extractors.record.columns import Fields
-from extractors.record.rows import call_row, failure_row, image_rows, kept, reply_row, result_row
+from extractors.record.rows import call_row, copy_row, failure_row, image_rows, kept, reply_row, result_row
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
+LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 MODIFIED = datetime(2026, 11, 19, 8, 30, 0, tzinfo=UTC)
 
 
@@ -53,6 +54,29 @@ def test_a_result_has_every_cell(nouns, terms, fields):
         "_copied_from": None,
         "_manifest": None,
     }
+
+
+def copy_of(row, nouns, *, failed=False):
+    """Another document, later, that is a copy of this row."""
+    return Copied(nouns.planned("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
+
+
+def test_a_copy_of_a_result_has_its_own_names_and_no_cost(nouns, terms, fields):
+    """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
+    source = result_row(nouns.accepted(), replace(terms, run="earlier"), fields)
+    own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
+    run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
+    nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
+    row = copy_row(copy_of(source, nouns), terms)
+    assert row == source | own | run | dict.fromkeys(nothing, 0)
+    assert list(row) == list(source)
+
+
+def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(nouns, terms):
+    """Why it failed and whether for good is the same; its tries are its own."""
+    source = failure_row(nouns.failed(), terms)
+    own = {"document": "/in/b.jpg", "image": "/in/b.jpg", "tries": 3, "attempts": 0, "cost_usd": 0, "failed_at": LATER}
+    assert copy_row(copy_of(source, nouns, failed=True), terms) == source | own
 
 
 def test_a_results_cells_stand_in_the_columns_order(nouns, terms, fields):

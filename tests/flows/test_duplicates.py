@@ -352,20 +352,6 @@ def test_what_was_read_offline_is_no_source_for_a_model(desk, server, say):
     assert (len(server.asked), copied(desk)) == (2, {})
 
 
-def test_pages_in_another_order_are_another_document(desk, server):
-    """A document of several pages is copied whole, from one of the same pages in the same order."""
-    one, two = desk.images("a/1.png", "a/2.png")
-    for folder, pages in (("b", (one, two)), ("c", (two, one))):
-        (desk.folder / "in" / folder).mkdir()
-        for number, page in enumerate(pages, 1):
-            shutil.copyfile(page, desk.folder / "in" / folder / f"{number}.png")
-    assert desk.run(*BASE, "--document-by", "folder").exit_code == 0
-    row = desk.only("runs")
-    assert counts(row) == {"found": 3, "duplicates": 1, "accepted": 2, "calls": 2}
-    [copy] = desk.table("results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
-    assert [page.split("/")[-2] for page in copy["_pages"]] == [copy["_document"].split("/")[-1]] * 2
-
-
 FOLDERS = st.lists(st.integers(0, 3), min_size=1, max_size=9)
 
 

@@ -5,9 +5,11 @@
     python benchmarks/past.py --rows 200000          fewer of both
 
 Seconds are those of reading the past and of one `skips` a document; the peak is the whole process's, imports and all.
+The last line is what copying adds: reading all keys, finding each, and reading back the rows of one document in ten.
 """
 
 import argparse
+import hashlib
 import multiprocessing
 import resource
 import tempfile
@@ -16,11 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel
 
 from extractors.model import Terms
 from extractors.record import columns
+from extractors.record.originals import Originals
 from extractors.record.past import read_past
 from extractors.record.root import Folder
+from extractors.record.tables import Tables
 
 NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 TERMS = Terms("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
@@ -42,6 +47,11 @@ def main():
                 f"redo {redo or 'none':8} {told['read']:5.2f} s read, {told['decide']:5.2f} s decided,"
                 f" {told['skipped']:,} skipped, peak {told['peak_mb']:.0f} MB, {told['start_mb']:.0f} of them imports"
             )
+        told = alone(copy, Path(folder), asked.rows)
+        print(
+            f"copies       {told['open']:5.2f} s opened, {told['find']:5.2f} s found, {told['copied']:,} rows in"
+            f" {told['copy']:.2f} s, peak {told['peak_mb']:.0f} MB, {told['start_mb']:.0f} of them imports"
+        )
 
 
 def alone(work, *asked):
@@ -66,6 +76,27 @@ def decide(folder, rows, redo):
     }
 
 
+def copy(folder, rows):
+    """What a run does that has to look for each document's content among what is published."""
+    start_mb, started = peak_mb(), time.perf_counter()
+    originals = Originals(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
+    originals.open()
+    opened = time.perf_counter()
+    for number in range(rows):
+        originals.find(key(number))
+    found = time.perf_counter()
+    wanted = [key(number) for number in range(0, rows, 10) if number % NEW]
+    copied = sum(originals.row(originals.find(each), each) is not None for each in wanted)
+    return {
+        "open": opened - started,
+        "find": found - opened,
+        "copy": time.perf_counter() - found,
+        "copied": copied,
+        "peak_mb": peak_mb(),
+        "start_mb": start_mb,
+    }
+
+
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -74,6 +105,11 @@ def name(number):
     """Where the document lies and its version: as long as they are in a bucket."""
     uri = f"s3://company-receipts/branches/north/2026/11/receipt-{number:07}.jpg"
     return uri, f"{123456 + number}-{1763600000000000000 + number}"
+
+
+def key(number):
+    """The key of its content."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
 
 
 def publish(folder, rows, files):
@@ -97,14 +133,15 @@ def write(folder, run, rows, table):
 def results(numbers):
     told = {"_model": TERMS.model, "_extracted_at": NIGHT} | {f"_{column}": value for column, value in READ.items()}
     named = [name(number) for number in numbers]
-    uris, versions = [uri for uri, _, _ in named], [version for _, _, version in named]
-    return {"_document": uris, "_image": uris, "_version": versions} | same(told, len(named))
+    uris, versions = [uri for uri, _ in named], [version for _, version in named]
+    keys = [key(number) for number in numbers]
+    return {"_document": uris, "_image": uris, "_version": versions, "_key": keys} | same(told, len(named))
 
 
 def failures(numbers):
     told = {"schema": TERMS.schema, "failed_at": NIGHT} | READ
     named = [name(number) for number in numbers]
-    uris, versions = [uri for uri, _, _ in named], [version for _, _, version in named]
+    uris, versions = [uri for uri, _ in named], [version for _, version in named]
     ends = {"final": [number % 3 == 0 for number in numbers], "tries": [number % 6 + 1 for number in numbers]}
     return {"document": uris, "image": uris, "version": versions} | ends | same(told, len(named))
 

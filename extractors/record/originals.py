@@ -1,12 +1,13 @@
 """Rows that can be copied, found by their key: those that earlier runs have published, and the run's own.
 
-Kept are 60 bits of a row's key and where it lies, 16 bytes once it is published; the row is read back when it is wanted.
+Kept are 60 bits of a row's key and where it lies, 24 bytes once it is published; the row is read back when it is wanted.
 """
 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DIGITS = 15  # of a key, in hexadecimal: 60 bits, which a Python int holds in two pieces
 BLOCK, BLOCKS = 5_000, 4  # rows read at once, for one takes as long as all; blocks that are kept
+BATCH = 50_000  # numbers that are Python objects for a moment
 TABLES = ("results", "failures")
 _PLACES: columns.Columns = {"bits": columns.INT, "file": pl.UInt32(), "row": pl.UInt32()}
 
@@ -42,7 +44,7 @@ class Place(NamedTuple):
 class Originals:
     """Where the rows of one schema lie that are no copies themselves. `find` and what adds rows are for one thread.
 
-    A million published rows take 16 MB. That two keys share 60 bits happens to one pair in 10^18; a row of results is
+    A million published rows take 24 MB (benchmarks/past.py). That two keys share 60 bits happens to one pair in 10^18; a row of results is
     compared by its whole key when it is read.
     """
 
@@ -53,8 +55,8 @@ class Originals:
         self._staged: dict[int, tuple[str, int, int]] = {}  # table, part and row
         self._heights: dict[str, dict[int, int]] = {table: {} for table in TABLES}  # by part
         self._files: list[tuple[str, bool]] = []
-        self._published = pl.DataFrame(schema=_PLACES)  # by bits, in order
-        self._bits = self._published["bits"]
+        self._published = pl.DataFrame(schema=_PLACES)  # by bits, of one key in the order of publication
+        self._bits = array("q")  # the same ones: a search in here takes a twentieth of the time
         self._blocks: OrderedDict[tuple[str, int], pl.DataFrame] = OrderedDict()
         self._reading = threading.Lock()
         self.opened = not earlier
@@ -79,8 +81,8 @@ class Originals:
         if (staged := self._staged.get(bits)) is not None:
             table, part, row = staged
             return Place(self._volume.part(table, part), row, table == "failures")
-        at = bisect_left(self._bits, bits)
-        if at == len(self._bits) or self._bits[at] != bits:
+        at = bisect_right(self._bits, bits) - 1  # of two rows of one key the later counts
+        if at < 0 or self._bits[at] != bits:
             return None
         _, number, row = self._published.row(at)
         file, failed = self._files[number]
@@ -123,10 +125,10 @@ class Originals:
         self._volume, self._staged, self._heights = self._tables.volume, {}, {table: {} for table in TABLES}
 
     def _publish(self, parts: list[pl.DataFrame]) -> None:
-        """Of two rows of one key the later counts."""
-        places = pl.concat([self._published, *parts]).unique("bits", keep="last", maintain_order=True)
-        self._published = places.sort("bits")
-        self._bits = self._published["bits"]
+        self._published = pl.concat([self._published, *parts], rechunk=True).sort("bits", maintain_order=True)
+        self._bits = array("q")
+        for some in self._published.iter_slices(BATCH):
+            self._bits.extend(some["bits"].to_list())
 
     def _keys(self, file: str, number: int) -> pl.DataFrame:
         wanted = {name: columns.RESULTS[name] for name in ("_key", "_model", "_copied_from")}

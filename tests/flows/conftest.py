@@ -99,7 +99,9 @@ class Desk:
         paths = [self.folder / folder / name for name in names]
         for path, number in zip(paths, self.colours, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", size, (40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625))).save(path)
+            Image.new("RGB", size, (40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625))).save(
+                path
+            )
         return paths
 
     def module(self, text):

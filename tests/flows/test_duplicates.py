@@ -375,4 +375,3 @@ def test_the_counts_add_up(desks, serve_all, say, contents, failing, chunk, volu
     assert total["calls"] == len(server.asked) == len(set(contents)) == total["accepted"] + total["failed"]
     assert results.height + failures.height == len(contents)
     assert total["duplicates"] == len(contents) - len(set(contents))
-

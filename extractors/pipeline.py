@@ -27,6 +27,7 @@ from extractors.lease import Lease
 from extractors.money import FREE
 from extractors.pilot import Pilot
 from extractors.reach import caller, old_price, price_in_force
+from extractors.record.generation import check_generation
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.scribe import Scribe
 from extractors.record.originals import Originals
@@ -80,6 +81,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     """
     asked = brief(job, settings)
     root = root_of(asked.output)
+    check_generation(root, asked.schema)
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
         price, free = await price_in_force(asked, ledger)

@@ -34,12 +34,23 @@ ASK = "Read this document."
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a document is: its published name, its model, and what the vision model is told about it."""
+    """What a document is: its published name, its model, and what the vision model is told about it.
+
+    `module` is where its `VERSION` is set.
+    """
 
     name: str
     model: type[BaseModel]
     wire: dict[str, object]
     prompt: str
+    module: str = ""
+    version: int = 1
+
+    @property
+    def next_name(self) -> str:
+        """What it is published as when its module sets the next `VERSION`."""
+        base = self.name if self.version == 1 else self.name.removesuffix(f"_v{self.version}")
+        return f"{base}_v{self.version + 1}"
 
     @property
     def hash(self) -> str:
@@ -101,11 +112,22 @@ def _schema(published: str, model: type[BaseModel], module: ModuleType) -> Schem
                 f"schema {published!r}: a field may not be named {field!r}: the output is partitioned by that name"
             )
             raise ConfigurationError(message)
-    version = getattr(module, "VERSION", 1)
+    version = _version(published, module)
     wire = strict(model.model_json_schema())
     words = [(model.__doc__ or "").strip(), getattr(module, "INSTRUCTIONS", "").strip(), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
-    return Schema(published if version == 1 else f"{published}_v{version}", model, wire, prompt)
+    name = published if version == 1 else f"{published}_v{version}"
+    return Schema(name, model, wire, prompt, module.__name__, version)
+
+
+def _version(published: str, module: ModuleType) -> int:
+    """The module's `VERSION`, 1 where it sets none."""
+    version = getattr(module, "VERSION", 1)
+    if type(version) is not int or version < 1:
+        raise ConfigurationError(
+            f"schema {published!r}: VERSION {version!r} in {module.__name__} must be a whole number from 1 on"
+        )
+    return version
 
 
 def strict(node: object) -> dict[str, object]:

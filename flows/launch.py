@@ -118,7 +118,10 @@ def prefect_configured() -> bool:
 def check(job: Job, settings: Settings) -> None:
     """Says what is wrong before anything is started for the run."""
     from extractors.brief import brief
+    from extractors.record.generation import check_generation
+    from extractors.record.root import root_of
     from extractors.scan import documents
 
-    brief(job, settings)
+    asked = brief(job, settings)
+    check_generation(root_of(asked.output), asked.schema)
     documents(job.source, job.document_by)

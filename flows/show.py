@@ -59,10 +59,13 @@ def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
 
     past = None
     if done:
+        from extractors.record.generation import check_generation
         from extractors.record.past import read_past
         from extractors.record.root import root_of
 
-        past = read_past(root_of(asked.output), asked.terms(None), offline=asked.offline)
+        root = root_of(asked.output)
+        check_generation(root, asked.schema)
+        past = read_past(root, asked.terms(None), offline=asked.offline)
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
             return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)

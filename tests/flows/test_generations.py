@@ -1,0 +1,127 @@
+"""Generations of a schema: what is added is read together with what was published; what is not is refused, unspent."""
+
+import json
+
+import duckdb
+import polars as pl
+import pytest
+
+RUN = ("run", "in", "--redo", "changed", "--schema")
+FIRST = ("color: Literal['red']", "total: int")
+SECOND = ("color: Literal['red', 'blue']", "total: int", "lines: list[Line]")
+THIRD = ("color: str", "total: int | None", "lines: list[Line]", "painted: date | None")
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server whose answer fits every generation."""
+    line = {"text": "a"}
+    return serve(say.ok({"color": "red", "total": 3, "lines": [line], "painted": "2026-11-20", "sum": 3, "shop": "x"}))
+
+
+@pytest.fixture
+def desk(desk, server):
+    """A desk with one image."""
+    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
+    desk.images("a.jpg")
+    return desk
+
+
+def wall(desk, *fields, top="", line="text: str"):
+    """A schema of the user's own, published as `wall`, with these fields."""
+    text = (
+        "from datetime import date\nfrom typing import Literal\n\nfrom pydantic import BaseModel\n\n"
+        f"{top}\n\nclass Line(BaseModel):\n    {line}\n\n\nclass Wall(BaseModel):\n    '''A wall.'''\n\n    "
+    )
+    return f"{desk.module(text + chr(10).join(fields).replace(chr(10), chr(10) + '    '))}:Wall"
+
+
+@pytest.fixture
+def published(desk):
+    """The same desk, where one generation was published."""
+    assert desk.run(*RUN, wall(desk, *FIRST, "lines: list[Line]")).exit_code == 0
+    return desk
+
+
+def test_three_generations_are_read_together(desk):
+    """Fields added twice and widened twice: every row is there for both readers, null where a file has no such field."""
+    for fields in (FIRST, SECOND, THIRD):
+        ended = desk.run(*RUN, wall(desk, *fields))
+        assert ended.exit_code == 0, ended.output
+    files = sorted((desk.folder / "out" / "results").rglob("*.parquet"), key=lambda each: each.stat().st_mtime_ns)
+    assert len(files) == 3
+    scanned = [
+        pl.scan_parquet(each, missing_columns="insert", extra_columns="ignore").collect()
+        for each in (files, files[::-1], desk.folder / "out" / "results" / "schema=wall")
+    ]
+    assert [frame.height for frame in scanned] == [3, 3, 3]
+    assert scanned[1]["painted"].null_count() == 2  # what the first file given does not hold is not looked for
+    everything = f"{desk.folder}/out/results/**/*.parquet"
+    rows = duckdb.sql(
+        f"select color, total, lines, painted from read_parquet('{everything}', union_by_name=true) order by _extracted_at"
+    ).fetchall()
+    assert [[cell is None for cell in row[2:]] for row in rows] == [[True, True], [False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "said"),
+    [
+        (("color: str", "lines: list[Line]"), "text: str", "field 'total' is no longer there"),
+        (("color: str", "sum: int", "lines: list[Line]"), "text: str", "field 'total' is no longer there"),
+        (("color: str", "total: str", "lines: list[Line]"), "text: str", "field 'total' was Int64, is String"),
+        ((*FIRST, "lines: list[Line]"), "words: str", "field 'lines.text' is no longer there"),
+    ],
+)
+def test_what_cannot_be_read_together_is_refused_unspent(published, server, fields, line, said):
+    """Removed, renamed, retyped, removed inside of another: one line, exit 2, no call, no table."""
+    before = published.files()
+    name = wall(published, *fields, line=line)
+    ended = published.run(*RUN, name)
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+    assert f"set VERSION = 2 in {name.partition(':')[0]} (published as schema=wall_v2)" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert len(server.asked) == 1
+    assert [each for each in published.files() if not each.endswith((".py", ".pyc"))] == [
+        each for each in before if not each.endswith((".py", ".pyc"))
+    ]
+
+
+@pytest.mark.parametrize("command", [("run", "in", "--dry-run"), ("estimate", "in", "--output", "out")])
+def test_an_estimate_of_what_is_done_refuses_it_too(published, command):
+    """What a run would refuse is not estimated as if it would run."""
+    ended = published.run(*command, "--schema", wall(published, "color: str"))
+    assert ended.exit_code == 2
+    assert "field 'total' is no longer there" in ended.stderr
+
+
+def test_an_estimate_that_looks_at_no_output_goes_on(published):
+    """Without an output it is about images alone."""
+    assert published.run("estimate", "in", "--schema", wall(published, "color: str")).exit_code == 0
+
+
+def test_the_next_version_lets_it_through(published):
+    """`wall_v2` is a document of its own, in its path and in every column."""
+    ended = published.run("run", "in", "--json", "--schema", wall(published, "shop: str", top="VERSION = 2"))
+    assert ended.exit_code == 0, ended.stderr
+    run = json.loads(ended.stdout)["run"]
+    assert {each.split("/")[0] for each in published.files("out/results")} == {"schema=wall", "schema=wall_v2"}
+    assert {each.split("/")[0] for each in published.files("out/replies")} == {"schema=wall", "schema=wall_v2"}
+    tables = [published.table(name).filter(pl.col("run") == run) for name in ("runs", "calls", "images", "fields")]
+    assert [each["schema"].unique().to_list() for each in tables] == [["wall_v2"]] * 4
+
+
+def test_a_failure_of_the_next_version_is_that_versions(published):
+    """The first version's documents are none the wiser."""
+    published.run("run", "in", "--schema", wall(published, "missing: str", top="VERSION = 2"))
+    assert published.only("failures")["schema"] == "wall_v2"
+
+
+@pytest.mark.parametrize("version", ["'2'", "0", "-1", "2.0", "True", "None"])
+def test_a_version_that_is_no_number_is_refused(desk, server, version):
+    """The message names the value, the module and what is allowed."""
+    name = wall(desk, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
+    ended = desk.run(*RUN, name)
+    assert ended.exit_code == 2
+    assert f"VERSION {version} in {name.partition(':')[0]} must be a whole number from 1 on" in ended.stderr
+    assert not server.asked

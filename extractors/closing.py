@@ -123,6 +123,8 @@ class Closing:
         others = f"{tally.remaining} documents are left to another run, which is reading them"
         if not tally.done and tally.remaining:
             return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
+        if not self.counts.found:
+            return "nothing to do: no image was modified in that time; no call was made"
         if not tally.done:
             done = f"all {self.counts.skipped} documents are done in {output}"
             return f"nothing to do: {done}; no call was made (--redo reads them again)"

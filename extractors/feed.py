@@ -44,6 +44,7 @@ class Feed:
         self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
         self.store: Store = self._source.store
         self.found = self.skipped = 0
+        self._empty, self._window = True, job.window
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
 
     def take(self, count: int) -> list[Planned]:
@@ -69,7 +70,7 @@ class Feed:
 
         Raises ConfigurationError when the source turned out to hold no image at all.
         """
-        if not self.found:
+        if self._empty:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
         return _each(self._planned, taken, self.store.readers)
@@ -92,7 +93,8 @@ class Feed:
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
-        total = sum(not self._skips(self._allowed(each)) for each in self._source.documents())
+        listed = (self._allowed(each) for each in self._source.documents())
+        total = sum(self._window.holds(each.modified) and not self._skips(each) for each in listed)
         return min(total, self._job.limit) if self._job.limit else total
 
     def close(self) -> None:
@@ -105,6 +107,8 @@ class Feed:
     def _new(self, *, looks: bool) -> Iterator[Grouped]:
         while self._ahead or self._pulled(looks=looks):
             each = self._ahead.popleft()
+            if not self._window.holds(each.modified):
+                continue
             self.found += 1
             if self._skips(each):
                 self.skipped += 1
@@ -112,12 +116,14 @@ class Feed:
                 yield each
 
     def _pulled(self, *, looks: bool) -> int:
-        """Pulls the next documents, and looks at them where only that tells whether they are done; says how many."""
-        many = looks and self._past is not None and self.store.readers > 1
+        """Pulls the next documents, and looks at them where only that tells what is asked of them; says how many."""
+        asked = self._past is not None or self._window.given
+        many = looks and asked and self.store.readers > 1
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
         batch = [self._allowed(each) for each in islice(self._documents, most)]
         if many and not all(map(_known, batch)):
             batch = _each(self._looked, batch, self.store.readers)
+        self._empty = self._empty and not batch
         self._ahead.extend(batch)
         return len(batch)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from extractors import tiles
 from extractors.errors import ConfigurationError, shown
+from extractors.model import REJECT_REASONS, Outcome
+from extractors.moments import Window, parsed
 
 Policy = Literal["balanced", "faithful", "thrifty"]
 Redo = Literal["failed", "changed", "all"]
+
+KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 
 
 def base_url(value: str) -> str:
@@ -61,6 +66,15 @@ class Job(BaseModel):
     )
     limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
     redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
+    kind: str | None = Field(
+        None, title="Kind", description="Of what failed for good, take this kind only: a reject reason or an outcome."
+    )
+    modified_since: datetime | None = Field(
+        None, title="Modified since", description="Only images modified from this UTC day or time on."
+    )
+    modified_until: datetime | None = Field(
+        None, title="Modified until", description="Only images modified up to this UTC day or time, included."
+    )
     fail_above: float = Field(
         0.0, ge=0, le=1, title="Fail above", description="The share of failures above which the run counts as failed."
     )
@@ -83,6 +97,11 @@ class Job(BaseModel):
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
 
+    @property
+    def window(self) -> Window:
+        """When the images were modified that this job is about."""
+        return Window(self.modified_since, self.modified_until)
+
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
@@ -97,6 +116,31 @@ class Job(BaseModel):
         if not written:
             raise ValueError("write it as 90s, 30m, 6h or 1d")
         return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[written[2]]
+
+    @field_validator("kind")
+    @classmethod
+    def _of_a_failure(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value not in KINDS:
+            raise ValueError(f"use {', '.join(KINDS)}")
+        if value is not None and info.data.get("redo", "failed") != "failed":
+            raise ValueError("choose it together with --redo failed: it is the kind of failure to take again")
+        return value
+
+    @field_validator("modified_since", "modified_until", mode="before")
+    @classmethod
+    def _moment(cls, value: object, info: ValidationInfo) -> object:
+        if value is None:
+            return None
+        written = value.isoformat() if isinstance(value, date) else value
+        return parsed(str(written).strip(), end=info.field_name == "modified_until")
+
+    @field_validator("modified_until")
+    @classmethod
+    def _not_before_since(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        since = info.data.get("modified_since")
+        if value and since and since > value:
+            raise ValueError(f"earlier than --modified-since {since.isoformat()}: nothing lies between them")
+        return value
 
     @field_validator("bill")
     @classmethod

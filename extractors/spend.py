@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.errors import ConfigurationError
 from extractors.record import columns
 from extractors.record.past import DAYS
 from extractors.record.root import reading
@@ -16,6 +14,7 @@ from extractors.record.rows import call_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from extractors.record.ledger import Ledger
     from extractors.record.root import Root
@@ -75,21 +74,6 @@ def spend(root: Root, ledger: Ledger | None, by: By, since: datetime | None, unt
     group = {"day": pl.col("started_at").dt.date().cast(pl.String), "model": pl.col("model_requested")}
     grouped = calls.group_by(group.get(by, pl.col(by)).alias(by)).agg(_SUMS).sort(by)
     return Spending(by, grouped.to_dicts(), calls.select(_SUMS).to_dicts()[0])
-
-
-def moment(flag: str, value: str | None, *, end: bool = False) -> datetime | None:
-    """A UTC day or time as a moment; a day's `end` is its last microsecond. Raises ConfigurationError for what is neither."""
-    if value is None:
-        return None
-    try:
-        if len(value) <= len("2026-11-20"):
-            return datetime.combine(date.fromisoformat(value), time.max if end else time.min, UTC)
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise ConfigurationError(
-            f"{flag} {value!r} is no UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00"
-        ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _calls(root: Root, ledger: Ledger | None) -> pl.DataFrame:

@@ -90,6 +90,13 @@ def run(
     redo: Annotated[
         Literal["failed", "changed", "all"] | None, typer.Option(help="Read again what is done already, by cause.")
     ] = None,
+    kind: Annotated[str | None, typer.Option(help="With --redo failed: only failures of this kind.")] = None,
+    modified_since: Annotated[
+        str | None, typer.Option(metavar="T", help="Only images modified from this UTC day or time on.")
+    ] = None,
+    modified_until: Annotated[
+        str | None, typer.Option(metavar="T", help="Only images modified up to this UTC day or time, included.")
+    ] = None,
     fail_above: Annotated[float, typer.Option(help="The share of failures above which the exit code is 1.")] = 0.0,
     max_time: Annotated[str | None, typer.Option(help="Take no new documents after this long: 90s, 30m, 6h.")] = None,
     document_by: DocumentBy = None,
@@ -125,6 +132,9 @@ def run(
             budget=budget,
             limit=limit,
             redo=redo,
+            kind=kind,
+            modified_since=modified_since,
+            modified_until=modified_until,
             fail_above=fail_above,
             max_time=max_time,
             document_by=document_by,
@@ -177,8 +187,9 @@ def spend(
     """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
     with _reported():
         from extractors.brief import output as named
+        from extractors.moments import moment
         from extractors.record.root import root_of
-        from extractors.spend import moment, spend
+        from extractors.spend import spend
         from flows.show import opened_ledger, print_json
 
         settings = _settings()

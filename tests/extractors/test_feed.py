@@ -1,5 +1,7 @@
 """feed.py: the documents that need work, how many are pulled, and how many were seen."""
 
+import os
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 
@@ -229,3 +231,40 @@ def test_without_a_past_headers_alone_are_fetched(bucket, elsewhere):
     """What nobody has done before need not be looked at to know."""
     feed(elsewhere[0]).take(5)
     assert len(bucket.front.asked) == 2 * 4
+
+
+@pytest.fixture
+def dated(pictures):
+    """The same pictures, each a day older than the next: a.png of the 18th, c.png of the 20th."""
+    for name, day in zip("abc", (18, 19, 20), strict=True):
+        at = datetime(2026, 11, day, 12, 0, tzinfo=UTC).timestamp()
+        os.utime(pictures / f"{name}.png", (at, at))
+    return pictures
+
+
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [
+        ({"modified_since": "2026-11-19"}, ["b.png", "c.png"]),
+        ({"modified_until": "2026-11-19"}, ["a.png", "b.png"]),
+        ({"modified_since": "2026-11-19T12:00", "modified_until": "2026-11-19T12:00"}, ["b.png"]),
+        ({"modified_since": "2026-11-19T12:00:01", "modified_until": "2026-11-20T11:59:59"}, []),
+    ],
+)
+def test_what_was_not_modified_in_the_window_is_not_found(dated, window, found):
+    """Neither taken nor counted; an empty window is no empty source."""
+    pulled = feed(dated, past(dated, accepted=["a.png"]), redo="all", **window)
+    assert (names(pulled.take(10)), pulled.found, pulled.skipped) == (found, len(found), 0)
+    assert feed(dated, **window).count() == len(found)
+
+
+def test_what_is_done_outside_the_window_is_not_skipped(dated):
+    """It is not there at all."""
+    pulled = feed(dated, past(dated, accepted=["a.png", "c.png"]), modified_since="2026-11-19")
+    assert (names(pulled.take(10)), pulled.found, pulled.skipped) == (["b.png"], 2, 1)
+
+
+def test_an_empty_source_is_refused_in_a_window_too(tmp_path):
+    """Nothing is there whenever it was modified."""
+    with pytest.raises(ConfigurationError, match="holds no images"):
+        feed(tmp_path, modified_since="2026-11-19").take(1)

@@ -1,9 +1,12 @@
 """job.py: the defaults of a run, and every bad field refused by the name of its flag."""
 
+from datetime import UTC, date, datetime, timedelta, timezone
+
 import pytest
 
 from extractors.errors import ConfigurationError
-from extractors.job import Job, job
+from extractors.job import KINDS, Job, job
+from extractors.model import REJECT_REASONS
 from extractors.tiles import NAMES
 
 DEFAULTS = {
@@ -17,6 +20,9 @@ DEFAULTS = {
     "budget": None,
     "limit": None,
     "redo": None,
+    "kind": None,
+    "modified_since": None,
+    "modified_until": None,
     "fail_above": 0.0,
     "max_time": None,
     "document_by": None,
@@ -111,7 +117,7 @@ def test_a_job_does_not_change():
 
 def test_a_job_survives_json():
     """The row in `runs` holds it, and it can be asked for again."""
-    asked = job(source="a", bill="flat:280", limit=3, redo="all")
+    asked = job(source="a", bill="flat:280", limit=3, redo="failed", kind="timeout", modified_until="2026-11-20")
     assert Job.model_validate_json(asked.model_dump_json()) == asked
 
 
@@ -143,3 +149,85 @@ def test_a_time_is_written_as_people_write_it(written, seconds):
 def test_a_time_that_is_none_is_refused(written):
     with pytest.raises(ConfigurationError, match="max-time"):
         job(source="a", max_time=written)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_failure_is_allowed(kind):
+    """The reject reasons and the outcomes that are failures."""
+    assert job(source="a", redo="failed", kind=kind).kind == kind
+
+
+def test_the_kinds_are_those_of_failures():
+    """Whatever may stand in the table of failures; what was accepted has none."""
+    assert {*KINDS} > REJECT_REASONS
+    assert {"timeout", "off_schema", "context_exceeded"} < {*KINDS}
+    assert "accepted" not in KINDS
+
+
+@pytest.mark.parametrize("kind", ["tiemout", "accepted", "Timeout", ""])
+def test_a_kind_that_is_none_is_refused_with_those_that_are(kind):
+    """The error lists what is allowed."""
+    with pytest.raises(ConfigurationError, match=f"^kind '{kind}': use {', '.join(KINDS)}$"):
+        job(source="a", redo="failed", kind=kind)
+
+
+@pytest.mark.parametrize("redo", [None, "changed", "all"])
+def test_a_kind_without_failed_is_refused(redo):
+    """It would choose among nothing."""
+    with pytest.raises(ConfigurationError, match=r"^kind 'timeout': choose it together with --redo failed"):
+        job(source="a", redo=redo, kind="timeout")
+
+
+def test_a_bad_redo_is_all_that_is_said_of_it():
+    """The kind beside it may be right."""
+    with pytest.raises(ConfigurationError, match=r"^redo 'failde': [^;]*$"):
+        job(source="a", redo="failde", kind="timeout")
+
+
+DAY, END = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 20, 23, 59, 59, 999_999, tzinfo=UTC)
+TWO = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "since", "until"),
+    [
+        ("2026-11-20", DAY, END),
+        (" 2026-11-20 ", DAY, END),
+        (date(2026, 11, 20), DAY, END),
+        ("2026-11-20T02:00", TWO, TWO),
+        ("2026-11-20 02:00:00", TWO, TWO),
+        ("2026-11-20T02:00:00Z", TWO, TWO),
+        ("2026-11-20T03:00:00+01:00", TWO, TWO),
+        (datetime(2026, 11, 20, 2, 0), TWO, TWO),  # noqa: DTZ001  as a form may give it
+        (datetime(2026, 11, 20, 3, 0, tzinfo=timezone(timedelta(hours=1))), TWO, TWO),
+    ],
+)
+def test_a_window_is_of_utc_days_or_times(written, since, until):
+    """A day is whole on both sides; a time without a zone is UTC."""
+    assert job(source="a", modified_since=written).window == (since, None)
+    assert job(source="a", modified_until=written).window == (None, until)
+
+
+@pytest.mark.parametrize("field", ["modified_since", "modified_until"])
+@pytest.mark.parametrize(
+    "written", ["yesterday", "20.11.2026", "2026-11-31", "2026-11-20T25:00", "", 5, "0001-01-01T00:00+05:00"]
+)
+def test_a_window_of_anything_else_is_refused(field, written):
+    """The message names the flag, its value and how to write it."""
+    flag = field.replace("_", "-")
+    with pytest.raises(ConfigurationError, match="no UTC day or time: write 2026-11-20 or ") as raised:
+        job(source="a", **{field: written})
+    assert raised.value.message.startswith(f"{flag} {written!r}: ")
+
+
+def test_a_window_that_ends_before_it_begins_is_refused():
+    """Nothing lies in it."""
+    with pytest.raises(
+        ConfigurationError, match=r"^modified-until '2026-11-19': earlier than --modified-since 2026-11-20"
+    ):
+        job(source="a", modified_since="2026-11-20", modified_until="2026-11-19")
+
+
+def test_a_window_of_one_day_is_that_day():
+    """Both ends are included."""
+    assert job(source="a", modified_since="2026-11-20", modified_until="2026-11-20").window == (DAY, END)

@@ -144,3 +144,37 @@ def test_a_failure_that_is_not_final_is_tried_in_five_runs(desk, serve, say):
     codes = [desk.run(*BASE).exit_code for _ in range(6)]
     assert codes == [1, 1, 1, 1, 1, 0]
     assert desk.table("failures")["tries"].sort().to_list() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (("--modified-since", "2023-11-14", "--modified-until", "2023-11-14"), {"found": 1, "accepted": 1, "calls": 1}),
+        (("--modified-since", "2023-11-15"), {"found": 1, "skipped": 1}),
+        (("--modified-until", "2023-11-13"), {}),
+    ],
+)
+def test_a_window_takes_what_was_modified_in_it(desk, window, expected):
+    """Both ends are included; what lies outside is not found."""
+    os.utime(desk.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))  # 2023-11-14
+    ended = desk.run(*BASE, *window)
+    assert ended.exit_code == 0
+    assert counts(last(desk)) == expected
+    assert expected or "no image was modified in that time" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--kind", "timeout"), "kind 'timeout': choose it together with --redo failed"),
+        (("--redo", "failed", "--kind", "tmeout"), "kind 'tmeout': use aborted, "),
+        (("--modified-since", "monday"), "modified-since 'monday': no UTC day or time"),
+        (("--modified-since", "2026-11-20", "--modified-until", "2026-11-19"), "modified-until '2026-11-19': earlier"),
+    ],
+)
+def test_what_chooses_nothing_is_refused(desk, server, flags, said):
+    """By its flag, its value and what is allowed, before anything is sent."""
+    ended = desk.run(*BASE, *flags)
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+    assert len(server.asked) == 2

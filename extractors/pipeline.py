@@ -89,7 +89,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
-            past = await asyncio.to_thread(read_past, root, terms, offline=free)
+            past = await asyncio.to_thread(read_past, root, terms, offline=free, redo=job.redo, kind=job.kind)
             with closing(Feed(asked, asked.tariff(price, facts), past)) as feed:
                 _check_videos(asked, feed)
                 tables = Tables(root, terms, asked.schema.model, settings.keep_replies)

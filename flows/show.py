@@ -63,9 +63,9 @@ def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
         from extractors.record.past import read_past
         from extractors.record.root import root_of
 
-        root = root_of(asked.output)
+        root, job = root_of(asked.output), asked.job
         check_generation(root, asked.schema)
-        past = read_past(root, asked.terms(None), offline=asked.offline)
+        past = read_past(root, asked.terms(None), offline=asked.offline, redo=job.redo, kind=job.kind)
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
             return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)

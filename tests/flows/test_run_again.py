@@ -178,3 +178,16 @@ def test_what_chooses_nothing_is_refused(desk, server, flags, said):
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("client_error", {"found": 3, "skipped": 2, "accepted": 1, "calls": 1}),
+        ("refused", {"found": 3, "skipped": 3}),
+    ],
+)
+def test_redo_failed_takes_failures_of_the_kind_that_is_asked_for(failed, kind, expected):
+    """Others stay as they are."""
+    assert failed.run(*BASE, "--redo", "failed", "--kind", kind).exit_code == 0
+    assert counts(last(failed)) == expected

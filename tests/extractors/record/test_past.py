@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import NamedTuple
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from extractors.model import Flaw
 from extractors.record import columns
-from extractors.record.past import ENDS, FAILED, Past, key, read_past
+from extractors.record.past import ENDS, FAILED, WHY, Past, key, read_past
 from extractors.record.root import Folder
 from extractors.record.tables import Tables
 
@@ -207,37 +208,200 @@ def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, no
     assert not past.skips(name(nouns.found()), None)
 
 
-# What a document may have been through: accepted or not, as today or otherwise, for good or not, in which run.
-ends = st.lists(
-    st.tuples(st.sampled_from("ab"), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(0, 9)),
-    max_size=12,
+class End(NamedTuple):
+    """One end of a document: accepted or not, as today or otherwise, for good or not, in which run, of what kind, when."""
+
+    document: str
+    accepted: bool
+    now: bool
+    final: bool
+    tries: int
+    kind: str
+    at: int
+
+    @property
+    def settled(self):
+        return not self.accepted and (self.final or self.tries >= 5)
+
+    @property
+    def differs(self):
+        return None if self.now else "prompt"
+
+
+ends = st.builds(
+    End,
+    st.sampled_from("ab"),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 6),
+    st.sampled_from(["timeout", "refused"]),
+    st.integers(0, 9),
 )
 
 
-def skipped_by_hand(history, uri, redo):
-    """What `skips` says, by the sentences of the contract."""
-    mine = [each for each in history if each[0] == uri]
-    accepted = any(ok for _, ok, *_ in mine)
+def in_order(history):
+    """By time; of one time, the failure is the later."""
+    return sorted(history, key=lambda end: (end.at, not end.accepted))
+
+
+def skipped_by_hand(mine, redo, kind):
+    """What `skips` says, by the sentences of the contract; `mine` is in order."""
+    accepted, settled = any(end.accepted for end in mine), any(end.settled for end in mine)
     if redo == "changed":
-        last = [now for _, ok, now, final, *_ in sorted(mine, key=lambda each: each[5]) if ok or final][-1:]
-        return last == [True] or any(not ok and now and tries >= 5 for _, ok, now, _, tries, _ in mine)
-    failed = any(not ok and (final or tries >= 5) for _, ok, _, final, tries, _ in mine)
-    return {None: accepted or failed, "failed": accepted, "all": False}[redo]
+        last = [end.now for end in mine if end.accepted or end.final][-1:]
+        return last == [True] or any(end.now and not end.accepted and end.tries >= 5 for end in mine)
+    if redo == "failed" and kind:
+        return accepted or (settled and kind != next(end.kind for end in mine[::-1] if not end.accepted))
+    return {None: accepted or settled, "failed": accepted, "all": False}[redo]
+
+
+def cause_by_hand(mine, redo):
+    """What `cause` says of a document that is taken."""
+    failures = [end for end in mine if not end.accepted]
+    ended = [end for end in mine if end.accepted or end.settled]
+    if redo == "changed" and ended:
+        return ended[-1].differs
+    if redo == "all" and any(end.accepted for end in mine):
+        return "done"
+    if redo != "changed" and any(end.settled for end in mine):
+        return failures[-1].kind
+    return "retry" if failures else "new"
+
+
+def past_of(history, redo, kind):
+    """The past that these ends make, as it is read for this redo."""
+    rows = [
+        {"key": key(end.document, "1"), "at": NOON + timedelta(hours=2 * end.at + (not end.accepted))}
+        | {"now": end.now, "final": end.final, "tries": end.tries, "ok": end.accepted}
+        | {"why": end.differs if redo == "changed" else None if end.accepted else end.kind}
+        for end in history
+    ]
+    frame = pl.DataFrame(rows, schema=FAILED | WHY | {"ok": pl.Boolean()}, orient="row")
+    why = WHY if redo else {}
+    accepted = ENDS | (WHY if redo == "changed" else {})
+    return Past(frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILED, *why), kind)
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(history=ends)
-def test_a_past_answers_as_the_contract_is_written(history):
-    """For any history and any redo, the compact past says what counting by hand says."""
-    history = [(*each[:5], each[5] * 2 + (not each[1])) for each in history]  # of one time, the failure is the later
-    rows = [
-        {"key": key(uri, "1"), "at": NOON + timedelta(hours=at), "now": now, "final": final, "tries": tries, "ok": ok}
-        for uri, ok, now, final, tries, at in history
-    ]
-    frame = pl.DataFrame(rows, schema=FAILED | {"ok": pl.Boolean()}, orient="row")
-    past = Past(frame.filter("ok").select(*ENDS), frame.filter(~pl.col("ok")).select(*FAILED))
-    for uri, redo in product("ab", REDO):
-        assert past.skips((uri, "1"), redo) == skipped_by_hand(history, uri, redo)
+@given(history=st.lists(ends, max_size=12), kind=st.sampled_from([None, "timeout"]))
+def test_a_past_answers_as_the_contract_is_written(history, kind):
+    """For any history and any redo, the compact past says what counting by hand says, and why."""
+    for document, redo in product("ab", REDO):
+        mine, past = in_order(end for end in history if end.document == document), past_of(history, redo, kind)
+        assert past.skips((document, "1"), redo) == skipped_by_hand(mine, redo, kind)
+        if redo and not skipped_by_hand(mine, redo, kind):
+            assert past.cause((document, "1"), redo) == cause_by_hand(mine, redo)
+
+
+TIMEOUT = Flaw("timeout", "call", "no answer in 120 s", final=False)
+UNREADABLE = Flaw("unreadable", "prepare", "cannot be decoded")
+
+
+@pytest.fixture
+def again(tmp_path, nouns, terms):
+    """Why an image is taken today under a redo; None when it is not."""
+
+    def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
+        past = read_past(tmp_path, today, offline=False, redo=redo, kind=kind)
+        named = name(nouns.found(uri))
+        return None if past.skips(named, redo) else past.cause(named, redo)
+
+    return answer
+
+
+@pytest.mark.parametrize("redo", REDO)
+def test_what_never_ended_is_new(publish, again, nouns, redo):
+    """Whatever is done again beside it."""
+    publish(nouns.accepted("/in/b.jpg"), nouns.failed("/in/c.jpg"))
+    assert again(redo) == "new"
+
+
+@pytest.mark.parametrize("redo", REDO)
+def test_what_failed_not_for_good_is_tried_again(publish, again, nouns, redo):
+    """It would have been taken without being asked for."""
+    publish(nouns.failed(flaw=TIMEOUT))
+    assert again(redo) == "retry"
+
+
+@pytest.mark.parametrize(("redo", "cause"), [("failed", "refused"), ("changed", None), ("all", "refused")])
+def test_a_failure_is_taken_for_its_kind(publish, again, nouns, redo, cause):
+    """As the table of failures has it."""
+    publish(nouns.failed())
+    assert again(redo) == cause
+
+
+def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, nouns):
+    """It is not taken again without being asked."""
+    publish(nouns.failed(flaw=TIMEOUT, planned=nouns.planned(tries=4)))
+    assert again("failed") == "timeout"
+
+
+def test_the_latest_failure_is_the_cause(publish, again, nouns, terms):
+    """Whichever file holds it."""
+    publish(nouns.failed(flaw=UNREADABLE, ended_at=LATER), by=replace(terms, run="a"))
+    publish(nouns.failed(), by=replace(terms, run="b"))
+    assert again("failed") == "unreadable"
+    assert again("failed", kind="refused") is None
+
+
+@pytest.mark.parametrize(("kind", "cause"), [("refused", "refused"), ("timeout", None), ("unreadable", None)])
+def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, nouns, kind, cause):
+    """Others stay done."""
+    publish(nouns.failed())
+    assert again("failed", kind=kind) == cause
+
+
+def test_a_kind_takes_what_is_taken_anyway(publish, again, nouns):
+    """What is new, and what failed not for good, of whatever kind."""
+    publish(nouns.failed(flaw=TIMEOUT))
+    assert again("failed", kind="refused") == "retry"
+    assert again("failed", kind="refused", uri="/in/new.jpg") == "new"
+
+
+def test_a_kind_takes_nothing_that_was_accepted(publish, again, nouns, terms):
+    """Its failure is past."""
+    publish(nouns.failed())
+    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="later"))
+    assert again("failed", kind="refused") is None
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed"])
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"schema_hash": "other"}, "schema"),
+        ({"prompt_hash": "other"}, "prompt"),
+        ({"model": "maker/other"}, "model"),
+        ({"prompt_hash": "other", "model": "maker/other"}, "prompt"),
+        ({"schema_hash": "other", "prompt_hash": "other", "model": "maker/other"}, "schema"),
+    ],
+)
+def test_what_changed_is_taken_for_the_first_that_differs(publish, again, nouns, terms, end, changes, cause):
+    """Schema before prompt before model, whether it was accepted or failed for good."""
+    publish(getattr(nouns, end)())
+    assert again("changed", today=replace(terms, **changes)) == cause
+
+
+def test_what_was_accepted_is_taken_as_done(publish, again, nouns, terms):
+    """Under `all`, whatever it failed of before or since."""
+    publish(nouns.failed(), by=replace(terms, run="a"))
+    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="b"))
+    assert again("all") == "done"
+
+
+def test_a_failure_without_a_kind_is_unknown(publish, again, nouns, tmp_path):
+    """A file of an older version may lack the column."""
+    publish(nouns.failed())
+    rewrite(tmp_path, "failures", lambda frame: frame.drop("kind"))
+    assert again("failed") == "unknown"
+
+
+def test_a_file_without_hashes_was_read_by_another_schema(publish, again, nouns, tmp_path):
+    """What does not say how it was read was read otherwise."""
+    publish(nouns.accepted())
+    rewrite(tmp_path, "results", lambda frame: frame.drop("_schema_hash", "_prompt_hash"))
+    assert again("changed") == "schema"
 
 
 def rewrite(root, table, change):

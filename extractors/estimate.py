@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from extractors.again import Causes
 from extractors.bill import Prices
 from extractors.brief import Known
 from extractors.feed import Feed
@@ -44,6 +46,7 @@ class Estimate:
     seconds: float = 0.0
     eta_seconds: float | None = None
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
+    causes: Causes | None = None  # where something is to be done again
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -56,8 +59,10 @@ class Estimate:
             self.tokens["formula"] += page.billed.tokens_formula or 0
             self.tokens["table"] += page.billed.tokens_table or 0
             self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
-        if planned.flaw is None:
-            self.costs += planned.costs
+        costs = planned.costs if planned.flaw is None else Costs()
+        self.costs += costs
+        if self.causes is not None:
+            self.causes.add(planned.name, costs)
 
     def extend(self, sampled: Sequence[Costs], total: int) -> None:
         """Makes the sums over a sample those of `total` documents; `sampled` are the costs of each, 0 when rejected."""
@@ -70,6 +75,8 @@ class Estimate:
             self.actions[action] += count
         self.tokens = Counter({name: round(count * times) for name, count in self.tokens.items()})
         self.costs = self.costs.times(times)
+        if self.causes is not None:
+            self.causes.extend(total, times)
         names = ("low", "expected", "high")
         self.intervals = {name: interval([getattr(each, name) for each in sampled], total) for name in names}
 
@@ -93,6 +100,8 @@ class Estimate:
             said["interval_usd"] = {
                 name: None if ends is None else [float(end) for end in ends] for name, ends in self.intervals.items()
             }
+        if self.causes is not None:
+            said["causes"] = self.causes.as_json()
         return said
 
 
@@ -115,6 +124,8 @@ def estimate(
     started = time.perf_counter()
     with closing(Feed(brief, brief.tariff(price, known), past)) as feed:
         result = Estimate(brief.rule.name, feed.tariff.calibrated)
+        if past and brief.job.redo:
+            result.causes = Causes(partial(past.cause, redo=brief.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
             _sampled(feed, result, sample, brief.job.source)
         else:

@@ -105,8 +105,13 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
                     Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=free)),
                 )
                 first = await work.take()
-                if first and not job.yes and price != FREE and job.budget is None:
-                    _ask(asked, await asyncio.to_thread(estimate, asked, price, past, facts, REMOTE))
+                asks = not job.yes and price != FREE and job.budget is None
+                if first and (asks or job.redo):
+                    estimated = await asyncio.to_thread(estimate, asked, price, past, facts, REMOTE)
+                    if estimated.causes:
+                        how.say(estimated.causes.sentence)
+                    if asks:
+                        _ask(asked, estimated)
                 with work.tables:
                     return await work.all_volumes(first)
 

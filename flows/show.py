@@ -48,6 +48,7 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
         estimated.eta_seconds,
         estimated.calibrated,
         estimated.intervals,
+        estimated.causes.lines() if estimated.causes else (),
     )
     terminal().print(bill.table())
 

@@ -41,6 +41,7 @@ class Bill:
     eta_seconds: float | None = None
     calibrated: bool = False
     intervals: Mapping[str, tuple[Decimal, Decimal] | None] | None = None
+    causes: Sequence[tuple[str, str]] = ()
 
     def table(self) -> Table:
         """The estimate as a table of two columns."""
@@ -49,6 +50,8 @@ class Bill:
             table.add_row(name, f"{count:,}")
         for (action, reason), count in sorted(self.reasons.items()):
             table.add_row(f"  {action} ({reason})", f"{count:,}")
+        for line in self.causes:
+            table.add_row(*line)
         table.add_section()
         table.add_row("image tokens by the formula, as they are", f"{self.tokens['formula']:,}")
         table.add_row("image tokens by the table, as they are", f"{self.tokens['table']:,}")

@@ -12,7 +12,7 @@ from extractors.errors import ConfigurationError
 from extractors.estimate import Estimate, estimate, price_of
 from extractors.job import Job
 from extractors.money import FREE, Costs, Price
-from extractors.record.past import ENDS, FAILED, Past, key
+from extractors.record.past import ENDS, FAILED, WHY, Past, key
 from extractors.sample import Sample
 from extractors.scan import scan
 from extractors.settings import Settings
@@ -193,11 +193,11 @@ def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
 
 def test_a_sample_speaks_for_all(tmp_path):
     """Documents are counted, sums are scaled and add up, and the cost has an interval around it."""
-    folder = tmp_path / "many"
+    folder = tmp_path / "stack"
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
-    asked = briefed(folder, model=KIMI, bill="formula", policy="faithful")
+    asked = briefed("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
     price = price_of(asked, {}, free=False)
     found = estimate(asked, price, sample=Sample(10, 10))
     said = found.as_json()
@@ -218,6 +218,21 @@ def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
     found = estimate(asked, price_of(asked, {}, free=False), sample=Sample(10, 10)).as_json()
     assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
     assert list(found) == KEYS
+
+
+def test_a_sample_speaks_for_causes(tmp_path):
+    """Where something is done again, the documents by cause add up to all of them."""
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
+    done = [{"key": key(each.uri, each.version)} for each in scan("stack")][:30]
+    past = Past(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
+    asked = briefed("stack", redo="all")  # its name decides what is drawn
+    found = estimate(asked, price_of(asked, {}, free=False), past, sample=Sample(10, 10)).causes
+    assert found.sampled
+    assert sum(share.documents for share in found.shares.values()) == 40
+    assert found.shares["done"].documents > found.shares["new"].documents
 
 
 def test_a_sample_of_an_empty_source_is_refused(tmp_path):

@@ -1,0 +1,124 @@
+"""What is done again is announced: how many documents, for how much, and why, before anything is sent."""
+
+import json
+
+import pytest
+
+RUN = ("run", "in", "--schema", "caption")
+SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''{words}'''\n\n    caption: str\n"
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that accepts every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def desk(desk, server, serve, say):
+    """A desk at which two images were accepted, one has failed for good, one not for good, and one is new."""
+    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
+    desk.images("a.jpg", "b.jpg")
+    assert desk.run(*RUN).exit_code == 0
+    for name, width, answer in (("c.jpg", 310, say.error(400)), ("d.jpg", 320, say.ok({"odd": 1}))):
+        desk.images(name, size=(width, 200))
+        assert desk.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
+        (desk.folder / "in" / name).rename(desk.folder / name)
+    for name in ("c.jpg", "d.jpg"):
+        (desk.folder / name).rename(desk.folder / "in" / name)
+    desk.images("e.jpg", size=(330, 200))
+    return desk
+
+
+def announced(ended):
+    """The announcement's line on stderr."""
+    [line] = [line for line in ended.stderr.splitlines() if line.startswith("to do again: ")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "calls"),
+    [
+        (("--redo", "failed"), ["1 document for ", ": 1 failed with client_error; and 1 to try again ", ", 1 new "], 3),
+        (("--redo", "failed", "--kind", "timeout"), ["nothing; and 1 to try again ", ", 1 new "], 2),
+        (("--redo", "changed"), ["nothing; and 1 to try again ", ", 1 new "], 2),
+        (
+            ("--redo", "changed", "--model", "maker/other", "--yes"),
+            ["3 documents for nobody", ": 3 with another model; and 1 to try"],
+            5,
+        ),
+        (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to try"], 5),
+    ],
+)
+def test_what_is_done_again_is_said_by_cause(desk, server, flags, said, calls):
+    """Its documents and dollars on one line, with what would have been taken anyway behind it."""
+    before = len(server.asked)
+    line = announced(desk.run(*RUN, *flags))
+    assert [part for part in said if part not in line] == []
+    assert len(server.asked) - before == calls
+
+
+def test_it_is_said_before_anything_is_sent(desk, server):
+    """Above the question whether to go on, which nobody answers here."""
+    before = len(server.asked)
+    ended = desk.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
+    assert ended.exit_code == 2
+    assert announced(ended).startswith("to do again: 3 documents for $")
+    assert len(server.asked) == before
+
+
+@pytest.mark.parametrize("flags", [("--budget", "1"), ("--yes",), ("--json",), ("--direct",)])
+def test_it_is_said_however_the_run_is_asked_for(desk, flags):
+    """With a budget, with a yes, and where stdout is an object."""
+    ended = desk.run(*RUN, "--redo", "failed", *flags)
+    assert "1 failed with client_error" in announced(ended)
+    assert "to do again" not in ended.stdout
+
+
+def test_a_run_that_does_nothing_again_announces_nothing(desk):
+    """It takes what is new, as every night."""
+    assert "to do again" not in desk.run(*RUN).stderr
+
+
+def test_nothing_to_do_announces_nothing(desk):
+    """There is nobody to warn."""
+    assert desk.run(*RUN, "--redo", "failed").exit_code == 0
+    ended = desk.run(*RUN, "--redo", "failed")
+    assert "to do again" not in ended.stderr
+    assert "nothing to do" in ended.stdout
+
+
+def test_a_dry_run_shows_causes_as_lines(desk):
+    """Each with its documents and dollars."""
+    lines = [" ".join(line.split()) for line in desk.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()]
+    start = lines.index("to do, by cause")
+    assert [line.partition(" for $")[0] for line in lines[start + 1 : start + 5]] == [
+        "done before 2",
+        "failed with client_error 1",
+        "to try again 1",
+        "new 1",
+    ]
+
+
+def test_a_dry_run_has_causes_in_json(desk):
+    """Their documents are those of the estimate, their dollars too; only where something is done again."""
+    found = json.loads(desk.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
+    causes = found["causes"]
+    assert {cause: told["documents"] for cause, told in causes.items()} == {
+        "done": 2,
+        "client_error": 1,
+        "retry": 1,
+        "new": 1,
+    }
+    assert sum(told["cost_usd"]["high"] for told in causes.values()) == pytest.approx(found["cost_usd"]["high"])
+    assert "causes" not in json.loads(desk.run(*RUN, "--dry-run", "--json").stdout)
+
+
+@pytest.mark.parametrize(("words", "cause"), [("Another description.", "schema"), ("What the picture shows.", "new")])
+def test_another_schema_of_the_same_name_is_another_schema(desk, words, cause):
+    """Its words are part of it; the same words under the same name are the same."""
+    first = desk.module(SCHEMA.format(words="What the picture shows."))
+    assert desk.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
+    second = desk.module(SCHEMA.format(words=words))
+    ended = desk.run("run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed")
+    assert ("5 with another schema" in ended.stderr) is (cause == "schema")

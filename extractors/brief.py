@@ -169,9 +169,11 @@ def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = Tru
     """
     base_url = job.base_url or settings.base_url
     offline = job.offline or base_url == OFFLINE
-    if sends and reads and not job.schema_name:
+    stored = job.redo == "reparse"  # nothing is sent: what was answered is read again
+    if (sends or stored) and reads and not job.schema_name:
         raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
+    sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:
         raise ConfigurationError("no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR")
     model = job.model or settings.model or (OFFLINE_MODEL if offline else "")

@@ -69,6 +69,7 @@ class Bench:
     bequests: Bequests
     copies: Copies
     left: list[Planned] = field(default_factory=list)
+    reparse: Callable[[Sequence[Planned], Bench], Awaitable[list[End]]] | None = None  # instead of calling
     readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
 
 
@@ -108,15 +109,20 @@ class Chunk:
 
     async def run(self) -> Tally:
         """Works on all documents, stages their rows, and returns what became of them."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_document(planned, self.bench)) for planned in self.documents]
-            for task in tasks:
-                self.bench.brake.holds(task)
-        ends = [task.result() for task in tasks]
+        ends = await (self.bench.reparse or _called)(self.documents, self.bench)
         await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
         self.bench.copies.staged(self.number, ends)
         self.bench.left += [end.planned for end in ends if isinstance(end, Left)]
         return sum((tally(end) for end in ends), Tally())
+
+
+async def _called(documents: Sequence[Planned], bench: Bench) -> list[End]:
+    """What becomes of the documents when they are sent."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_document(planned, bench)) for planned in documents]
+        for task in tasks:
+            bench.brake.holds(task)
+    return [task.result() for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: D
     """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
     most = bench.tariff.max_tokens
     turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
-    judge = partial(_judged, bench)
+    judge = partial(judged, bench)
     while True:
         body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
         order = _order(planned, prepared, turn, len(body), bench)
@@ -240,7 +246,7 @@ async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: D
         turn = following
 
 
-def _judged(bench: Bench, reply: Reply) -> Verdict:
+def judged(bench: Bench, reply: Reply) -> Verdict:
     """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
     verdict = validate(reply, bench.schema.model)
     refusal = bench.tables.refusal(verdict.document) if verdict.document is not None else None
@@ -249,14 +255,19 @@ def _judged(bench: Bench, reply: Reply) -> Verdict:
 
 async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
     """The pages' image blocks at this rung, made in threads."""
-    stores = await _stores(planned, bench)
+    stores = await _stores(planned.pages, bench)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
     return tuple(await asyncio.gather(*(_page(page, step, stores, bench) for page, step in pages)))
 
 
-async def _stores(planned: Planned, bench: Bench) -> dict[str, Store]:
-    """Where each file of a document is read: where a read is a wait each is fetched once, however many its pages."""
-    files = {page.billed.found.uri: page.billed.found for page in planned.pages if page.action != "url"}
+async def prepared_page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
+    """One page's image block, made in a thread. Raises DocumentError."""
+    return await _page(page, step, await _stores([page], bench), bench)
+
+
+async def _stores(pages: Sequence[PlannedPage], bench: Bench) -> dict[str, Store]:
+    """Where each file of these pages is read: where a read is a wait each is fetched once, however many its pages."""
+    files = {page.billed.found.uri: page.billed.found for page in pages if page.action != "url"}
     if bench.readers is None:
         return dict.fromkeys(files, bench.store)
     loop = asyncio.get_running_loop()

@@ -44,6 +44,7 @@ class Account:
     fail_above: float = 0.0
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
+    remain: str = "are left to another run, which is reading them"
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def row(self, counts: Counts, volume: int) -> dict[str, object]:
@@ -120,7 +121,7 @@ class Closing:
             copied = f" and {tally.copied} copies" if tally.copied else ""
             kept = f"{tally.accepted} accepted documents{copied} are kept in {output}"
             return f"stopped: {self.account.error.message}; {kept}, {tally.remaining} remain for the next run"
-        others = f"{tally.remaining} documents are left to another run, which is reading them"
+        others = f"{tally.remaining} documents {self.account.remain}"
         if not tally.done and tally.remaining:
             return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
         if not self.counts.found:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from extractors.bill import costs, pages, too_many
 from extractors.errors import ConfigurationError
@@ -44,6 +44,7 @@ class Feed:
         self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
         self.store: Store = self._source.store
         self.found = self.skipped = 0
+        self.waiting = 0  # documents that are not done, and not to be done in this run
         self._empty, self._window = True, job.window
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
 
@@ -80,7 +81,7 @@ class Feed:
         if self._past is None:
             return list(taken)
         looked = taken if all(map(_known, taken)) else _each(self._looked, taken, self.store.readers)
-        return [each for each in looked if not self._skips(each)]
+        return [each for each in looked if self._fate(each) == "taken"]
 
     def skip(self, count: int) -> None:
         """So many of the documents taken turned out to be done: as many others may be taken."""
@@ -94,15 +95,19 @@ class Feed:
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
         listed = (self._allowed(each) for each in self._source.documents())
-        total = sum(self._window.holds(each.modified) and not self._skips(each) for each in listed)
+        total = sum(self._window.holds(each.modified) and self._fate(each) == "taken" for each in listed)
         return min(total, self._job.limit) if self._job.limit else total
 
     def close(self) -> None:
         """Nothing is read any more."""
         self._source.close()
 
-    def _skips(self, document: Grouped) -> bool:
-        return self._past is not None and self._past.skips(document.name, self._job.redo)
+    def _fate(self, document: Grouped) -> Literal["taken", "skipped", "waiting"]:
+        if self._past is None:
+            return "taken"
+        if self._past.skips(document.name, self._job.redo):
+            return "skipped"
+        return "waiting" if self._past.waits(document.name, self._job.redo) else "taken"
 
     def _new(self, *, looks: bool) -> Iterator[Grouped]:
         while self._ahead or self._pulled(looks=looks):
@@ -110,9 +115,10 @@ class Feed:
             if not self._window.holds(each.modified):
                 continue
             self.found += 1
-            if self._skips(each):
-                self.skipped += 1
-            else:
+            fate = self._fate(each)
+            self.skipped += fate == "skipped"
+            self.waiting += fate == "waiting"
+            if fate == "taken":
                 yield each
 
     def _pulled(self, *, looks: bool) -> int:

@@ -16,7 +16,7 @@ from extractors.model import REJECT_REASONS, Outcome
 from extractors.moments import Window, parsed
 
 Policy = Literal["balanced", "faithful", "thrifty"]
-Redo = Literal["failed", "changed", "all"]
+Redo = Literal["failed", "changed", "reparse", "all"]
 
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 

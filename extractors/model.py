@@ -414,13 +414,26 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How an answer was asked for that an earlier run has paid; `action` is None where the plan says it."""
+
+    model: str
+    prompt_hash: str
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content."""
+    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content.
+
+    `asked`: the run did not ask itself, it has read a stored answer.
+    """
 
     planned: Planned
     attempts: tuple[Attempt, ...]
     key: str | None
     ended_at: datetime
+    asked: Asked | None = field(default=None, kw_only=True)
 
     def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
         """The tokens of this kind, over all attempts."""

@@ -31,10 +31,11 @@ from extractors.record.generation import check_generation
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.scribe import Scribe
 from extractors.record.originals import Originals
-from extractors.record.past import read_past
 from extractors.record.root import root_of
 from extractors.record.shape import past_shapes
+from extractors.record.stored import history
 from extractors.record.tables import Tables
+from extractors.reparse import Reparse
 from extractors.returned import Returned
 from extractors.sample import REMOTE
 from extractors.schema import ASK
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
 
     from extractors.job import Job
     from extractors.model import Planned, Store, Terms
+    from extractors.record.stored import Stored
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
 
 NOTHING = Tally()
+UNSTORED = "have no stored answer and are not done: run without --redo"
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
 
@@ -84,12 +87,13 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     check_generation(root, asked.schema)
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
-        price, free = await price_in_force(asked, ledger)
+        reparses = job.redo == "reparse"
+        price, free = (FREE, asked.offline) if reparses else await price_in_force(asked, ledger)
         terms = asked.terms(price, how.flow_run_id)
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:
             await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
-            past = await asyncio.to_thread(read_past, root, terms, offline=free, redo=job.redo, kind=job.kind)
+            past, stored = await asyncio.to_thread(history, root, terms, offline=free, redo=job.redo, kind=job.kind)
             with closing(Feed(asked, asked.tariff(price, facts), past)) as feed:
                 _check_videos(asked, feed)
                 tables = Tables(root, terms, asked.schema.model, settings.keep_replies)
@@ -103,6 +107,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
                     facts,
                     how,
                     Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=free)),
+                    stored,
                 )
                 first = await work.take()
                 asks = not job.yes and price != FREE and job.budget is None
@@ -118,7 +123,10 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
 
 @dataclass(slots=True)
 class _Work:
-    """A run that has begun. `theirs` counts the documents that are left to another run, which is at them."""
+    """A run that has begun. `theirs` counts the documents that are left to another run, which is at them.
+
+    `waited` counts those of the feed that wait and are in a row of `runs` already.
+    """
 
     brief: Brief
     terms: Terms
@@ -129,7 +137,9 @@ class _Work:
     known: Known
     how: How
     copies: Copies
+    stored: Stored | None = None
     theirs: int = 0
+    waited: int = 0
 
     async def take(self) -> list[Planned]:
         """The next documents that are this run's to do; none at the end."""
@@ -180,9 +190,13 @@ class _Work:
         """
         await self.lease.renew()
         error, left = (bench.brake.error, bench.left) if bench else (None, [])
-        counts += Counts(0, Tally(remaining=self.theirs))
+        waiting = self.feed.waiting - self.waited
+        self.waited += waiting
+        counts += Counts(0, Tally(remaining=self.theirs + waiting))
         drift = await asyncio.to_thread(self._gather, before + counts.tally)
         account = Account(self.terms, self.brief.job.fail_above, error, (*self._warnings(bench), *drift))
+        if self.stored is not None:
+            account = replace(account, remain=UNSTORED)
         await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left, ahead)
         self.theirs = 0
         left.clear()
@@ -193,6 +207,8 @@ class _Work:
         terms = self.terms
         self.tables.gather(self.ledger.calls.unpublished(terms.run))
         now = self.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
+        if self.stored is not None:  # nothing was asked: what it cost and how often it climbed says nothing
+            return []
         return drifted(now, past_shapes(self.tables.root, terms.source, terms.schema, before=terms.run))
 
     def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
@@ -264,7 +280,7 @@ class _Work:
             tariff=tariff,
             store=self.feed.store,
             form=Form(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style),
-            caller=await caller(asked, traffic, stack),
+            caller=await caller(asked if self.stored is None else replace(asked, offline=False), traffic, stack),
             scribe=Scribe(self.ledger.calls, self.terms, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
@@ -280,6 +296,7 @@ class _Work:
             returned=Returned(asked.model, memory.returned(self.terms), stops=settings.on_model_change == "stop"),
             bequests=bequests,
             copies=self.copies,
+            reparse=Reparse(self.stored).ends if self.stored is not None else None,
         )
         self.lease.begins(brake)
         return bench
@@ -287,7 +304,11 @@ class _Work:
     def _warnings(self, bench: Bench | None) -> tuple[str, ...]:
         """What a person should know of a run that went well."""
         others = f"{self.theirs} documents are left to another run, which is reading them" if self.theirs else None
-        said = [old_price(self.terms), others]
+        unstored = self.feed.skipped + self.feed.waiting if self.stored is not None else 0
+        stored = (
+            f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done" if unstored else None
+        )
+        said = [old_price(self.terms), others, stored]
         if bench:
             said += [bench.sentinel.warning(), bench.returned.warning()]
         return tuple(warning for warning in said if warning)

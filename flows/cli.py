@@ -88,7 +88,8 @@ def run(
     budget: Annotated[str | None, typer.Option(metavar="USD", help="Spend at most so many dollars.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take at most so many documents.")] = None,
     redo: Annotated[
-        Literal["failed", "changed", "all"] | None, typer.Option(help="Read again what is done already, by cause.")
+        Literal["failed", "changed", "reparse", "all"] | None,
+        typer.Option(help="Read again what is done already, by cause."),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="With --redo failed: only failures of this kind.")] = None,
     modified_since: Annotated[

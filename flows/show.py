@@ -57,16 +57,19 @@ def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers."""
     from extractors.brief import known
     from extractors.estimate import estimate, price_of
+    from extractors.money import FREE
 
-    past = None
+    past, job = None, asked.job
     if done:
         from extractors.record.generation import check_generation
-        from extractors.record.past import read_past
         from extractors.record.root import root_of
+        from extractors.record.stored import history
 
-        root, job = root_of(asked.output), asked.job
+        root = root_of(asked.output)
         check_generation(root, asked.schema)
-        past = read_past(root, asked.terms(None), offline=asked.offline, redo=job.redo, kind=job.kind)
+        past, _ = history(root, asked.terms(None), offline=asked.offline, redo=job.redo, kind=job.kind)
+    if job.redo == "reparse":
+        return estimate(asked, FREE, past, sample=sample)
     with opened_ledger(asked.settings) as ledger:
         if ledger is None:
             return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)

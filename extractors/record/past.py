@@ -12,10 +12,13 @@ from extractors.record import columns
 from extractors.record.root import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+    from typing import Self
+
     from extractors.model import Name, Terms
     from extractors.record.root import Root
 
-Redo = Literal["failed", "changed", "all"]
+Redo = Literal["failed", "changed", "reparse", "all"]
 
 MOST_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
 OFFLINE = "offline/"
@@ -55,12 +58,23 @@ class Past:
         self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
         self._done: dict[Redo | None, set[int]] = {}
         self._causes: dict[Redo, _Causes] = {}
+        self._stored: Container[int] | None = None
+
+    def among(self, stored: Container[int]) -> Self:
+        """The same where only documents are taken that have a stored answer; `stored` holds their keys."""
+        self._stored = stored
+        return self
 
     def skips(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document needs nothing: it has a row in results, a final failure, or failed often enough."""
         if redo not in self._done:
             self._done[redo] = set(self._done_under(redo))
-        return key(*name) in self._done[redo]
+        known = key(*name)
+        return known in self._done[redo] and (self._stored is None or known not in self._stored)
+
+    def waits(self, name: Name, redo: Redo | None) -> bool:
+        """Whether this document is not done, and has no stored answer where only those are taken."""
+        return self._stored is not None and key(*name) not in self._stored and not self.skips(name, redo)
 
     def tries(self, name: Name) -> int:
         """In how many runs this document has failed so far."""
@@ -73,7 +87,7 @@ class Past:
         |-------------------|-----------------------------------------------------------------|
         | `failed`          | the kind of its latest failure                                  |
         | `changed`         | the first of `schema`, `prompt` and `model` that differs        |
-        | `all`             | `done` where it was accepted, else the kind of its latest failure |
+        | `all`, `reparse`  | `done` where it was accepted, else the kind of its latest failure |
 
         Any other is `new`, or `retry` when it failed and not for good.
         """
@@ -86,7 +100,7 @@ class Past:
     def _done_under(self, redo: Redo | None) -> pl.Series:
         """The keys of the documents that are done; one that comes twice is done once."""
         often, now = pl.col("tries") >= MOST_TRIES, pl.col("now")
-        if redo is None:
+        if redo in {None, "reparse"}:
             return pl.concat([self._accepted["key"], self._failed.filter(SETTLED)["key"]])
         if redo == "failed" and self._kind:
             others = self._failures().filter(pl.col("settled") & (pl.col("why") != self._kind))
@@ -104,7 +118,7 @@ class Past:
         told = failures.select("key", pl.when("settled").then(why).otherwise(pl.lit(RETRY)).alias("why"))
         if redo == "failed":
             return told
-        if redo == "all":
+        if redo in {"all", "reparse"}:
             ends = self._accepted.select(pl.col("key").unique()).with_columns(why=pl.lit(DONE))
         else:
             ends = self._latest(self._failed.filter(SETTLED)).select("key", why)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from extractors.model import Accepted, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.model import Accepted, Asked, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
 from extractors.money import Usage, of_nano
 from extractors.record import columns
 from extractors.tiles import Size
@@ -26,6 +26,7 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
     """The row of an accepted document."""
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
+    asked = end.asked or Asked(terms.model, terms.prompt_hash)
     return fields.row(end.value) | {
         "_image": found.name,
         "_document": end.planned.document,
@@ -36,11 +37,11 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
         "_sha256": end.sha256,
         "_run": terms.run,
         "_extracted_at": end.ended_at,
-        "_model_requested": terms.model,
-        "_model": end.reply.model or terms.model,
+        "_model_requested": asked.model,
+        "_model": end.reply.model or asked.model,
         "_schema_hash": terms.schema_hash,
-        "_prompt_hash": terms.prompt_hash,
-        "_action": _action(page, step),
+        "_prompt_hash": asked.prompt_hash,
+        "_action": asked.action or _action(page, step),
         "_encoded": end.encoded,
         "_rung": step.rung,
         "_width": header.size.width if header else None,
@@ -60,6 +61,7 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
 def failure_row(end: Failed, terms: Terms) -> Row:
     """The row of a rejected or failed document."""
     found = end.planned.first.billed.found
+    asked = end.asked or Asked(terms.model, terms.prompt_hash)
     return {
         "run": terms.run,
         "document": end.planned.document,
@@ -67,13 +69,13 @@ def failure_row(end: Failed, terms: Terms) -> Row:
         "schema": terms.schema,
         "version": end.planned.name[1],
         "schema_hash": terms.schema_hash,
-        "prompt_hash": terms.prompt_hash,
-        "model_requested": terms.model,
+        "prompt_hash": asked.prompt_hash,
+        "model_requested": asked.model,
         "stage": end.flaw.stage,
         "kind": end.flaw.kind,
         "message": end.flaw.message,
         "final": end.flaw.final,
-        "tries": end.planned.tries + 1,
+        "tries": end.planned.tries + (end.asked is None),  # reading an answer again is no try
         "attempts": len(end.attempts),
         "cost_usd": end.cost_usd,
         "failed_at": end.ended_at,

@@ -45,7 +45,7 @@ def test_every_bill_rule_is_allowed(name):
     assert job(source="a", bill=name).bill == name
 
 
-@pytest.mark.parametrize("redo", ["failed", "changed", "all", None])
+@pytest.mark.parametrize("redo", ["failed", "changed", "reparse", "all", None])
 def test_every_kind_of_doing_again_is_allowed(redo):
     """What is done is taken again by cause, or not at all."""
     assert job(source="a", redo=redo).redo == redo

@@ -227,7 +227,7 @@ def test_a_limit_holds(ran):
 
 def test_it_is_done_in_volumes(ran):
     """Each published whole; what waits is counted once."""
-    ran.images("c.jpg", "d.jpg", size=(310, 200))
+    ran.images("0.jpg", "c.jpg", size=(310, 200))
     env = {"TILEWISE_VOLUME": "1", "TILEWISE_CHUNK": "1"}
     assert ran.run(*AGAIN, wall(ran, *LOOSE), env=env).exit_code == 0
     rows = last(ran)
@@ -235,9 +235,12 @@ def test_it_is_done_in_volumes(ran):
 
 
 def test_answers_of_local_reading_are_for_offline_runs(ran, server, say):
-    """They stand in for nothing that a vision model reads."""
+    """They stand in for nothing that a vision model reads; and no local reader is started for them."""
     server.script = [say.ok({"color": "grey", "total": 2}, model="offline/rapidocr")]
     ran.run(*BASE, wall(ran, *STRICT), "--redo", "all", "--output", "local")
     ended = ran.run(*AGAIN, wall(ran, *LOOSE), "--output", "local")
     assert ended.exit_code == 2
-    assert ran.run(*AGAIN, wall(ran, *LOOSE), "--output", "local", "--offline").exit_code == 0
+    (ran.folder / "sitecustomize.py").write_text("open('started', 'w').close()")  # whatever Python begins here says so
+    offline = ("--output", "local", "--offline")
+    assert ran.run(*AGAIN, wall(ran, *LOOSE), *offline, env={"PYTHONPATH": str(ran.folder)}).exit_code == 0
+    assert not (ran.folder / "started").exists()

@@ -9,6 +9,7 @@ from extractors.copies import Copies
 from extractors.errors import OutputError
 from extractors.model import Copied, Left
 from extractors.record.originals import Originals
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,7 @@ NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 @pytest.fixture
 def tables(tmp_path, terms, model):
     """The tables of a run that has begun."""
-    with Tables(tmp_path, terms, model) as entered:
+    with Tables(Folder(tmp_path), terms, model) as entered:
         yield entered
 
 

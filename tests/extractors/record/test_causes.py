@@ -9,6 +9,7 @@ import pytest
 from extractors.model import Flaw
 from extractors.record import columns
 from extractors.record.past import read_past
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 
 REDO = (None, "failed", "changed", "all", "reparse")
@@ -22,7 +23,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, by=terms):
-        with Tables(tmp_path, by, model) as tables:
+        with Tables(Folder(tmp_path), by, model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
@@ -34,7 +35,7 @@ def again(tmp_path, nouns, terms):
     """Why an image is taken today under a redo; None when it is not."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
-        past = read_past(tmp_path, today, offline=False, redo=redo, kind=kind)
+        past = read_past(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
         named = (uri, nouns.found(uri).version)
         return None if past.skips(named, redo) else past.cause(named, redo)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from extractors.model import Copied
 from extractors.record import columns, originals
 from extractors.record.originals import DIGITS, Originals, Place
+from extractors.record.root import Folder
 from extractors.record.tables import Tables
 from extractors.record.volume import Volume
 
@@ -22,7 +23,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, run="20261119T021500Z-0000"):
-        with Tables(tmp_path, replace(terms, run=run), model) as tables:
+        with Tables(Folder(tmp_path), replace(terms, run=run), model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": run, "volume": 1})
 
@@ -34,7 +35,7 @@ def looked_up(tmp_path, model, terms):
     """The row of a key among what is published, None if there is none."""
 
     def row(key, *, earlier=True, offline=False, model=model):
-        found = Originals(Tables(tmp_path, terms, model), earlier=earlier, offline=offline)
+        found = Originals(Tables(Folder(tmp_path), terms, model), earlier=earlier, offline=offline)
         if not found.opened:
             found.open()
         place = found.find(key)
@@ -79,7 +80,7 @@ def test_of_two_rows_the_later_counts(publish, looked_up, nouns):
 def test_a_copy_is_no_original(publish, looked_up, nouns, tmp_path, model, terms):
     """The document that was answered about is found, though its copy was published later."""
     publish(nouns.accepted("/in/a.jpg", key=ONE))
-    row = Tables(tmp_path, terms, model).row(nouns.accepted("/in/a.jpg", key=ONE))
+    row = Tables(Folder(tmp_path), terms, model).row(nouns.accepted("/in/a.jpg", key=ONE))
     copy = Copied(nouns.planned("/in/b.jpg"), (), ONE, terms.started_at, row, failed=False)
     publish(copy, run="20261119T031500Z-0000")
     assert looked_up(ONE)["_document"] == "/in/a.jpg"
@@ -107,12 +108,12 @@ def test_a_row_that_is_not_as_today_is_not_copied(publish, looked_up, nouns):
 
 def test_a_row_of_a_file_that_has_gone_is_not_copied(publish, nouns, tmp_path, model, terms):
     publish(nouns.accepted(key=ONE))
-    found = Originals(Tables(tmp_path, terms, model), earlier=True, offline=False)
+    found = Originals(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
     found.open()
     place = found.find(ONE)
-    place.file.unlink()
+    (tmp_path / place.file).unlink()
     assert found.row(place, ONE) is None
-    assert found.row(Place(Path(tmp_path / "no.parquet"), 0, failed=False), ONE) is None
+    assert found.row(Place("no.parquet", 0, failed=False), ONE) is None
 
 
 def test_memory_holds_few_rows(publish, nouns, tmp_path, model, terms, monkeypatch):
@@ -120,7 +121,7 @@ def test_memory_holds_few_rows(publish, nouns, tmp_path, model, terms, monkeypat
     monkeypatch.setattr(originals, "BLOCK", 3)
     keys = [f"{number:064x}"[::-1] for number in range(30)]
     publish(*(nouns.accepted(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
-    found = Originals(Tables(tmp_path, terms, model), earlier=True, offline=False)
+    found = Originals(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
     found.open()
     read = [found.row(found.find(key), key)["_document"] for key in keys]
     assert read == [f"/in/{number}.jpg" for number in range(30)]

@@ -9,6 +9,7 @@ import pytest
 from extractors.errors import ConfigurationError
 from extractors.record import columns
 from extractors.record.past import key
+from extractors.record.root import Folder
 from extractors.record.stored import history, read_stored
 from extractors.record.tables import Tables
 from extractors.tiles import Size
@@ -21,7 +22,7 @@ def publish(tmp_path, model, nouns, terms):
     """Publishes one run with these ends and all their calls."""
 
     def published(*ends, by=terms, keep="all"):
-        with Tables(tmp_path, by, model, keep) as tables:
+        with Tables(Folder(tmp_path), by, model, keep) as tables:
             tables.stage(0, ends)
             tables.gather([nouns.calls(*ends)])
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
@@ -35,7 +36,7 @@ def answers(tmp_path, nouns, terms):
 
     def read(*uris, offline=False, today=terms):
         names = {(uri, nouns.found(uri).version) for uri in uris}
-        return [each.body for each in read_stored(tmp_path, today, offline=offline).answers(names)]
+        return [each.body for each in read_stored(Folder(tmp_path), today, offline=offline).answers(names)]
 
     return read
 
@@ -69,7 +70,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, nouns, ter
     publish(ended(nouns, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
     publish(ended(nouns, "accepted", bodies=("early",)), by=replace(terms, run="b"))
     wanted, seen = {("/in/a.jpg", nouns.found().version)}, []
-    for answer in read_stored(tmp_path, terms, offline=False).answers(wanted):
+    for answer in read_stored(Folder(tmp_path), terms, offline=False).answers(wanted):
         seen.append(answer.body)
         wanted.discard(answer.name)
     assert seen == ["late"]
@@ -78,7 +79,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, nouns, ter
 def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, nouns, terms):
     """What was sent, and how it was asked for."""
     publish(ended(nouns, "accepted"))
-    [answer] = read_stored(tmp_path, terms, offline=False).answers({("/in/a.jpg", "1-2048")})
+    [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
     assert (answer.key, answer.model, answer.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
     assert (answer.rung, answer.sent, answer.sha256, answer.encoded) == (1, Size(560, 448), "5ha", True)
     assert answer.action == "resize"
@@ -87,7 +88,7 @@ def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, nouns, te
 def test_another_answer_is_described_by_its_call(publish, tmp_path, nouns, terms):
     """The picture that it was about; nothing is known of the bytes."""
     publish(ended(nouns, "failed"))
-    [answer] = read_stored(tmp_path, terms, offline=False).answers({("/in/a.jpg", "1-2048")})
+    [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
     assert (answer.rung, answer.sent) == (1, Size(560, 448))
     assert (answer.sha256, answer.encoded, answer.action) == (None, None, None)
 
@@ -95,7 +96,7 @@ def test_another_answer_is_described_by_its_call(publish, tmp_path, nouns, terms
 def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, nouns, terms):
     """Other bytes under the same name were never read."""
     publish(ended(nouns, "accepted"))
-    stored = read_stored(tmp_path, terms, offline=False)
+    stored = read_stored(Folder(tmp_path), terms, offline=False)
     assert key("/in/a.jpg", "1-2048") in stored
     assert key("/in/a.jpg", "2-4096") not in stored
     assert key("/in/b.jpg", "1-2048") not in stored
@@ -104,7 +105,7 @@ def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, nouns, ter
 def test_calls_without_an_answer_are_none(publish, tmp_path, nouns, terms):
     """A timeout has nothing to read."""
     publish(ended(nouns, "accepted"), nouns.failed("/in/b.jpg", attempts=(nouns.unanswered(),)))
-    assert key("/in/b.jpg", "1-2048") not in read_stored(tmp_path, terms, offline=False)
+    assert key("/in/b.jpg", "1-2048") not in read_stored(Folder(tmp_path), terms, offline=False)
 
 
 def test_answers_that_were_not_kept_are_not_there(publish, answers, nouns, terms):
@@ -144,7 +145,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(ended(nouns, "accepted"), ended(nouns, "failed", "/in/b.jpg"))
     publish(nouns.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
-    past, _ = history(tmp_path, terms, offline=False, redo="reparse")
+    past, _ = history(Folder(tmp_path), terms, offline=False, redo="reparse")
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
     assert [past.waits(name, "reparse") for name in names] == [False, False, False, True]
@@ -154,7 +155,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
 def test_any_other_past_waits_for_nothing(publish, tmp_path, nouns, terms):
     """Whatever is not done is taken."""
     publish(ended(nouns, "accepted"))
-    past, stored = history(tmp_path, terms, offline=False, redo="all")
+    past, stored = history(Folder(tmp_path), terms, offline=False, redo="all")
     assert stored is None
     assert not past.waits(("/in/new.jpg", None), "all")
 
@@ -162,7 +163,7 @@ def test_any_other_past_waits_for_nothing(publish, tmp_path, nouns, terms):
 def test_one_file_is_kept(publish, tmp_path, nouns, terms):
     """Documents in the order of publishing read each file once."""
     publish(*(ended(nouns, "accepted", f"/in/{number}.jpg") for number in range(5)))
-    stored = read_stored(tmp_path, terms, offline=False)
+    stored = read_stored(Folder(tmp_path), terms, offline=False)
     assert len(list(stored.answers({("/in/0.jpg", "1-2048")}))) == 1
     for path in (tmp_path / "replies").rglob("*.parquet"):
         path.unlink()

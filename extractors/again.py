@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from extractors.model import DIFFERS, DONE, NEW, RETRY
 from extractors.money import Costs
-from extractors.record.past import DIFFERS, DONE, NEW, RETRY
 from extractors.report.summary import dollars
 from extractors.sample import apportioned
 

@@ -47,6 +47,11 @@ def test_tables_and_ledger_do_not_load_each_others_library():
     assert "sqlalchemy" not in loaded_by("import extractors.record.tables")
 
 
+def test_an_estimate_does_not_wait_for_what_writes_tables():
+    """What is asked before a run, of a folder, starts without polars."""
+    assert "polars" not in loaded_by("import extractors.estimate")
+
+
 def test_a_folder_does_not_wait_for_what_reads_manifests_and_buckets():
     """Scanning loads neither polars nor a client of clouds before a source needs it."""
     assert loaded_by("import extractors.scan").isdisjoint({"polars", "obstore", "httpcore"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from extractors.model import DIFFERS, DONE, NEW, RETRY
 from extractors.record import columns
 from extractors.record.root import reading
 
@@ -30,8 +31,6 @@ ENDS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.
 FAILED: columns.Columns = ENDS | {"final": columns.FLAG, "tries": columns.INT}
 # Beside them where something is to be done again: a failure's kind, or what differs under `changed`.
 WHY: columns.Columns = {"why": pl.Categorical()}
-NEW, RETRY, DONE = "new", "retry", "done"  # causes that are no failure's kind, and nothing that differs
-DIFFERS = ("schema", "prompt", "model")
 
 _RESULTS = ("_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested")
 _FAILURES = (

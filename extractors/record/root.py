@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TROUBLE = (OSError, pl.exceptions.PolarsError)  # whatever a root raises, and a frame that it has scanned
+ROWS = 5_000  # of a group, held at once where many parts are folded into one file
 LEAST_FREE = 2**18  # bytes: with less a disk is full
 
 
@@ -163,7 +164,7 @@ def write_parquet(rows: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     if isinstance(rows, pl.DataFrame):
         rows.write_parquet(path, compression="zstd")
     else:
-        rows.sink_parquet(path, compression="zstd")
+        rows.sink_parquet(path, compression="zstd", row_group_size=ROWS)
 
 
 @contextmanager

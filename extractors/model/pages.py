@@ -1,47 +1,23 @@
-"""The nouns in pipeline order, and the protocols by which stages reach what is not theirs. A leaf.
-
-    Found -> Grouped -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict)
-          -> Accepted | Copied | Failed | Left
-
-All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
-"""
+"""From an image that was found to the bytes that are sent of it, page by page, and how a stage reaches what lies elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
-from extractors.money import Costs, Price, Usage, total
+from extractors.money import Costs
 from extractors.tiles import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
-    from decimal import Decimal
 
-    from pydantic import BaseModel, SecretStr
+    from pydantic import SecretStr
 
 Name = tuple[str, str | None]  # a document and its version
 Stage = Literal["scan", "bill", "prepare", "call", "validate"]
 Action = Literal["send", "shrink", "resize", "url", "reject"]
-Billing = Literal["yes", "no", "unknown"]
-Outcome = Literal[
-    "accepted",
-    "off_schema",
-    "not_json",
-    "truncated",
-    "refused",
-    "empty",
-    "rate_limited",
-    "capacity",
-    "server_error",
-    "timeout",
-    "connection",
-    "client_error",
-    "context_exceeded",
-    "aborted",
-]
 REJECT_REASONS = frozenset(
     {
         "empty",
@@ -278,213 +254,3 @@ class Prepared:
     encoded: bool
     sha256: str
     link: SecretStr | None = None
-
-
-# --- call
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it."""
-
-    status: int
-    body: str
-    content: str | None = None
-    finish_reason: str | None = None
-    model: str | None = None
-    usage: Usage | None = None
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try."""
-
-    outcome: Outcome
-    document: BaseModel | None = None
-    errors: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
-
-    `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
-    `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where nobody knows:
-    a video's. `links` are the URLs that were passed on: a server may repeat them.
-    """
-
-    document: str
-    key: str
-    request: str
-    payload_bytes: int
-    steps: tuple[Step, ...]
-    text_tokens: int
-    worst_prompt_tokens: int | None
-    output_tokens: int
-    max_tokens: int
-    sha256: str = ""
-    encoded: bool = False
-    links: tuple[SecretStr, ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        """What the call is expected to take in all."""
-        return self.image_tokens + self.text_tokens + self.output_tokens
-
-    @property
-    def image_tokens(self) -> int:
-        """The bill's estimate for all pages."""
-        return sum(step.tokens for step in self.steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One HTTP attempt, as it ended."""
-
-    order: Order
-    started_at: datetime
-    seconds: float
-    outcome: Outcome
-    billed: Billing
-    reply: Reply | None = None
-    cost_usd: Decimal | None = None
-    reserved_usd: Decimal | None = None
-    error: str | None = None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The server's count, if it gave one."""
-        return self.reply.usage if self.reply else None
-
-    @property
-    def residual(self) -> int | None:
-        """`usage` minus estimate, in prompt tokens; None without one of them."""
-        if self.usage is None or self.order.worst_prompt_tokens is None:
-            return None
-        return self.usage.prompt - self.order.image_tokens - self.order.text_tokens
-
-
-class Journal(Protocol):
-    """Notes every attempt: before its call, and as it ends."""
-
-    async def intend(self, order: Order) -> int | None:
-        """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
-
-        None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.
-        """
-
-    async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Returns when its end is noted, durably: now it counts."""
-
-
-# --- record
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today.
-
-    `job` is what was asked, as JSON; `flow_run` the orchestrator's id for it.
-    """
-
-    run: str
-    started_at: datetime
-    source: str
-    output: str
-    endpoint: str
-    model: str
-    schema: str
-    schema_hash: str
-    prompt_hash: str
-    policy: str
-    bill_rule: str
-    price: Price | None = None
-    flow: str = "run"
-    job: str = "{}"
-    flow_run: str | None = None
-
-    @property
-    def run_date(self) -> str:
-        """The UTC day on which the run started: the partition of all its rows."""
-        return self.started_at.date().isoformat()
-
-
-# --- validate, chunk
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How an answer was asked for that an earlier run has paid; `action` is None where the plan says it."""
-
-    model: str
-    prompt_hash: str
-    action: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content.
-
-    `asked`: the run did not ask itself, it has read a stored answer.
-    """
-
-    planned: Planned
-    attempts: tuple[Attempt, ...]
-    key: str | None
-    ended_at: datetime
-    asked: Asked | None = field(default=None, kw_only=True)
-
-    def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
-        """The tokens of this kind, over all attempts."""
-        return sum(getattr(each.usage, kind) for each in self.attempts if each.usage)
-
-    @property
-    def cost_usd(self) -> Decimal | None:
-        """The cost of all attempts known to be billed; None when one of them has no price."""
-        return total(each.cost_usd for each in self.attempts if each.billed == "yes")
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted(Done):
-    """A document whose answer validated, that answer, and what was sent of its first page."""
-
-    value: BaseModel
-    reply: Reply
-    step: Step
-    encoded: bool
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Copied(Done):
-    """A document whose content was read before, under another name or at another time: nothing was sent.
-
-    `row` is the row that it copies: of failures if `failed`, else of results.
-    """
-
-    row: Mapping[str, object]
-    failed: bool
-
-    @property
-    def saved_usd(self) -> Decimal | None:
-        """What that row had cost; None when nobody knows."""
-        cost = self.row["cost_usd" if self.failed else "_cost_usd"]
-        return cast("Decimal | None", cost)
-
-
-@dataclass(frozen=True, slots=True)
-class Left(Done):
-    """A document that the run stopped before or in the middle of: the next run takes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed(Done):
-    """A document without an answer, and why."""
-
-    flaw: Flaw
-
-    @property
-    def rejected(self) -> bool:
-        """Whether the image could not be sent, rather than the answer not be had."""
-        return self.flaw.stage in UNSENT and self.flaw.kind in REJECT_REASONS

@@ -112,7 +112,8 @@ def ran(desk, source, *flags, code=0, env=None):
 
 def counts(row):
     """What became of the documents."""
-    return {name: row[name] for name in ("found", "skipped", "rejected", "accepted", "failed", "calls") if row[name]}
+    names = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "calls")
+    return {name: row[name] for name in names if row[name]}
 
 
 def urls(server):

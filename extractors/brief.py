@@ -23,6 +23,8 @@ from extractors.record.ledger.calls import Budget
 from extractors.settings import TOGETHER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from extractors.job import Job
     from extractors.money import Means, Price
     from extractors.record.ledger.memory import Calibration, Memory
@@ -69,6 +71,10 @@ class Brief:
             return self
         rule = tiles.stored(found.rule) if self.job.bill == "auto" else self.rule
         return replace(self, rule=rule, calibration=found)
+
+    def reads_locally(self, listed: Iterable[str]) -> bool:
+        """Whether local OCR answers, which the endpoint's list of models tells, of now or as it was last seen."""
+        return self.offline or any(model.startswith(f"{OFFLINE}/") for model in listed)
 
     @property
     def endpoint(self) -> str:

@@ -88,7 +88,10 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     with Ledger(settings.ledger) as ledger:
         asked = asked.calibrated(ledger.memory)
         reparses = job.redo == "reparse"
-        price, free = (FREE, asked.offline) if reparses else await price_in_force(asked, ledger)
+        if not reparses:
+            price, free = await price_in_force(asked, ledger)
+        else:  # nobody is asked, not even for a list of models
+            price, free = FREE, asked.reads_locally(ledger.memory.prices(asked.endpoint))
         terms = asked.terms(price, how.flow_run_id)
         facts = known(ledger.memory, terms)
         async with Lease(ledger, terms) as lease:

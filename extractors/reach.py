@@ -13,7 +13,7 @@ from extractors.endpoint.child import child
 from extractors.endpoint.extra import EndpointError
 from extractors.errors import ConfigurationError
 from extractors.estimate import price_of
-from extractors.record.past import OFFLINE
+from extractors.money import FREE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,9 +37,9 @@ async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bo
         return _held(asked, price_of(asked, {}, free=True)), True
     async with client(asked.endpoint_at(asked.base_url)) as http:
         listed = await served_models(http)
-    free = any(model.startswith(OFFLINE) for model in listed)
-    served = {model: price for model, price in listed.items() if price}
-    if served:
+    free = asked.reads_locally(listed)
+    served = {model: price or FREE for model, price in listed.items() if price or free}
+    if served or (listed and asked.reads_locally(ledger.memory.prices(asked.endpoint))):
         ledger.memory.keep_prices(asked.endpoint, served)
     return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
 

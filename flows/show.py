@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from extractors.estimate import Estimate
     from extractors.job import Job
     from extractors.record.ledger import Ledger
+    from extractors.record.past import Past
     from extractors.sample import Sample
     from extractors.settings import Settings
 
@@ -59,23 +60,29 @@ def _estimated(asked: Brief, sample: Sample | None, *, done: bool) -> Estimate:
     from extractors.estimate import estimate, price_of
     from extractors.money import FREE
 
-    past, job = None, asked.job
-    if done:
-        from extractors.record.generation import check_generation
-        from extractors.record.root import root_of
-        from extractors.record.stored import history
-
-        root = root_of(asked.output)
-        check_generation(root, asked.schema)
-        past, _ = history(root, asked.terms(None), offline=asked.offline, redo=job.redo, kind=job.kind)
-    if job.redo == "reparse":
-        return estimate(asked, FREE, past, sample=sample)
     with opened_ledger(asked.settings) as ledger:
+        served = ledger.memory.prices(asked.endpoint) if ledger else {}
+        free = asked.reads_locally(served)
+        past = _past(asked, offline=free) if done else None
+        if asked.job.redo == "reparse":
+            return estimate(asked, FREE, past, sample=sample)
+        price = price_of(asked, served, free=free)
         if ledger is None:
-            return estimate(asked, price_of(asked, {}, free=asked.offline), past, sample=sample)
+            return estimate(asked, price, past, sample=sample)
         asked = asked.calibrated(ledger.memory)
-        price = price_of(asked, ledger.memory.prices(asked.endpoint), free=asked.offline)
         return estimate(asked, price, past, known(ledger.memory, asked.terms(price)), sample)
+
+
+def _past(asked: Brief, *, offline: bool) -> Past:
+    """What is done already under the output."""
+    from extractors.record.generation import check_generation
+    from extractors.record.root import root_of
+    from extractors.record.stored import history
+
+    root = root_of(asked.output)
+    check_generation(root, asked.schema)
+    past, _ = history(root, asked.terms(None), offline=offline, redo=asked.job.redo, kind=asked.job.kind)
+    return past
 
 
 @contextmanager

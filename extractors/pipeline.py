@@ -119,7 +119,7 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
                     if estimated.causes:
                         how.say(estimated.causes.sentence)
                     if asks:
-                        _ask(asked, estimated)
+                        _ask(asked, estimated, videos=feed.videos)
                 with work.tables:
                     return await work.all_volumes(first)
 
@@ -332,9 +332,11 @@ def _check_videos(asked: Brief, feed: Feed) -> None:
         raise ConfigurationError(f"{name} needs --video-tokens: nobody knows what a video is billed before it is")
 
 
-def _ask(asked: Brief, estimated: Estimate) -> None:
+def _ask(asked: Brief, estimated: Estimate, *, videos: bool) -> None:
     """Raises NeedsYes when more may be spent than may be without being asked."""
     high, limit = estimated.costs.high, asked.settings.ask_above
+    if high is None and asked.job.video_tokens is None and videos:
+        raise NeedsYes("nobody knows what a video is billed: name the most with --video-tokens, or go on with --yes")
     if high is None:
         raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
     if high > limit:

@@ -269,6 +269,15 @@ def test_a_budget_needs_to_know_what_a_video_takes(desk, site, lists, server, fl
     assert desk.only("calls")["estimated_image_tokens"] == 5000
 
 
+def test_what_a_video_is_billed_is_asked_for_by_its_flag(desk, site, lists, server):
+    """The price is known here, so none is asked for."""
+    flags = [flag for flag in RUN if flag != "--yes"]
+    ended = desk.run("run", lists(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
+    assert ended.exit_code == 2
+    assert "nobody knows what a video is billed: name the most with --video-tokens" in ended.stderr
+    assert not server.asked
+
+
 def test_a_budget_does_not_mind_videos_that_are_not_sent(desk, site, lists):
     """Only what may be billed needs an estimate."""
     assert counts(ran(desk, lists(f"uri\n{site.url}/v.mp4\n"), "--budget", 1, code=1)) == {"found": 1, "rejected": 1}

@@ -58,7 +58,8 @@ class Estimate:
             self.reasons[page.action, page.reason] += 1
             self.tokens["formula"] += page.billed.tokens_formula or 0
             self.tokens["table"] += page.billed.tokens_table or 0
-            self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
+            if planned.flaw is None:  # a page beside a rejected one is not sent
+                self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
         costs = planned.costs if planned.flaw is None else Costs()
         self.costs += costs
         if self.causes is not None:

@@ -127,6 +127,12 @@ def test_a_rejected_image_costs_nothing(pictures):
     assert estimated(pictures, model=KIMI).costs == before
 
 
+def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
+    """As they are they would be billed, but nothing of their document is planned to be."""
+    tokens = estimated(pictures, document_by="folder", bill="formula").as_json()["tokens"]
+    assert (tokens["formula"], tokens["planned"]) == (1601 + 3202 + 6404, 0)
+
+
 def test_what_is_done_is_left_out(pictures):
     """It is skipped: neither planned nor billed."""
     done = [key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))]

@@ -165,6 +165,7 @@ def read_stored(root: Root, terms: Terms, *, offline: bool) -> Stored:
         raise ConfigurationError(
             f"--redo reparse: no answer of schema {terms.schema!r} is stored in {root}: runs with"
             " TILEWISE_KEEP_REPLIES=all store them, with none they do not"
+            + ("" if offline else "; those of local OCR count with --offline")
         )
     return stored
 

@@ -45,13 +45,15 @@ from extractors.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from extractors.job import Job
-    from extractors.model import Planned, Store, Terms
+    from extractors.model import Permits, Planned, Store, Terms
     from extractors.record.stored import Stored
     from extractors.settings import Settings
 
     RunChunk = Callable[[Chunk], Awaitable[Tally]]
+    Leasing = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
 
 NOTHING = Tally()
 UNSTORED = "have no stored answer and are not done: run without --redo"
@@ -63,7 +65,8 @@ class How:
     """By whom a run is run: how a chunk is run, who is told, the orchestrator's id for the run.
 
     `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known, `say` what a
-    person at the terminal should know at once.
+    person at the terminal should know at once. `permits` leases what workers share of an endpoint's and a model's rate,
+    given the run's own ceiling in calls a minute and whom to tell.
     """
 
     run_chunk: RunChunk = Chunk.run
@@ -71,6 +74,7 @@ class How:
     expect: Callable[[int], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
     flow_run_id: str | None = None
+    permits: Leasing | None = None
 
 
 DIRECTLY = How()
@@ -143,6 +147,7 @@ class _Work:
     stored: Stored | None = None
     theirs: int = 0
     waited: int = 0
+    permits: Permits | None = None
 
     async def take(self) -> list[Planned]:
         """The next documents that are this run's to do; none at the end."""
@@ -273,7 +278,10 @@ class _Work:
     async def _bench(self, stack: AsyncExitStack) -> Bench:
         """Everything that the chunks work with; what has to be closed is on the stack."""
         asked, settings, memory, tariff = self.brief, self.brief.settings, self.ledger.memory, self.feed.tariff
-        traffic = Traffic(asked.limits, memory.rate(self.terms))
+        if self.how.permits and not asked.offline:
+            leasing = self.how.permits(asked.endpoint, asked.model, asked.limits.rpm, self.how.say)
+            self.permits = await stack.enter_async_context(leasing)
+        traffic = Traffic(asked.limits, memory.rate(self.terms), permits=self.permits)
         brake = Brake(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.say)
         bequests = Bequests(self.ledger.calls, self.terms)
         await asyncio.to_thread(bequests.refresh)
@@ -314,6 +322,8 @@ class _Work:
         said = [old_price(self.terms), others, stored]
         if bench:
             said += [bench.sentinel.warning(), bench.returned.warning()]
+        if self.permits:
+            said.append(self.permits.warning())
         return tuple(warning for warning in said if warning)
 
 

@@ -19,6 +19,7 @@ from extractors.pipeline import How
 from extractors.report.progress import Progress
 from extractors.settings import read_settings
 from extractors.tally import Tally
+from flows.permits import leased
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
@@ -38,7 +39,7 @@ async def extract(job: Job) -> State:
     """Turns the images of a source into validated rows in Parquet; the state says in words how it ended."""
     try:
         with Progress() as progress:
-            how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id)
+            how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased)
             closing = await pipeline.run(job, read_settings(), how)
     except ConfigurationError as error:
         return Failed(message=error.message, data=error)

@@ -1,10 +1,12 @@
 """What every test shares."""
 
+import asyncio
 import hashlib
 import itertools
 import json
 import os
 import pwd
+import selectors
 import shutil
 import signal
 import socket
@@ -29,6 +31,45 @@ START_SECONDS = 60
 def anyio_backend():
     """Async tests run on asyncio, the loop that the engine is written for."""
     return "asyncio"
+
+
+class Selector(selectors.DefaultSelector):
+    """Never waits: the time that it was to wait for has passed when it returns."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout=None):
+        assert timeout is not None, "everybody waits for something that never comes"
+        self.loop.now += timeout
+        return super().select(0)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop in which an hour of sleep takes no time, and every run is the same."""
+
+    def __init__(self):
+        self.now = 0.0
+        super().__init__(Selector(self))
+
+    def time(self):
+        return self.now
+
+
+@pytest.fixture
+def loop():
+    """A simulated loop, closed afterwards with everything that is left in it."""
+    simulated = SimulatedLoop()
+    yield simulated
+    simulated.run_until_complete(_cancelled())
+    simulated.close()
+
+
+async def _cancelled():
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    [task.cancel() for task in left]
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @dataclass

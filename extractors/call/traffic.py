@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from extractors.errors import RunError
+    from extractors.model import Permits
 
 FIRST_RATE = 8.0  # calls a second, doubled every second until something is refused or the calls run out
 DROP = 0.95
@@ -59,9 +60,18 @@ class Ticket:
 class Traffic:
     """Gives leave to send, and learns from what became of each call."""
 
-    def __init__(self, limits: Limits, rate: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`rate` is the calls a second that an earlier run sustained; `clock` counts the seconds that asyncio sleeps."""
-        self._limits, self._clock = limits, clock
+    def __init__(
+        self,
+        limits: Limits,
+        rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        permits: Permits | None = None,
+    ) -> None:
+        """`rate` is the calls a second that an earlier run sustained; `clock` counts the seconds that asyncio sleeps.
+
+        `permits` are asked before a call leaves, where others send to the same limit.
+        """
+        self._limits, self._clock, self._permits = limits, clock, permits
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._turn = asyncio.Lock()
         self._stopped = asyncio.Event()
@@ -131,12 +141,15 @@ class Traffic:
 
     def _wait(self) -> float:
         now = self._clock()
-        return max(self._next_call, self._next_token, self._pace.closed_until(now)) - now
+        own = max(self._next_call, self._next_token, self._pace.closed_until(now)) - now
+        return max(own, self._permits.wait()) if self._permits else own
 
     def _take(self, tokens: int) -> Ticket:
         now = self._clock()
         rate = min(self._pace.rate(now), self._ceiling)
         self._pace.sent(now)
+        if self._permits:
+            self._permits.take()
         self._next_call = max(self._next_call, now - CATCH_UP) + 1 / rate
         if self._limits.tpm:
             self._next_token = max(self._next_token, now) + tokens * 60 / self._limits.tpm

@@ -8,7 +8,7 @@ All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars 
 
 from __future__ import annotations
 
-from extractors.model.calls import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
+from extractors.model.calls import Attempt, Billing, Journal, Order, Outcome, Permits, Reply, Verdict
 from extractors.model.ends import DIFFERS, DONE, NEW, RETRY, Accepted, Asked, Copied, Done, Failed, Left, Terms
 from extractors.model.pages import (
     REJECT_REASONS,
@@ -57,6 +57,7 @@ __all__ = [
     "Name",
     "Order",
     "Outcome",
+    "Permits",
     "Planned",
     "PlannedPage",
     "Prepared",

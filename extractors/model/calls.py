@@ -126,3 +126,16 @@ class Journal(Protocol):
 
     async def settle(self, handle: int, attempt: Attempt) -> None:
         """Returns when its end is noted, durably: now it counts."""
+
+
+class Permits(Protocol):
+    """Leave to send that several processes share: a ceiling on top of what each of them has learned."""
+
+    def wait(self) -> float:
+        """Seconds until a call may leave, or until it is worth asking again; 0 where one may leave now."""
+
+    def take(self) -> None:
+        """A call leaves."""
+
+    def warning(self) -> str | None:
+        """What a person should know of it at the end of a run."""

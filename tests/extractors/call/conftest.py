@@ -1,8 +1,7 @@
-"""A loop whose time is simulated, a server's rate limit in it, and orders to send."""
+"""A server's rate limit in simulated time, and orders to send."""
 
 import asyncio
 import random
-import selectors
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -13,50 +12,11 @@ from extractors.model import Order, Step, Verdict
 from extractors.tiles import Size
 
 
-class Selector(selectors.DefaultSelector):
-    """Never waits: the time that it was to wait for has passed when it returns."""
-
-    def __init__(self, loop):
-        super().__init__()
-        self.loop = loop
-
-    def select(self, timeout=None):
-        assert timeout is not None, "everybody waits for something that never comes"
-        self.loop.now += timeout
-        return super().select(0)
-
-
-class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop in which an hour of sleep takes no time, and every run is the same."""
-
-    def __init__(self):
-        self.now = 0.0
-        super().__init__(Selector(self))
-
-    def time(self):
-        return self.now
-
-
-@pytest.fixture
-def loop():
-    """A simulated loop, closed afterwards with everything that is left in it."""
-    simulated = SimulatedLoop()
-    yield simulated
-    simulated.run_until_complete(_cancelled())
-    simulated.close()
-
-
-async def _cancelled():
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    [task.cancel() for task in left]
-    await asyncio.gather(*left, return_exceptions=True)
-
-
 @dataclass
 class LimitedServer:
     """Lets `limit(now)` calls through in each second, by a window of one second; answers take `latency` seconds."""
 
-    loop: SimulatedLoop
+    loop: asyncio.AbstractEventLoop
     limit: object
     latency: float = 1.0
     refusal_latency: float = 0.02

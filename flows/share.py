@@ -24,6 +24,7 @@ RESERVE = 0.3  # seconds of its share that are left when it asks for more: an ac
 LEAST = 5  # permits a block: the server forgets half a permit at every acquire
 FIRST = 0.25  # of the limit: what a newcomer sends before it knows its share
 UP, FASTER, DOWN = 1.04, 1.25, 0.95  # what a share is multiplied by: nothing waited for, much lies ready, waited
+MOST = 4.0  # seconds of growth at once: at low rates a block lasts long
 READY = 0.8  # of what can lie ready: others leave much unused
 SMALLEST = 0.02  # of the limit: what a share never falls below
 USED = 0.8  # of a share: who does not use what it has needs no more
@@ -177,7 +178,8 @@ class Leased:
         if unused and not waited:
             self._change(DOWN, limit)
         elif not waited:
-            self._change(FASTER if limit.size - limit.taken > READY * limit.size else UP, limit)
+            growth = FASTER if limit.size - limit.taken > READY * limit.size else UP
+            self._change(growth ** min(max(1.0, now - self._granted_at), MOST), limit)
         self._granted_at, self._sent = now, 0
         self._left += block
         if self._left > self._share * RESERVE:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import polars as pl
 import pytest
@@ -229,3 +231,44 @@ async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
     by_url = job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
     tally = (await run(by_url, settings(base_url=url))).counts.tally
     assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)
+
+
+@dataclass
+class Permits:
+    """Permits that let everything through, with a warning in the end."""
+
+    taken: int = 0
+
+    def wait(self):
+        return 0.0
+
+    def take(self):
+        self.taken += 1
+
+    def warning(self):
+        return "the server was gone"
+
+
+async def test_a_run_asks_for_permits_where_it_is_told_of_whom(asked, settings, url, tmp_path):
+    """They are leased for its endpoint, model and ceiling; every call takes one; what they warn of is in its row."""
+    leased, permits = [], Permits()
+
+    @asynccontextmanager
+    async def leasing(*asked_for):
+        leased.append(asked_for[:3])
+        yield permits
+
+    await run(asked(limit=2), settings(base_url=url, rpm=6e6), How(permits=leasing))
+    assert leased == [(url, "m/x", 6e6)]
+    assert permits.taken == table(tmp_path, "calls").height == 2
+    assert "the server was gone" in table(tmp_path, "runs")["warnings"].to_list()[0]
+
+
+async def test_local_ocr_needs_no_permits(asked, settings):
+    """It is one child of one run."""
+
+    def leasing(*asked_for):
+        raise AssertionError("nobody shares it")
+
+    closing = await run(asked(limit=1, offline=True), settings(), How(permits=leasing))
+    assert closing.counts.tally.accepted == 1

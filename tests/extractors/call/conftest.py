@@ -69,8 +69,8 @@ def limited(loop):
 def drive(loop):
     """Sends calls through a Traffic for so many simulated seconds, as many at once as there is room for."""
 
-    def run(server, seconds, limits=None, rate=None, tokens=100):
-        traffic = Traffic(limits or Limits(128), rate, clock=loop.time)
+    def run(server, seconds, limits=None, rate=None, tokens=100, permits=None):
+        traffic = Traffic(limits or Limits(128), rate, clock=loop.time, permits=permits)
 
         async def document():
             while True:

@@ -1,6 +1,7 @@
 """call/traffic.py, in simulated time: the rate that the server gives is found, kept and followed."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -238,3 +239,55 @@ def test_a_long_pause_is_no_growth(loop):
 
     before, after = loop.run_until_complete(paused())
     assert after == pytest.approx(before, rel=0.1)
+
+
+@dataclass
+class Permits:
+    """Permits that let a call leave every `gap` seconds."""
+
+    loop: asyncio.AbstractEventLoop
+    gap: float
+    taken: int = 0
+    next: float = 0.0
+
+    def wait(self):
+        return max(0.0, self.next - self.loop.now)
+
+    def take(self):
+        self.taken += 1
+        self.next = self.loop.now + self.gap
+
+    def warning(self):
+        return None
+
+
+def test_permits_are_a_ceiling_on_top_of_the_learned_rate(loop, limited, drive):
+    """A call waits for its permit, takes one, and the learned rate does not grow on what was held back."""
+    server, permits = limited(NO_LIMIT, latency=0.1), Permits(loop, gap=0.25)
+    traffic = drive(server, 30, permits=permits)
+    assert server.rate(5, 25) == pytest.approx(4, rel=0.05)
+    assert permits.taken == pytest.approx(120, abs=2)
+    assert traffic.rate <= 2 * FIRST_RATE
+
+
+def test_the_learned_rate_stays_below_the_permits(loop, limited, drive):
+    """What the server refuses is learned as without permits."""
+    server = limited(20)
+    drive(server, 80, permits=Permits(loop, gap=0.01))
+    assert server.rate(15, 75) >= 19
+    assert server.refused_share(0, 75) < 0.03
+
+
+def test_who_waits_for_a_permit_is_told_of_a_stop(loop):
+    """Permits that never come hold no run that is to stop."""
+
+    async def stopped():
+        traffic = Traffic(Limits(), clock=loop.time, permits=Permits(loop, gap=0.0, next=3600.0))
+        waiting = asyncio.ensure_future(traffic.slot(1).__aenter__())
+        await asyncio.sleep(1)
+        traffic.stop(Stopped("enough"))
+        return await asyncio.gather(waiting, return_exceptions=True), loop.now
+
+    [error], now = loop.run_until_complete(stopped())
+    assert str(error) == "enough"
+    assert now == pytest.approx(1)

@@ -124,8 +124,19 @@ class Leased:
                 else:
                     await asyncio.sleep(RETRY)
             except UnansweredError as error:
-                self._lose(error)
+                self.lose(str(error))
                 await asyncio.sleep(RETRY)
+
+    def lose(self, why: str) -> None:
+        """Nothing can be leased: until it can, calls leave at a stated rate. Says so the first time."""
+        if self._lost_at is not None:
+            return
+        self._lost_at, self._open = self._clock(), False
+        if self._knows:
+            self._blind = min(self._share, self._rate * ALONE)
+        if not self._reason:
+            self._reason = f"the rate that workers share was not to be had ({why})"
+            self._say(f"{self._reason}: going on at {self._blind:.3g} calls a second")
 
     async def give_back(self) -> None:
         """Makes ready again what is left unused."""
@@ -187,16 +198,6 @@ class Leased:
 
     def _change(self, factor: float, limit: Limit) -> None:
         self._share = min(max(self._share * factor, limit.rate * SMALLEST), limit.rate)
-
-    def _lose(self, error: UnansweredError) -> None:
-        if self._lost_at is not None:
-            return
-        self._lost_at, self._open = self._clock(), False
-        if self._knows:
-            self._blind = min(self._share, self._rate * ALONE)
-        if not self._reason:
-            self._reason = f"the rate that workers share was not to be had ({error})"
-            self._say(f"{self._reason}: going on at {self._blind:.3g} calls a second")
 
     async def _answered(self, asked: Awaitable[T]) -> T:
         try:

@@ -278,7 +278,7 @@ class _Work:
     async def _bench(self, stack: AsyncExitStack) -> Bench:
         """Everything that the chunks work with; what has to be closed is on the stack."""
         asked, settings, memory, tariff = self.brief, self.brief.settings, self.ledger.memory, self.feed.tariff
-        if self.how.permits and not asked.offline:
+        if self.how.permits and not asked.offline and self.stored is None:  # else nothing is sent that others share
             leasing = self.how.permits(asked.endpoint, asked.model, asked.limits.rpm, self.how.say)
             self.permits = await stack.enter_async_context(leasing)
         traffic = Traffic(asked.limits, memory.rate(self.terms), permits=self.permits)

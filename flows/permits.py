@@ -85,17 +85,8 @@ async def leased(
         if not isinstance(found, float):
             yield found
             return
-        permits = Leased(counter, found, say)
-        keeping = asyncio.create_task(permits.keep(), name="permits")
-        keeping.add_done_callback(lambda done: done.cancelled() or permits.lose("leasing broke off"))
-        try:
+        async with Leased(counter, found, say).kept() as permits:
             yield permits
-        finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
-            await permits.give_back()
-        if not keeping.cancelled():
-            keeping.result()  # a bug: the calls went on without it, and now it is raised
 
 
 async def _found(counter: PrefectCounter, rpm: float | None) -> float | Unshared | None:

@@ -10,12 +10,12 @@ import asyncio
 import math
 import random
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -112,6 +112,24 @@ class Leased:
             return None
         lost = self._lost_for + (self._clock() - self._lost_at if self._lost_at is not None else 0.0)
         return f"{self._reason}: for {lost:.0f} s calls left at {self._blind:.3g} a second, whatever others sent"
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[Leased]:
+        """Leases in the background while it is entered, and then gives back what is left; raises a bug only then."""
+        keeping = asyncio.create_task(self.keep(), name="permits")
+        keeping.add_done_callback(self._broke_off)
+        try:
+            yield self
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+            await self.give_back()
+        if not keeping.cancelled():
+            keeping.result()
+
+    def _broke_off(self, keeping: asyncio.Task[None]) -> None:
+        if not keeping.cancelled():
+            self.lose("leasing broke off")
 
     async def keep(self) -> None:
         """Leases block after block, each before the last one is used up; for ever."""

@@ -83,7 +83,6 @@ def drive(loop):
 
     async def work(worker, seconds):
         traffic = Traffic(Limits(100), RATE, clock=loop.time, permits=worker.permits)
-        keeping = asyncio.create_task(worker.permits.keep())
 
         async def call():
             async with traffic.slot(1) as ticket:
@@ -91,13 +90,13 @@ def drive(loop):
                 await asyncio.sleep(0.5)
                 traffic.answered(ticket, 1)
 
-        running, end = set(), loop.now + seconds
-        while loop.now < end:
-            running |= {asyncio.create_task(call()) for _ in range(60 - len(running))}
-            _, running = await asyncio.wait(running, timeout=end - loop.now, return_when=asyncio.FIRST_COMPLETED)
-        [each.cancel() for each in (*running, keeping)]
-        await asyncio.gather(*running, keeping, return_exceptions=True)
-        await worker.permits.give_back()
+        async with worker.permits.kept():
+            running, end = set(), loop.now + seconds
+            while loop.now < end:
+                running |= {asyncio.create_task(call()) for _ in range(60 - len(running))}
+                _, running = await asyncio.wait(running, timeout=end - loop.now, return_when=asyncio.FIRST_COMPLETED)
+            [each.cancel() for each in running]
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def all_of(workers, spans):
         await asyncio.gather(*map(work, workers, spans))
@@ -245,3 +244,25 @@ def test_a_limit_that_is_switched_off_holds_nobody_back(loop, drive):
     [worker] = drive(counter, 30)
     assert worker.rate(5, 30) >= 0.95 * RATE
     assert worker.permits.warning() is None
+
+
+def test_a_bug_in_leasing_holds_no_call_and_is_raised_in_the_end(loop, drive):
+    """Calls go on at half of the limit: what was paid for is published before anybody reads the traceback."""
+
+    class Broken(Counter):
+        async def read(self):
+            raise TypeError("a bug")
+
+    told = []
+
+    async def broken():
+        async with Leased(Broken(loop), RATE, told.append, loop.time).kept() as permits:
+            await asyncio.sleep(1)
+            told.append(permits.wait())
+
+    with pytest.raises(TypeError, match="a bug"):
+        loop.run_until_complete(broken())
+    assert told == [
+        "the rate that workers share was not to be had (leasing broke off): going on at 20 calls a second",
+        0.0,
+    ]

@@ -13,9 +13,10 @@ import tomllib
 from decimal import Decimal
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import platformdirs
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -161,6 +162,45 @@ def read_settings() -> Settings:
         raise ConfigurationError(f".env cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+
+
+class Origin(NamedTuple):
+    """One setting as it is in force, and where it came from; a secret is masked."""
+
+    name: str
+    value: str
+    place: str
+
+
+def origins(settings: Settings) -> list[Origin]:
+    """Every setting with the place that it was read from."""
+    in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
+    in_toml = set(tomllib.loads(Path(TOML).read_text(encoding="utf-8"))) if Path(TOML).exists() else set()
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    said: list[Origin] = []
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        variables = {variable, "TOGETHER_API_KEY"} if name == "api_key" else {variable}
+        place = "default"
+        if name in in_toml:
+            place = TOML
+        if variables & in_file:
+            place = ".env"
+        if variables & environment:
+            place = "environment"
+        said.append(Origin(variable, _plain(getattr(settings, name)), place))
+    return said
+
+
+def _plain(value: object) -> str:
+    """A setting as a person writes it; a URL without its password."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(int(value))
+    return shown(value).strip("'") if isinstance(value, str) else str(value)
 
 
 def unknown_settings() -> list[str]:

@@ -210,6 +210,19 @@ def spend(
 
 
 @app.command()
+def doctor(
+    source: Annotated[str | None, typer.Argument(help="A source to try, as `run` takes it.")] = None,
+) -> None:
+    """Show every setting and where it came from, and say what works of all that a run needs. Spends nothing."""
+    with _reported():
+        from flows.doctor import lines
+
+        told, works = lines(_settings(), source)
+        typer.echo("\n".join(told))
+    raise typer.Exit(0 if works else 2)
+
+
+@app.command()
 def schemas() -> None:
     """List the documents that can be read, with their fields."""
     from rich.console import Console

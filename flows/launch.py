@@ -100,9 +100,14 @@ def _flow_run(job: Job) -> Closing:
 
 
 def prefect_configured() -> bool:
-    """Whether a Prefect API is set in the environment or in the active profile, read without importing Prefect."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
+    """Whether a Prefect API is set."""
+    return prefect_url() is not None
+
+
+def prefect_url() -> str | None:
+    """The Prefect API of the environment or of the active profile, read without importing Prefect."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
     import tomllib
 
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
@@ -110,9 +115,10 @@ def prefect_configured() -> bool:
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
-        return False
+        return None
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    return "PREFECT_API_URL" in profiles.get("profiles", {}).get(active, {})
+    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return url if isinstance(url, str) else None
 
 
 def check(job: Job, settings: Settings) -> None:

@@ -46,13 +46,18 @@ async def served_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
     ConfigurationError when there is no server at this address at all.
     """
     try:
-        response = await http.get("models", timeout=MODELS_SECONDS)
-        listed = orjson.loads(response.content) if response.status_code == httpx.codes.OK else []
+        return models_in(await http.get("models", timeout=MODELS_SECONDS))
     except httpx.HTTPError as error:
         # The aiohttp transport reports a refused connection as one that timed out; its cause is what it was.
         if isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, aiohttp.ClientConnectorError):
             raise ConfigurationError(f"endpoint {http.base_url} cannot be reached: {first_line(error)}") from None
         return {}
+
+
+def models_in(response: httpx.Response) -> dict[str, Price | None]:
+    """The models in a server's answer: a bare array at Together, elsewhere under `data`; empty for anything else."""
+    try:
+        listed = orjson.loads(response.content) if response.status_code == httpx.codes.OK else []
     except orjson.JSONDecodeError:
         return {}
     entries = listed.get("data", []) if isinstance(listed, dict) else listed

@@ -88,7 +88,7 @@ class Account:
             "warnings": list(self.warnings),
             "error": self.error.message if self.error else None,
             "prefect_flow_run_id": terms.flow_run,
-            "approved_by": None,
+            "approved_by": terms.approved_by,
             "version": version("tilewise"),
         }
 
@@ -132,4 +132,12 @@ class Closing:
         copied = f", {tally.copied:,} copied" if tally.copied else ""
         lost = f"; {tally.bad:,} not: see {output}/failures" if tally.bad else ""
         left = f"; {others}" if tally.remaining else ""
-        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}"
+        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}{self._against_plan}"
+
+    @property
+    def _against_plan(self) -> str:
+        """How far the bill of a stored plan was from it, of the documents that were sent."""
+        planned, paid = self.counts.tally.estimated.expected, self.counts.tally.cost_usd
+        if self.account.terms.flow != "apply" or not planned or paid is None:
+            return ""
+        return f"; paid ${paid:.6f} of ${planned:.6f} planned ({(paid - planned) / planned:+.1%})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Literal
 
 import httpx
@@ -19,6 +18,7 @@ from extractors.job import Job
 from extractors.reach import OLD_PRICE_DAYS
 from extractors.record.ledger import Ledger
 from extractors.record.past import OFFLINE
+from extractors.record.root import root_of
 from extractors.scan import documents
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.memory import Memory
     from extractors.settings import Settings
 
+TRIED = "staging/doctor"  # a folder that is made, and taken away
 Verdict = Literal["ok", "note", "fails"]
 
 
@@ -158,8 +159,9 @@ def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, Memory | Non
 
 def _output(asked: Brief) -> Finding:
     try:
-        asked.output.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=asked.output, prefix=".doctor-"):
-            return Finding("output", "ok", f"{asked.output} can be written")
-    except OSError as error:
-        return Finding("output", "fails", f"{asked.output} cannot be written: {error.strerror}: set TILEWISE_OUTPUT")
+        root = root_of(asked.output)
+        root.begin(TRIED, ())
+        root.tidy(TRIED)
+    except ConfigurationError as error:
+        return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
+    return Finding("output", "ok", f"{asked.output} can be written")

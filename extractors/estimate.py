@@ -17,7 +17,7 @@ from extractors.money import FREE, Costs, Price
 from extractors.sample import apportioned, drawn, interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from extractors.brief import Brief
@@ -120,8 +120,12 @@ def estimate(
     past: Past | None = None,
     known: Known = UNKNOWN,
     sample: Sample | None = None,
+    keep: Callable[[Sequence[Planned]], None] | None = None,
 ) -> Estimate:
-    """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs."""
+    """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs.
+
+    `keep` is given the documents that are planned, a few at a time.
+    """
     started = time.perf_counter()
     with closing(Feed(brief, brief.tariff(price, known), past)) as feed:
         result = Estimate(brief.rule.name, feed.tariff.calibrated)
@@ -133,6 +137,8 @@ def estimate(
             while batch := feed.take(BATCH):
                 for planned in batch:
                     result.add(planned)
+                if keep:
+                    keep(batch)
     result.skipped = feed.skipped
     if seconds := known.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / brief.concurrency

@@ -74,13 +74,13 @@ class Feed:
         if self._empty:
             allowed = ", ".join(EXTENSIONS)
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
-        return _each(self._planned, taken, self.store.readers)
+        return each_of(self._planned, taken, self.store.readers)
 
     def fresh(self, taken: Sequence[Grouped]) -> list[Grouped]:
         """Those of these documents that need work, now that each is looked at. Meant for a thread."""
         if self._past is None:
             return list(taken)
-        looked = taken if all(map(_known, taken)) else _each(self._looked, taken, self.store.readers)
+        looked = taken if all(map(_known, taken)) else each_of(self._looked, taken, self.store.readers)
         return [each for each in looked if self._fate(each) == "taken"]
 
     def skip(self, count: int) -> None:
@@ -128,7 +128,7 @@ class Feed:
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
         batch = [self._allowed(each) for each in islice(self._documents, most)]
         if many and not all(map(_known, batch)):
-            batch = _each(self._looked, batch, self.store.readers)
+            batch = each_of(self._looked, batch, self.store.readers)
         self._empty = self._empty and not batch
         self._ahead.extend(batch)
         return len(batch)
@@ -182,7 +182,7 @@ def _refused(video: Found) -> Found:
     return replace(video, flaw=video.flaw or Flaw("video_not_allowed", "scan", message, final=False))
 
 
-def _each(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
+def each_of(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
     """The results in the same order: many at a time where a read is a wait."""
     if readers == 1 or len(items) < 2:
         return [function(item) for item in items]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -15,7 +15,11 @@ from extractors.errors import ConfigurationError, shown
 from extractors.model import REJECT_REASONS, Outcome
 from extractors.moments import Window, parsed
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Policy = Literal["balanced", "faithful", "thrifty"]
+Asked = TypeVar("Asked", bound=BaseModel)
 Redo = Literal["failed", "changed", "reparse", "all"]
 
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
@@ -94,6 +98,9 @@ class Job(BaseModel):
         None, ge=1, title="Video tokens", description="The most tokens that one video is expected to be billed."
     )
     offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
+    plan_only: bool | None = Field(
+        None, title="Plan only", description="Store the plan, and run nothing: it is applied when somebody approves it."
+    )
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
 
@@ -151,9 +158,14 @@ class Job(BaseModel):
 
 
 def job(**fields: object) -> Job:
-    """A Job from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
+    """A Job from these fields. Raises ConfigurationError as `validated` does."""
+    return validated(Job, fields)
+
+
+def validated(model: type[Asked], fields: Mapping[str, object]) -> Asked:
+    """What is asked for. Raises ConfigurationError that names the field, its value and what is allowed."""
     try:
-        return Job.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from extractors.agreed import Approved
 from extractors.bequests import Bequests
 from extractors.brake import Brake
 from extractors.brief import CORES, Brief, Known, brief, known
@@ -21,7 +22,7 @@ from extractors.closing import Account, Closing, Counts
 from extractors.copies import Copies
 from extractors.drift import drifted
 from extractors.errors import ConfigurationError, NeedsYes, RunError
-from extractors.estimate import Estimate, estimate
+from extractors.estimate import estimate
 from extractors.feed import Feed
 from extractors.lease import Lease
 from extractors.money import FREE
@@ -31,6 +32,7 @@ from extractors.record.generation import check_generation
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.scribe import Scribe
 from extractors.record.originals import Originals
+from extractors.record.planbook import Planbook
 from extractors.record.root import root_of
 from extractors.record.shape import past_shapes
 from extractors.record.stored import history
@@ -47,8 +49,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from extractors.agreed import AgreedFeed, Order
     from extractors.job import Job
     from extractors.model import Permits, Planned, Store, Terms
+    from extractors.money import Costs, Price
     from extractors.record.stored import Stored
     from extractors.settings import Settings
 
@@ -56,7 +60,10 @@ if TYPE_CHECKING:
     Leasing = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
 
 NOTHING = Tally()
-UNSTORED = "have no stored answer and are not done: run without --redo"
+WAITING = {  # what keeps a document of the feed waiting, beside another run that is at it
+    "reparse": "have no stored answer and are not done: run without --redo",
+    "apply": "have changed since they were planned, or are left to another run: plan anew",
+}
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
 
@@ -86,46 +93,58 @@ async def run(job: Job, settings: Settings, how: How = DIRECTLY) -> Closing:
     Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written. Raises a RunError when
     what was done could not be published: the next run does that.
     """
-    asked = brief(job, settings)
+    return await _run(brief(job, settings), how)
+
+
+async def apply(order: Order, settings: Settings, how: How = DIRECTLY) -> Closing:
+    """Does exactly what a stored plan says, and leaves out what has changed since. Raises as `run` does."""
+    book = Planbook(order.url)
+    agreed = await asyncio.to_thread(book.agreed)
+    return await _run(order.brief(agreed, settings), how, Approved(book, agreed, order.approved_by))
+
+
+async def _run(asked: Brief, how: How, approved: Approved | None = None) -> Closing:
+    job, settings = asked.job, asked.settings
     root = root_of(asked.output)
     check_generation(root, asked.schema)
-    with Ledger(settings.ledger) as ledger:
-        asked = asked.calibrated(ledger.memory)
-        reparses = job.redo == "reparse"
-        if not reparses:
-            price, free = await price_in_force(asked, ledger)
-        else:  # nobody is asked, not even for a list of models
-            price, free = FREE, asked.reads_locally(ledger.memory.prices(asked.endpoint))
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(settings.ledger))
+        calibrated = asked.calibrated(ledger.memory)
+        asked = replace(calibrated, rule=asked.rule) if approved else calibrated
+        price, free = await _price(asked, ledger)
         terms = asked.terms(price, how.flow_run_id)
+        if approved:
+            terms = replace(terms, flow="apply", approved_by=approved.by)
         facts = known(ledger.memory, terms)
-        async with Lease(ledger, terms) as lease:
-            await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
-            past, stored = await asyncio.to_thread(history, root, terms, offline=free, redo=job.redo, kind=job.kind)
-            with closing(Feed(asked, asked.tariff(price, facts), past)) as feed:
-                _check_videos(asked, feed)
-                tables = Tables(root, terms, asked.schema.model, settings.keep_replies)
-                work = _Work(
-                    asked,
-                    terms,
-                    ledger,
-                    lease,
-                    tables,
-                    feed,
-                    facts,
-                    how,
-                    Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=free)),
-                    stored,
-                )
-                first = await work.take()
-                asks = not job.yes and price != FREE and job.budget is None
-                if first and (asks or job.redo):
-                    estimated = await asyncio.to_thread(estimate, asked, price, past, facts, REMOTE)
-                    if estimated.causes:
-                        how.say(estimated.causes.sentence)
-                    if asks:
-                        _ask(asked, estimated, videos=feed.videos)
-                with work.tables:
-                    return await work.all_volumes(first)
+        lease = await stack.enter_async_context(Lease(ledger, terms))
+        await asyncio.to_thread(take_over, ledger, terms, asked.schema, settings.keep_replies, how.say)
+        past, stored = await asyncio.to_thread(history, root, terms, offline=free, redo=job.redo, kind=job.kind)
+        tariff = asked.tariff(price, facts)
+        feed = approved.feed(asked, tariff, past) if approved else Feed(asked, tariff, past)
+        stack.callback(feed.close)
+        _check_videos(asked, feed.videos)
+        tables = Tables(root, terms, asked.schema.model, settings.keep_replies)
+        copies = Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=free))
+        work = _Work(asked, terms, ledger, lease, tables, feed, facts, how, copies, stored)
+        first = await work.take()
+        asks = not job.yes and price != FREE and job.budget is None
+        if approved and asks:
+            _ask(asked, approved.agreed.costs, videos=feed.videos)
+        elif first and (asks or job.redo):
+            estimated = await asyncio.to_thread(estimate, asked, price, past, facts, REMOTE)
+            if estimated.causes:
+                how.say(estimated.causes.sentence)
+            if asks:
+                _ask(asked, estimated.costs, videos=feed.videos)
+        stack.enter_context(tables)
+        return await work.all_volumes(first)
+
+
+async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+    """The price, and whether local OCR answers. Under `reparse` nobody is asked, not even for a list of models."""
+    if asked.job.redo == "reparse":
+        return FREE, asked.reads_locally(ledger.memory.prices(asked.endpoint))
+    return await price_in_force(asked, ledger)
 
 
 @dataclass(slots=True)
@@ -140,7 +159,7 @@ class _Work:
     ledger: Ledger
     lease: Lease
     tables: Tables
-    feed: Feed
+    feed: Feed | AgreedFeed
     known: Known
     how: How
     copies: Copies
@@ -203,8 +222,8 @@ class _Work:
         counts += Counts(0, Tally(remaining=self.theirs + waiting))
         drift = await asyncio.to_thread(self._gather, before + counts.tally)
         account = Account(self.terms, self.brief.job.fail_above, error, (*self._warnings(bench), *drift))
-        if self.stored is not None:
-            account = replace(account, remain=UNSTORED)
+        if remain := WAITING.get("reparse" if self.stored is not None else self.terms.flow):
+            account = replace(account, remain=remain)
         await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left, ahead)
         self.theirs = 0
         left.clear()
@@ -334,17 +353,17 @@ def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:
     return stack.enter_context(ThreadPoolExecutor(store.readers, thread_name_prefix="read"))
 
 
-def _check_videos(asked: Brief, feed: Feed) -> None:
+def _check_videos(asked: Brief, videos: bool) -> None:  # noqa: FBT001 - whether there are any is all that is asked
     """Raises ConfigurationError where a budget is to hold what nobody can reserve for."""
     name = "--budget" if asked.job.budget is not None else "TILEWISE_DAILY_BUDGET"
     limited = asked.job.budget is not None or asked.settings.daily_budget is not None
-    if limited and feed.videos and asked.job.video_tokens is None:
+    if limited and videos and asked.job.video_tokens is None:
         raise ConfigurationError(f"{name} needs --video-tokens: nobody knows what a video is billed before it is")
 
 
-def _ask(asked: Brief, estimated: Estimate, *, videos: bool) -> None:
+def _ask(asked: Brief, costs: Costs, *, videos: bool) -> None:
     """Raises NeedsYes when more may be spent than may be without being asked."""
-    high, limit = estimated.costs.high, asked.settings.ask_above
+    high, limit = costs.high, asked.settings.ask_above
     if high is None and asked.job.video_tokens is None and videos:
         raise NeedsYes("nobody knows what a video is billed: name the most with --video-tokens, or go on with --yes")
     if high is None:

@@ -110,6 +110,9 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Store the plan and what it would cost; `apply` runs it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate only; write nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Go on whatever the estimate says.")] = False,
     as_json: Json = False,
@@ -119,7 +122,7 @@ def run(
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: choose one")
         from flows.launch import check, consented, prefect_configured
-        from flows.show import show_closing, show_estimate
+        from flows.show import show_closing, show_estimate, show_plan
 
         settings = _settings()
         job = _job(
@@ -142,6 +145,7 @@ def run(
             send_urls=send_urls,
             video_tokens=video_tokens,
             offline=offline,
+            plan_only=plan_only or None,
             dry_run=dry_run,
             yes=yes,
         )
@@ -149,8 +153,31 @@ def run(
             show_estimate(job, settings, as_json=as_json)
             return
         check(job, settings)
+        if plan_only:
+            show_plan(job, settings, as_json=as_json)
+            return
         as_flow = with_prefect or not (direct or settings.direct or not prefect_configured())
         closing = consented(job, settings, as_flow=as_flow)
+        show_closing(closing, as_json=as_json)
+    raise typer.Exit(closing.exit_code)
+
+
+@app.command()
+def apply(
+    plan: Annotated[str, typer.Argument(help="A plan that `run --plan-only` has stored: its path or URL.")],
+    *,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Spend at most so many dollars.")] = None,
+    approved_by: Annotated[str | None, typer.Option(metavar="WHO", help="Who has approved the plan.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on whatever the plan may cost.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run exactly what a stored plan says; what has changed since is left out."""
+    with _reported():
+        from extractors.agreed import order
+        from flows.launch import applied
+        from flows.show import show_closing
+
+        closing = applied(order(plan=plan, budget=budget, approved_by=approved_by, yes=yes), _settings())
         show_closing(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)
 
@@ -189,9 +216,10 @@ def spend(
     with _reported():
         from extractors.brief import output as named
         from extractors.moments import moment
+        from extractors.planning import opened_ledger
         from extractors.record.root import root_of
         from extractors.spend import spend
-        from flows.show import opened_ledger, print_json
+        from flows.show import print_json
 
         settings = _settings()
         root = root_of(named(output or settings.output))

@@ -12,6 +12,7 @@ import typer
 from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
 
 if TYPE_CHECKING:
+    from extractors.agreed import Order
     from extractors.calibrate import Calibrated
     from extractors.closing import Closing
     from extractors.job import Job
@@ -25,6 +26,15 @@ def consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     except NeedsYes as error:
         _ask(error)
         return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
+
+
+def applied(order: Order, settings: Settings) -> Closing:
+    """Runs a stored plan; asks on a terminal when it needs a yes."""
+    try:
+        return _applied(order, settings)
+    except NeedsYes as error:
+        _ask(error)
+        return _applied(order.model_copy(update={"yes": True}), settings)
 
 
 def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
@@ -50,6 +60,17 @@ def _ask(error: NeedsYes) -> None:
     question = error.message.partition(":")[0]
     if not typer.confirm(f"{question}. Go on?", err=True):
         raise ConfigurationError(f"not started: {error.message}")
+
+
+def _applied(order: Order, settings: Settings) -> Closing:
+    import asyncio
+
+    from extractors import pipeline
+    from extractors.report.progress import Progress
+
+    with Progress() as progress:
+        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        return asyncio.run(pipeline.apply(order, settings, how))
 
 
 def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:

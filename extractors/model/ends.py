@@ -47,6 +47,7 @@ class Terms:
     flow: str = "run"
     job: str = "{}"
     flow_run: str | None = None
+    approved_by: str | None = None
 
     @property
     def run_date(self) -> str:

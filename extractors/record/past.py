@@ -14,6 +14,7 @@ from extractors.record.root import reading
 
 if TYPE_CHECKING:
     from collections.abc import Container
+    from datetime import datetime
     from typing import Self
 
     from extractors.model import Name, Terms
@@ -58,6 +59,7 @@ class Past:
         self._done: dict[Redo | None, set[int]] = {}
         self._causes: dict[Redo, _Causes] = {}
         self._stored: Container[int] | None = None
+        self._since: tuple[datetime, set[int]] | None = None
 
     def among(self, stored: Container[int]) -> Self:
         """The same where only documents are taken that have a stored answer; `stored` holds their keys."""
@@ -70,6 +72,14 @@ class Past:
             self._done[redo] = set(self._done_under(redo))
         known = key(*name)
         return known in self._done[redo] and (self._stored is None or known not in self._stored)
+
+    def ended(self, name: Name, since: datetime) -> bool:
+        """Whether this document was accepted, or failed for good, at this moment or later."""
+        if self._since is None or self._since[0] != since:
+            late = pl.col("at") >= since
+            ends = pl.concat([self._accepted.filter(late)["key"], self._failed.filter(late & SETTLED)["key"]])
+            self._since = since, set(ends)
+        return key(*name) in self._since[1]
 
     def waits(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document is not done, and has no stored answer where only those are taken."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from extractors.model import Found, Grouped, Store
 
-__all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "opened", "scan", "store"]
+__all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "is_manifest", "opened", "scan", "store"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import features
@@ -16,7 +18,6 @@ from extractors.picture import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp"),
@@ -125,8 +126,11 @@ class FolderStore:
     readers = 1  # a warm disk answers sooner than a thread
 
     def look(self, found: Found) -> Found:
-        """As it is: a walk knows all."""
-        return found
+        """The file's size, version and time, where only its name is known."""
+        if found.version or found.flaw:
+            return found
+        (looked,) = scan_file(Path(found.uri))
+        return replace(found, size=looked.size, version=looked.version, modified=looked.modified, flaw=looked.flaw)
 
     def link(self, found: Found) -> str:
         """Raises DocumentError: no server can read this disk."""

@@ -1,0 +1,150 @@
+"""Agreed: the documents of a stored plan that are still as they were when it was made, pulled a few at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from extractors import tiles
+from extractors.brief import Brief, brief
+from extractors.errors import ConfigurationError
+from extractors.feed import each_of
+from extractors.job import Job, validated
+from extractors.scan import is_manifest, opened
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from extractors.bill import Tariff
+    from extractors.model import Found, Planned, PlannedPage
+    from extractors.record.past import Past
+    from extractors.record.planbook import Agreed, Planbook
+    from extractors.settings import Settings
+
+
+class Order(BaseModel):
+    """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+    plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
+    approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
+    budget: Decimal | None = Field(
+        None, gt=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
+    )
+    yes: bool = Field(default=False, title="Yes", description="Go on whatever the plan may cost.")
+
+    @property
+    def url(self) -> str:
+        """Where the plan is, wherever that was said from."""
+        return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
+
+    def brief(self, agreed: Agreed, settings: Settings) -> Brief:
+        """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
+        told = {"source": agreed.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
+        asked = brief(Job.model_validate_json(agreed.job).model_copy(update=told), settings)
+        output, within, _ = self.url.rpartition("/plans/")
+        asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
+        now = asked.terms(None)
+        for name, then in (("schema", agreed.schema_hash), ("prompt", agreed.prompt_hash), ("model", agreed.model)):
+            today = getattr(now, "model" if name == "model" else f"{name}_hash")
+            if today != then:
+                raise ConfigurationError(f"plan {self.plan!r}: its {name} was {then}, is {today} now: make a new plan")
+        return asked
+
+
+def order(**fields: object) -> Order:
+    """An Order from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
+    return validated(Order, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A plan that may be run, and who said so."""
+
+    book: Planbook
+    agreed: Agreed
+    by: str | None
+
+    def feed(self, asked: Brief, tariff: Tariff, past: Past) -> AgreedFeed:
+        """Its documents."""
+        return AgreedFeed(asked, tariff, past, self.book, self.agreed)
+
+
+class AgreedFeed:
+    """A `Feed` whose documents come from a plan. `waiting` counts those that have changed since: another plan is theirs."""
+
+    videos = False  # a budget was asked for when the plan was made
+
+    def __init__(self, asked: Brief, tariff: Tariff, past: Past, book: Planbook, agreed: Agreed) -> None:
+        """`agreed` is what `book` says of itself. Raises ConfigurationError when the source is no longer there."""
+        self._asked, self._past, self.tariff, self._agreed = asked, past, tariff, agreed
+        self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
+        self.store = self._source.store
+        self._batches = book.planned(batch=asked.settings.chunk)
+        self._addresses = self._signed()
+        self.skipped = self.waiting = self._seen = 0
+
+    def take(self, count: int) -> list[Planned]:
+        """The next documents that are to be done, none only at the end; `count` is how many the plan is read by."""
+        del count
+        while (batch := next(self._batches, None)) is not None:
+            self._seen += len(batch)
+            new = [each for each in batch if not self._done(each)]
+            same = [each for each in each_of(self._now, new, self.store.readers) if each is not None]
+            self.skipped += len(batch) - len(new)
+            self.waiting += len(new) - len(same)
+            if same:
+                return same
+        return []
+
+    def skip(self, count: int) -> None:
+        """So many of the documents taken turned out to be done."""
+        self.skipped += count
+
+    def rest(self) -> int:
+        """How many documents of the plan were not pulled. Ends the feed."""
+        left, self._seen = self._agreed.documents - self._seen, self._agreed.documents
+        return left
+
+    def count(self) -> int:
+        """How many documents there are to do."""
+        return self._agreed.documents
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._source.close()
+
+    def _now(self, planned: Planned) -> Planned | None:
+        """The document with the addresses that were not written down; None when it is not what was planned any more."""
+        pages = [self._addressed(page) for page in planned.pages]
+        files = {page.billed.found.uri: page.billed.found for page in pages}
+        same = all(self._as_planned(found) for found in files.values())
+        return replace(planned, pages=tuple(pages)) if same else None
+
+    def _as_planned(self, found: Found) -> bool:
+        if found.flaw is not None and found.version is None:
+            return True  # it could not be had then: it is recorded as it was planned
+        looked = self.store.look(replace(found, size=None, version=None, modified=None, flaw=None))
+        return looked.version == found.version
+
+    def _addressed(self, page: PlannedPage) -> PlannedPage:
+        found = page.billed.found
+        address = self._addresses.get(found.uri)
+        return replace(page, billed=replace(page.billed, found=replace(found, address=address))) if address else page
+
+    def _signed(self) -> dict[str, SecretStr]:
+        """The full addresses of what a manifest names with a signature, by name."""
+        if not is_manifest(self._asked.job.source):
+            return {}
+        pages = (found for each in self._source.documents() for found in each.pages)
+        return {found.uri: found.address for found in pages if found.address is not None}
+
+    def _done(self, planned: Planned) -> bool:
+        """Whether it was done meanwhile: as the plan's job counts, or since the plan was made."""
+        redo = self._asked.job.redo
+        return self._past.skips(planned.name, redo) or self._past.ended(planned.name, self._agreed.planned_at)

@@ -1,0 +1,177 @@
+"""`run --plan-only` and `apply`: what was planned is run, exactly that, and what changed since is left out."""
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that accepts every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def desk(desk, server):
+    """Three images, and a key for the server."""
+    desk.env["TILEWISE_BASE_URL"] = server.url
+    desk.images("a.jpg", "b.jpg", "c.jpg")
+    return desk
+
+
+@pytest.fixture
+def plan(desk):
+    """Stores a plan, and gives what was said of it."""
+
+    def stored(*flags):
+        ended = desk.run(*RUN, "--plan-only", "--json", *flags)
+        assert ended.exit_code == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return stored
+
+
+def applied(desk, plan, *flags, code=0):
+    """The row of `runs` of a plan that was applied."""
+    ended = desk.run("apply", plan["plan"], "--json", *flags)
+    assert ended.exit_code == code, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_planning_sends_nothing_and_publishes_nothing(desk, server, plan):
+    """The estimate's object and where the plan is; under the output there is the plan alone."""
+    told = plan()
+    assert (server.asked, told["documents"], told["actions"]) == ([], 3, {"send": 3})
+    assert desk.files("out") == [os.path.relpath(told["plan"], desk.folder / "out")]
+    assert Path(told["plan"]).parent == desk.folder / "out" / "plans"
+
+
+def test_a_plan_can_be_looked_at(plan):
+    """A row a document: what is done with it, why, and what that costs."""
+    told = plan()
+    rows = pl.read_parquet(told["plan"])
+    assert rows["action"].to_list() == ["send"] * 3
+    assert rows["cost_high_usd"].sum() == pytest.approx(Decimal(str(told["cost_usd"]["high"])))
+    assert (rows["schema"].unique().to_list(), rows["bill_rule"].unique().to_list()) == (["caption"], ["formula"])
+
+
+def test_a_plan_is_run_as_it_was_stored(desk, server, plan):
+    """Its documents, its rule, and who approved it; its bill beside the plan's."""
+    row = applied(desk, plan(), "--approved-by", "ann")
+    assert (row["flow"], row["approved_by"], row["bill_rule"], row["policy"]) == ("apply", "ann", "formula", "balanced")
+    assert (row["found"], row["accepted"], row["calls"], len(server.asked)) == (3, 3, 3, 3)
+    assert row["estimated_expected_usd"] > 0
+
+
+def test_the_summary_says_how_far_the_bill_was_from_the_plan(desk, plan):
+    """A person who approved of a figure is told what became of it."""
+    ended = desk.run("apply", plan()["plan"])
+    assert "3 of 3 documents accepted; paid $" in ended.stdout
+    assert " planned (" in ended.stdout
+
+
+@pytest.mark.parametrize("spoil", ["written", "gone"])
+def test_what_has_changed_since_is_left_out_and_counted(desk, server, plan, spoil):
+    """It was not agreed on; an image that came later was not either."""
+    told = plan()
+    changed = desk.folder / "in" / "b.jpg"
+    changed.unlink()
+    if spoil == "written":
+        desk.images("b.jpg", size=(310, 210))
+    desk.images("later.jpg", size=(320, 220))
+    row = applied(desk, told)
+    assert (row["found"], row["accepted"], row["remaining"], len(server.asked)) == (3, 2, 1, 2)
+    assert not any("later" in document for document in desk.table("results")["_document"])
+
+
+def test_a_plan_is_not_paid_for_twice(desk, server, plan):
+    """What was done since the plan was made is skipped, although the plan was to do everything again."""
+    desk.run(*RUN)
+    before = len(server.asked)
+    told = plan("--redo", "all")
+    assert applied(desk, told)["accepted"] == 3
+    again = applied(desk, told)
+    assert (again["skipped"], again["accepted"], len(server.asked)) == (3, 0, before + 3)
+
+
+def test_what_another_run_did_meanwhile_is_skipped(desk, server, plan):
+    """A plan of yesterday that tonight's run has overtaken."""
+    told = plan()
+    desk.run(*RUN)
+    row = applied(desk, told)
+    assert (row["found"], row["skipped"], row["calls"], len(server.asked)) == (3, 3, 0, 3)
+
+
+def test_a_plan_that_may_cost_much_needs_a_yes(desk, server, plan):
+    """As a run does: its figure stands in the message, and nothing is sent."""
+    told = plan()
+    ended = desk.run("apply", told["plan"], env={"TILEWISE_ASK_ABOVE": "0.001"})
+    assert (ended.exit_code, server.asked) == (2, [])
+    assert "above TILEWISE_ASK_ABOVE=0.001" in ended.stderr
+    assert desk.run("apply", told["plan"], "--yes", env={"TILEWISE_ASK_ABOVE": "0.001"}).exit_code == 0
+
+
+def test_a_budget_holds_for_a_plan(desk, plan):
+    """What is left of it waits."""
+    row = applied(desk, plan(), "--budget", "0.000001", code=3)
+    assert (row["status"], row["accepted"], row["remaining"]) == ("budget_spent", 0, 3)
+
+
+def test_the_plan_of_another_prompt_is_refused(desk, server, plan):
+    """What was agreed on would not be what is asked."""
+    told = plan()
+    ended = desk.run("apply", told["plan"], env={"TILEWISE_TEMPERATURE": "0.5"})
+    assert (ended.exit_code, server.asked) == (2, [])
+    assert "its prompt was" in ended.stderr
+    assert "make a new plan" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out/plans/none.parquet", "does not exist: `run --plan-only` stores one"),
+        ("in/a.jpg", "is none: name a file"),
+        ("out/plans/other.parquet", "is no plan of tilewise"),
+    ],
+)
+def test_what_is_no_plan_is_refused(desk, name, said):
+    """By its name, in one line."""
+    (desk.folder / "out" / "plans").mkdir(parents=True)
+    pl.DataFrame({"a": [1]}).write_parquet(desk.folder / "out" / "plans" / "other.parquet")
+    ended = desk.run("apply", name)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert said in ended.stderr
+
+
+def test_where_nothing_is_to_do_no_plan_is_stored(desk, plan):
+    """There is nothing to approve of."""
+    desk.run(*RUN)
+    told = plan()
+    assert (told["plan"], told["skipped"], "plans" in "".join(desk.files("out"))) == (None, 3, False)
+
+
+def test_a_signature_is_in_no_plan_and_is_found_again(desk, server, plan, bucket):
+    """The manifest has it; a plan is a table, which holds none."""
+    bucket.put("a.jpg", (desk.folder / "in" / "a.jpg").read_bytes())
+    signed = f"http://127.0.0.1:{bucket.front.server_port}/{bucket.name}/a.jpg?X-Amz-Signature=5e1f0a77c43b9e2d"
+    (desk.folder / "list.csv").write_text(f"uri\n{signed}\n")
+    env = {"TILEWISE_ALLOW_HOSTS": "127.0.0.1"}
+    told = json.loads(desk.run("run", "list.csv", *RUN[2:], "--plan-only", "--json", env=env).stdout)
+    assert "5e1f0a77" not in json.dumps(pl.read_parquet(told["plan"]).to_dicts(), default=str)
+    bucket.front.asked.clear()
+    assert json.loads(desk.run("apply", told["plan"], "--json", env=env).stdout)["accepted"] == 1
+    assert any("5e1f0a77" in path for _, path, _ in bucket.front.asked)
+
+
+def test_a_plan_may_lie_in_a_bucket(desk, server, bucket):
+    """With the tables that it is for."""
+    desk.env |= bucket.environ
+    told = json.loads(desk.run(*RUN, "--plan-only", "--json", "--output", f"{bucket.url}/out").stdout)
+    assert told["plan"].startswith(f"{bucket.url}/out/plans/")
+    assert applied(desk, told)["output"] == f"{bucket.url}/out"

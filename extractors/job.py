@@ -5,22 +5,37 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema, field_validator
 
 from extractors import tiles
 from extractors.errors import ConfigurationError, shown
 from extractors.model import REJECT_REASONS, Outcome
 from extractors.moments import Window, parsed
+from extractors.schema import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic.config import JsonDict
+
 Policy = Literal["balanced", "faithful", "thrifty"]
 Asked = TypeVar("Asked", bound=BaseModel)
 Redo = Literal["failed", "changed", "reparse", "all"]
+
+# What a form asks for where pydantic takes more than one type for the same thing.
+_DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+_DURATION = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[smhd]?\s*$"},
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "null"},
+        ]
+    }
+)
 
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 
@@ -39,10 +54,25 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-class Job(BaseModel):
-    """One run: a source of images, the schema that they are read with, and how."""
+def _in_order(schema: JsonDict) -> None:
+    """A form shows the fields in the model's order, which a database may lose: each carries its place."""
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    for place, shown_as in enumerate(properties.values()):
+        assert isinstance(shown_as, dict)
+        shown_as["position"] = place
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+class Job(BaseModel):
+    """One run: a source of images, the schema that they are read with, and how. Its fields stand as a form asks them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_in_order,
+    )
 
     source: str = Field(
         min_length=1,
@@ -51,27 +81,19 @@ class Job(BaseModel):
         " .parquet with a column uri).",
     )
     schema_name: str = Field(
-        "", title="Schema", description="What the documents are: a shipped name, or package.module:Model."
+        "",
+        title="Schema",
+        description=f"What the documents are: {', '.join(shipped())}, or package.module:Model for one of your own.",
+        examples=shipped(),
     )
-    output: str | None = Field(
-        None, title="Output", description="The folder or bucket that the tables are written under."
-    )
-    model: str | None = Field(None, title="Model", description="The model's id at the endpoint.")
-    base_url: str | None = Field(None, title="Base URL", description="The API's address, up to and with /v1.")
     policy: Policy = Field(
         "balanced",
         title="Policy",
         description="faithful: keep every pixel that is seen; balanced: start cheap, climb when the answer fails;"
         " thrifty: start cheaper.",
     )
-    bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
-    budget: Decimal | None = Field(
-        None, gt=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
-    )
-    limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
-    redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
-    kind: str | None = Field(
-        None, title="Kind", description="Of what failed for good, take this kind only: a reject reason or an outcome."
+    output: str | None = Field(
+        None, title="Output", description="The folder or bucket that the tables are written under."
     )
     modified_since: datetime | None = Field(
         None, title="Modified since", description="Only images modified from this UTC day or time on."
@@ -79,10 +101,30 @@ class Job(BaseModel):
     modified_until: datetime | None = Field(
         None, title="Modified until", description="Only images modified up to this UTC day or time, included."
     )
+    redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
+    kind: str | None = Field(
+        None, title="Kind", description="Of what failed for good, take this kind only: a reject reason or an outcome."
+    )
+    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), _DOLLARS] | None = Field(
+        None, title="Budget", description="The most that this run may spend, in dollars."
+    )
+    model: str | None = Field(None, title="Model", description="The model's id at the endpoint.")
+    limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
+    plan_only: bool | None = Field(
+        None,
+        title="Plan only",
+        description="Store the plan and its bill, and run nothing: the deployment apply runs it when somebody approves."
+        " When nothing is chosen, a backfill that may cost more than TILEWISE_ASK_ABOVE does so.",
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
+    yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
+    base_url: str | None = Field(None, title="Base URL", description="The API's address, up to and with /v1.")
+    offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
+    bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
     fail_above: float = Field(
         0.0, ge=0, le=1, title="Fail above", description="The share of failures above which the run counts as failed."
     )
-    max_time: float | None = Field(
+    max_time: Annotated[float | None, _DURATION] = Field(
         None, gt=0, title="Longest time", description="Stop taking new documents after this: 90s, 30m, 6h, or seconds."
     )
     document_by: Literal["folder", "name", "frames"] | None = Field(
@@ -97,12 +139,6 @@ class Job(BaseModel):
     video_tokens: int | None = Field(
         None, ge=1, title="Video tokens", description="The most tokens that one video is expected to be billed."
     )
-    offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
-    plan_only: bool | None = Field(
-        None, title="Plan only", description="Store the plan, and run nothing: it is applied when somebody approves it."
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
-    yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
 
     @property
     def window(self) -> Window:

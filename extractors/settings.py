@@ -98,6 +98,13 @@ class Settings(BaseSettings):
             raise ValueError("must be printable ASCII, as an HTTP header is")
         return SecretStr(key) if key else None
 
+    def with_key(self, key: str) -> Settings:
+        """The same with this key, which came from elsewhere. Raises ConfigurationError, without the key, for what is none."""
+        try:
+            return self.model_copy(update={"api_key": self._bare(SecretStr(key))})
+        except ValueError as error:
+            raise ConfigurationError(f"the key {error}") from None
+
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:

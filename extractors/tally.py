@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown."""
+    """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
+
+    `kinds` counts those rejected and failed by stage, kind, and whether another try cannot cure it.
+    """
 
     rejected: int = 0
     accepted: int = 0
@@ -36,6 +40,7 @@ class Tally:
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
+    kinds: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
@@ -70,6 +75,7 @@ def tally(end: Accepted | Copied | Failed | Left) -> Tally:
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Left)),
         estimated=Costs() if rejected or isinstance(end, Left) else end.planned.costs,
+        kinds=Counter([(end.flaw.stage, end.flaw.kind, end.flaw.final)] if isinstance(end, Failed) else []),
     )
 
 

@@ -251,6 +251,19 @@ def doctor(
 
 
 @app.command()
+def serve(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port of the server and its UI.")] = 4200,
+) -> None:
+    """Start a local Prefect server and serve every deployment of prefect.yaml: schedules, forms, and what runs show."""
+    with _reported():
+        from flows.serve import serve
+
+        _settings()
+        serve(port)
+
+
+@app.command()
 def schemas() -> None:
     """List the documents that can be read, with their fields."""
     from rich.console import Console

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from typing import TYPE_CHECKING, cast
 
+from anyio import CancelScope
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
@@ -17,9 +20,16 @@ from extractors.errors import ConfigurationError
 from extractors.job import Job
 from extractors.pipeline import How
 from extractors.report.progress import Progress
-from extractors.settings import read_settings
 from extractors.tally import Tally
+from flows.artifacts import followed, show_run
+from flows.estimate import planned
+from flows.key import flow_settings
+from flows.launch import check
 from flows.permits import leased
+from flows.words import said, title
+
+if TYPE_CHECKING:
+    from extractors.closing import Closing
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
@@ -34,16 +44,37 @@ async def _as_task(chunk: Chunk) -> Tally:
     return await run_chunk(chunk.number, cast("Chunk", quote(chunk)))
 
 
-@flow(name="extract", persist_result=False)
+@flow(name="extract", flow_run_name=title, persist_result=False)
 async def extract(job: Job) -> State:
     """Turns the images of a source into validated rows in Parquet; the state says in words how it ended."""
+    return await worked(job)
+
+
+async def worked(job: Job) -> State:
+    """Does the job inside a flow run, and gives the state that it ends in."""
+    log = get_run_logger()
+    if job.dry_run:
+        return await planned(job)
+    log.info("begins: %s", title())
     try:
+        settings = await flow_settings()
+        await asyncio.to_thread(check, job, settings)
         with Progress() as progress:
             how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased)
-            closing = await pipeline.run(job, read_settings(), how)
+            # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
+            with CancelScope(shield=True):
+                async with followed(progress):
+                    closing = await pipeline.run(job, settings, how)
     except ConfigurationError as error:
         return Failed(message=error.message, data=error)
-    if closing.exit_code == 3:  # stopped as told: the rest waits for the next run
-        return Completed(name="Partial", message=closing.message, data=closing)
-    ended = Failed if closing.exit_code else Completed
-    return ended(message=closing.message, data=closing)
+    log.info("ended: %s", closing.message)
+    await show_run(closing)
+    return ended(closing)
+
+
+def ended(closing: Closing) -> State:
+    """Completed; `Partial` where it was stopped as told; Failed above --fail-above, or stopped by what is wrong."""
+    if closing.exit_code == 3:  # the rest waits for the next run
+        return Completed(name="Partial", message=said(closing), data=closing)
+    end = Failed if closing.exit_code else Completed
+    return end(message=said(closing), data=closing)

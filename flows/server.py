@@ -1,12 +1,14 @@
-"""A Prefect server for one run, as a child process of its own session: Ctrl-C stops the run, not what it reports to.
+"""A Prefect server as a child process of its own session: Ctrl-C stops the run, not what it reports to.
 
-It is Prefect's temporary server (no UI, no services), started by us: Prefect's own stands in the terminal's process group,
-dies of the same Ctrl-C as the run, and lives on when the run is killed.
+For one run it is Prefect's temporary server (no UI, no services), started by us: Prefect's own stands in the terminal's process
+group, dies of the same Ctrl-C as the run, and lives on when the run is killed. For `serve` it is the whole server, on
+SQLite in Prefect's home.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+TEMPORARY, LOCAL = "temporary", "local"
+# Whatever a run tells anybody, it tells its own server alone.
+QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+# Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
+BATCH = ("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE", "500")
 
 
 @contextlib.contextmanager
@@ -30,17 +37,39 @@ def temporary_server() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    with _started(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}/api"
+        if not _answers(process, url):
+            raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
+        yield url
+
+
+@contextlib.contextmanager
+def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts the whole server on a free port, and ends it afterwards. Raises ConfigurationError when it does not start."""
+    url = f"http://127.0.0.1:{port}/api"
+    environ = dict([BATCH]) | os.environ | QUIET | {"PREFECT_UI_API_URL": url}
+    environ.pop("PREFECT_API_URL", None)  # of another server
+    with _started(LOCAL, port, environ, None) as process:
+        if not _answers(process, url):
+            raise ConfigurationError(f"Prefect's server did not start on port {port}: what it said stands above")
+        yield process
+
+
+@contextlib.contextmanager
+def _started(
+    kind: str, port: int, environ: os._Environ[str] | dict[str, str], said: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.server", str(port)],
+        [sys.executable, "-m", "flows.server", kind, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=said,
+        env=environ,
         start_new_session=True,
     )
     try:
-        url = f"http://127.0.0.1:{port}/api"
-        _wait(process, url)
-        yield url
+        yield process
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -51,15 +80,15 @@ def temporary_server() -> Iterator[str]:
         process.stdin.close()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    """Returns when the server answers."""
+def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Waits until the server answers; false when it has ended, or takes too long."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", trust_env=False).is_success:
-                return
+                return True
         time.sleep(0.1)
-    raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
+    return False
 
 
 def main() -> None:
@@ -70,8 +99,8 @@ def main() -> None:
     from extractors.endpoint.serve import exit_with_parent
 
     exit_with_parent()
-    app = create_app(ephemeral=True, final=True)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+    app = create_app(ephemeral=sys.argv[1] == TEMPORARY, final=True)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error", timeout_graceful_shutdown=3)
 
 
 if __name__ == "__main__":

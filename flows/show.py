@@ -25,11 +25,11 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
 
     drawn = sample_of(sample)
     asked = brief(job, settings, sends=False)
-    estimated = foreseen(asked, drawn, done=job.output is not None or job.dry_run)
+    found = foreseen(asked, drawn, done=job.output is not None or job.dry_run)
     if as_json:
-        print_json(estimated.as_json())
+        print_json(found.as_json())
         return
-    _print_bill(estimated, asked.model)
+    _print_bill(found, asked.model)
 
 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
@@ -46,24 +46,24 @@ def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
     print_lines([f"plan: {url}: `tilewise apply` runs it" if url else "nothing to do: no plan is stored"])
 
 
-def _print_bill(estimated: Estimate, model: str) -> None:
+def _print_bill(found: Estimate, model: str) -> None:
     from extractors.report.progress import terminal
     from extractors.report.summary import Bill
 
-    counts = {name: getattr(estimated, name) for name in ("images", "documents", "skipped", "rejected")}
-    costs, seconds = estimated.costs, estimated.seconds
+    counts = {name: getattr(found, name) for name in ("images", "documents", "skipped", "rejected")}
+    costs, seconds = found.costs, found.seconds
     bill = Bill(
         counts,
-        estimated.tokens,
-        estimated.reasons,
+        found.tokens,
+        found.reasons,
         costs,
-        estimated.bill_rule,
+        found.bill_rule,
         model,
         seconds,
-        estimated.eta_seconds,
-        estimated.calibrated,
-        estimated.intervals,
-        estimated.causes.lines() if estimated.causes else (),
+        found.eta_seconds,
+        found.calibrated,
+        found.intervals,
+        found.causes.lines() if found.causes else (),
     )
     terminal().print(bill.table())
 

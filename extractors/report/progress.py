@@ -80,6 +80,11 @@ class Progress:
             parts.append(f"{duration((self._expected - done) / rate)} left")
         return " · ".join(parts)
 
+    @property
+    def share(self) -> float:
+        """The part of what is expected that is done, from 0 to 1; 0 while nobody knows what to expect."""
+        return min(self._tally.done / self._expected, 1.0) if self._expected else 0.0
+
     def _text(self) -> Text:
         return Text(self.line)
 

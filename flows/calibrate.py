@@ -1,0 +1,30 @@
+"""The calibration as a flow: by which rule the endpoint bills a model's images, shown as an artifact."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from extractors import calibrate as engine
+from extractors.errors import ConfigurationError, RunError
+from flows.artifacts import show_calibration
+from flows.key import flow_settings
+
+
+@flow(name="calibrate", persist_result=False)
+async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
+    """Sends a text and four probe pictures, and remembers by which rule the endpoint bills this model's images.
+
+    Args:
+        model: The model's id at the endpoint; where it is left out, that of TILEWISE_MODEL.
+        yes: Go on whatever the probes may cost.
+    """
+    log = get_run_logger()
+    try:
+        found = await engine.calibrate(await flow_settings(), model, yes=yes, say=log.info)
+    except (ConfigurationError, RunError) as error:
+        return Failed(message=error.message, data=error)
+    await show_calibration(found)
+    return Completed(message=found.lines()[-2], data=found)

@@ -1,0 +1,147 @@
+"""Everything that can be scheduled or started, as `prefect.yaml` lists it, and the process that runs it for `serve`.
+
+`prefect deploy --all` reads the same file: the one of the working directory, else the one that came with tilewise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.runner import Runner
+from prefect.schedules import Schedule
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from typing_extensions import override
+
+from extractors.errors import ConfigurationError, TilewiseError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILE = "prefect.yaml"
+GRACE = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
+POLL = 5.0  # seconds between two looks for runs that are due
+
+
+class Deployed(BaseModel):
+    """One deployment of the file. What `prefect deploy` alone needs, the work pool, is not looked at here."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+    name: str
+    entrypoint: str
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    schedules: list[Schedule] = Field(default_factory=list)
+    concurrency_limit: int | ConcurrencyLimitConfig | None = None
+
+    def deployment(self) -> RunnerDeployment:
+        """What Prefect registers."""
+        return RunnerDeployment.from_entrypoint(
+            self.entrypoint,
+            self.name,
+            schedules=self.schedules,
+            concurrency_limit=self.concurrency_limit,
+            parameters=self.parameters,
+            description=self.description,
+            tags=self.tags,
+        )
+
+
+class _File(BaseModel):
+    deployments: list[Deployed]
+
+
+def listed(path: Path | None = None) -> list[Deployed]:
+    """The deployments of the file. Raises ConfigurationError that names the file and what is wrong in it."""
+    path = path or file()
+    try:
+        return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).deployments
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def file() -> Path:
+    """The working directory's file, else the one that came with tilewise: in a clone or in a wheel."""
+    here = Path(__file__).parent
+    return next(each for each in (Path(FILE), here.parent / FILE, here / FILE) if each.is_file())
+
+
+class _Runner(Runner):
+    """A runner that ends its flow runs as a person would: one SIGTERM each, on which a run publishes what it has done."""
+
+    @override
+    async def cancel_all(self) -> None:
+        """Tells all flow runs, which are this process's group, to end. Leaving the runner waits for them."""
+        ours = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, ours)
+
+
+async def serve(deployments: Sequence[Deployed], say: str) -> None:
+    """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first."""
+    runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL)
+    for each in deployments:
+        try:
+            await runner.aadd_deployment(each.deployment())
+        except DeploymentApplyError as error:
+            raise ConfigurationError(f"{FILE}: {each.name}: {_detail(error)}") from None
+    running = asyncio.create_task(runner.start())
+    await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
+    _when_told(runner)
+    print(say.format(", ".join(each.name for each in deployments)), flush=True)  # noqa: T201 - what the command says
+    await running
+
+
+def _when_told(runner: _Runner) -> None:
+    """On SIGTERM, and when the parent is gone: ends the flow runs, and after their grace whoever is left."""
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        if stopping:
+            stopping.append(loop.create_task(runner.cancel_all()))  # once more: at once
+            return
+        loop.call_later(GRACE, os.killpg, 0, signal.SIGKILL)
+        stopping.append(loop.create_task(runner.astop()))
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        loop.call_soon_threadsafe(stop)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def _detail(error: DeploymentApplyError) -> str:
+    """What Prefect has against a deployment, on one line, without the whole request that it shows."""
+    said = " ".join(str(error).split())
+    reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", said)
+    return f"{reason[1]}: {reason[2]}" if reason else said[:200]
+
+
+def main() -> None:
+    """The child of `tilewise serve`: the leader of a process group of its own, in which its flow runs are."""
+    try:
+        asyncio.run(serve(listed(), sys.argv[1]))
+    except TilewiseError as error:
+        sys.exit(f"tilewise: {error.message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The estimate as a flow: what a run would send and cost, shown as an artifact."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from extractors.brief import brief
+from extractors.errors import ConfigurationError
+from extractors.job import Job
+from extractors.planning import foreseen
+from extractors.report.summary import dollars
+from extractors.sample import REMOTE
+from extractors.settings import read_settings
+from flows.artifacts import show_estimate
+from flows.words import title
+
+
+@flow(name="estimate", flow_run_name=title, persist_result=False)
+async def estimate(job: Job) -> State:
+    """Says what a run of this job would send and cost, without what is done already; sends nothing."""
+    return await planned(job)
+
+
+async def planned(job: Job) -> State:
+    """Estimates the job inside a flow run, and gives the state that it ends in."""
+    try:
+        asked = brief(job, read_settings(), sends=False)
+        found = await asyncio.to_thread(foreseen, asked, REMOTE, done=bool(job.schema_name))
+    except ConfigurationError as error:
+        return Failed(message=error.message, data=error)
+    await show_estimate(found, asked.model)
+    words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"
+    get_run_logger().info(words)
+    return Completed(message=words, data=found)

@@ -1,0 +1,88 @@
+"""`tilewise serve`: a local Prefect server and a runner of every deployment, as two children that stop together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from extractors.errors import ConfigurationError
+from flows.server import QUIET, local_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+LAST_SECONDS = 40.0  # that the runner is given: more than it gives its flow runs
+
+
+def serve(port: int) -> None:
+    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError when the port is taken, or a child does not start."""
+    _check_free(port)
+    with local_server(port) as server, _runner(port) as runner, _told() as stops:
+        while not stops.acquire(timeout=0.5):
+            if server.poll() is not None:
+                raise ConfigurationError("Prefect's server has ended: what it said stands above")
+            if runner.poll() is not None:
+                raise ConfigurationError("the deployments are not served: the reason stands above")
+        print("tilewise: runs are told to end, and may take half a minute; once more ends them at once", flush=True)  # noqa: T201
+        runner.terminate()
+        while runner.poll() is None:
+            if stops.acquire(timeout=0.2):
+                runner.terminate()
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a server that has just ended is in the way
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigurationError(f"port {port} cannot be used ({reason}): choose another one with --port") from None
+
+
+@contextlib.contextmanager
+def _runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The runner of the deployments, in this working directory, so that its runs have the same settings."""
+    address = f"http://127.0.0.1:{port}"
+    say = f"tilewise: serving {{}} at {address} (Ctrl-C stops)"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.deployments", say],
+        stdin=subprocess.PIPE,
+        env=os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api"},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[threading.Semaphore]:
+    """Counts SIGINT and SIGTERM instead of raising in the middle of something."""
+    stops = threading.Semaphore(0)
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stops.release()
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stops
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,67 @@
+"""What a flow run is called, what its state says, and how words of others are put into Markdown."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from prefect.runtime import flow_run
+
+if TYPE_CHECKING:
+    from extractors.closing import Closing
+    from extractors.job import Job
+
+LONGEST = 60  # characters of a name that are shown
+
+
+def title() -> str:
+    """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`."""
+    job: Job | None = flow_run.parameters.get("job")
+    due = flow_run.scheduled_start_time or datetime.now(UTC)
+    what = f"{_place(job.source)} → {_shown(job.schema_name)}" if job and job.schema_name else None
+    return f"{what or (_place(job.source) if job else flow_run.flow_name)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def said(closing: Closing) -> str:
+    """What became of a run in a few words: `998 accepted, 2 failed`; and why it stopped, where it did."""
+    row = closing.row
+    if not closing.account.error and not closing.counts.tally.done:
+        return closing.message
+    kinds = ("accepted", "duplicates", "rejected", "failed", "remaining")
+    counts = ", ".join(f"{row[kind]:,} {kind}" for kind in kinds if row[kind] or kind == "accepted")
+    return f"{counts}; stopped: {closing.account.error.message}" if closing.account.error else counts
+
+
+def escaped(words: str) -> str:
+    """Words that are not ours as Markdown shows them: no markup, no HTML, no link, on one line."""
+    marked = re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", _one_line(words))
+    marked = marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?i)(?<=\w)(?=://|@)|(?<=www)(?=\.)", "\u200b", marked)  # what looks like a link is made one
+
+
+def verbatim(words: str) -> str:
+    """A path, a name, an address as it is: Markdown's code, in which nothing has a meaning. Not for a table's cells."""
+    line = _one_line(words) or " "
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _one_line(words: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in words).split())
+
+
+def _place(source: str) -> str:
+    """The last part of where images come from, without a query, in which a signature may be."""
+    if "://" in source:
+        parts = urlsplit(source)
+        return _shown(PurePosixPath(parts.path).name or parts.hostname or source.partition("?")[0])
+    return _shown(Path(source).expanduser().absolute().name or "/")
+
+
+def _shown(name: str) -> str:
+    line = _one_line(name)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

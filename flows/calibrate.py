@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from extractors import calibrate as engine
-from extractors.errors import ConfigurationError, RunError
+from extractors.errors import TilewiseError
 from flows.artifacts import show_calibration
 from flows.key import flow_settings
 
@@ -24,7 +24,7 @@ async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     log = get_run_logger()
     try:
         found = await engine.calibrate(await flow_settings(), model, yes=yes, say=log.info)
-    except (ConfigurationError, RunError) as error:
+    except TilewiseError as error:
         return Failed(message=error.message, data=error)
     await show_calibration(found)
     return Completed(message=found.lines()[-2], data=found)

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from extractors.brief import brief
-from extractors.errors import ConfigurationError
+from extractors.errors import TilewiseError
 from extractors.job import Job
 from extractors.planning import foreseen
 from extractors.report.summary import dollars
@@ -31,7 +31,7 @@ async def planned(job: Job) -> State:
     try:
         asked = brief(job, read_settings(), sends=False)
         found = await asyncio.to_thread(foreseen, asked, REMOTE, done=bool(job.schema_name))
-    except ConfigurationError as error:
+    except TilewiseError as error:
         return Failed(message=error.message, data=error)
     await show_estimate(found, asked.model)
     words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"

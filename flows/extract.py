@@ -16,7 +16,7 @@ from prefect.utilities.annotations import quote
 
 from extractors import pipeline
 from extractors.chunk import Chunk
-from extractors.errors import ConfigurationError
+from extractors.errors import TilewiseError
 from extractors.job import Job
 from extractors.pipeline import How
 from extractors.report.progress import Progress
@@ -65,7 +65,8 @@ async def worked(job: Job) -> State:
             with CancelScope(shield=True):
                 async with followed(progress):
                     closing = await pipeline.run(job, settings, how)
-    except ConfigurationError as error:
+    except TilewiseError as error:
+        log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
     log.info("ended: %s", closing.message)
     await show_run(closing)

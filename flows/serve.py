@@ -31,10 +31,17 @@ def serve(port: int) -> None:
             if runner.poll() is not None:
                 raise ConfigurationError("the deployments are not served: the reason stands above")
         print("tilewise: runs are told to end, and may take half a minute; once more ends them at once", flush=True)  # noqa: T201
-        runner.terminate()
-        while runner.poll() is None:
-            if stops.acquire(timeout=0.2):
-                runner.terminate()
+        _end(runner, stops)
+
+
+def _end(runner: subprocess.Popen[bytes], stops: threading.Semaphore) -> None:
+    """Tells the runner to end, and tells it again when a person does."""
+    runner.terminate()
+    while runner.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            runner.wait(1.0)  # two signals at once would arrive as one
+        if stops.acquire(blocking=False):
+            runner.terminate()
 
 
 def _check_free(port: int) -> None:

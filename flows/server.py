@@ -22,7 +22,7 @@ from extractors.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0  # a new database is made first
 STOP_SECONDS = 10.0
 TEMPORARY, LOCAL = "temporary", "local"
 # Whatever a run tells anybody, it tells its own server alone.

@@ -18,11 +18,14 @@ LONGEST = 60  # characters of a name that are shown
 
 
 def title() -> str:
+    """The name of the flow run that is running."""
+    return name_of(flow_run.parameters["job"], flow_run.scheduled_start_time)
+
+
+def name_of(job: Job, due: datetime) -> str:
     """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`."""
-    job: Job | None = flow_run.parameters.get("job")
-    due = flow_run.scheduled_start_time or datetime.now(UTC)
-    what = f"{_place(job.source)} → {_shown(job.schema_name)}" if job and job.schema_name else None
-    return f"{what or (_place(job.source) if job else flow_run.flow_name)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+    what = _place(job.source) + (f" → {_shown(job.schema_name)}" if job.schema_name else "")
+    return f"{what}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def said(closing: Closing) -> str:

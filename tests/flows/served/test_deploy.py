@@ -1,0 +1,97 @@
+"""`prefect deploy --all` on a server of one's own, with a worker on a process pool; and a server that goes away."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+FILE = Path(__file__).parents[3] / "prefect.yaml"
+PATIENCE = 120  # seconds
+
+
+@pytest.fixture(scope="module")
+def desk(desks, echo):
+    """Where deployments are made: a folder with its own prefect.yaml and .env, and images where `nightly` looks."""
+    desk = desks(TILEWISE_MODEL=None, TILEWISE_OUTPUT=None)
+    shutil.copy(FILE, desk.folder)
+    (desk.folder / ".env").write_text(f"TILEWISE_MODEL=maker/model\nTILEWISE_BASE_URL={echo}\n")
+    desk.images("a.jpg", "b.jpg", folder="data/in")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def prefect(desk, free, answering):
+    """Runs Prefect's own command at a server of the desk's, which is started first."""
+    port = free()
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_CLI_PROMPT": "false"}
+    desk.env |= quiet
+    with contextlib.ExitStack() as stack:
+
+        def run(*args, cwd=desk.folder):
+            command = [sys.executable, "-m", "prefect", *map(str, args)]
+            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            process = subprocess.Popen(command, cwd=cwd, env=desk.environment(), **silent)
+            stack.callback(process.wait, PATIENCE)
+            stack.callback(process.terminate)
+            return process
+
+        run.server = run("server", "start", "--port", port)
+        run.api = answering(f"http://127.0.0.1:{port}")
+        desk.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        yield run
+
+
+@pytest.fixture(scope="module")
+def api(prefect, desk, tmp_path_factory):
+    """The server's API, once everything is deployed and a worker waits, which was started somewhere else."""
+    assert prefect("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
+    assert prefect("deploy", "--all").wait(PATIENCE) == 0
+    prefect("worker", "start", "--pool", "tilewise", cwd=tmp_path_factory.mktemp("elsewhere"))
+    return prefect.api
+
+
+def test_everything_is_deployed(api):
+    """With its limits, its schedule and its parameters."""
+    nightly = api.deployment("extract/nightly")
+    assert nightly["work_pool_name"] == "tilewise"
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+    assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert [each["schedule"]["cron"] for each in nightly["schedules"]] == ["15 2 * * *"]
+    assert nightly["parameters"]["job"]["yes"] is True
+    assert api.deployment("backfill/backfill")["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    assert api.deployment("estimate/estimate")["enforce_parameter_schema"]
+
+
+def test_the_worker_runs_nightly(api, desk):
+    """With the settings of the folder that it was deployed from, and its output there."""
+    job = api.deployment("extract/nightly")["parameters"]["job"] | {"schema_name": "caption"}
+    run = api.ended("extract/nightly", job=job)
+    assert run["state"]["message"] == "2 accepted"
+    assert desk.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
+
+
+def test_the_worker_calibrates(api):
+    """The form of two fields; the rule that was found is shown."""
+    run = api.ended("calibrate/calibrate", yes=True)
+    assert run["state_name"] == "Completed"
+    assert "bills images by the rule formula" in run["state"]["message"]
+    assert "formula" in api.artifacts(run)["tilewise-calibration"]["data"]
+
+
+def test_a_server_that_goes_away_costs_nothing(api, prefect, desk, serve, say, wait):
+    """The run finishes its work and publishes it."""
+    server = serve(say.ok())
+    server.held(say.ok())
+    job = {"source": "data/in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
+    run = api.start("backfill/backfill", job=job)
+    wait(lambda: server.asked)
+    prefect.server.kill()
+    prefect.server.wait()
+    server.gate.set()
+    [row] = wait(lambda: [row for row in desk.table("runs", output="data/out").to_dicts() if row["accepted"] == 2][1:])
+    assert row["prefect_flow_run_id"] == run["id"]
+    assert row["status"] == "completed"

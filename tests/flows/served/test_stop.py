@@ -1,0 +1,59 @@
+"""How `tilewise serve` ends: with what runs drained, and nothing left behind."""
+
+import signal
+from contextlib import suppress
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def running(desk, serve_at, serve, say):
+    """A run whose calls are on their way, and its server."""
+    server = serve(say.ok())
+    server.held(say.ok())
+    served = serve_at(desk)
+    job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
+    run = served.api.start("extract/nightly", job=job)
+    served.api.until(run, "RUNNING")
+    return served, server, run
+
+
+def test_a_stop_drains_what_runs(running, desk, descendants, gone, wait):
+    """The run publishes what its calls brought, its state says so, and no process is left."""
+    served, server, run = running
+    wait(lambda: server.asked)
+    below = descendants(served.process.pid)
+    served.process.send_signal(signal.SIGTERM)
+    assert "told to end" in served.process.stdout.readline()
+    server.gate.set()
+    code = served.process.wait(60)
+    gone(below)
+    assert code == 0
+    assert len(below) >= 3
+    assert served.states()[run["id"]] == "Partial"
+    assert desk.only("runs")["status"] == "stopped"
+    assert desk.only("runs")["accepted"] > 0
+
+
+def test_a_kill_leaves_no_process(running, descendants, gone, wait):
+    """Server, runner and runs go when who started them is gone."""
+    served, server, _ = running
+    wait(lambda: server.asked)
+    below = descendants(served.process.pid)
+    served.process.kill()
+    server.gate.set()
+    with suppress(AssertionError):
+        gone(below)  # their grace is as long as this waits
+    gone(below)
+
+
+def test_who_asks_twice_is_not_kept_waiting(running, wait):
+    """The second signal ends the calls that are on their way."""
+    served, server, _ = running
+    wait(lambda: server.asked)
+    served.process.send_signal(signal.SIGINT)
+    served.process.stdout.readline()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN

@@ -1,0 +1,127 @@
+"""What a run shows: a summary whose counts add up, its failures by kind, and a state that says what happened."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from extractors.closing import Account, Closing, Counts
+from extractors.errors import BudgetSpent, Refused
+from extractors.model import Terms
+from extractors.money import Costs
+from extractors.tally import Tally
+from flows.artifacts import failures, summary
+from flows.extract import ended
+from flows.words import said
+
+TERMS = Terms(
+    run="20261120T021500Z-3f9a",
+    started_at=datetime(2026, 11, 20, 2, 15, tzinfo=UTC),
+    source="/in",
+    output="/out",
+    endpoint="https://api.example/v1",
+    model="maker/model",
+    schema="receipt",
+    schema_hash="5c4e",
+    prompt_hash="9a0b",
+    policy="balanced",
+    bill_rule="table",
+)
+KINDS = {("bill", "unreadable", True): 2, ("call", "timeout", False): 5}
+TALLY = Tally(
+    rejected=2,
+    accepted=998,
+    failed=5,
+    calls=1010,
+    prompt_tokens=17_500,
+    residual_tokens=-12,
+    estimated=Costs(Decimal("0.1"), Decimal("0.2"), Decimal("1.4")),
+    cost_usd=Decimal("1.25"),
+    wasted_usd=Decimal("0.05"),
+    unknown_usd=Decimal("0.01"),
+    kinds=Counter(KINDS),
+)
+
+
+def closing(tally=TALLY, error=None, fail_above=0.5, warnings=(), **terms):
+    """A run that has ended like this."""
+    return Closing(Account(replace(TERMS, **terms), fail_above, error, warnings), Counts(10, tally))
+
+
+def number(name, text):
+    """The number in a table's row."""
+    return int(re.search(rf"\| \**{name}\** \| \**([\d,]+)\** \|", text)[1].replace(",", ""))
+
+
+def test_the_counts_of_the_summary_add_up():
+    """Every document that was found is in one of the rows above."""
+    text = summary(closing())
+    parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+    assert number("found", text) == sum(number(part, text) for part in parts) == 1015
+
+
+def test_the_money_of_the_summary():
+    """Predicted against paid, wasted, unknown; and the residual of the tokens."""
+    text = summary(closing())
+    for row in (
+        "| predicted, low to high | $0.100000 to $1.40 |",
+        "| paid | $1.25 |",
+        "| of it wasted | $0.050000 |",
+        "| unknown whether billed, at most | $0.010000 |",
+        "| prompt, predicted by table | 17,512 |",
+        "| residual: billed less predicted | -12 |",
+    ):
+        assert row in text
+
+
+def test_names_and_warnings_have_no_markup():
+    """A model's name comes from a server, a path from anybody."""
+    evil = "<script>alert(1)</script>`|[x](https://evil.example)"
+    text = summary(closing(model=evil, source=evil, warnings=(f"the model that answers is {evil}",)))
+    outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+    assert "<script" not in outside_code
+    assert "](" not in outside_code.replace("\\]\\(", "")
+    assert "the model that answers is &lt;script&gt;" in text
+
+
+def test_failures_by_kind():
+    """A row a kind, the most frequent first, in four columns; no message, in which a reply may be quoted."""
+    rows = failures(closing())
+    assert [(row["stage"], row["kind"], row["documents"]) for row in rows] == [
+        ("call", "timeout", 5),
+        ("bill", "unreadable", 2),
+    ]
+    assert [row["tried again"][:3] for row in rows] == ["yes", "no:"]
+    assert {len(row) for row in rows} == {4}
+
+
+@pytest.mark.parametrize(
+    ("run", "state", "message"),
+    [
+        (closing(), ("COMPLETED", "Completed"), "998 accepted, 2 rejected, 5 failed"),
+        (closing(fail_above=0.001), ("FAILED", "Failed"), "998 accepted, 2 rejected, 5 failed"),
+        (
+            closing(Tally(accepted=7, remaining=3), BudgetSpent("the budget of $1 is spent")),
+            ("COMPLETED", "Partial"),
+            "7 accepted, 3 remaining; stopped: the budget of $1 is spent",
+        ),
+        (
+            closing(Tally(remaining=3), Refused("the key is refused")),
+            ("FAILED", "Failed"),
+            "0 accepted, 3 remaining; stopped: the key is refused",
+        ),
+        (
+            closing(Tally()),
+            ("COMPLETED", "Completed"),
+            "nothing to do: all 10 documents are done in /out; no call was made (--redo reads them again)",
+        ),
+    ],
+)
+def test_the_state_says_what_happened(run, state, message):
+    """Failed above the share or when something is wrong, Partial when stopped as told."""
+    made = ended(run)
+    assert (made.type.value, made.name) == state
+    assert made.message == said(run) == message

@@ -1,0 +1,146 @@
+"""prefect.yaml: one file that `prefect deploy` and `tilewise serve` read, and the forms of what it lists."""
+
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prefect.server.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+
+from extractors.errors import ConfigurationError
+from extractors.job import Job
+from extractors.schema import shipped
+from flows.backfill import backfill
+from flows.calibrate import calibrate
+from flows.deployments import FILE, file, listed
+from flows.estimate import estimate
+from flows.extract import extract
+
+ROOT = Path(__file__).parents[2]
+FIRST = [
+    "source",
+    "schema_name",
+    "policy",
+    "output",
+    "modified_since",
+    "modified_until",
+    "redo",
+    "kind",
+    "budget",
+    "model",
+    "limit",
+    "dry_run",
+]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The deployments of a file that says this."""
+
+    def read(text):
+        path = tmp_path / FILE
+        path.write_text(text)
+        return listed(path)
+
+    return read
+
+
+def test_the_deployments():
+    """What runs at night, what a person starts, and how two at once get on."""
+    named = {each.name: each for each in listed(ROOT / FILE)}
+    nightly = named["nightly"]
+    assert list(named) == ["nightly", "backfill", "estimate", "calibrate"]
+    assert nightly.parameters["job"]["fail_above"] == 0.2
+    assert nightly.parameters["job"]["yes"] is True
+    assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]
+    assert (nightly.concurrency_limit.limit, nightly.concurrency_limit.collision_strategy) == (1, "CANCEL_NEW")
+    assert named["backfill"].concurrency_limit.collision_strategy == "ENQUEUE"
+
+
+@pytest.mark.parametrize("each", listed(ROOT / FILE), ids=lambda each: each.name)
+def test_what_is_served_is_what_is_deployed(each):
+    """`serve` registers the file's own values, by the flow's own name."""
+    made = each.deployment()
+    assert (made.name, made.entrypoint, made.parameters) == (each.name, each.entrypoint, each.parameters)
+    assert made.flow_name == each.entrypoint.rpartition(".")[2]
+    assert [schedule.schedule.cron for schedule in made.schedules or []] == [every.cron for every in each.schedules]
+
+
+def test_the_jobs_in_the_file_are_jobs():
+    """Nothing in it is misspelt or out of range."""
+    for each in listed(ROOT / FILE):
+        assert not each.parameters or Job.model_validate(each.parameters["job"])
+
+
+def test_the_working_directorys_file_comes_first(tmp_path, monkeypatch):
+    """As for `prefect deploy`; elsewhere it is the one that came with tilewise."""
+    monkeypatch.chdir(tmp_path)
+    assert file() == ROOT / FILE
+    (tmp_path / FILE).write_text("deployments: []")
+    assert file() == Path(FILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("deployments: [", "cannot be read"),
+        ("deployments: [{name: a}]", "deployments.0.entrypoint: Field required"),
+        ("deployments: [{name: a, entrypoint: b, schedules: [{cron: soon}]}]", "schedules.0"),
+        ("deployments: [{name: a, entrypoint: b, parameters: {job: {yes: true}}}]", "parameters.job"),
+    ],
+)
+def test_a_bad_file_is_named(written, text, said):
+    """The file, the place in it, and what is wrong, on one line."""
+    with pytest.raises(ConfigurationError, match=FILE) as caught:
+        written(text)
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("flow", [extract, backfill, estimate], ids=lambda flow: flow.name)
+def test_the_form_is_one_job(flow):
+    """Every field has a title and a sentence, in the order that a form asks them."""
+    schema = parameter_schema(flow)
+    fields = schema.definitions["Job"]["properties"]
+    assert list(schema.properties) == ["job"]
+    assert sorted(fields, key=lambda name: fields[name]["position"])[: len(FIRST)] == FIRST
+    assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
+    assert len({each["position"] for each in fields.values()}) == len(fields)
+
+
+def test_the_form_of_a_calibration():
+    """Each of its two parameters has a sentence."""
+    assert all(each["description"] for each in parameter_schema(calibrate).properties.values())
+
+
+def test_a_schema_of_ones_own_may_be_named():
+    """The shipped names are examples, not a choice."""
+    field = Job.model_json_schema()["properties"]["schema_name"]
+    assert field["examples"] == shipped()
+    assert "enum" not in field
+
+
+def test_no_parameter_is_a_secret():
+    """Prefect stores parameters as they are."""
+    assert not {name for name in Job.model_fields if "key" in name or "secret" in name or "password" in name}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("day", [datetime(2026, 3, 27, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC)])
+async def test_a_clock_change_at_the_schedules_hour(day):
+    """A night is run once, also where 02:15 is left out or comes twice."""
+    nights = await CronSchedule(cron="15 2 * * *", timezone="Europe/Berlin").get_dates(5, start=day)
+    assert len({each.date() for each in nights}) == 5
+    assert max(nights) - min(nights) < timedelta(days=4, hours=2)
+
+
+def test_a_port_that_is_taken(desk):
+    """One line that names it, before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = desk.run("serve", "--port", port)
+    assert ended.exit_code == 2
+    assert ended.stderr.count("\n") == 1
+    assert f"port {port} cannot be used" in ended.stderr
+    assert not (desk.folder / "prefect").exists()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Tally:
     """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
 
-    `kinds` counts those rejected and failed by stage, kind, and whether another try cannot cure it.
+    `kinds` counts those without an answer by stage, kind, and whether another try cannot cure it.
     """
 
     rejected: int = 0
@@ -66,7 +66,9 @@ class Tally:
 def tally(end: Accepted | Copied | Failed | Left) -> Tally:
     """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
     if isinstance(end, Copied):
-        return Tally(copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd)
+        kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
+        kinds = Counter([kind] if kind else [])
+        return Tally(copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd, kinds=kinds)
     rejected = isinstance(end, Failed) and end.rejected
     return replace(
         spent(end.attempts),

@@ -67,6 +67,16 @@ def test_the_line_does_without_a_total(progress, clock):
     assert progress.line == "4 documents · 2.0/s · $0.0010 spent"
 
 
+def test_the_share_of_what_is_expected(progress):
+    """Nothing while nobody knows what to expect; never more than all of it."""
+    shares = [progress.share]
+    progress.expect(4)
+    for count in (1, 5):
+        progress.tell(accepted(count))
+        shares.append(progress.share)
+    assert shares == [0.0, 0.25, 1.0]
+
+
 def test_the_line_begins_with_nothing(progress):
     """At the first moment nothing is done and no rate is known."""
     progress.expect(5)

@@ -335,3 +335,13 @@ def test_a_key_of_spaces_is_none(monkeypatch):
     """What is blank is not set."""
     monkeypatch.setenv("TILEWISE_API_KEY", "  ")
     assert read_settings().api_key is None
+
+
+def test_a_key_from_elsewhere_is_as_one_from_the_environment():
+    """Bare of the white space around it, hidden in words, and refused without being shown."""
+    settings = read_settings().with_key(" sesame\n")
+    assert settings.api_key == SecretStr("sesame")
+    assert "sesame" not in repr(settings)
+    with pytest.raises(ConfigurationError, match="printable ASCII") as raised:
+        settings.with_key("sésame")
+    assert "same" not in raised.value.message

@@ -72,7 +72,8 @@ def failed(*attempts, kind="off_schema"):
 def copied(*, bad=False, cost="0.5"):
     """A document whose content was read before."""
     cost_usd = None if cost is None else Decimal(cost)
-    return Copied(planned(), (), "key", NOW, {"cost_usd": cost_usd, "_cost_usd": cost_usd}, failed=bad)
+    row = {"cost_usd": cost_usd, "_cost_usd": cost_usd, "stage": "validate", "kind": "refused", "final": True}
+    return Copied(planned(), (), "key", NOW, row, failed=bad)
 
 
 def left(*attempts):
@@ -120,6 +121,21 @@ def test_what_copies_saved_adds_up_and_may_be_unknown():
     """A source whose cost nobody knows leaves the saving unknown."""
     assert (tally(copied()) + tally(copied(bad=True))).saved_usd == Decimal(1)
     assert (tally(copied()) + tally(copied(cost=None))).saved_usd is None
+
+
+def test_whoever_has_no_answer_is_counted_by_kind():
+    """As many as have a row in failures, those of copies too; nobody else."""
+    ends = [
+        failed(kind="unreadable"),
+        failed(kind="unreadable"),
+        copied(bad=True),
+        copied(),
+        accepted(attempt()),
+        left(),
+    ]
+    added = sum((tally(end) for end in ends), start=Tally())
+    assert sum(added.kinds.values()) == added.bad == 3
+    assert {kind: count for (_, kind, _), count in added.kinds.items()} == {"unreadable": 2, "refused": 1}
 
 
 @pytest.mark.parametrize("kind", sorted(REJECT_REASONS))

@@ -45,7 +45,7 @@ def api(served):
 
 @pytest.fixture
 def job(server):
-    """A job for the form: two images, one of them new in every test."""
+    """A job for the form: two images, read anew in every test."""
     return {"source": "in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
 
 

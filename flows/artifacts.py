@@ -85,9 +85,12 @@ async def show_run(closing: Closing) -> None:
         await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
 
 
-async def show_estimate(estimate: Estimate, model: str) -> None:
-    """What is shown of an estimate."""
-    await _taken(acreate_markdown_artifact(estimated(estimate, model), "tilewise-estimate", "What a run would cost"))
+async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
+    """What is shown of an estimate, and of the plan that was stored with it."""
+    words = estimated(estimate, model)
+    if plan:
+        words += f"\n\nThe plan {verbatim(plan)} waits for approval: the deployment apply runs it."
+    await _taken(acreate_markdown_artifact(words, "tilewise-estimate", "What a run would cost"))
 
 
 async def show_calibration(found: Calibrated) -> None:

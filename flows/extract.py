@@ -29,7 +29,10 @@ from flows.permits import leased
 from flows.words import said, title
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from extractors.closing import Closing
+    from extractors.settings import Settings
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
@@ -52,19 +55,28 @@ async def extract(job: Job) -> State:
 
 async def worked(job: Job) -> State:
     """Does the job inside a flow run, and gives the state that it ends in."""
-    log = get_run_logger()
     if job.dry_run:
         return await planned(job)
+
+    async def begun(settings: Settings, how: How) -> Closing:
+        await asyncio.to_thread(check, job, settings)
+        return await pipeline.run(job, settings, how)
+
+    return await performed(begun)
+
+
+async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> State:
+    """Runs what was begun inside a flow run, shows it, and gives the state that it ends in."""
+    log = get_run_logger()
     log.info("begins: %s", title())
     try:
         settings = await flow_settings()
-        await asyncio.to_thread(check, job, settings)
         with Progress() as progress:
             how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased)
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
                 async with followed(progress):
-                    closing = await pipeline.run(job, settings, how)
+                    closing = await begun(settings, how)
     except TilewiseError as error:
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)

@@ -19,7 +19,10 @@ LONGEST = 60  # characters of a name that are shown
 
 def title() -> str:
     """The name of the flow run that is running."""
-    return name_of(flow_run.parameters["job"], flow_run.scheduled_start_time)
+    asked, due = flow_run.parameters, flow_run.scheduled_start_time
+    if "order" in asked:
+        return f"{_place(asked['order'].plan)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return name_of(asked["job"], due)
 
 
 def name_of(job: Job, due: datetime) -> str:

@@ -29,6 +29,7 @@ DEFAULTS = {
     "send_urls": False,
     "video_tokens": None,
     "offline": False,
+    "plan_only": None,
     "dry_run": False,
     "yes": False,
 }

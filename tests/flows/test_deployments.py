@@ -30,6 +30,7 @@ FIRST = [
     "budget",
     "model",
     "limit",
+    "plan_only",
     "dry_run",
 ]
 
@@ -50,7 +51,7 @@ def test_the_deployments():
     """What runs at night, what a person starts, and how two at once get on."""
     named = {each.name: each for each in listed(ROOT / FILE)}
     nightly = named["nightly"]
-    assert list(named) == ["nightly", "backfill", "estimate", "calibrate"]
+    assert list(named) == ["nightly", "backfill", "apply", "estimate", "calibrate"]
     assert nightly.parameters["job"]["fail_above"] == 0.2
     assert nightly.parameters["job"]["yes"] is True
     assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]

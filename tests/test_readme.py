@@ -144,7 +144,10 @@ def test_a_line_that_is_shown_is_understood(line):
     assert {word for word in words if word.startswith("--")} <= options(command)
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))))
+OURS = re.sub(r"^ {4}prefect .*$", "", README, flags=re.MULTILINE)  # without the lines that are Prefect's commands
+
+
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", OURS))))
 def test_a_flag_that_is_named_is_there(flag):
     """No flag is documented that no command has."""
     assert any(flag in options(command) for command in COMMANDS)

@@ -17,7 +17,6 @@ from extractors.estimate import price_of
 from extractors.job import Job
 from extractors.reach import OLD_PRICE_DAYS
 from extractors.record.ledger import Ledger
-from extractors.record.past import OFFLINE
 from extractors.record.root import root_of
 from extractors.scan import documents
 
@@ -107,8 +106,7 @@ def _price(asked: Brief, served: _Served, memory: Memory | None) -> Finding:
     known = {model: price for model, price in (served.models or {}).items() if price}
     if not known and memory:
         known = memory.prices(asked.endpoint)
-    free = asked.offline or any(model.startswith(OFFLINE) for model in served.models or ())
-    price = price_of(asked, known, free=free)
+    price = price_of(asked, known, free=asked.reads_locally(served.models or ()))
     if price is None:
         return Finding(
             "price", "fails", f"nobody knows that of {asked.model or 'no model'}: name it in TILEWISE_PRICES"

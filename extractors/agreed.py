@@ -17,10 +17,12 @@ from extractors.job import Job, validated
 from extractors.scan import is_manifest, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic import SecretStr
 
     from extractors.bill import Tariff
-    from extractors.model import Found, Planned, PlannedPage
+    from extractors.model import Found, Name, Planned, PlannedPage
     from extractors.record.past import Past
     from extractors.record.planbook import Agreed, Planbook
     from extractors.settings import Settings
@@ -75,17 +77,32 @@ class Approved:
         return AgreedFeed(asked, tariff, past, self.book, self.agreed)
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some documents of a plan, one after the other, of which those in `done` are done."""
+
+    first: int
+    count: int
+    done: Collection[Name] = ()
+
+
 class AgreedFeed:
     """A `Feed` whose documents come from a plan. `waiting` counts those that have changed since: another plan is theirs."""
 
     videos = False  # a budget was asked for when the plan was made
 
-    def __init__(self, asked: Brief, tariff: Tariff, past: Past, book: Planbook, agreed: Agreed) -> None:
-        """`agreed` is what `book` says of itself. Raises ConfigurationError when the source is no longer there."""
+    def __init__(
+        self, asked: Brief, tariff: Tariff, past: Past, book: Planbook, agreed: Agreed, piece: Piece | None = None
+    ) -> None:
+        """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
+
+        Raises ConfigurationError when the source is no longer there.
+        """
         self._asked, self._past, self.tariff, self._agreed = asked, past, tariff, agreed
         self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
         self.store = self._source.store
-        self._batches = book.planned(batch=asked.settings.chunk)
+        self._piece = piece or Piece(0, agreed.documents)
+        self._batches = book.planned(self._piece.first, self._piece.count, batch=asked.settings.chunk)
         self._addresses = self._signed()
         self.skipped = self.waiting = self._seen = 0
 
@@ -108,12 +125,12 @@ class AgreedFeed:
 
     def rest(self) -> int:
         """How many documents of the plan were not pulled. Ends the feed."""
-        left, self._seen = self._agreed.documents - self._seen, self._agreed.documents
+        left, self._seen = self._piece.count - self._seen, self._piece.count
         return left
 
     def count(self) -> int:
         """How many documents there are to do."""
-        return self._agreed.documents
+        return self._piece.count
 
     def close(self) -> None:
         """Nothing is read any more."""
@@ -147,4 +164,8 @@ class AgreedFeed:
     def _done(self, planned: Planned) -> bool:
         """Whether it was done meanwhile: as the plan's job counts, or since the plan was made."""
         redo = self._asked.job.redo
-        return self._past.skips(planned.name, redo) or self._past.ended(planned.name, self._agreed.planned_at)
+        return (
+            planned.name in self._piece.done
+            or self._past.skips(planned.name, redo)
+            or self._past.ended(planned.name, self._agreed.planned_at)
+        )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from extractors.call.reply import reread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extractors.model import Reply, Terms
     from extractors.record.ledger.books import CallId
     from extractors.record.ledger.calls import Calls
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Bequests:
-    """The answers that wait for the run of `terms`, by request."""
+    """The answers that wait for the run of `terms`, by request; `earlier` are writers who have asked for it before."""
 
     calls: Calls
     terms: Terms
+    earlier: Sequence[int] = ()
     used: list[CallId] = field(default_factory=list)
     _waiting: dict[str, CallId] = field(default_factory=dict)
 
@@ -27,6 +30,8 @@ class Bequests:
         """Looks again: a run that was killed may have been published meanwhile. Meant for a thread."""
         taken = set(self.used)
         found = self.calls.bequests(self.terms)
+        if self.earlier:
+            found |= self.calls.answers(self.terms.run, self.earlier)
         self._waiting = {request: call for request, call in found.items() if call not in taken}
 
     async def reply(self, request: str) -> Reply | None:

@@ -139,6 +139,13 @@ class Job(BaseModel):
     video_tokens: int | None = Field(
         None, ge=1, title="Video tokens", description="The most tokens that one video is expected to be billed."
     )
+    shard_size: int | None = Field(
+        None,
+        ge=1,
+        title="Shard size",
+        description="Spread the work over the workers of the work pool: cut the plan into runs of the deployment shard, so"
+        " many documents each.",
+    )
 
     @property
     def window(self) -> Window:
@@ -183,6 +190,13 @@ class Job(BaseModel):
         since = info.data.get("modified_since")
         if value and since and since > value:
             raise ValueError(f"earlier than --modified-since {since.isoformat()}: nothing lies between them")
+        return value
+
+    @field_validator("shard_size")
+    @classmethod
+    def _sends(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("redo") == "reparse":
+            raise ValueError("stored answers are read again in one process: leave it out with --redo reparse")
         return value
 
     @field_validator("bill")

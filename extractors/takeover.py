@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from extractors.call.reply import reread
 from extractors.closing import Account, Counts
 from extractors.errors import Abandoned, LeaseLost, LedgerError
-from extractors.model import REJECT_REASONS, UNSENT, Accepted
-from extractors.money import Costs, total
 from extractors.record.root import root_of, writing
-from extractors.record.rows import attempt
 from extractors.record.tables import Tables
 from extractors.record.volume import Volume, volumes
-from extractors.tally import Tally
-from extractors.validate import validate
+from extractors.recount import recount
+from extractors.salvage import answered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from decimal import Decimal
+    from collections.abc import Callable
 
-    from extractors.model import Attempt, Planned, Terms
+    from extractors.model import Planned, Terms
     from extractors.record.ledger import Ledger
     from extractors.record.root import Root
     from extractors.record.rows import Keep
     from extractors.schema import Schema
+    from extractors.tally import Tally
 
 SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
 
@@ -78,8 +70,9 @@ class _Wreck:
         planned = [] if whole else self.ledger.marks.planned(run)
         if not whole:
             self._stage(volume, planned)
-        left = volume.called() - {document for document, _ in volume.ended()}
-        tally = _tally(volume, planned)
+        ended = volume.ended()
+        left = volume.called() - {document for document, _ in ended}
+        tally = recount(volume, remaining=sum(each.name not in ended for each in planned))
         # A run that was killed between its last volume and its end has no further one.
         if whole or planned or volume.number == 1 or volume.begun:
             if not whole:
@@ -100,8 +93,10 @@ class _Wreck:
         """What was answered and what was called, beside the parts that the run had staged itself."""
         ended = volume.ended()
         missing = {each.document: each for each in planned if each.name not in ended}
-        accepted = list(self._accepted(missing)) if self._same_schema else []
-        Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, accepted)
+        accepted = (
+            answered(self.ledger.calls.unpublished(self.terms.run), missing, self.schema) if self._same_schema else ()
+        )
+        Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
         volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
 
     @property
@@ -116,74 +111,3 @@ class _Wreck:
     def _same_schema(self) -> bool:
         """Whether today's schema is the one that the answers were given to."""
         return self.terms.schema_hash == self.schema.hash
-
-    def _accepted(self, missing: Mapping[str, Planned]) -> Iterator[Accepted]:
-        """The documents whose answer was accepted and noted, and not staged before the run was killed."""
-        attempts: dict[str, list[Attempt]] = defaultdict(list)
-        for batch in self.ledger.calls.unpublished(self.terms.run):
-            for call in batch:
-                if (document := str(call["document"])) in missing:
-                    attempts[document].append(attempt(call))
-        for document, tried in attempts.items():
-            tried.sort(key=lambda each: each.outcome == "accepted")  # the answer that counts comes last
-            last = tried[-1]
-            if last.outcome != "accepted" or last.reply is None:
-                continue
-            reply = reread(last.reply.body, last.reply.request_id)
-            value = validate(reply, self.schema.model).document
-            if value is not None:  # else a validator has changed: the next run asks again
-                end = (
-                    missing[document],
-                    tuple(tried),
-                    last.order.key,
-                    last.started_at + timedelta(seconds=last.seconds),
-                )
-                step, order = last.order.steps[0], last.order
-                yield Accepted(*end, value, reply, step, order.encoded, order.sha256)
-
-
-def _tally(volume: Volume, planned: Sequence[Planned]) -> Tally:
-    """What the volume's rows add up to; what was planned and did not come to an end remains."""
-    ended = volume.ended()
-    calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
-    unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
-    rejected = len(failures.filter(unsent & reason))
-    copied = volume.copied()
-    # A failure after a call that was not made is a copy, but for an answer that was bequeathed and not accepted.
-    copied_failed = failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
-    copies = {document for document, _ in copied} | set(copied_failed["document"])
-    billed = calls.filter(pl.col("billed") == "yes")
-    return Tally(
-        rejected=rejected,
-        accepted=len(ended) - len(failures) - len(copied),
-        failed=len(failures) - rejected - len(copied_failed),
-        remaining=sum(each.name not in ended for each in planned),
-        copied=len(copied),
-        copied_failed=len(copied_failed),
-        calls=len(calls),
-        prompt_tokens=_sum(calls, "prompt_tokens"),
-        cached_tokens=_sum(calls, "cached_tokens"),
-        completion_tokens=_sum(calls, "completion_tokens"),
-        reasoning_tokens=_sum(calls, "reasoning_tokens"),
-        residual_tokens=_sum(calls, "residual_tokens"),
-        estimated=_estimated(volume, copies),
-        cost_usd=_total(billed["cost_usd"]),
-        wasted_usd=_total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
-        unknown_usd=_total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
-    )
-
-
-def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
-    """The estimate of the documents that were sent and came to an end."""
-    sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
-    images = volume.frame("images").filter(sent).collect()
-    return Costs(*(_total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
-
-
-def _sum(frame: pl.DataFrame, column: str) -> int:
-    return int(frame[column].sum() or 0)
-
-
-def _total(amounts: pl.Series) -> Decimal | None:
-    """The sum, None when one is unknown."""
-    return total(amounts)

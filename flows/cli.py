@@ -110,6 +110,10 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Spread the work over Prefect's work pool, so many documents a flow run."),
+    ] = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Store the plan and what it would cost; `apply` runs it.")
     ] = False,
@@ -124,6 +128,8 @@ def run(
         from flows.launch import check, consented, prefect_configured
         from flows.show import show_closing, show_estimate, show_plan
 
+        if direct and shard_size is not None:
+            raise ConfigurationError("--direct and --shard-size exclude each other: shards are runs on a work pool")
         settings = _settings()
         job = _job(
             source=source,
@@ -145,6 +151,7 @@ def run(
             send_urls=send_urls,
             video_tokens=video_tokens,
             offline=offline,
+            shard_size=shard_size,
             plan_only=plan_only or None,
             dry_run=dry_run,
             yes=yes,
@@ -156,7 +163,7 @@ def run(
         if plan_only:
             show_plan(job, settings, as_json=as_json)
             return
-        as_flow = with_prefect or not (direct or settings.direct or not prefect_configured())
+        as_flow = with_prefect or shard_size is not None or not (direct or settings.direct or not prefect_configured())
         closing = consented(job, settings, as_flow=as_flow)
         show_closing(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)

@@ -25,6 +25,7 @@ from flows.artifacts import followed, show_run
 from flows.estimate import planned
 from flows.key import flow_settings
 from flows.launch import check
+from flows.parent import Shards
 from flows.permits import leased
 from flows.words import said, title
 
@@ -42,7 +43,8 @@ async def run_chunk(number: int, chunk: Chunk) -> Tally:
     return await chunk.run()
 
 
-async def _as_task(chunk: Chunk) -> Tally:
+async def as_task(chunk: Chunk) -> Tally:
+    """Runs a chunk as a task of this flow run, in its own event loop."""
     # Quoted, so that Prefect does not walk through hundreds of documents in search of futures.
     return await run_chunk(chunk.number, cast("Chunk", quote(chunk)))
 
@@ -72,7 +74,7 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
     try:
         settings = await flow_settings()
         with Progress() as progress:
-            how = How(_as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased)
+            how = How(as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased, Shards())
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
                 async with followed(progress):

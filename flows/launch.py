@@ -12,6 +12,10 @@ import typer
 from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prefect.client.schemas.objects import State
+
     from extractors.agreed import Order
     from extractors.calibrate import Calibrated
     from extractors.closing import Closing
@@ -65,6 +69,13 @@ def _ask(error: NeedsYes) -> None:
 def _applied(order: Order, settings: Settings) -> Closing:
     import asyncio
 
+    from extractors.record.planbook import Planbook
+
+    if order.brief(Planbook(order.url).agreed(), settings).job.shard_size is not None and prefect_configured():
+        from flows.apply import apply
+
+        return asyncio.run(_ended(lambda: apply(order, return_state=True)))
+
     from extractors import pipeline
     from extractors.report.progress import Progress
 
@@ -107,14 +118,17 @@ def _ran_as_flow(job: Job) -> Closing:
 def _flow_run(job: Job) -> Closing:
     import asyncio
 
-    from extractors.closing import Closing
     from flows.extract import extract
 
-    async def ended() -> object:
-        state = await extract(job, return_state=True)
-        return await state.aresult(raise_on_failure=False)
+    return asyncio.run(_ended(lambda: extract(job, return_state=True)))
 
-    end = asyncio.run(ended())
+
+async def _ended(begun: Callable[[], Awaitable[State]]) -> Closing:
+    """What a flow run came to. Raises what it was stopped by."""
+    from extractors.closing import Closing
+
+    state = await begun()
+    end = await state.aresult(raise_on_failure=False)
     if isinstance(end, Closing):
         return end
     raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
@@ -150,5 +164,10 @@ def check(job: Job, settings: Settings) -> None:
     from extractors.scan import documents
 
     asked = brief(job, settings)
+    if job.shard_size is not None and not prefect_configured():
+        raise ConfigurationError(
+            f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
+            " with `prefect deploy --all`, or leave it out"
+        )
     check_generation(root_of(asked.output), asked.schema)
     documents(job.source, job.document_by)

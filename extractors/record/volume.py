@@ -90,6 +90,14 @@ class Volume:
         """The documents that were sent, published or staged."""
         return set(self.frame("calls").select("document").collect()["document"])
 
+    def staged(self, numbers: range) -> set[Name]:
+        """The documents, with their versions, that parts of these numbers hold: what a shard has staged."""
+        found: set[Name] = set()
+        for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
+            parts = [part for part in self.parts(table) if _number(part) in numbers]
+            found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
+        return found
+
     def ended(self) -> set[Name]:
         """The documents with which the run came to an end, with their versions, published or staged."""
         files = self._files("results")
@@ -159,3 +167,7 @@ def volumes(root: Root, terms: Terms) -> list[Volume]:
     """The volumes of a run that are staged, in order."""
     names = root.folders(f"{STAGING}/{terms.run}")
     return [Volume(root, terms, int(name)) for name in names if name.isdigit()]
+
+
+def _number(part: str) -> int:
+    return int(part.rpartition("-")[2].removesuffix(".parquet"))

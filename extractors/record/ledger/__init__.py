@@ -10,6 +10,7 @@ from extractors.record.ledger.database import LOCK_SECONDS, Database
 from extractors.record.ledger.marks import Marks
 from extractors.record.ledger.memory import Memory
 from extractors.record.ledger.runs import Runs
+from extractors.record.ledger.shards import Shards
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +29,7 @@ class Ledger:
         self.runs = Runs(self._database)
         self.calls = Calls(self._database)
         self.marks = Marks(self._database)
+        self.shards = Shards(self._database)
         self.memory = Memory(self._database)
 
     def __enter__(self) -> Self:

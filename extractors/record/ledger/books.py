@@ -40,6 +40,8 @@ RUNS = sa.Table(
     # Replies of documents that the run did not end with are kept for the next one.
     sa.Column("bequeathed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("published_at", sa.String),
+    # Whether its shards are told to stop.
+    sa.Column("stopping", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 # One row an HTTP attempt. Several processes may write for one run; each numbers its own calls.
@@ -106,6 +108,25 @@ MARKS = sa.Table(
     sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("run", sa.String, nullable=False),
     sa.Column("plan", sa.Text),
+)
+# A piece of a run that another process works on: one row for each try at it, which has its own lease and writes as `writer`.
+SHARDS = sa.Table(
+    "shards",
+    METADATA,
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("writer", sa.Integer, nullable=False),
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("born", sa.String, nullable=False),
+    sa.Column("lease_until", sa.Float, nullable=False),
+    # How it ended; null until then.
+    sa.Column("status", sa.String),
+    sa.Column("message", sa.String),
+    sa.Column("warnings", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
 )
 ONE_CALL = CALLS.update().where(
     CALLS.c.run == sa.bindparam("_run"),

@@ -18,7 +18,7 @@ from extractors.record.ledger.books import CALLS, DAYS, ONE_CALL, RUNS, CallId
 from extractors.record.ledger.runs import is_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from decimal import Decimal
 
     from extractors.model import Terms
@@ -77,9 +77,14 @@ class Calls:
                 _hold(self.database, connection, run, [_reservation(each) for each in granted])
         return grants
 
-    def unpublished(self, run: str) -> Iterator[list[Row]]:
-        """The calls of this run that no volume has published, in batches; those without an end have no outcome."""
+    def unpublished(self, run: str, writers: Collection[int] | None = None) -> Iterator[list[Row]]:
+        """The calls of this run that no volume has published, in batches; those without an end have no outcome.
+
+        `writers`: those of these alone.
+        """
         query = sa.select(CALLS).where(CALLS.c.run == run, CALLS.c.volume.is_(None))
+        if writers is not None:
+            query = query.where(CALLS.c.writer.in_(writers))
         query = query.order_by(CALLS.c.writer, CALLS.c.call)
         with self.database.reading() as connection:
             streamed = connection.execution_options(yield_per=BATCH).execute(query)
@@ -97,6 +102,17 @@ class Calls:
         )
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
             CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWERED)
+        )
+        with self.database.reading() as connection:
+            return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
+
+    def answers(self, run: str, writers: Collection[int]) -> dict[str, CallId]:
+        """What these writers of a run were answered, by request."""
+        query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
+            CALLS.c.run == run,
+            CALLS.c.writer.in_(writers),
+            CALLS.c.reply.is_not(None),
+            CALLS.c.outcome.in_(_ANSWERED),
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}

@@ -81,5 +81,11 @@ def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets}  # by the version that a step leads to
+def _shards(connection: sa.Connection) -> None:
+    """Runs can be told to stop in pieces; the table of the pieces is made with all that are missing."""
+    _add_missing_columns(connection, RUNS)
+
+
+# By the version that a step leads to.
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets, 3: _shards}
 NEWEST = max(_STEPS)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from extractors.model import Terms
 from extractors.money import Price
-from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, CallId, accepted_sums
+from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, accepted_sums
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
 
 if TYPE_CHECKING:
@@ -83,7 +83,17 @@ class Runs:
         query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             now = self.database.clock(connection)
-            return [_terms(row) for row in connection.execute(query).all() if not is_live(row, now)]
+            dead = [row for row in connection.execute(query).all() if not is_live(row, now)]
+            return [_terms(row) for row in dead if not _in_pieces(connection, row.run, now)]
+
+    def live(self, run: str) -> tuple[Terms, str] | None:
+        """The terms of a run that somebody works on, and on which host; None where there is none of this name."""
+        query = sa.select(RUNS).filter_by(run=run, published_at=None)
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None or not is_live(row, self.database.clock(connection)):
+                return None
+            return _terms(row), row.host
 
     def unpublished(self, output: str) -> list[Terms]:
         """The runs under this output that have calls which no volume has published."""
@@ -96,7 +106,8 @@ class Runs:
         """Takes an abandoned run over; False when somebody else was quicker."""
         with self.database.writing() as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
-            if row is None or row.published_at is not None or is_live(row, self.database.clock(connection)):
+            now = self.database.clock(connection)
+            if row is None or row.published_at is not None or is_live(row, now) or _in_pieces(connection, run, now):
                 return False
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(**self._lease(connection)))
             return True
@@ -121,16 +132,16 @@ class Runs:
             changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
+    def use(self, used: Collection[CallId]) -> None:
+        """Documents came of these replies of earlier runs."""
+        with self.database.writing() as connection:
+            _use(connection, used)
+
     def end(self, run: str, used: Collection[CallId] = ()) -> None:
         """All volumes are published; `used` are the replies of earlier runs that documents came of."""
         now = datetime.now(UTC)
         with self.database.writing() as connection:
-            if used:
-                calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
-                connection.execute(ONE_CALL.values(reply=None), calls)
-            for giver in {call.run for call in used}:
-                left = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
-                connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=left.scalar_subquery()))
+            _use(connection, used)
             _end(connection, run, now.isoformat(), self.database.clock(connection))
             stale = (now - timedelta(days=KEPT_DAYS)).isoformat()
             old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
@@ -151,8 +162,23 @@ def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
     return row.lease_until >= now if gone is None else not gone
 
 
+def _in_pieces(connection: sa.Connection, run: str, now: float) -> bool:
+    """Whether somebody works on a shard of this run still: whose parent has gone stops within seconds."""
+    rows = connection.execute(sa.select(SHARDS).filter_by(run=run, status=None)).all()
+    return any(is_live(row, now) for row in rows)
+
+
 def _owned(owner: Owner) -> sa.ColumnElement[bool]:
     return (RUNS.c.host == owner.host) & (RUNS.c.pid == owner.pid) & (RUNS.c.born == owner.born)
+
+
+def _use(connection: sa.Connection, used: Collection[CallId]) -> None:
+    if used:
+        calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
+        connection.execute(ONE_CALL.values(reply=None), calls)
+    for giver in {call.run for call in used}:
+        left = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
+        connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=left.scalar_subquery()))
 
 
 def _bequeathed(

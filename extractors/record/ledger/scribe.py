@@ -43,7 +43,7 @@ class Scribe:
     calls: Calls
     terms: Terms
     budget: Budget = field(default_factory=Budget)
-    _writer: int = field(default_factory=lambda: secrets.randbits(31))
+    writer: int = field(default_factory=lambda: secrets.randbits(31))
     _handles: itertools.count[int] = field(default_factory=itertools.count)
     _held: dict[int, Change] = field(default_factory=dict)
     _group: _Group | None = None
@@ -106,7 +106,7 @@ class Scribe:
         terms, first = self.terms, order.steps[0] if order.steps else None
         return {
             "run": terms.run,
-            "writer": self._writer,
+            "writer": self.writer,
             "call": handle,
             "document": order.document,
             "key": order.key,
@@ -134,7 +134,7 @@ class Scribe:
         reply, usage = attempt.reply, attempt.usage
         return {
             "_run": self.terms.run,
-            "_writer": self._writer,
+            "_writer": self.writer,
             "_call": handle,
             "seconds": attempt.seconds,
             "http_status": reply.status if reply else None,

@@ -1,0 +1,71 @@
+"""Recount: what a run came to, by the rows that it has staged or published, where nobody is left who counted along."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.model import REJECT_REASONS, UNSENT
+from extractors.money import Costs, total
+from extractors.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from decimal import Decimal
+
+    from extractors.record.volume import Volume
+
+
+def recount(volume: Volume, remaining: int) -> Tally:
+    """What the volume's rows add up to, beside the documents that remain. Meant for a thread."""
+    ended = volume.ended()
+    calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
+    unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
+    rejected = len(failures.filter(unsent & reason))
+    copied = volume.copied()
+    # A failure after a call that was not made is a copy, but for an answer that was bequeathed and not accepted.
+    copied_failed = failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
+    copies = {document for document, _ in copied} | set(copied_failed["document"])
+    billed = calls.filter(pl.col("billed") == "yes")
+    return Tally(
+        rejected=rejected,
+        accepted=len(ended) - len(failures) - len(copied),
+        failed=len(failures) - rejected - len(copied_failed),
+        remaining=remaining,
+        copied=len(copied),
+        copied_failed=len(copied_failed),
+        calls=len(calls),
+        prompt_tokens=_sum(calls, "prompt_tokens"),
+        cached_tokens=_sum(calls, "cached_tokens"),
+        completion_tokens=_sum(calls, "completion_tokens"),
+        reasoning_tokens=_sum(calls, "reasoning_tokens"),
+        residual_tokens=_sum(calls, "residual_tokens"),
+        estimated=_estimated(volume, copies),
+        cost_usd=_total(billed["cost_usd"]),
+        wasted_usd=_total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
+        kinds=_kinds(failures),
+        unknown_usd=_total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
+    )
+
+
+def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
+    """The estimate of the documents that were sent and came to an end."""
+    sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
+    images = volume.frame("images").filter(sent).collect()
+    return Costs(*(_total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
+
+
+def _kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
+    kinds = failures.group_by("stage", "kind", "final").len()
+    return Counter({(stage, kind, final): count for stage, kind, final, count in kinds.rows()})
+
+
+def _sum(frame: pl.DataFrame, column: str) -> int:
+    return int(frame[column].sum() or 0)
+
+
+def _total(amounts: pl.Series) -> Decimal | None:
+    """The sum, None when one is unknown."""
+    return total(amounts)

@@ -1,0 +1,135 @@
+"""A run in shards on a real Prefect server, both it and the ledger on PostgreSQL: two workers, of which one is killed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from extractors.record.ledger.books import SHARDS
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+FILE = Path(__file__).parents[3] / "prefect.yaml"
+PATIENCE = 240  # seconds
+IMAGES, SIZE, SECONDS = 24, 6, 1.0
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that takes its time over every picture."""
+
+    def script(asked):
+        time.sleep(SECONDS)
+        return say.ok()
+
+    return serve(script)
+
+
+@pytest.fixture
+def desk(desk, server, postgres):
+    """Pictures and settings; the ledger is on PostgreSQL, and calls leave one after the other."""
+    shutil.copy(FILE, desk.folder)
+    desk.images(*(f"{number:02}.png" for number in range(IMAGES)))
+    desk.env |= {
+        "TILEWISE_BASE_URL": server.url,
+        "TILEWISE_LEDGER": postgres(),
+        "TILEWISE_CONCURRENCY": "1",
+        "TILEWISE_CHUNK": "2",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres().replace("+psycopg", "+asyncpg"),
+    }
+    return desk
+
+
+@pytest.fixture
+def prefect(desk, free, answering):
+    """Runs Prefect's own command, each in a session of its own, at a server that is started first."""
+    port = free()
+    with contextlib.ExitStack() as stack:
+
+        def run(*args):
+            command = [sys.executable, "-m", "prefect", *map(str, args)]
+            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            process = subprocess.Popen(
+                command, cwd=desk.folder, env=desk.environment(), start_new_session=True, **silent
+            )
+            stack.callback(process.wait, PATIENCE)
+            stack.callback(process.terminate)
+            return process
+
+        run("server", "start", "--port", port)
+        run.api = answering(f"http://127.0.0.1:{port}")
+        desk.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        assert run("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
+        assert run("deploy", "--name", "shard").wait(PATIENCE) == 0
+        yield run
+
+
+@pytest.fixture
+def at_work(desk):
+    """The processes that work on shards now, by the ledger."""
+    engine = sa.create_engine(desk.env["TILEWISE_LEDGER"])
+
+    def pids():
+        try:
+            with engine.connect() as connection:
+                return set(connection.execute(sa.select(SHARDS.c.pid).where(SHARDS.c.status.is_(None))).scalars())
+        except sa.exc.ProgrammingError:  # the run that makes the tables has not come so far
+            return set()
+
+    yield pids
+    engine.dispose()
+
+
+def until(holds):
+    """Waits until something holds, and gives it."""
+    end = time.monotonic() + PATIENCE
+    while not (held := holds()):
+        assert time.monotonic() < end, "it never came to hold"
+        time.sleep(0.1)
+    return held
+
+
+def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
+    desk, server, prefect, at_work, descendants
+):
+    """The other worker does the rest: complete results, in one volume, and nothing else was paid for twice."""
+    workers = [prefect("worker", "start", "--pool", "tilewise", "--limit", 2) for _ in range(2)]
+    flags = ("--schema", "caption", "--bill", "formula", "--shard-size", SIZE, "--yes", "--json")
+    with desk.start("run", "in", *flags, stdout=subprocess.PIPE) as run:
+        try:
+            until(lambda: all(at_work() & set(descendants(worker.pid)) for worker in workers))
+            seen = len(server.asked)
+            until(lambda: len(server.asked) >= seen + 6)
+            for pid in [workers[0].pid, *descendants(workers[0].pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            stdout, _ = run.communicate(timeout=PATIENCE)
+        finally:
+            run.kill()
+    row = json.loads(stdout)
+    assert (run.returncode, row["status"], row["found"], row["accepted"]) == (0, "completed", IMAGES, IMAGES)
+    results, calls = desk.table("results"), desk.table("calls")
+    assert sorted(results["_document"].to_list()) == sorted(str(path) for path in (desk.folder / "in").iterdir())
+    assert desk.table("runs").height == 1
+    lost = calls.filter(calls["billed"] == "unknown")["document"].to_list()
+    twice = [count for count in Counter(server.documents).values() if count > 1]
+    assert len(twice) <= len(lost) <= 2
+    assert len(server.asked) == IMAGES + sum(twice) - len(twice)
+    assert calls.height == IMAGES + len(lost)
+    assert not (desk.folder / "out" / "staging").exists()
+    states = Counter(each["state_name"] for each in prefect.api.ask("POST", "flow_runs/filter"))
+    assert states["Completed"] == IMAGES // SIZE + 1
+    assert states["Crashed"] >= 1
+    assert not states["Running"]

@@ -1,0 +1,344 @@
+"""A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+
+from extractors import pipeline
+from extractors.agreed import order
+from extractors.brief import brief
+from extractors.errors import ConfigurationError, LedgerError, NeedsYes
+from extractors.how import How
+from extractors.job import job
+from extractors.planning import store_plan
+from extractors.record.ledger import Ledger
+from extractors.record.ledger.books import RUNS
+from extractors.record.ledger.owner import this_process
+from extractors.settings import Settings
+from extractors.shard import work_on
+from extractors.slice import Over, cut
+
+PRICES = '[models."maker/model"]\ninput = 0.30\noutput = 1.50\n'
+COUNTS = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+
+
+@dataclass
+class Here:
+    """Starts shards in this process, one after the other; `before` may break the first tries at a shard."""
+
+    settings: Settings
+    how: How = field(default_factory=How)
+    poll: float = 0.01
+    pieces: list = field(default_factory=list)
+    ended: dict = field(default_factory=dict)
+    given_up: list = field(default_factory=list)
+
+    async def start(self, piece):
+        """Works on it at once."""
+        name = f"{piece.number}/{len(self.pieces)}"
+        self.pieces.append(piece)
+        try:
+            self.ended[name] = Over((await work_on(piece, self.settings, self.how)).status)
+        except ConfigurationError as error:
+            self.ended[name] = Over(error.message, refused=True)
+        except Killed:
+            self.ended[name] = Over("Crashed: killed")
+        return name
+
+    async def over(self, shards):
+        """All of them."""
+        return {each: self.ended[each] for each in shards}
+
+    async def give_up(self, shard):
+        """Notes that nobody waits for it."""
+        self.given_up.append(shard)
+
+
+class Killed(BaseException):
+    """What ends a shard in the middle, as a bug or a lost process would."""
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that accepts every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def settings(tmp_path, server):
+    """Settings of a server that answers, and of a ledger and an output of the test's own."""
+    (tmp_path / "prices.toml").write_text(PRICES)
+    return Settings(
+        base_url=server.url,
+        api_key="sk-test",
+        model="maker/model",
+        prices=tmp_path / "prices.toml",
+        ledger=f"sqlite:///{tmp_path / 'ledger.db'}",
+        output=str(tmp_path / "out"),
+        chunk=2,
+    )
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Seven pictures, and a job that reads them in shards of three."""
+    (tmp_path / "in").mkdir()
+    for number in range(7):
+        Image.new("RGB", (300, 200), (20 * number, 90, 60)).save(tmp_path / "in" / f"{number}.png")
+    return job(source=str(tmp_path / "in"), schema_name="caption", bill="formula", shard_size=3, yes=True)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Reads everything published in a table."""
+
+    def read(name):
+        files = sorted((tmp_path / "out" / name).rglob("*.parquet"))
+        return pl.read_parquet(files, hive_partitioning=False) if files else pl.DataFrame()
+
+    return read
+
+
+def counts(row):
+    """The counts that add up."""
+    assert row["found"] == sum(row[name] for name in COUNTS[1:])
+    return {name: row[name] for name in COUNTS if row[name]}
+
+
+@pytest.mark.anyio
+async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path):
+    """Each document is paid for once; one row of runs, one file a table, and nothing is left behind."""
+    starter = Here(settings)
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert [(each.first, each.count) for each in starter.pieces] == [(0, 3), (3, 3), (6, 1)]
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    [row] = table("runs").to_dicts()
+    assert (row["status"], row["calls"], row["flow"]) == ("completed", 7, "run")
+    assert row["cost_usd"] == table("calls")["cost_usd"].sum() == 7 * Decimal("0.00045")
+    assert len(set(server.documents)) == len(server.documents) == 7
+    assert set(table("results")["_run"]) == {row["run"]}
+    assert len(set(table("results")["_document"])) == 7
+    assert not (tmp_path / "out" / "staging").exists()
+    assert len(list((tmp_path / "out" / "results").rglob("*.parquet"))) == 1
+
+
+@pytest.mark.anyio
+async def test_what_is_done_is_not_planned_again(asked, settings, server):
+    """The next run in shards skips all of it, and starts none."""
+    await pipeline.run(asked, settings, How(shards=Here(settings)))
+    starter = Here(settings)
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert counts(closing.row) == {"found": 7, "skipped": 7}
+    assert (starter.pieces, len(server.documents)) == ([], 7)
+
+
+@pytest.mark.anyio
+async def test_a_stored_plan_is_applied_in_shards(asked, settings, server, tmp_path):
+    """As many as it was planned in; what has changed since remains, what was done since is skipped."""
+    first = asked.model_copy(update={"shard_size": None, "limit": 2})
+    _, url = store_plan(brief(asked, settings))
+    await pipeline.run(first, settings)
+    Image.new("RGB", (310, 210)).save(tmp_path / "in" / "5.png")
+    asked_for = order(plan=url, yes=True, approved_by="ann")
+    closing = await pipeline.apply(asked_for, settings, How(shards=Here(settings)))
+    assert counts(closing.row) == {"found": 7, "skipped": 2, "accepted": 4, "remaining": 1}
+    assert (closing.row["flow"], closing.row["approved_by"], len(server.documents)) == ("apply", "ann", 6)
+
+
+def breaking(at):
+    """A way to run chunks that is killed before the chunk of this count has staged anything, once."""
+    seen = []
+
+    async def run_chunk(chunk):
+        seen.append(chunk)
+        if len(seen) != at:
+            return await chunk.run()
+        stage = chunk.bench.tables.ours
+        chunk.bench.tables.ours = _killed
+        try:
+            return await chunk.run()
+        finally:
+            chunk.bench.tables.ours = stage
+
+    return How(run_chunk=run_chunk)
+
+
+def _killed():
+    raise Killed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_a_shard_that_is_begun_again_pays_for_nothing_twice(asked, settings, server, table, at):
+    """What an earlier try had staged is left alone; what it was answered and had not staged is staged from the ledger."""
+    starter = Here(settings, breaking(at))
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert len(starter.pieces) == 4
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    assert len(set(server.documents)) == len(server.documents) == closing.row["calls"] == 7
+    results = table("results")
+    assert sorted(results["_document"]) == sorted(set(results["_document"]))
+    assert results["_cost_usd"].sum() == closing.row["cost_usd"]
+
+
+@pytest.mark.anyio
+async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server, table):
+    """After three tries; what the others did is published, what it was is said, and the rest remains."""
+
+    async def run_chunk(chunk):
+        if chunk.number >= 2 * 10**9 and chunk.number < 3 * 10**9:
+            raise Killed
+        return await chunk.run()
+
+    starter = Here(settings, How(run_chunk=run_chunk))
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
+    assert (closing.row["status"], closing.exit_code) == ("failed", 2)
+    assert "shard 1 was begun 3 times and not done" in closing.row["error"]
+    assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
+    again = await pipeline.run(asked, settings, How(shards=Here(settings)))
+    assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}
+    assert table("results").height == len(server.documents) == 7
+
+
+@pytest.mark.anyio
+async def test_what_refuses_one_shard_stops_all(asked, settings, server, say):
+    """A key that is not accepted: no further shard is started."""
+    server.script = [say.error(401)]
+    starter = Here(settings)
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert (closing.row["status"], closing.exit_code) == ("refused", 2)
+    assert counts(closing.row) == {"found": 7, "remaining": 7}
+
+
+@pytest.mark.anyio
+async def test_the_budget_holds_across_shards(asked, settings, server):
+    """It is the run's, by what all shards have reserved."""
+    limited = asked.model_copy(update={"budget": Decimal("0.0055")})
+    closing = await pipeline.run(limited, settings, How(shards=Here(settings)))
+    assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
+    assert closing.row["cost_usd"] <= Decimal("0.0055")
+    assert closing.row["accepted"] == len(server.documents) > 3
+    assert counts(closing.row)["remaining"] == 7 - len(server.documents)
+
+
+@pytest.mark.anyio
+async def test_without_anybody_to_start_shards_nothing_begins(asked, settings, server, tmp_path):
+    """One line that says what is needed."""
+    with pytest.raises(ConfigurationError, match="--shard-size 3 needs a Prefect server"):
+        await pipeline.run(asked, settings)
+    assert (server.documents, (tmp_path / "out").exists()) == ([], False)
+
+
+@pytest.mark.anyio
+async def test_money_is_asked_for_before_a_shard_is_started(asked, settings, server):
+    """As in a run of one process."""
+    starter = Here(replace_setting(settings, ask_above=Decimal("0.0001")))
+    with pytest.raises(NeedsYes):
+        await pipeline.run(asked.model_copy(update={"yes": False}), starter.settings, How(shards=starter))
+    assert (starter.pieces, server.documents) == ([], [])
+
+
+def replace_setting(settings, **changes):
+    """The same settings but for these."""
+    return settings.model_copy(update=changes)
+
+
+@dataclass
+class Elsewhere(Here):
+    """Its shards come to a ledger that says that the run's parent is on another host, or know none of it."""
+
+    ledger: str = ""
+
+    async def start(self, piece):
+        """See Here."""
+        if self.ledger:
+            self.settings = replace_setting(self.settings, ledger=self.ledger)
+        else:
+            engine = sa.create_engine(self.settings.ledger)
+            with engine.begin() as connection:
+                connection.execute(RUNS.update().values(host="elsewhere"))
+            engine.dispose()
+        name = await super().start(piece)
+        if not self.ledger:
+            engine = sa.create_engine(self.settings.ledger)
+            with engine.begin() as connection:
+                connection.execute(RUNS.update().values(host=this_process().host))
+            engine.dispose()
+        return name
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("other", [False, True], ids=["a file both see", "a file of the worker's own"])
+async def test_sqlite_holds_for_one_host(asked, settings, server, tmp_path, other):
+    """A worker elsewhere sends nothing: it names the setting and what to set; the run ends with these words at once."""
+    starter = Elsewhere(settings, ledger=f"sqlite:///{tmp_path / 'other.db'}" if other else "")
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert (closing.row["status"], server.documents) == ("failed", [])
+    assert "TILEWISE_LEDGER is SQLite" in closing.row["error"]
+    assert "set TILEWISE_LEDGER to a postgresql+psycopg://" in closing.row["error"]
+    assert not any(number > 0 and piece.number == 0 for number, piece in enumerate(starter.pieces))
+
+
+@pytest.mark.anyio
+async def test_a_shard_of_a_run_that_has_ended_begins_nothing(asked, settings, server):
+    """As when somebody starts its flow run again by hand."""
+    starter = Here(settings)
+    await pipeline.run(asked, settings, How(shards=starter))
+    with pytest.raises(ConfigurationError, match="knows no live run"):
+        await work_on(starter.pieces[0], settings)
+    assert len(server.documents) == 7
+
+
+@pytest.mark.anyio
+async def test_two_never_work_on_one_shard(asked, settings, server):
+    """Whoever comes second sends nothing."""
+    refused = []
+
+    async def run_chunk(chunk):
+        if not refused:
+            with pytest.raises(LedgerError, match=r"shard 0 of run .* is worked on by another process"):
+                await work_on(starter.pieces[0], settings)
+            refused.append(True)
+        return await chunk.run()
+
+    starter = Here(settings, How(run_chunk=run_chunk))
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert refused
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+
+
+@pytest.mark.anyio
+async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings, server):
+    """Its parent is gone, it is not: it stops within seconds, and then the run is free."""
+    seen = []
+
+    async def run_chunk(chunk):
+        terms = chunk.bench.terms
+        with Ledger(settings.ledger) as ledger:
+            ledger.runs.release(terms.run)
+            seen.append((ledger.runs.abandoned(terms.output, terms.schema), ledger.runs.adopt(terms.run)))
+        raise Killed
+
+    with pytest.raises(LedgerError, match="taken over"):
+        await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    assert seen[0] == ([], False)
+
+
+def test_a_plan_is_cut_whole():
+    """Every document is in one slice, and no two slices stage parts of one number."""
+    pieces = cut("/out/plans/p.parquet", "r", 10, 4, offline=False)
+    assert [(each.first, each.count) for each in pieces] == [(0, 4), (4, 4), (8, 2)]
+    ranges = [each.parts for each in pieces]
+    assert all(one.stop <= two.start for one, two in pairwise(ranges))
+
+
+def test_stored_answers_are_not_read_again_in_shards():
+    """Nothing is sent then."""
+    with pytest.raises(ConfigurationError, match="leave it out with --redo reparse"):
+        job(source="in", schema_name="caption", redo="reparse", shard_size=3)

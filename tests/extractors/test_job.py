@@ -28,6 +28,7 @@ DEFAULTS = {
     "document_by": None,
     "send_urls": False,
     "video_tokens": None,
+    "shard_size": None,
     "offline": False,
     "plan_only": None,
     "dry_run": False,

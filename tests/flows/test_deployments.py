@@ -16,6 +16,7 @@ from flows.calibrate import calibrate
 from flows.deployments import FILE, file, listed
 from flows.estimate import estimate
 from flows.extract import extract
+from flows.shard import shard
 
 ROOT = Path(__file__).parents[2]
 FIRST = [
@@ -51,7 +52,7 @@ def test_the_deployments():
     """What runs at night, what a person starts, and how two at once get on."""
     named = {each.name: each for each in listed(ROOT / FILE)}
     nightly = named["nightly"]
-    assert list(named) == ["nightly", "backfill", "apply", "estimate", "calibrate"]
+    assert list(named) == ["nightly", "backfill", "apply", "shard", "estimate", "calibrate"]
     assert nightly.parameters["job"]["fail_above"] == 0.2
     assert nightly.parameters["job"]["yes"] is True
     assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]
@@ -113,6 +114,15 @@ def test_the_form_is_one_job(flow):
 def test_the_form_of_a_calibration():
     """Each of its two parameters has a sentence."""
     assert all(each["description"] for each in parameter_schema(calibrate).properties.values())
+
+
+def test_the_form_of_a_shard():
+    """One piece of a plan, each of whose fields has a title and a sentence; no secret is in it."""
+    schema = parameter_schema(shard)
+    assert list(schema.properties) == ["piece"]
+    fields = schema.definitions["Slice"]["properties"]
+    assert list(fields) == ["plan", "run", "number", "first", "count", "offline"]
+    assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
 
 
 def test_a_schema_of_ones_own_may_be_named():

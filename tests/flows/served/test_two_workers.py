@@ -129,6 +129,7 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
     assert len(server.asked) == IMAGES + sum(twice) - len(twice)
     assert calls.height == IMAGES + len(lost)
     assert not (desk.folder / "out" / "staging").exists()
+    assert not list((desk.folder / "prefect").glob("*.db"))
     states = Counter(each["state_name"] for each in prefect.api.ask("POST", "flow_runs/filter"))
     assert states["Completed"] == IMAGES // SIZE + 1
     assert states["Crashed"] >= 1

@@ -24,6 +24,7 @@ from extractors.planning import store_plan
 from extractors.reach import old_price
 from extractors.record.ledger.shards import COMPLETED
 from extractors.record.planbook import Planbook
+from extractors.record.root import reading, writing
 from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.recount import recount
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from extractors.agreed import Approved
     from extractors.brief import Brief
     from extractors.how import How
+    from extractors.model import Name
     from extractors.outset import Outset
     from extractors.record.ledger.shards import Try
     from extractors.slice import Over, Slice, Starter
@@ -71,7 +73,7 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
             ask(begun.brief, costs, videos=videos)
         tables = stack.enter_context(Tables(begun.root, begun.terms, asked.schema.model, asked.settings.keep_replies))
         if book is None or agreed is None:
-            return await _Fold(begun, tables).published(Counts(skipped), None, ())
+            return await _Fold(begun, tables, book).published(Counts(skipped), None, ())
         done = await asyncio.to_thread(_done, begun, book, approved)
         pieces = cut(book.url, begun.terms.run, agreed.documents, size, offline=begun.free)
         how.expect(agreed.documents - done)
@@ -87,7 +89,7 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
         watch = _Watch(begun, how.shards, brake, how, deque(pieces))
         await watch.all_ended()
         counts = Counts(skipped + done, Tally(remaining=agreed.documents - done))
-        return await _Fold(begun, tables).published(counts, brake.error, watch.warnings)
+        return await _Fold(begun, tables, book).published(counts, brake.error, watch.warnings)
 
 
 def _videos(begun: Outset) -> bool:
@@ -102,7 +104,9 @@ def _done(begun: Outset, book: Planbook, approved: Approved | None) -> int:
     if approved is None:
         return 0
     past, redo, at = begun.past, begun.brief.job.redo, approved.agreed.planned_at
-    return sum(past.skips(name, redo) or past.ended(name, at) for name in book.names())
+    with reading(begun.root):
+        names = book.names().collect()
+    return sum(past.skips(name, redo) or past.ended(name, at) for name in names.iter_rows())
 
 
 @dataclass(slots=True)
@@ -199,6 +203,7 @@ class _Fold:
 
     begun: Outset
     tables: Tables
+    book: Planbook | None
 
     async def published(
         self, planned: Counts, error: RunError | None, warnings: tuple[str, ...] | list[str]
@@ -211,16 +216,25 @@ class _Fold:
         begun, tables, volume = self.begun, self.tables, self.tables.volume
         ledger, terms = begun.ledger, begun.terms
         tables.gather(ledger.calls.unpublished(terms.run))
-        ended = volume.ended()
-        tally = recount(volume, remaining=planned.tally.remaining - len(ended))
-        left = volume.called() - {document for document, _ in ended}
+        with writing(begun.root):
+            tally = recount(volume, remaining=0)
+            left = volume.left()
+            waiting = self._waiting() if self.book else []
+        tally += Tally(remaining=planned.tally.remaining - tally.done)
         now = tables.shape(accepted=tally.accepted, failed=tally.failed, cost_usd=tally.cost_usd)
         drift = drifted(now, past_shapes(begun.root, terms.source, terms.schema, before=terms.run))
         said = (old_price(terms), *warnings, *drift)
         account = Account(terms, begun.brief.job.fail_above, error, tuple(each for each in said if each), REMAIN)
         counts = replace(planned, tally=tally)
         tables.publish(account.row(counts, 1))
-        ledger.marks.keep(terms, ended)
+        ledger.marks.free(terms, waiting)
+        ledger.marks.published(terms, ())
         ledger.runs.published(terms.run, 1, left)
         ledger.runs.end(terms.run)
         return Closing(account, counts, tables.results)
+
+    def _waiting(self) -> list[Name]:
+        """The documents of the plan with which no shard has come to an end: whoever comes next may take them."""
+        assert self.book is not None
+        ends = self.tables.volume.ends()
+        return self.book.names().join(ends, on=["document", "version"], how="anti", nulls_equal=True).collect().rows()

@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
     from extractors.record.volume import Volume
 
+_OF_CALLS = (
+    "outcome",
+    "billed",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "residual_tokens",
+    "reserved_usd",
+    "cost_usd",
+)
+
 
 def recount(volume: Volume, remaining: int) -> Tally:
     """What the volume's rows add up to, beside the documents that remain. Meant for a thread."""
-    ended = volume.ended()
-    calls, failures = volume.frame("calls").collect(), volume.frame("failures").collect()
+    calls = volume.frame("calls").select(_OF_CALLS).collect()
+    failures = volume.frame("failures").select("document", "stage", "kind", "final", "attempts").collect()
+    ends = volume.ends().select(pl.len()).collect().item()
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
     copied = volume.copied()
@@ -31,7 +44,7 @@ def recount(volume: Volume, remaining: int) -> Tally:
     billed = calls.filter(pl.col("billed") == "yes")
     return Tally(
         rejected=rejected,
-        accepted=len(ended) - len(failures) - len(copied),
+        accepted=ends - len(failures) - len(copied),
         failed=len(failures) - rejected - len(copied_failed),
         remaining=remaining,
         copied=len(copied),
@@ -53,7 +66,7 @@ def recount(volume: Volume, remaining: int) -> Tally:
 def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
     """The estimate of the documents that were sent and came to an end."""
     sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
-    images = volume.frame("images").filter(sent).collect()
+    images = volume.frame("images").filter(sent).select(pl.col("^cost_.*_usd$")).collect()
     return Costs(*(_total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
 
 

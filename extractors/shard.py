@@ -218,7 +218,7 @@ class _Beat:
                 continue
             last = loop.time()
             if told == "stop":
-                self.brake.stop(Stopped("the run was told to stop"))
+                self.brake.stop(Stopped("its run was told to stop, or its parent has gone"))
             elif told == "lost":
                 self.brake.stop(LeaseLost(f"run {self.this.run} has ended, or goes on without this try"))
                 self.brake.cut()  # whoever publishes the run does not wait

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from extractors.model import Name, Planned, Terms
+    from extractors.model import Planned, Terms
     from extractors.record.root import Root
     from extractors.record.rows import Row
 
@@ -51,7 +51,6 @@ TERMS: columns.Columns = {
 }
 SUFFIX = ".parquet"
 NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
-BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +108,9 @@ class Planbook:
                 return
             first += size
 
-    def names(self) -> Iterator[Name]:
+    def names(self) -> pl.LazyFrame:
         """Every document with its version."""
-        with reading(self._root):
-            for batch in self._root.scan([self._key], NAMES).collect().iter_slices(BATCH):
-                yield from batch.rows()
+        return self._root.scan([self._key], NAMES)
 
 
 class Draft:

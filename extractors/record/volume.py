@@ -98,6 +98,17 @@ class Volume:
             found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
         return found
 
+    def ends(self) -> pl.LazyFrame:
+        """`document` and `version` of those with which the run came to an end, published or staged."""
+        files, names = self._files("results"), {"_document": "document", "_version": "version"}
+        results = [self.root.scan(files).select(list(names)).rename(names)] if files else []
+        return pl.concat([*results, self.frame("failures").select("document", "version")])
+
+    def left(self) -> set[str]:
+        """The documents that were sent and with which the run did not come to an end."""
+        sent = self.frame("calls").select("document").unique()
+        return set(sent.join(self.ends(), on="document", how="anti").collect()["document"])
+
     def ended(self) -> set[Name]:
         """The documents with which the run came to an end, with their versions, published or staged."""
         files = self._files("results")

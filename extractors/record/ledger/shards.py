@@ -72,16 +72,19 @@ class Shards:
         return new, earlier
 
     def beat(self, shard: Try) -> Told:
-        """Renews the lease; what the run says: `lost` where it has ended, or goes on without this try."""
+        """Renews the lease; what the run says: `lost` where it has ended, or goes on without this try.
+
+        Where its parent has gone it is to stop: nobody takes the run over before its shards have ended.
+        """
         owner = this_process()
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
             mine = _this(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
             renewed = connection.execute(SHARDS.update().where(mine).values(lease_until=until)).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
-            if not renewed or run is None or run.published_at is not None or not is_live(run, until - LEASE_SECONDS):
+            if not renewed or run is None or run.published_at is not None:
                 return "lost"
-            return "stop" if run.stopping else "go on"
+            return "stop" if run.stopping or not is_live(run, until - LEASE_SECONDS) else "go on"
 
     def finish(self, shard: Try) -> None:
         """The try has ended, as it says."""

@@ -134,3 +134,46 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
     assert states["Completed"] == IMAGES // SIZE + 1
     assert states["Crashed"] >= 1
     assert not states["Running"]
+
+
+FLAGS = ("--schema", "caption", "--bill", "formula", "--yes", "--json")
+
+
+def begun(desk, server, prefect, at_work):
+    """A run in two shards, both of which a worker is at, and the worker."""
+    worker = prefect("worker", "start", "--pool", "tilewise", "--limit", 2)
+    run = desk.start("run", "in", *FLAGS, "--shard-size", IMAGES // 2, stdout=subprocess.PIPE)
+    until(lambda: len(at_work()) == 2)
+    until(lambda: len(server.asked) >= 4)
+    return run, worker
+
+
+def test_a_run_that_is_told_to_stop_tells_its_shards(desk, server, prefect, at_work):
+    """Each lets its call in flight finish; what was answered is published, and the rest remains."""
+    run, _ = begun(desk, server, prefect, at_work)
+    with run:
+        run.send_signal(signal.SIGTERM)
+        stdout, _ = run.communicate(timeout=PATIENCE)
+    row = json.loads(stdout)
+    assert (run.returncode, row["status"], row["found"]) == (3, "stopped", IMAGES)
+    assert row["accepted"] == row["calls"] == len(server.asked) < IMAGES
+    assert row["remaining"] == IMAGES - row["accepted"]
+    assert not at_work()
+
+
+def test_a_parent_that_is_killed_is_taken_over(desk, server, prefect, at_work):
+    """Its shards stop by themselves; the next run publishes what they had done, and pays for the rest alone."""
+    run, _ = begun(desk, server, prefect, at_work)
+    with run:
+        run.kill()
+    until(lambda: not at_work())
+    again = desk.tilewise("run", "in", *FLAGS, "--direct")
+    row = json.loads(again.stdout)
+    assert "had ended without publishing" in again.stderr
+    assert (row["found"], row["accepted"] + row["skipped"], row["remaining"]) == (IMAGES, IMAGES, 0)
+    assert row["skipped"] >= 4
+    assert desk.table("results")["_document"].n_unique() == desk.table("results").height == IMAGES
+    lost = desk.table("calls").filter(desk.table("calls")["billed"] == "unknown").height
+    assert len(server.asked) <= IMAGES + 2
+    assert desk.table("calls").height == len(server.asked)
+    assert lost == 0 or len(server.asked) > IMAGES

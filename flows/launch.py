@@ -164,7 +164,7 @@ def check(job: Job, settings: Settings) -> None:
     from extractors.scan import documents
 
     asked = brief(job, settings)
-    if job.shard_size is not None and not prefect_configured():
+    if job.shard_size is not None and not job.plan_only and not prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
             " with `prefect deploy --all`, or leave it out"

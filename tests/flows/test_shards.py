@@ -1,5 +1,6 @@
 """A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once."""
 
+import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -342,3 +343,30 @@ def test_stored_answers_are_not_read_again_in_shards():
     """Nothing is sent then."""
     with pytest.raises(ConfigurationError, match="leave it out with --redo reparse"):
         job(source="in", schema_name="caption", redo="reparse", shard_size=3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "--shard-size 2 needs a Prefect server with a work pool: set PREFECT_API_URL"),
+        (("--direct",), "--direct and --shard-size exclude each other"),
+    ],
+)
+def test_the_command_needs_a_server(desk, flags, said):
+    """One line, before anything is read or sent."""
+    desk.images("a.png")
+    ended = desk.run("run", "in", "--schema", "caption", "--shard-size", 2, *flags)
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+    assert said in ended.stderr
+    assert not (desk.folder / "out").exists()
+
+
+def test_applying_a_plan_of_shards_needs_a_server(desk, server):
+    """It was planned for a work pool; without one nothing is sent."""
+    desk.env["TILEWISE_BASE_URL"] = server.url
+    desk.images("a.png")
+    flags = ("--schema", "caption", "--shard-size", 1, "--plan-only", "--json")
+    plan = json.loads(desk.run("run", "in", *flags).stdout)["plan"]
+    ended = desk.run("apply", plan, "--yes")
+    assert (ended.exit_code, server.asked) == (2, [])
+    assert "--shard-size 1 needs a Prefect server" in ended.stderr

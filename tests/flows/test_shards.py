@@ -1,5 +1,6 @@
 """A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,7 @@ from extractors.planning import store_plan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.books import RUNS
 from extractors.record.ledger.owner import this_process
+from extractors.record.planbook import Planbook
 from extractors.settings import Settings
 from extractors.shard import work_on
 from extractors.slice import Over, cut
@@ -152,19 +154,19 @@ async def test_a_stored_plan_is_applied_in_shards(asked, settings, server, tmp_p
 
 
 def breaking(at):
-    """A way to run chunks that is killed before the chunk of this count has staged anything, once."""
-    seen = []
+    """A way to run chunks, one after the other, that is killed before the chunk of this count has staged anything, once."""
+    seen, turn = [], asyncio.Lock()
 
     async def run_chunk(chunk):
-        seen.append(chunk)
-        if len(seen) != at:
-            return await chunk.run()
-        stage = chunk.bench.tables.ours
-        chunk.bench.tables.ours = _killed
-        try:
-            return await chunk.run()
-        finally:
-            chunk.bench.tables.ours = stage
+        async with turn:
+            seen.append(chunk)
+            ours = chunk.bench.tables.ours
+            if len(seen) == at:
+                chunk.bench.tables.ours = _killed
+            try:
+                return await chunk.run()
+            finally:
+                chunk.bench.tables.ours = ours
 
     return How(run_chunk=run_chunk)
 
@@ -196,12 +198,19 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
             raise Killed
         return await chunk.run()
 
+    before = brief(asked, settings).terms(None)  # a run that is under way already, which may take what this one leaves
+    with Ledger(settings.ledger) as ledger:
+        ledger.runs.begin(before)
     starter = Here(settings, How(run_chunk=run_chunk))
     closing = await pipeline.run(asked, settings, How(shards=starter))
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
     assert "shard 1 was begun 3 times and not done" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
+    with Ledger(settings.ledger) as ledger:
+        [planned] = Planbook(starter.pieces[0].plan).planned()
+        assert ledger.marks.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
+        ledger.runs.forget(before.run)
     again = await pipeline.run(asked, settings, How(shards=Here(settings)))
     assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}
     assert table("results").height == len(server.documents) == 7

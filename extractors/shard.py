@@ -69,6 +69,7 @@ async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
         this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
         tables = _Tables(root, terms, asked.schema.model, settings.keep_replies, volume)
         tables.ours = partial(ledger.shards.beat, this)
+        beat = await stack.enter_async_context(_leased(ledger, this))
         writers = [each.writer for each in earlier]
         try:
             done = await asyncio.to_thread(volume.staged, piece.parts) if writers else set()
@@ -76,7 +77,9 @@ async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
                 found = await asyncio.to_thread(_answered, piece, book, asked, ledger, writers, done)
                 await asyncio.to_thread(tables.stage, piece.part(this.attempt) + TRY - 1, found)
                 done |= {each.planned.name for each in found}
-            past, _ = await asyncio.to_thread(history, root, terms, offline=piece.offline, redo=asked.job.redo)
+            past, _ = await asyncio.to_thread(
+                history, root, terms, offline=piece.offline, redo=asked.job.redo, kind=asked.job.kind
+            )
             facts = known(ledger.memory, terms)
             feed = AgreedFeed(
                 asked, asked.tariff(terms.price, facts), past, book, agreed, Piece(piece.first, piece.count, done)
@@ -86,7 +89,7 @@ async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
             scribe = Scribe(ledger.calls, terms, asked.budget, writer)
             copies = Copies(tables, originals)
             work = Work(asked, terms, ledger, tables, feed, facts, how, copies, scribe=scribe, earlier=writers)
-            this = await _worked(work, this, piece.part(this.attempt))
+            this = await _worked(work, this, piece.part(this.attempt), beat)
         except RunError as error:
             this = replace(this, status=error.status, message=error.message)
         except BaseException as error:
@@ -110,14 +113,14 @@ class _Tables(Tables):
         super().stage(part, ends)
 
 
-async def _worked(work: Work, this: Try, number: int) -> Try:
+async def _worked(work: Work, this: Try, number: int, beat: _Beat) -> Try:
     """The try, ended: what became of the documents is staged."""
     async with AsyncExitStack() as stack:
         pending = await work.take()
         if not pending:
             return replace(this, status=COMPLETED)
         bench = await work.bench(stack)
-        await stack.enter_async_context(_leased(work, this, bench.brake))
+        beat.pulls(bench.brake)
         tally, _ = await work.chunks(pending, bench, sys.maxsize, number)
         if wall := bench.caller.breaker.wall():
             bench.brake.stop(wall)
@@ -188,11 +191,12 @@ def _answered(
 
 
 @asynccontextmanager
-async def _leased(work: Work, this: Try, brake: Brake) -> AsyncIterator[None]:
-    """Renews the lease, and pulls the brake when the parent says so, or is not there any more."""
-    beating = asyncio.create_task(_Beat(work.ledger, this, brake).keep())
+async def _leased(ledger: Ledger, this: Try) -> AsyncIterator[_Beat]:
+    """Renews the lease as long as it is entered."""
+    beat = _Beat(ledger, this)
+    beating = asyncio.create_task(beat.keep())
     try:
-        yield
+        yield beat
     finally:
         beating.cancel()
         with suppress(asyncio.CancelledError):
@@ -201,11 +205,21 @@ async def _leased(work: Work, this: Try, brake: Brake) -> AsyncIterator[None]:
 
 @dataclass(slots=True)
 class _Beat:
+    """Tells the brake when the parent says so, or is not there any more; also what it heard before there was a brake."""
+
     ledger: Ledger
     this: Try
-    brake: Brake
+    brake: Brake | None = None
+    heard: RunError | None = None
+
+    def pulls(self, brake: Brake) -> None:
+        """From here on calls may be sent, and this brake stops them."""
+        self.brake = brake
+        if self.heard is not None:
+            self._stop(self.heard)
 
     async def keep(self) -> None:
+        """Renews, again and again."""
         loop = asyncio.get_running_loop()
         last = loop.time()
         while True:
@@ -214,11 +228,18 @@ class _Beat:
                 told = await asyncio.to_thread(self.ledger.shards.beat, self.this)
             except LedgerError as error:
                 if loop.time() - last > LEASE_SECONDS:
-                    self.brake.stop(error)
+                    self._stop(error)
                 continue
             last = loop.time()
             if told == "stop":
-                self.brake.stop(Stopped("its run was told to stop, or its parent has gone"))
+                self._stop(Stopped("its run was told to stop, or its parent has gone"))
             elif told == "lost":
-                self.brake.stop(LeaseLost(f"run {self.this.run} has ended, or goes on without this try"))
-                self.brake.cut()  # whoever publishes the run does not wait
+                self._stop(LeaseLost(f"run {self.this.run} has ended, or goes on without this try"))
+
+    def _stop(self, error: RunError) -> None:
+        self.heard = error
+        if self.brake is None:
+            return
+        self.brake.stop(error)
+        if isinstance(error, LeaseLost) and not self.brake.cutting:  # whoever publishes the run does not wait
+            self.brake.cut()

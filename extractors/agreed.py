@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ from extractors import tiles
 from extractors.brief import Brief, brief
 from extractors.errors import ConfigurationError
 from extractors.feed import each_of
-from extractors.job import Job, validated
+from extractors.job import DOLLARS, Job, as_form, validated
 from extractors.scan import is_manifest, opened
 
 if TYPE_CHECKING:
@@ -31,12 +31,18 @@ if TYPE_CHECKING:
 class Order(BaseModel):
     """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+        json_schema_extra=as_form,
+    )
 
     plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
     approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
-    budget: Decimal | None = Field(
-        None, gt=0, allow_inf_nan=False, title="Budget", description="The most that this run may spend, in dollars."
+    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
+        None, title="Budget", description="The most that this run may spend, in dollars."
     )
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the plan may cost.")
 

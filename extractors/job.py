@@ -26,13 +26,12 @@ Asked = TypeVar("Asked", bound=BaseModel)
 Redo = Literal["failed", "changed", "reparse", "all"]
 
 # What a form asks for where pydantic takes more than one type for the same thing.
-_DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
 _DURATION = WithJsonSchema(
     {
         "anyOf": [
             {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[smhd]?\s*$"},
             {"type": "number", "exclusiveMinimum": 0},
-            {"type": "null"},
         ]
     }
 )
@@ -54,24 +53,41 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _in_order(schema: JsonDict) -> None:
-    """A form shows the fields in the model's order, which a database may lose: each carries its place."""
+def as_form(schema: JsonDict) -> None:
+    """Makes a model's JSON schema one that Prefect shows as a plain form.
+
+    The fields come in the model's order, which a database may lose: each carries its place. What may be left out is left
+    empty, where a choice between a type and `None` would have to be opened before anything can be written.
+    """
     properties = schema["properties"]
     assert isinstance(properties, dict)
     for place, shown_as in enumerate(properties.values()):
         assert isinstance(shown_as, dict)
         shown_as["position"] = place
+        if shown_as.get("default", "") is None:
+            del shown_as["default"]
+        ways = shown_as.get("anyOf")
+        if isinstance(ways, list):
+            _without_none(shown_as, [each for each in ways if isinstance(each, dict) and each.get("type") != "null"])
+
+
+def _without_none(shown_as: JsonDict, ways: list[JsonDict]) -> None:
+    if len(ways) == 1:
+        del shown_as["anyOf"]
+        shown_as.update(ways[0])
+    else:
+        shown_as["anyOf"] = [*ways]
 
 
 class Job(BaseModel):
-    """One run: a source of images, the schema that they are read with, and how. Its fields stand as a form asks them."""
+    """Which images are read, by which schema, and how. What is left empty is as usual."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         str_strip_whitespace=True,
         hide_input_in_errors=True,
-        json_schema_extra=_in_order,
+        json_schema_extra=as_form,
     )
 
     source: str = Field(
@@ -93,7 +109,9 @@ class Job(BaseModel):
         " thrifty: start cheaper.",
     )
     output: str | None = Field(
-        None, title="Output", description="The folder or bucket that the tables are written under."
+        None,
+        title="Output",
+        description="The folder or bucket that the tables are written under; that of TILEWISE_OUTPUT when left empty.",
     )
     modified_since: datetime | None = Field(
         None, title="Modified since", description="Only images modified from this UTC day or time on."
@@ -101,24 +119,39 @@ class Job(BaseModel):
     modified_until: datetime | None = Field(
         None, title="Modified until", description="Only images modified up to this UTC day or time, included."
     )
-    redo: Redo | None = Field(None, title="Do again", description="Take what is done already, by cause.")
-    kind: str | None = Field(
-        None, title="Kind", description="Of what failed for good, take this kind only: a reject reason or an outcome."
+    redo: Redo | None = Field(
+        None,
+        title="Do again",
+        description="Take also what is done. failed: what failed for good; changed: what was read by another schema, prompt"
+        " or model; reparse: read stored answers again, without a call; all: everything.",
     )
-    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), _DOLLARS] | None = Field(
+    kind: str | None = Field(
+        None,
+        title="Kind",
+        description="With failed: of what failed for good, only this reject reason or outcome.",
+        json_schema_extra={"enum": [*KINDS]},
+    )
+    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
         None, title="Budget", description="The most that this run may spend, in dollars."
     )
-    model: str | None = Field(None, title="Model", description="The model's id at the endpoint.")
+    model: str | None = Field(
+        None, title="Model", description="The model's id at the endpoint; that of TILEWISE_MODEL when left empty."
+    )
     limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
     plan_only: bool | None = Field(
         None,
         title="Plan only",
         description="Store the plan and its bill, and run nothing: the deployment apply runs it when somebody approves."
         " When nothing is chosen, a backfill that may cost more than TILEWISE_ASK_ABOVE does so.",
+        json_schema_extra={"enum": [True, False]},  # a choice that can be left open, where a switch is on or off
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
     yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
-    base_url: str | None = Field(None, title="Base URL", description="The API's address, up to and with /v1.")
+    base_url: str | None = Field(
+        None,
+        title="Base URL",
+        description="The API's address, up to and with /v1; that of TILEWISE_BASE_URL when left empty.",
+    )
     offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
     bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
     fail_above: float = Field(

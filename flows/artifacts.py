@@ -80,17 +80,15 @@ async def show_run(closing: Closing) -> None:
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
             payload={"warning": warning, "run": closing.account.terms.run},
         )
-    await _taken(acreate_markdown_artifact(summary(closing), "tilewise-summary", "What became of the run"))
+    await _taken(acreate_markdown_artifact(summary(closing), "tilewise-summary", escaped(said(closing))))
     if closing.counts.tally.kinds:
         await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
 
 
 async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
     """What is shown of an estimate, and of the plan that was stored with it."""
-    words = estimated(estimate, model)
-    if plan:
-        words += f"\n\nThe plan {verbatim(plan)} waits for approval: the deployment apply runs it."
-    await _taken(acreate_markdown_artifact(words, "tilewise-estimate", "What a run would cost"))
+    words = estimated(estimate, model, plan)
+    await _taken(acreate_markdown_artifact(words, "tilewise-estimate", _most(estimate)))
 
 
 async def show_calibration(found: Calibrated) -> None:
@@ -139,8 +137,8 @@ def failures(closing: Closing) -> list[dict[str, object]]:
     ]
 
 
-def estimated(estimate: Estimate, model: str) -> str:
-    """What would be sent, and what it would cost."""
+def estimated(estimate: Estimate, model: str, plan: str | None = None) -> str:
+    """What would be sent, what it would cost, and the plan that waits for approval."""
     costs = zip(("low", "expected", "high"), estimate.costs.values(), strict=True)
     money = {name: dollars(cost) for name, cost in costs}
     for name, ends in (estimate.intervals or {}).items():
@@ -148,7 +146,8 @@ def estimated(estimate: Estimate, model: str) -> str:
             money[f"{name}, with 95 %"] = f"{dollars(ends[0])} to {dollars(ends[1])}"
     counts = ("documents", "images", "rejected", "skipped")
     parts = [
-        f"## {estimate.documents:,} documents, {dollars(estimate.costs.high)} at most",
+        f"## {_most(estimate)}",
+        *([f"Waiting for approval: run the deployment `apply` with the plan\n\n{verbatim(plan)}"] if plan else []),
         f"Model {verbatim(model)}, billed by {verbatim(estimate.bill_rule)}." if model else "No model is set.",
         _table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
         _table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
@@ -156,6 +155,10 @@ def estimated(estimate: Estimate, model: str) -> str:
         _table("cost", money),
     ]
     return "\n\n".join(parts)
+
+
+def _most(estimate: Estimate) -> str:
+    return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
 
 
 def _facts(closing: Closing) -> str:

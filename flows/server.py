@@ -26,7 +26,11 @@ START_SECONDS = 120.0  # a new database is made first
 STOP_SECONDS = 10.0
 TEMPORARY, LOCAL = "temporary", "local"
 # Whatever a run tells anybody, it tells its own server alone.
-QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "DO_NOT_TRACK": "1",
+}
 # Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
 BATCH = ("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE", "500")
 

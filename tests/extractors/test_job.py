@@ -19,6 +19,7 @@ DEFAULTS = {
     "bill": "auto",
     "budget": None,
     "limit": None,
+    "plan_only": None,
     "redo": None,
     "kind": None,
     "modified_since": None,

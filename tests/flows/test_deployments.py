@@ -8,9 +8,11 @@ import pytest
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
+from extractors.agreed import Order
 from extractors.errors import ConfigurationError
 from extractors.job import Job
 from extractors.schema import shipped
+from flows.apply import apply
 from flows.backfill import backfill
 from flows.calibrate import calibrate
 from flows.deployments import FILE, file, listed
@@ -57,7 +59,7 @@ def test_the_deployments():
     assert nightly.parameters["job"]["yes"] is True
     assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]
     assert (nightly.concurrency_limit.limit, nightly.concurrency_limit.collision_strategy) == (1, "CANCEL_NEW")
-    assert named["backfill"].concurrency_limit.collision_strategy == "ENQUEUE"
+    assert {named[name].concurrency_limit.collision_strategy for name in ("backfill", "apply")} == {"ENQUEUE"}
 
 
 @pytest.mark.parametrize("each", listed(ROOT / FILE), ids=lambda each: each.name)
@@ -111,6 +113,14 @@ def test_the_form_is_one_job(flow):
     assert len({each["position"] for each in fields.values()}) == len(fields)
 
 
+@pytest.mark.parametrize(("flow", "model"), [(backfill, "Job"), (apply, "Order")], ids=["backfill", "apply"])
+def test_what_may_be_left_out_is_left_empty(flow, model):
+    """No field asks first whether it is to be None, which a form shows in place of the field."""
+    fields = parameter_schema(flow).definitions[model]["properties"].values()
+    assert not [each for each in fields if {"type": "null"} in each.get("anyOf", ()) or each.get("default", "") is None]
+    assert all("type" in each or "anyOf" in each for each in fields)
+
+
 def test_the_form_of_a_calibration():
     """Each of its two parameters has a sentence."""
     assert all(each["description"] for each in parameter_schema(calibrate).properties.values())
@@ -132,9 +142,19 @@ def test_a_schema_of_ones_own_may_be_named():
     assert "enum" not in field
 
 
+@pytest.mark.parametrize("name", ["policy", "redo", "kind", "plan_only", "document_by"])
+def test_what_has_few_values_is_a_choice(name):
+    """Its values stand at the top of the field, where a form looks for them."""
+    assert len(Job.model_json_schema()["properties"][name]["enum"]) >= 2
+
+
 def test_no_parameter_is_a_secret():
     """Prefect stores parameters as they are."""
-    assert not {name for name in Job.model_fields if "key" in name or "secret" in name or "password" in name}
+    assert not {
+        name
+        for name in {**Job.model_fields, **Order.model_fields}
+        if "key" in name or "secret" in name or "password" in name
+    }
 
 
 @pytest.mark.anyio

@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow postgres lint format lock samples clean
+.PHONY: demo test slow postgres ui lint format lock samples clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    read the sample receipts with local OCR, as a Prefect flow, and print the rows"
-	@echo "make test    all tests but the slow ones and those on PostgreSQL; make slow and make postgres run these"
+	@echo "make test    all tests but the slow ones, those on PostgreSQL and those in a browser"
+	@echo "make slow    the slow ones; make postgres and make ui run those that need PostgreSQL and Chromium"
 	@echo "make lint    ruff, mypy --strict, import-linter; make format mends what can be mended"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 	@echo "make samples render data/samples anew"
@@ -25,13 +26,17 @@ demo: $(READY)
 	$(BIN)/python data/samples/show.py data/out receipt
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not postgres"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not postgres and not ui"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
 
 postgres: $(READY)
 	$(BIN)/python -m pytest -q -m "postgres and not slow"
+
+# SCREENSHOTS=docs make ui renews the pictures of the documentation.
+ui: $(READY)
+	$(BIN)/python -m pytest -q -m ui
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -23,9 +23,13 @@ class Api:
     url: str
 
     def ask(self, method, path, **body):
-        """One request; gives its JSON, which is of an error where there was one. A busy SQLite is asked again."""
+        """One request; gives its JSON, which is of an error where there was one."""
+        return self.send(method, path, body or None)
+
+    def send(self, method, path, body):
+        """The same with any JSON for a body. A busy SQLite is asked again."""
         while True:
-            answer = httpx.request(method, f"{self.url}/api/{path}", json=body or None, timeout=30, trust_env=False)
+            answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=30, trust_env=False)
             if answer.status_code != 503:
                 return answer.json() if answer.content else None
             time.sleep(0.5)

@@ -1,0 +1,114 @@
+"""Plan, then apply, as the forms of `tilewise serve` do it: nothing waits in between, and exactly the plan is run."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def desk(desks):
+    """A desk at which almost everything costs more than may be spent unasked."""
+    return desks(TILEWISE_ASK_ABOVE="0.0001", TOGETHER_API_KEY="any")
+
+
+@pytest.fixture(scope="module")
+def api(serve_at, desk):
+    """The server's API."""
+    return serve_at(desk).api
+
+
+@pytest.fixture
+def server(serve, say):
+    """A server that accepts every picture."""
+    return serve(say.ok())
+
+
+@pytest.fixture
+def job(server, desk, request):
+    """What a form sends for a folder of this test's own, with two images."""
+    desk.images("a.jpg", "b.jpg", folder=request.node.name)
+    return {"source": request.node.name, "schema_name": "caption", "base_url": server.url}
+
+
+@pytest.fixture
+def planned(api, job):
+    """A backfill that was planned only."""
+    return api.ended("backfill/backfill", job=job)
+
+
+def plan_of(run):
+    """Where the plan of such a run is, as its state says."""
+    return re.search(r"run the deployment apply with (\S+)", run["state"]["message"])[1]
+
+
+def test_a_costly_backfill_is_planned_only(planned, api, server):
+    """It ends, says what waits for approval, and shows the bill and the plan; nothing was sent."""
+    assert planned["state_name"] == "Completed"
+    assert re.match(r"planned, waiting for approval: 2 documents, \$[\d.]+ at most: ", planned["state"]["message"])
+    shown = api.artifacts(planned)["tilewise-estimate"]
+    assert plan_of(planned) in shown["data"]
+    assert "| high | $" in shown["data"]
+    assert shown["description"].startswith("2 documents, $")
+    assert server.asked == []
+
+
+def test_apply_runs_that_plan(planned, api, server, desk):
+    """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
+    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann", "budget": 1, "yes": True})
+    assert (run["state_name"], run["state"]["message"]) == ("Completed", "2 accepted")
+    [row] = [each for each in desk.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]]
+    assert (row["flow"], row["approved_by"], row["accepted"], len(server.asked)) == ("apply", "ann", 2, 2)
+    assert "| predicted, expected | $" in api.artifacts(run)["tilewise-summary"]["data"]
+
+
+def test_what_changed_since_is_left_out(planned, api, job, server, desk):
+    """It was not agreed on: it is counted, and left for another plan."""
+    (desk.folder / job["source"] / "b.jpg").unlink()
+    run = api.ended("apply/apply", order={"plan": plan_of(planned), "yes": True})
+    assert run["state"]["message"].startswith("1 accepted, 1 remaining")
+    assert len(server.asked) == 1
+
+
+def test_what_was_approved_needs_no_plan(api, job, server):
+    """With a budget, a backfill runs at once."""
+    run = api.ended("backfill/backfill", job=job | {"budget": 1})
+    assert (run["state"]["message"], len(server.asked)) == ("2 accepted", 2)
+
+
+def test_a_plan_that_is_asked_for_is_made(api, job, server):
+    """Also where a budget would have let it run."""
+    run = api.ended("backfill/backfill", job=job | {"budget": 1, "plan_only": True})
+    assert run["state"]["message"].startswith("planned, waiting for approval")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "named"),
+    [
+        ("backfill", {"job": {"source": "in", "budget": -1}}, "job.budget"),
+        ("backfill", {"job": {"source": "in", "redo": "nonsense"}}, "job.redo"),
+        ("backfill", {"job": {"source": "in", "kind": "nonsense"}}, "job.kind"),
+        ("apply", {"order": {"plan": "p.parquet", "budget": 0}}, "order.budget"),
+        ("apply", {"order": {"plan": ""}}, "order.plan"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_a_run(api, name, parameters, named):
+    """By Prefect, which names the field."""
+    answer = api.start(f"{name}/{name}", **parameters)
+    assert "id" not in answer
+    assert named in answer["detail"]
+
+
+def test_what_is_left_out_may_be_null(api, job):
+    """As a client sends it that fills in everything that is no choice."""
+    run = api.ended("backfill/backfill", job=job | {"budget": None, "model": None, "output": None, "limit": None})
+    assert run["state"]["message"].startswith("planned, waiting for approval")
+
+
+def test_a_plan_that_is_not_there(api):
+    """The state names it."""
+    run = api.ended("apply/apply", order={"plan": "nowhere/plans/p.parquet"})
+    assert run["state_name"] == "Failed"
+    assert "p.parquet" in run["state"]["message"]

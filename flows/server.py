@@ -52,7 +52,9 @@ def temporary_server() -> Iterator[str]:
 def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the whole server on a free port, and ends it afterwards. Raises ConfigurationError when it does not start."""
     url = f"http://127.0.0.1:{port}/api"
-    environ = dict([BATCH]) | os.environ | QUIET | {"PREFECT_UI_API_URL": url}
+    environ = (
+        dict([BATCH]) | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+    )
     environ.pop("PREFECT_API_URL", None)  # of another server
     with _started(LOCAL, port, environ, None) as process:
         if not _answers(process, url):

@@ -89,6 +89,7 @@ class Page:
         """A picture of the page for the documentation, where one is asked for."""
         if folder := os.environ.get("SCREENSHOTS"):
             self.driver.set_window_size(1280, height)
+            self.driver.execute_script("document.querySelector('main, h1, nav').scrollIntoView()")
             time.sleep(1)  # what moves comes to rest
             self.driver.save_screenshot(Path(folder) / f"{name}.png")
 
@@ -157,7 +158,7 @@ def test_a_backfill_from_its_form(form, desk):
     form.write("Schema", "receipt")
     form.choose("Do again", "failed")
     form.write("Budget", "2")
-    form.shot("form", 1600)
+    form.shot("form", 1900)
     form.press("Submit")
     form.see("Runs", "Upcoming")
     [run] = form.waiting.until(lambda _: runs(form))
@@ -167,7 +168,7 @@ def test_a_backfill_from_its_form(form, desk):
     form.see("ended: 3 of 3 documents accepted")
     form.press("Artifacts")
     form.see("tilewise-summary", "3 accepted", "3 of 3 documents")
-    form.shot("run", 800)
+    form.shot("run", 1000)
     shown = form.api.artifacts(run)["tilewise-summary"]
     form.follow("tilewise-summary")  # all of this key
     form.follow(shown["id"][:8])

@@ -31,7 +31,6 @@ DEFAULTS = {
     "video_tokens": None,
     "shard_size": None,
     "offline": False,
-    "plan_only": None,
     "dry_run": False,
     "yes": False,
 }

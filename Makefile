@@ -29,7 +29,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not postgres and not ui"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not ui"
 
 postgres: $(READY)
 	$(BIN)/python -m pytest -q -m "postgres and not slow"

@@ -20,6 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from extractors.errors import ConfigurationError
 from extractors.settings import Settings
 from flows.permits import PrefectCounter, ensure_limit, leased, limit_name, size_of
+from flows.server import TEMPORARY
 from flows.share import Limit, MissingError, UnansweredError
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,9 @@ def prefect_server(folder):
     own = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, "-m", "flows.server", str(port)], cwd=ROOT, env=env, **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "flows.server", TEMPORARY, str(port)], cwd=ROOT, env=env, **pipes
+    ) as process:
         try:
             healthy(process, url)
             yield Prefect(process, url, env)

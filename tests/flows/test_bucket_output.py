@@ -227,6 +227,7 @@ def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remot
     assert tables.keys("staging") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["PUT /out/staging/", "PUT /out/results/", "PUT /out/calls/", "PUT /out/runs/", "POST "])
 def test_a_run_killed_anywhere_is_finished_by_the_next(remote, bucket, tables, at):
     """Before the first part, between two tables, before the commit and after it: every document is there once."""

@@ -198,6 +198,7 @@ def test_what_is_missing_is_said(desk, env, said):
     assert said in ended.stderr
 
 
+@pytest.mark.slow
 def test_local_reading_can_be_calibrated(desk):
     """The offline endpoint is a server like others; its address changes, its name does not."""
     ended = desk.run("calibrate", "--json", env={"TILEWISE_BASE_URL": "offline", "TILEWISE_MODEL": None})

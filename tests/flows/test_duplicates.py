@@ -355,6 +355,7 @@ def test_what_was_read_offline_is_no_source_for_a_model(desk, server, say):
 FOLDERS = st.lists(st.integers(0, 3), min_size=1, max_size=9)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(contents=FOLDERS, failing=st.integers(0, 3), chunk=st.integers(1, 4), volume=st.integers(1, 5))
 def test_the_counts_add_up(desks, serve_all, say, contents, failing, chunk, volume):

@@ -329,6 +329,7 @@ def test_an_estimate_counts_documents_and_pages(desk, write, pdf):
     assert said["actions"] == {"resize": 2, "send": 2, "reject": 1}
 
 
+@pytest.mark.slow
 def test_two_pictures_are_compared_offline(desk):
     """The reader tells what it read in each, and what in one only: an accepted row, without a model."""
     desk.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))

@@ -12,24 +12,28 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
 from prefect.runner import Runner
 from prefect.schedules import Schedule
+from prefect.utilities.callables import ParameterSchema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from typing_extensions import override
 
 from extractors.errors import ConfigurationError, TilewiseError
+from extractors.settings import read_settings
+from flows.permits import ensure_limit
+from flows.server import answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FILE = "prefect.yaml"
 GRACE = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
-POLL = 5.0  # seconds between two looks for runs that are due
+POLL = 2.0  # seconds between two looks for runs that are due
 
 
 class Deployed(BaseModel):
@@ -46,8 +50,8 @@ class Deployed(BaseModel):
     concurrency_limit: int | ConcurrencyLimitConfig | None = None
 
     def deployment(self) -> RunnerDeployment:
-        """What Prefect registers."""
-        return RunnerDeployment.from_entrypoint(
+        """What Prefect registers. An unknown parameter is refused before there is a run, as a wrong value is."""
+        made = RunnerDeployment.from_entrypoint(
             self.entrypoint,
             self.name,
             schedules=self.schedules,
@@ -56,6 +60,15 @@ class Deployed(BaseModel):
             description=self.description,
             tags=self.tags,
         )
+        known = made._parameter_openapi_schema.model_dump(exclude_unset=True)  # noqa: SLF001 - Prefect's own `deploy` sets it so
+        made._parameter_openapi_schema = _Closed(**known, additionalProperties=False)  # noqa: SLF001 - likewise
+        return made
+
+
+class _Closed(ParameterSchema):
+    """The form of a flow that takes these parameters alone; by Prefect's own schema any others pass, and the run crashes."""
+
+    additionalProperties: Literal[False]  # noqa: N815 - a word of JSON Schema
 
 
 class _File(BaseModel):
@@ -71,8 +84,11 @@ def listed(path: Path | None = None) -> list[Deployed]:
         raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        place = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        if first["loc"][-1] == "[key]":
+            why = "a name is no text: YAML reads a bare yes, no, on or off as true or false, so put it into quotes"
+        raise ConfigurationError(f"{path}: {place}: {why}") from None
 
 
 def file() -> Path:
@@ -92,8 +108,13 @@ class _Runner(Runner):
         signal.signal(signal.SIGTERM, ours)
 
 
-async def serve(deployments: Sequence[Deployed], say: str) -> None:
-    """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first."""
+async def serve(deployments: Sequence[Deployed], address: str) -> None:
+    """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first.
+
+    TILEWISE_RPM is made a limit of the server's first, so that runs at the same time share it.
+    """
+    settings = read_settings()
+    limit = await ensure_limit(settings)
     runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL)
     for each in deployments:
         try:
@@ -103,8 +124,14 @@ async def serve(deployments: Sequence[Deployed], say: str) -> None:
     running = asyncio.create_task(runner.start())
     await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
     _when_told(runner)
-    print(say.format(", ".join(each.name for each in deployments)), flush=True)  # noqa: T201 - what the command says
+    _say(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
+    if limit:
+        _say(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
     await running
+
+
+def _say(words: str) -> None:
+    print(f"tilewise: {words}", flush=True)  # noqa: T201 - what the command says
 
 
 def _when_told(runner: _Runner) -> None:
@@ -137,8 +164,12 @@ def _detail(error: DeploymentApplyError) -> str:
 
 def main() -> None:
     """The child of `tilewise serve`: the leader of a process group of its own, in which its flow runs are."""
+    address = sys.argv[1]
     try:
-        asyncio.run(serve(listed(), sys.argv[1]))
+        deployments = listed()
+        if not answers(f"{address}/api"):
+            raise ConfigurationError(f"Prefect's server does not answer at {address}")
+        asyncio.run(serve(deployments, address))
     except TilewiseError as error:
         sys.exit(f"tilewise: {error.message}")
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from extractors.model import Permits
     from extractors.settings import Settings
 
-SENDERS = ["extract", "shard"]  # the flows that send calls
+SENDERS = ["extract", "backfill", "apply", "shard"]  # the flows that send calls
 AT_ONCE = 1.0  # seconds of the rate that lie ready at most: servers enforce their limits per second
 
 

@@ -22,9 +22,12 @@ LAST_SECONDS = 40.0  # that the runner is given: more than it gives its flow run
 
 
 def serve(port: int) -> None:
-    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError when the port is taken, or a child does not start."""
+    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError when the port is taken, or a child does not start.
+
+    Both children start at once: the runner loads the flows while the server makes its database.
+    """
     _check_free(port)
-    with local_server(port) as server, _runner(port) as runner, _told() as stops:
+    with _told() as stops, local_server(port) as server, _runner(port) as runner:
         while not stops.acquire(timeout=0.5):
             if server.poll() is not None:
                 raise ConfigurationError("Prefect's server has ended: what it said stands above")
@@ -58,9 +61,8 @@ def _check_free(port: int) -> None:
 def _runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The runner of the deployments, in this working directory, so that its runs have the same settings."""
     address = f"http://127.0.0.1:{port}"
-    say = f"tilewise: serving {{}} at {address} (Ctrl-C stops)"
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.deployments", say],
+        [sys.executable, "-m", "flows.deployments", address],
         stdin=subprocess.PIPE,
         env=os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api"},
         start_new_session=True,

@@ -8,6 +8,7 @@ SQLite in Prefect's home.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import httpx
 from extractors.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 START_SECONDS = 120.0  # a new database is made first
 STOP_SECONDS = 10.0
@@ -31,8 +32,12 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "DO_NOT_TRACK": "1",
 }
-# Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
-BATCH = ("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE", "500")
+EAGER = {
+    # Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    # A schedule that has just been served is looked at within a second: its first run may be due.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+}
 
 
 @contextlib.contextmanager
@@ -43,22 +48,18 @@ def temporary_server() -> Iterator[str]:
         port = free.getsockname()[1]
     with _started(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}/api"
-        if not _answers(process, url):
+        if not answers(url, lambda: process.poll() is None):
             raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
         yield url
 
 
 @contextlib.contextmanager
 def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts the whole server on a free port, and ends it afterwards. Raises ConfigurationError when it does not start."""
+    """Starts the whole server on a free port, and ends it afterwards. Who needs its answers waits for them: `answers`."""
     url = f"http://127.0.0.1:{port}/api"
-    environ = (
-        dict([BATCH]) | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
-    )
+    environ = EAGER | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
     environ.pop("PREFECT_API_URL", None)  # of another server
     with _started(LOCAL, port, environ, None) as process:
-        if not _answers(process, url):
-            raise ConfigurationError(f"Prefect's server did not start on port {port}: what it said stands above")
         yield process
 
 
@@ -86,10 +87,10 @@ def _started(
         process.stdin.close()
 
 
-def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
-    """Waits until the server answers; false when it has ended, or takes too long."""
+def answers(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
+    """Waits until the server answers; false when it lives no more, or takes too long."""
     end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and lives():
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", trust_env=False).is_success:
                 return True
@@ -99,12 +100,15 @@ def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
 
 def main() -> None:
     """The child: serves on the port given, and goes when the parent goes."""
-    import uvicorn
-    from prefect.server.api.server import create_app
-
     from extractors.endpoint.serve import exit_with_parent
 
     exit_with_parent()
+    gc.disable()  # nothing that is imported goes again: looking for it is a quarter of the time that this takes
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    gc.freeze()
+    gc.enable()
     app = create_app(ephemeral=sys.argv[1] == TEMPORARY, final=True)
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error", timeout_graceful_shutdown=3)
 

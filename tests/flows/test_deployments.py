@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
@@ -71,6 +72,14 @@ def test_what_is_served_is_what_is_deployed(each):
     assert [schedule.schedule.cron for schedule in made.schedules or []] == [every.cron for every in each.schedules]
 
 
+@pytest.mark.parametrize("each", listed(ROOT / FILE), ids=lambda each: each.name)
+def test_a_served_flow_takes_its_parameters_alone(each):
+    """What is registered says so; the rest of the form is Prefect's own."""
+    made = each.deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
+    assert made.pop("additionalProperties") is False
+    assert made == parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
+
+
 def test_the_jobs_in_the_file_are_jobs():
     """Nothing in it is misspelt or out of range."""
     for each in listed(ROOT / FILE):
@@ -91,7 +100,7 @@ def test_the_working_directorys_file_comes_first(tmp_path, monkeypatch):
         ("deployments: [", "cannot be read"),
         ("deployments: [{name: a}]", "deployments.0.entrypoint: Field required"),
         ("deployments: [{name: a, entrypoint: b, schedules: [{cron: soon}]}]", "schedules.0"),
-        ("deployments: [{name: a, entrypoint: b, parameters: {job: {yes: true}}}]", "parameters.job"),
+        ("deployments: [{name: a, entrypoint: b, parameters: {job: {yes: true}}}]", "put it into quotes"),
     ],
 )
 def test_a_bad_file_is_named(written, text, said):

@@ -82,6 +82,13 @@ def test_the_worker_calibrates(api):
     assert "formula" in api.artifacts(run)["tilewise-calibration"]["data"]
 
 
+def test_a_parameter_beside_the_job_ends_the_run(api):
+    """Prefect's own `deploy` lets it pass: the run does nothing, and its log names what it does not know."""
+    run = api.ended("backfill/backfill", job={"source": "data/in"}, jobs=1)
+    assert run["state_type"] in {"FAILED", "CRASHED"}
+    assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
+
+
 def test_a_server_that_goes_away_costs_nothing(api, prefect, desk, serve, say, wait):
     """The run finishes its work and publishes it."""
     server = serve(say.ok())

@@ -21,8 +21,8 @@ OFTEN = """
 
 @pytest.fixture(scope="module")
 def desk(desks):
-    """A desk at which the price in force is an old one, which is a warning."""
-    desk = desks()
+    """A desk at which a rate is set, and the price in force is an old one, which is a warning."""
+    desk = desks(TILEWISE_RPM="3000")
     prices = desk.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))
     return desk
@@ -163,11 +163,17 @@ def test_what_only_we_know_is_refused_first_thing_in_the_run(api, job, parameter
     assert named in run["state"]["message"]
 
 
-def test_a_parameter_beside_the_job_is_refused(api, job):
-    """Prefect takes it, and the run's log says which one it does not know."""
-    run = api.ended("backfill/backfill", job=job, jobs=1)
-    assert run["state_type"] in {"FAILED", "CRASHED"}
-    assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
+def test_a_parameter_beside_the_job_is_refused_before_a_run(api, job):
+    """By Prefect, which names it."""
+    answer = api.start("backfill/backfill", job=job, jobs=1)
+    assert "id" not in answer
+    assert "'jobs' was unexpected" in answer["detail"]
+
+
+def test_all_runs_share_one_rate(api):
+    """TILEWISE_RPM, as a limit of the server's for the endpoint and model of the settings."""
+    limit = api.ask("GET", "v2/concurrency_limits/tilewise-api.together.ai-maker-model")
+    assert (limit["limit"], limit["slot_decay_per_second"]) == (50, 50)
 
 
 def test_an_estimate_sends_nothing(api, job, server):

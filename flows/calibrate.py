@@ -11,9 +11,10 @@ from extractors import calibrate as engine
 from extractors.errors import TilewiseError
 from flows.artifacts import show_calibration
 from flows.key import flow_settings
+from flows.words import title
 
 
-@flow(name="calibrate", persist_result=False)
+@flow(name="calibrate", flow_run_name=title, persist_result=False)
 async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     """Sends a text and four probe pictures, and remembers by which rule the endpoint bills this model's images.
 

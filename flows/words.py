@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from prefect.runtime import flow_run
 
+from extractors.agreed import Order
+
 if TYPE_CHECKING:
     from extractors.closing import Closing
     from extractors.job import Job
@@ -20,15 +22,23 @@ LONGEST = 60  # characters of a name that are shown
 def title() -> str:
     """The name of the flow run that is running."""
     asked, due = flow_run.parameters, flow_run.scheduled_start_time
-    if "order" in asked:
-        return f"{_place(asked['order'].plan)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return name_of(asked["job"], due)
+    return name_of(asked.get("job") or asked.get("order") or asked.get("model"), due)
 
 
-def name_of(job: Job, due: datetime) -> str:
-    """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`."""
-    what = _place(job.source) + (f" → {_shown(job.schema_name)}" if job.schema_name else "")
-    return f"{what}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+def name_of(asked: Job | Order | str | None, due: datetime) -> str:
+    """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`.
+
+    That is a job, a plan that is applied, or a model that is calibrated: None for the one of the settings.
+    """
+    return f"{_about(asked)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _about(asked: Job | Order | str | None) -> str:
+    if asked is None or isinstance(asked, str):
+        return f"calibrate {_shown(asked)}" if asked else "calibrate"
+    if isinstance(asked, Order):
+        return _place(asked.plan)
+    return _place(asked.source) + (f" → {_shown(asked.schema_name)}" if asked.schema_name else "")
 
 
 def said(closing: Closing) -> str:

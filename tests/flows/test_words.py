@@ -4,6 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from extractors.agreed import order
 from extractors.job import job
 from flows.words import escaped, name_of, verbatim
 
@@ -26,9 +27,18 @@ def test_the_name_of_a_flow_run(source, place):
     assert name_of(job(source=source, schema_name="receipt"), DUE) == f"{place} → receipt, 2026-11-21 02:15"
 
 
-def test_the_name_of_a_run_without_a_schema():
-    """An estimate needs none."""
-    assert name_of(job(source="in"), DUE) == "in, 2026-11-21 02:15"
+@pytest.mark.parametrize(
+    ("asked", "about"),
+    [
+        (job(source="in"), "in"),
+        (order(plan="s3://bucket/out/plans/p1.parquet"), "p1.parquet"),
+        ("maker/model", "calibrate maker/model"),
+        (None, "calibrate"),
+    ],
+)
+def test_the_name_of_a_run_without_a_schema(asked, about):
+    """An estimate, a plan that is applied, a model that is calibrated: that of the settings where none is named."""
+    assert name_of(asked, DUE) == f"{about}, 2026-11-21 02:15"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_the_worker_calibrates(api):
     """The form of two fields; the rule that was found is shown."""
     run = api.ended("calibrate/calibrate", yes=True)
     assert run["state_name"] == "Completed"
+    assert run["name"].startswith("calibrate, 20")
     assert "bills images by the rule formula" in run["state"]["message"]
     assert "formula" in api.artifacts(run)["tilewise-calibration"]["data"]
 

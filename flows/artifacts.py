@@ -72,15 +72,15 @@ def _percent(progress: Progress) -> float:
     return round(100 * progress.share, 1)
 
 
-async def show_run(closing: Closing) -> None:
-    """What is shown of a run that has ended, and its warnings as events."""
+async def show_run(closing: Closing, report: str | None = None) -> None:
+    """What is shown of a run that has ended, and its warnings as events; `report` is where its page is."""
     for warning in closing.account.warnings:
         emit_event(
             WARNING,
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
             payload={"warning": warning, "run": closing.account.terms.run},
         )
-    await _taken(acreate_markdown_artifact(summary(closing), "tilewise-summary", escaped(said(closing))))
+    await _taken(acreate_markdown_artifact(summary(closing, report), "tilewise-summary", escaped(said(closing))))
     if closing.counts.tally.kinds:
         await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
 
@@ -97,8 +97,8 @@ async def show_calibration(found: Calibrated) -> None:
     await _taken(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 
 
-def summary(closing: Closing) -> str:
-    """A run's counts, which add up, its money and tokens, its warnings, and where its rows are."""
+def summary(closing: Closing, report: str | None = None) -> str:
+    """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
     row, terms, tally = closing.row, closing.account.terms, closing.counts.tally
     kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     low, expected, high = (dollars(cost) for cost in tally.estimated.values())
@@ -124,7 +124,8 @@ def summary(closing: Closing) -> str:
             _table("money", money),
             _table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
             *_list("Warnings", map(escaped, closing.account.warnings)),
-            *_list("Rows", (verbatim(str(path)) for path in closing.results)),
+            *_list("Rows", map(verbatim, closing.results)),
+            *_list("Report", map(verbatim, [report] if report else [])),
         ]
     )
 

@@ -245,6 +245,31 @@ def spend(
 
 
 @app.command()
+def report(
+    run: Annotated[str | None, typer.Argument(help="A run, as in the column `run`; default: the last one.")] = None,
+    *,
+    output: Output = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Write the page of a run, reports/<run>.html: what was read, what it cost against what was said, what failed."""
+    with _reported():
+        from extractors.brief import output as named
+        from extractors.bucket import in_bucket
+        from extractors.record.root import root_of
+        from extractors.reporting import write_report
+
+        place = named(output or _settings().output)
+        if open_it and in_bucket(place):
+            raise ConfigurationError(
+                f"--open needs a page on this machine: what lies in {place} is opened where that is"
+            )
+        path = write_report(root_of(place), run)
+        typer.echo(path)
+    if open_it:
+        typer.launch(path)
+
+
+@app.command()
 def doctor(
     source: Annotated[str | None, typer.Argument(help="A source to try, as `run` takes it.")] = None,
 ) -> None:

@@ -16,10 +16,12 @@ from prefect.utilities.annotations import quote
 
 from extractors import pipeline
 from extractors.chunk import Chunk
-from extractors.errors import TilewiseError
+from extractors.errors import ConfigurationError, TilewiseError
 from extractors.job import Job
 from extractors.pipeline import How
+from extractors.record.root import root_of
 from extractors.report.progress import Progress
+from extractors.reporting import write_report
 from extractors.tally import Tally
 from flows.artifacts import followed, show_run
 from flows.estimate import planned
@@ -83,8 +85,17 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
     log.info("ended: %s", closing.message)
-    await show_run(closing)
+    await show_run(closing, await asyncio.to_thread(_report, closing))
     return ended(closing)
+
+
+def _report(closing: Closing) -> str | None:
+    """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written."""
+    try:
+        return write_report(root_of(closing.account.terms.output), closing.account.terms.run)
+    except ConfigurationError as error:
+        get_run_logger().warning("no report is written: %s", error.message)
+        return None
 
 
 def ended(closing: Closing) -> State:

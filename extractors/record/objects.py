@@ -80,6 +80,13 @@ class Objects(Root):
             with self._heard():
                 obstore.put(self._store, self._at(key), local)
 
+    def write_page(self, key: str, text: str) -> None:
+        """See Root. A browser that opens it there is told that it is a page."""
+        with self._heard():
+            obstore.put(
+                self._store, self._at(key), text.encode(), attributes={"Content-Type": "text/html; charset=utf-8"}
+            )
+
     def remove(self, folder: str) -> None:
         """See Root. Whoever finishes the same volume may have been quicker."""
         keys = [self._at(key) for key in self._below(folder)]

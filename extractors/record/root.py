@@ -80,6 +80,10 @@ class Root(ABC):
         """Writes rows so that they appear whole; until then they may be seen under the key `scratch`."""
 
     @abstractmethod
+    def write_page(self, key: str, text: str) -> None:
+        """Writes a page of HTML so that it appears whole."""
+
+    @abstractmethod
     def remove(self, folder: str) -> None:
         """Takes away a folder with all that is in it."""
 
@@ -125,10 +129,21 @@ class Folder(Root):
 
     def write(self, key: str, rows: pl.DataFrame | pl.LazyFrame, scratch: str | None = None) -> None:
         """See Root."""
+        with self._appearing(key, scratch) as beside:
+            write_parquet(rows, beside)
+
+    def write_page(self, key: str, text: str) -> None:
+        """See Root."""
+        with self._appearing(key) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def _appearing(self, key: str, scratch: str | None = None) -> Iterator[Path]:
+        """Where a file is written that then appears whole under its key."""
         target = self._path / key
         beside = self._path / scratch if scratch else target.with_suffix(".part")
         beside.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(rows, beside)
+        yield beside
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(beside, target)  # noqa: PTH105 - the atomic rename is the point
 

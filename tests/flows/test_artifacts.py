@@ -87,6 +87,14 @@ def test_names_and_warnings_have_no_markup():
     assert "the model that answers is &lt;script&gt;" in text
 
 
+def test_where_the_rows_and_the_page_are():
+    """As they are, to be copied; nothing of a page that could not be written."""
+    run = replace(closing(), results=("s3://b/out/results/a_b.parquet",))
+    assert "### Rows\n\n- `s3://b/out/results/a_b.parquet`" in summary(run)
+    assert "### Report\n\n- `s3://b/out/reports/r.html`" in summary(run, "s3://b/out/reports/r.html")
+    assert "Report" not in summary(run)
+
+
 def test_failures_by_kind():
     """A row a kind, the most frequent first, in four columns; no message, in which a reply may be quoted."""
     rows = failures(closing())

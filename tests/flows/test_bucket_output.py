@@ -172,6 +172,17 @@ def test_spend_reads_the_bucket(remote, tables):
     assert row_of(remote.run("spend", "--output", f"{tables.url}/else", "--json"))["total"]["calls"] == 0
 
 
+def test_the_report_of_a_run_lies_in_the_bucket(remote, tables, bucket):
+    """Beside its tables, as a page; its name is a URL."""
+    row = row_of(remote.run("run", "in", *MOST, "--fail-above", "1"))
+    ended = remote.run("report")
+    key = f"reports/{row['run']}.html"
+    assert ended.stdout == f"{tables.url}/{key}\n", ended.stderr
+    page = obstore.get(S3Store(bucket.name), f"out/{key}")
+    assert page.attributes["Content-Type"].startswith("text/html")
+    assert f"{tables.url}/results/schema=caption/" in bytes(page.bytes()).decode()
+
+
 def test_no_secret_is_in_what_is_published(remote, tables, tmp_path):
     """A table is read by many."""
     remote.run("run", "in", *MOST)

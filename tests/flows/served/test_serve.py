@@ -94,6 +94,8 @@ def test_a_run_shows_what_it_did(api, job, server, desk):
     assert "2 of 2 documents" in shown["tilewise-progress"]["description"]
     assert "| accepted | 2 |" in shown["tilewise-summary"]["data"]
     assert str(desk.folder / "out" / "results") in shown["tilewise-summary"]["data"]
+    reports = (desk.folder / "out" / "reports").glob("*.html")
+    assert any(str(each) in shown["tilewise-summary"]["data"] for each in reports)
     assert "maker/model" in shown["tilewise-summary"]["data"]  # of .env where serve was started
     assert any("days old" in event["payload"]["warning"] for event in events)
     assert [line.partition(":")[0] for line in log if line.startswith(("begins", "ended"))] == ["begins", "ended"]

@@ -1,0 +1,100 @@
+"""The command `report`: the page of a published run, from its tables."""
+
+import re
+
+import pytest
+
+BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
+
+
+@pytest.fixture(scope="module")
+def desk(desks, serve_all, say):
+    """A desk where a run of two volumes has read five pictures, with an answer wasted and a picture broken."""
+    desk = desks(TILEWISE_CONCURRENCY="1", TILEWISE_VOLUME="3", TILEWISE_CHUNK="3", TILEWISE_BASE_URL="")
+    desk.images(*(f"{number}.png" for number in range(5)))
+    (desk.folder / "in" / "x.png").write_bytes(b"no picture")
+    desk.env["TILEWISE_BASE_URL"] = serve_all(say.ok({"wrong": 1}), say.ok()).url
+    ended = desk.run("run", "in", *BASE, "--bill", "formula")
+    assert ended.exit_code == 0, ended.stderr
+    return desk
+
+
+@pytest.fixture
+def written(desk):
+    """Writes a report, and gives the words of the page."""
+
+    def write(*args):
+        ended = desk.run("report", *args)
+        assert ended.exit_code == 0, ended.stderr
+        text = (desk.folder / ended.stdout.strip()).read_text()
+        return " ".join(re.sub(r"<style>.*</style>|<[^>]*>", " ", text, flags=re.DOTALL).split())
+
+    return write
+
+
+def test_the_page_is_the_runs(desk, written):
+    """Its name on stdout; both volumes summed; what was wasted, what failed, what its fields hold, where its rows are."""
+    runs = desk.table("runs")
+    ended = desk.run("report")
+    assert ended.stdout == f"{desk.folder}/out/reports/{runs['run'][0]}.html\n"
+    page = written()
+    assert runs.height == 2
+    assert "5 accepted 1 rejected of 6 found" in page
+    assert "off_schema yes 1 1,000 100" in page
+    assert "accepted yes 5 5,000 500" in page
+    assert "send fits 5 8,005 8,005 8,005" in page
+    assert f"paid ${runs['cost_usd'].sum():.6f}" in page
+    assert f"formula 6 {desk.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
+    assert "bill not_an_image 1 no: another try cannot cure it" in page
+    assert f"{desk.folder}/in/x.png" in page
+    assert "caption 0.0% 1" in page
+    assert len(re.findall(r"/out/results/schema=caption/run_date=\S+\.parquet", page)) == 2
+
+
+def test_a_run_may_be_named(desk, written):
+    """An earlier one than the last; the page of each is a file of its own."""
+    first = desk.table("runs")["run"][0]
+    again = desk.run("run", "in", *BASE)
+    assert again.exit_code == 0, again.stderr
+    last = max(desk.table("runs")["run"])
+    assert last != first
+    assert f"run {last}, completed" in written()
+    assert f"run {first}, completed" in written(first)
+    assert desk.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
+
+
+def test_a_price_that_nobody_knows(desk, written):
+    """What it cost is unknown, and not nothing."""
+    env = {"TILEWISE_PRICES": None, "TILEWISE_OUTPUT": str(desk.folder / "unpriced")}
+    desk.run("run", "in", *BASE, env=env)
+    assert "paid unknown" in written("--output", "unpriced")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["nonsense"], "run 'nonsense' is none: write it as in the column run, 20261120T021500Z-3f9a"),
+        (["../../etc-3f9a"], "run '../../etc-3f9a' is none"),
+        (["20261120T021500Z-3f9a"], "run 20261120T021500Z-3f9a is not published in"),
+        (["--output", "nowhere"], "has no run that is published: name another one with --output"),
+        (["--output", "s3://bucket/out", "--open"], "--open needs a page on this machine"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(desk, args, said):
+    """In one line, and nothing is written."""
+    before = desk.files()
+    ended = desk.run("report", *args)
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert desk.files() == before
+
+
+def test_a_page_that_cannot_be_written(desk):
+    """The output is named, and why."""
+    (desk.folder / "full").mkdir()
+    desk.run("run", "in", *BASE, "--output", "full")
+    (desk.folder / "full" / "reports").write_text("a file where the folder would be")
+    ended = desk.run("report", "--output", "full")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "full' cannot be written" in ended.stderr

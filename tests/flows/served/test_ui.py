@@ -158,7 +158,7 @@ def test_a_backfill_from_its_form(form, desk):
     form.write("Schema", "receipt")
     form.choose("Do again", "failed")
     form.write("Budget", "2")
-    form.shot("form", 1900)
+    form.shot("form", 2800)
     form.press("Submit")
     form.see("Runs", "Upcoming")
     [run] = form.waiting.until(lambda _: runs(form))
@@ -173,5 +173,5 @@ def test_a_backfill_from_its_form(form, desk):
     form.follow("tilewise-summary")  # all of this key
     form.follow(shown["id"][:8])
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
-    form.shot("summary", 1400)
+    form.shot("summary", 1800)
     assert desk.only("runs")["prefect_flow_run_id"] == run["id"]

@@ -31,6 +31,8 @@ Outcome = Literal[
     "context_exceeded",
     "aborted",
 ]
+# What is noted of a call that was on its way when its process ended.
+LOST = {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its process ended meanwhile"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from extractors.model import Accepted, Asked, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.model.calls import LOST
 from extractors.money import Usage, of_nano
 from extractors.record import columns
 from extractors.tiles import Size
@@ -151,7 +152,7 @@ def call_row(call: Row, terms: Terms) -> Row:
     assert isinstance(estimated, int)
     row = {name: call[name] for name in _AS_IN_THE_LEDGER}
     if call["outcome"] is None:
-        row |= {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its process ended meanwhile"}
+        row |= LOST
     return row | {
         "started_at": datetime.fromisoformat(str(call["started_at"])),
         "residual_tokens": prompt - estimated if isinstance(prompt, int) else None,

@@ -87,8 +87,8 @@ class Runs:
             return [_terms(row) for row in dead if not _in_pieces(connection, row.run, now)]
 
     def live(self, run: str) -> tuple[Terms, str] | None:
-        """The terms of a run that somebody works on, and on which host; None where there is none of this name."""
-        query = sa.select(RUNS).filter_by(run=run, published_at=None)
+        """The terms of a run that somebody works on, and on which host; None where none of this name takes shards."""
+        query = sa.select(RUNS).filter_by(run=run, published_at=None, stopping=False)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
             if row is None or not is_live(row, self.database.clock(connection)):
@@ -103,13 +103,14 @@ class Runs:
             return [_terms(row) for row in connection.execute(query).all()]
 
     def adopt(self, run: str) -> bool:
-        """Takes an abandoned run over; False when somebody else was quicker."""
+        """Takes an abandoned run over, of which no shard begins any more; False when somebody else was quicker."""
         with self.database.writing() as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
             now = self.database.clock(connection)
             if row is None or row.published_at is not None or is_live(row, now) or _in_pieces(connection, run, now):
                 return False
-            connection.execute(RUNS.update().where(RUNS.c.run == run).values(**self._lease(connection)))
+            ours = self._lease(connection) | {"stopping": True}
+            connection.execute(RUNS.update().where(RUNS.c.run == run).values(ours))
             return True
 
     def volumes(self, run: str) -> int:

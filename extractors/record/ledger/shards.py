@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from extractors.errors import LedgerError
-from extractors.record.ledger.books import RUNS, SHARDS
+from extractors.model.calls import LOST
+from extractors.money import of_nano
+from extractors.record.ledger.books import CALLS, RUNS, SHARDS
 from extractors.record.ledger.owner import LEASE_SECONDS, this_process
 from extractors.record.ledger.runs import RELEASED, is_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from extractors.record.ledger.database import Database
 
 COMPLETED = "completed"
 Told = Literal["go on", "stop", "lost"]
+_OVER = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try at a shard. `status` is None while it has not said how it ended; `live`: its process is there."""
+    """One try at a shard. `status` is None while it has not said how it ended; `live`: its process is there.
+
+    `accepted` and `failed` are its documents so far, without those of earlier tries.
+    """
 
     run: str
     number: int
@@ -45,15 +52,18 @@ class Shards:
     database: Database
 
     def begin(self, run: str, number: int, writer: int) -> tuple[Try, list[Try]]:
-        """A try at a shard, leased by this process, and the tries before it.
+        """A try at a shard, leased by this process, and the tries before it, which are over from here on.
 
-        Raises LedgerError when another process works on it.
+        Raises LedgerError when another process works on it, or the run takes no shards any more.
         """
         with self.database.writing() as connection:
-            connection.execute(sa.select(RUNS.c.run).where(RUNS.c.run == run).with_for_update())
+            parent = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
+            if parent is None or parent.stopping or parent.published_at is not None:
+                raise LedgerError(f"run {run} takes no shards any more: it was told to stop, or has ended")
             earlier = self._tries(connection, run, number)
             if any(each.status is None and each.live for each in earlier):
                 raise LedgerError(f"shard {number} of run {run} is worked on by another process")
+            _bury(connection, run, number, [each.writer for each in earlier])
             new = Try(run, number, len(earlier), writer)
             owner, until = this_process(), self.database.clock(connection) + LEASE_SECONDS
             connection.execute(
@@ -72,7 +82,7 @@ class Shards:
         return new, earlier
 
     def beat(self, shard: Try) -> Told:
-        """Renews the lease; what the run says: `lost` where it has ended, or goes on without this try.
+        """Renews the lease, and notes how far it is; what the run says: `lost` where it has ended, or goes on without it.
 
         Where its parent has gone it is to stop: nobody takes the run over before its shards have ended.
         """
@@ -80,7 +90,8 @@ class Shards:
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
             mine = _this(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
-            renewed = connection.execute(SHARDS.update().where(mine).values(lease_until=until)).rowcount
+            now = {"lease_until": until, "accepted": shard.accepted, "failed": shard.failed}
+            renewed = connection.execute(SHARDS.update().where(mine).values(now)).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
             if not renewed or run is None or run.published_at is not None:
                 return "lost"
@@ -105,10 +116,16 @@ class Shards:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
 
     def dismiss(self, run: str) -> None:
-        """The run goes on without the tries that have not ended: each stops when it hears of it."""
+        """The run goes on without the tries that have not ended, each of which stops when it hears of it, or any new one."""
         with self.database.writing() as connection:
-            open_ones = (SHARDS.c.run == run) & SHARDS.c.status.is_(None)
-            connection.execute(SHARDS.update().where(open_ones).values(host=RELEASED, lease_until=0.0))
+            connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
+            connection.execute(SHARDS.update().where(_open(run)).values(_OVER))
+
+    def held(self, run: str) -> Decimal:
+        """Dollars that the run's calls have cost, or may still cost."""
+        with self.database.reading() as connection:
+            query = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run)
+            return of_nano(connection.execute(query).scalar_one_or_none() or 0)
 
     def tries(self, run: str) -> list[Try]:
         """Every try at every shard of a run, in order."""
@@ -121,6 +138,20 @@ class Shards:
             query = query.where(SHARDS.c.number == number)
         now = self.database.clock(connection)
         return [_try(row, live=is_live(row, now)) for row in connection.execute(query).all()]
+
+
+def _bury(connection: sa.Connection, run: str, number: int, writers: Sequence[int]) -> None:
+    """Ends the tries before: one that was cut off and comes back hears that it is lost, and what was on its way is too.
+
+    Nothing that those calls have reserved is freed any more, so no budget is to wait for it.
+    """
+    connection.execute(SHARDS.update().where(_open(run) & (SHARDS.c.number == number)).values(_OVER))
+    on_its_way = (CALLS.c.run == run) & CALLS.c.writer.in_(writers) & CALLS.c.outcome.is_(None)
+    connection.execute(CALLS.update().where(on_its_way).values(LOST))
+
+
+def _open(run: str) -> sa.ColumnElement[bool]:
+    return (SHARDS.c.run == run) & SHARDS.c.status.is_(None)
 
 
 def _this(shard: Try) -> sa.ColumnElement[bool]:

@@ -1,10 +1,12 @@
 """shards.py: a piece of a run belongs to one living process at a time, and the run can tell it to stop."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from extractors.errors import LedgerError
+from extractors.errors import BudgetSpent, LedgerError
+from extractors.record.ledger.calls import Budget
 
 # A process that begins a try at a shard, says so, and then waits to be killed.
 BEGINS = """
@@ -77,6 +79,56 @@ def test_a_shard_whose_process_was_killed_is_begun_again(ledger, run, elsewhere)
     assert [each.live for each in ledger.shards.tries(run)] == [False]
     this, earlier = ledger.shards.begin(run, 0, 8)
     assert (this.attempt, [each.writer for each in earlier]) == (1, [7])
+
+
+def test_a_try_that_was_cut_off_and_comes_back_is_lost(ledger, run, sql):
+    """Its lease had run out where nobody could see its process: the next try has its place."""
+    old, _ = ledger.shards.begin(run, 0, 7)
+    sql("update shards set host = 'elsewhere', lease_until = 0")
+    new, _ = ledger.shards.begin(run, 0, 8)
+    assert (ledger.shards.beat(old), ledger.shards.beat(new)) == ("lost", "go on")
+    assert [each.live for each in ledger.shards.tries(run)] == [False, True]
+
+
+def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, clerk, sql):
+    """Nobody will ever say what became of it: it keeps its reservation, and whoever needs more hears that all is spent."""
+    lost, next_one = clerk(run, Budget(run=Decimal("0.02"))), clerk(run, Budget(run=Decimal("0.02")))
+    lost.intend("0.02")
+    sql("update calls set writer = 7")  # the process that is killed
+    assert next_one.intend("0.01") is None
+    elsewhere.kill()
+    elsewhere.wait()
+    ledger.shards.begin(run, 0, 8)
+    assert sql("select outcome, billed from calls") == [("aborted", "unknown")]
+    with pytest.raises(BudgetSpent, match=r"\$0\.020000 are paid or reserved"):
+        next_one.intend("0.01")
+
+
+@pytest.mark.parametrize("how", ["told", "dismissed", "taken over", "ended"])
+def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
+    """One that waited for a worker all the while would pay for what nobody publishes."""
+    if how == "taken over":
+        ledger.runs.release(run)
+    {"told": ledger.shards.tell, "dismissed": ledger.shards.dismiss, "taken over": ledger.runs.adopt}.get(
+        how, ledger.runs.end
+    )(run)
+    assert ledger.runs.live(run) is None
+    with pytest.raises(LedgerError, match="takes no shards any more"):
+        ledger.shards.begin(run, 0, 7)
+
+
+def test_how_far_a_try_is_can_be_seen(ledger, run):
+    """While it works."""
+    this, _ = ledger.shards.begin(run, 0, 7)
+    ledger.shards.beat(replace(this, accepted=5, failed=1))
+    assert [(each.accepted, each.failed, each.status) for each in ledger.shards.tries(run)] == [(5, 1, None)]
+
+
+def test_what_a_run_holds_is_known(ledger, run, clerk):
+    """In dollars: paid, or reserved."""
+    assert ledger.shards.held(run) == 0
+    clerk(run).intend("0.02")
+    assert ledger.shards.held(run) == Decimal("0.02")
 
 
 def test_how_a_try_ended_is_known(ledger, run):

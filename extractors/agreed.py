@@ -102,10 +102,11 @@ class AgreedFeed:
     ) -> None:
         """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
 
-        Raises ConfigurationError when the source is no longer there.
+        Raises ConfigurationError when the source is no longer there, or may not be listed.
         """
         self._asked, self._past, self.tariff, self._agreed = asked, past, tariff, agreed
         self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
+        self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
         self.store = self._source.store
         self._piece = piece or Piece(0, agreed.documents)
         self._batches = book.planned(self._piece.first, self._piece.count, batch=asked.settings.chunk)
@@ -153,6 +154,8 @@ class AgreedFeed:
         if found.flaw is not None and found.version is None:
             return True  # it could not be had then: it is recorded as it was planned
         looked = self.store.look(replace(found, size=None, version=None, modified=None, flaw=None))
+        if looked.flaw is not None and looked.flaw.kind != "missing":
+            return True  # it cannot be had now: reading it says why
         return looked.version == found.version
 
     def _addressed(self, page: PlannedPage) -> PlannedPage:

@@ -1,27 +1,31 @@
 """Parent: a run whose documents are worked on elsewhere: it plans, has shards started, folds what they staged, commits once.
 
-A shard that ends without having done its piece is begun again, three times at most; what it had staged or was answered
-is not done again. A parent that is killed is taken over by the next run, as any run is.
+A shard that ends without having done its piece is begun again, until three tries in a row have got nothing done; what was
+staged or answered is not done again. A parent that is killed is taken over by the next run, as any run is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
 
 from extractors.brake import Brake
 from extractors.call.traffic import Traffic
 from extractors.closing import Account, Closing, Counts
 from extractors.drift import drifted
-from extractors.errors import BudgetSpent, ConfigurationError, Failing, Refused, RunError
+from extractors.errors import BudgetSpent, ConfigurationError, Failing, LedgerError, Refused, RunError
 from extractors.feed import Feed
 from extractors.money import FREE
 from extractors.outset import ask, check_videos, outset
 from extractors.planning import store_plan
 from extractors.reach import old_price
+from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.shards import COMPLETED
 from extractors.record.planbook import Planbook
 from extractors.record.root import reading, writing
@@ -29,10 +33,10 @@ from extractors.record.shape import past_shapes
 from extractors.record.tables import Tables
 from extractors.recount import recount
 from extractors.slice import cut
-from extractors.tally import Tally
+from extractors.tally import Tally, since
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from extractors.agreed import Approved
     from extractors.brief import Brief
@@ -42,8 +46,11 @@ if TYPE_CHECKING:
     from extractors.record.ledger.shards import Try
     from extractors.slice import Over, Slice, Starter
 
+T = TypeVar("T")
+
 LATE = 4.0  # seconds more than a shard has: it hears late that it is to stop
-MOST_TRIES = 3  # at one shard
+MOST_TRIES = 3  # at one shard, of which none gets anything done
+QUIET = 60.0  # seconds without a shard at work, after which a person is told
 STOPPING: dict[str, type[RunError]] = {each.status: each for each in (Refused, Failing, BudgetSpent)}  # all shards
 REMAIN = "have changed since they were planned, or are left to another run"
 
@@ -56,6 +63,7 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
             f"--shard-size {size} needs a Prefect server with the deployment shard, and workers: set PREFECT_API_URL, and"
             " run it with --prefect, or leave it out"
         )
+    await how.shards.ready()
     async with AsyncExitStack() as stack:
         begun = await outset(asked, how, approved, stack)
         skipped, videos = 0, False
@@ -63,6 +71,8 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
             videos = _videos(begun)
             check_videos(begun.brief, videos)
             estimated, url = await asyncio.to_thread(store_plan, begun.brief)
+            if estimated.causes:
+                how.say(estimated.causes.sentence)
             skipped, costs = estimated.skipped, estimated.costs
             book = Planbook(url) if url else None
             agreed = await asyncio.to_thread(book.agreed) if book else None
@@ -111,7 +121,7 @@ def _done(begun: Outset, book: Planbook, approved: Approved | None) -> int:
 
 @dataclass(slots=True)
 class _Watch:
-    """The shards of a run: which wait, which are under way by what name, and how often each was begun."""
+    """The shards of a run: which wait, which are under way by what name, and how often each was begun in vain."""
 
     begun: Outset
     starter: Starter
@@ -120,36 +130,54 @@ class _Watch:
     waiting: deque[Slice]
     under_way: dict[int, tuple[Slice, str]] = field(default_factory=dict)
     seen: Counter[int] = field(default_factory=Counter)  # the tries at each that are judged
-    starts: Counter[int] = field(default_factory=Counter)
+    starts: Counter[int] = field(default_factory=Counter)  # since one got something done
     warnings: list[str] = field(default_factory=list)
+    shown: Tally = field(default_factory=Tally)
+    heard_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was told
     told: bool = False
 
     async def all_ended(self) -> None:
         """Returns when every shard has ended, or nobody waits for those that have not: the brake says why."""
-        run, shards = self.begun.terms.run, self.begun.ledger.shards
+        shards = self.begun.ledger.shards
         while self.waiting or self.under_way:
             if self.brake.error is not None:
                 self.waiting.clear()
                 if not self.told:
-                    await asyncio.to_thread(shards.tell, run)
+                    await self._known(shards.tell)
                     self.told = True
                 if self.brake.cutting:
                     break
             await self._start()
             over = await self.starter.over([name for _, name in self.under_way.values()])
-            tries = await asyncio.to_thread(shards.tries, run)  # after that: who is over has said here how it ended
+            tries = await self._known(shards.tries)  # after that: who is over has said here how it ended
             latest = {each.number: each for each in tries}
             for number, (piece, name) in list(self.under_way.items()):
                 await self._judge(piece, name, latest.get(number), over)
+            if self.told:
+                await self._give_up([each for each in self.under_way if not self._at_work(latest.get(each))])
+            await self._show(tries)
             if self.waiting or self.under_way:
                 await asyncio.sleep(self.starter.poll)
-        for _, name in self.under_way.values():
-            await self.starter.give_up(name)
-        await asyncio.to_thread(shards.dismiss, run)
+        await self._give_up(list(self.under_way))
+        await self._known(shards.dismiss)
+
+    async def _known(self, ask: Callable[[str], T]) -> T:
+        """What the ledger says of the run; it may be away as long as a lease lasts. Raises LedgerError after that."""
+        riding = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(LedgerError),
+            stop=tenacity.stop_after_delay(LEASE_SECONDS),
+            wait=tenacity.wait_fixed(self.starter.poll),
+            reraise=True,
+        )
+        return await riding(asyncio.to_thread, ask, self.begun.terms.run)
 
     async def _start(self) -> None:
         while self.waiting and self.brake.error is None:
-            name = await self.starter.start(self.waiting[0])
+            try:
+                name = await self.starter.start(self.waiting[0])
+            except ConfigurationError as error:  # what others have done is kept
+                self.brake.stop(RunError(error.message))
+                return
             if name is None:  # nobody answers: once more at the next look
                 return
             piece = self.waiting.popleft()
@@ -159,23 +187,52 @@ class _Watch:
     async def _judge(self, piece: Slice, name: str, latest: Try | None, over: Mapping[str, Over]) -> None:
         """Looks at one shard that is under way: whether it has ended, and whether it is to be begun again."""
         new = latest is not None and latest.attempt >= self.seen[piece.number]
+        if latest is not None and new and latest.accepted + latest.failed:
+            self.starts[piece.number] = 1
         if latest is not None and new and latest.status is not None:
             self._ended(piece, latest)
         elif latest is not None and new and not latest.live:
-            await self.starter.give_up(name)
+            await self._known(lambda _: self.begun.ledger.shards.bury(latest))
+            await self.starter.give_up([name])
             self._lost(piece, "its process has ended without a word")
         elif not new and name in over:
             if over[name].refused:
                 self.brake.stop(RunError(f"shard {piece.number} could not begin: {over[name].words}"))
                 del self.under_way[piece.number]
             else:
+                await self.starter.give_up([name])
                 self._lost(piece, over[name].words)
         if latest is not None and piece.number not in self.under_way:
             self.seen[piece.number] = latest.attempt + 1
 
+    def _at_work(self, latest: Try | None) -> bool:
+        """Whether somebody works on the shard of this try now."""
+        return latest is not None and latest.status is None and latest.live
+
+    async def _give_up(self, numbers: Sequence[int]) -> None:
+        """Nobody waits for these shards any more."""
+        if numbers:
+            await self.starter.give_up([self.under_way.pop(each)[1] for each in numbers])
+
+    async def _show(self, tries: Sequence[Try]) -> None:
+        """Tells how far all shards are together, what is paid or reserved, and whether nobody takes any."""
+        held = await self._known(self.begun.ledger.shards.held)
+        now = Tally(
+            accepted=sum(each.accepted for each in tries),
+            failed=sum(each.failed for each in tries),
+            cost_usd=None if self.begun.terms.price is None else held,
+        )
+        if now != self.shown:
+            self.how.tell(since(self.shown, now))
+            self.shown = now
+        if any(map(self._at_work, tries)) or not self.under_way:
+            self.heard_at = time.monotonic()
+        elif time.monotonic() - self.heard_at > QUIET:
+            self.heard_at = time.monotonic()
+            self.how.say(f"no worker is at any of {len(self.under_way)} shards that wait: {self.starter.hint}")
+
     def _ended(self, piece: Slice, last: Try) -> None:
         self.warnings += [each for each in last.warnings if each not in self.warnings]
-        self.how.tell(Tally(accepted=last.accepted, failed=last.failed))
         if last.status == COMPLETED or self.told:
             del self.under_way[piece.number]
         elif kind := STOPPING.get(last.status or ""):
@@ -194,7 +251,7 @@ class _Watch:
             self.how.say(f"shard {piece.number} is begun again: {words}")
             self.waiting.append(piece)
         else:
-            self.brake.stop(RunError(f"shard {piece.number} was begun {tries} times and not done: {words}"))
+            self.brake.stop(RunError(f"shard {piece.number} was begun {tries} times and got nothing done: {words}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +280,10 @@ class _Fold:
         tally += Tally(remaining=planned.tally.remaining - tally.done)
         now = tables.shape(accepted=tally.accepted, failed=tally.failed, cost_usd=tally.cost_usd)
         drift = drifted(now, past_shapes(begun.root, terms.source, terms.schema, before=terms.run))
-        said = (old_price(terms), *warnings, *drift)
-        account = Account(terms, begun.brief.job.fail_above, error, tuple(each for each in said if each), REMAIN)
+        said = dict.fromkeys(
+            each for each in (old_price(terms), *warnings, *drift) if each
+        )  # shards say some of them, too
+        account = Account(terms, begun.brief.job.fail_above, error, tuple(said), REMAIN)
         counts = replace(planned, tally=tally)
         tables.publish(account.row(counts, 1))
         ledger.marks.free(terms, waiting)

@@ -38,8 +38,7 @@ def recount(volume: Volume, remaining: int) -> Tally:
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
     copied = volume.copied()
-    # A failure after a call that was not made is a copy, but for an answer that was bequeathed and not accepted.
-    copied_failed = failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
+    copied_failed = _copied(volume, failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0)))
     copies = {document for document, _ in copied} | set(copied_failed["document"])
     billed = calls.filter(pl.col("billed") == "yes")
     return Tally(
@@ -61,6 +60,16 @@ def recount(volume: Volume, remaining: int) -> Tally:
         kinds=_kinds(failures),
         unknown_usd=_total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
+
+
+def _copied(volume: Volume, untried: pl.DataFrame) -> pl.DataFrame:
+    """Those of these failures that are copies: of a document that the run did not call at all.
+
+    One that was called has no attempts where a later try at a shard has looked at its answer again. A bequeathed answer
+    that was not accepted is taken for a copy.
+    """
+    called = volume.frame("calls").select("document")
+    return untried.lazy().join(called, on="document", how="anti").collect()
 
 
 def _estimated(volume: Volume, copies: Collection[str]) -> Costs:

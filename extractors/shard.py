@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -19,7 +18,7 @@ from typing_extensions import override
 from extractors.agreed import AgreedFeed, Order, Piece
 from extractors.brief import known
 from extractors.copies import Copies
-from extractors.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped
+from extractors.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
 from extractors.how import DIRECTLY
 from extractors.job import Job
 from extractors.record.ledger import Ledger
@@ -28,7 +27,7 @@ from extractors.record.ledger.scribe import Scribe
 from extractors.record.ledger.shards import COMPLETED, Try
 from extractors.record.originals import Originals
 from extractors.record.planbook import Planbook
-from extractors.record.root import root_of
+from extractors.record.root import root_of, writing
 from extractors.record.stored import history
 from extractors.record.tables import Tables
 from extractors.record.volume import Volume
@@ -37,17 +36,18 @@ from extractors.slice import TRY
 from extractors.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from extractors.brake import Brake
     from extractors.brief import Brief
     from extractors.chunk import Bench
     from extractors.how import How
-    from extractors.model import Accepted, Copied, Failed, Left, Planned, Terms
+    from extractors.model import Accepted, Copied, Failed, Left, Name, Planned, Terms
     from extractors.record.ledger.shards import Told
     from extractors.record.planbook import Agreed
     from extractors.settings import Settings
     from extractors.slice import Slice
+    from extractors.tally import Tally
 
 BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
 
@@ -55,49 +55,84 @@ BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its pa
 async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
     """Does a piece of a run that its parent has begun; gives how it ended, which the ledger knows then.
 
-    Raises ConfigurationError when it cannot begin, LedgerError when another process is at it: then nothing was sent.
+    Raises ConfigurationError when this worker cannot begin as its parent did, RunError when it cannot begin now: then
+    nothing was sent.
     """
     book = Planbook(piece.plan)
-    agreed = await asyncio.to_thread(book.agreed)
+    with _passing():
+        agreed = await asyncio.to_thread(book.agreed)
     async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(Ledger(settings.ledger))
+        with _passing():
+            ledger = stack.enter_context(Ledger(settings.ledger))
         terms = _terms(ledger, piece, settings)
         asked = _brief(piece, terms, agreed, settings, ledger)
-        root = root_of(terms.output)
-        volume = Volume(root, terms, 1)
         writer = secrets.randbits(31)
         this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
-        tables = _Tables(root, terms, asked.schema.model, settings.keep_replies, volume)
-        tables.ours = partial(ledger.shards.beat, this)
-        beat = await stack.enter_async_context(_leased(ledger, this))
-        writers = [each.writer for each in earlier]
+        shard = _Shard(piece, book, agreed, asked, terms, ledger, [each.writer for each in earlier])
+        beat = await stack.enter_async_context(_leased(ledger, this, how))
         try:
-            done = await asyncio.to_thread(volume.staged, piece.parts) if writers else set()
-            if writers:
-                found = await asyncio.to_thread(_answered, piece, book, asked, ledger, writers, done)
-                await asyncio.to_thread(tables.stage, piece.part(this.attempt) + TRY - 1, found)
-                done |= {each.planned.name for each in found}
-            past, _ = await asyncio.to_thread(
-                history, root, terms, offline=piece.offline, redo=asked.job.redo, kind=asked.job.kind
-            )
-            facts = known(ledger.memory, terms)
-            feed = AgreedFeed(
-                asked, asked.tariff(terms.price, facts), past, book, agreed, Piece(piece.first, piece.count, done)
-            )
-            stack.callback(feed.close)
-            originals = Originals(tables, earlier=asked.job.redo in {None, "failed"}, offline=piece.offline)
-            scribe = Scribe(ledger.calls, terms, asked.budget, writer)
-            copies = Copies(tables, originals)
-            work = Work(asked, terms, ledger, tables, feed, facts, how, copies, scribe=scribe, earlier=writers)
+            work = await asyncio.to_thread(shard.begun, beat, Scribe(ledger.calls, terms, asked.budget, writer))
+            stack.callback(work.feed.close)
             this = await _worked(work, this, piece.part(this.attempt), beat)
         except RunError as error:
-            this = replace(this, status=error.status, message=error.message)
+            this = replace(beat.this, status=error.status, message=error.message)
         except BaseException as error:
+            words = error.message if isinstance(error, TilewiseError) else type(error).__name__
             with suppress(LedgerError):  # then it is seen that this process has ended
-                ledger.shards.finish(replace(this, status="failed", message=type(error).__name__))
+                ledger.shards.finish(replace(beat.this, status="failed", message=words))
             raise
         await asyncio.to_thread(ledger.shards.finish, this)
         return this
+
+
+@contextmanager
+def _passing() -> Iterator[None]:
+    """What cannot be read now may be read by the next try, or by another worker: the run does not end of it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise RunError(error.message) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """A shard that has begun; `earlier` are the writers of the tries before. Its methods are meant for a thread."""
+
+    piece: Slice
+    book: Planbook
+    agreed: Agreed
+    asked: Brief
+    terms: Terms
+    ledger: Ledger
+    earlier: Sequence[int]
+
+    def begun(self, beat: _Beat, scribe: Scribe) -> Work:
+        """What there is to do, once what earlier tries have left is taken up. Raises RunError, ConfigurationError."""
+        asked, terms, job = self.asked, self.terms, self.asked.job
+        root = root_of(terms.output)
+        tables = _Tables(root, terms, asked.schema.model, asked.settings.keep_replies, Volume(root, terms, 1))
+        tables.ours = beat.ask
+        done = self._taken_up(tables, beat.this) if self.earlier else set()
+        past, _ = history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
+        facts = known(self.ledger.memory, terms)
+        part = Piece(self.piece.first, self.piece.count, done)
+        feed = AgreedFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
+        copies = Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline))
+        how = beat.how
+        return Work(asked, terms, self.ledger, tables, feed, facts, how, copies, scribe=scribe, earlier=self.earlier)
+
+    def _taken_up(self, tables: _Tables, this: Try) -> set[Name]:
+        """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
+        with writing(tables.root):
+            tables.volume.sweep(self.piece.parts)
+            done = tables.volume.staged(self.piece.parts)
+        missing: dict[str, Planned] = {}
+        for batch in self.book.planned(self.piece.first, self.piece.count):
+            missing |= {each.document: each for each in batch if each.name not in done}
+        calls = self.ledger.calls.unpublished(self.piece.run, self.earlier)
+        found = list(answered(calls, missing, self.asked.schema))
+        tables.stage(self.piece.part(this.attempt) + TRY - 1, found)
+        return done | {each.planned.name for each in found}
 
 
 class _Tables(Tables):
@@ -175,25 +210,10 @@ def _brief(piece: Slice, terms: Terms, agreed: Agreed, settings: Settings, ledge
     return asked
 
 
-def _answered(
-    piece: Slice,
-    book: Planbook,
-    asked: Brief,
-    ledger: Ledger,
-    writers: Sequence[int],
-    done: set[tuple[str, str | None]],
-) -> list[Accepted]:
-    """What earlier tries were answered and had not staged when they ended."""
-    missing: dict[str, Planned] = {}
-    for batch in book.planned(piece.first, piece.count):
-        missing |= {each.document: each for each in batch if each.name not in done}
-    return list(answered(ledger.calls.unpublished(piece.run, writers), missing, asked.schema))
-
-
 @asynccontextmanager
-async def _leased(ledger: Ledger, this: Try) -> AsyncIterator[_Beat]:
+async def _leased(ledger: Ledger, this: Try, how: How) -> AsyncIterator[_Beat]:
     """Renews the lease as long as it is entered."""
-    beat = _Beat(ledger, this)
+    beat = _Beat(ledger, this, how)
     beating = asyncio.create_task(beat.keep())
     try:
         yield beat
@@ -205,12 +225,30 @@ async def _leased(ledger: Ledger, this: Try) -> AsyncIterator[_Beat]:
 
 @dataclass(slots=True)
 class _Beat:
-    """Tells the brake when the parent says so, or is not there any more; also what it heard before there was a brake."""
+    """Tells the ledger how far it is, and the brake when the parent says so, or is not there any more.
+
+    The brake hears also what was said before there was one.
+    """
 
     ledger: Ledger
     this: Try
+    whole: How
     brake: Brake | None = None
     heard: RunError | None = None
+
+    @property
+    def how(self) -> How:
+        """How the shard is run: what became of its documents is counted here, too."""
+        return replace(self.whole, tell=self._tell)
+
+    def ask(self) -> Told:
+        """Renews the lease, once; what the run says. Meant for a thread."""
+        return self.ledger.shards.beat(self.this)
+
+    def _tell(self, tally: Tally) -> None:
+        accepted, failed = self.this.accepted + tally.accepted + tally.copied, self.this.failed + tally.bad
+        self.this = replace(self.this, accepted=accepted, failed=failed)
+        self.whole.tell(tally)
 
     def pulls(self, brake: Brake) -> None:
         """From here on calls may be sent, and this brake stops them."""
@@ -225,7 +263,7 @@ class _Beat:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                told = await asyncio.to_thread(self.ledger.shards.beat, self.this)
+                told = await asyncio.to_thread(self.ask)
             except LedgerError as error:
                 if loop.time() - last > LEASE_SECONDS:
                     self._stop(error)

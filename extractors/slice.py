@@ -46,6 +46,10 @@ class Starter(Protocol):
     """Who starts shards and can tell whether they are over."""
 
     poll: float  # seconds between two looks at them
+    hint: str  # what a person does where nobody takes them
+
+    async def ready(self) -> None:
+        """Raises ConfigurationError when no shard could be started, before anything is planned."""
 
     async def start(self, piece: Slice) -> str | None:
         """Has a worker work on this piece; gives what it is known by, None when that is to be tried again later.
@@ -56,8 +60,8 @@ class Starter(Protocol):
     async def over(self, shards: Collection[str]) -> Mapping[str, Over]:
         """Those of these that are over, in whatever way; none when that cannot be told now."""
 
-    async def give_up(self, shard: str) -> None:
-        """The process of this shard is gone, whatever is said of it: nobody waits for it any more."""
+    async def give_up(self, shards: Collection[str]) -> None:
+        """Nobody waits for these any more, whatever is said of them: their process is gone, or has not begun."""
 
 
 def cut(plan: str, run: str, documents: int, size: int, *, offline: bool) -> list[Slice]:

@@ -91,6 +91,7 @@ class _Wreck:
 
     def _stage(self, volume: Volume, planned: list[Planned]) -> None:
         """What was answered and what was called, beside the parts that the run had staged itself."""
+        volume.sweep()
         ended = volume.ended()
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (

@@ -63,6 +63,12 @@ class Tally:
         return self.rejected + self.failed + self.copied_failed
 
 
+def since(before: Tally, now: Tally) -> Tally:
+    """What documents and dollars have come to a tally; of dollars that nobody knows, none."""
+    cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
+    return Tally(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
+
+
 def tally(end: Accepted | Copied | Failed | Left) -> Tally:
     """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
     if isinstance(end, Copied):

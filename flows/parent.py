@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -19,12 +21,15 @@ from extractors.slice import Over
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import State
 
     from extractors.slice import Slice
 
 DEPLOYMENT = "shard/shard"
 REFUSED = "Refused"  # the state of a shard that could not begin, and could not at another try
+REFUSALS = set(range(400, 500)) - {408, 429}  # what trying again does not change
+PATIENCE = timedelta(minutes=10)  # a container's image may have to be fetched first
 AT_ONCE = 100  # flow runs asked for at once: the server gives no more than 200
 TROUBLE = (httpx.HTTPError, PrefectException, OSError)
 
@@ -33,24 +38,42 @@ class Shards:
     """A `Starter`: the deployment `shard` of the Prefect server in use."""
 
     poll = 2.0
+    hint = (
+        "a worker takes them: `prefect worker start --pool tilewise`; a run that was started from a form takes a place"
+    )
+
+    async def ready(self) -> None:
+        """Looks for the deployment. Raises ConfigurationError where it is not there, or nobody answers."""
+        try:
+            async with get_client() as client:
+                await client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound:
+            raise _no_deployment() from None
+        except TROUBLE as error:
+            raise ConfigurationError(
+                f"--shard-size needs Prefect's server, which does not answer: {_why(error)}"
+            ) from None
 
     async def start(self, piece: Slice) -> str | None:
-        """Has the work pool run it. Raises ConfigurationError when there is no such deployment."""
+        """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
         try:
             run = await arun_deployment(
                 DEPLOYMENT, parameters={"piece": piece.model_dump(mode="json")}, timeout=0, as_subflow=True
             )
         except ObjectNotFound:
-            raise ConfigurationError(
-                f"--shard-size needs the deployment {DEPLOYMENT} on the Prefect server: `prefect deploy --all` makes it"
-            ) from None
+            raise _no_deployment() from None
         except TROUBLE as error:
-            get_run_logger().warning("a shard could not be started yet: %s", type(error).__name__)
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSALS:
+                raise ConfigurationError(f"Prefect's server refuses to start a shard: {_why(error)}") from None
+            get_run_logger().warning("a shard could not be started yet: %s", _why(error))
             return None
         return str(run.id)
 
     async def over(self, shards: Collection[str]) -> Mapping[str, Over]:
-        """Those whose flow run is in a final state, or deleted; none while the server does not answer."""
+        """Those whose flow run is in a final state, deleted, or with a worker that has not begun it for long.
+
+        None while the server does not answer.
+        """
         asked = [UUID(each) for each in shards]
         found: dict[str, State | None] = {}
         try:
@@ -61,20 +84,41 @@ class Shards:
                     found |= {str(each.id): each.state for each in listed}
         except TROUBLE:
             return {}
-        states = {each: found.get(each) for each in shards}
         gone = {each: Over("its flow run was deleted") for each in shards if each not in found}
-        return gone | {
-            each: Over(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
-            for each, state in states.items()
-            if state is not None and state.is_final()
-        }
+        return gone | {each: said for each, state in found.items() if state is not None and (said := _over(state))}
 
-    async def give_up(self, shard: str) -> None:
-        """Its flow run is shown as crashed: its worker is gone with it, and would never say so."""
-        try:
-            async with get_client() as client:
-                run = await client.read_flow_run(UUID(shard))
-                if run.state is None or not run.state.is_final():
-                    await client.set_flow_run_state(run.id, Crashed(message="its process is gone"), force=True)
-        except TROUBLE:
-            get_run_logger().warning("flow run %s could not be shown as crashed", shard)
+    async def give_up(self, shards: Collection[str]) -> None:
+        """Their flow runs are shown as crashed: their worker is gone with them, and would never say so."""
+        async with get_client() as client:
+            await asyncio.gather(*(_crash(client, each) for each in shards))
+
+
+def _over(state: State) -> Over | None:
+    """What this state says of a shard that is over, None of one that is not. One that is at work is known to the ledger."""
+    if state.is_final():
+        return Over(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
+    if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > PATIENCE:
+        return Over(f"a worker took it {PATIENCE.total_seconds() / 60:.0f} minutes ago and has not begun")
+    return None
+
+
+async def _crash(client: PrefectClient, shard: str) -> None:
+    try:
+        run = await client.read_flow_run(UUID(shard))
+        if run.state is None or not run.state.is_final():
+            await client.set_flow_run_state(run.id, Crashed(message="nobody waits for it any more"), force=True)
+    except TROUBLE as error:
+        get_run_logger().warning("flow run %s could not be shown as crashed: %s", shard, _why(error))
+
+
+def _no_deployment() -> ConfigurationError:
+    return ConfigurationError(
+        f"--shard-size needs the deployment {DEPLOYMENT} on the Prefect server: `prefect --no-prompt deploy --all` makes it"
+    )
+
+
+def _why(error: Exception) -> str:
+    """What the server says, or what went wrong on the way to it, on one line."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{error.response.status_code} {' '.join(error.response.text.split())[:200]}"
+    return type(error).__name__

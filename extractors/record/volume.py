@@ -98,6 +98,19 @@ class Volume:
             found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
         return found
 
+    def sweep(self, numbers: range | None = None) -> None:
+        """Takes images out of the staged parts, or those of these numbers, whose document's end was not staged.
+
+        Who staged them was killed between two tables of a part: they come once more.
+        """
+        ended = self.ends().select("document").collect()
+        for part in self.parts("images"):
+            if numbers is None or _number(part) in numbers:
+                images = self.root.scan([part]).collect()
+                kept = images.join(ended, on="document", how="semi")
+                if kept.height < images.height:
+                    self.root.write(part, kept)
+
     def ends(self) -> pl.LazyFrame:
         """`document` and `version` of those with which the run came to an end, published or staged."""
         files, names = self._files("results"), {"_document": "document", "_version": "version"}

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -11,17 +14,19 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from extractors import pipeline
+from extractors import parent, pipeline
 from extractors.agreed import order
 from extractors.brief import brief
-from extractors.errors import ConfigurationError, LedgerError, NeedsYes
+from extractors.errors import ConfigurationError, LedgerError, NeedsYes, RunError
 from extractors.how import How
 from extractors.job import job
+from extractors.model import Order
 from extractors.planning import store_plan
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.books import RUNS
+from extractors.record.ledger.books import RUNS, SHARDS
 from extractors.record.ledger.owner import this_process
 from extractors.record.planbook import Planbook
+from extractors.record.volume import Volume
 from extractors.settings import Settings
 from extractors.shard import work_on
 from extractors.slice import Over, cut
@@ -37,9 +42,13 @@ class Here:
     settings: Settings
     how: How = field(default_factory=How)
     poll: float = 0.01
+    hint: str = "nobody is there"
     pieces: list = field(default_factory=list)
     ended: dict = field(default_factory=dict)
     given_up: list = field(default_factory=list)
+
+    async def ready(self):
+        """It is."""
 
     async def start(self, piece):
         """Works on it at once."""
@@ -49,6 +58,8 @@ class Here:
             self.ended[name] = Over((await work_on(piece, self.settings, self.how)).status)
         except ConfigurationError as error:
             self.ended[name] = Over(error.message, refused=True)
+        except RunError as error:
+            self.ended[name] = Over(error.message)
         except Killed:
             self.ended[name] = Over("Crashed: killed")
         return name
@@ -57,9 +68,9 @@ class Here:
         """All of them."""
         return {each: self.ended[each] for each in shards}
 
-    async def give_up(self, shard):
-        """Notes that nobody waits for it."""
-        self.given_up.append(shard)
+    async def give_up(self, shards):
+        """Notes that nobody waits for them."""
+        self.given_up += shards
 
 
 class Killed(BaseException):
@@ -205,7 +216,7 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     closing = await pipeline.run(asked, settings, How(shards=starter))
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
-    assert "shard 1 was begun 3 times and not done" in closing.row["error"]
+    assert "shard 1 was begun 3 times and got nothing done" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
         [planned] = Planbook(starter.pieces[0].plan).planned()
@@ -338,6 +349,243 @@ async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings
     with pytest.raises(LedgerError, match="taken over"):
         await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
     assert seen[0] == ([], False)
+
+
+@pytest.fixture
+def leases(settings):
+    """Changes the leases of the first try at a shard, as time and a network would."""
+    engine = sa.create_engine(settings.ledger)
+
+    def change(**values):
+        with engine.begin() as connection:
+            connection.execute(SHARDS.update().where(SHARDS.c.attempt == 0).values(values))
+
+    yield change
+    engine.dispose()
+
+
+@dataclass
+class Both(Here):
+    """Its first two tries are at the same shard at the same time: the first one is cut off, and comes back."""
+
+    leases: object = None
+    first: asyncio.Future | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    back: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self, piece):
+        """See Here."""
+        if self.first is None:
+            self.first = asyncio.ensure_future(work_on(piece, self.settings, self.how))
+            await self.begun.wait()
+            self.leases(host="elsewhere", lease_until=0.0)
+            return "cut off"
+        name = await super().start(piece)
+        self.back.set()
+        await asyncio.wait([self.first])
+        return name
+
+    async def over(self, shards):
+        """Nobody knows of the one that was cut off."""
+        return {each: self.ended[each] for each in shards if each in self.ended}
+
+
+@pytest.mark.anyio
+async def test_a_try_that_comes_back_stages_nothing(asked, settings, server, table, leases):
+    """It was cut off for longer than its lease, and another one has its place: each document is in one row."""
+
+    async def run_chunk(chunk):
+        if not starter.begun.is_set():
+            starter.begun.set()
+            await starter.back.wait()
+        return await chunk.run()
+
+    starter = Both(settings, How(run_chunk=run_chunk), leases=leases)
+    closing = await pipeline.run(asked.model_copy(update={"shard_size": 10}), settings, How(shards=starter))
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    assert table("results")["_document"].n_unique() == table("results").height == 7
+    assert starter.first.result().message.endswith("goes on without this try")
+
+
+@pytest.mark.anyio
+async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked, settings, table):
+    """The images of documents whose end was not staged come once more, and count once in what was foreseen."""
+    killed = []
+
+    async def run_chunk(chunk):
+        volume = chunk.bench.tables.volume
+        stage = volume.stage
+
+        def until_results(name, *rest):
+            if name == "results":
+                raise Killed
+            stage(name, *rest)
+
+        if not killed:
+            killed.append(chunk)
+            chunk.bench.tables.volume = replace_stage(volume, until_results)
+        return await chunk.run()
+
+    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    assert (table("images").height, table("results").height) == (7, 7)
+    assert closing.row["estimated_expected_usd"] == table("images")["cost_expected_usd"].sum()
+
+
+def replace_stage(volume, stage):
+    """The volume with another way to stage."""
+    broken = Volume(volume.root, volume.terms, volume.number)
+    broken.stage = stage
+    return broken
+
+
+@pytest.mark.anyio
+async def test_a_budget_does_not_wait_for_a_try_that_was_killed(asked, settings):
+    """What it had on its way may have been billed: the next try hears that all is spent, and the run ends."""
+    killed = []
+
+    async def run_chunk(chunk):
+        if not killed:
+            killed.append(chunk)
+            on_its_way = Order(chunk.documents[0].document, "key", "asked", 0, (), 100, 2000, 128, 512)
+            await chunk.bench.scribe.intend(on_its_way, 1, Decimal("0.006"))
+            raise Killed
+        return await chunk.run()
+
+    limited = asked.model_copy(update={"budget": Decimal("0.0062")})
+    async with asyncio.timeout(20):
+        closing = await pipeline.run(limited, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
+    assert closing.row["cost_unknown_usd"] == Decimal("0.006")
+    assert counts(closing.row) == {"found": 7, "remaining": 7}
+
+
+class Blinded(Here):
+    """Its first tries come to a worker that lacks something for a moment."""
+
+    async def start(self, piece):
+        """See Here."""
+        with self.blind() if len(self.pieces) == 1 else nullcontext():
+            return await super().start(piece)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", ["in", "ledger", "plans"])
+async def test_a_worker_that_lacks_something_leaves_the_shard_to_another(asked, settings, server, tmp_path, what):
+    """The source, the ledger or the plan, which it cannot reach now: nothing counts as changed, and all is done."""
+    path = {"in": tmp_path / "in", "ledger": None, "plans": tmp_path / "out" / "plans"}[what]
+    starter = Blinded(settings)
+
+    @contextmanager
+    def blind():
+        if path is None:
+            starter.settings = replace_setting(settings, ledger="sqlite:////proc/none/ledger.db")
+        else:
+            path.rename(tmp_path / "away")
+        yield
+        starter.settings = settings
+        if path is not None:
+            (tmp_path / "away").rename(path)
+
+    starter.blind = blind
+    closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    assert [each.number for each in starter.pieces] == [0, 1, 2, 1]
+    assert len(server.documents) == 7
+
+
+@pytest.mark.anyio
+async def test_a_source_that_is_gone_stops_an_applied_plan(asked, settings, tmp_path, server):
+    """Nothing in it has changed that anybody could see: it is said, and nothing is sent."""
+    _, url = store_plan(brief(asked.model_copy(update={"shard_size": None}), settings))
+    (tmp_path / "in").rename(tmp_path / "away")
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        await pipeline.apply(order(plan=url, yes=True), settings)
+    assert server.documents == []
+
+
+@pytest.mark.anyio
+async def test_nobody_who_can_start_a_shard_is_noticed_before_anything_is_planned(asked, settings, tmp_path):
+    """No plan, no table, no run that the next one would take over."""
+
+    class Missing(Here):
+        async def ready(self):
+            raise ConfigurationError("there is no deployment")
+
+    with pytest.raises(ConfigurationError, match="there is no deployment"):
+        await pipeline.run(asked, settings, How(shards=Missing(settings)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.anyio
+async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, settings, table):
+    """The run says why, and publishes it."""
+
+    class Once(Here):
+        async def start(self, piece):
+            if self.pieces:
+                raise ConfigurationError("Prefect's server refuses to start a shard: 403")
+            return await super().start(piece)
+
+    closing = await pipeline.run(asked, settings, How(shards=Once(settings)))
+    assert (closing.row["status"], closing.exit_code) == ("failed", 2)
+    assert "403" in closing.row["error"]
+    assert counts(closing.row) == {"found": 7, "accepted": 3, "remaining": 4}
+    assert table("results").height == 3
+
+
+@pytest.mark.anyio
+async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypatch):
+    """After a minute, with what to do; told to stop, nobody waits for them at all."""
+    monkeypatch.setattr(parent, "QUIET", 0.05)
+    said = []
+
+    class Idle(Here):
+        async def start(self, piece):
+            self.pieces.append(piece)
+            if len(self.pieces) == 3:
+                asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
+            return str(piece.number)
+
+        async def over(self, shards):
+            return {}
+
+    starter = Idle(settings)
+    async with asyncio.timeout(10):  # less than calls in flight would be given
+        closing = await pipeline.run(asked, settings, How(shards=starter, say=said.append))
+    assert "no worker is at any of 3 shards that wait: nobody is there" in said
+    assert (closing.row["status"], closing.exit_code) == ("stopped", 3)
+    assert sorted(starter.given_up) == ["0", "1", "2"]
+
+
+@pytest.mark.anyio
+async def test_the_parent_shows_how_far_its_shards_are(asked, settings):
+    """Documents and dollars, as they come; a warning that all shards say is said once."""
+    told = []
+    await asyncio.to_thread(settings.prices.write_text, PRICES + "as_of = 2025-01-01\n")
+    closing = await pipeline.run(asked, settings, How(shards=Here(settings), tell=told.append))
+    assert sum(each.accepted for each in told) == 7
+    assert sum(each.cost_usd for each in told) == closing.row["cost_usd"] > 0
+    assert len([each for each in closing.row["warnings"] if "days old" in each]) == 1
+
+
+@pytest.mark.anyio
+async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, server, say):
+    """They were not accepted, and a later try has looked at them again: each document counts as failed."""
+    server.script = lambda _: say.ok({"nonsense": 1})
+    killed = []
+
+    async def run_chunk(chunk):
+        if not killed:
+            killed.append(chunk)
+            chunk.bench.tables.ours = raising
+        return await chunk.run()
+
+    def raising():
+        raise Killed
+
+    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    assert counts(closing.row) == {"found": 7, "failed": 7}
 
 
 def test_a_plan_is_cut_whole():

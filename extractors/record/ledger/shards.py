@@ -63,7 +63,8 @@ class Shards:
             earlier = self._tries(connection, run, number)
             if any(each.status is None and each.live for each in earlier):
                 raise LedgerError(f"shard {number} of run {run} is worked on by another process")
-            _bury(connection, run, number, [each.writer for each in earlier])
+            for each in earlier:
+                _bury(connection, each)
             new = Try(run, number, len(earlier), writer)
             owner, until = this_process(), self.database.clock(connection) + LEASE_SECONDS
             connection.execute(
@@ -108,7 +109,13 @@ class Shards:
             "host": RELEASED,
         }
         with self.database.writing() as connection:
+            _bury(connection, shard)
             connection.execute(SHARDS.update().where(_this(shard)).values(ended))
+
+    def bury(self, shard: Try) -> None:
+        """The try is over, without a word: should its process come back, it hears that it is lost."""
+        with self.database.writing() as connection:
+            _bury(connection, shard)
 
     def tell(self, run: str) -> None:
         """Every shard of the run is to stop."""
@@ -140,13 +147,13 @@ class Shards:
         return [_try(row, live=is_live(row, now)) for row in connection.execute(query).all()]
 
 
-def _bury(connection: sa.Connection, run: str, number: int, writers: Sequence[int]) -> None:
-    """Ends the tries before: one that was cut off and comes back hears that it is lost, and what was on its way is too.
+def _bury(connection: sa.Connection, shard: Try) -> None:
+    """Ends a try: one that was cut off and comes back hears that it is lost, and so is what it had on its way.
 
     Nothing that those calls have reserved is freed any more, so no budget is to wait for it.
     """
-    connection.execute(SHARDS.update().where(_open(run) & (SHARDS.c.number == number)).values(_OVER))
-    on_its_way = (CALLS.c.run == run) & CALLS.c.writer.in_(writers) & CALLS.c.outcome.is_(None)
+    connection.execute(SHARDS.update().where(_this(shard) & _open(shard.run)).values(_OVER))
+    on_its_way = (CALLS.c.run == shard.run) & (CALLS.c.writer == shard.writer) & CALLS.c.outcome.is_(None)
     connection.execute(CALLS.update().where(on_its_way).values(LOST))
 
 

@@ -90,7 +90,8 @@ def test_a_try_that_was_cut_off_and_comes_back_is_lost(ledger, run, sql):
     assert [each.live for each in ledger.shards.tries(run)] == [False, True]
 
 
-def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, clerk, sql):
+@pytest.mark.parametrize("how", ["begun again", "buried", "finished"])
+def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, clerk, sql, how):
     """Nobody will ever say what became of it: it keeps its reservation, and whoever needs more hears that all is spent."""
     lost, next_one = clerk(run, Budget(run=Decimal("0.02"))), clerk(run, Budget(run=Decimal("0.02")))
     lost.intend("0.02")
@@ -98,7 +99,12 @@ def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhe
     assert next_one.intend("0.01") is None
     elsewhere.kill()
     elsewhere.wait()
-    ledger.shards.begin(run, 0, 8)
+    [last] = ledger.shards.tries(run)
+    {
+        "begun again": lambda: ledger.shards.begin(run, 0, 8),
+        "buried": lambda: ledger.shards.bury(last),
+        "finished": lambda: ledger.shards.finish(replace(last, status="failed")),
+    }[how]()
     assert sql("select outcome, billed from calls") == [("aborted", "unknown")]
     with pytest.raises(BudgetSpent, match=r"\$0\.020000 are paid or reserved"):
         next_one.intend("0.01")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extractors import tiles
 from extractors.brief import Brief, brief
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
 from extractors.feed import each_of
 from extractors.job import DOLLARS, Job, as_form, validated
 from extractors.scan import is_manifest, opened
@@ -58,10 +58,13 @@ class Order(BaseModel):
         output, within, _ = self.url.rpartition("/plans/")
         asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
         now = asked.terms(None)
-        for name, then in (("schema", agreed.schema_hash), ("prompt", agreed.prompt_hash), ("model", agreed.model)):
-            today = getattr(now, "model" if name == "model" else f"{name}_hash")
+        for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
+            then, today = getattr(agreed, name), getattr(now, name)
             if today != then:
-                raise ConfigurationError(f"plan {self.plan!r}: its {name} was {then}, is {today} now: make a new plan")
+                what = name.removesuffix("_hash")
+                raise ConfigurationError(
+                    f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: set it as it was, or make a new plan"
+                )
         return asked
 
 

@@ -132,10 +132,10 @@ class Closing:
         copied = f", {tally.copied:,} copied" if tally.copied else ""
         lost = f"; {tally.bad:,} not: see {output}/failures" if tally.bad else ""
         left = f"; {others}" if tally.remaining else ""
-        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}{self._against_plan}"
+        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}{self.against_plan}"
 
     @property
-    def _against_plan(self) -> str:
+    def against_plan(self) -> str:
         """How far the bill of a stored plan was from it, of the documents that were sent."""
         planned, paid = self.counts.tally.estimated.expected, self.counts.tally.cost_usd
         if self.account.terms.flow != "apply" or not planned or paid is None:

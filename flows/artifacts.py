@@ -172,8 +172,9 @@ def _facts(closing: Closing) -> str:
         "endpoint": terms.endpoint,
         "policy": terms.policy,
         "output": terms.output,
+        "approved by": terms.approved_by,
     }
-    return "\n".join(f"- {name} {verbatim(value)}" for name, value in named.items())
+    return "\n".join(f"- {name} {verbatim(value)}" for name, value in named.items() if value)
 
 
 def _table(title: str, rows: Mapping[str, str]) -> str:

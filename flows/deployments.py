@@ -1,6 +1,6 @@
 """Everything that can be scheduled or started, as `prefect.yaml` lists it, and the process that runs it for `serve`.
 
-`prefect deploy --all` reads the same file: the one of the working directory, else the one that came with tilewise.
+`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that came with tilewise.
 """
 
 from __future__ import annotations

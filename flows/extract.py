@@ -15,13 +15,15 @@ from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from extractors import pipeline
+from extractors.brief import brief
 from extractors.chunk import Chunk
 from extractors.errors import ConfigurationError, TilewiseError
-from extractors.job import Job
+from extractors.job import FAIL_ABOVE, Job
 from extractors.pipeline import How
 from extractors.record.root import root_of
 from extractors.report.progress import Progress
 from extractors.reporting import write_report
+from extractors.slice import TRY
 from extractors.tally import Tally
 from flows.artifacts import followed, show_run
 from flows.estimate import planned
@@ -29,6 +31,7 @@ from flows.key import flow_settings
 from flows.launch import check
 from flows.parent import Shards
 from flows.permits import leased
+from flows.plan import stored
 from flows.words import said, title
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ async def run_chunk(number: int, chunk: Chunk) -> Tally:
 async def as_task(chunk: Chunk) -> Tally:
     """Runs a chunk as a task of this flow run, in its own event loop."""
     # Quoted, so that Prefect does not walk through hundreds of documents in search of futures.
-    return await run_chunk(chunk.number, cast("Chunk", quote(chunk)))
+    return await run_chunk(chunk.number % TRY, cast("Chunk", quote(chunk)))
 
 
 @flow(name="extract", flow_run_name=title, persist_result=False)
@@ -59,14 +62,25 @@ async def extract(job: Job) -> State:
 
 async def worked(job: Job) -> State:
     """Does the job inside a flow run, and gives the state that it ends in."""
+    job = forgiving(job)
     if job.dry_run:
         return await planned(job)
+    if job.plan_only:
+        try:
+            return await stored(brief(job, await flow_settings()))
+        except TilewiseError as error:
+            return Failed(message=error.message, data=error)
 
     async def begun(settings: Settings, how: How) -> Closing:
         await asyncio.to_thread(check, job, settings)
         return await pipeline.run(job, settings, how)
 
     return await performed(begun)
+
+
+def forgiving(job: Job) -> Job:
+    """The job as a deployment runs it, where it does not say itself how many failures are too many."""
+    return job if "fail_above" in job.model_fields_set else job.model_copy(update={"fail_above": FAIL_ABOVE})
 
 
 async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> State:
@@ -76,7 +90,7 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
     try:
         settings = await flow_settings()
         with Progress() as progress:
-            how = How(as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased, Shards())
+            how = How(as_task, progress.tell, progress.expect, heard(progress), flow_run.id, leased, Shards())
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
                 async with followed(progress):
@@ -87,6 +101,17 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
     log.info("ended: %s", closing.message)
     await show_run(closing, await asyncio.to_thread(_report, closing))
     return ended(closing)
+
+
+def heard(progress: Progress) -> Callable[[str], None]:
+    """Says what a person should know where the run is watched: at the terminal, and in the flow run's log."""
+    log = get_run_logger()
+
+    def say(words: str) -> None:
+        progress.say(words)
+        log.info("%s", words)
+
+    return say
 
 
 def _report(closing: Closing) -> str | None:

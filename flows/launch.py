@@ -71,8 +71,14 @@ def _applied(order: Order, settings: Settings) -> Closing:
 
     from extractors.record.planbook import Planbook
 
-    if order.brief(Planbook(order.url).agreed(), settings).job.shard_size is not None and prefect_configured():
+    agreed = Planbook(order.url).agreed()
+    asked = order.brief(agreed, settings)
+    if asked.job.shard_size is not None and prefect_configured():
+        from extractors.outset import ask
         from flows.apply import apply
+
+        if not order.yes and order.budget is None:
+            ask(asked, agreed.costs, videos=False)
 
         return asyncio.run(_ended(lambda: apply(order, return_state=True)))
 
@@ -171,7 +177,7 @@ def check(job: Job, settings: Settings) -> None:
     if job.shard_size is not None and not job.plan_only and not prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
-            " with `prefect deploy --all`, or leave it out"
+            " with `prefect --no-prompt deploy --all`, or leave it out"
         )
     check_generation(root_of(asked.output), asked.schema)
     documents(job.source, job.document_by)

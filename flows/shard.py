@@ -18,7 +18,7 @@ from extractors.report.progress import Progress
 from extractors.shard import work_on
 from extractors.slice import Slice
 from flows.artifacts import followed
-from flows.extract import as_task
+from flows.extract import as_task, heard
 from flows.key import flow_settings
 from flows.parent import REFUSED
 from flows.permits import leased
@@ -41,7 +41,7 @@ async def shard(piece: Slice) -> State:
         settings = await flow_settings()
         with Progress() as progress:
             progress.expect(piece.count)
-            how = How(as_task, progress.tell, progress.expect, progress.say, flow_run.id, leased)
+            how = How(as_task, progress.tell, progress.expect, heard(progress), flow_run.id, leased)
             with CancelScope(shield=True):  # Prefect cancels a flow whose server it cannot reach
                 async with followed(progress):
                     ended = await work_on(piece, settings, how)

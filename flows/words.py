@@ -48,7 +48,11 @@ def said(closing: Closing) -> str:
         return closing.message
     kinds = ("accepted", "duplicates", "rejected", "failed", "remaining")
     counts = ", ".join(f"{row[kind]:,} {kind}" for kind in kinds if row[kind] or kind == "accepted")
-    return f"{counts}; stopped: {closing.account.error.message}" if closing.account.error else counts
+    return (
+        f"{counts}; stopped: {closing.account.error.message}"
+        if closing.account.error
+        else counts + closing.against_plan
+    )
 
 
 def escaped(words: str) -> str:

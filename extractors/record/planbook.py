@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, shown
 from extractors.money import Costs, total
 from extractors.record import columns
 from extractors.record.ledger.plans import dumped, loaded
@@ -78,19 +78,19 @@ class Planbook:
         """`url` is the path or the URL of the file."""
         folder, _, name = url.rpartition("/")
         if not folder or not name.endswith(SUFFIX):
-            raise ConfigurationError(f"plan {url!r} is none: name a file …/plans/<plan>.parquet")
+            raise ConfigurationError(f"plan {shown(url)} is none: name a file …/plans/<plan>.parquet")
         self.url, self._root, self._key = url, root_of(folder), name
 
     def agreed(self) -> Agreed:
         """The terms, and what all documents add up to."""
         with reading(self._root):
             if not self._root.exists(self._key):
-                raise ConfigurationError(f"plan {self.url!r} does not exist: `run --plan-only` stores one")
+                raise ConfigurationError(f"plan {shown(self.url)} does not exist: `run --plan-only` stores one")
             rows = self._root.scan([self._key], DOCUMENTS | TERMS)
             first = rows.head(1).collect().to_dicts()
             money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()
         if not first or first[0]["planned_at"] is None:
-            raise ConfigurationError(f"plan {self.url!r} is no plan of tilewise: `run --plan-only` stores one")
+            raise ConfigurationError(f"plan {shown(self.url)} is no plan of tilewise: `run --plan-only` stores one")
         sent = money.filter(pl.col("action") != "reject")
         costs = Costs(*(total(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
         return Agreed(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)

@@ -132,6 +132,22 @@ def test_the_plan_of_another_prompt_is_refused(desk, server, plan):
     assert "make a new plan" in ended.stderr
 
 
+def test_the_plan_for_another_endpoint_is_refused(desk, server, plan, serve, say):
+    """What was agreed on is not sent to somebody else, at another price."""
+    told, other = plan(), serve(say.ok())
+    ended = desk.run("apply", told["plan"], env={"TILEWISE_BASE_URL": other.url})
+    assert (ended.exit_code, server.asked, other.asked) == (2, [], [])
+    assert f"its endpoint was {server.url}, is {other.url} here" in ended.stderr
+
+
+def test_a_password_in_a_plans_url_is_not_repeated(desk):
+    """Nor a signature."""
+    ended = desk.run("apply", "https://me:hunter2@host.example/plans/x.parquet?sig=5ec3e7")
+    assert ended.exit_code == 2
+    assert "hunter2" not in ended.stderr
+    assert "5ec3e7" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

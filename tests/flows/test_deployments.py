@@ -11,14 +11,14 @@ from prefect.utilities.callables import parameter_schema
 
 from extractors.agreed import Order
 from extractors.errors import ConfigurationError
-from extractors.job import Job
+from extractors.job import FAIL_ABOVE, Job, job
 from extractors.schema import shipped
 from flows.apply import apply
 from flows.backfill import backfill
 from flows.calibrate import calibrate
 from flows.deployments import FILE, file, listed
 from flows.estimate import estimate
-from flows.extract import extract
+from flows.extract import extract, forgiving
 from flows.shard import shard
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +128,20 @@ def test_what_may_be_left_out_is_left_empty(flow, model):
     fields = parameter_schema(flow).definitions[model]["properties"].values()
     assert not [each for each in fields if {"type": "null"} in each.get("anyOf", ()) or each.get("default", "") is None]
     assert all("type" in each or "anyOf" in each for each in fields)
+
+
+def test_a_form_begins_with_what_a_deployment_allows():
+    """A share of failures that is forgiven, and days without a time, of which the last one is whole."""
+    fields = Job.model_json_schema()["properties"]
+    assert fields["fail_above"]["default"] == FAIL_ABOVE
+    assert {fields[name]["format"] for name in ("modified_since", "modified_until")} == {"date"}
+    assert str(job(source="in", modified_until="2026-11-20").modified_until) == "2026-11-20 23:59:59.999999+00:00"
+
+
+@pytest.mark.parametrize(("fields", "allowed"), [({}, FAIL_ABOVE), ({"fail_above": 0}, 0), ({"fail_above": 0.5}, 0.5)])
+def test_a_deployments_run_forgives_some_failures(fields, allowed):
+    """A fifth, unless its job says how many."""
+    assert forgiving(job(source="in", **fields)).fail_above == allowed
 
 
 def test_the_form_of_a_calibration():

@@ -1,6 +1,8 @@
-"""`prefect deploy --all` on a server of one's own, with a worker on a process pool; and a server that goes away."""
+"""`prefect --no-prompt deploy --all` on a server of one's own, with a worker on a process pool; and a server that goes away."""
 
 import contextlib
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -23,11 +25,24 @@ def desk(desks, echo):
     return desk
 
 
+def at_a_terminal(desk, *args):
+    """Runs Prefect's own command where it may ask, and nobody answers; gives its exit code."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "prefect", *args]
+    with subprocess.Popen(command, cwd=desk.folder, env=desk.environment(), stdin=theirs, stdout=theirs) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # nobody has it open any more
+            while os.read(ours, 4096):
+                pass
+    os.close(ours)
+    return process.returncode
+
+
 @pytest.fixture(scope="module")
 def prefect(desk, free, answering):
     """Runs Prefect's own command at a server of the desk's, which is started first."""
     port = free()
-    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_CLI_PROMPT": "false"}
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     desk.env |= quiet
     with contextlib.ExitStack() as stack:
 
@@ -49,7 +64,7 @@ def prefect(desk, free, answering):
 def api(prefect, desk, tmp_path_factory):
     """The server's API, once everything is deployed and a worker waits, which was started somewhere else."""
     assert prefect("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
-    assert prefect("deploy", "--all").wait(PATIENCE) == 0
+    assert at_a_terminal(desk, "--no-prompt", "deploy", "--all") == 0
     prefect("worker", "start", "--pool", "tilewise", cwd=tmp_path_factory.mktemp("elsewhere"))
     return prefect.api
 

@@ -56,17 +56,20 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
 
 def test_apply_runs_that_plan(planned, api, server, desk):
     """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
-    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann", "budget": 1, "yes": True})
-    assert (run["state_name"], run["state"]["message"]) == ("Completed", "2 accepted")
+    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
+    assert run["state_name"] == "Completed"
+    assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
     [row] = [each for each in desk.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]]
     assert (row["flow"], row["approved_by"], row["accepted"], len(server.asked)) == ("apply", "ann", 2, 2)
-    assert "| predicted, expected | $" in api.artifacts(run)["tilewise-summary"]["data"]
+    shown = api.artifacts(run)["tilewise-summary"]["data"]
+    assert "| predicted, expected | $" in shown
+    assert "approved by `ann`" in shown
 
 
 def test_what_changed_since_is_left_out(planned, api, job, server, desk):
     """It was not agreed on: it is counted, and left for another plan."""
     (desk.folder / job["source"] / "b.jpg").unlink()
-    run = api.ended("apply/apply", order={"plan": plan_of(planned), "yes": True})
+    run = api.ended("apply/apply", order={"plan": plan_of(planned)})
     assert run["state"]["message"].startswith("1 accepted, 1 remaining")
     assert len(server.asked) == 1
 
@@ -77,9 +80,10 @@ def test_what_was_approved_needs_no_plan(api, job, server):
     assert (run["state"]["message"], len(server.asked)) == ("2 accepted", 2)
 
 
-def test_a_plan_that_is_asked_for_is_made(api, job, server):
+@pytest.mark.parametrize("name", ["backfill/backfill", "extract/nightly"])
+def test_a_plan_that_is_asked_for_is_made(api, job, server, name):
     """Also where a budget would have let it run."""
-    run = api.ended("backfill/backfill", job=job | {"budget": 1, "plan_only": True})
+    run = api.ended(name, job=job | {"budget": 1, "plan_only": True})
     assert run["state"]["message"].startswith("planned, waiting for approval")
     assert server.asked == []
 

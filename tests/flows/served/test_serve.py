@@ -114,6 +114,15 @@ def test_failures_are_shown_by_kind(api, job, desk):
     assert '"documents": 1' in str(api.artifacts(run)["tilewise-failures"]["data"]).replace("'", '"')
 
 
+def test_some_failures_are_forgiven(api, job, desk):
+    """Up to a fifth, where the job does not say; what was to be done again is in the log."""
+    desk.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
+    (desk.folder / "mostly" / "x.jpg").write_bytes(b"no image")
+    run = api.ended("backfill/backfill", job=job | {"source": "mostly"})
+    assert (run["state_name"], run["state"]["message"]) == ("Completed", "5 accepted, 1 rejected")
+    assert any(line.startswith("to do again: ") for line in api.logs(run))
+
+
 def test_a_run_that_stops_as_told_is_partial(api, job, server):
     """The rest waits for the next run."""
     run = api.ended("extract/nightly", job=job | {"budget": 0.0001})

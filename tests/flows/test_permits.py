@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from extractors.errors import ConfigurationError
 from extractors.settings import Settings
+from flows.parent import Shards
 from flows.permits import PrefectCounter, ensure_limit, leased, limit_name, size_of
 from flows.server import TEMPORARY
 from flows.share import Limit, MissingError, UnansweredError
@@ -141,6 +142,14 @@ def test_a_limit_is_named_after_host_and_model(endpoint, model, name):
 
 def test_a_second_of_the_rate_lies_ready_and_two_blocks_at_least():
     assert [size_of(rate) for rate in (40, 40.2, 0.5)] == [40, 41, 10]
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_shards_need_their_deployment(prefect):
+    """A server without it is noticed, with the command that makes it."""
+    with pytest.raises(ConfigurationError, match="`prefect --no-prompt deploy --all` makes it"):
+        await Shards().ready()
 
 
 @pytest.mark.slow

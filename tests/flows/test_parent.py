@@ -1,0 +1,52 @@
+"""parent: what Prefect says of a shard's flow run, and what a run in shards makes of it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Completed, Crashed, Failed, Pending, Running, Scheduled
+
+from extractors.errors import ConfigurationError
+from flows.parent import PATIENCE, REFUSED, Shards, _over
+
+LONG_AGO = datetime.now(UTC) - PATIENCE - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [Scheduled(scheduled_time=LONG_AGO), Pending(), Running()],
+    ids=["nobody has taken it", "a worker has taken it", "it has begun"],
+)
+def test_a_shard_that_may_still_come_is_not_over(state):
+    """However long it waits for a worker."""
+    assert _over(state) is None
+
+
+@pytest.mark.parametrize("kind", [Pending, Running])
+def test_a_shard_that_a_worker_took_and_never_began_is_over(kind):
+    """The worker was killed with it, and nobody else would ever say so."""
+    said = _over(kind(timestamp=LONG_AGO))
+    assert said.words == "a worker took it 10 minutes ago and has not begun"
+    assert not said.refused
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "refused"),
+    [
+        (Completed(), "Completed: no more is known", False),
+        (Crashed(message="exit code -9"), "Crashed: exit code -9", False),
+        (Failed(name=REFUSED, message="set TILEWISE_LEDGER"), "Refused: set TILEWISE_LEDGER", True),
+    ],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_a_shard_in_a_final_state_is_over(state, words, refused):
+    """Refused: another try could not begin either."""
+    assert _over(state) == (words, refused)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_does_not_answer_is_said_before_anything_is_planned():
+    """With the flag that needs it."""
+    gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(gone), pytest.raises(ConfigurationError, match="--shard-size needs Prefect's server"):
+        await Shards().ready()

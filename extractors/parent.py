@@ -98,6 +98,7 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
         begun.lease.begins(brake)
         watch = _Watch(begun, how.shards, brake, how, deque(pieces))
         await watch.all_ended()
+        done += sum(watch.skipped.values())
         counts = Counts(skipped + done, Tally(remaining=agreed.documents - done))
         return await _Fold(begun, tables, book).published(counts, brake.error, watch.warnings)
 
@@ -132,6 +133,7 @@ class _Watch:
     seen: Counter[int] = field(default_factory=Counter)  # the tries at each that are judged
     starts: Counter[int] = field(default_factory=Counter)  # since one got something done
     warnings: list[str] = field(default_factory=list)
+    skipped: dict[int, int] = field(default_factory=dict)  # documents of each that were done already
     shown: Tally = field(default_factory=Tally)
     heard_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was told
     told: bool = False
@@ -233,6 +235,7 @@ class _Watch:
 
     def _ended(self, piece: Slice, last: Try) -> None:
         self.warnings += [each for each in last.warnings if each not in self.warnings]
+        self.skipped[piece.number] = last.skipped
         if last.status == COMPLETED or self.told:
             del self.under_way[piece.number]
         elif kind := STOPPING.get(last.status or ""):

@@ -153,7 +153,7 @@ async def _worked(work: Work, this: Try, number: int, beat: _Beat) -> Try:
     async with AsyncExitStack() as stack:
         pending = await work.take()
         if not pending:
-            return replace(this, status=COMPLETED)
+            return replace(this, status=COMPLETED, skipped=work.done)
         bench = await work.bench(stack)
         beat.pulls(bench.brake)
         tally, _ = await work.chunks(pending, bench, sys.maxsize, number)
@@ -168,6 +168,7 @@ async def _worked(work: Work, this: Try, number: int, beat: _Beat) -> Try:
             warnings=work.warnings(bench),
             accepted=tally.accepted + tally.copied,
             failed=tally.bad,
+            skipped=work.done,
         )
 
 

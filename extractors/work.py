@@ -42,7 +42,7 @@ WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail 
 
 @dataclass(slots=True)
 class Work:
-    """What has begun. `theirs` counts the documents that are left to another run, which is at them."""
+    """What has begun. `theirs` counts the documents that another run is at, `done` those that one has done since."""
 
     brief: Brief
     terms: Terms
@@ -54,6 +54,7 @@ class Work:
     copies: Copies
     stored: Stored | None = None
     theirs: int = 0
+    done: int = 0
     permits: Permits | None = None
     scribe: Scribe | None = None  # who writes, where that was said before
     earlier: Sequence[int] = ()  # the writers of earlier tries at the same documents
@@ -63,6 +64,7 @@ class Work:
         while pulled := await asyncio.to_thread(self.feed.take, self.brief.settings.chunk):
             claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, pulled)
             self.feed.skip(claims.count("done"))
+            self.done += claims.count("done")
             self.theirs += claims.count("theirs")
             if ours := [each for each, claim in zip(pulled, claims, strict=True) if claim == "ours"]:
                 return ours

@@ -570,6 +570,27 @@ async def test_the_parent_shows_how_far_its_shards_are(asked, settings):
 
 
 @pytest.mark.anyio
+async def test_what_a_killed_parents_shards_had_done_is_skipped(asked, settings, table):
+    """Also where everything is to be done again: it was, by the run that is published now in its own name."""
+    everything = asked.model_copy(update={"redo": "all"})
+
+    async def run_chunk(chunk):
+        tally = await chunk.run()
+        with Ledger(settings.ledger) as ledger:
+            ledger.runs.release(chunk.bench.terms.run)
+        return tally
+
+    with pytest.raises(LedgerError, match="taken over"):
+        await pipeline.run(everything, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    before = table("results").height
+    closing = await pipeline.run(everything, settings, How(shards=Here(settings)))
+    row = closing.row
+    taken_over = table("runs").filter(pl.col("status") == "abandoned")["accepted"].sum()
+    assert before == 0 < taken_over
+    assert counts(row) == {"found": 7, "skipped": taken_over, "accepted": 7 - taken_over}
+
+
+@pytest.mark.anyio
 async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, server, say):
     """They were not accepted, and a later try has looked at them again: each document counts as failed."""
     server.script = lambda _: say.ok({"nonsense": 1})

@@ -127,6 +127,7 @@ SHARDS = sa.Table(
     sa.Column("warnings", sa.Text, nullable=False, server_default="[]"),
     sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
     sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("skipped", sa.Integer, nullable=False, server_default="0"),
 )
 ONE_CALL = CALLS.update().where(
     CALLS.c.run == sa.bindparam("_run"),

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from extractors.errors import ConfigurationError
-from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, accepted_sums
+from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, SHARDS, accepted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,12 @@ def _shards(connection: sa.Connection) -> None:
     _add_missing_columns(connection, RUNS)
 
 
+def _skipped(connection: sa.Connection) -> None:
+    """Shards say how many of their documents were done already."""
+    if SHARDS.name in sa.inspect(connection).get_table_names():  # else it is made with all that are missing
+        _add_missing_columns(connection, SHARDS)
+
+
 # By the version that a step leads to.
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets, 3: _shards}
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets, 3: _shards, 4: _skipped}
 NEWEST = max(_STEPS)

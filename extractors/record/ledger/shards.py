@@ -30,7 +30,8 @@ _OVER = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
 class Try:
     """One try at a shard. `status` is None while it has not said how it ended; `live`: its process is there.
 
-    `accepted` and `failed` are its documents so far, without those of earlier tries.
+    `accepted` and `failed` are its documents so far, without those of earlier tries; `skipped` were done by another run
+    since its own began.
     """
 
     run: str
@@ -42,6 +43,7 @@ class Try:
     warnings: tuple[str, ...] = ()
     accepted: int = 0
     failed: int = 0
+    skipped: int = 0
     live: bool = True
 
 
@@ -106,6 +108,7 @@ class Shards:
             "warnings": json.dumps(shard.warnings),
             "accepted": shard.accepted,
             "failed": shard.failed,
+            "skipped": shard.skipped,
             "host": RELEASED,
         }
         with self.database.writing() as connection:
@@ -177,5 +180,6 @@ def _try(row: sa.Row[tuple[object, ...]], *, live: bool) -> Try:
         warnings=tuple(warnings),
         accepted=row.accepted,
         failed=row.failed,
+        skipped=row.skipped,
         live=live,
     )

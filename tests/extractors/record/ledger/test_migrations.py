@@ -190,6 +190,16 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(path):
     assert rows(path, query) == before
 
 
+def test_the_shards_of_an_older_ledger_are_kept(ledger, url, sql, terms):
+    """Of the version before they said how many of their documents were done already."""
+    ledger.runs.begin(terms)
+    ledger.shards.begin(terms.run, 0, 7)
+    sql("alter table shards drop column skipped")
+    sql("update ledger_version set version = 3")
+    with Ledger(url) as opened:
+        assert [(each.writer, each.skipped) for each in opened.shards.tries(terms.run)] == [(7, 0)]
+
+
 def test_a_newer_ledger_is_refused(ledger, url, sql):
     """The error says what to do, and the ledger is left as it is."""
     sql("update ledger_version set version = 99")

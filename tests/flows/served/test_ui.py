@@ -175,3 +175,17 @@ def test_a_backfill_from_its_form(form, desk):
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
     form.shot("summary", 1800)
     assert desk.only("runs")["prefect_flow_run_id"] == run["id"]
+
+
+def test_a_day_of_the_window_is_sent_as_a_day(form):
+    """Without a time, which would leave out most of the last one."""
+    form.write("Source", "receipts")
+    form.write("Schema", "receipt")
+    form.field("Modified until").click()
+    form.find("//*[@role='dialog']//button[normalize-space(.)='15']").click()
+    form.press("Submit")
+    form.see("Runs", "Upcoming")
+    asked = form.waiting.until(
+        lambda _: [run for each in runs(form) if (run := each["parameters"]["job"].get("modified_until"))]
+    )
+    assert [each[-3:] for each in asked] == ["-15"]

@@ -145,7 +145,7 @@ class _Probing:
             except RunError as stopped:
                 error = stopped
             except DocumentError as failed:
-                error = Failing(f"a probe was not answered: {failed.message}")
+                error = Failing(f"a probe was not answered: {failed.public}")
             attempts = [each for dossier in dossiers for each in dossier.attempts]
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)

@@ -49,18 +49,27 @@ class DocumentError(TilewiseError):
     """One document cannot be done.
 
     `kind` is a reject reason or a call's outcome, `stage` where it came up; `final` says that another try cannot
-    cure it.
+    cure it. The message may quote what a server or a model said; `public` never does.
     """
 
-    def __init__(self, message: str = "", *, kind: str = "unreadable", stage: str = "bill", final: bool = True) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        kind: str = "unreadable",
+        stage: str = "bill",
+        final: bool = True,
+        public: str = "",
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.stage = stage
         self.final = final
+        self.public = public or kind
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keyword extras travel as state: `Exception` would pickle the message alone."""
-        return (type(self), (self.message,), {"kind": self.kind, "stage": self.stage, "final": self.final})
+        return (type(self), (self.message,), vars(self))
 
 
 class RunError(TilewiseError):

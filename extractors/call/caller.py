@@ -86,7 +86,7 @@ class Caller:
                 raise
             if fault is not None or reply is None:
                 assert fault is not None
-                await note.settle(fault.outcome, fault.billed, reply, self._masked(fault.message))
+                await note.settle(fault.outcome, fault.billed, reply, self._masked(fault.kept))
                 self._failed(fault, ticket)
                 raise CallFault(fault)
             verdict = judge(reply)
@@ -143,7 +143,8 @@ class Caller:
 
     def _document_error(self, fault: Fault) -> DocumentError:
         final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
-        return DocumentError(self._masked(fault.message), kind=fault.outcome, stage="call", final=final)
+        kept, public = self._masked(fault.kept), self._masked(fault.message)
+        return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public)
 
     def _secrets(self, order: Order) -> list[str]:
         """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""

@@ -10,6 +10,9 @@
 | 503 | `capacity` | again |
 | 200 without an answer in it | `server_error` | again |
 | no reply | `timeout`, `connection` | again; nobody knows whether it is billed |
+
+What stops a run says so where anybody may read it, so a fault has two texts. Of what the server said, `message` has only
+what a model or an image cannot have written: nothing of a body under 2xx or 5xx, which may hold an answer.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import aiohttp
@@ -35,18 +39,29 @@ from extractors.errors import first_line
 Remedy = Literal["again", "later", "never", "stop"]
 MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this
 MAX_WORDS = 200  # characters of a server's message
+NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # of an error, as `invalid_api_key`: a sentence is none
+MAX_NAME = 60  # characters
 EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong, what to do about it, in words; how long the server asks to wait; whether it may be billed."""
+    """What went wrong, what to do about it, in words; how long the server asks to wait; whether it may be billed.
+
+    `message` may be shown anywhere. `quoted` has the server's words, whatever they are: it belongs into the tables alone.
+    """
 
     outcome: Outcome
     remedy: Remedy
     message: str
     wait: float | None = None
     billed: Billing = "no"
+    quoted: str = ""
+
+    @property
+    def kept(self) -> str:
+        """What the tables say of it."""
+        return self.quoted or self.message
 
 
 def of_status(status: int, reason: str, headers: Mapping[str, str], body: str) -> Fault | None:
@@ -54,18 +69,18 @@ def of_status(status: int, reason: str, headers: Mapping[str, str], body: str) -
     if status == 200:
         return None
     words = error_text(body) or reason
-    message = f"{status} {words}"
+    fault = partial(Fault, message=f"{status} {_public(status, body)}".rstrip(), quoted=f"{status} {words}")
     if status == 429:
-        return Fault("rate_limited", "later", message, asked_wait(headers, "x-ratelimit-reset"))
+        return fault("rate_limited", "later", wait=asked_wait(headers, "x-ratelimit-reset"))
     if status == 503:
-        return Fault("capacity", "again", message, asked_wait(headers))
+        return fault("capacity", "again", wait=asked_wait(headers))
     if status in {401, 402, 404, 405, 407, 410} or 300 <= status < 400:
-        return Fault("client_error", "stop", message)
+        return fault("client_error", "stop")
     if status == 403 or (status in {400, 413} and _too_long(words)):
-        return Fault("context_exceeded", "never", message)
+        return fault("context_exceeded", "never")
     if status in {408, 409, 425} or status >= 500:
-        return Fault("server_error", "again", message, asked_wait(headers))
-    return Fault("client_error", "never", message)
+        return fault("server_error", "again", wait=asked_wait(headers))
+    return fault("client_error", "never")
 
 
 def of_error(error: Exception) -> Fault:
@@ -73,7 +88,10 @@ def of_error(error: Exception) -> Fault:
     cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return Fault("timeout", "again", "no whole reply within the time limit", billed="unknown")
-    return Fault("connection", "again", f"{type(cause).__name__}: {first_line(error)}", billed="unknown")
+    name, words = type(cause).__name__, first_line(error)
+    # What the system says of a connection is its own; a parser quotes the bytes that it cannot read.
+    message = f"{name}: {words}" if isinstance(cause, OSError) else name
+    return Fault("connection", "again", message, billed="unknown", quoted=f"{name}: {words}")
 
 
 def asked_wait(headers: Mapping[str, str], other: str = "", now: float | None = None) -> float | None:
@@ -94,15 +112,48 @@ def without_images(text: str) -> str:
 
 def error_text(body: str) -> str:
     """The server's words on one line, without any image that it may have sent back."""
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        parsed = None
+    said = _said(body)
+    return _line(re.sub(r"<[^>]*>", " ", body[:10_000]) if said is None else said)
+
+
+def error_name(parsed: object) -> str:
+    """What an error's JSON calls it, by its code or its type; empty where that is no name."""
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    return next(
+        (each for each in named if isinstance(each, str) and len(each) <= MAX_NAME and NAME.fullmatch(each)), ""
+    )
+
+
+def _public(status: int, body: str) -> str:
+    """What may be shown of an error: of a 4xx, which comes before an answer, the API's sentence; else its name.
+
+    Where such a sentence goes on to quote the request, in which an earlier answer may stand, it is cut.
+    """
+    words = _line(re.split(r'[\[{<"]', _said(body) or "")[0]) if 400 <= status < 500 else ""
+    if words:
+        return words
+    return ", ".join(filter(None, [httpx.codes.get_reason_phrase(status), error_name(_parsed(body))]))
+
+
+def _said(body: str) -> str | None:
+    """The sentence in an error's JSON; None where there is no such thing."""
+    parsed = _parsed(body)
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     words = error.get("message") if isinstance(error, dict) else error
-    text = words if isinstance(words, str) else re.sub(r"<[^>]*>", " ", body[:10_000])
+    return words if isinstance(words, str) else None
+
+
+def _parsed(body: str) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _line(text: str) -> str:
     shown = re.sub(r"[\w+/=]{200,}", "[image]", without_images(text[:10_000]))
-    return " ".join(shown.split())[:MAX_WORDS]
+    return " ".join("".join(each if each.isprintable() else " " for each in shown).split())[:MAX_WORDS]
 
 
 def _seconds(value: str, now: float) -> float | None:

@@ -95,11 +95,17 @@ def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tup
     fault = faults.of_status(response.status_code, response.reason_phrase, response.headers, text)
     broken = len(objects) < len(parts) or any(each.get("error") for each in objects)
     if fault is None and (broken or not choices or not whole):
-        why = faults.error_text(text) if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
-        fault = Fault(
-            "server_error", "again", f"200 without an answer: {why}", billed="yes" if reply.usage else "unknown"
-        )
+        fault = _unanswered(text, objects, "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes")
+        fault = replace(fault, billed="yes" if reply.usage else "unknown")
     return reply, fault
+
+
+def _unanswered(text: str, objects: list[dict[str, Any]], why: str) -> Fault:
+    """The fault of a 200 that is no answer, though part of one may be in it: so only the tables quote it."""
+    message = "200 without an answer"
+    known = why or next(filter(None, map(faults.error_name, objects)), "")
+    shown = f"{message}: {known}" if known else message
+    return Fault("server_error", "again", shown, quoted=f"{message}: {why or faults.error_text(text)}")
 
 
 def reread(body: str, request_id: str | None = None) -> Reply:

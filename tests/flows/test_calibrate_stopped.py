@@ -74,6 +74,15 @@ def test_a_server_that_takes_no_pictures_is_said_to(desk, calibrated, say, uncal
     assert uncalibrated()
 
 
+def test_part_of_an_answer_is_for_the_tables_alone(desk, calibrated, say, uncalibrated):
+    """A probe that is answered by half a body is told of without its words, which the calls have."""
+    ended, _ = calibrated(say.raw('{"choices":[{"message":{"content":"Acme, 12.50'), TILEWISE_ATTEMPTS="1")
+    assert "a probe was not answered: 200 without an answer;" in ended.stderr
+    assert "Acme" not in ended.stdout + ended.stderr + desk.only("runs")["error"]
+    assert "Acme, 12.50" in desk.only("calls")["error"]
+    assert uncalibrated()
+
+
 def test_a_short_fault_is_outlived(desk, calibrated, say):
     """Probes are retried as calls are."""
     good, faults = say.billing(rule("formula").tokens), iter([say.error(500), say.reset])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from extractors.call.profile import Endpoint
 from extractors.call.retries import Retries
 from extractors.call.traffic import Limits, Traffic
 from extractors.call.transport import client, served_models
-from extractors.errors import BudgetSpent, ConfigurationError, DocumentError, Refused, Stopped
+from extractors.errors import BudgetSpent, ConfigurationError, DocumentError, Failing, Refused, Stopped
 
 pytestmark = pytest.mark.anyio
 
@@ -227,6 +228,16 @@ async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
     error, server = await call_once([http(401, b"bad key geheim-7")], an_order, notes, judge, secret="geheim-7")
     assert b"Bearer geheim-7" in server.requests[0][0]
     assert "geheim-7" not in str(error) + str(notes.attempts[0].error)
+
+
+async def test_what_stops_a_run_quotes_no_answer(an_order, notes, judge):
+    """A minute of answers that were cut short: their words stand in the notes, and in no message."""
+    async with WireServer([http(200, ANSWER[:60])]).running() as server, calling(server) as caller:
+        caller.breaker = Breaker(clock=itertools.count(step=60).__next__)
+        with pytest.raises(Failing) as stopped:
+            await caller.call(an_order, b"{}", notes, judge)
+    assert str(stopped.value) == "no call was answered for 60 s (last: 200 without an answer)"
+    assert "maker/model" in notes.attempts[0].error
 
 
 @pytest.mark.parametrize("status", [200, 400])

@@ -97,6 +97,43 @@ def test_a_servers_words_are_one_line_without_images(body, text):
     assert error_text(body) == text
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, '{"error":{"message":"Invalid\\nkey\\u0000"}}', "401 Invalid key"),
+        (404, '{"error":"no such model"}', "404 no such model"),
+        (400, '{"error":{"message":"bad field: [{\'input\': \'Acme, 12.50\'}]"}}', "400 bad field:"),
+        (422, '{"error":{"message":"cannot parse \\"Acme, 12.50\\"","code":"bad_json"}}', "422 cannot parse"),
+        (401, "<b>Acme, 12.50</b>", "401 Unauthorized"),
+        (301, '{"error":{"message":"Acme, 12.50"}}', "301 Moved Permanently"),
+        (
+            500,
+            '{"error":{"message":"cannot parse Acme, 12.50","type":"server_error"}}',
+            "500 Internal Server Error, server_error",
+        ),
+        (
+            503,
+            '{"error":{"message":"Acme","type":"Acme, 12.50","code":"engine.full"}}',
+            "503 Service Unavailable, engine.full",
+        ),
+        (500, '{"error":{"message":"Acme","type":"Acme, 12.50"}}', "500 Internal Server Error"),
+        (599, '{"error":{"type":"' + "a" * 61 + '"}}', "599"),
+    ],
+)
+def test_what_a_server_says_of_an_answer_is_for_the_tables_alone(status, body, message):
+    """A message quotes what the API says before it answers, and names the error that came after."""
+    assert of_status(status, "Acme", {}, body).message == message
+
+
+def test_the_tables_have_the_servers_words_whole():
+    assert of_status(500, "", {}, '{"error":{"message":"cannot parse [Acme]"}}').kept == "500 cannot parse [Acme]"
+
+
+def test_a_long_sentence_of_a_server_is_cut():
+    body = '{"error":{"message":"' + "no " * 1000 + '"}}'
+    assert len(of_status(401, "", {}, body).message) < 220
+
+
 def caused(error, cause):
     """An error of the transport with the error that it was made from."""
     error.__cause__ = cause
@@ -119,6 +156,17 @@ def test_a_lost_call_may_have_been_billed(error, outcome):
     """What the connection did is told from how the transport names it."""
     fault = of_error(error)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "again", "unknown")
+
+
+def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
+    """A parser quotes them, and they may be of an answer."""
+    fault = of_error(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
+    assert (fault.message, fault.kept) == ("ServerDisconnectedError", "ServerDisconnectedError: bad line: b'Acme'")
+
+
+def test_what_the_system_says_of_a_connection_may_be_shown():
+    refused = ConnectionRefusedError(111, "Connection refused")
+    assert of_error(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
 
 
 class Clock:

@@ -148,6 +148,22 @@ def test_a_200_without_an_answer_is_a_servers_error(body):
     assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "again", "unknown")
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"choices":[{"message":{"content":"Acme, 12.50', "200 without an answer"),
+        (b"<html>Acme, 12.50</html>", "200 without an answer"),
+        (b'{"error":{"message":"Acme, 12.50","type":"overloaded"}}', "200 without an answer: overloaded"),
+        (streamed(delta(content="Acme, 12.50"))[:-20] + b'data: {"cut', "200 without an answer"),
+    ],
+)
+def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
+    """They quote it; the message, which anybody may read, says that there was none."""
+    fault = received(body)[1]
+    assert fault.message == message
+    assert "Acme, 12.50" in fault.kept
+
+
 def test_a_reply_that_was_cut_for_its_length_is_a_servers_error():
     _, fault = read(httpx.Response(200), completion(), whole=False)
     assert fault.outcome == "server_error"

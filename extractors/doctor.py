@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
@@ -19,6 +22,7 @@ from extractors.reach import OLD_PRICE_DAYS
 from extractors.record.ledger import Ledger
 from extractors.record.root import root_of
 from extractors.scan import documents
+from extractors.settings import SQLITE
 
 if TYPE_CHECKING:
     from extractors.brief import Brief
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from extractors.record.ledger.memory import Memory
     from extractors.settings import Settings
 
-TRIED = "staging/doctor"  # a folder that is made, and taken away
 Verdict = Literal["ok", "note", "fails"]
 
 
@@ -106,7 +109,10 @@ def _price(asked: Brief, served: _Served, memory: Memory | None) -> Finding:
     known = {model: price for model, price in (served.models or {}).items() if price}
     if not known and memory:
         known = memory.prices(asked.endpoint)
-    price = price_of(asked, known, free=asked.reads_locally(served.models or ()))
+    try:
+        price = price_of(asked, known, free=asked.reads_locally(served.models or ()))
+    except ConfigurationError as error:
+        return Finding("price", "fails", error.message)
     if price is None:
         return Finding(
             "price", "fails", f"nobody knows that of {asked.model or 'no model'}: name it in TILEWISE_PRICES"
@@ -147,7 +153,7 @@ def _source(source: str) -> Finding:
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, Memory | None]:
     """The finding, and what the ledger remembers, for as long as the stack is open."""
     if not settings.has_ledger:
-        return Finding("ledger", "ok", "there is none yet: the first run makes it"), None
+        return _new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
     try:
         ledger = stack.enter_context(Ledger(settings.ledger))
     except TilewiseError as error:
@@ -155,11 +161,26 @@ def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, Memory | Non
     return Finding("ledger", "ok", "can be read"), ledger.memory
 
 
+def _new_ledger(path: Path) -> Finding:
+    """Whether the first run can make it: its folder, or the nearest one that is there, can be written."""
+    try:
+        if path.exists():
+            return Finding("ledger", "fails", f"{str(path)!r} is no file: check TILEWISE_LEDGER")
+        folder = next((each for each in path.parents if each.exists()), path.parent)
+        with tempfile.TemporaryFile(dir=folder):  # what permissions say is not all: a file system may be read-only
+            pass
+    except OSError as error:
+        words = f"{str(path)!r} cannot be made ({error.strerror}): check TILEWISE_LEDGER"
+        return Finding("ledger", "fails", words)
+    return Finding("ledger", "ok", "there is none yet: the first run makes it")
+
+
 def _output(asked: Brief) -> Finding:
+    tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
     try:
         root = root_of(asked.output)
-        root.begin(TRIED, ())
-        root.tidy(TRIED)
+        root.begin(tried, ())
+        root.tidy(tried)
     except ConfigurationError as error:
         return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
     return Finding("output", "ok", f"{asked.output} can be written")

@@ -5,6 +5,7 @@ import pytest
 from extractors.settings import PREFIX, Settings
 
 NAMES = ["key", "model", "price", "bill rule", "source", "output", "ledger", "prefect"]
+MORE = ["endpoint", "key block", "rate"]
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def desk(desk, server):
 def findings(ended):
     """The verdict and the words of each finding, by its name."""
     lines = ended.stdout.partition("\n\n")[2].splitlines()
-    return {next(name for name in [*NAMES, "endpoint"] if line[7:].startswith(name)): line for line in lines}
+    return {next(name for name in [*MORE, *NAMES] if line[7:].startswith(name)): line for line in lines}
 
 
 def verdicts(ended):
@@ -49,6 +50,12 @@ def test_nothing_is_left_behind(desk):
     before = desk.files()
     desk.run("doctor", "in")
     assert desk.files() == before
+
+
+def test_what_an_interrupted_doctor_left_behind_is_no_hindrance(desk):
+    """It tries under a name that nobody has."""
+    (desk.folder / "out" / "staging" / "doctor").mkdir(parents=True)
+    assert verdicts(desk.run("doctor"))["output"] == "ok"
 
 
 def test_every_setting_is_shown_with_its_origin(desk):
@@ -73,8 +80,10 @@ def test_every_setting_is_shown_with_its_origin(desk):
         ({"TILEWISE_MODEL": "model-large"}, "model", "it lists maker/model-large"),
         ({"TILEWISE_MODEL": None}, "model", "none: name one with TILEWISE_MODEL"),
         ({"TILEWISE_MODEL": "a/b", "TILEWISE_PRICES": None}, "price", "nobody knows that of a/b"),
+        ({"TILEWISE_PRICES": "/nowhere.toml"}, "price", "TILEWISE_PRICES='/nowhere.toml' cannot be read: No such file"),
         ({"TILEWISE_OUTPUT": "/proc/out"}, "output", "check TILEWISE_OUTPUT"),
-        ({"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "prefect", "cannot be reached"),
+        ({"TILEWISE_LEDGER": "sqlite:////proc/nope/ledger.db"}, "ledger", "check TILEWISE_LEDGER"),
+        ({"TILEWISE_LEDGER": "sqlite:////tmp"}, "ledger", "'/tmp' is no file: check TILEWISE_LEDGER"),
         ({"TILEWISE_BASE_URL": "http://127.0.0.1:9/v1"}, "endpoint", "cannot be reached"),
     ],
 )

@@ -181,7 +181,7 @@ def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = Tru
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
     sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:
-        raise ConfigurationError("no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR")
+        raise ConfigurationError(f"no key: set {settings.key_places}, or add --offline to try it with local OCR")
     model = job.model or settings.model or (OFFLINE_MODEL if offline else "")
     if sends and not model:
         raise ConfigurationError(

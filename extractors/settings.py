@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
+    _looked_in: str = PrivateAttr("")
+
+    @property
+    def key_places(self) -> str:
+        """In words, where a key could have been."""
+        return f"TOGETHER_API_KEY or {self._looked_in}" if self._looked_in else "TOGETHER_API_KEY"
 
     @property
     def has_ledger(self) -> bool:
@@ -104,6 +110,12 @@ class Settings(BaseSettings):
             return self.model_copy(update={"api_key": self._bare(SecretStr(key))})
         except ValueError as error:
             raise ConfigurationError(f"the key {error}") from None
+
+    def without_key_in(self, place: str) -> Settings:
+        """The same, with another place in which a key was looked for, and where a person may put it."""
+        settings = self.model_copy()
+        settings._looked_in = place  # noqa: SLF001 - a copy of this class
+        return settings
 
     @field_validator("base_url")
     @classmethod

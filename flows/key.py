@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from prefect.blocks.system import Secret
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
+from extractors.errors import ConfigurationError
 from extractors.settings import Settings, read_settings
 
 BLOCK = "tilewise-api-key"
+NAMED = f"the Prefect Secret block `{BLOCK}`"
 
 
 async def flow_settings() -> Settings:
@@ -14,8 +18,28 @@ async def flow_settings() -> Settings:
     settings = read_settings()
     if settings.api_key is not None:
         return settings
+    key = await block_key()
+    return settings.without_key_in(NAMED) if key is None else settings.with_key(key)
+
+
+async def block_key() -> str | None:
+    """The key in the block, None where there is no block. Raises ConfigurationError where it cannot be read, or is none."""
     try:
-        block: Secret[str] = await Secret.aload(BLOCK)
-    except ValueError:  # Prefect's word for a block that is not there
-        return settings
-    return settings.with_key(str(block.get()))
+        async with get_client() as client:  # `Secret.aload` would make events of it, and a number of a key of digits
+            block = await client.read_block_document_by_name(BLOCK, "secret")
+    except ObjectNotFound:
+        return None
+    except httpx.HTTPStatusError as error:
+        raise _unread(f"Prefect's server says {error.response.status_code}") from None
+    except httpx.HTTPError as error:
+        raise _unread(f"Prefect's server does not answer: {type(error).__name__}") from None
+    except ValueError:
+        raise _unread("what Prefect's server gives is none") from None
+    key = block.data.get("value")
+    if not isinstance(key, str) or key.lstrip().startswith(("{", "[")):
+        raise ConfigurationError(f"{NAMED} holds JSON: save the key alone in it, as text")
+    return key
+
+
+def _unread(why: str) -> ConfigurationError:
+    return ConfigurationError(f"{NAMED} cannot be read ({why}): see to that, or set TOGETHER_API_KEY where flows run")

@@ -17,6 +17,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -240,7 +241,7 @@ class Server(ThreadingHTTPServer):
         """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script, self.asked, self.keys = script, [], []
-        self.listed = Say.error(404)  # what `/v1/models` says
+        self.listed = Say.error(404)  # what `/v1/models` says, or what makes one of any path
         self.closing, self.gate = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -284,7 +285,8 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self._send(self.server.listed)
+        listed = self.server.listed
+        self._send(listed(self.path.partition("?")[0]) if callable(listed) else listed)
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -327,6 +329,29 @@ def size_of(url):
 def picture_size(asked):
     """The size of the first picture in a request."""
     return next(size for _, size in parts(asked) if size)
+
+
+@pytest.fixture
+def prefect_like(serve, say):
+    """Starts what answers as a Prefect server with these things, by the end of their path; gives its API's URL."""
+
+    def start(**things):
+        def listed(path):
+            kind, name = path.split("/")[-2:]
+            return say.raw(json.dumps(things[kind](name))) if kind in things else say.error(404)
+
+        server = serve(say.raw("[]"))
+        server.listed = listed
+        return f"http://127.0.0.1:{server.server_port}/api"
+
+    return start
+
+
+@pytest.fixture
+def secret_block():
+    """Makes a Secret block with this value, as Prefect's API gives it."""
+    ids = {"block_schema_id": str(uuid4()), "block_type_id": str(uuid4())}
+    return lambda value: lambda name: ids | {"name": name, "data": {"value": value}}
 
 
 @pytest.fixture

@@ -62,11 +62,14 @@ def server(serve, say):
         ("calibrate/calibrate", {"model": "maker/model"}),
     ],
 )
-def test_without_a_key_a_run_fails_with_the_usual_sentence(api, name, parameters):
-    """Nothing falls back to local OCR."""
+def test_without_a_key_a_run_fails_with_a_sentence(api, name, parameters):
+    """Nothing falls back to local OCR, and both places of a key are named."""
     run = api.ended(name, **parameters)
     assert run["state_name"] == "Failed"
-    assert run["state"]["message"] == "no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR"
+    assert run["state"]["message"] == (
+        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add --offline to try it with"
+        " local OCR"
+    )
 
 
 def test_a_schedule_fires(api, wait):

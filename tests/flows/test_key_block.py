@@ -1,0 +1,72 @@
+"""flows/key.py: the key of a flow run, from its environment or from a Prefect Secret block."""
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
+
+from extractors.brief import brief
+from extractors.errors import ConfigurationError
+from extractors.job import job
+from flows.key import flow_settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def keyless(tmp_path, monkeypatch):
+    """An environment without a key, and a working directory without settings."""
+    monkeypatch.delenv("TILEWISE_API_KEY", raising=False)
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def prefect(prefect_like):
+    """Prefect's clients in this process go to a server with these things."""
+
+    def at(url=None, **things):
+        return temporary_settings({PREFECT_API_URL: url or prefect_like(**things)})
+
+    return at
+
+
+@pytest.mark.parametrize("key", ["sk-hidden", "12345678901234567890", "1e400"])
+async def test_a_key_in_the_block_is_used_as_it_is(prefect, secret_block, key):
+    """Whatever it looks like."""
+    with prefect(name=secret_block(key)):
+        assert (await flow_settings()).api_key == SecretStr(key)
+
+
+@pytest.mark.parametrize("value", [{"key": "sk-hidden"}, ["sk-hidden"], 5, '{"key": "sk-hidden"}'])
+async def test_a_block_of_json_is_refused_by_name(prefect, secret_block, value):
+    """Without a word of what is in it."""
+    with prefect(name=secret_block(value)), pytest.raises(ConfigurationError) as raised:
+        await flow_settings()
+    assert (
+        str(raised.value) == "the Prefect Secret block `tilewise-api-key` holds JSON: save the key alone in it, as text"
+    )
+
+
+async def test_without_a_block_a_run_says_both_places(prefect):
+    """As a flow run alone does: the command reads no block."""
+    with prefect(), pytest.raises(ConfigurationError) as raised:
+        brief(job(source="in", schema_name="caption"), await flow_settings())
+    assert str(raised.value) == (
+        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add --offline to try it with"
+        " local OCR"
+    )
+
+
+async def test_a_server_that_is_not_there_is_one_line(prefect):
+    """It says what to do."""
+    with prefect("http://127.0.0.1:9/api"), pytest.raises(ConfigurationError) as raised:
+        await flow_settings()
+    assert str(raised.value) == (
+        "the Prefect Secret block `tilewise-api-key` cannot be read (Prefect's server does not answer: ConnectError):"
+        " see to that, or set TOGETHER_API_KEY where flows run"
+    )
+
+
+async def test_what_is_no_block_is_one_line(prefect):
+    with prefect(name=lambda name: {"name": name}), pytest.raises(ConfigurationError, match="gives is none"):
+        await flow_settings()

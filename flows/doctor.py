@@ -10,7 +10,7 @@ import httpx
 from extractors.doctor import Finding, examine
 from extractors.errors import shown
 from extractors.settings import origins
-from flows.launch import prefect_url
+from flows.configured import prefect_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

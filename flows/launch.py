@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
+from flows.configured import prefect_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -147,23 +147,6 @@ async def _ended(begun: Callable[[], Awaitable[State]]) -> Closing:
 def prefect_configured() -> bool:
     """Whether a Prefect API is set."""
     return prefect_url() is not None
-
-
-def prefect_url() -> str | None:
-    """The Prefect API of the environment or of the active profile, read without importing Prefect."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
-    import tomllib
-
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    try:
-        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
-    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return url if isinstance(url, str) else None
 
 
 def check(job: Job, settings: Settings) -> None:

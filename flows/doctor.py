@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import httpx
-
 from extractors.doctor import Finding, examine
-from extractors.errors import shown
+from extractors.errors import ConfigurationError
 from extractors.settings import origins
 from flows.configured import prefect_url
 
@@ -17,12 +16,10 @@ if TYPE_CHECKING:
 
     from extractors.settings import Settings
 
-SECONDS = 5.0
-
 
 def lines(settings: Settings, source: str | None) -> tuple[list[str], bool]:
     """What is found, a line each, and whether a run can begin."""
-    findings = [*asyncio.run(examine(settings, source)), _prefect()]
+    findings = asyncio.run(_found(settings, source))
     told = [f"{each.name} = {each.value}  ({each.place})" for each in origins(settings)]
     return [*told, "", *_aligned(findings)], all(each.verdict != "fails" for each in findings)
 
@@ -32,15 +29,21 @@ def _aligned(findings: list[Finding]) -> Iterator[str]:
     return (f"{each.verdict:5}  {each.name:{width}}  {each.words}" for each in findings)
 
 
-def _prefect() -> Finding:
-    """Whether the configured server answers; none need be configured."""
-    url = prefect_url()
-    if url is None:
-        return Finding("prefect", "ok", "not configured: runs go directly, or with --prefect on a temporary server")
+async def _found(settings: Settings, source: str | None) -> list[Finding]:
+    """All findings; the key is one that flow runs find in Prefect where the environment has none."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding("prefect", "fails", f"PREFECT_API_URL={shown(url)} cannot be reached: {type(error).__name__}")
-    if not answer.is_success:
-        return Finding("prefect", "fails", f"PREFECT_API_URL={shown(url)} answers {answer.status_code}")
-    return Finding("prefect", "ok", f"{shown(url)} answers")
+        url = prefect_url()
+    except ConfigurationError as error:
+        return [*await examine(settings, source), Finding("prefect", "fails", error.message)]
+    if url is None:
+        words = "not configured: runs go directly, or with --prefect on a temporary server"
+        return [*await examine(settings, source), Finding("prefect", "ok", words)]
+    from flows.checkup import checkup  # noqa: PLC0415 - imports Prefect, which takes a second
+
+    found = await checkup(settings)
+    examined = await examine(settings.with_key(found.key) if found.key else settings, source)
+    keyed = [
+        replace(each, words=f"{each.words}; {found.words}") if each.name == "key" and found.words else each
+        for each in examined
+    ]
+    return [*keyed, *found.findings]

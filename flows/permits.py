@@ -53,6 +53,11 @@ def size_of(rate: float) -> int:
     return max(math.ceil(rate * AT_ONCE), 2 * LEAST)
 
 
+def making(name: str, rate: float) -> str:
+    """In words, the command that makes the limit."""
+    return f"make it with `prefect gcl create {name} --limit {size_of(rate)} --slot-decay-per-second {rate:g}`"
+
+
 async def ensure_limit(settings: Settings, model: str | None = None) -> str | None:
     """Makes the limit from TILEWISE_RPM, or sets it to that; gives its name, None where there is nothing to share.
 
@@ -197,8 +202,7 @@ async def _unshared(counter: PrefectCounter, rpm: float | None) -> Unshared | No
         return None
     if senders < 2:
         return None
-    rate = rpm / 60
     return Unshared(
         f"TILEWISE_RPM={rpm:g} held for each of {senders} runs alone, because there is no rate limit {counter.name}:"
-        f" make it with `prefect gcl create {counter.name} --limit {size_of(rate)} --slot-decay-per-second {rate:g}`"
+        f" {making(counter.name, rpm / 60)}"
     )

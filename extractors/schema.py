@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError
 
-from extractors.errors import ConfigurationError
+from extractors.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -113,7 +113,11 @@ def _schema(published: str, model: type[BaseModel], module: ModuleType) -> Schem
             )
             raise ConfigurationError(message)
     version = _version(published, module)
-    wire = strict(model.model_json_schema())
+    try:
+        wire = strict(model.model_json_schema())
+    except PydanticUserError as error:
+        message = f"schema {published!r}: {module.__name__} has no JSON schema: {first_line(error)}"
+        raise ConfigurationError(message) from error
     words = [(model.__doc__ or "").strip(), getattr(module, "INSTRUCTIONS", "").strip(), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"
@@ -168,6 +172,10 @@ def _import(module_name: str, name: str) -> ModuleType:
         raise ConfigurationError(
             f"schema {name!r}: no module named {error.name!r} can be imported from here"
         ) from error
+    # The module's own code runs here and nothing of ours, so whatever is raised is a matter of its author.
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigurationError(f"schema {name!r}: module {module_name} cannot be imported: {said}") from error
 
 
 def _snake(name: str) -> str:

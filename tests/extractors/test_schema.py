@@ -115,6 +115,32 @@ def test_a_module_that_cannot_be_found_is_refused():
         load("nowhere_at_all:Model")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
+        ("raise RuntimeError\n", "RuntimeError: RuntimeError"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("class Model(BaseModel):\n    _ = a: int\n", "SyntaxError: "),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_refused_in_one_line(module, text, said):
+    """Schema, module and error are named, whatever the user's own code raises."""
+    module("own_eleven", text)
+    with pytest.raises(ConfigurationError) as raised:
+        load("own_eleven:Model")
+    assert str(raised.value).startswith(f"schema 'own_eleven:Model': module own_eleven cannot be imported: {said}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_without_a_json_schema_is_refused(module):
+    """What cannot be asked for cannot be read."""
+    module("own_twelve", "from typing import Callable\nclass Model(BaseModel):\n    a: Callable[[], int]\n")
+    with pytest.raises(ConfigurationError, match=r"^schema 'model': own_twelve has no JSON schema: Cannot generate"):
+        load("own_twelve:Model")
+
+
 def test_a_module_whose_import_is_missing_is_refused(module):
     """It is the missing one that is named, not the one that was asked for."""
     module("own_three", "import nowhere_at_all\n")

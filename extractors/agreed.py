@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extractors import tiles
 from extractors.brief import Brief, brief
@@ -54,7 +54,13 @@ class Order(BaseModel):
     def brief(self, agreed: Agreed, settings: Settings) -> Brief:
         """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
         told = {"source": agreed.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
-        asked = brief(Job.model_validate_json(agreed.job).model_copy(update=told), settings)
+        try:
+            job = Job.model_validate_json(agreed.job)
+        except ValidationError:
+            raise ConfigurationError(
+                f"plan {shown(self.plan)} is of another version of tilewise: make a new plan"
+            ) from None
+        asked = brief(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
         asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
         now = asked.terms(None)

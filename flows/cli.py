@@ -356,7 +356,10 @@ def _reported() -> Iterator[None]:
         typer.echo(f"tilewise: {error.message}", err=True)
         raise typer.Exit(error.exit_code if isinstance(error, RunError) else 2) from None
     except KeyboardInterrupt:
-        typer.echo("tilewise: stopped before anything was sent", err=True)
+        typer.echo(
+            "tilewise: stopped at once; what was answered is in the ledger, and the next run goes on from there",
+            err=True,
+        )
         raise typer.Exit(3) from None
 
 

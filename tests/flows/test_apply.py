@@ -140,6 +140,16 @@ def test_the_plan_for_another_endpoint_is_refused(desk, server, plan, serve, say
     assert f"its endpoint was {server.url}, is {other.url} here" in ended.stderr
 
 
+def test_the_plan_of_another_version_is_refused(desk, server, plan):
+    """Whose job has a field that is not known here: in one line, and nothing is sent."""
+    told = plan()
+    rows = pl.read_parquet(told["plan"]).with_columns(job=pl.lit('{"source": "in", "from_the_future": 1}'))
+    rows.write_parquet(told["plan"])
+    ended = desk.run("apply", told["plan"])
+    assert (ended.exit_code, ended.stderr.count("\n"), server.asked) == (2, 1, [])
+    assert "is of another version of tilewise: make a new plan" in ended.stderr
+
+
 def test_a_password_in_a_plans_url_is_not_repeated(desk):
     """Nor a signature."""
     ended = desk.run("apply", "https://me:hunter2@host.example/plans/x.parquet?sig=5ec3e7")

@@ -125,7 +125,9 @@ def run(
     with _reported():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: choose one")
-        from flows.launch import check, consented, prefect_configured
+        from flows.check import check
+        from flows.configured import prefect_configured
+        from flows.launch import consented
         from flows.show import show_closing, show_estimate, show_plan
 
         if direct and shard_size is not None:

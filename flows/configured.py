@@ -33,6 +33,11 @@ def prefect_url() -> str | None:
     return next((url for url in found if isinstance(url, str) and url), None)
 
 
+def prefect_configured() -> bool:
+    """Whether a Prefect API is set."""
+    return prefect_url() is not None
+
+
 def _profile() -> Mapping[str, object]:
     """The active profile; a file that cannot be read holds none."""
     named = os.environ.get(PROFILES) or dotenv_values(".env").get(PROFILES)

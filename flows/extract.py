@@ -26,9 +26,9 @@ from extractors.reporting import write_report
 from extractors.slice import TRY
 from extractors.tally import Tally
 from flows.artifacts import followed, show_run
+from flows.check import check
 from flows.estimate import planned
 from flows.key import flow_settings
-from flows.launch import check
 from flows.parent import Shards
 from flows.permits import leased
 from flows.plan import stored

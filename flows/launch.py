@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from extractors.errors import ConfigurationError, NeedsYes, TilewiseError
-from flows.configured import prefect_url
+from flows.configured import prefect_configured
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -142,25 +142,3 @@ async def _ended(begun: Callable[[], Awaitable[State]]) -> Closing:
     if isinstance(end, Closing):
         return end
     raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
-
-
-def prefect_configured() -> bool:
-    """Whether a Prefect API is set."""
-    return prefect_url() is not None
-
-
-def check(job: Job, settings: Settings) -> None:
-    """Says what is wrong before anything is started for the run."""
-    from extractors.brief import brief
-    from extractors.record.generation import check_generation
-    from extractors.record.root import root_of
-    from extractors.scan import documents
-
-    asked = brief(job, settings)
-    if job.shard_size is not None and not job.plan_only and not prefect_configured():
-        raise ConfigurationError(
-            f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
-            " with `prefect --no-prompt deploy --all`, or leave it out"
-        )
-    check_generation(root_of(asked.output), asked.schema)
-    documents(job.source, job.document_by)

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from extractors import parent, pipeline
+from extractors import pipeline, watch
 from extractors.agreed import order
 from extractors.brief import brief
 from extractors.errors import ConfigurationError, LedgerError, NeedsYes, RunError
@@ -537,7 +537,7 @@ async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, setti
 @pytest.mark.anyio
 async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypatch):
     """After a minute, with what to do; told to stop, nobody waits for them at all."""
-    monkeypatch.setattr(parent, "QUIET", 0.05)
+    monkeypatch.setattr(watch, "QUIET", 0.05)
     said = []
 
     class Idle(Here):

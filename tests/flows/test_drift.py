@@ -2,6 +2,7 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
 RUN = ("run", "in", "--schema", "caption", "--redo", "all", "--yes")
 FULL = {"caption": "A wall", "alt_text": "A wall of bricks", "tags": ["wall"]}
 

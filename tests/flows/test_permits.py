@@ -262,6 +262,7 @@ async def test_a_killed_server_is_survived(tmp_path):
     assert "the rate that workers share was not to be had" in permits.warning()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(nowhere):
     """In one line, with the limit's name."""
@@ -272,6 +273,7 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
             await PrefectCounter(client, NAME).read()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_server_that_is_not_there_leaves_half_of_what_is_set(nowhere):
     """Or, where nothing is set, a run's own rate; both are said."""

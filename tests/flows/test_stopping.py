@@ -105,6 +105,7 @@ def test_a_killed_run_leaves_no_half_volume(running, desk):
     assert [each for each in desk.files("out") if not each.startswith("staging/")] == []
 
 
+@pytest.mark.slow
 def test_a_run_in_which_most_documents_fail_is_stopped(desk, server, say):
     """After 200 documents the pilot looks: status failing, exit 2, and the rest is not paid for."""
     desk.images(*(f"{number}.png" for number in range(280)), size=(20, 20))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -14,9 +15,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import httpx
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.exceptions import PrefectException
 from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.utilities.callables import ParameterSchema
@@ -25,15 +28,18 @@ from typing_extensions import override
 
 from extractors.errors import ConfigurationError, TilewiseError
 from extractors.settings import read_settings
+from flows.leftover import end_left_over
 from flows.permits import ensure_limit
 from flows.server import answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
 FILE = "prefect.yaml"
 GRACE = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
 POLL = 2.0  # seconds between two looks for runs that are due
+LOOK = 10.0  # seconds between two looks for what the server's being away has left
 
 
 class Deployed(BaseModel):
@@ -100,6 +106,10 @@ def file() -> Path:
 class _Runner(Runner):
     """A runner that ends its flow runs as a person would: one SIGTERM each, on which a run publishes what it has done."""
 
+    def busy(self) -> set[UUID]:
+        """The flow runs that it starts or runs."""
+        return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - nothing else says so
+
     @override
     async def cancel_all(self) -> None:
         """Tells all flow runs, which are this process's group, to end. Leaving the runner waits for them."""
@@ -116,18 +126,38 @@ async def serve(deployments: Sequence[Deployed], address: str) -> None:
     settings = read_settings()
     limit = await ensure_limit(settings)
     runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL)
-    for each in deployments:
-        try:
-            await runner.aadd_deployment(each.deployment())
-        except DeploymentApplyError as error:
-            raise ConfigurationError(f"{FILE}: {each.name}: {_detail(error)}") from None
+    registered = [await _registered(runner, each) for each in deployments]
+    left_over = await end_left_over(registered, set)  # none is ours yet
     running = asyncio.create_task(runner.start())
     await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
     _when_told(runner)
     _say(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
     if limit:
         _say(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
+    _say_ended(left_over)
+    looking = asyncio.create_task(_look(runner, registered))
     await running
+    looking.cancel()
+
+
+async def _registered(runner: Runner, deployed: Deployed) -> UUID:
+    try:
+        return await runner.aadd_deployment(deployed.deployment())
+    except DeploymentApplyError as error:
+        raise ConfigurationError(f"{FILE}: {deployed.name}: {_detail(error)}") from None
+
+
+async def _look(runner: _Runner, registered: Sequence[UUID]) -> None:
+    """Makes good, from time to time, what went amiss while the server was away."""
+    while True:
+        await asyncio.sleep(LOOK)
+        with contextlib.suppress(httpx.HTTPError, PrefectException):  # it is away
+            _say_ended(await end_left_over(registered, runner.busy))
+
+
+def _say_ended(left_over: int) -> None:
+    if left_over:
+        _say(f"{left_over} flow run(s) of which no process was left are shown as crashed, and hold up no others")
 
 
 def _say(words: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -126,6 +127,7 @@ class Serving:
     process: subprocess.Popen
     api: Api
     seconds: float
+    port: int
 
     def stop(self, number=signal.SIGTERM):
         """Tells it to stop, and gives its exit code."""
@@ -140,19 +142,19 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(desk, text=None):
+def serving(desk, text=None, port=None):
     """`tilewise serve` at a desk, with these deployments or those that are shipped; ready."""
     desk.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2"}
     desk.images("a.jpg", "b.jpg")
     (desk.folder / ".env").write_text("TILEWISE_MODEL=maker/model\n")  # what a run reads where serve was started
     if text:
         (desk.folder / "prefect.yaml").write_text(text)
-    port, began = free_port(), time.monotonic()
+    port, began = port or free_port(), time.monotonic()
     with desk.start("serve", "--port", port, stdout=subprocess.PIPE) as process:
         try:
             said = process.stdout.readline()
             assert f"at http://127.0.0.1:{port}" in said, said
-            yield Serving(desk, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began)
+            yield Serving(desk, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -162,4 +164,29 @@ def serving(desk, text=None):
 def serve_at():
     """Starts `tilewise serve` at a desk, and ends it."""
     with contextlib.ExitStack() as stack:
-        yield lambda desk, text=None: stack.enter_context(serving(desk, text))
+        yield lambda desk, text=None, port=None: stack.enter_context(serving(desk, text, port))
+
+
+@pytest.fixture
+def server_of(descendants, wait):
+    """Gives the process of Prefect's server below a `serve`, once there is one."""
+
+    def found(served):
+        commands = {pid: Path(f"/proc/{pid}/cmdline") for pid in descendants(served.process.pid)}
+        with contextlib.suppress(OSError):  # one has just ended
+            return [pid for pid, path in commands.items() if b"flows.server" in path.read_bytes()]
+
+    return lambda served: wait(lambda: found(served))[0]
+
+
+@pytest.fixture
+def running(desk, serve, say):
+    """A run whose calls are on their way, and its server."""
+    server = serve(say.ok())
+    server.held(say.ok())
+    with serving(desk) as served:
+        job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
+        run = served.api.start("extract/nightly", job=job)
+        served.api.until(run, "RUNNING")
+        yield served, server, run
+        server.gate.set()

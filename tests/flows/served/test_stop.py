@@ -8,18 +8,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def running(desk, serve_at, serve, say):
-    """A run whose calls are on their way, and its server."""
-    server = serve(say.ok())
-    server.held(say.ok())
-    served = serve_at(desk)
-    job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
-    run = served.api.start("extract/nightly", job=job)
-    served.api.until(run, "RUNNING")
-    return served, server, run
-
-
 def test_a_stop_drains_what_runs(running, desk, descendants, gone, wait):
     """The run publishes what its calls brought, its state says so, and no process is left."""
     served, server, run = running

@@ -110,6 +110,11 @@ class _Runner(Runner):
         """The flow runs that it starts or runs."""
         return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - nothing else says so
 
+    async def cancel_late(self) -> None:
+        """Cancels what was cancelled unheard: once its server was away, Prefect's runner may hear of it no more."""
+        if observer := self._cancelling_observer:
+            await observer._check_for_cancelled_flow_runs()  # type: ignore[no-untyped-call]  # noqa: SLF001 - what it does itself at times
+
     @override
     async def cancel_all(self) -> None:
         """Tells all flow runs, which are this process's group, to end. Leaving the runner waits for them."""
@@ -152,6 +157,7 @@ async def _look(runner: _Runner, registered: Sequence[UUID]) -> None:
     while True:
         await asyncio.sleep(LOOK)
         with contextlib.suppress(httpx.HTTPError, PrefectException):  # it is away
+            await runner.cancel_late()
             _say_ended(await end_left_over(registered, runner.busy))
 
 

@@ -37,6 +37,8 @@ EAGER = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     # A schedule that has just been served is looked at within a second: its first run may be due.
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    # On disk, not in the server's memory: started again, it knows who holds a deployment's slot, and lets him keep it.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 
@@ -91,10 +93,16 @@ def answers(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
     """Waits until the server answers; false when it lives no more, or takes too long."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and lives():
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", trust_env=False).is_success:
-                return True
+        if answers_now(url):
+            return True
         time.sleep(0.1)
+    return False
+
+
+def answers_now(url: str) -> bool:
+    """Whether the server answers."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health", trust_env=False).is_success
     return False
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from extractors.settings import Settings
 
 
+SET = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}  # what says so where a plan is run
+
+
 class Order(BaseModel):
     """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
 
@@ -67,9 +70,9 @@ class Order(BaseModel):
         for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
             then, today = getattr(agreed, name), getattr(now, name)
             if today != then:
-                what = name.removesuffix("_hash")
+                what, cure = name.removesuffix("_hash"), f"set {SET[name]} as it was, or " if name in SET else ""
                 raise ConfigurationError(
-                    f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: set it as it was, or make a new plan"
+                    f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
                 )
         return asked
 

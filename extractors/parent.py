@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extractors.brake import Brake
@@ -25,6 +25,7 @@ from extractors.reach import old_price
 from extractors.record.planbook import Planbook
 from extractors.record.root import reading, writing
 from extractors.record.shape import past_shapes
+from extractors.record.stored import history
 from extractors.record.tables import Tables
 from extractors.recount import recount
 from extractors.slice import cut
@@ -32,12 +33,16 @@ from extractors.tally import Tally
 from extractors.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from extractors.agreed import Approved
     from extractors.brief import Brief
     from extractors.errors import RunError
     from extractors.how import How
     from extractors.model import Name
     from extractors.outset import Outset
+    from extractors.record.past import Past
+    from extractors.record.planbook import Agreed
 
 LATE = 4.0  # seconds more than a shard has: it hears late that it is to stop
 REMAIN = "have changed since they were planned, or are left to another run"
@@ -71,7 +76,7 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
             ask(begun.brief, costs, videos=videos)
         tables = stack.enter_context(Tables(begun.root, begun.terms, asked.schema.model, asked.settings.keep_replies))
         if book is None or agreed is None:
-            return await _Fold(begun, tables, book).published(Counts(skipped), None, ())
+            return await _Fold(begun, tables, book).published(Counts(skipped), None)
         done = await asyncio.to_thread(_done, begun, book, approved)
         pieces = cut(book.url, begun.terms.run, agreed.documents, size, offline=begun.free)
         how.expect(agreed.documents - done)
@@ -86,9 +91,8 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
         begun.lease.begins(brake)
         watch = Watch(begun, how.shards, brake, how, deque(pieces))
         await watch.all_ended()
-        done += sum(watch.skipped.values())
-        counts = Counts(skipped + done, Tally(remaining=agreed.documents - done))
-        return await _Fold(begun, tables, book).published(counts, brake.error, watch.warnings)
+        counts = Counts(skipped, Tally(remaining=agreed.documents))
+        return await _Fold(begun, tables, book, agreed, done, watch).published(counts, brake.error)
 
 
 def _videos(begun: Outset) -> bool:
@@ -102,43 +106,53 @@ def _done(begun: Outset, book: Planbook, approved: Approved | None) -> int:
     """How many documents of the plan were done since it was made, or are done as the plan's job counts."""
     if approved is None:
         return 0
-    past, redo, at = begun.past, begun.brief.job.redo, approved.agreed.planned_at
     with reading(begun.root):
         names = book.names().collect()
-    return sum(past.skips(name, redo) or past.ended(name, at) for name in names.iter_rows())
+    return _count(begun.past, begun, approved.agreed, names.iter_rows())
+
+
+def _count(past: Past, begun: Outset, agreed: Agreed, names: Iterable[Name]) -> int:
+    """How many of these documents of a plan are done by what is published."""
+    redo, at = begun.brief.job.redo, agreed.planned_at
+    return sum(past.skips(name, redo) or past.ended(name, at) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """Everything that shards have staged and noted, as one volume."""
+    """Everything that shards have staged and noted, as one volume. `done`: documents that were done at the outset."""
 
     begun: Outset
     tables: Tables
     book: Planbook | None
+    agreed: Agreed | None = None
+    done: int = 0
+    watch: Watch | None = None
 
-    async def published(
-        self, planned: Counts, error: RunError | None, warnings: tuple[str, ...] | list[str]
-    ) -> Closing:
+    async def published(self, planned: Counts, error: RunError | None) -> Closing:
         """Publishes it. `planned` counts as remaining what the tables do not say the end of."""
         await self.begun.lease.renew()
-        return await asyncio.to_thread(self._published, planned, error, tuple(warnings))
+        return await asyncio.to_thread(self._published, planned, error)
 
-    def _published(self, planned: Counts, error: RunError | None, warnings: tuple[str, ...]) -> Closing:
+    def _published(self, planned: Counts, error: RunError | None) -> Closing:
         begun, tables, volume = self.begun, self.tables, self.tables.volume
         ledger, terms = begun.ledger, begun.terms
         tables.gather(ledger.calls.unpublished(terms.run))
         with writing(begun.root):
+            for piece in self.watch.torn if self.watch else ():
+                volume.sweep(volume.staged(piece.parts), piece.parts)
             tally = recount(volume, remaining=0)
             left = volume.left()
-            waiting = self._waiting() if self.book else []
-        tally += Tally(remaining=planned.tally.remaining - tally.done)
+            waiting = self._waiting()
+        done = self._done_meanwhile(waiting)
+        tally += Tally(remaining=planned.tally.remaining - tally.done - done)
         now = tables.shape(accepted=tally.accepted, failed=tally.failed, cost_usd=tally.cost_usd)
         drift = drifted(now, past_shapes(begun.root, terms.source, terms.schema, before=terms.run))
+        warnings = self.watch.warnings if self.watch else ()
         said = dict.fromkeys(
             each for each in (old_price(terms), *warnings, *drift) if each
         )  # shards say some of them, too
         account = Account(terms, begun.brief.job.fail_above, error, tuple(said), REMAIN)
-        counts = replace(planned, tally=tally)
+        counts = Counts(planned.skipped + done, tally)
         tables.publish(account.row(counts, 1))
         ledger.marks.free(terms, waiting)
         ledger.marks.published(terms, ())
@@ -148,6 +162,20 @@ class _Fold:
 
     def _waiting(self) -> list[Name]:
         """The documents of the plan with which no shard has come to an end: whoever comes next may take them."""
-        assert self.book is not None
+        if self.book is None:
+            return []
         ends = self.tables.volume.ends()
         return self.book.names().join(ends, on=["document", "version"], how="anti", nulls_equal=True).collect().rows()
+
+    def _done_meanwhile(self, waiting: Sequence[Name]) -> int:
+        """How many of them another run has done, at the outset or since: by what is published, or by what shards say.
+
+        Each knows what the other may not: under `--redo all` nothing that is published counts, and a shard that waited for
+        its worker has found in the tables what another run did meanwhile.
+        """
+        if self.agreed is None or self.watch is None or not waiting:
+            return 0
+        begun, job = self.begun, self.begun.brief.job
+        past, _ = history(begun.root, begun.terms, offline=begun.free, redo=job.redo, kind=job.kind)
+        said = self.done + sum(self.watch.skipped.values())
+        return max(said, _count(past, begun, self.agreed, waiting))

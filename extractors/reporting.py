@@ -60,8 +60,11 @@ def _found(root: Root, run: str | None) -> str:
 def _files(root: Root, table: str, run: str) -> list[str]:
     """The run's files of a table, volume by volume."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
-    pattern = f"schema=*/{day}/{run}*.parquet" if table in BY_SCHEMA else f"{day}/{run}*.parquet"
-    return sorted(root.files(table, pattern), key=lambda key: (len(key), key))
+    if table in BY_SCHEMA:
+        found = root.files(table, f"schema=*/{day}/{run}*.parquet")
+    else:  # in a bucket, all that is below a folder is listed
+        found = root.files(f"{table}/{day}", f"{run}*.parquet")
+    return sorted(found, key=lambda key: (len(key), key))
 
 
 def _page(root: Root, run: str) -> Page:

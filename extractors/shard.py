@@ -21,6 +21,7 @@ from extractors.copies import Copies
 from extractors.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
 from extractors.how import DIRECTLY
 from extractors.job import Job
+from extractors.model import Left
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import LEASE_SECONDS, this_process
 from extractors.record.ledger.scribe import Scribe
@@ -29,25 +30,24 @@ from extractors.record.originals import Originals
 from extractors.record.planbook import Planbook
 from extractors.record.root import root_of, writing
 from extractors.record.stored import history
-from extractors.record.tables import Tables
+from extractors.record.tables import Tables, table_of
 from extractors.record.volume import Volume
 from extractors.salvage import answered
 from extractors.slice import TRY
 from extractors.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from extractors.brake import Brake
     from extractors.brief import Brief
     from extractors.chunk import Bench
     from extractors.how import How
-    from extractors.model import Accepted, Copied, Failed, Left, Name, Planned, Terms
+    from extractors.model import Accepted, Copied, Failed, Name, Planned, Terms
     from extractors.record.ledger.shards import Told
     from extractors.record.planbook import Agreed
     from extractors.settings import Settings
     from extractors.slice import Slice
-    from extractors.tally import Tally
 
 BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
 
@@ -73,7 +73,7 @@ async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
         try:
             work = await asyncio.to_thread(shard.begun, beat, Scribe(ledger.calls, terms, asked.budget, writer))
             stack.callback(work.feed.close)
-            this = await _worked(work, this, piece.part(this.attempt), beat)
+            this = await _worked(work, piece.part(this.attempt), beat)
         except RunError as error:
             this = replace(beat.this, status=error.status, message=error.message)
         except BaseException as error:
@@ -111,21 +111,22 @@ class _Shard:
         asked, terms, job = self.asked, self.terms, self.asked.job
         root = root_of(terms.output)
         tables = _Tables(root, terms, asked.schema.model, asked.settings.keep_replies, Volume(root, terms, 1))
-        tables.ours = beat.ask
+        tables.beat = beat
         done = self._taken_up(tables, beat.this) if self.earlier else set()
         past, _ = history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
         facts = known(self.ledger.memory, terms)
         part = Piece(self.piece.first, self.piece.count, done)
         feed = AgreedFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
         copies = Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline))
-        how = beat.how
-        return Work(asked, terms, self.ledger, tables, feed, facts, how, copies, scribe=scribe, earlier=self.earlier)
+        return Work(
+            asked, terms, self.ledger, tables, feed, facts, beat.how, copies, scribe=scribe, earlier=self.earlier
+        )
 
     def _taken_up(self, tables: _Tables, this: Try) -> set[Name]:
         """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
         with writing(tables.root):
-            tables.volume.sweep(self.piece.parts)
             done = tables.volume.staged(self.piece.parts)
+            tables.volume.sweep(done, self.piece.parts)
         missing: dict[str, Planned] = {}
         for batch in self.book.planned(self.piece.first, self.piece.count):
             missing |= {each.document: each for each in batch if each.name not in done}
@@ -138,36 +139,35 @@ class _Shard:
 class _Tables(Tables):
     """Tables that are staged in only as long as the shard is this process's: another try may be at it by now."""
 
-    ours: Callable[[], Told]
+    beat: _Beat
 
     @override
     def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
         """See Tables. Raises LeaseLost."""
-        if self.ours() == "lost":
+        if self.beat.ask() == "lost":
             raise LeaseLost(f"run {self.volume.terms.run} has ended, or goes on without this try")
         super().stage(part, ends)
+        self.beat.staged(ends)
 
 
-async def _worked(work: Work, this: Try, number: int, beat: _Beat) -> Try:
+async def _worked(work: Work, number: int, beat: _Beat) -> Try:
     """The try, ended: what became of the documents is staged."""
     async with AsyncExitStack() as stack:
         pending = await work.take()
         if not pending:
-            return replace(this, status=COMPLETED, skipped=work.done)
+            return replace(beat.this, status=COMPLETED, skipped=work.done)
         bench = await work.bench(stack)
         beat.pulls(bench.brake)
-        tally, _ = await work.chunks(pending, bench, sys.maxsize, number)
+        await work.chunks(pending, bench, sys.maxsize, number)
         if wall := bench.caller.breaker.wall():
             bench.brake.stop(wall)
         await asyncio.to_thread(_remembered, work, bench)
         error = bench.brake.error
         return replace(
-            this,
+            beat.this,
             status=error.status if error else COMPLETED,
             message=error.message if error else "",
             warnings=work.warnings(bench),
-            accepted=tally.accepted + tally.copied,
-            failed=tally.bad,
             skipped=work.done,
         )
 
@@ -186,9 +186,7 @@ def _terms(ledger: Ledger, piece: Slice, settings: Settings) -> Terms:
     if found is None and alone:
         raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and knows no live run {piece.run}: {shared}")
     if found is None:
-        raise ConfigurationError(
-            f"run {piece.run} is not live in the ledger of TILEWISE_LEDGER: it has ended, or its parent has another ledger"
-        )
+        raise RunError(f"run {piece.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
     terms, host = found
     if alone and host != this_process().host:
         raise ConfigurationError(
@@ -203,12 +201,7 @@ def _brief(piece: Slice, terms: Terms, agreed: Agreed, settings: Settings, ledge
     asked = Order(plan=piece.plan, budget=job.budget, yes=True).brief(agreed, settings)
     planned = asked.rule
     asked = replace(asked.calibrated(ledger.memory), rule=planned, output=terms.output)
-    asked = replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
-    if asked.endpoint != terms.endpoint:
-        raise ConfigurationError(
-            f"this worker sends to {asked.endpoint}, run {terms.run} to {terms.endpoint}: set TILEWISE_BASE_URL alike"
-        )
-    return asked
+    return replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
 
 
 @asynccontextmanager
@@ -233,23 +226,19 @@ class _Beat:
 
     ledger: Ledger
     this: Try
-    whole: How
+    how: How
     brake: Brake | None = None
     heard: RunError | None = None
-
-    @property
-    def how(self) -> How:
-        """How the shard is run: what became of its documents is counted here, too."""
-        return replace(self.whole, tell=self._tell)
 
     def ask(self) -> Told:
         """Renews the lease, once; what the run says. Meant for a thread."""
         return self.ledger.shards.beat(self.this)
 
-    def _tell(self, tally: Tally) -> None:
-        accepted, failed = self.this.accepted + tally.accepted + tally.copied, self.this.failed + tally.bad
-        self.this = replace(self.this, accepted=accepted, failed=failed)
-        self.whole.tell(tally)
+    def staged(self, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+        """Counts what is staged: that is done, whatever becomes of this process."""
+        tables = [table_of(end) for end in ends if not isinstance(end, Left)]
+        accepted, failed = (tables.count(name) for name in ("results", "failures"))
+        self.this = replace(self.this, accepted=self.this.accepted + accepted, failed=self.this.failed + failed)
 
     def pulls(self, brake: Brake) -> None:
         """From here on calls may be sent, and this brake stops them."""

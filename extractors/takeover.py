@@ -91,8 +91,8 @@ class _Wreck:
 
     def _stage(self, volume: Volume, planned: list[Planned]) -> None:
         """What was answered and what was called, beside the parts that the run had staged itself."""
-        volume.sweep()
         ended = volume.ended()
+        volume.sweep(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (
             answered(self.ledger.calls.unpublished(self.terms.run), missing, self.schema) if self._same_schema else ()

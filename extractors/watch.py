@@ -19,7 +19,7 @@ from extractors.record.ledger.shards import COMPLETED
 from extractors.tally import Tally, since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from extractors.brake import Brake
     from extractors.how import How
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_TRIES = 3  # at one shard, of which none gets anything done
+SETTLE = 4.0  # seconds that a dismissed shard is given to hear of it, and to finish what it is staging
 QUIET = 60.0  # seconds without a shard at work, after which a person is told
 STOPPING: dict[str, type[RunError]] = {each.status: each for each in (Refused, Failing, BudgetSpent)}  # all shards
 
@@ -50,13 +51,17 @@ class Watch:
     skipped: dict[int, int] = field(default_factory=dict)  # documents of each that were done already
     shown: Tally = field(default_factory=Tally)
     heard_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was told
+    torn: list[Slice] = field(default_factory=list)  # whose last try did not end in order
     told: bool = False
 
     async def all_ended(self) -> None:
         """Returns when every shard has ended, or nobody waits for those that have not: the brake says why."""
         shards = self.begun.ledger.shards
+        at_work: set[int] = set()
+        unbegun: list[str] = []
         while self.waiting or self.under_way:
             if self.brake.error is not None:
+                self.torn += [piece for piece in self.waiting if self.starts[piece.number]]
                 self.waiting.clear()
                 if not self.told:
                     await self._known(shards.tell)
@@ -67,15 +72,32 @@ class Watch:
             over = await self.starter.over([name for _, name in self.under_way.values()])
             tries = await self._known(shards.tries)  # after that: who is over has said here how it ended
             latest = {each.number: each for each in tries}
+            at_work = {number for number, last in latest.items() if last.status is None and last.live}
             for number, (piece, name) in list(self.under_way.items()):
                 await self._judge(piece, name, latest.get(number), over)
             if self.told:
-                await self._give_up([each for each in self.under_way if not self._at_work(latest.get(each))])
-            await self._show(tries)
+                unbegun += [self.under_way.pop(each)[1] for each in self.under_way.keys() - at_work]
+            await self._show(tries, busy=bool(at_work))
             if self.waiting or self.under_way:
                 await asyncio.sleep(self.starter.poll)
-        await self._give_up(list(self.under_way))
         await self._known(shards.dismiss)
+        left = dict(self.under_way)
+        self.torn += [piece for piece, _ in left.values()]
+        unbegun += [name for _, name in left.values()]
+        await asyncio.gather(self._settled(left.keys() & at_work), self._given_up(unbegun))
+
+    async def _settled(self, numbers: Collection[int]) -> None:
+        """Waits for shards that were at work when they were dismissed: they stage no more once they have said so."""
+        end = time.monotonic() + SETTLE
+        while numbers and time.monotonic() < end:
+            await asyncio.sleep(self.starter.poll / 4)
+            latest = {each.number: each for each in await self._known(self.begun.ledger.shards.tries)}
+            numbers = [each for each in numbers if latest[each].status is None]
+
+    async def _given_up(self, names: Sequence[str]) -> None:
+        """Nobody waits for these any more."""
+        if names:
+            await self.starter.give_up(names)
 
     async def _known(self, ask: Callable[[str], T]) -> T:
         """What the ledger says of the run; it may be away as long as a lease lasts. Raises LedgerError after that."""
@@ -109,28 +131,19 @@ class Watch:
             self._ended(piece, latest)
         elif latest is not None and new and not latest.live:
             await self._known(lambda _: self.begun.ledger.shards.bury(latest))
-            await self.starter.give_up([name])
+            await self._given_up([name])
             self._lost(piece, "its process has ended without a word")
         elif not new and name in over:
             if over[name].refused:
                 self.brake.stop(RunError(f"shard {piece.number} could not begin: {over[name].words}"))
                 del self.under_way[piece.number]
             else:
-                await self.starter.give_up([name])
+                await self._given_up([name])
                 self._lost(piece, over[name].words)
         if latest is not None and piece.number not in self.under_way:
             self.seen[piece.number] = latest.attempt + 1
 
-    def _at_work(self, latest: Try | None) -> bool:
-        """Whether somebody works on the shard of this try now."""
-        return latest is not None and latest.status is None and latest.live
-
-    async def _give_up(self, numbers: Sequence[int]) -> None:
-        """Nobody waits for these shards any more."""
-        if numbers:
-            await self.starter.give_up([self.under_way.pop(each)[1] for each in numbers])
-
-    async def _show(self, tries: Sequence[Try]) -> None:
+    async def _show(self, tries: Sequence[Try], *, busy: bool) -> None:
         """Tells how far all shards are together, what is paid or reserved, and whether nobody takes any."""
         held = await self._known(self.begun.ledger.shards.held)
         now = Tally(
@@ -141,7 +154,7 @@ class Watch:
         if now != self.shown:
             self.how.tell(since(self.shown, now))
             self.shown = now
-        if any(map(self._at_work, tries)) or not self.under_way:
+        if busy or not self.under_way:
             self.heard_at = time.monotonic()
         elif time.monotonic() - self.heard_at > QUIET:
             self.heard_at = time.monotonic()
@@ -162,10 +175,12 @@ class Watch:
         """A try has not done its piece."""
         del self.under_way[piece.number]
         if self.brake.error is not None:
+            self.torn.append(piece)
             return
         tries = self.starts[piece.number]
         if tries < MOST_TRIES:
             self.how.say(f"shard {piece.number} is begun again: {words}")
             self.waiting.append(piece)
         else:
+            self.torn.append(piece)
             self.brake.stop(RunError(f"shard {piece.number} was begun {tries} times and got nothing done: {words}"))

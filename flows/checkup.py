@@ -57,7 +57,7 @@ async def _with_key(findings: list[Finding]) -> Checkup:
     try:
         key = await block_key()
     except ConfigurationError as error:
-        return Checkup([*findings, Finding("key block", "fails", error.message)])
+        return Checkup([*findings, Finding("key block", "fails", f"{NAMED}: {error.message}")])
     return Checkup(findings, key, f"it is of {NAMED}, which flow runs alone read" if key else f"nor is there {NAMED}")
 
 

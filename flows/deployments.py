@@ -156,7 +156,9 @@ async def _look(runner: _Runner, registered: Sequence[UUID]) -> None:
     """Makes good, from time to time, what went amiss while the server was away."""
     while True:
         await asyncio.sleep(LOOK)
-        with contextlib.suppress(httpx.HTTPError, PrefectException):  # it is away
+        with contextlib.suppress(
+            httpx.HTTPError, PrefectException, OSError, ValueError, RuntimeError
+        ):  # it is away, or odd
             await runner.cancel_late()
             _say_ended(await end_left_over(registered, runner.busy))
 

@@ -25,7 +25,7 @@ from extractors.report.progress import Progress
 from extractors.reporting import write_report
 from extractors.slice import TRY
 from extractors.tally import Tally
-from flows.artifacts import followed, show_run
+from flows.artifacts import PATIENCE, followed, show_run
 from flows.check import check
 from flows.estimate import planned
 from flows.key import flow_settings
@@ -99,7 +99,7 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
     log.info("ended: %s", closing.message)
-    await show_run(closing, await asyncio.to_thread(_report, closing))
+    await show_run(closing, await _report(closing))
     return ended(closing)
 
 
@@ -114,12 +114,14 @@ def heard(progress: Progress) -> Callable[[str], None]:
     return say
 
 
-def _report(closing: Closing) -> str | None:
-    """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written."""
+async def _report(closing: Closing) -> str | None:
+    """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written soon."""
+    terms = closing.account.terms
     try:
-        return write_report(root_of(closing.account.terms.output), closing.account.terms.run)
-    except ConfigurationError as error:
-        get_run_logger().warning("no report is written: %s", error.message)
+        async with asyncio.timeout(PATIENCE):  # a run that was told to stop has half a minute for everything
+            return await asyncio.to_thread(lambda: write_report(root_of(terms.output), terms.run))
+    except (ConfigurationError, TimeoutError) as error:
+        get_run_logger().warning("no report is written: %s", str(error) or f"it took more than {PATIENCE:.0f} s")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,6 +31,7 @@ DEPLOYMENT = "shard/shard"
 REFUSED = "Refused"  # the state of a shard that could not begin, and could not at another try
 REFUSALS = set(range(400, 500)) - {408, 429}  # what trying again does not change
 PATIENCE = timedelta(minutes=10)  # a container's image may have to be fetched first
+SECONDS = 5.0  # that the server is given for an answer: Prefect's own client tries for a minute, and a stop may come
 AT_ONCE = 100  # flow runs asked for at once: the server gives no more than 200
 TROUBLE = (httpx.HTTPError, PrefectException, OSError)
 
@@ -56,10 +58,10 @@ class Shards:
 
     async def start(self, piece: Slice) -> str | None:
         """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
+        asked = {"piece": piece.model_dump(mode="json")}
         try:
-            run = await arun_deployment(
-                DEPLOYMENT, parameters={"piece": piece.model_dump(mode="json")}, timeout=0, as_subflow=True
-            )
+            async with asyncio.timeout(SECONDS):
+                run = await arun_deployment(DEPLOYMENT, parameters=asked, timeout=0, as_subflow=True)
         except ObjectNotFound:
             raise _no_deployment() from None
         except TROUBLE as error:
@@ -77,7 +79,7 @@ class Shards:
         asked = [UUID(each) for each in shards]
         found: dict[str, State | None] = {}
         try:
-            async with get_client() as client:
+            async with asyncio.timeout(SECONDS), get_client() as client:
                 for first in range(0, len(asked), AT_ONCE):
                     ids = asked[first : first + AT_ONCE]
                     listed = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
@@ -88,9 +90,13 @@ class Shards:
         return gone | {each: said for each, state in found.items() if state is not None and (said := _over(state))}
 
     async def give_up(self, shards: Collection[str]) -> None:
-        """Their flow runs are shown as crashed: their worker is gone with them, and would never say so."""
-        async with get_client() as client:
-            await asyncio.gather(*(_crash(client, each) for each in shards))
+        """Their flow runs are shown as crashed: their worker is gone with them, and would never say so.
+
+        As many as can be in a few seconds: of a run that has ended, the others begin nothing.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS), get_client() as client:
+                await asyncio.gather(*(_crash(client, each) for each in shards))
 
 
 def _over(state: State) -> Over | None:

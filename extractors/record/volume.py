@@ -18,7 +18,7 @@ from extractors.record.root import writing
 from extractors.record.rows import Keep, Row, call_row, kept, reply_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from extractors.model import Name, Terms
     from extractors.record.columns import Columns
@@ -98,18 +98,18 @@ class Volume:
             found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
         return found
 
-    def sweep(self, numbers: range | None = None) -> None:
-        """Takes images out of the staged parts, or those of these numbers, whose document's end was not staged.
+    def sweep(self, ended: Collection[Name], numbers: range | None = None) -> None:
+        """Takes out of the staged parts, or those of these numbers, the images of documents that are not in `ended`.
 
-        Who staged them was killed between two tables of a part: they come once more.
+        Who staged them was killed between two tables of a part: they come once more, or count as not read.
         """
-        ended = self.ends().select("document").collect()
+        documents = {document for document, _ in ended}
         for part in self.parts("images"):
             if numbers is None or _number(part) in numbers:
                 images = self.root.scan([part]).collect()
-                kept = images.join(ended, on="document", how="semi")
-                if kept.height < images.height:
-                    self.root.write(part, kept)
+                torn = {each for each in images["document"].unique() if each not in documents}
+                if torn:
+                    self.root.write(part, images.filter(~pl.col("document").is_in(list(torn))))
 
     def ends(self) -> pl.LazyFrame:
         """`document` and `version` of those with which the run came to an end, published or staged."""

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from extractors.brief import brief
 from extractors.errors import ConfigurationError
 from extractors.job import job
-from flows.key import flow_settings
+from flows.key import block_key, flow_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -58,15 +58,24 @@ async def test_without_a_block_a_run_says_both_places(prefect):
 
 
 async def test_a_server_that_is_not_there_is_one_line(prefect):
-    """It says what to do."""
+    """Of a run that needs a key: it says why there is none, and what to do."""
     with prefect("http://127.0.0.1:9/api"), pytest.raises(ConfigurationError) as raised:
-        await flow_settings()
+        brief(job(source="in", schema_name="caption"), await flow_settings())
     assert str(raised.value) == (
-        "the Prefect Secret block `tilewise-api-key` cannot be read (Prefect's server does not answer: ConnectError):"
-        " see to that, or set TOGETHER_API_KEY where flows run"
+        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key` (it cannot be read: Prefect's server"
+        " does not answer: ConnectError), or add --offline to try it with local OCR"
     )
+
+
+async def test_a_run_that_needs_no_key_does_not_miss_the_block(prefect):
+    """Local OCR, and a server of one's own."""
+    with prefect("http://127.0.0.1:9/api"):
+        settings = await flow_settings()
+    own = job(source="in", schema_name="caption", base_url="http://127.0.0.1:9/v1", model="m")
+    assert brief(own, settings).model == "m"
+    assert brief(job(source="in", schema_name="caption", offline=True), settings).offline
 
 
 async def test_what_is_no_block_is_one_line(prefect):
     with prefect(name=lambda name: {"name": name}), pytest.raises(ConfigurationError, match="gives is none"):
-        await flow_settings()
+        await block_key()

@@ -171,19 +171,23 @@ def breaking(at):
     async def run_chunk(chunk):
         async with turn:
             seen.append(chunk)
-            ours = chunk.bench.tables.ours
+            beat = chunk.bench.tables.beat
             if len(seen) == at:
-                chunk.bench.tables.ours = _killed
+                chunk.bench.tables.beat = Gone()
             try:
                 return await chunk.run()
             finally:
-                chunk.bench.tables.ours = ours
+                chunk.bench.tables.beat = beat
 
     return How(run_chunk=run_chunk)
 
 
-def _killed():
-    raise Killed
+class Gone:
+    """The heart of a process that is killed when it wants to stage something."""
+
+    def ask(self):
+        """Has no answer."""
+        raise Killed
 
 
 @pytest.mark.anyio
@@ -225,6 +229,26 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     again = await pipeline.run(asked, settings, How(shards=Here(settings)))
     assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}
     assert table("results").height == len(server.documents) == 7
+
+
+@pytest.mark.anyio
+async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, settings, table, tmp_path):
+    """What it has found out each time and never staged is nothing done."""
+    (tmp_path / "in" / "0.png").write_bytes(b"no picture")
+
+    async def run_chunk(chunk):
+        if any(each.document.endswith("0.png") for each in chunk.documents):
+            chunk.bench.tables.beat = Gone()
+        return await chunk.run()
+
+    starter = Here(settings, How(run_chunk=run_chunk))
+    async with asyncio.timeout(30):
+        closing = await pipeline.run(asked, settings, How(shards=starter))
+    assert closing.row["status"] == "failed"
+    assert "shard 0 was begun 3 times and got nothing done" in closing.row["error"]
+    assert [each.number for each in starter.pieces].count(0) <= 5
+    assert counts(closing.row)["accepted"] >= 4
+    assert set(table("results")["_document"]) <= {str(tmp_path / "in" / f"{number}.png") for number in range(1, 7)}
 
 
 @pytest.mark.anyio
@@ -432,6 +456,32 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
     assert closing.row["estimated_expected_usd"] == table("images")["cost_expected_usd"].sum()
 
 
+@pytest.mark.anyio
+async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settings, table, server, say):
+    """Where the run is stopped before it is begun again: no image of a document that remains, and nothing foreseen for it."""
+    killed = []
+    server.script = lambda _: say.error(401) if killed else say.ok()
+
+    async def run_chunk(chunk):
+        volume = chunk.bench.tables.volume
+        stage = volume.stage
+
+        def until_results(name, part, rows, *rest):
+            if name == "results" and rows:
+                killed.append(chunk)
+                raise Killed
+            stage(name, part, rows, *rest)
+
+        chunk.bench.tables.volume = replace_stage(volume, until_results)
+        return await chunk.run()
+
+    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    assert closing.row["status"] == "refused"
+    assert counts(closing.row) == {"found": 7, "remaining": 7}
+    assert table("images").height == 0
+    assert closing.row["estimated_expected_usd"] == 0
+
+
 def replace_stage(volume, stage):
     """The volume with another way to stage."""
     broken = Volume(volume.root, volume.terms, volume.number)
@@ -599,11 +649,8 @@ async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, ser
     async def run_chunk(chunk):
         if not killed:
             killed.append(chunk)
-            chunk.bench.tables.ours = raising
+            chunk.bench.tables.beat = Gone()
         return await chunk.run()
-
-    def raising():
-        raise Killed
 
     closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
     assert counts(closing.row) == {"found": 7, "failed": 7}

@@ -22,7 +22,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from extractors.report.summary import dollars
+from extractors.report.summary import AGAIN, dollars
 from flows.words import escaped, said, verbatim
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 EVERY = 5.0  # seconds between two looks at a run's progress
 PATIENCE = 10.0  # seconds that Prefect is given to take one artifact
 WARNING = "tilewise.warning"
-AGAIN = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Everything that can be scheduled or started, as `prefect.yaml` lists it, and the process that runs it for `serve`.
 
-`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that came with tilewise.
+`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that came with
+tilewise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
+import typer
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
@@ -169,7 +171,7 @@ def _say_ended(left_over: int) -> None:
 
 
 def _say(words: str) -> None:
-    print(f"tilewise: {words}", flush=True)  # noqa: T201 - what the command says
+    typer.echo(f"tilewise: {words}")
 
 
 def _when_told(runner: _Runner) -> None:

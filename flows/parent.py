@@ -94,7 +94,7 @@ class Shards:
 
         As many as can be in a few seconds: of a run that has ended, the others begin nothing.
         """
-        with suppress(TimeoutError):
+        with suppress(*TROUBLE):
             async with asyncio.timeout(SECONDS), get_client() as client:
                 await asyncio.gather(*(_crash(client, each) for each in shards))
 

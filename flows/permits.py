@@ -58,12 +58,12 @@ def making(name: str, rate: float) -> str:
     return f"make it with `prefect gcl create {name} --limit {size_of(rate)} --slot-decay-per-second {rate:g}`"
 
 
-async def ensure_limit(settings: Settings, model: str | None = None) -> str | None:
+async def ensure_limit(settings: Settings) -> str | None:
     """Makes the limit from TILEWISE_RPM, or sets it to that; gives its name, None where there is nothing to share.
 
     Raises ConfigurationError when the Prefect server does not answer.
     """
-    model = model or settings.model
+    model = settings.model
     if settings.rpm is None or not model or settings.base_url == OFFLINE:
         return None
     name, rate = limit_name(settings.base_url or TOGETHER, model), settings.rpm / 60

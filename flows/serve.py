@@ -15,6 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import typer
+
 from extractors.errors import ConfigurationError
 from flows.server import QUIET, answers_now, local_server
 
@@ -39,7 +41,7 @@ def serve(port: int) -> None:
             server.keep()
             if runner.poll() is not None:
                 raise ConfigurationError("the deployments are not served: the reason stands above")
-        print("tilewise: runs are told to end, and may take half a minute; once more ends them at once", flush=True)  # noqa: T201
+        typer.echo("tilewise: runs are told to end, and may take half a minute; once more ends them at once")
         _end(runner, stops)
 
 
@@ -71,7 +73,7 @@ class _Server:
                 f"Prefect's server does not come back: it ended {TRIES} times within {SHORT:.0f} seconds of its start,"
                 f" the last time with exit code {code}; what it said stands above"
             )
-        print(f"tilewise: Prefect's server ended (exit code {code}): it is started again", flush=True)  # noqa: T201
+        typer.echo(f"tilewise: Prefect's server ended (exit code {code}): it is started again")
         self._stack.close()  # what is left of the one that ended
         self._start()
 

@@ -32,7 +32,7 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "DO_NOT_TRACK": "1",
 }
-EAGER = {
+DEFAULTS = {  # of the local server; a person's own settings win
     # Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     # A schedule that has just been served is looked at within a second: its first run may be due.
@@ -59,7 +59,7 @@ def temporary_server() -> Iterator[str]:
 def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the whole server on a free port, and ends it afterwards. Who needs its answers waits for them: `answers`."""
     url = f"http://127.0.0.1:{port}/api"
-    environ = EAGER | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+    environ = DEFAULTS | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
     environ.pop("PREFECT_API_URL", None)  # of another server
     with _started(LOCAL, port, environ, None) as process:
         yield process

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jinja2 import Environment, StrictUndefined
 
 from extractors.report.progress import duration
-from extractors.report.summary import dollars
+from extractors.report.summary import AGAIN, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ class Page:
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {"dollars": dollars, "count": _count, "percent": _percent, "lasted": duration}
         text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-        return environment.from_string(text).render(page=self, run=self.run, ends=ENDS, marks=self.marks)
+        return environment.from_string(text).render(page=self, run=self.run, ends=ENDS, marks=self.marks, again=AGAIN)
 
     @property
     def marks(self) -> list[Mark]:

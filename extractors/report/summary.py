@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from extractors.tally import Tally
 
 
+# Whether a failure is tried again, by whether it is final.
+AGAIN = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
+
+
 def dollars(amount: Decimal | None) -> str:
     """Dollars with the digits that matter; `unknown` where nobody knows the price."""
     if amount is None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -606,6 +607,55 @@ async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypat
     assert "no worker is at any of 3 shards that wait: nobody is there" in said
     assert (closing.row["status"], closing.exit_code) == ("stopped", 3)
     assert sorted(starter.given_up) == ["0", "1", "2"]
+
+
+@dataclass
+class Away(Here):
+    """Its shards work in the background, as on another machine."""
+
+    working: list = field(default_factory=list)
+
+    async def start(self, piece):
+        """See Here."""
+        self.working.append(asyncio.ensure_future(work_on(piece, self.settings, self.how)))
+        return str(piece.number)
+
+    async def over(self, shards):
+        """Nobody says so but the ledger."""
+        return {}
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(asked, settings, table):
+    """A shard that was told too late to stop finishes its part; the parent folds after that."""
+    engine = sa.create_engine(settings.ledger)
+
+    async def run_chunk(chunk):
+        volume = chunk.bench.tables.volume
+        stage = volume.stage
+
+        def late(name, part, rows, *rest):
+            while name == "results" and rows and open_tries():
+                time.sleep(0.05)
+            stage(name, part, rows, *rest)
+
+        chunk.bench.tables.volume = replace_stage(volume, late)
+        return await chunk.run()
+
+    def open_tries():
+        with engine.connect() as connection:
+            return connection.execute(sa.select(SHARDS.c.run).where(SHARDS.c.host != "")).first()
+
+    hasty = settings.model_copy(update={"drain": 0.0, "chunk": 10})
+    starter = Away(hasty, How(run_chunk=run_chunk))
+    stopped = asked.model_copy(update={"max_time": 1.0, "shard_size": 10})
+    closing = await pipeline.run(stopped, hasty, How(shards=starter))
+    await asyncio.wait(starter.working)
+    engine.dispose()
+    assert closing.row["status"] == "stopped"
+    assert counts(closing.row) == {"found": 7, "accepted": 7}
+    assert (table("results").height, table("images").height) == (7, 7)
 
 
 @pytest.mark.anyio

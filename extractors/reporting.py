@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CASES = 50  # documents that failed, one by one; all of them are in the table
 _NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?")  # of a run's file: the run, and its volume after the first
 _SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
+_BEGUN: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at")}
 _LAST = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
 
@@ -43,18 +44,23 @@ def write_report(root: Root, run: str | None = None) -> str:
 def _found(root: Root, run: str | None) -> str:
     """The run asked for, as it is published; the last one where none is."""
     if run is None:
-        runs = [named[1] for key in root.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))]
-        if not runs:
-            raise ConfigurationError(
-                f"output {str(root)!r} has no run that is published: name another one with --output"
-            )
-        return max(runs)
+        return _last(root)
     named = _NAME.fullmatch(run)
     if not named or named[1] != run:
         raise ConfigurationError(f"run {shown(run)} is none: write it as in the column run, 20261120T021500Z-3f9a")
     if not _files(root, "runs", run):
         raise ConfigurationError(f"run {run} is not published in {root}: see the column run of its table runs")
     return run
+
+
+def _last(root: Root) -> str:
+    """The run that began last. Raises ConfigurationError where none is published."""
+    keys = {key: named[1] for key in root.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
+    if not keys:
+        raise ConfigurationError(f"output {str(root)!r} has no run that is published: name another one with --output")
+    second = max(keys.values()).partition("-")[0]  # names tell runs of one second apart, and not which was first
+    begun = root.scan([key for key, run in keys.items() if run.startswith(second)], _BEGUN).sort("started_at")
+    return str(begun.select("run").last().collect().item())
 
 
 def _files(root: Root, table: str, run: str) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_run_may_be_named(desk, written):
     first = desk.table("runs")["run"][0]
     again = desk.run("run", "in", *BASE)
     assert again.exit_code == 0, again.stderr
-    last = max(desk.table("runs")["run"])
+    last = desk.table("runs").sort("started_at")["run"][-1]
     assert last != first
     assert f"run {last}, completed" in written()
     assert f"run {first}, completed" in written(first)

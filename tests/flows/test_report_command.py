@@ -2,6 +2,7 @@
 
 import re
 
+import polars as pl
 import pytest
 
 BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
@@ -61,6 +62,18 @@ def test_a_run_may_be_named(desk, written):
     assert f"run {last}, completed" in written()
     assert f"run {first}, completed" in written(first)
     assert desk.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
+
+
+def test_of_two_runs_in_one_second_the_later_one_is_last(desk, written):
+    """Which their names do not tell."""
+    row = desk.table("runs").sort("started_at").head(1)
+    second = row["run"][0].partition("-")[0]
+    folder = desk.folder / "twins" / "runs" / f"run_date={second[:4]}-{second[4:6]}-{second[6:8]}"
+    folder.mkdir(parents=True)
+    for name, late in ((f"{second}-0000", 5), (f"{second}-ffff", 0)):
+        moved = row.with_columns(run=pl.lit(name), started_at=pl.col("started_at") + pl.duration(microseconds=late))
+        moved.write_parquet(folder / f"{name}.parquet")
+    assert f"run {second}-0000, completed" in written("--output", "twins")
 
 
 def test_a_price_that_nobody_knows(desk, written):

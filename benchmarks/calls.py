@@ -33,20 +33,20 @@ import httpx
 import polars as pl
 from PIL import Image
 
-from extractors.call.breaker import Breaker
-from extractors.call.caller import Caller
-from extractors.call.profile import Endpoint, profile_of
+from extractors.call.circuit_breaker import Breaker
+from extractors.call.client import Caller
+from extractors.call.profiles import Endpoint, profile_of
+from extractors.call.rate_limit import Limits, Traffic
 from extractors.call.request import Form, Style
-from extractors.call.retries import Retries
-from extractors.call.traffic import Limits, Traffic
+from extractors.call.retry import Retries
 from extractors.call.transport import client
-from extractors.dossier import Dossier
-from extractors.model import Order, Step, Terms
-from extractors.money import FREE
+from extractors.core import Order, Step, Terms
+from extractors.core.money import FREE
+from extractors.core.schema import ASK, load
+from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.scribe import Scribe
-from extractors.schema import ASK, load
-from extractors.tiles import Size
+from extractors.record.ledger.writer import Scribe
+from extractors.run.journal import Dossier
 from extractors.validate import validate
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from flows.server import QUIET
+from flows.serving.server import QUIET
 
 ROOT = Path(__file__).parents[1]
 OFTEN = """deployments:
@@ -156,7 +156,7 @@ def endpoint():
 def server(folder, env):
     """Prefect's whole server, and the URL of its API."""
     port = free_port()
-    command = [sys.executable, "-m", "flows.server", "local", str(port)]
+    command = [sys.executable, "-m", "flows.serving.server", "local", str(port)]
     with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.PIPE) as process:
         api = f"http://127.0.0.1:{port}/api"
         while process.poll() is None:

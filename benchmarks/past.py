@@ -22,12 +22,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel
 
-from extractors.model import Terms
-from extractors.record import columns
-from extractors.record.originals import Originals
-from extractors.record.past import read_past
-from extractors.record.root import Folder
-from extractors.record.tables import Tables
+from extractors.core import Terms
+from extractors.record.output.base import Folder
+from extractors.record.tables import columns
+from extractors.record.tables.history import read_past
+from extractors.record.tables.row_index import Originals
+from extractors.record.tables.writer import Tables
 
 NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 TERMS = Terms("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)

@@ -15,14 +15,14 @@ import orjson
 from PIL import Image, ImageChops
 from pydantic import SecretStr
 
-from extractors.errors import DocumentError
-from extractors.model import Prepared
-from extractors.pdf import opened
-from extractors.picture import broken_as, open_picture
+from extractors.core import Prepared
+from extractors.core.errors import DocumentError
+from extractors.images.open import broken_as, open_picture
+from extractors.images.pdf import opened
 
 if TYPE_CHECKING:
-    from extractors.model import Header, PlannedPage, Step, Store
-    from extractors.tiles import Size
+    from extractors.core import Header, PlannedPage, Step, Store
+    from extractors.core.tiles import Size
 
 MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; no limit is documented for requests
 _QUALITIES = (90, 75, 50)  # JPEG, tried in turn until the picture is within MAX_SENT_BYTES

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from extractors.errors import first_line
-from extractors.model import Outcome, Reply, Verdict
+from extractors.core import Outcome, Reply, Verdict
+from extractors.core.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

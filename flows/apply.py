@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from extractors import pipeline
-from extractors.agreed import Order
+from extractors.plan.apply import Order
+from extractors.run import pipeline
+from flows.adapters.naming import title
 from flows.extract import performed
-from flows.words import title
 
 if TYPE_CHECKING:
-    from extractors.closing import Closing
-    from extractors.pipeline import How
-    from extractors.settings import Settings
+    from extractors.config.settings import Settings
+    from extractors.run.pipeline import How
+    from extractors.run.result import Closing
 
 
 @flow(name="apply", flow_run_name=title, persist_result=False)

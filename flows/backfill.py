@@ -12,15 +12,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from extractors.brief import Brief, brief
-from extractors.errors import TilewiseError
-from extractors.job import Job
-from extractors.planning import foreseen
-from extractors.sample import REMOTE
+from extractors.config.job import Job
+from extractors.config.run_config import Brief, brief
+from extractors.core.errors import TilewiseError
+from extractors.plan.planning import foreseen
+from extractors.plan.sampling import REMOTE
+from flows.adapters.naming import title
+from flows.adapters.secrets import flow_settings
+from flows.estimating import stored
 from flows.extract import forgiving, worked
-from flows.key import flow_settings
-from flows.plan import stored
-from flows.words import title
 
 
 @flow(name="backfill", flow_run_name=title, persist_result=False)

@@ -7,11 +7,11 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from extractors import calibrate as engine
-from extractors.errors import TilewiseError
-from flows.artifacts import show_calibration
-from flows.key import flow_settings
-from flows.words import title
+from extractors.core.errors import TilewiseError
+from extractors.run import calibrate as engine
+from flows.adapters.artifacts import show_calibration
+from flows.adapters.naming import title
+from flows.adapters.secrets import flow_settings
 
 
 @flow(name="calibrate", flow_run_name=title, persist_result=False)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from extractors.errors import ConfigurationError, RunError, TilewiseError
+from extractors.core.errors import ConfigurationError, RunError, TilewiseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.job import Job
-    from extractors.settings import Settings
+    from extractors.config.job import Job
+    from extractors.config.settings import Settings
 
 app = typer.Typer(
     help="Images in, validated rows in Parquet out, with the bill known before anything is sent.",
@@ -70,7 +70,7 @@ def estimate(
     """Say what a run would send and cost, from image headers alone. Needs no key and sends nothing."""
     with _reported():
         job = _job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
-        from flows.show import show_estimate
+        from flows.console import show_estimate
 
         show_estimate(job, _settings(), as_json=as_json, sample=sample)
 
@@ -125,10 +125,10 @@ def run(
     with _reported():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: choose one")
-        from flows.check import check
-        from flows.configured import prefect_configured
-        from flows.launch import consented
-        from flows.show import show_closing, show_estimate, show_plan
+        from flows.adapters.prefect_api import prefect_configured
+        from flows.console import show_closing, show_estimate, show_plan
+        from flows.preflight import check
+        from flows.runner import consented
 
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards are runs on a work pool")
@@ -182,9 +182,9 @@ def apply(
 ) -> None:
     """Run exactly what a stored plan says; what has changed since is left out."""
     with _reported():
-        from extractors.agreed import order
-        from flows.launch import applied
-        from flows.show import show_closing
+        from extractors.plan.apply import order
+        from flows.console import show_closing
+        from flows.runner import applied
 
         closing = applied(order(plan=plan, budget=budget, approved_by=approved_by, yes=yes), _settings())
         show_closing(closing, as_json=as_json)
@@ -200,8 +200,8 @@ def calibrate(
 ) -> None:
     """Send four probe images and a text, and remember by which rule the endpoint bills this model's images."""
     with _reported():
-        from flows.launch import calibrated
-        from flows.show import print_json, print_lines
+        from flows.console import print_json, print_lines
+        from flows.runner import calibrated
 
         found = calibrated(_settings(), model, yes=yes)
         if as_json:
@@ -223,12 +223,12 @@ def spend(
 ) -> None:
     """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
     with _reported():
-        from extractors.brief import output as named
-        from extractors.moments import moment
-        from extractors.planning import opened_ledger
-        from extractors.record.root import root_of
-        from extractors.spend import spend
-        from flows.show import print_json
+        from extractors.config.run_config import output as named
+        from extractors.config.time_window import moment
+        from extractors.plan.planning import opened_ledger
+        from extractors.record.output.base import root_of
+        from extractors.report.spend import spend
+        from flows.console import print_json
 
         settings = _settings()
         root = root_of(named(output or settings.output))
@@ -255,10 +255,10 @@ def report(
 ) -> None:
     """Write the page of a run, reports/<run>.html: what was read, what it cost against what was said, what failed."""
     with _reported():
-        from extractors.brief import output as named
-        from extractors.bucket import in_bucket
-        from extractors.record.root import root_of
-        from extractors.reporting import write_report
+        from extractors.config.run_config import output as named
+        from extractors.core.buckets import in_bucket
+        from extractors.record.output.base import root_of
+        from extractors.report.reporting import write_report
 
         place = named(output or _settings().output)
         if open_it and in_bucket(place):
@@ -291,7 +291,7 @@ def serve(
 ) -> None:
     """Start a local Prefect server and serve every deployment of prefect.yaml: schedules, forms, and what runs show."""
     with _reported():
-        from flows.serve import serve
+        from flows.serving.serve import serve
 
         _settings()
         serve(port)
@@ -303,7 +303,7 @@ def schemas() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from extractors.schema import load, shipped
+    from extractors.core.schema import load, shipped
 
     table = Table("schema", "what it is", "fields")
     for name in shipped():
@@ -327,7 +327,7 @@ def endpoint(
 ) -> None:
     """Answer like the API, offline: read images with local OCR and bill them by a rule of choice; or rehearse its faults."""
     with _reported():
-        from extractors import tiles
+        from extractors.core import tiles
         from extractors.endpoint.extra import EndpointError, check_extra
 
         try:
@@ -366,13 +366,13 @@ def _reported() -> Iterator[None]:
 
 
 def _job(**fields: object) -> Job:
-    from extractors.job import job
+    from extractors.config.job import job
 
     return job(**fields)
 
 
 def _settings() -> Settings:
-    from extractors.settings import read_settings, unknown_settings
+    from extractors.config.settings import read_settings, unknown_settings
 
     for name in unknown_settings():
         typer.echo(f"tilewise: {name} is no setting and is ignored", err=True)

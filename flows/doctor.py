@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from extractors.doctor import Finding, examine
-from extractors.errors import ConfigurationError
-from extractors.settings import origins
-from flows.configured import prefect_url
+from extractors.config.doctor import Finding, examine
+from extractors.config.settings import origins
+from extractors.core.errors import ConfigurationError
+from flows.adapters.prefect_api import prefect_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.settings import Settings
+    from extractors.config.settings import Settings
 
 
 def lines(settings: Settings, source: str | None) -> tuple[list[str], bool]:
@@ -38,7 +38,7 @@ async def _found(settings: Settings, source: str | None) -> list[Finding]:
     if url is None:
         words = "not configured: runs go directly, or with --prefect on a temporary server"
         return [*await examine(settings, source), Finding("prefect", "ok", words)]
-    from flows.checkup import checkup  # noqa: PLC0415 - imports Prefect, which takes a second
+    from flows.adapters.checks import checkup  # noqa: PLC0415 - imports Prefect, which takes a second
 
     found = await checkup(settings)
     examined = await examine(settings.with_key(found.key) if found.key else settings, source)

@@ -9,15 +9,15 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from extractors.brief import brief
-from extractors.errors import TilewiseError
-from extractors.job import Job
-from extractors.planning import foreseen
+from extractors.config.job import Job
+from extractors.config.run_config import brief
+from extractors.config.settings import read_settings
+from extractors.core.errors import TilewiseError
+from extractors.plan.planning import foreseen
+from extractors.plan.sampling import REMOTE
 from extractors.report.summary import dollars
-from extractors.sample import REMOTE
-from extractors.settings import read_settings
-from flows.artifacts import show_estimate
-from flows.words import title
+from flows.adapters.artifacts import show_estimate
+from flows.adapters.naming import title
 
 
 @flow(name="estimate", flow_run_name=title, persist_result=False)

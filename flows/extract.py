@@ -14,31 +14,31 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
-from extractors import pipeline
-from extractors.brief import brief
-from extractors.chunk import Chunk
-from extractors.errors import ConfigurationError, TilewiseError
-from extractors.job import FAIL_ABOVE, Job
-from extractors.pipeline import How
-from extractors.record.root import root_of
+from extractors.config.job import FAIL_ABOVE, Job
+from extractors.config.run_config import brief
+from extractors.core.errors import ConfigurationError, TilewiseError
+from extractors.core.shards import TRY
+from extractors.core.totals import Tally
+from extractors.record.output.base import root_of
 from extractors.report.progress import Progress
-from extractors.reporting import write_report
-from extractors.slice import TRY
-from extractors.tally import Tally
-from flows.artifacts import PATIENCE, followed, show_run
-from flows.check import check
+from extractors.report.reporting import write_report
+from extractors.run import pipeline
+from extractors.run.chunk import Chunk
+from extractors.run.pipeline import How
+from flows.adapters.artifacts import PATIENCE, followed, show_run
+from flows.adapters.naming import said, title
+from flows.adapters.rate_limit import leased
+from flows.adapters.secrets import flow_settings
+from flows.adapters.shards import Shards
 from flows.estimate import planned
-from flows.key import flow_settings
-from flows.parent import Shards
-from flows.permits import leased
-from flows.plan import stored
-from flows.words import said, title
+from flows.estimating import stored
+from flows.preflight import check
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from extractors.closing import Closing
-    from extractors.settings import Settings
+    from extractors.config.settings import Settings
+    from extractors.run.result import Closing
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)

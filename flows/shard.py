@@ -11,17 +11,17 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from extractors.errors import ConfigurationError, TilewiseError
-from extractors.how import How
+from extractors.core.errors import ConfigurationError, TilewiseError
+from extractors.core.shards import Slice
 from extractors.record.ledger.shards import COMPLETED
 from extractors.report.progress import Progress
-from extractors.shard import work_on
-from extractors.slice import Slice
-from flows.artifacts import followed
+from extractors.run.hooks import How
+from extractors.run.shards.worker import work_on
+from flows.adapters.artifacts import followed
+from flows.adapters.rate_limit import leased
+from flows.adapters.secrets import flow_settings
+from flows.adapters.shards import REFUSED
 from flows.extract import as_task, heard
-from flows.key import flow_settings
-from flows.parent import REFUSED
-from flows.permits import leased
 
 if TYPE_CHECKING:
     from extractors.record.ledger.shards import Try

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["support.command"]
 START_SECONDS = 60
 
 

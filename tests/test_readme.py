@@ -17,7 +17,7 @@ import pytest
 import typer
 from PIL import Image
 
-from extractors.settings import PREFIX, Settings
+from extractors.config.settings import PREFIX, Settings
 from flows.cli import app
 
 ROOT = Path(__file__).parents[1]

@@ -44,12 +44,12 @@ def test_the_command_starts_without_what_is_heavy(code):
 def test_tables_and_ledger_do_not_load_each_others_library():
     """Who opens the ledger waits for no polars, who writes tables for no SQLAlchemy."""
     assert "polars" not in loaded_by("import extractors.record.ledger")
-    assert "sqlalchemy" not in loaded_by("import extractors.record.tables")
+    assert "sqlalchemy" not in loaded_by("import extractors.record.tables.writer")
 
 
 def test_an_estimate_does_not_wait_for_what_writes_tables():
     """What is asked before a run, of a folder, starts without polars."""
-    assert "polars" not in loaded_by("import extractors.estimate")
+    assert "polars" not in loaded_by("import extractors.plan.estimate")
 
 
 def test_a_folder_does_not_wait_for_what_reads_manifests_and_buckets():

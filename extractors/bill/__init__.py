@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from extractors.bill.cost import Tariff, costs, text_tokens
 from extractors.bill.pages import pages, too_many
-from extractors.bill.prices import Prices
+from extractors.bill.tariff import Tariff, costs, text_tokens
 
-__all__ = ["Prices", "Tariff", "costs", "pages", "text_tokens", "too_many"]
+__all__ = ["Tariff", "costs", "pages", "text_tokens", "too_many"]

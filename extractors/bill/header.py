@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 
-from extractors import tiles
 from extractors.bill.webp import read_plain_webp
-from extractors.model import Billed, Found, Header
-from extractors.picture import BROKEN, broken_as, open_picture
-from extractors.tiles import Size
+from extractors.core import Billed, Found, Header, tiles
+from extractors.core.tiles import Size
+from extractors.images.open import BROKEN, broken_as, open_picture
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -7,9 +7,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.bill.header import billed, read_header
-from extractors.errors import DocumentError
-from extractors.model import Billed, Flaw, Found, Header, Store
-from extractors.pdf import is_pdf, opened
+from extractors.core import Billed, Flaw, Found, Header, Store
+from extractors.core.errors import DocumentError
+from extractors.images.pdf import is_pdf, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from extractors.picture import MAX_PIXELS
-from extractors.tiles import Size
+from extractors.core.tiles import Size
+from extractors.images.open import MAX_PIXELS
 
 if TYPE_CHECKING:
     from typing import BinaryIO

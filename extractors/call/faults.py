@@ -32,9 +32,9 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from extractors.model import Billing, Outcome
+    from extractors.core import Billing, Outcome
 
-from extractors.errors import first_line
+from extractors.core.errors import first_line
 
 Remedy = Literal["again", "later", "never", "stop"]
 MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this

@@ -13,8 +13,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.call.profile import Profile
-    from extractors.schema import Schema
+    from extractors.call.profiles import Profile
+    from extractors.core.schema import Schema
 
 
 Mode = Literal["json_schema", "json_object", "tools", "prompt"]

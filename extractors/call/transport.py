@@ -12,11 +12,11 @@ import httpx
 import orjson
 from httpx_aiohttp import HttpxAiohttpClient
 
-from extractors.errors import ConfigurationError, first_line
-from extractors.money import Price
+from extractors.core.errors import ConfigurationError, first_line
+from extractors.core.money import Price
 
 if TYPE_CHECKING:
-    from extractors.call.profile import Endpoint
+    from extractors.call.profiles import Endpoint
 
 CONNECT_SECONDS = 10.0
 MODELS_SECONDS = 5.0

@@ -11,19 +11,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extractors.core.tiles import rule
 from extractors.endpoint.chat import Chat
-from extractors.endpoint.instead import JSON
+from extractors.endpoint.faults.rehearsal import Rehearsal
+from extractors.endpoint.faults.responses import JSON
 from extractors.endpoint.refusal import Refusal
-from extractors.endpoint.rehearsal import Rehearsal
-from extractors.tiles import rule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from extractors.endpoint.answer import Reader
-    from extractors.endpoint.faults import Faults
+    from extractors.endpoint.faults.spec import Faults
+    from extractors.endpoint.readers import Reader
 
 
 def create_app(

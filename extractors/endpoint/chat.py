@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from extractors.endpoint.instead import EVENTS, JSON, error_body, instead
+from extractors.endpoint.faults.corrupt import spoiled
+from extractors.endpoint.faults.network import Drip, Reset, Stall
+from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, instead
 from extractors.endpoint.refusal import Refusal
 from extractors.endpoint.reply import reply
-from extractors.endpoint.spoil import spoiled
 from extractors.endpoint.wire import ask
-from extractors.endpoint.wreck import Drip, Reset, Stall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from extractors.endpoint.answer import Reader
-    from extractors.endpoint.faults import Draw
-    from extractors.endpoint.rehearsal import Rehearsal
+    from extractors.core.tiles import Rule
+    from extractors.endpoint.faults.rehearsal import Rehearsal
+    from extractors.endpoint.faults.spec import Draw
+    from extractors.endpoint.readers import Reader
     from extractors.endpoint.wire import Ask
-    from extractors.tiles import Rule
 
 
 class Chat:

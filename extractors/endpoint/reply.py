@@ -14,7 +14,7 @@ from extractors.endpoint.wire import Ask, tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.tiles import Rule
+    from extractors.core.tiles import Rule
 
 _DELTA = 120  # characters a chunk
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import uvicorn
 from typing_extensions import override
 
-from extractors.endpoint.answer import reader
 from extractors.endpoint.app import create_app
-from extractors.endpoint.connection import Connection
 from extractors.endpoint.extra import EndpointError
-from extractors.endpoint.faults import faults
+from extractors.endpoint.faults.connection import Connection
+from extractors.endpoint.faults.spec import faults
+from extractors.endpoint.readers import reader
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
 
-    from extractors.endpoint.rehearsal import Rehearsal
+    from extractors.endpoint.faults.rehearsal import Rehearsal
 
 _KEPT = 75  # seconds that an idle connection stays open, as behind most proxies: shorter would add faults of our own
 _READS = {"ocr": "reads with RapidOCR", "echo": "echoes the schema"}

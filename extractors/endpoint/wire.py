@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extractors.endpoint.lift import lifted, number
-from extractors.endpoint.picture import Picture, picture
+from extractors.endpoint.ocr.lift import lifted, number
+from extractors.endpoint.ocr.picture import Picture, picture
 from extractors.endpoint.refusal import Refusal
 
 Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values are of any kind by nature

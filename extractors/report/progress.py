@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from extractors.tally import Tally
+from extractors.core.totals import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable

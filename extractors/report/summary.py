@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from extractors.money import Costs
-    from extractors.tally import Tally
+    from extractors.core.money import Costs
+    from extractors.core.totals import Tally
 
 
 # Whether a failure is tried again, by whether it is final.

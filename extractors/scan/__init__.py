@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.bucket import BUCKETS, in_bucket, place
-from extractors.errors import ConfigurationError, shown
+from extractors.core.buckets import BUCKETS, in_bucket, place
+from extractors.core.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
 from extractors.scan.group import By, grouped
 from extractors.scan.manifest import KINDS, is_manifest, read_manifest
@@ -17,7 +17,7 @@ from extractors.scan.stores import MixedStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from extractors.model import Found, Grouped, Store
+    from extractors.core import Found, Grouped, Store
 
 __all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "is_manifest", "opened", "scan", "store"]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import obstore
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from extractors.bucket import place
-from extractors.bucket.store import ERRORS, QUICK, begun, opened
-from extractors.bucket.trouble import cause
-from extractors.errors import ConfigurationError, DocumentError
-from extractors.model import Flaw, Found
-from extractors.picture import MAX_BYTES
+from extractors.core import Flaw, Found
+from extractors.core.buckets import place
+from extractors.core.buckets.client import ERRORS, QUICK, begun, opened
+from extractors.core.buckets.errors import cause
+from extractors.core.errors import ConfigurationError, DocumentError
+from extractors.images.open import MAX_BYTES
 from extractors.scan.folder import SUFFIXES, check_pdf
 from extractors.scan.ranged import BLOCK, Ranged
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import S3Store
 
-    from extractors.bucket import Place
+    from extractors.core.buckets import Place
 
 SIGNED = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
 PAGE = 1000  # what a listing gives at once, as the servers do

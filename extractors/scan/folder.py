@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import features
 
-from extractors import pdf
-from extractors.errors import ConfigurationError, DocumentError
-from extractors.model import Flaw, Found
-from extractors.picture import MAX_BYTES
+from extractors.core import Flaw, Found
+from extractors.core.errors import ConfigurationError, DocumentError
+from extractors.images import pdf
+from extractors.images.open import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

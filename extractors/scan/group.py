@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from extractors.model import Grouped
+from extractors.core import Grouped
 from extractors.scan.folder import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from extractors.model import Found
+    from extractors.core import Found
 
 By = Literal["folder", "name", "frames"]
 

@@ -6,16 +6,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from extractors.bucket import place
-from extractors.errors import ConfigurationError, DocumentError
-from extractors.model import Flaw
-from extractors.scan.entry import OBJECTS, WEB
+from extractors.core import Flaw
+from extractors.core.buckets import place
+from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.scan.folder import FolderStore
+from extractors.scan.manifest.entry import OBJECTS, WEB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from extractors.model import Found, Store
+    from extractors.core import Found, Store
 
 READERS = 64  # as a bucket's: a request waits for the network, not for a core
 
@@ -82,7 +82,7 @@ class MixedStore:
         return store
 
     def _web(self) -> Store:
-        from extractors.scan.web import WebStore  # noqa: PLC0415 - its libraries are for those who need them
+        from extractors.scan.web.store import WebStore  # noqa: PLC0415 - its libraries are for those who need them
 
         return WebStore(self._allow_hosts)
 

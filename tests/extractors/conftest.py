@@ -13,8 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from extractors.closing import Account, Counts
-from extractors.model import (
+from extractors.core import (
     Accepted,
     Attempt,
     Billed,
@@ -30,12 +29,13 @@ from extractors.model import (
     Step,
     Terms,
 )
-from extractors.money import Costs, Price, Usage
+from extractors.core.money import Costs, Price, Usage
+from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.books import CALLS
 from extractors.record.ledger.calls import Budget
-from extractors.record.ledger.scribe import Scribe
-from extractors.tiles import Size
+from extractors.record.ledger.schema import CALLS
+from extractors.record.ledger.writer import Scribe
+from extractors.run.result import Account, Counts
 
 ENDLESS = Budget()
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)

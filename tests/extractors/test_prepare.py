@@ -10,10 +10,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from extractors.bill.header import read_header
-from extractors.errors import DocumentError
-from extractors.model import UNSEEN, Billed, Found, PlannedPage, Step
+from extractors.core import UNSEEN, Billed, Found, PlannedPage, Step
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
 from extractors.prepare import MAX_SENT_BYTES, passed_on, prepare
-from extractors.tiles import Size
 
 UNTOUCHED = [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L"), ("WEBP", "RGB")]
 MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from extractors.bill import pages
-from extractors.errors import DocumentError
-from extractors.model import Found, PlannedPage, Step
+from extractors.core import Found, PlannedPage, Step
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
 from extractors.prepare import prepare
 from extractors.scan import store
-from extractors.tiles import Size
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from PIL import ExifTags, Image, ImageCms, features
 from PIL.PngImagePlugin import PngInfo
 
 from extractors.bill.header import read_header
-from extractors.model import Billed, Found, PlannedPage, Step
+from extractors.core import Billed, Found, PlannedPage, Step
+from extractors.core.tiles import Size
 from extractors.prepare import prepare
-from extractors.tiles import Size
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 SIZE = (64, 48)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator, model_validator
 
-from extractors.model import Outcome, Reply
+from extractors.core import Outcome, Reply
 from extractors.validate import validate
 
 OUTCOMES = frozenset(get_args(Outcome))

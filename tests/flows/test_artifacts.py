@@ -8,14 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.closing import Account, Closing, Counts
-from extractors.errors import BudgetSpent, Refused
-from extractors.model import Terms
-from extractors.money import Costs
-from extractors.tally import Tally
-from flows.artifacts import failures, summary
+from extractors.core import Terms
+from extractors.core.errors import BudgetSpent, Refused
+from extractors.core.money import Costs
+from extractors.core.totals import Tally
+from extractors.run.result import Account, Closing, Counts
+from flows.adapters.artifacts import failures, summary
+from flows.adapters.naming import said
 from flows.extract import ended
-from flows.words import said
 
 TERMS = Terms(
     run="20261120T021500Z-3f9a",

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.tiles import rule
+from extractors.core.tiles import rule
 
 RULES = ["formula", "table", "mllama", "qwen2", "qwen3", "kimi", "openai", "flat:280"]
 SIZES = ["500x500", "561x561", "1280x720", "560x2240"]

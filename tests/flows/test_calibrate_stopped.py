@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from extractors.tiles import rule
+from extractors.core.tiles import rule
 
 ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from extractors.errors import ConfigurationError
-from flows.configured import prefect_url
+from extractors.core.errors import ConfigurationError
+from flows.adapters.prefect_api import prefect_url
 
 FILES = {
     ".env": "PREFECT_API_URL=http://dotenv/api\n",

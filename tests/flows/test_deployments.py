@@ -9,16 +9,16 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
-from extractors.agreed import Order
-from extractors.errors import ConfigurationError
-from extractors.job import FAIL_ABOVE, Job, job
-from extractors.schema import shipped
+from extractors.config.job import FAIL_ABOVE, Job, job
+from extractors.core.errors import ConfigurationError
+from extractors.core.schema import shipped
+from extractors.plan.apply import Order
 from flows.apply import apply
 from flows.backfill import backfill
 from flows.calibrate import calibrate
-from flows.deployments import FILE, file, listed
 from flows.estimate import estimate
 from flows.extract import extract, forgiving
+from flows.serving.deployments import FILE, file, listed
 from flows.shard import shard
 
 ROOT = Path(__file__).parents[2]

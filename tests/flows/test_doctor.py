@@ -2,7 +2,7 @@
 
 import pytest
 
-from extractors.settings import PREFIX, Settings
+from extractors.config.settings import PREFIX, Settings
 
 NAMES = ["key", "model", "price", "bill rule", "source", "output", "ledger", "prefect"]
 MORE = ["endpoint", "key block", "rate"]

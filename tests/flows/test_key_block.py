@@ -4,10 +4,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
-from extractors.brief import brief
-from extractors.errors import ConfigurationError
-from extractors.job import job
-from flows.key import block_key, flow_settings
+from extractors.config.job import job
+from extractors.config.run_config import brief
+from extractors.core.errors import ConfigurationError
+from flows.adapters.secrets import block_key, flow_settings
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from extractors.tiles import Size, rule
+from extractors.core.tiles import Size, rule
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 MOST = ("--schema", "caption", "--yes", "--json", "--direct", "--bill", "formula")

@@ -6,8 +6,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from extractors.errors import ConfigurationError
-from flows.parent import PATIENCE, REFUSED, Shards, _over
+from extractors.core.errors import ConfigurationError
+from flows.adapters.shards import PATIENCE, REFUSED, Shards, _over
 
 LONG_AGO = datetime.now(UTC) - PATIENCE - timedelta(seconds=1)
 

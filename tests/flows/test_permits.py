@@ -17,20 +17,20 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from extractors.errors import ConfigurationError
-from extractors.settings import Settings
-from flows.parent import Shards
-from flows.permits import PrefectCounter, ensure_limit, leased, limit_name, size_of
-from flows.server import TEMPORARY
-from flows.share import Limit, MissingError, UnansweredError
+from extractors.config.settings import Settings
+from extractors.core.errors import ConfigurationError
+from flows.adapters.rate_limit import PrefectCounter, ensure_limit, leased, limit_name, size_of
+from flows.adapters.rate_share import Limit, MissingError, UnansweredError
+from flows.adapters.shards import Shards
+from flows.serving.server import TEMPORARY
 
 ROOT = Path(__file__).parents[2]
 ENDPOINT, MODEL = "https://api.example/v1", "maker/model"
 NAME = "tilewise-api.example-maker-model"
 SEND = """
 import asyncio, json, sys, time
-from extractors.call.traffic import Limits, Traffic
-from flows.permits import leased
+from extractors.call.rate_limit import Limits, Traffic
+from flows.adapters.rate_limit import leased
 
 async def main():
     sent, running, end = [], set(), time.monotonic() + float(sys.argv[1])
@@ -83,7 +83,7 @@ def prefect_server(folder):
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.server", TEMPORARY, str(port)], cwd=ROOT, env=env, **pipes
+        [sys.executable, "-m", "flows.serving.server", TEMPORARY, str(port)], cwd=ROOT, env=env, **pipes
     ) as process:
         try:
             healthy(process, url)

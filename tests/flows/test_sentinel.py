@@ -4,7 +4,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from extractors.tiles import rule
+from extractors.core.tiles import rule
 
 RUN = ("run", "in", "--schema", "caption")
 

@@ -15,22 +15,23 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from extractors import pipeline, watch
-from extractors.agreed import order
-from extractors.brief import brief
-from extractors.errors import ConfigurationError, LedgerError, NeedsYes, RunError
-from extractors.how import How
-from extractors.job import job
-from extractors.model import Order
-from extractors.planning import store_plan
+from extractors.config.job import job
+from extractors.config.run_config import brief
+from extractors.config.settings import Settings
+from extractors.core import Order
+from extractors.core.errors import ConfigurationError, LedgerError, NeedsYes, RunError
+from extractors.core.shards import Over, cut
+from extractors.plan.apply import order
+from extractors.plan.planning import store_plan
+from extractors.plan.stored_plan import Planbook
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.books import RUNS, SHARDS
 from extractors.record.ledger.owner import this_process
-from extractors.record.planbook import Planbook
-from extractors.record.volume import Volume
-from extractors.settings import Settings
-from extractors.shard import work_on
-from extractors.slice import Over, cut
+from extractors.record.ledger.schema import RUNS, SHARDS
+from extractors.record.tables.volume import Volume
+from extractors.run import pipeline
+from extractors.run.hooks import How
+from extractors.run.shards import coordinator as watch
+from extractors.run.shards.worker import work_on
 
 PRICES = '[models."maker/model"]\ninput = 0.30\noutput = 1.50\n'
 COUNTS = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "remaining")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from extractors.call.traffic import Limits, Traffic
-from flows.share import RETRY, Leased, Limit, UnansweredError
+from extractors.call.rate_limit import Limits, Traffic
+from flows.adapters.rate_share import RETRY, Leased, Limit, UnansweredError
 
 RATE = 40
 

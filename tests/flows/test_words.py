@@ -4,9 +4,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from extractors.agreed import order
-from extractors.job import job
-from flows.words import escaped, name_of, verbatim
+from extractors.config.job import job
+from extractors.plan.apply import order
+from flows.adapters.naming import escaped, name_of, verbatim
 
 DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))
 

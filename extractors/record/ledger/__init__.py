@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extractors.errors import ConfigurationError
+from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.calls import Calls
+from extractors.record.ledger.claims import Marks
 from extractors.record.ledger.database import LOCK_SECONDS, Database
-from extractors.record.ledger.marks import Marks
 from extractors.record.ledger.memory import Memory
 from extractors.record.ledger.runs import Runs
 from extractors.record.ledger.shards import Shards

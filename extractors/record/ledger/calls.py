@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from extractors.errors import BudgetSpent
-from extractors.money import nano, of_nano
-from extractors.record.ledger.books import CALLS, DAYS, ONE_CALL, RUNS, CallId
+from extractors.core.errors import BudgetSpent
+from extractors.core.money import nano, of_nano
 from extractors.record.ledger.runs import is_live
+from extractors.record.ledger.schema import CALLS, DAYS, ONE_CALL, RUNS, CallId
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from decimal import Decimal
 
-    from extractors.model import Terms
+    from extractors.core import Terms
     from extractors.record.ledger.database import Database
 
 Row = dict[str, object]

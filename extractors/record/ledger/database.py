@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from extractors.errors import ConfigurationError, LedgerError, first_line
+from extractors.core.errors import ConfigurationError, LedgerError, first_line
 from extractors.record.ledger.migrations import is_current, upgrade
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from extractors.money import Means, Price
-from extractors.record.ledger.books import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
+from extractors.core.money import Means, Price
+from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from extractors.model import Terms
+    from extractors.core import Terms
     from extractors.record.ledger.database import Database
 
 

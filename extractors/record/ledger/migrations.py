@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from extractors.errors import ConfigurationError
-from extractors.record.ledger.books import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, SHARDS, accepted_sums
+from extractors.core.errors import ConfigurationError
+from extractors.record.ledger.schema import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, SHARDS, accepted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from extractors.model import Terms
-from extractors.money import Price
-from extractors.record.ledger.books import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, accepted_sums
+from extractors.core import Terms
+from extractors.core.money import Price
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
+from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, accepted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
-from extractors.errors import LedgerError
-from extractors.model.calls import LOST
-from extractors.money import of_nano
-from extractors.record.ledger.books import CALLS, RUNS, SHARDS
+from extractors.core.calls import LOST
+from extractors.core.errors import LedgerError
+from extractors.core.money import of_nano
 from extractors.record.ledger.owner import LEASE_SECONDS, this_process
 from extractors.record.ledger.runs import RELEASED, is_live
+from extractors.record.ledger.schema import CALLS, RUNS, SHARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

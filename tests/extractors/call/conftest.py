@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from extractors.call.traffic import Limits, Traffic
-from extractors.model import Order, Step, Verdict
-from extractors.tiles import Size
+from extractors.call.rate_limit import Limits, Traffic
+from extractors.core import Order, Step, Verdict
+from extractors.core.tiles import Size
 
 
 @dataclass

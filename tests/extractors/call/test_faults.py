@@ -4,7 +4,7 @@ import httpx
 import pytest
 from aiohttp import ServerDisconnectedError, ServerTimeoutError
 
-from extractors.call.breaker import Breaker
+from extractors.call.circuit_breaker import Breaker
 from extractors.call.faults import MAX_WAIT, Fault, asked_wait, error_text, of_error, of_status
 
 NOW = 1_795_000_000.0

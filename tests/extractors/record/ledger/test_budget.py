@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extractors.errors import BudgetSpent
+from extractors.core.errors import BudgetSpent
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger.owner import LEASE_SECONDS
-from extractors.record.ledger.scribe import Scribe
+from extractors.record.ledger.writer import Scribe
 
 CENT = Decimal("0.01")
 CENTS = 10_000_000  # nanodollars
@@ -26,11 +26,11 @@ RESERVES = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.errors import BudgetSpent
-from extractors.model import Attempt, Order, Terms
+from extractors.core.errors import BudgetSpent
+from extractors.core import Attempt, Order, Terms
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.scribe import Scribe
+from extractors.record.ledger.writer import Scribe
 
 url, run, cents = sys.argv[1:]
 now = datetime.now(UTC)
@@ -68,9 +68,9 @@ HOLDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.model import Order, Terms
+from extractors.core import Order, Terms
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.scribe import Scribe
+from extractors.record.ledger.writer import Scribe
 
 terms = Terms("other", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.errors import LedgerError
+from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import BATCH, Budget
 
@@ -21,10 +21,10 @@ INTENDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.model import Order, Step, Terms
+from extractors.core import Order, Step, Terms
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.scribe import Scribe
-from extractors.tiles import Size
+from extractors.record.ledger.writer import Scribe
+from extractors.core.tiles import Size
 
 terms = Terms("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:

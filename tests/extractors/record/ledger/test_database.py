@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from extractors.errors import ConfigurationError, LedgerError
-from extractors.money import Means
+from extractors.core.errors import ConfigurationError, LedgerError
+from extractors.core.money import Means
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.database import Database
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.money import Means, Price
+from extractors.core.money import Means, Price
 from extractors.record.ledger.memory import Calibration
 
 OTHERS = [{"model": "maker/other"}, {"endpoint": "offline"}]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from extractors.errors import ConfigurationError
-from extractors.money import Means
+from extractors.core.errors import ConfigurationError
+from extractors.core.money import Means
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.migrations import NEWEST
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extractors.errors import LedgerError
+from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
 from extractors.record.ledger.runs import KEPT_DAYS
@@ -20,7 +20,7 @@ from extractors.record.ledger.runs import KEPT_DAYS
 BEGINS = """
 import sys
 from datetime import UTC, datetime
-from extractors.model import Terms
+from extractors.core import Terms
 from extractors.record.ledger import Ledger
 
 terms = Terms("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")

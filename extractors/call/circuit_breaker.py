@@ -1,0 +1,68 @@
+"""When to stop calling altogether, instead of burning the night on a server that does not answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from extractors.core.errors import Failing, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extractors.call.faults import Fault
+    from extractors.core.errors import RunError
+
+FAILING_SECONDS = 60.0
+REFUSED_SECONDS = 1800.0
+WALL = 10  # calls forbidden (403) before any was answered or judged otherwise: then it is the key, not the length
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Told how every call of a run ended. Any answer, accepted or not, closes it again.
+
+    `trusted` once a call was answered: the key and what it may use are sound, so a 403 is about one document.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _failing_since: float | None = None
+    _refused_since: float | None = None
+    trusted: bool = False
+    _forbidden: int = 0
+    _others: int = 0
+    _last: str = field(default="")
+
+    def answered(self) -> None:
+        """A call was answered."""
+        self.trusted = True
+        self._failing_since = self._refused_since = None
+
+    def failed(self, fault: Fault) -> RunError | None:
+        """A call failed; the error that stops the run, when it is time."""
+        now, self._last = self.clock(), fault.message
+        if fault.outcome == "context_exceeded":
+            self._forbidden += 1
+        elif fault.outcome == "client_error":
+            self._others += 1
+        if fault.outcome == "rate_limited" or (fault.outcome == "capacity" and fault.wait is not None):
+            # The server is there and says when to come back.
+            self._failing_since = None
+            self._refused_since = now if self._refused_since is None else self._refused_since
+        else:
+            self._failing_since = now if self._failing_since is None else self._failing_since
+        return self.wall(WALL) or self._verdict(now)
+
+    def wall(self, least: int = 1) -> RunError | None:
+        """The error when at least so many calls were forbidden (403), and none was answered or refused for its content."""
+        if self.trusted or self._others or self._forbidden < least:
+            return None
+        return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")
+
+    def _verdict(self, now: float) -> RunError | None:
+        if self._failing_since is not None and now - self._failing_since >= FAILING_SECONDS:
+            return Failing(f"no call was answered for {FAILING_SECONDS:.0f} s (last: {self._last})")
+        if self._refused_since is not None and now - self._refused_since >= REFUSED_SECONDS:
+            return Refused(f"every call was refused for {REFUSED_SECONDS / 60:.0f} minutes (last: {self._last})")
+        return None

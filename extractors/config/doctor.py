@@ -1,0 +1,185 @@
+"""Doctor: what a run needs, whether it is there, and what to do where it is not; found out without spending anything."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import httpx
+
+from extractors.call.transport import MODELS_SECONDS, client, models_in
+from extractors.config.job import Job
+from extractors.config.prices import OLD_PRICE_DAYS, price_of
+from extractors.config.run_config import brief
+from extractors.config.settings import SQLITE
+from extractors.core.errors import ConfigurationError, TilewiseError, first_line
+from extractors.endpoint.extra import EndpointError, check_extra
+from extractors.record.ledger import Ledger
+from extractors.record.output.base import root_of
+from extractors.scan import documents
+
+if TYPE_CHECKING:
+    from extractors.config.run_config import Brief
+    from extractors.config.settings import Settings
+    from extractors.core.money import Price
+    from extractors.record.ledger.memory import Memory
+
+Verdict = Literal["ok", "note", "fails"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a run needs: whether it is there, and in words what was found or what to do."""
+
+    name: str
+    verdict: Verdict
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What the endpoint said when it was asked for its models: None where it has no such list, or said nothing."""
+
+    key: Finding
+    models: dict[str, Price | None] | None = None
+
+
+async def examine(settings: Settings, source: str | None) -> list[Finding]:
+    """Findings on key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
+    asked = brief(Job(source=source or "."), settings, sends=False)
+    served = _offline() if asked.offline else await _asked(asked)
+    with ExitStack() as stack:
+        ledger, memory = _ledger(settings, stack)
+        findings = [served.key, _model(asked, served), _price(asked, served, memory), _rule(asked, memory)]
+    if source:
+        findings.append(_source(source))
+    return [*findings, _output(asked), ledger]
+
+
+def _offline() -> _Served:
+    try:
+        check_extra("ocr")
+    except EndpointError as error:
+        return _Served(Finding("endpoint", "fails", str(error)))
+    return _Served(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
+
+
+async def _asked(asked: Brief) -> _Served:
+    """Asks the endpoint for its models, which costs nothing and needs the key."""
+    if asked.settings.api_key is None and asked.settings.base_url is None:
+        return _Served(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
+    try:
+        async with client(asked.endpoint_at(asked.base_url)) as http:
+            response = await http.get("models", timeout=MODELS_SECONDS)
+    except (httpx.HTTPError, OSError) as error:
+        words = f"{asked.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
+        return _Served(Finding("endpoint", "fails", words))
+    if response.status_code in {401, 403}:
+        words = f"refused by {asked.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
+        return _Served(Finding("key", "fails", words))
+    models = models_in(response)
+    if not models:
+        words = f"{asked.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
+        return _Served(Finding("key", "note", words))
+    accepted = "accepted" if asked.settings.api_key else "none, and none is asked for,"
+    return _Served(Finding("key", "ok", f"{accepted} by {asked.base_url}, which lists {len(models):,} models"), models)
+
+
+def _model(asked: Brief, served: _Served) -> Finding:
+    if not asked.model:
+        return Finding("model", "fails", "none: name one with TILEWISE_MODEL, as the endpoint lists it")
+    if asked.offline:
+        return Finding("model", "ok", asked.model)
+    if served.models is None:
+        return Finding("model", "note", f"{asked.model}: nobody says whether it is served")
+    if asked.model in served.models:
+        return Finding("model", "ok", f"{asked.model} is served")
+    near = [each for each in served.models if asked.model.rpartition("/")[2].lower() in each.lower()]
+    hint = f"; it lists {', '.join(near[:3])}" if near else ""
+    return Finding("model", "fails", f"{asked.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
+
+
+def _price(asked: Brief, served: _Served, memory: Memory | None) -> Finding:
+    known = {model: price for model, price in (served.models or {}).items() if price}
+    if not known and memory:
+        known = memory.prices(asked.endpoint)
+    try:
+        price = price_of(asked, known, free=asked.reads_locally(served.models or ()))
+    except ConfigurationError as error:
+        return Finding("price", "fails", error.message)
+    if price is None:
+        return Finding(
+            "price", "fails", f"nobody knows that of {asked.model or 'no model'}: name it in TILEWISE_PRICES"
+        )
+    said = f"${price.input} in, ${price.output} out for a million tokens"
+    if price.as_of is None:
+        return Finding("price", "ok", said)
+    age = (datetime.now(UTC).date() - price.as_of).days
+    words = f"{said}, as of {price.as_of} ({age} days old)"
+    old = age > OLD_PRICE_DAYS
+    return Finding("price", "note" if old else "ok", words + (": name today's in TILEWISE_PRICES" if old else ""))
+
+
+def _rule(asked: Brief, memory: Memory | None) -> Finding:
+    found = memory.calibration(asked.endpoint, asked.model) if memory and not asked.offline else None
+    if asked.offline:
+        return Finding("bill rule", "ok", f"{asked.rule.name}: the offline endpoint bills by it")
+    if found is None:
+        words = f"{asked.rule.name}, the larger of the two documented readings: `tilewise calibrate` finds the true one"
+        return Finding("bill rule", "note", words)
+    said = f"{found.rule.partition(':')[0]}, calibrated on {found.measured_at:%Y-%m-%d}"
+    return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exactly"))
+
+
+def _source(source: str) -> Finding:
+    try:
+        first = next(documents(source), None)
+    except ConfigurationError as error:
+        return Finding("source", "fails", error.message)
+    if first is None:
+        return Finding("source", "fails", f"{source!r} holds no images")
+    flaw = first.pages[0].flaw
+    if flaw:
+        return Finding("source", "fails", flaw.message)
+    return Finding("source", "ok", f"can be listed: the first document is {first.document}")
+
+
+def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, Memory | None]:
+    """The finding, and what the ledger remembers, for as long as the stack is open."""
+    if not settings.has_ledger:
+        return _new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
+    try:
+        ledger = stack.enter_context(Ledger(settings.ledger))
+    except TilewiseError as error:
+        return Finding("ledger", "fails", error.message), None
+    return Finding("ledger", "ok", "can be read"), ledger.memory
+
+
+def _new_ledger(path: Path) -> Finding:
+    """Whether the first run can make it: its folder, or the nearest one that is there, can be written."""
+    try:
+        if path.exists():
+            return Finding("ledger", "fails", f"{str(path)!r} is no file: check TILEWISE_LEDGER")
+        folder = next((each for each in path.parents if each.exists()), path.parent)
+        with tempfile.TemporaryFile(dir=folder):  # what permissions say is not all: a file system may be read-only
+            pass
+    except OSError as error:
+        words = f"{str(path)!r} cannot be made ({error.strerror}): check TILEWISE_LEDGER"
+        return Finding("ledger", "fails", words)
+    return Finding("ledger", "ok", "there is none yet: the first run makes it")
+
+
+def _output(asked: Brief) -> Finding:
+    tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
+    try:
+        root = root_of(asked.output)
+        root.begin(tried, ())
+        root.tidy(tried)
+    except ConfigurationError as error:
+        return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
+    return Finding("output", "ok", f"{asked.output} can be written")

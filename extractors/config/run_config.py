@@ -1,0 +1,222 @@
+"""Brief: a job and the settings, resolved into what a run stands on. Everything that is wrong is said here, unspent."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extractors.bill import Tariff, text_tokens
+from extractors.call.profiles import PROFILES, Endpoint, Profile, profile_of
+from extractors.call.rate_limit import Limits
+from extractors.call.request import Style
+from extractors.config.settings import TOGETHER
+from extractors.core import Terms, tiles
+from extractors.core import schema as schemas
+from extractors.core.buckets import BUCKETS, in_bucket, place
+from extractors.core.errors import ConfigurationError, shown
+from extractors.core.money import NO_MEANS
+from extractors.record.ledger.calls import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from extractors.config.job import Job
+    from extractors.config.settings import Settings
+    from extractors.core.money import Means, Price
+    from extractors.core.schema import Schema
+    from extractors.record.ledger.memory import Calibration, Memory
+
+OFFLINE = "offline"
+CORES = os.cpu_count() or 1
+STREAM_SILENCE = 60.0  # seconds without a piece of a streamed answer
+OFFLINE_MODEL = "offline/rapidocr"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
+
+    means: Means = NO_MEANS
+    text_tokens: int | None = None
+
+
+def known(memory: Memory, terms: Terms) -> Known:
+    """What the ledger remembers of runs like this one."""
+    return Known(memory.means(terms), memory.text(terms))
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a run is asked to do, with every default filled in."""
+
+    job: Job
+    settings: Settings
+    schema: Schema
+    rule: tiles.Rule
+    model: str
+    base_url: str
+    output: str  # an absolute folder, or a bucket's URL
+    offline: bool
+    calibration: Calibration | None = None
+
+    def calibrated(self, memory: Memory) -> Brief:
+        """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
+        found = None if self.offline else memory.calibration(self.endpoint, self.model)
+        if found is None:
+            return self
+        rule = tiles.stored(found.rule) if self.job.bill == "auto" else self.rule
+        return replace(self, rule=rule, calibration=found)
+
+    def reads_locally(self, listed: Iterable[str]) -> bool:
+        """Whether local OCR answers, which the endpoint's list of models tells, of now or as it was last seen."""
+        return self.offline or any(model.startswith(f"{OFFLINE}/") for model in listed)
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's name in every table: its address, or `offline`, whose port changes with every run."""
+        return OFFLINE if self.offline else self.base_url
+
+    @property
+    def style(self) -> Style:
+        """How the server is asked."""
+        asked = self.settings
+        return Style(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
+
+    @property
+    def limits(self) -> Limits:
+        """What the run may not pass."""
+        return Limits(self.concurrency, self.settings.rpm, self.settings.tpm)
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls may be on their way: local OCR gains nothing beyond the cores."""
+        return min(self.settings.concurrency, CORES) if self.offline else self.settings.concurrency
+
+    @property
+    def profile(self) -> Profile:
+        """How this server differs from others."""
+        named = self.settings.profile
+        return PROFILES[named] if named else profile_of("" if self.offline else self.base_url)
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent."""
+        return Budget(self.job.budget, self.settings.daily_budget)
+
+    @property
+    def passes_urls(self) -> bool:
+        """Whether images at URLs are passed on; local OCR reads none, so they are fetched and sent as bytes."""
+        return self.job.send_urls and not self.offline
+
+    @property
+    def takes_videos(self) -> bool:
+        """Whether the endpoint is one that reads videos, which travel as URLs only."""
+        return self.settings.dedicated and not self.offline
+
+    @property
+    def secret(self) -> str:
+        """The key, for the places that must keep it out of their words."""
+        return self.settings.api_key.get_secret_value() if self.settings.api_key else ""
+
+    def endpoint_at(self, base_url: str) -> Endpoint:
+        """Where calls go; local OCR is sent no key."""
+        key = None if self.offline else self.settings.api_key
+        silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
+        return Endpoint(base_url, key, silence, self.concurrency)
+
+    def tariff(self, price: Price | None, known: Known) -> Tariff:
+        """By what this run's pages are billed: measured where it was, else as documented."""
+        text_bytes = self.schema.prompt_bytes
+        found = self.calibration
+        measured = found.text(text_bytes) if found else text_tokens(text_bytes)
+        return Tariff(
+            rule=self.rule,
+            price=price,
+            text_bytes=text_bytes,
+            text_tokens=measured if known.text_tokens is None else known.text_tokens,
+            output_tokens=known.means.output_tokens or self.settings.max_tokens // 4,
+            max_tokens=self.settings.max_tokens,
+            trusted=self.job.bill != "auto" or self.offline,
+            calibrated=bool(found and found.explains and found.rule == self.rule.text),
+            video_tokens=self.job.video_tokens,
+        )
+
+    def terms(self, price: Price | None, flow_run: str | None = None) -> Terms:
+        """The values that every row of a run that starts now has in common."""
+        started_at = datetime.now(UTC)
+        source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())
+        return Terms(
+            run=f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            started_at=started_at,
+            source=source,
+            output=self.output,
+            endpoint=self.endpoint,
+            model=self.model,
+            schema=self.schema.name,
+            schema_hash=self.schema.hash,
+            prompt_hash=self.schema.prompt_hash(f"{self.style.temperature} {self.style.reasoning}"),
+            policy=self.job.policy,
+            bill_rule=self.rule.name,
+            price=price,
+            job=self.job.model_dump_json(),
+            flow_run=flow_run,
+        )
+
+
+def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = True) -> Brief:
+    """The job resolved. `sends`: it is to call the endpoint, so a key and a model must be there; `reads`: a schema, too.
+
+    Raises ConfigurationError that says what is missing or wrong, and what is allowed.
+    """
+    base_url = job.base_url or settings.base_url
+    offline = job.offline or base_url == OFFLINE
+    stored = job.redo == "reparse"  # nothing is sent: what was answered is read again
+    if (sends or stored) and reads and not job.schema_name:
+        raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
+    schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
+    sends = sends and not stored
+    if sends and not offline and base_url is None and settings.api_key is None:
+        raise ConfigurationError(f"no key: set {settings.key_places}, or add --offline to try it with local OCR")
+    model = job.model or settings.model or (OFFLINE_MODEL if offline else "")
+    if sends and not model:
+        raise ConfigurationError(
+            "no model: name one with --model or TILEWISE_MODEL, as the endpoint lists it (`/v1/models`),"
+            " for example Qwen/Qwen3.5-9B"
+        )
+    return Brief(
+        job=job,
+        settings=settings,
+        schema=schema,
+        rule=_rule(job.bill, offline=offline),
+        model=model,
+        base_url=base_url or TOGETHER,
+        output=output(job.output or settings.output),
+        offline=offline,
+    )
+
+
+def _rule(name: str, *, offline: bool) -> tiles.Rule:
+    """`auto` is what the offline endpoint bills by, or the larger of the two readings that Together documents."""
+    if name == "auto":
+        return tiles.rule("formula" if offline else "table")
+    return tiles.rule(name)
+
+
+def output(value: str) -> str:
+    """The output's name: an absolute folder, or a bucket's URL with no slash at its end.
+
+    Raises ConfigurationError for what is neither.
+    """
+    if in_bucket(value):
+        return place(value, "output").url
+    if "://" in value:
+        allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
+        raise ConfigurationError(f"output {shown(value)} cannot be written: use a folder, or {allowed}")
+    path = Path(value).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")
+    return str(path)

@@ -1,0 +1,251 @@
+"""Settings: endpoint, key, limits, ledger. The only reader of the environment.
+
+The environment (`TILEWISE_*`) wins over `.env`, which wins over `tilewise.toml`; both files are looked for in the working
+directory. In `tilewise.toml` a setting is written without its prefix and in lower case (`model = "…"`); the key is
+read from the environment or `.env` only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from decimal import Decimal
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import platformdirs
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from extractors.config.job import base_url
+from extractors.core.errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PREFIX = "TILEWISE_"
+SQLITE, POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
+TOML = "tilewise.toml"
+TOGETHER = "https://api.together.ai/v1"
+
+
+def _default_ledger() -> str:
+    return f"sqlite:///{platformdirs.user_state_path('tilewise') / 'ledger.db'}"
+
+
+class Settings(BaseSettings):
+    """Everything that is the same for every run of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        toml_file=TOML,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    base_url: str | None = None
+    api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("TILEWISE_API_KEY", "TOGETHER_API_KEY"))
+    model: str | None = None
+    profile: Literal["together", "openai", "vllm", "generic"] | None = None
+    mode: Literal["json_schema", "json_object", "tools", "prompt"] = "json_schema"
+    stream: bool = False
+    temperature: float = Field(0.0, ge=0, le=2)
+    reasoning: Literal["off", "on"] = "off"
+    max_tokens: int = Field(2048, ge=1)
+    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
+    attempts: int = Field(6, ge=1)
+    reasks: int = Field(1, ge=0)
+    concurrency: int = Field(64, ge=1)
+    rpm: float | None = Field(None, gt=0)
+    tpm: float | None = Field(None, gt=0)
+    drain: float = Field(20.0, ge=0)
+    chunk: int = Field(500, ge=1)
+    volume: int = Field(50_000, ge=1)
+    output: str = "data/out"
+    ledger: str = Field(default_factory=_default_ledger)
+    daily_budget: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
+    ask_above: Decimal = Field(Decimal(5), ge=0)
+    prices: Path | None = None
+    on_model_change: Literal["warn", "stop"] = "warn"
+    keep_replies: Literal["all", "failed", "none"] = "all"
+    allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    max_images: int = Field(10, ge=1)
+    dedicated: bool = False
+    direct: bool = False
+    _looked_in: str = PrivateAttr("")
+
+    @property
+    def key_places(self) -> str:
+        """In words, where a key could have been."""
+        return f"TOGETHER_API_KEY or {self._looked_in}" if self._looked_in else "TOGETHER_API_KEY"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger is there to be read; one in a file is made by the first run."""
+        return not self.ledger.startswith(SQLITE) or Path(self.ledger.removeprefix(SQLITE)).is_file()
+
+    @field_validator("api_key")
+    @classmethod
+    def _bare(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value else ""
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("must be printable ASCII, as an HTTP header is")
+        return SecretStr(key) if key else None
+
+    def with_key(self, key: str) -> Settings:
+        """The same with this key, which came from elsewhere. Raises ConfigurationError, without the key, for what is none."""
+        try:
+            return self.model_copy(update={"api_key": self._bare(SecretStr(key))})
+        except ValueError as error:
+            raise ConfigurationError(f"the key {error}") from None
+
+    def without_key_in(self, place: str) -> Settings:
+        """The same, with another place in which a key was looked for, and where a person may put it."""
+        settings = self.model_copy()
+        settings._looked_in = place  # noqa: SLF001 - a copy of this class
+        return settings
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else base_url(value)
+
+    @field_validator("allow_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> tuple[str, ...]:
+        listed = value.split(",") if isinstance(value, str) else value
+        if not isinstance(listed, list | tuple):
+            raise ValueError("must be hosts, separated by commas")  # noqa: TRY004 - pydantic makes its errors of these
+        hosts = [str(each).strip().lower() for each in listed]
+        if wrong := next((each for each in hosts if each and not _is_host(each)), None):
+            raise ValueError(
+                f"must be host names or addresses, each with a port or without, separated by commas: {shown(wrong)} is neither;"
+                " write it as images.example, 10.0.0.5:8080 or [fd00::5], with no scheme, path, range or *"
+            )
+        return tuple(filter(None, hosts))
+
+    @field_validator("ledger")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if value.removeprefix(SQLITE) not in {value, "", ":memory:"}:
+            return value
+        if value.startswith(POSTGRESQL) and len(value) > len(POSTGRESQL):
+            if value.partition("?")[0].count("@") > 1:
+                raise ValueError("may hold one @, before the host: write that of a password as %40")
+            return value
+        raise ValueError(f"must be {SQLITE} and the path of a file, or {POSTGRESQL}user@host/database")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The places that settings are read from, the strongest first: pydantic-settings' hook for it."""
+        del file_secret_settings  # no secrets folder: the environment and `.env` are where people keep the key
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def _is_host(text: str) -> bool:
+    matched = re.fullmatch(r"(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?|[0-9a-f:.]+", text)
+    if not matched or not 0 < int(matched[2] or 1) < 65_536:
+        return False
+    host = (matched[1] or text).strip("[]")
+    try:
+        return ":" not in host or bool(IPv6Address(host))
+    except ValueError:
+        return False
+
+
+def read_settings() -> Settings:
+    """The settings in force here. Raises ConfigurationError that names each bad setting, its value and what it may be."""
+    _check_toml(Path(TOML))
+    try:
+        return Settings()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f".env cannot be read: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+
+
+class Origin(NamedTuple):
+    """One setting as it is in force, and where it came from; a secret is masked."""
+
+    name: str
+    value: str
+    place: str
+
+
+def origins(settings: Settings) -> list[Origin]:
+    """Every setting with the place that it was read from."""
+    in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
+    in_toml = set(tomllib.loads(Path(TOML).read_text(encoding="utf-8"))) if Path(TOML).exists() else set()
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    said: list[Origin] = []
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        variables = {variable, "TOGETHER_API_KEY"} if name == "api_key" else {variable}
+        place = "default"
+        if name in in_toml:
+            place = TOML
+        if variables & in_file:
+            place = ".env"
+        if variables & environment:
+            place = "environment"
+        said.append(Origin(variable, _plain(getattr(settings, name)), place))
+    return said
+
+
+def _plain(value: object) -> str:
+    """A setting as a person writes it; a URL without its password."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(int(value))
+    return shown(value).strip("'") if isinstance(value, str) else str(value)
+
+
+def unknown_settings() -> list[str]:
+    """Variables of the environment that begin like a setting and are none: most often a typing error."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _check_toml(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    allowed = sorted(Settings.model_fields.keys() - {"api_key"})
+    for key in keys:
+        if key == "api_key":
+            raise ConfigurationError(f"{path}: the key belongs into the environment or .env, as TILEWISE_API_KEY")
+        if key not in allowed:
+            raise ConfigurationError(f"{path}: {key!r} is not a setting: use {', '.join(allowed)}")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    name = name if name.isupper() else PREFIX + name.upper()
+    secret = name.endswith("API_KEY") or (name.endswith("LEDGER") and "@" in str(error["input"]))
+    value = "**********" if secret else shown(error["input"])
+    return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

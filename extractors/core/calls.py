@@ -1,0 +1,143 @@
+"""One request, its attempts and its reply, and how whoever sends it notes what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+    from pydantic import BaseModel, SecretStr
+
+    from extractors.core.documents import Step
+    from extractors.core.money import Usage
+
+Billing = Literal["yes", "no", "unknown"]
+Outcome = Literal[
+    "accepted",
+    "off_schema",
+    "not_json",
+    "truncated",
+    "refused",
+    "empty",
+    "rate_limited",
+    "capacity",
+    "server_error",
+    "timeout",
+    "connection",
+    "client_error",
+    "context_exceeded",
+    "aborted",
+]
+# What is noted of a call that was on its way when its process ended.
+LOST = {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its process ended meanwhile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it."""
+
+    status: int
+    body: str
+    content: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try."""
+
+    outcome: Outcome
+    document: BaseModel | None = None
+    errors: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
+
+    `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
+    `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where nobody knows:
+    a video's. `links` are the URLs that were passed on: a server may repeat them.
+    """
+
+    document: str
+    key: str
+    request: str
+    payload_bytes: int
+    steps: tuple[Step, ...]
+    text_tokens: int
+    worst_prompt_tokens: int | None
+    output_tokens: int
+    max_tokens: int
+    sha256: str = ""
+    encoded: bool = False
+    links: tuple[SecretStr, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """What the call is expected to take in all."""
+        return self.image_tokens + self.text_tokens + self.output_tokens
+
+    @property
+    def image_tokens(self) -> int:
+        """The bill's estimate for all pages."""
+        return sum(step.tokens for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP attempt, as it ended."""
+
+    order: Order
+    started_at: datetime
+    seconds: float
+    outcome: Outcome
+    billed: Billing
+    reply: Reply | None = None
+    cost_usd: Decimal | None = None
+    reserved_usd: Decimal | None = None
+    error: str | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The server's count, if it gave one."""
+        return self.reply.usage if self.reply else None
+
+    @property
+    def residual(self) -> int | None:
+        """`usage` minus estimate, in prompt tokens; None without one of them."""
+        if self.usage is None or self.order.worst_prompt_tokens is None:
+            return None
+        return self.usage.prompt - self.order.image_tokens - self.order.text_tokens
+
+
+class Journal(Protocol):
+    """Notes every attempt: before its call, and as it ends."""
+
+    async def intend(self, order: Order) -> int | None:
+        """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
+
+        None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.
+        """
+
+    async def settle(self, handle: int, attempt: Attempt) -> None:
+        """Returns when its end is noted, durably: now it counts."""
+
+
+class Permits(Protocol):
+    """Leave to send that several processes share: a ceiling on top of what each of them has learned."""
+
+    def wait(self) -> float:
+        """Seconds until a call may leave, or until it is worth asking again; 0 where one may leave now."""
+
+    def take(self) -> None:
+        """A call leaves."""
+
+    def warning(self) -> str | None:
+        """What a person should know of it at the end of a run."""

@@ -1,0 +1,256 @@
+"""From an image that was found to the bytes that are sent of it, page by page, and how a stage reaches what lies elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+from extractors.core.money import Costs
+from extractors.core.tiles import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from pydantic import SecretStr
+
+Name = tuple[str, str | None]  # a document and its version
+Stage = Literal["scan", "bill", "prepare", "call", "validate"]
+Action = Literal["send", "shrink", "resize", "url", "reject"]
+REJECT_REASONS = frozenset(
+    {
+        "empty",
+        "unreadable",
+        "not_an_image",
+        "too_many_pixels",
+        "too_many_bytes",
+        "too_many_pages",
+        "missing",
+        "forbidden",
+        "blocked_address",
+        "changed",
+        "video_not_allowed",
+        "password",
+    }
+)
+UNSEEN = Size(0, 0)  # of a video: no rule bills it
+UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an answer, too, can be `empty`
+
+
+# --- scan
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why one image cannot be sent: a reject reason, the stage that saw it, a sentence; `final` as in DocumentError."""
+
+    kind: str
+    stage: Stage
+    message: str
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that exists: where, its size in bytes, and a version that changes when its bytes may have.
+
+    `page` counts from 1 in a file of several pages. `address` is where it is fetched from, when that is more than `uri`
+    may tell (a signature): it is kept in memory only.
+    """
+
+    uri: str
+    size: int | None = None
+    version: str | None = None
+    modified: datetime | None = None
+    flaw: Flaw | None = None
+    page: int | None = None
+    address: SecretStr | None = None
+    video: bool = False
+
+    @property
+    def name(self) -> str:
+        """The image's name in every table; a page of a file as RFC 8118 writes it."""
+        return self.uri if self.page is None else f"{self.uri}#page={self.page}"
+
+    def blamed(self, message: str) -> str:
+        """What is wrong with a document, as the fault of this page of it."""
+        return message if self.uri in message else f"{self.name}: {message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """The images that make one document, in order; `manifest` is what else is said of it there, as JSON."""
+
+    document: str
+    pages: tuple[Found, ...]
+    manifest: str | None = None
+
+    @property
+    def name(self) -> Name:
+        """What tells it from other documents, and from itself before it changed."""
+        return self.document, version_of(self.pages)
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the last of its pages was."""
+        return modified_of(self.pages)
+
+
+def version_of(pages: Sequence[Found]) -> str | None:
+    """Changes when any page may have, or their order: of one file that file's version, else a digest of all."""
+    first = pages[0]
+    if all(page.uri == first.uri for page in pages):
+        return first.version
+    files = (page for page in pages if page.page in {None, 1})  # however many pages they turn out to have
+    said = "\0".join(f"{file.uri}\0{file.version or ''}" for file in files)
+    return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def modified_of(pages: Sequence[Found]) -> datetime | None:
+    """The latest time of these images, None when one's is not known."""
+    times = [page.modified for page in pages if page.modified is not None]
+    return max(times) if len(times) == len(pages) else None
+
+
+class Store(Protocol):
+    """Reads what scan found; what it cannot read raises a DocumentError: missing, forbidden, changed, and the like.
+
+    `readers` is how many reads at once are worth a thread each; all methods may be called from any.
+    """
+
+    @property
+    def readers(self) -> int:
+        """1 where a read is no wait."""
+
+    def look(self, found: Found) -> Found:
+        """The same with size, version and time where scan did not know them; what keeps them hidden is its flaw."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """A seekable stream, for readers that need a header only."""
+
+    def read(self, found: Found) -> bytes:
+        """All bytes, of the version that was found."""
+
+    def link(self, found: Found) -> str:
+        """The URL at which a server can fetch it by itself, signed where it must be: it belongs into a request only."""
+
+
+# --- bill
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image's header says; `size` is upright, so sides are swapped for orientations 5 to 8."""
+
+    size: Size
+    format: str
+    frames: int
+    orientation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """An image with its header and both documented readings of its bill as it is, or the flaw that hides them."""
+
+    found: Found
+    header: Header | None = None
+    tokens_formula: int | None = None
+    tokens_table: int | None = None
+    flaw: Flaw | None = None
+    note: str | None = None
+
+
+# --- plan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rung for one page: its budget of image tokens, the picture that is sent at it, and what that is billed."""
+
+    rung: int
+    size: Size
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPage:
+    """One page, the choice made for it, and the ladder from that choice upwards (`ladder[0]` is sent first)."""
+
+    billed: Billed
+    action: Action
+    reason: str
+    ladder: tuple[Step, ...] = ()
+    costs: Costs = field(default_factory=Costs)
+
+    @property
+    def scale(self) -> float | None:
+        """The sent picture's longest side as a share of the image's; None for a video."""
+        if not self.ladder or self.billed.header is None:
+            return None
+        return self.ladder[0].size.longest / self.billed.header.size.longest
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A document as it will be sent: its pages in order; the unit of every count."""
+
+    document: str
+    pages: tuple[PlannedPage, ...]
+    tries: int = 0
+    manifest: str | None = None
+
+    @property
+    def first(self) -> PlannedPage:
+        """The page that speaks for the document in its row."""
+        return self.pages[0]
+
+    @property
+    def name(self) -> Name:
+        """What tells it from other documents, and from itself before it changed."""
+        return self.document, version_of(self._found)
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the last of its pages was."""
+        return modified_of(self._found)
+
+    @property
+    def _found(self) -> list[Found]:
+        return [page.billed.found for page in self.pages]
+
+    @property
+    def flaw(self) -> Flaw | None:
+        """The first page's flaw that rejects the whole document."""
+        return next((page.billed.flaw for page in self.pages if page.billed.flaw), None)
+
+    @property
+    def rungs(self) -> int:
+        """How many rungs the document can stand on."""
+        return max(len(page.ladder) for page in self.pages)
+
+    def steps(self, rung: int) -> tuple[Step, ...]:
+        """The pages' pictures when the document stands on this rung of its ladder, 0 the cheapest."""
+        return tuple(page.ladder[min(rung, len(page.ladder) - 1)] for page in self.pages)
+
+    @property
+    def costs(self) -> Costs:
+        """The document's estimate: the sum of its pages'."""
+        return sum((page.costs for page in self.pages), Costs())
+
+
+# --- prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The image block of a request as bytes, made once; `encoded` says that they are not the original's bytes.
+
+    `sha256` is of the original bytes: '' where none were read, as of an image that is passed on by its `link`.
+    """
+
+    block: bytes = field(repr=False)
+    size: Size
+    encoded: bool
+    sha256: str
+    link: SecretStr | None = None

@@ -1,0 +1,132 @@
+"""What a run's rows have in common, and how a document can end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast
+
+from extractors.core.documents import REJECT_REASONS, UNSENT
+from extractors.core.money import total
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from decimal import Decimal
+
+    from pydantic import BaseModel
+
+    from extractors.core.calls import Attempt, Reply
+    from extractors.core.documents import Flaw, Planned, Step
+    from extractors.core.money import Price
+
+# Why a document is taken again, where that is no failure's kind: it never was, it may be better this time, it was accepted;
+# and what may differ from how it would be read today.
+NEW, RETRY, DONE = "new", "retry", "done"
+DIFFERS = ("schema", "prompt", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today.
+
+    `job` is what was asked, as JSON; `flow_run` the orchestrator's id for it.
+    """
+
+    run: str
+    started_at: datetime
+    source: str
+    output: str
+    endpoint: str
+    model: str
+    schema: str
+    schema_hash: str
+    prompt_hash: str
+    policy: str
+    bill_rule: str
+    price: Price | None = None
+    flow: str = "run"
+    job: str = "{}"
+    flow_run: str | None = None
+    approved_by: str | None = None
+
+    @property
+    def run_date(self) -> str:
+        """The UTC day on which the run started: the partition of all its rows."""
+        return self.started_at.date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How an answer was asked for that an earlier run has paid; `action` is None where the plan says it."""
+
+    model: str
+    prompt_hash: str
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content.
+
+    `asked`: the run did not ask itself, it has read a stored answer.
+    """
+
+    planned: Planned
+    attempts: tuple[Attempt, ...]
+    key: str | None
+    ended_at: datetime
+    asked: Asked | None = field(default=None, kw_only=True)
+
+    def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
+        """The tokens of this kind, over all attempts."""
+        return sum(getattr(each.usage, kind) for each in self.attempts if each.usage)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The cost of all attempts known to be billed; None when one of them has no price."""
+        return total(each.cost_usd for each in self.attempts if each.billed == "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Done):
+    """A document whose answer validated, that answer, and what was sent of its first page."""
+
+    value: BaseModel
+    reply: Reply
+    step: Step
+    encoded: bool
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied(Done):
+    """A document whose content was read before, under another name or at another time: nothing was sent.
+
+    `row` is the row that it copies: of failures if `failed`, else of results.
+    """
+
+    row: Mapping[str, object]
+    failed: bool
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        """What that row had cost; None when nobody knows."""
+        cost = self.row["cost_usd" if self.failed else "_cost_usd"]
+        return cast("Decimal | None", cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Done):
+    """A document that the run stopped before or in the middle of: the next run takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Done):
+    """A document without an answer, and why."""
+
+    flaw: Flaw
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image could not be sent, rather than the answer not be had."""
+        return self.flaw.stage in UNSENT and self.flaw.kind in REJECT_REASONS

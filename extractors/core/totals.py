@@ -1,0 +1,108 @@
+"""What became of documents, added up: the counts, tokens and dollars of a run. A leaf."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from extractors.core import Accepted, Copied, Failed, Left
+from extractors.core.money import Costs, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extractors.core import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
+
+    `kinds` counts those without an answer by stage, kind, and whether another try cannot cure it.
+    """
+
+    rejected: int = 0
+    accepted: int = 0
+    failed: int = 0
+    remaining: int = 0
+    copied: int = 0
+    copied_failed: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    residual_tokens: int = 0
+    estimated: Costs = field(default_factory=Costs)
+    cost_usd: Decimal | None = Decimal(0)
+    wasted_usd: Decimal | None = Decimal(0)
+    unknown_usd: Decimal | None = Decimal(0)
+    saved_usd: Decimal | None = Decimal(0)
+    kinds: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        parts = {each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        return Tally(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
+
+    @property
+    def done(self) -> int:
+        """Documents that came to an end."""
+        return self.accepted + self.copied + self.bad
+
+    @property
+    def duplicates(self) -> int:
+        """Documents that were copied from another, which was accepted or failed."""
+        return self.copied + self.copied_failed
+
+    @property
+    def bad(self) -> int:
+        """Documents without an answer: these have a row in failures."""
+        return self.rejected + self.failed + self.copied_failed
+
+
+def since(before: Tally, now: Tally) -> Tally:
+    """What documents and dollars have come to a tally; of dollars that nobody knows, none."""
+    cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
+    return Tally(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
+
+
+def tally(end: Accepted | Copied | Failed | Left) -> Tally:
+    """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
+    if isinstance(end, Copied):
+        kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
+        kinds = Counter([kind] if kind else [])
+        return Tally(copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd, kinds=kinds)
+    rejected = isinstance(end, Failed) and end.rejected
+    return replace(
+        spent(end.attempts),
+        rejected=int(rejected),
+        accepted=int(isinstance(end, Accepted)),
+        failed=int(isinstance(end, Failed) and not rejected),
+        remaining=int(isinstance(end, Left)),
+        estimated=Costs() if rejected or isinstance(end, Left) else end.planned.costs,
+        kinds=Counter([(end.flaw.stage, end.flaw.kind, end.flaw.final)] if isinstance(end, Failed) else []),
+    )
+
+
+def spent(attempts: Sequence[Attempt]) -> Tally:
+    """What these attempts took; those billed whose answer was not accepted, and so is not published, are wasted."""
+    billed = [each for each in attempts if each.billed == "yes"]
+    usages = [each.usage for each in attempts if each.usage]
+    return Tally(
+        calls=len(attempts),
+        prompt_tokens=sum(usage.prompt for usage in usages),
+        cached_tokens=sum(usage.cached for usage in usages),
+        completion_tokens=sum(usage.completion for usage in usages),
+        reasoning_tokens=sum(usage.reasoning for usage in usages),
+        residual_tokens=sum(each.residual or 0 for each in attempts),
+        cost_usd=total(each.cost_usd for each in billed),
+        wasted_usd=total(each.cost_usd for each in billed if each.outcome != "accepted"),
+        unknown_usd=total(each.reserved_usd for each in attempts if each.billed == "unknown"),
+    )
+
+
+def _sum(mine: object, theirs: object) -> object:
+    return None if mine is None or theirs is None else mine + theirs  # type: ignore[operator]  # two of one type

@@ -1,0 +1,1 @@
+"""faults: failures of a server on demand: refusals, corrupt answers, lost connections, latency."""

@@ -1,0 +1,56 @@
+"""Answers that came whole and are no good, or good in a disguise: a draw and a good answer in, a `Reply` out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extractors.endpoint.faults.spec import Draw
+    from extractors.endpoint.reply import Reply
+    from extractors.endpoint.wire import Ask
+
+_PROSE = (
+    "I am sorry, but I cannot make out enough of this picture.",
+    "The picture shows a document. Its upper part is sharp, its lower part is not. Shall I go on?",
+)
+_THOUGHT = 'It may be {"total": 0}, or {"a": [1, 2}. No: look again.'
+
+
+def spoiled(draw: Draw, ask: Ask, answer: str, respond: Callable[[Ask, str], Reply]) -> Reply:
+    """The reply to `ask`, spoiled as drawn. `respond` makes a reply of a text, and bills and cuts it like any other."""
+    said = replace(ask, tool=None)  # for words that are not the arguments of a call
+    match draw.kind:
+        case "truncated":
+            cut = respond(ask, answer[: int(len(answer) * (0.1 + 0.8 * draw.way))])
+            return cut if draw.pick("length", "length", "stop") == "stop" else replace(cut, finish_reason="length")
+        case "off_schema":
+            return respond(ask, _other(answer, draw))
+        case "prose":
+            return respond(said, draw.pick(*_PROSE))
+        case "fenced":
+            name = "json" if ask.schema is not None else ""
+            return respond(
+                said, f"<think>{_THOUGHT}</think>\n\nHere it is:\n\n```{name}\n{answer}\n```\n\nAnything else?"
+            )
+        case "empty":
+            return replace(respond(said, _THOUGHT), text=None)
+        case "no_usage":
+            return replace(respond(ask, answer), told=False)
+        case _:
+            return respond(ask, answer)
+
+
+def _other(answer: str, draw: Draw) -> str:
+    """JSON that no schema of the answer takes: every value two lists deep, or a list of the names."""
+    try:
+        values: Any = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        values = answer
+    if isinstance(values, dict) and values and draw.pick("deep", "flat") == "deep":
+        return orjson.dumps({name: [[value]] for name, value in values.items()}).decode()
+    return orjson.dumps(list(values) if isinstance(values, dict) else [values]).decode()

@@ -1,0 +1,1 @@
+"""fill: a JSON schema and the words of a picture in, an answer that fits the schema out."""

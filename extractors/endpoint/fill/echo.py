@@ -1,0 +1,137 @@
+"""The smallest instance of a JSON schema that a validator is likely to take, made without looking at any picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from extractors.endpoint.fill.schema import kind, resolved
+
+if TYPE_CHECKING:
+    from extractors.endpoint.wire import Schema
+
+_FORMATS = {
+    "date": "2000-01-01",
+    "date-time": "2000-01-01T00:00:00Z",
+    "time": "00:00:00Z",
+    "duration": "P1D",
+    "email": "echo@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "127.0.0.1",
+    "ipv6": "::1",
+    "hostname": "example.com",
+}
+
+
+def instance(schema: Schema) -> Any:
+    """A minimal instance: every property, and of `X or null` the X, as all-empty documents are often refused."""
+    return _instance(schema, _Place(schema))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a schema: its root, and the references followed to get there. One that comes again goes on for ever."""
+
+    root: Schema
+    followed: frozenset[str] = frozenset()
+
+    def endless(self, node: object) -> bool:
+        return isinstance(node, dict) and node.get("$ref") in self.followed
+
+    def below(self, node: object) -> _Place:
+        if not isinstance(node, dict) or "$ref" not in node:
+            return self
+        return replace(self, followed=self.followed | {node["$ref"]})
+
+
+def _instance(node: Schema, place: _Place) -> Any:
+    if place.endless(node):
+        return {}
+    place, node = place.below(node), resolved(node, place.root)
+    for key in ("const", "default"):
+        if node.get(key) is not None:
+            return node[key]
+    if node.get("enum"):
+        return next((each for each in node["enum"] if each is not None), None)
+    if ways := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
+        solid = (each for each in ways if not place.endless(each) and each != {"type": "null"})
+        chosen = next(solid, None)
+        return None if chosen is None else _instance(chosen, place)
+    return _of_type(node, place)
+
+
+def _of_type(node: Schema, place: _Place) -> Any:
+    match kind(node):
+        case "object":
+            return {name: _instance(each, place) for name, each in node.get("properties", {}).items()}
+        case "array":
+            fixed = [_instance(each, place) for each in node.get("prefixItems", ())]
+            item = node.get("items") or {}
+            more = 0 if place.endless(item) else node.get("minItems", 0) - len(fixed)
+            return fixed + [_instance(item, place) for _ in range(more)]
+        case "number" | "integer" as number:
+            return _number(node, whole=number == "integer")
+        case "string":
+            return _string(node)
+        case other:
+            return False if other == "boolean" else None
+
+
+def _number(node: Schema, *, whole: bool) -> float:
+    """1, or the number nearest to a bound that the bounds and the step allow."""
+    low, high = node.get("minimum", node.get("exclusiveMinimum")), node.get("maximum", node.get("exclusiveMaximum"))
+    step = node.get("multipleOf") or 1
+    tries: list[float] = [1, step, 0]
+    tries += [math.floor(low), math.floor(low) + 1, low, (math.floor(low / step) + 1) * step] if low is not None else []
+    tries += [math.ceil(high) - 1, high, (math.ceil(high / step) - 1) * step] if high is not None else []
+    tries += [(low + high) / 2] if low is not None and high is not None else []
+    return next((each for each in tries if _allowed(each, node, whole=whole)), 1)
+
+
+def _allowed(value: float, node: Schema, *, whole: bool) -> bool:
+    return (
+        value >= node.get("minimum", -math.inf)
+        and value > node.get("exclusiveMinimum", -math.inf)
+        and value <= node.get("maximum", math.inf)
+        and value < node.get("exclusiveMaximum", math.inf)
+        and not (whole and value != int(value))
+        and not ("multipleOf" in node and value % node["multipleOf"])
+    )
+
+
+def _string(node: Schema) -> str:
+    text = _FORMATS.get(node.get("format", ""))
+    if text is None and "pattern" in node:
+        text = _matching(node["pattern"])
+    text = text if text is not None else "echo"
+    text = text.ljust(node.get("minLength", 0), "o")
+    return text[: node.get("maxLength", len(text))]
+
+
+def _matching(pattern: str) -> str:
+    """A text for the simple patterns that schemas use; "echo" where none of these fits."""
+    tries = (
+        "echo",
+        "ECHO",
+        "1",
+        "1.00",
+        "2000-01-01",
+        "00:00",
+        "EUR",
+        "XXX",
+        "XX",
+        "#000000",
+        "en",
+        "a",
+        "A",
+        "E1",
+        "e-1",
+        "",
+    )
+    try:
+        return next((each for each in tries if re.search(pattern, each)), "echo")
+    except re.error:
+        return "echo"

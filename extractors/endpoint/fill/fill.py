@@ -1,0 +1,138 @@
+"""A JSON schema and the words of some pictures in, an instance out. Nothing is filled in that was not read.
+
+What is not found is null where the schema allows that, an empty text or list where it does not, and a number, date or
+choice is left out: then the document fails its validation, as it should.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from extractors.endpoint.fill.find.codes import find_labelled, find_labelled_date, find_number
+from extractors.endpoint.fill.find.labels import letters
+from extractors.endpoint.fill.finders import LISTS, NUMBERS, TEXTS
+from extractors.endpoint.fill.kinds import kind_of, spaced
+from extractors.endpoint.fill.records import fill_differences, fill_records
+from extractors.endpoint.fill.schema import Field, field
+
+if TYPE_CHECKING:
+    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.wire import Schema
+
+_HONEST = ("other", "unknown", "none", "unspecified", "n/a", "misc", "text")  # choices that claim nothing
+_DEEPEST = 5  # objects in objects; a schema may hold itself
+_YES = ("YES", "TRUE", "JA", "OUI", "SI")
+_NO = ("NO", "FALSE", "NEIN", "NON")
+
+
+class _Missing:
+    """Stands for a value that was not found."""
+
+
+MISSING = _Missing()
+
+
+def fill(schema: Schema, document: Document) -> Any:
+    """The instance of the schema that the words make."""
+    value = _value(field("", schema, schema), document, "", 0)
+    return None if value is MISSING else value
+
+
+def _value(wanted: Field, document: Document, parent: str, depth: int) -> Any:
+    """The value of one field; MISSING where nothing honest can stand."""
+    found = _found(wanted, document, parent, depth)
+    if found is not MISSING and found is not None:
+        return found
+    if wanted.nullable:
+        return None
+    if wanted.way("array"):
+        return []
+    return "" if wanted.just_text else MISSING
+
+
+def _found(wanted: Field, document: Document, parent: str, depth: int) -> Any:
+    if wanted.choices:
+        return _choice(wanted, document)
+    if wanted.way("object"):
+        return _object(wanted, document, depth)
+    if wanted.way("array"):
+        return _array(wanted, document)
+    kind = kind_of(wanted, parent)
+    if number := wanted.way("number", "integer"):
+        return _number(wanted, kind, document, whole=number.get("type") == "integer")
+    if wanted.way("boolean"):
+        return _boolean(wanted, document)
+    return _text(wanted, kind, document)
+
+
+def _object(wanted: Field, document: Document, depth: int) -> dict[str, Any] | None:
+    if depth > _DEEPEST:
+        return None if wanted.nullable else {}
+    filled = {each.name: _value(each, document, wanted.name, depth + 1) for each in wanted.fields()}
+    kept = {name: value for name, value in filled.items() if value is not MISSING}
+    empty = all(value in (None, "", [], {}) for value in kept.values())
+    return None if empty and wanted.nullable and depth else kept
+
+
+def _array(wanted: Field, document: Document) -> list[Any] | None:
+    item, kind = wanted.item(), kind_of(wanted, "")
+    if item.way("object"):
+        compares = kind == "different" and len(document.pages) > 1
+        return fill_differences(item, document) if compares else fill_records(item, document)
+    if item.way("array"):
+        return LISTS["table_rows"](document)
+    if item.choices:
+        read = letters(" ".join(document.texts))
+        return [each for each in item.choices if isinstance(each, str) and letters(each) in read]
+    if item.way("string"):
+        return LISTS.get(kind, LISTS[""])(document)
+    return None
+
+
+def _choice(wanted: Field, document: Document) -> Any:
+    """The choice whose words were read; the only one; else one that claims nothing."""
+    if len(wanted.choices) == 1 and not wanted.nullable:
+        return wanted.choices[0]
+    if kind_of(wanted, "") == "currency":
+        found = TEXTS["currency"](document)
+        return found if found in wanted.choices else MISSING
+    read = letters(" ".join(document.texts))
+    named = [
+        each for each in wanted.choices if isinstance(each, str) and len(letters(each)) > 2 and letters(each) in read
+    ]
+    honest = [each for each in wanted.choices if isinstance(each, str) and each.lower() in _HONEST]
+    solid = [each for each in named if each not in honest]
+    return next(iter(solid or ([] if wanted.nullable else honest)), MISSING)
+
+
+def _number(wanted: Field, kind: str, document: Document, *, whole: bool) -> float | None:
+    finder = NUMBERS.get(kind, NUMBERS[""])
+    found = finder(document, spaced(wanted.name))
+    if found is None:
+        return None
+    return int(found) if whole else float(found)
+
+
+def _text(wanted: Field, kind: str, document: Document) -> str | None:
+    """A text; of an amount its digits, of a date its ISO form."""
+    if kind in TEXTS:
+        value: object = TEXTS[kind](document)
+    elif kind in NUMBERS and kind:
+        value = NUMBERS[kind](document, spaced(wanted.name))
+    elif kind == "other_date":
+        value = find_labelled_date(document, spaced(wanted.name))
+    elif kind == "number":
+        value = find_number(document, spaced(wanted.name))
+    else:
+        value = find_labelled(document, spaced(wanted.name))
+    if isinstance(value, date):
+        return f"{value.isoformat()}T00:00:00" if wanted.format == "date-time" else value.isoformat()
+    return f"{value:f}" if isinstance(value, Decimal) else None if value is None else str(value)
+
+
+def _boolean(wanted: Field, document: Document) -> bool | None:
+    """What stands beside the field's name; a mere mention says nothing."""
+    said = (find_labelled(document, spaced(wanted.name)) or "").upper().split(" ")[0]
+    return True if said in _YES else False if said in _NO else None

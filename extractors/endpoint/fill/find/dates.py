@@ -1,0 +1,137 @@
+"""Dates in the usual writings, also where the reader lost a space: "22Mar 1812:44", "30/01/20181448:23"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from extractors.endpoint.fill.find.labels import letters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extractors.endpoint.ocr.words import Document
+
+# A year of two digits may have the time glued to it; four digits that begin with 19 or 20 win, unless a colon shows
+# that the last two belong to the time.
+_YEAR = r"(?P<y>(?:19|20)\d\d(?!:\d)|\d\d(?!\d|[.,]\d\d)|\d\d(?=\d\d?:\d\d))"
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "JAN ENE GEN",
+            "FEB FEV",
+            "MAR MRZ MAC",
+            "APR AVR ABR",
+            "MAY MAI MEI MAG",
+            "JUN JUIN GIU",
+            "JUL JUIL LUG",
+            "AUG AOU AGO OGO",
+            "SEP SET",
+            "OCT OKT OTT",
+            "NOV",
+            "DEC DEZ DIC DIS",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}
+_NAME = rf"(?P<m>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})[A-Z]{{0,7}}"
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<s>[-/.])(?P<m>\d\d?)(?P=s)(?P<d>\d\d?)(?![\d]{3})",
+        r"(?P<y>(?:19|20)\d\d) ?[年년] ?(?P<m>\d\d?) ?[月월] ?(?P<d>\d\d?)",
+        rf"(?<![\d.,])(?P<d>\d\d?) ?(?P<s>[-/.]) ?(?P<m>\d\d?) ?(?P=s) ?{_YEAR}",
+        rf"(?<!\d)(?P<d>\d\d?)(?:ST|ND|RD|TH)?[ \-./,]*{_NAME}[ \-./,']*{_YEAR}",
+        rf"(?<![A-Z]){_NAME}[ .]*(?P<d>\d\d?)(?:ST|ND|RD|TH)?[ ,.]+(?P<y>(?:19|20)\d\d)",
+        r"(?<!\d)(?P<d>\d\d)/?(?P<m>\d\d)/(?P<y>20\d\d)",  # a slash was lost
+    )
+)
+_ISSUED = re.compile(r"DATE|DATUM|FECHA|DATA|TARIKH|ISSUED|INVOICED|日期")
+_DUE = re.compile(r"DUE|PAYBY|PAYABLEBY|FALLIG|FAELLIG|VENCIMIENTO|ECHEANCE|SCADENZA")
+_OTHER = re.compile(r"EXPIR|VALID|RETURN|BIRTH|DOB|DELIVER|SHIP|PRINTED|WITHIN|BESTBEFORE")
+_TIME = re.compile(r"\d\d?:\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A date and what is written around it.
+
+    `swapped` is what it would be with its month first, where both are dates; `american` when only that is one.
+    """
+
+    day: date
+    swapped: date | None
+    american: bool
+    label: str
+    timed: bool
+
+
+def find_date(document: Document, *, due: bool = False) -> date | None:
+    """The date that a document was issued on, or the one by which it is due."""
+    found = list(dates(document))
+    american = any(each.american for each in found)
+    scores = [_score(each, due=due) for each in found]
+    if max(scores, default=0) <= 0:
+        return None
+    best = found[scores.index(max(scores))]
+    return best.swapped if american and best.swapped else best.day
+
+
+def dates(document: Document) -> Iterator[Dated]:
+    """Every date, once for each place where it stands."""
+    before = ""
+    for text in document.texts:
+        capitals = text.upper()
+        for pattern in _PATTERNS:
+            for match in pattern.finditer(capitals):
+                read = _read(match)
+                if read is not None:
+                    label = letters(capitals[: match.start()]) or letters(before)
+                    yield Dated(*read, label, bool(_TIME.search(capitals[match.end() - 2 :])))
+        before = capitals
+
+
+def date_in(text: str) -> date | None:
+    """The first date of a text, day first."""
+    found = (_read(match) for pattern in _PATTERNS for match in pattern.finditer(text.upper()))
+    return next((each[0] for each in found if each), None)
+
+
+def has_date(text: str) -> bool:
+    """Whether a text holds a date."""
+    return date_in(text) is not None
+
+
+def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
+    """The date, day first; what it is with the month first; and if it can only be that."""
+    written = match["m"]
+    year = int(match["y"])
+    year += 0 if year >= 100 else 2000 if year < 70 else 1900
+    first, second = int(match["d"]), _MONTHS.get(written) or int(written)
+    straight, swapped = _date(year, second, first), _date(year, first, second)
+    dotted = match.groupdict().get("s") == "."  # nobody writes the month first with dots
+    if dotted or not written.isdigit() or match.start("y") < match.start("d"):
+        return (straight, None, False) if straight else None
+    if straight is None:
+        return (swapped, None, True) if swapped else None
+    return straight, swapped, False
+
+
+def _date(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _score(found: Dated, *, due: bool) -> int:
+    near = found.label[-24:]
+    if due:
+        return 3 if _DUE.search(near) else 0
+    if _DUE.search(near) or _OTHER.search(near):
+        return 0
+    return 1 + 3 * bool(_ISSUED.search(near)) + found.timed

@@ -1,0 +1,1 @@
+"""ocr: the words of a picture, read with RapidOCR."""

@@ -1,0 +1,99 @@
+"""Pictures in, words out: RapidOCR in as many threads as there are cores, each with an engine of its own.
+
+An engine has one thread of its own: on two cores, two engines of one thread read a quarter to a third more in a second
+than one engine of two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from extractors.endpoint.ocr.words import Document, Line, lines, upright
+from extractors.endpoint.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extractors.endpoint.ocr.picture import Picture
+
+_LONGEST = 4096  # px; a long till receipt keeps its pixels
+_PIXELS = 2240 * 2240
+_RATIO = 5
+_ENGINE = {
+    "Global.log_level": "critical",
+    "Global.use_cls": False,  # pictures arrive upright; asking each word whether it stands on its head costs time
+    "Global.max_side_len": _LONGEST,
+    "Rec.rec_batch_num": 2,  # on a processor a batch gains nothing, and its shorter words are padded
+    "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+    "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+}
+
+
+class Ocr:
+    """A few OCR engines behind a queue that refuses what it could only keep waiting."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._rapidocr = _rapidocr()
+        self._workers = workers or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ocr")
+        self._engines = threading.local()
+        self._taken = 0
+
+    async def read(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
+        """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits."""
+        if self._taken >= 2 * self._workers:
+            raise Refusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
+        self._taken += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, pictures, then)
+        finally:
+            self._taken -= 1
+
+    def _work(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
+        return then(Document(tuple(self._page(picture) for picture in pictures)))
+
+    def _page(self, picture: Picture) -> tuple[Line, ...]:
+        import numpy as np  # noqa: PLC0415  comes with the extra, so only where the extra is used
+
+        red_green_blue = np.asarray(_bounded(picture.pixels()))
+        result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]))
+        if result.boxes is None or result.txts is None:
+            return ()
+        return lines(upright(zip(result.txts, result.boxes.tolist(), strict=True)))
+
+    def _engine(self) -> Any:
+        if not hasattr(self._engines, "one"):
+            self._engines.one = self._rapidocr(params=dict(_ENGINE))
+        return self._engines.one
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    """The picture within what one engine reads in a bounded space.
+
+    The detector enlarges the shorter side to 736 px, which would make a line of 3000x2 a million pixels wide: a picture
+    that is much longer than wide gets a white margin, right or below, where it moves no word.
+    """
+    scale = min(1.0, _LONGEST / max(image.size), math.sqrt(_PIXELS / (image.width * image.height)))
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    least = max(image.size) // _RATIO
+    if min(image.size) >= least:
+        return image
+    page = Image.new("RGB", (max(image.width, least), max(image.height, least)), "white")
+    page.paste(image)
+    return page
+
+
+def _rapidocr() -> Any:
+    """RapidOCR's class; it ships no types. Imported late, as it is an extra and takes half a second."""
+    from rapidocr import RapidOCR  # noqa: PLC0415
+
+    return RapidOCR

@@ -1,0 +1,74 @@
+"""The readers: what an `Ask` is answered with, by reading its pictures or by echoing its schema."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from extractors.endpoint.fill.echo import instance
+from extractors.endpoint.fill.fill import fill
+from extractors.endpoint.ocr.read import Ocr
+
+if TYPE_CHECKING:
+    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.wire import Ask, Schema
+
+NAMES = ("ocr", "echo")
+_KEPT = 64  # schemas whose echo is remembered
+
+
+class Reader(Protocol):
+    """Answers requests under one model's name."""
+
+    model: str
+
+    async def answer(self, ask: Ask) -> str:
+        """The content of the reply: a JSON document when the request has a schema, else text."""
+
+
+class OcrReader:
+    """Reads the pictures and fills the schema from their words."""
+
+    model = "offline/rapidocr"
+
+    def __init__(self, ocr: Ocr | None = None) -> None:
+        self._ocr = ocr or Ocr()
+
+    async def answer(self, ask: Ask) -> str:
+        """Without a schema, the lines that were read."""
+        return await self._ocr.read(ask.pictures, partial(_said, ask.schema))
+
+
+class EchoReader:
+    """Answers at once with the smallest instance of the schema; the pictures are billed and not looked at."""
+
+    model = "offline/echo"
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, str] = {}
+
+    async def answer(self, ask: Ask) -> str:
+        """Without a schema, the word "echo"."""
+        if ask.schema is None:
+            return "echo"
+        key = orjson.dumps(ask.schema)
+        if key not in self._answers:
+            if len(self._answers) >= _KEPT:
+                self._answers.clear()
+            self._answers[key] = orjson.dumps(instance(ask.schema)).decode()
+        return self._answers[key]
+
+
+def reader(name: str) -> Reader:
+    """The reader of this name: one of `NAMES`."""
+    if name not in NAMES:
+        raise ValueError(f"{name!r} is not a reader: use {' or '.join(NAMES)}")
+    return OcrReader() if name == "ocr" else EchoReader()
+
+
+def _said(schema: Schema | None, document: Document) -> str:
+    if schema is None:
+        return "\n".join(document.texts)
+    return orjson.dumps(fill(schema, document)).decode()

@@ -1,0 +1,1 @@
+"""images: image files opened safely, with Pillow and PDFium."""

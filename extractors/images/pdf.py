@@ -1,0 +1,153 @@
+"""The pages of a PDF: how large each is, and its pixels at a wanted size, through PDFium. A leaf.
+
+PDFium is not thread-safe, not even with one document a thread: one lock of the whole process is held as long as a PDF is
+open, and every handle is closed before it is let go. The extra `pdf` brings PDFium; it is imported when a PDF is opened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DPI = 200  # what offices scan at: 8 pt print is 22 px high, and A4 is 1654x2339, about all that a tile rule sees
+LONGEST = 10_000  # px; A0 at 200 dpi is 9,362, and 100 million pixels are half of what a picture may have
+INSTALL = "pip install 'tilewise[pdf]'"
+_MARK, _WITHIN = b"%PDF-", 1024  # readers accept what mail servers and printers put before it
+_PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II", b"MM", b"BM")  # in their metadata the mark may stand
+_LOCK = Lock()
+
+
+def installed() -> bool:
+    """Whether PDFs can be read here; nothing is imported to find out."""
+    return importlib.util.find_spec("pypdfium2") is not None
+
+
+def is_pdf(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a PDF, whatever its name."""
+    return _MARK in head[:_WITHIN] and not head.startswith(_PICTURES)
+
+
+@contextmanager
+def opened(data: bytes, stage: str) -> Iterator[Pdf]:
+    """The PDF of these bytes, for this thread alone; no other can open one meanwhile.
+
+    Raises DocumentError of `stage`: `password` for one that needs a password, `unreadable` for what is broken, `empty`
+    for one without pages, `not_an_image` where the extra is not installed.
+    """
+    with _LOCK:
+        raw = _pdfium(stage)
+        document = raw.FPDF_LoadMemDocument64(data, len(data), None)
+        if not document:
+            raise _refusal(raw, stage)
+        try:
+            pages = raw.FPDF_GetPageCount(document)
+            if pages < 1:
+                raise DocumentError("the PDF has no pages", kind="empty", stage=stage)
+            with _forms(raw, document) as forms:
+                yield Pdf(raw, document, forms, pages, stage)
+        finally:
+            raw.FPDF_CloseDocument(document)
+
+
+@dataclass(frozen=True, slots=True)
+class Pdf:
+    """An open PDF and how many pages it has; they count from 1. `forms` are what is filled in, None without."""
+
+    raw: Any  # Any: pypdfium2 ships no types
+    document: Any
+    forms: Any
+    pages: int
+    stage: str
+
+    def size(self, number: int) -> Size:
+        """A page's pixels as it is: what is shown of it, upright, at 200 dpi. Raises DocumentError for a broken page."""
+        points = self.raw.FS_SIZEF()
+        if not self.raw.FPDF_GetPageSizeByIndexF(self.document, number - 1, points):
+            raise self._broken("cannot be opened")
+        if not (0 < points.width < math.inf and 0 < points.height < math.inf):
+            raise self._broken("has no area")
+        scale = min(DPI / 72, LONGEST / max(points.width, points.height))
+        return Size(max(1, round(points.width * scale)), max(1, round(points.height * scale)))
+
+    def render(self, number: int, size: Size) -> Image.Image:
+        """A page in RGB at this size, on white, with its annotations and what is filled into its forms.
+
+        Raises DocumentError for a broken page.
+        """
+        raw, stride = self.raw, 4 * math.ceil(3 * size.width / 4)
+        flags = raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER
+        pixels = (ctypes.c_ubyte * (stride * size.height))()
+        with self._page(number) as page:
+            bitmap = raw.FPDFBitmap_CreateEx(size.width, size.height, raw.FPDFBitmap_BGR, pixels, stride)
+            if not bitmap:
+                raise self._broken(f"cannot be rendered at {size.width}x{size.height} px")
+            try:
+                where = (0, 0, size.width, size.height, 0, flags)
+                raw.FPDFBitmap_FillRect(bitmap, 0, 0, size.width, size.height, 0xFFFFFFFF)
+                raw.FPDF_RenderPageBitmap(bitmap, page, *where)
+                if self.forms:
+                    raw.FPDF_FFLDraw(self.forms, bitmap, page, *where)
+            finally:
+                raw.FPDFBitmap_Destroy(bitmap)
+        return Image.frombytes("RGB", size, memoryview(pixels), "raw", "RGB", stride)
+
+    @contextmanager
+    def _page(self, number: int) -> Iterator[Any]:
+        page = self.raw.FPDF_LoadPage(self.document, number - 1)
+        if not page:
+            raise self._broken("cannot be opened")
+        try:
+            if self.forms:
+                self.raw.FORM_OnAfterLoadPage(page, self.forms)
+            yield page
+        finally:
+            if self.forms:
+                self.raw.FORM_OnBeforeClosePage(page, self.forms)
+            self.raw.FPDF_ClosePage(page)
+
+    def _broken(self, what: str) -> DocumentError:
+        return DocumentError(f"the page {what}", kind="unreadable", stage=self.stage)
+
+
+def _pdfium(stage: str) -> Any:
+    """PDFium's functions as C has them: the finalizers of pypdfium2's own classes would call it outside the lock."""
+    try:
+        import pypdfium2.raw  # noqa: PLC0415 - an extra, and heavy
+    except ImportError:
+        message = f"a PDF, which nothing here can read: {INSTALL}"
+        raise DocumentError(message, kind="not_an_image", stage=stage, final=False) from None
+    return pypdfium2.raw
+
+
+def _refusal(raw: Any, stage: str) -> DocumentError:
+    """Why the document that was asked for last is not opened; one whose password is empty is."""
+    if raw.FPDF_GetLastError() == raw.FPDF_ERR_PASSWORD:
+        return DocumentError("the PDF can be opened with a password only", kind="password", stage=stage)
+    return DocumentError("the PDF is broken: it cannot be opened", kind="unreadable", stage=stage)
+
+
+@contextmanager
+def _forms(raw: Any, document: Any) -> Iterator[Any]:
+    """What draws the fields of a form, which are no part of its pages; None where there are none."""
+    if raw.FPDF_GetFormType(document) == raw.FORMTYPE_NONE:
+        yield None
+        return
+    how = raw.FPDF_FORMFILLINFO(version=2)  # kept until the end: PDFium keeps its address
+    forms = raw.FPDFDOC_InitFormFillEnvironment(document, how)
+    try:
+        yield forms
+    finally:
+        raw.FPDFDOC_ExitFormFillEnvironment(forms)

@@ -1,0 +1,1 @@
+"""plan: which documents are processed, at which size, and what that costs."""

@@ -1,0 +1,192 @@
+"""Agreed: the documents of a stored plan that are still as they were when it was made, pulled a few at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from extractors.config.job import DOLLARS, Job, as_form, validated
+from extractors.config.run_config import Brief, brief
+from extractors.core import tiles
+from extractors.core.errors import ConfigurationError, shown
+from extractors.plan.feed import each_of
+from extractors.scan import is_manifest, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pydantic import SecretStr
+
+    from extractors.bill import Tariff
+    from extractors.config.settings import Settings
+    from extractors.core import Found, Name, Planned, PlannedPage
+    from extractors.plan.stored_plan import Agreed, Planbook
+    from extractors.record.tables.history import Past
+
+
+SET = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}  # what says so where a plan is run
+
+
+class Order(BaseModel):
+    """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+        json_schema_extra=as_form,
+    )
+
+    plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
+    approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
+    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
+        None, title="Budget", description="The most that this run may spend, in dollars."
+    )
+    yes: bool = Field(default=False, title="Yes", description="Go on whatever the plan may cost.")
+
+    @property
+    def url(self) -> str:
+        """Where the plan is, wherever that was said from."""
+        return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
+
+    def brief(self, agreed: Agreed, settings: Settings) -> Brief:
+        """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
+        told = {"source": agreed.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
+        try:
+            job = Job.model_validate_json(agreed.job)
+        except ValidationError:
+            raise ConfigurationError(
+                f"plan {shown(self.plan)} is of another version of tilewise: make a new plan"
+            ) from None
+        asked = brief(job.model_copy(update=told), settings)
+        output, within, _ = self.url.rpartition("/plans/")
+        asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
+        now = asked.terms(None)
+        for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
+            then, today = getattr(agreed, name), getattr(now, name)
+            if today != then:
+                what, cure = name.removesuffix("_hash"), f"set {SET[name]} as it was, or " if name in SET else ""
+                raise ConfigurationError(
+                    f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
+                )
+        return asked
+
+
+def order(**fields: object) -> Order:
+    """An Order from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
+    return validated(Order, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A plan that may be run, and who said so."""
+
+    book: Planbook
+    agreed: Agreed
+    by: str | None
+
+    def feed(self, asked: Brief, tariff: Tariff, past: Past) -> AgreedFeed:
+        """Its documents."""
+        return AgreedFeed(asked, tariff, past, self.book, self.agreed)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some documents of a plan, one after the other, of which those in `done` are done."""
+
+    first: int
+    count: int
+    done: Collection[Name] = ()
+
+
+class AgreedFeed:
+    """A `Feed` whose documents come from a plan. `waiting` counts those that have changed since: another plan is theirs."""
+
+    videos = False  # a budget was asked for when the plan was made
+
+    def __init__(
+        self, asked: Brief, tariff: Tariff, past: Past, book: Planbook, agreed: Agreed, piece: Piece | None = None
+    ) -> None:
+        """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
+
+        Raises ConfigurationError when the source is no longer there, or may not be listed.
+        """
+        self._asked, self._past, self.tariff, self._agreed = asked, past, tariff, agreed
+        self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
+        self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
+        self.store = self._source.store
+        self._piece = piece or Piece(0, agreed.documents)
+        self._batches = book.planned(self._piece.first, self._piece.count, batch=asked.settings.chunk)
+        self._addresses = self._signed()
+        self.skipped = self.waiting = self._seen = 0
+
+    def take(self, count: int) -> list[Planned]:
+        """The next documents that are to be done, none only at the end; `count` is how many the plan is read by."""
+        del count
+        while (batch := next(self._batches, None)) is not None:
+            self._seen += len(batch)
+            new = [each for each in batch if not self._done(each)]
+            same = [each for each in each_of(self._now, new, self.store.readers) if each is not None]
+            self.skipped += len(batch) - len(new)
+            self.waiting += len(new) - len(same)
+            if same:
+                return same
+        return []
+
+    def skip(self, count: int) -> None:
+        """So many of the documents taken turned out to be done."""
+        self.skipped += count
+
+    def rest(self) -> int:
+        """How many documents of the plan were not pulled. Ends the feed."""
+        left, self._seen = self._piece.count - self._seen, self._piece.count
+        return left
+
+    def count(self) -> int:
+        """How many documents there are to do."""
+        return self._piece.count
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._source.close()
+
+    def _now(self, planned: Planned) -> Planned | None:
+        """The document with the addresses that were not written down; None when it is not what was planned any more."""
+        pages = [self._addressed(page) for page in planned.pages]
+        files = {page.billed.found.uri: page.billed.found for page in pages}
+        same = all(self._as_planned(found) for found in files.values())
+        return replace(planned, pages=tuple(pages)) if same else None
+
+    def _as_planned(self, found: Found) -> bool:
+        if found.flaw is not None and found.version is None:
+            return True  # it could not be had then: it is recorded as it was planned
+        looked = self.store.look(replace(found, size=None, version=None, modified=None, flaw=None))
+        if looked.flaw is not None and looked.flaw.kind != "missing":
+            return True  # it cannot be had now: reading it says why
+        return looked.version == found.version
+
+    def _addressed(self, page: PlannedPage) -> PlannedPage:
+        found = page.billed.found
+        address = self._addresses.get(found.uri)
+        return replace(page, billed=replace(page.billed, found=replace(found, address=address))) if address else page
+
+    def _signed(self) -> dict[str, SecretStr]:
+        """The full addresses of what a manifest names with a signature, by name."""
+        if not is_manifest(self._asked.job.source):
+            return {}
+        pages = (found for each in self._source.documents() for found in each.pages)
+        return {found.uri: found.address for found in pages if found.address is not None}
+
+    def _done(self, planned: Planned) -> bool:
+        """Whether it was done meanwhile: as the plan's job counts, or since the plan was made."""
+        redo = self._asked.job.redo
+        return (
+            planned.name in self._piece.done
+            or self._past.skips(planned.name, redo)
+            or self._past.ended(planned.name, self._agreed.planned_at)
+        )

@@ -1,0 +1,190 @@
+"""Feed: scan, bill and plan in one stream: the documents of a source that need work, pulled a few at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from extractors.bill import costs, pages, too_many
+from extractors.core import Billed, Flaw, Grouped, Planned
+from extractors.core.errors import ConfigurationError
+from extractors.plan.choose import Plan
+from extractors.scan import EXTENSIONS, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from extractors.bill import Tariff
+    from extractors.config.run_config import Brief
+    from extractors.core import Found, Store
+    from extractors.record.tables.history import Past
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+LOOKS = 1000  # documents that are looked at together where the listing does not say what they are
+
+
+class Feed:
+    """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
+
+    def __init__(self, asked: Brief, tariff: Tariff, past: Past | None = None) -> None:
+        """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
+        job = asked.job
+        self._job, self._past, self.tariff, self._most = job, past, tariff, asked.settings.max_images
+        self._source = opened(job.source, job.document_by, asked.settings.allow_hosts)
+        self._takes_videos = asked.takes_videos
+        self.videos = self._source.videos and self._takes_videos
+        self._documents = self._source.documents()
+        self._ahead = deque[Grouped]()  # pulled together, to be looked at together
+        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
+        self.store: Store = self._source.store
+        self.found = self.skipped = 0
+        self.waiting = 0  # documents that are not done, and not to be done in this run
+        self._empty, self._window = True, job.window
+        self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
+
+    def take(self, count: int) -> list[Planned]:
+        """The next documents, fewer than `count` only at the end. Reads headers: meant for a thread.
+
+        Raises ConfigurationError when the source turns out to hold no image at all.
+        """
+        return self.planned(list(islice(self.listed(), count)))
+
+    def listed(self, *, looks: bool = True) -> Iterator[Grouped]:
+        """What needs work and was not taken, by the listing alone; what is pulled is taken.
+
+        Where the listing does not say what is done, as a manifest of URLs, it is looked at first, many at a time;
+        without `looks` it counts as not done.
+        """
+        new = self._new(looks=looks)
+        while self._room > 0 and (each := next(new, None)) is not None:
+            self._room -= 1
+            yield each
+
+    def planned(self, taken: Sequence[Grouped]) -> list[Planned]:
+        """The documents as they will be sent. Reads headers: meant for a thread.
+
+        Raises ConfigurationError when the source turned out to hold no image at all.
+        """
+        if self._empty:
+            allowed = ", ".join(EXTENSIONS)
+            raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
+        return each_of(self._planned, taken, self.store.readers)
+
+    def fresh(self, taken: Sequence[Grouped]) -> list[Grouped]:
+        """Those of these documents that need work, now that each is looked at. Meant for a thread."""
+        if self._past is None:
+            return list(taken)
+        looked = taken if all(map(_known, taken)) else each_of(self._looked, taken, self.store.readers)
+        return [each for each in looked if self._fate(each) == "taken"]
+
+    def skip(self, count: int) -> None:
+        """So many of the documents taken turned out to be done: as many others may be taken."""
+        self.skipped += count
+        self._room += count
+
+    def rest(self) -> int:
+        """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
+        return sum(1 for _ in self.listed(looks=False))
+
+    def count(self) -> int:
+        """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
+        listed = (self._allowed(each) for each in self._source.documents())
+        total = sum(self._window.holds(each.modified) and self._fate(each) == "taken" for each in listed)
+        return min(total, self._job.limit) if self._job.limit else total
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._source.close()
+
+    def _fate(self, document: Grouped) -> Literal["taken", "skipped", "waiting"]:
+        if self._past is None:
+            return "taken"
+        if self._past.skips(document.name, self._job.redo):
+            return "skipped"
+        return "waiting" if self._past.waits(document.name, self._job.redo) else "taken"
+
+    def _new(self, *, looks: bool) -> Iterator[Grouped]:
+        while self._ahead or self._pulled(looks=looks):
+            each = self._ahead.popleft()
+            if not self._window.holds(each.modified):
+                continue
+            self.found += 1
+            fate = self._fate(each)
+            self.skipped += fate == "skipped"
+            self.waiting += fate == "waiting"
+            if fate == "taken":
+                yield each
+
+    def _pulled(self, *, looks: bool) -> int:
+        """Pulls the next documents, and looks at them where only that tells what is asked of them; says how many."""
+        asked = self._past is not None or self._window.given
+        many = looks and asked and self.store.readers > 1
+        most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
+        batch = [self._allowed(each) for each in islice(self._documents, most)]
+        if many and not all(map(_known, batch)):
+            batch = each_of(self._looked, batch, self.store.readers)
+        self._empty = self._empty and not batch
+        self._ahead.extend(batch)
+        return len(batch)
+
+    def _allowed(self, document: Grouped) -> Grouped:
+        """The document, with a flaw in what may not be sent: a video, unless the endpoint is one that reads them."""
+        if self._takes_videos or not any(page.video for page in document.pages):
+            return document
+        return replace(document, pages=tuple(_refused(page) if page.video else page for page in document.pages))
+
+    def _planned(self, document: Grouped) -> Planned:
+        """The document with its headers read: none of one that has too many pages anyway."""
+        most = self._most
+        looked = self._looked(document)
+        tries = self._past.tries(looked.name) if self._past else 0
+        billed = self._billed(looked)
+        if len(billed) > most:
+            billed = [Billed(each.found, flaw=too_many(len(billed), most)) for each in billed]
+        elif len(billed) > 1:
+            billed = [_named(each) for each in billed]
+        return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
+
+    def _looked(self, document: Grouped) -> Grouped:
+        """The document with what the store has to say of its pages; of one that has too many they do not matter."""
+        if len(document.pages) > self._most:
+            return document
+        looked = tuple(self.store.look(found) for found in document.pages)
+        return document if looked == document.pages else replace(document, pages=looked)
+
+    def _billed(self, document: Grouped) -> list[Billed]:
+        if len(document.pages) > self._most:
+            return [Billed(found) for found in document.pages]
+        frames = self._job.document_by == "frames"
+        files = (pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
+        return list(chain.from_iterable(files))
+
+
+def _named(billed: Billed) -> Billed:
+    """The page with a flaw that says whose it is."""
+    flaw = billed.flaw
+    return billed if flaw is None else replace(billed, flaw=replace(flaw, message=billed.found.blamed(flaw.message)))
+
+
+def _known(document: Grouped) -> bool:
+    """Whether the listing says which version it is of, or that there is none."""
+    return all(page.version is not None or page.flaw is not None for page in document.pages)
+
+
+def _refused(video: Found) -> Found:
+    message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
+    return replace(video, flaw=video.flaw or Flaw("video_not_allowed", "scan", message, final=False))
+
+
+def each_of(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
+    """The results in the same order: many at a time where a read is a wait."""
+    if readers == 1 or len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(readers, len(items)), thread_name_prefix="bill") as threads:
+        return list(threads.map(function, items))

@@ -1,0 +1,80 @@
+"""planning: what a job would do and cost, before anything is sent: an estimate, or a plan that is stored to be applied."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from extractors.config.prices import price_of
+from extractors.config.run_config import Brief, known
+from extractors.core.money import FREE
+from extractors.plan.estimate import Estimate, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from extractors.config.settings import Settings
+    from extractors.core import Planned
+    from extractors.plan.sampling import Sample
+    from extractors.record.ledger import Ledger
+    from extractors.record.tables.history import Past
+
+    Keep = Callable[[Sequence[Planned]], None]
+
+
+def foreseen(asked: Brief, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
+    """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers.
+
+    Raises ConfigurationError when source, output or ledger cannot be read.
+    """
+    with opened_ledger(asked.settings) as ledger:
+        served = ledger.memory.prices(asked.endpoint) if ledger else {}
+        free = asked.reads_locally(served)
+        past = _past(asked, offline=free) if done else None
+        if asked.job.redo == "reparse":
+            return estimate(asked, FREE, past, sample=sample, keep=keep)
+        price = price_of(asked, served, free=free)
+        if ledger is None:
+            return estimate(asked, price, past, sample=sample, keep=keep)
+        asked = asked.calibrated(ledger.memory)
+        return estimate(asked, price, past, known(ledger.memory, asked.terms(price)), sample, keep)
+
+
+def store_plan(asked: Brief) -> tuple[Estimate, str | None]:
+    """Plans every document that is not done, and stores that; the estimate, and where the plan is, None when it is empty.
+
+    Raises ConfigurationError as `foreseen` does, OutputError when the plan cannot be written.
+    """
+    from extractors.plan.stored_plan import Draft  # noqa: PLC0415 - an estimate need not wait for polars
+    from extractors.record.output.base import root_of  # noqa: PLC0415 - as above
+
+    terms = asked.terms(None)
+    draft = Draft(root_of(asked.output), terms.run)
+    estimated = foreseen(asked, done=True, keep=draft.keep)
+    with opened_ledger(asked.settings) as ledger:
+        rule = asked.calibrated(ledger.memory).rule if ledger else asked.rule
+    return estimated, draft.done(terms, rule.text)
+
+
+@contextmanager
+def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
+    """The ledger, where there is one to be read."""
+    if not settings.has_ledger:
+        yield None
+        return
+    from extractors.record.ledger import Ledger  # noqa: PLC0415 - where there is none, nobody waits for SQLAlchemy
+
+    with Ledger(settings.ledger) as ledger:
+        yield ledger
+
+
+def _past(asked: Brief, *, offline: bool) -> Past:
+    """What is done already under the output."""
+    from extractors.record.output.base import root_of  # noqa: PLC0415 - as above
+    from extractors.record.tables.compatibility import check_generation  # noqa: PLC0415 - an estimate need not wait for polars
+    from extractors.record.tables.replies import history  # noqa: PLC0415 - as above
+
+    root, job = root_of(asked.output), asked.job
+    check_generation(root, asked.schema)
+    past, _ = history(root, asked.terms(None), offline=offline, redo=job.redo, kind=job.kind)
+    return past

@@ -1,0 +1,174 @@
+"""A plan in a file: what a run would do with each document, and on what terms, so that a later run does exactly that.
+
+plans/<plan>.parquet: a row a document, its plan as JSON beside what a person asks of it; the terms in every row
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.core.errors import ConfigurationError, shown
+from extractors.core.money import Costs, total
+from extractors.record.ledger.plan_json import dumped, loaded
+from extractors.record.output.base import reading, root_of, writing
+from extractors.record.tables import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from extractors.core import Planned, Terms
+    from extractors.record.output.base import Root
+    from extractors.record.tables.rows import Row
+
+DOCUMENTS: columns.Columns = {
+    "document": columns.TEXT,
+    "version": columns.TEXT,
+    "pages": columns.INT,
+    "action": columns.TEXT,
+    "reason": columns.TEXT,
+    "rung": columns.INT,
+    "tokens_planned": columns.INT,
+    "cost_low_usd": columns.MONEY,
+    "cost_expected_usd": columns.MONEY,
+    "cost_high_usd": columns.MONEY,
+    "plan": columns.TEXT,
+}
+TERMS: columns.Columns = {
+    "planned_at": columns.TIME,
+    "source": columns.TEXT,
+    "schema": columns.TEXT,
+    "schema_hash": columns.TEXT,
+    "prompt_hash": columns.TEXT,
+    "model": columns.TEXT,
+    "endpoint": columns.TEXT,
+    "policy": columns.TEXT,
+    "bill_rule": columns.TEXT,
+    "job": columns.TEXT,
+}
+SUFFIX = ".parquet"
+NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What was planned, and what it was said to cost: the terms of a plan. `bill_rule` is the rule's text."""
+
+    planned_at: datetime
+    source: str
+    schema: str
+    schema_hash: str
+    prompt_hash: str
+    model: str
+    endpoint: str
+    policy: str
+    bill_rule: str
+    job: str
+    documents: int
+    costs: Costs
+
+
+class Planbook:
+    """One stored plan. Every method raises ConfigurationError when it cannot be read."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is the path or the URL of the file."""
+        folder, _, name = url.rpartition("/")
+        if not folder or not name.endswith(SUFFIX):
+            raise ConfigurationError(f"plan {shown(url)} is none: name a file …/plans/<plan>.parquet")
+        self.url, self._root, self._key = url, root_of(folder), name
+
+    def agreed(self) -> Agreed:
+        """The terms, and what all documents add up to."""
+        with reading(self._root):
+            if not self._root.exists(self._key):
+                raise ConfigurationError(f"plan {shown(self.url)} does not exist: `run --plan-only` stores one")
+            rows = self._root.scan([self._key], DOCUMENTS | TERMS)
+            first = rows.head(1).collect().to_dicts()
+            money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()
+        if not first or first[0]["planned_at"] is None:
+            raise ConfigurationError(f"plan {shown(self.url)} is no plan of tilewise: `run --plan-only` stores one")
+        sent = money.filter(pl.col("action") != "reject")
+        costs = Costs(*(total(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
+        return Agreed(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)
+
+    def planned(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
+        """The planned documents from the one of this number on, so many of them, a batch at a time."""
+        end = first + count if count is not None else None
+        while True:
+            size = batch if end is None else min(batch, end - first)
+            with reading(self._root):
+                texts = self._root.scan([self._key], {"plan": columns.TEXT}).slice(first, size).collect()["plan"]
+            if size > 0 and len(texts):
+                yield [loaded(text) for text in texts]
+            if size <= 0 or len(texts) < size:
+                return
+            first += size
+
+    def names(self) -> pl.LazyFrame:
+        """Every document with its version."""
+        return self._root.scan([self._key], NAMES)
+
+
+class Draft:
+    """A plan that is being made: parts are staged, and put together where it is done. Raises OutputError."""
+
+    def __init__(self, root: Root, name: str) -> None:
+        """Nothing is written yet."""
+        self._root, self._name, self._parts = root, name, list[str]()
+        self._staging = f"staging/{name}"
+
+    def keep(self, documents: Sequence[Planned]) -> None:
+        """The next documents of the plan."""
+        part = f"{self._staging}/plan-{len(self._parts):06d}{SUFFIX}"
+        rows = [_row(each) for each in documents]
+        with writing(self._root):
+            self._root.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
+        self._parts.append(part)
+
+    def done(self, terms: Terms, rule: str) -> str | None:
+        """Where the plan is stored now; None when there is nothing in it, and so no plan. `rule` is the rule's text."""
+        if not self._parts:
+            return None
+        key = f"plans/{self._name}{SUFFIX}"
+        told = {column: pl.lit(value, dtype=TERMS[column]) for column, value in _terms(terms, rule).items()}
+        with writing(self._root):
+            self._root.write(key, self._root.scan(self._parts).with_columns(**told))
+            self._root.remove(self._staging)
+        return self._root.full(key)
+
+
+def _row(planned: Planned) -> Row:
+    first, costs = planned.first, planned.costs
+    sent = bool(first.ladder) and planned.flaw is None
+    return {
+        "document": planned.document,
+        "version": planned.name[1],
+        "pages": len(planned.pages),
+        "action": "reject" if planned.flaw else first.action,
+        "reason": planned.flaw.kind if planned.flaw else first.reason,
+        "rung": first.ladder[0].rung if sent else None,
+        "tokens_planned": sum(step.tokens for step in planned.steps(0)) if sent else None,
+        "cost_low_usd": costs.low if sent else None,
+        "cost_expected_usd": costs.expected if sent else None,
+        "cost_high_usd": costs.high if sent else None,
+        "plan": dumped(planned),
+    }
+
+
+def _terms(terms: Terms, rule: str) -> Row:
+    return {
+        "planned_at": terms.started_at,
+        "source": terms.source,
+        "schema": terms.schema,
+        "schema_hash": terms.schema_hash,
+        "prompt_hash": terms.prompt_hash,
+        "model": terms.model,
+        "endpoint": terms.endpoint,
+        "policy": terms.policy,
+        "bill_rule": rule,
+        "job": terms.job,
+    }

@@ -1,0 +1,1 @@
+"""output: where tables are written, a folder or a bucket."""

@@ -1,0 +1,88 @@
+"""Whether today's columns of a schema can be read together with what is published of it; asked before anything is sent.
+
+Every file of `results/schema=<name>` is to be read in one go, with polars (`missing_columns="insert"`,
+`extra_columns="ignore"`) and with DuckDB (`union_by_name`). What they really do was measured, with polars 2.1 and DuckDB 2.0:
+
+| change of a field                                                            | polars  | DuckDB  |
+|------------------------------------------------------------------------------|---------|---------|
+| added                                                                        | reads   | reads   |
+| widened within its column: optional, looser, more members of an enum or so   | reads   | reads   |
+| fields of a nested model in another order, in lists too                      | reads   | reads   |
+| a field added to a nested model, or taken from it                            | refuses | reads   |
+| number to float, to Decimal or other places, date to time, anything to text  | refuses | casts   |
+| text to a list or a nested model                                             | refuses | refuses |
+
+So adding and widening within a column are read together; all else needs the next `VERSION`, whose files lie apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.core.errors import ConfigurationError
+from extractors.record.output.base import reading
+from extractors.record.tables import columns
+from extractors.record.tables.columns import Fields
+from extractors.record.tables.history import DAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polars._typing import PolarsDataType
+
+    from extractors.core.schema import Schema
+    from extractors.record.output.base import Root
+
+MOST_NAMED = 3  # fields in one error
+
+
+def check_generation(root: Root, schema: Schema) -> None:
+    """Raises ConfigurationError when today's fields cannot be read with the newest published results of this schema."""
+    with reading(root):
+        files = sorted(root.files(f"results/schema={schema.name}", DAYS), key=_started)
+    now = Fields(schema.model).columns
+    for newest in (each for each in files if _started(each) == _started(files[-1])):
+        with reading(root):
+            then = root.scan([newest]).collect_schema()
+        if changes := list(_differences({name: then[name] for name in then if name not in columns.RESULTS}, now)):
+            said, more = ", ".join(changes[:MOST_NAMED]), len(changes) - MOST_NAMED
+            others = f", and {more} more" if more > 0 else ""
+            raise ConfigurationError(
+                f"schema {schema.name!r}: {said}{others}: not to be read together with {newest};"
+                f" put it back, or set VERSION = {schema.version + 1} in {schema.module}"
+                f" (published as schema={schema.next_name})"
+            )
+
+
+def _started(key: str) -> str:
+    """The second in which the run of this file started, as its name begins; the run's volumes have it in common."""
+    return key.rpartition("/")[2].partition("-")[0]
+
+
+def _differences(then: columns.Columns, now: columns.Columns) -> Iterator[str]:
+    """What keeps columns of now from being read with those of then, in words."""
+    for name, dtype in then.items():
+        if name in now:
+            yield from _changes(name, dtype, now[name])
+        else:
+            yield f"field {name!r} is no longer there"
+
+
+def _changes(field: str, then: PolarsDataType, now: PolarsDataType) -> Iterator[str]:
+    """What keeps a column of now from being read with one of then, in words; the nested field is named where it is one."""
+    if isinstance(then, pl.List) and isinstance(now, pl.List):
+        yield from _changes(field, then.inner, now.inner)
+    elif isinstance(then, pl.Struct) and isinstance(now, pl.Struct):
+        before = {each.name: each.dtype for each in then.fields}
+        today = {each.name: each.dtype for each in now.fields}
+        for name in before | today:
+            if name not in today:
+                yield f"field '{field}.{name}' is no longer there"
+            elif name not in before:
+                yield f"field '{field}.{name}' is new inside of {field!r}"
+            else:
+                yield from _changes(f"{field}.{name}", before[name], today[name])
+    elif then != now:
+        yield f"field {field!r} was {then}, is {now}"

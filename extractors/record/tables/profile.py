@@ -1,0 +1,132 @@
+"""What a run's answers looked like in numbers, of the run at hand and of earlier ones: what drift is told from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.record.output.base import TROUBLE
+from extractors.record.tables import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from decimal import Decimal
+
+    from extractors.record.output.base import Root
+    from extractors.record.tables.rows import Row
+
+LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
+
+_RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", "cost_usd")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Shares are of 1. `nulls`: by field, of the accepted; `accepted`: of all rows; `climbed`: of the documents called.
+
+    `rows` are the documents accepted or failed; `climbed` were called at more than one rung, None when nothing is known
+    of calls; `cost` is in dollars a row, None when a price was unknown.
+    """
+
+    run: str
+    rows: int
+    nulls: Mapping[str, float] = field(default_factory=dict)
+    accepted: float = 0.0
+    climbed: float | None = None
+    cost: Decimal | None = None
+
+
+def shape_of(
+    run: str, fields: Sequence[Row], calls: pl.LazyFrame, *, accepted: int, failed: int, cost_usd: Decimal | None
+) -> Shape:
+    """The shape of a run from its rows of `fields`, its `calls`, and what its row of `runs` says; volumes summed."""
+    told = pl.DataFrame(fields, schema=columns.FIELDS, orient="row")
+    return _shape(run, told, [calls], accepted, failed, cost_usd)
+
+
+def past_shapes(root: Root, source: str, schema: str, count: int = 7, *, before: str | None = None) -> list[Shape]:
+    """The newest `count` runs of this source and schema that are published under `root`, the newest first.
+
+    Runs of fewer than 200 rows are left out, and so is the run `before`, some volumes of which may be published.
+    Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
+    """
+    shapes: list[Shape] = []
+    for day in reversed(_days(root)):  # by day, for there may be years of them
+        with suppress(*TROUBLE):
+            for run, *told in _runs(root, day, source, schema, before).iter_rows():
+                if len(shapes) == count:
+                    return shapes
+                shapes.append(_shape(run, _fields(root, day, run), _calls(root, day, run), *told))
+    return shapes
+
+
+def _days(root: Root) -> list[str]:
+    with suppress(*TROUBLE):
+        return [day for day in root.folders("runs") if day.startswith("run_date=")]
+    return []
+
+
+def _runs(root: Root, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
+    """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
+    wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
+    rows = _read(root, root.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
+        wanted & (pl.col("run") != (before or ""))
+    )
+    cost = pl.when(pl.col("cost_usd").null_count() == 0).then(pl.col("cost_usd").sum())  # one unknown, all unknown
+    summed = rows.group_by("run").agg(pl.col("accepted", "failed").sum(), cost, pl.col("started_at").min())
+    large = summed.filter(pl.col("accepted") + pl.col("failed") >= LEAST_ROWS)
+    return large.sort("started_at", "run", descending=True).drop("started_at").collect()
+
+
+def _fields(root: Root, day: str, run: str) -> pl.DataFrame:
+    """The run's rows of `fields`: none in an output of an older version."""
+    return _read(root, _files(root, f"fields/{day}", run), columns.FIELDS).collect()
+
+
+def _calls(root: Root, day: str, run: str) -> list[pl.LazyFrame]:
+    wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
+    return [_read(root, [file], wanted) for file in _files(root, f"calls/{day}", run)]
+
+
+def _read(root: Root, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
+    return root.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
+
+
+def _files(root: Root, folder: str, run: str) -> list[str]:
+    """The run's files in this folder, one for each volume."""
+    names = [(file, file.rpartition("/")[2].removesuffix(".parquet")) for file in root.files(folder, f"{run}*.parquet")]
+    return [file for file, name in names if f"{name}-".startswith(f"{run}-")]
+
+
+def _shape(
+    run: str,
+    fields: pl.DataFrame,
+    calls: Iterable[pl.LazyFrame],
+    accepted: int,
+    failed: int,
+    cost_usd: Decimal | None,
+) -> Shape:
+    rows = accepted + failed
+    cost = cost_usd / rows if rows and cost_usd is not None else None
+    return Shape(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed(calls), cost)
+
+
+def _null_shares(fields: pl.DataFrame) -> dict[str, float]:
+    summed = fields.group_by("field", maintain_order=True).agg(pl.col("nulls", "rows").sum())
+    some = summed.filter(pl.col("rows") > 0)
+    return {name: nulls / rows for name, nulls, rows in some.iter_rows()}
+
+
+def _climbed(volumes: Iterable[pl.LazyFrame]) -> float | None:
+    """The share of documents called at more than one rung. By volume: all calls of a document are in one."""
+    documents = climbed = 0
+    for calls in volumes:
+        # By 64 bits of their names: a million of those would take a hundred megabytes.
+        rungs = calls.group_by(pl.col("document").hash()).agg(several=pl.col("rung").min() < pl.col("rung").max())
+        told = rungs.select(pl.len(), pl.col("several").sum()).collect(engine="streaming")
+        here, higher = told.row(0)
+        documents, climbed = documents + here, climbed + higher
+    return climbed / documents if documents else None

@@ -1,0 +1,214 @@
+"""The answers that earlier runs have stored in the table `replies`: who has any, and what they are, a file at a time."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from extractors.core.errors import ConfigurationError
+from extractors.core.tiles import Size
+from extractors.record.output.base import reading
+from extractors.record.tables import columns
+from extractors.record.tables.history import DAYS, OFFLINE, key, read_past
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from extractors.core import Name, Terms
+    from extractors.record.output.base import Root
+    from extractors.record.tables.history import Past, Redo
+
+ANSWERS = ("accepted", "off_schema", "refused", "not_json", "truncated", "empty")
+_OF_RESULTS = {
+    "_document": "document",
+    "_version": "version",
+    "_model": "answered",
+    "_model_requested": "model",
+    "_prompt_hash": "prompt_hash",
+    "_sha256": "sha256",
+    "_encoded": "encoded",
+    "_action": "action",
+    "_rung": "rung",
+    "_sent_width": "width",
+    "_sent_height": "height",
+    "_extracted_at": "at",
+}
+_OF_FAILURES = {
+    "document": "document",
+    "version": "version",
+    "model_requested": "model",
+    "prompt_hash": "prompt_hash",
+    "failed_at": "at",
+}
+_OF_CALLS = {
+    "document": "document",
+    "attempt": "attempt",
+    "rung": "called_rung",
+    "sent_width": "called_width",
+    "sent_height": "called_height",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One stored answer: the call that was paid, and the picture that it was about.
+
+    `sha256`, `encoded` and `action` are those of its row in results, None where it has none.
+    """
+
+    name: Name
+    key: str
+    body: str = field(repr=False)
+    model: str
+    prompt_hash: str
+    rung: int
+    sent: Size
+    sha256: str | None = None
+    encoded: bool | None = None
+    action: str | None = None
+
+
+class Stored:
+    """The documents of one schema that have a stored answer, each known as in `Past` by 64 bits, and their files.
+
+    That is twelve bytes an answer; the answers themselves are read a file at a time, and one file is kept.
+    """
+
+    def __init__(self, root: Root, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
+        """`files` of `replies` are in the order of their answers; `places` has `key` and `file`, a position in them."""
+        self._root, self._files, self._offline = root, files, offline
+        ordered = places.sort("key", "file")
+        self._keys, self._places = array("q", ordered["key"]), array("i", ordered["file"])
+        self._open: tuple[int, pl.DataFrame] | None = None
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """How many documents have answers, once for each file that holds some."""
+        return len(self._keys)
+
+    def __contains__(self, document: object) -> bool:
+        """Whether the document of this key has an answer."""
+        return isinstance(document, int) and bool(self._where(document))
+
+    def answers(self, wanted: Collection[Name]) -> Iterator[Answer]:
+        """The answers to these documents, a later one before an earlier. Reads files: meant for a thread.
+
+        `wanted` is looked at again before each file: what is taken out of it is not looked for any more.
+        """
+        by_file: dict[int, list[Name]] = {}
+        for name in wanted:
+            for place in self._where(key(*name)):
+                by_file.setdefault(place, []).append(name)
+        for place in sorted(by_file, reverse=True):
+            names = {name for name in by_file[place] if name in wanted}
+            if names:
+                frame = self._read(place).filter(pl.col("document").is_in([document for document, _ in names]))
+                yield from (_answer(row) for row in frame.iter_rows(named=True) if _name(row) in names)
+
+    def _where(self, document: int) -> list[int]:
+        """The positions of the files that hold answers to this document."""
+        at, found = bisect_left(self._keys, document), []
+        while at < len(self._keys) and self._keys[at] == document:
+            found.append(self._places[at])
+            at += 1
+        return found
+
+    def _read(self, place: int) -> pl.DataFrame:
+        """The answers of one file, the later attempts first."""
+        with self._lock:
+            if self._open is None or self._open[0] != place:
+                self._open = None  # the memory of one is enough
+                whole = _answers(self._root, self._files[place], offline=self._offline).join(
+                    _calls(self._root, self._files[place]), on=["document", "attempt"], how="left"
+                )
+                self._open = place, whole.sort("attempt", descending=True).collect()
+            return self._open[1]
+
+
+def history(
+    root: Root, terms: Terms, *, offline: bool, redo: Redo | None, kind: str | None = None
+) -> tuple[Past, Stored | None]:
+    """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
+    past = read_past(root, terms, offline=offline, redo=redo, kind=kind)
+    if redo != "reparse":
+        return past, None
+    stored = read_stored(root, terms, offline=offline)
+    return past.among(stored), stored
+
+
+def read_stored(root: Root, terms: Terms, *, offline: bool) -> Stored:
+    """The stored answers of this schema; those of local OCR for offline runs only.
+
+    Raises ConfigurationError when there are none, or when they cannot be read.
+    """
+    found: list[tuple[datetime, str, pl.Series]] = []
+    with reading(root):
+        for file in root.files(f"replies/schema={terms.schema}", DAYS):
+            ends = (
+                _answers(root, file, offline=offline).group_by("document", "version").agg(pl.col("at").max()).collect()
+            )
+            keys = [key(document, version) for document, version in ends.select("document", "version").iter_rows()]
+            if isinstance(at := ends["at"].max(), datetime):
+                found.append((at, file, pl.Series("key", keys, dtype=columns.INT)))
+    found.sort(key=itemgetter(0))  # by the answers: two runs may begin in one second, and one be published late
+    parts = [keys.to_frame().with_columns(file=pl.lit(place, pl.Int32)) for place, (_, _, keys) in enumerate(found)]
+    places = pl.concat([pl.DataFrame(schema={"key": columns.INT, "file": pl.Int32()}), *parts])
+    stored = Stored(root, [file for _, file, _ in found], places, offline=offline)
+    if not len(stored):
+        raise ConfigurationError(
+            f"--redo reparse: no answer of schema {terms.schema!r} is stored in {root}: runs with"
+            " TILEWISE_KEEP_REPLIES=all store them, with none they do not"
+            + ("" if offline else "; those of local OCR count with --offline")
+        )
+    return stored
+
+
+def _answers(root: Root, file: str, *, offline: bool) -> pl.LazyFrame:
+    """The answers of one file with what its run has published of their documents, in the files of the same volume."""
+    replies = root.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
+    ends = []
+    if root.exists(results := _beside(file, "results")):
+        rows = root.scan([results], {column: columns.RESULTS[column] for column in _OF_RESULTS}).rename(_OF_RESULTS)
+        kept = rows if offline else rows.filter(~pl.col("answered").str.starts_with(OFFLINE))
+        ends.append(kept.drop("answered"))
+    if root.exists(failures := _beside(file, "failures")):
+        rows = root.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES}).rename(_OF_FAILURES)
+        ends.append(rows if offline else rows.filter(~pl.col("model").str.starts_with(OFFLINE)))
+    missing = {new: columns.RESULTS[old] for old, new in _OF_RESULTS.items() if new != "answered"}
+    whole = pl.concat([pl.LazyFrame(schema=missing), *ends], how="diagonal")
+    return replies.join(whole, on="document")
+
+
+def _calls(root: Root, file: str) -> pl.LazyFrame:
+    wanted = {column: columns.CALLS[column] for column in _OF_CALLS}
+    calls = _beside(file, "calls")
+    rows = root.scan([calls], wanted) if root.exists(calls) else pl.LazyFrame(schema=wanted)
+    return rows.rename(_OF_CALLS)
+
+
+def _beside(file: str, table: str) -> str:
+    """Where the volume whose replies are in this file has its rows of another table."""
+    _, schema, day, name = file.split("/")
+    return f"results/{schema}/{day}/{name}" if table == "results" else f"{table}/{day}/{name}"
+
+
+def _name(row: dict[str, Any]) -> Name:
+    return row["document"], row["version"]
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    """Any: as the tables have it."""
+    accepted = row["outcome"] == "accepted" and row["sha256"] is not None
+    kind = "" if accepted else "called_"  # an attempt that was not the last was about another picture, perhaps
+    size = Size(row[f"{kind}width"] or 0, row[f"{kind}height"] or 0)
+    said = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)
+    return Answer(
+        _name(row), row["key"], row["reply"], row["model"], row["prompt_hash"], row[f"{kind}rung"] or 0, size, *said
+    )

@@ -1,0 +1,226 @@
+"""A document's end in, its rows out; a call of the ledger in, its published row out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from extractors.core import Accepted, Asked, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.core.calls import LOST
+from extractors.core.money import Usage, of_nano
+from extractors.core.tiles import Size
+from extractors.record.tables import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extractors.record.tables.columns import Fields
+
+Keep = Literal["all", "failed", "none"]
+Row = dict[str, object]
+_WORKED_OUT = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
+_AS_IN_THE_LEDGER = [name for name in columns.CALLS if name not in _WORKED_OUT and not name.startswith("price_")]
+
+
+def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
+    """The row of an accepted document."""
+    page, step = end.planned.first, end.step
+    found, header = page.billed.found, page.billed.header
+    asked = end.asked or Asked(terms.model, terms.prompt_hash)
+    return fields.row(end.value) | {
+        "_image": found.name,
+        "_document": end.planned.document,
+        "_pages": [each.billed.found.name for each in end.planned.pages],
+        "_version": end.planned.name[1],
+        "_modified": end.planned.modified,
+        "_key": end.key,
+        "_sha256": end.sha256,
+        "_run": terms.run,
+        "_extracted_at": end.ended_at,
+        "_model_requested": asked.model,
+        "_model": end.reply.model or asked.model,
+        "_schema_hash": terms.schema_hash,
+        "_prompt_hash": asked.prompt_hash,
+        "_action": asked.action or _action(page, step),
+        "_encoded": end.encoded,
+        "_rung": step.rung,
+        "_width": header.size.width if header else None,
+        "_height": header.size.height if header else None,
+        "_sent_width": step.size.width or None,
+        "_sent_height": step.size.height or None,
+        "_attempts": len(end.attempts),
+        "_image_tokens_estimated": sum(each.order.image_tokens for each in end.attempts),
+        "_prompt_tokens": end.tokens("prompt"),
+        "_completion_tokens": end.tokens("completion"),
+        "_cost_usd": end.cost_usd,
+        "_copied_from": None,
+        "_manifest": end.planned.manifest,
+    }
+
+
+def failure_row(end: Failed, terms: Terms) -> Row:
+    """The row of a rejected or failed document."""
+    found = end.planned.first.billed.found
+    asked = end.asked or Asked(terms.model, terms.prompt_hash)
+    return {
+        "run": terms.run,
+        "document": end.planned.document,
+        "image": found.name,
+        "schema": terms.schema,
+        "version": end.planned.name[1],
+        "schema_hash": terms.schema_hash,
+        "prompt_hash": asked.prompt_hash,
+        "model_requested": asked.model,
+        "stage": end.flaw.stage,
+        "kind": end.flaw.kind,
+        "message": end.flaw.message,
+        "final": end.flaw.final,
+        "tries": end.planned.tries + (end.asked is None),  # reading an answer again is no try
+        "attempts": len(end.attempts),
+        "cost_usd": end.cost_usd,
+        "failed_at": end.ended_at,
+    }
+
+
+def copy_row(end: Copied, terms: Terms) -> Row:
+    """The row of a copy: what was read, and how, is the original's; what names the document is its own. It cost nothing."""
+    planned = end.planned
+    name, version, found = planned.document, planned.name[1], planned.first.billed.found
+    if end.failed:
+        own = {"document": name, "image": found.name, "version": version, "tries": planned.tries + 1}
+        return {**end.row, **own, "run": terms.run, "attempts": 0, "cost_usd": Decimal(0), "failed_at": end.ended_at}
+    nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
+    return {
+        **end.row,
+        **dict.fromkeys(nothing, 0),
+        "_cost_usd": Decimal(0),
+        "_image": found.name,
+        "_document": name,
+        "_pages": [each.billed.found.name for each in planned.pages],
+        "_version": version,
+        "_modified": planned.modified,
+        "_run": terms.run,
+        "_extracted_at": end.ended_at,
+        "_copied_from": end.row["_document"],
+        "_manifest": planned.manifest,
+    }
+
+
+def image_rows(end: Accepted | Copied | Failed, terms: Terms) -> list[Row]:
+    """One row per page; a page whose pixels turned out to be broken is a rejected one, whatever its header promised."""
+    flaw = end.flaw.kind if isinstance(end, Failed) and end.rejected else None
+    return [_image_row(page, number, flaw, end, terms) for number, page in enumerate(end.planned.pages, 1)]
+
+
+def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, terms: Terms) -> Row:
+    found, header = page.billed.found, page.billed.header
+    first = page.ladder[0] if page.ladder and flaw is None else None
+    size = header.size if header else None
+    return {
+        "run": terms.run,
+        "document": end.planned.document,
+        "schema": terms.schema,
+        "page": number,
+        "image": found.name,
+        "size": found.size,
+        "version": found.version,
+        "modified": found.modified,
+        "format": header.format if header else None,
+        "width": size.width if size else None,
+        "height": size.height if size else None,
+        "frames": header.frames if header else None,
+        "orientation": header.orientation if header else None,
+        "action": page.action if flaw is None else "reject",
+        "reason": page.reason if flaw is None else flaw,
+        "note": page.billed.note,
+        "rung": first.rung if first else None,
+        "scale": page.scale if first else None,
+        "tokens_formula": page.billed.tokens_formula,
+        "tokens_table": page.billed.tokens_table,
+        "tokens_planned": first.tokens if first else None,
+        "cost_low_usd": page.costs.low if first else None,
+        "cost_expected_usd": page.costs.expected if first else None,
+        "cost_high_usd": page.costs.high if first else None,
+    }
+
+
+def call_row(call: Row, terms: Terms) -> Row:
+    """The published row of a call in the ledger; one without an end was on its way when its process ended."""
+    price = terms.price
+    prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
+    assert isinstance(estimated, int)
+    row = {name: call[name] for name in _AS_IN_THE_LEDGER}
+    if call["outcome"] is None:
+        row |= LOST
+    return row | {
+        "started_at": datetime.fromisoformat(str(call["started_at"])),
+        "residual_tokens": prompt - estimated if isinstance(prompt, int) else None,
+        "price_input": price.input if price else None,
+        "price_cached": price.cached if price else None,
+        "price_output": price.output if price else None,
+        "price_as_of": price.as_of if price else None,
+        "reserved_usd": _dollars(call["reserved_nano"]),
+        "cost_usd": _dollars(call["cost_nano"]),
+    }
+
+
+def attempt(call: Mapping[str, Any]) -> Attempt:
+    """The attempt that a call in the ledger was, as far as its document's rows need it; Any: as the database has it."""
+    step = Step(
+        call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
+    )
+    order = Order(
+        document=call["document"],
+        key=call["key"],
+        request=call["request"],
+        payload_bytes=call["payload_bytes"],
+        steps=(step,),
+        text_tokens=call["estimated_prompt_tokens"] - call["estimated_image_tokens"],
+        worst_prompt_tokens=0,
+        output_tokens=0,
+        max_tokens=0,
+        sha256=call["sha256"],
+        encoded=call["encoded"],
+    )
+    kinds = ("prompt", "completion", "cached", "reasoning")
+    usage = Usage(*(call[f"{kind}_tokens"] or 0 for kind in kinds)) if call["prompt_tokens"] is not None else None
+    reply = None
+    if call["http_status"] is not None:
+        body, model = call["reply"] or "", call["model_returned"]
+        reply = Reply(call["http_status"], body, model=model, usage=usage, request_id=call["request_id"])
+    return Attempt(
+        order,
+        datetime.fromisoformat(call["started_at"]),
+        call["seconds"] or 0.0,
+        call["outcome"] or "aborted",
+        call["billed"] or "unknown",
+        reply,
+        _dollars(call["cost_nano"]),
+        _dollars(call["reserved_nano"]),
+        call["error"],
+    )
+
+
+def reply_row(call: Row) -> Row:
+    """The raw answer of a call in the ledger."""
+    return {name: call[name] for name in columns.REPLIES}
+
+
+def kept(call: Row, keep: Keep) -> bool:
+    """Whether the raw answer of this call is to be published: `failed` keeps those that were not accepted."""
+    return call["reply"] is not None and (keep == "all" or (keep == "failed" and call["outcome"] != "accepted"))
+
+
+def _dollars(amount: object) -> Decimal | None:
+    return of_nano(amount) if isinstance(amount, int) else None
+
+
+def _action(page: PlannedPage, step: Step) -> str:
+    """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
+    if page.action == "url":
+        return "url"
+    if step != page.ladder[-1]:
+        return "resize"
+    whole = page.billed.header is not None and step.size == page.billed.header.size
+    return "send" if whole else "shrink"

@@ -1,0 +1,197 @@
+"""One volume of a run: parts are staged as they come, sealed with the run's row, then published whole.
+
+    staging/<run>/<volume>/<table>-<part>.parquet  ->  <table>/…/run_date=…/<run>[-<volume>].parquet
+
+Parts are renamed into place, so one that is there is whole. The sealing row is staged before anything is published, and
+published last: that is the commit. Publishing is idempotent, so whoever finds a sealed volume can finish it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.record.output.base import writing
+from extractors.record.tables import columns
+from extractors.record.tables.field_stats import field_rows
+from extractors.record.tables.rows import Keep, Row, call_row, kept, reply_row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from extractors.core import Name, Terms
+    from extractors.record.output.base import Root
+    from extractors.record.tables.columns import Columns
+
+# In this order: whoever sees a row of one table finds what it refers to in those before.
+PUBLISHED = ("results", "replies", "failures", "images", "calls", "fields", "runs")
+ALWAYS = frozenset({"failures", "images", "calls", "runs"})  # written by every run, with no rows if need be
+BY_SCHEMA = frozenset({"results", "replies"})
+STAGING = "staging"
+_COLUMNS: dict[str, Columns] = {
+    "replies": columns.REPLIES,
+    "failures": columns.FAILURES,
+    "images": columns.IMAGES,
+    "calls": columns.CALLS,
+    "fields": columns.FIELDS,
+    "runs": columns.RUNS,
+}
+
+
+class Volume:
+    """The staged and the published files of one volume. Every method that writes raises OutputError when it cannot."""
+
+    def __init__(self, root: Root, terms: Terms, number: int) -> None:
+        """`number` counts from 1; nothing is written yet."""
+        self.root, self.terms, self.number = root, terms, number
+        self.folder = f"{STAGING}/{terms.run}/{number:04d}"
+
+    @property
+    def begun(self) -> bool:
+        """Whether its staging folder is there."""
+        above, _, name = self.folder.rpartition("/")
+        return name in self.root.folders(above)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether every part is there, and the run's row with them."""
+        return bool(self.parts("runs"))
+
+    @property
+    def committed(self) -> bool:
+        """Whether the volume is published: its row in `runs` is there."""
+        return self.published("runs")
+
+    def published(self, table: str) -> bool:
+        """Whether this volume's rows of a table are published."""
+        return self.root.exists(self.key(table))
+
+    def key(self, table: str) -> str:
+        """Where this volume's rows of a table are published; `fields` sums up the run, in one file."""
+        folder = f"{table}/schema={self.terms.schema}" if table in BY_SCHEMA else table
+        name = self.terms.run if self.number == 1 or table == "fields" else f"{self.terms.run}-{self.number}"
+        return f"{folder}/run_date={self.terms.run_date}/{name}.parquet"
+
+    def parts(self, table: str) -> list[str]:
+        """The staged parts of a table, in order."""
+        return self.root.files(self.folder, f"{table}-*.parquet")
+
+    def part(self, table: str, number: int) -> str:
+        """Where this part of a table is staged."""
+        return f"{self.folder}/{table}-{number:06d}.parquet"
+
+    def frame(self, table: str) -> pl.LazyFrame:
+        """The rows of a table that is no schema's, published or staged."""
+        files = self._files(table)
+        return self.root.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
+
+    def called(self) -> set[str]:
+        """The documents that were sent, published or staged."""
+        return set(self.frame("calls").select("document").collect()["document"])
+
+    def staged(self, numbers: range) -> set[Name]:
+        """The documents, with their versions, that parts of these numbers hold: what a shard has staged."""
+        found: set[Name] = set()
+        for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
+            parts = [part for part in self.parts(table) if _number(part) in numbers]
+            found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
+        return found
+
+    def sweep(self, ended: Collection[Name], numbers: range | None = None) -> None:
+        """Takes out of the staged parts, or those of these numbers, the images of documents that are not in `ended`.
+
+        Who staged them was killed between two tables of a part: they come once more, or count as not read.
+        """
+        documents = {document for document, _ in ended}
+        for part in self.parts("images"):
+            if numbers is None or _number(part) in numbers:
+                images = self.root.scan([part]).collect()
+                torn = {each for each in images["document"].unique() if each not in documents}
+                if torn:
+                    self.root.write(part, images.filter(~pl.col("document").is_in(list(torn))))
+
+    def ends(self) -> pl.LazyFrame:
+        """`document` and `version` of those with which the run came to an end, published or staged."""
+        files, names = self._files("results"), {"_document": "document", "_version": "version"}
+        results = [self.root.scan(files).select(list(names)).rename(names)] if files else []
+        return pl.concat([*results, self.frame("failures").select("document", "version")])
+
+    def left(self) -> set[str]:
+        """The documents that were sent and with which the run did not come to an end."""
+        sent = self.frame("calls").select("document").unique()
+        return set(sent.join(self.ends(), on="document", how="anti").collect()["document"])
+
+    def ended(self) -> set[Name]:
+        """The documents with which the run came to an end, with their versions, published or staged."""
+        files = self._files("results")
+        accepted = self.root.scan(files).select("_document", "_version").collect().rows() if files else []
+        return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
+
+    def copied(self) -> set[Name]:
+        """Those of them that have a row in results which is a copy."""
+        files = self._files("results")
+        copies = self.root.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
+        return set(copies.select("_document", "_version").collect().rows()) if copies is not None else set()
+
+    def done(self) -> set[Name]:
+        """Those of them that need nothing more: accepted, or failed for good."""
+        failures = self.frame("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
+        return self.ended() - set(failures)
+
+    def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
+        """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
+        if not rows:
+            return
+        with writing(self.root):
+            frame = pl.DataFrame(rows, schema=schema or _COLUMNS[table], orient="row")
+            self.root.write(self.part(table, part), frame)
+
+    def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
+        """Stages calls of the ledger, and those of their replies that are to be kept."""
+        for part, batch in enumerate(batches):
+            self.stage("calls", part, [call_row(call, self.terms) for call in batch])
+            self.stage("replies", part, [reply_row(call) for call in batch if kept(call, keep)])
+
+    def stage_fields(self, results: Sequence[str] = ()) -> list[Row]:
+        """Stages what the schema's fields look like in these files and in the volume's own results; returns the rows."""
+        with writing(self.root):
+            files = [*results, *self.parts("results")]
+            if not files:
+                return []
+            scanned = self.root.scan(files)
+            names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
+            rows = field_rows(scanned, names, self.terms.run, self.terms.schema)
+        self.stage("fields", 0, rows)
+        return rows
+
+    def publish(self) -> None:
+        """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
+        with writing(self.root):
+            for table in PUBLISHED:
+                parts = self.parts(table)
+                if parts or table in ALWAYS:
+                    self._publish(table, parts)
+        self.clear()
+
+    def clear(self) -> None:
+        """Takes the parts away; for a volume that is committed."""
+        with writing(self.root):
+            self.root.remove(self.folder)
+
+    def _files(self, table: str) -> list[str]:
+        return [self.key(table)] if self.committed and self.published(table) else self.parts(table)
+
+    def _publish(self, table: str, parts: list[str]) -> None:
+        rows = self.root.scan(parts) if parts else pl.DataFrame(schema=_COLUMNS[table])
+        self.root.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
+
+
+def volumes(root: Root, terms: Terms) -> list[Volume]:
+    """The volumes of a run that are staged, in order."""
+    names = root.folders(f"{STAGING}/{terms.run}")
+    return [Volume(root, terms, int(name)) for name in names if name.isdigit()]
+
+
+def _number(part: str) -> int:
+    return int(part.rpartition("-")[2].removesuffix(".parquet"))

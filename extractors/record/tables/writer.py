@@ -1,0 +1,112 @@
+"""The tables of one run: what became of its documents is staged, chunk by chunk, in the volume that is under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from extractors.core import Accepted, Copied, Failed, Left
+from extractors.record.output.base import writing
+from extractors.record.tables import columns
+from extractors.record.tables.columns import CellError, Fields
+from extractors.record.tables.profile import shape_of
+from extractors.record.tables.rows import Keep, Row, copy_row, failure_row, image_rows, result_row
+from extractors.record.tables.volume import PUBLISHED, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from decimal import Decimal
+    from types import TracebackType
+    from typing import Self
+
+    from pydantic import BaseModel
+
+    from extractors.core import Terms
+    from extractors.record.output.base import Root
+    from extractors.record.tables.profile import Shape
+
+
+def table_of(end: Accepted | Copied | Failed) -> Literal["results", "failures"]:
+    """The table that says what became of this document."""
+    failed = isinstance(end, Failed) or (isinstance(end, Copied) and end.failed)
+    return "failures" if failed else "results"
+
+
+class Tables:
+    """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
+
+    def __init__(
+        self, root: Root, terms: Terms, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
+    ) -> None:
+        """Nothing is written before it is entered; `volume` is the first one where that is not new."""
+        self.root, self._terms, self._keep = root, terms, keep
+        self._fields = Fields(model)
+        self.result_columns = self._fields.columns | columns.RESULTS
+        self._earlier: list[Volume] = []  # the volumes that are published
+        self._rows: list[str] = []  # the keys of their results
+        self._told: list[Row] = []  # of the fields
+        self.volume = volume or Volume(root, terms, 1)
+
+    def __enter__(self) -> Self:
+        """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
+        self.root.begin(self.volume.folder, PUBLISHED)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the staging folder away; parts that were not published stay in it."""
+        self.root.tidy(self.volume.folder)
+
+    def refusal(self, document: BaseModel) -> str | None:
+        """Why this document's values do not fit into their columns, None when they do."""
+        try:
+            self._fields.row(document)
+        except CellError as error:
+            return str(error)
+        return None
+
+    def row(self, end: Accepted | Copied | Failed) -> Row:
+        """What became of a document, as the row of its table."""
+        if isinstance(end, Copied):
+            return copy_row(end, self._terms)
+        if isinstance(end, Failed):
+            return failure_row(end, self._terms)
+        return result_row(end, self._terms, self._fields)
+
+    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+        """Writes what became of these documents, in this order, as one part of every table that has rows of them."""
+        ended = [end for end in ends if not isinstance(end, Left)]
+        results = [self.row(end) for end in ended if table_of(end) == "results"]
+        failures = [self.row(end) for end in ended if table_of(end) == "failures"]
+        images = [row for end in ended for row in image_rows(end, self._terms)]
+        self.volume.stage("images", part, images)
+        self.volume.stage("failures", part, failures)
+        self.volume.stage("results", part, results, self.result_columns)
+
+    def gather(self, calls: Iterable[Sequence[Row]]) -> None:
+        """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""
+        self.volume.stage_calls(calls, self._keep)
+        self._told = self.volume.stage_fields(self._rows)
+
+    def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
+        """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
+        with writing(self.root):
+            calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
+            return shape_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
+
+    def publish(self, run_row: Row) -> None:
+        """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
+        self.volume.stage("runs", 0, [run_row])
+        with writing(self.root):
+            rows = [self.volume.key("results")] if self.volume.parts("results") else []
+        self.volume.publish()
+        self._rows += rows
+        self._earlier.append(self.volume)
+        self.volume = Volume(self.root, self._terms, self.volume.number + 1)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The published files of results, by their full names."""
+        return tuple(self.root.full(key) for key in self._rows)

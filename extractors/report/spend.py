@@ -1,0 +1,99 @@
+"""spend: what calls have cost, by day, model, schema, source or outcome: the tables' calls, and those not published yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from extractors.record.output.base import reading
+from extractors.record.tables import columns
+from extractors.record.tables.history import DAYS
+from extractors.record.tables.rows import call_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from extractors.record.ledger import Ledger
+    from extractors.record.output.base import Root
+    from extractors.record.tables.rows import Row
+
+By = Literal["day", "model", "schema", "source", "outcome"]
+_CALL = ["run", "document", "attempt"]  # what tells two calls apart
+_COLUMNS = {
+    name: columns.CALLS[name]
+    for name in (
+        *_CALL,
+        "schema",
+        "model_requested",
+        "started_at",
+        "outcome",
+        "billed",
+        "prompt_tokens",
+        "completion_tokens",
+        "reserved_usd",
+        "cost_usd",
+    )
+}
+_RUNS: columns.Columns = {"run": columns.TEXT, "source": columns.TEXT}
+_BILLED, _UNKNOWN = pl.col("billed") == "yes", pl.col("billed") == "unknown"
+_SUMS = (
+    pl.len().alias("calls"),
+    pl.col("prompt_tokens").sum(),
+    pl.col("completion_tokens").sum(),
+    pl.col("cost_usd").filter(_BILLED).sum().alias("billed_usd"),
+    pl.col("cost_usd").filter(_BILLED & (pl.col("outcome") != "accepted")).sum().alias("wasted_usd"),
+    pl.col("reserved_usd").filter(_UNKNOWN).sum().alias("unknown_usd"),
+    # Their price was not known: what they cost is in no sum.
+    ((_BILLED & pl.col("cost_usd").is_null()) | (_UNKNOWN & pl.col("reserved_usd").is_null())).sum().alias("unpriced"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Sums by group, and over all: calls, tokens, dollars billed, of them wasted, dollars of which nobody knows."""
+
+    by: By
+    rows: list[Row]
+    total: Row
+
+
+def spend(root: Root, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
+    """The spending under an output between two moments, both included; by UTC days, in order of the group's name.
+
+    Raises ConfigurationError when a table cannot be read.
+    """
+    with reading(root):
+        calls = _calls(root, ledger)
+    if since:
+        calls = calls.filter(pl.col("started_at") >= since)
+    if until:
+        calls = calls.filter(pl.col("started_at") <= until)
+    group = {"day": pl.col("started_at").dt.date().cast(pl.String), "model": pl.col("model_requested")}
+    grouped = calls.group_by(group.get(by, pl.col(by)).alias(by)).agg(_SUMS).sort(by)
+    return Spending(by, grouped.to_dicts(), calls.select(_SUMS).to_dicts()[0])
+
+
+def _calls(root: Root, ledger: Ledger | None) -> pl.DataFrame:
+    """Every call under this output, once: published, or known to the ledger alone."""
+    calls, runs = _published(root, "calls", _COLUMNS), _published(root, "runs", _RUNS).unique()
+    parts = [calls.join(runs, on="run", how="left")]
+    for batch in _unpublished(root, ledger):
+        rows = pl.DataFrame(batch, schema=_COLUMNS | {"source": columns.TEXT}, orient="row")
+        # A run killed between its commit and its end is in both.
+        parts.append(rows.join(calls.select(_CALL), on=_CALL, how="anti"))
+    return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
+
+
+def _published(root: Root, table: str, wanted: columns.Columns) -> pl.DataFrame:
+    files = root.files(table, DAYS)
+    return root.scan(files, wanted).collect() if files else pl.DataFrame(schema=wanted)
+
+
+def _unpublished(root: Root, ledger: Ledger | None) -> Iterator[list[Row]]:
+    for terms in ledger.runs.unpublished(str(root)) if ledger else ():
+        for batch in ledger.calls.unpublished(terms.run) if ledger else ():
+            rows = [call_row(call, terms) for call in batch]
+            yield [{name: row[name] for name in _COLUMNS} | {"source": terms.source} for row in rows]

@@ -1,0 +1,341 @@
+"""One chunk of documents: prepare, call, validate, record for each, many at a time.
+
+A document that cannot be done is a value here; what stops the whole run is an exception, and the brake keeps further
+documents from being begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from extractors.call.request import Feedback
+from extractors.core import Accepted, Copied, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
+from extractors.core.errors import DocumentError, RunError
+from extractors.core.totals import Tally, tally
+from extractors.prepare import passed_on, prepare
+from extractors.run.journal import Dossier
+from extractors.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from extractors.bill import Tariff
+    from extractors.call.client import Caller
+    from extractors.call.request import Form
+    from extractors.core import Found, PlannedPage, Reply, Store, Terms
+    from extractors.core.schema import Schema
+    from extractors.record.ledger.writer import Scribe
+    from extractors.record.tables.writer import Tables
+    from extractors.run.bequests import Bequests
+    from extractors.run.copies import Copies
+    from extractors.run.pilot import Pilot
+    from extractors.run.returned import Returned
+    from extractors.run.sentinel import Sentinel
+    from extractors.run.shutdown import Brake
+
+End = Accepted | Copied | Failed | Left
+TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
+MOST_ANSWERS = 8  # to one document, whatever is wrong with them
+MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
+
+
+@dataclass(slots=True)
+class Bench:
+    """What every document of a run is worked on with."""
+
+    terms: Terms
+    schema: Schema
+    tariff: Tariff
+    store: Store
+    form: Form
+    caller: Caller
+    scribe: Scribe
+    tables: Tables
+    threads: Executor
+    admitted: asyncio.Semaphore
+    reasks: int
+    tell: Callable[[Tally], None]
+    brake: Brake
+    pilot: Pilot
+    sentinel: Sentinel
+    returned: Returned
+    bequests: Bequests
+    copies: Copies
+    left: list[Planned] = field(default_factory=list)
+    reparse: Callable[[Sequence[Planned], Bench], Awaitable[list[End]]] | None = None  # instead of calling
+    readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A Store of one image whose bytes are here already."""
+
+    data: bytes = field(repr=False)
+    readers: int = 1
+
+    def look(self, found: Found) -> Found:
+        """As it is."""
+        return found
+
+    def link(self, found: Found) -> str:
+        """Raises DocumentError: bytes are nowhere that a server could fetch them."""
+        raise DocumentError(f"{found.uri} is fetched already", kind="unreadable", stage="prepare")
+
+    def open(self, found: Found) -> BinaryIO:
+        """The bytes as a stream."""
+        del found
+        return BytesIO(self.data)
+
+    def read(self, found: Found) -> bytes:
+        """The bytes."""
+        del found
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some documents of a run, and the bench to work on them: an opaque value to whoever schedules it."""
+
+    number: int
+    documents: Sequence[Planned]
+    bench: Bench = field(repr=False)
+
+    async def run(self) -> Tally:
+        """Works on all documents, stages their rows, and returns what became of them."""
+        ends = await (self.bench.reparse or _called)(self.documents, self.bench)
+        await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
+        self.bench.copies.staged(self.number, ends)
+        self.bench.left += [end.planned for end in ends if isinstance(end, Left)]
+        return sum((tally(end) for end in ends), Tally())
+
+
+async def _called(documents: Sequence[Planned], bench: Bench) -> list[End]:
+    """What becomes of the documents when they are sent."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_document(planned, bench)) for planned in documents]
+        for task in tasks:
+            bench.brake.holds(task)
+    return [task.result() for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a document stands between two calls: its rung, the limit of its answer, and what was wrong with the last."""
+
+    rung: int
+    max_tokens: int
+    reasks: int
+    most_tokens: int
+    descended: bool = False
+    answers: int = 0
+    feedback: Feedback | None = None
+
+    def after(self, verdict: Verdict, reply: Reply, rungs: int) -> Turn:
+        """The next turn after an answer that was not accepted. Raises DocumentError when there is none.
+
+        A cut answer gets more tokens, a malformed one is asked for again with the errors in words, a value that a
+        validator refused is looked at again on the next rung.
+        """
+        turn = replace(self, answers=self.answers + 1)
+        if turn.answers < MOST_ANSWERS:
+            if verdict.outcome == "truncated" and self.max_tokens < self.most_tokens:
+                return replace(turn, max_tokens=min(2 * self.max_tokens, self.most_tokens))
+            if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
+                feedback = Feedback(reply.content, verdict.errors) if reply.content else None
+                return replace(turn, reasks=self.reasks - 1, feedback=feedback)
+            if verdict.outcome == "refused" and self.rung + 1 < rungs:
+                return replace(turn, rung=self.rung + 1, feedback=None)
+        final = verdict.outcome == "refused"
+        raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
+
+    def down(self, error: DocumentError) -> Turn:
+        """The turn after a request that was too long: one rung down, once. Raises `error` when that is not to be had."""
+        if error.kind != "context_exceeded" or self.descended or self.rung == 0:
+            raise error
+        return replace(self, rung=self.rung - 1, descended=True, feedback=None)
+
+
+async def _document(planned: Planned, bench: Bench) -> End:
+    """One document from plan to end, in its turn."""
+    dossier = Dossier(bench.scribe)
+    try:
+        async with bench.admitted:
+            end = await _end(planned, dossier, bench)
+    except asyncio.CancelledError:
+        if not bench.brake.cutting:
+            raise
+        end = _left(planned, dossier)
+    told = tally(end)
+    bench.tell(told)
+    bench.sentinel.watch(end.attempts)
+    for stops in (bench.pilot.watch(told), bench.returned.watch(end.attempts)):
+        if stops:
+            bench.brake.stop(stops)
+    return end
+
+
+async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+    if bench.brake.error is not None:
+        return _left(planned, dossier)
+    if planned.flaw is not None:
+        return _failed(planned, dossier, planned.flaw)
+    return await _tried(planned, dossier, bench, partial(_read, planned, dossier, bench))
+
+
+async def _tried(planned: Planned, dossier: Dossier, bench: Bench, work: Callable[[], Awaitable[End]]) -> End:
+    """The end that this work comes to; what it raises is an end too."""
+    try:
+        return await work()
+    except DocumentError as error:
+        flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
+        return _failed(planned, dossier, flaw)
+    except RunError as error:
+        bench.brake.stop(error)
+        return _left(planned, dossier)
+
+
+async def _read(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+    """A copy where the same content was answered about before, else an answer. Raises DocumentError or RunError."""
+    prepared = await _prepared(planned, 0, bench)
+    answered = partial(_answered, planned, prepared, dossier, bench)
+    if not all(page.sha256 for page in prepared):  # passed on: nobody here knows its bytes
+        return await answered()
+    key = _key(planned, prepared, bench.terms)
+    return await bench.copies.once(planned, key, partial(_tried, planned, dossier, bench, answered))
+
+
+def _failed(planned: Planned, dossier: Dossier, flaw: Flaw) -> Failed:
+    return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
+
+
+def _left(planned: Planned, dossier: Dossier) -> Left:
+    return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
+
+
+async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: Dossier, bench: Bench) -> Accepted:
+    """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
+    most = bench.tariff.max_tokens
+    turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
+    judge = partial(judged, bench)
+    while True:
+        body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
+        order = _order(planned, prepared, turn, len(body), bench)
+        try:
+            spent = sum(attempt.outcome in TRANSIENT for attempt in dossier.attempts)
+            paid = await bench.bequests.reply(order.request)
+            if paid is not None:
+                reply, verdict = paid, judge(paid)
+            else:
+                reply, verdict = await bench.caller.call(order, body, dossier, judge, spent)
+        except DocumentError as error:
+            following = turn.down(error)
+        else:
+            if verdict.document is not None:
+                done = (planned, tuple(dossier.attempts), order.key, datetime.now(UTC))
+                return Accepted(*done, verdict.document, reply, order.steps[0], prepared[0].encoded, prepared[0].sha256)
+            following = turn.after(verdict, reply, planned.rungs)
+        if following.rung != turn.rung:
+            prepared = await _prepared(planned, following.rung, bench)
+        turn = following
+
+
+def judged(bench: Bench, reply: Reply) -> Verdict:
+    """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
+    verdict = validate(reply, bench.schema.model)
+    refusal = bench.tables.refusal(verdict.document) if verdict.document is not None else None
+    return Verdict("refused", errors=refusal) if refusal else verdict
+
+
+async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
+    """The pages' image blocks at this rung, made in threads."""
+    stores = await _stores(planned.pages, bench)
+    pages = zip(planned.pages, planned.steps(rung), strict=True)
+    return tuple(await asyncio.gather(*(_page(page, step, stores, bench) for page, step in pages)))
+
+
+async def prepared_page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
+    """One page's image block, made in a thread. Raises DocumentError."""
+    return await _page(page, step, await _stores([page], bench), bench)
+
+
+async def _stores(pages: Sequence[PlannedPage], bench: Bench) -> dict[str, Store]:
+    """Where each file of these pages is read: where a read is a wait each is fetched once, however many its pages."""
+    files = {page.billed.found.uri: page.billed.found for page in pages if page.action != "url"}
+    if bench.readers is None:
+        return dict.fromkeys(files, bench.store)
+    loop = asyncio.get_running_loop()
+    reads = (loop.run_in_executor(bench.readers, bench.store.read, found) for found in files.values())
+    return dict(zip(files, map(Fetched, await asyncio.gather(*reads)), strict=True))
+
+
+async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], bench: Bench) -> Prepared:
+    loop, found = asyncio.get_running_loop(), page.billed.found
+    if page.action == "url":
+        return passed_on(page, await loop.run_in_executor(bench.threads, bench.store.link, found))
+    try:
+        return await loop.run_in_executor(bench.threads, prepare, stores[found.uri], page, step)
+    except DocumentError as error:
+        if len(stores) > 1 or found.page is not None:
+            error.message = found.blamed(error.message)
+        raise
+
+
+def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:
+    steps, tariff = planned.steps(turn.rung), bench.tariff
+    more = turn.feedback.bytes if turn.feedback else 0
+    key = _key(planned, prepared, bench.terms)
+    return Order(
+        document=planned.document,
+        key=key,
+        request=_request(key, steps, turn),
+        payload_bytes=size,
+        steps=steps,
+        text_tokens=tariff.text(more),
+        worst_prompt_tokens=_worst(steps, tariff, more),
+        output_tokens=tariff.output_tokens,
+        max_tokens=turn.max_tokens,
+        sha256=prepared[0].sha256,
+        encoded=prepared[0].encoded,
+        links=tuple(page.link for page in prepared if page.link),
+    )
+
+
+def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
+    if not all(tariff.knows(step) for step in steps):
+        return None
+    return sum(tariff.high(step) for step in steps) + tariff.most_text(more)
+
+
+def _key(planned: Planned, prepared: tuple[Prepared, ...], terms: Terms) -> str:
+    """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model.
+
+    What was passed on has no bytes here: its name and version stand for them.
+    """
+    found = [page.billed.found for page in planned.pages]
+    pages = [_content(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
+    parts = [*pages, terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _content(sha256: str, found: Found) -> str:
+    if not sha256:
+        return f"{found.name} {found.version}"
+    return sha256 if found.page is None else f"{sha256}#page={found.page}"
+
+
+def _request(key: str, steps: tuple[Step, ...], turn: Turn) -> str:
+    """Names one request by all that its answer depends on: an answer to it need not be paid for twice."""
+    sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
+    words = turn.feedback.text + turn.feedback.answer if turn.feedback else ""
+    return hashlib.sha256("\0".join((key, sizes, str(turn.max_tokens), words)).encode()).hexdigest()[:32]
+
+
+def _key_of(dossier: Dossier) -> str | None:
+    return dossier.attempts[-1].order.key if dossier.attempts else None

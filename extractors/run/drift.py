@@ -1,0 +1,110 @@
+"""Drift: says in words where a run's answers differ from those of the runs before it, by more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extractors.record.tables.profile import Shape
+
+LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
+ERRORS = 3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
+ACCIDENTS = 2  # documents: of a share near nothing, standard errors alone would warn of a single one
+COST_MARGIN = Decimal("0.2")
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A share of 1, and of how many."""
+
+    value: float
+    count: int
+
+
+def drifted(now: Shape, past: Sequence[Shape]) -> list[str]:
+    """One sentence for each null share, the accepted share, the climbed share and the cost that left the past's range.
+
+    `past` are runs of the same source and schema. Nothing is said of fewer than 200 rows, or without a past.
+    """
+    if now.rows < LEAST_ROWS or not past:
+        return []
+    told = [_null(name, now, past) for name in now.nulls]
+    told += [_accepted(now, past), _climbed(now, past), _cost(now, past)]
+    return [sentence for sentence in told if sentence]
+
+
+def _null(name: str, now: Shape, past: Sequence[Shape]) -> str | None:
+    known = [_Share(each.nulls[name], _answers(each)) for each in past if name in each.nulls]
+    today = _Share(now.nulls[name], _answers(now))
+    if not _left(today, known):
+        return None
+    return f"{name} is null in {_percent(today.value)} of {today.count:,} rows; it was in {_shares(known)}"
+
+
+def _accepted(now: Shape, past: Sequence[Shape]) -> str | None:
+    known = [_Share(each.accepted, each.rows) for each in past]
+    if not _left(_Share(now.accepted, now.rows), known):
+        return None
+    return f"{_percent(now.accepted)} of {now.rows:,} documents were accepted; it was {_shares(known)}"
+
+
+def _climbed(now: Shape, past: Sequence[Shape]) -> str | None:
+    known = [_Share(each.climbed, each.rows) for each in past if each.climbed is not None]
+    if now.climbed is None or not _left(_Share(now.climbed, now.rows), known):
+        return None
+    return f"{_percent(now.climbed)} of {now.rows:,} documents climbed to another rung; it was {_shares(known)}"
+
+
+def _cost(now: Shape, past: Sequence[Shape]) -> str | None:
+    known = [each.cost for each in past if each.cost is not None]
+    if now.cost is None or not known:
+        return None
+    low, high = min(known), max(known)
+    if low * (1 - COST_MARGIN) <= now.cost <= high * (1 + COST_MARGIN):
+        return None
+    before = _span(f"${low:.6f}", f"${high:.6f}")
+    return f"a document cost ${now.cost:.6f}; it was {before} in {_runs(len(known))}"
+
+
+def _answers(shape: Shape) -> int:
+    """The accepted documents: those that have fields."""
+    return round(shape.rows * shape.accepted)
+
+
+def _left(today: _Share, known: Sequence[_Share]) -> bool:
+    """Whether this share is outside of those known, by more than chance would take it from the nearest of them."""
+    if not known or not today.count:
+        return False
+    low, high = min(known, key=lambda each: each.value), max(known, key=lambda each: each.value)
+    above, below = today.value - high.value, low.value - today.value
+    return above > _margin(today, high) or below > _margin(today, low)
+
+
+def _margin(today: _Share, other: _Share) -> float:
+    """How far chance takes today's share from the other, were both samples of one; in shares of 1."""
+    hits = today.value * today.count + other.value * other.count
+    pooled = (hits + 1) / (today.count + other.count + 2)  # smoothed: 0 of 200 does not prove that it is never
+    error = sqrt(pooled * (1 - pooled) * (1 / today.count + 1 / max(1, other.count)))
+    return ERRORS * error + ACCIDENTS / today.count
+
+
+def _shares(known: Sequence[_Share]) -> str:
+    low, high = min(each.value for each in known), max(each.value for each in known)
+    return f"{_span(_percent(low), _percent(high))} of them in {_runs(len(known))}"
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
+
+
+def _runs(count: int) -> str:
+    return "the last run" if count == 1 else f"the last {count} runs"

@@ -1,0 +1,50 @@
+"""Dossier: one document's journal. It puts a price on every attempt and has it in the ledger before it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from extractors.core.money import Price, Usage
+
+if TYPE_CHECKING:
+    from extractors.core import Attempt, Order
+    from extractors.record.ledger.writer import Scribe
+
+
+@dataclass(slots=True)
+class Dossier:
+    """The attempts of one document in the order in which they ended; a `Journal`."""
+
+    scribe: Scribe
+    attempts: list[Attempt] = field(default_factory=list)
+    _reserved: dict[int, Decimal | None] = field(default_factory=dict)
+
+    async def intend(self, order: Order) -> int | None:
+        """Notes the attempt and the most that it can cost, which the budget must have room for."""
+        price = self.scribe.terms.price
+        most = order.worst_prompt_tokens
+        reserved = None
+        if price is not None and most is not None:
+            reserved = price.cost(Usage(prompt=most, completion=order.max_tokens))
+        handle = await self.scribe.intend(order, len(self.attempts) + 1, reserved)
+        if handle is not None:
+            self._reserved[handle] = reserved
+        return handle
+
+    async def settle(self, handle: int, attempt: Attempt) -> None:
+        """Notes how the attempt ended and what it cost."""
+        cost = _cost(attempt, self.scribe.terms.price)
+        priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
+        self.attempts.append(priced)
+        await self.scribe.settle(handle, priced)
+
+
+def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:
+    """What this attempt cost: nothing when it was not billed, None when that or its price is unknown."""
+    if attempt.billed == "no":
+        return Decimal(0)
+    if attempt.usage is None or price is None or attempt.billed == "unknown":
+        return None
+    return price.cost(attempt.usage)

@@ -1,0 +1,43 @@
+"""Pilot: looks at the first documents of a run, and at more now and then, before the rest is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from extractors.core.errors import Failing
+from extractors.core.totals import Tally
+
+if TYPE_CHECKING:
+    from extractors.core.errors import RunError
+
+FIRST, EVERY = 200, 1000  # documents, accepted or failed
+MOST_FAILED = 0.5
+MOST_COST = 2  # times the high estimate
+
+
+@dataclass(slots=True)
+class Pilot:
+    """Told what became of each document; says when too many fail or cost too much."""
+
+    fail_above: float = 0.0
+    _tally: Tally = field(default_factory=Tally)
+    _next: int = FIRST
+
+    def watch(self, tally: Tally) -> RunError | None:
+        """One more document has ended; the error that stops the run, when it is time."""
+        self._tally += tally
+        sent = self._tally.accepted + self._tally.failed
+        if sent < self._next:
+            return None
+        self._next += EVERY
+        share, most = self._tally.failed / sent, max(MOST_FAILED, self.fail_above)
+        if share > most:
+            return Failing(f"{self._tally.failed} of the first {sent} documents failed, more than {most:.0%}")
+        cost, high = self._tally.cost_usd, self._tally.estimated.high
+        if cost is not None and high is not None and cost > MOST_COST * high:
+            each, expected = cost / sent, high / sent
+            return Failing(
+                f"{sent} documents cost ${each:.6f} each, over twice the highest estimate of ${expected:.6f}"
+            )
+        return None

@@ -1,0 +1,67 @@
+"""reach: the endpoint of a brief, as runs and probes reach it: its price list, its address, and the caller."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from extractors.call.circuit_breaker import Breaker
+from extractors.call.client import Caller
+from extractors.call.retry import Retries
+from extractors.call.transport import client, served_models
+from extractors.config.prices import price_of
+from extractors.core.errors import ConfigurationError
+from extractors.core.money import FREE
+from extractors.endpoint.child import child
+from extractors.endpoint.extra import EndpointError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AsyncExitStack
+
+    from extractors.call.rate_limit import Traffic
+    from extractors.config.run_config import Brief
+    from extractors.core.money import Price
+    from extractors.record.ledger import Ledger
+
+
+async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+    """The price, and whether the endpoint reads with local OCR, which its list of models tells.
+
+    Raises ConfigurationError when the price is unknown and a budget is to be held with it.
+    """
+    if asked.offline:
+        return _held(asked, price_of(asked, {}, free=True)), True
+    async with client(asked.endpoint_at(asked.base_url)) as http:
+        listed = await served_models(http)
+    free = asked.reads_locally(listed)
+    served = {model: price or FREE for model, price in listed.items() if price or free}
+    if served or (listed and asked.reads_locally(ledger.memory.prices(asked.endpoint))):
+        ledger.memory.keep_prices(asked.endpoint, served)
+    return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
+
+
+async def caller(asked: Brief, traffic: Traffic, stack: AsyncExitStack) -> Caller:
+    """The way to the endpoint; the connections, and a child that reads with local OCR, are closed with the stack."""
+    base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
+    http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
+    settings = asked.settings
+    return Caller(http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret)
+
+
+def _held(asked: Brief, price: Price | None) -> Price | None:
+    if price is None and asked.budget.limits:
+        raise ConfigurationError(
+            f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"
+        )
+    return price
+
+
+@asynccontextmanager
+async def _offline() -> AsyncIterator[str]:
+    """The offline endpoint as a child process, billing by the formula, as `auto` plans for it."""
+    try:
+        async with child(reader="ocr", bill="formula") as base_url:
+            yield base_url
+    except EndpointError as error:
+        raise ConfigurationError(str(error)) from None

@@ -1,0 +1,89 @@
+"""reparse: stored answers, read again under today's schema: what a run does instead of calling, under `--redo reparse`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from extractors.call.response import reread
+from extractors.core import Accepted, Asked, Failed, Flaw, Left, Step
+from extractors.core.errors import DocumentError
+from extractors.core.totals import tally
+from extractors.run.chunk import judged, prepared_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extractors.core import Name, Planned, PlannedPage, Reply, Verdict
+    from extractors.record.tables.replies import Answer, Stored
+    from extractors.run.chunk import Bench, End
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An answer, read again."""
+
+    answer: Answer
+    reply: Reply
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Reparse:
+    """Gives documents their ends from what is stored."""
+
+    stored: Stored
+
+    async def ends(self, documents: Sequence[Planned], bench: Bench) -> list[End]:
+        """What becomes of these documents: the latest answer that validates today is theirs, else they have failed."""
+        read = await asyncio.to_thread(self._read, documents, bench)
+        ends: list[End] = [await _end(planned, read.get(planned.name), bench) for planned in documents]
+        for end in ends:
+            bench.tell(tally(end))
+        return ends
+
+    def _read(self, documents: Sequence[Planned], bench: Bench) -> dict[Name, _Read]:
+        """The answer that counts of each; where none validates, the latest."""
+        wanted = {planned.name for planned in documents}
+        read: dict[Name, _Read] = {}
+        for answer in self.stored.answers(wanted):
+            if answer.name in wanted:
+                reply = reread(answer.body)
+                found = _Read(answer, reply, judged(bench, reply))
+                if found.verdict.document is not None:
+                    read[answer.name] = found
+                    wanted.discard(answer.name)
+                read.setdefault(answer.name, found)
+        return read
+
+
+async def _end(planned: Planned, read: _Read | None, bench: Bench) -> End:
+    now = datetime.now(UTC)
+    if read is None or bench.brake.error is not None:
+        return Left(planned, (), None, now)
+    answer, verdict = read.answer, read.verdict
+    asked = Asked(answer.model, answer.prompt_hash, answer.action)
+    done = (planned, (), answer.key, now)
+    if verdict.document is None:
+        return Failed(*done, Flaw(verdict.outcome, "validate", verdict.errors, final=False), asked=asked)
+    step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
+    if sha256 is None or encoded is None:  # it had failed: no row says what was sent of it
+        try:
+            prepared = await prepared_page(planned.first, step, bench)
+        except DocumentError as error:
+            flaw = Flaw(error.kind, "prepare", error.message, final=False)
+            return Failed(*done, flaw, asked=asked)
+        encoded, sha256 = prepared.encoded, prepared.sha256
+        asked = Asked(answer.model, answer.prompt_hash, _action(planned.first, step))
+    return Accepted(*done, verdict.document, read.reply, step, encoded, sha256, asked=asked)
+
+
+def _action(page: PlannedPage, step: Step) -> str:
+    """What was done to a picture that was sent in this size."""
+    if page.action == "url":
+        return "url"
+    if page.billed.header is not None and step.size == page.billed.header.size:
+        return "send"
+    return "shrink" if page.ladder and step.size == page.ladder[-1].size else "resize"

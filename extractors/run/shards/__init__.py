@@ -1,0 +1,1 @@
+"""shards: a run over several machines: the coordinator, and the worker of one shard."""

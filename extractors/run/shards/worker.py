@@ -1,0 +1,273 @@
+"""Shard: one process works on a piece of a parent's run, under its run id: it stages rows and notes money, no more.
+
+The parent folds and publishes. A try at a shard that is begun again takes up what earlier tries have staged, or were
+answered, and pays for nothing twice but what was on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from extractors.config.job import Job
+from extractors.config.run_config import known
+from extractors.core import Left
+from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
+from extractors.core.shards import TRY
+from extractors.plan.apply import AgreedFeed, Order, Piece
+from extractors.plan.stored_plan import Planbook
+from extractors.record.ledger import Ledger
+from extractors.record.ledger.owner import LEASE_SECONDS, this_process
+from extractors.record.ledger.shards import COMPLETED, Try
+from extractors.record.ledger.writer import Scribe
+from extractors.record.output.base import root_of, writing
+from extractors.record.tables.replies import history
+from extractors.record.tables.row_index import Originals
+from extractors.record.tables.volume import Volume
+from extractors.record.tables.writer import Tables, table_of
+from extractors.run.copies import Copies
+from extractors.run.hooks import DIRECTLY
+from extractors.run.salvage import answered
+from extractors.run.scheduler import Work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from extractors.config.run_config import Brief
+    from extractors.config.settings import Settings
+    from extractors.core import Accepted, Copied, Failed, Name, Planned, Terms
+    from extractors.core.shards import Slice
+    from extractors.plan.stored_plan import Agreed
+    from extractors.record.ledger.shards import Told
+    from extractors.run.chunk import Bench
+    from extractors.run.hooks import How
+    from extractors.run.shutdown import Brake
+
+BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
+
+
+async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
+    """Does a piece of a run that its parent has begun; gives how it ended, which the ledger knows then.
+
+    Raises ConfigurationError when this worker cannot begin as its parent did, RunError when it cannot begin now: then
+    nothing was sent.
+    """
+    book = Planbook(piece.plan)
+    with _passing():
+        agreed = await asyncio.to_thread(book.agreed)
+    async with AsyncExitStack() as stack:
+        with _passing():
+            ledger = stack.enter_context(Ledger(settings.ledger))
+        terms = _terms(ledger, piece, settings)
+        asked = _brief(piece, terms, agreed, settings, ledger)
+        writer = secrets.randbits(31)
+        this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
+        shard = _Shard(piece, book, agreed, asked, terms, ledger, [each.writer for each in earlier])
+        beat = await stack.enter_async_context(_leased(ledger, this, how))
+        try:
+            work = await asyncio.to_thread(shard.begun, beat, Scribe(ledger.calls, terms, asked.budget, writer))
+            stack.callback(work.feed.close)
+            this = await _worked(work, piece.part(this.attempt), beat)
+        except RunError as error:
+            this = replace(beat.this, status=error.status, message=error.message)
+        except BaseException as error:
+            words = error.message if isinstance(error, TilewiseError) else type(error).__name__
+            with suppress(LedgerError):  # then it is seen that this process has ended
+                ledger.shards.finish(replace(beat.this, status="failed", message=words))
+            raise
+        await asyncio.to_thread(ledger.shards.finish, this)
+        return this
+
+
+@contextmanager
+def _passing() -> Iterator[None]:
+    """What cannot be read now may be read by the next try, or by another worker: the run does not end of it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise RunError(error.message) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """A shard that has begun; `earlier` are the writers of the tries before. Its methods are meant for a thread."""
+
+    piece: Slice
+    book: Planbook
+    agreed: Agreed
+    asked: Brief
+    terms: Terms
+    ledger: Ledger
+    earlier: Sequence[int]
+
+    def begun(self, beat: _Beat, scribe: Scribe) -> Work:
+        """What there is to do, once what earlier tries have left is taken up. Raises RunError, ConfigurationError."""
+        asked, terms, job = self.asked, self.terms, self.asked.job
+        root = root_of(terms.output)
+        tables = _Tables(root, terms, asked.schema.model, asked.settings.keep_replies, Volume(root, terms, 1))
+        tables.beat = beat
+        done = self._taken_up(tables, beat.this) if self.earlier else set()
+        past, _ = history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
+        facts = known(self.ledger.memory, terms)
+        part = Piece(self.piece.first, self.piece.count, done)
+        feed = AgreedFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
+        copies = Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline))
+        return Work(
+            asked, terms, self.ledger, tables, feed, facts, beat.how, copies, scribe=scribe, earlier=self.earlier
+        )
+
+    def _taken_up(self, tables: _Tables, this: Try) -> set[Name]:
+        """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
+        with writing(tables.root):
+            done = tables.volume.staged(self.piece.parts)
+            tables.volume.sweep(done, self.piece.parts)
+        missing: dict[str, Planned] = {}
+        for batch in self.book.planned(self.piece.first, self.piece.count):
+            missing |= {each.document: each for each in batch if each.name not in done}
+        calls = self.ledger.calls.unpublished(self.piece.run, self.earlier)
+        found = list(answered(calls, missing, self.asked.schema))
+        tables.stage(self.piece.part(this.attempt) + TRY - 1, found)
+        return done | {each.planned.name for each in found}
+
+
+class _Tables(Tables):
+    """Tables that are staged in only as long as the shard is this process's: another try may be at it by now."""
+
+    beat: _Beat
+
+    @override
+    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+        """See Tables. Raises LeaseLost."""
+        if self.beat.ask() == "lost":
+            raise LeaseLost(f"run {self.volume.terms.run} has ended, or goes on without this try")
+        super().stage(part, ends)
+        self.beat.staged(ends)
+
+
+async def _worked(work: Work, number: int, beat: _Beat) -> Try:
+    """The try, ended: what became of the documents is staged."""
+    async with AsyncExitStack() as stack:
+        pending = await work.take()
+        if not pending:
+            return replace(beat.this, status=COMPLETED, skipped=work.done)
+        bench = await work.bench(stack)
+        beat.pulls(bench.brake)
+        await work.chunks(pending, bench, sys.maxsize, number)
+        if wall := bench.caller.breaker.wall():
+            bench.brake.stop(wall)
+        await asyncio.to_thread(_remembered, work, bench)
+        error = bench.brake.error
+        return replace(
+            beat.this,
+            status=error.status if error else COMPLETED,
+            message=error.message if error else "",
+            warnings=work.warnings(bench),
+            skipped=work.done,
+        )
+
+
+def _remembered(work: Work, bench: Bench) -> None:
+    """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
+    work.learned(bench, alone=False)
+    work.ledger.runs.use([each for each in bench.bequests.used if each.run != work.terms.run])
+
+
+def _terms(ledger: Ledger, piece: Slice, settings: Settings) -> Terms:
+    """The parent's terms. Raises ConfigurationError where this ledger is not the parent's."""
+    found = ledger.runs.live(piece.run)
+    shared = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
+    alone = settings.ledger.startswith("sqlite")
+    if found is None and alone:
+        raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and knows no live run {piece.run}: {shared}")
+    if found is None:
+        raise RunError(f"run {piece.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
+    terms, host = found
+    if alone and host != this_process().host:
+        raise ConfigurationError(
+            f"TILEWISE_LEDGER is SQLite, which holds for one host, and run {piece.run} is on another: {shared}"
+        )
+    return terms
+
+
+def _brief(piece: Slice, terms: Terms, agreed: Agreed, settings: Settings, ledger: Ledger) -> Brief:
+    """The plan's job as its parent runs it. Raises ConfigurationError where this worker would do another thing."""
+    job = Job.model_validate_json(terms.job)
+    asked = Order(plan=piece.plan, budget=job.budget, yes=True).brief(agreed, settings)
+    planned = asked.rule
+    asked = replace(asked.calibrated(ledger.memory), rule=planned, output=terms.output)
+    return replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
+
+
+@asynccontextmanager
+async def _leased(ledger: Ledger, this: Try, how: How) -> AsyncIterator[_Beat]:
+    """Renews the lease as long as it is entered."""
+    beat = _Beat(ledger, this, how)
+    beating = asyncio.create_task(beat.keep())
+    try:
+        yield beat
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+
+
+@dataclass(slots=True)
+class _Beat:
+    """Tells the ledger how far it is, and the brake when the parent says so, or is not there any more.
+
+    The brake hears also what was said before there was one.
+    """
+
+    ledger: Ledger
+    this: Try
+    how: How
+    brake: Brake | None = None
+    heard: RunError | None = None
+
+    def ask(self) -> Told:
+        """Renews the lease, once; what the run says. Meant for a thread."""
+        return self.ledger.shards.beat(self.this)
+
+    def staged(self, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+        """Counts what is staged: that is done, whatever becomes of this process."""
+        tables = [table_of(end) for end in ends if not isinstance(end, Left)]
+        accepted, failed = (tables.count(name) for name in ("results", "failures"))
+        self.this = replace(self.this, accepted=self.this.accepted + accepted, failed=self.this.failed + failed)
+
+    def pulls(self, brake: Brake) -> None:
+        """From here on calls may be sent, and this brake stops them."""
+        self.brake = brake
+        if self.heard is not None:
+            self._stop(self.heard)
+
+    async def keep(self) -> None:
+        """Renews, again and again."""
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                told = await asyncio.to_thread(self.ask)
+            except LedgerError as error:
+                if loop.time() - last > LEASE_SECONDS:
+                    self._stop(error)
+                continue
+            last = loop.time()
+            if told == "stop":
+                self._stop(Stopped("its run was told to stop, or its parent has gone"))
+            elif told == "lost":
+                self._stop(LeaseLost(f"run {self.this.run} has ended, or goes on without this try"))
+
+    def _stop(self, error: RunError) -> None:
+        self.heard = error
+        if self.brake is None:
+            return
+        self.brake.stop(error)
+        if isinstance(error, LeaseLost) and not self.brake.cutting:  # whoever publishes the run does not wait
+            self.brake.cut()

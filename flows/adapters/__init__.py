@@ -1,0 +1,1 @@
+"""adapters: what Prefect is used for: its API, secrets, artifacts, rate limits and shards."""

@@ -1,0 +1,196 @@
+"""What a run shows in Prefect: progress while it works, a summary and its failures at the end, warnings as events.
+
+Nothing in it came from an image or a model: counts, money, our own sentences, and names and paths escaped. A Prefect server
+that does not answer costs a run a few seconds at most, never its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import httpx
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.events import emit_event
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from extractors.report.summary import AGAIN, dollars
+from flows.adapters.naming import escaped, said, verbatim
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from uuid import UUID
+
+    from extractors.plan.estimate import Estimate
+    from extractors.report.progress import Progress
+    from extractors.run.calibrate import Calibrated
+    from extractors.run.result import Closing
+
+EVERY = 5.0  # seconds between two looks at a run's progress
+PATIENCE = 10.0  # seconds that Prefect is given to take one artifact
+WARNING = "tilewise.warning"
+
+
+@contextlib.asynccontextmanager
+async def followed(progress: Progress) -> AsyncIterator[None]:
+    """Shows the progress as an artifact as long as the run works, and once more when it has ended."""
+    following = asyncio.create_task(_follow(progress))
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+
+
+async def _follow(progress: Progress) -> None:
+    artifact: UUID | None = None
+    shown = ""
+    try:
+        while True:
+            if artifact is None:
+                artifact = await _taken(acreate_progress_artifact(0.0, "tilewise-progress", progress.line))
+            elif progress.line != shown:
+                shown = progress.line
+                await _taken(aupdate_progress_artifact(artifact, _percent(progress), shown))
+            await asyncio.sleep(EVERY)
+    except asyncio.CancelledError:
+        if artifact is not None:
+            await _taken(aupdate_progress_artifact(artifact, _percent(progress), progress.line))
+        raise
+
+
+def _percent(progress: Progress) -> float:
+    return round(100 * progress.share, 1)
+
+
+async def show_run(closing: Closing, report: str | None = None) -> None:
+    """What is shown of a run that has ended, and its warnings as events; `report` is where its page is."""
+    for warning in closing.account.warnings:
+        emit_event(
+            WARNING,
+            {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
+            payload={"warning": warning, "run": closing.account.terms.run},
+        )
+    await _taken(acreate_markdown_artifact(summary(closing, report), "tilewise-summary", escaped(said(closing))))
+    if closing.counts.tally.kinds:
+        await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
+
+
+async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
+    """What is shown of an estimate, and of the plan that was stored with it."""
+    words = estimated(estimate, model, plan)
+    await _taken(acreate_markdown_artifact(words, "tilewise-estimate", _most(estimate)))
+
+
+async def show_calibration(found: Calibrated) -> None:
+    """What is shown of a calibration."""
+    lines = "\n".join(f"- {escaped(line)}" for line in found.lines())
+    await _taken(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
+
+
+def summary(closing: Closing, report: str | None = None) -> str:
+    """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
+    row, terms, tally = closing.row, closing.account.terms, closing.counts.tally
+    kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+    low, expected, high = (dollars(cost) for cost in tally.estimated.values())
+    tokens = {
+        f"prompt, predicted by {escaped(terms.bill_rule)}": tally.prompt_tokens - tally.residual_tokens,
+        "prompt, billed": tally.prompt_tokens,
+        "residual: billed less predicted": tally.residual_tokens,
+        "completion, billed": tally.completion_tokens,
+    }
+    money = {
+        "predicted, low to high": f"{low} to {high}",
+        "predicted, expected": expected,
+        "paid": dollars(tally.cost_usd),
+        "of it wasted": dollars(tally.wasted_usd),
+        "unknown whether billed, at most": dollars(tally.unknown_usd),
+        "saved by copies": dollars(tally.saved_usd),
+    }
+    return "\n\n".join(
+        [
+            f"## {escaped(said(closing))}",
+            _facts(closing),
+            _table("documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}),
+            _table("money", money),
+            _table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
+            *_list("Warnings", map(escaped, closing.account.warnings)),
+            *_list("Rows", map(verbatim, closing.results)),
+            *_list("Report", map(verbatim, [report] if report else [])),
+        ]
+    )
+
+
+def failures(closing: Closing) -> list[dict[str, object]]:
+    """A row for each kind of failure, the most frequent first."""
+    return [
+        {"stage": stage, "kind": kind, "documents": count, "tried again": AGAIN[final]}
+        for (stage, kind, final), count in closing.counts.tally.kinds.most_common()
+    ]
+
+
+def estimated(estimate: Estimate, model: str, plan: str | None = None) -> str:
+    """What would be sent, what it would cost, and the plan that waits for approval."""
+    costs = zip(("low", "expected", "high"), estimate.costs.values(), strict=True)
+    money = {name: dollars(cost) for name, cost in costs}
+    for name, ends in (estimate.intervals or {}).items():
+        if ends:
+            money[f"{name}, with 95 %"] = f"{dollars(ends[0])} to {dollars(ends[1])}"
+    counts = ("documents", "images", "rejected", "skipped")
+    parts = [
+        f"## {_most(estimate)}",
+        *([f"Waiting for approval: run the deployment `apply` with the plan\n\n{verbatim(plan)}"] if plan else []),
+        f"Model {verbatim(model)}, billed by {verbatim(estimate.bill_rule)}." if model else "No model is set.",
+        _table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
+        _table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
+        _table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),
+        _table("cost", money),
+    ]
+    return "\n\n".join(parts)
+
+
+def _most(estimate: Estimate) -> str:
+    return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
+
+
+def _facts(closing: Closing) -> str:
+    terms = closing.account.terms
+    named = {
+        "run": terms.run,
+        "source": terms.source,
+        "schema": terms.schema,
+        "model": terms.model,
+        "endpoint": terms.endpoint,
+        "policy": terms.policy,
+        "output": terms.output,
+        "approved by": terms.approved_by,
+    }
+    return "\n".join(f"- {name} {verbatim(value)}" for name, value in named.items() if value)
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join([f"| {title} | |", "|:--|--:|", *lines])
+
+
+def _list(title: str, lines: Iterable[str]) -> list[str]:
+    listed = "\n".join(f"- {line}" for line in lines)
+    return [f"### {title}\n\n{listed}"] if listed else []
+
+
+async def _taken(made: Awaitable[UUID]) -> UUID | None:
+    """What Prefect makes of it; None, and a line in the log, where Prefect does not answer in time or refuses."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await made
+    except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
+        get_run_logger().warning("an artifact could not be shown: %s", type(error).__name__)
+        return None

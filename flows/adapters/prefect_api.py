@@ -1,0 +1,68 @@
+"""Which Prefect API is configured: read as Prefect reads it, the strongest place first, without the second of importing it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+from extractors.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+URL, PROFILES = "PREFECT_API_URL", "PREFECT_PROFILES_PATH"
+
+
+def prefect_url() -> str | None:
+    """The Prefect API of the environment, of the files in the working directory, or of the active profile.
+
+    Raises ConfigurationError for a file that Prefect could not read either.
+    """
+    places: list[Callable[[], object]] = [
+        lambda: os.environ.get(URL),
+        lambda: dotenv_values(".env").get(URL),
+        lambda: _at(_toml("prefect.toml"), "api", "url"),
+        lambda: _at(_toml("pyproject.toml"), "tool", "prefect", "api", "url"),
+        lambda: _profile().get(URL),
+    ]
+    found = (place() for place in places)
+    return next((url for url in found if isinstance(url, str) and url), None)
+
+
+def prefect_configured() -> bool:
+    """Whether a Prefect API is set."""
+    return prefect_url() is not None
+
+
+def _profile() -> Mapping[str, object]:
+    """The active profile; a file that cannot be read holds none."""
+    named = os.environ.get(PROFILES) or dotenv_values(".env").get(PROFILES)
+    path = Path(named) if named else Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    profile = _at(profiles, "profiles", str(os.environ.get("PREFECT_PROFILE") or profiles.get("active")))
+    return profile if isinstance(profile, dict) else {}
+
+
+def _toml(name: str) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{name}, in which Prefect looks for its settings, cannot be read: {error}; mend it, or run with --direct"
+        ) from error
+
+
+def _at(tables: object, *keys: str) -> object:
+    """What stands there in nested tables; None where nothing does."""
+    for key in keys:
+        tables = tables.get(key) if isinstance(tables, dict) else None
+    return tables

@@ -1,0 +1,208 @@
+"""Permits: one rate for many workers, counted by a rate limit on the Prefect server.
+
+The limit is named after endpoint and model. Where there is none, every worker goes by its own settings. For 2,400 calls a
+minute: `prefect gcl create tilewise-api.together.ai-maker-model --limit 40 --slot-decay-per-second 40`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+
+from extractors.config.run_config import OFFLINE
+from extractors.config.settings import TOGETHER
+from extractors.core.errors import ConfigurationError
+from flows.adapters.rate_share import ANSWER, LEAST, Leased, Limit, MissingError, UnansweredError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from prefect.client.orchestration import PrefectClient
+
+    from extractors.config.settings import Settings
+    from extractors.core import Permits
+
+SENDERS = ["extract", "backfill", "apply", "shard"]  # the flows that send calls
+AT_ONCE = 1.0  # seconds of the rate that lie ready at most: servers enforce their limits per second
+
+
+def limit_name(endpoint: str, model: str) -> str:
+    """The limit's name: `tilewise-<host>-<model>`; whatever is neither letter, digit, dot nor underscore is a hyphen."""
+    host = urlsplit(endpoint).netloc.rpartition("@")[2] or endpoint
+    return re.sub(r"[^A-Za-z0-9._]+", "-", f"tilewise-{host}-{model}")
+
+
+def size_of(rate: float) -> int:
+    """How many permits lie ready at most."""
+    return max(math.ceil(rate * AT_ONCE), 2 * LEAST)
+
+
+def making(name: str, rate: float) -> str:
+    """In words, the command that makes the limit."""
+    return f"make it with `prefect gcl create {name} --limit {size_of(rate)} --slot-decay-per-second {rate:g}`"
+
+
+async def ensure_limit(settings: Settings) -> str | None:
+    """Makes the limit from TILEWISE_RPM, or sets it to that; gives its name, None where there is nothing to share.
+
+    Raises ConfigurationError when the Prefect server does not answer.
+    """
+    model = settings.model
+    if settings.rpm is None or not model or settings.base_url == OFFLINE:
+        return None
+    name, rate = limit_name(settings.base_url or TOGETHER, model), settings.rpm / 60
+    try:
+        with _translated(name):
+            async with asyncio.timeout(ANSWER), get_client() as client:
+                await client.upsert_global_concurrency_limit_by_name(name, size_of(rate), rate)
+    except (TimeoutError, UnansweredError) as error:
+        raise ConfigurationError(f"the rate limit {name} cannot be made from TILEWISE_RPM: {error}") from None
+    return name
+
+
+@asynccontextmanager
+async def leased(
+    endpoint: str, model: str, rpm: float | None, say: Callable[[str], None]
+) -> AsyncIterator[Permits | None]:
+    """Permits of the limit of this endpoint and model while it is entered; None where there is no limit to share.
+
+    A server that does not answer leaves half of TILEWISE_RPM until it does; without that, nothing is known to share.
+    """
+    async with get_client() as client:
+        counter = PrefectCounter(client, limit_name(endpoint, model))
+        found = await _found(counter, rpm)
+        if not isinstance(found, float):
+            yield found
+            return
+        async with Leased(counter, found, say).kept() as permits:
+            yield permits
+
+
+async def _found(counter: PrefectCounter, rpm: float | None) -> float | Unshared | None:
+    """The rate to lease from, as far as it is known; without one, what a person should know of that."""
+    try:
+        async with asyncio.timeout(ANSWER):
+            return (await counter.read()).rate
+    except MissingError:
+        return await _unshared(counter, rpm)
+    except (TimeoutError, UnansweredError) as error:
+        why = str(error) or f"no answer in {ANSWER:.0f} s"
+    return rpm / 60 if rpm else Unshared(f"whether workers share a rate is not known ({why}): this run went by its own")
+
+
+class Unshared:
+    """No limit where one is missed: nothing is held back, and a person is told."""
+
+    def __init__(self, words: str) -> None:
+        """`words` are the warning."""
+        self._words = words
+
+    def wait(self) -> float:
+        """No time at all."""
+        return 0.0
+
+    def take(self) -> None:
+        """Nothing is counted."""
+
+    def warning(self) -> str | None:
+        """What is missed, and the command that makes it."""
+        return self._words
+
+
+class PrefectCounter:
+    """A rate limit on a Prefect server. Every method raises UnansweredError, MissingError where there is no such limit."""
+
+    def __init__(self, client: PrefectClient, name: str) -> None:
+        """`client` belongs to this event loop."""
+        self.name, self._client = name, client
+
+    async def read(self) -> Limit:
+        """The limit as it stands."""
+        with _translated(self.name):
+            found = await self._client.read_global_concurrency_limit_by_name(self.name)
+        if found.slot_decay_per_second <= 0 or found.limit < 1:
+            raise UnansweredError(f"the rate limit {self.name} gives nothing: its limit and slot decay must be above 0")
+        return Limit(found.slot_decay_per_second, found.limit, found.active_slots, found.active)
+
+    async def take(self, permits: int) -> bool:
+        """Takes so many; False where fewer lie ready.
+
+        Prefect's `rate_limit` would wait by itself, in a thread of its own, and write an event for every acquire.
+        """
+        try:
+            with _translated(self.name):
+                answer = await self._client.increment_concurrency_slots([self.name], permits, "rate_limit")
+        except _LockedError:
+            return False
+        if not answer.json():  # as `rate_limit(strict=True)`: a limit that is gone lets everything through
+            raise MissingError(f"there is no rate limit {self.name}")
+        return True
+
+    async def give_back(self, permits: int) -> None:
+        """Makes so many ready again."""
+        with _translated(self.name):
+            await self._client.release_concurrency_slots([self.name], permits, occupancy_seconds=1.0)
+
+    async def senders(self) -> int:
+        """How many runs are sending now, this one included."""
+        running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+        with _translated(self.name):
+            found = await self._client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=SENDERS)),
+                flow_run_filter=FlowRunFilter(state=running),
+            )
+        return len(found)
+
+
+class _LockedError(UnansweredError):
+    """Fewer permits lie ready than were asked for."""
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """What goes wrong on the way to the server, in its own words."""
+    try:
+        yield
+    except ObjectNotFound:
+        raise MissingError(f"there is no rate limit {name}") from None
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 423:
+            raise _LockedError("fewer lie ready") from None
+        raise UnansweredError(f"Prefect's server says {error.response.status_code}") from None
+    except httpx.HTTPError as error:
+        raise UnansweredError(f"Prefect's server does not answer: {type(error).__name__}") from None
+    except ValueError:  # what is no JSON, or no limit: something else answers at that address
+        raise UnansweredError("what answers for Prefect's server is none") from None
+
+
+async def _unshared(counter: PrefectCounter, rpm: float | None) -> Unshared | None:
+    """A warning where others send at the same time and each goes by a TILEWISE_RPM of its own, else nothing."""
+    if rpm is None:
+        return None
+    try:
+        async with asyncio.timeout(ANSWER):
+            senders = await counter.senders()
+    except (TimeoutError, UnansweredError):
+        return None
+    if senders < 2:
+        return None
+    return Unshared(
+        f"TILEWISE_RPM={rpm:g} held for each of {senders} runs alone, because there is no rate limit {counter.name}:"
+        f" {making(counter.name, rpm / 60)}"
+    )

@@ -1,0 +1,113 @@
+"""What the command prints: an estimate or a run that has ended, for people or as one JSON object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from extractors.config.job import Job
+    from extractors.config.settings import Settings
+    from extractors.plan.estimate import Estimate
+    from extractors.run.result import Closing
+
+
+def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
+    """Estimates the job, or by a sample, and prints what comes out."""
+    from extractors.config.run_config import brief
+    from extractors.plan.planning import foreseen
+    from extractors.plan.sampling import sample_of
+
+    drawn = sample_of(sample)
+    asked = brief(job, settings, sends=False)
+    found = foreseen(asked, drawn, done=job.output is not None or job.dry_run)
+    if as_json:
+        print_json(found.as_json())
+        return
+    _print_bill(found, asked.model)
+
+
+def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
+    """Plans the job, stores the plan, and prints what it would cost and where it is."""
+    from extractors.config.run_config import brief
+    from extractors.plan.planning import store_plan
+
+    asked = brief(job, settings)
+    estimated, url = store_plan(asked)
+    if as_json:
+        print_json(estimated.as_json() | {"plan": url})
+        return
+    _print_bill(estimated, asked.model)
+    print_lines([f"plan: {url}: `tilewise apply` runs it" if url else "nothing to do: no plan is stored"])
+
+
+def _print_bill(found: Estimate, model: str) -> None:
+    from extractors.report.progress import terminal
+    from extractors.report.summary import Bill
+
+    counts = {name: getattr(found, name) for name in ("images", "documents", "skipped", "rejected")}
+    costs, seconds = found.costs, found.seconds
+    bill = Bill(
+        counts,
+        found.tokens,
+        found.reasons,
+        costs,
+        found.bill_rule,
+        model,
+        seconds,
+        found.eta_seconds,
+        found.calibrated,
+        found.intervals,
+        found.causes.lines() if found.causes else (),
+    )
+    terminal().print(bill.table())
+
+
+def show_closing(closing: Closing, *, as_json: bool) -> None:
+    """Prints how a run ended."""
+    if as_json:
+        print_json(closing.row)
+        return
+    from extractors.report.summary import Summary
+
+    row, counts = closing.row, closing.counts
+    summary = Summary(
+        run=str(row["run"]),
+        tally=counts.tally,
+        found=counts.found,
+        skipped=counts.skipped,
+        message=closing.message,
+        bill_rule=closing.account.terms.bill_rule,
+        results=list(closing.results),
+        warnings=closing.account.warnings,
+    )
+    print_lines(summary.lines())
+
+
+def print_lines(lines: Iterable[RenderableType]) -> None:
+    """Prints lines and tables on the terminal."""
+    from extractors.report.progress import terminal
+
+    for line in lines:
+        terminal().print(line, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON object on stdout, money as numbers."""
+    import orjson
+
+    typer.echo(orjson.dumps(value, default=_plain).decode())
+
+
+def _plain(value: object) -> object:
+    """Money as a number in JSON."""
+    from decimal import Decimal
+
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} has no place in a run's row")

@@ -1,0 +1,144 @@
+"""How the command starts a run: directly, or as a Prefect flow on the configured server or a temporary one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from extractors.core.errors import ConfigurationError, NeedsYes, TilewiseError
+from flows.adapters.prefect_api import prefect_configured
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prefect.client.schemas.objects import State
+
+    from extractors.config.job import Job
+    from extractors.config.settings import Settings
+    from extractors.plan.apply import Order
+    from extractors.run.calibrate import Calibrated
+    from extractors.run.result import Closing
+
+
+def consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+    """Runs the job; asks on a terminal when the estimate needs a yes."""
+    try:
+        return _ran(job, settings, as_flow=as_flow)
+    except NeedsYes as error:
+        _ask(error)
+        return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
+
+
+def applied(order: Order, settings: Settings) -> Closing:
+    """Runs a stored plan; asks on a terminal when it needs a yes."""
+    try:
+        return _applied(order, settings)
+    except NeedsYes as error:
+        _ask(error)
+        return _applied(order.model_copy(update={"yes": True}), settings)
+
+
+def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
+    """Sends the probes; asks on a terminal when they need a yes."""
+    import asyncio
+
+    from extractors.run.calibrate import calibrate
+
+    def say(words: str) -> None:
+        typer.echo(f"tilewise: {words}", err=True)
+
+    try:
+        return asyncio.run(calibrate(settings, model, yes=yes, say=say))
+    except NeedsYes as error:
+        _ask(error)
+        return asyncio.run(calibrate(settings, model, yes=True, say=say))
+
+
+def _ask(error: NeedsYes) -> None:
+    """Asks a person at a terminal. Raises the error where there is none, and ConfigurationError for a no."""
+    if not sys.stdin.isatty():
+        raise error
+    question = error.message.partition(":")[0]
+    if not typer.confirm(f"{question}. Go on?", err=True):
+        raise ConfigurationError(f"not started: {error.message}")
+
+
+def _applied(order: Order, settings: Settings) -> Closing:
+    import asyncio
+
+    from extractors.plan.stored_plan import Planbook
+
+    agreed = Planbook(order.url).agreed()
+    asked = order.brief(agreed, settings)
+    if asked.job.shard_size is not None and prefect_configured():
+        from extractors.run.session import ask
+        from flows.apply import apply
+
+        if not order.yes and order.budget is None:
+            ask(asked, agreed.costs, videos=False)
+
+        return asyncio.run(_ended(lambda: apply(order, return_state=True)))
+
+    from extractors.report.progress import Progress
+    from extractors.run import pipeline
+
+    with Progress() as progress:
+        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        return asyncio.run(pipeline.apply(order, settings, how))
+
+
+def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+    import asyncio
+
+    if as_flow:
+        return _ran_as_flow(job)
+    from extractors.report.progress import Progress
+    from extractors.run import pipeline
+
+    with Progress() as progress:
+        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        closing = asyncio.run(pipeline.run(job, settings, how))
+    typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
+    return closing
+
+
+def _ran_as_flow(job: Job) -> Closing:
+    """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if prefect_configured():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        return _flow_run(job)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
+    from flows.serving.server import temporary_server
+
+    with temporary_server() as url:
+        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
+        return _flow_run(job)
+
+
+def _flow_run(job: Job) -> Closing:
+    import asyncio
+    import gc
+
+    gc.disable()  # nothing that Prefect imports goes again: looking for it is a seventh of the time that this takes
+    from flows.extract import extract
+
+    gc.freeze()
+    gc.enable()
+    return asyncio.run(_ended(lambda: extract(job, return_state=True)))
+
+
+async def _ended(begun: Callable[[], Awaitable[State]]) -> Closing:
+    """What a flow run came to. Raises what it was stopped by."""
+    from extractors.run.result import Closing
+
+    state = await begun()
+    end = await state.aresult(raise_on_failure=False)
+    if isinstance(end, Closing):
+        return end
+    raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")

@@ -1,0 +1,1 @@
+"""serving: the local Prefect server and the deployments that it serves."""

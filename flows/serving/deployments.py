@@ -1,0 +1,218 @@
+"""Everything that can be scheduled or started, as `prefect.yaml` lists it, and the process that runs it for `serve`.
+
+`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that came with
+tilewise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import httpx
+import typer
+import yaml
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.exceptions import PrefectException
+from prefect.runner import Runner
+from prefect.schedules import Schedule
+from prefect.utilities.callables import ParameterSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from typing_extensions import override
+
+from extractors.config.settings import read_settings
+from extractors.core.errors import ConfigurationError, TilewiseError
+from flows.adapters.rate_limit import ensure_limit
+from flows.serving.server import answers
+from flows.serving.stale_runs import end_left_over
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+FILE = "prefect.yaml"
+GRACE = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
+POLL = 2.0  # seconds between two looks for runs that are due
+LOOK = 10.0  # seconds between two looks for what the server's being away has left
+
+
+class Deployed(BaseModel):
+    """One deployment of the file. What `prefect deploy` alone needs, the work pool, is not looked at here."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+    name: str
+    entrypoint: str
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    schedules: list[Schedule] = Field(default_factory=list)
+    concurrency_limit: int | ConcurrencyLimitConfig | None = None
+
+    def deployment(self) -> RunnerDeployment:
+        """What Prefect registers. An unknown parameter is refused before there is a run, as a wrong value is."""
+        made = RunnerDeployment.from_entrypoint(
+            self.entrypoint,
+            self.name,
+            schedules=self.schedules,
+            concurrency_limit=self.concurrency_limit,
+            parameters=self.parameters,
+            description=self.description,
+            tags=self.tags,
+        )
+        known = made._parameter_openapi_schema.model_dump(exclude_unset=True)  # noqa: SLF001 - Prefect's own `deploy` sets it so
+        made._parameter_openapi_schema = _Closed(**known, additionalProperties=False)  # noqa: SLF001 - likewise
+        return made
+
+
+class _Closed(ParameterSchema):
+    """The form of a flow that takes these parameters alone; by Prefect's own schema any others pass, and the run crashes."""
+
+    additionalProperties: Literal[False]  # noqa: N815 - a word of JSON Schema
+
+
+class _File(BaseModel):
+    deployments: list[Deployed]
+
+
+def listed(path: Path | None = None) -> list[Deployed]:
+    """The deployments of the file. Raises ConfigurationError that names the file and what is wrong in it."""
+    path = path or file()
+    try:
+        return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).deployments
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        if first["loc"][-1] == "[key]":
+            why = "a name is no text: YAML reads a bare yes, no, on or off as true or false, so put it into quotes"
+        raise ConfigurationError(f"{path}: {place}: {why}") from None
+
+
+def file() -> Path:
+    """The working directory's file, else the one that came with tilewise: in a clone or in a wheel."""
+    here = Path(__file__).parent
+    return next(each for each in (Path(FILE), here.parent / FILE, here / FILE) if each.is_file())
+
+
+class _Runner(Runner):
+    """A runner that ends its flow runs as a person would: one SIGTERM each, on which a run publishes what it has done."""
+
+    def busy(self) -> set[UUID]:
+        """The flow runs that it starts or runs."""
+        return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - nothing else says so
+
+    async def cancel_late(self) -> None:
+        """Cancels what was cancelled unheard: once its server was away, Prefect's runner may hear of it no more."""
+        if observer := self._cancelling_observer:
+            await observer._check_for_cancelled_flow_runs()  # type: ignore[no-untyped-call]  # noqa: SLF001 - what it does itself at times
+
+    @override
+    async def cancel_all(self) -> None:
+        """Tells all flow runs, which are this process's group, to end. Leaving the runner waits for them."""
+        ours = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, ours)
+
+
+async def serve(deployments: Sequence[Deployed], address: str) -> None:
+    """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first.
+
+    TILEWISE_RPM is made a limit of the server's first, so that runs at the same time share it.
+    """
+    settings = read_settings()
+    limit = await ensure_limit(settings)
+    runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL)
+    registered = [await _registered(runner, each) for each in deployments]
+    left_over = await end_left_over(registered, set)  # none is ours yet
+    running = asyncio.create_task(runner.start())
+    await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
+    _when_told(runner)
+    _say(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
+    if limit:
+        _say(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
+    _say_ended(left_over)
+    looking = asyncio.create_task(_look(runner, registered))
+    await running
+    looking.cancel()
+
+
+async def _registered(runner: Runner, deployed: Deployed) -> UUID:
+    try:
+        return await runner.aadd_deployment(deployed.deployment())
+    except DeploymentApplyError as error:
+        raise ConfigurationError(f"{FILE}: {deployed.name}: {_detail(error)}") from None
+
+
+async def _look(runner: _Runner, registered: Sequence[UUID]) -> None:
+    """Makes good, from time to time, what went amiss while the server was away."""
+    while True:
+        await asyncio.sleep(LOOK)
+        with contextlib.suppress(
+            httpx.HTTPError, PrefectException, OSError, ValueError, RuntimeError
+        ):  # it is away, or odd
+            await runner.cancel_late()
+            _say_ended(await end_left_over(registered, runner.busy))
+
+
+def _say_ended(left_over: int) -> None:
+    if left_over:
+        _say(f"{left_over} flow run(s) of which no process was left are shown as crashed, and hold up no others")
+
+
+def _say(words: str) -> None:
+    typer.echo(f"tilewise: {words}")
+
+
+def _when_told(runner: _Runner) -> None:
+    """On SIGTERM, and when the parent is gone: ends the flow runs, and after their grace whoever is left."""
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        if stopping:
+            stopping.append(loop.create_task(runner.cancel_all()))  # once more: at once
+            return
+        loop.call_later(GRACE, os.killpg, 0, signal.SIGKILL)
+        stopping.append(loop.create_task(runner.astop()))
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        loop.call_soon_threadsafe(stop)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def _detail(error: DeploymentApplyError) -> str:
+    """What Prefect has against a deployment, on one line, without the whole request that it shows."""
+    said = " ".join(str(error).split())
+    reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", said)
+    return f"{reason[1]}: {reason[2]}" if reason else said[:200]
+
+
+def main() -> None:
+    """The child of `tilewise serve`: the leader of a process group of its own, in which its flow runs are."""
+    address = sys.argv[1]
+    try:
+        deployments = listed()
+        if not answers(f"{address}/api"):
+            raise ConfigurationError(f"Prefect's server does not answer at {address}")
+        asyncio.run(serve(deployments, address))
+    except TilewiseError as error:
+        sys.exit(f"tilewise: {error.message}")
+
+
+if __name__ == "__main__":
+    main()

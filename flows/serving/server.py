@@ -1,0 +1,125 @@
+"""A Prefect server as a child process of its own session: Ctrl-C stops the run, not what it reports to.
+
+For one run it is Prefect's temporary server (no UI, no services), started by us: Prefect's own stands in the terminal's process
+group, dies of the same Ctrl-C as the run, and lives on when the run is killed. For `serve` it is the whole server, on
+SQLite in Prefect's home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from extractors.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START_SECONDS = 120.0  # a new database is made first
+STOP_SECONDS = 10.0
+TEMPORARY, LOCAL = "temporary", "local"
+# Whatever a run tells anybody, it tells its own server alone.
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "DO_NOT_TRACK": "1",
+}
+DEFAULTS = {  # of the local server; a person's own settings win
+    # Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    # A schedule that has just been served is looked at within a second: its first run may be due.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    # On disk, not in the server's memory: started again, it knows who holds a deployment's slot, and lets him keep it.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+
+
+@contextlib.contextmanager
+def temporary_server() -> Iterator[str]:
+    """Starts the server, gives its API's URL, and ends it afterwards. Raises ConfigurationError when it does not start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _started(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}/api"
+        if not answers(url, lambda: process.poll() is None):
+            raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
+        yield url
+
+
+@contextlib.contextmanager
+def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts the whole server on a free port, and ends it afterwards. Who needs its answers waits for them: `answers`."""
+    url = f"http://127.0.0.1:{port}/api"
+    environ = DEFAULTS | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+    environ.pop("PREFECT_API_URL", None)  # of another server
+    with _started(LOCAL, port, environ, None) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _started(
+    kind: str, port: int, environ: os._Environ[str] | dict[str, str], said: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.serving.server", kind, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        env=environ,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        process.kill()
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def answers(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
+    """Waits until the server answers; false when it lives no more, or takes too long."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and lives():
+        if answers_now(url):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def answers_now(url: str) -> bool:
+    """Whether the server answers."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health", trust_env=False).is_success
+    return False
+
+
+def main() -> None:
+    """The child: serves on the port given, and goes when the parent goes."""
+    from extractors.endpoint.serve import exit_with_parent
+
+    exit_with_parent()
+    gc.disable()  # nothing that is imported goes again: looking for it is a quarter of the time that this takes
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    gc.freeze()
+    gc.enable()
+    app = create_app(ephemeral=sys.argv[1] == TEMPORARY, final=True)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error", timeout_graceful_shutdown=3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""A real Prefect server with every deployment on it, and its API as a test asks it."""
+
+import contextlib
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+PATIENCE = 90  # seconds: the machines that run this are slow
+
+
+@dataclass
+class Api:
+    """What a browser asks of Prefect."""
+
+    url: str
+
+    def ask(self, method, path, **body):
+        """One request; gives its JSON, which is of an error where there was one."""
+        return self.send(method, path, body or None)
+
+    def send(self, method, path, body):
+        """The same with any JSON for a body. A busy SQLite is asked again."""
+        while True:
+            answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=30, trust_env=False)
+            if answer.status_code != 503:
+                return answer.json() if answer.content else None
+            time.sleep(0.5)
+
+    def deployment(self, name):
+        """A deployment, by its flow's name and its own."""
+        return self.ask("GET", f"deployments/name/{name}")
+
+    def start(self, name, **parameters):
+        """A run of a deployment, as its form starts one."""
+        path = f"deployments/{self.deployment(name)['id']}/create_flow_run"
+        return self.ask("POST", path, parameters=parameters, state={"type": "SCHEDULED"})
+
+    def flow_run(self, flow_run):
+        """The run as it is now."""
+        return self.ask("GET", f"flow_runs/{flow_run['id']}")
+
+    def until(self, flow_run, *states):
+        """The run once it is in one of these states; in one of those that are final where none is named."""
+        wanted = states or ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        end = time.monotonic() + PATIENCE
+        while (now := self.flow_run(flow_run))["state_type"] not in wanted:
+            assert time.monotonic() < end, now["state"]
+            time.sleep(0.1)
+        return now
+
+    def ended(self, name, **parameters):
+        """A run of a deployment, ended."""
+        return self.until(self.start(name, **parameters))
+
+    def artifacts(self, flow_run):
+        """What the run shows, by key."""
+        listed = self.ask("POST", "artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run["id"]]}})
+        return {each["key"]: each for each in listed if each["key"]}
+
+    def events(self, flow_run, name):
+        """The run's events of this name; they come a little later."""
+        since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        resource = {"id": [f"prefect.flow-run.{flow_run['id']}"]}
+        asked = {"event": {"name": [name]}, "resource": resource, "occurred": {"since": since}}
+        end = time.monotonic() + PATIENCE
+        while not (found := self.ask("POST", "events/filter", filter=asked)["events"]):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        return found
+
+    def logs(self, flow_run, last="ended"):
+        """What the run has logged, once a line that begins like its last one is there."""
+        asked = {"flow_run_id": {"any_": [flow_run["id"]]}}
+        end = time.monotonic() + PATIENCE
+        while True:
+            lines = [each["message"] for each in self.ask("POST", "logs/filter", logs=asked)]
+            if any(line.startswith(last) for line in lines):
+                return lines
+            assert time.monotonic() < end, lines
+            time.sleep(0.2)
+
+
+def free_port():
+    """A port that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def answering(url):
+    """Waits until a Prefect server answers there."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/api/health", trust_env=False).is_success:
+                return Api(url)
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session", name="free")
+def free_ports():
+    """Gives ports that nobody has."""
+    return free_port
+
+
+@pytest.fixture(scope="session", name="answering")
+def answering_fixture():
+    """Waits until a Prefect server answers, and gives its API."""
+    return answering
+
+
+@dataclass
+class Serving:
+    """`tilewise serve`, running."""
+
+    desk: object
+    process: subprocess.Popen
+    api: Api
+    seconds: float
+    port: int
+
+    def stop(self, number=signal.SIGTERM):
+        """Tells it to stop, and gives its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def states(self):
+        """The states of all flow runs as the database has them, also after the server has ended."""
+        with contextlib.closing(sqlite3.connect(self.desk.folder / "prefect" / "prefect.db")) as database:
+            rows = database.execute("select id, state_name from flow_run where start_time is not null")
+            return {str(UUID(identity)): state for identity, state in rows}
+
+
+@contextlib.contextmanager
+def serving(desk, text=None, port=None):
+    """`tilewise serve` at a desk, with these deployments or those that are shipped; ready."""
+    desk.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2"}
+    desk.images("a.jpg", "b.jpg")
+    (desk.folder / ".env").write_text("TILEWISE_MODEL=maker/model\n")  # what a run reads where serve was started
+    if text:
+        (desk.folder / "prefect.yaml").write_text(text)
+    port, began = port or free_port(), time.monotonic()
+    with desk.start("serve", "--port", port, stdout=subprocess.PIPE) as process:
+        try:
+            said = process.stdout.readline()
+            assert f"at http://127.0.0.1:{port}" in said, said
+            yield Serving(desk, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port)
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def serve_at():
+    """Starts `tilewise serve` at a desk, and ends it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda desk, text=None, port=None: stack.enter_context(serving(desk, text, port))
+
+
+@pytest.fixture
+def server_of(descendants, wait):
+    """Gives the process of Prefect's server below a `serve`, once there is one."""
+
+    def found(served):
+        commands = {pid: Path(f"/proc/{pid}/cmdline") for pid in descendants(served.process.pid)}
+        with contextlib.suppress(OSError):  # one has just ended
+            return [pid for pid, path in commands.items() if b"flows.serving.server" in path.read_bytes()]
+
+    return lambda served: wait(lambda: found(served))[0]
+
+
+@pytest.fixture
+def running(desk, serve, say):
+    """A run whose calls are on their way, and its server."""
+    server = serve(say.ok())
+    server.held(say.ok())
+    with serving(desk) as served:
+        job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
+        run = served.api.start("extract/nightly", job=job)
+        served.api.until(run, "RUNNING")
+        yield served, server, run
+        server.gate.set()

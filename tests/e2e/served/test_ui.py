@@ -1,0 +1,191 @@
+"""The forms and pages of `tilewise serve` in a real browser: Debian's Chromium, driven by the driver that came with it.
+
+Screenshots are taken where SCREENSHOTS names a folder for them.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from extractors.config.job import Job
+
+pytestmark = pytest.mark.ui
+PATIENCE = 60  # seconds
+NEEDS = ("chromium", "chromedriver")  # of Debian's packages chromium and chromium-driver
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # CI is root
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+TITLES = [(field.title, not field.is_required()) for field in Job.model_fields.values()]
+
+
+class Page:
+    """A browser's window as a person uses it: by the words that stand on it."""
+
+    def __init__(self, driver, api):
+        self.driver, self.api = driver, api
+        driver.get(api.url)
+        self.waiting = WebDriverWait(driver, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
+        self.waiting.until(lambda _: "/dashboard" in driver.current_url)
+        self.home = driver.current_url.partition("/dashboard")[0]  # that of the interface which Prefect chooses
+
+    def open(self, path):
+        """Goes to a page below the start."""
+        self.driver.get(f"{self.home}/{path}")
+
+    def see(self, *words):
+        """Waits until all these words are on the page, and gives all that is."""
+        end = time.monotonic() + PATIENCE
+        while not all(each in (text := self.text) for each in words):
+            assert time.monotonic() < end, f"{words} not in:\n{text}"
+            time.sleep(0.2)
+        return text
+
+    @property
+    def text(self):
+        """What can be read."""
+        return self.driver.execute_script("return document.body.innerText")
+
+    def find(self, path):
+        """Waits for the first element at an XPath."""
+        return self.waiting.until(lambda driver: next(iter(driver.find_elements(By.XPATH, path)), None), path)
+
+    def field(self, title):
+        """What is written into or chosen from under this title."""
+        words = "normalize-space(.)"
+        label = self.find(f"//label[{words}='{title}' or {words}='{title} (Optional)']")
+        return self.find(f"//*[@id='{label.get_attribute('for')}']")
+
+    def write(self, title, text):
+        """Fills in a field."""
+        self.field(title).send_keys(text)
+
+    def choose(self, title, option):
+        """Chooses from a field."""
+        self.field(title).click()
+        self.press(option)
+
+    def press(self, name):
+        """Presses a button, a tab or an option by its words."""
+        self.find(f"//*[self::button or @role='tab' or @role='option'][normalize-space(.)='{name}']").click()
+
+    def follow(self, words):
+        """Follows a link on which these words stand."""
+        self.find(f"//a[contains(normalize-space(.), '{words}')]").click()
+
+    def shot(self, name, height=1000):
+        """A picture of the page for the documentation, where one is asked for."""
+        if folder := os.environ.get("SCREENSHOTS"):
+            self.driver.set_window_size(1280, height)
+            self.driver.execute_script("document.querySelector('main, h1, nav').scrollIntoView()")
+            time.sleep(1)  # what moves comes to rest
+            self.driver.save_screenshot(Path(folder) / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def desk(desks, echo):
+    """Images in a folder, and an endpoint that answers at once."""
+    desk = desks(TILEWISE_BASE_URL=echo, TOGETHER_API_KEY="any")
+    desk.images("1.jpg", "2.jpg", "3.jpg", folder="receipts")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def page(serve_at, desk, tmp_path_factory):
+    """A browser at what `tilewise serve` says."""
+    missing = [each for each in NEEDS if not shutil.which(each)]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, "--window-size=1280,1000", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    served = serve_at(desk)
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
+        yield Page(driver, served.api)
+
+
+@pytest.fixture
+def form(page):
+    """The form of `backfill`."""
+    page.open(f"deployments/deployment/{page.api.deployment('backfill/backfill')['id']}/run")
+    page.see("Source", "Video tokens")
+    return page
+
+
+def runs(page):
+    """The runs of `backfill`."""
+    return page.api.ask("POST", "flow_runs/filter", deployments={"name": {"any_": ["backfill"]}})
+
+
+def test_the_form_asks_for_a_job(form):
+    """Its titles in their order, choices as choices; nothing has to be opened first, or be written as JSON."""
+    shown = form.see("Source")
+    labels = [each.text for each in form.driver.find_elements(By.TAG_NAME, "label")]
+    fields = [title + " (Optional)" * optional for title, optional in TITLES]
+    assert [each for each in labels if each in fields] == fields
+    assert [form.field(title).get_attribute("aria-haspopup") for title in ("Do again", "Plan only")] == ["listbox"] * 2
+    assert "None" not in shown
+    assert not form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
+
+
+def test_a_wrong_value_is_refused_with_its_fields_name(form):
+    """On the form, before there is a run."""
+    before = runs(form)
+    form.write("Source", "receipts")
+    form.write("Schema", "receipt")
+    form.write("Budget", "-1")
+    form.press("Submit")
+    assert "-1" in form.see("'job.budget'")
+    assert runs(form) == before
+
+
+def test_a_backfill_from_its_form(form, desk):
+    """Filled in and submitted, it completes, and its page leads to what became of it."""
+    form.write("Source", "receipts")
+    form.write("Schema", "receipt")
+    form.choose("Do again", "failed")
+    form.write("Budget", "2")
+    form.shot("form", 2800)
+    form.press("Submit")
+    form.see("Runs", "Upcoming")
+    [run] = form.waiting.until(lambda _: runs(form))
+    form.open(f"runs/flow-run/{run['id']}")
+    assert "receipts → receipt" in form.see("Completed")
+    form.driver.refresh()  # a page that saw a run end does not always fetch its last lines
+    form.see("ended: 3 of 3 documents accepted")
+    form.press("Artifacts")
+    form.see("tilewise-summary", "3 accepted", "3 of 3 documents")
+    form.shot("run", 1000)
+    shown = form.api.artifacts(run)["tilewise-summary"]
+    form.follow("tilewise-summary")  # all of this key
+    form.follow(shown["id"][:8])
+    form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
+    form.shot("summary", 1800)
+    assert desk.only("runs")["prefect_flow_run_id"] == run["id"]
+
+
+def test_a_day_of_the_window_is_sent_as_a_day(form):
+    """Without a time, which would leave out most of the last one."""
+    form.write("Source", "receipts")
+    form.write("Schema", "receipt")
+    form.field("Modified until").click()
+    form.find("//*[@role='dialog']//button[normalize-space(.)='15']").click()
+    form.press("Submit")
+    form.see("Runs", "Upcoming")
+    asked = form.waiting.until(
+        lambda _: [run for each in runs(form) if (run := each["parameters"]["job"].get("modified_until"))]
+    )
+    assert [each[-3:] for each in asked] == ["-15"]

@@ -1,0 +1,236 @@
+"""call/reply.py: whatever a server sends is read as far as it can be, and nothing of it raises."""
+
+import json
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extractors.call.response import MAX_KEPT_CHARS, read
+from extractors.core.money import Usage
+
+USAGE = {"prompt_tokens": 1700, "completion_tokens": 50, "total_tokens": 1750}
+
+
+def completion(message=None, **changes):
+    """The body of a chat completion."""
+    choice = {"index": 0, "message": message or {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}
+    body = {"id": "chat-1", "model": "maker/model", "choices": [choice], "usage": USAGE} | changes
+    return json.dumps(body).encode()
+
+
+def streamed(*chunks):
+    """The body of a streamed completion."""
+    return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+def delta(finish_reason=None, **fields):
+    """One streamed chunk."""
+    return {"id": "c", "model": "maker/model", "choices": [{"delta": fields, "finish_reason": finish_reason}]}
+
+
+def received(content, status=200, **headers):
+    """What is read from this body."""
+    return read(httpx.Response(status, headers=headers), content)
+
+
+def test_a_plain_answer():
+    reply, fault = received(completion())
+    assert fault is None
+    assert (reply.content, reply.finish_reason, reply.model, reply.request_id) == (
+        "{}",
+        "stop",
+        "maker/model",
+        "chat-1",
+    )
+    assert reply.usage == Usage(1700, 50)
+
+
+def test_an_answer_given_as_a_tool_call():
+    """The arguments are the answer; content is null."""
+    call = {"id": "x", "type": "function", "function": {"name": "receipt", "arguments": '{"a":1}'}}
+    reply, _ = received(completion({"content": None, "tool_calls": [call]}))
+    assert reply.content == '{"a":1}'
+
+
+def test_an_answer_given_in_parts():
+    """Some servers give content as a list of text parts."""
+    reply, _ = received(completion({"content": [{"type": "text", "text": '{"a"'}, {"type": "text", "text": ":1}"}]}))
+    assert reply.content == '{"a":1}'
+
+
+def test_reasoning_is_not_the_answer():
+    reply, _ = received(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
+    assert reply.content is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        (USAGE | {"cached_tokens": 64}, Usage(1700, 50, cached=64)),
+        (USAGE | {"prompt_tokens_details": {"cached_tokens": 64}}, Usage(1700, 50, cached=64)),
+        (USAGE | {"completion_tokens_details": {"reasoning_tokens": 7}}, Usage(1700, 50, reasoning=7)),
+        (None, None),
+        ("1700", None),
+        ({"prompt_tokens": "1700", "completion_tokens": 50}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 50}, None),
+        ({"prompt_tokens": 10**30, "completion_tokens": 50}, None),
+        ({"prompt_tokens": 1.5, "completion_tokens": 50}, None),
+        ([], None),
+    ],
+)
+def test_usage_is_counted_or_unknown(usage, counted):
+    """Counts in either place that servers use; what is missing, negative or no number is unknown, never 0."""
+    reply, fault = received(completion(usage=usage))
+    assert (reply.usage, fault) == (counted, None)
+
+
+@pytest.mark.parametrize("finish_reason", ["eos", "function_call", "error", "", "something new"])
+def test_the_finish_reason_is_an_open_set(finish_reason):
+    choice = {"message": {"content": "{}"}, "finish_reason": finish_reason}
+    assert received(completion(choices=[choice]))[0].finish_reason == finish_reason
+
+
+def test_a_streamed_answer_with_usage_on_its_last_chunk():
+    """As Together sends it."""
+    body = streamed(
+        delta(role="assistant"),
+        delta(content='{"a"'),
+        delta(content=":1}"),
+        delta("stop", content="") | {"usage": USAGE},
+    )
+    reply, fault = received(body)
+    assert (reply.content, reply.finish_reason, reply.usage, fault) == ('{"a":1}', "stop", Usage(1700, 50), None)
+
+
+def test_a_streamed_answer_with_usage_on_a_trailing_chunk():
+    """As others send it: a last chunk without choices."""
+    body = streamed(delta(content="{}"), delta("stop"), {"model": "maker/model", "choices": [], "usage": USAGE})
+    reply, fault = received(body)
+    assert (reply.content, reply.usage, fault) == ("{}", Usage(1700, 50), None)
+
+
+def test_streamed_reasoning_is_kept_apart():
+    body = streamed(delta(reasoning="hm {"), delta(reasoning_content="hm"), delta(content="{}"), delta("stop"))
+    assert received(body)[0].content == "{}"
+
+
+def test_a_streamed_tool_call_is_joined():
+    body = streamed(
+        delta(tool_calls=[{"index": 0, "function": {"name": "receipt", "arguments": '{"a"'}}]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": ":1}"}}]),
+        delta("tool_calls"),
+    )
+    assert received(body)[0].content == '{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>Just a moment</body></html>",
+        b'{"error":{"message":"overloaded"}}',
+        b"[]",
+        b"null",
+        b'{"choices":[]}',
+        b'{"choices":"no"}',
+        b'{"choices":[{"message":5}]}',
+        b"\xff\xfe\xfa",
+        b"[" * 5000,
+        b"NaN",
+    ],
+)
+def test_a_200_without_an_answer_is_a_servers_error(body):
+    """A proxy's page or an error under 200 is sent again; nobody knows whether it is billed."""
+    reply, fault = received(body)
+    assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "again", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"choices":[{"message":{"content":"Acme, 12.50', "200 without an answer"),
+        (b"<html>Acme, 12.50</html>", "200 without an answer"),
+        (b'{"error":{"message":"Acme, 12.50","type":"overloaded"}}', "200 without an answer: overloaded"),
+        (streamed(delta(content="Acme, 12.50"))[:-20] + b'data: {"cut', "200 without an answer"),
+    ],
+)
+def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
+    """They quote it; the message, which anybody may read, says that there was none."""
+    fault = received(body)[1]
+    assert fault.message == message
+    assert "Acme, 12.50" in fault.kept
+
+
+def test_a_reply_that_was_cut_for_its_length_is_a_servers_error():
+    _, fault = read(httpx.Response(200), completion(), whole=False)
+    assert fault.outcome == "server_error"
+
+
+def test_a_huge_body_is_kept_in_part():
+    assert len(received(b"x" * 3 * MAX_KEPT_CHARS)[0].body) == MAX_KEPT_CHARS
+
+
+def test_invalid_utf8_is_replaced():
+    reply, fault = received(completion().replace(b"maker", b"mak\xffr"))
+    assert fault is not None
+    assert "�" in reply.body
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, 2**70])
+def test_a_seed_of_more_than_64_bits_is_no_hindrance(seed):
+    body = completion()[:-1] + b',"seed":%d}' % seed
+    assert received(body)[0].content == "{}"
+
+
+def test_a_refusals_usage_is_not_counted():
+    """An error's body may claim anything."""
+    assert received(completion(), status=500)[0].usage is None
+
+
+@given(st.binary(max_size=300), st.sampled_from([200, 400, 429, 500]))
+def test_nothing_that_a_server_sends_raises(body, status):
+    reply, fault = received(body, status)
+    assert reply.status == status
+    assert fault is not None
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["id", "model", "choices", "usage", "error", "object"]), anything))
+def test_no_json_of_the_right_names_raises(body):
+    """Every field may have any type."""
+    reply, _ = received(json.dumps(body).encode())
+    assert reply.status == 200
+
+
+def test_an_image_that_is_sent_back_is_not_kept():
+    """A server that repeats the request does not bring its images into the tables."""
+    body = b'{"error":{"message":"bad"},"request":{"url":"data:image/jpeg;base64,/9j/4AAQSkZJRg=="}}'
+    assert "/9j/" not in received(body, status=400)[0].body
+
+
+def test_a_line_separator_in_a_streamed_answer_is_text():
+    """JSON may hold U+2028 as it is; it ends no event."""
+    text = '{"a":"x\u2028y"}'
+    chunk = json.dumps(delta("stop", content=text), ensure_ascii=False).encode()
+    assert received(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
+
+
+@pytest.mark.parametrize("event", [b'{"error":{"message":"overloaded"}}', b'{"choices":[{"del'])
+def test_a_stream_that_breaks_off_is_a_servers_error(event):
+    """An error in the middle, or an event that cannot be read: part of an answer is no answer."""
+    body = streamed(delta(content='{"a"')).replace(b"data: [DONE]", b"data: " + event)
+    assert received(body)[1].outcome == "server_error"
+
+
+def test_a_200_without_choices_is_billed_when_it_says_so():
+    reply, fault = received(completion(choices=[]))
+    assert (reply.usage, fault.outcome, fault.billed) == (Usage(1700, 50), "server_error", "yes")

@@ -1,0 +1,118 @@
+"""Real OCR: a small receipt, drawn here, read with RapidOCR and filled into a schema."""
+
+import asyncio
+import base64
+import io
+
+import httpx
+import orjson
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from extractors.endpoint.app import create_app
+from extractors.endpoint.ocr.picture import picture
+from extractors.endpoint.ocr.read import Ocr
+from extractors.endpoint.readers import OcrReader
+from extractors.endpoint.refusal import Refusal
+
+pytestmark = pytest.mark.anyio
+
+RECEIPT = (
+    (60, 30, "CORNER BAKERY LTD"),
+    (60, 80, "12 Mill Lane, 70435 Hopetown"),
+    (60, 130, "Date: 05/03/2024 14:02"),
+    (60, 200, "Rye bread"),
+    (420, 200, "4.20"),
+    (60, 250, "Coffee"),
+    (420, 250, "2.80"),
+    (60, 320, "TOTAL"),
+    (420, 320, "EUR 7.00"),
+    (60, 370, "CASH"),
+    (420, 370, "10.00"),
+    (60, 420, "CHANGE"),
+    (420, 420, "3.00"),
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "company": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "date": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+        "total": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "currency": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def ocr():
+    """One engine for all tests of this file."""
+    return Ocr(workers=1)
+
+
+def url(lines, size=(620, 480), cut=None):
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=26)
+    for left, top, text in lines:
+        draw.text((left, top), text, fill="black", font=font)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()[:cut]).decode()
+
+
+async def ask(ocr, *urls, **more):
+    blocks = [{"type": "image_url", "image_url": {"url": each}} for each in urls]
+    body = {"model": "any", "messages": [{"role": "user", "content": blocks}], **more}
+    transport = httpx.ASGITransport(create_app(OcrReader(ocr)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        return await http.post("/v1/chat/completions", json=body)
+
+
+async def test_a_receipt_is_read_into_its_schema(ocr):
+    """Pixels in, the fields of the schema out."""
+    response_format = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA}}
+    reply = (await ask(ocr, url(RECEIPT), response_format=response_format)).json()
+    assert reply["model"] == "offline/rapidocr"
+    assert orjson.loads(reply["choices"][0]["message"]["content"]) == {
+        "company": "CORNER BAKERY LTD",
+        "date": "2024-03-05",
+        "total": 7.0,
+        "currency": "EUR",
+    }
+
+
+async def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
+    """The first image's lines, then the second's."""
+    first, second = url([(60, 40, "FIRST PAGE")], (400, 120)), url([(60, 40, "SECOND PAGE")], (400, 120))
+    reply = (await ask(ocr, first, second)).json()
+    assert reply["choices"][0]["message"]["content"] == "FIRST PAGE\nSECOND PAGE"
+
+
+async def test_a_picture_without_words_is_read_as_nothing(ocr):
+    """A blank image is an answer without lines, not an error."""
+    reply = await ask(ocr, url([]))
+    assert reply.json()["choices"][0]["message"]["content"] == ""
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
+async def test_the_oddest_shapes_are_read_as_nothing(ocr, size):
+    """A line of pixels is not enlarged until the memory is full."""
+    reply = await ask(ocr, url([], size))
+    assert reply.json()["choices"][0]["message"]["content"] == ""
+
+
+async def test_an_image_that_is_cut_short_is_refused_for_good(ocr):
+    """Its header is fine, its pixels are not."""
+    reply = await ask(ocr, url(RECEIPT, cut=3000))
+    assert reply.status_code == 400
+    assert reply.json()["error"]["code"] == "image_unreadable"
+
+
+async def test_more_than_twice_the_workers_is_too_many(ocr):
+    """What would only wait is refused at once, and the rest is answered."""
+    pictures = (picture(url([(60, 40, "ONE")], (400, 120))),)
+    reads = [ocr.read(pictures, lambda document: document.texts[0]) for _ in range(3)]
+    done = await asyncio.gather(*reads, return_exceptions=True)
+    assert done[:2] == ["ONE", "ONE"]
+    assert isinstance(done[2], Refusal)
+    assert done[2].status == 503

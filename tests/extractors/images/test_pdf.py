@@ -1,0 +1,178 @@
+"""pdf.py: a PDF's pages, their sizes and their pixels; what cannot be opened; and one thread at a time."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import ImageChops
+
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
+from extractors.images.pdf import LONGEST, is_pdf, opened
+
+A4 = Size(1653, 2339)
+FIELD = "<</Type/Annot/Subtype/Widget/FT/Tx/T(total)/V(8.20)/DA(/F 12 Tf 0 g)/Rect[20 20 280 60]/F 4>>"
+
+
+def sizes(data):
+    """The size of every page."""
+    with opened(data, "bill") as document:
+        return [document.size(number) for number in range(1, document.pages + 1)]
+
+
+def drawn(data, number=1, size=A4):
+    """One page's pixels."""
+    with opened(data, "prepare") as document:
+        return document.render(number, size)
+
+
+def dark(picture):
+    """Where something is drawn: left, top, right, bottom."""
+    return picture.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
+
+
+def refusal(data):
+    """Kind, stage and finality of what opening these bytes ends in."""
+    with pytest.raises(DocumentError) as raised, opened(data, "bill"):
+        pass
+    return raised.value.kind, raised.value.stage, raised.value.final
+
+
+def test_a_page_has_its_size_at_200_dots_an_inch(pdf):
+    """A4 is 210 x 297 mm."""
+    assert sizes(pdf("one", "two")) == [A4, A4]
+
+
+def test_a_turned_page_has_its_upright_size(pdf):
+    """/Rotate swaps the sides, in size and in pixels."""
+    turned = pdf("one", more="/Rotate 90")
+    assert sizes(turned) == [Size(2339, 1653)]
+    left, top, right, bottom = dark(drawn(turned, size=Size(842, 595)))
+    assert right - left < bottom - top  # the text runs from top to bottom
+    assert top < 100
+
+
+def test_the_crop_box_is_what_is_seen(pdf):
+    """What a printer would cut off is neither counted nor drawn."""
+    cropped = pdf("one", more="/CropBox[0 300 360 660]")
+    assert sizes(cropped) == [Size(1000, 1000)]
+    assert dark(drawn(cropped, size=Size(360, 360))) is None
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ("0 0 14400 14400", Size(LONGEST, LONGEST)),
+        ("0 0 14400 1", Size(LONGEST, 1)),
+        ("0 0 0.1 0.1", Size(1, 1)),
+        ("0 0 0 0", Size(1700, 2200)),
+    ],
+    ids=["poster", "line", "dot", "none"],
+)
+def test_an_odd_page_has_a_size_that_can_be_drawn(pdf, box, size):
+    """A page without a size is what PDFium takes for one: letter."""
+    assert sizes(pdf("one", box=box)) == [size]
+
+
+def test_a_page_without_area_is_broken(pdf):
+    """A crop box beside the page leaves nothing to see."""
+    with pytest.raises(DocumentError, match="the page has no area") as raised:
+        sizes(pdf("one", more="/CropBox[5000 5000 5001 5001]"))
+    assert (raised.value.kind, raised.value.stage, raised.value.final) == ("unreadable", "bill", True)
+
+
+def test_a_missing_page_is_broken_alone(pdf):
+    """The pages beside it are what they are."""
+    data = pdf("one", None, "three")
+    with opened(data, "bill") as document:
+        assert (document.pages, document.size(1), document.size(3)) == (3, A4, A4)
+        with pytest.raises(DocumentError, match="the page cannot be opened"):
+            document.size(2)
+    with pytest.raises(DocumentError, match="the page cannot be opened"):
+        drawn(data, 2)
+
+
+@pytest.mark.parametrize("size", [Size(791, 1119), Size(1, 1), Size(101, 7), Size(33, 500)])
+def test_a_page_is_drawn_at_exactly_the_size_wanted(pdf, size):
+    """No pixel more or less, whatever rows PDFium would pad."""
+    picture = drawn(pdf("one"), size=size)
+    assert (picture.size, picture.mode) == (tuple(size), "RGB")
+
+
+def test_a_page_is_drawn_upright_on_white(pdf):
+    """Text that stands at the foot of the page is at the foot of the picture."""
+    picture = drawn(pdf("one"), size=Size(595, 842))
+    left, top, right, bottom = dark(picture)
+    assert picture.getpixel((0, 0)) == (255, 255, 255)
+    assert (35 < left < 50, 740 < top < 770, right < 140, 770 < bottom < 800) == (True,) * 4
+
+
+def test_each_page_is_drawn_for_itself(pdf):
+    """Page 2 is not page 1."""
+    data = pdf("one", "twotwo")
+    assert dark(drawn(data, 1, Size(595, 842))) != dark(drawn(data, 2, Size(595, 842)))
+
+
+def test_what_is_filled_into_a_form_is_drawn(pdf):
+    """Fields are no part of a page, but of what a person reads on it."""
+    form = pdf(
+        "", box="0 0 300 200", more="/Annots[4 0 R]", catalog="/AcroForm<</Fields[4 0 R]>>", objects=[FIELD.encode()]
+    )
+    assert dark(drawn(form, size=Size(300, 200))) is not None
+
+
+@pytest.mark.parametrize("length", [5, 20, 300])
+def test_a_pdf_cut_short_is_refused_for_good(pdf, length):
+    """Without its end nobody knows where its pages are."""
+    assert refusal(pdf("one")[:length]) == ("unreadable", "bill", True)
+
+
+def test_a_pdf_without_pages_is_empty(pdf):
+    """It is whole, and there is nothing in it."""
+    assert refusal(pdf()) == ("empty", "bill", True)
+
+
+def test_a_pdf_with_a_password_is_refused_for_good(pdf):
+    """Nobody is there to be asked for it."""
+    assert refusal(pdf("one", password="secret")) == ("password", "bill", True)
+
+
+def test_a_pdf_encrypted_without_a_password_is_read(pdf):
+    """Many are: it keeps from editing, not from reading."""
+    locked, free = pdf("one", password=""), pdf("one")
+    assert sizes(locked) == [A4]
+    assert ImageChops.difference(drawn(locked), drawn(free)).getbbox() is None
+
+
+def test_a_pdf_that_failed_leaves_the_way_free(pdf):
+    """Whatever was wrong with one, the next is opened."""
+    for broken in (pdf(), pdf("one", password="secret"), b"%PDF-1.4", pdf(None)):
+        with pytest.raises(DocumentError):
+            sizes(broken)
+    assert sizes(pdf("one")) == [A4]
+
+
+def test_threads_wait_for_each_other(pdf):
+    """Every thread draws what it would draw alone: PDFium itself would crash or mix them up."""
+    data = [pdf(f"page {number}") for number in range(8)]
+    alone = [drawn(each, size=Size(300, 400)).tobytes() for each in data]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda each: drawn(each, size=Size(300, 400)).tobytes(), data * 20))
+    assert together == alone * 20
+
+
+@pytest.mark.parametrize(
+    ("head", "is_one"),
+    [
+        (b"%PDF-1.7\n", True),
+        (b"\n\n  %PDF-1.4", True),
+        (b"x" * 1019 + b"%PDF-", True),
+        (b"x" * 1020 + b"%PDF-", False),
+        (b"\xff\xd8\xff\xe1 a camera's note: %PDF-1.4", False),
+        (b"\x89PNG\r\n\x1a\n tEXt %PDF-", False),
+        (b"", False),
+        (b"%!PS-Adobe", False),
+    ],
+)
+def test_a_pdf_is_known_by_its_first_bytes(head, is_one):
+    """Mail servers put lines before it; in a picture's metadata the same letters mean nothing."""
+    assert is_pdf(head) is is_one

@@ -1,0 +1,250 @@
+"""estimate.py: the sums over a source, and the object that `--json` prints."""
+
+import os
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from extractors.config.job import Job
+from extractors.config.prices import price_of
+from extractors.config.run_config import brief
+from extractors.config.settings import Settings
+from extractors.core.errors import ConfigurationError
+from extractors.core.money import FREE, Costs, Price
+from extractors.plan.estimate import Estimate, estimate
+from extractors.plan.sampling import Sample
+from extractors.record.tables.history import ENDS, FAILED, WHY, Past, key
+from extractors.scan import scan
+
+KEYS = [
+    "images",
+    "documents",
+    "rejected",
+    "skipped",
+    "actions",
+    "tokens",
+    "bill_rule",
+    "cost_usd",
+    "sampled",
+    "seconds",
+    "eta_seconds",
+]
+KIMI = "moonshotai/Kimi-K3"
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path, monkeypatch):
+    """A folder with a small picture, a large one, a huge one and an empty file; no settings around."""
+    for name in [name for name in os.environ if name.upper().startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("L", (500, 400)).save(folder / "a.png")  # one tile by both readings
+    Image.new("L", (1280, 720)).save(folder / "b.png")  # 3202 by the formula, 6404 by the table
+    Image.new("L", (3000, 2400)).save(folder / "c.png")  # 6404 by both, larger than what is seen
+    (folder / "d.png").touch()
+    return folder
+
+
+def briefed(folder, **fields):
+    """The brief of an estimate; no schema, so that no text is billed."""
+    return brief(Job(source=str(folder), **fields), Settings(), sends=False)
+
+
+def estimated(folder, past=None, **fields):
+    """The estimate of this source."""
+    asked = briefed(folder, **fields)
+    return estimate(asked, price_of(asked, {}, free=asked.offline), past)
+
+
+def test_the_json_has_the_documented_keys(pictures):
+    """Exactly these, in this order."""
+    assert list(estimated(pictures).as_json()) == KEYS
+
+
+def test_an_estimate_counts_documents_and_their_fates(pictures):
+    """Rejected images are counted among the documents, with an action of their own."""
+    found = estimated(pictures).as_json()
+    assert (found["images"], found["documents"], found["rejected"], found["skipped"]) == (4, 4, 1, 0)
+    assert found["actions"] == {"send": 2, "shrink": 1, "reject": 1}
+
+
+def test_tokens_bill_the_images_as_they_are_and_as_they_are_sent(pictures):
+    """Both documented readings of all images, and the rule in force of what is sent first."""
+    assert estimated(pictures, bill="formula").as_json()["tokens"] == {
+        "formula": 1601 + 3202 + 6404,
+        "table": 1601 + 6404 + 6404,
+        "planned": 3 * 1601,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "planned"),
+    [
+        ({}, "table", 1601 + 6404 + 6404),
+        ({"offline": True}, "formula", 3 * 1601),
+        ({"bill": "flat:280"}, "flat:280", 3 * 280),
+        ({"policy": "faithful", "bill": "formula"}, "formula", 1601 + 3202 + 6404),
+    ],
+)
+def test_the_rule_in_force_is_named(pictures, fields, rule, planned):
+    """The resolved rule, never `auto`, and the tokens planned by it."""
+    found = estimated(pictures, **fields).as_json()
+    assert (found["bill_rule"], found["tokens"]["planned"]) == (rule, planned)
+
+
+def test_an_unknown_price_is_null(pictures):
+    """All three figures are unknown, never 0."""
+    cost = estimated(pictures, model="unknown/model").as_json()["cost_usd"]
+    assert cost == {"low": None, "expected": None, "high": None}
+
+
+def test_an_unknown_model_is_an_unknown_price(pictures):
+    """Where no model is named there is no price."""
+    assert estimated(pictures).costs == Costs(None, None, None)
+
+
+def test_an_offline_estimate_is_free(pictures):
+    """Local reading costs nothing, and that is known."""
+    assert estimated(pictures, offline=True).as_json()["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+
+
+def test_dollars_are_numbers(pictures):
+    """Low, expected and high of what is sent, by the shipped price of 3 in and 15 out a million."""
+    cost = estimated(pictures, model=KIMI).as_json()["cost_usd"]
+    # Not one of the three is cheaper by the formula once it is shrunk, but 1280x720.
+    assert cost["low"] == pytest.approx(3e-6 * (1601 + 3202 + 6404), rel=0.01)
+    assert cost["expected"] == pytest.approx(3e-6 * (1601 + 6404 + 6404) + 3 * 15e-6 * 512, rel=0.01)
+    assert cost["low"] < cost["expected"] < cost["high"]
+
+
+def test_a_rejected_image_costs_nothing(pictures):
+    """It is not sent, so it does not make the price unknown nor the cost larger."""
+    before = estimated(pictures, model=KIMI).costs
+    (pictures / "d.png").unlink()
+    assert estimated(pictures, model=KIMI).costs == before
+
+
+def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
+    """As they are they would be billed, but nothing of their document is planned to be."""
+    tokens = estimated(pictures, document_by="folder", bill="formula").as_json()["tokens"]
+    assert (tokens["formula"], tokens["planned"]) == (1601 + 3202 + 6404, 0)
+
+
+def test_what_is_done_is_left_out(pictures):
+    """It is skipped: neither planned nor billed."""
+    done = [key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))]
+    past = Past(pl.DataFrame([{"key": each} for each in done], schema=ENDS), pl.DataFrame(schema=FAILED))
+    found = estimated(pictures, past, bill="formula").as_json()
+    assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
+
+
+def test_an_estimate_says_how_long_it_took(pictures):
+    """The elapsed seconds; how long the run will take is unknown until replies were timed."""
+    found = estimated(pictures).as_json()
+    assert found["seconds"] >= 0
+    assert (found["eta_seconds"], found["sampled"]) == (None, False)
+
+
+def test_an_empty_source_is_refused(tmp_path):
+    """An estimate of nothing is a mistyped source."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="holds no images"):
+        estimated(tmp_path / "empty")
+
+
+def test_nothing_is_written(pictures, tmp_path):
+    """An estimate leaves no trace, neither in the source nor in the output."""
+    before = sorted(tmp_path.rglob("*"))
+    estimated(pictures)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_reasons_are_counted_with_their_actions(pictures):
+    """Why each choice was made is part of the sums."""
+    assert estimated(pictures).reasons == {
+        ("send", "fits"): 1,
+        ("send", "floor"): 1,
+        ("shrink", "native"): 1,
+        ("reject", "empty"): 1,
+    }
+
+
+def test_a_fresh_estimate_is_all_zeros():
+    """The object has its shape before anything is counted."""
+    found = Estimate("table").as_json()
+    assert found["tokens"] == {"formula": 0, "table": 0, "planned": 0}
+    assert found["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+
+
+def test_a_served_price_wins_over_the_shipped_one(pictures):
+    """The server's own list is of today."""
+    served = Price(Decimal(1), Decimal(1))
+    assert price_of(briefed(pictures, model=KIMI), {KIMI: served}, free=False) == served
+
+
+def test_local_reading_is_free_whatever_is_served(pictures):
+    """No list makes local work cost something, but the user's own file."""
+    assert price_of(briefed(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
+
+
+def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
+    """A rehearsal with a price file costs what it says."""
+    (tmp_path / "prices.toml").write_text('[models."offline/rapidocr"]\ninput = 2\noutput = 3\n')
+    made = brief(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
+    assert price_of(made, {}, free=True) == Price(Decimal(2), Decimal(3))
+
+
+def test_a_sample_speaks_for_all(tmp_path):
+    """Documents are counted, sums are scaled and add up, and the cost has an interval around it."""
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
+    asked = briefed("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
+    price = price_of(asked, {}, free=False)
+    found = estimate(asked, price, sample=Sample(10, 10))
+    said = found.as_json()
+    assert list(said) == [*KEYS, "interval_usd"]
+    assert (said["documents"], said["images"], said["sampled"]) == (40, 40, True)
+    assert sum(said["actions"].values()) == 40
+    assert 40 * 1601 < said["tokens"]["formula"] < 40 * 3202
+    whole = estimate(asked, price).as_json()["cost_usd"]
+    assert all(
+        said["interval_usd"][name][0] <= said["cost_usd"][name] <= said["interval_usd"][name][1] for name in whole
+    )
+    assert said["interval_usd"]["expected"][0] < whole["expected"] < said["interval_usd"]["expected"][1]
+
+
+def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
+    """Then nothing is guessed."""
+    asked = briefed(pictures)
+    found = estimate(asked, price_of(asked, {}, free=False), sample=Sample(10, 10)).as_json()
+    assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
+    assert list(found) == KEYS
+
+
+def test_a_sample_speaks_for_causes(tmp_path):
+    """Where something is done again, the documents by cause add up to all of them."""
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
+    done = [{"key": key(each.uri, each.version)} for each in scan("stack")][:30]
+    past = Past(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
+    asked = briefed("stack", redo="all")  # its name decides what is drawn
+    found = estimate(asked, price_of(asked, {}, free=False), past, sample=Sample(10, 10)).causes
+    assert found.sampled
+    assert sum(share.documents for share in found.shares.values()) == 40
+    assert found.shares["done"].documents > found.shares["new"].documents
+
+
+def test_a_sample_of_an_empty_source_is_refused(tmp_path):
+    """As an estimate of it is."""
+    (tmp_path / "empty").mkdir()
+    asked = briefed(tmp_path / "empty")
+    with pytest.raises(ConfigurationError, match="holds no images"):
+        estimate(asked, None, sample=Sample(10, 10))

@@ -1,0 +1,173 @@
+"""shards.py: a piece of a run belongs to one living process at a time, and the run can tell it to stop."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from extractors.core.errors import BudgetSpent, LedgerError
+from extractors.record.ledger.calls import Budget
+
+# A process that begins a try at a shard, says so, and then waits to be killed.
+BEGINS = """
+import sys
+from extractors.record.ledger import Ledger
+
+with Ledger(sys.argv[1]) as ledger:
+    ledger.shards.begin(sys.argv[2], 0, 7)
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def run(ledger, terms):
+    """A run that this process works on."""
+    ledger.runs.begin(terms)
+    return terms.run
+
+
+@pytest.fixture
+def elsewhere(spawn, url, run):
+    """A real process that works on the run's first shard."""
+    process = spawn(BEGINS, url, run)
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_shard_goes_on_while_its_run_does(ledger, run):
+    this, earlier = ledger.shards.begin(run, 0, 7)
+    assert (this.attempt, earlier) == (0, [])
+    assert ledger.shards.beat(this) == "go on"
+
+
+def test_a_shard_hears_that_it_is_to_stop(ledger, run):
+    this, _ = ledger.shards.begin(run, 0, 7)
+    ledger.shards.tell(run)
+    assert ledger.shards.beat(this) == "stop"
+
+
+def test_a_shard_whose_parent_has_gone_is_to_stop(ledger, run):
+    """It may bring what it has to its end: nobody takes the run over as long as it works."""
+    this, _ = ledger.shards.begin(run, 0, 7)
+    ledger.runs.release(run)
+    assert ledger.shards.beat(this) == "stop"
+
+
+@pytest.mark.parametrize("how", ["ended", "dismissed", "forgotten"])
+def test_a_shard_hears_that_nobody_waits_for_it(ledger, run, how):
+    """Its run has ended, or goes on without it."""
+    this, _ = ledger.shards.begin(run, 0, 7)
+    {
+        "ended": ledger.runs.end,
+        "dismissed": ledger.shards.dismiss,
+        "forgotten": ledger.runs.forget,
+    }[how](run)
+    assert ledger.shards.beat(this) == "lost"
+
+
+def test_a_shard_that_is_worked_on_is_not_begun_again(ledger, run, elsewhere):
+    """As long as that process is there."""
+    with pytest.raises(LedgerError, match=r"shard 0 of run .* is worked on by another process"):
+        ledger.shards.begin(run, 0, 8)
+
+
+def test_a_shard_whose_process_was_killed_is_begun_again(ledger, run, elsewhere):
+    """At once where that can be seen; the next try knows by whom the last one wrote."""
+    elsewhere.kill()
+    elsewhere.wait()
+    assert [each.live for each in ledger.shards.tries(run)] == [False]
+    this, earlier = ledger.shards.begin(run, 0, 8)
+    assert (this.attempt, [each.writer for each in earlier]) == (1, [7])
+
+
+def test_a_try_that_was_cut_off_and_comes_back_is_lost(ledger, run, sql):
+    """Its lease had run out where nobody could see its process: the next try has its place."""
+    old, _ = ledger.shards.begin(run, 0, 7)
+    sql("update shards set host = 'elsewhere', lease_until = 0")
+    new, _ = ledger.shards.begin(run, 0, 8)
+    assert (ledger.shards.beat(old), ledger.shards.beat(new)) == ("lost", "go on")
+    assert [each.live for each in ledger.shards.tries(run)] == [False, True]
+
+
+@pytest.mark.parametrize("how", ["begun again", "buried", "finished"])
+def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, clerk, sql, how):
+    """Nobody will ever say what became of it: it keeps its reservation, and whoever needs more hears that all is spent."""
+    lost, next_one = clerk(run, Budget(run=Decimal("0.02"))), clerk(run, Budget(run=Decimal("0.02")))
+    lost.intend("0.02")
+    sql("update calls set writer = 7")  # the process that is killed
+    assert next_one.intend("0.01") is None
+    elsewhere.kill()
+    elsewhere.wait()
+    [last] = ledger.shards.tries(run)
+    {
+        "begun again": lambda: ledger.shards.begin(run, 0, 8),
+        "buried": lambda: ledger.shards.bury(last),
+        "finished": lambda: ledger.shards.finish(replace(last, status="failed")),
+    }[how]()
+    assert sql("select outcome, billed from calls") == [("aborted", "unknown")]
+    with pytest.raises(BudgetSpent, match=r"\$0\.020000 are paid or reserved"):
+        next_one.intend("0.01")
+
+
+@pytest.mark.parametrize("how", ["told", "dismissed", "taken over", "ended"])
+def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
+    """One that waited for a worker all the while would pay for what nobody publishes."""
+    if how == "taken over":
+        ledger.runs.release(run)
+    {"told": ledger.shards.tell, "dismissed": ledger.shards.dismiss, "taken over": ledger.runs.adopt}.get(
+        how, ledger.runs.end
+    )(run)
+    assert ledger.runs.live(run) is None
+    with pytest.raises(LedgerError, match="takes no shards any more"):
+        ledger.shards.begin(run, 0, 7)
+
+
+def test_how_far_a_try_is_can_be_seen(ledger, run):
+    """While it works."""
+    this, _ = ledger.shards.begin(run, 0, 7)
+    ledger.shards.beat(replace(this, accepted=5, failed=1))
+    assert [(each.accepted, each.failed, each.status) for each in ledger.shards.tries(run)] == [(5, 1, None)]
+
+
+def test_what_a_run_holds_is_known(ledger, run, clerk):
+    """In dollars: paid, or reserved."""
+    assert ledger.shards.held(run) == 0
+    clerk(run).intend("0.02")
+    assert ledger.shards.held(run) == Decimal("0.02")
+
+
+def test_how_a_try_ended_is_known(ledger, run):
+    this, _ = ledger.shards.begin(run, 3, 7)
+    ended = replace(this, status="stopped", message="SIGTERM came", warnings=("odd",), accepted=5, failed=1)
+    ledger.shards.finish(ended)
+    assert ledger.shards.tries(run) == [replace(ended, live=False)]
+    assert ledger.shards.beat(this) == "lost"
+
+
+def test_a_run_whose_shard_is_worked_on_is_not_taken_over(ledger, run, elsewhere, terms):
+    """Its calls are still noted; once that process has ended it is."""
+    ledger.runs.release(run)
+    assert ledger.runs.abandoned(terms.output, terms.schema) == []
+    assert not ledger.runs.adopt(run)
+    elsewhere.kill()
+    elsewhere.wait()
+    assert [each.run for each in ledger.runs.abandoned(terms.output, terms.schema)] == [run]
+    assert ledger.runs.adopt(run)
+
+
+def test_a_live_run_is_found_with_its_host(ledger, run, terms):
+    found, host = ledger.runs.live(run)
+    assert (found.run, found.price, bool(host)) == (run, terms.price, True)
+    assert ledger.runs.live("another") is None
+    ledger.runs.release(run)
+    assert ledger.runs.live(run) is None
+
+
+def test_shards_of_two_runs_are_apart(ledger, run, terms):
+    ledger.runs.begin(replace(terms, run="second"))
+    ledger.shards.begin(run, 0, 7)
+    ledger.shards.begin("second", 0, 8)
+    ledger.shards.tell("second")
+    assert [each.writer for each in ledger.shards.tries(run)] == [7]
+    assert ledger.shards.beat(ledger.shards.tries(run)[0]) == "go on"

@@ -1,0 +1,142 @@
+"""past.py: why a document is taken, when something is done again."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from extractors.core import Flaw
+from extractors.record.output.base import Folder
+from extractors.record.tables import columns
+from extractors.record.tables.history import read_past
+from extractors.record.tables.writer import Tables
+
+REDO = (None, "failed", "changed", "all", "reparse")
+LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
+TIMEOUT = Flaw("timeout", "call", "no answer in 120 s", final=False)
+UNREADABLE = Flaw("unreadable", "prepare", "cannot be decoded")
+
+
+@pytest.fixture
+def publish(tmp_path, model, terms):
+    """Publishes one run with these ends."""
+
+    def published(*ends, by=terms):
+        with Tables(Folder(tmp_path), by, model) as tables:
+            tables.stage(0, ends)
+            tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
+
+    return published
+
+
+@pytest.fixture
+def again(tmp_path, nouns, terms):
+    """Why an image is taken today under a redo; None when it is not."""
+
+    def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
+        past = read_past(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
+        named = (uri, nouns.found(uri).version)
+        return None if past.skips(named, redo) else past.cause(named, redo)
+
+    return answer
+
+
+@pytest.mark.parametrize("redo", REDO)
+def test_what_never_ended_is_new(publish, again, nouns, redo):
+    """Whatever is done again beside it."""
+    publish(nouns.accepted("/in/b.jpg"), nouns.failed("/in/c.jpg"))
+    assert again(redo) == "new"
+
+
+@pytest.mark.parametrize("redo", REDO)
+def test_what_failed_not_for_good_is_tried_again(publish, again, nouns, redo):
+    """It would have been taken without being asked for."""
+    publish(nouns.failed(flaw=TIMEOUT))
+    assert again(redo) == "retry"
+
+
+@pytest.mark.parametrize(("redo", "cause"), [("failed", "refused"), ("changed", None), ("all", "refused")])
+def test_a_failure_is_taken_for_its_kind(publish, again, nouns, redo, cause):
+    """As the table of failures has it."""
+    publish(nouns.failed())
+    assert again(redo) == cause
+
+
+def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, nouns):
+    """It is not taken again without being asked."""
+    publish(nouns.failed(flaw=TIMEOUT, planned=nouns.planned(tries=4)))
+    assert again("failed") == "timeout"
+
+
+def test_the_latest_failure_is_the_cause(publish, again, nouns, terms):
+    """Whichever file holds it."""
+    publish(nouns.failed(flaw=UNREADABLE, ended_at=LATER), by=replace(terms, run="a"))
+    publish(nouns.failed(), by=replace(terms, run="b"))
+    assert again("failed") == "unreadable"
+    assert again("failed", kind="refused") is None
+
+
+@pytest.mark.parametrize(("kind", "cause"), [("refused", "refused"), ("timeout", None), ("unreadable", None)])
+def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, nouns, kind, cause):
+    """Others stay done."""
+    publish(nouns.failed())
+    assert again("failed", kind=kind) == cause
+
+
+def test_a_kind_takes_what_is_taken_anyway(publish, again, nouns):
+    """What is new, and what failed not for good, of whatever kind."""
+    publish(nouns.failed(flaw=TIMEOUT))
+    assert again("failed", kind="refused") == "retry"
+    assert again("failed", kind="refused", uri="/in/new.jpg") == "new"
+
+
+def test_a_kind_takes_nothing_that_was_accepted(publish, again, nouns, terms):
+    """Its failure is past."""
+    publish(nouns.failed())
+    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="later"))
+    assert again("failed", kind="refused") is None
+
+
+@pytest.mark.parametrize("end", ["accepted", "failed"])
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"schema_hash": "other"}, "schema"),
+        ({"prompt_hash": "other"}, "prompt"),
+        ({"model": "maker/other"}, "model"),
+        ({"prompt_hash": "other", "model": "maker/other"}, "prompt"),
+        ({"schema_hash": "other", "prompt_hash": "other", "model": "maker/other"}, "schema"),
+    ],
+)
+def test_what_changed_is_taken_for_the_first_that_differs(publish, again, nouns, terms, end, changes, cause):
+    """Schema before prompt before model, whether it was accepted or failed for good."""
+    publish(getattr(nouns, end)())
+    assert again("changed", today=replace(terms, **changes)) == cause
+
+
+def test_what_was_accepted_is_taken_as_done(publish, again, nouns, terms):
+    """Under `all`, whatever it failed of before or since."""
+    publish(nouns.failed(), by=replace(terms, run="a"))
+    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="b"))
+    assert again("all") == "done"
+
+
+def test_a_failure_without_a_kind_is_unknown(publish, again, nouns, tmp_path):
+    """A file of an older version may lack the column."""
+    publish(nouns.failed())
+    drop(tmp_path, "failures", "kind")
+    assert again("failed") == "unknown"
+
+
+def test_a_file_without_hashes_was_read_by_another_schema(publish, again, nouns, tmp_path):
+    """What does not say how it was read was read otherwise."""
+    publish(nouns.accepted())
+    drop(tmp_path, "results", "_schema_hash", "_prompt_hash")
+    assert again("changed") == "schema"
+
+
+def drop(root, table, *names):
+    """Makes a published file one of an older version, which has no such columns."""
+    (path,) = root.glob(f"{table}/**/*.parquet")
+    pl.read_parquet(path, hive_partitioning=False).drop(names).write_parquet(path)

@@ -1,0 +1,307 @@
+"""rows.py: every end of a document has all cells of its tables, and each cell says what the contract says."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from extractors.core import Copied, Flaw
+from extractors.record.tables import columns
+from extractors.record.tables.columns import Fields
+from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, kept, reply_row, result_row
+
+NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
+LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
+MODIFIED = datetime(2026, 11, 19, 8, 30, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def fields(model):
+    return Fields(model)
+
+
+def test_a_result_has_every_cell(nouns, terms, fields):
+    """The schema's fields come first, then what the run knows about the document."""
+    assert result_row(nouns.accepted(), terms, fields) == {
+        "shop": "Inn",
+        "total": Decimal("8.20"),
+        "_image": "/in/a.jpg",
+        "_document": "/in/a.jpg",
+        "_pages": ["/in/a.jpg"],
+        "_version": "1-2048",
+        "_modified": MODIFIED,
+        "_key": "key-/in/a.jpg",
+        "_sha256": "5ha",
+        "_run": "20261120T021500Z-3f9a",
+        "_extracted_at": NOW,
+        "_model_requested": "maker/model",
+        "_model": "maker/model-2",
+        "_schema_hash": "5c4e",
+        "_prompt_hash": "9a0b",
+        "_action": "resize",
+        "_encoded": True,
+        "_rung": 1,
+        "_width": 1000,
+        "_height": 800,
+        "_sent_width": 560,
+        "_sent_height": 448,
+        "_attempts": 1,
+        "_image_tokens_estimated": 1601,
+        "_prompt_tokens": 1750,
+        "_completion_tokens": 40,
+        "_cost_usd": Decimal("0.000935"),
+        "_copied_from": None,
+        "_manifest": None,
+    }
+
+
+def copy_of(row, nouns, *, failed=False):
+    """Another document, later, that is a copy of this row."""
+    return Copied(nouns.planned("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
+
+
+def test_a_copy_of_a_result_has_its_own_names_and_no_cost(nouns, terms, fields):
+    """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
+    source = result_row(nouns.accepted(), replace(terms, run="earlier"), fields)
+    own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
+    run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
+    nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
+    row = copy_row(copy_of(source, nouns), terms)
+    assert row == source | own | run | dict.fromkeys(nothing, 0)
+    assert list(row) == list(source)
+
+
+def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(nouns, terms):
+    """Why it failed and whether for good is the same; its tries are its own."""
+    source = failure_row(nouns.failed(), terms)
+    own = {"document": "/in/b.jpg", "image": "/in/b.jpg", "tries": 3, "attempts": 0, "cost_usd": 0, "failed_at": LATER}
+    assert copy_row(copy_of(source, nouns, failed=True), terms) == source | own
+
+
+def test_a_results_cells_stand_in_the_columns_order(nouns, terms, fields):
+    """A row's keys are the table's columns, none missing and none more."""
+    assert list(result_row(nouns.accepted(), terms, fields)) == [*fields.columns, *columns.RESULTS]
+
+
+def test_a_result_sums_all_attempts(nouns, terms, fields):
+    """Tokens and cost of a document count the answers that were thrown away, too."""
+    attempts = (nouns.attempt(outcome="not_json"), nouns.attempt(outcome="capacity", billed="no"), nouns.attempt())
+    row = result_row(nouns.accepted(attempts=attempts), terms, fields)
+    assert row["_attempts"] == 3
+    assert row["_prompt_tokens"] == 5250
+    assert row["_completion_tokens"] == 120
+    assert row["_image_tokens_estimated"] == 4803
+    assert row["_cost_usd"] == Decimal("0.001870")
+
+
+def test_a_result_without_a_price_has_no_cost(nouns, terms, fields):
+    """A cost that nobody knows is null, never 0."""
+    row = result_row(nouns.accepted(attempts=(nouns.attempt(cost_usd=None),)), terms, fields)
+    assert row["_cost_usd"] is None
+
+
+def test_a_result_of_several_pages_names_them_all(nouns, terms, fields):
+    """The first page speaks for the document, `_pages` lists them in order."""
+    planned = nouns.planned("/in/doc", (nouns.page("/in/p1.jpg"), nouns.page("/in/p2.jpg")))
+    row = result_row(nouns.accepted(planned=planned), terms, fields)
+    assert (row["_document"], row["_image"]) == ("/in/doc", "/in/p1.jpg")
+    assert row["_pages"] == ["/in/p1.jpg", "/in/p2.jpg"]
+
+
+def test_the_model_asked_for_stands_in_where_the_server_names_none(nouns, terms, fields):
+    """`_model` is never null."""
+    assert result_row(nouns.accepted(reply=nouns.reply(model=None)), terms, fields)["_model"] == "maker/model"
+
+
+def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(nouns, terms, fields):
+    """The row names the model that answered, and sums up the attempts of this run alone: none."""
+    row = result_row(nouns.accepted(attempts=()), terms, fields)
+    assert row["_model"] == "maker/model-2"
+    assert (row["_attempts"], row["_prompt_tokens"], row["_image_tokens_estimated"], row["_cost_usd"]) == (0, 0, 0, 0)
+
+
+def test_a_failure_has_every_cell(nouns, terms):
+    """A failure says where it stopped, why, whether that is final, and what was paid for it."""
+    end = nouns.failed(planned=nouns.planned(tries=2))
+    row = failure_row(end, terms)
+    assert list(row) == list(columns.FAILURES)
+    assert row == {
+        "run": "20261120T021500Z-3f9a",
+        "document": "/in/a.jpg",
+        "image": "/in/a.jpg",
+        "schema": "slip",
+        "version": "1-2048",
+        "schema_hash": "5c4e",
+        "prompt_hash": "9a0b",
+        "model_requested": "maker/model",
+        "stage": "validate",
+        "kind": "refused",
+        "message": "total: never negative",
+        "final": True,
+        "tries": 3,
+        "attempts": 1,
+        "cost_usd": Decimal("0.000935"),
+        "failed_at": NOW,
+    }
+
+
+def test_a_planned_page_has_every_cell(nouns, terms):
+    """A page's row holds its header, both readings of its bill, the choice and what that was to cost."""
+    (row,) = image_rows(nouns.accepted(), terms)
+    assert list(row) == list(columns.IMAGES)
+    assert row == {
+        "run": "20261120T021500Z-3f9a",
+        "document": "/in/a.jpg",
+        "schema": "slip",
+        "page": 1,
+        "image": "/in/a.jpg",
+        "size": 2048,
+        "version": "1-2048",
+        "modified": MODIFIED,
+        "format": "JPEG",
+        "width": 1000,
+        "height": 800,
+        "frames": 1,
+        "orientation": 6,
+        "action": "resize",
+        "reason": "cheaper",
+        "note": "odd",
+        "rung": 1,
+        "scale": 0.56,
+        "tokens_formula": 1601,
+        "tokens_table": 6404,
+        "tokens_planned": 1601,
+        "cost_low_usd": Decimal("0.001"),
+        "cost_expected_usd": Decimal("0.002"),
+        "cost_high_usd": Decimal("0.01"),
+    }
+
+
+def test_a_document_rejected_in_prepare_is_a_rejected_image(nouns, terms):
+    """Pixels that turn out to be broken are a reject with its reason, whatever the header promised."""
+    (row,) = image_rows(nouns.rejected(), terms)
+    assert (row["action"], row["reason"]) == ("reject", "unreadable")
+    assert (row["rung"], row["scale"], row["tokens_planned"], row["cost_high_usd"]) == (None, None, None, None)
+    assert (row["width"], row["height"]) == (1000, 800)
+
+
+def test_a_page_without_a_header_leaves_its_cells_null(nouns, terms):
+    """An image that is none has no size, no format and no bill, and still its row."""
+    (row,) = image_rows(nouns.rejected(pages=(nouns.rejected_page(),), flaw=Flaw("not_an_image", "bill", "no")), terms)
+    nulls = {name for name, cell in row.items() if cell is None}
+    assert (row["action"], row["reason"], row["image"]) == ("reject", "not_an_image", "/in/a.jpg")
+    assert {"format", "width", "height", "frames", "orientation", "tokens_formula", "tokens_table"} <= nulls
+    assert nulls.isdisjoint({"run", "document", "schema", "page", "image", "size", "version", "action", "reason"})
+
+
+def test_a_failed_call_leaves_the_plan_as_it_was(nouns, terms):
+    """An answer that was not to be had rejects no image."""
+    (row,) = image_rows(nouns.failed(), terms)
+    assert (row["action"], row["reason"], row["tokens_planned"]) == ("resize", "cheaper", 1601)
+
+
+def test_pages_are_numbered_from_one(nouns, terms):
+    """Each page of a document has its row, in order."""
+    planned = nouns.planned("/in/doc", (nouns.page("/in/p1.jpg"), nouns.page("/in/p2.jpg")))
+    rows = image_rows(nouns.accepted(planned=planned), terms)
+    assert [(row["document"], row["page"], row["image"]) for row in rows] == [
+        ("/in/doc", 1, "/in/p1.jpg"),
+        ("/in/doc", 2, "/in/p2.jpg"),
+    ]
+
+
+def test_a_call_has_every_cell(nouns, terms):
+    """A call says what was expected, what came back, by which prices, and what it cost."""
+    row = call_row(nouns.call(nouns.attempt()), terms)
+    assert set(row) == set(columns.CALLS)
+    assert row == {
+        "run": "20261120T021500Z-3f9a",
+        "document": "/in/a.jpg",
+        "key": "key-/in/a.jpg",
+        "schema": "slip",
+        "endpoint": "https://api.example/v1",
+        "attempt": 1,
+        "rung": 1,
+        "pages": 1,
+        "started_at": NOW,
+        "seconds": 1.5,
+        "http_status": 200,
+        "outcome": "accepted",
+        "billed": "yes",
+        "model_requested": "maker/model",
+        "model_returned": "maker/model-2",
+        "bill_rule": "table",
+        "payload_bytes": 300,
+        "sent_width": 560,
+        "sent_height": 448,
+        "estimated_image_tokens": 1601,
+        "estimated_prompt_tokens": 1701,
+        "prompt_tokens": 1750,
+        "cached_tokens": 64,
+        "completion_tokens": 40,
+        "reasoning_tokens": 8,
+        "residual_tokens": 49,
+        "price_input": Decimal("0.50"),
+        "price_cached": Decimal("0.10"),
+        "price_output": Decimal("2.80"),
+        "price_as_of": date(2026, 8, 1),
+        "reserved_usd": Decimal("0.002512"),
+        "cost_usd": Decimal("0.000935"),
+        "finish_reason": "stop",
+        "request_id": "req-1",
+        "error": None,
+    }
+
+
+def test_an_unanswered_call_keeps_what_is_known(nouns, terms):
+    """Without a reply there are no tokens and no cost, only what was reserved and what went wrong."""
+    row = call_row(nouns.call(nouns.unanswered(), 2), terms)
+    unknown = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
+    assert [row[name] for name in unknown] == [None] * len(unknown)
+    assert (row["outcome"], row["billed"], row["error"]) == ("timeout", "unknown", "read timeout")
+    assert row["reserved_usd"] == Decimal("0.002512")
+
+
+def test_a_call_without_a_known_price_leaves_the_prices_null(nouns, terms):
+    """A price that nobody knows is null, never 0."""
+    row = call_row(nouns.call(nouns.attempt()), replace(terms, price=None))
+    assert [row[name] for name in ("price_input", "price_cached", "price_output", "price_as_of")] == [None] * 4
+
+
+def test_a_request_without_pictures_has_no_size(nouns, terms):
+    """A call that sends no image has neither rung nor sent size."""
+    row = call_row(nouns.call(nouns.attempt(order=nouns.order(steps=()))), terms)
+    assert (row["rung"], row["sent_width"], row["sent_height"], row["pages"]) == (None, None, None, 0)
+
+
+def test_a_call_without_an_end_is_aborted_and_unknown(nouns, terms):
+    """Its process ended while it was on its way: it may have been billed, for at most what was reserved."""
+    row = call_row(nouns.intent(), terms)
+    assert set(row) == set(columns.CALLS)
+    assert (row["outcome"], row["billed"], row["seconds"]) == ("aborted", "unknown", 0.0)
+    assert (row["reserved_usd"], row["cost_usd"], row["http_status"]) == (Decimal("0.002512"), None, None)
+    assert row["error"] == "its process ended meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("keep", "outcomes"), [("all", ["off_schema", "accepted"]), ("failed", ["off_schema"]), ("none", [])]
+)
+def test_replies_are_kept_as_asked(nouns, keep, outcomes):
+    """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
+    calls = [nouns.call(each) for each in (nouns.unanswered(), nouns.attempt(outcome="off_schema"), nouns.attempt())]
+    assert [call["outcome"] for call in calls if kept(call, keep)] == outcomes
+
+
+def test_a_reply_has_every_cell(nouns):
+    """A kept reply is the server's body as it came, found by the document's key."""
+    row = reply_row(nouns.call(nouns.attempt()))
+    assert list(row) == list(columns.REPLIES)
+    assert row == {
+        "run": "20261120T021500Z-3f9a",
+        "document": "/in/a.jpg",
+        "key": "key-/in/a.jpg",
+        "attempt": 1,
+        "outcome": "accepted",
+        "reply": '{"raw": 1}',
+    }

@@ -1,0 +1,154 @@
+"""volume.py: a volume is published whole, by whoever finds it sealed, however often and wherever it was broken off."""
+
+import shutil
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from extractors.core.errors import OutputError
+from extractors.record.output.base import Folder
+from extractors.record.tables.columns import Fields
+from extractors.record.tables.volume import ALWAYS, PUBLISHED, Volume, volumes
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def sealed(root, terms, model, nouns):
+    """Stages a whole volume, with two parts of results, and seals it."""
+    from extractors.record.tables import columns, rows  # noqa: PLC0415  names that the tests have, too
+
+    def stage(number=1):
+        volume = Volume(Folder(root), terms, number)
+        fields = Fields(model)
+        for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
+            end = nouns.accepted(uri)
+            volume.stage("results", part, [rows.result_row(end, terms, fields)], fields.columns | columns.RESULTS)
+            volume.stage("images", part, rows.image_rows(end, terms))
+        volume.stage("failures", 0, [rows.failure_row(nouns.failed("/in/c.jpg"), terms)])
+        ends = (nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg"), nouns.failed("/in/c.jpg"))
+        volume.stage_calls([nouns.calls(*ends)], "all")
+        volume.stage("runs", 0, [nouns.row(volume=number, finished_at=terms.started_at)])
+        return volume
+
+    return stage
+
+
+def published(root):
+    """Every published file with its rows."""
+    files = [path for path in sorted(root.rglob("*.parquet")) if "staging" not in path.parts]
+    return {path.relative_to(root).as_posix(): pl.read_parquet(path, hive_partitioning=False) for path in files}
+
+
+def assert_same(one, other):
+    assert list(one) == list(other)
+    [assert_frame_equal(one[name], other[name]) for name in one]
+
+
+def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, nouns):
+    """Nothing else says that every part is there."""
+    volume = Volume(Folder(root), terms, 1)
+    volume.stage("calls", 0, [])
+    assert (volume.sealed, volume.committed) == (False, False)
+    volume.stage("runs", 0, [nouns.row()])
+    assert (volume.sealed, volume.committed) == (True, False)
+
+
+def test_a_volume_is_committed_by_its_published_row(sealed):
+    volume = sealed()
+    volume.publish()
+    assert (volume.sealed, volume.committed) == (False, True)
+
+
+def test_no_rows_make_no_part(root, terms):
+    Volume(Folder(root), terms, 1).stage("calls", 0, [])
+    assert not root.exists()
+
+
+def test_a_part_that_is_there_is_whole(sealed, root):
+    """Nothing that a killed process left half written is taken for a part."""
+    volume = sealed()
+    (root / volume.folder / "results-000002.part").write_bytes(b"PAR1 half of it")
+    volume.publish()
+    assert {document for document, _ in volume.ended()} == {"/in/a.jpg", "/in/b.jpg", "/in/c.jpg"}
+
+
+def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_path):
+    """After each step of publishing, whoever comes finds a sealed volume and ends it: the row of runs is the last."""
+    sealed().publish()
+    whole = published(root)
+    shutil.rmtree(root)
+    volume = sealed()
+    for steps in range(len(PUBLISHED)):
+        for table in PUBLISHED[:steps]:
+            volume._publish(table, volume.parts(table)) if volume.parts(table) or table in ALWAYS else None
+        assert volume.sealed
+        assert not volume.committed
+        broken = tmp_path / f"after-{steps}"
+        shutil.copytree(root, broken)
+        Volume(Folder(broken), volume.terms, 1).publish()
+        assert_same(published(broken), whole)
+        assert not (broken / "staging").exists()
+
+
+def test_a_fold_that_was_broken_off_is_folded_again(sealed, root):
+    """Half a folded file is written over."""
+    volume = sealed()
+    (root / volume.folder / "folded-results").write_bytes(b"PAR1 half of it")
+    volume.publish()
+    assert volume.published("results")
+    assert not (root / "staging").exists()
+
+
+def test_publishing_a_sealed_volume_twice_changes_nothing(sealed, root):
+    """Two that finish the same run write the same files under the same names."""
+    sealed().publish()
+    once = published(root)
+    sealed().publish()
+    assert_same(published(root), once)
+
+
+def test_the_tables_of_a_volume_are_read_where_they_are(sealed):
+    """Staged until it is committed, published from then on."""
+    volume = sealed()
+    staged = (volume.called(), volume.ended(), volume.frame("calls").collect().height)
+    volume.publish()
+    assert (volume.called(), volume.ended(), volume.frame("calls").collect().height) == staged
+    assert staged == ({f"/in/{name}.jpg" for name in "abc"}, {(f"/in/{name}.jpg", "1-2048") for name in "abc"}, 3)
+
+
+def test_a_volume_of_which_nothing_is_there_has_no_rows(root, terms):
+    volume = Volume(Folder(root), terms, 1)
+    assert (volume.called(), volume.ended(), volume.frame("calls").collect().height) == (set(), set(), 0)
+
+
+def test_the_staged_volumes_of_a_run_come_in_order(sealed, root, terms):
+    assert volumes(Folder(root), terms) == []
+    for number in (10, 2, 1):
+        sealed(number)
+    (root / "staging" / terms.run / "notes").mkdir()
+    assert [volume.number for volume in volumes(Folder(root), terms)] == [1, 2, 10]
+
+
+def test_clearing_leaves_other_volumes_alone(sealed, root):
+    first, second = sealed(1), sealed(2)
+    first.publish()
+    assert not (root / first.folder).exists()
+    assert second.sealed
+    second.publish()
+    assert not (root / "staging").exists()
+
+
+def test_an_output_that_cannot_be_written_says_what_is_kept(sealed, root):
+    """A file in the way, a full disk: the parts stay, and so does the ledger."""
+    volume = sealed()
+    (root / "calls").mkdir(exist_ok=True)
+    (root / "calls" / "run_date=2026-11-20").write_text("in the way")
+    with pytest.raises(OutputError, match="what was answered is in the ledger, and the next run publishes it"):
+        volume.publish()
+    assert volume.sealed
+    assert not volume.committed

@@ -1,0 +1,322 @@
+"""report: what the terminal says, while a run goes and when it has ended."""
+
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from extractors.core.money import Costs
+from extractors.core.totals import Tally
+from extractors.report.progress import Progress, duration
+from extractors.report.summary import Bill, Summary, dollars, spending_table
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        """Begins anywhere: only differences count."""
+        self.now = 1000.0
+
+    def __call__(self):
+        """The seconds now."""
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def screen():
+    return StringIO()
+
+
+@pytest.fixture
+def progress(clock, screen):
+    """Progress on what is no terminal."""
+    return Progress(Console(file=screen, width=200), clock)
+
+
+def accepted(count=1, cost="0.001"):
+    return Tally(accepted=count, cost_usd=None if cost is None else Decimal(cost))
+
+
+def test_the_line_says_how_far_it_is(progress, clock):
+    """Documents done, rate, dollars spent and time left stand on one line."""
+    progress.expect(1200)
+    clock.now += 60
+    progress.tell(accepted(300, "0.75"))
+    assert progress.line == "300 of 1,200 documents · 5.0/s · $0.7500 spent · 3 min 0 s left"
+
+
+def test_the_line_counts_what_was_not_accepted(progress, clock):
+    """Rejected and failed documents are done, and said."""
+    progress.expect(100)
+    clock.now += 10
+    progress.tell(accepted(7) + Tally(rejected=1, failed=2))
+    assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.0010 spent · 1 min 30 s left"
+
+
+def test_the_line_does_without_a_total(progress, clock):
+    """Before the source is counted there is a rate and no time left."""
+    clock.now += 2
+    progress.tell(accepted(4))
+    assert progress.line == "4 documents · 2.0/s · $0.0010 spent"
+
+
+def test_the_share_of_what_is_expected(progress):
+    """Nothing while nobody knows what to expect; never more than all of it."""
+    shares = [progress.share]
+    progress.expect(4)
+    for count in (1, 5):
+        progress.tell(accepted(count))
+        shares.append(progress.share)
+    assert shares == [0.0, 0.25, 1.0]
+
+
+def test_the_line_begins_with_nothing(progress):
+    """At the first moment nothing is done and no rate is known."""
+    progress.expect(5)
+    assert progress.line == "0 of 5 documents · 0.0/s · $0.0000 spent"
+
+
+def test_the_line_has_no_time_left_when_all_is_done(progress, clock):
+    """Nothing is left after the last document, also where there were more than expected."""
+    progress.expect(4)
+    clock.now += 2
+    progress.tell(accepted(5))
+    assert progress.line == "5 of 4 documents · 2.5/s · $0.0010 spent"
+
+
+def test_the_line_admits_an_unknown_cost(progress, clock):
+    """One document without a price makes the sum unknown, not smaller."""
+    clock.now += 1
+    progress.tell(accepted())
+    progress.tell(accepted(cost=None))
+    assert progress.line == "2 documents · 2.0/s · cost unknown"
+
+
+def test_a_document_that_was_left_is_not_done(progress, clock):
+    """What the next run takes does not count."""
+    clock.now += 1
+    progress.tell(Tally(remaining=3))
+    assert progress.line.startswith("0 documents")
+
+
+def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
+    """Where lines cannot be rewritten, a log gets one now and then."""
+    clock.now += 9.9
+    progress.tell(accepted())
+    early = screen.getvalue()
+    clock.now += 0.1
+    progress.tell(accepted())
+    clock.now += 9.9
+    progress.tell(accepted())
+    assert early == ""
+    assert screen.getvalue() == "2 documents · 0.2/s · $0.0020 spent\n"
+
+
+def test_plain_lines_go_on(progress, clock, screen):
+    """Ten seconds after a line comes the next."""
+    clock.now += 10
+    progress.tell(accepted())
+    clock.now += 10
+    progress.tell(accepted())
+    assert len(screen.getvalue().splitlines()) == 2
+
+
+def test_a_log_gets_no_control_characters(progress, clock, screen):
+    """What is no terminal is sent text alone, and nothing at the end."""
+    with progress:
+        clock.now += 10
+        progress.tell(accepted())
+    assert screen.getvalue() == "1 documents · 0.1/s · $0.0010 spent\n"
+
+
+def test_a_terminal_gets_one_line_that_goes_away(clock, screen):
+    """On a terminal the line is rewritten, and cleared at the end."""
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    with Progress(console, clock) as progress:
+        clock.now += 30
+        progress.tell(accepted())
+    assert "1 documents" in screen.getvalue()
+    assert "\x1b[2K" in screen.getvalue().rpartition("1 documents")[2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (42, "42 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599, "59 min 59 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (100_000, "27 h 46 min"),
+    ],
+)
+def test_a_duration_is_said_as_a_person_says_it(seconds, said):
+    """Two units at most, and never 60 of one."""
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (None, "unknown"),
+        (Decimal(0), "$0.00"),
+        (Decimal("0.000935"), "$0.000935"),
+        (Decimal("0.5"), "$0.500000"),
+        (Decimal(1), "$1.00"),
+        (Decimal("12.345"), "$12.34"),
+        (Decimal("1234567.8"), "$1,234,567.80"),
+    ],
+)
+def test_dollars_have_the_digits_that_matter(amount, said):
+    """Cents above a dollar, millionths below, and never a 0 for what nobody knows."""
+    assert dollars(amount) == said
+
+
+def shown(*renderables):
+    """What a wide console shows, without trailing spaces, runs of spaces as one."""
+    screen = StringIO()
+    console = Console(file=screen, width=120)
+    console.print(*renderables, sep="\n")
+    return [" ".join(line.split()) for line in screen.getvalue().splitlines()]
+
+
+@pytest.fixture
+def bill():
+    """Builds an estimate of three documents."""
+
+    def build(costs=None, model="maker/model", eta_seconds=None, **fields):
+        return Bill(
+            counts={"images": 1200, "documents": 3, "rejected": 1},
+            tokens={"formula": 3202, "table": 12_808, "planned": 3202},
+            reasons={("send", "fits"): 1, ("resize", "cheaper"): 1199},
+            costs=costs or Costs(Decimal("0.001"), Decimal("0.002"), Decimal(3)),
+            bill_rule="table",
+            model=model,
+            seconds=0.25,
+            eta_seconds=eta_seconds,
+            **fields,
+        )
+
+    return build
+
+
+def test_a_bill_shows_counts_choices_tokens_and_costs(bill):
+    """The estimate says what would be sent, why, by which rule it is billed, and what that costs."""
+    lines = shown(bill().table())
+    assert lines[0] == "estimate"
+    assert lines[1:6] == [
+        "images 1,200",
+        "documents 3",
+        "rejected 1",
+        "resize (cheaper) 1,199",
+        "send (fits) 1",
+    ]
+    assert "image tokens by the formula, as they are 3,202" in lines
+    assert "image tokens by the table, as they are 12,808" in lines
+    assert "image tokens as sent first, by table 3,202" in lines
+    assert lines[-4:] == ["cost, low $0.001000", "cost, expected $0.002000", "cost, high $3.00", "planned in 0.25 s"]
+
+
+@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for no model:")])
+def test_a_bill_without_a_price_says_how_to_name_one(bill, model, named):
+    """An unknown price is said as such, with the way out."""
+    lines = shown(bill(Costs(None, None, None), model).table())
+    assert "cost, high unknown" in lines
+    assert f"no price is known {named} set --model or TILEWISE_PRICES" in lines
+
+
+def test_a_bill_says_how_long_it_may_take(bill):
+    """The time is said where earlier answers tell it, and left out where nothing does."""
+    assert "time, from earlier answers 2 h 5 min" in shown(bill(eta_seconds=7500).table())
+    assert "time" not in " ".join(shown(bill().table()))
+
+
+def test_a_bill_by_a_calibrated_rule_says_so(bill):
+    """What was measured is worth more than what is documented."""
+    assert "image tokens as sent first, by table (calibrated) 3,202" in shown(bill(calibrated=True).table())
+
+
+def summary(tally, **fields):
+    skipped = fields.pop("skipped", 0)
+    return Summary("20261120T021500Z-3f9a", tally, 12, skipped, "9 of 12 accepted", "formula", **fields)
+
+
+def test_a_summary_sets_the_prediction_beside_the_bill():
+    """Tokens and dollars stand as predicted and as billed."""
+    tally = Tally(accepted=9, calls=10, prompt_tokens=1750, residual_tokens=50, completion_tokens=400)
+    lines = shown(*summary(tally).lines())
+    assert lines[0] == "run 20261120T021500Z-3f9a"
+    assert lines[1:3] == ["found 12", "accepted 9"]
+    assert "calls 10" in lines
+    assert "prompt tokens, predicted by formula 1,700" in lines
+    assert "prompt tokens, billed 1,750" in lines
+    assert "completion tokens, billed 400" in lines
+    assert lines[-1] == "9 of 12 accepted"
+
+
+def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
+    """Money that bought no row is said apart."""
+    tally = Tally(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
+    lines = shown(*summary(tally).lines())
+    assert "cost, paid $1.50" in lines
+    assert "of it wasted $0.500000" in lines
+    assert "cost, unknown whether billed (at most) $0.250000" in lines
+
+
+def test_a_summary_leaves_out_what_did_not_happen():
+    """Counts of 0 are not lines, except those that everybody looks for."""
+    lines = shown(*summary(Tally(failed=1)).lines())
+    assert lines[1:4] == ["found 12", "accepted 0", "failed 1"]
+    assert "wasted" not in " ".join(lines)
+
+
+def test_a_summary_of_nothing_done_is_its_message():
+    """A run without documents and calls shows no table of zeros."""
+    assert shown(*summary(Tally(), skipped=12).lines()) == ["9 of 12 accepted"]
+
+
+def test_a_summary_ends_with_warnings_message_and_files():
+    """The last lines say what to look at."""
+    lines = shown(*summary(Tally(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines())
+    assert lines == ["warning: the model changed", "9 of 12 accepted", "rows: /out/results/a.parquet"]
+
+
+def spending(name, calls=4, unpriced=0):
+    """A line of what was spent, in large numbers."""
+    tokens = {"prompt_tokens": 2_345_678_901, "completion_tokens": 234_567_890}
+    dollars = {"billed_usd": Decimal("12345.678"), "wasted_usd": Decimal("0.00045"), "unknown_usd": Decimal(0)}
+    return {"source": name, "calls": calls, **tokens, **dollars, "unpriced": unpriced}
+
+
+CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.000450 $0.00"
+
+
+def test_what_was_spent_has_a_line_a_group_and_a_total():
+    lines = shown(spending_table("source", [spending("/a"), spending("/b")], spending("", calls=8)))
+    assert lines[0] == "source calls prompt tokens completion tokens billed of it wasted unknown"
+    assert lines[1:] == [f"/a 4 {CELLS}", f"/b 4 {CELLS}", f"total 8 {CELLS}"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_digit_is_cut_where_the_terminal_is_narrow(width):
+    """The group's name is folded, numbers never."""
+    screen, table = StringIO(), spending_table("source", [spending("/archive" * 9)], spending(""))
+    Console(file=screen, width=width).print(table, crop=False)
+    assert [" ".join(line.split()) for line in screen.getvalue().splitlines()][-1] == f"total 4 {CELLS}"
+
+
+def test_what_has_no_price_is_said_below():
+    """It is in no sum, so nobody may take the sum for all."""
+    lines = shown(spending_table("source", [], spending("", unpriced=3)))
+    assert lines[-1] == "3 calls have no known price and are in no sum: name it in TILEWISE_PRICES"

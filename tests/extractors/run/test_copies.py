@@ -1,0 +1,161 @@
+"""copies.py: who comes first with a content asks, who comes later waits and is given a copy."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from extractors.core import Copied, Left
+from extractors.core.errors import OutputError
+from extractors.record.output.base import Folder
+from extractors.record.tables.row_index import Originals
+from extractors.record.tables.writer import Tables
+from extractors.run.copies import Copies
+
+pytestmark = pytest.mark.anyio
+
+KEY = "5c" * 32
+OTHER = "9a" * 32
+NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def tables(tmp_path, terms, model):
+    """The tables of a run that has begun."""
+    with Tables(Folder(tmp_path), terms, model) as entered:
+        yield entered
+
+
+@pytest.fixture
+def copies(tables):
+    """A run's copies, without those of earlier runs."""
+    return Copies(tables, Originals(tables, earlier=False, offline=False))
+
+
+class Asked:
+    """Answers when it is told to; counts who asks."""
+
+    def __init__(self, end):
+        """`end` is what every answer comes to."""
+        self.end, self.count, self.go = end, 0, asyncio.Event()
+
+    async def __call__(self):
+        """One more asks."""
+        self.count += 1
+        await self.go.wait()
+        return self.end() if callable(self.end) else self.end
+
+
+async def started(*coroutines):
+    """Tasks that have come as far as they can alone."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_the_second_waits_for_the_first(copies, nouns):
+    """One asks, however many come; the others copy its row."""
+    asked = Asked(nouns.accepted())
+    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    assert not any(task.done() for task in tasks)
+    asked.go.set()
+    first, *others = await asyncio.gather(*tasks)
+    assert (asked.count, first.value.shop) == (1, "Inn")
+    assert [(type(end), end.failed, end.row["_document"]) for end in others] == [(Copied, False, "/in/a.jpg")] * 2
+    assert [end.planned.document for end in others] == ["/in/b.jpg", "/in/c.jpg"]
+
+
+async def test_different_contents_do_not_wait(copies, nouns):
+    """Both ask at once."""
+    asked = Asked(nouns.accepted())
+    tasks = await started(*(copies.once(nouns.planned(), key, asked) for key in (KEY, OTHER)))
+    assert asked.count == 2
+    asked.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_failure_is_copied(copies, nouns):
+    """With its reasons, and what it cost is what was saved."""
+    asked = Asked(nouns.failed())
+    asked.go.set()
+    await copies.once(nouns.planned(), KEY, asked)
+    copy = await copies.once(nouns.planned("/in/b.jpg"), KEY, asked)
+    assert (copy.failed, copy.row["kind"], asked.count) == (True, "refused", 1)
+    assert copy.saved_usd == nouns.failed().cost_usd
+
+
+async def test_an_image_that_has_gone_says_nothing_of_its_equals(copies, nouns):
+    """A first that could not be read again, for its next rung, is no source: the next one asks."""
+    asked = Asked(nouns.rejected())
+    asked.go.set()
+    ends = [await copies.once(nouns.planned(), KEY, asked) for _ in range(2)]
+    assert (ends, asked.count) == ([asked.end] * 2, 2)
+
+
+async def test_a_first_that_is_left_makes_way(copies, nouns):
+    """The next of those who wait asks in its place."""
+    ends = iter([nouns.left(), nouns.accepted("/in/b.jpg")])
+    asked = Asked(lambda: next(ends))
+    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    asked.go.set()
+    first, second, third = await asyncio.gather(*tasks)
+    assert asked.count == 2
+    assert isinstance(first, Left)
+    assert second.planned.document == "/in/b.jpg"
+    assert third.row["_document"] == "/in/b.jpg"
+
+
+async def test_a_first_that_is_cut_makes_way(copies, nouns):
+    """Being cancelled or an error of its own keeps nobody waiting."""
+    asked = Asked(nouns.accepted())
+    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
+    tasks[0].cancel()
+    asked.go.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert (asked.count, ended[1].value.shop) == (2, "Inn")
+
+
+async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, nouns):
+    """The first goes on, and so do the others that wait."""
+    asked = Asked(nouns.accepted())
+    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    asked.go.set()
+    first, cut, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert first.value.shop == "Inn"
+    assert isinstance(cut, asyncio.CancelledError)
+    assert isinstance(third, Copied)
+
+
+@pytest.mark.parametrize("published", [False, True])
+async def test_what_is_staged_is_read_back(copies, tables, nouns, published):
+    """No end is held once its chunk is staged, and each row is found among the others of its part, published or not."""
+    keys = [f"{number:x}" * 64 for number in range(1, 7)]
+    ends = [nouns.failed, nouns.accepted, nouns.accepted, nouns.failed, nouns.accepted, nouns.accepted]
+    for number, (key, end) in enumerate(zip(keys, ends, strict=True)):
+        asked = Asked(end(f"/in/{number}.jpg"))
+        asked.go.set()
+        done = [await copies.once(nouns.planned(f"/in/{number}.jpg"), key, asked)]
+        done += [await copies.once(nouns.planned(f"/in/{number}-copy.jpg"), key, asked), nouns.left("/in/left.jpg")]
+        tables.stage(5 - number, done)  # in another order than they are named
+        copies.staged(5 - number, done)
+    if published:
+        tables.publish(nouns.row())
+    assert copies._ended == {}
+    found = [await copies.once(nouns.planned("/in/late.jpg"), key, None) for key in keys]
+    names = [end.row["document" if end.failed else "_document"] for end in found]
+    assert names == [f"/in/{number}.jpg" for number in range(6)]
+    assert [end.failed for end in found] == [True, False, False, True, False, False]
+
+
+async def test_an_output_that_cannot_be_read_stops_the_run(tables, nouns, tmp_path):
+    """What earlier runs have published cannot be looked up: nothing is sent."""
+    folder = tmp_path / "results" / "schema=slip" / "run_date=2026-11-19"
+    folder.mkdir(parents=True)
+    (folder / "broken.parquet").write_bytes(b"PAR1")
+    copies = Copies(tables, Originals(tables, earlier=True, offline=False))
+    with pytest.raises(OutputError, match="cannot be read"):
+        await copies.once(nouns.planned(), KEY, None)

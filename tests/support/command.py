@@ -1,0 +1,425 @@
+"""A desk where the command is run: its own folder, environment and ledger; and servers to run it against."""
+
+import base64
+import contextlib
+import io
+import itertools
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from extractors.core.tiles import Size
+from flows.cli import app
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-test-4f1c9e77a2"
+MODEL = "maker/model"
+INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")  # USD a million tokens
+PRICES = f'[models."{MODEL}"]\ninput = {INPUT}\ncached_input = {CACHED}\noutput = {OUTPUT}\nas_of = 2026-11-01\n'
+CAPTION = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+MODULES = itertools.count(1)
+
+
+def clean_environment():
+    """The environment without whatever this machine sets for the project or for Prefect."""
+    prefixes = ("TILEWISE_", "PREFECT_", "TOGETHER_API_KEY")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+
+
+@dataclass
+class Desk:
+    """Where the command is run: a folder, with `in` for images and `out` for tables, and the settings in force."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    colours: itertools.count = field(default_factory=itertools.count, repr=False)
+
+    def __post_init__(self):
+        """Settings that leave nothing outside the folder."""
+        (self.folder / "in").mkdir(parents=True)
+        (self.folder / "prices.toml").write_text(PRICES)
+        self.env = {
+            "HOME": str(self.folder / "home"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PYTHONPATH": str(ROOT),
+            "TILEWISE_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}",
+            "TILEWISE_API_KEY": KEY,
+            "TILEWISE_MODEL": MODEL,
+            "TILEWISE_PRICES": str(self.folder / "prices.toml"),
+            "TILEWISE_OUTPUT": str(self.folder / "out"),
+        } | self.env
+
+    def environment(self, env=None):
+        """The whole environment of one command; None takes a variable away."""
+        asked = clean_environment() | self.env | (env or {})
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def start(self, *args, env=None, **options):
+        """The command as a process of its own, running."""
+        command = [sys.executable, "-m", "flows", *map(str, args)]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(env), text=True, **options)
+
+    def tilewise(self, *args, env=None, input=None):  # noqa: A002  as subprocess names it
+        """The command as a process of its own, ended."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.start(*args, env=env, **pipes) as process:
+            try:
+                stdout, stderr = process.communicate(input, timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
+
+    def run(self, *args, env=None):
+        """The same command in this process: quick, and whatever is raised that was not meant to be fails the test."""
+        wanted = self.environment(env)
+        changed = {name: wanted.get(name) for name in {*os.environ, *wanted}}
+        with contextlib.chdir(self.folder):
+            return CliRunner().invoke(app, [str(each) for each in args], env=changed, catch_exceptions=False)
+
+    def images(self, *names, size=(300, 200), folder="in"):
+        """Pictures that differ from all others of this desk, also as JPEG, under these names."""
+        paths = [self.folder / folder / name for name in names]
+        for path, number in zip(paths, self.colours, strict=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625))).save(
+                path
+            )
+        return paths
+
+    def module(self, text):
+        """A module of the user's own in the working directory; gives the name that it is imported by."""
+        name = f"own_schema_{next(MODULES)}"
+        (self.folder / f"{name}.py").write_text(text)
+        return name
+
+    def table(self, name, output="out"):
+        """Everything published in this table."""
+        files = sorted((self.folder / output / name).rglob("*.parquet"))
+        return pl.read_parquet(files, hive_partitioning=False) if files else pl.DataFrame()
+
+    def only(self, name):
+        """The one row of this table."""
+        [row] = self.table(name).to_dicts()
+        return row
+
+    def files(self, below="."):
+        """Every file under the desk, or under one of its folders."""
+        root = self.folder / below
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def said(self):
+        """Whatever can be read in any file: all bytes, and the values behind the compression of the tables."""
+        said = io.StringIO()
+        for path in (self.folder / each for each in self.files()):
+            said.write(path.read_bytes().decode("latin-1"))
+            if path.suffix == ".parquet":
+                said.write(json.dumps(pl.read_parquet(path).to_dicts(), default=str))
+        return said.getvalue()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A desk of one test."""
+    return Desk(tmp_path / "desk")
+
+
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory):
+    """Makes desks that several tests look at."""
+    return lambda **env: Desk(tmp_path_factory.mktemp("desks") / "desk", env)
+
+
+@contextlib.contextmanager
+def endpoint(*args):
+    """A real endpoint process that answers without reading, and its URL."""
+    command = [sys.executable, "-m", "extractors.endpoint", "--reader", "echo", "--port", "0", "--parent-pipe", *args]
+    env = clean_environment() | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, text=True, **pipes) as process:
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def endpoints():
+    """Starts endpoint processes that answer without reading, and gives their URLs."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args: stack.enter_context(endpoint(*args))
+
+
+@pytest.fixture(scope="session")
+def echo():
+    """The URL of an endpoint that answers at once with the smallest instance of the schema."""
+    with endpoint() as url:
+        yield url
+
+
+class Answer(NamedTuple):
+    """One scripted reply. Status 0 resets the connection, status -1 says nothing at all."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012  never written to
+
+
+class Say:
+    """Replies to script a server with."""
+
+    reset = Answer(0)
+    nothing = Answer(-1)
+
+    @staticmethod
+    def ok(content=CAPTION, *, usage=USAGE, finish="stop", model=MODEL, **message):
+        """A completion; `content` is JSON already where it is text."""
+        text = content if isinstance(content, str | None) else json.dumps(content)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
+        whole = {"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage}
+        return Answer(body=json.dumps(whole).encode())
+
+    @staticmethod
+    def error(status, message="no", **headers):
+        """An error as the API words it."""
+        body = json.dumps({"error": {"message": message, "type": "some_error", "param": None, "code": None}})
+        return Answer(status, body.encode(), {"Content-Type": "application/json", **headers})
+
+    @staticmethod
+    def billing(tokens, bytes_a_token=4, completion=1):
+        """A script that counts `tokens` of each picture's size, and a token for so many bytes of text."""
+
+        def script(asked):
+            words = "".join(words for words, _ in parts(asked) if words)
+            prompt = len(words.encode()) // bytes_a_token + sum(tokens(size) for _, size in parts(asked) if size)
+            return Say.ok(usage={"prompt_tokens": prompt, "completion_tokens": completion})
+
+        return script
+
+    @staticmethod
+    def raw(body, status=200, kind="application/json"):
+        """These very bytes."""
+        return Answer(status, body if isinstance(body, bytes) else body.encode(), {"Content-Type": kind})
+
+    @staticmethod
+    def events(*chunks):
+        """Server-sent events, closed by `[DONE]`."""
+        lines = [f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n" for each in (*chunks, "[DONE]")]
+        return Answer(200, "".join(lines).encode(), {"Content-Type": "text/event-stream"})
+
+
+@pytest.fixture(scope="session")
+def say():
+    """Replies to script a server with."""
+    return Say
+
+
+class Server(ThreadingHTTPServer):
+    """A server that answers chat requests by its script and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, script):
+        """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script, self.asked, self.keys = script, [], []
+        self.listed = Say.error(404)  # what `/v1/models` says, or what makes one of any path
+        self.closing, self.gate = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def url(self):
+        """The base URL."""
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def held(self, answer):
+        """A script by which every request waits until the gate is opened."""
+
+        def script(asked):
+            self.gate.wait(30)
+            return answer
+
+        self.script = script
+
+    @property
+    def documents(self):
+        """The first picture of every request, as it came over the wire."""
+        return [each["messages"][1]["content"][1]["image_url"]["url"] for each in self.asked]
+
+    @property
+    def pictures(self):
+        """The sizes of the first picture of every request."""
+        return [picture_size(each) for each in self.asked]
+
+    def answer(self, asked, key):
+        """The next answer of the script."""
+        with self._lock:
+            self.asked.append(asked)
+            self.keys.append(key)
+            number = len(self.asked) - 1
+        if callable(self.script):
+            return self.script(asked)
+        return self.script[min(number, len(self.script) - 1)]
+
+    def handle_error(self, request, client_address):
+        """A client that has gone is no error of the server's."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        listed = self.server.listed
+        self._send(listed(self.path.partition("?")[0]) if callable(listed) else listed)
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._send(self.server.answer(asked, self.headers["Authorization"]))
+
+    def _send(self, answer):
+        if answer.status == -1:
+            self.server.closing.wait(30)
+        if answer.status <= 0:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, *args):
+        pass
+
+
+def parts(asked):
+    """What a request holds, as pairs: a text and None, or None and a picture's size."""
+    contents = [message["content"] for message in asked["messages"]]
+    blocks = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+    return [
+        (block["text"], None) if block["type"] == "text" else (None, size_of(block["image_url"]["url"]))
+        for block in itertools.chain(*blocks)
+    ]
+
+
+def size_of(url):
+    """The size of the picture in a data URL."""
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return Size(*picture.size)
+
+
+def picture_size(asked):
+    """The size of the first picture in a request."""
+    return next(size for _, size in parts(asked) if size)
+
+
+@pytest.fixture
+def prefect_like(serve, say):
+    """Starts what answers as a Prefect server with these things, by the end of their path; gives its API's URL."""
+
+    def start(**things):
+        def listed(path):
+            kind, name = path.split("/")[-2:]
+            return say.raw(json.dumps(things[kind](name))) if kind in things else say.error(404)
+
+        server = serve(say.raw("[]"))
+        server.listed = listed
+        return f"http://127.0.0.1:{server.server_port}/api"
+
+    return start
+
+
+@pytest.fixture
+def secret_block():
+    """Makes a Secret block with this value, as Prefect's API gives it."""
+    ids = {"block_schema_id": str(uuid4()), "block_type_id": str(uuid4())}
+    return lambda value: lambda name: ids | {"name": name, "data": {"value": value}}
+
+
+@pytest.fixture
+def wait():
+    """Waits until something holds, for half a minute at most, and gives it."""
+
+    def until(holds):
+        end = time.monotonic() + 30
+        while not (held := holds()):
+            assert time.monotonic() < end, "it never came to hold"
+            time.sleep(0.02)
+        return held
+
+    return until
+
+
+@pytest.fixture
+def descendants():
+    """Gives the processes that a process has started, and those that they have."""
+
+    def below(pid):
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, parent = path.read_text().rpartition(")")[2].split()[:2]
+                parents[int(path.parent.name)] = None if state == "Z" else int(parent)
+        children = [each for each, parent in parents.items() if parent == pid]
+        return children + [each for child in children for each in below(child)]
+
+    return below
+
+
+@pytest.fixture
+def gone(wait):
+    """Waits until none of these processes is there any more."""
+
+    def state(pid):
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return "gone"
+
+    return lambda pids: wait(lambda: all(state(pid) in {"gone", "Z", "X"} for pid in pids))
+
+
+@pytest.fixture
+def serve():
+    """Starts servers by script, and ends them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *script: stack.enter_context(served(script))
+
+
+@pytest.fixture(scope="module")
+def serve_all():
+    """As `serve`, for several tests."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *script: stack.enter_context(served(script))
+
+
+@contextlib.contextmanager
+def served(script):
+    """One server in a thread of its own."""
+    with Server(script[0] if callable(script[0]) else script) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.gate.set()
+            server.shutdown()
+            thread.join()

@@ -34,19 +34,19 @@ import polars as pl
 from PIL import Image
 
 from extractors.call.circuit_breaker import Breaker
-from extractors.call.client import Caller
+from extractors.call.client import ChatClient
 from extractors.call.profiles import Endpoint, profile_of
-from extractors.call.rate_limit import Limits, Traffic
-from extractors.call.request import Form, Style
+from extractors.call.rate_limit import Limits, RateLimiter
+from extractors.call.request import RequestOptions, RequestTemplate
 from extractors.call.retry import Retries
 from extractors.call.transport import client
-from extractors.core import Order, Step, Terms
+from extractors.core import CallRequest, RunInfo, Step
 from extractors.core.money import FREE
 from extractors.core.schema import ASK, load
 from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.writer import Scribe
-from extractors.run.journal import Dossier
+from extractors.record.ledger.writer import LedgerWriter
+from extractors.run.journal import DocumentJournal
 from extractors.validate import validate
 
 
@@ -108,21 +108,21 @@ class Unnoted:
 async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="path"):
     """CPU seconds of so many calls, after a tenth as many to warm up."""
     schema, now = load("receipt"), datetime.now(UTC)
-    terms = Terms("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
-    form = Form(schema, ask=ASK, model="any", profile=profile_of(url), style=Style())
+    terms = RunInfo("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
+    form = RequestTemplate(schema, ask=ASK, model="any", profile=profile_of(url), style=RequestOptions())
     judge = partial(validate, model=schema.model)
-    step, traffic = Step(1601, Size(900, 600), 1601), Traffic(Limits(64, rpm=rate * 60), rate=rate)
+    step, traffic = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
     with Ledger(f"sqlite:///{folder / name}.db") as opened:
         opened.runs.begin(terms)
-        scribe = Scribe(opened.calls, terms)
+        scribe = LedgerWriter(opened.calls, terms)
         async with client(Endpoint(url)) as http:
-            caller = Caller(http, traffic, Retries(), Breaker())
+            caller = ChatClient(http, traffic, Retries(), Breaker())
 
             async def worker(numbers):
                 for number in numbers:
                     body = form.body([blocks[number % len(blocks)]], 2048)
-                    order = Order(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
-                    await caller.call(order, body, Dossier(scribe) if noted else Unnoted(), judge)
+                    order = CallRequest(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
+                    await caller.call(order, body, DocumentJournal(scribe) if noted else Unnoted(), judge)
 
             async def calls(numbers):
                 await asyncio.gather(*(worker(numbers[first::64]) for first in range(64)))

@@ -22,15 +22,15 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel
 
-from extractors.core import Terms
+from extractors.core import RunInfo
 from extractors.record.output.base import Folder
 from extractors.record.tables import columns
-from extractors.record.tables.history import read_past
-from extractors.record.tables.row_index import Originals
+from extractors.record.tables.history import read_history
+from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
 
 NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
-TERMS = Terms("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
+TERMS = RunInfo("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
 OTHER = replace(TERMS, prompt_hash="0000")
 READ = {"schema_hash": TERMS.schema_hash, "prompt_hash": TERMS.prompt_hash, "model_requested": TERMS.model}
 FAILING, NEW = 20, 50  # one in so many documents has failed too; one in so many is new
@@ -67,7 +67,7 @@ def alone(work, *asked):
 def decide(folder, rows, redo, terms):
     """What one run does before its first call, and what that took; with --redo it tells the cause of every one taken."""
     start_mb, started = peak_mb(), time.perf_counter()
-    past = read_past(Folder(folder), terms, offline=False, redo=redo)
+    past = read_history(Folder(folder), terms, offline=False, redo=redo)
     read = time.perf_counter()
     skipped = 0
     for number in range(rows):
@@ -88,7 +88,7 @@ def decide(folder, rows, redo, terms):
 def copy(folder, rows):
     """What a run does that has to look for each document's content among what is published."""
     start_mb, started = peak_mb(), time.perf_counter()
-    originals = Originals(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
+    originals = RowIndex(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
     originals.open()
     opened = time.perf_counter()
     for number in range(rows):

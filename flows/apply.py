@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from extractors.plan.apply import Order
+from extractors.plan.apply import ApplyRequest
 from extractors.run import pipeline
-from flows.adapters.naming import title
-from flows.extract import performed
+from flows.adapters.naming import flow_run_name
+from flows.extract import run_in_flow
 
 if TYPE_CHECKING:
     from extractors.config.settings import Settings
-    from extractors.run.pipeline import How
-    from extractors.run.result import Closing
+    from extractors.run.pipeline import RunHooks
+    from extractors.run.result import RunResult
 
 
-@flow(name="apply", flow_run_name=title, persist_result=False)
-async def apply(order: Order) -> State:
+@flow(name="apply", flow_run_name=flow_run_name, persist_result=False)
+async def apply(order: ApplyRequest) -> State:
     """Runs a plan that somebody has approved; the state says what became of it."""
 
-    async def begun(settings: Settings, how: How) -> Closing:
+    async def begun(settings: Settings, how: RunHooks) -> RunResult:
         return await pipeline.apply(order.model_copy(update={"yes": True}), settings, how)  # it was named: approved
 
-    return await performed(begun)
+    return await run_in_flow(begun)

@@ -13,33 +13,33 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from extractors.config.job import Job
-from extractors.config.run_config import Brief, brief
+from extractors.config.run_config import RunConfig, resolve
 from extractors.core.errors import TilewiseError
-from extractors.plan.planning import foreseen
+from extractors.plan.planning import estimate_job
 from extractors.plan.sampling import REMOTE
-from flows.adapters.naming import title
+from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import flow_settings
 from flows.estimating import stored
-from flows.extract import forgiving, worked
+from flows.extract import run_job, with_failure_threshold
 
 
-@flow(name="backfill", flow_run_name=title, persist_result=False)
+@flow(name="backfill", flow_run_name=flow_run_name, persist_result=False)
 async def backfill(job: Job) -> State:
     """Reads the images of the past that lie in the job's window, and are not done or are to be done again."""
     if job.dry_run or job.plan_only is not None:
-        return await worked(job)
+        return await run_job(job)
     try:
-        asked = brief(forgiving(job), await flow_settings())
+        asked = resolve(with_failure_threshold(job), await flow_settings())
         if not await asyncio.to_thread(_may_run, asked):
             return await stored(asked)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
-    return await worked(job.model_copy(update={"yes": True}))
+    return await run_job(job.model_copy(update={"yes": True}))
 
 
-def _may_run(asked: Brief) -> bool:
+def _may_run(asked: RunConfig) -> bool:
     """Whether nobody needs to be asked: somebody was, a budget holds, or it costs little."""
     if asked.job.yes or asked.job.budget is not None or asked.job.redo == "reparse":
         return True
-    high = foreseen(asked, REMOTE, done=True).costs.high
+    high = estimate_job(asked, REMOTE, done=True).costs.high
     return high is not None and high <= asked.settings.ask_above

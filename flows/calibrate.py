@@ -10,11 +10,11 @@ from prefect.states import Completed, Failed
 from extractors.core.errors import TilewiseError
 from extractors.run import calibrate as engine
 from flows.adapters.artifacts import show_calibration
-from flows.adapters.naming import title
+from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import flow_settings
 
 
-@flow(name="calibrate", flow_run_name=title, persist_result=False)
+@flow(name="calibrate", flow_run_name=flow_run_name, persist_result=False)
 async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     """Sends a text and four probe pictures, and remembers by which rule the endpoint bills this model's images.
 

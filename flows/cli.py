@@ -128,7 +128,7 @@ def run(
         from flows.adapters.prefect_api import prefect_configured
         from flows.console import show_closing, show_estimate, show_plan
         from flows.preflight import check
-        from flows.runner import consented
+        from flows.runner import run_with_confirmation
 
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards are runs on a work pool")
@@ -166,7 +166,7 @@ def run(
             show_plan(job, settings, as_json=as_json)
             return
         as_flow = with_prefect or shard_size is not None or not (direct or settings.direct or not prefect_configured())
-        closing = consented(job, settings, as_flow=as_flow)
+        closing = run_with_confirmation(job, settings, as_flow=as_flow)
         show_closing(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)
 
@@ -226,12 +226,12 @@ def spend(
         from extractors.config.run_config import output as named
         from extractors.config.time_window import moment
         from extractors.plan.planning import opened_ledger
-        from extractors.record.output.base import root_of
+        from extractors.record.output.base import open_output
         from extractors.report.spend import spend
         from flows.console import print_json
 
         settings = _settings()
-        root = root_of(named(output or settings.output))
+        root = open_output(named(output or settings.output))
         first, last = moment("--since", since), moment("--until", until, end=True)
         if first and last and first > last:
             raise ConfigurationError(f"--since {since} is after --until {until}: nothing lies between them")
@@ -257,7 +257,7 @@ def report(
     with _reported():
         from extractors.config.run_config import output as named
         from extractors.core.buckets import in_bucket
-        from extractors.record.output.base import root_of
+        from extractors.record.output.base import open_output
         from extractors.report.reporting import write_report
 
         place = named(output or _settings().output)
@@ -265,7 +265,7 @@ def report(
             raise ConfigurationError(
                 f"--open needs a page on this machine: what lies in {place} is opened where that is"
             )
-        path = write_report(root_of(place), run)
+        path = write_report(open_output(place), run)
         typer.echo(path)
     if open_it:
         typer.launch(path)

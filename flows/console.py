@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from extractors.config.job import Job
     from extractors.config.settings import Settings
     from extractors.plan.estimate import Estimate
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
 
 def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
     """Estimates the job, or by a sample, and prints what comes out."""
-    from extractors.config.run_config import brief
-    from extractors.plan.planning import foreseen
+    from extractors.config.run_config import resolve
+    from extractors.plan.planning import estimate_job
     from extractors.plan.sampling import sample_of
 
     drawn = sample_of(sample)
-    asked = brief(job, settings, sends=False)
-    found = foreseen(asked, drawn, done=job.output is not None or job.dry_run)
+    asked = resolve(job, settings, sends=False)
+    found = estimate_job(asked, drawn, done=job.output is not None or job.dry_run)
     if as_json:
         print_json(found.as_json())
         return
@@ -34,10 +34,10 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
     """Plans the job, stores the plan, and prints what it would cost and where it is."""
-    from extractors.config.run_config import brief
+    from extractors.config.run_config import resolve
     from extractors.plan.planning import store_plan
 
-    asked = brief(job, settings)
+    asked = resolve(job, settings)
     estimated, url = store_plan(asked)
     if as_json:
         print_json(estimated.as_json() | {"plan": url})
@@ -68,7 +68,7 @@ def _print_bill(found: Estimate, model: str) -> None:
     terminal().print(bill.table())
 
 
-def show_closing(closing: Closing, *, as_json: bool) -> None:
+def show_closing(closing: RunResult, *, as_json: bool) -> None:
     """Prints how a run ended."""
     if as_json:
         print_json(closing.row)

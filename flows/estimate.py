@@ -10,17 +10,17 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from extractors.config.job import Job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import read_settings
 from extractors.core.errors import TilewiseError
-from extractors.plan.planning import foreseen
+from extractors.plan.planning import estimate_job
 from extractors.plan.sampling import REMOTE
 from extractors.report.summary import dollars
 from flows.adapters.artifacts import show_estimate
-from flows.adapters.naming import title
+from flows.adapters.naming import flow_run_name
 
 
-@flow(name="estimate", flow_run_name=title, persist_result=False)
+@flow(name="estimate", flow_run_name=flow_run_name, persist_result=False)
 async def estimate(job: Job) -> State:
     """Says what a run of this job would send and cost, without what is done already; sends nothing."""
     return await planned(job)
@@ -29,8 +29,8 @@ async def estimate(job: Job) -> State:
 async def planned(job: Job) -> State:
     """Estimates the job inside a flow run, and gives the state that it ends in."""
     try:
-        asked = brief(job, read_settings(), sends=False)
-        found = await asyncio.to_thread(foreseen, asked, REMOTE, done=bool(job.schema_name))
+        asked = resolve(job, read_settings(), sends=False)
+        found = await asyncio.to_thread(estimate_job, asked, REMOTE, done=bool(job.schema_name))
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
     await show_estimate(found, asked.model)

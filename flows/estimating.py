@@ -15,11 +15,11 @@ from flows.adapters.artifacts import show_estimate
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.plan.estimate import Estimate
 
 
-async def stored(asked: Brief) -> State:
+async def stored(asked: RunConfig) -> State:
     """Stores and shows the plan, and gives the state that the flow run ends in. Raises as `store_plan` does."""
     estimated, url = await asyncio.to_thread(store_plan, asked)
     await show_estimate(estimated, asked.model, url)

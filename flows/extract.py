@@ -15,21 +15,21 @@ from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from extractors.config.job import FAIL_ABOVE, Job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError, TilewiseError
 from extractors.core.shards import TRY
-from extractors.core.totals import Tally
-from extractors.record.output.base import root_of
+from extractors.core.totals import RunTotals
+from extractors.record.output.base import open_output
 from extractors.report.progress import Progress
 from extractors.report.reporting import write_report
 from extractors.run import pipeline
 from extractors.run.chunk import Chunk
-from extractors.run.pipeline import How
+from extractors.run.pipeline import RunHooks
 from flows.adapters.artifacts import PATIENCE, followed, show_run
-from flows.adapters.naming import said, title
+from flows.adapters.naming import flow_run_name, summarize
 from flows.adapters.rate_limit import leased
 from flows.adapters.secrets import flow_settings
-from flows.adapters.shards import Shards
+from flows.adapters.shards import PrefectShards
 from flows.estimate import planned
 from flows.estimating import stored
 from flows.preflight import check
@@ -38,59 +38,61 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from extractors.config.settings import Settings
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
-async def run_chunk(number: int, chunk: Chunk) -> Tally:
+async def run_chunk(number: int, chunk: Chunk) -> RunTotals:
     """One chunk: hundreds of documents, so that tracking it costs next to nothing a document."""
     del number  # names the task run
     return await chunk.run()
 
 
-async def as_task(chunk: Chunk) -> Tally:
+async def as_task(chunk: Chunk) -> RunTotals:
     """Runs a chunk as a task of this flow run, in its own event loop."""
     # Quoted, so that Prefect does not walk through hundreds of documents in search of futures.
     return await run_chunk(chunk.number % TRY, cast("Chunk", quote(chunk)))
 
 
-@flow(name="extract", flow_run_name=title, persist_result=False)
+@flow(name="extract", flow_run_name=flow_run_name, persist_result=False)
 async def extract(job: Job) -> State:
     """Turns the images of a source into validated rows in Parquet; the state says in words how it ended."""
-    return await worked(job)
+    return await run_job(job)
 
 
-async def worked(job: Job) -> State:
+async def run_job(job: Job) -> State:
     """Does the job inside a flow run, and gives the state that it ends in."""
-    job = forgiving(job)
+    job = with_failure_threshold(job)
     if job.dry_run:
         return await planned(job)
     if job.plan_only:
         try:
-            return await stored(brief(job, await flow_settings()))
+            return await stored(resolve(job, await flow_settings()))
         except TilewiseError as error:
             return Failed(message=error.message, data=error)
 
-    async def begun(settings: Settings, how: How) -> Closing:
+    async def begun(settings: Settings, how: RunHooks) -> RunResult:
         await asyncio.to_thread(check, job, settings)
         return await pipeline.run(job, settings, how)
 
-    return await performed(begun)
+    return await run_in_flow(begun)
 
 
-def forgiving(job: Job) -> Job:
+def with_failure_threshold(job: Job) -> Job:
     """The job as a deployment runs it, where it does not say itself how many failures are too many."""
     return job if "fail_above" in job.model_fields_set else job.model_copy(update={"fail_above": FAIL_ABOVE})
 
 
-async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> State:
+async def run_in_flow(begun: Callable[[Settings, RunHooks], Awaitable[RunResult]]) -> State:
     """Runs what was begun inside a flow run, shows it, and gives the state that it ends in."""
     log = get_run_logger()
-    log.info("begins: %s", title())
+    log.info("begins: %s", flow_run_name())
     try:
         settings = await flow_settings()
         with Progress() as progress:
-            how = How(as_task, progress.tell, progress.expect, heard(progress), flow_run.id, leased, Shards())
+            how = RunHooks(
+                as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased, PrefectShards()
+            )
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
                 async with followed(progress):
@@ -100,10 +102,10 @@ async def performed(begun: Callable[[Settings, How], Awaitable[Closing]]) -> Sta
         return Failed(message=error.message, data=error)
     log.info("ended: %s", closing.message)
     await show_run(closing, await _report(closing))
-    return ended(closing)
+    return final_state(closing)
 
 
-def heard(progress: Progress) -> Callable[[str], None]:
+def make_notifier(progress: Progress) -> Callable[[str], None]:
     """Says what a person should know where the run is watched: at the terminal, and in the flow run's log."""
     log = get_run_logger()
 
@@ -114,20 +116,20 @@ def heard(progress: Progress) -> Callable[[str], None]:
     return say
 
 
-async def _report(closing: Closing) -> str | None:
+async def _report(closing: RunResult) -> str | None:
     """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written soon."""
     terms = closing.account.terms
     try:
         async with asyncio.timeout(PATIENCE):  # a run that was told to stop has half a minute for everything
-            return await asyncio.to_thread(lambda: write_report(root_of(terms.output), terms.run))
+            return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run))
     except (ConfigurationError, TimeoutError) as error:
         get_run_logger().warning("no report is written: %s", str(error) or f"it took more than {PATIENCE:.0f} s")
         return None
 
 
-def ended(closing: Closing) -> State:
+def final_state(closing: RunResult) -> State:
     """Completed; `Partial` where it was stopped as told; Failed above --fail-above, or stopped by what is wrong."""
     if closing.exit_code == 3:  # the rest waits for the next run
-        return Completed(name="Partial", message=said(closing), data=closing)
+        return Completed(name="Partial", message=summarize(closing), data=closing)
     end = Failed if closing.exit_code else Completed
-    return end(message=said(closing), data=closing)
+    return end(message=summarize(closing), data=closing)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.record.output.base import root_of
-from extractors.record.tables.compatibility import check_generation
+from extractors.record.output.base import open_output
+from extractors.record.tables.compatibility import check_compatible
 from extractors.scan import documents
 from flows.adapters.prefect_api import prefect_configured
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def check(job: Job, settings: Settings) -> None:
     """Says what is wrong before anything is started for the run."""
-    asked = brief(job, settings)
+    asked = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
             " with `prefect --no-prompt deploy --all`, or leave it out"
         )
-    check_generation(root_of(asked.output), asked.schema)
+    check_compatible(open_output(asked.output), asked.schema)
     documents(job.source, job.document_by)

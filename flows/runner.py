@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from extractors.core.errors import ConfigurationError, NeedsYes, TilewiseError
+from extractors.core.errors import ApprovalRequired, ConfigurationError, TilewiseError
 from flows.adapters.prefect_api import prefect_configured
 
 if TYPE_CHECKING:
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
     from extractors.config.job import Job
     from extractors.config.settings import Settings
-    from extractors.plan.apply import Order
+    from extractors.plan.apply import ApplyRequest
     from extractors.run.calibrate import Calibrated
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
 
-def consented(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+def run_with_confirmation(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal when the estimate needs a yes."""
     try:
         return _ran(job, settings, as_flow=as_flow)
-    except NeedsYes as error:
+    except ApprovalRequired as error:
         _ask(error)
         return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
 
 
-def applied(order: Order, settings: Settings) -> Closing:
+def applied(order: ApplyRequest, settings: Settings) -> RunResult:
     """Runs a stored plan; asks on a terminal when it needs a yes."""
     try:
         return _applied(order, settings)
-    except NeedsYes as error:
+    except ApprovalRequired as error:
         _ask(error)
         return _applied(order.model_copy(update={"yes": True}), settings)
 
@@ -52,12 +52,12 @@ def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrate
 
     try:
         return asyncio.run(calibrate(settings, model, yes=yes, say=say))
-    except NeedsYes as error:
+    except ApprovalRequired as error:
         _ask(error)
         return asyncio.run(calibrate(settings, model, yes=True, say=say))
 
 
-def _ask(error: NeedsYes) -> None:
+def _ask(error: ApprovalRequired) -> None:
     """Asks a person at a terminal. Raises the error where there is none, and ConfigurationError for a no."""
     if not sys.stdin.isatty():
         raise error
@@ -66,19 +66,19 @@ def _ask(error: NeedsYes) -> None:
         raise ConfigurationError(f"not started: {error.message}")
 
 
-def _applied(order: Order, settings: Settings) -> Closing:
+def _applied(order: ApplyRequest, settings: Settings) -> RunResult:
     import asyncio
 
-    from extractors.plan.stored_plan import Planbook
+    from extractors.plan.stored_plan import StoredPlan
 
-    agreed = Planbook(order.url).agreed()
+    agreed = StoredPlan(order.url).agreed()
     asked = order.brief(agreed, settings)
     if asked.job.shard_size is not None and prefect_configured():
-        from extractors.run.session import ask
+        from extractors.run.session import require_approval
         from flows.apply import apply
 
         if not order.yes and order.budget is None:
-            ask(asked, agreed.costs, videos=False)
+            require_approval(asked, agreed.costs, videos=False)
 
         return asyncio.run(_ended(lambda: apply(order, return_state=True)))
 
@@ -86,11 +86,11 @@ def _applied(order: Order, settings: Settings) -> Closing:
     from extractors.run import pipeline
 
     with Progress() as progress:
-        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        how = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
         return asyncio.run(pipeline.apply(order, settings, how))
 
 
-def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
+def _ran(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
     import asyncio
 
     if as_flow:
@@ -99,13 +99,13 @@ def _ran(job: Job, settings: Settings, *, as_flow: bool) -> Closing:
     from extractors.run import pipeline
 
     with Progress() as progress:
-        how = pipeline.How(tell=progress.tell, expect=progress.expect, say=progress.say)
+        how = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
         closing = asyncio.run(pipeline.run(job, settings, how))
     typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
     return closing
 
 
-def _ran_as_flow(job: Job) -> Closing:
+def _ran_as_flow(job: Job) -> RunResult:
     """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -121,7 +121,7 @@ def _ran_as_flow(job: Job) -> Closing:
         return _flow_run(job)
 
 
-def _flow_run(job: Job) -> Closing:
+def _flow_run(job: Job) -> RunResult:
     import asyncio
     import gc
 
@@ -133,12 +133,12 @@ def _flow_run(job: Job) -> Closing:
     return asyncio.run(_ended(lambda: extract(job, return_state=True)))
 
 
-async def _ended(begun: Callable[[], Awaitable[State]]) -> Closing:
+async def _ended(begun: Callable[[], Awaitable[State]]) -> RunResult:
     """What a flow run came to. Raises what it was stopped by."""
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
     state = await begun()
     end = await state.aresult(raise_on_failure=False)
-    if isinstance(end, Closing):
+    if isinstance(end, RunResult):
         return end
     raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.bill.header import billed, read_header
-from extractors.core import Billed, Flaw, Found, Header, Store
+from extractors.core import Billed, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
 from extractors.images.pdf import is_pdf, opened
 
@@ -27,7 +27,7 @@ def pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Bille
     if found.flaw or found.video:
         return (Billed(found, flaw=found.flaw),)
     if found.size == 0:
-        return (Billed(found, flaw=Flaw("empty", "bill", "the file has no bytes")),)
+        return (Billed(found, flaw=Problem("empty", "bill", "the file has no bytes")),)
     try:
         with _stream(found, store) as stream:
             head = stream.read(_HEAD)
@@ -39,9 +39,9 @@ def pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Bille
         return (Billed(found, flaw=_flaw(error)),)
 
 
-def too_many(pages: int, most: int) -> Flaw:
+def too_many(pages: int, most: int) -> Problem:
     """The flaw of a document of so many pages."""
-    return Flaw("too_many_pages", "bill", f"{pages} pages are over TILEWISE_MAX_IMAGES={most}")
+    return Problem("too_many_pages", "bill", f"{pages} pages are over TILEWISE_MAX_IMAGES={most}")
 
 
 def _stream(found: Found, store: Store) -> BinaryIO:
@@ -80,5 +80,5 @@ def _page(found: Found, header: Callable[[int], Header]) -> Billed:
         return Billed(found, flaw=_flaw(error))
 
 
-def _flaw(error: DocumentError) -> Flaw:
-    return Flaw(error.kind, "bill", error.message, error.final)
+def _flaw(error: DocumentError) -> Problem:
+    return Problem(error.kind, "bill", error.message, error.final)

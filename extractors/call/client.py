@@ -16,7 +16,7 @@ import httpx
 from extractors.call import faults
 from extractors.call import response as replies
 from extractors.call.retry import CallFault, Retries
-from extractors.core import Attempt, Billing, Journal, Order, Outcome, Reply, Verdict
+from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Reply, Verdict
 from extractors.core.errors import DocumentError, Refused, RunError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from extractors.call.circuit_breaker import Breaker
     from extractors.call.faults import Fault
-    from extractors.call.rate_limit import Ticket, Traffic
+    from extractors.call.rate_limit import Permit, RateLimiter
 
     Judge = Callable[[Reply], Verdict]
 
@@ -37,13 +37,13 @@ _MENDS = {
 }
 
 
-class Caller:
+class ChatClient:
     """One run's way to its endpoint."""
 
     def __init__(
         self,
         http: httpx.AsyncClient,
-        traffic: Traffic,
+        traffic: RateLimiter,
         retries: Retries,
         breaker: Breaker,
         *,
@@ -56,7 +56,7 @@ class Caller:
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
     async def call(
-        self, order: Order, body: bytes, journal: Journal, judge: Judge, spent: int = 0
+        self, order: CallRequest, body: bytes, journal: Journal, judge: Judge, spent: int = 0
     ) -> tuple[Reply, Verdict]:
         """The answer to this order, whose request is `body`, and its verdict, whatever that is.
 
@@ -72,7 +72,7 @@ class Caller:
             raise self._document_error(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
 
-    async def _once(self, order: Order, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+    async def _once(self, order: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         async with self.traffic.slot(order.tokens) as ticket:
             note = _Note(order, journal)
             while not await note.open():
@@ -122,7 +122,7 @@ class Caller:
             if verdict.outcome != "accepted":
                 raise
 
-    def _failed(self, fault: Fault, ticket: Ticket) -> None:
+    def _failed(self, fault: Fault, ticket: Permit) -> None:
         """Tells traffic and breaker. Raises what stops the run, if this fault does."""
         match fault.outcome:
             case "rate_limited":
@@ -146,7 +146,7 @@ class Caller:
         kept, public = self._masked(fault.kept), self._masked(fault.message)
         return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public)
 
-    def _secrets(self, order: Order) -> list[str]:
+    def _secrets(self, order: CallRequest) -> list[str]:
         """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""
         signatures = [value for link in order.links for value in _values(link.get_secret_value())]
         return [self._secret, *signatures] if self._secret else signatures
@@ -179,7 +179,7 @@ def _values(link: str) -> set[str]:
 class _Note:
     """One attempt's entry in the journal: opened before the send, settled once."""
 
-    def __init__(self, order: Order, journal: Journal) -> None:
+    def __init__(self, order: CallRequest, journal: Journal) -> None:
         self._order, self._journal = order, journal
         self._handle: int | None = None
         self._begin()
@@ -187,7 +187,7 @@ class _Note:
     async def open(self) -> bool:
         """Returns when the intent is durable: only then may the call be sent. False: the budget has no room for it yet."""
         self._begin()
-        intending = asyncio.ensure_future(self._journal.intend(self._order))
+        intending = asyncio.ensure_future(self._journal.reserve(self._order))
         try:
             self._handle = await asyncio.shield(intending)
         except asyncio.CancelledError:

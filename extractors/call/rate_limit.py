@@ -50,14 +50,14 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Ticket:
+class Permit:
     """One call's leave to be sent: when it left and how many tokens it took from the allowance."""
 
     sent_at: float
     tokens: int
 
 
-class Traffic:
+class RateLimiter:
     """Gives leave to send, and learns from what became of each call."""
 
     def __init__(
@@ -76,11 +76,11 @@ class Traffic:
         self._turn = asyncio.Lock()
         self._stopped = asyncio.Event()
         self._error: RunError | None = None
-        self._pace = Pace(clock(), min(rate or FIRST_RATE, self._ceiling), known=rate is not None)
+        self._pace = RateController(clock(), min(rate or FIRST_RATE, self._ceiling), known=rate is not None)
         self._next_call = self._next_token = clock()
 
     @asynccontextmanager
-    async def slot(self, tokens: int) -> AsyncIterator[Ticket]:
+    async def slot(self, tokens: int) -> AsyncIterator[Permit]:
         """Leave to send one call that is expected to take so many tokens, in turn; held until its reply is there.
 
         Raises what `stop` was given once there is to be no more sending.
@@ -93,23 +93,23 @@ class Traffic:
                 ticket = self._take(tokens)
             yield ticket
 
-    def answered(self, ticket: Ticket, tokens: int) -> None:
+    def answered(self, ticket: Permit, tokens: int) -> None:
         """The call was let through and took so many tokens: the difference to the estimate is given back or paid."""
         self._pace.replied(self._clock(), ticket.sent_at)
         self._settle(ticket, tokens)
 
-    def refused(self, ticket: Ticket, wait: float | None) -> None:
+    def refused(self, ticket: Permit, wait: float | None) -> None:
         """The call came too fast (429); the server may say when to come again, in seconds."""
         now = self._clock()
         self._pace.refused(now, ticket.sent_at, wait or 0.0)
         self._settle(ticket, 0)
 
-    def crowded(self, ticket: Ticket) -> None:
+    def crowded(self, ticket: Permit) -> None:
         """The server had no room (503): not our rate's fault, and no time to raise it."""
         self._pace.hold(self._clock())
         self._settle(ticket, 0)
 
-    def lost(self, ticket: Ticket) -> None:
+    def lost(self, ticket: Permit) -> None:
         """Nobody knows what became of the call: it says nothing about the rate, and its tokens stay taken."""
         del ticket
         self._pace.hold(self._clock())
@@ -144,7 +144,7 @@ class Traffic:
         own = max(self._next_call, self._next_token, self._pace.closed_until(now)) - now
         return max(own, self._permits.wait()) if self._permits else own
 
-    def _take(self, tokens: int) -> Ticket:
+    def _take(self, tokens: int) -> Permit:
         now = self._clock()
         rate = min(self._pace.rate(now), self._ceiling)
         self._pace.sent(now)
@@ -153,9 +153,9 @@ class Traffic:
         self._next_call = max(self._next_call, now - CATCH_UP) + 1 / rate
         if self._limits.tpm:
             self._next_token = max(self._next_token, now) + tokens * 60 / self._limits.tpm
-        return Ticket(now, tokens)
+        return Permit(now, tokens)
 
-    def _settle(self, ticket: Ticket, tokens: int) -> None:
+    def _settle(self, ticket: Permit, tokens: int) -> None:
         if self._limits.tpm:
             self._next_token += (tokens - ticket.tokens) * 60 / self._limits.tpm
 
@@ -164,7 +164,7 @@ class Traffic:
             raise self._error
 
 
-class Pace:
+class RateController:
     """The rate as a function of time: pure bookkeeping, told what happened and when."""
 
     def __init__(self, now: float, rate: float, *, known: bool) -> None:

@@ -38,7 +38,7 @@ class Feedback(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class RequestOptions:
     """How a server is asked: the mode in which it is held to the JSON schema, and whether it streams its answer."""
 
     mode: Mode = "json_schema"
@@ -47,10 +47,10 @@ class Style:
     reasoning: bool = False
 
 
-class Form:
+class RequestTemplate:
     """The request of one run, but for its images and its `max_tokens`."""
 
-    def __init__(self, schema: Schema, *, ask: str, model: str, profile: Profile, style: Style) -> None:
+    def __init__(self, schema: Schema, *, ask: str, model: str, profile: Profile, style: RequestOptions) -> None:
         """`ask` is the question beside the images; the JSON schema stands in the prompt in every mode."""
         self._profile = profile
         options: dict[str, object] = {"model": model, "temperature": style.temperature, "stream": style.stream}

@@ -15,19 +15,19 @@ import httpx
 from extractors.call.transport import MODELS_SECONDS, client, models_in
 from extractors.config.job import Job
 from extractors.config.prices import OLD_PRICE_DAYS, price_of
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import SQLITE
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
-from extractors.record.output.base import root_of
+from extractors.record.output.base import open_output
 from extractors.scan import documents
 
 if TYPE_CHECKING:
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
     from extractors.core.money import Price
-    from extractors.record.ledger.memory import Memory
+    from extractors.record.ledger.memory import EndpointMemory
 
 Verdict = Literal["ok", "note", "fails"]
 
@@ -51,7 +51,7 @@ class _Served:
 
 async def examine(settings: Settings, source: str | None) -> list[Finding]:
     """Findings on key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
-    asked = brief(Job(source=source or "."), settings, sends=False)
+    asked = resolve(Job(source=source or "."), settings, sends=False)
     served = _offline() if asked.offline else await _asked(asked)
     with ExitStack() as stack:
         ledger, memory = _ledger(settings, stack)
@@ -69,7 +69,7 @@ def _offline() -> _Served:
     return _Served(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
 
 
-async def _asked(asked: Brief) -> _Served:
+async def _asked(asked: RunConfig) -> _Served:
     """Asks the endpoint for its models, which costs nothing and needs the key."""
     if asked.settings.api_key is None and asked.settings.base_url is None:
         return _Served(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
@@ -90,7 +90,7 @@ async def _asked(asked: Brief) -> _Served:
     return _Served(Finding("key", "ok", f"{accepted} by {asked.base_url}, which lists {len(models):,} models"), models)
 
 
-def _model(asked: Brief, served: _Served) -> Finding:
+def _model(asked: RunConfig, served: _Served) -> Finding:
     if not asked.model:
         return Finding("model", "fails", "none: name one with TILEWISE_MODEL, as the endpoint lists it")
     if asked.offline:
@@ -104,7 +104,7 @@ def _model(asked: Brief, served: _Served) -> Finding:
     return Finding("model", "fails", f"{asked.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
 
 
-def _price(asked: Brief, served: _Served, memory: Memory | None) -> Finding:
+def _price(asked: RunConfig, served: _Served, memory: EndpointMemory | None) -> Finding:
     known = {model: price for model, price in (served.models or {}).items() if price}
     if not known and memory:
         known = memory.prices(asked.endpoint)
@@ -125,7 +125,7 @@ def _price(asked: Brief, served: _Served, memory: Memory | None) -> Finding:
     return Finding("price", "note" if old else "ok", words + (": name today's in TILEWISE_PRICES" if old else ""))
 
 
-def _rule(asked: Brief, memory: Memory | None) -> Finding:
+def _rule(asked: RunConfig, memory: EndpointMemory | None) -> Finding:
     found = memory.calibration(asked.endpoint, asked.model) if memory and not asked.offline else None
     if asked.offline:
         return Finding("bill rule", "ok", f"{asked.rule.name}: the offline endpoint bills by it")
@@ -149,7 +149,7 @@ def _source(source: str) -> Finding:
     return Finding("source", "ok", f"can be listed: the first document is {first.document}")
 
 
-def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, Memory | None]:
+def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemory | None]:
     """The finding, and what the ledger remembers, for as long as the stack is open."""
     if not settings.has_ledger:
         return _new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
@@ -174,10 +174,10 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", "ok", "there is none yet: the first run makes it")
 
 
-def _output(asked: Brief) -> Finding:
+def _output(asked: RunConfig) -> Finding:
     tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
     try:
-        root = root_of(asked.output)
+        root = open_output(asked.output)
         root.begin(tried, ())
         root.tidy(tried)
     except ConfigurationError as error:

@@ -14,8 +14,8 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Price
 
 if TYPE_CHECKING:
-    from extractors.config.run_config import Brief
-    from extractors.core import Terms
+    from extractors.config.run_config import RunConfig
+    from extractors.core import RunInfo
 
 OLD_PRICE_DAYS = 90
 SHIPPED = Path(__file__).with_name("prices.toml")
@@ -52,7 +52,7 @@ class Prices:
         return next((place[model] for place in self._places if model in place), None)
 
 
-def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | None:
+def price_of(brief: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
     """The price in force: the user's own file, else nothing for local OCR, else what is served, else what is shipped."""
     own = brief.settings.prices
     if free:
@@ -60,7 +60,7 @@ def price_of(brief: Brief, served: dict[str, Price], *, free: bool) -> Price | N
     return Prices(own, served).of(brief.model)
 
 
-def old_price(terms: Terms) -> str | None:
+def old_price(terms: RunInfo) -> str | None:
     """What a person should know of the price, if it is an old one."""
     as_of = terms.price.as_of if terms.price else None
     age = (terms.started_at.date() - as_of).days if as_of else 0

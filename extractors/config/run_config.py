@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from extractors.bill import Tariff, text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, profile_of
 from extractors.call.rate_limit import Limits
-from extractors.call.request import Style
+from extractors.call.request import RequestOptions
 from extractors.config.settings import TOGETHER
-from extractors.core import Terms, tiles
+from extractors.core import RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.buckets import BUCKETS, in_bucket, place
 from extractors.core.errors import ConfigurationError, shown
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
-    from extractors.record.ledger.memory import Calibration, Memory
+    from extractors.record.ledger.memory import Calibration, EndpointMemory
 
 OFFLINE = "offline"
 CORES = os.cpu_count() or 1
@@ -37,20 +37,20 @@ OFFLINE_MODEL = "offline/rapidocr"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PriorStats:
     """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
 
     means: Means = NO_MEANS
     text_tokens: int | None = None
 
 
-def known(memory: Memory, terms: Terms) -> Known:
+def prior_stats(memory: EndpointMemory, terms: RunInfo) -> PriorStats:
     """What the ledger remembers of runs like this one."""
-    return Known(memory.means(terms), memory.text(terms))
+    return PriorStats(memory.means(terms), memory.text(terms))
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class RunConfig:
     """What a run is asked to do, with every default filled in."""
 
     job: Job
@@ -63,7 +63,7 @@ class Brief:
     offline: bool
     calibration: Calibration | None = None
 
-    def calibrated(self, memory: Memory) -> Brief:
+    def calibrated(self, memory: EndpointMemory) -> RunConfig:
         """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
         found = None if self.offline else memory.calibration(self.endpoint, self.model)
         if found is None:
@@ -81,10 +81,10 @@ class Brief:
         return OFFLINE if self.offline else self.base_url
 
     @property
-    def style(self) -> Style:
+    def style(self) -> RequestOptions:
         """How the server is asked."""
         asked = self.settings
-        return Style(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
+        return RequestOptions(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
 
     @property
     def limits(self) -> Limits:
@@ -128,7 +128,7 @@ class Brief:
         silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
         return Endpoint(base_url, key, silence, self.concurrency)
 
-    def tariff(self, price: Price | None, known: Known) -> Tariff:
+    def tariff(self, price: Price | None, known: PriorStats) -> Tariff:
         """By what this run's pages are billed: measured where it was, else as documented."""
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
@@ -145,11 +145,11 @@ class Brief:
             video_tokens=self.job.video_tokens,
         )
 
-    def terms(self, price: Price | None, flow_run: str | None = None) -> Terms:
+    def terms(self, price: Price | None, flow_run: str | None = None) -> RunInfo:
         """The values that every row of a run that starts now has in common."""
         started_at = datetime.now(UTC)
         source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())
-        return Terms(
+        return RunInfo(
             run=f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
             started_at=started_at,
             source=source,
@@ -167,7 +167,7 @@ class Brief:
         )
 
 
-def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = True) -> Brief:
+def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = True) -> RunConfig:
     """The job resolved. `sends`: it is to call the endpoint, so a key and a model must be there; `reads`: a schema, too.
 
     Raises ConfigurationError that says what is missing or wrong, and what is allowed.
@@ -187,7 +187,7 @@ def brief(job: Job, settings: Settings, *, sends: bool = True, reads: bool = Tru
             "no model: name one with --model or TILEWISE_MODEL, as the endpoint lists it (`/v1/models`),"
             " for example Qwen/Qwen3.5-9B"
         )
-    return Brief(
+    return RunConfig(
         job=job,
         settings=settings,
         schema=schema,

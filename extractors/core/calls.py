@@ -58,7 +58,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CallRequest:
     """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
 
     `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
@@ -94,7 +94,7 @@ class Order:
 class Attempt:
     """One HTTP attempt, as it ended."""
 
-    order: Order
+    order: CallRequest
     started_at: datetime
     seconds: float
     outcome: Outcome
@@ -120,7 +120,7 @@ class Attempt:
 class Journal(Protocol):
     """Notes every attempt: before its call, and as it ends."""
 
-    async def intend(self, order: Order) -> int | None:
+    async def reserve(self, order: CallRequest) -> int | None:
         """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
 
         None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.

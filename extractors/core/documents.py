@@ -42,7 +42,7 @@ UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an an
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class Problem:
     """Why one image cannot be sent: a reject reason, the stage that saw it, a sentence; `final` as in DocumentError."""
 
     kind: str
@@ -63,7 +63,7 @@ class Found:
     size: int | None = None
     version: str | None = None
     modified: datetime | None = None
-    flaw: Flaw | None = None
+    flaw: Problem | None = None
     page: int | None = None
     address: SecretStr | None = None
     video: bool = False
@@ -79,7 +79,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Grouped:
+class Document:
     """The images that make one document, in order; `manifest` is what else is said of it there, as JSON."""
 
     document: str
@@ -157,7 +157,7 @@ class Billed:
     header: Header | None = None
     tokens_formula: int | None = None
     tokens_table: int | None = None
-    flaw: Flaw | None = None
+    flaw: Problem | None = None
     note: str | None = None
 
 
@@ -220,7 +220,7 @@ class Planned:
         return [page.billed.found for page in self.pages]
 
     @property
-    def flaw(self) -> Flaw | None:
+    def flaw(self) -> Problem | None:
         """The first page's flaw that rejects the whole document."""
         return next((page.billed.flaw for page in self.pages if page.billed.flaw), None)
 

@@ -41,7 +41,7 @@ class ConfigurationError(TilewiseError):
     """What was asked for cannot be begun: the text names the thing, its value and what is allowed."""
 
 
-class NeedsYes(ConfigurationError):  # noqa: N818 - what it needs is its name
+class ApprovalRequired(ConfigurationError):  # noqa: N818 - what it needs is its name
     """The estimate is above what may be spent without being asked: a person may answer, `--yes` answers for one."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from extractors.core.calls import Attempt, Reply
-    from extractors.core.documents import Flaw, Planned, Step
+    from extractors.core.documents import Planned, Problem, Step
     from extractors.core.money import Price
 
 # Why a document is taken again, where that is no failure's kind: it never was, it may be better this time, it was accepted;
@@ -26,7 +26,7 @@ DIFFERS = ("schema", "prompt", "model")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RunInfo:
     """What is the same for every row of a run; the hashes tell whether a document was read as it would be today.
 
     `job` is what was asked, as JSON; `flow_run` the orchestrator's id for it.
@@ -56,7 +56,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswerOrigin:
     """How an answer was asked for that an earlier run has paid; `action` is None where the plan says it."""
 
     model: str
@@ -65,7 +65,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class DocumentOutcome:
     """What both ends of a document share: the plan it followed, the attempts it took, the key of its content.
 
     `asked`: the run did not ask itself, it has read a stored answer.
@@ -75,7 +75,7 @@ class Done:
     attempts: tuple[Attempt, ...]
     key: str | None
     ended_at: datetime
-    asked: Asked | None = field(default=None, kw_only=True)
+    asked: AnswerOrigin | None = field(default=None, kw_only=True)
 
     def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
         """The tokens of this kind, over all attempts."""
@@ -88,7 +88,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted(Done):
+class Accepted(DocumentOutcome):
     """A document whose answer validated, that answer, and what was sent of its first page."""
 
     value: BaseModel
@@ -99,7 +99,7 @@ class Accepted(Done):
 
 
 @dataclass(frozen=True, slots=True)
-class Copied(Done):
+class Copied(DocumentOutcome):
     """A document whose content was read before, under another name or at another time: nothing was sent.
 
     `row` is the row that it copies: of failures if `failed`, else of results.
@@ -116,15 +116,15 @@ class Copied(Done):
 
 
 @dataclass(frozen=True, slots=True)
-class Left(Done):
+class Unfinished(DocumentOutcome):
     """A document that the run stopped before or in the middle of: the next run takes it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(Done):
+class Failed(DocumentOutcome):
     """A document without an answer, and why."""
 
-    flaw: Flaw
+    flaw: Problem
 
     @property
     def rejected(self) -> bool:

@@ -13,7 +13,7 @@ EACH = 10**9  # numbers of parts that a shard has for itself, the first of them 
 TRY = 10**6  # of them, those that each try at it has
 
 
-class Slice(BaseModel):
+class ShardSpec(BaseModel):
     """So many documents of a plan from one on: the work of one shard of a run. It holds no secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,14 +35,14 @@ class Slice(BaseModel):
         return self.parts[attempt * TRY]
 
 
-class Over(NamedTuple):
+class ShardExit(NamedTuple):
     """That a shard is over, by who started it; `refused`: it could not begin, and another try could not either."""
 
     words: str
     refused: bool = False
 
 
-class Starter(Protocol):
+class ShardBackend(Protocol):
     """Who starts shards and can tell whether they are over."""
 
     poll: float  # seconds between two looks at them
@@ -51,22 +51,22 @@ class Starter(Protocol):
     async def ready(self) -> None:
         """Raises ConfigurationError when no shard could be started, before anything is planned."""
 
-    async def start(self, piece: Slice) -> str | None:
+    async def start(self, piece: ShardSpec) -> str | None:
         """Has a worker work on this piece; gives what it is known by, None when that is to be tried again later.
 
         Raises ConfigurationError when nobody can be asked to.
         """
 
-    async def over(self, shards: Collection[str]) -> Mapping[str, Over]:
+    async def over(self, shards: Collection[str]) -> Mapping[str, ShardExit]:
         """Those of these that are over, in whatever way; none when that cannot be told now."""
 
     async def give_up(self, shards: Collection[str]) -> None:
         """Nobody waits for these any more, whatever is said of them: their process is gone, or has not begun."""
 
 
-def cut(plan: str, run: str, documents: int, size: int, *, offline: bool) -> list[Slice]:
+def split_plan(plan: str, run: str, documents: int, size: int, *, offline: bool) -> list[ShardSpec]:
     """All documents of a plan in slices of this size; the last one may be smaller."""
     return [
-        Slice(plan=plan, run=run, number=number, first=first, count=min(size, documents - first), offline=offline)
+        ShardSpec(plan=plan, run=run, number=number, first=first, count=min(size, documents - first), offline=offline)
         for number, first in enumerate(range(0, documents, size))
     ]

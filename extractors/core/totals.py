@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from extractors.core import Accepted, Copied, Failed, Left
+from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.core.money import Costs, total
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RunTotals:
     """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
 
     `kinds` counts those without an answer by stage, kind, and whether another try cannot cure it.
@@ -42,10 +42,10 @@ class Tally:
     saved_usd: Decimal | None = Decimal(0)
     kinds: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""
         parts = {each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
-        return Tally(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
+        return RunTotals(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
 
     @property
     def done(self) -> int:
@@ -63,35 +63,37 @@ class Tally:
         return self.rejected + self.failed + self.copied_failed
 
 
-def since(before: Tally, now: Tally) -> Tally:
+def since(before: RunTotals, now: RunTotals) -> RunTotals:
     """What documents and dollars have come to a tally; of dollars that nobody knows, none."""
     cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
-    return Tally(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
+    return RunTotals(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
 
 
-def tally(end: Accepted | Copied | Failed | Left) -> Tally:
+def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
     """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
     if isinstance(end, Copied):
         kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
         kinds = Counter([kind] if kind else [])
-        return Tally(copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd, kinds=kinds)
+        return RunTotals(
+            copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd, kinds=kinds
+        )
     rejected = isinstance(end, Failed) and end.rejected
     return replace(
-        spent(end.attempts),
+        usage_of(end.attempts),
         rejected=int(rejected),
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
-        remaining=int(isinstance(end, Left)),
-        estimated=Costs() if rejected or isinstance(end, Left) else end.planned.costs,
+        remaining=int(isinstance(end, Unfinished)),
+        estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
         kinds=Counter([(end.flaw.stage, end.flaw.kind, end.flaw.final)] if isinstance(end, Failed) else []),
     )
 
 
-def spent(attempts: Sequence[Attempt]) -> Tally:
+def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
     """What these attempts took; those billed whose answer was not accepted, and so is not published, are wasted."""
     billed = [each for each in attempts if each.billed == "yes"]
     usages = [each.usage for each in attempts if each.usage]
-    return Tally(
+    return RunTotals(
         calls=len(attempts),
         prompt_tokens=sum(usage.prompt for usage in usages),
         cached_tokens=sum(usage.cached for usage in usages),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extractors.config.job import DOLLARS, Job, as_form, validated
-from extractors.config.run_config import Brief, brief
+from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, shown
 from extractors.plan.feed import each_of
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from extractors.bill import Tariff
     from extractors.config.settings import Settings
     from extractors.core import Found, Name, Planned, PlannedPage
-    from extractors.plan.stored_plan import Agreed, Planbook
-    from extractors.record.tables.history import Past
+    from extractors.plan.stored_plan import PlanInfo, StoredPlan
+    from extractors.record.tables.history import RunHistory
 
 
 SET = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}  # what says so where a plan is run
 
 
-class Order(BaseModel):
+class ApplyRequest(BaseModel):
     """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
 
     model_config = ConfigDict(
@@ -54,7 +54,7 @@ class Order(BaseModel):
         """Where the plan is, wherever that was said from."""
         return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
 
-    def brief(self, agreed: Agreed, settings: Settings) -> Brief:
+    def brief(self, agreed: PlanInfo, settings: Settings) -> RunConfig:
         """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
         told = {"source": agreed.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
         try:
@@ -63,7 +63,7 @@ class Order(BaseModel):
             raise ConfigurationError(
                 f"plan {shown(self.plan)} is of another version of tilewise: make a new plan"
             ) from None
-        asked = brief(job.model_copy(update=told), settings)
+        asked = resolve(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
         asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
         now = asked.terms(None)
@@ -77,26 +77,26 @@ class Order(BaseModel):
         return asked
 
 
-def order(**fields: object) -> Order:
+def order(**fields: object) -> ApplyRequest:
     """An Order from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
-    return validated(Order, fields)
+    return validated(ApplyRequest, fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Approved:
+class ApprovedPlan:
     """A plan that may be run, and who said so."""
 
-    book: Planbook
-    agreed: Agreed
+    book: StoredPlan
+    agreed: PlanInfo
     by: str | None
 
-    def feed(self, asked: Brief, tariff: Tariff, past: Past) -> AgreedFeed:
+    def feed(self, asked: RunConfig, tariff: Tariff, past: RunHistory) -> PlanFeed:
         """Its documents."""
-        return AgreedFeed(asked, tariff, past, self.book, self.agreed)
+        return PlanFeed(asked, tariff, past, self.book, self.agreed)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PlanRange:
     """Some documents of a plan, one after the other, of which those in `done` are done."""
 
     first: int
@@ -104,13 +104,19 @@ class Piece:
     done: Collection[Name] = ()
 
 
-class AgreedFeed:
+class PlanFeed:
     """A `Feed` whose documents come from a plan. `waiting` counts those that have changed since: another plan is theirs."""
 
     videos = False  # a budget was asked for when the plan was made
 
     def __init__(
-        self, asked: Brief, tariff: Tariff, past: Past, book: Planbook, agreed: Agreed, piece: Piece | None = None
+        self,
+        asked: RunConfig,
+        tariff: Tariff,
+        past: RunHistory,
+        book: StoredPlan,
+        agreed: PlanInfo,
+        piece: PlanRange | None = None,
     ) -> None:
         """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
 
@@ -120,7 +126,7 @@ class AgreedFeed:
         self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
         self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
         self.store = self._source.store
-        self._piece = piece or Piece(0, agreed.documents)
+        self._piece = piece or PlanRange(0, agreed.documents)
         self._batches = book.planned(self._piece.first, self._piece.count, batch=asked.settings.chunk)
         self._addresses = self._signed()
         self.skipped = self.waiting = self._seen = 0

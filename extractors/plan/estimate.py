@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from extractors.config.run_config import Known
+from extractors.config.run_config import PriorStats
 from extractors.core.money import Costs
 from extractors.plan.feed import Feed
-from extractors.plan.redo import Causes
-from extractors.plan.sampling import apportioned, drawn, interval
+from extractors.plan.redo import RedoSummary
+from extractors.plan.sampling import apportion, interval, reservoir_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
 
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.core import Planned
     from extractors.core.money import Price
     from extractors.plan.sampling import Sample
-    from extractors.record.tables.history import Past
+    from extractors.record.tables.history import RunHistory
 
 BATCH = 1000
-UNKNOWN = Known()
+UNKNOWN = PriorStats()
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Estimate:
     seconds: float = 0.0
     eta_seconds: float | None = None
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
-    causes: Causes | None = None  # where something is to be done again
+    causes: RedoSummary | None = None  # where something is to be done again
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -70,7 +70,7 @@ class Estimate:
         times = total / self.documents
         self.documents, self.images = total, round(self.images * times)
         self.rejected = round(self.rejected * times)
-        self.reasons = apportioned(self.reasons, self.images)
+        self.reasons = apportion(self.reasons, self.images)
         self.actions = Counter()
         for (action, _), count in self.reasons.items():
             self.actions[action] += count
@@ -107,10 +107,10 @@ class Estimate:
 
 
 def estimate(
-    brief: Brief,
+    brief: RunConfig,
     price: Price | None,
-    past: Past | None = None,
-    known: Known = UNKNOWN,
+    past: RunHistory | None = None,
+    known: PriorStats = UNKNOWN,
     sample: Sample | None = None,
     keep: Callable[[Sequence[Planned]], None] | None = None,
 ) -> Estimate:
@@ -122,7 +122,7 @@ def estimate(
     with closing(Feed(brief, brief.tariff(price, known), past)) as feed:
         result = Estimate(brief.rule.name, feed.tariff.calibrated)
         if past and brief.job.redo:
-            result.causes = Causes(partial(past.cause, redo=brief.job.redo))
+            result.causes = RedoSummary(partial(past.cause, redo=brief.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
             _sampled(feed, result, sample, brief.job.source)
         else:
@@ -140,7 +140,7 @@ def estimate(
 
 def _sampled(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
     """Counts all documents, plans those drawn, and has them speak for all."""
-    taken, total = drawn(feed.listed(looks=False), sample, seed)
+    taken, total = reservoir_sample(feed.listed(looks=False), sample, seed)
     costs: list[Costs] = []
     for start in range(0, max(len(taken), 1), BATCH):  # once for none: the feed says that its source is empty
         for planned in feed.planned(feed.fresh(taken[start : start + BATCH])):

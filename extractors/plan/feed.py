@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from extractors.bill import costs, pages, too_many
-from extractors.core import Billed, Flaw, Grouped, Planned
+from extractors.core import Billed, Document, Planned, Problem
 from extractors.core.errors import ConfigurationError
 from extractors.plan.choose import Plan
 from extractors.scan import EXTENSIONS, opened
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from extractors.bill import Tariff
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.core import Found, Store
-    from extractors.record.tables.history import Past
+    from extractors.record.tables.history import RunHistory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ LOOKS = 1000  # documents that are looked at together where the listing does not
 class Feed:
     """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
 
-    def __init__(self, asked: Brief, tariff: Tariff, past: Past | None = None) -> None:
+    def __init__(self, asked: RunConfig, tariff: Tariff, past: RunHistory | None = None) -> None:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
         job = asked.job
         self._job, self._past, self.tariff, self._most = job, past, tariff, asked.settings.max_images
@@ -40,7 +40,7 @@ class Feed:
         self._takes_videos = asked.takes_videos
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents()
-        self._ahead = deque[Grouped]()  # pulled together, to be looked at together
+        self._ahead = deque[Document]()  # pulled together, to be looked at together
         self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
         self.store: Store = self._source.store
         self.found = self.skipped = 0
@@ -55,7 +55,7 @@ class Feed:
         """
         return self.planned(list(islice(self.listed(), count)))
 
-    def listed(self, *, looks: bool = True) -> Iterator[Grouped]:
+    def listed(self, *, looks: bool = True) -> Iterator[Document]:
         """What needs work and was not taken, by the listing alone; what is pulled is taken.
 
         Where the listing does not say what is done, as a manifest of URLs, it is looked at first, many at a time;
@@ -66,7 +66,7 @@ class Feed:
             self._room -= 1
             yield each
 
-    def planned(self, taken: Sequence[Grouped]) -> list[Planned]:
+    def planned(self, taken: Sequence[Document]) -> list[Planned]:
         """The documents as they will be sent. Reads headers: meant for a thread.
 
         Raises ConfigurationError when the source turned out to hold no image at all.
@@ -76,7 +76,7 @@ class Feed:
             raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
         return each_of(self._planned, taken, self.store.readers)
 
-    def fresh(self, taken: Sequence[Grouped]) -> list[Grouped]:
+    def fresh(self, taken: Sequence[Document]) -> list[Document]:
         """Those of these documents that need work, now that each is looked at. Meant for a thread."""
         if self._past is None:
             return list(taken)
@@ -102,14 +102,14 @@ class Feed:
         """Nothing is read any more."""
         self._source.close()
 
-    def _fate(self, document: Grouped) -> Literal["taken", "skipped", "waiting"]:
+    def _fate(self, document: Document) -> Literal["taken", "skipped", "waiting"]:
         if self._past is None:
             return "taken"
         if self._past.skips(document.name, self._job.redo):
             return "skipped"
         return "waiting" if self._past.waits(document.name, self._job.redo) else "taken"
 
-    def _new(self, *, looks: bool) -> Iterator[Grouped]:
+    def _new(self, *, looks: bool) -> Iterator[Document]:
         while self._ahead or self._pulled(looks=looks):
             each = self._ahead.popleft()
             if not self._window.holds(each.modified):
@@ -133,13 +133,13 @@ class Feed:
         self._ahead.extend(batch)
         return len(batch)
 
-    def _allowed(self, document: Grouped) -> Grouped:
+    def _allowed(self, document: Document) -> Document:
         """The document, with a flaw in what may not be sent: a video, unless the endpoint is one that reads them."""
         if self._takes_videos or not any(page.video for page in document.pages):
             return document
         return replace(document, pages=tuple(_refused(page) if page.video else page for page in document.pages))
 
-    def _planned(self, document: Grouped) -> Planned:
+    def _planned(self, document: Document) -> Planned:
         """The document with its headers read: none of one that has too many pages anyway."""
         most = self._most
         looked = self._looked(document)
@@ -151,14 +151,14 @@ class Feed:
             billed = [_named(each) for each in billed]
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
 
-    def _looked(self, document: Grouped) -> Grouped:
+    def _looked(self, document: Document) -> Document:
         """The document with what the store has to say of its pages; of one that has too many they do not matter."""
         if len(document.pages) > self._most:
             return document
         looked = tuple(self.store.look(found) for found in document.pages)
         return document if looked == document.pages else replace(document, pages=looked)
 
-    def _billed(self, document: Grouped) -> list[Billed]:
+    def _billed(self, document: Document) -> list[Billed]:
         if len(document.pages) > self._most:
             return [Billed(found) for found in document.pages]
         frames = self._job.document_by == "frames"
@@ -172,14 +172,14 @@ def _named(billed: Billed) -> Billed:
     return billed if flaw is None else replace(billed, flaw=replace(flaw, message=billed.found.blamed(flaw.message)))
 
 
-def _known(document: Grouped) -> bool:
+def _known(document: Document) -> bool:
     """Whether the listing says which version it is of, or that there is none."""
     return all(page.version is not None or page.flaw is not None for page in document.pages)
 
 
 def _refused(video: Found) -> Found:
     message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
-    return replace(video, flaw=video.flaw or Flaw("video_not_allowed", "scan", message, final=False))
+    return replace(video, flaw=video.flaw or Problem("video_not_allowed", "scan", message, final=False))
 
 
 def each_of(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:

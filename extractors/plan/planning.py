@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from extractors.config.prices import price_of
-from extractors.config.run_config import Brief, known
+from extractors.config.run_config import RunConfig, prior_stats
 from extractors.core.money import FREE
 from extractors.plan.estimate import Estimate, estimate
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from extractors.core import Planned
     from extractors.plan.sampling import Sample
     from extractors.record.ledger import Ledger
-    from extractors.record.tables.history import Past
+    from extractors.record.tables.history import RunHistory
 
     Keep = Callable[[Sequence[Planned]], None]
 
 
-def foreseen(asked: Brief, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
+def estimate_job(asked: RunConfig, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers.
 
     Raises ConfigurationError when source, output or ledger cannot be read.
@@ -37,20 +37,20 @@ def foreseen(asked: Brief, sample: Sample | None = None, *, done: bool, keep: Ke
         if ledger is None:
             return estimate(asked, price, past, sample=sample, keep=keep)
         asked = asked.calibrated(ledger.memory)
-        return estimate(asked, price, past, known(ledger.memory, asked.terms(price)), sample, keep)
+        return estimate(asked, price, past, prior_stats(ledger.memory, asked.terms(price)), sample, keep)
 
 
-def store_plan(asked: Brief) -> tuple[Estimate, str | None]:
+def store_plan(asked: RunConfig) -> tuple[Estimate, str | None]:
     """Plans every document that is not done, and stores that; the estimate, and where the plan is, None when it is empty.
 
     Raises ConfigurationError as `foreseen` does, OutputError when the plan cannot be written.
     """
-    from extractors.plan.stored_plan import Draft  # noqa: PLC0415 - an estimate need not wait for polars
-    from extractors.record.output.base import root_of  # noqa: PLC0415 - as above
+    from extractors.plan.stored_plan import PlanWriter  # noqa: PLC0415 - an estimate need not wait for polars
+    from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
 
     terms = asked.terms(None)
-    draft = Draft(root_of(asked.output), terms.run)
-    estimated = foreseen(asked, done=True, keep=draft.keep)
+    draft = PlanWriter(open_output(asked.output), terms.run)
+    estimated = estimate_job(asked, done=True, keep=draft.keep)
     with opened_ledger(asked.settings) as ledger:
         rule = asked.calibrated(ledger.memory).rule if ledger else asked.rule
     return estimated, draft.done(terms, rule.text)
@@ -68,13 +68,13 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
         yield ledger
 
 
-def _past(asked: Brief, *, offline: bool) -> Past:
+def _past(asked: RunConfig, *, offline: bool) -> RunHistory:
     """What is done already under the output."""
-    from extractors.record.output.base import root_of  # noqa: PLC0415 - as above
-    from extractors.record.tables.compatibility import check_generation  # noqa: PLC0415 - an estimate need not wait for polars
-    from extractors.record.tables.replies import history  # noqa: PLC0415 - as above
+    from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
+    from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - an estimate need not wait for polars
+    from extractors.record.tables.replies import load_history  # noqa: PLC0415 - as above
 
-    root, job = root_of(asked.output), asked.job
-    check_generation(root, asked.schema)
-    past, _ = history(root, asked.terms(None), offline=offline, redo=job.redo, kind=job.kind)
+    root, job = open_output(asked.output), asked.job
+    check_compatible(root, asked.schema)
+    past, _ = load_history(root, asked.terms(None), offline=offline, redo=job.redo, kind=job.kind)
     return past

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core import DIFFERS, DONE, NEW, RETRY
 from extractors.core.money import Costs
-from extractors.plan.sampling import apportioned
+from extractors.plan.sampling import apportion
 from extractors.report.summary import dollars
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ CENT = Decimal("0.01")
 ANYWAY = {RETRY: "to try again", NEW: "new"}  # what is taken without being asked for, in words
 
 
-class Share(NamedTuple):
+class RedoGroup(NamedTuple):
     """The documents that are taken for one cause, and what they would cost."""
 
     documents: int = 0
@@ -36,23 +36,25 @@ class Share(NamedTuple):
 
 
 @dataclass(slots=True)
-class Causes:
+class RedoSummary:
     """The documents that are taken, by cause, which `why` tells; `sampled`: a sample speaks for all of them."""
 
     why: Callable[[Name], str]
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, RedoGroup] = field(default_factory=dict)
     sampled: bool = False
 
     def add(self, name: Name, costs: Costs) -> None:
         """Counts one document."""
         cause = self.why(name)
-        before = self.shares.get(cause, Share())
-        self.shares[cause] = Share(before.documents + 1, before.costs + costs)
+        before = self.shares.get(cause, RedoGroup())
+        self.shares[cause] = RedoGroup(before.documents + 1, before.costs + costs)
 
     def extend(self, total: int, times: float) -> None:
         """Makes those of a sample those of `total` documents, so many times as much."""
-        counts = apportioned({cause: share.documents for cause, share in self.shares.items()}, total)
-        self.shares = {cause: Share(counts[cause], share.costs.times(times)) for cause, share in self.shares.items()}
+        counts = apportion({cause: share.documents for cause, share in self.shares.items()}, total)
+        self.shares = {
+            cause: RedoGroup(counts[cause], share.costs.times(times)) for cause, share in self.shares.items()
+        }
         self.sampled = True
 
     @property
@@ -87,7 +89,7 @@ class Causes:
             for cause, share in self._in_order()
         }
 
-    def _in_order(self) -> list[tuple[str, Share]]:
+    def _in_order(self) -> list[tuple[str, RedoGroup]]:
         """What is done again by number, then what is tried again, then what is new."""
         last = [*ANYWAY]
         return sorted(
@@ -104,11 +106,11 @@ def _words(cause: str) -> str:
     return ANYWAY.get(cause, f"failed with {cause}")
 
 
-def _sum(shares: Iterable[Share]) -> Share:
+def _sum(shares: Iterable[RedoGroup]) -> RedoGroup:
     documents, costs = 0, Costs()
     for share in shares:
         documents, costs = documents + share.documents, costs + share.costs
-    return Share(documents, costs)
+    return RedoGroup(documents, costs)
 
 
 def _dollars(amount: Decimal) -> str:

@@ -42,7 +42,7 @@ def sample_of(asked: str | None) -> Sample | None:
     return Sample(int(asked), int(asked))
 
 
-def drawn(items: Iterable[Item], sample: Sample, seed: str) -> tuple[list[Item], int]:
+def reservoir_sample(items: Iterable[Item], sample: Sample, seed: str) -> tuple[list[Item], int]:
     """All items, or as many as the sample says, each as likely as any other, in their order; and how many there are.
 
     One pass and no more memory than `above` items need; the same items and seed give the same sample.
@@ -59,7 +59,7 @@ def drawn(items: Iterable[Item], sample: Sample, seed: str) -> tuple[list[Item],
     return [item for _, item in sorted(kept, key=lambda each: each[0])], count
 
 
-def apportioned(counts: Mapping[Name, int], total: int) -> Counter[Name]:
+def apportion(counts: Mapping[Name, int], total: int) -> Counter[Name]:
     """The counts in the same proportion, as whole numbers that add up to `total`."""
     whole = sum(counts.values()) or 1
     shares = {name: divmod(count * total, whole) for name, count in counts.items()}

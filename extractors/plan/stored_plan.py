@@ -13,15 +13,15 @@ import polars as pl
 from extractors.core.errors import ConfigurationError, shown
 from extractors.core.money import Costs, total
 from extractors.record.ledger.plan_json import dumped, loaded
-from extractors.record.output.base import reading, root_of, writing
+from extractors.record.output.base import open_output, reading, writing
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from extractors.core import Planned, Terms
-    from extractors.record.output.base import Root
+    from extractors.core import Planned, RunInfo
+    from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
 DOCUMENTS: columns.Columns = {
@@ -54,7 +54,7 @@ NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class PlanInfo:
     """What was planned, and what it was said to cost: the terms of a plan. `bill_rule` is the rule's text."""
 
     planned_at: datetime
@@ -71,7 +71,7 @@ class Agreed:
     costs: Costs
 
 
-class Planbook:
+class StoredPlan:
     """One stored plan. Every method raises ConfigurationError when it cannot be read."""
 
     def __init__(self, url: str) -> None:
@@ -79,9 +79,9 @@ class Planbook:
         folder, _, name = url.rpartition("/")
         if not folder or not name.endswith(SUFFIX):
             raise ConfigurationError(f"plan {shown(url)} is none: name a file …/plans/<plan>.parquet")
-        self.url, self._root, self._key = url, root_of(folder), name
+        self.url, self._root, self._key = url, open_output(folder), name
 
-    def agreed(self) -> Agreed:
+    def agreed(self) -> PlanInfo:
         """The terms, and what all documents add up to."""
         with reading(self._root):
             if not self._root.exists(self._key):
@@ -93,7 +93,7 @@ class Planbook:
             raise ConfigurationError(f"plan {shown(self.url)} is no plan of tilewise: `run --plan-only` stores one")
         sent = money.filter(pl.col("action") != "reject")
         costs = Costs(*(total(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
-        return Agreed(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)
+        return PlanInfo(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)
 
     def planned(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
         """The planned documents from the one of this number on, so many of them, a batch at a time."""
@@ -113,10 +113,10 @@ class Planbook:
         return self._root.scan([self._key], NAMES)
 
 
-class Draft:
+class PlanWriter:
     """A plan that is being made: parts are staged, and put together where it is done. Raises OutputError."""
 
-    def __init__(self, root: Root, name: str) -> None:
+    def __init__(self, root: Output, name: str) -> None:
         """Nothing is written yet."""
         self._root, self._name, self._parts = root, name, list[str]()
         self._staging = f"staging/{name}"
@@ -129,7 +129,7 @@ class Draft:
             self._root.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
         self._parts.append(part)
 
-    def done(self, terms: Terms, rule: str) -> str | None:
+    def done(self, terms: RunInfo, rule: str) -> str | None:
         """Where the plan is stored now; None when there is nothing in it, and so no plan. `rule` is the rule's text."""
         if not self._parts:
             return None
@@ -159,7 +159,7 @@ def _row(planned: Planned) -> Row:
     }
 
 
-def _terms(terms: Terms, rule: str) -> Row:
+def _terms(terms: RunInfo, rule: str) -> Row:
     return {
         "planned_at": terms.started_at,
         "source": terms.source,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Progress:
         self._console = console or terminal(stderr=True)
         self._clock = clock
         self._started = self._shown = clock()
-        self._tally, self._expected = Tally(), 0
+        self._tally, self._expected = RunTotals(), 0
         self._live = Live(console=self._console, get_renderable=self._text, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -52,7 +52,7 @@ class Progress:
         """So many documents are to be done, as far as is known."""
         self._expected = documents
 
-    def tell(self, tally: Tally) -> None:
+    def tell(self, tally: RunTotals) -> None:
         """One more document has ended."""
         self._tally += tally
         if not self._console.is_terminal and self._clock() - self._shown >= PLAIN_SECONDS:

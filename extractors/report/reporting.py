@@ -16,7 +16,7 @@ from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
 from extractors.report.page import Called, Case, Kind, Page, Predicted, Sent, Told
 
 if TYPE_CHECKING:
-    from extractors.record.output.base import Root
+    from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
 CASES = 50  # documents that failed, one by one; all of them are in the table
@@ -26,7 +26,7 @@ _BEGUN: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started
 _LAST = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
 
-def write_report(root: Root, run: str | None = None) -> str:
+def write_report(root: Output, run: str | None = None) -> str:
     """Writes the page of a published run, by default of the last one; gives its full name.
 
     Raises ConfigurationError where there is no such run, its tables cannot be read, or the page cannot be written.
@@ -41,7 +41,7 @@ def write_report(root: Root, run: str | None = None) -> str:
     return root.full(key)
 
 
-def _found(root: Root, run: str | None) -> str:
+def _found(root: Output, run: str | None) -> str:
     """The run asked for, as it is published; the last one where none is."""
     if run is None:
         return _last(root)
@@ -53,7 +53,7 @@ def _found(root: Root, run: str | None) -> str:
     return run
 
 
-def _last(root: Root) -> str:
+def _last(root: Output) -> str:
     """The run that began last. Raises ConfigurationError where none is published."""
     keys = {key: named[1] for key in root.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
     if not keys:
@@ -63,7 +63,7 @@ def _last(root: Root) -> str:
     return str(begun.select("run").last().collect().item())
 
 
-def _files(root: Root, table: str, run: str) -> list[str]:
+def _files(root: Output, table: str, run: str) -> list[str]:
     """The run's files of a table, volume by volume."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
@@ -73,7 +73,7 @@ def _files(root: Root, table: str, run: str) -> list[str]:
     return sorted(found, key=lambda key: (len(key), key))
 
 
-def _page(root: Root, run: str) -> Page:
+def _page(root: Output, run: str) -> Page:
     files = {table: _files(root, table, run) for table in PUBLISHED}
 
     def rows(table: str, wanted: columns.Columns) -> pl.LazyFrame:

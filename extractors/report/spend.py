@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from extractors.record.ledger import Ledger
-    from extractors.record.output.base import Root
+    from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
 By = Literal["day", "model", "schema", "source", "outcome"]
@@ -60,7 +60,7 @@ class Spending:
     total: Row
 
 
-def spend(root: Root, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
+def spend(root: Output, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
     """The spending under an output between two moments, both included; by UTC days, in order of the group's name.
 
     Raises ConfigurationError when a table cannot be read.
@@ -76,7 +76,7 @@ def spend(root: Root, ledger: Ledger | None, by: By, since: datetime | None, unt
     return Spending(by, grouped.to_dicts(), calls.select(_SUMS).to_dicts()[0])
 
 
-def _calls(root: Root, ledger: Ledger | None) -> pl.DataFrame:
+def _calls(root: Output, ledger: Ledger | None) -> pl.DataFrame:
     """Every call under this output, once: published, or known to the ledger alone."""
     calls, runs = _published(root, "calls", _COLUMNS), _published(root, "runs", _RUNS).unique()
     parts = [calls.join(runs, on="run", how="left")]
@@ -87,12 +87,12 @@ def _calls(root: Root, ledger: Ledger | None) -> pl.DataFrame:
     return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
 
 
-def _published(root: Root, table: str, wanted: columns.Columns) -> pl.DataFrame:
+def _published(root: Output, table: str, wanted: columns.Columns) -> pl.DataFrame:
     files = root.files(table, DAYS)
     return root.scan(files, wanted).collect() if files else pl.DataFrame(schema=wanted)
 
 
-def _unpublished(root: Root, ledger: Ledger | None) -> Iterator[list[Row]]:
+def _unpublished(root: Output, ledger: Ledger | None) -> Iterator[list[Row]]:
     for terms in ledger.runs.unpublished(str(root)) if ledger else ():
         for batch in ledger.calls.unpublished(terms.run) if ledger else ():
             rows = [call_row(call, terms) for call in batch]

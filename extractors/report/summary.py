@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from extractors.core.money import Costs
-    from extractors.core.totals import Tally
+    from extractors.core.totals import RunTotals
 
 
 # Whether a failure is tried again, by whether it is final.
@@ -82,7 +82,7 @@ class Summary:
     """What a run that has ended says, for people."""
 
     run: str
-    tally: Tally
+    tally: RunTotals
     found: int
     skipped: int
     message: str

@@ -11,17 +11,17 @@ from extractors.call.response import reread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.core import Reply, Terms
+    from extractors.core import Reply, RunInfo
     from extractors.record.ledger.calls import Calls
     from extractors.record.ledger.schema import CallId
 
 
 @dataclass(slots=True)
-class Bequests:
+class OrphanedReplies:
     """The answers that wait for the run of `terms`, by request; `earlier` are writers who have asked for it before."""
 
     calls: Calls
-    terms: Terms
+    terms: RunInfo
     earlier: Sequence[int] = ()
     used: list[CallId] = field(default_factory=list)
     _waiting: dict[str, CallId] = field(default_factory=dict)

@@ -19,38 +19,38 @@ from PIL import Image
 from pydantic import BaseModel
 
 from extractors.bill import text_tokens
-from extractors.call.rate_limit import Traffic
-from extractors.call.request import Form
+from extractors.call.rate_limit import RateLimiter
+from extractors.call.request import RequestTemplate
 from extractors.config.job import Job
 from extractors.config.prices import old_price
-from extractors.config.run_config import Brief, brief
-from extractors.core import Order, Step, Verdict
-from extractors.core.errors import DocumentError, Failing, NeedsYes, RunError
+from extractors.config.run_config import RunConfig, resolve
+from extractors.core import CallRequest, Step, Verdict
+from extractors.core.errors import ApprovalRequired, DocumentError, Failing, RunError
 from extractors.core.money import Usage
 from extractors.core.schema import ASK, NONE, load
 from extractors.core.tiles import Size, worst
-from extractors.core.totals import spent
+from extractors.core.totals import usage_of
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.memory import Calibration
-from extractors.record.ledger.writer import Scribe
-from extractors.record.output.base import root_of
+from extractors.record.ledger.writer import LedgerWriter
+from extractors.record.output.base import open_output
 from extractors.record.tables.writer import Tables
 from extractors.report.summary import dollars
-from extractors.run.journal import Dossier
+from extractors.run.journal import DocumentJournal
 from extractors.run.lease import Lease
 from extractors.run.probes import PROBES, Finding, identify
 from extractors.run.reach import caller, price_in_force
-from extractors.run.result import Account, Counts
-from extractors.run.shutdown import Brake
-from extractors.run.takeover import take_over
+from extractors.run.result import RunCounts, RunRecord
+from extractors.run.shutdown import Shutdown
+from extractors.run.takeover import recover_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
     from extractors.config.settings import Settings
-    from extractors.core import Attempt, Reply, Terms
-    from extractors.record.output.base import Root
+    from extractors.core import Attempt, Reply, RunInfo
+    from extractors.record.output.base import Output
 
 TEXT = "receipt"  # whose prompt is the text of the probes: as long as texts usually are
 MAX_TOKENS = 1
@@ -107,7 +107,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
 
     Raises ConfigurationError when it cannot begin, or the server's count says nothing, and RunError when it is stopped.
     """
-    asked = brief(Job(source="probes", model=model, yes=yes), settings, reads=False)
+    asked = resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
     asked = replace(asked, schema=load(TEXT))
     with Ledger(settings.ledger) as ledger:
         price, _ = await price_in_force(asked, ledger)
@@ -119,26 +119,26 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         _ask(asked, orders, terms, say)
         if old := old_price(terms):
             say(f"warning: {old}")
-        await asyncio.to_thread(take_over, ledger, terms, NONE, settings.keep_replies, say)
+        await asyncio.to_thread(recover_abandoned, ledger, terms, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
-            return await _Probing(asked, root_of(asked.output), terms, ledger, lease, say).all(orders)
+            return await _Probing(asked, open_output(asked.output), terms, ledger, lease, say).all(orders)
 
 
 @dataclass(slots=True)
 class _Probing:
     """A calibration that has begun."""
 
-    brief: Brief
-    root: Root
-    terms: Terms
+    brief: RunConfig
+    root: Output
+    terms: RunInfo
     ledger: Ledger
     lease: Lease
     say: Callable[[str], None]
 
-    async def all(self, orders: list[Order]) -> Calibrated:
+    async def all(self, orders: list[CallRequest]) -> Calibrated:
         """Every probe, whatever became of it, is in the tables before the rule is looked for."""
-        scribe = Scribe(self.ledger.calls, self.terms, self.brief.budget)
-        dossiers = [Dossier(scribe) for _ in orders]
+        scribe = LedgerWriter(self.ledger.calls, self.terms, self.brief.budget)
+        dossiers = [DocumentJournal(scribe) for _ in orders]
         error: RunError | None = None
         with Tables(self.root, self.terms, _NoDocument, self.brief.settings.keep_replies) as tables:
             try:
@@ -155,13 +155,13 @@ class _Probing:
             raise type(error)(f"{error.message}; {kept}")
         return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
 
-    async def _braked(self, orders: list[Order], dossiers: list[Dossier]) -> None:
+    async def _braked(self, orders: list[CallRequest], dossiers: list[DocumentJournal]) -> None:
         """Sends until it is told to stop; as in a run, the call on its way may finish. Raises what has stopped it."""
-        traffic = Traffic(self.brief.limits)
-        with Brake(traffic, drain=self.brief.settings.drain, max_time=None, say=self.say) as brake:
+        traffic = RateLimiter(self.brief.limits)
+        with Shutdown(traffic, drain=self.brief.settings.drain, max_time=None, say=self.say) as brake:
             self.lease.begins(brake)
             sending = asyncio.ensure_future(self._send(orders, dossiers, traffic))
-            brake.holds(sending)
+            brake.track(sending)
             try:
                 await sending
             except asyncio.CancelledError:
@@ -169,10 +169,12 @@ class _Probing:
                     raise
                 raise brake.error from None
 
-    async def _send(self, orders: list[Order], dossiers: list[Dossier], traffic: Traffic) -> None:
+    async def _send(self, orders: list[CallRequest], dossiers: list[DocumentJournal], traffic: RateLimiter) -> None:
         """One call after the other: five are not worth a rate."""
         style = replace(self.brief.style, mode="prompt", stream=False, reasoning=False)
-        form = Form(self.brief.schema, ask=ASK, model=self.brief.model, profile=self.brief.profile, style=style)
+        form = RequestTemplate(
+            self.brief.schema, ask=ASK, model=self.brief.model, profile=self.brief.profile, style=style
+        )
         async with AsyncExitStack() as stack:
             way = await caller(self.brief, traffic, stack)
             for order, dossier in zip(orders, dossiers, strict=True):
@@ -183,10 +185,10 @@ class _Probing:
 
     def _publish(self, tables: Tables, attempts: list[Attempt], error: RunError | None) -> None:
         """The probes' calls, and the row of their run, which has no documents."""
-        tally, old = spent(attempts), old_price(self.terms)
+        tally, old = usage_of(attempts), old_price(self.terms)
         warnings = (old,) if old else ()
         tables.volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.brief.settings.keep_replies)
-        tables.publish(Account(self.terms, error=error, warnings=warnings).row(Counts(0, tally), 1))
+        tables.publish(RunRecord(self.terms, error=error, warnings=warnings).row(RunCounts(0, tally), 1))
         self.ledger.runs.published(self.terms.run, 1, ())
         self.ledger.runs.end(self.terms.run)
 
@@ -199,33 +201,35 @@ class _Probing:
         at = datetime.now(UTC)
         found = Calibration(finding.rule.text, finding.explains, text_bytes, text, returned, at)
         self.ledger.memory.keep_calibration(self.terms, found)
-        return Calibrated(self.brief.model, returned, finding, spent(attempts).cost_usd)
+        return Calibrated(self.brief.model, returned, finding, usage_of(attempts).cost_usd)
 
 
-def _ask(asked: Brief, orders: list[Order], terms: Terms, say: Callable[[str], None]) -> None:
+def _ask(asked: RunConfig, orders: list[CallRequest], terms: RunInfo, say: Callable[[str], None]) -> None:
     """Says what the probes may cost. Raises NeedsYes when that is above what may be spent without being asked."""
     price, limit = terms.price, asked.settings.ask_above
     if price is None:
         if not asked.job.yes:
-            raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
+            raise ApprovalRequired(
+                f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes"
+            )
         say(f"calibrating {asked.model} at {asked.endpoint}: {len(orders)} calls, at a price that nobody knows")
         return
     most = sum(order.worst_prompt_tokens or 0 for order in orders)  # probes are pictures: always known
     worst_cost = price.cost(Usage(most, len(orders) * MAX_TOKENS))
     if worst_cost > limit and not asked.job.yes:
-        raise NeedsYes(
+        raise ApprovalRequired(
             f"the probes may cost up to ${worst_cost:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes"
         )
     say(f"calibrating {asked.model} at {asked.endpoint}: {len(orders)} calls, at most ${worst_cost:.4f}")
 
 
-def _order(asked: Brief, terms: Terms, size: Size | None) -> Order:
+def _order(asked: RunConfig, terms: RunInfo, size: Size | None) -> CallRequest:
     """The request of one probe, or of the text alone."""
     steps = () if size is None else (Step(asked.rule.tokens(size), size, asked.rule.tokens(size)),)
     text_bytes = asked.schema.prompt_bytes
     name = f"probe {_name(size)}" if size else "probe text"
     key = hashlib.sha256(f"{name}\0{terms.prompt_hash}\0{terms.model}".encode()).hexdigest()
-    return Order(
+    return CallRequest(
         document=name,
         key=key,
         request="",

@@ -15,11 +15,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.call.request import Feedback
-from extractors.core import Accepted, Copied, Failed, Flaw, Left, Order, Planned, Prepared, Step, Verdict
+from extractors.core import Accepted, CallRequest, Copied, Failed, Planned, Prepared, Problem, Step, Unfinished, Verdict
 from extractors.core.errors import DocumentError, RunError
-from extractors.core.totals import Tally, tally
+from extractors.core.totals import RunTotals, totals_of
 from extractors.prepare import passed_on, prepare
-from extractors.run.journal import Dossier
+from extractors.run.journal import DocumentJournal
 from extractors.validate import validate
 
 if TYPE_CHECKING:
@@ -27,49 +27,51 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from extractors.bill import Tariff
-    from extractors.call.client import Caller
-    from extractors.call.request import Form
-    from extractors.core import Found, PlannedPage, Reply, Store, Terms
+    from extractors.call.client import ChatClient
+    from extractors.call.request import RequestTemplate
+    from extractors.core import Found, PlannedPage, Reply, RunInfo, Store
     from extractors.core.schema import Schema
-    from extractors.record.ledger.writer import Scribe
+    from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
-    from extractors.run.bequests import Bequests
-    from extractors.run.copies import Copies
-    from extractors.run.pilot import Pilot
-    from extractors.run.returned import Returned
-    from extractors.run.sentinel import Sentinel
-    from extractors.run.shutdown import Brake
+    from extractors.run.bequests import OrphanedReplies
+    from extractors.run.copies import Deduplicator
+    from extractors.run.pilot import FailureGuard
+    from extractors.run.returned import ModelGuard
+    from extractors.run.sentinel import BillingMonitor
+    from extractors.run.shutdown import Shutdown
 
-End = Accepted | Copied | Failed | Left
+DocumentResult = Accepted | Copied | Failed | Unfinished
 TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
 MOST_ANSWERS = 8  # to one document, whatever is wrong with them
 MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
 
 
 @dataclass(slots=True)
-class Bench:
+class RunContext:
     """What every document of a run is worked on with."""
 
-    terms: Terms
+    terms: RunInfo
     schema: Schema
     tariff: Tariff
     store: Store
-    form: Form
-    caller: Caller
-    scribe: Scribe
+    form: RequestTemplate
+    caller: ChatClient
+    scribe: LedgerWriter
     tables: Tables
     threads: Executor
     admitted: asyncio.Semaphore
     reasks: int
-    tell: Callable[[Tally], None]
-    brake: Brake
-    pilot: Pilot
-    sentinel: Sentinel
-    returned: Returned
-    bequests: Bequests
-    copies: Copies
+    tell: Callable[[RunTotals], None]
+    brake: Shutdown
+    pilot: FailureGuard
+    sentinel: BillingMonitor
+    returned: ModelGuard
+    bequests: OrphanedReplies
+    copies: Deduplicator
     left: list[Planned] = field(default_factory=list)
-    reparse: Callable[[Sequence[Planned], Bench], Awaitable[list[End]]] | None = None  # instead of calling
+    reparse: Callable[[Sequence[Planned], RunContext], Awaitable[list[DocumentResult]]] | None = (
+        None  # instead of calling
+    )
     readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
 
 
@@ -105,28 +107,28 @@ class Chunk:
 
     number: int
     documents: Sequence[Planned]
-    bench: Bench = field(repr=False)
+    bench: RunContext = field(repr=False)
 
-    async def run(self) -> Tally:
+    async def run(self) -> RunTotals:
         """Works on all documents, stages their rows, and returns what became of them."""
         ends = await (self.bench.reparse or _called)(self.documents, self.bench)
         await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
         self.bench.copies.staged(self.number, ends)
-        self.bench.left += [end.planned for end in ends if isinstance(end, Left)]
-        return sum((tally(end) for end in ends), Tally())
+        self.bench.left += [end.planned for end in ends if isinstance(end, Unfinished)]
+        return sum((totals_of(end) for end in ends), RunTotals())
 
 
-async def _called(documents: Sequence[Planned], bench: Bench) -> list[End]:
+async def _called(documents: Sequence[Planned], bench: RunContext) -> list[DocumentResult]:
     """What becomes of the documents when they are sent."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_document(planned, bench)) for planned in documents]
         for task in tasks:
-            bench.brake.holds(task)
+            bench.brake.track(task)
     return [task.result() for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RetryState:
     """Where a document stands between two calls: its rung, the limit of its answer, and what was wrong with the last."""
 
     rung: int
@@ -137,7 +139,7 @@ class Turn:
     answers: int = 0
     feedback: Feedback | None = None
 
-    def after(self, verdict: Verdict, reply: Reply, rungs: int) -> Turn:
+    def after(self, verdict: Verdict, reply: Reply, rungs: int) -> RetryState:
         """The next turn after an answer that was not accepted. Raises DocumentError when there is none.
 
         A cut answer gets more tokens, a malformed one is asked for again with the errors in words, a value that a
@@ -155,16 +157,16 @@ class Turn:
         final = verdict.outcome == "refused"
         raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
 
-    def down(self, error: DocumentError) -> Turn:
+    def down(self, error: DocumentError) -> RetryState:
         """The turn after a request that was too long: one rung down, once. Raises `error` when that is not to be had."""
         if error.kind != "context_exceeded" or self.descended or self.rung == 0:
             raise error
         return replace(self, rung=self.rung - 1, descended=True, feedback=None)
 
 
-async def _document(planned: Planned, bench: Bench) -> End:
+async def _document(planned: Planned, bench: RunContext) -> DocumentResult:
     """One document from plan to end, in its turn."""
-    dossier = Dossier(bench.scribe)
+    dossier = DocumentJournal(bench.scribe)
     try:
         async with bench.admitted:
             end = await _end(planned, dossier, bench)
@@ -172,16 +174,16 @@ async def _document(planned: Planned, bench: Bench) -> End:
         if not bench.brake.cutting:
             raise
         end = _left(planned, dossier)
-    told = tally(end)
+    told = totals_of(end)
     bench.tell(told)
-    bench.sentinel.watch(end.attempts)
-    for stops in (bench.pilot.watch(told), bench.returned.watch(end.attempts)):
+    bench.sentinel.observe(end.attempts)
+    for stops in (bench.pilot.observe(told), bench.returned.observe(end.attempts)):
         if stops:
             bench.brake.stop(stops)
     return end
 
 
-async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+async def _end(planned: Planned, dossier: DocumentJournal, bench: RunContext) -> DocumentResult:
     if bench.brake.error is not None:
         return _left(planned, dossier)
     if planned.flaw is not None:
@@ -189,40 +191,44 @@ async def _end(planned: Planned, dossier: Dossier, bench: Bench) -> End:
     return await _tried(planned, dossier, bench, partial(_read, planned, dossier, bench))
 
 
-async def _tried(planned: Planned, dossier: Dossier, bench: Bench, work: Callable[[], Awaitable[End]]) -> End:
+async def _tried(
+    planned: Planned, dossier: DocumentJournal, bench: RunContext, work: Callable[[], Awaitable[DocumentResult]]
+) -> DocumentResult:
     """The end that this work comes to; what it raises is an end too."""
     try:
         return await work()
     except DocumentError as error:
-        flaw = Flaw(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
+        flaw = Problem(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
         return _failed(planned, dossier, flaw)
     except RunError as error:
         bench.brake.stop(error)
         return _left(planned, dossier)
 
 
-async def _read(planned: Planned, dossier: Dossier, bench: Bench) -> End:
+async def _read(planned: Planned, dossier: DocumentJournal, bench: RunContext) -> DocumentResult:
     """A copy where the same content was answered about before, else an answer. Raises DocumentError or RunError."""
     prepared = await _prepared(planned, 0, bench)
     answered = partial(_answered, planned, prepared, dossier, bench)
     if not all(page.sha256 for page in prepared):  # passed on: nobody here knows its bytes
         return await answered()
     key = _key(planned, prepared, bench.terms)
-    return await bench.copies.once(planned, key, partial(_tried, planned, dossier, bench, answered))
+    return await bench.copies.run_once(planned, key, partial(_tried, planned, dossier, bench, answered))
 
 
-def _failed(planned: Planned, dossier: Dossier, flaw: Flaw) -> Failed:
+def _failed(planned: Planned, dossier: DocumentJournal, flaw: Problem) -> Failed:
     return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
 
 
-def _left(planned: Planned, dossier: Dossier) -> Left:
-    return Left(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
+def _left(planned: Planned, dossier: DocumentJournal) -> Unfinished:
+    return Unfinished(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
 
 
-async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: Dossier, bench: Bench) -> Accepted:
+async def _answered(
+    planned: Planned, prepared: tuple[Prepared, ...], dossier: DocumentJournal, bench: RunContext
+) -> Accepted:
     """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
     most = bench.tariff.max_tokens
-    turn = Turn(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
+    turn = RetryState(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
     judge = partial(judged, bench)
     while True:
         body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
@@ -246,26 +252,26 @@ async def _answered(planned: Planned, prepared: tuple[Prepared, ...], dossier: D
         turn = following
 
 
-def judged(bench: Bench, reply: Reply) -> Verdict:
+def judged(bench: RunContext, reply: Reply) -> Verdict:
     """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
     verdict = validate(reply, bench.schema.model)
     refusal = bench.tables.refusal(verdict.document) if verdict.document is not None else None
     return Verdict("refused", errors=refusal) if refusal else verdict
 
 
-async def _prepared(planned: Planned, rung: int, bench: Bench) -> tuple[Prepared, ...]:
+async def _prepared(planned: Planned, rung: int, bench: RunContext) -> tuple[Prepared, ...]:
     """The pages' image blocks at this rung, made in threads."""
     stores = await _stores(planned.pages, bench)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
     return tuple(await asyncio.gather(*(_page(page, step, stores, bench) for page, step in pages)))
 
 
-async def prepared_page(page: PlannedPage, step: Step, bench: Bench) -> Prepared:
+async def prepared_page(page: PlannedPage, step: Step, bench: RunContext) -> Prepared:
     """One page's image block, made in a thread. Raises DocumentError."""
     return await _page(page, step, await _stores([page], bench), bench)
 
 
-async def _stores(pages: Sequence[PlannedPage], bench: Bench) -> dict[str, Store]:
+async def _stores(pages: Sequence[PlannedPage], bench: RunContext) -> dict[str, Store]:
     """Where each file of these pages is read: where a read is a wait each is fetched once, however many its pages."""
     files = {page.billed.found.uri: page.billed.found for page in pages if page.action != "url"}
     if bench.readers is None:
@@ -275,7 +281,7 @@ async def _stores(pages: Sequence[PlannedPage], bench: Bench) -> dict[str, Store
     return dict(zip(files, map(Fetched, await asyncio.gather(*reads)), strict=True))
 
 
-async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], bench: Bench) -> Prepared:
+async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], bench: RunContext) -> Prepared:
     loop, found = asyncio.get_running_loop(), page.billed.found
     if page.action == "url":
         return passed_on(page, await loop.run_in_executor(bench.threads, bench.store.link, found))
@@ -287,11 +293,13 @@ async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], benc
         raise
 
 
-def _order(planned: Planned, prepared: tuple[Prepared, ...], turn: Turn, size: int, bench: Bench) -> Order:
+def _order(
+    planned: Planned, prepared: tuple[Prepared, ...], turn: RetryState, size: int, bench: RunContext
+) -> CallRequest:
     steps, tariff = planned.steps(turn.rung), bench.tariff
     more = turn.feedback.bytes if turn.feedback else 0
     key = _key(planned, prepared, bench.terms)
-    return Order(
+    return CallRequest(
         document=planned.document,
         key=key,
         request=_request(key, steps, turn),
@@ -313,7 +321,7 @@ def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
     return sum(tariff.high(step) for step in steps) + tariff.most_text(more)
 
 
-def _key(planned: Planned, prepared: tuple[Prepared, ...], terms: Terms) -> str:
+def _key(planned: Planned, prepared: tuple[Prepared, ...], terms: RunInfo) -> str:
     """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model.
 
     What was passed on has no bytes here: its name and version stand for them.
@@ -330,12 +338,12 @@ def _content(sha256: str, found: Found) -> str:
     return sha256 if found.page is None else f"{sha256}#page={found.page}"
 
 
-def _request(key: str, steps: tuple[Step, ...], turn: Turn) -> str:
+def _request(key: str, steps: tuple[Step, ...], turn: RetryState) -> str:
     """Names one request by all that its answer depends on: an answer to it need not be paid for twice."""
     sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
     words = turn.feedback.text + turn.feedback.answer if turn.feedback else ""
     return hashlib.sha256("\0".join((key, sizes, str(turn.max_tokens), words)).encode()).hexdigest()[:32]
 
 
-def _key_of(dossier: Dossier) -> str | None:
+def _key_of(dossier: DocumentJournal) -> str | None:
     return dossier.attempts[-1].order.key if dossier.attempts else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.record.tables.profile import Shape
+    from extractors.record.tables.profile import RunProfile
 
 LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
 ERRORS = 3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
@@ -26,7 +26,7 @@ class _Share:
     count: int
 
 
-def drifted(now: Shape, past: Sequence[Shape]) -> list[str]:
+def drifted(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
     """One sentence for each null share, the accepted share, the climbed share and the cost that left the past's range.
 
     `past` are runs of the same source and schema. Nothing is said of fewer than 200 rows, or without a past.
@@ -38,7 +38,7 @@ def drifted(now: Shape, past: Sequence[Shape]) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def _null(name: str, now: Shape, past: Sequence[Shape]) -> str | None:
+def _null(name: str, now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.nulls[name], _answers(each)) for each in past if name in each.nulls]
     today = _Share(now.nulls[name], _answers(now))
     if not _left(today, known):
@@ -46,21 +46,21 @@ def _null(name: str, now: Shape, past: Sequence[Shape]) -> str | None:
     return f"{name} is null in {_percent(today.value)} of {today.count:,} rows; it was in {_shares(known)}"
 
 
-def _accepted(now: Shape, past: Sequence[Shape]) -> str | None:
+def _accepted(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.accepted, each.rows) for each in past]
     if not _left(_Share(now.accepted, now.rows), known):
         return None
     return f"{_percent(now.accepted)} of {now.rows:,} documents were accepted; it was {_shares(known)}"
 
 
-def _climbed(now: Shape, past: Sequence[Shape]) -> str | None:
+def _climbed(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.climbed, each.rows) for each in past if each.climbed is not None]
     if now.climbed is None or not _left(_Share(now.climbed, now.rows), known):
         return None
     return f"{_percent(now.climbed)} of {now.rows:,} documents climbed to another rung; it was {_shares(known)}"
 
 
-def _cost(now: Shape, past: Sequence[Shape]) -> str | None:
+def _cost(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [each.cost for each in past if each.cost is not None]
     if now.cost is None or not known:
         return None
@@ -71,7 +71,7 @@ def _cost(now: Shape, past: Sequence[Shape]) -> str | None:
     return f"a document cost ${now.cost:.6f}; it was {before} in {_runs(len(known))}"
 
 
-def _answers(shape: Shape) -> int:
+def _answers(shape: RunProfile) -> int:
     """The accepted documents: those that have fields."""
     return round(shape.rows * shape.accepted)
 

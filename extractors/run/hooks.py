@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from extractors.core import Permits
-    from extractors.core.shards import Starter
-    from extractors.core.totals import Tally
+    from extractors.core.shards import ShardBackend
+    from extractors.core.totals import RunTotals
 
-    RunChunk = Callable[[Chunk], Awaitable[Tally]]
+    RunChunk = Callable[[Chunk], Awaitable[RunTotals]]
     Leasing = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class RunHooks:
     """By whom a run is run: how a chunk is run, who is told, the orchestrator's id for the run.
 
     `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known, `say` what a
@@ -29,12 +29,12 @@ class How:
     """
 
     run_chunk: RunChunk = Chunk.run
-    tell: Callable[[Tally], None] = lambda _: None
-    expect: Callable[[int], None] = lambda _: None
-    say: Callable[[str], None] = lambda _: None
+    on_document: Callable[[RunTotals], None] = lambda _: None
+    on_total: Callable[[int], None] = lambda _: None
+    notify: Callable[[str], None] = lambda _: None
     flow_run_id: str | None = None
     permits: Leasing | None = None
-    shards: Starter | None = None
+    shards: ShardBackend | None = None
 
 
-DIRECTLY = How()
+NO_HOOKS = RunHooks()

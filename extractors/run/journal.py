@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 from extractors.core.money import Price, Usage
 
 if TYPE_CHECKING:
-    from extractors.core import Attempt, Order
-    from extractors.record.ledger.writer import Scribe
+    from extractors.core import Attempt, CallRequest
+    from extractors.record.ledger.writer import LedgerWriter
 
 
 @dataclass(slots=True)
-class Dossier:
+class DocumentJournal:
     """The attempts of one document in the order in which they ended; a `Journal`."""
 
-    scribe: Scribe
+    scribe: LedgerWriter
     attempts: list[Attempt] = field(default_factory=list)
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
-    async def intend(self, order: Order) -> int | None:
+    async def reserve(self, order: CallRequest) -> int | None:
         """Notes the attempt and the most that it can cost, which the budget must have room for."""
         price = self.scribe.terms.price
         most = order.worst_prompt_tokens
         reserved = None
         if price is not None and most is not None:
             reserved = price.cost(Usage(prompt=most, completion=order.max_tokens))
-        handle = await self.scribe.intend(order, len(self.attempts) + 1, reserved)
+        handle = await self.scribe.reserve(order, len(self.attempts) + 1, reserved)
         if handle is not None:
             self._reserved[handle] = reserved
         return handle

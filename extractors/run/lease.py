@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from extractors.core import Terms
+    from extractors.core import RunInfo
     from extractors.record.ledger import Ledger
-    from extractors.run.shutdown import Brake
+    from extractors.run.shutdown import Shutdown
 
 
 class Lease:
@@ -25,10 +25,10 @@ class Lease:
     Left by an error before anything could be sent, the run has never begun; left by one after that, it may be taken over.
     """
 
-    def __init__(self, ledger: Ledger, terms: Terms) -> None:
+    def __init__(self, ledger: Ledger, terms: RunInfo) -> None:
         """`terms` are those of the run that begins."""
         self._ledger, self._run, self._terms = ledger, terms.run, terms
-        self._brake: Brake | None = None
+        self._brake: Shutdown | None = None
         self._lost: LedgerError | None = None
         self._begun = False
 
@@ -53,7 +53,7 @@ class Lease:
             else:
                 self._ledger.runs.forget(self._run)
 
-    def begins(self, brake: Brake | None = None) -> None:
+    def begins(self, brake: Shutdown | None = None) -> None:
         """From here on calls may be sent; the brake is pulled when the lease is lost."""
         self._begun, self._brake = True, brake
         if brake is not None and self._lost is not None:
@@ -61,7 +61,7 @@ class Lease:
 
     async def renew(self) -> None:
         """Makes sure that the run is still ours. Raises LeaseLost when another process has taken it over."""
-        if not await asyncio.to_thread(self._ledger.runs.beat, self._run):
+        if not await asyncio.to_thread(self._ledger.runs.heartbeat, self._run):
             raise LeaseLost(
                 f"run {self._run} was taken over by another process, as no heartbeat came from this one for"
                 f" {LEASE_SECONDS:g} s: it is published there"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import Failing
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
     from extractors.core.errors import RunError
@@ -17,14 +17,14 @@ MOST_COST = 2  # times the high estimate
 
 
 @dataclass(slots=True)
-class Pilot:
+class FailureGuard:
     """Told what became of each document; says when too many fail or cost too much."""
 
     fail_above: float = 0.0
-    _tally: Tally = field(default_factory=Tally)
+    _tally: RunTotals = field(default_factory=RunTotals)
     _next: int = FIRST
 
-    def watch(self, tally: Tally) -> RunError | None:
+    def observe(self, tally: RunTotals) -> RunError | None:
         """One more document has ended; the error that stops the run, when it is time."""
         self._tally += tally
         sent = self._tally.accepted + self._tally.failed

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from extractors.call.circuit_breaker import Breaker
-from extractors.call.client import Caller
+from extractors.call.client import ChatClient
 from extractors.call.retry import Retries
 from extractors.call.transport import client, served_models
 from extractors.config.prices import price_of
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AsyncExitStack
 
-    from extractors.call.rate_limit import Traffic
-    from extractors.config.run_config import Brief
+    from extractors.call.rate_limit import RateLimiter
+    from extractors.config.run_config import RunConfig
     from extractors.core.money import Price
     from extractors.record.ledger import Ledger
 
 
-async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+async def price_in_force(asked: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
     """The price, and whether the endpoint reads with local OCR, which its list of models tells.
 
     Raises ConfigurationError when the price is unknown and a budget is to be held with it.
@@ -41,15 +41,17 @@ async def price_in_force(asked: Brief, ledger: Ledger) -> tuple[Price | None, bo
     return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
 
 
-async def caller(asked: Brief, traffic: Traffic, stack: AsyncExitStack) -> Caller:
+async def caller(asked: RunConfig, traffic: RateLimiter, stack: AsyncExitStack) -> ChatClient:
     """The way to the endpoint; the connections, and a child that reads with local OCR, are closed with the stack."""
     base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
     http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
     settings = asked.settings
-    return Caller(http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret)
+    return ChatClient(
+        http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret
+    )
 
 
-def _held(asked: Brief, price: Price | None) -> Price | None:
+def _held(asked: RunConfig, price: Price | None) -> Price | None:
     if price is None and asked.budget.limits:
         raise ConfigurationError(
             f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"

@@ -9,7 +9,7 @@ import polars as pl
 
 from extractors.core import REJECT_REASONS, UNSENT
 from extractors.core.money import Costs, total
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +30,7 @@ _OF_CALLS = (
 )
 
 
-def recount(volume: Volume, remaining: int) -> Tally:
+def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
     """What the volume's rows add up to, beside the documents that remain. Meant for a thread."""
     calls = volume.frame("calls").select(_OF_CALLS).collect()
     failures = volume.frame("failures").select("document", "stage", "kind", "final", "attempts").collect()
@@ -41,7 +41,7 @@ def recount(volume: Volume, remaining: int) -> Tally:
     copied_failed = _copied(volume, failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0)))
     copies = {document for document, _ in copied} | set(copied_failed["document"])
     billed = calls.filter(pl.col("billed") == "yes")
-    return Tally(
+    return RunTotals(
         rejected=rejected,
         accepted=ends - len(failures) - len(copied),
         failed=len(failures) - rejected - len(copied_failed),

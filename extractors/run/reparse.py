@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from extractors.call.response import reread
-from extractors.core import Accepted, Asked, Failed, Flaw, Left, Step
+from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfinished
 from extractors.core.errors import DocumentError
-from extractors.core.totals import tally
+from extractors.core.totals import totals_of
 from extractors.run.chunk import judged, prepared_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.core import Name, Planned, PlannedPage, Reply, Verdict
-    from extractors.record.tables.replies import Answer, Stored
-    from extractors.run.chunk import Bench, End
+    from extractors.record.tables.replies import Answer, StoredReplies
+    from extractors.run.chunk import DocumentResult, RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,17 @@ class _Read:
 class Reparse:
     """Gives documents their ends from what is stored."""
 
-    stored: Stored
+    stored: StoredReplies
 
-    async def ends(self, documents: Sequence[Planned], bench: Bench) -> list[End]:
+    async def ends(self, documents: Sequence[Planned], bench: RunContext) -> list[DocumentResult]:
         """What becomes of these documents: the latest answer that validates today is theirs, else they have failed."""
         read = await asyncio.to_thread(self._read, documents, bench)
-        ends: list[End] = [await _end(planned, read.get(planned.name), bench) for planned in documents]
+        ends: list[DocumentResult] = [await _end(planned, read.get(planned.name), bench) for planned in documents]
         for end in ends:
-            bench.tell(tally(end))
+            bench.tell(totals_of(end))
         return ends
 
-    def _read(self, documents: Sequence[Planned], bench: Bench) -> dict[Name, _Read]:
+    def _read(self, documents: Sequence[Planned], bench: RunContext) -> dict[Name, _Read]:
         """The answer that counts of each; where none validates, the latest."""
         wanted = {planned.name for planned in documents}
         read: dict[Name, _Read] = {}
@@ -59,24 +59,24 @@ class Reparse:
         return read
 
 
-async def _end(planned: Planned, read: _Read | None, bench: Bench) -> End:
+async def _end(planned: Planned, read: _Read | None, bench: RunContext) -> DocumentResult:
     now = datetime.now(UTC)
     if read is None or bench.brake.error is not None:
-        return Left(planned, (), None, now)
+        return Unfinished(planned, (), None, now)
     answer, verdict = read.answer, read.verdict
-    asked = Asked(answer.model, answer.prompt_hash, answer.action)
+    asked = AnswerOrigin(answer.model, answer.prompt_hash, answer.action)
     done = (planned, (), answer.key, now)
     if verdict.document is None:
-        return Failed(*done, Flaw(verdict.outcome, "validate", verdict.errors, final=False), asked=asked)
+        return Failed(*done, Problem(verdict.outcome, "validate", verdict.errors, final=False), asked=asked)
     step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
     if sha256 is None or encoded is None:  # it had failed: no row says what was sent of it
         try:
             prepared = await prepared_page(planned.first, step, bench)
         except DocumentError as error:
-            flaw = Flaw(error.kind, "prepare", error.message, final=False)
+            flaw = Problem(error.kind, "prepare", error.message, final=False)
             return Failed(*done, flaw, asked=asked)
         encoded, sha256 = prepared.encoded, prepared.sha256
-        asked = Asked(answer.model, answer.prompt_hash, _action(planned.first, step))
+        asked = AnswerOrigin(answer.model, answer.prompt_hash, _action(planned.first, step))
     return Accepted(*done, verdict.document, read.reply, step, encoded, sha256, asked=asked)
 
 

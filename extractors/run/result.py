@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
-    from extractors.core import Terms
+    from extractors.core import RunInfo
     from extractors.core.errors import RunError
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RunCounts:
     """The documents of a run, or of one volume of it; counts add up."""
 
     skipped: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: RunTotals = field(default_factory=RunTotals)
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: RunCounts) -> RunCounts:
         """Both together."""
-        return Counts(self.skipped + other.skipped, self.tally + other.tally)
+        return RunCounts(self.skipped + other.skipped, self.tally + other.tally)
 
     @property
     def found(self) -> int:
@@ -37,17 +37,17 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RunRecord:
     """What a run's row says beside its counts: who ran what, and how it ended."""
 
-    terms: Terms
+    terms: RunInfo
     fail_above: float = 0.0
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
     remain: str = "are left to another run, which is reading them"
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def row(self, counts: Counts, volume: int) -> dict[str, object]:
+    def row(self, counts: RunCounts, volume: int) -> dict[str, object]:
         """The row of `runs`."""
         terms, tally = self.terms, counts.tally
         low, expected, high = tally.estimated.values()
@@ -94,11 +94,11 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class RunResult:
     """How a run ended: its row of `runs` with all volumes summed, and the published files of its results."""
 
-    account: Account
-    counts: Counts
+    account: RunRecord
+    counts: RunCounts
     results: tuple[str, ...] = ()
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Returned:
+class ModelGuard:
     """Told of every document's attempts. `before` are the names by which the last run was answered, none if it is the first."""
 
     requested: str
@@ -23,7 +23,7 @@ class Returned:
     stops: bool = False
     names: set[str] = field(default_factory=set)
 
-    def watch(self, attempts: Iterable[Attempt]) -> RunError | None:
+    def observe(self, attempts: Iterable[Attempt]) -> RunError | None:
         """One more document has ended; the error that stops the run, if another model is to stop it."""
         self.names.update(each.reply.model for each in attempts if each.reply and each.reply.model)
         if not self.stops or not self._new:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from extractors.record.tables.rows import Row
 
 
-def answered(calls: Iterable[Sequence[Row]], missing: Mapping[str, Planned], schema: Schema) -> Iterator[Accepted]:
+def restore_answered(
+    calls: Iterable[Sequence[Row]], missing: Mapping[str, Planned], schema: Schema
+) -> Iterator[Accepted]:
     """Those of the missing documents whose answer was accepted and noted, by these calls of the ledger."""
     attempts: dict[str, list[Attempt]] = defaultdict(list)
     for batch in calls:

@@ -56,7 +56,7 @@ class _Call(NamedTuple):
 
 
 @dataclass(slots=True)
-class Sentinel:
+class BillingMonitor:
     """Told of every document's attempts; at the end it says whether the rule in force predicted them.
 
     `text_bytes` is the length of the run's text and `text_tokens` what is expected of it, `measured` where that was
@@ -81,7 +81,7 @@ class Sentinel:
         """
         return self._baseline
 
-    def watch(self, attempts: Iterable[Attempt]) -> None:
+    def observe(self, attempts: Iterable[Attempt]) -> None:
         """The attempts of one more document; only those count that have a usage, and no words beside the run's text."""
         for attempt in attempts:
             if attempt.usage is not None and self._plain(attempt):

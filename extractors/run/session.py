@@ -6,52 +6,54 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from extractors.config.run_config import known
-from extractors.core.errors import ConfigurationError, NeedsYes
+from extractors.config.run_config import prior_stats
+from extractors.core.errors import ApprovalRequired, ConfigurationError
 from extractors.core.money import FREE
 from extractors.record.ledger import Ledger
-from extractors.record.output.base import root_of
-from extractors.record.tables.compatibility import check_generation
-from extractors.record.tables.replies import history
+from extractors.record.output.base import open_output
+from extractors.record.tables.compatibility import check_compatible
+from extractors.record.tables.replies import load_history
 from extractors.run.lease import Lease
 from extractors.run.reach import price_in_force
-from extractors.run.takeover import take_over
+from extractors.run.takeover import recover_abandoned
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from extractors.config.run_config import Brief, Known
-    from extractors.core import Terms
+    from extractors.config.run_config import PriorStats, RunConfig
+    from extractors.core import RunInfo
     from extractors.core.money import Costs, Price
-    from extractors.plan.apply import Approved
-    from extractors.record.output.base import Root
-    from extractors.record.tables.history import Past
-    from extractors.record.tables.replies import Stored
-    from extractors.run.hooks import How
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.record.output.base import Output
+    from extractors.record.tables.history import RunHistory
+    from extractors.record.tables.replies import StoredReplies
+    from extractors.run.hooks import RunHooks
 
 
 @dataclass(frozen=True, slots=True)
-class Outset:
+class RunSession:
     """A run that has its lease. `free`: local OCR answers it."""
 
-    brief: Brief
-    terms: Terms
+    brief: RunConfig
+    terms: RunInfo
     ledger: Ledger
     lease: Lease
-    root: Root
-    known: Known
-    past: Past
-    stored: Stored | None
+    root: Output
+    known: PriorStats
+    past: RunHistory
+    stored: StoredReplies | None
     free: bool
 
 
-async def outset(asked: Brief, how: How, approved: Approved | None, stack: AsyncExitStack) -> Outset:
+async def open_session(
+    asked: RunConfig, how: RunHooks, approved: ApprovedPlan | None, stack: AsyncExitStack
+) -> RunSession:
     """Begins a run in the ledger, and takes over what was abandoned; what has to be closed is on the stack.
 
     Raises ConfigurationError when it cannot begin.
     """
-    job, root = asked.job, root_of(asked.output)
-    check_generation(root, asked.schema)
+    job, root = asked.job, open_output(asked.output)
+    check_compatible(root, asked.schema)
     ledger = stack.enter_context(Ledger(asked.settings.ledger))
     calibrated = asked.calibrated(ledger.memory)
     asked = replace(calibrated, rule=asked.rule) if approved else calibrated
@@ -59,21 +61,21 @@ async def outset(asked: Brief, how: How, approved: Approved | None, stack: Async
     terms = asked.terms(price, how.flow_run_id)
     if approved:
         terms = replace(terms, flow="apply", approved_by=approved.by)
-    facts = known(ledger.memory, terms)
+    facts = prior_stats(ledger.memory, terms)
     lease = await stack.enter_async_context(Lease(ledger, terms))
-    await asyncio.to_thread(take_over, ledger, terms, asked.schema, asked.settings.keep_replies, how.say)
-    past, stored = await asyncio.to_thread(history, root, terms, offline=free, redo=job.redo, kind=job.kind)
-    return Outset(asked, terms, ledger, lease, root, facts, past, stored, free)
+    await asyncio.to_thread(recover_abandoned, ledger, terms, asked.schema, asked.settings.keep_replies, how.notify)
+    past, stored = await asyncio.to_thread(load_history, root, terms, offline=free, redo=job.redo, kind=job.kind)
+    return RunSession(asked, terms, ledger, lease, root, facts, past, stored, free)
 
 
-async def _price(asked: Brief, ledger: Ledger) -> tuple[Price | None, bool]:
+async def _price(asked: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
     """The price, and whether local OCR answers. Under `reparse` nobody is asked, not even for a list of models."""
     if asked.job.redo == "reparse":
         return FREE, asked.reads_locally(ledger.memory.prices(asked.endpoint))
     return await price_in_force(asked, ledger)
 
 
-def check_videos(asked: Brief, videos: bool) -> None:  # noqa: FBT001 - whether there are any is all that is asked
+def check_videos(asked: RunConfig, videos: bool) -> None:  # noqa: FBT001 - whether there are any is all that is asked
     """Raises ConfigurationError where a budget is to hold what nobody can reserve for."""
     name = "--budget" if asked.job.budget is not None else "TILEWISE_DAILY_BUDGET"
     limited = asked.job.budget is not None or asked.settings.daily_budget is not None
@@ -81,12 +83,16 @@ def check_videos(asked: Brief, videos: bool) -> None:  # noqa: FBT001 - whether 
         raise ConfigurationError(f"{name} needs --video-tokens: nobody knows what a video is billed before it is")
 
 
-def ask(asked: Brief, costs: Costs, *, videos: bool) -> None:
+def require_approval(asked: RunConfig, costs: Costs, *, videos: bool) -> None:
     """Raises NeedsYes when more may be spent than may be without being asked."""
     high, limit = costs.high, asked.settings.ask_above
     if high is None and asked.job.video_tokens is None and videos:
-        raise NeedsYes("nobody knows what a video is billed: name the most with --video-tokens, or go on with --yes")
+        raise ApprovalRequired(
+            "nobody knows what a video is billed: name the most with --video-tokens, or go on with --yes"
+        )
     if high is None:
-        raise NeedsYes(f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes")
+        raise ApprovalRequired(
+            f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes"
+        )
     if high > limit:
-        raise NeedsYes(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
+        raise ApprovalRequired(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")

@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from extractors.call.rate_limit import Traffic
+    from extractors.call.rate_limit import RateLimiter
     from extractors.core.errors import RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Brake:
+class Shutdown:
     """Stops one run; a context manager that listens to signals and to the clock while the run lasts.
 
     `cutting` once calls on their way are ended, `hurried` when a person asked for it with a second signal.
     """
 
-    def __init__(self, traffic: Traffic, *, drain: float, max_time: float | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, traffic: RateLimiter, *, drain: float, max_time: float | None, say: Callable[[str], None]
+    ) -> None:
         """`drain` is the seconds that calls on their way are given, `max_time` those of the whole run."""
         self._traffic, self._drain, self._max_time, self._say = traffic, drain, max_time, say
         self._timers: list[asyncio.TimerHandle] = []
@@ -57,7 +59,7 @@ class Brake:
         for number in self._signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
-    def holds(self, task: asyncio.Task[object]) -> None:
+    def track(self, task: asyncio.Task[object]) -> None:
         """This task is cut when the calls on their way have had their time."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -68,9 +70,9 @@ class Brake:
             return
         self.error = error
         self._traffic.stop(error)
-        self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.cut))
+        self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.cancel_calls))
 
-    def cut(self) -> None:
+    def cancel_calls(self) -> None:
         """Ends the calls that are still on their way; each is noted as aborted."""
         self.cutting = True
         for task in self._tasks:
@@ -82,4 +84,4 @@ class Brake:
             self.stop(Stopped(f"{number.name} came"))
         else:
             self.hurried = True
-            self.cut()
+            self.cancel_calls()

@@ -7,38 +7,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import Abandoned, LeaseLost, LedgerError
-from extractors.record.output.base import root_of, writing
+from extractors.record.output.base import open_output, writing
 from extractors.record.tables.volume import Volume, volumes
 from extractors.record.tables.writer import Tables
-from extractors.run.recount import recount
-from extractors.run.result import Account, Counts
-from extractors.run.salvage import answered
+from extractors.run.recount import totals_from_tables
+from extractors.run.result import RunCounts, RunRecord
+from extractors.run.salvage import restore_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extractors.core import Planned, Terms
+    from extractors.core import Planned, RunInfo
     from extractors.core.schema import Schema
-    from extractors.core.totals import Tally
+    from extractors.core.totals import RunTotals
     from extractors.record.ledger import Ledger
-    from extractors.record.output.base import Root
+    from extractors.record.output.base import Output
     from extractors.record.tables.rows import Keep
 
 SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
 
 
-def take_over(ledger: Ledger, today: Terms, schema: Schema, keep: Keep, say: Callable[[str], None]) -> None:
+def recover_abandoned(ledger: Ledger, today: RunInfo, schema: Schema, keep: Keep, say: Callable[[str], None]) -> None:
     """Publishes every abandoned run of the output and schema of `today`, the run that begins.
 
     Safe to be killed, and to be done by two at once. What the killed runs had done as `today` would do it is marked as
     done: whatever is to be done again, it is not paid for again.
     """
-    root = root_of(today.output)
+    root = open_output(today.output)
     for terms in ledger.runs.abandoned(today.output, today.schema):
         if ledger.runs.adopt(terms.run):
             try:
                 with writing(root):
-                    tally = _Wreck(ledger, root, terms, today, schema, keep).salvage()
+                    tally = _AbandonedRun(ledger, root, terms, today, schema, keep).salvage()
             except BaseException:  # also a Ctrl-C: the run is to be free for whoever comes next
                 with suppress(LedgerError):  # then it is seen that this process has ended
                     ledger.runs.release(terms.run)
@@ -48,17 +48,17 @@ def take_over(ledger: Ledger, today: Terms, schema: Schema, keep: Keep, say: Cal
 
 
 @dataclass(frozen=True, slots=True)
-class _Wreck:
+class _AbandonedRun:
     """A run that was killed, and is ours to bring to its end, wherever it was."""
 
     ledger: Ledger
-    root: Root
-    terms: Terms
-    today: Terms
+    root: Output
+    terms: RunInfo
+    today: RunInfo
     schema: Schema
     keep: Keep
 
-    def salvage(self) -> Tally:
+    def salvage(self) -> RunTotals:
         """Finishes what was being published, else publishes what was staged and what was answered."""
         run = self.terms.run
         volume = Volume(self.root, self.terms, self.ledger.runs.volumes(run) + 1)
@@ -72,14 +72,14 @@ class _Wreck:
             self._stage(volume, planned)
         ended = volume.ended()
         left = volume.called() - {document for document, _ in ended}
-        tally = recount(volume, remaining=sum(each.name not in ended for each in planned))
+        tally = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
         # A run that was killed between its last volume and its end has no further one.
         if whole or planned or volume.number == 1 or volume.begun:
             if not whole:
                 volume.stage_fields([each.key("results") for each in earlier if each.published("results")])
                 error = Abandoned("its process ended before it was done")
-                volume.stage("runs", 0, [Account(self.terms, error=error).row(Counts(0, tally), volume.number)])
-            if not self.ledger.runs.beat(run):
+                volume.stage("runs", 0, [RunRecord(self.terms, error=error).row(RunCounts(0, tally), volume.number)])
+            if not self.ledger.runs.heartbeat(run):
                 raise LeaseLost(f"run {run} was taken over by another process while it was being published")
             if not volume.committed:
                 volume.publish()
@@ -95,7 +95,9 @@ class _Wreck:
         volume.sweep(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (
-            answered(self.ledger.calls.unpublished(self.terms.run), missing, self.schema) if self._same_schema else ()
+            restore_answered(self.ledger.calls.unpublished(self.terms.run), missing, self.schema)
+            if self._same_schema
+            else ()
         )
         Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
         volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)

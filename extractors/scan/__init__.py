@@ -17,7 +17,7 @@ from extractors.scan.stores import MixedStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from extractors.core import Found, Grouped, Store
+    from extractors.core import Document, Found, Store
 
 __all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "is_manifest", "opened", "scan", "store"]
 
@@ -29,7 +29,7 @@ class Source:
     `videos`: it names some that could be sent; `close` ends the connections that the store holds.
     """
 
-    documents: Callable[[], Iterator[Grouped]]
+    documents: Callable[[], Iterator[Document]]
     store: Store
     videos: bool = False
     close: Callable[[], None] = lambda: None
@@ -52,7 +52,7 @@ def opened(source: str, by: By | None = None, allow_hosts: Collection[str] = ())
     return Source(manifest.documents, mixed, manifest.videos, mixed.close)
 
 
-def documents(source: str, by: By | None = None) -> Iterator[Grouped]:
+def documents(source: str, by: By | None = None) -> Iterator[Document]:
     """The documents of a source. Raises ConfigurationError at once, as `scan` and `opened` do."""
     return opened(source, by).documents() if is_manifest(source) else grouped(scan(source), by)
 

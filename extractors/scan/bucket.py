@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import obstore
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from extractors.core import Flaw, Found
+from extractors.core import Found, Problem
 from extractors.core.buckets import place
 from extractors.core.buckets.client import ERRORS, QUICK, begun, opened
 from extractors.core.buckets.errors import cause
@@ -75,7 +75,7 @@ def _listed(where: Place, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Fou
                     yield _found(where, meta)
     except ERRORS as error:
         message = f"the listing of {where.url} broke off: {cause(error)}"
-        yield Found(where.url, flaw=Flaw("unreadable", "scan", message, final=False))
+        yield Found(where.url, flaw=Problem("unreadable", "scan", message, final=False))
 
 
 def _found(where: Place, meta: ObjectMeta) -> Found:
@@ -107,7 +107,7 @@ class BucketStore:
             meta = self._store.head(found.uri.removeprefix(self._root))
         except ERRORS as error:
             raised = _translated(error, found.uri)
-            return replace(found, flaw=Flaw(raised.kind, "scan", raised.message, raised.final))
+            return replace(found, flaw=Problem(raised.kind, "scan", raised.message, raised.final))
         return replace(found, size=meta["size"], version=_version(meta), modified=meta["last_modified"])
 
     def link(self, found: Found) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import features
 
-from extractors.core import Flaw, Found
+from extractors.core import Found, Problem
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images import pdf
 from extractors.images.open import MAX_BYTES
@@ -55,9 +55,9 @@ def found_file(uri: str) -> Found:
     except OSError as error:
         return Found(uri, flaw=_flaw(error, uri))
     except ValueError:  # as an empty byte in its name
-        return Found(uri, flaw=Flaw("missing", "scan", f"{uri!r} is no file's name", final=False))
+        return Found(uri, flaw=Problem("missing", "scan", f"{uri!r} is no file's name", final=False))
     if not stat.S_ISREG(status.st_mode):
-        return Found(uri, flaw=Flaw("not_an_image", "scan", f"{uri} is not a file", final=False))
+        return Found(uri, flaw=Problem("not_an_image", "scan", f"{uri} is not a file", final=False))
     return _found(uri, status)
 
 
@@ -97,7 +97,7 @@ def _utf8(path: str) -> bool:
 
 def _unwritable(path: str) -> Found:
     shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
-    return Found(shown, flaw=Flaw("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
+    return Found(shown, flaw=Problem("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
 
 
 def _found(uri: str, status: os.stat_result) -> Found:
@@ -109,9 +109,9 @@ def _version(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _flaw(error: OSError, path: str) -> Flaw:
+def _flaw(error: OSError, path: str) -> Problem:
     raised = _translated(error, path)
-    return Flaw(raised.kind, "scan", raised.message, final=False)
+    return Problem(raised.kind, "scan", raised.message, final=False)
 
 
 def _translated(error: OSError, path: str, stage: str = "scan") -> DocumentError:

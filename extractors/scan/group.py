@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from extractors.core import Grouped
+from extractors.core import Document
 from extractors.scan.folder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class _Place(NamedTuple):
     within: str
 
 
-def grouped(images: Iterable[Found], by: By | None) -> Iterator[Grouped]:
+def grouped(images: Iterable[Found], by: By | None) -> Iterator[Document]:
     """The documents that these images make; `frames` of one file are told apart when its header is read.
 
     | by       | one document is                                    | its pages are in the order of             |
@@ -39,26 +39,26 @@ def grouped(images: Iterable[Found], by: By | None) -> Iterator[Grouped]:
     | `name`   | `a-1.jpg`, `a-2.jpg`, … in one folder, named `a`     | their numbers; `a.jpg` is another document |
     """
     if by in {None, "frames"}:
-        return (Grouped(found.uri, (found,)) for found in images)
+        return (Document(found.uri, (found,)) for found in images)
     return _gathered(images, _folder if by == "folder" else _numbered)
 
 
-def _gathered(images: Iterable[Found], place: Callable[[Found], _Place | None]) -> Iterator[Grouped]:
+def _gathered(images: Iterable[Found], place: Callable[[Found], _Place | None]) -> Iterator[Document]:
     waiting: dict[_Place, list[Found]] = {}
     for found in images:
         for whole in [each for each in waiting if not found.uri.startswith(each.within)]:
             yield _document(whole, waiting.pop(whole))
         where = place(found) if found.uri.lower().endswith(SUFFIXES) else None  # else a folder that cannot be listed
         if where is None:
-            yield Grouped(found.uri, (found,))
+            yield Document(found.uri, (found,))
         else:
             waiting.setdefault(where, []).append(found)
     for where, pages in waiting.items():
         yield _document(where, pages)
 
 
-def _document(where: _Place, pages: list[Found]) -> Grouped:
-    return Grouped(where.document, tuple(sorted(pages, key=_natural)))
+def _document(where: _Place, pages: list[Found]) -> Document:
+    return Document(where.document, tuple(sorted(pages, key=_natural)))
 
 
 def _folder(found: Found) -> _Place:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from extractors.core import Flaw
+from extractors.core import Problem
 from extractors.core.buckets import place
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.scan.folder import FolderStore
@@ -37,7 +37,7 @@ class MixedStore:
         try:
             return self._store(found).look(found)
         except DocumentError as error:
-            return replace(found, flaw=Flaw(error.kind, "scan", error.message, error.final))
+            return replace(found, flaw=Problem(error.kind, "scan", error.message, error.final))
 
     def open(self, found: Found) -> BinaryIO:
         """A stream of what is there. Raises DocumentError as the place's own store does."""

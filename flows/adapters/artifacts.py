@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from extractors.report.summary import AGAIN, dollars
-from flows.adapters.naming import escaped, said, verbatim
+from flows.adapters.naming import escaped, summarize, verbatim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from extractors.plan.estimate import Estimate
     from extractors.report.progress import Progress
     from extractors.run.calibrate import Calibrated
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
 EVERY = 5.0  # seconds between two looks at a run's progress
 PATIENCE = 10.0  # seconds that Prefect is given to take one artifact
@@ -71,7 +71,7 @@ def _percent(progress: Progress) -> float:
     return round(100 * progress.share, 1)
 
 
-async def show_run(closing: Closing, report: str | None = None) -> None:
+async def show_run(closing: RunResult, report: str | None = None) -> None:
     """What is shown of a run that has ended, and its warnings as events; `report` is where its page is."""
     for warning in closing.account.warnings:
         emit_event(
@@ -79,7 +79,7 @@ async def show_run(closing: Closing, report: str | None = None) -> None:
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
             payload={"warning": warning, "run": closing.account.terms.run},
         )
-    await _taken(acreate_markdown_artifact(summary(closing, report), "tilewise-summary", escaped(said(closing))))
+    await _taken(acreate_markdown_artifact(summary(closing, report), "tilewise-summary", escaped(summarize(closing))))
     if closing.counts.tally.kinds:
         await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
 
@@ -96,7 +96,7 @@ async def show_calibration(found: Calibrated) -> None:
     await _taken(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 
 
-def summary(closing: Closing, report: str | None = None) -> str:
+def summary(closing: RunResult, report: str | None = None) -> str:
     """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
     row, terms, tally = closing.row, closing.account.terms, closing.counts.tally
     kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
@@ -117,7 +117,7 @@ def summary(closing: Closing, report: str | None = None) -> str:
     }
     return "\n\n".join(
         [
-            f"## {escaped(said(closing))}",
+            f"## {escaped(summarize(closing))}",
             _facts(closing),
             _table("documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}),
             _table("money", money),
@@ -129,7 +129,7 @@ def summary(closing: Closing, report: str | None = None) -> str:
     )
 
 
-def failures(closing: Closing) -> list[dict[str, object]]:
+def failures(closing: RunResult) -> list[dict[str, object]]:
     """A row for each kind of failure, the most frequent first."""
     return [
         {"stage": stage, "kind": kind, "documents": count, "tried again": AGAIN[final]}
@@ -161,7 +161,7 @@ def _most(estimate: Estimate) -> str:
     return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
 
 
-def _facts(closing: Closing) -> str:
+def _facts(closing: RunResult) -> str:
     terms = closing.account.terms
     named = {
         "run": terms.run,

@@ -14,7 +14,7 @@ from extractors.config.doctor import Finding
 from extractors.config.run_config import OFFLINE
 from extractors.config.settings import TOGETHER
 from extractors.core.errors import ConfigurationError, shown
-from flows.adapters.rate_limit import PrefectCounter, limit_name, making
+from flows.adapters.rate_limit import PrefectRateLimit, limit_name, making
 from flows.adapters.rate_share import MissingError, UnansweredError
 from flows.adapters.secrets import NAMED, block_key
 
@@ -78,7 +78,7 @@ async def _rate(client: PrefectClient, settings: Settings) -> list[Finding]:
         return []
     name, rate = limit_name(settings.base_url or TOGETHER, settings.model), settings.rpm / 60
     try:
-        limit = await PrefectCounter(client, name).read()
+        limit = await PrefectRateLimit(client, name).read()
     except MissingError:
         words = f"each run goes by TILEWISE_RPM alone, because there is no rate limit {name}: {making(name, rate)}"
         return [Finding("rate", "note", words)]

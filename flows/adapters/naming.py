@@ -10,22 +10,22 @@ from urllib.parse import urlsplit
 
 from prefect.runtime import flow_run
 
-from extractors.plan.apply import Order
+from extractors.plan.apply import ApplyRequest
 
 if TYPE_CHECKING:
     from extractors.config.job import Job
-    from extractors.run.result import Closing
+    from extractors.run.result import RunResult
 
 LONGEST = 60  # characters of a name that are shown
 
 
-def title() -> str:
+def flow_run_name() -> str:
     """The name of the flow run that is running."""
     asked, due = flow_run.parameters, flow_run.scheduled_start_time
     return name_of(asked.get("job") or asked.get("order") or asked.get("model"), due)
 
 
-def name_of(asked: Job | Order | str | None, due: datetime) -> str:
+def name_of(asked: Job | ApplyRequest | str | None, due: datetime) -> str:
     """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`.
 
     That is a job, a plan that is applied, or a model that is calibrated: None for the one of the settings.
@@ -33,15 +33,15 @@ def name_of(asked: Job | Order | str | None, due: datetime) -> str:
     return f"{_about(asked)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def _about(asked: Job | Order | str | None) -> str:
+def _about(asked: Job | ApplyRequest | str | None) -> str:
     if asked is None or isinstance(asked, str):
         return f"calibrate {_shown(asked)}" if asked else "calibrate"
-    if isinstance(asked, Order):
+    if isinstance(asked, ApplyRequest):
         return _place(asked.plan)
     return _place(asked.source) + (f" → {_shown(asked.schema_name)}" if asked.schema_name else "")
 
 
-def said(closing: Closing) -> str:
+def summarize(closing: RunResult) -> str:
     """What became of a run in a few words: `998 accepted, 2 failed`; and why it stopped, where it did."""
     row = closing.row
     if not closing.account.error and not closing.counts.tally.done:

@@ -28,7 +28,7 @@ from prefect.exceptions import ObjectNotFound
 from extractors.config.run_config import OFFLINE
 from extractors.config.settings import TOGETHER
 from extractors.core.errors import ConfigurationError
-from flows.adapters.rate_share import ANSWER, LEAST, Leased, Limit, MissingError, UnansweredError
+from flows.adapters.rate_share import ANSWER, LEAST, LeasedRate, Limit, MissingError, UnansweredError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -85,16 +85,16 @@ async def leased(
     A server that does not answer leaves half of TILEWISE_RPM until it does; without that, nothing is known to share.
     """
     async with get_client() as client:
-        counter = PrefectCounter(client, limit_name(endpoint, model))
+        counter = PrefectRateLimit(client, limit_name(endpoint, model))
         found = await _found(counter, rpm)
         if not isinstance(found, float):
             yield found
             return
-        async with Leased(counter, found, say).kept() as permits:
+        async with LeasedRate(counter, found, say).kept() as permits:
             yield permits
 
 
-async def _found(counter: PrefectCounter, rpm: float | None) -> float | Unshared | None:
+async def _found(counter: PrefectRateLimit, rpm: float | None) -> float | Unshared | None:
     """The rate to lease from, as far as it is known; without one, what a person should know of that."""
     try:
         async with asyncio.timeout(ANSWER):
@@ -125,7 +125,7 @@ class Unshared:
         return self._words
 
 
-class PrefectCounter:
+class PrefectRateLimit:
     """A rate limit on a Prefect server. Every method raises UnansweredError, MissingError where there is no such limit."""
 
     def __init__(self, client: PrefectClient, name: str) -> None:
@@ -191,7 +191,7 @@ def _translated(name: str) -> Iterator[None]:
         raise UnansweredError("what answers for Prefect's server is none") from None
 
 
-async def _unshared(counter: PrefectCounter, rpm: float | None) -> Unshared | None:
+async def _unshared(counter: PrefectRateLimit, rpm: float | None) -> Unshared | None:
     """A warning where others send at the same time and each goes by a TILEWISE_RPM of its own, else nothing."""
     if rpm is None:
         return None

@@ -66,7 +66,7 @@ class Counter(Protocol):
         """Makes so many ready again."""
 
 
-class Leased:
+class LeasedRate:
     """Permits of one worker: counted here, leased by `keep` in the background."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Leased:
         return f"{self._reason}: for {lost:.0f} s calls left at {self._blind:.3g} a second, whatever others sent"
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[Leased]:
+    async def kept(self) -> AsyncIterator[LeasedRate]:
         """Leases in the background while it is entered, and then gives back what is left; raises a bug only then."""
         keeping = asyncio.create_task(self.keep(), name="permits")
         keeping.add_done_callback(self._broke_off)

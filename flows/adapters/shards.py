@@ -17,7 +17,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
 from extractors.core.errors import ConfigurationError
-from extractors.core.shards import Over
+from extractors.core.shards import ShardExit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import State
 
-    from extractors.core.shards import Slice
+    from extractors.core.shards import ShardSpec
 
 DEPLOYMENT = "shard/shard"
 REFUSED = "Refused"  # the state of a shard that could not begin, and could not at another try
@@ -36,7 +36,7 @@ AT_ONCE = 100  # flow runs asked for at once: the server gives no more than 200
 TROUBLE = (httpx.HTTPError, PrefectException, OSError)
 
 
-class Shards:
+class PrefectShards:
     """A `Starter`: the deployment `shard` of the Prefect server in use."""
 
     poll = 2.0
@@ -56,7 +56,7 @@ class Shards:
                 f"--shard-size needs Prefect's server, which does not answer: {_why(error)}"
             ) from None
 
-    async def start(self, piece: Slice) -> str | None:
+    async def start(self, piece: ShardSpec) -> str | None:
         """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
         asked = {"piece": piece.model_dump(mode="json")}
         try:
@@ -71,7 +71,7 @@ class Shards:
             return None
         return str(run.id)
 
-    async def over(self, shards: Collection[str]) -> Mapping[str, Over]:
+    async def over(self, shards: Collection[str]) -> Mapping[str, ShardExit]:
         """Those whose flow run is in a final state, deleted, or with a worker that has not begun it for long.
 
         None while the server does not answer.
@@ -86,7 +86,7 @@ class Shards:
                     found |= {str(each.id): each.state for each in listed}
         except TROUBLE:
             return {}
-        gone = {each: Over("its flow run was deleted") for each in shards if each not in found}
+        gone = {each: ShardExit("its flow run was deleted") for each in shards if each not in found}
         return gone | {each: said for each, state in found.items() if state is not None and (said := _over(state))}
 
     async def give_up(self, shards: Collection[str]) -> None:
@@ -99,12 +99,12 @@ class Shards:
                 await asyncio.gather(*(_crash(client, each) for each in shards))
 
 
-def _over(state: State) -> Over | None:
+def _over(state: State) -> ShardExit | None:
     """What this state says of a shard that is over, None of one that is not. One that is at work is known to the ledger."""
     if state.is_final():
-        return Over(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
+        return ShardExit(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
     if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > PATIENCE:
-        return Over(f"a worker took it {PATIENCE.total_seconds() / 60:.0f} minutes ago and has not begun")
+        return ShardExit(f"a worker took it {PATIENCE.total_seconds() / 60:.0f} minutes ago and has not begun")
     return None
 
 

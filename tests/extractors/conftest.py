@@ -17,25 +17,25 @@ from extractors.core import (
     Accepted,
     Attempt,
     Billed,
+    CallRequest,
     Failed,
-    Flaw,
     Found,
     Header,
-    Left,
-    Order,
     Planned,
     PlannedPage,
+    Problem,
     Reply,
+    RunInfo,
     Step,
-    Terms,
+    Unfinished,
 )
 from extractors.core.money import Costs, Price, Usage
 from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger.schema import CALLS
-from extractors.record.ledger.writer import Scribe
-from extractors.run.result import Account, Counts
+from extractors.record.ledger.writer import LedgerWriter
+from extractors.run.result import RunCounts, RunRecord
 
 ENDLESS = Budget()
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ class Slip(BaseModel):
 class Nouns:
     """Builders, each with defaults for everything; a test names what it is about."""
 
-    terms: Terms
+    terms: RunInfo
 
     def found(self, uri="/in/a.jpg", **changes):
         """An image on disk."""
@@ -68,7 +68,7 @@ class Nouns:
 
     def rejected_page(self, uri="/in/a.jpg", flaw=None):
         """A page that bill could not read."""
-        flaw = flaw or Flaw("not_an_image", "bill", "not an image that can be read here")
+        flaw = flaw or Problem("not_an_image", "bill", "not an image that can be read here")
         return PlannedPage(Billed(self.found(uri), flaw=flaw), "reject", flaw.kind)
 
     def planned(self, uri="/in/a.jpg", pages=None, tries=0):
@@ -78,7 +78,7 @@ class Nouns:
     def order(self, uri="/in/a.jpg", **changes):
         """One request of one picture."""
         steps = (Step(1, Size(560, 448), 1601),)
-        return replace(Order(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
+        return replace(CallRequest(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
 
     def reply(self, **changes):
         """An answer with its usage."""
@@ -117,28 +117,28 @@ class Nouns:
     def failed(self, uri="/in/a.jpg", **changes):
         """A document whose answer was refused on the top rung."""
         attempts = (self.attempt(order=self.order(uri), outcome="refused"),)
-        flaw = Flaw("refused", "validate", "total: never negative")
+        flaw = Problem("refused", "validate", "total: never negative")
         return replace(Failed(self.planned(uri), attempts, f"key-{uri}", NOW, flaw), **changes)
 
     def rejected(self, uri="/in/a.jpg", flaw=None, pages=None):
         """A document that prepare could not decode although its header was fine."""
-        flaw = flaw or Flaw("unreadable", "prepare", "cannot be decoded: broken data stream")
+        flaw = flaw or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
         return Failed(self.planned(uri, pages), (), None, NOW, flaw)
 
     def left(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
-        return Left(self.planned(uri), attempts, None, NOW)
+        return Unfinished(self.planned(uri), attempts, None, NOW)
 
     def intent(self, uri="/in/a.jpg", number=1, **changes):
         """The ledger's row of a call that is on its way, or was when its process ended."""
         blank = dict.fromkeys(CALLS.columns.keys())
-        row = Scribe(None, self.terms)._intent(0, self.order(uri, **changes), number, Decimal("0.002512"))
+        row = LedgerWriter(None, self.terms)._intent(0, self.order(uri, **changes), number, Decimal("0.002512"))
         return blank | row | {"started_at": NOW.isoformat()}
 
     def call(self, attempt, number=1):
         """The ledger's row of a call that has ended."""
-        row = self.intent() | Scribe(None, self.terms)._intent(0, attempt.order, number, attempt.reserved_usd)
-        row |= Scribe(None, self.terms)._reply(0, attempt) | {"started_at": NOW.isoformat()}
+        row = self.intent() | LedgerWriter(None, self.terms)._intent(0, attempt.order, number, attempt.reserved_usd)
+        row |= LedgerWriter(None, self.terms)._reply(0, attempt) | {"started_at": NOW.isoformat()}
         return {name: cell for name, cell in row.items() if not name.startswith("_")}
 
     def calls(self, *ends):
@@ -147,20 +147,20 @@ class Nouns:
 
     def row(self, **cells):
         """The row of `runs`."""
-        return Account(self.terms).row(Counts(), 1) | cells
+        return RunRecord(self.terms).row(RunCounts(), 1) | cells
 
 
 @dataclass(frozen=True, slots=True)
 class Clerk:
     """Notes the calls of one run through its scribe, one after the other, outside of any event loop."""
 
-    scribe: Scribe
+    scribe: LedgerWriter
     nouns: Nouns
 
     def intend(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
         """Notes an intent; the handle of its call, or None where there is no room for it."""
         dollars = None if reserved is None else Decimal(reserved)
-        return asyncio.run(self.scribe.intend(self.nouns.order(document, **changes), number, dollars))
+        return asyncio.run(self.scribe.reserve(self.nouns.order(document, **changes), number, dollars))
 
     def settle(self, handle, **changes):
         """Notes the end of a call, accepted and billed unless said otherwise."""
@@ -205,7 +205,7 @@ def clerk(ledger, nouns, terms):
     """Makes a clerk of a run: by default of the usual one, without a budget, in the usual ledger."""
 
     def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
-        return Clerk(Scribe(calls, replace(terms, run=run), budget), nouns)
+        return Clerk(LedgerWriter(calls, replace(terms, run=run), budget), nouns)
 
     return made
 
@@ -240,7 +240,7 @@ def model():
 @pytest.fixture
 def terms():
     """What all rows of one run share."""
-    return Terms(
+    return RunInfo(
         run="20261120T021500Z-3f9a",
         started_at=NOW,
         source="/in",

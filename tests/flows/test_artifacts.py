@@ -8,16 +8,16 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.core import Terms
+from extractors.core import RunInfo
 from extractors.core.errors import BudgetSpent, Refused
 from extractors.core.money import Costs
-from extractors.core.totals import Tally
-from extractors.run.result import Account, Closing, Counts
+from extractors.core.totals import RunTotals
+from extractors.run.result import RunCounts, RunRecord, RunResult
 from flows.adapters.artifacts import failures, summary
-from flows.adapters.naming import said
-from flows.extract import ended
+from flows.adapters.naming import summarize
+from flows.extract import final_state
 
-TERMS = Terms(
+TERMS = RunInfo(
     run="20261120T021500Z-3f9a",
     started_at=datetime(2026, 11, 20, 2, 15, tzinfo=UTC),
     source="/in",
@@ -31,7 +31,7 @@ TERMS = Terms(
     bill_rule="table",
 )
 KINDS = {("bill", "unreadable", True): 2, ("call", "timeout", False): 5}
-TALLY = Tally(
+TALLY = RunTotals(
     rejected=2,
     accepted=998,
     failed=5,
@@ -48,7 +48,7 @@ TALLY = Tally(
 
 def closing(tally=TALLY, error=None, fail_above=0.5, warnings=(), **terms):
     """A run that has ended like this."""
-    return Closing(Account(replace(TERMS, **terms), fail_above, error, warnings), Counts(10, tally))
+    return RunResult(RunRecord(replace(TERMS, **terms), fail_above, error, warnings), RunCounts(10, tally))
 
 
 def number(name, text):
@@ -112,17 +112,17 @@ def test_failures_by_kind():
         (closing(), ("COMPLETED", "Completed"), "998 accepted, 2 rejected, 5 failed"),
         (closing(fail_above=0.001), ("FAILED", "Failed"), "998 accepted, 2 rejected, 5 failed"),
         (
-            closing(Tally(accepted=7, remaining=3), BudgetSpent("the budget of $1 is spent")),
+            closing(RunTotals(accepted=7, remaining=3), BudgetSpent("the budget of $1 is spent")),
             ("COMPLETED", "Partial"),
             "7 accepted, 3 remaining; stopped: the budget of $1 is spent",
         ),
         (
-            closing(Tally(remaining=3), Refused("the key is refused")),
+            closing(RunTotals(remaining=3), Refused("the key is refused")),
             ("FAILED", "Failed"),
             "0 accepted, 3 remaining; stopped: the key is refused",
         ),
         (
-            closing(Tally()),
+            closing(RunTotals()),
             ("COMPLETED", "Completed"),
             "nothing to do: all 10 documents are done in /out; no call was made (--redo reads them again)",
         ),
@@ -130,6 +130,6 @@ def test_failures_by_kind():
 )
 def test_the_state_says_what_happened(run, state, message):
     """Failed above the share or when something is wrong, Partial when stopped as told."""
-    made = ended(run)
+    made = final_state(run)
     assert (made.type.value, made.name) == state
-    assert made.message == said(run) == message
+    assert made.message == summarize(run) == message

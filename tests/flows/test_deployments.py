@@ -12,12 +12,12 @@ from prefect.utilities.callables import parameter_schema
 from extractors.config.job import FAIL_ABOVE, Job, job
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import shipped
-from extractors.plan.apply import Order
+from extractors.plan.apply import ApplyRequest
 from flows.apply import apply
 from flows.backfill import backfill
 from flows.calibrate import calibrate
 from flows.estimate import estimate
-from flows.extract import extract, forgiving
+from flows.extract import extract, with_failure_threshold
 from flows.serving.deployments import FILE, file, listed
 from flows.shard import shard
 
@@ -141,7 +141,7 @@ def test_a_form_begins_with_what_a_deployment_allows():
 @pytest.mark.parametrize(("fields", "allowed"), [({}, FAIL_ABOVE), ({"fail_above": 0}, 0), ({"fail_above": 0.5}, 0.5)])
 def test_a_deployments_run_forgives_some_failures(fields, allowed):
     """A fifth, unless its job says how many."""
-    assert forgiving(job(source="in", **fields)).fail_above == allowed
+    assert with_failure_threshold(job(source="in", **fields)).fail_above == allowed
 
 
 def test_the_form_of_a_calibration():
@@ -175,7 +175,7 @@ def test_no_parameter_is_a_secret():
     """Prefect stores parameters as they are."""
     assert not {
         name
-        for name in {**Job.model_fields, **Order.model_fields}
+        for name in {**Job.model_fields, **ApplyRequest.model_fields}
         if "key" in name or "secret" in name or "password" in name
     }
 

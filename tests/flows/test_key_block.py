@@ -5,7 +5,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from extractors.config.job import job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
 from flows.adapters.secrets import block_key, flow_settings
 
@@ -50,7 +50,7 @@ async def test_a_block_of_json_is_refused_by_name(prefect, secret_block, value):
 async def test_without_a_block_a_run_says_both_places(prefect):
     """As a flow run alone does: the command reads no block."""
     with prefect(), pytest.raises(ConfigurationError) as raised:
-        brief(job(source="in", schema_name="caption"), await flow_settings())
+        resolve(job(source="in", schema_name="caption"), await flow_settings())
     assert str(raised.value) == (
         "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add --offline to try it with"
         " local OCR"
@@ -60,7 +60,7 @@ async def test_without_a_block_a_run_says_both_places(prefect):
 async def test_a_server_that_is_not_there_is_one_line(prefect):
     """Of a run that needs a key: it says why there is none, and what to do."""
     with prefect("http://127.0.0.1:9/api"), pytest.raises(ConfigurationError) as raised:
-        brief(job(source="in", schema_name="caption"), await flow_settings())
+        resolve(job(source="in", schema_name="caption"), await flow_settings())
     assert str(raised.value) == (
         "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key` (it cannot be read: Prefect's server"
         " does not answer: ConnectError), or add --offline to try it with local OCR"
@@ -72,8 +72,8 @@ async def test_a_run_that_needs_no_key_does_not_miss_the_block(prefect):
     with prefect("http://127.0.0.1:9/api"):
         settings = await flow_settings()
     own = job(source="in", schema_name="caption", base_url="http://127.0.0.1:9/v1", model="m")
-    assert brief(own, settings).model == "m"
-    assert brief(job(source="in", schema_name="caption", offline=True), settings).offline
+    assert resolve(own, settings).model == "m"
+    assert resolve(job(source="in", schema_name="caption", offline=True), settings).offline
 
 
 async def test_what_is_no_block_is_one_line(prefect):

@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from extractors.core.errors import ConfigurationError
-from flows.adapters.shards import PATIENCE, REFUSED, Shards, _over
+from flows.adapters.shards import PATIENCE, REFUSED, PrefectShards, _over
 
 LONG_AGO = datetime.now(UTC) - PATIENCE - timedelta(seconds=1)
 
@@ -49,4 +49,4 @@ async def test_a_server_that_does_not_answer_is_said_before_anything_is_planned(
     """With the flag that needs it."""
     gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(gone), pytest.raises(ConfigurationError, match="--shard-size needs Prefect's server"):
-        await Shards().ready()
+        await PrefectShards().ready()

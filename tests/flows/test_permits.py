@@ -19,9 +19,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
-from flows.adapters.rate_limit import PrefectCounter, ensure_limit, leased, limit_name, size_of
+from flows.adapters.rate_limit import PrefectRateLimit, ensure_limit, leased, limit_name, size_of
 from flows.adapters.rate_share import Limit, MissingError, UnansweredError
-from flows.adapters.shards import Shards
+from flows.adapters.shards import PrefectShards
 from flows.serving.server import TEMPORARY
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def test_a_second_of_the_rate_lies_ready_and_two_blocks_at_least():
 async def test_shards_need_their_deployment(prefect):
     """A server without it is noticed, with the command that makes it."""
     with pytest.raises(ConfigurationError, match="`prefect --no-prompt deploy --all` makes it"):
-        await Shards().ready()
+        await PrefectShards().ready()
 
 
 @pytest.mark.slow
@@ -159,9 +159,9 @@ async def test_the_limit_is_made_from_the_settings_and_follows_them(prefect):
     asked = {"base_url": ENDPOINT, "model": MODEL}
     assert await ensure_limit(Settings(**asked, rpm=2400)) == NAME
     async with get_client() as client:
-        made = await PrefectCounter(client, NAME).read()
+        made = await PrefectRateLimit(client, NAME).read()
         assert await ensure_limit(Settings(**asked, rpm=1200)) == NAME
-        changed = await PrefectCounter(client, NAME).read()
+        changed = await PrefectRateLimit(client, NAME).read()
     assert (made, changed) == (Limit(40.0, 40), Limit(20.0, 20))
     assert await ensure_limit(Settings(**asked)) is None
     assert await ensure_limit(Settings(base_url="offline", model=MODEL, rpm=60)) is None
@@ -173,7 +173,7 @@ async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(pref
     """What is taken is counted, what is too much is denied, what is given back can be taken; a missing limit raises."""
     prefect.make(limit=40, slot_decay_per_second=0.001)
     async with get_client() as client:
-        counter = PrefectCounter(client, NAME)
+        counter = PrefectRateLimit(client, NAME)
         assert [await counter.take(30), await counter.take(30)] == [True, False]
         assert (await counter.read()).taken == 30
         await counter.give_back(30)
@@ -233,7 +233,7 @@ async def test_the_command_in_the_warning_makes_the_limit(prefect):
     )
     assert made.returncode == 0, made.stderr
     async with get_client() as client:
-        assert await PrefectCounter(client, NAME).read() == Limit(40.0, 40)
+        assert await PrefectRateLimit(client, NAME).read() == Limit(40.0, 40)
 
 
 async def sent_after(permits, happens):
@@ -270,7 +270,7 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
         await ensure_limit(Settings(base_url=ENDPOINT, model=MODEL, rpm=2400))
     async with get_client() as client:
         with pytest.raises(UnansweredError, match="does not answer"):
-            await PrefectCounter(client, NAME).read()
+            await PrefectRateLimit(client, NAME).read()
 
 
 @pytest.mark.slow

@@ -16,20 +16,20 @@ import sqlalchemy as sa
 from PIL import Image
 
 from extractors.config.job import job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
-from extractors.core import Order
-from extractors.core.errors import ConfigurationError, LedgerError, NeedsYes, RunError
-from extractors.core.shards import Over, cut
+from extractors.core import CallRequest
+from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
+from extractors.core.shards import ShardExit, split_plan
 from extractors.plan.apply import order
 from extractors.plan.planning import store_plan
-from extractors.plan.stored_plan import Planbook
+from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import this_process
 from extractors.record.ledger.schema import RUNS, SHARDS
 from extractors.record.tables.volume import Volume
 from extractors.run import pipeline
-from extractors.run.hooks import How
+from extractors.run.hooks import RunHooks
 from extractors.run.shards import coordinator as watch
 from extractors.run.shards.worker import work_on
 
@@ -42,7 +42,7 @@ class Here:
     """Starts shards in this process, one after the other; `before` may break the first tries at a shard."""
 
     settings: Settings
-    how: How = field(default_factory=How)
+    how: RunHooks = field(default_factory=RunHooks)
     poll: float = 0.01
     hint: str = "nobody is there"
     pieces: list = field(default_factory=list)
@@ -57,13 +57,13 @@ class Here:
         name = f"{piece.number}/{len(self.pieces)}"
         self.pieces.append(piece)
         try:
-            self.ended[name] = Over((await work_on(piece, self.settings, self.how)).status)
+            self.ended[name] = ShardExit((await work_on(piece, self.settings, self.how)).status)
         except ConfigurationError as error:
-            self.ended[name] = Over(error.message, refused=True)
+            self.ended[name] = ShardExit(error.message, refused=True)
         except RunError as error:
-            self.ended[name] = Over(error.message)
+            self.ended[name] = ShardExit(error.message)
         except Killed:
-            self.ended[name] = Over("Crashed: killed")
+            self.ended[name] = ShardExit("Crashed: killed")
         return name
 
     async def over(self, shards):
@@ -130,7 +130,7 @@ def counts(row):
 async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path):
     """Each document is paid for once; one row of runs, one file a table, and nothing is left behind."""
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert [(each.first, each.count) for each in starter.pieces] == [(0, 3), (3, 3), (6, 1)]
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     [row] = table("runs").to_dicts()
@@ -146,9 +146,9 @@ async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path
 @pytest.mark.anyio
 async def test_what_is_done_is_not_planned_again(asked, settings, server):
     """The next run in shards skips all of it, and starts none."""
-    await pipeline.run(asked, settings, How(shards=Here(settings)))
+    await pipeline.run(asked, settings, RunHooks(shards=Here(settings)))
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert counts(closing.row) == {"found": 7, "skipped": 7}
     assert (starter.pieces, len(server.documents)) == ([], 7)
 
@@ -157,11 +157,11 @@ async def test_what_is_done_is_not_planned_again(asked, settings, server):
 async def test_a_stored_plan_is_applied_in_shards(asked, settings, server, tmp_path):
     """As many as it was planned in; what has changed since remains, what was done since is skipped."""
     first = asked.model_copy(update={"shard_size": None, "limit": 2})
-    _, url = store_plan(brief(asked, settings))
+    _, url = store_plan(resolve(asked, settings))
     await pipeline.run(first, settings)
     Image.new("RGB", (310, 210)).save(tmp_path / "in" / "5.png")
     asked_for = order(plan=url, yes=True, approved_by="ann")
-    closing = await pipeline.apply(asked_for, settings, How(shards=Here(settings)))
+    closing = await pipeline.apply(asked_for, settings, RunHooks(shards=Here(settings)))
     assert counts(closing.row) == {"found": 7, "skipped": 2, "accepted": 4, "remaining": 1}
     assert (closing.row["flow"], closing.row["approved_by"], len(server.documents)) == ("apply", "ann", 6)
 
@@ -181,7 +181,7 @@ def breaking(at):
             finally:
                 chunk.bench.tables.beat = beat
 
-    return How(run_chunk=run_chunk)
+    return RunHooks(run_chunk=run_chunk)
 
 
 class Gone:
@@ -197,7 +197,7 @@ class Gone:
 async def test_a_shard_that_is_begun_again_pays_for_nothing_twice(asked, settings, server, table, at):
     """What an earlier try had staged is left alone; what it was answered and had not staged is staged from the ledger."""
     starter = Here(settings, breaking(at))
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert len(starter.pieces) == 4
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert len(set(server.documents)) == len(server.documents) == closing.row["calls"] == 7
@@ -215,20 +215,22 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
             raise Killed
         return await chunk.run()
 
-    before = brief(asked, settings).terms(None)  # a run that is under way already, which may take what this one leaves
+    before = resolve(asked, settings).terms(
+        None
+    )  # a run that is under way already, which may take what this one leaves
     with Ledger(settings.ledger) as ledger:
         ledger.runs.begin(before)
-    starter = Here(settings, How(run_chunk=run_chunk))
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    starter = Here(settings, RunHooks(run_chunk=run_chunk))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
     assert "shard 1 was begun 3 times and got nothing done" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
-        [planned] = Planbook(starter.pieces[0].plan).planned()
+        [planned] = StoredPlan(starter.pieces[0].plan).planned()
         assert ledger.marks.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
         ledger.runs.forget(before.run)
-    again = await pipeline.run(asked, settings, How(shards=Here(settings)))
+    again = await pipeline.run(asked, settings, RunHooks(shards=Here(settings)))
     assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}
     assert table("results").height == len(server.documents) == 7
 
@@ -243,9 +245,9 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
             chunk.bench.tables.beat = Gone()
         return await chunk.run()
 
-    starter = Here(settings, How(run_chunk=run_chunk))
+    starter = Here(settings, RunHooks(run_chunk=run_chunk))
     async with asyncio.timeout(30):
-        closing = await pipeline.run(asked, settings, How(shards=starter))
+        closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert closing.row["status"] == "failed"
     assert "shard 0 was begun 3 times and got nothing done" in closing.row["error"]
     assert [each.number for each in starter.pieces].count(0) <= 5
@@ -258,7 +260,7 @@ async def test_what_refuses_one_shard_stops_all(asked, settings, server, say):
     """A key that is not accepted: no further shard is started."""
     server.script = [say.error(401)]
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert (closing.row["status"], closing.exit_code) == ("refused", 2)
     assert counts(closing.row) == {"found": 7, "remaining": 7}
 
@@ -267,7 +269,7 @@ async def test_what_refuses_one_shard_stops_all(asked, settings, server, say):
 async def test_the_budget_holds_across_shards(asked, settings, server):
     """It is the run's, by what all shards have reserved."""
     limited = asked.model_copy(update={"budget": Decimal("0.0055")})
-    closing = await pipeline.run(limited, settings, How(shards=Here(settings)))
+    closing = await pipeline.run(limited, settings, RunHooks(shards=Here(settings)))
     assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
     assert closing.row["cost_usd"] <= Decimal("0.0055")
     assert closing.row["accepted"] == len(server.documents) > 3
@@ -286,8 +288,8 @@ async def test_without_anybody_to_start_shards_nothing_begins(asked, settings, s
 async def test_money_is_asked_for_before_a_shard_is_started(asked, settings, server):
     """As in a run of one process."""
     starter = Here(replace_setting(settings, ask_above=Decimal("0.0001")))
-    with pytest.raises(NeedsYes):
-        await pipeline.run(asked.model_copy(update={"yes": False}), starter.settings, How(shards=starter))
+    with pytest.raises(ApprovalRequired):
+        await pipeline.run(asked.model_copy(update={"yes": False}), starter.settings, RunHooks(shards=starter))
     assert (starter.pieces, server.documents) == ([], [])
 
 
@@ -325,7 +327,7 @@ class Elsewhere(Here):
 async def test_sqlite_holds_for_one_host(asked, settings, server, tmp_path, other):
     """A worker elsewhere sends nothing: it names the setting and what to set; the run ends with these words at once."""
     starter = Elsewhere(settings, ledger=f"sqlite:///{tmp_path / 'other.db'}" if other else "")
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert (closing.row["status"], server.documents) == ("failed", [])
     assert "TILEWISE_LEDGER is SQLite" in closing.row["error"]
     assert "set TILEWISE_LEDGER to a postgresql+psycopg://" in closing.row["error"]
@@ -336,7 +338,7 @@ async def test_sqlite_holds_for_one_host(asked, settings, server, tmp_path, othe
 async def test_a_shard_of_a_run_that_has_ended_begins_nothing(asked, settings, server):
     """As when somebody starts its flow run again by hand."""
     starter = Here(settings)
-    await pipeline.run(asked, settings, How(shards=starter))
+    await pipeline.run(asked, settings, RunHooks(shards=starter))
     with pytest.raises(ConfigurationError, match="knows no live run"):
         await work_on(starter.pieces[0], settings)
     assert len(server.documents) == 7
@@ -354,8 +356,8 @@ async def test_two_never_work_on_one_shard(asked, settings, server):
             refused.append(True)
         return await chunk.run()
 
-    starter = Here(settings, How(run_chunk=run_chunk))
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    starter = Here(settings, RunHooks(run_chunk=run_chunk))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert refused
     assert counts(closing.row) == {"found": 7, "accepted": 7}
 
@@ -373,7 +375,7 @@ async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings
         raise Killed
 
     with pytest.raises(LedgerError, match="taken over"):
-        await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+        await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert seen[0] == ([], False)
 
 
@@ -426,8 +428,8 @@ async def test_a_try_that_comes_back_stages_nothing(asked, settings, server, tab
             await starter.back.wait()
         return await chunk.run()
 
-    starter = Both(settings, How(run_chunk=run_chunk), leases=leases)
-    closing = await pipeline.run(asked.model_copy(update={"shard_size": 10}), settings, How(shards=starter))
+    starter = Both(settings, RunHooks(run_chunk=run_chunk), leases=leases)
+    closing = await pipeline.run(asked.model_copy(update={"shard_size": 10}), settings, RunHooks(shards=starter))
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert table("results")["_document"].n_unique() == table("results").height == 7
     assert starter.first.result().message.endswith("goes on without this try")
@@ -452,7 +454,7 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
             chunk.bench.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert (table("images").height, table("results").height) == (7, 7)
     assert closing.row["estimated_expected_usd"] == table("images")["cost_expected_usd"].sum()
@@ -477,7 +479,7 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
         chunk.bench.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert closing.row["status"] == "refused"
     assert counts(closing.row) == {"found": 7, "remaining": 7}
     assert table("images").height == 0
@@ -499,14 +501,14 @@ async def test_a_budget_does_not_wait_for_a_try_that_was_killed(asked, settings)
     async def run_chunk(chunk):
         if not killed:
             killed.append(chunk)
-            on_its_way = Order(chunk.documents[0].document, "key", "asked", 0, (), 100, 2000, 128, 512)
+            on_its_way = CallRequest(chunk.documents[0].document, "key", "asked", 0, (), 100, 2000, 128, 512)
             await chunk.bench.scribe.intend(on_its_way, 1, Decimal("0.006"))
             raise Killed
         return await chunk.run()
 
     limited = asked.model_copy(update={"budget": Decimal("0.0062")})
     async with asyncio.timeout(20):
-        closing = await pipeline.run(limited, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+        closing = await pipeline.run(limited, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
     assert closing.row["cost_unknown_usd"] == Decimal("0.006")
     assert counts(closing.row) == {"found": 7, "remaining": 7}
@@ -540,7 +542,7 @@ async def test_a_worker_that_lacks_something_leaves_the_shard_to_another(asked, 
             (tmp_path / "away").rename(path)
 
     starter.blind = blind
-    closing = await pipeline.run(asked, settings, How(shards=starter))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1]
     assert len(server.documents) == 7
@@ -549,7 +551,7 @@ async def test_a_worker_that_lacks_something_leaves_the_shard_to_another(asked, 
 @pytest.mark.anyio
 async def test_a_source_that_is_gone_stops_an_applied_plan(asked, settings, tmp_path, server):
     """Nothing in it has changed that anybody could see: it is said, and nothing is sent."""
-    _, url = store_plan(brief(asked.model_copy(update={"shard_size": None}), settings))
+    _, url = store_plan(resolve(asked.model_copy(update={"shard_size": None}), settings))
     (tmp_path / "in").rename(tmp_path / "away")
     with pytest.raises(ConfigurationError, match="does not exist"):
         await pipeline.apply(order(plan=url, yes=True), settings)
@@ -565,7 +567,7 @@ async def test_nobody_who_can_start_a_shard_is_noticed_before_anything_is_planne
             raise ConfigurationError("there is no deployment")
 
     with pytest.raises(ConfigurationError, match="there is no deployment"):
-        await pipeline.run(asked, settings, How(shards=Missing(settings)))
+        await pipeline.run(asked, settings, RunHooks(shards=Missing(settings)))
     assert not (tmp_path / "out").exists()
 
 
@@ -579,7 +581,7 @@ async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, setti
                 raise ConfigurationError("Prefect's server refuses to start a shard: 403")
             return await super().start(piece)
 
-    closing = await pipeline.run(asked, settings, How(shards=Once(settings)))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=Once(settings)))
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
     assert "403" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 3, "remaining": 4}
@@ -604,7 +606,7 @@ async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypat
 
     starter = Idle(settings)
     async with asyncio.timeout(10):  # less than calls in flight would be given
-        closing = await pipeline.run(asked, settings, How(shards=starter, say=said.append))
+        closing = await pipeline.run(asked, settings, RunHooks(shards=starter, notify=said.append))
     assert "no worker is at any of 3 shards that wait: nobody is there" in said
     assert (closing.row["status"], closing.exit_code) == ("stopped", 3)
     assert sorted(starter.given_up) == ["0", "1", "2"]
@@ -649,9 +651,9 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
             return connection.execute(sa.select(SHARDS.c.run).where(SHARDS.c.host != "")).first()
 
     hasty = settings.model_copy(update={"drain": 0.0, "chunk": 10})
-    starter = Away(hasty, How(run_chunk=run_chunk))
+    starter = Away(hasty, RunHooks(run_chunk=run_chunk))
     stopped = asked.model_copy(update={"max_time": 1.0, "shard_size": 10})
-    closing = await pipeline.run(stopped, hasty, How(shards=starter))
+    closing = await pipeline.run(stopped, hasty, RunHooks(shards=starter))
     await asyncio.wait(starter.working)
     engine.dispose()
     assert closing.row["status"] == "stopped"
@@ -664,7 +666,7 @@ async def test_the_parent_shows_how_far_its_shards_are(asked, settings):
     """Documents and dollars, as they come; a warning that all shards say is said once."""
     told = []
     await asyncio.to_thread(settings.prices.write_text, PRICES + "as_of = 2025-01-01\n")
-    closing = await pipeline.run(asked, settings, How(shards=Here(settings), tell=told.append))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings), on_document=told.append))
     assert sum(each.accepted for each in told) == 7
     assert sum(each.cost_usd for each in told) == closing.row["cost_usd"] > 0
     assert len([each for each in closing.row["warnings"] if "days old" in each]) == 1
@@ -682,9 +684,9 @@ async def test_what_a_killed_parents_shards_had_done_is_skipped(asked, settings,
         return tally
 
     with pytest.raises(LedgerError, match="taken over"):
-        await pipeline.run(everything, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+        await pipeline.run(everything, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     before = table("results").height
-    closing = await pipeline.run(everything, settings, How(shards=Here(settings)))
+    closing = await pipeline.run(everything, settings, RunHooks(shards=Here(settings)))
     row = closing.row
     taken_over = table("runs").filter(pl.col("status") == "abandoned")["accepted"].sum()
     assert before == 0 < taken_over
@@ -703,13 +705,13 @@ async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, ser
             chunk.bench.tables.beat = Gone()
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, How(shards=Here(settings, How(run_chunk=run_chunk))))
+    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert counts(closing.row) == {"found": 7, "failed": 7}
 
 
 def test_a_plan_is_cut_whole():
     """Every document is in one slice, and no two slices stage parts of one number."""
-    pieces = cut("/out/plans/p.parquet", "r", 10, 4, offline=False)
+    pieces = split_plan("/out/plans/p.parquet", "r", 10, 4, offline=False)
     assert [(each.first, each.count) for each in pieces] == [(0, 4), (4, 4), (8, 2)]
     ranges = [each.parts for each in pieces]
     assert all(one.stop <= two.start for one, two in pairwise(ranges))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from extractors.call.rate_limit import Limits, Traffic
-from flows.adapters.rate_share import RETRY, Leased, Limit, UnansweredError
+from extractors.call.rate_limit import Limits, RateLimiter
+from flows.adapters.rate_share import RETRY, LeasedRate, Limit, UnansweredError
 
 RATE = 40
 
@@ -67,7 +67,7 @@ class Counter:
 class Worker:
     """A process that sends as fast as it may; the times at which its calls left."""
 
-    permits: Leased
+    permits: LeasedRate
     said: list
     sent: list = field(default_factory=list)
 
@@ -82,7 +82,7 @@ def drive(loop):
     random.seed(7)
 
     async def work(worker, seconds):
-        traffic = Traffic(Limits(100), RATE, clock=loop.time, permits=worker.permits)
+        traffic = RateLimiter(Limits(100), RATE, clock=loop.time, permits=worker.permits)
 
         async def call():
             async with traffic.slot(1) as ticket:
@@ -105,7 +105,7 @@ def drive(loop):
         workers = []
         for _ in spans:
             said = []
-            workers.append(Worker(Leased(counter, counter.rate, said.append, loop.time), said))
+            workers.append(Worker(LeasedRate(counter, counter.rate, said.append, loop.time), said))
         loop.run_until_complete(all_of(workers, spans))
         return workers
 
@@ -256,7 +256,7 @@ def test_a_bug_in_leasing_holds_no_call_and_is_raised_in_the_end(loop, drive):
     told = []
 
     async def broken():
-        async with Leased(Broken(loop), RATE, told.append, loop.time).kept() as permits:
+        async with LeasedRate(Broken(loop), RATE, told.append, loop.time).kept() as permits:
             await asyncio.sleep(1)
             told.append(permits.wait())
 

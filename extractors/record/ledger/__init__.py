@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.calls import Calls
-from extractors.record.ledger.claims import Marks
+from extractors.record.ledger.claims import Claims
 from extractors.record.ledger.database import LOCK_SECONDS, Database
-from extractors.record.ledger.memory import Memory
+from extractors.record.ledger.memory import EndpointMemory
 from extractors.record.ledger.runs import Runs
 from extractors.record.ledger.shards import Shards
 
@@ -28,9 +28,9 @@ class Ledger:
         self._database = Database(url, patience)
         self.runs = Runs(self._database)
         self.calls = Calls(self._database)
-        self.marks = Marks(self._database)
+        self.marks = Claims(self._database)
         self.shards = Shards(self._database)
-        self.memory = Memory(self._database)
+        self.memory = EndpointMemory(self._database)
 
     def __enter__(self) -> Self:
         """Opens the database. Raises ConfigurationError where that cannot be done."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from decimal import Decimal
 
-    from extractors.core import Terms
+    from extractors.core import RunInfo
     from extractors.record.ledger.database import Database
 
 Row = dict[str, object]
@@ -91,7 +91,7 @@ class Calls:
             for batch in streamed.mappings().partitions(BATCH):
                 yield [dict(row) for row in batch]
 
-    def bequests(self, terms: Terms) -> dict[str, CallId]:
+    def bequests(self, terms: RunInfo) -> dict[str, CallId]:
         """The answers that earlier runs paid for and no document came of, by request; of this endpoint, model, schema."""
         heirs = sa.select(RUNS.c.run).where(
             RUNS.c.bequeathed > 0,

@@ -19,7 +19,7 @@ from extractors.record.ledger.schema import MARKS, RUNS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from extractors.core import Name, Planned, Terms
+    from extractors.core import Name, Planned, RunInfo
     from extractors.record.ledger.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
@@ -27,12 +27,12 @@ BATCH = 5_000  # marks asked for at once: a statement has a limited number of pa
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class Claims:
     """The documents that runs have taken."""
 
     database: Database
 
-    def claim(self, terms: Terms, documents: Sequence[Planned]) -> list[Claim]:
+    def claim(self, terms: RunInfo, documents: Sequence[Planned]) -> list[Claim]:
         """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
         plans = {_mark(terms, each.name): dumped(each) for each in documents}
         owners: dict[int, str] = {}
@@ -54,7 +54,7 @@ class Marks:
                 plans.append(loaded(text))
         return plans
 
-    def published(self, terms: Terms, ahead: Sequence[Planned]) -> None:
+    def published(self, terms: RunInfo, ahead: Sequence[Planned]) -> None:
         """What the run has taken is published, but for the documents that it has pulled ahead: plans are done with."""
         one = MARKS.update().where(MARKS.c.mark == sa.bindparam("_mark"))
         with self.database.writing() as connection:
@@ -62,13 +62,13 @@ class Marks:
             if ahead:
                 connection.execute(one, [{"_mark": _mark(terms, each.name), "plan": dumped(each)} for each in ahead])
 
-    def free(self, terms: Terms, names: Collection[Name]) -> None:
+    def free(self, terms: RunInfo, names: Collection[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
         with self.database.writing() as connection:
             for batch in _batches(_mark(terms, name) for name in names):
                 connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(batch)))
 
-    def keep(self, terms: Terms, names: Collection[Name]) -> None:
+    def keep(self, terms: RunInfo, names: Collection[Name]) -> None:
         """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
         kept = [
             {"mark": mark, "run": terms.run}
@@ -80,7 +80,7 @@ class Marks:
             if kept:
                 connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
 
-    def _owners(self, connection: sa.Connection, terms: Terms, plans: Mapping[int, str]) -> dict[int, str]:
+    def _owners(self, connection: sa.Connection, terms: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
         """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
         these = MARKS.c.mark.in_(plans)
         before = sa.select(RUNS.c.run).where(RUNS.c.published_at < terms.started_at.isoformat())
@@ -104,7 +104,7 @@ def _batches(marks: Iterable[int]) -> Iterator[list[int]]:
     return (ordered[first : first + BATCH] for first in range(0, len(ordered), BATCH))
 
 
-def _mark(terms: Terms, name: Name) -> int:
+def _mark(terms: RunInfo, name: Name) -> int:
     """A document's version under an output, read with a schema, as 64 bits: of a billion no two are likely the same."""
     document, version = name
     said = "\0".join((terms.output, terms.schema, document, version or "")).encode(errors="surrogatepass")

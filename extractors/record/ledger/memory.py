@@ -15,7 +15,7 @@ from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURN
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from extractors.core import Terms
+    from extractors.core import RunInfo
     from extractors.record.ledger.database import Database
 
 
@@ -39,40 +39,40 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class EndpointMemory:
     """Facts by endpoint and model; each is the last one seen."""
 
     database: Database
 
-    def means(self, terms: Terms) -> Means:
+    def means(self, terms: RunInfo) -> Means:
         """What earlier accepted answers of this schema by this model took, on average."""
         query = sa.select(ANSWERS).filter_by(endpoint=terms.endpoint, model=terms.model, schema=terms.schema)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
         return Means(round(row.completion_tokens / row.count), row.seconds / row.count) if row else Means()
 
-    def keep_rate(self, terms: Terms, calls_per_second: float) -> None:
+    def keep_rate(self, terms: RunInfo, calls_per_second: float) -> None:
         """Remembers the rate that this endpoint sustained for this model."""
         self._keep(RATES, _key(terms), calls_per_second=calls_per_second, seen_at=_now())
 
-    def rate(self, terms: Terms) -> float | None:
+    def rate(self, terms: RunInfo) -> float | None:
         """The calls a second that this endpoint last sustained for this model."""
         query = sa.select(RATES.c.calls_per_second).filter_by(**_key(terms))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_text(self, terms: Terms, tokens: int) -> None:
+    def keep_text(self, terms: RunInfo, tokens: int) -> None:
         """Remembers how many tokens this prompt is counted as, beside its images."""
         key = _key(terms) | {"prompt_hash": terms.prompt_hash}
         self._keep(TEXTS, key, tokens=tokens, seen_at=_now())
 
-    def text(self, terms: Terms) -> int | None:
+    def text(self, terms: RunInfo) -> int | None:
         """The tokens that this prompt was last counted as."""
         query = sa.select(TEXTS.c.tokens).filter_by(**_key(terms), prompt_hash=terms.prompt_hash)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_calibration(self, terms: Terms, found: Calibration) -> None:
+    def keep_calibration(self, terms: RunInfo, found: Calibration) -> None:
         """Remembers what the probes of the run `terms` have shown."""
         self._keep(
             CALIBRATIONS,
@@ -96,7 +96,7 @@ class Memory:
         at = datetime.fromisoformat(row.measured_at)
         return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
-    def keep_returned(self, terms: Terms, models: Collection[str]) -> None:
+    def keep_returned(self, terms: RunInfo, models: Collection[str]) -> None:
         """Remembers by which names the model answered in a run."""
         key = _key(terms)
         with self.database.writing() as connection:
@@ -104,7 +104,7 @@ class Memory:
             if models:
                 connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
 
-    def returned(self, terms: Terms) -> frozenset[str]:
+    def returned(self, terms: RunInfo) -> frozenset[str]:
         """The names by which the model answered in the last run; none before there was one."""
         query = sa.select(RETURNED.c.returned).filter_by(**_key(terms))
         with self.database.reading() as connection:
@@ -149,7 +149,7 @@ class Memory:
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _key(terms: Terms) -> dict[str, str]:
+def _key(terms: RunInfo) -> dict[str, str]:
     return {"endpoint": terms.endpoint, "model": terms.model}
 
 

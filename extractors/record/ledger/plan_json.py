@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from extractors.core import Billed, Flaw, Found, Header, Planned, PlannedPage, Step
+from extractors.core import Billed, Found, Header, Planned, PlannedPage, Problem, Step
 from extractors.core.money import Costs
 from extractors.core.tiles import Size
 
@@ -64,5 +64,5 @@ def _found(found: Json) -> Found:
     return Found(**found | {"modified": modified, "flaw": _flaw(found["flaw"])})
 
 
-def _flaw(flaw: Json | None) -> Flaw | None:
-    return None if flaw is None else Flaw(**flaw)
+def _flaw(flaw: Json | None) -> Problem | None:
+    return None if flaw is None else Problem(**flaw)

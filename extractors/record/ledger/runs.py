@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from extractors.core import Terms
+from extractors.core import RunInfo
 from extractors.core.money import Price
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
 from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, accepted_sums
@@ -34,7 +34,7 @@ class Runs:
 
     database: Database
 
-    def begin(self, terms: Terms) -> None:
+    def begin(self, terms: RunInfo) -> None:
         """A run starts, leased by this process."""
         price = terms.price
         with self.database.writing() as connection:
@@ -72,13 +72,13 @@ class Runs:
             mine = (RUNS.c.run == run) & _owned(this_process())
             connection.execute(RUNS.update().where(mine).values(host=RELEASED, lease_until=0.0))
 
-    def beat(self, run: str) -> bool:
+    def heartbeat(self, run: str) -> bool:
         """Renews the lease; False when another process has taken the run over."""
         with self.database.writing() as connection:
             mine = (RUNS.c.run == run) & _owned(this_process())
             return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
 
-    def abandoned(self, output: str, schema: str) -> list[Terms]:
+    def abandoned(self, output: str, schema: str) -> list[RunInfo]:
         """The runs of this output and schema that nobody works on and that are not published, the oldest first."""
         query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
@@ -86,7 +86,7 @@ class Runs:
             dead = [row for row in connection.execute(query).all() if not is_live(row, now)]
             return [_terms(row) for row in dead if not _in_pieces(connection, row.run, now)]
 
-    def live(self, run: str) -> tuple[Terms, str] | None:
+    def live(self, run: str) -> tuple[RunInfo, str] | None:
         """The terms of a run that somebody works on, and on which host; None where none of this name takes shards."""
         query = sa.select(RUNS).filter_by(run=run, published_at=None, stopping=False)
         with self.database.reading() as connection:
@@ -95,7 +95,7 @@ class Runs:
                 return None
             return _terms(row), row.host
 
-    def unpublished(self, output: str) -> list[Terms]:
+    def unpublished(self, output: str) -> list[RunInfo]:
         """The runs under this output that have calls which no volume has published."""
         waiting = sa.select(CALLS.c.run).where(CALLS.c.run == RUNS.c.run, CALLS.c.volume.is_(None))
         query = sa.select(RUNS).where(RUNS.c.output == output, waiting.exists()).order_by(RUNS.c.run)
@@ -221,7 +221,7 @@ def _end(connection: sa.Connection, run: str, at: str, now: float) -> None:
     connection.execute(MARKS.delete().where(MARKS.c.run.in_(ended)))
 
 
-def _terms(row: sa.Row[tuple[object, ...]]) -> Terms:
+def _terms(row: sa.Row[tuple[object, ...]]) -> RunInfo:
     """The terms of a run."""
     price = None
     if row.price_input is not None:
@@ -231,7 +231,7 @@ def _terms(row: sa.Row[tuple[object, ...]]) -> Terms:
             None if row.price_cached is None else Decimal(row.price_cached),
             None if row.price_as_of is None else date.fromisoformat(row.price_as_of),
         )
-    return Terms(
+    return RunInfo(
         run=row.run,
         started_at=datetime.fromisoformat(row.started_at),
         source=row.source,

@@ -27,7 +27,7 @@ _OVER = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class ShardAttempt:
     """One try at a shard. `status` is None while it has not said how it ended; `live`: its process is there.
 
     `accepted` and `failed` are its documents so far, without those of earlier tries; `skipped` were done by another run
@@ -53,7 +53,7 @@ class Shards:
 
     database: Database
 
-    def begin(self, run: str, number: int, writer: int) -> tuple[Try, list[Try]]:
+    def begin(self, run: str, number: int, writer: int) -> tuple[ShardAttempt, list[ShardAttempt]]:
         """A try at a shard, leased by this process, and the tries before it, which are over from here on.
 
         Raises LedgerError when another process works on it, or the run takes no shards any more.
@@ -67,7 +67,7 @@ class Shards:
                 raise LedgerError(f"shard {number} of run {run} is worked on by another process")
             for each in earlier:
                 _bury(connection, each)
-            new = Try(run, number, len(earlier), writer)
+            new = ShardAttempt(run, number, len(earlier), writer)
             owner, until = this_process(), self.database.clock(connection) + LEASE_SECONDS
             connection.execute(
                 SHARDS.insert(),
@@ -84,7 +84,7 @@ class Shards:
             )
         return new, earlier
 
-    def beat(self, shard: Try) -> Told:
+    def heartbeat(self, shard: ShardAttempt) -> Told:
         """Renews the lease, and notes how far it is; what the run says: `lost` where it has ended, or goes on without it.
 
         Where its parent has gone it is to stop: nobody takes the run over before its shards have ended.
@@ -100,7 +100,7 @@ class Shards:
                 return "lost"
             return "stop" if run.stopping or not is_live(run, until - LEASE_SECONDS) else "go on"
 
-    def finish(self, shard: Try) -> None:
+    def finish(self, shard: ShardAttempt) -> None:
         """The try has ended, as it says."""
         ended = {
             "status": shard.status,
@@ -115,7 +115,7 @@ class Shards:
             _bury(connection, shard)
             connection.execute(SHARDS.update().where(_this(shard)).values(ended))
 
-    def bury(self, shard: Try) -> None:
+    def expire(self, shard: ShardAttempt) -> None:
         """The try is over, without a word: should its process come back, it hears that it is lost."""
         with self.database.writing() as connection:
             _bury(connection, shard)
@@ -125,7 +125,7 @@ class Shards:
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
 
-    def dismiss(self, run: str) -> None:
+    def release_all(self, run: str) -> None:
         """The run goes on without the tries that have not ended, each of which stops when it hears of it, or any new one."""
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
@@ -137,12 +137,12 @@ class Shards:
             query = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run)
             return of_nano(connection.execute(query).scalar_one_or_none() or 0)
 
-    def tries(self, run: str) -> list[Try]:
+    def tries(self, run: str) -> list[ShardAttempt]:
         """Every try at every shard of a run, in order."""
         with self.database.reading() as connection:
             return self._tries(connection, run)
 
-    def _tries(self, connection: sa.Connection, run: str, number: int | None = None) -> list[Try]:
+    def _tries(self, connection: sa.Connection, run: str, number: int | None = None) -> list[ShardAttempt]:
         query = sa.select(SHARDS).where(SHARDS.c.run == run).order_by(SHARDS.c.number, SHARDS.c.attempt)
         if number is not None:
             query = query.where(SHARDS.c.number == number)
@@ -150,7 +150,7 @@ class Shards:
         return [_try(row, live=is_live(row, now)) for row in connection.execute(query).all()]
 
 
-def _bury(connection: sa.Connection, shard: Try) -> None:
+def _bury(connection: sa.Connection, shard: ShardAttempt) -> None:
     """Ends a try: one that was cut off and comes back hears that it is lost, and so is what it had on its way.
 
     Nothing that those calls have reserved is freed any more, so no budget is to wait for it.
@@ -164,13 +164,13 @@ def _open(run: str) -> sa.ColumnElement[bool]:
     return (SHARDS.c.run == run) & SHARDS.c.status.is_(None)
 
 
-def _this(shard: Try) -> sa.ColumnElement[bool]:
+def _this(shard: ShardAttempt) -> sa.ColumnElement[bool]:
     return (SHARDS.c.run == shard.run) & (SHARDS.c.number == shard.number) & (SHARDS.c.attempt == shard.attempt)
 
 
-def _try(row: sa.Row[tuple[object, ...]], *, live: bool) -> Try:
+def _try(row: sa.Row[tuple[object, ...]], *, live: bool) -> ShardAttempt:
     warnings: Sequence[str] = json.loads(row.warnings)
-    return Try(
+    return ShardAttempt(
         run=row.run,
         number=row.number,
         attempt=row.attempt,

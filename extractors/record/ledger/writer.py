@@ -20,7 +20,7 @@ from extractors.record.ledger.calls import Budget, Change, Grant, Row
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from extractors.core import Attempt, Order, Terms
+    from extractors.core import Attempt, CallRequest, RunInfo
     from extractors.record.ledger.calls import Calls
 
 GROUP_SECONDS = 0.02  # between two groups: how long a note waits for others to share its transaction
@@ -37,11 +37,11 @@ class _Group:
 
 
 @dataclass(slots=True)
-class Scribe:
+class LedgerWriter:
     """The one who writes for one run in this process. A handle is its number of a call."""
 
     calls: Calls
-    terms: Terms
+    terms: RunInfo
     budget: Budget = field(default_factory=Budget)
     writer: int = field(default_factory=lambda: secrets.randbits(31))
     _handles: itertools.count[int] = field(default_factory=itertools.count)
@@ -50,7 +50,7 @@ class Scribe:
     _writing: asyncio.Task[None] | None = None
     _last: float = 0.0
 
-    async def intend(self, order: Order, number: int, reserved: Decimal | None) -> int | None:
+    async def reserve(self, order: CallRequest, number: int, reserved: Decimal | None) -> int | None:
         """Returns when the document's attempt with this number is durable: only then may it be sent.
 
         None: the budget has no room for it now, calls on their way may still free some. Raises BudgetSpent when none can.
@@ -101,7 +101,7 @@ class Scribe:
                 group.written.set_result(grants)
             self._last = loop.time()
 
-    def _intent(self, handle: int, order: Order, number: int, reserved: Decimal | None) -> Row:
+    def _intent(self, handle: int, order: CallRequest, number: int, reserved: Decimal | None) -> Row:
         """The ledger's row of a call that is about to be sent."""
         terms, first = self.terms, order.steps[0] if order.steps else None
         return {

@@ -26,7 +26,7 @@ ROWS = 5_000  # of a group, held at once where many parts are folded into one fi
 LEAST_FREE = 2**18  # bytes: with less a disk is full
 
 
-class Root(ABC):
+class Output(ABC):
     """An output root. What it cannot read or write is raised as one of TROUBLE; `str` gives its name."""
 
     _options: dict[str, str] | None = None  # how polars signs in
@@ -96,7 +96,7 @@ class Root(ABC):
         """Why this was not to be done, to be read after the root's name."""
 
 
-class Folder(Root):
+class Folder(Output):
     """An output root on this machine."""
 
     def __init__(self, path: Path) -> None:
@@ -165,12 +165,12 @@ class Folder(Root):
         return f"cannot be {act}: " + (f"its disk is full ({first_line(error)})" if full else first_line(error))
 
 
-def root_of(name: str) -> Root:
+def open_output(name: str) -> Output:
     """The root of this name, absolute already. Raises ConfigurationError for what a bucket lacks in the environment."""
     if in_bucket(name):
-        from extractors.record.output.bucket import Objects  # noqa: PLC0415 - 40 ms that a folder need not wait for
+        from extractors.record.output.bucket import BucketOutput  # noqa: PLC0415 - 40 ms that a folder need not wait for
 
-        return Objects(place(name, "output"))
+        return BucketOutput(place(name, "output"))
     return Folder(Path(name))
 
 
@@ -183,7 +183,7 @@ def write_parquet(rows: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
 
 
 @contextmanager
-def reading(root: Root) -> Iterator[None]:
+def reading(root: Output) -> Iterator[None]:
     """Raises ConfigurationError for what cannot be read."""
     try:
         yield
@@ -192,7 +192,7 @@ def reading(root: Root) -> Iterator[None]:
 
 
 @contextmanager
-def writing(root: Root) -> Iterator[None]:
+def writing(root: Output) -> Iterator[None]:
     """Raises OutputError for what cannot be written, or read again to be published; says what is kept."""
     try:
         yield

@@ -16,7 +16,7 @@ import obstore
 from extractors.core.buckets.aws import profile
 from extractors.core.buckets.client import ERRORS, QUICK, begun, opened
 from extractors.core.buckets.errors import refusal
-from extractors.record.output.base import LEAST_FREE, Root, T, write_parquet
+from extractors.record.output.base import LEAST_FREE, Output, T, write_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ READERS = 8  # files that are read at once
 _PROBE = "begun"
 
 
-class Objects(Root):
+class BucketOutput(Output):
     """An output root in a bucket. A file appears when its upload is complete, a folder with the first file in it."""
 
     def __init__(self, where: Place) -> None:

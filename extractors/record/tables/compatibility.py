@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
     from extractors.core.schema import Schema
-    from extractors.record.output.base import Root
+    from extractors.record.output.base import Output
 
 MOST_NAMED = 3  # fields in one error
 
 
-def check_generation(root: Root, schema: Schema) -> None:
+def check_compatible(root: Output, schema: Schema) -> None:
     """Raises ConfigurationError when today's fields cannot be read with the newest published results of this schema."""
     with reading(root):
         files = sorted(root.files(f"results/schema={schema.name}", DAYS), key=_started)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from extractors.core import Name, Terms
-    from extractors.record.output.base import Root
+    from extractors.core import Name, RunInfo
+    from extractors.record.output.base import Output
 
 Redo = Literal["failed", "changed", "reparse", "all"]
 
@@ -40,7 +40,7 @@ _FAILURES = (
 )
 
 
-class Past:
+class RunHistory:
     """The documents of one schema that have ended before, each known by 64 bits of its name and version.
 
     That is some 140 MB for a million of them, 320 under `changed` (benchmarks/past.py). The price: a new
@@ -163,7 +163,9 @@ def key(document: str, version: str | None) -> int:
     return hash((document, version))
 
 
-def read_past(root: Root, terms: Terms, *, offline: bool, redo: Redo | None = None, kind: str | None = None) -> Past:
+def read_history(
+    root: Output, terms: RunInfo, *, offline: bool, redo: Redo | None = None, kind: str | None = None
+) -> RunHistory:
     """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only.
 
     Causes can be told of this `redo` only: what they need is read for nothing else.
@@ -179,14 +181,14 @@ def read_past(root: Root, terms: Terms, *, offline: bool, redo: Redo | None = No
     elif redo:
         failed = {"now": now, "why": pl.col("kind").fill_null("unknown").cast(pl.Categorical)}
     with reading(root):
-        return Past(
+        return RunHistory(
             _accepted(root, terms.schema, accepted, offline=offline),
             _failed(root, terms.schema, failed, offline=offline),
             kind,
         )
 
 
-def _differing(terms: Terms) -> pl.Expr:
+def _differing(terms: RunInfo) -> pl.Expr:
     """The first of schema, prompt and model that differs from today's, null where none does."""
     today = (terms.schema_hash, terms.prompt_hash, terms.model)
     columns_of = ("schema_hash", "prompt_hash", "model_requested")
@@ -197,7 +199,7 @@ def _differing(terms: Terms) -> pl.Expr:
     return pl.coalesce(first).cast(pl.Categorical)
 
 
-def _accepted(root: Root, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _accepted(root: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     def read(file: str) -> pl.DataFrame:
         rows = root.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
@@ -209,7 +211,7 @@ def _accepted(root: Root, schema: str, told: dict[str, pl.Expr], *, offline: boo
     return pl.concat([none, *root.each(read, root.files(f"results/schema={schema}", DAYS))])
 
 
-def _failed(root: Root, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _failed(root: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     ends = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
     whole = {"at": pl.col("failed_at"), "now": told["now"], **ends, **told}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from extractors.record.output.base import Root
+    from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
 LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
@@ -24,7 +24,7 @@ _RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", 
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RunProfile:
     """Shares are of 1. `nulls`: by field, of the accepted; `accepted`: of all rows; `climbed`: of the documents called.
 
     `rows` are the documents accepted or failed; `climbed` were called at more than one rung, None when nothing is known
@@ -39,21 +39,23 @@ class Shape:
     cost: Decimal | None = None
 
 
-def shape_of(
+def profile_of(
     run: str, fields: Sequence[Row], calls: pl.LazyFrame, *, accepted: int, failed: int, cost_usd: Decimal | None
-) -> Shape:
+) -> RunProfile:
     """The shape of a run from its rows of `fields`, its `calls`, and what its row of `runs` says; volumes summed."""
     told = pl.DataFrame(fields, schema=columns.FIELDS, orient="row")
     return _shape(run, told, [calls], accepted, failed, cost_usd)
 
 
-def past_shapes(root: Root, source: str, schema: str, count: int = 7, *, before: str | None = None) -> list[Shape]:
+def recent_profiles(
+    root: Output, source: str, schema: str, count: int = 7, *, before: str | None = None
+) -> list[RunProfile]:
     """The newest `count` runs of this source and schema that are published under `root`, the newest first.
 
     Runs of fewer than 200 rows are left out, and so is the run `before`, some volumes of which may be published.
     Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
     """
-    shapes: list[Shape] = []
+    shapes: list[RunProfile] = []
     for day in reversed(_days(root)):  # by day, for there may be years of them
         with suppress(*TROUBLE):
             for run, *told in _runs(root, day, source, schema, before).iter_rows():
@@ -63,13 +65,13 @@ def past_shapes(root: Root, source: str, schema: str, count: int = 7, *, before:
     return shapes
 
 
-def _days(root: Root) -> list[str]:
+def _days(root: Output) -> list[str]:
     with suppress(*TROUBLE):
         return [day for day in root.folders("runs") if day.startswith("run_date=")]
     return []
 
 
-def _runs(root: Root, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
+def _runs(root: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
     """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
     wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
     rows = _read(root, root.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
@@ -81,21 +83,21 @@ def _runs(root: Root, day: str, source: str, schema: str, before: str | None) ->
     return large.sort("started_at", "run", descending=True).drop("started_at").collect()
 
 
-def _fields(root: Root, day: str, run: str) -> pl.DataFrame:
+def _fields(root: Output, day: str, run: str) -> pl.DataFrame:
     """The run's rows of `fields`: none in an output of an older version."""
     return _read(root, _files(root, f"fields/{day}", run), columns.FIELDS).collect()
 
 
-def _calls(root: Root, day: str, run: str) -> list[pl.LazyFrame]:
+def _calls(root: Output, day: str, run: str) -> list[pl.LazyFrame]:
     wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
     return [_read(root, [file], wanted) for file in _files(root, f"calls/{day}", run)]
 
 
-def _read(root: Root, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
+def _read(root: Output, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
     return root.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
 
 
-def _files(root: Root, folder: str, run: str) -> list[str]:
+def _files(root: Output, folder: str, run: str) -> list[str]:
     """The run's files in this folder, one for each volume."""
     names = [(file, file.rpartition("/")[2].removesuffix(".parquet")) for file in root.files(folder, f"{run}*.parquet")]
     return [file for file, name in names if f"{name}-".startswith(f"{run}-")]
@@ -108,10 +110,10 @@ def _shape(
     accepted: int,
     failed: int,
     cost_usd: Decimal | None,
-) -> Shape:
+) -> RunProfile:
     rows = accepted + failed
     cost = cost_usd / rows if rows and cost_usd is not None else None
-    return Shape(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed(calls), cost)
+    return RunProfile(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed(calls), cost)
 
 
 def _null_shares(fields: pl.DataFrame) -> dict[str, float]:

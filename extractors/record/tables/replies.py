@@ -16,14 +16,14 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
-from extractors.record.tables.history import DAYS, OFFLINE, key, read_past
+from extractors.record.tables.history import DAYS, OFFLINE, key, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from extractors.core import Name, Terms
-    from extractors.record.output.base import Root
-    from extractors.record.tables.history import Past, Redo
+    from extractors.core import Name, RunInfo
+    from extractors.record.output.base import Output
+    from extractors.record.tables.history import Redo, RunHistory
 
 ANSWERS = ("accepted", "off_schema", "refused", "not_json", "truncated", "empty")
 _OF_RESULTS = {
@@ -75,13 +75,13 @@ class Answer:
     action: str | None = None
 
 
-class Stored:
+class StoredReplies:
     """The documents of one schema that have a stored answer, each known as in `Past` by 64 bits, and their files.
 
     That is twelve bytes an answer; the answers themselves are read a file at a time, and one file is kept.
     """
 
-    def __init__(self, root: Root, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
+    def __init__(self, root: Output, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
         """`files` of `replies` are in the order of their answers; `places` has `key` and `file`, a position in them."""
         self._root, self._files, self._offline = root, files, offline
         ordered = places.sort("key", "file")
@@ -132,18 +132,18 @@ class Stored:
             return self._open[1]
 
 
-def history(
-    root: Root, terms: Terms, *, offline: bool, redo: Redo | None, kind: str | None = None
-) -> tuple[Past, Stored | None]:
+def load_history(
+    root: Output, terms: RunInfo, *, offline: bool, redo: Redo | None, kind: str | None = None
+) -> tuple[RunHistory, StoredReplies | None]:
     """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
-    past = read_past(root, terms, offline=offline, redo=redo, kind=kind)
+    past = read_history(root, terms, offline=offline, redo=redo, kind=kind)
     if redo != "reparse":
         return past, None
     stored = read_stored(root, terms, offline=offline)
     return past.among(stored), stored
 
 
-def read_stored(root: Root, terms: Terms, *, offline: bool) -> Stored:
+def read_stored(root: Output, terms: RunInfo, *, offline: bool) -> StoredReplies:
     """The stored answers of this schema; those of local OCR for offline runs only.
 
     Raises ConfigurationError when there are none, or when they cannot be read.
@@ -160,7 +160,7 @@ def read_stored(root: Root, terms: Terms, *, offline: bool) -> Stored:
     found.sort(key=itemgetter(0))  # by the answers: two runs may begin in one second, and one be published late
     parts = [keys.to_frame().with_columns(file=pl.lit(place, pl.Int32)) for place, (_, _, keys) in enumerate(found)]
     places = pl.concat([pl.DataFrame(schema={"key": columns.INT, "file": pl.Int32()}), *parts])
-    stored = Stored(root, [file for _, file, _ in found], places, offline=offline)
+    stored = StoredReplies(root, [file for _, file, _ in found], places, offline=offline)
     if not len(stored):
         raise ConfigurationError(
             f"--redo reparse: no answer of schema {terms.schema!r} is stored in {root}: runs with"
@@ -170,7 +170,7 @@ def read_stored(root: Root, terms: Terms, *, offline: bool) -> Stored:
     return stored
 
 
-def _answers(root: Root, file: str, *, offline: bool) -> pl.LazyFrame:
+def _answers(root: Output, file: str, *, offline: bool) -> pl.LazyFrame:
     """The answers of one file with what its run has published of their documents, in the files of the same volume."""
     replies = root.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
     ends = []
@@ -186,7 +186,7 @@ def _answers(root: Root, file: str, *, offline: bool) -> pl.LazyFrame:
     return replies.join(whole, on="document")
 
 
-def _calls(root: Root, file: str) -> pl.LazyFrame:
+def _calls(root: Output, file: str) -> pl.LazyFrame:
     wanted = {column: columns.CALLS[column] for column in _OF_CALLS}
     calls = _beside(file, "calls")
     rows = root.scan([calls], wanted) if root.exists(calls) else pl.LazyFrame(schema=wanted)

@@ -41,7 +41,7 @@ class Place(NamedTuple):
     failed: bool
 
 
-class Originals:
+class RowIndex:
     """Where the rows of one schema lie that are no copies themselves. `find` and what adds rows are for one thread.
 
     A million published rows take 24 MB (benchmarks/past.py). That two keys share 60 bits happens to one pair in 10^18; a row of results is

@@ -6,7 +6,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from extractors.core import Accepted, Asked, Attempt, Copied, Failed, Order, PlannedPage, Reply, Step, Terms
+from extractors.core import (
+    Accepted,
+    AnswerOrigin,
+    Attempt,
+    CallRequest,
+    Copied,
+    Failed,
+    PlannedPage,
+    Reply,
+    RunInfo,
+    Step,
+)
 from extractors.core.calls import LOST
 from extractors.core.money import Usage, of_nano
 from extractors.core.tiles import Size
@@ -23,11 +34,11 @@ _WORKED_OUT = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
 _AS_IN_THE_LEDGER = [name for name in columns.CALLS if name not in _WORKED_OUT and not name.startswith("price_")]
 
 
-def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
+def result_row(end: Accepted, terms: RunInfo, fields: Fields) -> Row:
     """The row of an accepted document."""
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
-    asked = end.asked or Asked(terms.model, terms.prompt_hash)
+    asked = end.asked or AnswerOrigin(terms.model, terms.prompt_hash)
     return fields.row(end.value) | {
         "_image": found.name,
         "_document": end.planned.document,
@@ -59,10 +70,10 @@ def result_row(end: Accepted, terms: Terms, fields: Fields) -> Row:
     }
 
 
-def failure_row(end: Failed, terms: Terms) -> Row:
+def failure_row(end: Failed, terms: RunInfo) -> Row:
     """The row of a rejected or failed document."""
     found = end.planned.first.billed.found
-    asked = end.asked or Asked(terms.model, terms.prompt_hash)
+    asked = end.asked or AnswerOrigin(terms.model, terms.prompt_hash)
     return {
         "run": terms.run,
         "document": end.planned.document,
@@ -83,7 +94,7 @@ def failure_row(end: Failed, terms: Terms) -> Row:
     }
 
 
-def copy_row(end: Copied, terms: Terms) -> Row:
+def copy_row(end: Copied, terms: RunInfo) -> Row:
     """The row of a copy: what was read, and how, is the original's; what names the document is its own. It cost nothing."""
     planned = end.planned
     name, version, found = planned.document, planned.name[1], planned.first.billed.found
@@ -107,13 +118,15 @@ def copy_row(end: Copied, terms: Terms) -> Row:
     }
 
 
-def image_rows(end: Accepted | Copied | Failed, terms: Terms) -> list[Row]:
+def image_rows(end: Accepted | Copied | Failed, terms: RunInfo) -> list[Row]:
     """One row per page; a page whose pixels turned out to be broken is a rejected one, whatever its header promised."""
     flaw = end.flaw.kind if isinstance(end, Failed) and end.rejected else None
     return [_image_row(page, number, flaw, end, terms) for number, page in enumerate(end.planned.pages, 1)]
 
 
-def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, terms: Terms) -> Row:
+def _image_row(
+    page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, terms: RunInfo
+) -> Row:
     found, header = page.billed.found, page.billed.header
     first = page.ladder[0] if page.ladder and flaw is None else None
     size = header.size if header else None
@@ -145,7 +158,7 @@ def _image_row(page: PlannedPage, number: int, flaw: str | None, end: Accepted |
     }
 
 
-def call_row(call: Row, terms: Terms) -> Row:
+def call_row(call: Row, terms: RunInfo) -> Row:
     """The published row of a call in the ledger; one without an end was on its way when its process ended."""
     price = terms.price
     prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
@@ -170,7 +183,7 @@ def attempt(call: Mapping[str, Any]) -> Attempt:
     step = Step(
         call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
     )
-    order = Order(
+    order = CallRequest(
         document=call["document"],
         key=call["key"],
         request=call["request"],

@@ -20,8 +20,8 @@ from extractors.record.tables.rows import Keep, Row, call_row, kept, reply_row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from extractors.core import Name, Terms
-    from extractors.record.output.base import Root
+    from extractors.core import Name, RunInfo
+    from extractors.record.output.base import Output
     from extractors.record.tables.columns import Columns
 
 # In this order: whoever sees a row of one table finds what it refers to in those before.
@@ -42,7 +42,7 @@ _COLUMNS: dict[str, Columns] = {
 class Volume:
     """The staged and the published files of one volume. Every method that writes raises OutputError when it cannot."""
 
-    def __init__(self, root: Root, terms: Terms, number: int) -> None:
+    def __init__(self, root: Output, terms: RunInfo, number: int) -> None:
         """`number` counts from 1; nothing is written yet."""
         self.root, self.terms, self.number = root, terms, number
         self.folder = f"{STAGING}/{terms.run}/{number:04d}"
@@ -187,7 +187,7 @@ class Volume:
         self.root.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
 
 
-def volumes(root: Root, terms: Terms) -> list[Volume]:
+def volumes(root: Output, terms: RunInfo) -> list[Volume]:
     """The volumes of a run that are staged, in order."""
     names = root.folders(f"{STAGING}/{terms.run}")
     return [Volume(root, terms, int(name)) for name in names if name.isdigit()]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.core import Accepted, Copied, Failed, Left
+from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.record.output.base import writing
 from extractors.record.tables import columns
 from extractors.record.tables.columns import CellError, Fields
-from extractors.record.tables.profile import shape_of
+from extractors.record.tables.profile import profile_of
 from extractors.record.tables.rows import Keep, Row, copy_row, failure_row, image_rows, result_row
 from extractors.record.tables.volume import PUBLISHED, Volume
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from extractors.core import Terms
-    from extractors.record.output.base import Root
-    from extractors.record.tables.profile import Shape
+    from extractors.core import RunInfo
+    from extractors.record.output.base import Output
+    from extractors.record.tables.profile import RunProfile
 
 
 def table_of(end: Accepted | Copied | Failed) -> Literal["results", "failures"]:
@@ -37,7 +37,7 @@ class Tables:
     """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
 
     def __init__(
-        self, root: Root, terms: Terms, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
+        self, root: Output, terms: RunInfo, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
     ) -> None:
         """Nothing is written before it is entered; `volume` is the first one where that is not new."""
         self.root, self._terms, self._keep = root, terms, keep
@@ -75,9 +75,9 @@ class Tables:
             return failure_row(end, self._terms)
         return result_row(end, self._terms, self._fields)
 
-    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """Writes what became of these documents, in this order, as one part of every table that has rows of them."""
-        ended = [end for end in ends if not isinstance(end, Left)]
+        ended = [end for end in ends if not isinstance(end, Unfinished)]
         results = [self.row(end) for end in ended if table_of(end) == "results"]
         failures = [self.row(end) for end in ended if table_of(end) == "failures"]
         images = [row for end in ended for row in image_rows(end, self._terms)]
@@ -90,11 +90,11 @@ class Tables:
         self.volume.stage_calls(calls, self._keep)
         self._told = self.volume.stage_fields(self._rows)
 
-    def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> Shape:
+    def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> RunProfile:
         """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
         with writing(self.root):
             calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
-            return shape_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
+            return profile_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
 
     def publish(self, run_row: Row) -> None:
         """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""

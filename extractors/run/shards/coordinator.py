@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, TypeVar
 import tenacity
 
 from extractors.core.errors import BudgetSpent, ConfigurationError, Failing, LedgerError, Refused, RunError
-from extractors.core.totals import Tally, since
+from extractors.core.totals import RunTotals, since
 from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.shards import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from extractors.core.shards import Over, Slice, Starter
-    from extractors.record.ledger.shards import Try
-    from extractors.run.hooks import How
-    from extractors.run.session import Outset
-    from extractors.run.shutdown import Brake
+    from extractors.core.shards import ShardBackend, ShardExit, ShardSpec
+    from extractors.record.ledger.shards import ShardAttempt
+    from extractors.run.hooks import RunHooks
+    from extractors.run.session import RunSession
+    from extractors.run.shutdown import Shutdown
 
 T = TypeVar("T")
 
@@ -36,22 +36,22 @@ STOPPING: dict[str, type[RunError]] = {each.status: each for each in (Refused, F
 
 
 @dataclass(slots=True)
-class Watch:
+class ShardCoordinator:
     """The shards of a run: which wait, which are under way by what name, and how often each was begun in vain."""
 
-    begun: Outset
-    starter: Starter
-    brake: Brake
-    how: How
-    waiting: deque[Slice]
-    under_way: dict[int, tuple[Slice, str]] = field(default_factory=dict)
+    begun: RunSession
+    starter: ShardBackend
+    brake: Shutdown
+    how: RunHooks
+    waiting: deque[ShardSpec]
+    under_way: dict[int, tuple[ShardSpec, str]] = field(default_factory=dict)
     seen: Counter[int] = field(default_factory=Counter)  # the tries at each that are judged
     starts: Counter[int] = field(default_factory=Counter)  # since one got something done
     warnings: list[str] = field(default_factory=list)
     skipped: dict[int, int] = field(default_factory=dict)  # documents of each that were done already
-    shown: Tally = field(default_factory=Tally)
+    shown: RunTotals = field(default_factory=RunTotals)
     heard_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was told
-    torn: list[Slice] = field(default_factory=list)  # whose last try did not end in order
+    torn: list[ShardSpec] = field(default_factory=list)  # whose last try did not end in order
     told: bool = False
 
     async def all_ended(self) -> None:
@@ -80,7 +80,7 @@ class Watch:
             await self._show(tries, busy=bool(at_work))
             if self.waiting or self.under_way:
                 await asyncio.sleep(self.starter.poll)
-        await self._known(shards.dismiss)
+        await self._known(shards.release_all)
         left = dict(self.under_way)
         self.torn += [piece for piece, _ in left.values()]
         unbegun += [name for _, name in left.values()]
@@ -122,7 +122,9 @@ class Watch:
             self.starts[piece.number] += 1
             self.under_way[piece.number] = piece, name
 
-    async def _judge(self, piece: Slice, name: str, latest: Try | None, over: Mapping[str, Over]) -> None:
+    async def _judge(
+        self, piece: ShardSpec, name: str, latest: ShardAttempt | None, over: Mapping[str, ShardExit]
+    ) -> None:
         """Looks at one shard that is under way: whether it has ended, and whether it is to be begun again."""
         new = latest is not None and latest.attempt >= self.seen[piece.number]
         if latest is not None and new and latest.accepted + latest.failed:
@@ -130,7 +132,7 @@ class Watch:
         if latest is not None and new and latest.status is not None:
             self._ended(piece, latest)
         elif latest is not None and new and not latest.live:
-            await self._known(lambda _: self.begun.ledger.shards.bury(latest))
+            await self._known(lambda _: self.begun.ledger.shards.expire(latest))
             await self._given_up([name])
             self._lost(piece, "its process has ended without a word")
         elif not new and name in over:
@@ -143,24 +145,24 @@ class Watch:
         if latest is not None and piece.number not in self.under_way:
             self.seen[piece.number] = latest.attempt + 1
 
-    async def _show(self, tries: Sequence[Try], *, busy: bool) -> None:
+    async def _show(self, tries: Sequence[ShardAttempt], *, busy: bool) -> None:
         """Tells how far all shards are together, what is paid or reserved, and whether nobody takes any."""
         held = await self._known(self.begun.ledger.shards.held)
-        now = Tally(
+        now = RunTotals(
             accepted=sum(each.accepted for each in tries),
             failed=sum(each.failed for each in tries),
             cost_usd=None if self.begun.terms.price is None else held,
         )
         if now != self.shown:
-            self.how.tell(since(self.shown, now))
+            self.how.on_document(since(self.shown, now))
             self.shown = now
         if busy or not self.under_way:
             self.heard_at = time.monotonic()
         elif time.monotonic() - self.heard_at > QUIET:
             self.heard_at = time.monotonic()
-            self.how.say(f"no worker is at any of {len(self.under_way)} shards that wait: {self.starter.hint}")
+            self.how.notify(f"no worker is at any of {len(self.under_way)} shards that wait: {self.starter.hint}")
 
-    def _ended(self, piece: Slice, last: Try) -> None:
+    def _ended(self, piece: ShardSpec, last: ShardAttempt) -> None:
         self.warnings += [each for each in last.warnings if each not in self.warnings]
         self.skipped[piece.number] = last.skipped
         if last.status == COMPLETED or self.told:
@@ -171,7 +173,7 @@ class Watch:
         else:
             self._lost(piece, last.message)
 
-    def _lost(self, piece: Slice, words: str) -> None:
+    def _lost(self, piece: ShardSpec, words: str) -> None:
         """A try has not done its piece."""
         del self.under_way[piece.number]
         if self.brake.error is not None:
@@ -179,7 +181,7 @@ class Watch:
             return
         tries = self.starts[piece.number]
         if tries < MOST_TRIES:
-            self.how.say(f"shard {piece.number} is begun again: {words}")
+            self.how.notify(f"shard {piece.number} is begun again: {words}")
             self.waiting.append(piece)
         else:
             self.torn.append(piece)

@@ -12,43 +12,43 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extractors.call.rate_limit import Traffic
+from extractors.call.rate_limit import RateLimiter
 from extractors.config.prices import old_price
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE
-from extractors.core.shards import cut
-from extractors.core.totals import Tally
+from extractors.core.shards import split_plan
+from extractors.core.totals import RunTotals
 from extractors.plan.feed import Feed
 from extractors.plan.planning import store_plan
-from extractors.plan.stored_plan import Planbook
+from extractors.plan.stored_plan import StoredPlan
 from extractors.record.output.base import reading, writing
-from extractors.record.tables.profile import past_shapes
-from extractors.record.tables.replies import history
+from extractors.record.tables.profile import recent_profiles
+from extractors.record.tables.replies import load_history
 from extractors.record.tables.writer import Tables
 from extractors.run.drift import drifted
-from extractors.run.recount import recount
-from extractors.run.result import Account, Closing, Counts
-from extractors.run.session import ask, check_videos, outset
-from extractors.run.shards.coordinator import Watch
-from extractors.run.shutdown import Brake
+from extractors.run.recount import totals_from_tables
+from extractors.run.result import RunCounts, RunRecord, RunResult
+from extractors.run.session import check_videos, open_session, require_approval
+from extractors.run.shards.coordinator import ShardCoordinator
+from extractors.run.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.core import Name
     from extractors.core.errors import RunError
-    from extractors.plan.apply import Approved
-    from extractors.plan.stored_plan import Agreed
-    from extractors.record.tables.history import Past
-    from extractors.run.hooks import How
-    from extractors.run.session import Outset
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.plan.stored_plan import PlanInfo
+    from extractors.record.tables.history import RunHistory
+    from extractors.run.hooks import RunHooks
+    from extractors.run.session import RunSession
 
 LATE = 4.0  # seconds more than a shard has: it hears late that it is to stop
 REMAIN = "have changed since they were planned, or are left to another run"
 
 
-async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> Closing:
+async def sharded(asked: RunConfig, how: RunHooks, approved: ApprovedPlan | None = None) -> RunResult:
     """Does what `pipeline.run` does, on as many workers as there are. Raises as that does."""
     size = asked.job.shard_size
     if how.shards is None or size is None:
@@ -58,51 +58,51 @@ async def sharded(asked: Brief, how: How, approved: Approved | None = None) -> C
         )
     await how.shards.ready()
     async with AsyncExitStack() as stack:
-        begun = await outset(asked, how, approved, stack)
+        begun = await open_session(asked, how, approved, stack)
         skipped, videos = 0, False
         if approved is None:
             videos = _videos(begun)
             check_videos(begun.brief, videos)
             estimated, url = await asyncio.to_thread(store_plan, begun.brief)
             if estimated.causes:
-                how.say(estimated.causes.sentence)
+                how.notify(estimated.causes.sentence)
             skipped, costs = estimated.skipped, estimated.costs
-            book = Planbook(url) if url else None
+            book = StoredPlan(url) if url else None
             agreed = await asyncio.to_thread(book.agreed) if book else None
         else:
             book, agreed, costs = approved.book, approved.agreed, approved.agreed.costs
         job = asked.job
         if agreed and not job.yes and begun.terms.price != FREE and job.budget is None:
-            ask(begun.brief, costs, videos=videos)
+            require_approval(begun.brief, costs, videos=videos)
         tables = stack.enter_context(Tables(begun.root, begun.terms, asked.schema.model, asked.settings.keep_replies))
         if book is None or agreed is None:
-            return await _Fold(begun, tables, book).published(Counts(skipped), None)
+            return await _Fold(begun, tables, book).published(RunCounts(skipped), None)
         done = await asyncio.to_thread(_done, begun, book, approved)
-        pieces = cut(book.url, begun.terms.run, agreed.documents, size, offline=begun.free)
-        how.expect(agreed.documents - done)
+        pieces = split_plan(book.url, begun.terms.run, agreed.documents, size, offline=begun.free)
+        how.on_total(agreed.documents - done)
         brake = stack.enter_context(
-            Brake(
-                Traffic(begun.brief.limits),
+            Shutdown(
+                RateLimiter(begun.brief.limits),
                 drain=asked.settings.drain + LATE,
                 max_time=job.max_time,
-                say=how.say,
+                say=how.notify,
             )
         )
         begun.lease.begins(brake)
-        watch = Watch(begun, how.shards, brake, how, deque(pieces))
+        watch = ShardCoordinator(begun, how.shards, brake, how, deque(pieces))
         await watch.all_ended()
-        counts = Counts(skipped, Tally(remaining=agreed.documents))
+        counts = RunCounts(skipped, RunTotals(remaining=agreed.documents))
         return await _Fold(begun, tables, book, agreed, done, watch).published(counts, brake.error)
 
 
-def _videos(begun: Outset) -> bool:
+def _videos(begun: RunSession) -> bool:
     """Whether the source may hold videos that are to be sent."""
     feed = Feed(begun.brief, begun.brief.tariff(begun.terms.price, begun.known))
     feed.close()
     return feed.videos
 
 
-def _done(begun: Outset, book: Planbook, approved: Approved | None) -> int:
+def _done(begun: RunSession, book: StoredPlan, approved: ApprovedPlan | None) -> int:
     """How many documents of the plan were done since it was made, or are done as the plan's job counts."""
     if approved is None:
         return 0
@@ -111,7 +111,7 @@ def _done(begun: Outset, book: Planbook, approved: Approved | None) -> int:
     return _count(begun.past, begun, approved.agreed, names.iter_rows())
 
 
-def _count(past: Past, begun: Outset, agreed: Agreed, names: Iterable[Name]) -> int:
+def _count(past: RunHistory, begun: RunSession, agreed: PlanInfo, names: Iterable[Name]) -> int:
     """How many of these documents of a plan are done by what is published."""
     redo, at = begun.brief.job.redo, agreed.planned_at
     return sum(past.skips(name, redo) or past.ended(name, at) for name in names)
@@ -121,44 +121,44 @@ def _count(past: Past, begun: Outset, agreed: Agreed, names: Iterable[Name]) -> 
 class _Fold:
     """Everything that shards have staged and noted, as one volume. `done`: documents that were done at the outset."""
 
-    begun: Outset
+    begun: RunSession
     tables: Tables
-    book: Planbook | None
-    agreed: Agreed | None = None
+    book: StoredPlan | None
+    agreed: PlanInfo | None = None
     done: int = 0
-    watch: Watch | None = None
+    watch: ShardCoordinator | None = None
 
-    async def published(self, planned: Counts, error: RunError | None) -> Closing:
+    async def published(self, planned: RunCounts, error: RunError | None) -> RunResult:
         """Publishes it. `planned` counts as remaining what the tables do not say the end of."""
         await self.begun.lease.renew()
         return await asyncio.to_thread(self._published, planned, error)
 
-    def _published(self, planned: Counts, error: RunError | None) -> Closing:
+    def _published(self, planned: RunCounts, error: RunError | None) -> RunResult:
         begun, tables, volume = self.begun, self.tables, self.tables.volume
         ledger, terms = begun.ledger, begun.terms
         tables.gather(ledger.calls.unpublished(terms.run))
         with writing(begun.root):
             for piece in self.watch.torn if self.watch else ():
                 volume.sweep(volume.staged(piece.parts), piece.parts)
-            tally = recount(volume, remaining=0)
+            tally = totals_from_tables(volume, remaining=0)
             left = volume.left()
             waiting = self._waiting()
         done = self._done_meanwhile(waiting)
-        tally += Tally(remaining=planned.tally.remaining - tally.done - done)
+        tally += RunTotals(remaining=planned.tally.remaining - tally.done - done)
         now = tables.shape(accepted=tally.accepted, failed=tally.failed, cost_usd=tally.cost_usd)
-        drift = drifted(now, past_shapes(begun.root, terms.source, terms.schema, before=terms.run))
+        drift = drifted(now, recent_profiles(begun.root, terms.source, terms.schema, before=terms.run))
         warnings = self.watch.warnings if self.watch else ()
         said = dict.fromkeys(
             each for each in (old_price(terms), *warnings, *drift) if each
         )  # shards say some of them, too
-        account = Account(terms, begun.brief.job.fail_above, error, tuple(said), REMAIN)
-        counts = Counts(planned.skipped + done, tally)
+        account = RunRecord(terms, begun.brief.job.fail_above, error, tuple(said), REMAIN)
+        counts = RunCounts(planned.skipped + done, tally)
         tables.publish(account.row(counts, 1))
         ledger.marks.free(terms, waiting)
         ledger.marks.published(terms, ())
         ledger.runs.published(terms.run, 1, left)
         ledger.runs.end(terms.run)
-        return Closing(account, counts, tables.results)
+        return RunResult(account, counts, tables.results)
 
     def _waiting(self) -> list[Name]:
         """The documents of the plan with which no shard has come to an end: whoever comes next may take them."""
@@ -176,6 +176,6 @@ class _Fold:
         if self.agreed is None or self.watch is None or not waiting:
             return 0
         begun, job = self.begun, self.begun.brief.job
-        past, _ = history(begun.root, begun.terms, offline=begun.free, redo=job.redo, kind=job.kind)
+        past, _ = load_history(begun.root, begun.terms, offline=begun.free, redo=job.redo, kind=job.kind)
         said = self.done + sum(self.watch.skipped.values())
         return max(said, _count(past, begun, self.agreed, waiting))

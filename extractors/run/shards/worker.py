@@ -16,49 +16,49 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from extractors.config.job import Job
-from extractors.config.run_config import known
-from extractors.core import Left
+from extractors.config.run_config import prior_stats
+from extractors.core import Unfinished
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
 from extractors.core.shards import TRY
-from extractors.plan.apply import AgreedFeed, Order, Piece
-from extractors.plan.stored_plan import Planbook
+from extractors.plan.apply import ApplyRequest, PlanFeed, PlanRange
+from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import LEASE_SECONDS, this_process
-from extractors.record.ledger.shards import COMPLETED, Try
-from extractors.record.ledger.writer import Scribe
-from extractors.record.output.base import root_of, writing
-from extractors.record.tables.replies import history
-from extractors.record.tables.row_index import Originals
+from extractors.record.ledger.shards import COMPLETED, ShardAttempt
+from extractors.record.ledger.writer import LedgerWriter
+from extractors.record.output.base import open_output, writing
+from extractors.record.tables.replies import load_history
+from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import Volume
 from extractors.record.tables.writer import Tables, table_of
-from extractors.run.copies import Copies
-from extractors.run.hooks import DIRECTLY
-from extractors.run.salvage import answered
-from extractors.run.scheduler import Work
+from extractors.run.copies import Deduplicator
+from extractors.run.hooks import NO_HOOKS
+from extractors.run.salvage import restore_answered
+from extractors.run.scheduler import ChunkScheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from extractors.config.run_config import Brief
+    from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.core import Accepted, Copied, Failed, Name, Planned, Terms
-    from extractors.core.shards import Slice
-    from extractors.plan.stored_plan import Agreed
+    from extractors.core import Accepted, Copied, Failed, Name, Planned, RunInfo
+    from extractors.core.shards import ShardSpec
+    from extractors.plan.stored_plan import PlanInfo
     from extractors.record.ledger.shards import Told
-    from extractors.run.chunk import Bench
-    from extractors.run.hooks import How
-    from extractors.run.shutdown import Brake
+    from extractors.run.chunk import RunContext
+    from extractors.run.hooks import RunHooks
+    from extractors.run.shutdown import Shutdown
 
 BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
 
 
-async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
+async def work_on(piece: ShardSpec, settings: Settings, how: RunHooks = NO_HOOKS) -> ShardAttempt:
     """Does a piece of a run that its parent has begun; gives how it ended, which the ledger knows then.
 
     Raises ConfigurationError when this worker cannot begin as its parent did, RunError when it cannot begin now: then
     nothing was sent.
     """
-    book = Planbook(piece.plan)
+    book = StoredPlan(piece.plan)
     with _passing():
         agreed = await asyncio.to_thread(book.agreed)
     async with AsyncExitStack() as stack:
@@ -68,10 +68,10 @@ async def work_on(piece: Slice, settings: Settings, how: How = DIRECTLY) -> Try:
         asked = _brief(piece, terms, agreed, settings, ledger)
         writer = secrets.randbits(31)
         this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
-        shard = _Shard(piece, book, agreed, asked, terms, ledger, [each.writer for each in earlier])
+        shard = _ShardWorker(piece, book, agreed, asked, terms, ledger, [each.writer for each in earlier])
         beat = await stack.enter_async_context(_leased(ledger, this, how))
         try:
-            work = await asyncio.to_thread(shard.begun, beat, Scribe(ledger.calls, terms, asked.budget, writer))
+            work = await asyncio.to_thread(shard.begun, beat, LedgerWriter(ledger.calls, terms, asked.budget, writer))
             stack.callback(work.feed.close)
             this = await _worked(work, piece.part(this.attempt), beat)
         except RunError as error:
@@ -95,34 +95,36 @@ def _passing() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shard:
+class _ShardWorker:
     """A shard that has begun; `earlier` are the writers of the tries before. Its methods are meant for a thread."""
 
-    piece: Slice
-    book: Planbook
-    agreed: Agreed
-    asked: Brief
-    terms: Terms
+    piece: ShardSpec
+    book: StoredPlan
+    agreed: PlanInfo
+    asked: RunConfig
+    terms: RunInfo
     ledger: Ledger
     earlier: Sequence[int]
 
-    def begun(self, beat: _Beat, scribe: Scribe) -> Work:
+    def begun(self, beat: _Heartbeat, scribe: LedgerWriter) -> ChunkScheduler:
         """What there is to do, once what earlier tries have left is taken up. Raises RunError, ConfigurationError."""
         asked, terms, job = self.asked, self.terms, self.asked.job
-        root = root_of(terms.output)
+        root = open_output(terms.output)
         tables = _Tables(root, terms, asked.schema.model, asked.settings.keep_replies, Volume(root, terms, 1))
         tables.beat = beat
         done = self._taken_up(tables, beat.this) if self.earlier else set()
-        past, _ = history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
-        facts = known(self.ledger.memory, terms)
-        part = Piece(self.piece.first, self.piece.count, done)
-        feed = AgreedFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
-        copies = Copies(tables, Originals(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline))
-        return Work(
+        past, _ = load_history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
+        facts = prior_stats(self.ledger.memory, terms)
+        part = PlanRange(self.piece.first, self.piece.count, done)
+        feed = PlanFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
+        copies = Deduplicator(
+            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline)
+        )
+        return ChunkScheduler(
             asked, terms, self.ledger, tables, feed, facts, beat.how, copies, scribe=scribe, earlier=self.earlier
         )
 
-    def _taken_up(self, tables: _Tables, this: Try) -> set[Name]:
+    def _taken_up(self, tables: _Tables, this: ShardAttempt) -> set[Name]:
         """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
         with writing(tables.root):
             done = tables.volume.staged(self.piece.parts)
@@ -131,7 +133,7 @@ class _Shard:
         for batch in self.book.planned(self.piece.first, self.piece.count):
             missing |= {each.document: each for each in batch if each.name not in done}
         calls = self.ledger.calls.unpublished(self.piece.run, self.earlier)
-        found = list(answered(calls, missing, self.asked.schema))
+        found = list(restore_answered(calls, missing, self.asked.schema))
         tables.stage(self.piece.part(this.attempt) + TRY - 1, found)
         return done | {each.planned.name for each in found}
 
@@ -139,10 +141,10 @@ class _Shard:
 class _Tables(Tables):
     """Tables that are staged in only as long as the shard is this process's: another try may be at it by now."""
 
-    beat: _Beat
+    beat: _Heartbeat
 
     @override
-    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """See Tables. Raises LeaseLost."""
         if self.beat.ask() == "lost":
             raise LeaseLost(f"run {self.volume.terms.run} has ended, or goes on without this try")
@@ -150,13 +152,13 @@ class _Tables(Tables):
         self.beat.staged(ends)
 
 
-async def _worked(work: Work, number: int, beat: _Beat) -> Try:
+async def _worked(work: ChunkScheduler, number: int, beat: _Heartbeat) -> ShardAttempt:
     """The try, ended: what became of the documents is staged."""
     async with AsyncExitStack() as stack:
         pending = await work.take()
         if not pending:
             return replace(beat.this, status=COMPLETED, skipped=work.done)
-        bench = await work.bench(stack)
+        bench = await work.build_context(stack)
         beat.pulls(bench.brake)
         await work.chunks(pending, bench, sys.maxsize, number)
         if wall := bench.caller.breaker.wall():
@@ -172,13 +174,13 @@ async def _worked(work: Work, number: int, beat: _Beat) -> Try:
         )
 
 
-def _remembered(work: Work, bench: Bench) -> None:
+def _remembered(work: ChunkScheduler, bench: RunContext) -> None:
     """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
     work.learned(bench, alone=False)
     work.ledger.runs.use([each for each in bench.bequests.used if each.run != work.terms.run])
 
 
-def _terms(ledger: Ledger, piece: Slice, settings: Settings) -> Terms:
+def _terms(ledger: Ledger, piece: ShardSpec, settings: Settings) -> RunInfo:
     """The parent's terms. Raises ConfigurationError where this ledger is not the parent's."""
     found = ledger.runs.live(piece.run)
     shared = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
@@ -195,19 +197,19 @@ def _terms(ledger: Ledger, piece: Slice, settings: Settings) -> Terms:
     return terms
 
 
-def _brief(piece: Slice, terms: Terms, agreed: Agreed, settings: Settings, ledger: Ledger) -> Brief:
+def _brief(piece: ShardSpec, terms: RunInfo, agreed: PlanInfo, settings: Settings, ledger: Ledger) -> RunConfig:
     """The plan's job as its parent runs it. Raises ConfigurationError where this worker would do another thing."""
     job = Job.model_validate_json(terms.job)
-    asked = Order(plan=piece.plan, budget=job.budget, yes=True).brief(agreed, settings)
+    asked = ApplyRequest(plan=piece.plan, budget=job.budget, yes=True).brief(agreed, settings)
     planned = asked.rule
     asked = replace(asked.calibrated(ledger.memory), rule=planned, output=terms.output)
     return replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
 
 
 @asynccontextmanager
-async def _leased(ledger: Ledger, this: Try, how: How) -> AsyncIterator[_Beat]:
+async def _leased(ledger: Ledger, this: ShardAttempt, how: RunHooks) -> AsyncIterator[_Heartbeat]:
     """Renews the lease as long as it is entered."""
-    beat = _Beat(ledger, this, how)
+    beat = _Heartbeat(ledger, this, how)
     beating = asyncio.create_task(beat.keep())
     try:
         yield beat
@@ -218,29 +220,29 @@ async def _leased(ledger: Ledger, this: Try, how: How) -> AsyncIterator[_Beat]:
 
 
 @dataclass(slots=True)
-class _Beat:
+class _Heartbeat:
     """Tells the ledger how far it is, and the brake when the parent says so, or is not there any more.
 
     The brake hears also what was said before there was one.
     """
 
     ledger: Ledger
-    this: Try
-    how: How
-    brake: Brake | None = None
+    this: ShardAttempt
+    how: RunHooks
+    brake: Shutdown | None = None
     heard: RunError | None = None
 
     def ask(self) -> Told:
         """Renews the lease, once; what the run says. Meant for a thread."""
-        return self.ledger.shards.beat(self.this)
+        return self.ledger.shards.heartbeat(self.this)
 
-    def staged(self, ends: Sequence[Accepted | Copied | Failed | Left]) -> None:
+    def staged(self, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """Counts what is staged: that is done, whatever becomes of this process."""
-        tables = [table_of(end) for end in ends if not isinstance(end, Left)]
+        tables = [table_of(end) for end in ends if not isinstance(end, Unfinished)]
         accepted, failed = (tables.count(name) for name in ("results", "failures"))
         self.this = replace(self.this, accepted=self.this.accepted + accepted, failed=self.this.failed + failed)
 
-    def pulls(self, brake: Brake) -> None:
+    def pulls(self, brake: Shutdown) -> None:
         """From here on calls may be sent, and this brake stops them."""
         self.brake = brake
         if self.heard is not None:
@@ -270,4 +272,4 @@ class _Beat:
             return
         self.brake.stop(error)
         if isinstance(error, LeaseLost) and not self.brake.cutting:  # whoever publishes the run does not wait
-            self.brake.cut()
+            self.brake.cancel_calls()

@@ -18,7 +18,7 @@ from extractors.scan.manifest.entry import OBJECTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.core import Grouped
+    from extractors.core import Document
     from extractors.scan.manifest.manifest import Manifest
 
 KINDS = (".txt", ".csv", ".jsonl", ".parquet")
@@ -42,6 +42,6 @@ def read_manifest(source: str) -> Manifest:
     return read(source)
 
 
-def scan_manifest(source: str) -> Iterator[Grouped]:
+def scan_manifest(source: str) -> Iterator[Document]:
     """Its documents in the order of their first rows. Raises ConfigurationError at once, as `read_manifest` does."""
     return read_manifest(source).documents()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from extractors.core import Flaw, Found
+from extractors.core import Found, Problem
 from extractors.scan.folder import found_file
 from extractors.scan.redact import bare, is_signed
 
@@ -98,4 +98,4 @@ def _unsendable(uri: str) -> Found:
 
 
 def _flawed(uri: str, kind: str, words: str) -> Found:
-    return Found(uri, flaw=Flaw(kind, "scan", f"{uri[:_LONGEST]}: {words}", final=False))
+    return Found(uri, flaw=Problem(kind, "scan", f"{uri[:_LONGEST]}: {words}", final=False))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.core import Grouped
+from extractors.core import Document
 from extractors.core.errors import ConfigurationError, shown
 from extractors.scan.manifest.entry import (
     PLAIN,
@@ -59,12 +59,12 @@ class Manifest:
         """Whether it names a video at a URL."""
         return bool(self.table["uri"].str.contains(REMOTE_VIDEO).any())
 
-    def documents(self) -> Iterator[Grouped]:
+    def documents(self) -> Iterator[Document]:
         """The documents. A file is looked at when its turn comes, what lies elsewhere is not looked at."""
         for _, rows in groupby(self._rows(), itemgetter(0)):
             pages = list(rows)
             _, document, _, _, said = pages[0]
-            yield Grouped(document, tuple(found(uri, address) for _, _, uri, address, _ in pages), said)
+            yield Document(document, tuple(found(uri, address) for _, _, uri, address, _ in pages), said)
 
     def _rows(self) -> Iterator[tuple[int, str, str, str | None, str | None]]:
         for part in self.table.iter_slices(SLICE):

@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from extractors.core import Flaw
+from extractors.core import Problem
 from extractors.core.errors import DocumentError
 from extractors.scan.ranged import BLOCK, Ranged
 from extractors.scan.redact import bare
@@ -50,7 +50,7 @@ class WebStore:
             answer = self._told(found)
             self._check_size(answer.length if not found.video else None)
         except DocumentError as error:
-            return replace(found, flaw=Flaw(error.kind, "scan", error.message, error.final))
+            return replace(found, flaw=Problem(error.kind, "scan", error.message, error.final))
         return replace(found, size=answer.length, version=answer.version, modified=answer.modified)
 
     def link(self, found: Found) -> str:

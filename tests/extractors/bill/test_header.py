@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from extractors.bill import pages
 from extractors.bill.header import read_header
-from extractors.core import Flaw, Found, Header
+from extractors.core import Found, Header, Problem
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.scan import store
@@ -204,7 +204,7 @@ def test_no_bytes_bring_a_scan_down(data):
 
 def test_a_flaw_of_the_scan_is_carried_on():
     """What could not be listed is not opened, and keeps its own reason and stage."""
-    flaw = Flaw("missing", "scan", "gone", final=False)
+    flaw = Problem("missing", "scan", "gone", final=False)
     assert bill(Found("/nowhere/a.jpg", flaw=flaw), store("/nowhere")).flaw == flaw
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from extractors.call.rate_limit import Limits, Traffic
-from extractors.core import Order, Step, Verdict
+from extractors.call.rate_limit import Limits, RateLimiter
+from extractors.core import CallRequest, Step, Verdict
 from extractors.core.tiles import Size
 
 
@@ -70,7 +70,7 @@ def drive(loop):
     """Sends calls through a Traffic for so many simulated seconds, as many at once as there is room for."""
 
     def run(server, seconds, limits=None, rate=None, tokens=100, permits=None):
-        traffic = Traffic(limits or Limits(128), rate, clock=loop.time, permits=permits)
+        traffic = RateLimiter(limits or Limits(128), rate, clock=loop.time, permits=permits)
 
         async def document():
             while True:
@@ -107,7 +107,7 @@ def order(**changes):
         "output_tokens": 100,
         "max_tokens": 512,
     }
-    return Order(**values | changes)
+    return CallRequest(**values | changes)
 
 
 @dataclass

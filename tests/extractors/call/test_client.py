@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from extractors.call.circuit_breaker import Breaker
-from extractors.call.client import Caller
+from extractors.call.client import ChatClient
 from extractors.call.profiles import Endpoint
-from extractors.call.rate_limit import Limits, Traffic
+from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.retry import Retries
 from extractors.call.transport import client, served_models
 from extractors.core.errors import BudgetSpent, ConfigurationError, DocumentError, Failing, Refused, Stopped
@@ -82,8 +82,8 @@ async def calling(server, attempts=3, timeout=5.0, secret="", traffic=None):
     endpoint = Endpoint(server.url, SecretStr(secret) if secret else None, timeout)
     retries = Retries(attempts, first=0.001, longest=0.002, random=random.Random(1))
     async with client(endpoint) as opened:
-        yield Caller(
-            opened, traffic or Traffic(Limits(), rate=1000), retries, Breaker(), timeout=timeout, secret=secret
+        yield ChatClient(
+            opened, traffic or RateLimiter(Limits(), rate=1000), retries, Breaker(), timeout=timeout, secret=secret
         )
 
 
@@ -327,7 +327,7 @@ async def test_an_answer_without_usage_may_have_been_billed(an_order, notes, jud
 
 async def test_a_stop_ends_the_wait_between_attempts(an_order, notes, judge):
     """Who waits for a retry is told at once; what was sent stays noted."""
-    traffic = Traffic(Limits(), rate=1000)
+    traffic = RateLimiter(Limits(), rate=1000)
     refusal = http(429, b"", **{"retry-after": "300"})
     async with WireServer([refusal]).running() as server, calling(server, traffic=traffic) as caller:
         waiting = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from extractors.call.rate_limit import FIRST_RATE, Limits, Traffic
+from extractors.call.rate_limit import FIRST_RATE, Limits, RateLimiter
 from extractors.core.errors import Stopped
 
 NO_LIMIT = 10**9
@@ -75,7 +75,7 @@ def test_a_rate_that_is_not_used_does_not_grow(loop):
     """Calls that run out say nothing about what the server would let through."""
 
     async def few():
-        traffic = Traffic(Limits(), clock=loop.time)
+        traffic = RateLimiter(Limits(), clock=loop.time)
         for _ in range(60):
             async with traffic.slot(1) as ticket:
                 traffic.answered(ticket, 1)
@@ -115,7 +115,7 @@ def test_the_difference_to_the_estimate_is_given_back_or_paid(loop, taken, waite
     """At 1,000 tokens a second, a call estimated at 1,000 holds up the next one for what it really took."""
 
     async def two_calls():
-        traffic = Traffic(Limits(tpm=60_000), clock=loop.time)
+        traffic = RateLimiter(Limits(tpm=60_000), clock=loop.time)
         async with traffic.slot(1000) as ticket:
             traffic.answered(ticket, taken)
         async with traffic.slot(1000):
@@ -128,7 +128,7 @@ def test_a_refused_call_gives_its_tokens_back(loop):
     """A refusal is not billed, so the next call need not wait for its tokens."""
 
     async def two_calls():
-        traffic = Traffic(Limits(tpm=600), clock=loop.time)
+        traffic = RateLimiter(Limits(tpm=600), clock=loop.time)
         async with traffic.slot(1000) as ticket:
             traffic.refused(ticket, None)
         async with traffic.slot(1000):
@@ -141,7 +141,7 @@ def test_one_refused_call_does_not_hold_the_others(loop):
     """What the server asks of one call binds that call alone."""
 
     async def calls():
-        traffic = Traffic(Limits(), clock=loop.time)
+        traffic = RateLimiter(Limits(), clock=loop.time)
         async with traffic.slot(1) as ticket:
             traffic.refused(ticket, 60.0)
         async with traffic.slot(1):
@@ -155,7 +155,7 @@ def test_a_whole_second_of_refusals_holds_everybody(loop, let_through, waited):
     """When nothing got through in a second, nobody is sent before the time that the server named."""
 
     async def calls():
-        traffic = Traffic(Limits(), rate=20, clock=loop.time)
+        traffic = RateLimiter(Limits(), rate=20, clock=loop.time)
         for number in range(30):
             async with traffic.slot(1) as ticket:
                 became = (traffic.answered, 1) if number % 10 < let_through else (traffic.refused, 60.0)
@@ -169,7 +169,7 @@ def test_a_crowded_server_holds_the_rate(loop):
     """A 503 is not our rate's fault: the rate neither falls nor grows."""
 
     async def crowded():
-        traffic = Traffic(Limits(), rate=20, clock=loop.time)
+        traffic = RateLimiter(Limits(), rate=20, clock=loop.time)
         before = traffic.rate
         for _ in range(200):
             async with traffic.slot(1) as ticket:
@@ -194,7 +194,7 @@ def test_concurrency_has_a_ceiling(loop):
             return most
 
     async def many():
-        traffic = Traffic(Limits(concurrency=4), rate=1000, clock=loop.time)
+        traffic = RateLimiter(Limits(concurrency=4), rate=1000, clock=loop.time)
         return max(await asyncio.gather(*(call(traffic) for _ in range(20))))
 
     assert loop.run_until_complete(many()) == 4
@@ -204,7 +204,7 @@ def test_who_waits_is_told_of_a_stop(loop):
     """A stop ends every wait at once: for a turn, for a slot, for a retry."""
 
     async def stopped():
-        traffic = Traffic(Limits(concurrency=1, rpm=1), clock=loop.time)
+        traffic = RateLimiter(Limits(concurrency=1, rpm=1), clock=loop.time)
         async with traffic.slot(1):
             pass
         waiting = [asyncio.ensure_future(traffic.slot(1).__aenter__()), asyncio.ensure_future(traffic.sleep(300))]
@@ -219,7 +219,7 @@ def test_who_waits_is_told_of_a_stop(loop):
 
 def test_nothing_is_sent_after_a_stop(loop):
     async def late():
-        traffic = Traffic(Limits(), clock=loop.time)
+        traffic = RateLimiter(Limits(), clock=loop.time)
         traffic.stop(Stopped("enough"))
         async with traffic.slot(1):
             pass
@@ -232,7 +232,7 @@ def test_a_long_pause_is_no_growth(loop):
     """An hour without calls leaves the rate where it was."""
 
     async def paused():
-        traffic = Traffic(Limits(), rate=20, clock=loop.time)
+        traffic = RateLimiter(Limits(), rate=20, clock=loop.time)
         before = traffic.rate
         await asyncio.sleep(3600)
         return before, traffic.rate
@@ -282,7 +282,7 @@ def test_who_waits_for_a_permit_is_told_of_a_stop(loop):
     """Permits that never come hold no run that is to stop."""
 
     async def stopped():
-        traffic = Traffic(Limits(), clock=loop.time, permits=Permits(loop, gap=0.0, next=3600.0))
+        traffic = RateLimiter(Limits(), clock=loop.time, permits=Permits(loop, gap=0.0, next=3600.0))
         waiting = asyncio.ensure_future(traffic.slot(1).__aenter__())
         await asyncio.sleep(1)
         traffic.stop(Stopped("enough"))

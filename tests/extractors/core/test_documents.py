@@ -11,17 +11,17 @@ from pydantic import BaseModel, SecretStr
 from extractors.core import (
     Attempt,
     Billed,
+    CallRequest,
+    Document,
     Failed,
-    Flaw,
     Found,
-    Grouped,
     Header,
-    Order,
     Planned,
     PlannedPage,
+    Problem,
     Reply,
+    RunInfo,
     Step,
-    Terms,
     version_of,
 )
 from extractors.core.money import Costs, Price, Usage, total
@@ -40,7 +40,7 @@ class Doc(BaseModel):
 def attempt(usage=None, billed="yes", cost="0.5"):
     """An attempt about a small and a large page with 100 tokens of text."""
     return Attempt(
-        order=Order("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
+        order=CallRequest("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome="accepted",
@@ -100,7 +100,7 @@ def test_a_page_s_scale_is_that_of_its_first_step(ladder, scale):
 
 def test_a_page_without_a_header_has_no_scale():
     """What could not be read has no size."""
-    assert page(SMALL, flaw=Flaw("empty", "bill", "why")).scale is None
+    assert page(SMALL, flaw=Problem("empty", "bill", "why")).scale is None
 
 
 def test_the_first_page_speaks_for_its_document():
@@ -127,13 +127,15 @@ def test_a_document_costs_the_sum_of_its_pages():
 
 def test_what_was_not_billed_is_no_part_of_the_cost():
     """Only attempts known to be billed count."""
-    ended = Failed(Planned("a", ()), (attempt(), attempt(billed="unknown", cost="7")), None, NOW, Flaw("x", "call", ""))
+    ended = Failed(
+        Planned("a", ()), (attempt(), attempt(billed="unknown", cost="7")), None, NOW, Problem("x", "call", "")
+    )
     assert ended.cost_usd == Decimal("0.5")
 
 
 def test_a_billed_attempt_without_a_price_makes_the_cost_unknown():
     """None, never 0."""
-    ended = Failed(Planned("a", ()), (attempt(), attempt(cost=None)), None, NOW, Flaw("x", "call", ""))
+    ended = Failed(Planned("a", ()), (attempt(), attempt(cost=None)), None, NOW, Problem("x", "call", ""))
     assert ended.cost_usd is None
 
 
@@ -150,7 +152,7 @@ def test_a_billed_attempt_without_a_price_makes_the_cost_unknown():
 )
 def test_a_document_is_rejected_or_failed_by_its_flaw(kind, stage, rejected):
     """An image that cannot be sent is told from an answer that was not to be had: a file and an answer may be empty."""
-    ended = Failed(Planned("a", ()), (), None, NOW, Flaw(kind, stage, ""))
+    ended = Failed(Planned("a", ()), (), None, NOW, Problem(kind, stage, ""))
     assert ended.rejected is rejected
 
 
@@ -165,7 +167,7 @@ def test_a_total_is_unknown_once_an_amount_is(amounts, sum_):
 
 def test_a_run_s_partition_is_the_day_of_its_start():
     """All rows of a run lie in one partition, however long it takes."""
-    terms = Terms("r", NOW, "s", "o", "e", "m", "receipt", "h", "p", "balanced", "table")
+    terms = RunInfo("r", NOW, "s", "o", "e", "m", "receipt", "h", "p", "balanced", "table")
     assert terms.run_date == "2026-01-01"
 
 
@@ -174,8 +176,8 @@ A, B = Found("/a.jpg", version="1"), Found("/b.jpg", version="1")
 
 def test_a_document_of_one_file_has_that_files_version():
     """Also where the file has several pages."""
-    assert Grouped("/a.jpg", (A,)).name == ("/a.jpg", "1")
-    assert Grouped("/a.pdf", (replace(A, page=1), replace(A, page=2))).name == ("/a.pdf", "1")
+    assert Document("/a.jpg", (A,)).name == ("/a.jpg", "1")
+    assert Document("/a.pdf", (replace(A, page=1), replace(A, page=2))).name == ("/a.pdf", "1")
 
 
 @pytest.mark.parametrize("pages", [(B, A), (A, replace(B, version="2")), (A,), (A, B, B)])
@@ -187,8 +189,8 @@ def test_a_documents_version_changes_with_any_of_its_pages(pages):
 def test_a_document_was_modified_when_its_last_page_was():
     """What is not known of one page is not known of the document."""
     old, new = replace(A, modified=datetime(2026, 1, 1, tzinfo=UTC)), replace(B, modified=NOW)
-    assert Grouped("d", (new, old)).modified == NOW
-    assert Grouped("d", (new, B)).modified is None
+    assert Document("d", (new, old)).modified == NOW
+    assert Document("d", (new, B)).modified is None
 
 
 def test_a_page_of_a_file_has_a_name_of_its_own():
@@ -218,7 +220,7 @@ def test_a_document_has_the_version_that_its_listing_had(counts):
     files = [Found("/in/d/1.pdf", version="a"), Found("/in/d/2.pdf", version="b")]
     seen = [page for file, count in zip(files, counts, strict=True) for page in in_pages(file, count)]
     planned = Planned("/in/d", tuple(PlannedPage(Billed(each), "send", "fits") for each in seen))
-    assert planned.name == Grouped("/in/d", tuple(files)).name
+    assert planned.name == Document("/in/d", tuple(files)).name
 
 
 def test_blame_names_the_page_once():

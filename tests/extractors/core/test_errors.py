@@ -5,10 +5,10 @@ import pickle
 import pytest
 
 from extractors.core.errors import (
+    ApprovalRequired,
     ConfigurationError,
     DocumentError,
     LedgerError,
-    NeedsYes,
     Refused,
     RunError,
     TilewiseError,
@@ -52,7 +52,7 @@ def test_a_document_error_keeps_its_extras_when_pickled():
         (ConfigurationError, TilewiseError),
         (DocumentError, TilewiseError),
         (RunError, TilewiseError),
-        (NeedsYes, ConfigurationError),
+        (ApprovalRequired, ConfigurationError),
         (LedgerError, RunError),
         (Refused, RunError),
     ],

@@ -14,25 +14,25 @@ from extractors.core import (
     Accepted,
     Attempt,
     Billed,
+    CallRequest,
     Copied,
     Failed,
-    Flaw,
     Found,
-    Left,
-    Order,
     Planned,
     PlannedPage,
+    Problem,
     Reply,
     Step,
+    Unfinished,
 )
 from extractors.core.money import Costs, Usage
 from extractors.core.tiles import Size
-from extractors.core.totals import Tally, tally
+from extractors.core.totals import RunTotals, totals_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = Step(1601, Size(500, 400), 1601)
 COSTS = Costs(Decimal(1), Decimal(2), Decimal(3))
-counts = st.builds(Tally, *[st.integers(0, 1000)] * 4)
+counts = st.builds(RunTotals, *[st.integers(0, 1000)] * 4)
 
 
 class Doc(BaseModel):
@@ -42,7 +42,7 @@ class Doc(BaseModel):
 def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=None):
     """One attempt, as it ended."""
     return Attempt(
-        order=Order("a", "key", "asked", 0, (STEP,), 100, 2000, 300, 2048),
+        order=CallRequest("a", "key", "asked", 0, (STEP,), 100, 2000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome=outcome,
@@ -66,7 +66,7 @@ def accepted(*attempts):
 def failed(*attempts, kind="off_schema"):
     """A document without an answer, or one that was rejected before it could have any."""
     stage = "validate" if attempts or kind not in REJECT_REASONS else "bill"
-    return Failed(planned(), attempts, "key", NOW, Flaw(kind, stage, "why"))
+    return Failed(planned(), attempts, "key", NOW, Problem(kind, stage, "why"))
 
 
 def copied(*, bad=False, cost="0.5"):
@@ -78,18 +78,18 @@ def copied(*, bad=False, cost="0.5"):
 
 def left(*attempts):
     """A document that the run stopped before."""
-    return Left(planned(), attempts, "key", NOW)
+    return Unfinished(planned(), attempts, "key", NOW)
 
 
 def dollars(end):
     """Cost, wasted and unknown."""
-    added = tally(end)
+    added = totals_of(end)
     return added.cost_usd, added.wasted_usd, added.unknown_usd
 
 
 def fates(end):
     """Rejected, accepted, failed, remaining."""
-    added = tally(end)
+    added = totals_of(end)
     return added.rejected, added.accepted, added.failed, added.remaining
 
 
@@ -111,7 +111,7 @@ def test_a_document_is_counted_once(end, counted):
 @pytest.mark.parametrize("bad", [False, True])
 def test_a_copy_is_a_duplicate_and_nothing_else(bad):
     """It is done, and bad if its source is; it had no call, no estimate and no cost, and saved what its source cost."""
-    added = tally(copied(bad=bad))
+    added = totals_of(copied(bad=bad))
     assert fates(copied(bad=bad)) == (0, 0, 0, 0)
     assert (added.duplicates, added.done, added.bad) == (1, 1, int(bad))
     assert (added.calls, added.cost_usd, added.estimated, added.saved_usd) == (0, 0, Costs(), Decimal("0.5"))
@@ -119,8 +119,8 @@ def test_a_copy_is_a_duplicate_and_nothing_else(bad):
 
 def test_what_copies_saved_adds_up_and_may_be_unknown():
     """A source whose cost nobody knows leaves the saving unknown."""
-    assert (tally(copied()) + tally(copied(bad=True))).saved_usd == Decimal(1)
-    assert (tally(copied()) + tally(copied(cost=None))).saved_usd is None
+    assert (totals_of(copied()) + totals_of(copied(bad=True))).saved_usd == Decimal(1)
+    assert (totals_of(copied()) + totals_of(copied(cost=None))).saved_usd is None
 
 
 def test_whoever_has_no_answer_is_counted_by_kind():
@@ -133,7 +133,7 @@ def test_whoever_has_no_answer_is_counted_by_kind():
         accepted(attempt()),
         left(),
     ]
-    added = sum((tally(end) for end in ends), start=Tally())
+    added = sum((totals_of(end) for end in ends), start=RunTotals())
     assert sum(added.kinds.values()) == added.bad == 3
     assert {kind: count for (_, kind, _), count in added.kinds.items()} == {"unreadable": 2, "refused": 1}
 
@@ -148,7 +148,7 @@ def test_an_empty_answer_is_no_rejection():
     """The image was sent and paid for, though an empty file goes by the same name."""
     end = failed(attempt("empty"), kind="empty")
     assert fates(end) == (0, 0, 1, 0)
-    assert tally(end).estimated == COSTS
+    assert totals_of(end).estimated == COSTS
 
 
 def test_an_answer_that_is_published_is_not_wasted():
@@ -185,7 +185,7 @@ def test_an_attempt_that_may_be_billed_is_unknown_by_its_reservation():
 
 def test_the_reservation_of_an_attempt_that_is_settled_is_not_unknown():
     """Once the server has counted, the reservation is history."""
-    assert tally(accepted(attempt(reserved="0.9"))).unknown_usd == 0
+    assert totals_of(accepted(attempt(reserved="0.9"))).unknown_usd == 0
 
 
 def test_an_unknown_price_makes_the_cost_unknown():
@@ -210,7 +210,7 @@ def test_tokens_are_summed_over_all_attempts():
         attempt("timeout", billed="unknown"),
         attempt(usage=Usage(1800, 40, 0, 5)),
     )
-    added = tally(end)
+    added = totals_of(end)
     assert (added.prompt_tokens, added.completion_tokens) == (3500, 70)
     assert (added.cached_tokens, added.reasoning_tokens, added.calls) == (20, 15, 3)
 
@@ -218,25 +218,25 @@ def test_tokens_are_summed_over_all_attempts():
 def test_residuals_are_what_the_server_counted_over_the_estimate():
     """1,601 for the picture and 100 for the text were expected of each."""
     end = accepted(attempt("off_schema", usage=Usage(prompt=1711)), attempt(usage=Usage(prompt=1698)))
-    assert tally(end).residual_tokens == 10 - 3
+    assert totals_of(end).residual_tokens == 10 - 3
 
 
 def test_a_document_that_was_not_sent_has_no_estimate():
     """Rejected and remaining documents are no part of what the run's documents were to cost."""
-    assert tally(failed(kind="unreadable")).estimated == Costs()
-    assert tally(left()).estimated == Costs()
+    assert totals_of(failed(kind="unreadable")).estimated == Costs()
+    assert totals_of(left()).estimated == Costs()
 
 
 @pytest.mark.parametrize("end", [accepted(attempt()), failed(attempt("off_schema"))])
 def test_a_document_that_was_sent_has_its_estimate(end):
     """Whatever came of it."""
-    assert tally(end).estimated == COSTS
+    assert totals_of(end).estimated == COSTS
 
 
 def test_tallies_add_up():
     """Every number and every dollar of both."""
-    one = tally(accepted(attempt("off_schema", cost="0.2", usage=Usage(1700, 30)), attempt(usage=Usage(1701, 40))))
-    two = tally(failed(attempt("timeout", billed="unknown", cost=None)))
+    one = totals_of(accepted(attempt("off_schema", cost="0.2", usage=Usage(1700, 30)), attempt(usage=Usage(1701, 40))))
+    two = totals_of(failed(attempt("timeout", billed="unknown", cost=None)))
     both = one + two
     assert (both.accepted, both.failed, both.calls, both.done) == (1, 1, 3, 2)
     assert (both.prompt_tokens, both.completion_tokens) == (3401, 70)
@@ -247,15 +247,15 @@ def test_tallies_add_up():
 @pytest.mark.parametrize("name", ["cost_usd", "wasted_usd", "unknown_usd"])
 def test_an_unknown_sum_stays_unknown(name):
     """One document without a price is enough, on either side."""
-    unknown = Tally(**{name: None})
-    assert getattr(unknown + Tally(), name) is None
-    assert getattr(Tally() + unknown, name) is None
+    unknown = RunTotals(**{name: None})
+    assert getattr(unknown + RunTotals(), name) is None
+    assert getattr(RunTotals() + unknown, name) is None
 
 
 def test_nothing_adds_nothing():
     """The empty tally is the zero of the sum."""
-    one = tally(accepted(attempt(usage=Usage(1700, 30, 20, 10))))
-    assert one + Tally() == Tally() + one == one
+    one = totals_of(accepted(attempt(usage=Usage(1700, 30, 20, 10))))
+    assert one + RunTotals() == RunTotals() + one == one
 
 
 @given(one=counts, two=counts, three=counts)
@@ -266,6 +266,6 @@ def test_the_order_of_adding_does_not_matter(one, two, three):
 
 def test_every_part_takes_part_in_the_sum():
     """No field is forgotten."""
-    ones = Tally(*[COSTS if each.name == "estimated" else 1 for each in fields(Tally)])
-    twos = [COSTS + COSTS if each.name == "estimated" else 2 for each in fields(Tally)]
-    assert ones + ones == Tally(*twos)
+    ones = RunTotals(*[COSTS if each.name == "estimated" else 1 for each in fields(RunTotals)])
+    twos = [COSTS + COSTS if each.name == "estimated" else 2 for each in fields(RunTotals)]
+    assert ones + ones == RunTotals(*twos)

@@ -9,13 +9,13 @@ from PIL import Image
 
 from extractors.config.job import Job
 from extractors.config.prices import price_of
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Costs, Price
 from extractors.plan.estimate import Estimate, estimate
 from extractors.plan.sampling import Sample
-from extractors.record.tables.history import ENDS, FAILED, WHY, Past, key
+from extractors.record.tables.history import ENDS, FAILED, WHY, RunHistory, key
 from extractors.scan import scan
 
 KEYS = [
@@ -51,7 +51,7 @@ def pictures(tmp_path, monkeypatch):
 
 def briefed(folder, **fields):
     """The brief of an estimate; no schema, so that no text is billed."""
-    return brief(Job(source=str(folder), **fields), Settings(), sends=False)
+    return resolve(Job(source=str(folder), **fields), Settings(), sends=False)
 
 
 def estimated(folder, past=None, **fields):
@@ -137,7 +137,7 @@ def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
 def test_what_is_done_is_left_out(pictures):
     """It is skipped: neither planned nor billed."""
     done = [key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))]
-    past = Past(pl.DataFrame([{"key": each} for each in done], schema=ENDS), pl.DataFrame(schema=FAILED))
+    past = RunHistory(pl.DataFrame([{"key": each} for each in done], schema=ENDS), pl.DataFrame(schema=FAILED))
     found = estimated(pictures, past, bill="formula").as_json()
     assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
 
@@ -194,7 +194,7 @@ def test_local_reading_is_free_whatever_is_served(pictures):
 def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
     """A rehearsal with a price file costs what it says."""
     (tmp_path / "prices.toml").write_text('[models."offline/rapidocr"]\ninput = 2\noutput = 3\n')
-    made = brief(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
+    made = resolve(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
     assert price_of(made, {}, free=True) == Price(Decimal(2), Decimal(3))
 
 
@@ -234,7 +234,7 @@ def test_a_sample_speaks_for_causes(tmp_path):
     for number in range(40):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
     done = [{"key": key(each.uri, each.version)} for each in scan("stack")][:30]
-    past = Past(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
+    past = RunHistory(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
     asked = briefed("stack", redo="all")  # its name decides what is drawn
     found = estimate(asked, price_of(asked, {}, free=False), past, sample=Sample(10, 10)).causes
     assert found.sampled

@@ -11,13 +11,13 @@ from PIL import Image
 
 from extractors.bill import Tariff
 from extractors.config.job import Job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Price
 from extractors.core.tiles import rule
 from extractors.plan.feed import Feed
-from extractors.record.tables.history import ENDS, FAILED, Past, key
+from extractors.record.tables.history import ENDS, FAILED, RunHistory, key
 from extractors.scan import scan
 
 TARIFF = Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
@@ -35,7 +35,7 @@ def pictures(tmp_path):
 
 def feed(source, past=None, tariff=TARIFF, **fields):
     """The feed of a job on this source."""
-    return Feed(brief(Job(source=str(source), **fields), Settings(), sends=False), tariff, past)
+    return Feed(resolve(Job(source=str(source), **fields), Settings(), sends=False), tariff, past)
 
 
 def names(planned):
@@ -49,7 +49,7 @@ def past(folder, accepted=(), final=(), tries=()):
     failed = [{"key": files[name], "final": True, "tries": 1} for name in final]
     failed += [{"key": files[name], "final": False, "tries": count} for name, count in tries]
     done = [{"key": files[name]} for name in accepted]
-    return Past(pl.DataFrame(done, schema=ENDS), pl.DataFrame(failed, schema=FAILED))
+    return RunHistory(pl.DataFrame(done, schema=ENDS), pl.DataFrame(failed, schema=FAILED))
 
 
 def test_documents_come_in_the_order_of_the_scan(pictures):
@@ -190,7 +190,7 @@ def elsewhere(bucket, pictures, tmp_path):
     done = [f"{pictures}/a.png", f"{bucket.url}/00.png", f"{bucket.url}/69.png"]
     ended = pl.DataFrame([{"key": found[each]} for each in done], schema=ENDS)
     bucket.front.asked.clear()
-    return listed, Past(ended, pl.DataFrame(schema=FAILED))
+    return listed, RunHistory(ended, pl.DataFrame(schema=FAILED))
 
 
 def heads(bucket):

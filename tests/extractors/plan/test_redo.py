@@ -5,14 +5,14 @@ from decimal import Decimal
 import pytest
 
 from extractors.core.money import Costs
-from extractors.plan.redo import Causes
+from extractors.plan.redo import RedoSummary
 
 EACH = Costs(Decimal("0.001"), Decimal("0.003"), Decimal("0.01"))
 
 
 def causes(*told, costs=EACH):
     """The causes of these documents, one each."""
-    made = Causes(lambda name: name[0])
+    made = RedoSummary(lambda name: name[0])
     for cause in told:
         made.add((cause, None), costs)
     return made

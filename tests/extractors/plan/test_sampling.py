@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.core.errors import ConfigurationError
-from extractors.plan.sampling import Sample, apportioned, drawn, interval, sample_of
+from extractors.plan.sampling import Sample, apportion, interval, reservoir_sample, sample_of
 
 
 @pytest.mark.parametrize(
@@ -27,24 +27,24 @@ def test_what_is_no_sample_is_refused(asked):
 
 def test_few_are_taken_whole():
     """Up to the number above which a sample is drawn, nothing is left out."""
-    assert drawn(range(10), Sample(10, 3), "") == (list(range(10)), 10)
+    assert reservoir_sample(range(10), Sample(10, 3), "") == (list(range(10)), 10)
 
 
 def test_many_are_drawn_from_in_their_order():
     """As many as asked for, none twice, and the whole is counted."""
-    kept, count = drawn(iter(range(1000)), Sample(100, 30), "seed")
+    kept, count = reservoir_sample(iter(range(1000)), Sample(100, 30), "seed")
     assert (len(set(kept)), kept, count) == (30, sorted(kept), 1000)
 
 
 def test_the_same_source_gives_the_same_sample():
     """Two estimates agree."""
-    assert drawn(range(1000), Sample(10, 5), "a") == drawn(range(1000), Sample(10, 5), "a")
-    assert drawn(range(1000), Sample(10, 5), "a") != drawn(range(1000), Sample(10, 5), "b")
+    assert reservoir_sample(range(1000), Sample(10, 5), "a") == reservoir_sample(range(1000), Sample(10, 5), "a")
+    assert reservoir_sample(range(1000), Sample(10, 5), "a") != reservoir_sample(range(1000), Sample(10, 5), "b")
 
 
 def test_each_is_as_likely_as_any_other():
     """The first, those around the threshold and the last."""
-    often = Counter(item for seed in range(2000) for item in drawn(range(30), Sample(12, 6), str(seed))[0])
+    often = Counter(item for seed in range(2000) for item in reservoir_sample(range(30), Sample(12, 6), str(seed))[0])
     assert all(300 < often[item] < 500 for item in range(30))  # 400 are expected, with a deviation of 18
 
 
@@ -58,14 +58,14 @@ def test_each_is_as_likely_as_any_other():
 )
 def test_counts_keep_their_sum(counts, total, wanted):
     """Scaled counts are whole and add up."""
-    assert apportioned(counts, total) == wanted
+    assert apportion(counts, total) == wanted
 
 
 def test_nineteen_of_twenty_intervals_hold_the_truth():
     """95 % means it, on costs as skewed as images'."""
     chance = random.Random(7)
     costs = [Decimal(chance.choice([1, 1, 1, 2, 4, 8])) for _ in range(2000)]
-    intervals = [interval(drawn(costs, Sample(200, 200), str(seed))[0], 2000) for seed in range(400)]
+    intervals = [interval(reservoir_sample(costs, Sample(200, 200), str(seed))[0], 2000) for seed in range(400)]
     held = sum(low <= sum(costs) <= high for low, high in intervals)
     assert 0.92 < held / 400 < 0.98
 

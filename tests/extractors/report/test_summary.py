@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from extractors.core.money import Costs
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 from extractors.report.progress import Progress, duration
 from extractors.report.summary import Bill, Summary, dollars, spending_table
 
@@ -41,7 +41,7 @@ def progress(clock, screen):
 
 
 def accepted(count=1, cost="0.001"):
-    return Tally(accepted=count, cost_usd=None if cost is None else Decimal(cost))
+    return RunTotals(accepted=count, cost_usd=None if cost is None else Decimal(cost))
 
 
 def test_the_line_says_how_far_it_is(progress, clock):
@@ -56,7 +56,7 @@ def test_the_line_counts_what_was_not_accepted(progress, clock):
     """Rejected and failed documents are done, and said."""
     progress.expect(100)
     clock.now += 10
-    progress.tell(accepted(7) + Tally(rejected=1, failed=2))
+    progress.tell(accepted(7) + RunTotals(rejected=1, failed=2))
     assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.0010 spent · 1 min 30 s left"
 
 
@@ -102,7 +102,7 @@ def test_the_line_admits_an_unknown_cost(progress, clock):
 def test_a_document_that_was_left_is_not_done(progress, clock):
     """What the next run takes does not count."""
     clock.now += 1
-    progress.tell(Tally(remaining=3))
+    progress.tell(RunTotals(remaining=3))
     assert progress.line.startswith("0 documents")
 
 
@@ -254,7 +254,7 @@ def summary(tally, **fields):
 
 def test_a_summary_sets_the_prediction_beside_the_bill():
     """Tokens and dollars stand as predicted and as billed."""
-    tally = Tally(accepted=9, calls=10, prompt_tokens=1750, residual_tokens=50, completion_tokens=400)
+    tally = RunTotals(accepted=9, calls=10, prompt_tokens=1750, residual_tokens=50, completion_tokens=400)
     lines = shown(*summary(tally).lines())
     assert lines[0] == "run 20261120T021500Z-3f9a"
     assert lines[1:3] == ["found 12", "accepted 9"]
@@ -267,7 +267,7 @@ def test_a_summary_sets_the_prediction_beside_the_bill():
 
 def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
     """Money that bought no row is said apart."""
-    tally = Tally(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
+    tally = RunTotals(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
     lines = shown(*summary(tally).lines())
     assert "cost, paid $1.50" in lines
     assert "of it wasted $0.500000" in lines
@@ -276,19 +276,19 @@ def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
 
 def test_a_summary_leaves_out_what_did_not_happen():
     """Counts of 0 are not lines, except those that everybody looks for."""
-    lines = shown(*summary(Tally(failed=1)).lines())
+    lines = shown(*summary(RunTotals(failed=1)).lines())
     assert lines[1:4] == ["found 12", "accepted 0", "failed 1"]
     assert "wasted" not in " ".join(lines)
 
 
 def test_a_summary_of_nothing_done_is_its_message():
     """A run without documents and calls shows no table of zeros."""
-    assert shown(*summary(Tally(), skipped=12).lines()) == ["9 of 12 accepted"]
+    assert shown(*summary(RunTotals(), skipped=12).lines()) == ["9 of 12 accepted"]
 
 
 def test_a_summary_ends_with_warnings_message_and_files():
     """The last lines say what to look at."""
-    lines = shown(*summary(Tally(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines())
+    lines = shown(*summary(RunTotals(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines())
     assert lines == ["warning: the model changed", "9 of 12 accepted", "rows: /out/results/a.parquet"]
 
 

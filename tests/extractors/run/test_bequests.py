@@ -2,8 +2,8 @@
 
 import pytest
 
-from extractors.record.ledger.writer import Scribe
-from extractors.run.bequests import Bequests
+from extractors.record.ledger.writer import LedgerWriter
+from extractors.run.bequests import OrphanedReplies
 
 pytestmark = pytest.mark.anyio
 ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 9}}'
@@ -15,9 +15,9 @@ def left(ledger, nouns, terms):
 
     async def publish(*documents, left=None):
         ledger.runs.begin(terms)
-        scribe = Scribe(ledger.calls, terms)
+        scribe = LedgerWriter(ledger.calls, terms)
         for document in documents:
-            handle = await scribe.intend(nouns.order(document), 1, None)
+            handle = await scribe.reserve(nouns.order(document), 1, None)
             await scribe.settle(handle, nouns.attempt(reply=nouns.reply(body=ANSWER)))
         ledger.runs.published(terms.run, 1, documents if left is None else left)
         ledger.runs.end(terms.run)
@@ -28,7 +28,7 @@ def left(ledger, nouns, terms):
 @pytest.fixture
 def bequests(ledger, terms):
     """The answers that wait for a run."""
-    return lambda: Bequests(ledger.calls, terms)
+    return lambda: OrphanedReplies(ledger.calls, terms)
 
 
 async def test_an_answer_is_given_to_who_asks_the_same(left, bequests):

@@ -7,21 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.call.rate_limit import Limits, Traffic
+from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.core import Reply, Verdict
 from extractors.core.errors import DocumentError, Failing, Stopped
 from extractors.core.money import Costs
-from extractors.core.totals import Tally
-from extractors.run.chunk import MOST_ANSWERS, Turn
-from extractors.run.pilot import Pilot
-from extractors.run.shutdown import Brake
+from extractors.core.totals import RunTotals
+from extractors.run.chunk import MOST_ANSWERS, RetryState
+from extractors.run.pilot import FailureGuard
+from extractors.run.shutdown import Shutdown
 
 REPLY = Reply(200, "", content='{"a"')
 
 
 def turn(**changes):
     """The first turn of a document."""
-    return Turn(**{"rung": 0, "max_tokens": 1000, "reasks": 1, "most_tokens": 4000} | changes)
+    return RetryState(**{"rung": 0, "max_tokens": 1000, "reasks": 1, "most_tokens": 4000} | changes)
 
 
 def after(outcome, state, rungs=3):
@@ -90,55 +90,55 @@ def test_nothing_else_goes_down(kind, rung):
 
 def documents(accepted, failed, cost="0", high="1"):
     """One told tally of so many documents."""
-    return Tally(
+    return RunTotals(
         accepted=accepted, failed=failed, cost_usd=Decimal(cost), estimated=Costs(Decimal(0), Decimal(0), Decimal(high))
     )
 
 
 def test_the_pilot_waits_for_200_documents():
-    assert Pilot().watch(documents(0, 199)) is None
+    assert FailureGuard().observe(documents(0, 199)) is None
 
 
 def test_the_pilot_stops_a_run_of_which_most_fails():
-    pilot = Pilot()
-    pilot.watch(documents(90, 109))
-    assert pilot.watch(documents(0, 1)).status == "failing"
+    pilot = FailureGuard()
+    pilot.observe(documents(90, 109))
+    assert pilot.observe(documents(0, 1)).status == "failing"
 
 
 def test_half_is_not_most():
-    assert Pilot().watch(documents(100, 100)) is None
+    assert FailureGuard().observe(documents(100, 100)) is None
 
 
 def test_more_failures_may_be_allowed():
     """A share given with `--fail-above` that is over a half moves the line."""
-    assert Pilot(fail_above=0.9).watch(documents(30, 170)) is None
+    assert FailureGuard(fail_above=0.9).observe(documents(30, 170)) is None
 
 
 def test_the_pilot_looks_again_every_thousand():
-    pilot = Pilot()
-    assert pilot.watch(documents(200, 0)) is None
-    assert pilot.watch(documents(0, 999)) is None
-    assert isinstance(pilot.watch(documents(0, 1)), Failing)
+    pilot = FailureGuard()
+    assert pilot.observe(documents(200, 0)) is None
+    assert pilot.observe(documents(0, 999)) is None
+    assert isinstance(pilot.observe(documents(0, 1)), Failing)
 
 
 @pytest.mark.parametrize(("cost", "stops"), [("2", False), ("2.01", True)])
 def test_the_pilot_stops_a_run_that_costs_twice_the_highest_estimate(cost, stops):
-    assert isinstance(Pilot().watch(documents(200, 0, cost)), Failing) is stops
+    assert isinstance(FailureGuard().observe(documents(200, 0, cost)), Failing) is stops
 
 
 @pytest.fixture
 def traffic():
     """Traffic that nobody sends through."""
-    return Traffic(Limits())
+    return RateLimiter(Limits())
 
 
 @pytest.mark.anyio
 async def test_a_first_signal_stops_and_a_second_cuts(traffic):
     """After the first nothing is begun, after the second nothing is waited for."""
     said = []
-    with Brake(traffic, drain=60, max_time=None, say=said.append) as brake:
+    with Shutdown(traffic, drain=60, max_time=None, say=said.append) as brake:
         task = asyncio.create_task(asyncio.sleep(3600))
-        brake.holds(task)
+        brake.track(task)
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(0)
         await asyncio.sleep(0.01)
@@ -153,9 +153,9 @@ async def test_a_first_signal_stops_and_a_second_cuts(traffic):
 @pytest.mark.anyio
 async def test_calls_on_their_way_have_a_while(traffic):
     """When the drain is over, they are cut."""
-    with Brake(traffic, drain=0.01, max_time=None, say=print) as brake:
+    with Shutdown(traffic, drain=0.01, max_time=None, say=print) as brake:
         task = asyncio.create_task(asyncio.sleep(3600))
-        brake.holds(task)
+        brake.track(task)
         brake.stop(Stopped("enough"))
         await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
@@ -163,13 +163,13 @@ async def test_calls_on_their_way_have_a_while(traffic):
 
 @pytest.mark.anyio
 async def test_the_longest_time_stops_a_run(traffic):
-    with Brake(traffic, drain=60, max_time=0.01, say=print), pytest.raises(Stopped, match=r"time limit of 0\.01 s"):
+    with Shutdown(traffic, drain=60, max_time=0.01, say=print), pytest.raises(Stopped, match=r"time limit of 0\.01 s"):
         await traffic.sleep(5)
 
 
 @pytest.mark.anyio
 async def test_the_first_reason_counts(traffic):
-    with Brake(traffic, drain=60, max_time=None, say=print) as brake:
+    with Shutdown(traffic, drain=60, max_time=None, say=print) as brake:
         brake.stop(Stopped("first"))
         brake.stop(Failing("second"))
     assert str(brake.error) == "first"

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from extractors.core import Copied, Left
+from extractors.core import Copied, Unfinished
 from extractors.core.errors import OutputError
 from extractors.record.output.base import Folder
-from extractors.record.tables.row_index import Originals
+from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
-from extractors.run.copies import Copies
+from extractors.run.copies import Deduplicator
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ def tables(tmp_path, terms, model):
 @pytest.fixture
 def copies(tables):
     """A run's copies, without those of earlier runs."""
-    return Copies(tables, Originals(tables, earlier=False, offline=False))
+    return Deduplicator(tables, RowIndex(tables, earlier=False, offline=False))
 
 
 class Asked:
@@ -101,7 +101,7 @@ async def test_a_first_that_is_left_makes_way(copies, nouns):
     asked.go.set()
     first, second, third = await asyncio.gather(*tasks)
     assert asked.count == 2
-    assert isinstance(first, Left)
+    assert isinstance(first, Unfinished)
     assert second.planned.document == "/in/b.jpg"
     assert third.row["_document"] == "/in/b.jpg"
 
@@ -156,6 +156,6 @@ async def test_an_output_that_cannot_be_read_stops_the_run(tables, nouns, tmp_pa
     folder = tmp_path / "results" / "schema=slip" / "run_date=2026-11-19"
     folder.mkdir(parents=True)
     (folder / "broken.parquet").write_bytes(b"PAR1")
-    copies = Copies(tables, Originals(tables, earlier=True, offline=False))
+    copies = Deduplicator(tables, RowIndex(tables, earlier=True, offline=False))
     with pytest.raises(OutputError, match="cannot be read"):
-        await copies.once(nouns.planned(), KEY, None)
+        await copies.run_once(nouns.planned(), KEY, None)

@@ -7,11 +7,11 @@ from decimal import Decimal
 import pytest
 
 from extractors.record.tables import profile as shapes
-from extractors.record.tables.profile import Shape
+from extractors.record.tables.profile import RunProfile
 from extractors.run import drift
 from extractors.run.drift import drifted
 
-USUAL = Shape("now", 1000, {"shop": 0.0, "total": 0.01}, 1.0, 0.1, Decimal("0.001"))
+USUAL = RunProfile("now", 1000, {"shop": 0.0, "total": 0.01}, 1.0, 0.1, Decimal("0.001"))
 
 
 def nights(*changes):
@@ -76,7 +76,7 @@ def test_every_share_and_the_cost_are_watched_both_ways(change, sentence):
 
 def test_several_are_said_together():
     """Fields in their order, then the shares, then the cost."""
-    today = Shape("now", 1000, {"total": 0.9, "shop": 0.9}, 0.1, 0.9, Decimal(1))
+    today = RunProfile("now", 1000, {"total": 0.9, "shop": 0.9}, 0.1, 0.9, Decimal(1))
     beginnings = [sentence.split()[0] for sentence in drifted(today, WEEK)]
     assert beginnings == ["total", "shop", "10.0", "90.0", "a"]
 
@@ -106,7 +106,7 @@ def test_what_becomes_free_or_ceases_to_be_is_said():
 @pytest.mark.parametrize(("rows", "count"), [(199, 0), (200, 4)])
 def test_few_rows_say_nothing(rows, count):
     """Under 200 documents a share is an accident."""
-    assert len(drifted(Shape("now", rows, {"total": 0.9}, 0.3, 0.9, Decimal(1)), WEEK)) == count
+    assert len(drifted(RunProfile("now", rows, {"total": 0.9}, 0.3, 0.9, Decimal(1)), WEEK)) == count
 
 
 def test_a_first_run_has_nothing_to_differ_from():
@@ -130,7 +130,7 @@ def night(chance, rows):
     accepted = sum(chance.random() < 0.95 for _ in range(rows))
     nulls = {name: sum(chance.random() < share for _ in range(accepted)) / accepted for name, share in SHARES.items()}
     climbed = sum(chance.random() < 0.1 for _ in range(rows)) / rows
-    return Shape("night", rows, nulls, accepted / rows, climbed, Decimal("0.001"))
+    return RunProfile("night", rows, nulls, accepted / rows, climbed, Decimal("0.001"))
 
 
 SHARES = {"company": 0.0, "date": 0.005, "address": 0.05, "total": 0.3}

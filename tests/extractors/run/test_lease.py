@@ -2,10 +2,10 @@
 
 import pytest
 
-from extractors.call.rate_limit import Limits, Traffic
+from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.core.errors import ConfigurationError, LeaseLost, RunError
 from extractors.run.lease import Lease
-from extractors.run.shutdown import Brake
+from extractors.run.shutdown import Shutdown
 
 pytestmark = pytest.mark.anyio
 TAKEN = "update runs set host = 'elsewhere', pid = 1, lease_until = 9e9"
@@ -60,7 +60,7 @@ async def test_a_run_that_was_taken_over_is_told(ledger, terms, sql):
 
 async def test_a_lost_lease_pulls_the_brake(ledger, terms):
     """Also one that was lost before there was a brake."""
-    with Brake(Traffic(Limits()), drain=60, max_time=None, say=print) as brake:
+    with Shutdown(RateLimiter(Limits()), drain=60, max_time=None, say=print) as brake:
         async with Lease(ledger, terms) as lease:
             lease._lose(LeaseLost("gone"))
             lease.begins(brake)

@@ -12,11 +12,11 @@ from PIL import Image
 
 from extractors.config.job import job
 from extractors.config.settings import Settings
-from extractors.core.errors import ConfigurationError, NeedsYes
-from extractors.core.totals import Tally
+from extractors.core.errors import ApprovalRequired, ConfigurationError
+from extractors.core.totals import RunTotals
 from extractors.endpoint.child import child
 from extractors.run.chunk import Chunk
-from extractors.run.pipeline import How, run
+from extractors.run.pipeline import RunHooks, run
 
 pytestmark = pytest.mark.anyio
 
@@ -71,9 +71,9 @@ def table(tmp_path, name):
 async def test_its_caller_is_told_of_every_document(asked, settings, url):
     """One tally a document, as it ends; together they are the run's."""
     told = []
-    closing = await run(asked(), settings(base_url=url), How(tell=told.append))
+    closing = await run(asked(), settings(base_url=url), RunHooks(on_document=told.append))
     assert len(told) == 5
-    assert sum(told, Tally()) == closing.counts.tally
+    assert sum(told, RunTotals()) == closing.counts.tally
 
 
 async def test_its_caller_runs_the_chunks(asked, settings, url):
@@ -84,7 +84,7 @@ async def test_its_caller_runs_the_chunks(asked, settings, url):
         handed.append((chunk.number, len(chunk.documents)))
         return await chunk.run()
 
-    closing = await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+    closing = await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
     assert sorted(handed) == [(0, 2), (1, 2), (2, 1)]
     assert closing.counts.tally.accepted == 5
 
@@ -92,7 +92,7 @@ async def test_its_caller_runs_the_chunks(asked, settings, url):
 async def test_a_run_outside_of_a_flow_has_no_flow_run(asked, settings, url, tmp_path):
     """The row of a run names its flow run where there is one."""
     await run(asked(limit=1), settings(base_url=url))
-    await run(asked(), settings(base_url=url), How(flow_run_id="f10w"))
+    await run(asked(), settings(base_url=url), RunHooks(flow_run_id="f10w"))
     assert table(tmp_path, "runs").sort("started_at")["prefect_flow_run_id"].to_list() == [None, "f10w"]
 
 
@@ -110,7 +110,7 @@ async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
         raise AssertionError("nothing is to be sent")
 
     with pytest.raises(ConfigurationError, match="does not exist"):
-        await run(job(source="nowhere", schema_name="caption"), settings(base_url=url), How(run_chunk=run_chunk))
+        await run(job(source="nowhere", schema_name="caption"), settings(base_url=url), RunHooks(run_chunk=run_chunk))
     assert not (tmp_path / "out").exists()
 
 
@@ -123,7 +123,7 @@ async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, u
         return await chunk.run()
 
     with pytest.raises(TypeError, match="a bug"):
-        await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+        await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
     assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
 
 
@@ -136,9 +136,9 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
         return await chunk.run()
 
     with pytest.raises(TypeError):
-        await run(asked(), settings(base_url=url, chunk=2), How(run_chunk=run_chunk))
+        await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
     said = []
-    closing = await run(asked(), settings(base_url=url), How(say=said.append))
+    closing = await run(asked(), settings(base_url=url), RunHooks(notify=said.append))
     runs = table(tmp_path, "runs").sort("started_at").rows(named=True)
     assert [row["status"] for row in runs] == ["abandoned", "completed"]
     assert sum(row["accepted"] for row in runs) == 5
@@ -151,7 +151,7 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
 
 async def test_what_a_run_had_taken_before_it_asked_is_free_again(asked, settings, url, unused_server):
     """Nothing was sent: who answers with yes, or asks another endpoint, has all documents."""
-    with pytest.raises(NeedsYes):
+    with pytest.raises(ApprovalRequired):
         await run(asked(), settings(base_url=unused_server))
     closing = await run(asked(), settings(base_url=url))
     assert (closing.counts.tally.accepted, closing.counts.tally.remaining) == (5, 0)
@@ -184,7 +184,7 @@ async def test_no_yes_is_needed_where_nothing_is_to_be_paid(asked, settings, url
 
 async def test_a_yes_is_asked_for_before_anything_is_sent(asked, settings, unused_server):
     """The error says that it is a question, so a caller can put it to a person."""
-    with pytest.raises(NeedsYes, match="TILEWISE_PRICES"):
+    with pytest.raises(ApprovalRequired, match="TILEWISE_PRICES"):
         await run(asked(), settings(base_url=unused_server))
 
 
@@ -258,7 +258,7 @@ async def test_a_run_asks_for_permits_where_it_is_told_of_whom(asked, settings, 
         leased.append(asked_for[:3])
         yield permits
 
-    await run(asked(limit=2), settings(base_url=url, rpm=6e6), How(permits=leasing))
+    await run(asked(limit=2), settings(base_url=url, rpm=6e6), RunHooks(permits=leasing))
     assert leased == [(url, "m/x", 6e6)]
     assert permits.taken == table(tmp_path, "calls").height == 2
     assert "the server was gone" in table(tmp_path, "runs")["warnings"].to_list()[0]
@@ -270,5 +270,5 @@ async def test_local_ocr_needs_no_permits(asked, settings):
     def leasing(*asked_for):
         raise AssertionError("nobody shares it")
 
-    closing = await run(asked(limit=1, offline=True), settings(), How(permits=leasing))
+    closing = await run(asked(limit=1, offline=True), settings(), RunHooks(permits=leasing))
     assert closing.counts.tally.accepted == 1

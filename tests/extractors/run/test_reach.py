@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.config.job import Job
-from extractors.config.run_config import brief
+from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE
@@ -24,7 +24,7 @@ def ledger(tmp_path):
 def asked(daily_budget=None, **fields):
     """A brief for captions, with these fields on top."""
     settings = Settings(model="a/b", base_url=None, api_key="sesame", daily_budget=daily_budget, prices=None)
-    return brief(Job(source="pictures", schema_name="caption", **fields), settings)
+    return resolve(Job(source="pictures", schema_name="caption", **fields), settings)
 
 
 @pytest.mark.parametrize("limits", [{}, {"budget": "0.01"}, {"daily_budget": "0.01"}])

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extractors.config.job import Job
-from extractors.core import Terms
+from extractors.core import RunInfo
 from extractors.core.errors import LedgerError, Refused, RunError
 from extractors.core.money import Costs
-from extractors.core.totals import Tally
+from extractors.core.totals import RunTotals
 from extractors.record.tables import columns
-from extractors.run.result import Account, Closing, Counts
+from extractors.run.result import RunCounts, RunRecord, RunResult
 
 STARTED = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
-TERMS = Terms(
+TERMS = RunInfo(
     run="20261120T021500Z-3f9a",
     started_at=STARTED,
     source="/in",
@@ -32,7 +32,7 @@ TERMS = Terms(
     policy="balanced",
     bill_rule="table",
 )
-TALLY = Tally(
+TALLY = RunTotals(
     rejected=2,
     accepted=7,
     failed=1,
@@ -51,23 +51,23 @@ TALLY = Tally(
 
 
 def account(error=None, fail_above=0.0, **said):
-    return Account(replace(TERMS, **said), fail_above, error)
+    return RunRecord(replace(TERMS, **said), fail_above, error)
 
 
 def close(tally, skipped=0, error=None, fail_above=0.0):
-    return Closing(account(error, fail_above), Counts(skipped, tally))
+    return RunResult(account(error, fail_above), RunCounts(skipped, tally))
 
 
 numbers = st.integers(0, 10**6)
 fates = ("rejected", "accepted", "failed", "remaining", "copied", "copied_failed")
-tallies = st.builds(Tally, **dict.fromkeys(fates, numbers))
+tallies = st.builds(RunTotals, **dict.fromkeys(fates, numbers))
 
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(skipped=numbers, tally=tallies)
 def test_every_document_found_became_something(skipped, tally):
     """Found is skipped, duplicates, rejected, accepted, failed and remaining, and nothing else."""
-    row = account().row(Counts(skipped, tally), 1)
+    row = account().row(RunCounts(skipped, tally), 1)
     parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     assert row["found"] == sum(row[part] for part in parts)
 
@@ -76,26 +76,26 @@ def test_every_document_found_became_something(skipped, tally):
 @given(first=st.tuples(numbers, tallies), second=st.tuples(numbers, tallies))
 def test_volumes_add_up(first, second):
     """The counts of two volumes are those of the run."""
-    one, other = Counts(*first), Counts(*second)
+    one, other = RunCounts(*first), RunCounts(*second)
     assert (one + other).found == one.found + other.found
     assert (one + other).tally == one.tally + other.tally
 
 
 def test_the_row_has_the_columns_of_runs():
     """A row's keys are the table's columns, in its order, none missing and none more."""
-    assert list(account().row(Counts(3, TALLY), 1)) == list(columns.RUNS)
+    assert list(account().row(RunCounts(3, TALLY), 1)) == list(columns.RUNS)
 
 
 def test_the_row_fits_the_types_of_runs():
     """Every cell is of its column's type."""
-    row = account(Refused("no"), fail_above=0.5).row(Counts(3, TALLY), 1)
+    row = account(Refused("no"), fail_above=0.5).row(RunCounts(3, TALLY), 1)
     frame = pl.DataFrame([row], schema=columns.RUNS, orient="row", strict=True)
     assert frame.row(0, named=True) == row
 
 
 def test_the_row_says_what_the_tally_says():
     """Counts, tokens and dollars are taken over as they are."""
-    row = account().row(Counts(3, TALLY), 2)
+    row = account().row(RunCounts(3, TALLY), 2)
     assert {name: row[name] for name in ("volume", "found", "skipped", "rejected", "accepted", "failed")} == {
         "volume": 2,
         "found": 18,
@@ -113,14 +113,14 @@ def test_the_row_says_what_the_tally_says():
 
 def test_a_cost_that_nobody_knows_is_null():
     """An unknown price never becomes 0 in the row of a run."""
-    unknown = Tally(accepted=1, cost_usd=None, wasted_usd=None, estimated=Costs(None, None, None))
-    row = account().row(Counts(0, unknown + TALLY), 1)
+    unknown = RunTotals(accepted=1, cost_usd=None, wasted_usd=None, estimated=Costs(None, None, None))
+    row = account().row(RunCounts(0, unknown + TALLY), 1)
     assert [row[name] for name in ("cost_usd", "cost_wasted_usd", "estimated_high_usd")] == [None] * 3
 
 
 def test_the_row_names_its_run_and_how_it_came_about():
     """A row says what ran, over what, by which rule, and under which flow run."""
-    row = replace(account(flow_run="f10w"), warnings=("odd",)).row(Counts(), 1)
+    row = replace(account(flow_run="f10w"), warnings=("odd",)).row(RunCounts(), 1)
     assert row["run"] == "20261120T021500Z-3f9a"
     assert (row["flow"], row["schema"], row["source"], row["output"]) == ("run", "receipt", "/in", "/out")
     assert (row["model"], row["endpoint"]) == ("maker/model", "https://api.example/v1")
@@ -131,7 +131,7 @@ def test_the_row_names_its_run_and_how_it_came_about():
 
 def test_the_job_is_kept_as_it_was_asked():
     """What was asked for can be read back from the row of a run."""
-    row = account(job='{"source": "/in", "limit": 5}', flow="calibrate").row(Counts(), 1)
+    row = account(job='{"source": "/in", "limit": 5}', flow="calibrate").row(RunCounts(), 1)
     assert json.loads(row["job"]) == {"source": "/in", "limit": 5}
     assert row["flow"] == "calibrate"
 
@@ -153,25 +153,25 @@ def test_a_job_holds_no_secret():
 )
 def test_the_status_is_the_errors(error, status, words):
     """A run that was stopped says by what, in the column of its status and in words."""
-    row = account(error).row(Counts(), 1)
+    row = account(error).row(RunCounts(), 1)
     assert (row["status"], row["error"]) == (status, words)
 
 
 @pytest.mark.parametrize(
     ("tally", "fail_above", "code"),
     [
-        (Tally(), 0.0, 0),
-        (Tally(accepted=10), 0.0, 0),
-        (Tally(accepted=99, failed=1), 0.0, 1),
-        (Tally(accepted=99, rejected=1), 0.0, 1),
-        (Tally(accepted=8, failed=1, rejected=1), 0.2, 0),
-        (Tally(accepted=7, failed=2, rejected=1), 0.2, 1),
-        (Tally(failed=3), 1.0, 0),
-        (Tally(accepted=8, failed=2, remaining=90), 0.1, 1),
-        (Tally(accepted=10, remaining=90), 0.0, 0),
-        (Tally(accepted=1, copied=9), 0.0, 0),
-        (Tally(accepted=7, failed=1, copied=1, copied_failed=1), 0.2, 0),
-        (Tally(accepted=7, failed=1, copied_failed=2), 0.2, 1),
+        (RunTotals(), 0.0, 0),
+        (RunTotals(accepted=10), 0.0, 0),
+        (RunTotals(accepted=99, failed=1), 0.0, 1),
+        (RunTotals(accepted=99, rejected=1), 0.0, 1),
+        (RunTotals(accepted=8, failed=1, rejected=1), 0.2, 0),
+        (RunTotals(accepted=7, failed=2, rejected=1), 0.2, 1),
+        (RunTotals(failed=3), 1.0, 0),
+        (RunTotals(accepted=8, failed=2, remaining=90), 0.1, 1),
+        (RunTotals(accepted=10, remaining=90), 0.0, 0),
+        (RunTotals(accepted=1, copied=9), 0.0, 0),
+        (RunTotals(accepted=7, failed=1, copied=1, copied_failed=1), 0.2, 0),
+        (RunTotals(accepted=7, failed=1, copied_failed=2), 0.2, 1),
     ],
 )
 def test_the_exit_code_says_whether_too_many_failed(tally, fail_above, code):
@@ -179,7 +179,7 @@ def test_the_exit_code_says_whether_too_many_failed(tally, fail_above, code):
     assert close(tally, skipped=1000, fail_above=fail_above).exit_code == code
 
 
-@pytest.mark.parametrize("tally", [Tally(), Tally(accepted=5), Tally(failed=5)])
+@pytest.mark.parametrize("tally", [RunTotals(), RunTotals(accepted=5), RunTotals(failed=5)])
 def test_what_is_wrong_wins_over_the_share(tally):
     """A run that was refused exits with 2 whatever became of its documents."""
     assert close(tally, error=Refused("402"), fail_above=1.0).exit_code == 2
@@ -187,12 +187,12 @@ def test_what_is_wrong_wins_over_the_share(tally):
 
 def test_the_message_counts_what_was_accepted():
     """A run without failures says how many rows it made."""
-    assert close(Tally(accepted=12)).message == "12 of 12 documents accepted"
+    assert close(RunTotals(accepted=12)).message == "12 of 12 documents accepted"
 
 
 def test_the_message_says_where_the_failures_are():
     """A run with failures leads to their table."""
-    assert close(Tally(accepted=9, failed=2, rejected=1)).message == (
+    assert close(RunTotals(accepted=9, failed=2, rejected=1)).message == (
         "9 of 12 documents accepted; 3 not: see /out/failures"
     )
 
@@ -200,9 +200,9 @@ def test_the_message_says_where_the_failures_are():
 @pytest.mark.parametrize(
     ("tally", "message"),
     [
-        (Tally(accepted=997, copied=3), "997 of 1,000 documents accepted, 3 copied"),
-        (Tally(copied=3), "0 of 3 documents accepted, 3 copied"),
-        (Tally(failed=1, copied_failed=2), "0 of 3 documents accepted; 3 not: see /out/failures"),
+        (RunTotals(accepted=997, copied=3), "997 of 1,000 documents accepted, 3 copied"),
+        (RunTotals(copied=3), "0 of 3 documents accepted, 3 copied"),
+        (RunTotals(failed=1, copied_failed=2), "0 of 3 documents accepted; 3 not: see /out/failures"),
     ],
 )
 def test_the_message_counts_copies(tally, message):
@@ -212,21 +212,24 @@ def test_the_message_counts_copies(tally, message):
 
 def test_the_row_counts_copies_of_both_kinds_as_duplicates():
     """Found counts each once."""
-    row = account().row(Counts(1, Tally(accepted=4, copied=2, copied_failed=3)), 1)
+    row = account().row(RunCounts(1, RunTotals(accepted=4, copied=2, copied_failed=3)), 1)
     assert (row["found"], row["duplicates"], row["accepted"], row["failed"]) == (10, 5, 4, 0)
 
 
 def test_the_message_of_a_run_with_nothing_to_do_says_so():
     """Running again costs nothing, says it, and says how to read all of it anew."""
-    message = close(Tally(), skipped=40).message
+    message = close(RunTotals(), skipped=40).message
     assert message == "nothing to do: all 40 documents are done in /out; no call was made (--redo reads them again)"
 
 
 @pytest.mark.parametrize(
     ("tally", "begins"),
     [
-        (Tally(remaining=3), "nothing to do: 3 documents are left to another run, which is reading them, 40 are done"),
-        (Tally(accepted=2, remaining=3), "2 of 2 documents accepted; 3 documents are left to another run"),
+        (
+            RunTotals(remaining=3),
+            "nothing to do: 3 documents are left to another run, which is reading them, 40 are done",
+        ),
+        (RunTotals(accepted=2, remaining=3), "2 of 2 documents accepted; 3 documents are left to another run"),
     ],
 )
 def test_the_message_says_what_is_left_to_another_run(tally, begins):

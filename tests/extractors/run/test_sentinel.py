@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.core import Attempt, Order, Reply, Step
+from extractors.core import Attempt, CallRequest, Reply, Step
 from extractors.core.money import Usage
 from extractors.core.tiles import NAMES, Size, fitted, rule
 from extractors.run import sentinel as module
-from extractors.run.sentinel import Sentinel
+from extractors.run.sentinel import BillingMonitor
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BYTES, ESTIMATE, TEXT = 1800, 450, 520  # of text: its length, what is expected of it, what the server counts
@@ -23,7 +23,7 @@ def attempt(sizes, prompt, in_force="formula", text_tokens=ESTIMATE):
     """One answered attempt that sent these pictures; without a usage where `prompt` is None."""
     steps = tuple(Step(6404, size, rule(in_force).tokens(size)) for size in sizes)
     usage = None if prompt is None else Usage(prompt=prompt, completion=50)
-    order = Order("a", "key", "request", 0, steps, text_tokens, 20_000, 300, 2048)
+    order = CallRequest("a", "key", "request", 0, steps, text_tokens, 20_000, 300, 2048)
     return Attempt(order, NOW, 1.0, "accepted", "yes", Reply(200, "", usage=usage))
 
 
@@ -40,9 +40,9 @@ def nothing(sizes=MIXED, calls=300):
 def watching(in_force, *replies, measured=False):
     """A sentinel that was told of these calls."""
     text = TEXT if measured else ESTIMATE
-    sentinel = Sentinel(rule(in_force), BYTES, text, measured)
+    sentinel = BillingMonitor(rule(in_force), BYTES, text, measured)
     for sizes, prompt in replies:
-        sentinel.watch([attempt(sizes, prompt, in_force, text)])
+        sentinel.observe([attempt(sizes, prompt, in_force, text)])
     return sentinel
 
 
@@ -109,9 +109,9 @@ def test_pictures_of_one_size_are_judged_by_what_is_left_for_the_text(prompt, me
 
 
 def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
-    sentinels = [Sentinel(rule("formula"), 40, 10, measured=True) for _ in range(2)]
+    sentinels = [BillingMonitor(rule("formula"), 40, 10, measured=True) for _ in range(2)]
     for sentinel, text in zip(sentinels, (40, 41), strict=True):
-        sentinel.watch([attempt(ALIKE, 1601 + text, text_tokens=10)])
+        sentinel.observe([attempt(ALIKE, 1601 + text, text_tokens=10)])
     assert [bool(sentinel.warning()) for sentinel in sentinels] == [False, True]
 
 
@@ -178,9 +178,9 @@ def test_few_tokens_that_never_change_may_be_the_text_or_the_images():
 
 def test_only_answers_with_a_usage_to_the_plain_question_count():
     """An answer that was asked for again carries more words; what was lost was not counted."""
-    sentinel = Sentinel(rule("formula"), BYTES, ESTIMATE)
+    sentinel = BillingMonitor(rule("formula"), BYTES, ESTIMATE)
     again = attempt(ALIKE, 9000, text_tokens=ESTIMATE + 300)
-    sentinel.watch([attempt(ALIKE, None), again, attempt([], 9000)])
+    sentinel.observe([attempt(ALIKE, None), again, attempt([], 9000)])
     assert sentinel.warning() is None
     assert not sentinel._seen
 
@@ -210,8 +210,8 @@ def test_a_rule_that_explains_little_gives_no_baseline():
 def test_a_baseline_stays_and_what_is_estimated_by_it_still_counts():
     """Orders that expect the baseline of their text are plain, too; those with more words are not."""
     sentinel = watching("formula", *server(rule("formula"), calls=20))
-    sentinel.watch([attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
-    sentinel.watch([attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
+    sentinel.observe([attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
+    sentinel.observe([attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
     assert (sentinel.baseline, sentinel._calls, sentinel.warning()) == (TEXT, 420, None)
 
 

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field
 
-from extractors.core import Copied, Flaw
+from extractors.core import Copied, Problem
 from extractors.core.errors import OutputError
 from extractors.core.schema import Schema
 from extractors.record.output.base import Folder
 from extractors.record.tables.writer import Tables
-from extractors.run.takeover import take_over
+from extractors.run.takeover import recover_abandoned
 
 DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
 NOW = datetime(2026, 11, 20, 2, 16, 0, tzinfo=UTC)
@@ -70,7 +70,7 @@ def taken_over(ledger, today, schema, terms):
     def take():
         said = []
         ledger.runs.release(terms.run)
-        take_over(ledger, today, schema, "all", said.append)
+        recover_abandoned(ledger, today, schema, "all", said.append)
         return said
 
     return take
@@ -234,7 +234,7 @@ def test_taking_over_twice_changes_nothing(staged, root, taken_over):
 
 def test_a_live_run_is_left_alone(staged, root, today, schema, ledger):
     said = []
-    take_over(ledger, today, schema, "all", said.append)
+    recover_abandoned(ledger, today, schema, "all", said.append)
     assert said == []
     assert table(root, "runs") is None
 
@@ -251,7 +251,7 @@ def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger
     """A run that reads everything again does not pay again for what the killed one had just paid for."""
     begun = now(terms, root, answered)
     ledger.runs.begin(begun)
-    take_over(ledger, begun, answered, "all", [].append)
+    recover_abandoned(ledger, begun, answered, "all", [].append)
     claims = ledger.marks.claim(begun, [nouns.planned(uri) for uri in DOCUMENTS])
     assert dict(zip(DOCUMENTS, claims, strict=True)) == dict.fromkeys(DOCUMENTS, "ours") | {SENT: "done"}
 
@@ -278,7 +278,7 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
 
 def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_over):
     """An image that could not be sent is no call that failed."""
-    dead.stage(0, [nouns.rejected("/in/broken.jpg", Flaw("unreadable", "prepare", "broken"))])
+    dead.stage(0, [nouns.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
@@ -286,7 +286,7 @@ def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_ove
 
 def test_an_empty_answer_is_counted_as_failed(dead, root, nouns, taken_over):
     """The image was sent and the answer paid for, though an empty file goes by the same name."""
-    dead.stage(0, [nouns.failed("/in/b.jpg", flaw=Flaw("empty", "validate", "no answer"))])
+    dead.stage(0, [nouns.failed("/in/b.jpg", flaw=Problem("empty", "validate", "no answer"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"]) == (0, 1)
@@ -309,7 +309,7 @@ def answered(root, ledger, clerk, nouns, model, terms):
 
 def test_what_was_answered_is_published_without_paying(answered, root, ledger, terms):
     """Validated again, as the killed run's own result, with all that its attempts took."""
-    take_over(ledger, now(terms, root, answered), answered, "all", [].append)
+    recover_abandoned(ledger, now(terms, root, answered), answered, "all", [].append)
     result = table(root, "results").row(0, named=True)
     assert (result["_document"], result["_run"], result["shop"], result["_attempts"]) == (SENT, terms.run, "Inn", 2)
     assert (result["_cost_usd"], result["_schema_hash"]) == (Decimal("0.004"), answered.hash)
@@ -333,7 +333,7 @@ def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger,
     steps = nouns.order().steps * 3
     noting.settle(noting.intend(document="/in/a.pdf", steps=steps), reply=said, cost_usd=Decimal("0.003"))
     ledger.runs.release(run.run)
-    take_over(ledger, now(terms, root, schema), schema, "all", [].append)
+    recover_abandoned(ledger, now(terms, root, schema), schema, "all", [].append)
     result, images = table(root, "results").row(0, named=True), table(root, "images").sort("page")
     assert (result["_document"], result["_image"]) == ("/in/a.pdf", name.format(1))
     assert result["_pages"] == images["image"].to_list() == [name.format(number) for number in (1, 2, 3)]
@@ -347,7 +347,7 @@ def test_an_answer_that_validates_no_more_is_left_to_the_next_run(answered, root
     class Stricter(BaseModel):
         shop: str = Field(min_length=50)
 
-    take_over(ledger, now(terms, root, answered), replace(answered, model=Stricter), "all", [].append)
+    recover_abandoned(ledger, now(terms, root, answered), replace(answered, model=Stricter), "all", [].append)
     assert table(root, "results") is None
     row = table(root, "runs").row(0, named=True)
     assert (row["accepted"], row["remaining"], row["cost_usd"]) == (0, 5, Decimal("0.004"))
@@ -358,8 +358,8 @@ def test_salvaging_again_after_a_break_changes_nothing(answered, root, ledger, t
     (root / "calls").mkdir(parents=True)
     (root / "calls" / "run_date=2026-11-20").write_text("in the way")
     with pytest.raises(OutputError):
-        take_over(ledger, now(terms, root, answered), answered, "all", [].append)
+        recover_abandoned(ledger, now(terms, root, answered), answered, "all", [].append)
     (root / "calls" / "run_date=2026-11-20").unlink()
-    take_over(ledger, now(terms, root, answered), answered, "all", [].append)
+    recover_abandoned(ledger, now(terms, root, answered), answered, "all", [].append)
     assert table(root, "results")["_document"].to_list() == [SENT]
     assert table(root, "images").height == 1

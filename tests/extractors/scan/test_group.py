@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.core import Flaw, Found
+from extractors.core import Found, Problem
 from extractors.scan import documents, scan
 from extractors.scan.folder import SUFFIXES
 from extractors.scan.group import grouped
@@ -135,7 +135,7 @@ def test_a_pdf_is_grouped_like_an_image(tmp_path, by):
 @pytest.mark.parametrize("by", ["folder", "name"])
 def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
     """It says what was not seen, and rejects no document that was."""
-    flaw = Flaw("forbidden", "scan", "no", final=False)
+    flaw = Problem("forbidden", "scan", "no", final=False)
     images = [Found("/in/a-1.jpg"), Found("/in/a-2", flaw=flaw), Found("/in/a-3.jpg")]
     told = {each.document: [page.uri for page in each.pages] for each in grouped(images, by)}
     assert told.pop("/in/a-2") == ["/in/a-2"]
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
 
 def test_an_image_that_cannot_be_read_is_a_page():
     """Whose document is not whole without it."""
-    flaw = Flaw("forbidden", "scan", "no", final=False)
+    flaw = Problem("forbidden", "scan", "no", final=False)
     (document,) = grouped([Found("/in/a.jpg"), Found("/in/b.jpg", flaw=flaw)], "folder")
     assert [page.flaw for page in document.pages] == [None, flaw]
 

@@ -16,7 +16,7 @@ from extractors.core.errors import BudgetSpent
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger.owner import LEASE_SECONDS
-from extractors.record.ledger.writer import Scribe
+from extractors.record.ledger.writer import LedgerWriter
 
 CENT = Decimal("0.01")
 CENTS = 10_000_000  # nanodollars
@@ -306,7 +306,7 @@ def test_the_first_calls_of_a_day_share_its_budget(postgres, terms, nouns):
 
     def reserve(run):
         with Ledger(url) as ledger:
-            row = Scribe(ledger.calls, replace(terms, run=run))._intent(0, nouns.order(), 1, 2 * CENT)
+            row = LedgerWriter(ledger.calls, replace(terms, run=run))._intent(0, nouns.order(), 1, 2 * CENT)
             grants.extend(ledger.calls.write(run, [row], [], [], Budget(day=2 * CENT)))
 
     with Ledger(url) as ledger:
@@ -342,7 +342,7 @@ def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, nouns, terms, 
     budget = Budget(day=None if limit is None else limit * CENT)
     runs = [replace(terms, run=run, started_at=datetime.now(UTC)) for run in ("one", "two")]
     [ledger.runs.begin(each) for each in runs]
-    scribes = [Scribe(ledger.calls, each, budget) for each in runs]
+    scribes = [LedgerWriter(ledger.calls, each, budget) for each in runs]
 
     async def call(scribe, ending, reserved, cost):
         try:

@@ -192,7 +192,7 @@ def test_damage_in_the_middle_stops_the_run(path, terms):
     with Ledger(f"sqlite:///{path}") as ledger:
         overwritten(path, "runs")
         with pytest.raises(LedgerError, match=r"it is damaged .* and was set aside as") as caught:
-            ledger.runs.beat(terms.run)
+            ledger.runs.heartbeat(terms.run)
     (kept,) = [each for each in path.parent.iterdir() if "damaged" in each.name]
     assert str(kept) in caught.value.message
     assert "kept in it" not in caught.value.message
@@ -206,7 +206,7 @@ def test_who_goes_on_after_damage_is_refused_and_makes_nothing(path, terms):
     with Ledger(f"sqlite:///{path}") as ledger:
         ledger.runs.begin(terms)
         overwritten(path, "runs")
-        for attempt in (ledger.runs.beat, ledger.runs.release, ledger.runs.beat):
+        for attempt in (ledger.runs.heartbeat, ledger.runs.release, ledger.runs.heartbeat):
             with pytest.raises(LedgerError):
                 attempt(terms.run)
     opened(path)

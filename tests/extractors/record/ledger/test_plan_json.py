@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from extractors.core import Flaw
+from extractors.core import Problem
 from extractors.core.money import Costs
 from extractors.record.ledger.plan_json import dumped, loaded
 
@@ -16,7 +16,7 @@ def test_a_plan_comes_back_as_it_was(nouns):
 
 
 def test_a_rejected_page_keeps_its_flaw(nouns):
-    planned = nouns.planned(pages=(nouns.rejected_page(flaw=Flaw("forbidden", "bill", "no", final=False)),))
+    planned = nouns.planned(pages=(nouns.rejected_page(flaw=Problem("forbidden", "bill", "no", final=False)),))
     assert loaded(dumped(planned)) == planned
 
 

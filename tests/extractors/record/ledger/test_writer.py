@@ -7,7 +7,7 @@ import pytest
 
 from extractors.core.errors import BudgetSpent, LedgerError
 from extractors.record.ledger.calls import Budget
-from extractors.record.ledger.writer import Scribe
+from extractors.record.ledger.writer import LedgerWriter
 
 pytestmark = pytest.mark.anyio
 NOTED = "select call, outcome from calls order by writer, call"
@@ -17,14 +17,14 @@ CENT = Decimal("0.01")
 @pytest.fixture
 def scribe(ledger, terms):
     """A scribe over a real ledger."""
-    return Scribe(ledger.calls, terms)
+    return LedgerWriter(ledger.calls, terms)
 
 
 @pytest.fixture
 def thrifty(ledger, terms):
     """A scribe of a run that began, and that may spend two cents."""
     ledger.runs.begin(terms)
-    return Scribe(ledger.calls, terms, Budget(run=2 * CENT))
+    return LedgerWriter(ledger.calls, terms, Budget(run=2 * CENT))
 
 
 async def test_an_intent_is_durable_when_it_is_said_to_be(scribe, sql, nouns):
@@ -87,8 +87,8 @@ async def test_everybody_is_told_of_a_ledger_that_breaks(scribe, sql, nouns):
 
 async def test_two_scribes_of_one_run_do_not_meet(scribe, ledger, sql, nouns, terms):
     """Each process numbers its own calls."""
-    for each in (scribe, Scribe(ledger.calls, terms)):
-        await each.settle(await each.intend(nouns.order(), 1, Decimal(1)), nouns.attempt())
+    for each in (scribe, LedgerWriter(ledger.calls, terms)):
+        await each.settle(await each.reserve(nouns.order(), 1, Decimal(1)), nouns.attempt())
     assert sql(NOTED) == [(0, "accepted"), (0, "accepted")]
 
 

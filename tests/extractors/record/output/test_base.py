@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from extractors.core.errors import ConfigurationError, OutputError
-from extractors.record.output.base import Folder, reading, root_of, writing
+from extractors.record.output.base import Folder, open_output, reading, writing
 
 ROWS = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
 A: dict[str, pl.DataType] = {"a": pl.Int64()}
@@ -21,15 +21,15 @@ SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</
 def root(request, tmp_path):
     """A root that is empty: on this machine, a whole bucket, or a folder of one whose name is odd."""
     if request.param == "folder":
-        return root_of(str(tmp_path / "out [1]"))
+        return open_output(str(tmp_path / "out [1]"))
     bucket = request.getfixturevalue("bucket")
-    return root_of(bucket.url if request.param == "bucket" else f"{bucket.url}/a b%20ü/out*")
+    return open_output(bucket.url if request.param == "bucket" else f"{bucket.url}/a b%20ü/out*")
 
 
 @pytest.fixture
 def remote(bucket):
     """A root in a bucket, whose server may be told to refuse."""
-    return root_of(f"{bucket.url}/out")
+    return open_output(f"{bucket.url}/out")
 
 
 def test_what_is_written_is_read(root):
@@ -192,7 +192,7 @@ def test_a_busy_server_is_asked_again(remote, bucket):
 
 def test_a_bucket_that_does_not_exist_is_refused(bucket):
     """By whoever wants to read it, and by whoever wants to write."""
-    root = root_of("s3://no-such-bucket/out")
+    root = open_output("s3://no-such-bucket/out")
     with pytest.raises(ConfigurationError, match="output 's3://no-such-bucket/out' does not exist: no such bucket"):
         root.begin("staging/run/0001", [])
     with pytest.raises(ConfigurationError, match="output 's3://no-such-bucket/out' does not exist"), reading(root):
@@ -245,6 +245,6 @@ def test_a_profile_signs_in_for_writing_and_reading(bucket, monkeypatch, tmp_pat
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_PROFILE", "other")
-    root = root_of(f"{bucket.url}/out")
+    root = open_output(f"{bucket.url}/out")
     root.write("t/one.parquet", ROWS)
     assert root.scan(["t/one.parquet"]).collect().height == 2

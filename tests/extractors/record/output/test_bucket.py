@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from extractors.core.errors import ConfigurationError
-from extractors.record.output.base import root_of
+from extractors.record.output.base import open_output
 
 TIME = "Sun, 01 Nov 2026 00:00:00 GMT"
 ROWS = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -127,7 +127,7 @@ def root(request, server, sign_in_to):
     words = azure if request.param == "az" else google
     server.listing = lambda asked: words(server.kept, asked)
     sign_in_to(request.param, server.server_port)
-    return root_of(f"{request.param}://bucket/my out")
+    return open_output(f"{request.param}://bucket/my out")
 
 
 def test_tables_are_written_listed_read_and_removed_in_any_cloud(root):

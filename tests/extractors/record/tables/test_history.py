@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors.core import Flaw
+from extractors.core import Problem
 from extractors.record.output.base import Folder
 from extractors.record.tables import columns
-from extractors.record.tables.history import ENDS, FAILED, WHY, Past, key, read_past
+from extractors.record.tables.history import ENDS, FAILED, WHY, RunHistory, key, read_history
 from extractors.record.tables.writer import Tables
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -43,7 +43,7 @@ def skipped(tmp_path, nouns, terms):
     """Under which redo an image is skipped today, of: none, failed, changed, all."""
 
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
-        past = read_past(Folder(tmp_path), today, offline=offline)
+        past = read_history(Folder(tmp_path), today, offline=offline)
         found = nouns.found(uri, version=version)
         return {redo for redo in REDO if past.skips(name(found), redo)}
 
@@ -83,22 +83,22 @@ def test_a_rejected_image_is_done(publish, skipped, nouns):
 @pytest.mark.parametrize(("before", "redo"), [(0, set()), (3, set()), (4, {None, "changed"}), (5, {None, "changed"})])
 def test_a_failure_that_is_not_final_is_taken_five_times(publish, skipped, nouns, before, redo):
     """A timeout is tried again by itself in at most five runs, and after them when failures are asked for."""
-    flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
+    flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=before)))
     assert skipped() == redo
 
 
 def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms):
     """The next failure of a document is counted on from its last."""
-    flaw = Flaw("timeout", "call", "no answer in 120 s", final=False)
+    flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
     publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_past(Folder(tmp_path), terms, offline=False).tries(name(nouns.found())) == 2
+    assert read_history(Folder(tmp_path), terms, offline=False).tries(name(nouns.found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
     """A row in results counts whatever went before it."""
-    publish(nouns.failed(flaw=Flaw("timeout", "call", "no answer", final=False)))
+    publish(nouns.failed(flaw=Problem("timeout", "call", "no answer", final=False)))
     publish(nouns.accepted(), by=replace(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
@@ -203,7 +203,7 @@ def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, no
     """A file without the columns that decide is read as one try that another may cure."""
     publish(nouns.failed())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
-    past = read_past(Folder(tmp_path), terms, offline=False)
+    past = read_history(Folder(tmp_path), terms, offline=False)
     assert past.tries(name(nouns.found())) == 1
     assert not past.skips(name(nouns.found()), None)
 
@@ -280,7 +280,7 @@ def past_of(history, redo, kind):
     frame = pl.DataFrame(rows, schema=FAILED | WHY | {"ok": pl.Boolean()}, orient="row")
     why = WHY if redo else {}
     accepted = ENDS | (WHY if redo == "changed" else {})
-    return Past(frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILED, *why), kind)
+    return RunHistory(frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILED, *why), kind)
 
 
 @settings(deadline=None)  # a busy machine is no failure

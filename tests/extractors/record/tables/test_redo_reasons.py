@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from extractors.core import Flaw
+from extractors.core import Problem
 from extractors.record.output.base import Folder
 from extractors.record.tables import columns
-from extractors.record.tables.history import read_past
+from extractors.record.tables.history import read_history
 from extractors.record.tables.writer import Tables
 
 REDO = (None, "failed", "changed", "all", "reparse")
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
-TIMEOUT = Flaw("timeout", "call", "no answer in 120 s", final=False)
-UNREADABLE = Flaw("unreadable", "prepare", "cannot be decoded")
+TIMEOUT = Problem("timeout", "call", "no answer in 120 s", final=False)
+UNREADABLE = Problem("unreadable", "prepare", "cannot be decoded")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def again(tmp_path, nouns, terms):
     """Why an image is taken today under a redo; None when it is not."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
-        past = read_past(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
+        past = read_history(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
         named = (uri, nouns.found(uri).version)
         return None if past.skips(named, redo) else past.cause(named, redo)
 

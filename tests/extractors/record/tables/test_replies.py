@@ -11,7 +11,7 @@ from extractors.core.tiles import Size
 from extractors.record.output.base import Folder
 from extractors.record.tables import columns
 from extractors.record.tables.history import key
-from extractors.record.tables.replies import history, read_stored
+from extractors.record.tables.replies import load_history, read_stored
 from extractors.record.tables.writer import Tables
 
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -145,7 +145,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(ended(nouns, "accepted"), ended(nouns, "failed", "/in/b.jpg"))
     publish(nouns.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
-    past, _ = history(Folder(tmp_path), terms, offline=False, redo="reparse")
+    past, _ = load_history(Folder(tmp_path), terms, offline=False, redo="reparse")
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
     assert [past.waits(name, "reparse") for name in names] == [False, False, False, True]
@@ -155,7 +155,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
 def test_any_other_past_waits_for_nothing(publish, tmp_path, nouns, terms):
     """Whatever is not done is taken."""
     publish(ended(nouns, "accepted"))
-    past, stored = history(Folder(tmp_path), terms, offline=False, redo="all")
+    past, stored = load_history(Folder(tmp_path), terms, offline=False, redo="all")
     assert stored is None
     assert not past.waits(("/in/new.jpg", None), "all")
 

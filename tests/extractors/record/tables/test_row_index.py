@@ -12,7 +12,7 @@ from extractors.core import Copied
 from extractors.record.output.base import Folder
 from extractors.record.tables import columns
 from extractors.record.tables import row_index as originals
-from extractors.record.tables.row_index import DIGITS, Originals, Place
+from extractors.record.tables.row_index import DIGITS, Place, RowIndex
 from extractors.record.tables.volume import Volume
 from extractors.record.tables.writer import Tables
 
@@ -36,7 +36,7 @@ def looked_up(tmp_path, model, terms):
     """The row of a key among what is published, None if there is none."""
 
     def row(key, *, earlier=True, offline=False, model=model):
-        found = Originals(Tables(Folder(tmp_path), terms, model), earlier=earlier, offline=offline)
+        found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=earlier, offline=offline)
         if not found.opened:
             found.open()
         place = found.find(key)
@@ -109,7 +109,7 @@ def test_a_row_that_is_not_as_today_is_not_copied(publish, looked_up, nouns):
 
 def test_a_row_of_a_file_that_has_gone_is_not_copied(publish, nouns, tmp_path, model, terms):
     publish(nouns.accepted(key=ONE))
-    found = Originals(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
+    found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
     found.open()
     place = found.find(ONE)
     (tmp_path / place.file).unlink()
@@ -122,7 +122,7 @@ def test_memory_holds_few_rows(publish, nouns, tmp_path, model, terms, monkeypat
     monkeypatch.setattr(originals, "BLOCK", 3)
     keys = [f"{number:064x}"[::-1] for number in range(30)]
     publish(*(nouns.accepted(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
-    found = Originals(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
+    found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
     found.open()
     read = [found.row(found.find(key), key)["_document"] for key in keys]
     assert read == [f"/in/{number}.jpg" for number in range(30)]
@@ -134,7 +134,7 @@ def test_memory_holds_few_rows(publish, nouns, tmp_path, model, terms, monkeypat
 def test_every_key_is_found_and_no_other(terms, model, numbers, other):
     """Whatever the bits: in the parts of the volume under way, and in the file that they are folded into."""
     tables = Tables(Path("/nowhere"), terms, model)
-    found = Originals(tables, earlier=False, offline=False)
+    found = RowIndex(tables, earlier=False, offline=False)
     keys = [f"{number:0{DIGITS}x}".ljust(64, "0") for number in numbers]
     for part, key in enumerate(keys):
         found.add(key, "results", part, 0)

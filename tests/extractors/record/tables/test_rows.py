@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.core import Copied, Flaw
+from extractors.core import Copied, Problem
 from extractors.record.tables import columns
 from extractors.record.tables.columns import Fields
 from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, kept, reply_row, result_row
@@ -188,7 +188,9 @@ def test_a_document_rejected_in_prepare_is_a_rejected_image(nouns, terms):
 
 def test_a_page_without_a_header_leaves_its_cells_null(nouns, terms):
     """An image that is none has no size, no format and no bill, and still its row."""
-    (row,) = image_rows(nouns.rejected(pages=(nouns.rejected_page(),), flaw=Flaw("not_an_image", "bill", "no")), terms)
+    (row,) = image_rows(
+        nouns.rejected(pages=(nouns.rejected_page(),), flaw=Problem("not_an_image", "bill", "no")), terms
+    )
     nulls = {name for name, cell in row.items() if cell is None}
     assert (row["action"], row["reason"], row["image"]) == ("reject", "not_an_image", "/in/a.jpg")
     assert {"format", "width", "height", "frames", "orientation", "tokens_formula", "tokens_table"} <= nulls

@@ -108,21 +108,21 @@ class Unnoted:
 async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="path"):
     """CPU seconds of so many calls, after a tenth as many to warm up."""
     schema, now = load("receipt"), datetime.now(UTC)
-    terms = RunInfo("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
-    form = RequestTemplate(schema, ask=ASK, model="any", profile=profile_of(url), style=RequestOptions())
+    run_info = RunInfo("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
+    template = RequestTemplate(schema, ask=ASK, model="any", profile=profile_of(url), style=RequestOptions())
     judge = partial(validate, model=schema.model)
-    step, traffic = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
+    step, limiter = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
     with Ledger(f"sqlite:///{folder / name}.db") as opened:
-        opened.runs.begin(terms)
-        scribe = LedgerWriter(opened.calls, terms)
+        opened.runs.begin(run_info)
+        writer = LedgerWriter(opened.calls, run_info)
         async with client(Endpoint(url)) as http:
-            caller = ChatClient(http, traffic, Retries(), Breaker())
+            caller = ChatClient(http, limiter, Retries(), Breaker())
 
             async def worker(numbers):
                 for number in numbers:
-                    body = form.body([blocks[number % len(blocks)]], 2048)
-                    order = CallRequest(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
-                    await caller.call(order, body, DocumentJournal(scribe) if noted else Unnoted(), judge)
+                    body = template.body([blocks[number % len(blocks)]], 2048)
+                    request = CallRequest(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
+                    await caller.call(request, body, DocumentJournal(writer) if noted else Unnoted(), judge)
 
             async def calls(numbers):
                 await asyncio.gather(*(worker(numbers[first::64]) for first in range(64)))

@@ -88,14 +88,14 @@ def decide(folder, rows, redo, terms):
 def copy(folder, rows):
     """What a run does that has to look for each document's content among what is published."""
     start_mb, started = peak_mb(), time.perf_counter()
-    originals = RowIndex(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
-    originals.open()
+    row_index = RowIndex(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
+    row_index.open()
     opened = time.perf_counter()
     for number in range(rows):
-        originals.find(key(number))
+        row_index.find(key(number))
     found = time.perf_counter()
     wanted = [key(number) for number in range(0, rows, 10) if number % NEW]
-    copied = sum(originals.row(originals.find(each), each) is not None for each in wanted)
+    copied = sum(row_index.row(row_index.find(each), each) is not None for each in wanted)
     return {
         "open": opened - started,
         "find": found - opened,

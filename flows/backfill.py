@@ -29,17 +29,17 @@ async def backfill(job: Job) -> State:
     if job.dry_run or job.plan_only is not None:
         return await run_job(job)
     try:
-        asked = resolve(with_failure_threshold(job), await flow_settings())
-        if not await asyncio.to_thread(_may_run, asked):
-            return await stored(asked)
+        config = resolve(with_failure_threshold(job), await flow_settings())
+        if not await asyncio.to_thread(_may_run, config):
+            return await stored(config)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
     return await run_job(job.model_copy(update={"yes": True}))
 
 
-def _may_run(asked: RunConfig) -> bool:
+def _may_run(config: RunConfig) -> bool:
     """Whether nobody needs to be asked: somebody was, a budget holds, or it costs little."""
-    if asked.job.yes or asked.job.budget is not None or asked.job.redo == "reparse":
+    if config.job.yes or config.job.budget is not None or config.job.redo == "reparse":
         return True
-    high = estimate_job(asked, REMOTE, done=True).costs.high
-    return high is not None and high <= asked.settings.ask_above
+    high = estimate_job(config, REMOTE, done=True).costs.high
+    return high is not None and high <= config.settings.ask_above

@@ -24,12 +24,12 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
     from extractors.plan.sampling import sample_of
 
     drawn = sample_of(sample)
-    asked = resolve(job, settings, sends=False)
-    found = estimate_job(asked, drawn, done=job.output is not None or job.dry_run)
+    config = resolve(job, settings, sends=False)
+    found = estimate_job(config, drawn, done=job.output is not None or job.dry_run)
     if as_json:
         print_json(found.as_json())
         return
-    _print_bill(found, asked.model)
+    _print_bill(found, config.model)
 
 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
@@ -37,12 +37,12 @@ def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
     from extractors.config.run_config import resolve
     from extractors.plan.planning import store_plan
 
-    asked = resolve(job, settings)
-    estimated, url = store_plan(asked)
+    config = resolve(job, settings)
+    estimated, url = store_plan(config)
     if as_json:
         print_json(estimated.as_json() | {"plan": url})
         return
-    _print_bill(estimated, asked.model)
+    _print_bill(estimated, config.model)
     print_lines([f"plan: {url}: `tilewise apply` runs it" if url else "nothing to do: no plan is stored"])
 
 
@@ -68,23 +68,23 @@ def _print_bill(found: Estimate, model: str) -> None:
     terminal().print(bill.table())
 
 
-def show_closing(closing: RunResult, *, as_json: bool) -> None:
+def show_closing(result: RunResult, *, as_json: bool) -> None:
     """Prints how a run ended."""
     if as_json:
-        print_json(closing.row)
+        print_json(result.row)
         return
     from extractors.report.summary import Summary
 
-    row, counts = closing.row, closing.counts
+    row, counts = result.row, result.counts
     summary = Summary(
         run=str(row["run"]),
-        tally=counts.tally,
+        totals=counts.totals,
         found=counts.found,
         skipped=counts.skipped,
-        message=closing.message,
-        bill_rule=closing.account.terms.bill_rule,
-        results=list(closing.results),
-        warnings=closing.account.warnings,
+        message=result.message,
+        bill_rule=result.record.run_info.bill_rule,
+        results=list(result.results),
+        warnings=result.record.warnings,
     )
     print_lines(summary.lines())
 

@@ -29,11 +29,11 @@ async def estimate(job: Job) -> State:
 async def planned(job: Job) -> State:
     """Estimates the job inside a flow run, and gives the state that it ends in."""
     try:
-        asked = resolve(job, read_settings(), sends=False)
-        found = await asyncio.to_thread(estimate_job, asked, REMOTE, done=bool(job.schema_name))
+        config = resolve(job, read_settings(), sends=False)
+        found = await asyncio.to_thread(estimate_job, config, REMOTE, done=bool(job.schema_name))
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
-    await show_estimate(found, asked.model)
+    await show_estimate(found, config.model)
     words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"
     get_run_logger().info(words)
     return Completed(message=words, data=found)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from extractors.plan.estimate import Estimate
 
 
-async def stored(asked: RunConfig) -> State:
+async def stored(config: RunConfig) -> State:
     """Stores and shows the plan, and gives the state that the flow run ends in. Raises as `store_plan` does."""
-    estimated, url = await asyncio.to_thread(store_plan, asked)
-    await show_estimate(estimated, asked.model, url)
+    estimated, url = await asyncio.to_thread(store_plan, config)
+    await show_estimate(estimated, config.model, url)
     words = _words(estimated, url)
     get_run_logger().info(words)
     return Completed(message=words, data=estimated)

@@ -71,9 +71,9 @@ async def run_job(job: Job) -> State:
         except TilewiseError as error:
             return Failed(message=error.message, data=error)
 
-    async def begun(settings: Settings, how: RunHooks) -> RunResult:
+    async def begun(settings: Settings, hooks: RunHooks) -> RunResult:
         await asyncio.to_thread(check, job, settings)
-        return await pipeline.run(job, settings, how)
+        return await pipeline.run(job, settings, hooks)
 
     return await run_in_flow(begun)
 
@@ -90,13 +90,13 @@ async def run_in_flow(begun: Callable[[Settings, RunHooks], Awaitable[RunResult]
     try:
         settings = await flow_settings()
         with Progress() as progress:
-            how = RunHooks(
+            hooks = RunHooks(
                 as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased, PrefectShards()
             )
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
                 async with followed(progress):
-                    closing = await begun(settings, how)
+                    closing = await begun(settings, hooks)
     except TilewiseError as error:
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
@@ -116,9 +116,9 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
     return say
 
 
-async def _report(closing: RunResult) -> str | None:
+async def _report(result: RunResult) -> str | None:
     """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written soon."""
-    terms = closing.account.terms
+    terms = result.record.run_info
     try:
         async with asyncio.timeout(PATIENCE):  # a run that was told to stop has half a minute for everything
             return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run))
@@ -127,9 +127,9 @@ async def _report(closing: RunResult) -> str | None:
         return None
 
 
-def final_state(closing: RunResult) -> State:
+def final_state(result: RunResult) -> State:
     """Completed; `Partial` where it was stopped as told; Failed above --fail-above, or stopped by what is wrong."""
-    if closing.exit_code == 3:  # the rest waits for the next run
-        return Completed(name="Partial", message=summarize(closing), data=closing)
-    end = Failed if closing.exit_code else Completed
-    return end(message=summarize(closing), data=closing)
+    if result.exit_code == 3:  # the rest waits for the next run
+        return Completed(name="Partial", message=summarize(result), data=result)
+    end = Failed if result.exit_code else Completed
+    return end(message=summarize(result), data=result)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def check(job: Job, settings: Settings) -> None:
     """Says what is wrong before anything is started for the run."""
-    asked = resolve(job, settings)
+    config = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
             " with `prefect --no-prompt deploy --all`, or leave it out"
         )
-    check_compatible(open_output(asked.output), asked.schema)
+    check_compatible(open_output(config.output), config.schema)
     documents(job.source, job.document_by)

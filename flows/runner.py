@@ -32,13 +32,13 @@ def run_with_confirmation(job: Job, settings: Settings, *, as_flow: bool) -> Run
         return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
 
 
-def applied(order: ApplyRequest, settings: Settings) -> RunResult:
+def applied(request: ApplyRequest, settings: Settings) -> RunResult:
     """Runs a stored plan; asks on a terminal when it needs a yes."""
     try:
-        return _applied(order, settings)
+        return _applied(request, settings)
     except ApprovalRequired as error:
         _ask(error)
-        return _applied(order.model_copy(update={"yes": True}), settings)
+        return _applied(request.model_copy(update={"yes": True}), settings)
 
 
 def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
@@ -66,28 +66,28 @@ def _ask(error: ApprovalRequired) -> None:
         raise ConfigurationError(f"not started: {error.message}")
 
 
-def _applied(order: ApplyRequest, settings: Settings) -> RunResult:
+def _applied(request: ApplyRequest, settings: Settings) -> RunResult:
     import asyncio
 
     from extractors.plan.stored_plan import StoredPlan
 
-    agreed = StoredPlan(order.url).agreed()
-    asked = order.brief(agreed, settings)
+    agreed = StoredPlan(request.url).agreed()
+    asked = request.brief(agreed, settings)
     if asked.job.shard_size is not None and prefect_configured():
         from extractors.run.session import require_approval
         from flows.apply import apply
 
-        if not order.yes and order.budget is None:
+        if not request.yes and request.budget is None:
             require_approval(asked, agreed.costs, videos=False)
 
-        return asyncio.run(_ended(lambda: apply(order, return_state=True)))
+        return asyncio.run(_ended(lambda: apply(request, return_state=True)))
 
     from extractors.report.progress import Progress
     from extractors.run import pipeline
 
     with Progress() as progress:
-        how = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
-        return asyncio.run(pipeline.apply(order, settings, how))
+        hooks = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
+        return asyncio.run(pipeline.apply(request, settings, hooks))
 
 
 def _ran(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
@@ -99,8 +99,8 @@ def _ran(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
     from extractors.run import pipeline
 
     with Progress() as progress:
-        how = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
-        closing = asyncio.run(pipeline.run(job, settings, how))
+        hooks = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
+        closing = asyncio.run(pipeline.run(job, settings, hooks))
     typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
     return closing
 

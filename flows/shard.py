@@ -34,17 +34,17 @@ def name() -> str:
 
 
 @flow(name="shard", flow_run_name=name, persist_result=False)
-async def shard(piece: ShardSpec) -> State:
+async def shard(shard: ShardSpec) -> State:
     """Works on a piece of a plan for the run that it belongs to, which publishes what is staged here."""
     log = get_run_logger()
     try:
         settings = await flow_settings()
         with Progress() as progress:
-            progress.expect(piece.count)
-            how = RunHooks(as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased)
+            progress.expect(shard.count)
+            hooks = RunHooks(as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased)
             with CancelScope(shield=True):  # Prefect cancels a flow whose server it cannot reach
                 async with followed(progress):
-                    ended = await work_on(piece, settings, how)
+                    ended = await work_on(shard, settings, hooks)
     except ConfigurationError as error:
         return Failed(name=REFUSED, message=error.message)
     except TilewiseError as error:

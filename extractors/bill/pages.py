@@ -24,10 +24,10 @@ def pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Bille
     With `frames` those of a TIFF are pages. A file of more than `most` pages is one page with that flaw, and so is one
     that cannot be opened; of its pages each has its own flaw. A video is not looked into: no rule bills it.
     """
-    if found.flaw or found.video:
-        return (Billed(found, flaw=found.flaw),)
+    if found.problem or found.video:
+        return (Billed(found, problem=found.problem),)
     if found.size == 0:
-        return (Billed(found, flaw=Problem("empty", "bill", "the file has no bytes")),)
+        return (Billed(found, problem=Problem("empty", "bill", "the file has no bytes")),)
     try:
         with _stream(found, store) as stream:
             head = stream.read(_HEAD)
@@ -36,7 +36,7 @@ def pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Bille
                 return _of_pdf(found, stream.read() if isinstance(stream, BytesIO) else store.read(found), most)
             return _of_picture(found, stream, most if frames else None)
     except DocumentError as error:
-        return (Billed(found, flaw=_flaw(error)),)
+        return (Billed(found, problem=_flaw(error)),)
 
 
 def too_many(pages: int, most: int) -> Problem:
@@ -52,7 +52,7 @@ def _stream(found: Found, store: Store) -> BinaryIO:
 def _of_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
     with opened(data, "bill") as pdf:
         if pdf.pages > most:
-            return (Billed(found, flaw=too_many(pdf.pages, most)),)
+            return (Billed(found, problem=too_many(pdf.pages, most)),)
         return _each(found, pdf.pages, lambda number: Header(pdf.size(number), "PDF", pdf.pages, 1))
 
 
@@ -64,7 +64,7 @@ def _of_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Bille
     if most is None or header.format != "TIFF":
         return (replace(billed(found, header), note=f"first of {header.frames} frames"),)
     if header.frames > most:
-        return (Billed(found, flaw=too_many(header.frames, most)),)
+        return (Billed(found, problem=too_many(header.frames, most)),)
     return _each(found, header.frames, lambda number: read_header(stream, number))
 
 
@@ -77,7 +77,7 @@ def _page(found: Found, header: Callable[[int], Header]) -> Billed:
     try:
         return billed(found, header(found.page))
     except DocumentError as error:
-        return Billed(found, flaw=_flaw(error))
+        return Billed(found, problem=_flaw(error))
 
 
 def _flaw(error: DocumentError) -> Problem:

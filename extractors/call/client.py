@@ -43,7 +43,7 @@ class ChatClient:
     def __init__(
         self,
         http: httpx.AsyncClient,
-        traffic: RateLimiter,
+        limiter: RateLimiter,
         retries: Retries,
         breaker: Breaker,
         *,
@@ -51,12 +51,12 @@ class ChatClient:
         secret: str = "",
     ) -> None:
         """`timeout` is the seconds that a call may take in all; `secret` is the key, to be kept out of every word."""
-        self.http, self.traffic, self.retries, self.breaker = http, traffic, retries, breaker
+        self.http, self.traffic, self.retries, self.breaker = http, limiter, retries, breaker
         self._timeout, self._secret = timeout, secret
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
     async def call(
-        self, order: CallRequest, body: bytes, journal: Journal, judge: Judge, spent: int = 0
+        self, request: CallRequest, body: bytes, journal: Journal, judge: Judge, spent: int = 0
     ) -> tuple[Reply, Verdict]:
         """The answer to this order, whose request is `body`, and its verdict, whatever that is.
 
@@ -67,18 +67,18 @@ class ChatClient:
         try:
             async for attempt in self.retries.policy(self.traffic.sleep, spent):
                 with attempt:
-                    return await self._once(order, body, journal, judge)
+                    return await self._once(request, body, journal, judge)
         except CallFault as error:
             raise self._document_error(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
 
-    async def _once(self, order: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
-        async with self.traffic.slot(order.tokens) as ticket:
-            note = _Note(order, journal)
+    async def _once(self, request: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+        async with self.traffic.slot(request.tokens) as ticket:
+            note = _Note(request, journal)
             while not await note.open():
                 await self.traffic.sleep(ROOM_SECONDS)
             try:
-                reply, fault = await self._exchange(body, self._secrets(order))
+                reply, fault = await self._exchange(body, self._secrets(request))
             except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 reply, fault = None, faults.of_error(error)
             except asyncio.CancelledError:
@@ -146,9 +146,9 @@ class ChatClient:
         kept, public = self._masked(fault.kept), self._masked(fault.message)
         return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public)
 
-    def _secrets(self, order: CallRequest) -> list[str]:
+    def _secrets(self, request: CallRequest) -> list[str]:
         """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""
-        signatures = [value for link in order.links for value in _values(link.get_secret_value())]
+        signatures = [value for link in request.links for value in _values(link.get_secret_value())]
         return [self._secret, *signatures] if self._secret else signatures
 
     def _masked(self, text: str) -> str:
@@ -179,8 +179,8 @@ def _values(link: str) -> set[str]:
 class _Note:
     """One attempt's entry in the journal: opened before the send, settled once."""
 
-    def __init__(self, order: CallRequest, journal: Journal) -> None:
-        self._order, self._journal = order, journal
+    def __init__(self, request: CallRequest, journal: Journal) -> None:
+        self._order, self._journal = request, journal
         self._handle: int | None = None
         self._begin()
 

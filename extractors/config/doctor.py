@@ -51,14 +51,14 @@ class _Served:
 
 async def examine(settings: Settings, source: str | None) -> list[Finding]:
     """Findings on key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
-    asked = resolve(Job(source=source or "."), settings, sends=False)
-    served = _offline() if asked.offline else await _asked(asked)
+    config = resolve(Job(source=source or "."), settings, sends=False)
+    served = _offline() if config.offline else await _asked(config)
     with ExitStack() as stack:
         ledger, memory = _ledger(settings, stack)
-        findings = [served.key, _model(asked, served), _price(asked, served, memory), _rule(asked, memory)]
+        findings = [served.key, _model(config, served), _price(config, served, memory), _rule(config, memory)]
     if source:
         findings.append(_source(source))
-    return [*findings, _output(asked), ledger]
+    return [*findings, _output(config), ledger]
 
 
 def _offline() -> _Served:
@@ -69,52 +69,52 @@ def _offline() -> _Served:
     return _Served(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
 
 
-async def _asked(asked: RunConfig) -> _Served:
+async def _asked(config: RunConfig) -> _Served:
     """Asks the endpoint for its models, which costs nothing and needs the key."""
-    if asked.settings.api_key is None and asked.settings.base_url is None:
+    if config.settings.api_key is None and config.settings.base_url is None:
         return _Served(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
     try:
-        async with client(asked.endpoint_at(asked.base_url)) as http:
+        async with client(config.endpoint_at(config.base_url)) as http:
             response = await http.get("models", timeout=MODELS_SECONDS)
     except (httpx.HTTPError, OSError) as error:
-        words = f"{asked.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
+        words = f"{config.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
         return _Served(Finding("endpoint", "fails", words))
     if response.status_code in {401, 403}:
-        words = f"refused by {asked.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
+        words = f"refused by {config.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
         return _Served(Finding("key", "fails", words))
     models = models_in(response)
     if not models:
-        words = f"{asked.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
+        words = f"{config.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
         return _Served(Finding("key", "note", words))
-    accepted = "accepted" if asked.settings.api_key else "none, and none is asked for,"
-    return _Served(Finding("key", "ok", f"{accepted} by {asked.base_url}, which lists {len(models):,} models"), models)
+    accepted = "accepted" if config.settings.api_key else "none, and none is asked for,"
+    return _Served(Finding("key", "ok", f"{accepted} by {config.base_url}, which lists {len(models):,} models"), models)
 
 
-def _model(asked: RunConfig, served: _Served) -> Finding:
-    if not asked.model:
+def _model(config: RunConfig, served: _Served) -> Finding:
+    if not config.model:
         return Finding("model", "fails", "none: name one with TILEWISE_MODEL, as the endpoint lists it")
-    if asked.offline:
-        return Finding("model", "ok", asked.model)
+    if config.offline:
+        return Finding("model", "ok", config.model)
     if served.models is None:
-        return Finding("model", "note", f"{asked.model}: nobody says whether it is served")
-    if asked.model in served.models:
-        return Finding("model", "ok", f"{asked.model} is served")
-    near = [each for each in served.models if asked.model.rpartition("/")[2].lower() in each.lower()]
+        return Finding("model", "note", f"{config.model}: nobody says whether it is served")
+    if config.model in served.models:
+        return Finding("model", "ok", f"{config.model} is served")
+    near = [each for each in served.models if config.model.rpartition("/")[2].lower() in each.lower()]
     hint = f"; it lists {', '.join(near[:3])}" if near else ""
-    return Finding("model", "fails", f"{asked.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
+    return Finding("model", "fails", f"{config.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
 
 
-def _price(asked: RunConfig, served: _Served, memory: EndpointMemory | None) -> Finding:
+def _price(config: RunConfig, served: _Served, memory: EndpointMemory | None) -> Finding:
     known = {model: price for model, price in (served.models or {}).items() if price}
     if not known and memory:
-        known = memory.prices(asked.endpoint)
+        known = memory.prices(config.endpoint)
     try:
-        price = price_of(asked, known, free=asked.reads_locally(served.models or ()))
+        price = price_of(config, known, free=config.reads_locally(served.models or ()))
     except ConfigurationError as error:
         return Finding("price", "fails", error.message)
     if price is None:
         return Finding(
-            "price", "fails", f"nobody knows that of {asked.model or 'no model'}: name it in TILEWISE_PRICES"
+            "price", "fails", f"nobody knows that of {config.model or 'no model'}: name it in TILEWISE_PRICES"
         )
     said = f"${price.input} in, ${price.output} out for a million tokens"
     if price.as_of is None:
@@ -125,12 +125,14 @@ def _price(asked: RunConfig, served: _Served, memory: EndpointMemory | None) -> 
     return Finding("price", "note" if old else "ok", words + (": name today's in TILEWISE_PRICES" if old else ""))
 
 
-def _rule(asked: RunConfig, memory: EndpointMemory | None) -> Finding:
-    found = memory.calibration(asked.endpoint, asked.model) if memory and not asked.offline else None
-    if asked.offline:
-        return Finding("bill rule", "ok", f"{asked.rule.name}: the offline endpoint bills by it")
+def _rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
+    found = memory.calibration(config.endpoint, config.model) if memory and not config.offline else None
+    if config.offline:
+        return Finding("bill rule", "ok", f"{config.rule.name}: the offline endpoint bills by it")
     if found is None:
-        words = f"{asked.rule.name}, the larger of the two documented readings: `tilewise calibrate` finds the true one"
+        words = (
+            f"{config.rule.name}, the larger of the two documented readings: `tilewise calibrate` finds the true one"
+        )
         return Finding("bill rule", "note", words)
     said = f"{found.rule.partition(':')[0]}, calibrated on {found.measured_at:%Y-%m-%d}"
     return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exactly"))
@@ -143,7 +145,7 @@ def _source(source: str) -> Finding:
         return Finding("source", "fails", error.message)
     if first is None:
         return Finding("source", "fails", f"{source!r} holds no images")
-    flaw = first.pages[0].flaw
+    flaw = first.pages[0].problem
     if flaw:
         return Finding("source", "fails", flaw.message)
     return Finding("source", "ok", f"can be listed: the first document is {first.document}")
@@ -174,12 +176,12 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", "ok", "there is none yet: the first run makes it")
 
 
-def _output(asked: RunConfig) -> Finding:
+def _output(config: RunConfig) -> Finding:
     tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
     try:
-        root = open_output(asked.output)
-        root.begin(tried, ())
-        root.tidy(tried)
+        output = open_output(config.output)
+        output.begin(tried, ())
+        output.tidy(tried)
     except ConfigurationError as error:
         return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
-    return Finding("output", "ok", f"{asked.output} can be written")
+    return Finding("output", "ok", f"{config.output} can be written")

@@ -52,19 +52,19 @@ class Prices:
         return next((place[model] for place in self._places if model in place), None)
 
 
-def price_of(brief: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
+def price_of(config: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
     """The price in force: the user's own file, else nothing for local OCR, else what is served, else what is shipped."""
-    own = brief.settings.prices
+    own = config.settings.prices
     if free:
-        return Prices(own, {brief.model: FREE}).of(brief.model)
-    return Prices(own, served).of(brief.model)
+        return Prices(own, {config.model: FREE}).of(config.model)
+    return Prices(own, served).of(config.model)
 
 
-def old_price(terms: RunInfo) -> str | None:
+def old_price(run_info: RunInfo) -> str | None:
     """What a person should know of the price, if it is an old one."""
-    as_of = terms.price.as_of if terms.price else None
-    age = (terms.started_at.date() - as_of).days if as_of else 0
-    old = f"the price of {terms.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
+    as_of = run_info.price.as_of if run_info.price else None
+    age = (run_info.started_at.date() - as_of).days if as_of else 0
+    old = f"the price of {run_info.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
     return old if age > OLD_PRICE_DAYS else None
 
 

@@ -44,9 +44,9 @@ class PriorStats:
     text_tokens: int | None = None
 
 
-def prior_stats(memory: EndpointMemory, terms: RunInfo) -> PriorStats:
+def prior_stats(memory: EndpointMemory, run_info: RunInfo) -> PriorStats:
     """What the ledger remembers of runs like this one."""
-    return PriorStats(memory.means(terms), memory.text(terms))
+    return PriorStats(memory.means(run_info), memory.text(run_info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class RunConfig:
         silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
         return Endpoint(base_url, key, silence, self.concurrency)
 
-    def tariff(self, price: Price | None, known: PriorStats) -> Tariff:
+    def tariff(self, price: Price | None, prior: PriorStats) -> Tariff:
         """By what this run's pages are billed: measured where it was, else as documented."""
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
@@ -137,8 +137,8 @@ class RunConfig:
             rule=self.rule,
             price=price,
             text_bytes=text_bytes,
-            text_tokens=measured if known.text_tokens is None else known.text_tokens,
-            output_tokens=known.means.output_tokens or self.settings.max_tokens // 4,
+            text_tokens=measured if prior.text_tokens is None else prior.text_tokens,
+            output_tokens=prior.means.output_tokens or self.settings.max_tokens // 4,
             max_tokens=self.settings.max_tokens,
             trusted=self.job.bill != "auto" or self.offline,
             calibrated=bool(found and found.explains and found.rule == self.rule.text),

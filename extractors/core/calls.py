@@ -94,7 +94,7 @@ class CallRequest:
 class Attempt:
     """One HTTP attempt, as it ended."""
 
-    order: CallRequest
+    request: CallRequest
     started_at: datetime
     seconds: float
     outcome: Outcome
@@ -112,15 +112,15 @@ class Attempt:
     @property
     def residual(self) -> int | None:
         """`usage` minus estimate, in prompt tokens; None without one of them."""
-        if self.usage is None or self.order.worst_prompt_tokens is None:
+        if self.usage is None or self.request.worst_prompt_tokens is None:
             return None
-        return self.usage.prompt - self.order.image_tokens - self.order.text_tokens
+        return self.usage.prompt - self.request.image_tokens - self.request.text_tokens
 
 
 class Journal(Protocol):
     """Notes every attempt: before its call, and as it ends."""
 
-    async def reserve(self, order: CallRequest) -> int | None:
+    async def reserve(self, request: CallRequest) -> int | None:
         """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
 
         None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.

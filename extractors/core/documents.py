@@ -63,7 +63,7 @@ class Found:
     size: int | None = None
     version: str | None = None
     modified: datetime | None = None
-    flaw: Problem | None = None
+    problem: Problem | None = None
     page: int | None = None
     address: SecretStr | None = None
     video: bool = False
@@ -157,7 +157,7 @@ class Billed:
     header: Header | None = None
     tokens_formula: int | None = None
     tokens_table: int | None = None
-    flaw: Problem | None = None
+    problem: Problem | None = None
     note: str | None = None
 
 
@@ -222,7 +222,7 @@ class Planned:
     @property
     def flaw(self) -> Problem | None:
         """The first page's flaw that rejects the whole document."""
-        return next((page.billed.flaw for page in self.pages if page.billed.flaw), None)
+        return next((page.billed.problem for page in self.pages if page.billed.problem), None)
 
     @property
     def rungs(self) -> int:

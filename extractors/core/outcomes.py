@@ -124,9 +124,9 @@ class Unfinished(DocumentOutcome):
 class Failed(DocumentOutcome):
     """A document without an answer, and why."""
 
-    flaw: Problem
+    problem: Problem
 
     @property
     def rejected(self) -> bool:
         """Whether the image could not be sent, rather than the answer not be had."""
-        return self.flaw.stage in UNSENT and self.flaw.kind in REJECT_REASONS
+        return self.problem.stage in UNSENT and self.problem.kind in REJECT_REASONS

@@ -51,7 +51,7 @@ class ShardBackend(Protocol):
     async def ready(self) -> None:
         """Raises ConfigurationError when no shard could be started, before anything is planned."""
 
-    async def start(self, piece: ShardSpec) -> str | None:
+    async def start(self, shard: ShardSpec) -> str | None:
         """Has a worker work on this piece; gives what it is known by, None when that is to be tried again later.
 
         Raises ConfigurationError when nobody can be asked to.

@@ -85,7 +85,7 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Unfinished)),
         estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
-        kinds=Counter([(end.flaw.stage, end.flaw.kind, end.flaw.final)] if isinstance(end, Failed) else []),
+        kinds=Counter([(end.problem.stage, end.problem.kind, end.problem.final)] if isinstance(end, Failed) else []),
     )
 
 

@@ -54,27 +54,27 @@ class ApplyRequest(BaseModel):
         """Where the plan is, wherever that was said from."""
         return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
 
-    def brief(self, agreed: PlanInfo, settings: Settings) -> RunConfig:
+    def brief(self, plan_info: PlanInfo, settings: Settings) -> RunConfig:
         """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
-        told = {"source": agreed.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
+        told = {"source": plan_info.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
         try:
-            job = Job.model_validate_json(agreed.job)
+            job = Job.model_validate_json(plan_info.job)
         except ValidationError:
             raise ConfigurationError(
                 f"plan {shown(self.plan)} is of another version of tilewise: make a new plan"
             ) from None
-        asked = resolve(job.model_copy(update=told), settings)
+        config = resolve(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
-        asked = replace(asked, rule=tiles.stored(agreed.bill_rule), output=output if within else asked.output)
-        now = asked.terms(None)
+        config = replace(config, rule=tiles.stored(plan_info.bill_rule), output=output if within else config.output)
+        now = config.terms(None)
         for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
-            then, today = getattr(agreed, name), getattr(now, name)
+            then, today = getattr(plan_info, name), getattr(now, name)
             if today != then:
                 what, cure = name.removesuffix("_hash"), f"set {SET[name]} as it was, or " if name in SET else ""
                 raise ConfigurationError(
                     f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
                 )
-        return asked
+        return config
 
 
 def order(**fields: object) -> ApplyRequest:
@@ -86,13 +86,13 @@ def order(**fields: object) -> ApplyRequest:
 class ApprovedPlan:
     """A plan that may be run, and who said so."""
 
-    book: StoredPlan
-    agreed: PlanInfo
+    stored_plan: StoredPlan
+    plan_info: PlanInfo
     by: str | None
 
-    def feed(self, asked: RunConfig, tariff: Tariff, past: RunHistory) -> PlanFeed:
+    def feed(self, config: RunConfig, tariff: Tariff, history: RunHistory) -> PlanFeed:
         """Its documents."""
-        return PlanFeed(asked, tariff, past, self.book, self.agreed)
+        return PlanFeed(config, tariff, history, self.stored_plan, self.plan_info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +111,23 @@ class PlanFeed:
 
     def __init__(
         self,
-        asked: RunConfig,
+        config: RunConfig,
         tariff: Tariff,
-        past: RunHistory,
-        book: StoredPlan,
-        agreed: PlanInfo,
+        history: RunHistory,
+        stored_plan: StoredPlan,
+        plan_info: PlanInfo,
         piece: PlanRange | None = None,
     ) -> None:
         """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
 
         Raises ConfigurationError when the source is no longer there, or may not be listed.
         """
-        self._asked, self._past, self.tariff, self._agreed = asked, past, tariff, agreed
-        self._source = opened(asked.job.source, asked.job.document_by, asked.settings.allow_hosts)
+        self._asked, self._history, self.tariff, self._plan_info = config, history, tariff, plan_info
+        self._source = opened(config.job.source, config.job.document_by, config.settings.allow_hosts)
         self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
         self.store = self._source.store
-        self._piece = piece or PlanRange(0, agreed.documents)
-        self._batches = book.planned(self._piece.first, self._piece.count, batch=asked.settings.chunk)
+        self._piece = piece or PlanRange(0, plan_info.documents)
+        self._batches = stored_plan.planned(self._piece.first, self._piece.count, batch=config.settings.chunk)
         self._addresses = self._signed()
         self.skipped = self.waiting = self._seen = 0
 
@@ -169,10 +169,10 @@ class PlanFeed:
         return replace(planned, pages=tuple(pages)) if same else None
 
     def _as_planned(self, found: Found) -> bool:
-        if found.flaw is not None and found.version is None:
+        if found.problem is not None and found.version is None:
             return True  # it could not be had then: it is recorded as it was planned
-        looked = self.store.look(replace(found, size=None, version=None, modified=None, flaw=None))
-        if looked.flaw is not None and looked.flaw.kind != "missing":
+        looked = self.store.look(replace(found, size=None, version=None, modified=None, problem=None))
+        if looked.problem is not None and looked.problem.kind != "missing":
             return True  # it cannot be had now: reading it says why
         return looked.version == found.version
 
@@ -193,6 +193,6 @@ class PlanFeed:
         redo = self._asked.job.redo
         return (
             planned.name in self._piece.done
-            or self._past.skips(planned.name, redo)
-            or self._past.ended(planned.name, self._agreed.planned_at)
+            or self._history.skips(planned.name, redo)
+            or self._history.ended(planned.name, self._plan_info.planned_at)
         )

@@ -58,11 +58,11 @@ class Plan:
 
     def page(self, billed: Billed, *, first: bool = True) -> PlannedPage:
         """The choice for one page, with its reason; `first` of its document or not."""
-        if billed.found.video and not billed.flaw:
+        if billed.found.video and not billed.problem:
             step = Step(0, UNSEEN, self.video_tokens or 0)
             return PlannedPage(billed, "url", "passed_on", (step,), self.price(step, first=first))
-        if billed.flaw or billed.header is None:
-            return PlannedPage(billed, "reject", billed.flaw.kind if billed.flaw else "unreadable")
+        if billed.problem or billed.header is None:
+            return PlannedPage(billed, "reject", billed.problem.kind if billed.problem else "unreadable")
         chosen = self._chosen(billed, billed.header.size, first=first)
         if not (self.send_urls and _passes(chosen)):
             return chosen

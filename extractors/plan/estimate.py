@@ -107,10 +107,10 @@ class Estimate:
 
 
 def estimate(
-    brief: RunConfig,
+    config: RunConfig,
     price: Price | None,
-    past: RunHistory | None = None,
-    known: PriorStats = UNKNOWN,
+    history: RunHistory | None = None,
+    prior: PriorStats = UNKNOWN,
     sample: Sample | None = None,
     keep: Callable[[Sequence[Planned]], None] | None = None,
 ) -> Estimate:
@@ -119,12 +119,12 @@ def estimate(
     `keep` is given the documents that are planned, a few at a time.
     """
     started = time.perf_counter()
-    with closing(Feed(brief, brief.tariff(price, known), past)) as feed:
-        result = Estimate(brief.rule.name, feed.tariff.calibrated)
-        if past and brief.job.redo:
-            result.causes = RedoSummary(partial(past.cause, redo=brief.job.redo))
+    with closing(Feed(config, config.tariff(price, prior), history)) as feed:
+        result = Estimate(config.rule.name, feed.tariff.calibrated)
+        if history and config.job.redo:
+            result.causes = RedoSummary(partial(history.cause, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
-            _sampled(feed, result, sample, brief.job.source)
+            _sampled(feed, result, sample, config.job.source)
         else:
             while batch := feed.take(BATCH):
                 for planned in batch:
@@ -132,8 +132,8 @@ def estimate(
                 if keep:
                     keep(batch)
     result.skipped = feed.skipped
-    if seconds := known.means.seconds:
-        result.eta_seconds = (result.documents - result.rejected) * seconds / brief.concurrency
+    if seconds := prior.means.seconds:
+        result.eta_seconds = (result.documents - result.rejected) * seconds / config.concurrency
     result.seconds = time.perf_counter() - started
     return result
 

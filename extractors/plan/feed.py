@@ -32,16 +32,16 @@ LOOKS = 1000  # documents that are looked at together where the listing does not
 class Feed:
     """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
 
-    def __init__(self, asked: RunConfig, tariff: Tariff, past: RunHistory | None = None) -> None:
+    def __init__(self, config: RunConfig, tariff: Tariff, history: RunHistory | None = None) -> None:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
-        job = asked.job
-        self._job, self._past, self.tariff, self._most = job, past, tariff, asked.settings.max_images
-        self._source = opened(job.source, job.document_by, asked.settings.allow_hosts)
-        self._takes_videos = asked.takes_videos
+        job = config.job
+        self._job, self._history, self.tariff, self._most = job, history, tariff, config.settings.max_images
+        self._source = opened(job.source, job.document_by, config.settings.allow_hosts)
+        self._takes_videos = config.takes_videos
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents()
         self._ahead = deque[Document]()  # pulled together, to be looked at together
-        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), asked.passes_urls, tariff.video_tokens)
+        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), config.passes_urls, tariff.video_tokens)
         self.store: Store = self._source.store
         self.found = self.skipped = 0
         self.waiting = 0  # documents that are not done, and not to be done in this run
@@ -78,7 +78,7 @@ class Feed:
 
     def fresh(self, taken: Sequence[Document]) -> list[Document]:
         """Those of these documents that need work, now that each is looked at. Meant for a thread."""
-        if self._past is None:
+        if self._history is None:
             return list(taken)
         looked = taken if all(map(_known, taken)) else each_of(self._looked, taken, self.store.readers)
         return [each for each in looked if self._fate(each) == "taken"]
@@ -103,11 +103,11 @@ class Feed:
         self._source.close()
 
     def _fate(self, document: Document) -> Literal["taken", "skipped", "waiting"]:
-        if self._past is None:
+        if self._history is None:
             return "taken"
-        if self._past.skips(document.name, self._job.redo):
+        if self._history.skips(document.name, self._job.redo):
             return "skipped"
-        return "waiting" if self._past.waits(document.name, self._job.redo) else "taken"
+        return "waiting" if self._history.waits(document.name, self._job.redo) else "taken"
 
     def _new(self, *, looks: bool) -> Iterator[Document]:
         while self._ahead or self._pulled(looks=looks):
@@ -123,7 +123,7 @@ class Feed:
 
     def _pulled(self, *, looks: bool) -> int:
         """Pulls the next documents, and looks at them where only that tells what is asked of them; says how many."""
-        asked = self._past is not None or self._window.given
+        asked = self._history is not None or self._window.given
         many = looks and asked and self.store.readers > 1
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
         batch = [self._allowed(each) for each in islice(self._documents, most)]
@@ -143,10 +143,10 @@ class Feed:
         """The document with its headers read: none of one that has too many pages anyway."""
         most = self._most
         looked = self._looked(document)
-        tries = self._past.tries(looked.name) if self._past else 0
+        tries = self._history.tries(looked.name) if self._history else 0
         billed = self._billed(looked)
         if len(billed) > most:
-            billed = [Billed(each.found, flaw=too_many(len(billed), most)) for each in billed]
+            billed = [Billed(each.found, problem=too_many(len(billed), most)) for each in billed]
         elif len(billed) > 1:
             billed = [_named(each) for each in billed]
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
@@ -168,18 +168,18 @@ class Feed:
 
 def _named(billed: Billed) -> Billed:
     """The page with a flaw that says whose it is."""
-    flaw = billed.flaw
-    return billed if flaw is None else replace(billed, flaw=replace(flaw, message=billed.found.blamed(flaw.message)))
+    flaw = billed.problem
+    return billed if flaw is None else replace(billed, problem=replace(flaw, message=billed.found.blamed(flaw.message)))
 
 
 def _known(document: Document) -> bool:
     """Whether the listing says which version it is of, or that there is none."""
-    return all(page.version is not None or page.flaw is not None for page in document.pages)
+    return all(page.version is not None or page.problem is not None for page in document.pages)
 
 
 def _refused(video: Found) -> Found:
     message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
-    return replace(video, flaw=video.flaw or Problem("video_not_allowed", "scan", message, final=False))
+    return replace(video, problem=video.problem or Problem("video_not_allowed", "scan", message, final=False))
 
 
 def each_of(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     Keep = Callable[[Sequence[Planned]], None]
 
 
-def estimate_job(asked: RunConfig, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
+def estimate_job(config: RunConfig, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
     """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers.
 
     Raises ConfigurationError when source, output or ledger cannot be read.
     """
-    with opened_ledger(asked.settings) as ledger:
-        served = ledger.memory.prices(asked.endpoint) if ledger else {}
-        free = asked.reads_locally(served)
-        past = _past(asked, offline=free) if done else None
-        if asked.job.redo == "reparse":
-            return estimate(asked, FREE, past, sample=sample, keep=keep)
-        price = price_of(asked, served, free=free)
+    with opened_ledger(config.settings) as ledger:
+        served = ledger.memory.prices(config.endpoint) if ledger else {}
+        free = config.reads_locally(served)
+        past = _past(config, offline=free) if done else None
+        if config.job.redo == "reparse":
+            return estimate(config, FREE, past, sample=sample, keep=keep)
+        price = price_of(config, served, free=free)
         if ledger is None:
-            return estimate(asked, price, past, sample=sample, keep=keep)
-        asked = asked.calibrated(ledger.memory)
-        return estimate(asked, price, past, prior_stats(ledger.memory, asked.terms(price)), sample, keep)
+            return estimate(config, price, past, sample=sample, keep=keep)
+        config = config.calibrated(ledger.memory)
+        return estimate(config, price, past, prior_stats(ledger.memory, config.terms(price)), sample, keep)
 
 
-def store_plan(asked: RunConfig) -> tuple[Estimate, str | None]:
+def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
     """Plans every document that is not done, and stores that; the estimate, and where the plan is, None when it is empty.
 
     Raises ConfigurationError as `foreseen` does, OutputError when the plan cannot be written.
@@ -48,11 +48,11 @@ def store_plan(asked: RunConfig) -> tuple[Estimate, str | None]:
     from extractors.plan.stored_plan import PlanWriter  # noqa: PLC0415 - an estimate need not wait for polars
     from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
 
-    terms = asked.terms(None)
-    draft = PlanWriter(open_output(asked.output), terms.run)
-    estimated = estimate_job(asked, done=True, keep=draft.keep)
-    with opened_ledger(asked.settings) as ledger:
-        rule = asked.calibrated(ledger.memory).rule if ledger else asked.rule
+    terms = config.terms(None)
+    draft = PlanWriter(open_output(config.output), terms.run)
+    estimated = estimate_job(config, done=True, keep=draft.keep)
+    with opened_ledger(config.settings) as ledger:
+        rule = config.calibrated(ledger.memory).rule if ledger else config.rule
     return estimated, draft.done(terms, rule.text)
 
 
@@ -68,13 +68,13 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
         yield ledger
 
 
-def _past(asked: RunConfig, *, offline: bool) -> RunHistory:
+def _past(config: RunConfig, *, offline: bool) -> RunHistory:
     """What is done already under the output."""
     from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
     from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - an estimate need not wait for polars
     from extractors.record.tables.replies import load_history  # noqa: PLC0415 - as above
 
-    root, job = open_output(asked.output), asked.job
-    check_compatible(root, asked.schema)
-    past, _ = load_history(root, asked.terms(None), offline=offline, redo=job.redo, kind=job.kind)
+    output, job = open_output(config.output), config.job
+    check_compatible(output, config.schema)
+    past, _ = load_history(output, config.terms(None), offline=offline, redo=job.redo, kind=job.kind)
     return past

@@ -79,14 +79,14 @@ class StoredPlan:
         folder, _, name = url.rpartition("/")
         if not folder or not name.endswith(SUFFIX):
             raise ConfigurationError(f"plan {shown(url)} is none: name a file …/plans/<plan>.parquet")
-        self.url, self._root, self._key = url, open_output(folder), name
+        self.url, self._output, self._key = url, open_output(folder), name
 
     def agreed(self) -> PlanInfo:
         """The terms, and what all documents add up to."""
-        with reading(self._root):
-            if not self._root.exists(self._key):
+        with reading(self._output):
+            if not self._output.exists(self._key):
                 raise ConfigurationError(f"plan {shown(self.url)} does not exist: `run --plan-only` stores one")
-            rows = self._root.scan([self._key], DOCUMENTS | TERMS)
+            rows = self._output.scan([self._key], DOCUMENTS | TERMS)
             first = rows.head(1).collect().to_dicts()
             money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()
         if not first or first[0]["planned_at"] is None:
@@ -100,8 +100,8 @@ class StoredPlan:
         end = first + count if count is not None else None
         while True:
             size = batch if end is None else min(batch, end - first)
-            with reading(self._root):
-                texts = self._root.scan([self._key], {"plan": columns.TEXT}).slice(first, size).collect()["plan"]
+            with reading(self._output):
+                texts = self._output.scan([self._key], {"plan": columns.TEXT}).slice(first, size).collect()["plan"]
             if size > 0 and len(texts):
                 yield [loaded(text) for text in texts]
             if size <= 0 or len(texts) < size:
@@ -110,35 +110,35 @@ class StoredPlan:
 
     def names(self) -> pl.LazyFrame:
         """Every document with its version."""
-        return self._root.scan([self._key], NAMES)
+        return self._output.scan([self._key], NAMES)
 
 
 class PlanWriter:
     """A plan that is being made: parts are staged, and put together where it is done. Raises OutputError."""
 
-    def __init__(self, root: Output, name: str) -> None:
+    def __init__(self, output: Output, name: str) -> None:
         """Nothing is written yet."""
-        self._root, self._name, self._parts = root, name, list[str]()
+        self._output, self._name, self._parts = output, name, list[str]()
         self._staging = f"staging/{name}"
 
     def keep(self, documents: Sequence[Planned]) -> None:
         """The next documents of the plan."""
         part = f"{self._staging}/plan-{len(self._parts):06d}{SUFFIX}"
         rows = [_row(each) for each in documents]
-        with writing(self._root):
-            self._root.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
+        with writing(self._output):
+            self._output.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
         self._parts.append(part)
 
-    def done(self, terms: RunInfo, rule: str) -> str | None:
+    def done(self, run_info: RunInfo, rule: str) -> str | None:
         """Where the plan is stored now; None when there is nothing in it, and so no plan. `rule` is the rule's text."""
         if not self._parts:
             return None
         key = f"plans/{self._name}{SUFFIX}"
-        told = {column: pl.lit(value, dtype=TERMS[column]) for column, value in _terms(terms, rule).items()}
-        with writing(self._root):
-            self._root.write(key, self._root.scan(self._parts).with_columns(**told))
-            self._root.remove(self._staging)
-        return self._root.full(key)
+        told = {column: pl.lit(value, dtype=TERMS[column]) for column, value in _terms(run_info, rule).items()}
+        with writing(self._output):
+            self._output.write(key, self._output.scan(self._parts).with_columns(**told))
+            self._output.remove(self._staging)
+        return self._output.full(key)
 
 
 def _row(planned: Planned) -> Row:
@@ -159,16 +159,16 @@ def _row(planned: Planned) -> Row:
     }
 
 
-def _terms(terms: RunInfo, rule: str) -> Row:
+def _terms(run_info: RunInfo, rule: str) -> Row:
     return {
-        "planned_at": terms.started_at,
-        "source": terms.source,
-        "schema": terms.schema,
-        "schema_hash": terms.schema_hash,
-        "prompt_hash": terms.prompt_hash,
-        "model": terms.model,
-        "endpoint": terms.endpoint,
-        "policy": terms.policy,
+        "planned_at": run_info.started_at,
+        "source": run_info.source,
+        "schema": run_info.schema,
+        "schema_hash": run_info.schema_hash,
+        "prompt_hash": run_info.prompt_hash,
+        "model": run_info.model,
+        "endpoint": run_info.endpoint,
+        "policy": run_info.policy,
         "bill_rule": rule,
-        "job": terms.job,
+        "job": run_info.job,
     }

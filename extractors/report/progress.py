@@ -32,7 +32,7 @@ class Progress:
         self._console = console or terminal(stderr=True)
         self._clock = clock
         self._started = self._shown = clock()
-        self._tally, self._expected = RunTotals(), 0
+        self._totals, self._expected = RunTotals(), 0
         self._live = Live(console=self._console, get_renderable=self._text, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -52,9 +52,9 @@ class Progress:
         """So many documents are to be done, as far as is known."""
         self._expected = documents
 
-    def tell(self, tally: RunTotals) -> None:
+    def tell(self, totals: RunTotals) -> None:
         """One more document has ended."""
-        self._tally += tally
+        self._totals += totals
         if not self._console.is_terminal and self._clock() - self._shown >= PLAIN_SECONDS:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
@@ -66,15 +66,15 @@ class Progress:
     @property
     def line(self) -> str:
         """The line as it reads now."""
-        done, elapsed = self._tally.done, self._clock() - self._started
+        done, elapsed = self._totals.done, self._clock() - self._started
         rate = done / elapsed if elapsed > 0 else 0.0
         of = f" of {self._expected:,}" if self._expected else ""
-        bad = self._tally.bad
+        bad = self._totals.bad
         parts = [
             f"{done:,}{of} documents",
             *([f"{bad:,} not accepted"] if bad else []),
             f"{rate:.1f}/s",
-            "cost unknown" if self._tally.cost_usd is None else f"${self._tally.cost_usd:.4f} spent",
+            "cost unknown" if self._totals.cost_usd is None else f"${self._totals.cost_usd:.4f} spent",
         ]
         if rate and self._expected > done:
             parts.append(f"{duration((self._expected - done) / rate)} left")
@@ -83,7 +83,7 @@ class Progress:
     @property
     def share(self) -> float:
         """The part of what is expected that is done, from 0 to 1; 0 while nobody knows what to expect."""
-        return min(self._tally.done / self._expected, 1.0) if self._expected else 0.0
+        return min(self._totals.done / self._expected, 1.0) if self._expected else 0.0
 
     def _text(self) -> Text:
         return Text(self.line)

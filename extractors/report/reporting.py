@@ -26,58 +26,58 @@ _BEGUN: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started
 _LAST = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
 
-def write_report(root: Output, run: str | None = None) -> str:
+def write_report(output: Output, run: str | None = None) -> str:
     """Writes the page of a published run, by default of the last one; gives its full name.
 
     Raises ConfigurationError where there is no such run, its tables cannot be read, or the page cannot be written.
     """
-    with reading(root):
-        page = _page(root, _found(root, run))
+    with reading(output):
+        page = _page(output, _found(output, run))
     key = f"reports/{page.run['run']}.html"
     try:
-        root.write_page(key, page.html())
+        output.write_page(key, page.html())
     except TROUBLE as error:
-        raise ConfigurationError(f"output {str(root)!r} {root.refusal(error, 'written')}") from error
-    return root.full(key)
+        raise ConfigurationError(f"output {str(output)!r} {output.refusal(error, 'written')}") from error
+    return output.full(key)
 
 
-def _found(root: Output, run: str | None) -> str:
+def _found(output: Output, run: str | None) -> str:
     """The run asked for, as it is published; the last one where none is."""
     if run is None:
-        return _last(root)
+        return _last(output)
     named = _NAME.fullmatch(run)
     if not named or named[1] != run:
         raise ConfigurationError(f"run {shown(run)} is none: write it as in the column run, 20261120T021500Z-3f9a")
-    if not _files(root, "runs", run):
-        raise ConfigurationError(f"run {run} is not published in {root}: see the column run of its table runs")
+    if not _files(output, "runs", run):
+        raise ConfigurationError(f"run {run} is not published in {output}: see the column run of its table runs")
     return run
 
 
-def _last(root: Output) -> str:
+def _last(output: Output) -> str:
     """The run that began last. Raises ConfigurationError where none is published."""
-    keys = {key: named[1] for key in root.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
+    keys = {key: named[1] for key in output.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
     if not keys:
-        raise ConfigurationError(f"output {str(root)!r} has no run that is published: name another one with --output")
+        raise ConfigurationError(f"output {str(output)!r} has no run that is published: name another one with --output")
     second = max(keys.values()).partition("-")[0]  # names tell runs of one second apart, and not which was first
-    begun = root.scan([key for key, run in keys.items() if run.startswith(second)], _BEGUN).sort("started_at")
+    begun = output.scan([key for key, run in keys.items() if run.startswith(second)], _BEGUN).sort("started_at")
     return str(begun.select("run").last().collect().item())
 
 
-def _files(root: Output, table: str, run: str) -> list[str]:
+def _files(output: Output, table: str, run: str) -> list[str]:
     """The run's files of a table, volume by volume."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
-        found = root.files(table, f"schema=*/{day}/{run}*.parquet")
+        found = output.files(table, f"schema=*/{day}/{run}*.parquet")
     else:  # in a bucket, all that is below a folder is listed
-        found = root.files(f"{table}/{day}", f"{run}*.parquet")
+        found = output.files(f"{table}/{day}", f"{run}*.parquet")
     return sorted(found, key=lambda key: (len(key), key))
 
 
-def _page(root: Output, run: str) -> Page:
-    files = {table: _files(root, table, run) for table in PUBLISHED}
+def _page(output: Output, run: str) -> Page:
+    files = {table: _files(output, table, run) for table in PUBLISHED}
 
     def rows(table: str, wanted: columns.Columns) -> pl.LazyFrame:
-        return root.scan(files[table], wanted) if files[table] else pl.LazyFrame(schema=wanted)
+        return output.scan(files[table], wanted) if files[table] else pl.LazyFrame(schema=wanted)
 
     images, calls = rows("images", columns.IMAGES), rows("calls", columns.CALLS)
     failures, fields = rows("failures", columns.FAILURES), rows("fields", columns.FIELDS)
@@ -92,7 +92,7 @@ def _page(root: Output, run: str) -> Page:
         [Kind(*each) for each in kinds],
         [Case(*each) for each in cases],
         [Told(*each) for each in told],
-        {table: [root.full(key) for key in keys] for table, keys in files.items()},
+        {table: [output.full(key) for key in keys] for table, keys in files.items()},
     )
 
 

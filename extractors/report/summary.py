@@ -82,7 +82,7 @@ class Summary:
     """What a run that has ended says, for people."""
 
     run: str
-    tally: RunTotals
+    totals: RunTotals
     found: int
     skipped: int
     message: str
@@ -93,7 +93,7 @@ class Summary:
     def lines(self) -> list[RenderableType]:
         """The closing summary, top to bottom."""
         said: list[RenderableType] = []
-        if self.tally.done or self.tally.calls:
+        if self.totals.done or self.totals.calls:
             said.append(self._table())
         said += [f"warning: {warning}" for warning in self.warnings]
         said.append(self.message)
@@ -101,7 +101,7 @@ class Summary:
         return said
 
     def _table(self) -> Table:
-        tally, table = self.tally, _table(f"run {self.run}")
+        tally, table = self.totals, _table(f"run {self.run}")
         counts = Counter(
             found=self.found,
             skipped=self.skipped,

@@ -21,7 +21,7 @@ class OrphanedReplies:
     """The answers that wait for the run of `terms`, by request; `earlier` are writers who have asked for it before."""
 
     calls: Calls
-    terms: RunInfo
+    run_info: RunInfo
     earlier: Sequence[int] = ()
     used: list[CallId] = field(default_factory=list)
     _waiting: dict[str, CallId] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class OrphanedReplies:
     def refresh(self) -> None:
         """Looks again: a run that was killed may have been published meanwhile. Meant for a thread."""
         taken = set(self.used)
-        found = self.calls.bequests(self.terms)
+        found = self.calls.bequests(self.run_info)
         if self.earlier:
-            found |= self.calls.answers(self.terms.run, self.earlier)
+            found |= self.calls.answers(self.run_info.run, self.earlier)
         self._waiting = {request: call for request, call in found.items() if call not in taken}
 
     async def reply(self, request: str) -> Reply | None:

@@ -107,40 +107,40 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
 
     Raises ConfigurationError when it cannot begin, or the server's count says nothing, and RunError when it is stopped.
     """
-    asked = resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
-    asked = replace(asked, schema=load(TEXT))
+    config = resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
+    config = replace(config, schema=load(TEXT))
     with Ledger(settings.ledger) as ledger:
-        price, _ = await price_in_force(asked, ledger)
-        job = {"model": asked.model, "yes": yes}
+        price, _ = await price_in_force(config, ledger)
+        job = {"model": config.model, "yes": yes}
         terms = replace(
-            asked.terms(price), flow="calibrate", source="", schema="", policy="", job=orjson.dumps(job).decode()
+            config.terms(price), flow="calibrate", source="", schema="", policy="", job=orjson.dumps(job).decode()
         )
-        orders = [_order(asked, terms, size) for size in (None, *PROBES)]
-        _ask(asked, orders, terms, say)
+        orders = [_order(config, terms, size) for size in (None, *PROBES)]
+        _ask(config, orders, terms, say)
         if old := old_price(terms):
             say(f"warning: {old}")
         await asyncio.to_thread(recover_abandoned, ledger, terms, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
-            return await _Probing(asked, open_output(asked.output), terms, ledger, lease, say).all(orders)
+            return await _Probing(config, open_output(config.output), terms, ledger, lease, say).all(orders)
 
 
 @dataclass(slots=True)
 class _Probing:
     """A calibration that has begun."""
 
-    brief: RunConfig
-    root: Output
-    terms: RunInfo
+    config: RunConfig
+    output: Output
+    run_info: RunInfo
     ledger: Ledger
     lease: Lease
     say: Callable[[str], None]
 
     async def all(self, orders: list[CallRequest]) -> Calibrated:
         """Every probe, whatever became of it, is in the tables before the rule is looked for."""
-        scribe = LedgerWriter(self.ledger.calls, self.terms, self.brief.budget)
-        dossiers = [DocumentJournal(scribe) for _ in orders]
+        writer = LedgerWriter(self.ledger.calls, self.run_info, self.config.budget)
+        dossiers = [DocumentJournal(writer) for _ in orders]
         error: RunError | None = None
-        with Tables(self.root, self.terms, _NoDocument, self.brief.settings.keep_replies) as tables:
+        with Tables(self.output, self.run_info, _NoDocument, self.config.settings.keep_replies) as tables:
             try:
                 await self._braked(orders, dossiers)
             except RunError as stopped:
@@ -151,16 +151,16 @@ class _Probing:
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)
         if error:
-            kept = f"no rule is remembered, and what was sent is in {self.root.full('calls')}"
+            kept = f"no rule is remembered, and what was sent is in {self.output.full('calls')}"
             raise type(error)(f"{error.message}; {kept}")
         return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
 
     async def _braked(self, orders: list[CallRequest], dossiers: list[DocumentJournal]) -> None:
         """Sends until it is told to stop; as in a run, the call on its way may finish. Raises what has stopped it."""
-        traffic = RateLimiter(self.brief.limits)
-        with Shutdown(traffic, drain=self.brief.settings.drain, max_time=None, say=self.say) as brake:
+        limiter = RateLimiter(self.config.limits)
+        with Shutdown(limiter, drain=self.config.settings.drain, max_time=None, say=self.say) as brake:
             self.lease.begins(brake)
-            sending = asyncio.ensure_future(self._send(orders, dossiers, traffic))
+            sending = asyncio.ensure_future(self._send(orders, dossiers, limiter))
             brake.track(sending)
             try:
                 await sending
@@ -169,66 +169,66 @@ class _Probing:
                     raise
                 raise brake.error from None
 
-    async def _send(self, orders: list[CallRequest], dossiers: list[DocumentJournal], traffic: RateLimiter) -> None:
+    async def _send(self, orders: list[CallRequest], dossiers: list[DocumentJournal], limiter: RateLimiter) -> None:
         """One call after the other: five are not worth a rate."""
-        style = replace(self.brief.style, mode="prompt", stream=False, reasoning=False)
-        form = RequestTemplate(
-            self.brief.schema, ask=ASK, model=self.brief.model, profile=self.brief.profile, style=style
+        style = replace(self.config.style, mode="prompt", stream=False, reasoning=False)
+        template = RequestTemplate(
+            self.config.schema, ask=ASK, model=self.config.model, profile=self.config.profile, style=style
         )
         async with AsyncExitStack() as stack:
-            way = await caller(self.brief, traffic, stack)
+            way = await caller(self.config, limiter, stack)
             for order, dossier in zip(orders, dossiers, strict=True):
-                body = form.body([_block(step.size) for step in order.steps], MAX_TOKENS)
+                body = template.body([_block(step.size) for step in order.steps], MAX_TOKENS)
                 await way.call(replace(order, payload_bytes=len(body)), body, dossier, _judged)
                 if dossier.attempts[-1].usage is None:
                     raise Failing("the server's replies have no `usage`: no bill can be known from it")
 
     def _publish(self, tables: Tables, attempts: list[Attempt], error: RunError | None) -> None:
         """The probes' calls, and the row of their run, which has no documents."""
-        tally, old = usage_of(attempts), old_price(self.terms)
+        tally, old = usage_of(attempts), old_price(self.run_info)
         warnings = (old,) if old else ()
-        tables.volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.brief.settings.keep_replies)
-        tables.publish(RunRecord(self.terms, error=error, warnings=warnings).row(RunCounts(0, tally), 1))
-        self.ledger.runs.published(self.terms.run, 1, ())
-        self.ledger.runs.end(self.terms.run)
+        tables.volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.config.settings.keep_replies)
+        tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, tally), 1))
+        self.ledger.runs.published(self.run_info.run, 1, ())
+        self.ledger.runs.end(self.run_info.run)
 
     def _keep(self, answers: list[Attempt], attempts: list[Attempt]) -> Calibrated:
         """What the answers say, kept in the ledger."""
         text, *prompts = [each.usage.prompt for each in answers if each.usage]
         finding = identify(text, dict(zip(PROBES, prompts, strict=True)))
         returned = next((each.reply.model for each in answers if each.reply and each.reply.model), None)
-        text_bytes = self.brief.schema.prompt_bytes
+        text_bytes = self.config.schema.prompt_bytes
         at = datetime.now(UTC)
         found = Calibration(finding.rule.text, finding.explains, text_bytes, text, returned, at)
-        self.ledger.memory.keep_calibration(self.terms, found)
-        return Calibrated(self.brief.model, returned, finding, usage_of(attempts).cost_usd)
+        self.ledger.memory.keep_calibration(self.run_info, found)
+        return Calibrated(self.config.model, returned, finding, usage_of(attempts).cost_usd)
 
 
-def _ask(asked: RunConfig, orders: list[CallRequest], terms: RunInfo, say: Callable[[str], None]) -> None:
+def _ask(config: RunConfig, orders: list[CallRequest], run_info: RunInfo, say: Callable[[str], None]) -> None:
     """Says what the probes may cost. Raises NeedsYes when that is above what may be spent without being asked."""
-    price, limit = terms.price, asked.settings.ask_above
+    price, limit = run_info.price, config.settings.ask_above
     if price is None:
-        if not asked.job.yes:
+        if not config.job.yes:
             raise ApprovalRequired(
-                f"nobody knows the price of {asked.model}: name it in TILEWISE_PRICES, or go on with --yes"
+                f"nobody knows the price of {config.model}: name it in TILEWISE_PRICES, or go on with --yes"
             )
-        say(f"calibrating {asked.model} at {asked.endpoint}: {len(orders)} calls, at a price that nobody knows")
+        say(f"calibrating {config.model} at {config.endpoint}: {len(orders)} calls, at a price that nobody knows")
         return
     most = sum(order.worst_prompt_tokens or 0 for order in orders)  # probes are pictures: always known
     worst_cost = price.cost(Usage(most, len(orders) * MAX_TOKENS))
-    if worst_cost > limit and not asked.job.yes:
+    if worst_cost > limit and not config.job.yes:
         raise ApprovalRequired(
             f"the probes may cost up to ${worst_cost:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes"
         )
-    say(f"calibrating {asked.model} at {asked.endpoint}: {len(orders)} calls, at most ${worst_cost:.4f}")
+    say(f"calibrating {config.model} at {config.endpoint}: {len(orders)} calls, at most ${worst_cost:.4f}")
 
 
-def _order(asked: RunConfig, terms: RunInfo, size: Size | None) -> CallRequest:
+def _order(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallRequest:
     """The request of one probe, or of the text alone."""
-    steps = () if size is None else (Step(asked.rule.tokens(size), size, asked.rule.tokens(size)),)
-    text_bytes = asked.schema.prompt_bytes
+    steps = () if size is None else (Step(config.rule.tokens(size), size, config.rule.tokens(size)),)
+    text_bytes = config.schema.prompt_bytes
     name = f"probe {_name(size)}" if size else "probe text"
-    key = hashlib.sha256(f"{name}\0{terms.prompt_hash}\0{terms.model}".encode()).hexdigest()
+    key = hashlib.sha256(f"{name}\0{run_info.prompt_hash}\0{run_info.model}".encode()).hexdigest()
     return CallRequest(
         document=name,
         key=key,

@@ -50,24 +50,24 @@ MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an ans
 class RunContext:
     """What every document of a run is worked on with."""
 
-    terms: RunInfo
+    run_info: RunInfo
     schema: Schema
     tariff: Tariff
     store: Store
-    form: RequestTemplate
-    caller: ChatClient
-    scribe: LedgerWriter
+    template: RequestTemplate
+    client: ChatClient
+    writer: LedgerWriter
     tables: Tables
     threads: Executor
     admitted: asyncio.Semaphore
     reasks: int
     tell: Callable[[RunTotals], None]
-    brake: Shutdown
-    pilot: FailureGuard
-    sentinel: BillingMonitor
-    returned: ModelGuard
-    bequests: OrphanedReplies
-    copies: Deduplicator
+    shutdown: Shutdown
+    failure_guard: FailureGuard
+    billing_monitor: BillingMonitor
+    model_guard: ModelGuard
+    orphaned_replies: OrphanedReplies
+    deduplicator: Deduplicator
     left: list[Planned] = field(default_factory=list)
     reparse: Callable[[Sequence[Planned], RunContext], Awaitable[list[DocumentResult]]] | None = (
         None  # instead of calling
@@ -107,23 +107,23 @@ class Chunk:
 
     number: int
     documents: Sequence[Planned]
-    bench: RunContext = field(repr=False)
+    context: RunContext = field(repr=False)
 
     async def run(self) -> RunTotals:
         """Works on all documents, stages their rows, and returns what became of them."""
-        ends = await (self.bench.reparse or _called)(self.documents, self.bench)
-        await asyncio.to_thread(self.bench.tables.stage, self.number, ends)
-        self.bench.copies.staged(self.number, ends)
-        self.bench.left += [end.planned for end in ends if isinstance(end, Unfinished)]
+        ends = await (self.context.reparse or _called)(self.documents, self.context)
+        await asyncio.to_thread(self.context.tables.stage, self.number, ends)
+        self.context.deduplicator.staged(self.number, ends)
+        self.context.left += [end.planned for end in ends if isinstance(end, Unfinished)]
         return sum((totals_of(end) for end in ends), RunTotals())
 
 
-async def _called(documents: Sequence[Planned], bench: RunContext) -> list[DocumentResult]:
+async def _called(documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
     """What becomes of the documents when they are sent."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_document(planned, bench)) for planned in documents]
+        tasks = [group.create_task(_document(planned, context)) for planned in documents]
         for task in tasks:
-            bench.brake.track(task)
+            context.shutdown.track(task)
     return [task.result() for task in tasks]
 
 
@@ -164,129 +164,129 @@ class RetryState:
         return replace(self, rung=self.rung - 1, descended=True, feedback=None)
 
 
-async def _document(planned: Planned, bench: RunContext) -> DocumentResult:
+async def _document(planned: Planned, context: RunContext) -> DocumentResult:
     """One document from plan to end, in its turn."""
-    dossier = DocumentJournal(bench.scribe)
+    journal = DocumentJournal(context.writer)
     try:
-        async with bench.admitted:
-            end = await _end(planned, dossier, bench)
+        async with context.admitted:
+            end = await _end(planned, journal, context)
     except asyncio.CancelledError:
-        if not bench.brake.cutting:
+        if not context.shutdown.cutting:
             raise
-        end = _left(planned, dossier)
+        end = _left(planned, journal)
     told = totals_of(end)
-    bench.tell(told)
-    bench.sentinel.observe(end.attempts)
-    for stops in (bench.pilot.observe(told), bench.returned.observe(end.attempts)):
+    context.tell(told)
+    context.billing_monitor.observe(end.attempts)
+    for stops in (context.failure_guard.observe(told), context.model_guard.observe(end.attempts)):
         if stops:
-            bench.brake.stop(stops)
+            context.shutdown.stop(stops)
     return end
 
 
-async def _end(planned: Planned, dossier: DocumentJournal, bench: RunContext) -> DocumentResult:
-    if bench.brake.error is not None:
-        return _left(planned, dossier)
+async def _end(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
+    if context.shutdown.error is not None:
+        return _left(planned, journal)
     if planned.flaw is not None:
-        return _failed(planned, dossier, planned.flaw)
-    return await _tried(planned, dossier, bench, partial(_read, planned, dossier, bench))
+        return _failed(planned, journal, planned.flaw)
+    return await _tried(planned, journal, context, partial(_read, planned, journal, context))
 
 
 async def _tried(
-    planned: Planned, dossier: DocumentJournal, bench: RunContext, work: Callable[[], Awaitable[DocumentResult]]
+    planned: Planned, journal: DocumentJournal, context: RunContext, work: Callable[[], Awaitable[DocumentResult]]
 ) -> DocumentResult:
     """The end that this work comes to; what it raises is an end too."""
     try:
         return await work()
     except DocumentError as error:
-        flaw = Problem(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
-        return _failed(planned, dossier, flaw)
+        problem = Problem(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
+        return _failed(planned, journal, problem)
     except RunError as error:
-        bench.brake.stop(error)
-        return _left(planned, dossier)
+        context.shutdown.stop(error)
+        return _left(planned, journal)
 
 
-async def _read(planned: Planned, dossier: DocumentJournal, bench: RunContext) -> DocumentResult:
+async def _read(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     """A copy where the same content was answered about before, else an answer. Raises DocumentError or RunError."""
-    prepared = await _prepared(planned, 0, bench)
-    answered = partial(_answered, planned, prepared, dossier, bench)
+    prepared = await _prepared(planned, 0, context)
+    answered = partial(_answered, planned, prepared, journal, context)
     if not all(page.sha256 for page in prepared):  # passed on: nobody here knows its bytes
         return await answered()
-    key = _key(planned, prepared, bench.terms)
-    return await bench.copies.run_once(planned, key, partial(_tried, planned, dossier, bench, answered))
+    key = _key(planned, prepared, context.run_info)
+    return await context.deduplicator.run_once(planned, key, partial(_tried, planned, journal, context, answered))
 
 
-def _failed(planned: Planned, dossier: DocumentJournal, flaw: Problem) -> Failed:
-    return Failed(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC), flaw)
+def _failed(planned: Planned, journal: DocumentJournal, problem: Problem) -> Failed:
+    return Failed(planned, tuple(journal.attempts), _key_of(journal), datetime.now(UTC), problem)
 
 
-def _left(planned: Planned, dossier: DocumentJournal) -> Unfinished:
-    return Unfinished(planned, tuple(dossier.attempts), _key_of(dossier), datetime.now(UTC))
+def _left(planned: Planned, journal: DocumentJournal) -> Unfinished:
+    return Unfinished(planned, tuple(journal.attempts), _key_of(journal), datetime.now(UTC))
 
 
 async def _answered(
-    planned: Planned, prepared: tuple[Prepared, ...], dossier: DocumentJournal, bench: RunContext
+    planned: Planned, prepared: tuple[Prepared, ...], journal: DocumentJournal, context: RunContext
 ) -> Accepted:
     """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
-    most = bench.tariff.max_tokens
-    turn = RetryState(rung=0, max_tokens=most, reasks=bench.reasks, most_tokens=most * MOST_TOKENS_TIMES)
-    judge = partial(judged, bench)
+    most = context.tariff.max_tokens
+    turn = RetryState(rung=0, max_tokens=most, reasks=context.reasks, most_tokens=most * MOST_TOKENS_TIMES)
+    judge = partial(judged, context)
     while True:
-        body = bench.form.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
-        order = _order(planned, prepared, turn, len(body), bench)
+        body = context.template.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
+        order = _order(planned, prepared, turn, len(body), context)
         try:
-            spent = sum(attempt.outcome in TRANSIENT for attempt in dossier.attempts)
-            paid = await bench.bequests.reply(order.request)
+            spent = sum(attempt.outcome in TRANSIENT for attempt in journal.attempts)
+            paid = await context.orphaned_replies.reply(order.request)
             if paid is not None:
                 reply, verdict = paid, judge(paid)
             else:
-                reply, verdict = await bench.caller.call(order, body, dossier, judge, spent)
+                reply, verdict = await context.client.call(order, body, journal, judge, spent)
         except DocumentError as error:
             following = turn.down(error)
         else:
             if verdict.document is not None:
-                done = (planned, tuple(dossier.attempts), order.key, datetime.now(UTC))
+                done = (planned, tuple(journal.attempts), order.key, datetime.now(UTC))
                 return Accepted(*done, verdict.document, reply, order.steps[0], prepared[0].encoded, prepared[0].sha256)
             following = turn.after(verdict, reply, planned.rungs)
         if following.rung != turn.rung:
-            prepared = await _prepared(planned, following.rung, bench)
+            prepared = await _prepared(planned, following.rung, context)
         turn = following
 
 
-def judged(bench: RunContext, reply: Reply) -> Verdict:
+def judged(context: RunContext, reply: Reply) -> Verdict:
     """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
-    verdict = validate(reply, bench.schema.model)
-    refusal = bench.tables.refusal(verdict.document) if verdict.document is not None else None
+    verdict = validate(reply, context.schema.model)
+    refusal = context.tables.refusal(verdict.document) if verdict.document is not None else None
     return Verdict("refused", errors=refusal) if refusal else verdict
 
 
-async def _prepared(planned: Planned, rung: int, bench: RunContext) -> tuple[Prepared, ...]:
+async def _prepared(planned: Planned, rung: int, context: RunContext) -> tuple[Prepared, ...]:
     """The pages' image blocks at this rung, made in threads."""
-    stores = await _stores(planned.pages, bench)
+    stores = await _stores(planned.pages, context)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
-    return tuple(await asyncio.gather(*(_page(page, step, stores, bench) for page, step in pages)))
+    return tuple(await asyncio.gather(*(_page(page, step, stores, context) for page, step in pages)))
 
 
-async def prepared_page(page: PlannedPage, step: Step, bench: RunContext) -> Prepared:
+async def prepared_page(page: PlannedPage, step: Step, context: RunContext) -> Prepared:
     """One page's image block, made in a thread. Raises DocumentError."""
-    return await _page(page, step, await _stores([page], bench), bench)
+    return await _page(page, step, await _stores([page], context), context)
 
 
-async def _stores(pages: Sequence[PlannedPage], bench: RunContext) -> dict[str, Store]:
+async def _stores(pages: Sequence[PlannedPage], context: RunContext) -> dict[str, Store]:
     """Where each file of these pages is read: where a read is a wait each is fetched once, however many its pages."""
     files = {page.billed.found.uri: page.billed.found for page in pages if page.action != "url"}
-    if bench.readers is None:
-        return dict.fromkeys(files, bench.store)
+    if context.readers is None:
+        return dict.fromkeys(files, context.store)
     loop = asyncio.get_running_loop()
-    reads = (loop.run_in_executor(bench.readers, bench.store.read, found) for found in files.values())
+    reads = (loop.run_in_executor(context.readers, context.store.read, found) for found in files.values())
     return dict(zip(files, map(Fetched, await asyncio.gather(*reads)), strict=True))
 
 
-async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], bench: RunContext) -> Prepared:
+async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], context: RunContext) -> Prepared:
     loop, found = asyncio.get_running_loop(), page.billed.found
     if page.action == "url":
-        return passed_on(page, await loop.run_in_executor(bench.threads, bench.store.link, found))
+        return passed_on(page, await loop.run_in_executor(context.threads, context.store.link, found))
     try:
-        return await loop.run_in_executor(bench.threads, prepare, stores[found.uri], page, step)
+        return await loop.run_in_executor(context.threads, prepare, stores[found.uri], page, step)
     except DocumentError as error:
         if len(stores) > 1 or found.page is not None:
             error.message = found.blamed(error.message)
@@ -294,11 +294,11 @@ async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], benc
 
 
 def _order(
-    planned: Planned, prepared: tuple[Prepared, ...], turn: RetryState, size: int, bench: RunContext
+    planned: Planned, prepared: tuple[Prepared, ...], turn: RetryState, size: int, context: RunContext
 ) -> CallRequest:
-    steps, tariff = planned.steps(turn.rung), bench.tariff
+    steps, tariff = planned.steps(turn.rung), context.tariff
     more = turn.feedback.bytes if turn.feedback else 0
-    key = _key(planned, prepared, bench.terms)
+    key = _key(planned, prepared, context.run_info)
     return CallRequest(
         document=planned.document,
         key=key,
@@ -321,14 +321,14 @@ def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
     return sum(tariff.high(step) for step in steps) + tariff.most_text(more)
 
 
-def _key(planned: Planned, prepared: tuple[Prepared, ...], terms: RunInfo) -> str:
+def _key(planned: Planned, prepared: tuple[Prepared, ...], run_info: RunInfo) -> str:
     """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model.
 
     What was passed on has no bytes here: its name and version stand for them.
     """
     found = [page.billed.found for page in planned.pages]
     pages = [_content(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
-    parts = [*pages, terms.schema, terms.schema_hash, terms.prompt_hash, terms.model]
+    parts = [*pages, run_info.schema, run_info.schema_hash, run_info.prompt_hash, run_info.model]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -345,5 +345,5 @@ def _request(key: str, steps: tuple[Step, ...], turn: RetryState) -> str:
     return hashlib.sha256("\0".join((key, sizes, str(turn.max_tokens), words)).encode()).hexdigest()[:32]
 
 
-def _key_of(dossier: DocumentJournal) -> str | None:
-    return dossier.attempts[-1].order.key if dossier.attempts else None
+def _key_of(journal: DocumentJournal) -> str | None:
+    return journal.attempts[-1].request.key if journal.attempts else None

@@ -27,7 +27,7 @@ class Deduplicator:
     """
 
     tables: Tables
-    originals: RowIndex
+    row_index: RowIndex
     _under_way: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _ended: dict[str, Accepted | Failed] = field(default_factory=dict)  # and not staged yet
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,19 +56,19 @@ class Deduplicator:
                 continue
             table = table_of(end)
             if end.key is not None and self._ended.get(end.key) is end:
-                self.originals.add(end.key, table, part, heights[table])
+                self.row_index.add(end.key, table, part, heights[table])
                 del self._ended[end.key]
             heights[table] += 1
-        self.originals.staged(part, heights)
+        self.row_index.staged(part, heights)
 
     async def _copy(self, planned: Planned, key: str) -> Copied | None:
         if (end := self._ended.get(key)) is not None:
             return _copied(planned, key, self.tables.row(end), failed=isinstance(end, Failed))
         async with self._opening:
-            if not self.originals.opened:
-                await asyncio.to_thread(self.originals.open)
-        place = self.originals.find(key)
-        row = None if place is None else await asyncio.to_thread(self.originals.row, place, key)
+            if not self.row_index.opened:
+                await asyncio.to_thread(self.row_index.open)
+        place = self.row_index.find(key)
+        row = None if place is None else await asyncio.to_thread(self.row_index.row, place, key)
         return None if place is None or row is None else _copied(planned, key, row, failed=place.failed)
 
     def _noted(self, key: str, end: Accepted | Copied | Failed | Unfinished) -> Accepted | Copied | Failed | Unfinished:

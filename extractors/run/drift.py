@@ -71,9 +71,9 @@ def _cost(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     return f"a document cost ${now.cost:.6f}; it was {before} in {_runs(len(known))}"
 
 
-def _answers(shape: RunProfile) -> int:
+def _answers(profile: RunProfile) -> int:
     """The accepted documents: those that have fields."""
-    return round(shape.rows * shape.accepted)
+    return round(profile.rows * profile.accepted)
 
 
 def _left(today: _Share, known: Sequence[_Share]) -> bool:

@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 class DocumentJournal:
     """The attempts of one document in the order in which they ended; a `Journal`."""
 
-    scribe: LedgerWriter
+    writer: LedgerWriter
     attempts: list[Attempt] = field(default_factory=list)
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
-    async def reserve(self, order: CallRequest) -> int | None:
+    async def reserve(self, request: CallRequest) -> int | None:
         """Notes the attempt and the most that it can cost, which the budget must have room for."""
-        price = self.scribe.terms.price
-        most = order.worst_prompt_tokens
+        price = self.writer.run_info.price
+        most = request.worst_prompt_tokens
         reserved = None
         if price is not None and most is not None:
-            reserved = price.cost(Usage(prompt=most, completion=order.max_tokens))
-        handle = await self.scribe.reserve(order, len(self.attempts) + 1, reserved)
+            reserved = price.cost(Usage(prompt=most, completion=request.max_tokens))
+        handle = await self.writer.reserve(request, len(self.attempts) + 1, reserved)
         if handle is not None:
             self._reserved[handle] = reserved
         return handle
 
     async def settle(self, handle: int, attempt: Attempt) -> None:
         """Notes how the attempt ended and what it cost."""
-        cost = _cost(attempt, self.scribe.terms.price)
+        cost = _cost(attempt, self.writer.run_info.price)
         priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
         self.attempts.append(priced)
-        await self.scribe.settle(handle, priced)
+        await self.writer.settle(handle, priced)
 
 
 def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:

@@ -25,10 +25,10 @@ class Lease:
     Left by an error before anything could be sent, the run has never begun; left by one after that, it may be taken over.
     """
 
-    def __init__(self, ledger: Ledger, terms: RunInfo) -> None:
+    def __init__(self, ledger: Ledger, run_info: RunInfo) -> None:
         """`terms` are those of the run that begins."""
-        self._ledger, self._run, self._terms = ledger, terms.run, terms
-        self._brake: Shutdown | None = None
+        self._ledger, self._run, self._terms = ledger, run_info.run, run_info
+        self._shutdown: Shutdown | None = None
         self._lost: LedgerError | None = None
         self._begun = False
 
@@ -53,11 +53,11 @@ class Lease:
             else:
                 self._ledger.runs.forget(self._run)
 
-    def begins(self, brake: Shutdown | None = None) -> None:
+    def begins(self, shutdown: Shutdown | None = None) -> None:
         """From here on calls may be sent; the brake is pulled when the lease is lost."""
-        self._begun, self._brake = True, brake
-        if brake is not None and self._lost is not None:
-            brake.stop(self._lost)
+        self._begun, self._shutdown = True, shutdown
+        if shutdown is not None and self._lost is not None:
+            shutdown.stop(self._lost)
 
     async def renew(self) -> None:
         """Makes sure that the run is still ours. Raises LeaseLost when another process has taken it over."""
@@ -81,5 +81,5 @@ class Lease:
 
     def _lose(self, error: LedgerError) -> None:
         self._lost = error
-        if self._brake is not None:
-            self._brake.stop(error)
+        if self._shutdown is not None:
+            self._shutdown.stop(error)

@@ -21,20 +21,20 @@ class FailureGuard:
     """Told what became of each document; says when too many fail or cost too much."""
 
     fail_above: float = 0.0
-    _tally: RunTotals = field(default_factory=RunTotals)
+    _totals: RunTotals = field(default_factory=RunTotals)
     _next: int = FIRST
 
-    def observe(self, tally: RunTotals) -> RunError | None:
+    def observe(self, totals: RunTotals) -> RunError | None:
         """One more document has ended; the error that stops the run, when it is time."""
-        self._tally += tally
-        sent = self._tally.accepted + self._tally.failed
+        self._totals += totals
+        sent = self._totals.accepted + self._totals.failed
         if sent < self._next:
             return None
         self._next += EVERY
-        share, most = self._tally.failed / sent, max(MOST_FAILED, self.fail_above)
+        share, most = self._totals.failed / sent, max(MOST_FAILED, self.fail_above)
         if share > most:
-            return Failing(f"{self._tally.failed} of the first {sent} documents failed, more than {most:.0%}")
-        cost, high = self._tally.cost_usd, self._tally.estimated.high
+            return Failing(f"{self._totals.failed} of the first {sent} documents failed, more than {most:.0%}")
+        cost, high = self._totals.cost_usd, self._totals.estimated.high
         if cost is not None and high is not None and cost > MOST_COST * high:
             each, expected = cost / sent, high / sent
             return Failing(

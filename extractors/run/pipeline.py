@@ -48,55 +48,63 @@ WAITING = {  # what keeps a document of the feed waiting, beside another run tha
 }
 
 
-async def run(job: Job, settings: Settings, how: RunHooks = NO_HOOKS) -> RunResult:
+async def run(job: Job, settings: Settings, hooks: RunHooks = NO_HOOKS) -> RunResult:
     """Does the whole job: scan, bill and plan feed chunks, which are published volume by volume.
 
     Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written. Raises a RunError when
     what was done could not be published: the next run does that.
     """
-    return await _run(resolve(job, settings), how)
+    return await _run(resolve(job, settings), hooks)
 
 
-async def apply(order: ApplyRequest, settings: Settings, how: RunHooks = NO_HOOKS) -> RunResult:
+async def apply(request: ApplyRequest, settings: Settings, hooks: RunHooks = NO_HOOKS) -> RunResult:
     """Does exactly what a stored plan says, and leaves out what has changed since. Raises as `run` does."""
-    book = StoredPlan(order.url)
-    agreed = await asyncio.to_thread(book.agreed)
-    return await _run(order.brief(agreed, settings), how, ApprovedPlan(book, agreed, order.approved_by))
+    stored_plan = StoredPlan(request.url)
+    agreed = await asyncio.to_thread(stored_plan.agreed)
+    return await _run(request.brief(agreed, settings), hooks, ApprovedPlan(stored_plan, agreed, request.approved_by))
 
 
-async def _run(asked: RunConfig, how: RunHooks, approved: ApprovedPlan | None = None) -> RunResult:
-    if asked.job.shard_size is not None:
-        return await sharded(asked, how, approved)
-    job = asked.job
+async def _run(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None = None) -> RunResult:
+    if config.job.shard_size is not None:
+        return await sharded(config, hooks, approved_plan)
+    job = config.job
     async with AsyncExitStack() as stack:
-        begun = await open_session(asked, how, approved, stack)
-        asked, terms, price = begun.brief, begun.terms, begun.terms.price
-        tariff = asked.tariff(price, begun.known)
-        feed = approved.feed(asked, tariff, begun.past) if approved else Feed(asked, tariff, begun.past)
+        session = await open_session(config, hooks, approved_plan, stack)
+        config, terms, price = session.config, session.run_info, session.run_info.price
+        tariff = config.tariff(price, session.prior)
+        feed = (
+            approved_plan.feed(config, tariff, session.history)
+            if approved_plan
+            else Feed(config, tariff, session.history)
+        )
         stack.callback(feed.close)
-        check_videos(asked, feed.videos)
-        tables = Tables(begun.root, terms, asked.schema.model, asked.settings.keep_replies)
-        copies = Deduplicator(tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=begun.free))
-        work = ChunkScheduler(asked, terms, begun.ledger, tables, feed, begun.known, how, copies, begun.stored)
-        first = await work.take()
+        check_videos(config, feed.videos)
+        tables = Tables(session.output, terms, config.schema.model, config.settings.keep_replies)
+        deduplicator = Deduplicator(
+            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=session.free)
+        )
+        scheduler = ChunkScheduler(
+            config, terms, session.ledger, tables, feed, session.prior, hooks, deduplicator, session.stored_replies
+        )
+        first = await scheduler.take()
         asks = not job.yes and price != FREE and job.budget is None
-        if approved and asks:
-            require_approval(asked, approved.agreed.costs, videos=feed.videos)
+        if approved_plan and asks:
+            require_approval(config, approved_plan.plan_info.costs, videos=feed.videos)
         elif first and (asks or job.redo):
-            estimated = await asyncio.to_thread(estimate, asked, price, begun.past, begun.known, REMOTE)
+            estimated = await asyncio.to_thread(estimate, config, price, session.history, session.prior, REMOTE)
             if estimated.causes:
-                how.notify(estimated.causes.sentence)
+                hooks.notify(estimated.causes.sentence)
             if asks:
-                require_approval(asked, estimated.costs, videos=feed.videos)
+                require_approval(config, estimated.costs, videos=feed.videos)
         stack.enter_context(tables)
-        return await _Run(work, begun.lease).all_volumes(first)
+        return await _Run(scheduler, session.lease).all_volumes(first)
 
 
 @dataclass(slots=True)
 class _Run:
     """A run that has begun. `waited` counts the documents of the feed that wait and are in a row of `runs` already."""
 
-    work: ChunkScheduler
+    scheduler: ChunkScheduler
     lease: Lease
     waited: int = 0
 
@@ -104,24 +112,24 @@ class _Run:
         """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
         async with AsyncExitStack() as stack:
             if not pending:
-                return await self._ended(await self._published(1, RunCounts(self.work.feed.skipped), None))
-            bench = await self.work.build_context(stack)
-            self.lease.begins(bench.brake)
-            counting = asyncio.ensure_future(asyncio.to_thread(self.work.feed.count))
+                return await self._ended(await self._published(1, RunCounts(self.scheduler.feed.skipped), None))
+            bench = await self.scheduler.build_context(stack)
+            self.lease.begins(bench.shutdown)
+            counting = asyncio.ensure_future(asyncio.to_thread(self.scheduler.feed.count))
             stack.callback(counting.cancel)
             counting.add_done_callback(self._expected)
             return await self._ended(await self._worked(pending, bench), bench)
 
-    async def _worked(self, pending: list[Planned], bench: RunContext) -> RunResult:
+    async def _worked(self, pending: list[Planned], context: RunContext) -> RunResult:
         """Volume after volume, each published whole."""
         total, volume, skipped = RunCounts(), 1, 0
         while True:
-            tally, pending = await self.work.chunks(pending, bench, self.work.brief.settings.volume)
-            if wall := bench.caller.breaker.wall():
-                bench.brake.stop(wall)
-            counts = RunCounts(self.work.feed.skipped - skipped, tally)
-            closing = await self._published(volume, counts, bench, total.tally, pending)
-            total, volume, skipped = total + closing.counts, volume + 1, self.work.feed.skipped
+            tally, pending = await self.scheduler.chunks(pending, context, self.scheduler.config.settings.volume)
+            if wall := context.client.breaker.wall():
+                context.shutdown.stop(wall)
+            counts = RunCounts(self.scheduler.feed.skipped - skipped, tally)
+            closing = await self._published(volume, counts, context, total.totals, pending)
+            total, volume, skipped = total + closing.counts, volume + 1, self.scheduler.feed.skipped
             if not pending:
                 break
         return replace(closing, counts=total)
@@ -130,7 +138,7 @@ class _Run:
         self,
         volume: int,
         counts: RunCounts,
-        bench: RunContext | None,
+        context: RunContext | None,
         before: RunTotals = NOTHING,
         ahead: Sequence[Planned] = (),
     ) -> RunResult:
@@ -139,43 +147,54 @@ class _Run:
         `before` is what became of the documents in earlier volumes, `ahead` are those pulled for the next one.
         """
         await self.lease.renew()
-        error, left = (bench.brake.error, bench.left) if bench else (None, [])
-        waiting = self.work.feed.waiting - self.waited
+        error, left = (context.shutdown.error, context.left) if context else (None, [])
+        waiting = self.scheduler.feed.waiting - self.waited
         self.waited += waiting
-        counts += RunCounts(0, RunTotals(remaining=self.work.theirs + waiting))
-        drift = await asyncio.to_thread(self._gather, before + counts.tally)
-        account = RunRecord(
-            self.work.terms, self.work.brief.job.fail_above, error, (*self.work.warnings(bench), *drift)
+        counts += RunCounts(0, RunTotals(remaining=self.scheduler.theirs + waiting))
+        drift = await asyncio.to_thread(self._gather, before + counts.totals)
+        record = RunRecord(
+            self.scheduler.run_info,
+            self.scheduler.config.job.fail_above,
+            error,
+            (*self.scheduler.warnings(context), *drift),
         )
-        if remain := WAITING.get("reparse" if self.work.stored is not None else self.work.terms.flow):
-            account = replace(account, remain=remain)
-        await asyncio.to_thread(self._publish, volume, account.row(counts, volume), left, ahead)
-        self.work.theirs = 0
+        if remain := WAITING.get(
+            "reparse" if self.scheduler.stored_replies is not None else self.scheduler.run_info.flow
+        ):
+            record = replace(record, remain=remain)
+        await asyncio.to_thread(self._publish, volume, record.row(counts, volume), left, ahead)
+        self.scheduler.theirs = 0
         left.clear()
-        return RunResult(account, counts, self.work.tables.results)
+        return RunResult(record, counts, self.scheduler.tables.results)
 
     def _gather(self, total: RunTotals) -> list[str]:
         """Stages what else the volume has; says where the run's answers differ from those of the runs before it."""
-        terms = self.work.terms
-        self.work.tables.gather(self.work.ledger.calls.unpublished(terms.run))
-        now = self.work.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
-        if self.work.stored is not None:  # nothing was asked: what it cost and how often it climbed says nothing
+        terms = self.scheduler.run_info
+        self.scheduler.tables.gather(self.scheduler.ledger.calls.unpublished(terms.run))
+        now = self.scheduler.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
+        if (
+            self.scheduler.stored_replies is not None
+        ):  # nothing was asked: what it cost and how often it climbed says nothing
             return []
-        return drifted(now, recent_profiles(self.work.tables.root, terms.source, terms.schema, before=terms.run))
+        return drifted(now, recent_profiles(self.scheduler.tables.root, terms.source, terms.schema, before=terms.run))
 
     def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
-        self.work.tables.publish(row)
-        self.work.ledger.marks.free(self.work.terms, [each.name for each in left])
-        self.work.ledger.marks.published(self.work.terms, ahead)
-        self.work.ledger.runs.published(self.work.terms.run, volume, {each.document for each in left})
+        self.scheduler.tables.publish(row)
+        self.scheduler.ledger.claims.free(self.scheduler.run_info, [each.name for each in left])
+        self.scheduler.ledger.claims.published(self.scheduler.run_info, ahead)
+        self.scheduler.ledger.runs.published(self.scheduler.run_info.run, volume, {each.document for each in left})
 
-    async def _ended(self, closing: RunResult, bench: RunContext | None = None) -> RunResult:
+    async def _ended(self, result: RunResult, context: RunContext | None = None) -> RunResult:
         """Nothing is left to publish: what the run has learned is remembered."""
-        if bench:
-            await asyncio.to_thread(self.work.learned, bench)
-        await asyncio.to_thread(self.work.ledger.runs.end, self.work.terms.run, bench.bequests.used if bench else ())
-        return closing
+        if context:
+            await asyncio.to_thread(self.scheduler.learned, context)
+        await asyncio.to_thread(
+            self.scheduler.ledger.runs.end,
+            self.scheduler.run_info.run,
+            context.orphaned_replies.used if context else (),
+        )
+        return result
 
     def _expected(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
-            self.work.how.on_total(counting.result())
+            self.scheduler.hooks.on_total(counting.result())

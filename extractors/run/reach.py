@@ -25,36 +25,36 @@ if TYPE_CHECKING:
     from extractors.record.ledger import Ledger
 
 
-async def price_in_force(asked: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
+async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
     """The price, and whether the endpoint reads with local OCR, which its list of models tells.
 
     Raises ConfigurationError when the price is unknown and a budget is to be held with it.
     """
-    if asked.offline:
-        return _held(asked, price_of(asked, {}, free=True)), True
-    async with client(asked.endpoint_at(asked.base_url)) as http:
+    if config.offline:
+        return _held(config, price_of(config, {}, free=True)), True
+    async with client(config.endpoint_at(config.base_url)) as http:
         listed = await served_models(http)
-    free = asked.reads_locally(listed)
+    free = config.reads_locally(listed)
     served = {model: price or FREE for model, price in listed.items() if price or free}
-    if served or (listed and asked.reads_locally(ledger.memory.prices(asked.endpoint))):
-        ledger.memory.keep_prices(asked.endpoint, served)
-    return _held(asked, price_of(asked, served or ledger.memory.prices(asked.endpoint), free=free)), free
+    if served or (listed and config.reads_locally(ledger.memory.prices(config.endpoint))):
+        ledger.memory.keep_prices(config.endpoint, served)
+    return _held(config, price_of(config, served or ledger.memory.prices(config.endpoint), free=free)), free
 
 
-async def caller(asked: RunConfig, traffic: RateLimiter, stack: AsyncExitStack) -> ChatClient:
+async def caller(config: RunConfig, limiter: RateLimiter, stack: AsyncExitStack) -> ChatClient:
     """The way to the endpoint; the connections, and a child that reads with local OCR, are closed with the stack."""
-    base_url = await stack.enter_async_context(_offline()) if asked.offline else asked.base_url
-    http = await stack.enter_async_context(client(asked.endpoint_at(base_url)))
-    settings = asked.settings
+    base_url = await stack.enter_async_context(_offline()) if config.offline else config.base_url
+    http = await stack.enter_async_context(client(config.endpoint_at(base_url)))
+    settings = config.settings
     return ChatClient(
-        http, traffic, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=asked.secret
+        http, limiter, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=config.secret
     )
 
 
-def _held(asked: RunConfig, price: Price | None) -> Price | None:
-    if price is None and asked.budget.limits:
+def _held(config: RunConfig, price: Price | None) -> Price | None:
+    if price is None and config.budget.limits:
         raise ConfigurationError(
-            f"nobody knows the price of {asked.model}, so no budget can be held: name it in TILEWISE_PRICES"
+            f"nobody knows the price of {config.model}, so no budget can be held: name it in TILEWISE_PRICES"
         )
     return price
 

@@ -34,24 +34,24 @@ class _Read:
 class Reparse:
     """Gives documents their ends from what is stored."""
 
-    stored: StoredReplies
+    stored_replies: StoredReplies
 
-    async def ends(self, documents: Sequence[Planned], bench: RunContext) -> list[DocumentResult]:
+    async def ends(self, documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
         """What becomes of these documents: the latest answer that validates today is theirs, else they have failed."""
-        read = await asyncio.to_thread(self._read, documents, bench)
-        ends: list[DocumentResult] = [await _end(planned, read.get(planned.name), bench) for planned in documents]
+        read = await asyncio.to_thread(self._read, documents, context)
+        ends: list[DocumentResult] = [await _end(planned, read.get(planned.name), context) for planned in documents]
         for end in ends:
-            bench.tell(totals_of(end))
+            context.tell(totals_of(end))
         return ends
 
-    def _read(self, documents: Sequence[Planned], bench: RunContext) -> dict[Name, _Read]:
+    def _read(self, documents: Sequence[Planned], context: RunContext) -> dict[Name, _Read]:
         """The answer that counts of each; where none validates, the latest."""
         wanted = {planned.name for planned in documents}
         read: dict[Name, _Read] = {}
-        for answer in self.stored.answers(wanted):
+        for answer in self.stored_replies.answers(wanted):
             if answer.name in wanted:
                 reply = reread(answer.body)
-                found = _Read(answer, reply, judged(bench, reply))
+                found = _Read(answer, reply, judged(context, reply))
                 if found.verdict.document is not None:
                     read[answer.name] = found
                     wanted.discard(answer.name)
@@ -59,9 +59,9 @@ class Reparse:
         return read
 
 
-async def _end(planned: Planned, read: _Read | None, bench: RunContext) -> DocumentResult:
+async def _end(planned: Planned, read: _Read | None, context: RunContext) -> DocumentResult:
     now = datetime.now(UTC)
-    if read is None or bench.brake.error is not None:
+    if read is None or context.shutdown.error is not None:
         return Unfinished(planned, (), None, now)
     answer, verdict = read.answer, read.verdict
     asked = AnswerOrigin(answer.model, answer.prompt_hash, answer.action)
@@ -71,10 +71,10 @@ async def _end(planned: Planned, read: _Read | None, bench: RunContext) -> Docum
     step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
     if sha256 is None or encoded is None:  # it had failed: no row says what was sent of it
         try:
-            prepared = await prepared_page(planned.first, step, bench)
+            prepared = await prepared_page(planned.first, step, context)
         except DocumentError as error:
-            flaw = Problem(error.kind, "prepare", error.message, final=False)
-            return Failed(*done, flaw, asked=asked)
+            problem = Problem(error.kind, "prepare", error.message, final=False)
+            return Failed(*done, problem, asked=asked)
         encoded, sha256 = prepared.encoded, prepared.sha256
         asked = AnswerOrigin(answer.model, answer.prompt_hash, _action(planned.first, step))
     return Accepted(*done, verdict.document, read.reply, step, encoded, sha256, asked=asked)

@@ -19,28 +19,28 @@ class RunCounts:
     """The documents of a run, or of one volume of it; counts add up."""
 
     skipped: int = 0
-    tally: RunTotals = field(default_factory=RunTotals)
+    totals: RunTotals = field(default_factory=RunTotals)
 
     def __add__(self, other: RunCounts) -> RunCounts:
         """Both together."""
-        return RunCounts(self.skipped + other.skipped, self.tally + other.tally)
+        return RunCounts(self.skipped + other.skipped, self.totals + other.totals)
 
     @property
     def found(self) -> int:
         """Every document that scan found."""
-        return self.skipped + self.tally.done + self.tally.remaining
+        return self.skipped + self.totals.done + self.totals.remaining
 
     @property
     def failure_share(self) -> float:
         """The share of the documents tried that were rejected or failed, or are copies of one that failed."""
-        return self.tally.bad / self.tally.done if self.tally.done else 0.0
+        return self.totals.bad / self.totals.done if self.totals.done else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """What a run's row says beside its counts: who ran what, and how it ended."""
 
-    terms: RunInfo
+    run_info: RunInfo
     fail_above: float = 0.0
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class RunRecord:
 
     def row(self, counts: RunCounts, volume: int) -> dict[str, object]:
         """The row of `runs`."""
-        terms, tally = self.terms, counts.tally
+        terms, tally = self.run_info, counts.totals
         low, expected, high = tally.estimated.values()
         return {
             "run": terms.run,
@@ -97,31 +97,31 @@ class RunRecord:
 class RunResult:
     """How a run ended: its row of `runs` with all volumes summed, and the published files of its results."""
 
-    account: RunRecord
+    record: RunRecord
     counts: RunCounts
     results: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, object]:
         """The row of `runs`, all volumes summed."""
-        return self.account.row(self.counts, 1)
+        return self.record.row(self.counts, 1)
 
     @property
     def exit_code(self) -> int:
         """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong, 3 stopped as told."""
-        if self.account.error:
-            return self.account.error.exit_code
-        return int(self.counts.failure_share > self.account.fail_above)
+        if self.record.error:
+            return self.record.error.exit_code
+        return int(self.counts.failure_share > self.record.fail_above)
 
     @property
     def message(self) -> str:
         """What happened, what was kept, and what to do, in one line."""
-        tally, output = self.counts.tally, self.account.terms.output
-        if self.account.error:
+        tally, output = self.counts.totals, self.record.run_info.output
+        if self.record.error:
             copied = f" and {tally.copied} copies" if tally.copied else ""
             kept = f"{tally.accepted} accepted documents{copied} are kept in {output}"
-            return f"stopped: {self.account.error.message}; {kept}, {tally.remaining} remain for the next run"
-        others = f"{tally.remaining} documents {self.account.remain}"
+            return f"stopped: {self.record.error.message}; {kept}, {tally.remaining} remain for the next run"
+        others = f"{tally.remaining} documents {self.record.remain}"
         if not tally.done and tally.remaining:
             return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
         if not self.counts.found:
@@ -137,7 +137,7 @@ class RunResult:
     @property
     def against_plan(self) -> str:
         """How far the bill of a stored plan was from it, of the documents that were sent."""
-        planned, paid = self.counts.tally.estimated.expected, self.counts.tally.cost_usd
-        if self.account.terms.flow != "apply" or not planned or paid is None:
+        planned, paid = self.counts.totals.estimated.expected, self.counts.totals.cost_usd
+        if self.record.run_info.flow != "apply" or not planned or paid is None:
             return ""
         return f"; paid ${paid:.6f} of ${planned:.6f} planned ({(paid - planned) / planned:+.1%})"

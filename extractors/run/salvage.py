@@ -39,8 +39,8 @@ def restore_answered(
             end = (
                 missing[document],
                 tuple(tried),
-                last.order.key,
+                last.request.key,
                 last.started_at + timedelta(seconds=last.seconds),
             )
-            step, order = last.order.steps[0], last.order
+            step, order = last.request.steps[0], last.request
             yield Accepted(*end, value, reply, step, order.encoded, order.sha256)

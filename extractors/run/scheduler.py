@@ -45,25 +45,25 @@ WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail 
 class ChunkScheduler:
     """What has begun. `theirs` counts the documents that another run is at, `done` those that one has done since."""
 
-    brief: RunConfig
-    terms: RunInfo
+    config: RunConfig
+    run_info: RunInfo
     ledger: Ledger
     tables: Tables
     feed: Feed | PlanFeed
-    known: PriorStats
-    how: RunHooks
-    copies: Deduplicator
-    stored: StoredReplies | None = None
+    prior: PriorStats
+    hooks: RunHooks
+    deduplicator: Deduplicator
+    stored_replies: StoredReplies | None = None
     theirs: int = 0
     done: int = 0
     permits: Permits | None = None
-    scribe: LedgerWriter | None = None  # who writes, where that was said before
+    writer: LedgerWriter | None = None  # who writes, where that was said before
     earlier: Sequence[int] = ()  # the writers of earlier tries at the same documents
 
     async def take(self) -> list[Planned]:
         """The next documents that are this run's to do; none at the end."""
-        while pulled := await asyncio.to_thread(self.feed.take, self.brief.settings.chunk):
-            claims = await asyncio.to_thread(self.ledger.marks.claim, self.terms, pulled)
+        while pulled := await asyncio.to_thread(self.feed.take, self.config.settings.chunk):
+            claims = await asyncio.to_thread(self.ledger.claims.claim, self.run_info, pulled)
             self.feed.skip(claims.count("done"))
             self.done += claims.count("done")
             self.theirs += claims.count("theirs")
@@ -72,97 +72,105 @@ class ChunkScheduler:
         return []
 
     async def chunks(
-        self, pending: list[Planned], bench: RunContext, room: int, number: int = 0
+        self, pending: list[Planned], context: RunContext, room: int, number: int = 0
     ) -> tuple[RunTotals, list[Planned]]:
         """So many documents in a window of chunks, numbered from `number` on; what became of them, and what was pulled beyond.
 
         Raises what stops the run where a chunk could not be staged.
         """
-        tally, running, failed = RunTotals(), set[asyncio.Future[RunTotals]](), None
+        totals, running, failed = RunTotals(), set[asyncio.Future[RunTotals]](), None
         try:
             while running or (pending and room):
                 while pending and room and len(running) < WINDOW:
                     now, pending = pending[:room], pending[room:]
-                    running.add(asyncio.ensure_future(self.how.run_chunk(Chunk(number, now, bench))))
+                    running.add(asyncio.ensure_future(self.hooks.run_chunk(Chunk(number, now, context))))
                     room, number = room - len(now), number + 1
-                    if not pending and bench.brake.error is None:
+                    if not pending and context.shutdown.error is None:
                         pending = await self.take()
-                        await asyncio.to_thread(bench.bequests.refresh)
+                        await asyncio.to_thread(context.orphaned_replies.refresh)
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     if isinstance(error := task.exception(), RunError):  # calls on their way are still noted
-                        bench.brake.stop(error)
+                        context.shutdown.stop(error)
                         failed = failed or error
                     else:
-                        tally += task.result()
+                        totals += task.result()
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         if failed:
             raise failed
-        if bench.brake.error is not None and not bench.brake.hurried:
-            tally += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
-        return tally, pending
+        if context.shutdown.error is not None and not context.shutdown.hurried:
+            totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
+        return totals, pending
 
     async def build_context(self, stack: AsyncExitStack) -> RunContext:
         """Everything that the chunks work with; what has to be closed is on the stack."""
-        asked, settings, memory, tariff = self.brief, self.brief.settings, self.ledger.memory, self.feed.tariff
-        if self.how.permits and not asked.offline and self.stored is None:  # else nothing is sent that others share
-            leasing = self.how.permits(asked.endpoint, asked.model, asked.limits.rpm, self.how.notify)
+        asked, settings, memory, tariff = self.config, self.config.settings, self.ledger.memory, self.feed.tariff
+        if (
+            self.hooks.permits and not asked.offline and self.stored_replies is None
+        ):  # else nothing is sent that others share
+            leasing = self.hooks.permits(asked.endpoint, asked.model, asked.limits.rpm, self.hooks.notify)
             self.permits = await stack.enter_async_context(leasing)
-        traffic = RateLimiter(asked.limits, memory.rate(self.terms), permits=self.permits)
-        brake = Shutdown(traffic, drain=settings.drain, max_time=asked.job.max_time, say=self.how.notify)
-        bequests = OrphanedReplies(self.ledger.calls, self.terms, self.earlier)
-        await asyncio.to_thread(bequests.refresh)
+        limiter = RateLimiter(asked.limits, memory.rate(self.run_info), permits=self.permits)
+        shutdown = Shutdown(limiter, drain=settings.drain, max_time=asked.job.max_time, say=self.hooks.notify)
+        orphaned_replies = OrphanedReplies(self.ledger.calls, self.run_info, self.earlier)
+        await asyncio.to_thread(orphaned_replies.refresh)
         return RunContext(
-            terms=self.terms,
+            run_info=self.run_info,
             schema=asked.schema,
             tariff=tariff,
             store=self.feed.store,
-            form=RequestTemplate(asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style),
-            caller=await caller(asked if self.stored is None else replace(asked, offline=False), traffic, stack),
-            scribe=self.scribe or LedgerWriter(self.ledger.calls, self.terms, asked.budget),
+            template=RequestTemplate(
+                asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style
+            ),
+            client=await caller(
+                asked if self.stored_replies is None else replace(asked, offline=False), limiter, stack
+            ),
+            writer=self.writer or LedgerWriter(self.ledger.calls, self.run_info, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             readers=_readers(self.feed.store, stack),
             admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
             reasks=settings.reasks,
-            tell=self.how.on_document,
-            brake=stack.enter_context(brake),
-            pilot=FailureGuard(asked.job.fail_above),
-            sentinel=BillingMonitor(
-                asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.known.text_tokens is not None
+            tell=self.hooks.on_document,
+            shutdown=stack.enter_context(shutdown),
+            failure_guard=FailureGuard(asked.job.fail_above),
+            billing_monitor=BillingMonitor(
+                asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.prior.text_tokens is not None
             ),
-            returned=ModelGuard(asked.model, memory.returned(self.terms), stops=settings.on_model_change == "stop"),
-            bequests=bequests,
-            copies=self.copies,
-            reparse=Reparse(self.stored).ends if self.stored is not None else None,
+            model_guard=ModelGuard(
+                asked.model, memory.returned(self.run_info), stops=settings.on_model_change == "stop"
+            ),
+            orphaned_replies=orphaned_replies,
+            deduplicator=self.deduplicator,
+            reparse=Reparse(self.stored_replies).ends if self.stored_replies is not None else None,
         )
 
-    def warnings(self, bench: RunContext | None) -> tuple[str, ...]:
+    def warnings(self, context: RunContext | None) -> tuple[str, ...]:
         """What a person should know of a run that went well."""
         others = f"{self.theirs} documents are left to another run, which is reading them" if self.theirs else None
-        unstored = self.feed.skipped + self.feed.waiting if self.stored is not None else 0
+        unstored = self.feed.skipped + self.feed.waiting if self.stored_replies is not None else 0
         stored = (
             f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done" if unstored else None
         )
-        said = [old_price(self.terms), others, stored]
-        if bench:
-            said += [bench.sentinel.warning(), bench.returned.warning()]
+        said = [old_price(self.run_info), others, stored]
+        if context:
+            said += [context.billing_monitor.warning(), context.model_guard.warning()]
         if self.permits:
             said.append(self.permits.warning())
         return tuple(warning for warning in said if warning)
 
-    def learned(self, bench: RunContext, *, alone: bool = True) -> None:
+    def learned(self, context: RunContext, *, alone: bool = True) -> None:
         """What is remembered for the next run; `alone`: the rate was all there was to be had. Meant for a thread."""
-        memory, stopped = self.ledger.memory, bench.returned.stops and bench.returned.warning()
-        if alone and (rate := bench.caller.traffic.sustained):
-            memory.keep_rate(self.terms, rate)
-        if baseline := bench.sentinel.baseline:
-            memory.keep_text(self.terms, baseline)
-        if bench.returned.names and not stopped:  # who stopped at another model stops again until told otherwise
-            memory.keep_returned(self.terms, bench.returned.names)
+        memory, stopped = self.ledger.memory, context.model_guard.stops and context.model_guard.warning()
+        if alone and (rate := context.client.traffic.sustained):
+            memory.keep_rate(self.run_info, rate)
+        if baseline := context.billing_monitor.baseline:
+            memory.keep_text(self.run_info, baseline)
+        if context.model_guard.names and not stopped:  # who stopped at another model stops again until told otherwise
+            memory.keep_returned(self.run_info, context.model_guard.names)
 
 
 def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:

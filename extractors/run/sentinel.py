@@ -85,7 +85,7 @@ class BillingMonitor:
         """The attempts of one more document; only those count that have a usage, and no words beside the run's text."""
         for attempt in attempts:
             if attempt.usage is not None and self._plain(attempt):
-                self._note(_Call(tuple(step.size for step in attempt.order.steps), attempt.usage.prompt))
+                self._note(_Call(tuple(step.size for step in attempt.request.steps), attempt.usage.prompt))
 
     def residual(self, attempt: Attempt) -> int | None:
         """The image tokens that this call was billed beyond the estimate, its text taken as measured.
@@ -94,7 +94,7 @@ class BillingMonitor:
         """
         if attempt.usage is None or self._baseline is None or not self._plain(attempt):
             return None
-        return attempt.usage.prompt - attempt.order.image_tokens - self._baseline
+        return attempt.usage.prompt - attempt.request.image_tokens - self._baseline
 
     def warning(self) -> str | None:
         """What a person must know about the bill: the rule in force does not explain it, and which one does."""
@@ -111,9 +111,9 @@ class BillingMonitor:
 
     def _plain(self, attempt: Attempt) -> bool:
         """Whether the request had the run's text and no more: what is estimated of it says so, before and after."""
-        steps = attempt.order.steps
+        steps = attempt.request.steps
         seen = bool(steps) and all(step.size != UNSEEN for step in steps)
-        return seen and attempt.order.text_tokens in {self.text_tokens, self._baseline}
+        return seen and attempt.request.text_tokens in {self.text_tokens, self._baseline}
 
     def _note(self, call: _Call) -> None:
         if call not in self._seen and len(self._seen) >= MOST_KEYS:

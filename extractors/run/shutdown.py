@@ -27,10 +27,10 @@ class Shutdown:
     """
 
     def __init__(
-        self, traffic: RateLimiter, *, drain: float, max_time: float | None, say: Callable[[str], None]
+        self, limiter: RateLimiter, *, drain: float, max_time: float | None, say: Callable[[str], None]
     ) -> None:
         """`drain` is the seconds that calls on their way are given, `max_time` those of the whole run."""
-        self._traffic, self._drain, self._max_time, self._say = traffic, drain, max_time, say
+        self._limiter, self._drain, self._max_time, self._say = limiter, drain, max_time, say
         self._timers: list[asyncio.TimerHandle] = []
         self._signals: list[signal.Signals] = []
         self._tasks: set[asyncio.Task[object]] = set()
@@ -69,7 +69,7 @@ class Shutdown:
         if self.error is not None:
             return
         self.error = error
-        self._traffic.stop(error)
+        self._limiter.stop(error)
         self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.cancel_calls))
 
     def cancel_calls(self) -> None:

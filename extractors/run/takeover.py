@@ -33,12 +33,12 @@ def recover_abandoned(ledger: Ledger, today: RunInfo, schema: Schema, keep: Keep
     Safe to be killed, and to be done by two at once. What the killed runs had done as `today` would do it is marked as
     done: whatever is to be done again, it is not paid for again.
     """
-    root = open_output(today.output)
+    output = open_output(today.output)
     for terms in ledger.runs.abandoned(today.output, today.schema):
         if ledger.runs.adopt(terms.run):
             try:
-                with writing(root):
-                    tally = _AbandonedRun(ledger, root, terms, today, schema, keep).salvage()
+                with writing(output):
+                    tally = _AbandonedRun(ledger, output, terms, today, schema, keep).salvage()
             except BaseException:  # also a Ctrl-C: the run is to be free for whoever comes next
                 with suppress(LedgerError):  # then it is seen that this process has ended
                     ledger.runs.release(terms.run)
@@ -52,42 +52,44 @@ class _AbandonedRun:
     """A run that was killed, and is ours to bring to its end, wherever it was."""
 
     ledger: Ledger
-    root: Output
-    terms: RunInfo
+    output: Output
+    run_info: RunInfo
     today: RunInfo
     schema: Schema
     keep: Keep
 
     def salvage(self) -> RunTotals:
         """Finishes what was being published, else publishes what was staged and what was answered."""
-        run = self.terms.run
-        volume = Volume(self.root, self.terms, self.ledger.runs.volumes(run) + 1)
-        earlier = [Volume(self.root, self.terms, number) for number in range(1, volume.number)]
-        for staged in volumes(self.root, self.terms):
+        run = self.run_info.run
+        volume = Volume(self.output, self.run_info, self.ledger.runs.volumes(run) + 1)
+        earlier = [Volume(self.output, self.run_info, number) for number in range(1, volume.number)]
+        for staged in volumes(self.output, self.run_info):
             if staged.committed:
                 staged.clear()
         whole = volume.sealed or volume.committed
-        planned = [] if whole else self.ledger.marks.planned(run)
+        planned = [] if whole else self.ledger.claims.planned(run)
         if not whole:
             self._stage(volume, planned)
         ended = volume.ended()
         left = volume.called() - {document for document, _ in ended}
-        tally = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
+        totals = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
         # A run that was killed between its last volume and its end has no further one.
         if whole or planned or volume.number == 1 or volume.begun:
             if not whole:
                 volume.stage_fields([each.key("results") for each in earlier if each.published("results")])
                 error = Abandoned("its process ended before it was done")
-                volume.stage("runs", 0, [RunRecord(self.terms, error=error).row(RunCounts(0, tally), volume.number)])
+                volume.stage(
+                    "runs", 0, [RunRecord(self.run_info, error=error).row(RunCounts(0, totals), volume.number)]
+                )
             if not self.ledger.runs.heartbeat(run):
                 raise LeaseLost(f"run {run} was taken over by another process while it was being published")
             if not volume.committed:
                 volume.publish()
             self.ledger.runs.published(run, volume.number, left)
         done = {name for each in (*earlier, volume) for name in each.done()} if self._as_today else ()
-        self.ledger.marks.keep(self.terms, done)
+        self.ledger.claims.keep(self.run_info, done)
         self.ledger.runs.end(run)
-        return tally
+        return totals
 
     def _stage(self, volume: Volume, planned: list[Planned]) -> None:
         """What was answered and what was called, beside the parts that the run had staged itself."""
@@ -95,17 +97,17 @@ class _AbandonedRun:
         volume.sweep(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (
-            restore_answered(self.ledger.calls.unpublished(self.terms.run), missing, self.schema)
+            restore_answered(self.ledger.calls.unpublished(self.run_info.run), missing, self.schema)
             if self._same_schema
             else ()
         )
-        Tables(self.root, self.terms, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
-        volume.stage_calls(self.ledger.calls.unpublished(self.terms.run), self.keep)
+        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
+        volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.keep)
 
     @property
     def _as_today(self) -> bool:
         """Whether the killed run asked as today's run asks."""
-        return self._same_schema and (self.terms.prompt_hash, self.terms.model) == (
+        return self._same_schema and (self.run_info.prompt_hash, self.run_info.model) == (
             self.today.prompt_hash,
             self.today.model,
         )
@@ -113,4 +115,4 @@ class _AbandonedRun:
     @property
     def _same_schema(self) -> bool:
         """Whether today's schema is the one that the answers were given to."""
-        return self.terms.schema_hash == self.schema.hash
+        return self.run_info.schema_hash == self.schema.hash

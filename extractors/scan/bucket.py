@@ -75,7 +75,7 @@ def _listed(where: Place, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Fou
                     yield _found(where, meta)
     except ERRORS as error:
         message = f"the listing of {where.url} broke off: {cause(error)}"
-        yield Found(where.url, flaw=Problem("unreadable", "scan", message, final=False))
+        yield Found(where.url, problem=Problem("unreadable", "scan", message, final=False))
 
 
 def _found(where: Place, meta: ObjectMeta) -> Found:
@@ -101,13 +101,13 @@ class BucketStore:
 
     def look(self, found: Found) -> Found:
         """The object's size, version and time, where only its name is known."""
-        if found.version or found.flaw:
+        if found.version or found.problem:
             return found
         try:
             meta = self._store.head(found.uri.removeprefix(self._root))
         except ERRORS as error:
             raised = _translated(error, found.uri)
-            return replace(found, flaw=Problem(raised.kind, "scan", raised.message, raised.final))
+            return replace(found, problem=Problem(raised.kind, "scan", raised.message, raised.final))
         return replace(found, size=meta["size"], version=_version(meta), modified=meta["last_modified"])
 
     def link(self, found: Found) -> str:

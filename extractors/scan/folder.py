@@ -53,11 +53,11 @@ def found_file(uri: str) -> Found:
     try:
         status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
     except OSError as error:
-        return Found(uri, flaw=_flaw(error, uri))
+        return Found(uri, problem=_flaw(error, uri))
     except ValueError:  # as an empty byte in its name
-        return Found(uri, flaw=Problem("missing", "scan", f"{uri!r} is no file's name", final=False))
+        return Found(uri, problem=Problem("missing", "scan", f"{uri!r} is no file's name", final=False))
     if not stat.S_ISREG(status.st_mode):
-        return Found(uri, flaw=Problem("not_an_image", "scan", f"{uri} is not a file", final=False))
+        return Found(uri, problem=Problem("not_an_image", "scan", f"{uri} is not a file", final=False))
     return _found(uri, status)
 
 
@@ -66,7 +66,7 @@ def _walk(folder: str, root: str) -> Iterator[Found]:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        yield Found(folder, flaw=_flaw(error, folder))
+        yield Found(folder, problem=_flaw(error, folder))
         return
     for entry in listed:
         if not _utf8(entry.path):
@@ -84,7 +84,7 @@ def _entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
     try:
         status = entry.stat()
     except OSError as error:
-        yield Found(entry.path, flaw=_flaw(error, entry.path))
+        yield Found(entry.path, problem=_flaw(error, entry.path))
         return
     if stat.S_ISREG(status.st_mode):
         yield _found(entry.path, status)
@@ -97,7 +97,7 @@ def _utf8(path: str) -> bool:
 
 def _unwritable(path: str) -> Found:
     shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
-    return Found(shown, flaw=Problem("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
+    return Found(shown, problem=Problem("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
 
 
 def _found(uri: str, status: os.stat_result) -> Found:
@@ -127,10 +127,10 @@ class FolderStore:
 
     def look(self, found: Found) -> Found:
         """The file's size, version and time, where only its name is known."""
-        if found.version or found.flaw:
+        if found.version or found.problem:
             return found
         (looked,) = scan_file(Path(found.uri))
-        return replace(found, size=looked.size, version=looked.version, modified=looked.modified, flaw=looked.flaw)
+        return replace(found, size=looked.size, version=looked.version, modified=looked.modified, problem=looked.problem)
 
     def link(self, found: Found) -> str:
         """Raises DocumentError: no server can read this disk."""

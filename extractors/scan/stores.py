@@ -32,12 +32,12 @@ class MixedStore:
 
     def look(self, found: Found) -> Found:
         """The image with its size, version and time; a place that cannot be opened is its flaw."""
-        if found.version or found.flaw:
+        if found.version or found.problem:
             return found
         try:
             return self._store(found).look(found)
         except DocumentError as error:
-            return replace(found, flaw=Problem(error.kind, "scan", error.message, error.final))
+            return replace(found, problem=Problem(error.kind, "scan", error.message, error.final))
 
     def open(self, found: Found) -> BinaryIO:
         """A stream of what is there. Raises DocumentError as the place's own store does."""

@@ -71,17 +71,17 @@ def _percent(progress: Progress) -> float:
     return round(100 * progress.share, 1)
 
 
-async def show_run(closing: RunResult, report: str | None = None) -> None:
+async def show_run(result: RunResult, report: str | None = None) -> None:
     """What is shown of a run that has ended, and its warnings as events; `report` is where its page is."""
-    for warning in closing.account.warnings:
+    for warning in result.record.warnings:
         emit_event(
             WARNING,
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
-            payload={"warning": warning, "run": closing.account.terms.run},
+            payload={"warning": warning, "run": result.record.run_info.run},
         )
-    await _taken(acreate_markdown_artifact(summary(closing, report), "tilewise-summary", escaped(summarize(closing))))
-    if closing.counts.tally.kinds:
-        await _taken(acreate_table_artifact(failures(closing), "tilewise-failures", "Failures by kind"))
+    await _taken(acreate_markdown_artifact(summary(result, report), "tilewise-summary", escaped(summarize(result))))
+    if result.counts.totals.kinds:
+        await _taken(acreate_table_artifact(failures(result), "tilewise-failures", "Failures by kind"))
 
 
 async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
@@ -96,9 +96,9 @@ async def show_calibration(found: Calibrated) -> None:
     await _taken(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 
 
-def summary(closing: RunResult, report: str | None = None) -> str:
+def summary(result: RunResult, report: str | None = None) -> str:
     """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
-    row, terms, tally = closing.row, closing.account.terms, closing.counts.tally
+    row, terms, tally = result.row, result.record.run_info, result.counts.totals
     kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     low, expected, high = (dollars(cost) for cost in tally.estimated.values())
     tokens = {
@@ -117,23 +117,23 @@ def summary(closing: RunResult, report: str | None = None) -> str:
     }
     return "\n\n".join(
         [
-            f"## {escaped(summarize(closing))}",
-            _facts(closing),
+            f"## {escaped(summarize(result))}",
+            _facts(result),
             _table("documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}),
             _table("money", money),
             _table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
-            *_list("Warnings", map(escaped, closing.account.warnings)),
-            *_list("Rows", map(verbatim, closing.results)),
+            *_list("Warnings", map(escaped, result.record.warnings)),
+            *_list("Rows", map(verbatim, result.results)),
             *_list("Report", map(verbatim, [report] if report else [])),
         ]
     )
 
 
-def failures(closing: RunResult) -> list[dict[str, object]]:
+def failures(result: RunResult) -> list[dict[str, object]]:
     """A row for each kind of failure, the most frequent first."""
     return [
         {"stage": stage, "kind": kind, "documents": count, "tried again": AGAIN[final]}
-        for (stage, kind, final), count in closing.counts.tally.kinds.most_common()
+        for (stage, kind, final), count in result.counts.totals.kinds.most_common()
     ]
 
 
@@ -161,8 +161,8 @@ def _most(estimate: Estimate) -> str:
     return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
 
 
-def _facts(closing: RunResult) -> str:
-    terms = closing.account.terms
+def _facts(result: RunResult) -> str:
+    terms = result.record.run_info
     named = {
         "run": terms.run,
         "source": terms.source,

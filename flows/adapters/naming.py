@@ -41,18 +41,14 @@ def _about(asked: Job | ApplyRequest | str | None) -> str:
     return _place(asked.source) + (f" → {_shown(asked.schema_name)}" if asked.schema_name else "")
 
 
-def summarize(closing: RunResult) -> str:
+def summarize(result: RunResult) -> str:
     """What became of a run in a few words: `998 accepted, 2 failed`; and why it stopped, where it did."""
-    row = closing.row
-    if not closing.account.error and not closing.counts.tally.done:
-        return closing.message
+    row = result.row
+    if not result.record.error and not result.counts.totals.done:
+        return result.message
     kinds = ("accepted", "duplicates", "rejected", "failed", "remaining")
     counts = ", ".join(f"{row[kind]:,} {kind}" for kind in kinds if row[kind] or kind == "accepted")
-    return (
-        f"{counts}; stopped: {closing.account.error.message}"
-        if closing.account.error
-        else counts + closing.against_plan
-    )
+    return f"{counts}; stopped: {result.record.error.message}" if result.record.error else counts + result.against_plan
 
 
 def escaped(words: str) -> str:

@@ -56,9 +56,9 @@ class PrefectShards:
                 f"--shard-size needs Prefect's server, which does not answer: {_why(error)}"
             ) from None
 
-    async def start(self, piece: ShardSpec) -> str | None:
+    async def start(self, shard: ShardSpec) -> str | None:
         """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
-        asked = {"piece": piece.model_dump(mode="json")}
+        asked = {"piece": shard.model_dump(mode="json")}
         try:
             async with asyncio.timeout(SECONDS):
                 run = await arun_deployment(DEPLOYMENT, parameters=asked, timeout=0, as_subflow=True)

@@ -69,7 +69,7 @@ class Nouns:
     def rejected_page(self, uri="/in/a.jpg", flaw=None):
         """A page that bill could not read."""
         flaw = flaw or Problem("not_an_image", "bill", "not an image that can be read here")
-        return PlannedPage(Billed(self.found(uri), flaw=flaw), "reject", flaw.kind)
+        return PlannedPage(Billed(self.found(uri), problem=flaw), "reject", flaw.kind)
 
     def planned(self, uri="/in/a.jpg", pages=None, tries=0):
         """A document of one page, or of these."""
@@ -108,7 +108,7 @@ class Nouns:
             NOW,
             Slip(shop="Inn", total=Decimal("8.20")),
             self.reply(),
-            attempts[0].order.steps[0],
+            attempts[0].request.steps[0],
             encoded=True,
             sha256="5ha",
         )

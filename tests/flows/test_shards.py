@@ -228,7 +228,7 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
         [planned] = StoredPlan(starter.pieces[0].plan).planned()
-        assert ledger.marks.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
+        assert ledger.claims.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
         ledger.runs.forget(before.run)
     again = await pipeline.run(asked, settings, RunHooks(shards=Here(settings)))
     assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}

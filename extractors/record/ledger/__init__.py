@@ -28,7 +28,7 @@ class Ledger:
         self._database = Database(url, patience)
         self.runs = Runs(self._database)
         self.calls = Calls(self._database)
-        self.marks = Claims(self._database)
+        self.claims = Claims(self._database)
         self.shards = Shards(self._database)
         self.memory = EndpointMemory(self._database)
 

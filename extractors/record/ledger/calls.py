@@ -91,14 +91,14 @@ class Calls:
             for batch in streamed.mappings().partitions(BATCH):
                 yield [dict(row) for row in batch]
 
-    def bequests(self, terms: RunInfo) -> dict[str, CallId]:
+    def bequests(self, run_info: RunInfo) -> dict[str, CallId]:
         """The answers that earlier runs paid for and no document came of, by request; of this endpoint, model, schema."""
         heirs = sa.select(RUNS.c.run).where(
             RUNS.c.bequeathed > 0,
             RUNS.c.published_at.is_not(None),
-            RUNS.c.endpoint == terms.endpoint,
-            RUNS.c.model == terms.model,
-            RUNS.c.schema == terms.schema,
+            RUNS.c.endpoint == run_info.endpoint,
+            RUNS.c.model == run_info.model,
+            RUNS.c.schema == run_info.schema,
         )
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
             CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWERED)

@@ -32,16 +32,16 @@ class Claims:
 
     database: Database
 
-    def claim(self, terms: RunInfo, documents: Sequence[Planned]) -> list[Claim]:
+    def claim(self, run_info: RunInfo, documents: Sequence[Planned]) -> list[Claim]:
         """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
-        plans = {_mark(terms, each.name): dumped(each) for each in documents}
+        plans = {_mark(run_info, each.name): dumped(each) for each in documents}
         owners: dict[int, str] = {}
         with self.database.writing() as connection:
             for batch in _batches(plans):
-                owners |= self._owners(connection, terms, {mark: plans[mark] for mark in batch})
-            query = sa.select(RUNS.c.run).where(RUNS.c.published_at >= terms.started_at.isoformat())
+                owners |= self._owners(connection, run_info, {mark: plans[mark] for mark in batch})
+            query = sa.select(RUNS.c.run).where(RUNS.c.published_at >= run_info.started_at.isoformat())
             done = set(connection.execute(query).scalars())
-        return [_claim(owners.get(_mark(terms, each.name)), terms.run, done) for each in documents]
+        return [_claim(owners.get(_mark(run_info, each.name)), run_info.run, done) for each in documents]
 
     def planned(self, run: str) -> list[Planned]:
         """The documents that a run has taken and not published. Those that another version had planned are left out."""
@@ -54,39 +54,39 @@ class Claims:
                 plans.append(loaded(text))
         return plans
 
-    def published(self, terms: RunInfo, ahead: Sequence[Planned]) -> None:
+    def published(self, run_info: RunInfo, ahead: Sequence[Planned]) -> None:
         """What the run has taken is published, but for the documents that it has pulled ahead: plans are done with."""
         one = MARKS.update().where(MARKS.c.mark == sa.bindparam("_mark"))
         with self.database.writing() as connection:
-            connection.execute(MARKS.update().where(MARKS.c.run == terms.run).values(plan=None))
+            connection.execute(MARKS.update().where(MARKS.c.run == run_info.run).values(plan=None))
             if ahead:
-                connection.execute(one, [{"_mark": _mark(terms, each.name), "plan": dumped(each)} for each in ahead])
+                connection.execute(one, [{"_mark": _mark(run_info, each.name), "plan": dumped(each)} for each in ahead])
 
-    def free(self, terms: RunInfo, names: Collection[Name]) -> None:
+    def free(self, run_info: RunInfo, names: Collection[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
         with self.database.writing() as connection:
-            for batch in _batches(_mark(terms, name) for name in names):
-                connection.execute(MARKS.delete().where(MARKS.c.run == terms.run, MARKS.c.mark.in_(batch)))
+            for batch in _batches(_mark(run_info, name) for name in names):
+                connection.execute(MARKS.delete().where(MARKS.c.run == run_info.run, MARKS.c.mark.in_(batch)))
 
-    def keep(self, terms: RunInfo, names: Collection[Name]) -> None:
+    def keep(self, run_info: RunInfo, names: Collection[Name]) -> None:
         """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
         kept = [
-            {"mark": mark, "run": terms.run}
-            for batch in _batches(_mark(terms, each) for each in names)
+            {"mark": mark, "run": run_info.run}
+            for batch in _batches(_mark(run_info, each) for each in names)
             for mark in batch
         ]
         with self.database.writing() as connection:
-            connection.execute(MARKS.delete().where(MARKS.c.run == terms.run))
+            connection.execute(MARKS.delete().where(MARKS.c.run == run_info.run))
             if kept:
                 connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
 
-    def _owners(self, connection: sa.Connection, terms: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
+    def _owners(self, connection: sa.Connection, run_info: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
         """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
         these = MARKS.c.mark.in_(plans)
-        before = sa.select(RUNS.c.run).where(RUNS.c.published_at < terms.started_at.isoformat())
+        before = sa.select(RUNS.c.run).where(RUNS.c.published_at < run_info.started_at.isoformat())
         connection.execute(MARKS.delete().where(these, MARKS.c.run.in_(before)))
         new = self.database.insert(MARKS).on_conflict_do_nothing()
-        connection.execute(new, [{"mark": mark, "run": terms.run, "plan": plan} for mark, plan in plans.items()])
+        connection.execute(new, [{"mark": mark, "run": run_info.run, "plan": plan} for mark, plan in plans.items()])
         found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(these)).all()
         return {row.mark: row.run for row in found}
 
@@ -104,8 +104,8 @@ def _batches(marks: Iterable[int]) -> Iterator[list[int]]:
     return (ordered[first : first + BATCH] for first in range(0, len(ordered), BATCH))
 
 
-def _mark(terms: RunInfo, name: Name) -> int:
+def _mark(run_info: RunInfo, name: Name) -> int:
     """A document's version under an output, read with a schema, as 64 bits: of a billion no two are likely the same."""
     document, version = name
-    said = "\0".join((terms.output, terms.schema, document, version or "")).encode(errors="surrogatepass")
+    said = "\0".join((run_info.output, run_info.schema, document, version or "")).encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big", signed=True)

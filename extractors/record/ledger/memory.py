@@ -44,45 +44,45 @@ class EndpointMemory:
 
     database: Database
 
-    def means(self, terms: RunInfo) -> Means:
+    def means(self, run_info: RunInfo) -> Means:
         """What earlier accepted answers of this schema by this model took, on average."""
-        query = sa.select(ANSWERS).filter_by(endpoint=terms.endpoint, model=terms.model, schema=terms.schema)
+        query = sa.select(ANSWERS).filter_by(endpoint=run_info.endpoint, model=run_info.model, schema=run_info.schema)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
         return Means(round(row.completion_tokens / row.count), row.seconds / row.count) if row else Means()
 
-    def keep_rate(self, terms: RunInfo, calls_per_second: float) -> None:
+    def keep_rate(self, run_info: RunInfo, calls_per_second: float) -> None:
         """Remembers the rate that this endpoint sustained for this model."""
-        self._keep(RATES, _key(terms), calls_per_second=calls_per_second, seen_at=_now())
+        self._keep(RATES, _key(run_info), calls_per_second=calls_per_second, seen_at=_now())
 
-    def rate(self, terms: RunInfo) -> float | None:
+    def rate(self, run_info: RunInfo) -> float | None:
         """The calls a second that this endpoint last sustained for this model."""
-        query = sa.select(RATES.c.calls_per_second).filter_by(**_key(terms))
+        query = sa.select(RATES.c.calls_per_second).filter_by(**_key(run_info))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_text(self, terms: RunInfo, tokens: int) -> None:
+    def keep_text(self, run_info: RunInfo, tokens: int) -> None:
         """Remembers how many tokens this prompt is counted as, beside its images."""
-        key = _key(terms) | {"prompt_hash": terms.prompt_hash}
+        key = _key(run_info) | {"prompt_hash": run_info.prompt_hash}
         self._keep(TEXTS, key, tokens=tokens, seen_at=_now())
 
-    def text(self, terms: RunInfo) -> int | None:
+    def text(self, run_info: RunInfo) -> int | None:
         """The tokens that this prompt was last counted as."""
-        query = sa.select(TEXTS.c.tokens).filter_by(**_key(terms), prompt_hash=terms.prompt_hash)
+        query = sa.select(TEXTS.c.tokens).filter_by(**_key(run_info), prompt_hash=run_info.prompt_hash)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_calibration(self, terms: RunInfo, found: Calibration) -> None:
+    def keep_calibration(self, run_info: RunInfo, found: Calibration) -> None:
         """Remembers what the probes of the run `terms` have shown."""
         self._keep(
             CALIBRATIONS,
-            _key(terms),
+            _key(run_info),
             rule=found.rule,
             explains=found.explains,
             text_bytes=found.text_bytes,
             text_tokens=found.text_tokens,
             model_returned=found.model_returned,
-            run=terms.run,
+            run=run_info.run,
             measured_at=found.measured_at.isoformat(),
         )
 
@@ -96,17 +96,17 @@ class EndpointMemory:
         at = datetime.fromisoformat(row.measured_at)
         return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
-    def keep_returned(self, terms: RunInfo, models: Collection[str]) -> None:
+    def keep_returned(self, run_info: RunInfo, models: Collection[str]) -> None:
         """Remembers by which names the model answered in a run."""
-        key = _key(terms)
+        key = _key(run_info)
         with self.database.writing() as connection:
             connection.execute(RETURNED.delete().filter_by(**key))
             if models:
                 connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
 
-    def returned(self, terms: RunInfo) -> frozenset[str]:
+    def returned(self, run_info: RunInfo) -> frozenset[str]:
         """The names by which the model answered in the last run; none before there was one."""
-        query = sa.select(RETURNED.c.returned).filter_by(**_key(terms))
+        query = sa.select(RETURNED.c.returned).filter_by(**_key(run_info))
         with self.database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 
@@ -149,8 +149,8 @@ class EndpointMemory:
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _key(terms: RunInfo) -> dict[str, str]:
-    return {"endpoint": terms.endpoint, "model": terms.model}
+def _key(run_info: RunInfo) -> dict[str, str]:
+    return {"endpoint": run_info.endpoint, "model": run_info.model}
 
 
 def _now() -> str:

@@ -34,29 +34,29 @@ class Runs:
 
     database: Database
 
-    def begin(self, terms: RunInfo) -> None:
+    def begin(self, run_info: RunInfo) -> None:
         """A run starts, leased by this process."""
-        price = terms.price
+        price = run_info.price
         with self.database.writing() as connection:
             row = {
-                "run": terms.run,
-                "flow": terms.flow,
-                "schema": terms.schema,
-                "source": terms.source,
-                "output": terms.output,
-                "endpoint": terms.endpoint,
-                "model": terms.model,
-                "schema_hash": terms.schema_hash,
-                "prompt_hash": terms.prompt_hash,
-                "policy": terms.policy,
-                "bill_rule": terms.bill_rule,
+                "run": run_info.run,
+                "flow": run_info.flow,
+                "schema": run_info.schema,
+                "source": run_info.source,
+                "output": run_info.output,
+                "endpoint": run_info.endpoint,
+                "model": run_info.model,
+                "schema_hash": run_info.schema_hash,
+                "prompt_hash": run_info.prompt_hash,
+                "policy": run_info.policy,
+                "bill_rule": run_info.bill_rule,
                 "price_input": str(price.input) if price else None,
                 "price_output": str(price.output) if price else None,
                 "price_cached": str(price.cached) if price and price.cached is not None else None,
                 "price_as_of": price.as_of.isoformat() if price and price.as_of else None,
-                "job": terms.job,
-                "flow_run": terms.flow_run,
-                "started_at": terms.started_at.isoformat(),
+                "job": run_info.job,
+                "flow_run": run_info.flow_run,
+                "started_at": run_info.started_at.isoformat(),
             }
             connection.execute(RUNS.insert(), row | self._lease(connection))
 

@@ -41,7 +41,7 @@ class LedgerWriter:
     """The one who writes for one run in this process. A handle is its number of a call."""
 
     calls: Calls
-    terms: RunInfo
+    run_info: RunInfo
     budget: Budget = field(default_factory=Budget)
     writer: int = field(default_factory=lambda: secrets.randbits(31))
     _handles: itertools.count[int] = field(default_factory=itertools.count)
@@ -50,13 +50,13 @@ class LedgerWriter:
     _writing: asyncio.Task[None] | None = None
     _last: float = 0.0
 
-    async def reserve(self, order: CallRequest, number: int, reserved: Decimal | None) -> int | None:
+    async def reserve(self, request: CallRequest, number: int, reserved: Decimal | None) -> int | None:
         """Returns when the document's attempt with this number is durable: only then may it be sent.
 
         None: the budget has no room for it now, calls on their way may still free some. Raises BudgetSpent when none can.
         """
         handle, group = next(self._handles), self._open_group()
-        row = self._intent(handle, order, number, reserved)
+        row = self._intent(handle, request, number, reserved)
         place = len(group.intents)
         group.intents.append(row)
         grant = (await asyncio.shield(group.written))[place]
@@ -92,7 +92,7 @@ class LedgerWriter:
             group, self._group = self._group, None
             try:
                 grants = await asyncio.to_thread(
-                    self.calls.write, self.terms.run, group.intents, group.replies, group.settled, self.budget
+                    self.calls.write, self.run_info.run, group.intents, group.replies, group.settled, self.budget
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, each one who waits raises it
                 group.written.set_exception(error)
@@ -101,31 +101,31 @@ class LedgerWriter:
                 group.written.set_result(grants)
             self._last = loop.time()
 
-    def _intent(self, handle: int, order: CallRequest, number: int, reserved: Decimal | None) -> Row:
+    def _intent(self, handle: int, request: CallRequest, number: int, reserved: Decimal | None) -> Row:
         """The ledger's row of a call that is about to be sent."""
-        terms, first = self.terms, order.steps[0] if order.steps else None
+        terms, first = self.run_info, request.steps[0] if request.steps else None
         return {
             "run": terms.run,
             "writer": self.writer,
             "call": handle,
-            "document": order.document,
-            "key": order.key,
-            "request": order.request,
+            "document": request.document,
+            "key": request.key,
+            "request": request.request,
             "attempt": number,
             "schema": terms.schema,
             "endpoint": terms.endpoint,
             "model_requested": terms.model,
             "bill_rule": terms.bill_rule,
             "rung": first.rung if first else None,
-            "pages": len(order.steps),
-            "payload_bytes": order.payload_bytes,
+            "pages": len(request.steps),
+            "payload_bytes": request.payload_bytes,
             "sent_width": (first.size.width or None) if first else None,
             "sent_height": (first.size.height or None) if first else None,
-            "sha256": order.sha256,
-            "encoded": order.encoded,
+            "sha256": request.sha256,
+            "encoded": request.encoded,
             "started_at": datetime.now(UTC).isoformat(),
-            "estimated_image_tokens": order.image_tokens,
-            "estimated_prompt_tokens": order.image_tokens + order.text_tokens,
+            "estimated_image_tokens": request.image_tokens,
+            "estimated_prompt_tokens": request.image_tokens + request.text_tokens,
             "reserved_nano": nano(reserved),
         }
 
@@ -133,7 +133,7 @@ class LedgerWriter:
         """What a call's end adds to its row; the names with an underscore in front say which row."""
         reply, usage = attempt.reply, attempt.usage
         return {
-            "_run": self.terms.run,
+            "_run": self.run_info.run,
             "_writer": self.writer,
             "_call": handle,
             "seconds": attempt.seconds,

@@ -183,19 +183,19 @@ def write_parquet(rows: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
 
 
 @contextmanager
-def reading(root: Output) -> Iterator[None]:
+def reading(output: Output) -> Iterator[None]:
     """Raises ConfigurationError for what cannot be read."""
     try:
         yield
     except TROUBLE as error:
-        raise ConfigurationError(f"output {str(root)!r} {root.refusal(error, 'read')}") from error
+        raise ConfigurationError(f"output {str(output)!r} {output.refusal(error, 'read')}") from error
 
 
 @contextmanager
-def writing(root: Output) -> Iterator[None]:
+def writing(output: Output) -> Iterator[None]:
     """Raises OutputError for what cannot be written, or read again to be published; says what is kept."""
     try:
         yield
     except TROUBLE as error:
         kept = "what was answered is in the ledger, and the next run publishes it"
-        raise OutputError(f"output {str(root)!r} {root.refusal(error, 'written')}; {kept}") from error
+        raise OutputError(f"output {str(output)!r} {output.refusal(error, 'written')}; {kept}") from error

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 MOST_NAMED = 3  # fields in one error
 
 
-def check_compatible(root: Output, schema: Schema) -> None:
+def check_compatible(output: Output, schema: Schema) -> None:
     """Raises ConfigurationError when today's fields cannot be read with the newest published results of this schema."""
-    with reading(root):
-        files = sorted(root.files(f"results/schema={schema.name}", DAYS), key=_started)
+    with reading(output):
+        files = sorted(output.files(f"results/schema={schema.name}", DAYS), key=_started)
     now = Fields(schema.model).columns
     for newest in (each for each in files if _started(each) == _started(files[-1])):
-        with reading(root):
-            then = root.scan([newest]).collect_schema()
+        with reading(output):
+            then = output.scan([newest]).collect_schema()
         if changes := list(_differences({name: then[name] for name in then if name not in columns.RESULTS}, now)):
             said, more = ", ".join(changes[:MOST_NAMED]), len(changes) - MOST_NAMED
             others = f", and {more} more" if more > 0 else ""

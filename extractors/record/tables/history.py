@@ -164,33 +164,33 @@ def key(document: str, version: str | None) -> int:
 
 
 def read_history(
-    root: Output, terms: RunInfo, *, offline: bool, redo: Redo | None = None, kind: str | None = None
+    output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None = None, kind: str | None = None
 ) -> RunHistory:
     """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only.
 
     Causes can be told of this `redo` only: what they need is read for nothing else.
     """
     now = (
-        (pl.col("schema_hash") == terms.schema_hash)
-        & (pl.col("prompt_hash") == terms.prompt_hash)
-        & (pl.col("model_requested") == terms.model)
+        (pl.col("schema_hash") == run_info.schema_hash)
+        & (pl.col("prompt_hash") == run_info.prompt_hash)
+        & (pl.col("model_requested") == run_info.model)
     )
     accepted = failed = {"now": now}
     if redo == "changed":
-        accepted = failed = {"now": now, "why": _differing(terms)}
+        accepted = failed = {"now": now, "why": _differing(run_info)}
     elif redo:
         failed = {"now": now, "why": pl.col("kind").fill_null("unknown").cast(pl.Categorical)}
-    with reading(root):
+    with reading(output):
         return RunHistory(
-            _accepted(root, terms.schema, accepted, offline=offline),
-            _failed(root, terms.schema, failed, offline=offline),
+            _accepted(output, run_info.schema, accepted, offline=offline),
+            _failed(output, run_info.schema, failed, offline=offline),
             kind,
         )
 
 
-def _differing(terms: RunInfo) -> pl.Expr:
+def _differing(run_info: RunInfo) -> pl.Expr:
     """The first of schema, prompt and model that differs from today's, null where none does."""
-    today = (terms.schema_hash, terms.prompt_hash, terms.model)
+    today = (run_info.schema_hash, run_info.prompt_hash, run_info.model)
     columns_of = ("schema_hash", "prompt_hash", "model_requested")
     first = [
         pl.when(pl.col(column).ne_missing(value)).then(pl.lit(name))
@@ -199,31 +199,31 @@ def _differing(terms: RunInfo) -> pl.Expr:
     return pl.coalesce(first).cast(pl.Categorical)
 
 
-def _accepted(root: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _accepted(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     def read(file: str) -> pl.DataFrame:
-        rows = root.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
+        rows = output.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
         if not offline:
             kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
         return _ended(kept, {"at": pl.col("extracted_at"), **told})
 
     none = pl.DataFrame(schema=ENDS | (WHY if "why" in told else {}))
-    return pl.concat([none, *root.each(read, root.files(f"results/schema={schema}", DAYS))])
+    return pl.concat([none, *output.each(read, output.files(f"results/schema={schema}", DAYS))])
 
 
-def _failed(root: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     ends = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
     whole = {"at": pl.col("failed_at"), "now": told["now"], **ends, **told}
 
     def read(file: str) -> pl.DataFrame:
-        rows = root.scan([file], {name: columns.FAILURES[name] for name in _FAILURES})
+        rows = output.scan([file], {name: columns.FAILURES[name] for name in _FAILURES})
         kept = rows.filter(pl.col("schema") == schema)
         if not offline:
             kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
         return _ended(kept, whole)
 
     none = pl.DataFrame(schema=FAILED | (WHY if "why" in told else {}))
-    return pl.concat([none, *root.each(read, root.files("failures", DAYS))])
+    return pl.concat([none, *output.each(read, output.files("failures", DAYS))])
 
 
 def _ended(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def profile_of(
 
 
 def recent_profiles(
-    root: Output, source: str, schema: str, count: int = 7, *, before: str | None = None
+    output: Output, source: str, schema: str, count: int = 7, *, before: str | None = None
 ) -> list[RunProfile]:
     """The newest `count` runs of this source and schema that are published under `root`, the newest first.
 
@@ -56,25 +56,25 @@ def recent_profiles(
     Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
     """
     shapes: list[RunProfile] = []
-    for day in reversed(_days(root)):  # by day, for there may be years of them
+    for day in reversed(_days(output)):  # by day, for there may be years of them
         with suppress(*TROUBLE):
-            for run, *told in _runs(root, day, source, schema, before).iter_rows():
+            for run, *told in _runs(output, day, source, schema, before).iter_rows():
                 if len(shapes) == count:
                     return shapes
-                shapes.append(_shape(run, _fields(root, day, run), _calls(root, day, run), *told))
+                shapes.append(_shape(run, _fields(output, day, run), _calls(output, day, run), *told))
     return shapes
 
 
-def _days(root: Output) -> list[str]:
+def _days(output: Output) -> list[str]:
     with suppress(*TROUBLE):
-        return [day for day in root.folders("runs") if day.startswith("run_date=")]
+        return [day for day in output.folders("runs") if day.startswith("run_date=")]
     return []
 
 
-def _runs(root: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
+def _runs(output: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
     """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
     wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
-    rows = _read(root, root.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
+    rows = _read(output, output.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
         wanted & (pl.col("run") != (before or ""))
     )
     cost = pl.when(pl.col("cost_usd").null_count() == 0).then(pl.col("cost_usd").sum())  # one unknown, all unknown
@@ -83,23 +83,25 @@ def _runs(root: Output, day: str, source: str, schema: str, before: str | None) 
     return large.sort("started_at", "run", descending=True).drop("started_at").collect()
 
 
-def _fields(root: Output, day: str, run: str) -> pl.DataFrame:
+def _fields(output: Output, day: str, run: str) -> pl.DataFrame:
     """The run's rows of `fields`: none in an output of an older version."""
-    return _read(root, _files(root, f"fields/{day}", run), columns.FIELDS).collect()
+    return _read(output, _files(output, f"fields/{day}", run), columns.FIELDS).collect()
 
 
-def _calls(root: Output, day: str, run: str) -> list[pl.LazyFrame]:
+def _calls(output: Output, day: str, run: str) -> list[pl.LazyFrame]:
     wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
-    return [_read(root, [file], wanted) for file in _files(root, f"calls/{day}", run)]
+    return [_read(output, [file], wanted) for file in _files(output, f"calls/{day}", run)]
 
 
-def _read(root: Output, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
-    return root.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
+def _read(output: Output, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
+    return output.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
 
 
-def _files(root: Output, folder: str, run: str) -> list[str]:
+def _files(output: Output, folder: str, run: str) -> list[str]:
     """The run's files in this folder, one for each volume."""
-    names = [(file, file.rpartition("/")[2].removesuffix(".parquet")) for file in root.files(folder, f"{run}*.parquet")]
+    names = [
+        (file, file.rpartition("/")[2].removesuffix(".parquet")) for file in output.files(folder, f"{run}*.parquet")
+    ]
     return [file for file, name in names if f"{name}-".startswith(f"{run}-")]
 
 

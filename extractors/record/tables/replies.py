@@ -81,9 +81,9 @@ class StoredReplies:
     That is twelve bytes an answer; the answers themselves are read a file at a time, and one file is kept.
     """
 
-    def __init__(self, root: Output, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
+    def __init__(self, output: Output, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
         """`files` of `replies` are in the order of their answers; `places` has `key` and `file`, a position in them."""
-        self._root, self._files, self._offline = root, files, offline
+        self._output, self._files, self._offline = output, files, offline
         ordered = places.sort("key", "file")
         self._keys, self._places = array("q", ordered["key"]), array("i", ordered["file"])
         self._open: tuple[int, pl.DataFrame] | None = None
@@ -125,34 +125,37 @@ class StoredReplies:
         with self._lock:
             if self._open is None or self._open[0] != place:
                 self._open = None  # the memory of one is enough
-                whole = _answers(self._root, self._files[place], offline=self._offline).join(
-                    _calls(self._root, self._files[place]), on=["document", "attempt"], how="left"
+                whole = _answers(self._output, self._files[place], offline=self._offline).join(
+                    _calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
                 )
                 self._open = place, whole.sort("attempt", descending=True).collect()
             return self._open[1]
 
 
 def load_history(
-    root: Output, terms: RunInfo, *, offline: bool, redo: Redo | None, kind: str | None = None
+    output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None, kind: str | None = None
 ) -> tuple[RunHistory, StoredReplies | None]:
     """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
-    past = read_history(root, terms, offline=offline, redo=redo, kind=kind)
+    past = read_history(output, run_info, offline=offline, redo=redo, kind=kind)
     if redo != "reparse":
         return past, None
-    stored = read_stored(root, terms, offline=offline)
+    stored = read_stored(output, run_info, offline=offline)
     return past.among(stored), stored
 
 
-def read_stored(root: Output, terms: RunInfo, *, offline: bool) -> StoredReplies:
+def read_stored(output: Output, run_info: RunInfo, *, offline: bool) -> StoredReplies:
     """The stored answers of this schema; those of local OCR for offline runs only.
 
     Raises ConfigurationError when there are none, or when they cannot be read.
     """
     found: list[tuple[datetime, str, pl.Series]] = []
-    with reading(root):
-        for file in root.files(f"replies/schema={terms.schema}", DAYS):
+    with reading(output):
+        for file in output.files(f"replies/schema={run_info.schema}", DAYS):
             ends = (
-                _answers(root, file, offline=offline).group_by("document", "version").agg(pl.col("at").max()).collect()
+                _answers(output, file, offline=offline)
+                .group_by("document", "version")
+                .agg(pl.col("at").max())
+                .collect()
             )
             keys = [key(document, version) for document, version in ends.select("document", "version").iter_rows()]
             if isinstance(at := ends["at"].max(), datetime):
@@ -160,36 +163,38 @@ def read_stored(root: Output, terms: RunInfo, *, offline: bool) -> StoredReplies
     found.sort(key=itemgetter(0))  # by the answers: two runs may begin in one second, and one be published late
     parts = [keys.to_frame().with_columns(file=pl.lit(place, pl.Int32)) for place, (_, _, keys) in enumerate(found)]
     places = pl.concat([pl.DataFrame(schema={"key": columns.INT, "file": pl.Int32()}), *parts])
-    stored = StoredReplies(root, [file for _, file, _ in found], places, offline=offline)
-    if not len(stored):
+    stored_replies = StoredReplies(output, [file for _, file, _ in found], places, offline=offline)
+    if not len(stored_replies):
         raise ConfigurationError(
-            f"--redo reparse: no answer of schema {terms.schema!r} is stored in {root}: runs with"
+            f"--redo reparse: no answer of schema {run_info.schema!r} is stored in {output}: runs with"
             " TILEWISE_KEEP_REPLIES=all store them, with none they do not"
             + ("" if offline else "; those of local OCR count with --offline")
         )
-    return stored
+    return stored_replies
 
 
-def _answers(root: Output, file: str, *, offline: bool) -> pl.LazyFrame:
+def _answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
     """The answers of one file with what its run has published of their documents, in the files of the same volume."""
-    replies = root.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
+    replies = output.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
     ends = []
-    if root.exists(results := _beside(file, "results")):
-        rows = root.scan([results], {column: columns.RESULTS[column] for column in _OF_RESULTS}).rename(_OF_RESULTS)
+    if output.exists(results := _beside(file, "results")):
+        rows = output.scan([results], {column: columns.RESULTS[column] for column in _OF_RESULTS}).rename(_OF_RESULTS)
         kept = rows if offline else rows.filter(~pl.col("answered").str.starts_with(OFFLINE))
         ends.append(kept.drop("answered"))
-    if root.exists(failures := _beside(file, "failures")):
-        rows = root.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES}).rename(_OF_FAILURES)
+    if output.exists(failures := _beside(file, "failures")):
+        rows = output.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES}).rename(
+            _OF_FAILURES
+        )
         ends.append(rows if offline else rows.filter(~pl.col("model").str.starts_with(OFFLINE)))
     missing = {new: columns.RESULTS[old] for old, new in _OF_RESULTS.items() if new != "answered"}
     whole = pl.concat([pl.LazyFrame(schema=missing), *ends], how="diagonal")
     return replies.join(whole, on="document")
 
 
-def _calls(root: Output, file: str) -> pl.LazyFrame:
+def _calls(output: Output, file: str) -> pl.LazyFrame:
     wanted = {column: columns.CALLS[column] for column in _OF_CALLS}
     calls = _beside(file, "calls")
-    rows = root.scan([calls], wanted) if root.exists(calls) else pl.LazyFrame(schema=wanted)
+    rows = output.scan([calls], wanted) if output.exists(calls) else pl.LazyFrame(schema=wanted)
     return rows.rename(_OF_CALLS)
 
 

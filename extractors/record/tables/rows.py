@@ -34,11 +34,11 @@ _WORKED_OUT = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
 _AS_IN_THE_LEDGER = [name for name in columns.CALLS if name not in _WORKED_OUT and not name.startswith("price_")]
 
 
-def result_row(end: Accepted, terms: RunInfo, fields: Fields) -> Row:
+def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
     """The row of an accepted document."""
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
-    asked = end.asked or AnswerOrigin(terms.model, terms.prompt_hash)
+    asked = end.asked or AnswerOrigin(run_info.model, run_info.prompt_hash)
     return fields.row(end.value) | {
         "_image": found.name,
         "_document": end.planned.document,
@@ -47,11 +47,11 @@ def result_row(end: Accepted, terms: RunInfo, fields: Fields) -> Row:
         "_modified": end.planned.modified,
         "_key": end.key,
         "_sha256": end.sha256,
-        "_run": terms.run,
+        "_run": run_info.run,
         "_extracted_at": end.ended_at,
         "_model_requested": asked.model,
         "_model": end.reply.model or asked.model,
-        "_schema_hash": terms.schema_hash,
+        "_schema_hash": run_info.schema_hash,
         "_prompt_hash": asked.prompt_hash,
         "_action": asked.action or _action(page, step),
         "_encoded": end.encoded,
@@ -61,7 +61,7 @@ def result_row(end: Accepted, terms: RunInfo, fields: Fields) -> Row:
         "_sent_width": step.size.width or None,
         "_sent_height": step.size.height or None,
         "_attempts": len(end.attempts),
-        "_image_tokens_estimated": sum(each.order.image_tokens for each in end.attempts),
+        "_image_tokens_estimated": sum(each.request.image_tokens for each in end.attempts),
         "_prompt_tokens": end.tokens("prompt"),
         "_completion_tokens": end.tokens("completion"),
         "_cost_usd": end.cost_usd,
@@ -70,23 +70,23 @@ def result_row(end: Accepted, terms: RunInfo, fields: Fields) -> Row:
     }
 
 
-def failure_row(end: Failed, terms: RunInfo) -> Row:
+def failure_row(end: Failed, run_info: RunInfo) -> Row:
     """The row of a rejected or failed document."""
     found = end.planned.first.billed.found
-    asked = end.asked or AnswerOrigin(terms.model, terms.prompt_hash)
+    asked = end.asked or AnswerOrigin(run_info.model, run_info.prompt_hash)
     return {
-        "run": terms.run,
+        "run": run_info.run,
         "document": end.planned.document,
         "image": found.name,
-        "schema": terms.schema,
+        "schema": run_info.schema,
         "version": end.planned.name[1],
-        "schema_hash": terms.schema_hash,
+        "schema_hash": run_info.schema_hash,
         "prompt_hash": asked.prompt_hash,
         "model_requested": asked.model,
-        "stage": end.flaw.stage,
-        "kind": end.flaw.kind,
-        "message": end.flaw.message,
-        "final": end.flaw.final,
+        "stage": end.problem.stage,
+        "kind": end.problem.kind,
+        "message": end.problem.message,
+        "final": end.problem.final,
         "tries": end.planned.tries + (end.asked is None),  # reading an answer again is no try
         "attempts": len(end.attempts),
         "cost_usd": end.cost_usd,
@@ -94,13 +94,13 @@ def failure_row(end: Failed, terms: RunInfo) -> Row:
     }
 
 
-def copy_row(end: Copied, terms: RunInfo) -> Row:
+def copy_row(end: Copied, run_info: RunInfo) -> Row:
     """The row of a copy: what was read, and how, is the original's; what names the document is its own. It cost nothing."""
     planned = end.planned
     name, version, found = planned.document, planned.name[1], planned.first.billed.found
     if end.failed:
         own = {"document": name, "image": found.name, "version": version, "tries": planned.tries + 1}
-        return {**end.row, **own, "run": terms.run, "attempts": 0, "cost_usd": Decimal(0), "failed_at": end.ended_at}
+        return {**end.row, **own, "run": run_info.run, "attempts": 0, "cost_usd": Decimal(0), "failed_at": end.ended_at}
     nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
     return {
         **end.row,
@@ -111,29 +111,29 @@ def copy_row(end: Copied, terms: RunInfo) -> Row:
         "_pages": [each.billed.found.name for each in planned.pages],
         "_version": version,
         "_modified": planned.modified,
-        "_run": terms.run,
+        "_run": run_info.run,
         "_extracted_at": end.ended_at,
         "_copied_from": end.row["_document"],
         "_manifest": planned.manifest,
     }
 
 
-def image_rows(end: Accepted | Copied | Failed, terms: RunInfo) -> list[Row]:
+def image_rows(end: Accepted | Copied | Failed, run_info: RunInfo) -> list[Row]:
     """One row per page; a page whose pixels turned out to be broken is a rejected one, whatever its header promised."""
-    flaw = end.flaw.kind if isinstance(end, Failed) and end.rejected else None
-    return [_image_row(page, number, flaw, end, terms) for number, page in enumerate(end.planned.pages, 1)]
+    flaw = end.problem.kind if isinstance(end, Failed) and end.rejected else None
+    return [_image_row(page, number, flaw, end, run_info) for number, page in enumerate(end.planned.pages, 1)]
 
 
 def _image_row(
-    page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, terms: RunInfo
+    page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, run_info: RunInfo
 ) -> Row:
     found, header = page.billed.found, page.billed.header
     first = page.ladder[0] if page.ladder and flaw is None else None
     size = header.size if header else None
     return {
-        "run": terms.run,
+        "run": run_info.run,
         "document": end.planned.document,
-        "schema": terms.schema,
+        "schema": run_info.schema,
         "page": number,
         "image": found.name,
         "size": found.size,
@@ -158,9 +158,9 @@ def _image_row(
     }
 
 
-def call_row(call: Row, terms: RunInfo) -> Row:
+def call_row(call: Row, run_info: RunInfo) -> Row:
     """The published row of a call in the ledger; one without an end was on its way when its process ended."""
-    price = terms.price
+    price = run_info.price
     prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
     assert isinstance(estimated, int)
     row = {name: call[name] for name in _AS_IN_THE_LEDGER}
@@ -183,7 +183,7 @@ def attempt(call: Mapping[str, Any]) -> Attempt:
     step = Step(
         call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
     )
-    order = CallRequest(
+    request = CallRequest(
         document=call["document"],
         key=call["key"],
         request=call["request"],
@@ -203,7 +203,7 @@ def attempt(call: Mapping[str, Any]) -> Attempt:
         body, model = call["reply"] or "", call["model_returned"]
         reply = Reply(call["http_status"], body, model=model, usage=usage, request_id=call["request_id"])
     return Attempt(
-        order,
+        request,
         datetime.fromisoformat(call["started_at"]),
         call["seconds"] or 0.0,
         call["outcome"] or "aborted",

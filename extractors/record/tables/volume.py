@@ -42,10 +42,10 @@ _COLUMNS: dict[str, Columns] = {
 class Volume:
     """The staged and the published files of one volume. Every method that writes raises OutputError when it cannot."""
 
-    def __init__(self, root: Output, terms: RunInfo, number: int) -> None:
+    def __init__(self, output: Output, run_info: RunInfo, number: int) -> None:
         """`number` counts from 1; nothing is written yet."""
-        self.root, self.terms, self.number = root, terms, number
-        self.folder = f"{STAGING}/{terms.run}/{number:04d}"
+        self.root, self.terms, self.number = output, run_info, number
+        self.folder = f"{STAGING}/{run_info.run}/{number:04d}"
 
     @property
     def begun(self) -> bool:
@@ -187,10 +187,10 @@ class Volume:
         self.root.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
 
 
-def volumes(root: Output, terms: RunInfo) -> list[Volume]:
+def volumes(output: Output, run_info: RunInfo) -> list[Volume]:
     """The volumes of a run that are staged, in order."""
-    names = root.folders(f"{STAGING}/{terms.run}")
-    return [Volume(root, terms, int(name)) for name in names if name.isdigit()]
+    names = output.folders(f"{STAGING}/{run_info.run}")
+    return [Volume(output, run_info, int(name)) for name in names if name.isdigit()]
 
 
 def _number(part: str) -> int:

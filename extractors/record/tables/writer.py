@@ -37,16 +37,21 @@ class Tables:
     """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
 
     def __init__(
-        self, root: Output, terms: RunInfo, model: type[BaseModel], keep: Keep = "all", volume: Volume | None = None
+        self,
+        output: Output,
+        run_info: RunInfo,
+        model: type[BaseModel],
+        keep: Keep = "all",
+        volume: Volume | None = None,
     ) -> None:
         """Nothing is written before it is entered; `volume` is the first one where that is not new."""
-        self.root, self._terms, self._keep = root, terms, keep
+        self.root, self._terms, self._keep = output, run_info, keep
         self._fields = Fields(model)
         self.result_columns = self._fields.columns | columns.RESULTS
         self._earlier: list[Volume] = []  # the volumes that are published
         self._rows: list[str] = []  # the keys of their results
         self._told: list[Row] = []  # of the fields
-        self.volume = volume or Volume(root, terms, 1)
+        self.volume = volume or Volume(output, run_info, 1)
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""

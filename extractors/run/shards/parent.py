@@ -48,124 +48,131 @@ LATE = 4.0  # seconds more than a shard has: it hears late that it is to stop
 REMAIN = "have changed since they were planned, or are left to another run"
 
 
-async def sharded(asked: RunConfig, how: RunHooks, approved: ApprovedPlan | None = None) -> RunResult:
+async def sharded(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None = None) -> RunResult:
     """Does what `pipeline.run` does, on as many workers as there are. Raises as that does."""
-    size = asked.job.shard_size
-    if how.shards is None or size is None:
+    size = config.job.shard_size
+    if hooks.shards is None or size is None:
         raise ConfigurationError(
             f"--shard-size {size} needs a Prefect server with the deployment shard, and workers: set PREFECT_API_URL, and"
             " run it with --prefect, or leave it out"
         )
-    await how.shards.ready()
+    await hooks.shards.ready()
     async with AsyncExitStack() as stack:
-        begun = await open_session(asked, how, approved, stack)
+        session = await open_session(config, hooks, approved_plan, stack)
         skipped, videos = 0, False
-        if approved is None:
-            videos = _videos(begun)
-            check_videos(begun.brief, videos)
-            estimated, url = await asyncio.to_thread(store_plan, begun.brief)
+        if approved_plan is None:
+            videos = _videos(session)
+            check_videos(session.config, videos)
+            estimated, url = await asyncio.to_thread(store_plan, session.config)
             if estimated.causes:
-                how.notify(estimated.causes.sentence)
+                hooks.notify(estimated.causes.sentence)
             skipped, costs = estimated.skipped, estimated.costs
             book = StoredPlan(url) if url else None
             agreed = await asyncio.to_thread(book.agreed) if book else None
         else:
-            book, agreed, costs = approved.book, approved.agreed, approved.agreed.costs
-        job = asked.job
-        if agreed and not job.yes and begun.terms.price != FREE and job.budget is None:
-            require_approval(begun.brief, costs, videos=videos)
-        tables = stack.enter_context(Tables(begun.root, begun.terms, asked.schema.model, asked.settings.keep_replies))
+            book, agreed, costs = approved_plan.stored_plan, approved_plan.plan_info, approved_plan.plan_info.costs
+        job = config.job
+        if agreed and not job.yes and session.run_info.price != FREE and job.budget is None:
+            require_approval(session.config, costs, videos=videos)
+        tables = stack.enter_context(
+            Tables(session.output, session.run_info, config.schema.model, config.settings.keep_replies)
+        )
         if book is None or agreed is None:
-            return await _Fold(begun, tables, book).published(RunCounts(skipped), None)
-        done = await asyncio.to_thread(_done, begun, book, approved)
-        pieces = split_plan(book.url, begun.terms.run, agreed.documents, size, offline=begun.free)
-        how.on_total(agreed.documents - done)
-        brake = stack.enter_context(
+            return await _Fold(session, tables, book).published(RunCounts(skipped), None)
+        done = await asyncio.to_thread(_done, session, book, approved_plan)
+        pieces = split_plan(book.url, session.run_info.run, agreed.documents, size, offline=session.free)
+        hooks.on_total(agreed.documents - done)
+        shutdown = stack.enter_context(
             Shutdown(
-                RateLimiter(begun.brief.limits),
-                drain=asked.settings.drain + LATE,
+                RateLimiter(session.config.limits),
+                drain=config.settings.drain + LATE,
                 max_time=job.max_time,
-                say=how.notify,
+                say=hooks.notify,
             )
         )
-        begun.lease.begins(brake)
-        watch = ShardCoordinator(begun, how.shards, brake, how, deque(pieces))
+        session.lease.begins(shutdown)
+        watch = ShardCoordinator(session, hooks.shards, shutdown, hooks, deque(pieces))
         await watch.all_ended()
         counts = RunCounts(skipped, RunTotals(remaining=agreed.documents))
-        return await _Fold(begun, tables, book, agreed, done, watch).published(counts, brake.error)
+        return await _Fold(session, tables, book, agreed, done, watch).published(counts, shutdown.error)
 
 
-def _videos(begun: RunSession) -> bool:
+def _videos(session: RunSession) -> bool:
     """Whether the source may hold videos that are to be sent."""
-    feed = Feed(begun.brief, begun.brief.tariff(begun.terms.price, begun.known))
+    feed = Feed(session.config, session.config.tariff(session.run_info.price, session.prior))
     feed.close()
     return feed.videos
 
 
-def _done(begun: RunSession, book: StoredPlan, approved: ApprovedPlan | None) -> int:
+def _done(session: RunSession, stored_plan: StoredPlan, approved_plan: ApprovedPlan | None) -> int:
     """How many documents of the plan were done since it was made, or are done as the plan's job counts."""
-    if approved is None:
+    if approved_plan is None:
         return 0
-    with reading(begun.root):
-        names = book.names().collect()
-    return _count(begun.past, begun, approved.agreed, names.iter_rows())
+    with reading(session.output):
+        names = stored_plan.names().collect()
+    return _count(session.history, session, approved_plan.plan_info, names.iter_rows())
 
 
-def _count(past: RunHistory, begun: RunSession, agreed: PlanInfo, names: Iterable[Name]) -> int:
+def _count(history: RunHistory, session: RunSession, plan_info: PlanInfo, names: Iterable[Name]) -> int:
     """How many of these documents of a plan are done by what is published."""
-    redo, at = begun.brief.job.redo, agreed.planned_at
-    return sum(past.skips(name, redo) or past.ended(name, at) for name in names)
+    redo, at = session.config.job.redo, plan_info.planned_at
+    return sum(history.skips(name, redo) or history.ended(name, at) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
     """Everything that shards have staged and noted, as one volume. `done`: documents that were done at the outset."""
 
-    begun: RunSession
+    session: RunSession
     tables: Tables
-    book: StoredPlan | None
-    agreed: PlanInfo | None = None
+    stored_plan: StoredPlan | None
+    plan_info: PlanInfo | None = None
     done: int = 0
     watch: ShardCoordinator | None = None
 
     async def published(self, planned: RunCounts, error: RunError | None) -> RunResult:
         """Publishes it. `planned` counts as remaining what the tables do not say the end of."""
-        await self.begun.lease.renew()
+        await self.session.lease.renew()
         return await asyncio.to_thread(self._published, planned, error)
 
     def _published(self, planned: RunCounts, error: RunError | None) -> RunResult:
-        begun, tables, volume = self.begun, self.tables, self.tables.volume
-        ledger, terms = begun.ledger, begun.terms
+        begun, tables, volume = self.session, self.tables, self.tables.volume
+        ledger, terms = begun.ledger, begun.run_info
         tables.gather(ledger.calls.unpublished(terms.run))
-        with writing(begun.root):
+        with writing(begun.output):
             for piece in self.watch.torn if self.watch else ():
                 volume.sweep(volume.staged(piece.parts), piece.parts)
-            tally = totals_from_tables(volume, remaining=0)
+            totals = totals_from_tables(volume, remaining=0)
             left = volume.left()
             waiting = self._waiting()
         done = self._done_meanwhile(waiting)
-        tally += RunTotals(remaining=planned.tally.remaining - tally.done - done)
-        now = tables.shape(accepted=tally.accepted, failed=tally.failed, cost_usd=tally.cost_usd)
-        drift = drifted(now, recent_profiles(begun.root, terms.source, terms.schema, before=terms.run))
+        totals += RunTotals(remaining=planned.totals.remaining - totals.done - done)
+        now = tables.shape(accepted=totals.accepted, failed=totals.failed, cost_usd=totals.cost_usd)
+        drift = drifted(now, recent_profiles(begun.output, terms.source, terms.schema, before=terms.run))
         warnings = self.watch.warnings if self.watch else ()
         said = dict.fromkeys(
             each for each in (old_price(terms), *warnings, *drift) if each
         )  # shards say some of them, too
-        account = RunRecord(terms, begun.brief.job.fail_above, error, tuple(said), REMAIN)
-        counts = RunCounts(planned.skipped + done, tally)
-        tables.publish(account.row(counts, 1))
-        ledger.marks.free(terms, waiting)
-        ledger.marks.published(terms, ())
+        record = RunRecord(terms, begun.config.job.fail_above, error, tuple(said), REMAIN)
+        counts = RunCounts(planned.skipped + done, totals)
+        tables.publish(record.row(counts, 1))
+        ledger.claims.free(terms, waiting)
+        ledger.claims.published(terms, ())
         ledger.runs.published(terms.run, 1, left)
         ledger.runs.end(terms.run)
-        return RunResult(account, counts, tables.results)
+        return RunResult(record, counts, tables.results)
 
     def _waiting(self) -> list[Name]:
         """The documents of the plan with which no shard has come to an end: whoever comes next may take them."""
-        if self.book is None:
+        if self.stored_plan is None:
             return []
         ends = self.tables.volume.ends()
-        return self.book.names().join(ends, on=["document", "version"], how="anti", nulls_equal=True).collect().rows()
+        return (
+            self.stored_plan.names()
+            .join(ends, on=["document", "version"], how="anti", nulls_equal=True)
+            .collect()
+            .rows()
+        )
 
     def _done_meanwhile(self, waiting: Sequence[Name]) -> int:
         """How many of them another run has done, at the outset or since: by what is published, or by what shards say.
@@ -173,9 +180,9 @@ class _Fold:
         Each knows what the other may not: under `--redo all` nothing that is published counts, and a shard that waited for
         its worker has found in the tables what another run did meanwhile.
         """
-        if self.agreed is None or self.watch is None or not waiting:
+        if self.plan_info is None or self.watch is None or not waiting:
             return 0
-        begun, job = self.begun, self.begun.brief.job
-        past, _ = load_history(begun.root, begun.terms, offline=begun.free, redo=job.redo, kind=job.kind)
+        begun, job = self.session, self.session.config.job
+        past, _ = load_history(begun.output, begun.run_info, offline=begun.free, redo=job.redo, kind=job.kind)
         said = self.done + sum(self.watch.skipped.values())
-        return max(said, _count(past, begun, self.agreed, waiting))
+        return max(said, _count(past, begun, self.plan_info, waiting))

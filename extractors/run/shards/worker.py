@@ -52,15 +52,15 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
 
 
-async def work_on(piece: ShardSpec, settings: Settings, how: RunHooks = NO_HOOKS) -> ShardAttempt:
+async def work_on(piece: ShardSpec, settings: Settings, hooks: RunHooks = NO_HOOKS) -> ShardAttempt:
     """Does a piece of a run that its parent has begun; gives how it ended, which the ledger knows then.
 
     Raises ConfigurationError when this worker cannot begin as its parent did, RunError when it cannot begin now: then
     nothing was sent.
     """
-    book = StoredPlan(piece.plan)
+    stored_plan = StoredPlan(piece.plan)
     with _passing():
-        agreed = await asyncio.to_thread(book.agreed)
+        agreed = await asyncio.to_thread(stored_plan.agreed)
     async with AsyncExitStack() as stack:
         with _passing():
             ledger = stack.enter_context(Ledger(settings.ledger))
@@ -68,8 +68,8 @@ async def work_on(piece: ShardSpec, settings: Settings, how: RunHooks = NO_HOOKS
         asked = _brief(piece, terms, agreed, settings, ledger)
         writer = secrets.randbits(31)
         this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
-        shard = _ShardWorker(piece, book, agreed, asked, terms, ledger, [each.writer for each in earlier])
-        beat = await stack.enter_async_context(_leased(ledger, this, how))
+        shard = _ShardWorker(piece, stored_plan, agreed, asked, terms, ledger, [each.writer for each in earlier])
+        beat = await stack.enter_async_context(_leased(ledger, this, hooks))
         try:
             work = await asyncio.to_thread(shard.begun, beat, LedgerWriter(ledger.calls, terms, asked.budget, writer))
             stack.callback(work.feed.close)
@@ -98,43 +98,52 @@ def _passing() -> Iterator[None]:
 class _ShardWorker:
     """A shard that has begun; `earlier` are the writers of the tries before. Its methods are meant for a thread."""
 
-    piece: ShardSpec
-    book: StoredPlan
-    agreed: PlanInfo
-    asked: RunConfig
-    terms: RunInfo
+    shard: ShardSpec
+    stored_plan: StoredPlan
+    plan_info: PlanInfo
+    config: RunConfig
+    run_info: RunInfo
     ledger: Ledger
     earlier: Sequence[int]
 
-    def begun(self, beat: _Heartbeat, scribe: LedgerWriter) -> ChunkScheduler:
+    def begun(self, beat: _Heartbeat, writer: LedgerWriter) -> ChunkScheduler:
         """What there is to do, once what earlier tries have left is taken up. Raises RunError, ConfigurationError."""
-        asked, terms, job = self.asked, self.terms, self.asked.job
-        root = open_output(terms.output)
-        tables = _Tables(root, terms, asked.schema.model, asked.settings.keep_replies, Volume(root, terms, 1))
+        asked, terms, job = self.config, self.run_info, self.config.job
+        output = open_output(terms.output)
+        tables = _Tables(output, terms, asked.schema.model, asked.settings.keep_replies, Volume(output, terms, 1))
         tables.beat = beat
         done = self._taken_up(tables, beat.this) if self.earlier else set()
-        past, _ = load_history(root, terms, offline=self.piece.offline, redo=job.redo, kind=job.kind)
-        facts = prior_stats(self.ledger.memory, terms)
-        part = PlanRange(self.piece.first, self.piece.count, done)
-        feed = PlanFeed(asked, asked.tariff(terms.price, facts), past, self.book, self.agreed, part)
-        copies = Deduplicator(
-            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=self.piece.offline)
+        past, _ = load_history(output, terms, offline=self.shard.offline, redo=job.redo, kind=job.kind)
+        prior = prior_stats(self.ledger.memory, terms)
+        part = PlanRange(self.shard.first, self.shard.count, done)
+        feed = PlanFeed(asked, asked.tariff(terms.price, prior), past, self.stored_plan, self.plan_info, part)
+        deduplicator = Deduplicator(
+            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=self.shard.offline)
         )
         return ChunkScheduler(
-            asked, terms, self.ledger, tables, feed, facts, beat.how, copies, scribe=scribe, earlier=self.earlier
+            asked,
+            terms,
+            self.ledger,
+            tables,
+            feed,
+            prior,
+            beat.hooks,
+            deduplicator,
+            writer=writer,
+            earlier=self.earlier,
         )
 
     def _taken_up(self, tables: _Tables, this: ShardAttempt) -> set[Name]:
         """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
         with writing(tables.root):
-            done = tables.volume.staged(self.piece.parts)
-            tables.volume.sweep(done, self.piece.parts)
+            done = tables.volume.staged(self.shard.parts)
+            tables.volume.sweep(done, self.shard.parts)
         missing: dict[str, Planned] = {}
-        for batch in self.book.planned(self.piece.first, self.piece.count):
+        for batch in self.stored_plan.planned(self.shard.first, self.shard.count):
             missing |= {each.document: each for each in batch if each.name not in done}
-        calls = self.ledger.calls.unpublished(self.piece.run, self.earlier)
-        found = list(restore_answered(calls, missing, self.asked.schema))
-        tables.stage(self.piece.part(this.attempt) + TRY - 1, found)
+        calls = self.ledger.calls.unpublished(self.shard.run, self.earlier)
+        found = list(restore_answered(calls, missing, self.config.schema))
+        tables.stage(self.shard.part(this.attempt) + TRY - 1, found)
         return done | {each.planned.name for each in found}
 
 
@@ -152,64 +161,64 @@ class _Tables(Tables):
         self.beat.staged(ends)
 
 
-async def _worked(work: ChunkScheduler, number: int, beat: _Heartbeat) -> ShardAttempt:
+async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> ShardAttempt:
     """The try, ended: what became of the documents is staged."""
     async with AsyncExitStack() as stack:
-        pending = await work.take()
+        pending = await scheduler.take()
         if not pending:
-            return replace(beat.this, status=COMPLETED, skipped=work.done)
-        bench = await work.build_context(stack)
-        beat.pulls(bench.brake)
-        await work.chunks(pending, bench, sys.maxsize, number)
-        if wall := bench.caller.breaker.wall():
-            bench.brake.stop(wall)
-        await asyncio.to_thread(_remembered, work, bench)
-        error = bench.brake.error
+            return replace(beat.this, status=COMPLETED, skipped=scheduler.done)
+        bench = await scheduler.build_context(stack)
+        beat.pulls(bench.shutdown)
+        await scheduler.chunks(pending, bench, sys.maxsize, number)
+        if wall := bench.client.breaker.wall():
+            bench.shutdown.stop(wall)
+        await asyncio.to_thread(_remembered, scheduler, bench)
+        error = bench.shutdown.error
         return replace(
             beat.this,
             status=error.status if error else COMPLETED,
             message=error.message if error else "",
-            warnings=work.warnings(bench),
-            skipped=work.done,
+            warnings=scheduler.warnings(bench),
+            skipped=scheduler.done,
         )
 
 
-def _remembered(work: ChunkScheduler, bench: RunContext) -> None:
+def _remembered(scheduler: ChunkScheduler, context: RunContext) -> None:
     """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
-    work.learned(bench, alone=False)
-    work.ledger.runs.use([each for each in bench.bequests.used if each.run != work.terms.run])
+    scheduler.learned(context, alone=False)
+    scheduler.ledger.runs.use([each for each in context.orphaned_replies.used if each.run != scheduler.run_info.run])
 
 
-def _terms(ledger: Ledger, piece: ShardSpec, settings: Settings) -> RunInfo:
+def _terms(ledger: Ledger, shard: ShardSpec, settings: Settings) -> RunInfo:
     """The parent's terms. Raises ConfigurationError where this ledger is not the parent's."""
-    found = ledger.runs.live(piece.run)
+    found = ledger.runs.live(shard.run)
     shared = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
     alone = settings.ledger.startswith("sqlite")
     if found is None and alone:
-        raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and knows no live run {piece.run}: {shared}")
+        raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and knows no live run {shard.run}: {shared}")
     if found is None:
-        raise RunError(f"run {piece.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
+        raise RunError(f"run {shard.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
     terms, host = found
     if alone and host != this_process().host:
         raise ConfigurationError(
-            f"TILEWISE_LEDGER is SQLite, which holds for one host, and run {piece.run} is on another: {shared}"
+            f"TILEWISE_LEDGER is SQLite, which holds for one host, and run {shard.run} is on another: {shared}"
         )
     return terms
 
 
-def _brief(piece: ShardSpec, terms: RunInfo, agreed: PlanInfo, settings: Settings, ledger: Ledger) -> RunConfig:
+def _brief(shard: ShardSpec, run_info: RunInfo, plan_info: PlanInfo, settings: Settings, ledger: Ledger) -> RunConfig:
     """The plan's job as its parent runs it. Raises ConfigurationError where this worker would do another thing."""
-    job = Job.model_validate_json(terms.job)
-    asked = ApplyRequest(plan=piece.plan, budget=job.budget, yes=True).brief(agreed, settings)
+    job = Job.model_validate_json(run_info.job)
+    asked = ApplyRequest(plan=shard.plan, budget=job.budget, yes=True).brief(plan_info, settings)
     planned = asked.rule
-    asked = replace(asked.calibrated(ledger.memory), rule=planned, output=terms.output)
+    asked = replace(asked.calibrated(ledger.memory), rule=planned, output=run_info.output)
     return replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
 
 
 @asynccontextmanager
-async def _leased(ledger: Ledger, this: ShardAttempt, how: RunHooks) -> AsyncIterator[_Heartbeat]:
+async def _leased(ledger: Ledger, this: ShardAttempt, hooks: RunHooks) -> AsyncIterator[_Heartbeat]:
     """Renews the lease as long as it is entered."""
-    beat = _Heartbeat(ledger, this, how)
+    beat = _Heartbeat(ledger, this, hooks)
     beating = asyncio.create_task(beat.keep())
     try:
         yield beat
@@ -228,8 +237,8 @@ class _Heartbeat:
 
     ledger: Ledger
     this: ShardAttempt
-    how: RunHooks
-    brake: Shutdown | None = None
+    hooks: RunHooks
+    shutdown: Shutdown | None = None
     heard: RunError | None = None
 
     def ask(self) -> Told:
@@ -242,9 +251,9 @@ class _Heartbeat:
         accepted, failed = (tables.count(name) for name in ("results", "failures"))
         self.this = replace(self.this, accepted=self.this.accepted + accepted, failed=self.this.failed + failed)
 
-    def pulls(self, brake: Shutdown) -> None:
+    def pulls(self, shutdown: Shutdown) -> None:
         """From here on calls may be sent, and this brake stops them."""
-        self.brake = brake
+        self.shutdown = shutdown
         if self.heard is not None:
             self._stop(self.heard)
 
@@ -268,8 +277,8 @@ class _Heartbeat:
 
     def _stop(self, error: RunError) -> None:
         self.heard = error
-        if self.brake is None:
+        if self.shutdown is None:
             return
-        self.brake.stop(error)
-        if isinstance(error, LeaseLost) and not self.brake.cutting:  # whoever publishes the run does not wait
-            self.brake.cancel_calls()
+        self.shutdown.stop(error)
+        if isinstance(error, LeaseLost) and not self.shutdown.cutting:  # whoever publishes the run does not wait
+            self.shutdown.cancel_calls()

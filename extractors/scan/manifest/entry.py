@@ -98,4 +98,4 @@ def _unsendable(uri: str) -> Found:
 
 
 def _flawed(uri: str, kind: str, words: str) -> Found:
-    return Found(uri, flaw=Problem(kind, "scan", f"{uri[:_LONGEST]}: {words}", final=False))
+    return Found(uri, problem=Problem(kind, "scan", f"{uri[:_LONGEST]}: {words}", final=False))

@@ -44,13 +44,13 @@ class WebStore:
 
     def look(self, found: Found) -> Found:
         """The image's size, version and time, or the flaw that it cannot be had."""
-        if found.version or found.flaw:
+        if found.version or found.problem:
             return found
         try:
             answer = self._told(found)
             self._check_size(answer.length if not found.video else None)
         except DocumentError as error:
-            return replace(found, flaw=Problem(error.kind, "scan", error.message, error.final))
+            return replace(found, problem=Problem(error.kind, "scan", error.message, error.final))
         return replace(found, size=answer.length, version=answer.version, modified=answer.modified)
 
     def link(self, found: Found) -> str:

@@ -68,7 +68,7 @@ def bill(found, images):
 
 def outcome(path, data):
     """The flaw's kind, stage and finality of a file with these bytes."""
-    flaw = billed(path, data).flaw
+    flaw = billed(path, data).problem
     return flaw.kind, flaw.stage, flaw.final
 
 
@@ -147,27 +147,27 @@ def test_the_bill_is_that_of_the_upright_size(tmp_path, orientation):
 def test_no_pixel_is_decoded(tmp_path):
     """An image whose pixels are garbage is billed by its header like any other."""
     page = billed(tmp_path / "a.png", png(1280, 720, b"no zlib stream"))
-    assert (page.flaw, page.header.size, page.tokens_formula) == (None, Size(1280, 720), 3202)
+    assert (page.problem, page.header.size, page.tokens_formula) == (None, Size(1280, 720), 3202)
 
 
 def test_a_jpeg_cut_after_its_header_is_billed(tmp_path):
     """What was lost behind the header is seen when the pixels are decoded, not before."""
     data = encoded("JPEG", (640, 480))
     page = billed(tmp_path / "a.jpg", data[: data.index(b"\xff\xda") + 20])
-    assert (page.flaw, page.header.size) == (None, Size(640, 480))
+    assert (page.problem, page.header.size) == (None, Size(640, 480))
 
 
 def test_a_claim_of_too_many_pixels_is_rejected(tmp_path):
     """A header of 60,000 x 60,000 asks for no memory."""
     page = billed(tmp_path / "a.png", png(60_000, 60_000))
-    assert page.flaw.kind == "too_many_pixels"
-    assert "60000x60000" in page.flaw.message
+    assert page.problem.kind == "too_many_pixels"
+    assert "60000x60000" in page.problem.message
 
 
 @pytest.mark.parametrize(("width", "height", "kind"), [(20_000, 10_000, None), (20_000, 10_001, "too_many_pixels")])
 def test_the_limit_of_pixels_is_sharp(tmp_path, width, height, kind):
     """200 million pixels are allowed, one row more is not."""
-    flaw = billed(tmp_path / "a.png", png(width, height)).flaw
+    flaw = billed(tmp_path / "a.png", png(width, height)).problem
     assert (flaw and flaw.kind) == kind
 
 
@@ -205,12 +205,12 @@ def test_no_bytes_bring_a_scan_down(data):
 def test_a_flaw_of_the_scan_is_carried_on():
     """What could not be listed is not opened, and keeps its own reason and stage."""
     flaw = Problem("missing", "scan", "gone", final=False)
-    assert bill(Found("/nowhere/a.jpg", flaw=flaw), store("/nowhere")).flaw == flaw
+    assert bill(Found("/nowhere/a.jpg", problem=flaw), store("/nowhere")).problem == flaw
 
 
 def test_a_file_that_vanishes_after_the_scan_is_a_flaw(tmp_path):
     """What the store refuses becomes a flaw of the bill, as final as the store says."""
-    flaw = bill(Found(str(tmp_path / "a.jpg"), 10), store(str(tmp_path))).flaw
+    flaw = bill(Found(str(tmp_path / "a.jpg"), 10), store(str(tmp_path))).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("missing", "bill", False)
 
 
@@ -224,4 +224,4 @@ def test_a_video_is_not_looked_into():
     """No rule bills it: it has no header and no flaw, and nothing is read of it."""
     found = Found("/no/such/v.mp4", video=True)
     billed = bill(found, store("/no/such"))
-    assert (billed.found, billed.header, billed.flaw) == (found, None, None)
+    assert (billed.found, billed.header, billed.problem) == (found, None, None)

@@ -40,7 +40,7 @@ class Doc(BaseModel):
 def attempt(usage=None, billed="yes", cost="0.5"):
     """An attempt about a small and a large page with 100 tokens of text."""
     return Attempt(
-        order=CallRequest("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
+        request=CallRequest("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome="accepted",
@@ -52,7 +52,7 @@ def attempt(usage=None, billed="yes", cost="0.5"):
 
 def page(*ladder, flaw=None):
     """A page with this ladder."""
-    billed = Billed(Found("a.jpg"), None if flaw else Header(Size(2000, 1600), "JPEG", 1, 1), flaw=flaw)
+    billed = Billed(Found("a.jpg"), None if flaw else Header(Size(2000, 1600), "JPEG", 1, 1), problem=flaw)
     return PlannedPage(billed, "reject" if flaw else "resize", "x", ladder, Costs(Decimal(1), Decimal(2), Decimal(3)))
 
 
@@ -78,7 +78,7 @@ def test_an_order_does_not_print_its_body():
 
 def test_an_order_s_image_tokens_are_those_of_all_pages():
     """The estimate counts every picture of the request."""
-    assert attempt().order.image_tokens == 1601 + 6404
+    assert attempt().request.image_tokens == 1601 + 6404
 
 
 @pytest.mark.parametrize(("prompt", "residual"), [(8105, 0), (8200, 95), (8000, -105)])
@@ -206,7 +206,7 @@ def test_what_nobody_could_estimate_has_no_residual():
     """Of a video the bill is known when it comes, and compared with nothing."""
     known = attempt(Usage(prompt=9000))
     assert known.residual is not None
-    assert replace(known, order=replace(known.order, worst_prompt_tokens=None)).residual is None
+    assert replace(known, order=replace(known.request, worst_prompt_tokens=None)).residual is None
 
 
 def in_pages(found, count):

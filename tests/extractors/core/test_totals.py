@@ -42,7 +42,7 @@ class Doc(BaseModel):
 def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=None):
     """One attempt, as it ended."""
     return Attempt(
-        order=CallRequest("a", "key", "asked", 0, (STEP,), 100, 2000, 300, 2048),
+        request=CallRequest("a", "key", "asked", 0, (STEP,), 100, 2000, 300, 2048),
         started_at=NOW,
         seconds=1.0,
         outcome=outcome,

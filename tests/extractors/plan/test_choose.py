@@ -210,7 +210,7 @@ def test_the_scale_is_a_share_of_the_longest_side(size, scale):
 @pytest.mark.parametrize("kind", sorted(REJECT_REASONS))
 def test_a_flawed_image_is_rejected_for_its_flaw(kind):
     """The reason is the flaw's kind; there is no ladder, no scale and no cost."""
-    billed = Billed(Found("a.jpg"), flaw=Problem(kind, "bill", "why"))
+    billed = Billed(Found("a.jpg"), problem=Problem(kind, "bill", "why"))
     chosen = Plan("balanced", rule("table"), dollars).page(billed)
     assert chosen == PlannedPage(billed, "reject", kind)
     assert (chosen.ladder, chosen.scale, chosen.costs) == ((), None, Costs())
@@ -219,7 +219,7 @@ def test_a_flawed_image_is_rejected_for_its_flaw(kind):
 def test_one_rejected_page_rejects_its_document():
     """The document's flaw is that of its first flawed page."""
     flaw = Problem("empty", "bill", "why")
-    flawed = Plan("balanced", rule("table"), dollars).page(Billed(Found("b.jpg"), flaw=flaw))
+    flawed = Plan("balanced", rule("table"), dollars).page(Billed(Found("b.jpg"), problem=flaw))
     assert Planned("a.jpg", (page((500, 400)), flawed)).flaw == flaw
 
 

@@ -73,7 +73,7 @@ async def test_its_caller_is_told_of_every_document(asked, settings, url):
     told = []
     closing = await run(asked(), settings(base_url=url), RunHooks(on_document=told.append))
     assert len(told) == 5
-    assert sum(told, RunTotals()) == closing.counts.tally
+    assert sum(told, RunTotals()) == closing.counts.totals
 
 
 async def test_its_caller_runs_the_chunks(asked, settings, url):
@@ -86,7 +86,7 @@ async def test_its_caller_runs_the_chunks(asked, settings, url):
 
     closing = await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
     assert sorted(handed) == [(0, 2), (1, 2), (2, 1)]
-    assert closing.counts.tally.accepted == 5
+    assert closing.counts.totals.accepted == 5
 
 
 async def test_a_run_outside_of_a_flow_has_no_flow_run(asked, settings, url, tmp_path):
@@ -142,7 +142,7 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
     runs = table(tmp_path, "runs").sort("started_at").rows(named=True)
     assert [row["status"] for row in runs] == ["abandoned", "completed"]
     assert sum(row["accepted"] for row in runs) == 5
-    assert (closing.counts.tally.remaining, closing.counts.found) == (0, 5)
+    assert (closing.counts.totals.remaining, closing.counts.found) == (0, 5)
     assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
     assert table(tmp_path, "calls").height == sum(row["calls"] for row in runs)
     assert "had ended without publishing" in said[0]
@@ -154,13 +154,13 @@ async def test_what_a_run_had_taken_before_it_asked_is_free_again(asked, setting
     with pytest.raises(ApprovalRequired):
         await run(asked(), settings(base_url=unused_server))
     closing = await run(asked(), settings(base_url=url))
-    assert (closing.counts.tally.accepted, closing.counts.tally.remaining) == (5, 0)
+    assert (closing.counts.totals.accepted, closing.counts.totals.remaining) == (5, 0)
 
 
 async def test_two_runs_over_one_folder_read_each_image_once(asked, settings, url, tmp_path):
     """What one is at, the other leaves to it, or finds done."""
     both = await asyncio.gather(*(run(asked(), settings(base_url=url, chunk=1)) for _ in range(2)))
-    assert sum(each.counts.tally.accepted for each in both) == 5
+    assert sum(each.counts.totals.accepted for each in both) == 5
     assert [each.counts.found for each in both] == [5, 5]
     assert [each.exit_code for each in both] == [0, 0]
     assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
@@ -205,7 +205,7 @@ async def unused_server():
 
 def test_a_chunk_shows_no_bench(asked):
     """What is logged of a chunk is short, and holds no key."""
-    assert repr(Chunk(3, (), bench=object())) == "Chunk(number=3, documents=())"
+    assert repr(Chunk(3, (), context=object())) == "Chunk(number=3, documents=())"
 
 
 async def test_pages_in_another_order_are_another_document(asked, settings, url, source, tmp_path):
@@ -217,7 +217,7 @@ async def test_pages_in_another_order_are_another_document(asked, settings, url,
             shutil.copyfile(page, source / folder / f"{number}.png")
     for path in source.glob("*.png"):
         path.unlink()
-    tally = (await run(asked(document_by="folder"), settings(base_url=url))).counts.tally
+    tally = (await run(asked(document_by="folder"), settings(base_url=url))).counts.totals
     assert (tally.accepted, tally.copied, tally.calls) == (2, 1, 2)
     [copy] = table(tmp_path, "results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
     assert copy["_pages"] == [f"{copy['_document']}/{number}.png" for number in range(2)]
@@ -229,7 +229,7 @@ async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
     for name in ("a.png", "b.png"):
         bucket.put(f"in/{name}", (source / "0.png").read_bytes())
     by_url = job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
-    tally = (await run(by_url, settings(base_url=url))).counts.tally
+    tally = (await run(by_url, settings(base_url=url))).counts.totals
     assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)
 
 
@@ -271,4 +271,4 @@ async def test_local_ocr_needs_no_permits(asked, settings):
         raise AssertionError("nobody shares it")
 
     closing = await run(asked(limit=1, offline=True), settings(), RunHooks(permits=leasing))
-    assert closing.counts.tally.accepted == 1
+    assert closing.counts.totals.accepted == 1

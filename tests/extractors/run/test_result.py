@@ -78,7 +78,7 @@ def test_volumes_add_up(first, second):
     """The counts of two volumes are those of the run."""
     one, other = RunCounts(*first), RunCounts(*second)
     assert (one + other).found == one.found + other.found
-    assert (one + other).tally == one.tally + other.tally
+    assert (one + other).totals == one.totals + other.totals
 
 
 def test_the_row_has_the_columns_of_runs():

@@ -274,8 +274,8 @@ def test_a_listing_that_breaks_off_is_found_with_a_flaw(bucket):
     stream = scan(bucket.url)
     bucket.front.answer = first(1, 403, b"<Error><Code>ExpiredToken</Code></Error>")
     (flawed,) = stream
-    assert (flawed.uri, flawed.flaw.kind, flawed.flaw.final) == (bucket.url, "unreadable", False)
-    assert "broke off: ExpiredToken" in flawed.flaw.message
+    assert (flawed.uri, flawed.problem.kind, flawed.problem.final) == (bucket.url, "unreadable", False)
+    assert "broke off: ExpiredToken" in flawed.problem.message
 
 
 def test_a_bucket_that_does_not_exist_is_refused_at_once(bucket):

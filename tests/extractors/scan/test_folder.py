@@ -33,9 +33,9 @@ def names(root):
 def flaws(root):
     """Name, kind, stage and finality of what is found with a flaw."""
     return [
-        (Path(found.uri).name, found.flaw.kind, found.flaw.stage, found.flaw.final)
+        (Path(found.uri).name, found.problem.kind, found.problem.stage, found.problem.final)
         for found in scan(str(root))
-        if found.flaw
+        if found.problem
     ]
 
 
@@ -186,7 +186,7 @@ def test_a_folder_that_vanishes_during_the_scan_is_found_with_a_flaw(tmp_path):
     next(stream)
     (tmp_path / "b").rmdir()
     (gone,) = stream
-    assert (gone.uri, gone.flaw.kind, gone.flaw.final) == (str(tmp_path / "b"), "missing", False)
+    assert (gone.uri, gone.problem.kind, gone.problem.final) == (str(tmp_path / "b"), "missing", False)
 
 
 def test_what_is_no_regular_file_is_not_found(tmp_path):

@@ -136,7 +136,7 @@ def test_a_pdf_is_grouped_like_an_image(tmp_path, by):
 def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
     """It says what was not seen, and rejects no document that was."""
     flaw = Problem("forbidden", "scan", "no", final=False)
-    images = [Found("/in/a-1.jpg"), Found("/in/a-2", flaw=flaw), Found("/in/a-3.jpg")]
+    images = [Found("/in/a-1.jpg"), Found("/in/a-2", problem=flaw), Found("/in/a-3.jpg")]
     told = {each.document: [page.uri for page in each.pages] for each in grouped(images, by)}
     assert told.pop("/in/a-2") == ["/in/a-2"]
     assert list(told.values()) == [["/in/a-1.jpg", "/in/a-3.jpg"]]
@@ -145,8 +145,8 @@ def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
 def test_an_image_that_cannot_be_read_is_a_page():
     """Whose document is not whole without it."""
     flaw = Problem("forbidden", "scan", "no", final=False)
-    (document,) = grouped([Found("/in/a.jpg"), Found("/in/b.jpg", flaw=flaw)], "folder")
-    assert [page.flaw for page in document.pages] == [None, flaw]
+    (document,) = grouped([Found("/in/a.jpg"), Found("/in/b.jpg", problem=flaw)], "folder")
+    assert [page.problem for page in document.pages] == [None, flaw]
 
 
 def test_a_bucket_is_grouped_like_a_folder():

@@ -83,7 +83,7 @@ def test_an_address_that_is_not_public_is_not_connected_to(store):
     found = Found("http://127.0.0.1:9/a.jpg")
     assert store.look(found).flaw.kind == "blocked_address"
     opened = MixedStore(("127.0.0.1",))
-    assert opened.look(found).flaw.kind == "unreadable"
+    assert opened.look(found).problem.kind == "unreadable"
     opened.close()
 
 

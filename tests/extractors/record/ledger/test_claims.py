@@ -193,7 +193,7 @@ def test_two_runs_at_once_share_a_folder(ledger, url, begun):
         with Ledger(url) as mine:
             start.wait(20)
             chunks = [names[first : first + 100] for first in range(0, len(names), 100)]
-            found = [mine.marks.claim(terms, plans(chunk)) for chunk in chunks]
+            found = [mine.claims.claim(terms, plans(chunk)) for chunk in chunks]
         claims[terms.run] = {
             name
             for chunk, said in zip(chunks, found, strict=True)
@@ -215,15 +215,15 @@ def test_a_mark_that_goes_while_it_is_looked_at_is_left_for_the_next_run(postgre
     with Ledger(postgres()) as ledger:
         ledger.runs.begin(one)
         ledger.runs.begin(two)
-        ledger.marks.claim(one, plans([A]))
-        engine = ledger.marks.database._engine
+        ledger.claims.claim(one, plans([A]))
+        engine = ledger.claims.database._engine
 
         def frees(connection, cursor, statement, *rest):
             if statement.startswith("INSERT INTO marks"):
-                ledger.marks.free(one, [A])
+                ledger.claims.free(one, [A])
 
         sa.event.listen(engine, "after_cursor_execute", frees)
-        assert ledger.marks.claim(two, plans([A])) == ["theirs"]
+        assert ledger.claims.claim(two, plans([A])) == ["theirs"]
 
 
 def test_a_ledger_that_breaks_is_said(ledger, begun, sql):

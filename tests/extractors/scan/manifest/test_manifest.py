@@ -158,14 +158,14 @@ def test_a_file_is_looked_at_when_its_turn_comes(write, tmp_path):
     found, missing, folder = (each.pages[0] for each in listed)
     status = (tmp_path / "x.jpg").stat()
     assert (found.size, found.version) == (9, f"9-{status.st_mtime_ns}")
-    assert (missing.flaw.kind, missing.flaw.stage, missing.flaw.final) == ("missing", "scan", False)
-    assert folder.flaw.kind == "not_an_image"
+    assert (missing.problem.kind, missing.problem.stage, missing.problem.final) == ("missing", "scan", False)
+    assert folder.problem.kind == "not_an_image"
 
 
 def test_a_file_of_any_name_may_be_an_image(write, tmp_path):
     """A manifest is not held to known extensions."""
     (tmp_path / "scan.tmp").write_bytes(b"picture")
-    assert [each.pages[0].flaw for each in scan_manifest(write("a.txt", "scan.tmp\n"))] == [None]
+    assert [each.pages[0].problem for each in scan_manifest(write("a.txt", "scan.tmp\n"))] == [None]
 
 
 @pytest.mark.parametrize("uri", [A, "s3://bucket/a.jpg", "gs://bucket/x y/ä.png", "az://box/a#1?.jpg", f"{A}?id=42"])
@@ -173,7 +173,7 @@ def test_what_lies_elsewhere_is_not_looked_at(write, uri):
     """Its version is for the store to say; a key keeps every letter."""
     [document] = scan_manifest(write("a.txt", f"{uri}\n"))
     [page] = document.pages
-    assert (page.uri, page.version, page.flaw, page.address) == (uri, None, None, None)
+    assert (page.uri, page.version, page.problem, page.address) == (uri, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_urls_in_other_columns_lose_their_signatures(write):
 def test_other_schemes_are_not_followed(write, uri):
     """The document is rejected by name, with what is allowed, and without its password."""
     [document] = scan_manifest(write("a.txt", f"{uri}\n"))
-    flaw = document.pages[0].flaw
+    flaw = document.pages[0].problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("blocked_address", "scan", False)
     assert "http://, https://, s3://, gs://, az://" in flaw.message
     assert "word" not in repr(document)
@@ -229,7 +229,7 @@ def test_other_schemes_are_not_followed(write, uri):
 def test_a_bucket_url_that_names_more_or_less_than_an_object_is_rejected(write, uri, kind):
     """Credentials come from the environment."""
     [document] = scan_manifest(write("a.txt", f"{uri}\n"))
-    assert document.pages[0].flaw.kind == kind
+    assert document.pages[0].problem.kind == kind
     assert "word" not in repr(document)
     assert SECRET not in repr(document)
 
@@ -240,8 +240,8 @@ def test_a_video_is_known_by_its_name(write, end):
     text = f"https://h.example/v{end.upper()}?id=1\ns3://bucket/v{end}\nv{end}\nhttps://h.example/v.jpg?v={end}\n"
     web, cloud, disk, picture = (each.pages[0] for each in scan_manifest(write("a.txt", text)))
     assert (web.video, cloud.video, disk.video, picture.video) == (True, True, False, False)
-    assert (disk.flaw.kind, disk.flaw.final) == ("video_not_allowed", False)
-    assert "travels as a URL" in disk.flaw.message
+    assert (disk.problem.kind, disk.problem.final) == ("video_not_allowed", False)
+    assert "travels as a URL" in disk.problem.message
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ class RunConfig:
             video_tokens=self.job.video_tokens,
         )
 
-    def terms(self, price: Price | None, flow_run: str | None = None) -> RunInfo:
+    def run_info(self, price: Price | None, flow_run: str | None = None) -> RunInfo:
         """The values that every row of a run that starts now has in common."""
         started_at = datetime.now(UTC)
         source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())

@@ -220,7 +220,7 @@ class Planned:
         return [page.billed.found for page in self.pages]
 
     @property
-    def flaw(self) -> Problem | None:
+    def problem(self) -> Problem | None:
         """The first page's flaw that rejects the whole document."""
         return next((page.billed.problem for page in self.pages if page.billed.problem), None)
 

@@ -66,7 +66,7 @@ class ApplyRequest(BaseModel):
         config = resolve(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
         config = replace(config, rule=tiles.stored(plan_info.bill_rule), output=output if within else config.output)
-        now = config.terms(None)
+        now = config.run_info(None)
         for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
             then, today = getattr(plan_info, name), getattr(now, name)
             if today != then:

@@ -52,15 +52,15 @@ class Estimate:
         """Counts one document."""
         self.documents += 1
         self.images += len(planned.pages)
-        self.rejected += planned.flaw is not None
+        self.rejected += planned.problem is not None
         for page in planned.pages:
             self.actions[page.action] += 1
             self.reasons[page.action, page.reason] += 1
             self.tokens["formula"] += page.billed.tokens_formula or 0
             self.tokens["table"] += page.billed.tokens_table or 0
-            if planned.flaw is None:  # a page beside a rejected one is not sent
+            if planned.problem is None:  # a page beside a rejected one is not sent
                 self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
-        costs = planned.costs if planned.flaw is None else Costs()
+        costs = planned.costs if planned.problem is None else Costs()
         self.costs += costs
         if self.causes is not None:
             self.causes.add(planned.name, costs)
@@ -145,7 +145,7 @@ def _sampled(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
     for start in range(0, max(len(taken), 1), BATCH):  # once for none: the feed says that its source is empty
         for planned in feed.planned(feed.fresh(taken[start : start + BATCH])):
             result.add(planned)
-            costs.append(planned.costs if planned.flaw is None else Costs())
+            costs.append(planned.costs if planned.problem is None else Costs())
     left = round(total * len(costs) / len(taken)) if taken else 0  # of some it shows only now that they are done
     feed.skip(total - left)
     if total > len(taken) and costs:

@@ -37,7 +37,7 @@ def estimate_job(config: RunConfig, sample: Sample | None = None, *, done: bool,
         if ledger is None:
             return estimate(config, price, past, sample=sample, keep=keep)
         config = config.calibrated(ledger.memory)
-        return estimate(config, price, past, prior_stats(ledger.memory, config.terms(price)), sample, keep)
+        return estimate(config, price, past, prior_stats(ledger.memory, config.run_info(price)), sample, keep)
 
 
 def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
@@ -48,7 +48,7 @@ def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
     from extractors.plan.stored_plan import PlanWriter  # noqa: PLC0415 - an estimate need not wait for polars
     from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
 
-    terms = config.terms(None)
+    terms = config.run_info(None)
     draft = PlanWriter(open_output(config.output), terms.run)
     estimated = estimate_job(config, done=True, keep=draft.keep)
     with opened_ledger(config.settings) as ledger:
@@ -76,5 +76,5 @@ def _past(config: RunConfig, *, offline: bool) -> RunHistory:
 
     output, job = open_output(config.output), config.job
     check_compatible(output, config.schema)
-    past, _ = load_history(output, config.terms(None), offline=offline, redo=job.redo, kind=job.kind)
+    past, _ = load_history(output, config.run_info(None), offline=offline, redo=job.redo, kind=job.kind)
     return past

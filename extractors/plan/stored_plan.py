@@ -143,13 +143,13 @@ class PlanWriter:
 
 def _row(planned: Planned) -> Row:
     first, costs = planned.first, planned.costs
-    sent = bool(first.ladder) and planned.flaw is None
+    sent = bool(first.ladder) and planned.problem is None
     return {
         "document": planned.document,
         "version": planned.name[1],
         "pages": len(planned.pages),
-        "action": "reject" if planned.flaw else first.action,
-        "reason": planned.flaw.kind if planned.flaw else first.reason,
+        "action": "reject" if planned.problem else first.action,
+        "reason": planned.problem.kind if planned.problem else first.reason,
         "rung": first.ladder[0].rung if sent else None,
         "tokens_planned": sum(step.tokens for step in planned.steps(0)) if sent else None,
         "cost_low_usd": costs.low if sent else None,

@@ -113,7 +113,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         price, _ = await price_in_force(config, ledger)
         job = {"model": config.model, "yes": yes}
         terms = replace(
-            config.terms(price), flow="calibrate", source="", schema="", policy="", job=orjson.dumps(job).decode()
+            config.run_info(price), flow="calibrate", source="", schema="", policy="", job=orjson.dumps(job).decode()
         )
         orders = [_order(config, terms, size) for size in (None, *PROBES)]
         _ask(config, orders, terms, say)

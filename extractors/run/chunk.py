@@ -186,8 +186,8 @@ async def _document(planned: Planned, context: RunContext) -> DocumentResult:
 async def _end(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     if context.shutdown.error is not None:
         return _left(planned, journal)
-    if planned.flaw is not None:
-        return _failed(planned, journal, planned.flaw)
+    if planned.problem is not None:
+        return _failed(planned, journal, planned.problem)
     return await _tried(planned, journal, context, partial(_read, planned, journal, context))
 
 

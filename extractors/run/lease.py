@@ -27,14 +27,14 @@ class Lease:
 
     def __init__(self, ledger: Ledger, run_info: RunInfo) -> None:
         """`terms` are those of the run that begins."""
-        self._ledger, self._run, self._terms = ledger, run_info.run, run_info
+        self._ledger, self._run, self._run_info = ledger, run_info.run, run_info
         self._shutdown: Shutdown | None = None
         self._lost: LedgerError | None = None
         self._begun = False
 
     async def __aenter__(self) -> Self:
         """Notes the run in the ledger and begins to renew the lease."""
-        await asyncio.to_thread(self._ledger.runs.begin, self._terms)
+        await asyncio.to_thread(self._ledger.runs.begin, self._run_info)
         self._beating = asyncio.create_task(self._beat())
         return self
 

@@ -58,7 +58,7 @@ async def open_session(
     calibrated = config.calibrated(ledger.memory)
     config = replace(calibrated, rule=config.rule) if approved_plan else calibrated
     price, free = await _price(config, ledger)
-    terms = config.terms(price, hooks.flow_run_id)
+    terms = config.run_info(price, hooks.flow_run_id)
     if approved_plan:
         terms = replace(terms, flow="apply", approved_by=approved_plan.by)
     prior = prior_stats(ledger.memory, terms)

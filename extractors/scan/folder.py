@@ -130,7 +130,9 @@ class FolderStore:
         if found.version or found.problem:
             return found
         (looked,) = scan_file(Path(found.uri))
-        return replace(found, size=looked.size, version=looked.version, modified=looked.modified, problem=looked.problem)
+        return replace(
+            found, size=looked.size, version=looked.version, modified=looked.modified, problem=looked.problem
+        )
 
     def link(self, found: Found) -> str:
         """Raises DocumentError: no server can read this disk."""

@@ -102,7 +102,7 @@ def listed(path: Path | None = None) -> list[Deployed]:
 def file() -> Path:
     """The working directory's file, else the one that came with tilewise: in a clone or in a wheel."""
     here = Path(__file__).parent
-    return next(each for each in (Path(FILE), here.parent / FILE, here / FILE) if each.is_file())
+    return next(each for each in (Path(FILE), here.parents[1] / FILE, here.parent / FILE) if each.is_file())
 
 
 class _Runner(Runner):

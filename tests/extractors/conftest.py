@@ -50,10 +50,10 @@ class Slip(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Nouns:
+class Make:
     """Builders, each with defaults for everything; a test names what it is about."""
 
-    terms: RunInfo
+    run_info: RunInfo
 
     def found(self, uri="/in/a.jpg", **changes):
         """An image on disk."""
@@ -66,16 +66,16 @@ class Nouns:
         costs = Costs(Decimal("0.001"), Decimal("0.002"), Decimal("0.01"))
         return replace(PlannedPage(billed, "resize", "cheaper", ladder, costs), **changes)
 
-    def rejected_page(self, uri="/in/a.jpg", flaw=None):
+    def rejected_page(self, uri="/in/a.jpg", problem=None):
         """A page that bill could not read."""
-        flaw = flaw or Problem("not_an_image", "bill", "not an image that can be read here")
-        return PlannedPage(Billed(self.found(uri), problem=flaw), "reject", flaw.kind)
+        problem = problem or Problem("not_an_image", "bill", "not an image that can be read here")
+        return PlannedPage(Billed(self.found(uri), problem=problem), "reject", problem.kind)
 
     def planned(self, uri="/in/a.jpg", pages=None, tries=0):
         """A document of one page, or of these."""
         return Planned(uri, pages or (self.page(uri),), tries)
 
-    def order(self, uri="/in/a.jpg", **changes):
+    def request(self, uri="/in/a.jpg", **changes):
         """One request of one picture."""
         steps = (Step(1, Size(560, 448), 1601),)
         return replace(CallRequest(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
@@ -89,7 +89,7 @@ class Nouns:
     def attempt(self, **changes):
         """An attempt that was answered and billed."""
         attempt = Attempt(
-            self.order(), NOW, 1.5, "accepted", "yes", self.reply(), Decimal("0.000935"), Decimal("0.002512")
+            self.request(), NOW, 1.5, "accepted", "yes", self.reply(), Decimal("0.000935"), Decimal("0.002512")
         )
         return replace(attempt, **changes)
 
@@ -100,7 +100,7 @@ class Nouns:
 
     def accepted(self, uri="/in/a.jpg", **changes):
         """A document accepted at its first attempt."""
-        attempts = (self.attempt(order=self.order(uri)),)
+        attempts = (self.attempt(request=self.request(uri)),)
         end = Accepted(
             self.planned(uri),
             attempts,
@@ -116,14 +116,14 @@ class Nouns:
 
     def failed(self, uri="/in/a.jpg", **changes):
         """A document whose answer was refused on the top rung."""
-        attempts = (self.attempt(order=self.order(uri), outcome="refused"),)
-        flaw = Problem("refused", "validate", "total: never negative")
-        return replace(Failed(self.planned(uri), attempts, f"key-{uri}", NOW, flaw), **changes)
+        attempts = (self.attempt(request=self.request(uri), outcome="refused"),)
+        problem = Problem("refused", "validate", "total: never negative")
+        return replace(Failed(self.planned(uri), attempts, f"key-{uri}", NOW, problem), **changes)
 
-    def rejected(self, uri="/in/a.jpg", flaw=None, pages=None):
+    def rejected(self, uri="/in/a.jpg", problem=None, pages=None):
         """A document that prepare could not decode although its header was fine."""
-        flaw = flaw or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
-        return Failed(self.planned(uri, pages), (), None, NOW, flaw)
+        problem = problem or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
+        return Failed(self.planned(uri, pages), (), None, NOW, problem)
 
     def left(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
@@ -132,13 +132,15 @@ class Nouns:
     def intent(self, uri="/in/a.jpg", number=1, **changes):
         """The ledger's row of a call that is on its way, or was when its process ended."""
         blank = dict.fromkeys(CALLS.columns.keys())
-        row = LedgerWriter(None, self.terms)._intent(0, self.order(uri, **changes), number, Decimal("0.002512"))
+        row = LedgerWriter(None, self.run_info)._intent(0, self.request(uri, **changes), number, Decimal("0.002512"))
         return blank | row | {"started_at": NOW.isoformat()}
 
     def call(self, attempt, number=1):
         """The ledger's row of a call that has ended."""
-        row = self.intent() | LedgerWriter(None, self.terms)._intent(0, attempt.order, number, attempt.reserved_usd)
-        row |= LedgerWriter(None, self.terms)._reply(0, attempt) | {"started_at": NOW.isoformat()}
+        row = self.intent() | LedgerWriter(None, self.run_info)._intent(
+            0, attempt.request, number, attempt.reserved_usd
+        )
+        row |= LedgerWriter(None, self.run_info)._reply(0, attempt) | {"started_at": NOW.isoformat()}
         return {name: cell for name, cell in row.items() if not name.startswith("_")}
 
     def calls(self, *ends):
@@ -147,28 +149,28 @@ class Nouns:
 
     def row(self, **cells):
         """The row of `runs`."""
-        return RunRecord(self.terms).row(RunCounts(), 1) | cells
+        return RunRecord(self.run_info).row(RunCounts(), 1) | cells
 
 
 @dataclass(frozen=True, slots=True)
-class Clerk:
+class LedgerCalls:
     """Notes the calls of one run through its scribe, one after the other, outside of any event loop."""
 
     scribe: LedgerWriter
-    nouns: Nouns
+    make: Make
 
-    def intend(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
+    def reserve(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
         """Notes an intent; the handle of its call, or None where there is no room for it."""
         dollars = None if reserved is None else Decimal(reserved)
-        return asyncio.run(self.scribe.reserve(self.nouns.order(document, **changes), number, dollars))
+        return asyncio.run(self.scribe.reserve(self.make.request(document, **changes), number, dollars))
 
     def settle(self, handle, **changes):
         """Notes the end of a call, accepted and billed unless said otherwise."""
-        asyncio.run(self.scribe.settle(handle, self.nouns.attempt(**changes)))
+        asyncio.run(self.scribe.settle(handle, self.make.attempt(**changes)))
 
     def lose(self, handle):
         """Notes that nobody knows what became of a call."""
-        asyncio.run(self.scribe.settle(handle, self.nouns.unanswered()))
+        asyncio.run(self.scribe.settle(handle, self.make.unanswered()))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -201,11 +203,11 @@ def sql(ledger, url):
 
 
 @pytest.fixture
-def clerk(ledger, nouns, terms):
+def ledger_writer(ledger, make, terms):
     """Makes a clerk of a run: by default of the usual one, without a budget, in the usual ledger."""
 
     def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
-        return Clerk(LedgerWriter(calls, replace(terms, run=run), budget), nouns)
+        return LedgerCalls(LedgerWriter(calls, replace(terms, run=run), budget), make)
 
     return made
 
@@ -257,6 +259,6 @@ def terms():
 
 
 @pytest.fixture
-def nouns(terms):
+def make(terms):
     """Builders of the nouns of one run."""
-    return Nouns(terms)
+    return Make(terms)

@@ -9,25 +9,25 @@ SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that accepts every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def desk(desk, server, serve, say):
+def workspace(workspace, server, serve, replies):
     """A desk at which two images were accepted, one has failed for good, one not for good, and one is new."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    desk.images("a.jpg", "b.jpg")
-    assert desk.run(*RUN).exit_code == 0
-    for name, width, answer in (("c.jpg", 310, say.error(400)), ("d.jpg", 320, say.ok({"odd": 1}))):
-        desk.images(name, size=(width, 200))
-        assert desk.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
-        (desk.folder / "in" / name).rename(desk.folder / name)
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
+    workspace.images("a.jpg", "b.jpg")
+    assert workspace.run(*RUN).exit_code == 0
+    for name, width, answer in (("c.jpg", 310, replies.error(400)), ("d.jpg", 320, replies.ok({"odd": 1}))):
+        workspace.images(name, size=(width, 200))
+        assert workspace.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
+        (workspace.folder / "in" / name).rename(workspace.folder / name)
     for name in ("c.jpg", "d.jpg"):
-        (desk.folder / name).rename(desk.folder / "in" / name)
-    desk.images("e.jpg", size=(330, 200))
-    return desk
+        (workspace.folder / name).rename(workspace.folder / "in" / name)
+    workspace.images("e.jpg", size=(330, 200))
+    return workspace
 
 
 def announced(ended):
@@ -50,47 +50,47 @@ def announced(ended):
         (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to try"], 5),
     ],
 )
-def test_what_is_done_again_is_said_by_cause(desk, server, flags, said, calls):
+def test_what_is_done_again_is_said_by_cause(workspace, server, flags, said, calls):
     """Its documents and dollars on one line, with what would have been taken anyway behind it."""
     before = len(server.asked)
-    line = announced(desk.run(*RUN, *flags))
+    line = announced(workspace.run(*RUN, *flags))
     assert [part for part in said if part not in line] == []
     assert len(server.asked) - before == calls
 
 
-def test_it_is_said_before_anything_is_sent(desk, server):
+def test_it_is_said_before_anything_is_sent(workspace, server):
     """Above the question whether to go on, which nobody answers here."""
     before = len(server.asked)
-    ended = desk.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
+    ended = workspace.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 2
     assert announced(ended).startswith("to do again: 3 documents for $")
     assert len(server.asked) == before
 
 
 @pytest.mark.parametrize("flags", [("--budget", "1"), ("--yes",), ("--json",), ("--direct",)])
-def test_it_is_said_however_the_run_is_asked_for(desk, flags):
+def test_it_is_said_however_the_run_is_asked_for(workspace, flags):
     """With a budget, with a yes, and where stdout is an object."""
-    ended = desk.run(*RUN, "--redo", "failed", *flags)
+    ended = workspace.run(*RUN, "--redo", "failed", *flags)
     assert "1 failed with client_error" in announced(ended)
     assert "to do again" not in ended.stdout
 
 
-def test_a_run_that_does_nothing_again_announces_nothing(desk):
+def test_a_run_that_does_nothing_again_announces_nothing(workspace):
     """It takes what is new, as every night."""
-    assert "to do again" not in desk.run(*RUN).stderr
+    assert "to do again" not in workspace.run(*RUN).stderr
 
 
-def test_nothing_to_do_announces_nothing(desk):
+def test_nothing_to_do_announces_nothing(workspace):
     """There is nobody to warn."""
-    assert desk.run(*RUN, "--redo", "failed").exit_code == 0
-    ended = desk.run(*RUN, "--redo", "failed")
+    assert workspace.run(*RUN, "--redo", "failed").exit_code == 0
+    ended = workspace.run(*RUN, "--redo", "failed")
     assert "to do again" not in ended.stderr
     assert "nothing to do" in ended.stdout
 
 
-def test_a_dry_run_shows_causes_as_lines(desk):
+def test_a_dry_run_shows_causes_as_lines(workspace):
     """Each with its documents and dollars."""
-    lines = [" ".join(line.split()) for line in desk.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()]
+    lines = [" ".join(line.split()) for line in workspace.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()]
     start = lines.index("to do, by cause")
     assert [line.partition(" for $")[0] for line in lines[start + 1 : start + 5]] == [
         "done before 2",
@@ -100,9 +100,9 @@ def test_a_dry_run_shows_causes_as_lines(desk):
     ]
 
 
-def test_a_dry_run_has_causes_in_json(desk):
+def test_a_dry_run_has_causes_in_json(workspace):
     """Their documents are those of the estimate, their dollars too; only where something is done again."""
-    found = json.loads(desk.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
+    found = json.loads(workspace.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
     causes = found["causes"]
     assert {cause: told["documents"] for cause, told in causes.items()} == {
         "done": 2,
@@ -111,14 +111,14 @@ def test_a_dry_run_has_causes_in_json(desk):
         "new": 1,
     }
     assert sum(told["cost_usd"]["high"] for told in causes.values()) == pytest.approx(found["cost_usd"]["high"])
-    assert "causes" not in json.loads(desk.run(*RUN, "--dry-run", "--json").stdout)
+    assert "causes" not in json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)
 
 
 @pytest.mark.parametrize(("words", "cause"), [("Another description.", "schema"), ("What the picture shows.", "new")])
-def test_another_schema_of_the_same_name_is_another_schema(desk, words, cause):
+def test_another_schema_of_the_same_name_is_another_schema(workspace, words, cause):
     """Its words are part of it; the same words under the same name are the same."""
-    first = desk.module(SCHEMA.format(words="What the picture shows."))
-    assert desk.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
-    second = desk.module(SCHEMA.format(words=words))
-    ended = desk.run("run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed")
+    first = workspace.module(SCHEMA.format(words="What the picture shows."))
+    assert workspace.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
+    second = workspace.module(SCHEMA.format(words=words))
+    ended = workspace.run("run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed")
     assert ("5 with another schema" in ended.stderr) is (cause == "schema")

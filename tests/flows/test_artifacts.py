@@ -46,9 +46,9 @@ TALLY = RunTotals(
 )
 
 
-def closing(tally=TALLY, error=None, fail_above=0.5, warnings=(), **terms):
+def closing(totals=TALLY, error=None, fail_above=0.5, warnings=(), **terms):
     """A run that has ended like this."""
-    return RunResult(RunRecord(replace(TERMS, **terms), fail_above, error, warnings), RunCounts(10, tally))
+    return RunResult(RunRecord(replace(TERMS, **terms), fail_above, error, warnings), RunCounts(10, totals))
 
 
 def number(name, text):

@@ -16,18 +16,18 @@ BASE = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture(scope="module")
-def desk(desks, echo):
+def workspace(workspaces, echo):
     """A desk with four broken images and two whole ones."""
-    desk = desks(TILEWISE_BASE_URL=echo)
-    shutil.copytree(BAD, desk.folder / "in" / "bad")
-    desk.images("a.jpg", "z.jpg")
-    return desk
+    workspace = workspaces(TILEWISE_BASE_URL=echo)
+    shutil.copytree(BAD, workspace.folder / "in" / "bad")
+    workspace.images("a.jpg", "z.jpg")
+    return workspace
 
 
 @pytest.fixture(scope="module")
-def first(desk):
+def first(workspace):
     """How the first run ended, and what it published."""
-    return desk.run(*BASE), {name: desk.table(name) for name in ("images", "failures", "results", "runs")}
+    return workspace.run(*BASE), {name: workspace.table(name) for name in ("images", "failures", "results", "runs")}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def published(first):
     return first[1]
 
 
-def test_a_run_that_rejects_images_exits_with_1(first, desk):
+def test_a_run_that_rejects_images_exits_with_1(first, workspace):
     """The message says how many, and where to look."""
     ended, _ = first
     assert ended.exit_code == 1
-    assert f"2 of 6 documents accepted; 4 not: see {desk.folder / 'out'}/failures" in ended.stdout
+    assert f"2 of 6 documents accepted; 4 not: see {workspace.folder / 'out'}/failures" in ended.stdout
 
 
 def test_the_whole_images_are_read(published):
@@ -49,17 +49,17 @@ def test_the_whole_images_are_read(published):
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_row_with_its_reason(published, desk, name):
+def test_a_broken_image_has_one_row_with_its_reason(published, workspace, name):
     """The table of images says that it was rejected and why; nothing was planned for it."""
-    [row] = published["images"].filter(image=str(desk.folder / "in" / "bad" / name)).to_dicts()
+    [row] = published["images"].filter(image=str(workspace.folder / "in" / "bad" / name)).to_dicts()
     assert (row["action"], row["reason"]) == ("reject", REASONS[name])
     assert (row["tokens_planned"], row["cost_high_usd"]) == (None, None)
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_failure(published, desk, name):
+def test_a_broken_image_has_one_failure(published, workspace, name):
     """It is final, cost nothing, and was no call."""
-    [row] = published["failures"].filter(image=str(desk.folder / "in" / "bad" / name)).to_dicts()
+    [row] = published["failures"].filter(image=str(workspace.folder / "in" / "bad" / name)).to_dicts()
     assert (row["kind"], row["final"], row["attempts"], row["cost_usd"]) == (REASONS[name], True, 0, 0)
     assert row["message"]
 
@@ -71,15 +71,15 @@ def test_rejected_and_accepted_add_up(published):
     assert published["failures"].height == 4
 
 
-def test_a_second_run_skips_them_all(first, desk):
+def test_a_second_run_skips_them_all(first, workspace):
     """A final failure is done, so nothing has failed this time."""
-    ended = desk.run(*BASE)
-    row = desk.table("runs").sort("started_at").to_dicts()[-1]
+    ended = workspace.run(*BASE)
+    row = workspace.table("runs").sort("started_at").to_dicts()[-1]
     assert ended.exit_code == 0
     assert (row["found"], row["skipped"]) == (6, 6)
 
 
-def test_fail_above_1_allows_every_failure(first, desk):
+def test_fail_above_1_allows_every_failure(first, workspace):
     """The share of failures decides between 0 and 1."""
-    assert desk.run(*BASE, "--output", "other", "--fail-above", "1").exit_code == 0
-    assert desk.table("failures", output="other").height == 4
+    assert workspace.run(*BASE, "--output", "other", "--fail-above", "1").exit_code == 0
+    assert workspace.table("failures", output="other").height == 4

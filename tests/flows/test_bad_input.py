@@ -8,22 +8,22 @@ RUN = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that would accept every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with one image and a server that would read it."""
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    desk.images("a.jpg")
-    return desk
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    workspace.images("a.jpg")
+    return workspace
 
 
-def test_what_is_said_is_one_line_on_stderr(desk):
+def test_what_is_said_is_one_line_on_stderr(workspace):
     """A process that never began has nothing on stdout, and its exit code is 2."""
-    ended = desk.tilewise("run", "nowhere", "--schema", "caption")
+    ended = workspace.tilewise("run", "nowhere", "--schema", "caption")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"
 
@@ -58,18 +58,18 @@ def test_what_is_said_is_one_line_on_stderr(desk):
         (("endpoint", "--bill", "formular"), ("--bill", "formular", "formula")),
     ],
 )
-def test_a_bad_argument_is_named_with_what_is_allowed(desk, server, args, words):
+def test_a_bad_argument_is_named_with_what_is_allowed(workspace, server, args, words):
     """One line, exit 2, no chat request, no file."""
-    (desk.folder / "empty").mkdir()
-    before = desk.files()
-    ended = desk.run(*args)
+    (workspace.folder / "empty").mkdir()
+    before = workspace.files()
+    ended = workspace.run(*args)
     assert ended.exit_code == 2
     assert ended.stdout == ""
     assert ended.stderr.startswith("tilewise: ")
     assert ended.stderr.count("\n") == 1
     assert [word for word in words if word not in ended.stderr] == []
     assert server.asked == []
-    assert [each for each in desk.files() if not each.startswith("ledger.db")] == before
+    assert [each for each in workspace.files() if not each.startswith("ledger.db")] == before
 
 
 @pytest.mark.parametrize(
@@ -102,69 +102,69 @@ def test_a_bad_argument_is_named_with_what_is_allowed(desk, server, args, words)
         ("TILEWISE_DIRECT", "perhaps", ("TILEWISE_DIRECT", "perhaps", "boolean")),
     ],
 )
-def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(desk, server, setting, value, words):
+def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(workspace, server, setting, value, words):
     """One line, exit 2, no chat request, no file."""
-    before = desk.files()
-    ended = desk.run(*RUN, env={setting: value})
+    before = workspace.files()
+    ended = workspace.run(*RUN, env={setting: value})
     assert ended.exit_code == 2
     assert ended.stderr.startswith("tilewise: ")
     assert ended.stderr.count("\n") == 1
     assert [word for word in words if word not in ended.stderr] == []
     assert server.asked == []
-    assert [each for each in desk.files() if not each.startswith("ledger.db")] == before
+    assert [each for each in workspace.files() if not each.startswith("ledger.db")] == before
 
 
-def test_without_key_and_address_it_says_how_to_go_on(desk):
+def test_without_key_and_address_it_says_how_to_go_on(workspace):
     """There is never a silent fallback."""
-    ended = desk.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
+    ended = workspace.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
     assert ended.exit_code == 2
     assert ended.stderr == ("tilewise: no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR\n")
 
 
-def test_a_settings_file_that_cannot_be_read_is_named(desk, server):
+def test_a_settings_file_that_cannot_be_read_is_named(workspace, server):
     """A bad `tilewise.toml` is no default."""
-    (desk.folder / "tilewise.toml").write_text("model = ")
-    ended = desk.run(*RUN)
+    (workspace.folder / "tilewise.toml").write_text("model = ")
+    ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert ended.stderr.startswith("tilewise: tilewise.toml cannot be read")
     assert server.asked == []
 
 
-def test_a_setting_in_the_file_that_is_none_is_named(desk, server):
+def test_a_setting_in_the_file_that_is_none_is_named(workspace, server):
     """With the names that may be used."""
-    (desk.folder / "tilewise.toml").write_text('modle = "x"')
-    ended = desk.run(*RUN)
+    (workspace.folder / "tilewise.toml").write_text('modle = "x"')
+    ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert "'modle'" in ended.stderr
     assert "model" in ended.stderr
     assert server.asked == []
 
 
-def test_the_key_does_not_belong_into_the_settings_file(desk, server):
+def test_the_key_does_not_belong_into_the_settings_file(workspace, server):
     """It is refused there, and not repeated."""
-    (desk.folder / "tilewise.toml").write_text('api_key = "sk-written-down"')
-    ended = desk.run(*RUN)
+    (workspace.folder / "tilewise.toml").write_text('api_key = "sk-written-down"')
+    ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert "environment or .env" in ended.stderr
     assert "sk-written-down" not in ended.stderr
     assert server.asked == []
 
 
-def test_an_endpoint_that_refuses_connections_is_named(desk):
+def test_an_endpoint_that_refuses_connections_is_named(workspace):
     """Nothing was sent, so nothing is published."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-        ended = desk.run(*RUN, "--base-url", url)
+        ended = workspace.run(*RUN, "--base-url", url)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert url in ended.stderr
     assert "cannot be reached" in ended.stderr
-    assert desk.files("out") == []
+    assert workspace.files("out") == []
 
 
-def test_a_ledger_that_cannot_be_made_is_named(desk, server):
+def test_a_ledger_that_cannot_be_made_is_named(workspace, server):
     """Nothing may be sent that the ledger would not know of."""
-    ended = desk.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{desk.folder / 'prices.toml' / 'ledger.db'}"})
+    ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'prices.toml' / 'ledger.db'}"})
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert "ledger" in ended.stderr
     assert server.asked == []
@@ -172,10 +172,10 @@ def test_a_ledger_that_cannot_be_made_is_named(desk, server):
 
 @pytest.mark.filterwarnings('ignore:Field name "schema"')  # pydantic has an opinion of it, too
 @pytest.mark.parametrize("field", ["schema", "run_date"])
-def test_a_field_that_the_output_is_partitioned_by_is_refused(desk, server, field):
+def test_a_field_that_the_output_is_partitioned_by_is_refused(workspace, server, field):
     """The partition would overwrite it in every reader."""
-    name = desk.module(f"from pydantic import BaseModel\n\n\nclass Odd(BaseModel):\n    {field}: str\n")
-    ended = desk.run("run", "in", "--schema", f"{name}:Odd")
+    name = workspace.module(f"from pydantic import BaseModel\n\n\nclass Odd(BaseModel):\n    {field}: str\n")
+    ended = workspace.run("run", "in", "--schema", f"{name}:Odd")
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert repr(field) in ended.stderr
     assert server.asked == []

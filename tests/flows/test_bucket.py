@@ -17,14 +17,14 @@ def picture(number):
 
 
 @pytest.fixture
-def receipts(bucket, desk, echo):
+def receipts(bucket, workspace, echo):
     """A desk that reads a bucket of twelve pictures, a broken one and a text, against an endpoint that answers."""
     for number in range(12):
         bucket.put(f"in/{number:02}.jpg", picture(number))
     bucket.put("in/broken.png", b"no picture")
     bucket.put("in/notes.txt", b"words")
-    desk.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
-    return desk
+    workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
+    return workspace
 
 
 def test_a_bucket_is_read_and_skipped_the_second_time(bucket, receipts):

@@ -55,12 +55,12 @@ def tables(bucket):
 
 
 @pytest.fixture
-def remote(bucket, desk, echo, tables):
+def remote(bucket, workspace, echo, tables):
     """A desk with five pictures and a broken one, whose tables are in the bucket."""
-    desk.images(*(f"{number}.png" for number in range(5)))
-    (desk.folder / "in" / "broken.jpg").write_bytes(b"no picture")
-    desk.env |= bucket.environ | {"TILEWISE_BASE_URL": echo, "TILEWISE_OUTPUT": f"{tables.url}/"}
-    return desk
+    workspace.images(*(f"{number}.png" for number in range(5)))
+    (workspace.folder / "in" / "broken.jpg").write_bytes(b"no picture")
+    workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo, "TILEWISE_OUTPUT": f"{tables.url}/"}
+    return workspace
 
 
 def row_of(ended):
@@ -107,9 +107,9 @@ def test_the_row_of_runs_is_the_last_that_appears(remote, bucket):
     assert [path.split("/")[3] for path in puts] == list(TABLES)
 
 
-def test_a_second_run_calls_nothing(remote, tables, serve, say):
+def test_a_second_run_calls_nothing(remote, tables, serve, replies):
     """What is done is seen in the bucket, by an estimate too."""
-    server = serve(say.ok())
+    server = serve(replies.ok())
     remote.env["TILEWISE_BASE_URL"] = server.url
     remote.run("run", "in", *MOST)
     row = row_of(remote.run("run", "in", *MOST))
@@ -197,9 +197,9 @@ def test_no_secret_is_in_what_is_published(remote, tables, tmp_path):
 @pytest.mark.parametrize(
     "command", [("run", "in", *MOST), ("spend",), ("run", "in", "--schema", "caption", "--dry-run")]
 )
-def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_sent(remote, command, serve, say):
+def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_sent(remote, command, serve, replies):
     """Exit 2 and one line that names the output."""
-    server = serve(say.ok())
+    server = serve(replies.ok())
     ended = remote.run(*command, "--output", "s3://no-such-bucket/out", env={"TILEWISE_BASE_URL": server.url})
     assert ended.exit_code == 2
     assert ended.stderr.startswith("tilewise: output 's3://no-such-bucket/out' does not exist: no such bucket")
@@ -207,9 +207,9 @@ def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_sent(remote, co
     assert server.asked == []
 
 
-def test_a_bucket_that_may_not_be_written_ends_it_before_anything_is_sent(remote, bucket, serve, say):
+def test_a_bucket_that_may_not_be_written_ends_it_before_anything_is_sent(remote, bucket, serve, replies):
     """Exit 2 and one line that names the permission."""
-    server = serve(say.ok())
+    server = serve(replies.ok())
     bucket.front.refuse = lambda method, path: (403, DENIED) if method == "PUT" else None
     ended = remote.run("run", "in", *MOST, env={"TILEWISE_BASE_URL": server.url})
     assert ended.exit_code == 2

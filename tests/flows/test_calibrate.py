@@ -15,19 +15,19 @@ ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with pictures that most rules bill differently."""
-    desk.images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
-    return desk
+    workspace.images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
+    return workspace
 
 
 @pytest.fixture
-def billing(desk, serve, say):
+def billing(workspace, serve, replies):
     """Starts a server that counts so many tokens of a picture's size, and has it in force."""
 
     def start(tokens, **how):
-        server = serve(say.billing(tokens, **how))
-        desk.env["TILEWISE_BASE_URL"] = server.url
+        server = serve(replies.billing(tokens, **how))
+        workspace.env["TILEWISE_BASE_URL"] = server.url
         return server
 
     return start
@@ -44,43 +44,43 @@ def uneven(size):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_is_found_at_an_endpoint_that_bills_by_it(desk, endpoints, name):
+def test_every_rule_is_found_at_an_endpoint_that_bills_by_it(workspace, endpoints, name):
     """The offline endpoint bills by any rule; text and four probes are enough to name it."""
-    desk.env["TILEWISE_BASE_URL"] = endpoints("--bill", name)
-    ended = desk.run("calibrate", "--json")
+    workspace.env["TILEWISE_BASE_URL"] = endpoints("--bill", name)
+    ended = workspace.run("calibrate", "--json")
     assert ended.exit_code == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert list(found) == ["bill_rule", "model", "returned_model", "text_tokens", "probes", "cost_usd"]
     assert (found["bill_rule"], found["model"], found["returned_model"]) == (name, "maker/model", "offline/echo")
     assert [probe["size"] for probe in found["probes"]] == SIZES
     assert [set(probe) for probe in found["probes"]] == [{"size", "image_tokens"}] * 4
-    assert json.loads(desk.run(*ESTIMATE).stdout)["bill_rule"] == name
+    assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == name
 
 
-def test_json_holds_what_the_server_counted(desk, billing):
+def test_json_holds_what_the_server_counted(workspace, billing):
     """The tokens of the text alone, those of each probe beyond it, and what it all cost."""
     server = billing(rule("formula").tokens)
-    found = json.loads(desk.run("calibrate", "--json").stdout)
+    found = json.loads(workspace.run("calibrate", "--json").stdout)
     assert [probe["image_tokens"] for probe in found["probes"]] == [1601, 1601, 3202, 3202]
-    calls = desk.table("calls")
+    calls = workspace.table("calls")
     assert found["text_tokens"] == calls["prompt_tokens"].min() > 0
     cost = (5 * found["text_tokens"] + 9606) * INPUT + 5 * OUTPUT
     assert found["cost_usd"] == float(cost / 1_000_000)
     assert len(server.asked) == 5
 
 
-def test_probes_are_asked_for_one_token_and_no_reasoning(desk, billing):
+def test_probes_are_asked_for_one_token_and_no_reasoning(workspace, billing):
     """They are for the count alone."""
     server = billing(rule("formula").tokens)
-    desk.run("calibrate")
+    workspace.run("calibrate")
     assert [asked["max_tokens"] for asked in server.asked] == [1] * 5
     assert ["image_url" in json.dumps(asked) for asked in server.asked] == [False, True, True, True, True]
 
 
-def test_a_calibration_is_said_for_people(desk, billing):
+def test_a_calibration_is_said_for_people(workspace, billing):
     """What it may cost comes first, what was counted and which rule that is comes then."""
     billing(rule("table").tokens)
-    ended = desk.run("calibrate")
+    ended = workspace.run("calibrate")
     assert ended.stderr.startswith("tilewise: calibrating maker/model at http://127.0.0.1:")
     assert ": 5 calls, at most $0.0" in ended.stderr
     assert "561x561    6,404 image tokens, +0 beyond table\n" in ended.stdout
@@ -88,19 +88,19 @@ def test_a_calibration_is_said_for_people(desk, billing):
     assert "the probes cost $0.0" in ended.stdout
 
 
-def test_what_is_said_beforehand_is_not_passed(desk, billing):
+def test_what_is_said_beforehand_is_not_passed(workspace, billing):
     """The figure is the worst case of every probe."""
     billing(rule("mllama").tokens)
-    ended = desk.run("calibrate", "--json")
+    ended = workspace.run("calibrate", "--json")
     most = float(ended.stderr.rpartition("$")[2])
     assert json.loads(ended.stdout)["cost_usd"] <= most
 
 
-def test_its_calls_are_in_the_tables(desk, billing):
+def test_its_calls_are_in_the_tables(workspace, billing):
     """Five calls, each with a probe as its document, its reservation and its cost."""
     billing(rule("formula").tokens)
-    desk.run("calibrate")
-    calls = desk.table("calls")
+    workspace.run("calibrate")
+    calls = workspace.table("calls")
     assert calls["document"].to_list() == ["probe text", *(f"probe {size}" for size in SIZES)]
     assert set(calls["outcome"]) == {"accepted"}
     assert set(calls["schema"]) == {""}
@@ -108,104 +108,104 @@ def test_its_calls_are_in_the_tables(desk, billing):
     assert (calls["reserved_usd"] >= calls["cost_usd"]).all()
 
 
-def test_its_run_is_in_the_tables(desk, billing):
+def test_its_run_is_in_the_tables(workspace, billing):
     """A row of `runs` without schema, source, policy and documents; the other tables have none."""
     billing(rule("formula").tokens)
-    desk.run("calibrate")
-    row = desk.only("runs")
+    workspace.run("calibrate")
+    row = workspace.only("runs")
     assert (row["flow"], row["schema"], row["source"], row["policy"]) == ("calibrate", "", "", "")
     assert (row["status"], row["calls"], row["found"], row["remaining"]) == ("completed", 5, 0, 0)
-    assert row["cost_usd"] == desk.table("calls")["cost_usd"].sum() > 0
+    assert row["cost_usd"] == workspace.table("calls")["cost_usd"].sum() > 0
     assert (row["cost_wasted_usd"], row["cost_unknown_usd"]) == (0, 0)
-    assert {name: desk.table(name).height for name in ("images", "failures", "results")} == dict.fromkeys(
+    assert {name: workspace.table(name).height for name in ("images", "failures", "results")} == dict.fromkeys(
         ("images", "failures", "results"), 0
     )
 
 
-def test_what_the_model_bills_is_what_estimates_say(desk, billing):
+def test_what_the_model_bills_is_what_estimates_say(workspace, billing):
     """Low is what the rule says, high is no more the dearest of all rules."""
     billing(rule("formula").tokens)
-    before = json.loads(desk.run(*ESTIMATE).stdout)
-    desk.run("calibrate")
-    after = json.loads(desk.run(*ESTIMATE).stdout)
+    before = json.loads(workspace.run(*ESTIMATE).stdout)
+    workspace.run("calibrate")
+    after = json.loads(workspace.run(*ESTIMATE).stdout)
     assert (before["bill_rule"], after["bill_rule"]) == ("table", "formula")
     assert after["tokens"]["planned"] == after["tokens"]["formula"] == 3 * 1601
     assert after["cost_usd"]["high"] < before["cost_usd"]["high"]
     assert after["cost_usd"]["low"] >= 3 * 1601 * 0.3e-6
-    assert "by formula (calibrated)" in desk.run(*ESTIMATE[:-1]).stdout
+    assert "by formula (calibrated)" in workspace.run(*ESTIMATE[:-1]).stdout
 
 
-def test_what_the_model_bills_is_what_runs_plan_by(desk, billing):
+def test_what_the_model_bills_is_what_runs_plan_by(workspace, billing):
     """The rule is in every row, its predictions hold, and reservations come down to it."""
     billing(rule("formula").tokens)
-    desk.run(*RUN, "--output", "before")
-    desk.run("calibrate")
-    assert desk.run(*RUN).exit_code == 0
-    calls = desk.table("calls").filter(schema="caption")
-    [row] = desk.table("runs").filter(flow="run").to_dicts()
+    workspace.run(*RUN, "--output", "before")
+    workspace.run("calibrate")
+    assert workspace.run(*RUN).exit_code == 0
+    calls = workspace.table("calls").filter(schema="caption")
+    [row] = workspace.table("runs").filter(flow="run").to_dicts()
     assert (set(calls["bill_rule"]), row["bill_rule"], row["warnings"]) == ({"formula"}, "formula", [])
     assert set(calls["estimated_image_tokens"]) == {1601}
-    assert max(calls["reserved_usd"]) < min(desk.table("calls", "before")["reserved_usd"])
+    assert max(calls["reserved_usd"]) < min(workspace.table("calls", "before")["reserved_usd"])
 
 
-def test_a_rule_that_is_given_still_wins(desk, billing):
+def test_a_rule_that_is_given_still_wins(workspace, billing):
     billing(rule("formula").tokens)
-    desk.run("calibrate")
-    assert json.loads(desk.run(*ESTIMATE, "--bill", "kimi").stdout)["bill_rule"] == "kimi"
-    desk.run(*RUN, "--bill", "mllama")
-    assert set(desk.table("calls").filter(schema="caption")["bill_rule"]) == {"mllama"}
+    workspace.run("calibrate")
+    assert json.loads(workspace.run(*ESTIMATE, "--bill", "kimi").stdout)["bill_rule"] == "kimi"
+    workspace.run(*RUN, "--bill", "mllama")
+    assert set(workspace.table("calls").filter(schema="caption")["bill_rule"]) == {"mllama"}
 
 
-def test_another_model_or_endpoint_is_not_affected(desk, billing):
+def test_another_model_or_endpoint_is_not_affected(workspace, billing):
     """A calibration is of one model at one address."""
     billing(rule("formula").tokens)
-    desk.run("calibrate")
-    assert json.loads(desk.run(*ESTIMATE, "--model", "other/model").stdout)["bill_rule"] == "table"
+    workspace.run("calibrate")
+    assert json.loads(workspace.run(*ESTIMATE, "--model", "other/model").stdout)["bill_rule"] == "table"
     billing(rule("formula").tokens)
-    assert json.loads(desk.run(*ESTIMATE).stdout)["bill_rule"] == "table"
+    assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "table"
 
 
-def test_the_last_calibration_counts(desk, billing):
+def test_the_last_calibration_counts(workspace, billing):
     """A server may change its mind."""
     server = billing(rule("formula").tokens)
-    desk.run("calibrate")
+    workspace.run("calibrate")
     server.script = billing(rule("kimi").tokens).script
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    assert desk.run("calibrate").exit_code == 0
-    assert json.loads(desk.run(*ESTIMATE).stdout)["bill_rule"] == "kimi"
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    assert workspace.run("calibrate").exit_code == 0
+    assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "kimi"
 
 
-def test_tiles_of_another_price_are_fitted(desk, billing):
+def test_tiles_of_another_price_are_fitted(workspace, billing):
     """Where no shipped rule explains the count, tiles at what was measured may; every column says `fitted`."""
     billing(tiles_of_1700)
-    ended = desk.run("calibrate")
+    ended = workspace.run("calibrate")
     assert "no shipped rule explains this; fitted by tiles: fitted:table:1=1700,2=3400,4=6800" in ended.stdout
-    assert json.loads(desk.run("calibrate", "--json").stdout)["bill_rule"] == "fitted"
-    assert desk.run(*RUN).exit_code == 0
-    calls = desk.table("calls").filter(schema="caption")
+    assert json.loads(workspace.run("calibrate", "--json").stdout)["bill_rule"] == "fitted"
+    assert workspace.run(*RUN).exit_code == 0
+    calls = workspace.table("calls").filter(schema="caption")
     assert (set(calls["bill_rule"]), set(calls["estimated_image_tokens"])) == ({"fitted"}, {6800})
-    assert set(desk.table("runs").filter(flow="run")["bill_rule"]) == {"fitted"}
-    assert desk.table("runs")["warnings"].to_list() == [[]] * 3
+    assert set(workspace.table("runs").filter(flow="run")["bill_rule"]) == {"fitted"}
+    assert workspace.table("runs")["warnings"].to_list() == [[]] * 3
 
 
-def test_what_no_rule_explains_is_said(desk, billing):
+def test_what_no_rule_explains_is_said(workspace, billing):
     """The nearest is used, and the worst case stays that of all rules."""
     billing(uneven)
-    before = json.loads(desk.run(*ESTIMATE).stdout)
-    ended = desk.run("calibrate")
+    before = json.loads(workspace.run(*ESTIMATE).stdout)
+    ended = workspace.run("calibrate")
     assert ended.exit_code == 0
     assert "no shipped rule explains this, and tiles do not either" in ended.stdout
-    after = json.loads(desk.run(*ESTIMATE).stdout)
+    after = json.loads(workspace.run(*ESTIMATE).stdout)
     assert after["bill_rule"] == "fitted"
     assert after["cost_usd"]["high"] >= before["cost_usd"]["high"]
 
 
-def test_after_a_calibration_and_a_run_nothing_is_left_unexplained(desk, billing):
+def test_after_a_calibration_and_a_run_nothing_is_left_unexplained(workspace, billing):
     """The text's tokens are measured, too: of the second run not one token is unforeseen."""
     billing(rule("kimi").tokens, bytes_a_token=3)
-    desk.images(*(f"{number:02}.png" for number in range(25)), size=(900, 700))
-    desk.run("calibrate")
-    assert desk.run(*RUN).exit_code == 0
-    assert desk.run(*RUN, "--redo", "all", "--output", "again").exit_code == 0
-    assert desk.table("runs", "again")["residual_tokens"].to_list() == [0]
-    assert set(desk.table("calls", "again")["residual_tokens"]) == {0}
+    workspace.images(*(f"{number:02}.png" for number in range(25)), size=(900, 700))
+    workspace.run("calibrate")
+    assert workspace.run(*RUN).exit_code == 0
+    assert workspace.run(*RUN, "--redo", "all", "--output", "again").exit_code == 0
+    assert workspace.table("runs", "again")["residual_tokens"].to_list() == [0]
+    assert set(workspace.table("calls", "again")["residual_tokens"]) == {0}

@@ -25,33 +25,33 @@ NOTHING = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_BASE_URL"
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with three images: one that fits, one to resize, one that is broken."""
-    desk.images("a.jpg")
-    desk.images("b.jpg", size=(2000, 1500))
-    (desk.folder / "in" / "c.jpg").write_bytes(b"")
-    return desk
+    workspace.images("a.jpg")
+    workspace.images("b.jpg", size=(2000, 1500))
+    (workspace.folder / "in" / "c.jpg").write_bytes(b"")
+    return workspace
 
 
-def estimated(desk, *args, env=None):
+def estimated(workspace, *args, env=None):
     """The object that `estimate --json` prints."""
-    ended = desk.run("estimate", "in", "--json", *args, env=env)
+    ended = workspace.run("estimate", "in", "--json", *args, env=env)
     assert ended.exit_code == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
     return json.loads(ended.stdout)
 
 
-def test_an_estimate_is_one_object_with_its_keys(desk):
+def test_an_estimate_is_one_object_with_its_keys(workspace):
     """The keys are those of the contract, inside as well."""
-    said = estimated(desk)
+    said = estimated(workspace)
     assert list(said) == KEYS
     assert list(said["tokens"]) == ["formula", "table", "planned"]
     assert list(said["cost_usd"]) == ["low", "expected", "high"]
 
 
-def test_an_estimate_counts_and_chooses(desk):
+def test_an_estimate_counts_and_chooses(workspace):
     """One picture fits, one is resized to one tile, one is rejected."""
-    said = estimated(desk, "--bill", "formula", "--schema", "caption")
+    said = estimated(workspace, "--bill", "formula", "--schema", "caption")
     assert (said["images"], said["documents"], said["rejected"], said["skipped"]) == (3, 3, 1, 0)
     assert said["actions"] == {"send": 1, "resize": 1, "reject": 1}
     assert said["tokens"] == {"formula": 1601 + 4 * 1601, "table": 1601 + 4 * 1601, "planned": 2 * 1601}
@@ -59,32 +59,32 @@ def test_an_estimate_counts_and_chooses(desk):
     assert 0 < said["cost_usd"]["low"] <= said["cost_usd"]["expected"] <= said["cost_usd"]["high"]
 
 
-def test_an_estimate_needs_neither_key_nor_model_nor_schema(desk):
+def test_an_estimate_needs_neither_key_nor_model_nor_schema(workspace):
     """What cannot be known without them is null."""
-    said = estimated(desk, env=NOTHING)
+    said = estimated(workspace, env=NOTHING)
     assert said["documents"] == 3
     assert said["cost_usd"] == {"low": None, "expected": None, "high": None}
 
 
-def test_an_estimate_knows_shipped_prices(desk):
+def test_an_estimate_knows_shipped_prices(workspace):
     """A model of the table in the package has a cost without any setting."""
-    said = estimated(desk, "--model", "Qwen/Qwen3.5-9B", env=NOTHING | {"TILEWISE_PRICES": None})
+    said = estimated(workspace, "--model", "Qwen/Qwen3.5-9B", env=NOTHING | {"TILEWISE_PRICES": None})
     assert said["cost_usd"]["high"] > 0
 
 
-def test_an_estimate_writes_nothing(desk):
+def test_an_estimate_writes_nothing(workspace):
     """No ledger, no output, no file at all."""
-    before = desk.files()
-    estimated(desk, "--schema", "caption", "--output", "out")
-    assert desk.files() == before
+    before = workspace.files()
+    estimated(workspace, "--schema", "caption", "--output", "out")
+    assert workspace.files() == before
 
 
 @pytest.fixture
-def begun(desk, serve, say):
+def begun(workspace, serve, replies):
     """The same desk where one image was read."""
-    desk.env["TILEWISE_BASE_URL"] = serve(say.ok()).url
-    assert desk.run("run", "in/a.jpg", "--schema", "caption").exit_code == 0
-    return desk
+    workspace.env["TILEWISE_BASE_URL"] = serve(replies.ok()).url
+    assert workspace.run("run", "in/a.jpg", "--schema", "caption").exit_code == 0
+    return workspace
 
 
 def test_an_estimate_with_an_output_leaves_out_what_is_done(begun):
@@ -110,9 +110,9 @@ def test_a_dry_run_is_the_estimate_of_the_run(begun):
     assert begun.files() == before
 
 
-def test_an_estimate_for_people_has_the_same_numbers(desk):
+def test_an_estimate_for_people_has_the_same_numbers(workspace):
     """Both readings of the rule, what is sent first, and the cost."""
-    ended = desk.run("estimate", "in", "--schema", "caption", "--bill", "formula")
+    ended = workspace.run("estimate", "in", "--schema", "caption", "--bill", "formula")
     assert ended.exit_code == 0
     said = [" ".join(line.split()) for line in ended.stdout.splitlines()]
     assert {"documents 3", "rejected 1", "resize (cheaper) 1", "reject (empty) 1"} <= set(said)
@@ -120,39 +120,39 @@ def test_an_estimate_for_people_has_the_same_numbers(desk):
     assert "image tokens as sent first, by formula 3,202" in said
 
 
-def test_schemas_lists_every_document_that_is_shipped(desk):
+def test_schemas_lists_every_document_that_is_shipped(workspace):
     """Each by its name, with what it is."""
     shipped = [each.name for each in pkgutil.iter_modules(schemas.__path__) if not each.name.startswith("_")]
-    stdout = desk.run("schemas").stdout
+    stdout = workspace.run("schemas").stdout
     assert {"receipt", "invoice", "screenshot", "comparison", "caption", "table"} <= set(shipped)
     assert [name for name in shipped if f" {name} " not in stdout] == []
 
 
 @pytest.mark.parametrize("command", [(), ("run",), ("estimate",), ("schemas",), ("endpoint",)])
-def test_every_command_explains_itself(desk, command):
+def test_every_command_explains_itself(workspace, command):
     """`--help` exits with 0."""
-    ended = desk.run(*command, "--help")
+    ended = workspace.run(*command, "--help")
     assert ended.exit_code == 0
     assert "Usage: " in ended.stdout
 
 
 @pytest.mark.parametrize("args", [("run",), ("run", "in", "--polcy", "x"), ("run", "in", "--policy", "x"), ("walk",)])
-def test_a_command_that_is_none_is_no_success(desk, args):
+def test_a_command_that_is_none_is_no_success(workspace, args):
     """Usage errors exit with 2, and say what was wrong on stderr."""
-    ended = desk.run(*args)
+    ended = workspace.run(*args)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr
 
 
-def test_the_endpoint_says_where_it_listens_and_answers(desk):
+def test_the_endpoint_says_where_it_listens_and_answers(workspace):
     """The command of its own, for another program to try against."""
     pipes = {"stdout": subprocess.PIPE}
-    with desk.start("endpoint", "--reader", "echo", "--port", "0", "--bill", "table", **pipes) as process:
+    with workspace.start("endpoint", "--reader", "echo", "--port", "0", "--bill", "table", **pipes) as process:
         line = process.stdout.readline()
         url = line.split()[2]
-        desk.images("d.jpg")
-        ended = desk.run("run", "in/d.jpg", "--schema", "caption", "--base-url", url, "--bill", "table")
+        workspace.images("d.jpg")
+        ended = workspace.run("run", "in/d.jpg", "--schema", "caption", "--base-url", url, "--bill", "table")
         process.terminate()
     assert line == f"tilewise endpoint: {url} echoes the schema, bills by table\n"
     assert ended.exit_code == 0
-    assert desk.only("runs")["residual_tokens"] == 0
+    assert workspace.only("runs")["residual_tokens"] == 0

@@ -13,90 +13,90 @@ IMAGES = [f"{number:02}.png" for number in range(34)]
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with more images than the day's budget is for."""
-    desk.env["TILEWISE_DAILY_BUDGET"] = str(BUDGET)
-    desk.images(*IMAGES)
-    return desk
+    workspace.env["TILEWISE_DAILY_BUDGET"] = str(BUDGET)
+    workspace.images(*IMAGES)
+    return workspace
 
 
 @pytest.fixture
-def server(serve, say, desk):
+def server(serve, replies, workspace):
     """A server whose every answer costs the same, and takes a while."""
 
     def script(asked):
         time.sleep(0.05)
-        return say.ok()
+        return replies.ok()
 
     server = serve(script)
-    desk.env["TILEWISE_BASE_URL"] = server.url
+    workspace.env["TILEWISE_BASE_URL"] = server.url
     return server
 
 
-def test_runs_one_after_the_other_share_it(desk, server):
+def test_runs_one_after_the_other_share_it(workspace, server):
     """Whatever their source and output: the day's sum is held, and the message says when there is more."""
-    assert desk.run(*RUN, "--limit", "5").exit_code == 0
-    assert desk.run(*RUN, "--limit", "5", "--output", "other").exit_code == 0
-    ended = desk.run(*RUN)
-    [worst] = set(desk.table("calls")["reserved_usd"])
-    assert (ended.exit_code, sorted(desk.table("runs")["status"])) == (3, ["budget_spent", "completed"])
+    assert workspace.run(*RUN, "--limit", "5").exit_code == 0
+    assert workspace.run(*RUN, "--limit", "5", "--output", "other").exit_code == 0
+    ended = workspace.run(*RUN)
+    [worst] = set(workspace.table("calls")["reserved_usd"])
+    assert (ended.exit_code, sorted(workspace.table("runs")["status"])) == (3, ["budget_spent", "completed"])
     assert BUDGET - worst < len(server.asked) * COST <= BUDGET
     assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in ended.stdout
     assert "it is free again tomorrow (UTC)" in ended.stdout
 
 
-def test_a_day_that_is_spent_sends_nothing(desk, server):
+def test_a_day_that_is_spent_sends_nothing(workspace, server):
     """The next run of the day ends at once, and one with a larger budget goes on."""
-    desk.run(*RUN)
+    workspace.run(*RUN)
     sent = len(server.asked)
-    assert desk.run(*RUN).exit_code == 3
+    assert workspace.run(*RUN).exit_code == 3
     assert len(server.asked) == sent
-    assert desk.run(*RUN, env={"TILEWISE_DAILY_BUDGET": "1"}).exit_code == 0
+    assert workspace.run(*RUN, env={"TILEWISE_DAILY_BUDGET": "1"}).exit_code == 0
     assert len(server.asked) == len(set(server.documents)) == 34
 
 
-def test_two_runs_at_once_share_it(desk, server):
+def test_two_runs_at_once_share_it(workspace, server):
     """Two processes over two folders never pass it together, and use it to the end."""
-    desk.images(*IMAGES, size=(310, 200), folder="more")
+    workspace.images(*IMAGES, size=(310, 200), folder="more")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    one = desk.start(*RUN, **pipes)
-    two = desk.start("run", "more", "--schema", "caption", "--output", "other", **pipes)
+    one = workspace.start(*RUN, **pipes)
+    two = workspace.start("run", "more", "--schema", "caption", "--output", "other", **pipes)
     said = [process.communicate(timeout=120) for process in (one, two)]
     assert [one.returncode, two.returncode] == [3, 3], said
-    worst = max(desk.table("calls")["reserved_usd"])
-    spent = desk.only("runs")["cost_usd"] + desk.table("runs", "other")["cost_usd"].sum()
+    worst = max(workspace.table("calls")["reserved_usd"])
+    spent = workspace.only("runs")["cost_usd"] + workspace.table("runs", "other")["cost_usd"].sum()
     assert spent == len(server.asked) * COST
     assert BUDGET - worst < spent <= BUDGET
 
 
-def test_a_run_s_budget_holds_below_it(desk, server):
+def test_a_run_s_budget_holds_below_it(workspace, server):
     """Of two budgets the one that is reached first stops the run, and is named."""
-    ended = desk.run(*RUN, "--budget", "0.006")
+    ended = workspace.run(*RUN, "--budget", "0.006")
     assert "the run's budget of $0.006 is spent" in ended.stdout
     assert len(server.asked) * COST <= Decimal("0.006")
-    ended = desk.run(*RUN, "--budget", "1")
+    ended = workspace.run(*RUN, "--budget", "1")
     assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in ended.stdout
     assert len(server.asked) * COST <= BUDGET
 
 
-def test_what_nobody_knows_to_be_billed_stays_reserved(desk, serve, say):
+def test_what_nobody_knows_to_be_billed_stays_reserved(workspace, serve, replies):
     """Lost connections may have been billed: their worst case counts against the run and against the day."""
-    server = serve(say.reset)
+    server = serve(replies.reset)
     flags = ("--base-url", server.url, "--fail-above", "1")
-    ended = desk.run(*RUN, *flags, env={"TILEWISE_ATTEMPTS": "1"})
-    row, calls = desk.only("runs"), desk.table("calls")
+    ended = workspace.run(*RUN, *flags, env={"TILEWISE_ATTEMPTS": "1"})
+    row, calls = workspace.only("runs"), workspace.table("calls")
     [worst] = set(calls["reserved_usd"])
     assert (ended.exit_code, row["status"], set(calls["billed"])) == (3, "budget_spent", {"unknown"})
     assert len(server.asked) == calls.height == BUDGET // worst
     assert (row["cost_usd"], row["cost_unknown_usd"]) == (0, calls.height * worst)
-    assert desk.run(*RUN, *flags).exit_code == 3
+    assert workspace.run(*RUN, *flags).exit_code == 3
     assert len(server.asked) == calls.height
 
 
-def test_another_ledger_is_another_account(desk, server):
+def test_another_ledger_is_another_account(workspace, server):
     """What is reserved is known to those who share a ledger."""
-    desk.run(*RUN)
+    workspace.run(*RUN)
     sent = len(server.asked)
-    ended = desk.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{desk.folder / 'other.db'}"})
+    ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'other.db'}"})
     assert (ended.exit_code, len(server.asked)) == (0, 34)
     assert sent < 34

@@ -189,12 +189,12 @@ async def test_a_clock_change_at_the_schedules_hour(day):
     assert max(nights) - min(nights) < timedelta(days=4, hours=2)
 
 
-def test_a_port_that_is_taken(desk):
+def test_a_port_that_is_taken(workspace):
     """One line that names it, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = desk.run("serve", "--port", port)
+        ended = workspace.run("serve", "--port", port)
     assert ended.exit_code == 2
     assert ended.stderr.count("\n") == 1
     assert f"port {port} cannot be used" in ended.stderr
-    assert not (desk.folder / "prefect").exists()
+    assert not (workspace.folder / "prefect").exists()

@@ -9,20 +9,20 @@ MORE = ["endpoint", "key block", "rate"]
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that lists the model with its price."""
-    server = serve(say.ok())
+    server = serve(replies.ok())
     listed = b'[{"id":"maker/model","pricing":{"input":0.3,"output":1.5}},{"id":"maker/model-large"}]'
-    server.listed = say.raw(listed)
+    server.listed = replies.raw(listed)
     return server
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk at which everything is in order."""
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    desk.images("a.jpg")
-    return desk
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    workspace.images("a.jpg")
+    return workspace
 
 
 def findings(ended):
@@ -36,33 +36,33 @@ def verdicts(ended):
     return {name: line.split()[0] for name, line in findings(ended).items()}
 
 
-def test_where_all_is_in_order_every_line_says_so(desk, server):
+def test_where_all_is_in_order_every_line_says_so(workspace, server):
     """A line each, exit 0, and no chat was begun."""
-    ended = desk.run("doctor", "in")
+    ended = workspace.run("doctor", "in")
     assert (ended.exit_code, server.asked) == (0, []), ended.stdout
     assert list(verdicts(ended)) == NAMES
     assert set(verdicts(ended).values()) == {"ok", "note"}
     assert verdicts(ended)["bill rule"] == "note"  # nothing was calibrated
 
 
-def test_nothing_is_left_behind(desk):
+def test_nothing_is_left_behind(workspace):
     """What was tried is taken away."""
-    before = desk.files()
-    desk.run("doctor", "in")
-    assert desk.files() == before
+    before = workspace.files()
+    workspace.run("doctor", "in")
+    assert workspace.files() == before
 
 
-def test_what_an_interrupted_doctor_left_behind_is_no_hindrance(desk):
+def test_what_an_interrupted_doctor_left_behind_is_no_hindrance(workspace):
     """It tries under a name that nobody has."""
-    (desk.folder / "out" / "staging" / "doctor").mkdir(parents=True)
-    assert verdicts(desk.run("doctor"))["output"] == "ok"
+    (workspace.folder / "out" / "staging" / "doctor").mkdir(parents=True)
+    assert verdicts(workspace.run("doctor"))["output"] == "ok"
 
 
-def test_every_setting_is_shown_with_its_origin(desk):
+def test_every_setting_is_shown_with_its_origin(workspace):
     """The environment before .env before tilewise.toml before the default; the key is masked."""
-    (desk.folder / ".env").write_text("TILEWISE_DRAIN=7\nTILEWISE_MODE=prompt\n")
-    (desk.folder / "tilewise.toml").write_text("drain = 8\nchunk = 9\n")
-    ended = desk.run("doctor", env={"TILEWISE_MODE": "tools"})
+    (workspace.folder / ".env").write_text("TILEWISE_DRAIN=7\nTILEWISE_MODE=prompt\n")
+    (workspace.folder / "tilewise.toml").write_text("drain = 8\nchunk = 9\n")
+    ended = workspace.run("doctor", env={"TILEWISE_MODE": "tools"})
     shown = dict(line.split(" = ", 1) for line in ended.stdout.partition("\n\n")[0].splitlines())
     assert set(shown) == {PREFIX + name.upper() for name in Settings.model_fields}
     assert shown["TILEWISE_MODE"] == "tools  (environment)"
@@ -87,47 +87,49 @@ def test_every_setting_is_shown_with_its_origin(desk):
         ({"TILEWISE_BASE_URL": "http://127.0.0.1:9/v1"}, "endpoint", "cannot be reached"),
     ],
 )
-def test_what_is_wrong_fails_and_says_what_to_do(desk, env, name, said):
+def test_what_is_wrong_fails_and_says_what_to_do(workspace, env, name, said):
     """Exit 2; the rest is looked at all the same."""
-    ended = desk.run("doctor", "in", env=env)
+    ended = workspace.run("doctor", "in", env=env)
     assert ended.exit_code == 2
     assert verdicts(ended)[name] == "fails"
     assert said in findings(ended)[name]
     assert verdicts(ended)["source"] == "ok"
 
 
-def test_a_refused_key_is_told_from_a_server_that_lists_nothing(desk, server, say):
+def test_a_refused_key_is_told_from_a_server_that_lists_nothing(workspace, server, replies):
     """401 fails; 404 may be a server that has no such list."""
-    server.listed = say.error(401)
-    assert verdicts(desk.run("doctor"))["key"] == "fails"
-    server.listed = say.error(404)
-    ended = desk.run("doctor")
+    server.listed = replies.error(401)
+    assert verdicts(workspace.run("doctor"))["key"] == "fails"
+    server.listed = replies.error(404)
+    ended = workspace.run("doctor")
     assert (verdicts(ended)["key"], verdicts(ended)["model"], ended.exit_code) == ("note", "note", 0)
 
 
-def test_a_source_that_cannot_be_listed_fails(desk):
+def test_a_source_that_cannot_be_listed_fails(workspace):
     """In the words of a run."""
-    ended = desk.run("doctor", "nowhere")
+    ended = workspace.run("doctor", "nowhere")
     assert (ended.exit_code, verdicts(ended)["source"]) == (2, "fails")
     assert "'nowhere' does not exist" in findings(ended)["source"]
 
 
-def test_a_damaged_ledger_fails(desk):
+def test_a_damaged_ledger_fails(workspace):
     """It is set aside, and that is said."""
-    (desk.folder / "ledger.db").write_bytes(b"no database at all" * 100)
-    ended = desk.run("doctor")
+    (workspace.folder / "ledger.db").write_bytes(b"no database at all" * 100)
+    ended = workspace.run("doctor")
     assert (ended.exit_code, verdicts(ended)["ledger"]) == (2, "fails")
 
 
-def test_a_calibrated_rule_is_named(desk, server, say):
+def test_a_calibrated_rule_is_named(workspace, server, replies):
     """With the day of its measurement."""
-    server.script = say.billing(lambda size: 1601)
-    assert desk.run("calibrate", "--yes").exit_code == 0
-    assert "calibrated on 20" in findings(desk.run("doctor"))["bill rule"]
+    server.script = replies.billing(lambda size: 1601)
+    assert workspace.run("calibrate", "--yes").exit_code == 0
+    assert "calibrated on 20" in findings(workspace.run("doctor"))["bill rule"]
 
 
-def test_offline_needs_no_key(desk):
+def test_offline_needs_no_key(workspace):
     """Local OCR is there, or it is said how it is installed."""
-    ended = desk.run("doctor", env={"TILEWISE_BASE_URL": "offline", "TILEWISE_API_KEY": None, "TILEWISE_MODEL": None})
+    ended = workspace.run(
+        "doctor", env={"TILEWISE_BASE_URL": "offline", "TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
+    )
     assert ended.exit_code == 0
     assert "local OCR" in findings(ended)["endpoint"]

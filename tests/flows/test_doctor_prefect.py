@@ -8,11 +8,11 @@ BASE = {"TILEWISE_BASE_URL": "http://127.0.0.1:8399/v1", "TILEWISE_RPM": "2400"}
 
 
 @pytest.fixture
-def findings(desk):
+def findings(workspace):
     """Runs the doctor in a process of its own, in which Prefect reads its settings; gives all lines by their names."""
 
     def found(**env):
-        ended = desk.tilewise("doctor", env=env)
+        ended = workspace.tilewise("doctor", env=env)
         lines = ended.stdout.partition("\n\n")[2].splitlines()
         names = ("key block", "bill rule", "key", "model", "price", "output", "ledger", "prefect", "rate", "endpoint")
         return {next(name for name in names if line[7:].startswith(name)): line for line in lines}
@@ -36,10 +36,10 @@ def test_a_server_that_is_not_there_fails(findings):
         ({"PREFECT_API_KEY": "wrong"}, "refuses PREFECT_API_KEY (401)"),
     ],
 )
-def test_a_login_that_is_refused_is_named(findings, serve, say, env, said):
+def test_a_login_that_is_refused_is_named(findings, serve, replies, env, said):
     """A server tells whoever asks that it is healthy, and nothing else without a login."""
-    server = serve(say.error(401))
-    server.listed = lambda path: say.raw("true") if path.endswith("/health") else say.error(401)
+    server = serve(replies.error(401))
+    server.listed = lambda path: replies.raw("true") if path.endswith("/health") else replies.error(401)
     found = findings(PREFECT_API_URL=f"http://127.0.0.1:{server.server_port}/api", **env)["prefect"]
     assert found.startswith("fails")
     assert said in found
@@ -64,10 +64,10 @@ def test_a_rate_that_is_shared_is_said(findings, prefect_like):
     assert f"2400 calls a minute, by the rate limit {RATE}" in rate
 
 
-def test_a_key_that_flow_runs_find_in_prefect_is_tried(desk, findings, prefect_like, secret_block, serve, say):
+def test_a_key_that_flow_runs_find_in_prefect_is_tried(workspace, findings, prefect_like, secret_block, serve, replies):
     """It is said where it is, and never what it is."""
-    server = serve(say.ok())
-    server.listed = say.raw('[{"id":"maker/model"}]')
+    server = serve(replies.ok())
+    server.listed = replies.raw('[{"id":"maker/model"}]')
     url = prefect_like(name=secret_block("sk-hidden"))
     found = findings(PREFECT_API_URL=url, TILEWISE_API_KEY=None, TILEWISE_BASE_URL=server.url)
     assert found["key"].startswith("ok")

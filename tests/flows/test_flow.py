@@ -8,34 +8,34 @@ BASE = ("in", "--schema", "caption", "--bill", "formula", "--json")
 
 
 @pytest.fixture(scope="module")
-def desk(desks, echo):
+def workspace(workspaces, echo):
     """A desk with three images and the echo endpoint."""
-    desk = desks(TILEWISE_BASE_URL=echo)
-    desk.images("a.jpg", "b.png", "sub/c.webp")
-    return desk
+    workspace = workspaces(TILEWISE_BASE_URL=echo)
+    workspace.images("a.jpg", "b.png", "sub/c.webp")
+    return workspace
 
 
-def test_a_flow_publishes_what_a_direct_run_publishes(desk):
+def test_a_flow_publishes_what_a_direct_run_publishes(workspace):
     """The same rows, and the flow run's id in the row of the run; stdout is one JSON object all the same."""
-    flow = desk.tilewise("run", *BASE, "--prefect")
-    fresh = {"TILEWISE_LEDGER": f"sqlite:///{desk.folder / 'direct.db'}"}  # no answers to learn an estimate from
-    desk.run("run", *BASE, "--direct", "--output", "direct", env=fresh)
-    row, direct = json.loads(flow.stdout), desk.table("runs", output="direct").to_dicts()[0]
+    flow = workspace.tilewise("run", *BASE, "--prefect")
+    fresh = {"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'direct.db'}"}  # no answers to learn an estimate from
+    workspace.run("run", *BASE, "--direct", "--output", "direct", env=fresh)
+    row, direct = json.loads(flow.stdout), workspace.table("runs", output="direct").to_dicts()[0]
     own = {"run", "output", "job", "started_at", "finished_at", "prefect_flow_run_id"}
     per_row = ("_run", "_extracted_at")
-    results = desk.table("results").drop(per_row).sort("_document")
+    results = workspace.table("results").drop(per_row).sort("_document")
     assert flow.returncode == 0, flow.stderr
     assert len(row["prefect_flow_run_id"]) == 36
     assert direct["prefect_flow_run_id"] is None
-    assert desk.only("runs")["prefect_flow_run_id"] == row["prefect_flow_run_id"]
-    assert {name for name in direct if desk.only("runs")[name] != direct[name]} == own
-    assert results.equals(desk.table("results", output="direct").drop(per_row).sort("_document"))
+    assert workspace.only("runs")["prefect_flow_run_id"] == row["prefect_flow_run_id"]
+    assert {name for name in direct if workspace.only("runs")[name] != direct[name]} == own
+    assert results.equals(workspace.table("results", output="direct").drop(per_row).sort("_document"))
     assert results.height == 3
 
 
 @pytest.mark.slow
-def test_a_flow_that_cannot_begin_says_so_in_one_line(desk):
+def test_a_flow_that_cannot_begin_says_so_in_one_line(workspace):
     """Bad input is bad input, in a flow as without."""
-    ended = desk.tilewise("run", "nowhere", "--schema", "caption", "--prefect")
+    ended = workspace.tilewise("run", "nowhere", "--schema", "caption", "--prefect")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"

@@ -13,50 +13,52 @@ THIRD = ("color: str", "total: int | None", "lines: list[Line]", "painted: date 
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server whose answer fits every generation."""
     line = {"text": "a"}
-    return serve(say.ok({"color": "red", "total": 3, "lines": [line], "painted": "2026-11-20", "sum": 3, "shop": "x"}))
+    return serve(
+        replies.ok({"color": "red", "total": 3, "lines": [line], "painted": "2026-11-20", "sum": 3, "shop": "x"})
+    )
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with one image."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    desk.images("a.jpg")
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
+    workspace.images("a.jpg")
+    return workspace
 
 
-def wall(desk, *fields, top="", line="text: str"):
+def wall(workspace, *fields, top="", line="text: str"):
     """A schema of the user's own, published as `wall`, with these fields."""
     text = (
         "from datetime import date\nfrom typing import Literal\n\nfrom pydantic import BaseModel\n\n"
         f"{top}\n\nclass Line(BaseModel):\n    {line}\n\n\nclass Wall(BaseModel):\n    '''A wall.'''\n\n    "
     )
-    return f"{desk.module(text + chr(10).join(fields).replace(chr(10), chr(10) + '    '))}:Wall"
+    return f"{workspace.module(text + chr(10).join(fields).replace(chr(10), chr(10) + '    '))}:Wall"
 
 
 @pytest.fixture
-def published(desk):
+def published(workspace):
     """The same desk, where one generation was published."""
-    assert desk.run(*RUN, wall(desk, *FIRST, "lines: list[Line]")).exit_code == 0
-    return desk
+    assert workspace.run(*RUN, wall(workspace, *FIRST, "lines: list[Line]")).exit_code == 0
+    return workspace
 
 
-def test_three_generations_are_read_together(desk):
+def test_three_generations_are_read_together(workspace):
     """Fields added twice and widened twice: every row is there for both readers, null where a file has no such field."""
     for fields in (FIRST, SECOND, THIRD):
-        ended = desk.run(*RUN, wall(desk, *fields))
+        ended = workspace.run(*RUN, wall(workspace, *fields))
         assert ended.exit_code == 0, ended.output
-    files = sorted((desk.folder / "out" / "results").rglob("*.parquet"), key=lambda each: each.stat().st_mtime_ns)
+    files = sorted((workspace.folder / "out" / "results").rglob("*.parquet"), key=lambda each: each.stat().st_mtime_ns)
     assert len(files) == 3
     scanned = [
         pl.scan_parquet(each, missing_columns="insert", extra_columns="ignore").collect()
-        for each in (files, files[::-1], desk.folder / "out" / "results" / "schema=wall")
+        for each in (files, files[::-1], workspace.folder / "out" / "results" / "schema=wall")
     ]
     assert [frame.height for frame in scanned] == [3, 3, 3]
     assert scanned[1]["painted"].null_count() == 2  # what the first file given does not hold is not looked for
-    everything = f"{desk.folder}/out/results/**/*.parquet"
+    everything = f"{workspace.folder}/out/results/**/*.parquet"
     rows = duckdb.sql(
         f"select color, total, lines, painted from read_parquet('{everything}', union_by_name=true) order by _extracted_at"
     ).fetchall()
@@ -118,10 +120,10 @@ def test_a_failure_of_the_next_version_is_that_versions(published):
 
 
 @pytest.mark.parametrize("version", ["'2'", "0", "-1", "2.0", "True", "None"])
-def test_a_version_that_is_no_number_is_refused(desk, server, version):
+def test_a_version_that_is_no_number_is_refused(workspace, server, version):
     """The message names the value, the module and what is allowed."""
-    name = wall(desk, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
-    ended = desk.run(*RUN, name)
+    name = wall(workspace, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
+    ended = workspace.run(*RUN, name)
     assert ended.exit_code == 2
     assert f"VERSION {version} in {name.partition(':')[0]} must be a whole number from 1 on" in ended.stderr
     assert not server.asked

@@ -77,16 +77,16 @@ def site():
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """An endpoint that accepts whatever it is sent."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk whose settings open this machine's web server."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ALLOW_HOSTS": "127.0.0.1"}
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ALLOW_HOSTS": "127.0.0.1"}
+    return workspace
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def lists(tmp_path):
     return written
 
 
-def ran(desk, source, *flags, code=0, env=None):
+def ran(workspace, source, *flags, code=0, env=None):
     """The row of `runs` of a run that ended with this code."""
-    ended = desk.run("run", source, *RUN, *flags, env=env)
+    ended = workspace.run("run", source, *RUN, *flags, env=env)
     assert ended.exit_code == code, ended.output
     assert SECRET not in ended.output
     return json.loads(ended.stdout)
@@ -123,9 +123,9 @@ def urls(server):
     return sorted("bytes" if each.startswith("data:") else each for each in said)
 
 
-def test_a_mixed_manifest_is_read_and_skipped_the_second_time(desk, site, bucket, lists, server):
+def test_a_mixed_manifest_is_read_and_skipped_the_second_time(workspace, site, bucket, lists, server):
     """Rows bear the other columns; the second run asks for headers only, and takes what has changed."""
-    desk.env |= bucket.environ
+    workspace.env |= bucket.environ
     bucket.put("in/o.jpg", picture(60))
     (lists("").parent / "f.jpg").write_bytes(picture(61))
     source = lists(
@@ -133,10 +133,10 @@ def test_a_mixed_manifest_is_read_and_skipped_the_second_time(desk, site, bucket
         f"north,f.jpg,,\nsouth,{bucket.url}/in/o.jpg,,\nback,{site.url}/b.jpg,two,2\nfront,{site.url}/a.jpg,two,1\n"
         f"web,{site.url}/c.jpg{QUERY},,\nweb,none.jpg,,\n"
     )
-    row = ran(desk, source, code=1)
+    row = ran(workspace, source, code=1)
     assert counts(row) == {"found": 5, "accepted": 4, "rejected": 1, "calls": 4}
     assert row["source"] == str(source)
-    rows = {each["_document"]: each for each in desk.table("results").to_dicts()}
+    rows = {each["_document"]: each for each in workspace.table("results").to_dicts()}
     said = {name.rpartition("/")[2]: json.loads(each["_manifest"]) for name, each in rows.items()}
     assert said == {
         name: {"branch": branch}
@@ -144,31 +144,41 @@ def test_a_mixed_manifest_is_read_and_skipped_the_second_time(desk, site, bucket
     }
     assert rows["two"]["_pages"] == [f"{site.url}/a.jpg", f"{site.url}/b.jpg"]
     assert rows[f"{site.url}/c.jpg"]["_version"] == f'"{hashlib.sha256(site.pages["/c.jpg"]).hexdigest()[:16]}"'
-    assert desk.only("failures")["kind"] == "missing"
-    assert SECRET not in desk.said()
+    assert workspace.only("failures")["kind"] == "missing"
+    assert SECRET not in workspace.said()
 
     site.asked.clear()
     bucket.front.asked.clear()
-    assert counts(ran(desk, source, code=1)) == {"found": 5, "skipped": 4, "rejected": 1}
+    assert counts(ran(workspace, source, code=1)) == {"found": 5, "skipped": 4, "rejected": 1}
     assert site.methods == ["HEAD"] * 3
     assert [method for method, _, _ in bucket.front.asked] == ["HEAD"]
 
     site.pages["/b.jpg"] = picture(99)
-    assert counts(ran(desk, source, code=1)) == {"found": 5, "skipped": 3, "rejected": 1, "accepted": 1, "calls": 1}
+    assert counts(ran(workspace, source, code=1)) == {
+        "found": 5,
+        "skipped": 3,
+        "rejected": 1,
+        "accepted": 1,
+        "calls": 1,
+    }
 
 
 @pytest.mark.parametrize(("name", "uri"), [("list.txt", "{}\n"), ("list.jsonl", '{{"uri": "{}"}}\n')])
-def test_every_kind_of_manifest_is_a_source(desk, site, lists, name, uri):
+def test_every_kind_of_manifest_is_a_source(workspace, site, lists, name, uri):
     """Without other columns a row has nothing more to say."""
-    assert counts(ran(desk, lists(uri.format(f"{site.url}/a.jpg"), name))) == {"found": 1, "accepted": 1, "calls": 1}
-    assert desk.only("results")["_manifest"] is None
+    assert counts(ran(workspace, lists(uri.format(f"{site.url}/a.jpg"), name))) == {
+        "found": 1,
+        "accepted": 1,
+        "calls": 1,
+    }
+    assert workspace.only("results")["_manifest"] is None
 
 
-def test_an_address_of_this_machine_is_not_connected_to_unless_it_is_named(desk, site, lists):
+def test_an_address_of_this_machine_is_not_connected_to_unless_it_is_named(workspace, site, lists):
     """The failure says which setting opens it, and is tried again."""
     source = lists(f"uri\n{site.url}/a.jpg{QUERY}\n")
-    row = ran(desk, source, code=1, env={"TILEWISE_ALLOW_HOSTS": None})
-    failure = desk.only("failures")
+    row = ran(workspace, source, code=1, env={"TILEWISE_ALLOW_HOSTS": None})
+    failure = workspace.only("failures")
     assert (row["rejected"], failure["kind"], failure["stage"], failure["final"]) == (
         1,
         "blocked_address",
@@ -177,146 +187,153 @@ def test_an_address_of_this_machine_is_not_connected_to_unless_it_is_named(desk,
     )
     assert "TILEWISE_ALLOW_HOSTS" in failure["message"]
     assert site.asked == []
-    assert SECRET not in desk.said()
+    assert SECRET not in workspace.said()
 
 
-def test_urls_are_passed_on_when_asked(desk, site, lists, server):
+def test_urls_are_passed_on_when_asked(workspace, site, lists, server):
     """A picture that would be resized too, where its URL is public; a file is sent as bytes."""
     site.pages["/b.jpg"] = picture(5, (3000, 4000))
     (lists("").parent / "f.jpg").write_bytes(picture(61))
-    ran(desk, lists(f"uri\n{site.url}/a.jpg\n{site.url}/b.jpg\nf.jpg\n"), "--send-urls")
+    ran(workspace, lists(f"uri\n{site.url}/a.jpg\n{site.url}/b.jpg\nf.jpg\n"), "--send-urls")
     assert urls(server) == ["bytes", f"{site.url}/a.jpg", f"{site.url}/b.jpg"]
     images = {
-        each["image"].rpartition("/")[2]: (each["action"], each["reason"]) for each in desk.table("images").to_dicts()
+        each["image"].rpartition("/")[2]: (each["action"], each["reason"])
+        for each in workspace.table("images").to_dicts()
     }
     assert images == {"a.jpg": ("url", "passed_on"), "b.jpg": ("url", "passed_on"), "f.jpg": ("send", "fits")}
-    assert desk.table("results").filter(_action="url")["_sha256"].to_list() == ["", ""]
+    assert workspace.table("results").filter(_action="url")["_sha256"].to_list() == ["", ""]
 
 
-def test_a_signed_url_is_passed_on_whole_and_written_nowhere(desk, site, lists, server, say):
+def test_a_signed_url_is_passed_on_whole_and_written_nowhere(workspace, site, lists, server, replies):
     """Also when the server repeats it in an error, and in its answer."""
     full = f"{site.url}/a.jpg{QUERY}"
     answers = iter(
-        [say.error(400, f"cannot fetch {full}"), say.ok({"caption": f"see {full}", "alt_text": None, "tags": []})]
+        [
+            replies.error(400, f"cannot fetch {full}"),
+            replies.ok({"caption": f"see {full}", "alt_text": None, "tags": []}),
+        ]
     )
     server.script = lambda asked: next(answers)
     source = lists(f"uri,link\n{full},{full}\n")
-    ended = desk.run("run", source, *RUN, "--send-urls")
+    ended = workspace.run("run", source, *RUN, "--send-urls")
     assert ended.exit_code == 1
-    again = desk.run("run", source, *RUN, "--send-urls", "--redo", "failed")
+    again = workspace.run("run", source, *RUN, "--send-urls", "--redo", "failed")
     assert again.exit_code == 0, again.output
     assert urls(server) == [full, full]
-    assert json.loads(desk.only("results")["_manifest"]) == {"link": f"{site.url}/a.jpg"}
-    assert SECRET not in desk.said() + ended.output + again.output
+    assert json.loads(workspace.only("results")["_manifest"]) == {"link": f"{site.url}/a.jpg"}
+    assert SECRET not in workspace.said() + ended.output + again.output
 
 
-def test_a_signed_url_whose_picture_would_be_resized_is_fetched(desk, site, lists, server):
+def test_a_signed_url_whose_picture_would_be_resized_is_fetched(workspace, site, lists, server):
     """A signature that ends must not decide over tokens."""
     site.pages["/a.jpg"] = picture(5, (1500, 2000))
-    ran(desk, lists(f"uri\n{site.url}/a.jpg{QUERY}\n"), "--send-urls", "--bill", "formula")
+    ran(workspace, lists(f"uri\n{site.url}/a.jpg{QUERY}\n"), "--send-urls", "--bill", "formula")
     assert urls(server) == ["bytes"]
-    assert desk.only("images")["action"] == "resize"
+    assert workspace.only("images")["action"] == "resize"
 
 
-def test_an_object_is_passed_on_by_a_url_that_is_signed_for_it(desk, bucket, lists, server):
+def test_an_object_is_passed_on_by_a_url_that_is_signed_for_it(workspace, bucket, lists, server):
     """The signature is made for the request, and kept out of everything else."""
-    desk.env |= bucket.environ
+    workspace.env |= bucket.environ
     bucket.put("o.jpg", picture(60))
-    ran(desk, lists(f"uri\n{bucket.url}/o.jpg\n"), "--send-urls")
+    ran(workspace, lists(f"uri\n{bucket.url}/o.jpg\n"), "--send-urls")
     [sent] = urls(server)
     signature = sent.partition("X-Amz-Signature=")[2]
     assert len(signature) == 64
-    assert signature not in desk.said()
+    assert signature not in workspace.said()
 
 
-def test_local_ocr_is_sent_bytes(desk, site, lists):
+def test_local_ocr_is_sent_bytes(workspace, site, lists):
     """It reads no URLs: what was to be passed on is fetched."""
-    estimated = desk.run("run", lists(f"uri\n{site.url}/a.jpg\n"), *RUN, "--send-urls", "--offline", "--dry-run")
+    estimated = workspace.run("run", lists(f"uri\n{site.url}/a.jpg\n"), *RUN, "--send-urls", "--offline", "--dry-run")
     assert json.loads(estimated.stdout)["actions"] == {"send": 1}
-    estimated = desk.run("run", lists(f"uri\n{site.url}/a.jpg\n"), *RUN, "--send-urls", "--dry-run")
+    estimated = workspace.run("run", lists(f"uri\n{site.url}/a.jpg\n"), *RUN, "--send-urls", "--dry-run")
     assert json.loads(estimated.stdout)["actions"] == {"url": 1}
 
 
-def test_a_video_needs_a_dedicated_endpoint(desk, site, lists, server):
+def test_a_video_needs_a_dedicated_endpoint(workspace, site, lists, server):
     """Elsewhere it is a failure that another try may cure; nothing of it is fetched, and a file is never sent."""
     source = lists(f"uri\n{site.url}/v.mp4{QUERY}\nv.mp4\n")
-    assert counts(ran(desk, source, code=1)) == {"found": 2, "rejected": 2}
-    kinds = {(each["kind"], each["stage"], each["final"]) for each in desk.table("failures").to_dicts()}
+    assert counts(ran(workspace, source, code=1)) == {"found": 2, "rejected": 2}
+    kinds = {(each["kind"], each["stage"], each["final"]) for each in workspace.table("failures").to_dicts()}
     assert kinds == {("video_not_allowed", "scan", False)}
     assert (site.asked, server.asked) == ([], [])
 
-    row = ran(desk, source, code=1, env={"TILEWISE_DEDICATED": "1"})
+    row = ran(workspace, source, code=1, env={"TILEWISE_DEDICATED": "1"})
     assert counts(row) == {"found": 2, "rejected": 1, "accepted": 1, "calls": 1}
     assert urls(server) == [f"{site.url}/v.mp4{QUERY}"]
     assert server.asked[0]["messages"][1]["content"][1]["type"] == "video_url"
     assert site.methods == ["HEAD"]
-    assert desk.only("results")["_width"] is None
-    assert SECRET not in desk.said()
+    assert workspace.only("results")["_width"] is None
+    assert SECRET not in workspace.said()
 
 
 @pytest.mark.parametrize(
     ("flags", "env"), [(("--budget", "1"), {}), ((), {"TILEWISE_DAILY_BUDGET": "1"})], ids=["run", "day"]
 )
-def test_a_budget_needs_to_know_what_a_video_takes(desk, site, lists, server, flags, env):
+def test_a_budget_needs_to_know_what_a_video_takes(workspace, site, lists, server, flags, env):
     """Nobody knows it before the bill, so a person says it; without, nothing is sent."""
     source, env = lists(f"uri\n{site.url}/v.mp4\n"), {"TILEWISE_DEDICATED": "1", **env}
-    ended = desk.run("run", source, *RUN, *flags, env=env)
+    ended = workspace.run("run", source, *RUN, *flags, env=env)
     assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
     assert ended.stderr.count("\n") == 1
     assert "needs --video-tokens" in ended.stderr
-    row = ran(desk, source, *flags, "--video-tokens", 5000, env=env)
+    row = ran(workspace, source, *flags, "--video-tokens", 5000, env=env)
     assert counts(row) == {"found": 1, "accepted": 1, "calls": 1}
-    assert desk.only("calls")["estimated_image_tokens"] == 5000
+    assert workspace.only("calls")["estimated_image_tokens"] == 5000
 
 
-def test_what_a_video_is_billed_is_asked_for_by_its_flag(desk, site, lists, server):
+def test_what_a_video_is_billed_is_asked_for_by_its_flag(workspace, site, lists, server):
     """The price is known here, so none is asked for."""
     flags = [flag for flag in RUN if flag != "--yes"]
-    ended = desk.run("run", lists(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
+    ended = workspace.run("run", lists(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
     assert ended.exit_code == 2
     assert "nobody knows what a video is billed: name the most with --video-tokens" in ended.stderr
     assert not server.asked
 
 
-def test_a_budget_does_not_mind_videos_that_are_not_sent(desk, site, lists):
+def test_a_budget_does_not_mind_videos_that_are_not_sent(workspace, site, lists):
     """Only what may be billed needs an estimate."""
-    assert counts(ran(desk, lists(f"uri\n{site.url}/v.mp4\n"), "--budget", 1, code=1)) == {"found": 1, "rejected": 1}
+    assert counts(ran(workspace, lists(f"uri\n{site.url}/v.mp4\n"), "--budget", 1, code=1)) == {
+        "found": 1,
+        "rejected": 1,
+    }
 
 
-def test_a_limit_looks_at_no_more_than_it_needs(desk, site, lists):
+def test_a_limit_looks_at_no_more_than_it_needs(workspace, site, lists):
     """A manifest of many does not keep a trial of two waiting."""
     source = lists("uri\n" + "".join(f"{site.url}/a.jpg?id={number}\n" for number in range(500)))
-    assert counts(ran(desk, source, "--limit", 2)) == {"found": 2, "accepted": 1, "calls": 1, "duplicates": 1}
+    assert counts(ran(workspace, source, "--limit", 2)) == {"found": 2, "accepted": 1, "calls": 1, "duplicates": 1}
     assert site.methods.count("HEAD") <= 64
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_a_sample_asks_for_no_more_headers_than_it_says(desk, site, lists, done):
+def test_a_sample_asks_for_no_more_headers_than_it_says(workspace, site, lists, done):
     """All rows are counted; of those that are done it shows by the sample how many they are."""
     source = lists("uri\n" + "".join(f"{site.url}/a.jpg?id={number}\n" for number in range(40)))
     if done:
-        ran(desk, source)
+        ran(workspace, source)
     site.asked.clear()
     asked = ("--schema", "caption", "--output", "out", "--sample", 5, "--json")
-    said = json.loads(desk.run("estimate", source, *asked).stdout)
+    said = json.loads(workspace.run("estimate", source, *asked).stdout)
     assert (said["documents"], said["skipped"]) == ((0, 40) if done else (40, 0))
     assert site.methods.count("HEAD") == 5
 
 
 @pytest.mark.parametrize("command", [("estimate",), ("run", *RUN)])
-def test_a_manifest_that_is_wrong_ends_it_before_anything_is_sent(desk, lists, server, command):
+def test_a_manifest_that_is_wrong_ends_it_before_anything_is_sent(workspace, lists, server, command):
     """Exit 2 and one line that names the file and the row; no table is written."""
     name, *flags = command
-    ended = desk.run(name, lists("uri,page\na.jpg,1\nb.jpg,last\n"), *flags)
+    ended = workspace.run(name, lists("uri,page\na.jpg,1\nb.jpg,last\n"), *flags)
     assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
     assert ended.stderr.count("\n") == 1
     assert "data row 2" in ended.stderr
-    assert desk.files("out") == []
+    assert workspace.files("out") == []
 
 
-def test_an_estimate_sends_nothing_and_fetches_headers(desk, site, lists, server):
+def test_an_estimate_sends_nothing_and_fetches_headers(workspace, site, lists, server):
     """Of a manifest as of a folder, without a key."""
     source = lists(f"uri\n{site.url}/a.jpg\n{site.url}/gone.jpg\n")
-    said = json.loads(desk.run("estimate", source, "--json", env={"TILEWISE_API_KEY": None}).stdout)
+    said = json.loads(workspace.run("estimate", source, "--json", env={"TILEWISE_API_KEY": None}).stdout)
     assert (said["documents"], said["rejected"], said["sampled"]) == (2, 1, False)
     assert server.asked == []

@@ -9,63 +9,63 @@ CHANGED = "maker/model was answered by maker/model-0926, in the last run by make
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server whose answers name the model behind the one that is asked for."""
-    return serve(say.ok(model="maker/model-0701", usage=USAGE))
+    return serve(replies.ok(model="maker/model-0701", usage=USAGE))
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with as many images as a run takes, and as many again."""
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    desk.images(*(f"{number:02}.png" for number in range(8)))
-    return desk
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    workspace.images(*(f"{number:02}.png" for number in range(8)))
+    return workspace
 
 
 @pytest.fixture
-def changed(desk, server, say):
+def changed(workspace, server, replies):
     """After a first run, another model answers; gives that run."""
-    first = desk.run(*RUN, "--limit", "4")
-    server.script = [say.ok(model="maker/model-0926", usage=USAGE)]
+    first = workspace.run(*RUN, "--limit", "4")
+    server.script = [replies.ok(model="maker/model-0926", usage=USAGE)]
     return first
 
 
-def test_the_first_run_has_nothing_to_compare(desk, changed):
+def test_the_first_run_has_nothing_to_compare(workspace, changed):
     """Whatever answers, its name is in the tables and no warning."""
     assert changed.exit_code == 0
-    assert desk.only("runs")["warnings"] == []
-    assert set(desk.table("results")["_model"]) == {"maker/model-0701"}
-    assert set(desk.table("calls")["model_returned"]) == {"maker/model-0701"}
+    assert workspace.only("runs")["warnings"] == []
+    assert set(workspace.table("results")["_model"]) == {"maker/model-0701"}
+    assert set(workspace.table("calls")["model_returned"]) == {"maker/model-0701"}
 
 
-def test_another_model_is_a_warning(desk, changed):
+def test_another_model_is_a_warning(workspace, changed):
     """The default: the run goes on and says so, in its row and on the terminal."""
-    ended = desk.run(*RUN)
+    ended = workspace.run(*RUN)
     assert ended.exit_code == 0
-    [said] = desk.table("runs").sort("started_at")["warnings"].to_list()[-1]
+    [said] = workspace.table("runs").sort("started_at")["warnings"].to_list()[-1]
     assert said == f"{CHANGED}: see whether its answers and its bill are the same"
     assert f"warning: {said}\n" in ended.stdout
-    assert desk.table("results").height == 8
+    assert workspace.table("results").height == 8
 
 
-def test_it_is_said_once(desk, changed):
+def test_it_is_said_once(workspace, changed):
     """The next run compares with this one."""
-    desk.run(*RUN)
-    desk.run(*RUN, "--redo", "all", "--output", "again")
-    assert desk.table("runs", "again")["warnings"].to_list() == [[]]
+    workspace.run(*RUN)
+    workspace.run(*RUN, "--redo", "all", "--output", "again")
+    assert workspace.table("runs", "again")["warnings"].to_list() == [[]]
 
 
-def test_the_same_model_is_no_warning(desk):
-    desk.run(*RUN, "--limit", "4")
-    desk.run(*RUN, env=STOP)
-    assert desk.table("runs")["warnings"].to_list() == [[], []]
-    assert set(desk.table("runs")["status"]) == {"completed"}
+def test_the_same_model_is_no_warning(workspace):
+    workspace.run(*RUN, "--limit", "4")
+    workspace.run(*RUN, env=STOP)
+    assert workspace.table("runs")["warnings"].to_list() == [[], []]
+    assert set(workspace.table("runs")["status"]) == {"completed"}
 
 
-def test_another_model_can_stop_the_run(desk, changed, server):
+def test_another_model_can_stop_the_run(workspace, changed, server):
     """What was asked for is exit 2, a row that says why, and what is done about it."""
-    ended = desk.run(*RUN, env=STOP | {"TILEWISE_CONCURRENCY": "1"})
-    row = desk.table("runs").sort("started_at").to_dicts()[-1]
+    ended = workspace.run(*RUN, env=STOP | {"TILEWISE_CONCURRENCY": "1"})
+    row = workspace.table("runs").sort("started_at").to_dicts()[-1]
     assert (ended.exit_code, row["status"]) == (2, "refused")
     assert CHANGED in row["error"]
     assert "set TILEWISE_ON_MODEL_CHANGE=warn to go on with it" in ended.stdout
@@ -74,26 +74,26 @@ def test_another_model_can_stop_the_run(desk, changed, server):
     assert row["remaining"] > 0
 
 
-def test_it_stops_again_until_it_is_told_otherwise(desk, changed, server):
+def test_it_stops_again_until_it_is_told_otherwise(workspace, changed, server):
     """Each try pays for what it has to see; nothing of that is lost, and nothing is paid for twice."""
     tight = {"TILEWISE_CONCURRENCY": "1"}
-    desk.run(*RUN, env=STOP | tight)
-    assert desk.run(*RUN, env=STOP | tight).exit_code == 2
-    ended = desk.run(*RUN, env=tight)
+    workspace.run(*RUN, env=STOP | tight)
+    assert workspace.run(*RUN, env=STOP | tight).exit_code == 2
+    ended = workspace.run(*RUN, env=tight)
     assert ended.exit_code == 0
     assert f"warning: {CHANGED}" in ended.stdout
-    assert len(server.asked) == len(set(server.documents)) == desk.table("results").height == 8
+    assert len(server.asked) == len(set(server.documents)) == workspace.table("results").height == 8
 
 
-def test_another_model_of_another_name_is_not_compared(desk, changed):
+def test_another_model_of_another_name_is_not_compared(workspace, changed):
     """What is compared is who answers for one name at one address."""
-    (desk.folder / "prices.toml").write_text('[models."other/model"]\ninput = 1\noutput = 1\n')
-    assert desk.run(*RUN, "--model", "other/model", env=STOP).exit_code == 0
-    assert desk.table("runs").sort("started_at")["warnings"].to_list()[-1] == []
+    (workspace.folder / "prices.toml").write_text('[models."other/model"]\ninput = 1\noutput = 1\n')
+    assert workspace.run(*RUN, "--model", "other/model", env=STOP).exit_code == 0
+    assert workspace.table("runs").sort("started_at")["warnings"].to_list()[-1] == []
 
 
-def test_an_answer_without_a_name_is_no_change(desk, server, say):
+def test_an_answer_without_a_name_is_no_change(workspace, server, replies):
     """Some gateways leave the model out."""
-    desk.run(*RUN, "--limit", "4")
-    server.script = [say.ok(model=None, usage=USAGE)]
-    assert desk.run(*RUN, env=STOP).exit_code == 0
+    workspace.run(*RUN, "--limit", "4")
+    server.script = [replies.ok(model=None, usage=USAGE)]
+    assert workspace.run(*RUN, env=STOP).exit_code == 0

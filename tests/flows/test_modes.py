@@ -6,19 +6,19 @@ RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with one image."""
-    desk.images("a.jpg")
-    return desk
+    workspace.images("a.jpg")
+    return workspace
 
 
 @pytest.fixture
-def request_of(desk, serve, say):
+def request_of(workspace, serve, replies):
     """The one request that a run with these settings sends."""
 
     def run(answer=None, **env):
-        server = serve(answer or say.ok())
-        ended = desk.run(*RUN, env={"TILEWISE_BASE_URL": server.url, **env})
+        server = serve(answer or replies.ok())
+        ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, **env})
         assert ended.exit_code == 0, ended.output
         [asked] = server.asked
         return asked
@@ -28,12 +28,12 @@ def request_of(desk, serve, say):
 
 @pytest.mark.parametrize("mode", ["json_schema", "json_object", "tools", "prompt"])
 @pytest.mark.parametrize("stream", ["0", "1"])
-def test_every_mode_is_answered_by_the_endpoint(desk, echo, mode, stream):
+def test_every_mode_is_answered_by_the_endpoint(workspace, echo, mode, stream):
     """Plain or streamed, the echo is a row, and its bill is foreseen to the token."""
-    ended = desk.run(*RUN, env={"TILEWISE_BASE_URL": echo, "TILEWISE_MODE": mode, "TILEWISE_STREAM": stream})
+    ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": echo, "TILEWISE_MODE": mode, "TILEWISE_STREAM": stream})
     assert ended.exit_code == 0
-    assert desk.only("results")["caption"] == "echo"
-    assert desk.only("runs")["residual_tokens"] == 0
+    assert workspace.only("results")["caption"] == "echo"
+    assert workspace.only("runs")["residual_tokens"] == 0
 
 
 def test_the_picture_and_its_question_come_after_the_constant_text(request_of):
@@ -82,16 +82,16 @@ def test_prompt_mode_asks_in_words_alone(request_of):
     assert '"alt_text"' in asked["messages"][0]["content"]
 
 
-def test_tools_mode_asks_for_one_call_and_reads_its_arguments(desk, request_of, say):
+def test_tools_mode_asks_for_one_call_and_reads_its_arguments(workspace, request_of, replies):
     """The answer is the JSON text in the arguments; content is null."""
     call = {"id": "call_1", "type": "function", "function": {"name": "caption", "arguments": '{"caption": "A door"}'}}
-    asked = request_of(say.ok(None, finish="tool_calls", tool_calls=[call]), TILEWISE_MODE="tools")
+    asked = request_of(replies.ok(None, finish="tool_calls", tool_calls=[call]), TILEWISE_MODE="tools")
     [tool] = asked["tools"]
     assert (tool["type"], tool["function"]["name"]) == ("function", "caption")
     assert list(tool["function"]["parameters"]["properties"]) == ["caption", "alt_text", "tags"]
     assert asked["tool_choice"] == {"type": "function", "function": {"name": "caption"}}
     assert "response_format" not in asked
-    assert desk.only("results")["caption"] == "A door"
+    assert workspace.only("results")["caption"] == "A door"
 
 
 @pytest.mark.parametrize(
@@ -141,20 +141,20 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
-def test_a_streamed_answer_is_joined_and_billed(desk, request_of, say, events):
+def test_a_streamed_answer_is_joined_and_billed(workspace, request_of, replies, events):
     """Wherever its usage stands, and without its thoughts."""
-    asked = request_of(say.events(*events), TILEWISE_STREAM="1")
-    row = desk.only("calls")
+    asked = request_of(replies.events(*events), TILEWISE_STREAM="1")
+    row = workspace.only("calls")
     assert (asked["stream"], asked["stream_options"]) == (True, {"include_usage": True})
-    assert desk.only("results")["caption"] == "A gate"
+    assert workspace.only("results")["caption"] == "A gate"
     assert (row["prompt_tokens"], row["completion_tokens"], row["billed"]) == (700, 70, "yes")
     assert (row["finish_reason"], row["model_returned"]) == ("stop", "maker/model-2")
 
 
-def test_a_stream_that_ends_early_is_not_taken_for_an_answer(desk, serve, say):
+def test_a_stream_that_ends_early_is_not_taken_for_an_answer(workspace, serve, replies):
     """Half an answer is a truncated one, and nobody knows what it cost."""
-    server = serve(say.events(*PARTS[:2]), say.events(*STREAMS["usage on the last chunk"]))
-    ended = desk.run(*RUN, env={"TILEWISE_BASE_URL": server.url, "TILEWISE_STREAM": "1"})
+    server = serve(replies.events(*PARTS[:2]), replies.events(*STREAMS["usage on the last chunk"]))
+    ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, "TILEWISE_STREAM": "1"})
     assert ended.exit_code == 0
-    calls = desk.table("calls").sort("attempt").to_dicts()
+    calls = workspace.table("calls").sort("attempt").to_dicts()
     assert [(each["outcome"], each["billed"]) for each in calls] == [("truncated", "unknown"), ("accepted", "yes")]

@@ -43,11 +43,11 @@ def row_of(ended):
 
 
 @pytest.fixture
-def write(desk):
+def write(workspace):
     """Writes a file below `in`."""
 
     def written(name, data):
-        path = desk.folder / "in" / name
+        path = workspace.folder / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return str(path)
@@ -56,14 +56,14 @@ def write(desk):
 
 
 @pytest.fixture
-def ran(desk, serve, say):
+def ran(workspace, serve, replies):
     """Runs the command against a server that answers; gives how it ended and what the server was asked."""
-    server = serve(say.ok())
-    desk.env["TILEWISE_BASE_URL"] = server.url
+    server = serve(replies.ok())
+    workspace.env["TILEWISE_BASE_URL"] = server.url
 
     def run(*args, **env):
         server.asked.clear()
-        return desk.run("run", "in", *MOST, *args, env=env), list(server.asked)
+        return workspace.run("run", "in", *MOST, *args, env=env), list(server.asked)
 
     return run
 
@@ -83,16 +83,16 @@ def tiff(*greys):
     return buffer.getvalue()
 
 
-def test_a_folder_is_one_call_of_its_pages_in_order(desk, write, ran):
+def test_a_folder_is_one_call_of_its_pages_in_order(workspace, write, ran):
     """One row, named by the folder; its image is the first page, and every page has its row of images."""
     pages = [write(f"invoice/page {number}.png", grey(10 * number)) for number in (2, 10, 1)]
     pages = [pages[2], pages[0], pages[1]]
     ended, (asked,) = ran(*BY_FOLDER)
-    result, call, images = desk.only("results"), desk.only("calls"), desk.table("images").sort("page")
+    result, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
     assert ended.exit_code == 0, ended.output
     assert colours(asked) == [10, 20, 100]
     assert (result["_document"], result["_image"], result["_pages"]) == (
-        str(desk.folder / "in" / "invoice"),
+        str(workspace.folder / "in" / "invoice"),
         pages[0],
         pages,
     )
@@ -103,21 +103,21 @@ def test_a_folder_is_one_call_of_its_pages_in_order(desk, write, ran):
     assert (row_of(ended)["found"], row_of(ended)["accepted"], row_of(ended)["calls"]) == (1, 1, 1)
 
 
-def test_the_bill_of_a_document_is_that_of_its_pages_and_one_text(desk, write, ran):
+def test_the_bill_of_a_document_is_that_of_its_pages_and_one_text(workspace, write, ran):
     """Tokens and estimated costs are the pages' sum; text and answer are counted once."""
     for number, size in enumerate([(300, 200), (1000, 700), (560, 560)]):
         write(f"doc/{number}.png", grey(number, size))
     write("one/a.png", grey(9))
     ended, _ = ran(*BY_FOLDER, "--policy", "faithful")
-    calls = {Path(each["document"]).name: each for each in desk.table("calls").to_dicts()}
-    results = {Path(each["_document"]).name: each for each in desk.table("results").to_dicts()}
+    calls = {Path(each["document"]).name: each for each in workspace.table("calls").to_dicts()}
+    results = {Path(each["_document"]).name: each for each in workspace.table("results").to_dicts()}
     tokens = [rule("formula").tokens(Size(*size)) for size in ((300, 200), (1000, 700), (560, 560))]
     text = calls["one"]["estimated_prompt_tokens"] - 1601
     assert calls["doc"]["estimated_image_tokens"] == sum(tokens)
     assert calls["doc"]["estimated_prompt_tokens"] == sum(tokens) + text
     assert results["doc"]["_image_tokens_estimated"] == sum(tokens)
     assert (results["doc"]["_prompt_tokens"], results["doc"]["_completion_tokens"]) == (1000, 100)
-    images = [each for each in desk.table("images").sort("page").to_dicts() if each["document"].endswith("doc")]
+    images = [each for each in workspace.table("images").sort("page").to_dicts() if each["document"].endswith("doc")]
     price = Decimal("0.30") / 1_000_000
     first, second, third = (each["cost_low_usd"] for each in images)
     assert (second, third) == (tokens[1] * price, tokens[2] * price)
@@ -139,74 +139,74 @@ def test_what_was_read_is_not_read_again_until_a_page_changes(write, ran):
 
 
 @pytest.mark.parametrize("broken", [b"no picture", grey(7)[:60]], ids=["header", "pixels"])
-def test_one_broken_page_rejects_its_document(desk, write, ran, broken):
+def test_one_broken_page_rejects_its_document(workspace, write, ran, broken):
     """Nothing is sent of it; the failure names the page, and the others are rejected with it."""
     write("doc/1.png", grey(1))
     path = write("doc/2.png", broken)
     write("sound/1.png", grey(5))
     ended, asked = ran(*BY_FOLDER)
-    failure = desk.only("failures")
-    images = desk.table("images").filter(document=failure["document"]).sort("page")
+    failure = workspace.only("failures")
+    images = workspace.table("images").filter(document=failure["document"]).sort("page")
     assert (ended.exit_code, len(asked), row_of(ended)["rejected"], row_of(ended)["accepted"]) == (1, 1, 1, 1)
     assert failure["message"].startswith(f"{path}: ")
-    assert (failure["image"], failure["final"]) == (str(desk.folder / "in" / "doc" / "1.png"), True)
+    assert (failure["image"], failure["final"]) == (str(workspace.folder / "in" / "doc" / "1.png"), True)
     assert images["page"].to_list() == [1, 2]
 
 
-def test_more_pages_than_may_be_are_rejected(desk, write, ran):
+def test_more_pages_than_may_be_are_rejected(workspace, write, ran):
     """Eleven are over the limit of ten: the message says so and where it is set, and nothing is sent."""
     for number in range(11):
         write(f"doc/{number}.png", grey(number))
     ended, asked = ran(*BY_FOLDER)
-    failure = desk.only("failures")
+    failure = workspace.only("failures")
     assert (ended.exit_code, asked) == (1, [])
     assert (failure["kind"], failure["message"]) == ("too_many_pages", "11 pages are over TILEWISE_MAX_IMAGES=10")
-    assert set(desk.table("images")["reason"]) == {"too_many_pages"}
+    assert set(workspace.table("images")["reason"]) == {"too_many_pages"}
     ended, (asked,) = ran(*BY_FOLDER, "--redo", "failed", TILEWISE_MAX_IMAGES="11")
     assert (ended.exit_code, len(colours(asked))) == (0, 11)
 
 
-def test_numbered_names_are_one_document(desk, write, ran):
+def test_numbered_names_are_one_document(workspace, write, ran):
     """`a-1` and `a-2` are; `b` is another."""
     for number, name in enumerate(("a-2", "a-1", "b"), 1):
         write(f"{name}.png", grey(number))
     _, asked = ran("--document-by", "name")
     assert sorted(map(colours, asked)) == [[2, 1], [3]]
-    assert sorted(Path(each).name for each in desk.table("results")["_document"]) == ["a", "b.png"]
+    assert sorted(Path(each).name for each in workspace.table("results")["_document"]) == ["a", "b.png"]
 
 
-def test_frames_are_pages_where_that_is_asked(desk, write, ran):
+def test_frames_are_pages_where_that_is_asked(workspace, write, ran):
     """Named as pages of the file."""
     path = write("a.tif", tiff(10, 20, 30))
     _, (asked,) = ran("--document-by", "frames")
-    result, images = desk.only("results"), desk.table("images").sort("page")
+    result, images = workspace.only("results"), workspace.table("images").sort("page")
     assert colours(asked) == [10, 20, 30]
     assert (result["_document"], result["_pages"]) == (path, [f"{path}#page={number}" for number in (1, 2, 3)])
     assert images["image"].to_list() == result["_pages"]
     assert images.select("height", "frames").rows() == [(210, 3), (220, 3), (230, 3)]
 
 
-def test_a_frame_whose_pixels_are_cut_off_rejects_its_document(desk, write, ran):
+def test_a_frame_whose_pixels_are_cut_off_rejects_its_document(workspace, write, ran):
     """The failure names it by its number."""
     path = write("a.tif", tiff(10, 20, 30)[:-1000])
     _, asked = ran("--document-by", "frames")
-    failure = desk.only("failures")
+    failure = workspace.only("failures")
     assert (asked, failure["stage"], failure["kind"]) == ([], "prepare", "unreadable")
     assert failure["message"].startswith(f"{path}#page=3: cannot be decoded: ")
 
 
-def test_frames_are_none_where_it_is_not_asked(desk, write, ran):
+def test_frames_are_none_where_it_is_not_asked(workspace, write, ran):
     """The first is sent, and a note says what is left out."""
     write("a.tif", tiff(10, 20))
     _, (asked,) = ran()
-    assert (colours(asked), desk.only("images")["note"]) == ([10], "first of 2 frames")
+    assert (colours(asked), workspace.only("images")["note"]) == ([10], "first of 2 frames")
 
 
-def test_a_pdf_is_one_document_of_its_pages(desk, write, ran, pdf):
+def test_a_pdf_is_one_document_of_its_pages(workspace, write, ran, pdf):
     """Each is drawn at the size that is sent, and named by its number."""
     path = write("a.pdf", pdf("one", "two", "three"))
     ended, (asked,) = ran()
-    result, call, images = desk.only("results"), desk.only("calls"), desk.table("images").sort("page")
+    result, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
     assert ended.exit_code == 0, ended.output
     assert sizes(asked) == [tuple(A4_SENT)] * 3
     assert (result["_document"], result["_image"], result["_encoded"]) == (path, f"{path}#page=1", True)
@@ -219,13 +219,13 @@ def test_a_pdf_is_one_document_of_its_pages(desk, write, ran, pdf):
     assert (row_of(again)["skipped"], asked) == (1, [])
 
 
-def test_a_pdf_and_images_are_pages_of_one_folder(desk, write, ran, pdf):
+def test_a_pdf_and_images_are_pages_of_one_folder(workspace, write, ran, pdf):
     """In their order; and what was read is known again, though nobody saw its pages in the listing."""
     write("doc/1.png", grey(1))
     path = write("doc/2.pdf", pdf("one", "two"))
     write("doc/3.png", grey(3))
     _, (asked,) = ran(*BY_FOLDER)
-    assert [Path(each).name for each in desk.only("results")["_pages"]] == [
+    assert [Path(each).name for each in workspace.only("results")["_pages"]] == [
         "1.png",
         "2.pdf#page=1",
         "2.pdf#page=2",
@@ -239,42 +239,42 @@ def test_a_pdf_and_images_are_pages_of_one_folder(desk, write, ran, pdf):
     assert (row_of(again)["accepted"], len(asked)) == (1, 1)
 
 
-def test_pages_of_several_files_count_together(desk, write, ran, pdf):
+def test_pages_of_several_files_count_together(workspace, write, ran, pdf):
     """Each file is within the limit, the document is not."""
     write("doc/1.pdf", pdf("one", "two"))
     write("doc/2.pdf", pdf("one", "two"))
     _, asked = ran(*BY_FOLDER, TILEWISE_MAX_IMAGES="3")
-    assert (asked, desk.only("failures")["message"]) == ([], "4 pages are over TILEWISE_MAX_IMAGES=3")
+    assert (asked, workspace.only("failures")["message"]) == ([], "4 pages are over TILEWISE_MAX_IMAGES=3")
 
 
 @pytest.mark.parametrize(
     ("texts", "password", "kind"),
     [(("one",), "secret", "password"), ((), None, "empty"), (("1",) * 11, None, "too_many_pages")],
 )
-def test_a_pdf_that_cannot_be_sent_is_rejected_for_good(desk, write, ran, pdf, texts, password, kind):
+def test_a_pdf_that_cannot_be_sent_is_rejected_for_good(workspace, write, ran, pdf, texts, password, kind):
     """One row says why, and the next run does not try it again."""
     path = write("a.pdf", pdf(*texts, password=password))
     ended, asked = ran()
-    failure, image = desk.only("failures"), desk.only("images")
+    failure, image = workspace.only("failures"), workspace.only("images")
     assert (ended.exit_code, asked) == (1, [])
     assert (failure["document"], failure["kind"], failure["stage"], failure["final"]) == (path, kind, "bill", True)
     assert (image["image"], image["page"], image["action"], image["reason"]) == (path, 1, "reject", kind)
     assert row_of(ran()[0])["skipped"] == 1
 
 
-def test_a_broken_page_of_a_pdf_rejects_it(desk, write, ran, pdf):
+def test_a_broken_page_of_a_pdf_rejects_it(workspace, write, ran, pdf):
     """The failure names it by its number."""
     path = write("a.pdf", pdf("one", None, "three"))
     _, asked = ran()
-    failure = desk.only("failures")
+    failure = workspace.only("failures")
     assert (asked, failure["kind"]) == ([], "unreadable")
     assert failure["message"] == f"{path}#page=2: the page cannot be opened"
 
 
-def test_a_document_climbs_whole(desk, write, serve, say):
+def test_a_document_climbs_whole(workspace, write, serve, replies):
     """All pages are looked at closer when an answer is refused."""
-    refused = say.ok({"caption": "x" * 2000, "alt_text": None, "tags": ["wall"]})
-    name = desk.module(
+    refused = replies.ok({"caption": "x" * 2000, "alt_text": None, "tags": ["wall"]})
+    name = workspace.module(
         "from pydantic import BaseModel, Field, field_validator\n"
         "class Note(BaseModel):\n"
         "    caption: str\n"
@@ -285,59 +285,59 @@ def test_a_document_climbs_whole(desk, write, serve, say):
         "            raise ValueError('too long')\n"
         "        return value\n"
     )
-    server = serve(refused, say.ok())
+    server = serve(refused, replies.ok())
     for number in (1, 2):
         write(f"doc/{number}.png", grey(number, (1653, 2339)))
     args = ("--schema", f"{name}:Note", "--yes", "--direct", "--bill", "formula", *BY_FOLDER)
-    ended = desk.run("run", "in", *args, env={"TILEWISE_BASE_URL": server.url})
+    ended = workspace.run("run", "in", *args, env={"TILEWISE_BASE_URL": server.url})
     assert ended.exit_code == 0, ended.output
     low, high = (sizes(each) for each in server.asked)
     assert (len(low), len(high)) == (2, 2)
     assert all(before[0] < after[0] for before, after in zip(low, high, strict=True))
-    assert desk.only("results")["_attempts"] == 2
+    assert workspace.only("results")["_attempts"] == 2
 
 
-def test_a_pdf_in_a_bucket_is_fetched_twice_however_many_its_pages(bucket, desk, echo, pdf):
+def test_a_pdf_in_a_bucket_is_fetched_twice_however_many_its_pages(bucket, workspace, echo, pdf):
     """Once to be billed and once to be sent; nothing is to be known of it without its end."""
     bucket.put("in/a.pdf", pdf(*map(str, range(1, 10))))
-    desk.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
+    workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
     bucket.front.asked.clear()
-    ended = desk.run("run", f"{bucket.url}/in", *MOST)
+    ended = workspace.run("run", f"{bucket.url}/in", *MOST)
     assert ended.exit_code == 0, ended.output
-    assert desk.only("results")["_pages"] == [f"{bucket.url}/in/a.pdf#page={number}" for number in range(1, 10)]
+    assert workspace.only("results")["_pages"] == [f"{bucket.url}/in/a.pdf#page={number}" for number in range(1, 10)]
     assert [part for _, path, part in bucket.front.asked if path.endswith(".pdf")] == [None, None]
 
 
-def test_documents_of_a_bucket_are_grouped(bucket, desk, echo):
+def test_documents_of_a_bucket_are_grouped(bucket, workspace, echo):
     """As those of a folder are."""
     for name, number in itertools.product("ab", (1, 2, 10)):
         bucket.put(f"in/{name}/{number}.png", grey(number))
-    desk.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
-    desk.run("run", f"{bucket.url}/in", *MOST, *BY_FOLDER)
-    pages = desk.table("results").sort("_document")["_pages"].to_list()
+    workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
+    workspace.run("run", f"{bucket.url}/in", *MOST, *BY_FOLDER)
+    pages = workspace.table("results").sort("_document")["_pages"].to_list()
     assert pages == [[f"{bucket.url}/in/{name}/{number}.png" for number in (1, 2, 10)] for name in "ab"]
 
 
-def test_an_estimate_counts_documents_and_pages(desk, write, pdf):
+def test_an_estimate_counts_documents_and_pages(workspace, write, pdf):
     """A dry run of three documents of six pages, one of them with too many."""
     write("a/1.pdf", pdf("one", "two"))
     write("a/2.png", grey(1))
     write("b/1.png", grey(2))
     write("c/1.pdf", pdf(*map(str, range(11))))
-    said = json.loads(desk.run("run", "in", *MOST, *BY_FOLDER, "--dry-run").stdout)
+    said = json.loads(workspace.run("run", "in", *MOST, *BY_FOLDER, "--dry-run").stdout)
     assert (said["documents"], said["images"], said["rejected"]) == (3, 5, 1)
     assert said["actions"] == {"resize": 2, "send": 2, "reject": 1}
 
 
 @pytest.mark.slow
-def test_two_pictures_are_compared_offline(desk):
+def test_two_pictures_are_compared_offline(workspace):
     """The reader tells what it read in each, and what in one only: an accepted row, without a model."""
-    desk.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))
-    (desk.folder / "pairs" / "bills").mkdir(parents=True)
+    workspace.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))
+    (workspace.folder / "pairs" / "bills").mkdir(parents=True)
     for number, name in enumerate(("till-short-01.jpg", "till-short-02.jpg"), 1):
-        shutil.copy(SAMPLES / "receipts" / name, desk.folder / "pairs" / "bills" / f"{number}.jpg")
-    ended = desk.run("run", "pairs", "--document-by", "folder", "--schema", "comparison", "--offline", "--direct")
-    result = desk.only("results")
+        shutil.copy(SAMPLES / "receipts" / name, workspace.folder / "pairs" / "bills" / f"{number}.jpg")
+    ended = workspace.run("run", "pairs", "--document-by", "folder", "--schema", "comparison", "--offline", "--direct")
+    result = workspace.only("results")
     first, second = result["images"]
     assert ended.exit_code == 0, ended.output
     assert [Path(each).name for each in result["_pages"]] == ["1.jpg", "2.jpg"]
@@ -350,11 +350,11 @@ def test_two_pictures_are_compared_offline(desk):
         assert "not read in this picture" in each["in_each"]
 
 
-def test_two_pictures_are_compared_by_the_echo(desk, echo):
+def test_two_pictures_are_compared_by_the_echo(workspace, echo):
     """The smallest instance of the schema is a valid one."""
-    desk.images("pair/a.png", "pair/b.png")
-    ended = desk.run(
+    workspace.images("pair/a.png", "pair/b.png")
+    ended = workspace.run(
         "run", "in", *BY_FOLDER, "--schema", "comparison", "--yes", "--direct", env={"TILEWISE_BASE_URL": echo}
     )
     assert ended.exit_code == 0, ended.output
-    assert len(desk.only("results")["images"]) == 2
+    assert len(workspace.only("results")["images"]) == 2

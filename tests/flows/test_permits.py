@@ -287,26 +287,26 @@ async def test_a_server_that_is_not_there_leaves_half_of_what_is_set(nowhere):
 
 
 @pytest.mark.anyio
-async def test_something_else_at_the_servers_address_is_no_server(serve, say):
+async def test_something_else_at_the_servers_address_is_no_server(serve, replies):
     """A page with status 200 is no limit: it counts as no answer."""
-    answering = serve(say.ok())
-    answering.listed = say.raw("<html>welcome</html>", kind="text/html")
+    answering = serve(replies.ok())
+    answering.listed = replies.raw("<html>welcome</html>", kind="text/html")
     with temporary_settings({PREFECT_API_URL: answering.url}):
         async with leased(ENDPOINT, MODEL, None, lambda _: None) as permits:
             assert "what answers for Prefect's server is none" in permits.warning()
 
 
 @pytest.mark.slow
-def test_a_flow_leases_from_the_limit(server, desk, echo):
+def test_a_flow_leases_from_the_limit(server, workspace, echo):
     """A limit of one call in two seconds, of which a newcomer sends a part, keeps two calls seconds apart."""
     server.make(limit_name(echo, "maker/model"), limit=10, slot_decay_per_second=0.5)
-    desk.images("a.jpg", "b.png")
+    workspace.images("a.jpg", "b.png")
     env = {"TILEWISE_BASE_URL": echo, "PREFECT_API_URL": server.url}
-    ended = desk.tilewise("run", "in", "--schema", "caption", "--bill", "formula", env=env)
-    first, second = desk.table("calls")["started_at"].sort().to_list()
+    ended = workspace.tilewise("run", "in", "--schema", "caption", "--bill", "formula", env=env)
+    first, second = workspace.table("calls")["started_at"].sort().to_list()
     assert ended.returncode == 0, ended.stderr
     assert (second - first).total_seconds() >= 3
-    assert desk.only("runs")["warnings"] == []
+    assert workspace.only("runs")["warnings"] == []
 
 
 @pytest.mark.slow

@@ -13,135 +13,135 @@ USAGE = {"prompt_tokens": 1234, "completion_tokens": 56, "cached_tokens": 1000}
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server whose usage has cached tokens."""
-    return serve(say.ok(usage=USAGE))
+    return serve(replies.ok(usage=USAGE))
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with one image, a model that is in the shipped table, and no price file."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_MODEL": SHIPPED, "TILEWISE_PRICES": None}
-    desk.images("a.png")
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_MODEL": SHIPPED, "TILEWISE_PRICES": None}
+    workspace.images("a.png")
+    return workspace
 
 
 @pytest.fixture
-def own(desk):
+def own(workspace):
     """Writes the user's own price file, and has it in force."""
 
     def write(words, model=SHIPPED):
-        path = desk.folder / "own.toml"
+        path = workspace.folder / "own.toml"
         path.write_text(f'[models."{model}"]\n{words}\n')
-        desk.env["TILEWISE_PRICES"] = str(path)
+        workspace.env["TILEWISE_PRICES"] = str(path)
 
     return write
 
 
-def prices(desk):
+def prices(workspace):
     """The price in the row of the one call: input, output, cached, and its day."""
-    row = desk.only("calls")
+    row = workspace.only("calls")
     return row["price_input"], row["price_output"], row["price_cached"], row["price_as_of"]
 
 
-def listed(say, wrapped=None):
+def listed(replies, wrapped=None):
     """What `/v1/models` says: a bare array, or wrapped in an object."""
     models = [{"id": "another/model"}, {"id": SHIPPED, "pricing": PRICING}]
-    return say.raw(json.dumps({wrapped: models} if wrapped else models))
+    return replies.raw(json.dumps({wrapped: models} if wrapped else models))
 
 
 def today():
     return datetime.now(UTC).date()
 
 
-def test_the_shipped_table_is_the_last_resort(desk):
+def test_the_shipped_table_is_the_last_resort(workspace):
     """Its price has the day on which it was looked up."""
-    assert desk.run(*RUN).exit_code == 0
-    assert prices(desk) == (Decimal("0.17"), Decimal("0.25"), None, date(2026, 7, 1))
+    assert workspace.run(*RUN).exit_code == 0
+    assert prices(workspace) == (Decimal("0.17"), Decimal("0.25"), None, date(2026, 7, 1))
 
 
-def test_cached_tokens_without_a_price_of_their_own_cost_as_input(desk):
-    desk.run(*RUN)
-    assert desk.only("calls")["cost_usd"] == (1234 * Decimal("0.17") + 56 * Decimal("0.25")) / 1_000_000
+def test_cached_tokens_without_a_price_of_their_own_cost_as_input(workspace):
+    workspace.run(*RUN)
+    assert workspace.only("calls")["cost_usd"] == (1234 * Decimal("0.17") + 56 * Decimal("0.25")) / 1_000_000
 
 
 @pytest.mark.parametrize("wrapped", [None, "data"])
-def test_the_server_s_price_comes_before_the_shipped_one(desk, server, say, wrapped):
+def test_the_server_s_price_comes_before_the_shipped_one(workspace, server, replies, wrapped):
     """As a bare array or under `data`, as seen today; cached tokens at their own price."""
-    server.listed = listed(say, wrapped)
-    assert desk.run(*RUN).exit_code == 0
-    assert prices(desk) == (Decimal("0.2"), Decimal("0.9"), Decimal("0.05"), today())
+    server.listed = listed(replies, wrapped)
+    assert workspace.run(*RUN).exit_code == 0
+    assert prices(workspace) == (Decimal("0.2"), Decimal("0.9"), Decimal("0.05"), today())
     cost = (234 * Decimal("0.2") + 1000 * Decimal("0.05") + 56 * Decimal("0.9")) / 1_000_000
-    assert desk.only("calls")["cost_usd"] == desk.only("runs")["cost_usd"] == cost
+    assert workspace.only("calls")["cost_usd"] == workspace.only("runs")["cost_usd"] == cost
 
 
-def test_the_own_file_comes_before_the_server_s_price(desk, server, say, own):
-    server.listed = listed(say)
+def test_the_own_file_comes_before_the_server_s_price(workspace, server, replies, own):
+    server.listed = listed(replies)
     own("input = 1\noutput = 2\ncached_input = 0.5\nas_of = 2026-11-01")
-    assert desk.run(*RUN).exit_code == 0
-    assert prices(desk) == (1, 2, Decimal("0.5"), date(2026, 11, 1))
+    assert workspace.run(*RUN).exit_code == 0
+    assert prices(workspace) == (1, 2, Decimal("0.5"), date(2026, 11, 1))
 
 
-def test_a_file_that_does_not_name_the_model_leaves_the_others(desk, server, say, own):
+def test_a_file_that_does_not_name_the_model_leaves_the_others(workspace, server, replies, own):
     own("input = 1\noutput = 2", model="somebody/else")
-    assert desk.run(*RUN).exit_code == 0
-    assert prices(desk)[:2] == (Decimal("0.17"), Decimal("0.25"))
+    assert workspace.run(*RUN).exit_code == 0
+    assert prices(workspace)[:2] == (Decimal("0.17"), Decimal("0.25"))
 
 
-def test_an_estimate_knows_the_price_that_the_server_was_last_seen_to_list(desk, server, say):
+def test_an_estimate_knows_the_price_that_the_server_was_last_seen_to_list(workspace, server, replies):
     """It sends nothing, so what the last run saw is all that it has; without one, what is shipped."""
     estimate = ("estimate", "in", "--schema", "caption", "--bill", "formula", "--json")
-    before = json.loads(desk.run(*estimate).stdout)["cost_usd"]["low"]
-    server.listed = listed(say)
-    desk.run(*RUN)
+    before = json.loads(workspace.run(*estimate).stdout)["cost_usd"]["low"]
+    server.listed = listed(replies)
+    workspace.run(*RUN)
     asked = len(server.asked)
-    after = json.loads(desk.run(*estimate).stdout)["cost_usd"]["low"]
+    after = json.loads(workspace.run(*estimate).stdout)["cost_usd"]["low"]
     assert after / before > 1
     assert len(server.asked) == asked
 
 
-def test_a_server_that_lists_no_price_any_more_is_remembered(desk, server, say):
+def test_a_server_that_lists_no_price_any_more_is_remembered(workspace, server, replies):
     """A list that cannot be read for once does not make the price another one."""
-    server.listed = listed(say)
-    desk.run(*RUN)
-    server.listed = say.error(500)
-    assert desk.run(*RUN, "--redo", "all", "--output", "again").exit_code == 0
-    assert set(desk.table("calls", "again")["price_input"]) == {Decimal("0.2")}
+    server.listed = listed(replies)
+    workspace.run(*RUN)
+    server.listed = replies.error(500)
+    assert workspace.run(*RUN, "--redo", "all", "--output", "again").exit_code == 0
+    assert set(workspace.table("calls", "again")["price_input"]) == {Decimal("0.2")}
 
 
-def test_a_price_of_0_in_the_own_file_is_0(desk, own, server, say):
+def test_a_price_of_0_in_the_own_file_is_0(workspace, own, server, replies):
     """A dedicated endpoint costs nothing a token, where that is said; a budget can be held with it."""
     own("input = 0\noutput = 0", model="mine/model")
-    ended = desk.run(*RUN, "--model", "mine/model", "--budget", "0.01", env={"TILEWISE_ASK_ABOVE": "0"})
+    ended = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.01", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 0, ended.stderr
-    assert prices(desk) == (0, 0, None, None)
-    row = desk.only("runs")
+    assert prices(workspace) == (0, 0, None, None)
+    row = workspace.only("runs")
     assert [row[name] for name in row if name.endswith("_usd")] == [0] * 6
     assert "$0.00" in ended.stdout
 
 
 @pytest.mark.parametrize("pricing", [{"input": 0, "output": 0}, {"hourly": 5}, None])
-def test_a_price_of_0_in_a_list_is_no_price(desk, server, say, pricing):
+def test_a_price_of_0_in_a_list_is_no_price(workspace, server, replies, pricing):
     """Servers list 0 for what they do not bill by the token: that is not known, and never taken as 0."""
-    server.listed = say.raw(json.dumps([{"id": "mine/model", "pricing": pricing}]))
-    ended = desk.run(*RUN, "--model", "mine/model")
+    server.listed = replies.raw(json.dumps([{"id": "mine/model", "pricing": pricing}]))
+    ended = workspace.run(*RUN, "--model", "mine/model")
     assert (ended.exit_code, server.asked) == (2, [])
     assert "nobody knows the price of mine/model" in ended.stderr
 
 
 @pytest.mark.parametrize(("days", "warned"), [(0, False), (90, False), (91, True), (400, True)])
-def test_an_old_price_is_a_warning(desk, own, days, warned):
+def test_an_old_price_is_a_warning(workspace, own, days, warned):
     """A price that is older than 90 days is said to be, in the row of the run and on the terminal."""
     as_of = today() - timedelta(days=days)
     own(f"input = 1\noutput = 2\nas_of = {as_of}")
-    ended = desk.run(*RUN)
+    ended = workspace.run(*RUN)
     sentence = f"the price of {SHIPPED} is of {as_of}, {days} days old: name today's in TILEWISE_PRICES"
-    assert (sentence in desk.only("runs")["warnings"]) is warned
+    assert (sentence in workspace.only("runs")["warnings"]) is warned
     assert (f"warning: {sentence}\n" in ended.stdout) is warned
     assert ended.exit_code == 0
 
 
-def test_a_price_without_a_day_is_no_warning(desk, own):
+def test_a_price_without_a_day_is_no_warning(workspace, own):
     own("input = 1\noutput = 2")
-    desk.run(*RUN)
-    assert not any("price" in warning for warning in desk.only("runs")["warnings"])
+    workspace.run(*RUN)
+    assert not any("price" in warning for warning in workspace.only("runs")["warnings"])

@@ -13,11 +13,11 @@ LOOSE = ("color: str", "total: int | None = None")
 NO_KEY = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_PRICES": None}
 
 
-def wall(desk, *fields, after=""):
+def wall(workspace, *fields, after=""):
     """A schema of the user's own, published as `wall`, with these fields."""
     lines = "\n    ".join(fields)
     text = f"from pydantic import BaseModel, field_validator\n\n\nclass Wall(BaseModel):\n    '''A wall.'''\n\n    {lines}\n"
-    return f"{desk.module(text + after)}:Wall"
+    return f"{workspace.module(text + after)}:Wall"
 
 
 REFUSING = """
@@ -31,45 +31,45 @@ REFUSING = """
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server whose answers lack the total of pictures of one size, and hold a large one otherwise."""
 
     def script(asked):
         picture = asked["messages"][1]["content"][1]["image_url"]["url"]
         answer = {"color": "red", "note": "seen"}
-        return say.ok(answer if len(picture) > 2500 else answer | {"total": 30})
+        return replies.ok(answer if len(picture) > 2500 else answer | {"total": 30})
 
     return serve(script)
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with two images of which the second is answered without a total."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    desk.images("a.jpg")
-    desk.images("b.jpg", size=(900, 800))
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
+    workspace.images("a.jpg")
+    workspace.images("b.jpg", size=(900, 800))
+    return workspace
 
 
 @pytest.fixture
-def ran(desk, server):
+def ran(workspace, server):
     """The same desk after a run: one document accepted, one failed."""
-    assert desk.run(*BASE, wall(desk, *STRICT)).exit_code == 1
+    assert workspace.run(*BASE, wall(workspace, *STRICT)).exit_code == 1
     assert len(server.asked) == 2
-    return desk
+    return workspace
 
 
-def last(desk, table="runs"):
+def last(workspace, table="runs"):
     """The rows of the newest run in a table."""
-    newest = desk.table("runs").sort("started_at")["run"][-1]
-    frame = desk.table(table)
+    newest = workspace.table("runs").sort("started_at")["run"][-1]
+    frame = workspace.table(table)
     return frame.filter(pl.col("_run" if table == "results" else "run") == newest).to_dicts()
 
 
-def counts(desk):
+def counts(workspace):
     """What the newest row of `runs` counts, but for the ends that nothing came to."""
     names = ("found", "skipped", "rejected", "accepted", "failed", "remaining", "calls")
-    [row] = last(desk)
+    [row] = last(workspace)
     return {name: row[name] for name in names if row[name]}
 
 
@@ -110,24 +110,30 @@ def test_a_row_says_whose_answer_it_is(ran):
     assert last(ran)[0]["cost_usd"] == 0
 
 
-def test_what_had_failed_is_described_by_its_call_and_its_bytes(ran, desk):
+def test_what_had_failed_is_described_by_its_call_and_its_bytes(ran, workspace):
     """As if it had been accepted at once."""
     ran.run(*AGAIN, wall(ran, *LOOSE), env=NO_KEY)
     again = next(row for row in last(ran, "results") if row["_document"].endswith("b.jpg"))
     assert ran.run(*BASE, wall(ran, *LOOSE), "--output", "fresh").exit_code == 0
-    fresh = next(row for row in desk.table("results", output="fresh").to_dicts() if row["_document"].endswith("b.jpg"))
+    fresh = next(
+        row for row in workspace.table("results", output="fresh").to_dicts() if row["_document"].endswith("b.jpg")
+    )
     told = ("_sha256", "_encoded", "_action", "_rung", "_width", "_height", "_sent_width", "_sent_height")
     assert {name: again[name] for name in told} == {name: fresh[name] for name in told}
 
 
-def test_a_validator_loosened_makes_failures_rows(desk, server):
+def test_a_validator_loosened_makes_failures_rows(workspace, server):
     """What was refused is taken by today's validator."""
-    desk.run(*BASE, wall(desk, *LOOSE, after=REFUSING.format(most=20).replace("value >", "value and value >")))
-    assert {row["kind"] for row in desk.table("failures").to_dicts()} == {"refused"}
+    workspace.run(
+        *BASE, wall(workspace, *LOOSE, after=REFUSING.format(most=20).replace("value >", "value and value >"))
+    )
+    assert {row["kind"] for row in workspace.table("failures").to_dicts()} == {"refused"}
     asked = len(server.asked)
-    ended = desk.run(*AGAIN, wall(desk, *LOOSE, after=REFUSING.format(most=40).replace("value >", "value and value >")))
+    ended = workspace.run(
+        *AGAIN, wall(workspace, *LOOSE, after=REFUSING.format(most=40).replace("value >", "value and value >"))
+    )
     assert ended.exit_code == 0, ended.output
-    assert counts(desk) == {"found": 2, "accepted": 2}
+    assert counts(workspace) == {"found": 2, "accepted": 2}
     assert len(server.asked) == asked
 
 
@@ -167,11 +173,11 @@ def test_what_was_read_again_can_be_read_again(ran, server):
     assert len(server.asked) == 2
 
 
-def test_the_latest_answer_that_validates_wins(ran, server, say):
+def test_the_latest_answer_that_validates_wins(ran, server, replies):
     """A later one that does not is passed over."""
-    server.script = [say.ok({"color": "blue", "total": 1})]
+    server.script = [replies.ok({"color": "blue", "total": 1})]
     assert ran.run(*BASE, wall(ran, *STRICT), "--redo", "all").exit_code == 0
-    server.script = [say.ok({"colour": "none"})]
+    server.script = [replies.ok({"colour": "none"})]
     assert ran.run(*BASE, wall(ran, *STRICT), "--redo", "all").exit_code == 1
     assert ran.run(*AGAIN, wall(ran, *STRICT)).exit_code == 0
     assert {row["color"] for row in last(ran, "results")} == {"blue"}
@@ -188,10 +194,10 @@ def test_documents_without_an_answer_are_left_as_they_are(ran, server):
     assert len(server.asked) == 2
 
 
-def test_what_is_done_without_an_answer_is_skipped(ran, server, say):
+def test_what_is_done_without_an_answer_is_skipped(ran, server, replies):
     """Accepted by a run that kept none."""
     ran.images("c.jpg", size=(310, 200))
-    server.script = [say.ok({"color": "blue", "total": 1})]
+    server.script = [replies.ok({"color": "blue", "total": 1})]
     ran.run(*BASE, wall(ran, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"})
     ended = ran.run(*AGAIN, wall(ran, *LOOSE))
     assert counts(ran) == {"found": 3, "skipped": 1, "accepted": 2}
@@ -199,14 +205,14 @@ def test_what_is_done_without_an_answer_is_skipped(ran, server, say):
     assert ended.exit_code == 0
 
 
-def test_nothing_stored_is_said(desk, server):
+def test_nothing_stored_is_said(workspace, server):
     """A run that keeps no replies cannot be read again."""
-    desk.run(*BASE, wall(desk, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"})
-    ended = desk.run(*AGAIN, wall(desk, *LOOSE))
+    workspace.run(*BASE, wall(workspace, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"})
+    ended = workspace.run(*AGAIN, wall(workspace, *LOOSE))
     assert ended.exit_code == 2
     assert "no answer of schema 'wall' is stored in" in ended.stderr
     assert "TILEWISE_KEEP_REPLIES=all" in ended.stderr
-    assert desk.table("runs").height == 1
+    assert workspace.table("runs").height == 1
 
 
 def test_it_is_announced_and_estimated_for_nothing(ran):
@@ -234,9 +240,9 @@ def test_it_is_done_in_volumes(ran):
     assert [sum(row[name] for row in rows) for name in ("found", "accepted", "remaining")] == [4, 2, 2]
 
 
-def test_answers_of_local_reading_are_for_offline_runs(ran, server, say):
+def test_answers_of_local_reading_are_for_offline_runs(ran, server, replies):
     """They stand in for nothing that a vision model reads; and no local reader is started for them."""
-    server.script = [say.ok({"color": "grey", "total": 2}, model="offline/rapidocr")]
+    server.script = [replies.ok({"color": "grey", "total": 2}, model="offline/rapidocr")]
     ran.run(*BASE, wall(ran, *STRICT), "--redo", "all", "--output", "local")
     ended = ran.run(*AGAIN, wall(ran, *LOOSE), "--output", "local")
     assert ended.exit_code == 2

@@ -9,35 +9,35 @@ BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
 
 
 @pytest.fixture(scope="module")
-def desk(desks, serve_all, say):
+def workspace(workspaces, serve_all, replies):
     """A desk where a run of two volumes has read five pictures, with an answer wasted and a picture broken."""
-    desk = desks(TILEWISE_CONCURRENCY="1", TILEWISE_VOLUME="3", TILEWISE_CHUNK="3", TILEWISE_BASE_URL="")
-    desk.images(*(f"{number}.png" for number in range(5)))
-    (desk.folder / "in" / "x.png").write_bytes(b"no picture")
-    desk.env["TILEWISE_BASE_URL"] = serve_all(say.ok({"wrong": 1}), say.ok()).url
-    ended = desk.run("run", "in", *BASE, "--bill", "formula")
+    workspace = workspaces(TILEWISE_CONCURRENCY="1", TILEWISE_VOLUME="3", TILEWISE_CHUNK="3", TILEWISE_BASE_URL="")
+    workspace.images(*(f"{number}.png" for number in range(5)))
+    (workspace.folder / "in" / "x.png").write_bytes(b"no picture")
+    workspace.env["TILEWISE_BASE_URL"] = serve_all(replies.ok({"wrong": 1}), replies.ok()).url
+    ended = workspace.run("run", "in", *BASE, "--bill", "formula")
     assert ended.exit_code == 0, ended.stderr
-    return desk
+    return workspace
 
 
 @pytest.fixture
-def written(desk):
+def written(workspace):
     """Writes a report, and gives the words of the page."""
 
     def write(*args):
-        ended = desk.run("report", *args)
+        ended = workspace.run("report", *args)
         assert ended.exit_code == 0, ended.stderr
-        text = (desk.folder / ended.stdout.strip()).read_text()
+        text = (workspace.folder / ended.stdout.strip()).read_text()
         return " ".join(re.sub(r"<style>.*</style>|<[^>]*>", " ", text, flags=re.DOTALL).split())
 
     return write
 
 
-def test_the_page_is_the_runs(desk, written):
+def test_the_page_is_the_runs(workspace, written):
     """Its name on stdout; both volumes summed; what was wasted, what failed, what its fields hold, where its rows are."""
-    runs = desk.table("runs")
-    ended = desk.run("report")
-    assert ended.stdout == f"{desk.folder}/out/reports/{runs['run'][0]}.html\n"
+    runs = workspace.table("runs")
+    ended = workspace.run("report")
+    assert ended.stdout == f"{workspace.folder}/out/reports/{runs['run'][0]}.html\n"
     page = written()
     assert runs.height == 2
     assert "5 accepted 1 rejected of 6 found" in page
@@ -45,30 +45,30 @@ def test_the_page_is_the_runs(desk, written):
     assert "accepted yes 5 5,000 500" in page
     assert "send fits 5 8,005 8,005 8,005" in page
     assert f"paid ${runs['cost_usd'].sum():.6f}" in page
-    assert f"formula 6 {desk.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
+    assert f"formula 6 {workspace.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
     assert "bill not_an_image 1 no: another try cannot cure it" in page
-    assert f"{desk.folder}/in/x.png" in page
+    assert f"{workspace.folder}/in/x.png" in page
     assert "caption 0.0% 1" in page
     assert len(re.findall(r"/out/results/schema=caption/run_date=\S+\.parquet", page)) == 2
 
 
-def test_a_run_may_be_named(desk, written):
+def test_a_run_may_be_named(workspace, written):
     """An earlier one than the last; the page of each is a file of its own."""
-    first = desk.table("runs")["run"][0]
-    again = desk.run("run", "in", *BASE)
+    first = workspace.table("runs")["run"][0]
+    again = workspace.run("run", "in", *BASE)
     assert again.exit_code == 0, again.stderr
-    last = desk.table("runs").sort("started_at")["run"][-1]
+    last = workspace.table("runs").sort("started_at")["run"][-1]
     assert last != first
     assert f"run {last}, completed" in written()
     assert f"run {first}, completed" in written(first)
-    assert desk.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
+    assert workspace.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
 
 
-def test_of_two_runs_in_one_second_the_later_one_is_last(desk, written):
+def test_of_two_runs_in_one_second_the_later_one_is_last(workspace, written):
     """Which their names do not tell."""
-    row = desk.table("runs").sort("started_at").head(1)
+    row = workspace.table("runs").sort("started_at").head(1)
     second = row["run"][0].partition("-")[0]
-    folder = desk.folder / "twins" / "runs" / f"run_date={second[:4]}-{second[4:6]}-{second[6:8]}"
+    folder = workspace.folder / "twins" / "runs" / f"run_date={second[:4]}-{second[4:6]}-{second[6:8]}"
     folder.mkdir(parents=True)
     for name, late in ((f"{second}-0000", 5), (f"{second}-ffff", 0)):
         moved = row.with_columns(run=pl.lit(name), started_at=pl.col("started_at") + pl.duration(microseconds=late))
@@ -76,10 +76,10 @@ def test_of_two_runs_in_one_second_the_later_one_is_last(desk, written):
     assert f"run {second}-0000, completed" in written("--output", "twins")
 
 
-def test_a_price_that_nobody_knows(desk, written):
+def test_a_price_that_nobody_knows(workspace, written):
     """What it cost is unknown, and not nothing."""
-    env = {"TILEWISE_PRICES": None, "TILEWISE_OUTPUT": str(desk.folder / "unpriced")}
-    desk.run("run", "in", *BASE, env=env)
+    env = {"TILEWISE_PRICES": None, "TILEWISE_OUTPUT": str(workspace.folder / "unpriced")}
+    workspace.run("run", "in", *BASE, env=env)
     assert "paid unknown" in written("--output", "unpriced")
 
 
@@ -93,21 +93,21 @@ def test_a_price_that_nobody_knows(desk, written):
         (["--output", "s3://bucket/out", "--open"], "--open needs a page on this machine"),
     ],
 )
-def test_what_cannot_be_shown_is_said(desk, args, said):
+def test_what_cannot_be_shown_is_said(workspace, args, said):
     """In one line, and nothing is written."""
-    before = desk.files()
-    ended = desk.run("report", *args)
+    before = workspace.files()
+    ended = workspace.run("report", *args)
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert desk.files() == before
+    assert workspace.files() == before
 
 
-def test_a_page_that_cannot_be_written(desk):
+def test_a_page_that_cannot_be_written(workspace):
     """The output is named, and why."""
-    (desk.folder / "full").mkdir()
-    desk.run("run", "in", *BASE, "--output", "full")
-    (desk.folder / "full" / "reports").write_text("a file where the folder would be")
-    ended = desk.run("report", "--output", "full")
+    (workspace.folder / "full").mkdir()
+    workspace.run("run", "in", *BASE, "--output", "full")
+    (workspace.folder / "full" / "reports").write_text("a file where the folder would be")
+    ended = workspace.run("report", "--output", "full")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "full' cannot be written" in ended.stderr

@@ -9,23 +9,23 @@ BASE = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that accepts every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk at which two images were read."""
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    desk.images("a.jpg", "b.jpg")
-    assert desk.run(*BASE).exit_code == 0
-    return desk
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    workspace.images("a.jpg", "b.jpg")
+    assert workspace.run(*BASE).exit_code == 0
+    return workspace
 
 
-def last(desk):
+def last(workspace):
     """The newest row of `runs`."""
-    return desk.table("runs").sort("started_at").to_dicts()[-1]
+    return workspace.table("runs").sort("started_at").to_dicts()[-1]
 
 
 def counts(row):
@@ -34,95 +34,95 @@ def counts(row):
     return {name: row[name] for name in names if row[name]}
 
 
-def test_a_second_run_calls_nothing_and_says_so(desk, server):
+def test_a_second_run_calls_nothing_and_says_so(workspace, server):
     """What has a row is done."""
-    ended = desk.run(*BASE)
+    ended = workspace.run(*BASE)
     assert ended.exit_code == 0
     assert len(server.asked) == 2
     assert "nothing to do: all 2 documents are done" in ended.stdout
     assert "no call was made" in ended.stdout
 
 
-def test_a_run_without_work_has_its_row_and_empty_tables(desk):
+def test_a_run_without_work_has_its_row_and_empty_tables(workspace):
     """Every run that starts writes calls, images, failures and runs, with no rows if need be."""
-    desk.run(*BASE)
-    row = last(desk)
+    workspace.run(*BASE)
+    row = last(workspace)
     assert counts(row) == {"found": 2, "skipped": 2}
     assert row["status"] == "completed"
-    assert desk.table("runs").height == 2
-    assert [len(desk.files(f"out/{table}")) for table in ("calls", "images", "failures")] == [2, 2, 2]
-    assert desk.table("calls").height == 2
+    assert workspace.table("runs").height == 2
+    assert [len(workspace.files(f"out/{table}")) for table in ("calls", "images", "failures")] == [2, 2, 2]
+    assert workspace.table("calls").height == 2
 
 
-def test_limit_takes_so_many_that_are_not_done(desk):
+def test_limit_takes_so_many_that_are_not_done(workspace):
     """What is done does not count, and what is beyond the limit is not found."""
-    desk.images("c.jpg", "d.jpg", "e.jpg")
-    assert desk.run(*BASE, "--limit", "2").exit_code == 0
-    assert counts(last(desk)) == {"found": 4, "skipped": 2, "accepted": 2, "calls": 2}
+    workspace.images("c.jpg", "d.jpg", "e.jpg")
+    assert workspace.run(*BASE, "--limit", "2").exit_code == 0
+    assert counts(last(workspace)) == {"found": 4, "skipped": 2, "accepted": 2, "calls": 2}
 
 
-def test_redo_all_reads_everything(desk, server):
+def test_redo_all_reads_everything(workspace, server):
     """Rows are added, not replaced: the one extracted last is the one that counts."""
-    assert desk.run(*BASE, "--redo", "all").exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "accepted": 2, "calls": 2}
-    assert desk.table("results").height == 4
+    assert workspace.run(*BASE, "--redo", "all").exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert workspace.table("results").height == 4
 
 
-def test_redo_changed_reads_what_another_model_has_read(desk):
+def test_redo_changed_reads_what_another_model_has_read(workspace):
     """Asked for by another name, all of it is read anew."""
-    assert desk.run(*BASE, "--redo", "changed", "--model", "maker/other", "--yes").exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert workspace.run(*BASE, "--redo", "changed", "--model", "maker/other", "--yes").exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
 
 
-def test_redo_changed_leaves_what_today_would_read_the_same(desk):
+def test_redo_changed_leaves_what_today_would_read_the_same(workspace):
     """Same schema, prompt and model: nothing to do."""
-    assert desk.run(*BASE, "--redo", "changed").exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "skipped": 2}
+    assert workspace.run(*BASE, "--redo", "changed").exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "skipped": 2}
 
 
-def test_another_model_alone_reads_nothing_anew(desk):
+def test_another_model_alone_reads_nothing_anew(workspace):
     """What is done stays done until it is asked for."""
-    assert desk.run(*BASE, "--model", "maker/other", "--yes").exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "skipped": 2}
+    assert workspace.run(*BASE, "--model", "maker/other", "--yes").exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "skipped": 2}
 
 
-def test_a_touched_file_is_a_new_one(desk):
+def test_a_touched_file_is_a_new_one(workspace):
     """Another time of writing makes another version, which has no row yet: it is copied from the one before."""
-    os.utime(desk.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))
-    assert desk.run(*BASE).exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "skipped": 1, "duplicates": 1}
-    assert desk.table("results")["_version"].n_unique() == 3
+    os.utime(workspace.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))
+    assert workspace.run(*BASE).exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "skipped": 1, "duplicates": 1}
+    assert workspace.table("results")["_version"].n_unique() == 3
 
 
-def test_a_removed_file_does_not_matter(desk):
+def test_a_removed_file_does_not_matter(workspace):
     """Its row stays, and the next run does not miss it."""
-    (desk.folder / "in" / "a.jpg").unlink()
-    assert desk.run(*BASE).exit_code == 0
-    assert counts(last(desk)) == {"found": 1, "skipped": 1}
-    assert desk.table("results").height == 2
+    (workspace.folder / "in" / "a.jpg").unlink()
+    assert workspace.run(*BASE).exit_code == 0
+    assert counts(last(workspace)) == {"found": 1, "skipped": 1}
+    assert workspace.table("results").height == 2
 
 
-def test_another_schema_is_another_reading(desk):
+def test_another_schema_is_another_reading(workspace):
     """What is done is done for one schema."""
-    name = desk.module(
+    name = workspace.module(
         'from pydantic import BaseModel\n\n\nclass Wall(BaseModel):\n    """A wall."""\n\n    caption: str\n'
     )
-    assert desk.run("run", "in", "--schema", f"{name}:Wall").exit_code == 0
-    assert counts(last(desk)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert workspace.run("run", "in", "--schema", f"{name}:Wall").exit_code == 0
+    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
 
 
-def test_another_output_knows_nothing_of_the_first(desk):
+def test_another_output_knows_nothing_of_the_first(workspace):
     """What is done is looked up where the tables are written."""
-    assert desk.run(*BASE, "--output", "other").exit_code == 0
-    assert desk.table("results", output="other").height == 2
+    assert workspace.run(*BASE, "--output", "other").exit_code == 0
+    assert workspace.table("results", output="other").height == 2
 
 
 @pytest.fixture
-def failed(desk, serve, say):
+def failed(workspace, serve, replies):
     """The same desk with one more image, at which another server has failed for good."""
-    desk.images("z.jpg", size=(310, 200))
-    assert desk.run(*BASE, "--base-url", serve(say.error(400)).url).exit_code == 1
-    return desk
+    workspace.images("z.jpg", size=(310, 200))
+    assert workspace.run(*BASE, "--base-url", serve(replies.error(400)).url).exit_code == 1
+    return workspace
 
 
 def test_a_final_failure_is_not_tried_again(failed, server):
@@ -137,13 +137,13 @@ def test_redo_failed_tries_final_failures_again(failed):
     assert counts(last(failed)) == {"found": 3, "skipped": 2, "accepted": 1, "calls": 1}
 
 
-def test_a_failure_that_is_not_final_is_tried_in_five_runs(desk, serve, say):
+def test_a_failure_that_is_not_final_is_tried_in_five_runs(workspace, serve, replies):
     """Without being asked, and no longer after the fifth."""
-    desk.images("z.jpg", size=(310, 200))
-    desk.env |= {"TILEWISE_BASE_URL": serve(say.ok(OFF_SCHEMA)).url, "TILEWISE_REASKS": "0"}
-    codes = [desk.run(*BASE).exit_code for _ in range(6)]
+    workspace.images("z.jpg", size=(310, 200))
+    workspace.env |= {"TILEWISE_BASE_URL": serve(replies.ok(OFF_SCHEMA)).url, "TILEWISE_REASKS": "0"}
+    codes = [workspace.run(*BASE).exit_code for _ in range(6)]
     assert codes == [1, 1, 1, 1, 1, 0]
-    assert desk.table("failures")["tries"].sort().to_list() == [1, 2, 3, 4, 5]
+    assert workspace.table("failures")["tries"].sort().to_list() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_a_failure_that_is_not_final_is_tried_in_five_runs(desk, serve, say):
         (("--modified-until", "2023-11-13"), {}),
     ],
 )
-def test_a_window_takes_what_was_modified_in_it(desk, window, expected):
+def test_a_window_takes_what_was_modified_in_it(workspace, window, expected):
     """Both ends are included; what lies outside is not found."""
-    os.utime(desk.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))  # 2023-11-14
-    ended = desk.run(*BASE, *window)
+    os.utime(workspace.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))  # 2023-11-14
+    ended = workspace.run(*BASE, *window)
     assert ended.exit_code == 0
-    assert counts(last(desk)) == expected
+    assert counts(last(workspace)) == expected
     assert expected or "no image was modified in that time" in ended.stdout
 
 
@@ -172,9 +172,9 @@ def test_a_window_takes_what_was_modified_in_it(desk, window, expected):
         (("--modified-since", "2026-11-20", "--modified-until", "2026-11-19"), "modified-until '2026-11-19': earlier"),
     ],
 )
-def test_what_chooses_nothing_is_refused(desk, server, flags, said):
+def test_what_chooses_nothing_is_refused(workspace, server, flags, said):
     """By its flag, its value and what is allowed, before anything is sent."""
-    ended = desk.run(*BASE, *flags)
+    ended = workspace.run(*BASE, *flags)
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert len(server.asked) == 2

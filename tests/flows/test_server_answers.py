@@ -22,135 +22,135 @@ class Red(BaseModel):
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with one image, large enough to be sent smaller first."""
-    desk.images("a.jpg", size=(2000, 2000))
-    return desk
+    workspace.images("a.jpg", size=(2000, 2000))
+    return workspace
 
 
 @pytest.fixture
-def answered(desk, serve):
+def answered(workspace, serve):
     """Runs against a server with this script; gives the ended command and the server."""
 
     def run(*script, args=(), **env):
         server = serve(*script)
-        ended = desk.run(*RUN, "--bill", "formula", *args, env={"TILEWISE_BASE_URL": server.url, **env})
+        ended = workspace.run(*RUN, "--bill", "formula", *args, env={"TILEWISE_BASE_URL": server.url, **env})
         return ended, server
 
     return run
 
 
-def calls(desk):
+def calls(workspace):
     """The calls in their order."""
-    return desk.table("calls").sort("attempt").to_dicts()
+    return workspace.table("calls").sort("attempt").to_dicts()
 
 
-def outcomes(desk):
+def outcomes(workspace):
     """The outcomes of the calls in their order."""
-    return [each["outcome"] for each in calls(desk)]
+    return [each["outcome"] for each in calls(workspace)]
 
 
-def test_no_content_is_asked_for_again(desk, answered, say):
+def test_no_content_is_asked_for_again(workspace, answered, replies):
     """`content: null` is an empty answer; it was billed, so it is wasted."""
-    ended, server = answered(say.ok(None), say.ok())
+    ended, server = answered(replies.ok(None), replies.ok())
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["empty", "accepted"]
+    assert outcomes(workspace) == ["empty", "accepted"]
     assert server.asked[0] == server.asked[1]
-    assert desk.only("runs")["cost_wasted_usd"] == calls(desk)[0]["cost_usd"] > 0
+    assert workspace.only("runs")["cost_wasted_usd"] == calls(workspace)[0]["cost_usd"] > 0
 
 
-def test_a_cut_answer_is_given_more_room(desk, answered, say):
+def test_a_cut_answer_is_given_more_room(workspace, answered, replies):
     """The next request raises `max_tokens`, and changes nothing else."""
-    ended, server = answered(say.ok('{"caption": "A wa', finish="length"), say.ok())
+    ended, server = answered(replies.ok('{"caption": "A wa', finish="length"), replies.ok())
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["truncated", "accepted"]
+    assert outcomes(workspace) == ["truncated", "accepted"]
     assert [each["max_tokens"] for each in server.asked] == [2048, 4096]
     assert server.asked[0] | {"max_tokens": 4096} == server.asked[1]
 
 
-def test_an_answer_cut_without_saying_so_is_cut_all_the_same(desk, answered, say):
+def test_an_answer_cut_without_saying_so_is_cut_all_the_same(workspace, answered, replies):
     """Servers cut answers with `stop`, too."""
-    ended, server = answered(say.ok('{"caption": "A wa', finish="stop"), say.ok())
+    ended, server = answered(replies.ok('{"caption": "A wa', finish="stop"), replies.ok())
     assert ended.exit_code == 0
     assert [each["max_tokens"] for each in server.asked] == [2048, 4096]
 
 
-def test_an_answer_that_is_always_cut_is_a_failure(desk, answered, say):
+def test_an_answer_that_is_always_cut_is_a_failure(workspace, answered, replies):
     """`max_tokens` is raised to four times what is set, and no further."""
-    ended, server = answered(say.ok('{"caption": "A wa', finish="length"), TILEWISE_MAX_TOKENS="100")
+    ended, server = answered(replies.ok('{"caption": "A wa', finish="length"), TILEWISE_MAX_TOKENS="100")
     assert ended.exit_code == 1
     assert [each["max_tokens"] for each in server.asked] == [100, 200, 400]
-    assert (desk.only("failures")["stage"], desk.only("failures")["kind"]) == ("validate", "truncated")
+    assert (workspace.only("failures")["stage"], workspace.only("failures")["kind"]) == ("validate", "truncated")
 
 
-def test_an_answer_off_the_schema_is_asked_for_again_in_words(desk, answered, say):
+def test_an_answer_off_the_schema_is_asked_for_again_in_words(workspace, answered, replies):
     """The model sees its own answer and what was wrong with it, about the same picture."""
-    ended, server = answered(say.ok(OFF_SCHEMA), say.ok())
+    ended, server = answered(replies.ok(OFF_SCHEMA), replies.ok())
     first, again = (each["messages"] for each in server.asked)
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["off_schema", "accepted"]
+    assert outcomes(workspace) == ["off_schema", "accepted"]
     assert again[:2] == first
     assert again[2] == {"role": "assistant", "content": json.dumps(OFF_SCHEMA)}
     assert again[3]["role"] == "user"
     assert "caption: Field required" in again[3]["content"]
 
 
-def test_an_answer_that_is_no_json_is_asked_for_again(desk, answered, say):
+def test_an_answer_that_is_no_json_is_asked_for_again(workspace, answered, replies):
     """Chatter is an answer like any other."""
-    ended, server = answered(say.ok("I cannot see {anything} here."), say.ok())
+    ended, server = answered(replies.ok("I cannot see {anything} here."), replies.ok())
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["not_json", "accepted"]
+    assert outcomes(workspace) == ["not_json", "accepted"]
     assert server.asked[1]["messages"][2]["content"] == "I cannot see {anything} here."
 
 
-def test_an_answer_is_asked_for_again_once(desk, answered, say):
+def test_an_answer_is_asked_for_again_once(workspace, answered, replies):
     """The second answer off the schema is the failure, which is not final."""
-    ended, server = answered(say.ok(OFF_SCHEMA))
-    row = desk.only("failures")
+    ended, server = answered(replies.ok(OFF_SCHEMA))
+    row = workspace.only("failures")
     assert ended.exit_code == 1
     assert len(server.asked) == 2
     assert (row["stage"], row["kind"], row["final"], row["attempts"]) == ("validate", "off_schema", False, 2)
     assert "caption: Field required" in row["message"]
-    assert row["cost_usd"] == desk.only("runs")["cost_usd"] == desk.only("runs")["cost_wasted_usd"] > 0
+    assert row["cost_usd"] == workspace.only("runs")["cost_usd"] == workspace.only("runs")["cost_wasted_usd"] > 0
 
 
-def test_without_reasks_the_first_answer_counts(desk, answered, say):
+def test_without_reasks_the_first_answer_counts(workspace, answered, replies):
     """TILEWISE_REASKS=0 asks once."""
-    ended, server = answered(say.ok(OFF_SCHEMA), TILEWISE_REASKS="0")
+    ended, server = answered(replies.ok(OFF_SCHEMA), TILEWISE_REASKS="0")
     assert ended.exit_code == 1
     assert len(server.asked) == 1
-    assert desk.only("failures")["kind"] == "off_schema"
+    assert workspace.only("failures")["kind"] == "off_schema"
 
 
-def test_a_refused_value_is_looked_at_with_more_pixels(desk, answered, say):
+def test_a_refused_value_is_looked_at_with_more_pixels(workspace, answered, replies):
     """The next rung is asked without the old answer; what the first look cost is wasted."""
-    schema = f"{desk.module(RED)}:Red"
-    ended, server = answered(say.ok({"color": "blue"}), say.ok({"color": "red"}), args=("--schema", schema))
-    row = desk.only("results")
+    schema = f"{workspace.module(RED)}:Red"
+    ended, server = answered(replies.ok({"color": "blue"}), replies.ok({"color": "red"}), args=("--schema", schema))
+    row = workspace.only("results")
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["refused", "accepted"]
+    assert outcomes(workspace) == ["refused", "accepted"]
     assert server.pictures[0] < server.pictures[1]
     assert len(server.asked[1]["messages"]) == 2
-    assert (row["_attempts"], row["_rung"]) == (2, calls(desk)[1]["rung"])
+    assert (row["_attempts"], row["_rung"]) == (2, calls(workspace)[1]["rung"])
     assert (row["_sent_width"], row["_sent_height"]) == server.pictures[1]
     assert row["_prompt_tokens"] == 2000
-    assert desk.only("runs")["cost_wasted_usd"] == calls(desk)[0]["cost_usd"] > 0
+    assert workspace.only("runs")["cost_wasted_usd"] == calls(workspace)[0]["cost_usd"] > 0
 
 
-def test_the_top_of_the_ladder_is_a_final_failure(desk, answered, say):
+def test_the_top_of_the_ladder_is_a_final_failure(workspace, answered, replies):
     """Refused with every pixel, a value will not get better; the reason is the validator's."""
-    ended, server = answered(say.ok({"color": "blue"}), args=("--schema", f"{desk.module(RED)}:Red"))
-    row = desk.only("failures")
+    ended, server = answered(replies.ok({"color": "blue"}), args=("--schema", f"{workspace.module(RED)}:Red"))
+    row = workspace.only("failures")
     assert ended.exit_code == 1
     assert server.pictures[-1] == (2000, 2000)
     assert (row["stage"], row["kind"], row["final"]) == ("validate", "refused", True)
     assert "not red at all" in row["message"]
 
 
-def test_faithful_has_no_rung_to_climb(desk, answered, say):
+def test_faithful_has_no_rung_to_climb(workspace, answered, replies):
     """Every pixel was there the first time."""
     ended, server = answered(
-        say.ok({"color": "blue"}), args=("--schema", f"{desk.module(RED)}:Red", "--policy", "faithful")
+        replies.ok({"color": "blue"}), args=("--schema", f"{workspace.module(RED)}:Red", "--policy", "faithful")
     )
     assert ended.exit_code == 1
     assert server.pictures == [(2000, 2000)]
@@ -174,23 +174,23 @@ ODD = {
 
 
 @pytest.mark.parametrize(("body", "outcome"), ODD.values(), ids=ODD)
-def test_an_odd_reply_is_a_recorded_attempt(desk, answered, say, body, outcome):
+def test_an_odd_reply_is_a_recorded_attempt(workspace, answered, replies, body, outcome):
     """It is in the tables with its outcome and in words, and the document has failed, not the run."""
-    ended, _ = answered(say.raw(body), TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
+    ended, _ = answered(replies.raw(body), TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
     assert ended.exit_code == 1
-    assert (desk.only("runs")["status"], desk.only("failures")["kind"]) == ("completed", outcome)
-    assert outcomes(desk) == [outcome]
-    assert calls(desk)[0]["error"]
+    assert (workspace.only("runs")["status"], workspace.only("failures")["kind"]) == ("completed", outcome)
+    assert outcomes(workspace) == [outcome]
+    assert calls(workspace)[0]["error"]
 
 
-def test_a_reply_that_does_not_end_is_cut(desk, answered, say):
+def test_a_reply_that_does_not_end_is_cut(workspace, answered, replies):
     """Fifty megabytes are no answer; what is kept of them is small."""
-    ended, _ = answered(say.ok("x" * 50_000_000), say.ok())
+    ended, _ = answered(replies.ok("x" * 50_000_000), replies.ok())
     assert ended.exit_code == 0
-    assert outcomes(desk) == ["server_error", "accepted"]
-    assert "longer than 16,777,216 bytes" in calls(desk)[0]["error"]
-    assert calls(desk)[0]["billed"] == "unknown"
-    assert desk.table("replies")["reply"].str.len_bytes().max() <= 2**20
+    assert outcomes(workspace) == ["server_error", "accepted"]
+    assert "longer than 16,777,216 bytes" in calls(workspace)[0]["error"]
+    assert calls(workspace)[0]["billed"] == "unknown"
+    assert workspace.table("replies")["reply"].str.len_bytes().max() <= 2**20
 
 
 @pytest.mark.parametrize(
@@ -206,23 +206,26 @@ def test_a_reply_that_does_not_end_is_cut(desk, answered, say):
     ],
     ids=str,
 )
-def test_a_usage_that_makes_no_sense_is_unknown(desk, answered, say, usage):
+def test_a_usage_that_makes_no_sense_is_unknown(workspace, answered, replies, usage):
     """The answer counts, and nobody claims to know what it cost."""
-    ended, _ = answered(say.ok(usage=usage))
-    row, run = desk.only("calls"), desk.only("runs")
+    ended, _ = answered(replies.ok(usage=usage))
+    row, run = workspace.only("calls"), workspace.only("runs")
     assert ended.exit_code == 0
     assert (row["outcome"], row["billed"], row["prompt_tokens"], row["cost_usd"]) == ("accepted", "unknown", None, None)
     assert run["cost_unknown_usd"] == row["reserved_usd"] > 0
 
 
-def test_fields_that_nobody_asked_for_do_no_harm(desk, answered, say):
+def test_fields_that_nobody_asked_for_do_no_harm(workspace, answered, replies):
     """A seed beyond 64 bits, warnings and a redirected model are taken as they come."""
-    whole = json.loads(say.ok().body) | {"seed": 2**70, "warnings": ["w"], "model": "maker/other", "choices": None}
-    whole["choices"] = [json.loads(say.ok().body)["choices"][0] | {"seed": 2**70, "index": "first"}]
-    ended, _ = answered(say.raw(json.dumps(whole)))
+    whole = json.loads(replies.ok().body) | {"seed": 2**70, "warnings": ["w"], "model": "maker/other", "choices": None}
+    whole["choices"] = [json.loads(replies.ok().body)["choices"][0] | {"seed": 2**70, "index": "first"}]
+    ended, _ = answered(replies.raw(json.dumps(whole)))
     assert ended.exit_code == 0
-    assert (desk.only("calls")["model_returned"], desk.only("results")["_model"]) == ("maker/other", "maker/other")
-    assert desk.only("results")["_model_requested"] == "maker/model"
+    assert (workspace.only("calls")["model_returned"], workspace.only("results")["_model"]) == (
+        "maker/other",
+        "maker/other",
+    )
+    assert workspace.only("results")["_model_requested"] == "maker/model"
 
 
 @pytest.mark.parametrize(
@@ -234,9 +237,9 @@ def test_fields_that_nobody_asked_for_do_no_harm(desk, answered, say):
         '\ufeff{"caption": "A wall"}',
     ],
 )
-def test_an_answer_is_found_in_what_surrounds_it(desk, answered, say, content):
+def test_an_answer_is_found_in_what_surrounds_it(workspace, answered, replies, content):
     """Fences, thinking and politeness are no reason to pay again."""
-    ended, server = answered(say.ok(content))
+    ended, server = answered(replies.ok(content))
     assert ended.exit_code == 0
     assert len(server.asked) == 1
-    assert desk.only("results")["caption"] == "A wall"
+    assert workspace.only("results")["caption"] == "A wall"

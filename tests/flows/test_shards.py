@@ -80,9 +80,9 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that accepts every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
@@ -173,13 +173,13 @@ def breaking(at):
     async def run_chunk(chunk):
         async with turn:
             seen.append(chunk)
-            beat = chunk.bench.tables.beat
+            beat = chunk.context.tables.beat
             if len(seen) == at:
-                chunk.bench.tables.beat = Gone()
+                chunk.context.tables.beat = Gone()
             try:
                 return await chunk.run()
             finally:
-                chunk.bench.tables.beat = beat
+                chunk.context.tables.beat = beat
 
     return RunHooks(run_chunk=run_chunk)
 
@@ -215,7 +215,7 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
             raise Killed
         return await chunk.run()
 
-    before = resolve(asked, settings).terms(
+    before = resolve(asked, settings).run_info(
         None
     )  # a run that is under way already, which may take what this one leaves
     with Ledger(settings.ledger) as ledger:
@@ -242,7 +242,7 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
 
     async def run_chunk(chunk):
         if any(each.document.endswith("0.png") for each in chunk.documents):
-            chunk.bench.tables.beat = Gone()
+            chunk.context.tables.beat = Gone()
         return await chunk.run()
 
     starter = Here(settings, RunHooks(run_chunk=run_chunk))
@@ -256,9 +256,9 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
 
 
 @pytest.mark.anyio
-async def test_what_refuses_one_shard_stops_all(asked, settings, server, say):
+async def test_what_refuses_one_shard_stops_all(asked, settings, server, replies):
     """A key that is not accepted: no further shard is started."""
-    server.script = [say.error(401)]
+    server.script = [replies.error(401)]
     starter = Here(settings)
     closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
     assert (closing.row["status"], closing.exit_code) == ("refused", 2)
@@ -368,7 +368,7 @@ async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings
     seen = []
 
     async def run_chunk(chunk):
-        terms = chunk.bench.terms
+        terms = chunk.context.run_info
         with Ledger(settings.ledger) as ledger:
             ledger.runs.release(terms.run)
             seen.append((ledger.runs.abandoned(terms.output, terms.schema), ledger.runs.adopt(terms.run)))
@@ -441,7 +441,7 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
     killed = []
 
     async def run_chunk(chunk):
-        volume = chunk.bench.tables.volume
+        volume = chunk.context.tables.volume
         stage = volume.stage
 
         def until_results(name, *rest):
@@ -451,7 +451,7 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
 
         if not killed:
             killed.append(chunk)
-            chunk.bench.tables.volume = replace_stage(volume, until_results)
+            chunk.context.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
@@ -461,13 +461,13 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
 
 
 @pytest.mark.anyio
-async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settings, table, server, say):
+async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settings, table, server, replies):
     """Where the run is stopped before it is begun again: no image of a document that remains, and nothing foreseen for it."""
     killed = []
-    server.script = lambda _: say.error(401) if killed else say.ok()
+    server.script = lambda _: replies.error(401) if killed else replies.ok()
 
     async def run_chunk(chunk):
-        volume = chunk.bench.tables.volume
+        volume = chunk.context.tables.volume
         stage = volume.stage
 
         def until_results(name, part, rows, *rest):
@@ -476,7 +476,7 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
                 raise Killed
             stage(name, part, rows, *rest)
 
-        chunk.bench.tables.volume = replace_stage(volume, until_results)
+        chunk.context.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
@@ -488,7 +488,7 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
 
 def replace_stage(volume, stage):
     """The volume with another way to stage."""
-    broken = Volume(volume.root, volume.terms, volume.number)
+    broken = Volume(volume.output, volume.run_info, volume.number)
     broken.stage = stage
     return broken
 
@@ -502,7 +502,7 @@ async def test_a_budget_does_not_wait_for_a_try_that_was_killed(asked, settings)
         if not killed:
             killed.append(chunk)
             on_its_way = CallRequest(chunk.documents[0].document, "key", "asked", 0, (), 100, 2000, 128, 512)
-            await chunk.bench.scribe.intend(on_its_way, 1, Decimal("0.006"))
+            await chunk.context.scribe.reserve(on_its_way, 1, Decimal("0.006"))
             raise Killed
         return await chunk.run()
 
@@ -635,7 +635,7 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
     engine = sa.create_engine(settings.ledger)
 
     async def run_chunk(chunk):
-        volume = chunk.bench.tables.volume
+        volume = chunk.context.tables.volume
         stage = volume.stage
 
         def late(name, part, rows, *rest):
@@ -643,7 +643,7 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
                 time.sleep(0.05)
             stage(name, part, rows, *rest)
 
-        chunk.bench.tables.volume = replace_stage(volume, late)
+        chunk.context.tables.volume = replace_stage(volume, late)
         return await chunk.run()
 
     def open_tries():
@@ -680,7 +680,7 @@ async def test_what_a_killed_parents_shards_had_done_is_skipped(asked, settings,
     async def run_chunk(chunk):
         tally = await chunk.run()
         with Ledger(settings.ledger) as ledger:
-            ledger.runs.release(chunk.bench.terms.run)
+            ledger.runs.release(chunk.context.run_info.run)
         return tally
 
     with pytest.raises(LedgerError, match="taken over"):
@@ -694,15 +694,15 @@ async def test_what_a_killed_parents_shards_had_done_is_skipped(asked, settings,
 
 
 @pytest.mark.anyio
-async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, server, say):
+async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, server, replies):
     """They were not accepted, and a later try has looked at them again: each document counts as failed."""
-    server.script = lambda _: say.ok({"nonsense": 1})
+    server.script = lambda _: replies.ok({"nonsense": 1})
     killed = []
 
     async def run_chunk(chunk):
         if not killed:
             killed.append(chunk)
-            chunk.bench.tables.beat = Gone()
+            chunk.context.tables.beat = Gone()
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
@@ -730,21 +730,21 @@ def test_stored_answers_are_not_read_again_in_shards():
         (("--direct",), "--direct and --shard-size exclude each other"),
     ],
 )
-def test_the_command_needs_a_server(desk, flags, said):
+def test_the_command_needs_a_server(workspace, flags, said):
     """One line, before anything is read or sent."""
-    desk.images("a.png")
-    ended = desk.run("run", "in", "--schema", "caption", "--shard-size", 2, *flags)
+    workspace.images("a.png")
+    ended = workspace.run("run", "in", "--schema", "caption", "--shard-size", 2, *flags)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert said in ended.stderr
-    assert not (desk.folder / "out").exists()
+    assert not (workspace.folder / "out").exists()
 
 
-def test_applying_a_plan_of_shards_needs_a_server(desk, server):
+def test_applying_a_plan_of_shards_needs_a_server(workspace, server):
     """It was planned for a work pool; without one nothing is sent."""
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    desk.images("a.png")
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    workspace.images("a.png")
     flags = ("--schema", "caption", "--shard-size", 1, "--plan-only", "--json")
-    plan = json.loads(desk.run("run", "in", *flags).stdout)["plan"]
-    ended = desk.run("apply", plan, "--yes")
+    plan = json.loads(workspace.run("run", "in", *flags).stdout)["plan"]
+    ended = workspace.run("apply", plan, "--yes")
     assert (ended.exit_code, server.asked) == (2, [])
     assert "--shard-size 1 needs a Prefect server" in ended.stderr

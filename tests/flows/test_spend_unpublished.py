@@ -9,35 +9,35 @@ RUN = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture
-def desk(desk):
+def workspace(workspace):
     """A desk with a few images."""
-    desk.images(*(f"{number:02}.png" for number in range(8)))
-    return desk
+    workspace.images(*(f"{number:02}.png" for number in range(8)))
+    return workspace
 
 
 @pytest.fixture
-def total(desk):
+def total(workspace):
     """The sums over all calls."""
-    return lambda: json.loads(desk.run("spend", "--json").stdout)["total"]
+    return lambda: json.loads(workspace.run("spend", "--json").stdout)["total"]
 
 
-def slow(server, say, answers):
+def slow(server, replies, answers):
     """The server answers so many requests, and holds all others until its gate is opened."""
 
     def script(asked):
         server.gate.wait(0 if len(server.asked) <= answers else 30)
-        return say.ok()
+        return replies.ok()
 
     server.script = script
 
 
 @pytest.fixture
-def killed(desk, serve, say, wait, total):
+def killed(workspace, serve, replies, wait, total):
     """A run that was killed with three calls answered and two on their way; gives the server."""
-    server = serve(say.ok())
-    slow(server, say, 3)
-    desk.env["TILEWISE_BASE_URL"] = server.url
-    run = desk.start(*RUN, env={"TILEWISE_CONCURRENCY": "2"})
+    server = serve(replies.ok())
+    slow(server, replies, 3)
+    workspace.env["TILEWISE_BASE_URL"] = server.url
+    run = workspace.start(*RUN, env={"TILEWISE_CONCURRENCY": "2"})
     wait(lambda: len(server.asked) == 5)
     wait(lambda: total()["billed_usd"] > 0.0013)
     run.send_signal(signal.SIGKILL)
@@ -46,39 +46,39 @@ def killed(desk, serve, say, wait, total):
     return server
 
 
-def test_a_killed_run_is_in_the_sums_before_anybody_takes_it_over(desk, killed, total):
+def test_a_killed_run_is_in_the_sums_before_anybody_takes_it_over(workspace, killed, total):
     """Its answers are billed, and its calls without one unknown."""
     found = total()
-    assert (desk.files("out/calls"), found["calls"], found["prompt_tokens"]) == ([], 5, 3000)
+    assert (workspace.files("out/calls"), found["calls"], found["prompt_tokens"]) == ([], 5, 3000)
     assert found["billed_usd"] == pytest.approx(3 * 0.00045)
     assert found["wasted_usd"] == 0
     assert found["unknown_usd"] > 2 * 2048 * 1.5e-6
 
 
-def test_what_was_taken_over_is_counted_once(desk, killed, total):
+def test_what_was_taken_over_is_counted_once(workspace, killed, total):
     """The next run publishes those calls: they are the same, beside its own."""
     before = total()
-    assert desk.run(*RUN).exit_code == 0
+    assert workspace.run(*RUN).exit_code == 0
     after = total()
-    assert after["calls"] == before["calls"] + 5 == len(killed.asked) == desk.table("calls").height
+    assert after["calls"] == before["calls"] + 5 == len(killed.asked) == workspace.table("calls").height
     assert after["billed_usd"] == pytest.approx(before["billed_usd"] + 5 * 0.00045)
     assert after["unknown_usd"] == before["unknown_usd"]
-    runs = desk.table("runs")
+    runs = workspace.table("runs")
     assert after["billed_usd"] == float(runs["cost_usd"].sum())
     assert after["unknown_usd"] == float(runs["cost_unknown_usd"].sum())
 
 
-def test_calls_of_another_output_are_not_in_the_sums(desk, killed):
+def test_calls_of_another_output_are_not_in_the_sums(workspace, killed):
     """The ledger is of all outputs, a sum of one."""
-    found = json.loads(desk.run("spend", "--json", "--output", "elsewhere").stdout)
+    found = json.loads(workspace.run("spend", "--json", "--output", "elsewhere").stdout)
     assert found["total"]["calls"] == 0
 
 
-def test_calls_on_their_way_are_unknown(desk, serve, say, wait, total):
+def test_calls_on_their_way_are_unknown(workspace, serve, replies, wait, total):
     """A run that is live is in the sums as far as it has come."""
-    server = serve(say.ok())
-    server.held(say.ok())
-    run = desk.start(*RUN, "--base-url", server.url, env={"TILEWISE_CONCURRENCY": "2"})
+    server = serve(replies.ok())
+    server.held(replies.ok())
+    run = workspace.start(*RUN, "--base-url", server.url, env={"TILEWISE_CONCURRENCY": "2"})
     wait(lambda: len(server.asked) == 2)
     found = total()
     server.gate.set()
@@ -88,38 +88,38 @@ def test_calls_on_their_way_are_unknown(desk, serve, say, wait, total):
     assert (total()["calls"], total()["unknown_usd"]) == (8, 0)
 
 
-def test_what_has_no_price_is_said(desk, serve, say, total):
+def test_what_has_no_price_is_said(workspace, serve, replies, total):
     """Unknown is never 0: the calls are counted, and the sums say that they are not in them."""
-    server = serve(say.ok())
-    desk.run(*RUN, "--base-url", server.url, "--model", "maker/unheard-of", "--yes")
+    server = serve(replies.ok())
+    workspace.run(*RUN, "--base-url", server.url, "--model", "maker/unheard-of", "--yes")
     found = total()
     assert (found["calls"], found["unpriced"], found["billed_usd"]) == (8, 8, 0)
-    said = desk.run("spend").stdout
+    said = workspace.run("spend").stdout
     assert "8 calls have no known price and are in no sum" in " ".join(said.split())
     assert "TILEWISE_PRICES" in said
 
 
-def test_a_calibration_is_in_the_sums(desk, serve, say):
+def test_a_calibration_is_in_the_sums(workspace, serve, replies):
     """Probes have no schema and no source, and a price."""
-    server = serve(say.billing(lambda size: 280))
-    desk.run("calibrate", env={"TILEWISE_BASE_URL": server.url})
-    [row] = json.loads(desk.run("spend", "--json", "--by", "schema").stdout)["rows"]
+    server = serve(replies.billing(lambda size: 280))
+    workspace.run("calibrate", env={"TILEWISE_BASE_URL": server.url})
+    [row] = json.loads(workspace.run("spend", "--json", "--by", "schema").stdout)["rows"]
     assert (row["schema"], row["calls"], row["wasted_usd"]) == ("", 5, 0)
-    assert row["billed_usd"] == float(desk.only("runs")["cost_usd"]) > 0
+    assert row["billed_usd"] == float(workspace.only("runs")["cost_usd"]) > 0
 
 
-def test_a_table_that_cannot_be_read_is_said(desk):
+def test_a_table_that_cannot_be_read_is_said(workspace):
     """The output is named, in one line."""
-    broken = desk.folder / "out" / "calls" / "run_date=2026-11-20" / "a.parquet"
+    broken = workspace.folder / "out" / "calls" / "run_date=2026-11-20" / "a.parquet"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no parquet")
-    ended = desk.run("spend")
+    ended = workspace.run("spend")
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert f"output '{desk.folder / 'out'}' cannot be read: " in ended.stderr
+    assert f"output '{workspace.folder / 'out'}' cannot be read: " in ended.stderr
 
 
-def test_what_the_command_says_of_nothing(desk):
+def test_what_the_command_says_of_nothing(workspace):
     """No tables, no ledger: a total of 0."""
-    ended = desk.run("spend")
+    ended = workspace.run("spend")
     assert ended.exit_code == 0
     assert ended.stdout.split()[-7:] == ["total", "0", "0", "0", "$0.00", "$0.00", "$0.00"]

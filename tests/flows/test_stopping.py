@@ -10,25 +10,25 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that keeps every request waiting until its gate is opened."""
-    server = serve(say.ok())
-    server.held(say.ok())
+    server = serve(replies.ok())
+    server.held(replies.ok())
     return server
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with six images, of which two are asked for at a time."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_CONCURRENCY": "2"}
-    desk.images(*(f"{number}.png" for number in range(6)))
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_CONCURRENCY": "2"}
+    workspace.images(*(f"{number}.png" for number in range(6)))
+    return workspace
 
 
 @pytest.fixture
-def running(desk, server, wait):
+def running(workspace, server, wait):
     """A run, in a process of its own, with two calls on their way."""
-    with desk.start(*RUN, **PIPES) as process:
+    with workspace.start(*RUN, **PIPES) as process:
         wait(lambda: len(server.asked) == 2)
         yield process
         process.kill()
@@ -41,77 +41,77 @@ def ended(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_calls_on_their_way_finish(running, desk, server, number):
+def test_a_signal_lets_the_calls_on_their_way_finish(running, workspace, server, number):
     """What they answer is published, the rest remains, and the exit code is 3."""
     running.send_signal(number)
     said = running.stderr.readline()
     server.gate.set()
     code, stdout, _ = ended(running)
-    run = desk.only("runs")
+    run = workspace.only("runs")
     assert said == f"{number.name}: calls on their way may finish for 20 s; once more stops at once\n"
     assert code == 3
     assert f"stopped: {number.name} came; 2 accepted documents are kept in" in stdout
     assert (run["status"], run["found"], run["accepted"], run["remaining"]) == ("stopped", 6, 2, 4)
-    assert desk.table("results").height == desk.table("calls").height == 2
+    assert workspace.table("results").height == workspace.table("calls").height == 2
 
 
-def test_the_next_run_does_the_rest(running, desk, server):
+def test_the_next_run_does_the_rest(running, workspace, server):
     """No document is asked for twice, and all have a row."""
     running.send_signal(signal.SIGINT)
     running.stderr.readline()
     server.gate.set()
     ended(running)
-    again = desk.run(*RUN)
+    again = workspace.run(*RUN)
     assert again.exit_code == 0
     assert len(server.documents) == len(set(server.documents)) == 6
-    assert desk.table("results")["_document"].n_unique() == 6
-    assert desk.table("runs").sort("started_at")["skipped"].to_list() == [0, 2]
+    assert workspace.table("results")["_document"].n_unique() == 6
+    assert workspace.table("runs").sort("started_at")["skipped"].to_list() == [0, 2]
 
 
-def test_a_second_signal_stops_at_once(running, desk):
+def test_a_second_signal_stops_at_once(running, workspace):
     """Calls on their way are cut; nobody knows whether they are billed, and the run says what they may cost."""
     running.send_signal(signal.SIGINT)
     running.stderr.readline()
     running.send_signal(signal.SIGINT)
     code, _, _ = ended(running)
-    calls, run = desk.table("calls"), desk.only("runs")
+    calls, run = workspace.table("calls"), workspace.only("runs")
     assert code == 3
     assert calls.select("outcome", "billed").rows() == [("aborted", "unknown")] * 2
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 0, 6)
     assert run["cost_unknown_usd"] == calls["reserved_usd"].sum() > 0
 
 
-def test_max_time_takes_no_new_documents(desk, server):
+def test_max_time_takes_no_new_documents(workspace, server):
     """Calls on their way are given TILEWISE_DRAIN and then cut, the rest remains, and the exit code is 3."""
-    ended = desk.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
-    run = desk.only("runs")
+    ended = workspace.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
+    run = workspace.only("runs")
     assert ended.exit_code == 3
     assert "the time limit of 0.5 s is reached" in ended.stdout
-    assert desk.table("calls")["outcome"].to_list() == ["aborted"] * 2
+    assert workspace.table("calls")["outcome"].to_list() == ["aborted"] * 2
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 0, 6)
 
 
-def test_a_time_that_suffices_stops_nothing(desk, server):
+def test_a_time_that_suffices_stops_nothing(workspace, server):
     """A run that ends before its time is completed."""
     server.gate.set()
-    assert desk.run(*RUN, "--max-time", "1h").exit_code == 0
-    assert desk.only("runs")["status"] == "completed"
+    assert workspace.run(*RUN, "--max-time", "1h").exit_code == 0
+    assert workspace.only("runs")["status"] == "completed"
 
 
-def test_a_killed_run_leaves_no_half_volume(running, desk):
+def test_a_killed_run_leaves_no_half_volume(running, workspace):
     """What SIGKILL leaves behind is in no published table."""
     running.kill()
     running.wait()
-    assert [each for each in desk.files("out") if not each.startswith("staging/")] == []
+    assert [each for each in workspace.files("out") if not each.startswith("staging/")] == []
 
 
 @pytest.mark.slow
-def test_a_run_in_which_most_documents_fail_is_stopped(desk, server, say):
+def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replies):
     """After 200 documents the pilot looks: status failing, exit 2, and the rest is not paid for."""
-    desk.images(*(f"{number}.png" for number in range(280)), size=(20, 20))
-    server.script = [say.ok({"tags": []})]
-    ended = desk.run(*RUN, env={"TILEWISE_REASKS": "0", "TILEWISE_CONCURRENCY": "64"})
-    run = desk.only("runs")
+    workspace.images(*(f"{number}.png" for number in range(280)), size=(20, 20))
+    server.script = [replies.ok({"tags": []})]
+    ended = workspace.run(*RUN, env={"TILEWISE_REASKS": "0", "TILEWISE_CONCURRENCY": "64"})
+    run = workspace.only("runs")
     assert ended.exit_code == 2
     assert "200 of the first 200 documents failed, more than 50%" in ended.stdout
     assert run["status"] == "failing"
@@ -120,9 +120,9 @@ def test_a_run_in_which_most_documents_fail_is_stopped(desk, server, say):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_offline_leaves_no_process_behind(desk, wait, descendants, gone, number):
+def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, number):
     """The endpoint goes when its run goes, however it goes."""
-    with desk.start("run", "in", "--schema", "caption", "--offline", **PIPES) as process:
+    with workspace.start("run", "in", "--schema", "caption", "--offline", **PIPES) as process:
         children = wait(lambda: descendants(process.pid))
         process.send_signal(number)
         code, _, _ = ended(process)
@@ -131,15 +131,15 @@ def test_offline_leaves_no_process_behind(desk, wait, descendants, gone, number)
 
 
 @pytest.mark.slow
-def test_a_flow_that_is_interrupted_drains_like_a_direct_run(desk, server, wait, descendants, gone):
+def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, wait, descendants, gone):
     """Ctrl-C in the flow publishes what was answered, exits with 3, and leaves no server behind."""
-    with desk.start(*RUN, "--prefect", **PIPES) as process:
+    with workspace.start(*RUN, "--prefect", **PIPES) as process:
         wait(lambda: len(server.asked) == 2)
         children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         server.gate.set()
         code, _, _ = ended(process)
-    run = desk.only("runs")
+    run = workspace.only("runs")
     assert children
     assert gone(children)
     assert code == 3
@@ -148,9 +148,9 @@ def test_a_flow_that_is_interrupted_drains_like_a_direct_run(desk, server, wait,
 
 
 @pytest.mark.slow
-def test_a_killed_flow_leaves_no_server_behind(desk, server, wait, descendants, gone):
+def test_a_killed_flow_leaves_no_server_behind(workspace, server, wait, descendants, gone):
     """The temporary server goes with the run that started it."""
-    with desk.start(*RUN, "--prefect", **PIPES) as process:
+    with workspace.start(*RUN, "--prefect", **PIPES) as process:
         wait(lambda: server.asked)
         children = descendants(process.pid)
         process.kill()

@@ -10,27 +10,27 @@ RUN = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that accepts every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def desk(desk, server):
+def workspace(workspace, server):
     """A desk with one image, where every cost is asked about."""
-    desk.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ASK_ABOVE": "0"}
-    desk.images("a.jpg")
-    return desk
+    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ASK_ABOVE": "0"}
+    workspace.images("a.jpg")
+    return workspace
 
 
 @pytest.fixture
-def answered(desk):
+def answered(workspace):
     """Runs with a terminal as stdin, at which this is typed."""
 
     def run(typed):
         ours, theirs = pty.openpty()
         os.write(ours, typed.encode())
-        with desk.start(*RUN, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with workspace.start(*RUN, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             os.close(theirs)
             stdout, stderr = process.communicate(timeout=60)
         os.close(ours)
@@ -47,9 +47,9 @@ def test_a_yes_on_the_terminal_goes_on(answered, server):
     assert (code, len(server.asked)) == (0, 1)
 
 
-def test_a_no_on_the_terminal_sends_nothing(answered, server, desk):
+def test_a_no_on_the_terminal_sends_nothing(answered, server, workspace):
     """A run that was not wanted never began: it exits with 2, sends nothing and writes no table."""
     code, _, _ = answered("n\n")
     assert code == 2
     assert server.asked == []
-    assert desk.files("out") == []
+    assert workspace.files("out") == []

@@ -44,7 +44,7 @@ def clean_environment():
 
 
 @dataclass
-class Desk:
+class Workspace:
     """Where the command is run: a folder, with `in` for images and `out` for tables, and the settings in force."""
 
     folder: Path
@@ -137,15 +137,15 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
+def workspace(tmp_path):
     """A desk of one test."""
-    return Desk(tmp_path / "desk")
+    return Workspace(tmp_path / "desk")
 
 
 @pytest.fixture(scope="module")
-def desks(tmp_path_factory):
+def workspaces(tmp_path_factory):
     """Makes desks that several tests look at."""
-    return lambda **env: Desk(tmp_path_factory.mktemp("desks") / "desk", env)
+    return lambda **env: Workspace(tmp_path_factory.mktemp("desks") / "desk", env)
 
 
 @contextlib.contextmanager
@@ -183,7 +183,7 @@ class Answer(NamedTuple):
     headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012  never written to
 
 
-class Say:
+class Replies:
     """Replies to script a server with."""
 
     reset = Answer(0)
@@ -210,7 +210,7 @@ class Say:
         def script(asked):
             words = "".join(words for words, _ in parts(asked) if words)
             prompt = len(words.encode()) // bytes_a_token + sum(tokens(size) for _, size in parts(asked) if size)
-            return Say.ok(usage={"prompt_tokens": prompt, "completion_tokens": completion})
+            return Replies.ok(usage={"prompt_tokens": prompt, "completion_tokens": completion})
 
         return script
 
@@ -227,9 +227,9 @@ class Say:
 
 
 @pytest.fixture(scope="session")
-def say():
+def replies():
     """Replies to script a server with."""
-    return Say
+    return Replies
 
 
 class Server(ThreadingHTTPServer):
@@ -241,7 +241,7 @@ class Server(ThreadingHTTPServer):
         """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script, self.asked, self.keys = script, [], []
-        self.listed = Say.error(404)  # what `/v1/models` says, or what makes one of any path
+        self.listed = Replies.error(404)  # what `/v1/models` says, or what makes one of any path
         self.closing, self.gate = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -332,15 +332,15 @@ def picture_size(asked):
 
 
 @pytest.fixture
-def prefect_like(serve, say):
+def prefect_like(serve, replies):
     """Starts what answers as a Prefect server with these things, by the end of their path; gives its API's URL."""
 
     def start(**things):
         def listed(path):
             kind, name = path.split("/")[-2:]
-            return say.raw(json.dumps(things[kind](name))) if kind in things else say.error(404)
+            return replies.raw(json.dumps(things[kind](name))) if kind in things else replies.error(404)
 
-        server = serve(say.raw("[]"))
+        server = serve(replies.raw("[]"))
         server.listed = listed
         return f"http://127.0.0.1:{server.server_port}/api"
 

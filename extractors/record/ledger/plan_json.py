@@ -54,15 +54,15 @@ def _billed(billed: Json) -> Billed:
         header,
         billed["tokens_formula"],
         billed["tokens_table"],
-        _flaw(billed["flaw"]),
+        _problem(billed["problem"]),
         billed["note"],
     )
 
 
 def _found(found: Json) -> Found:
     modified = found["modified"] and datetime.fromisoformat(found["modified"])
-    return Found(**found | {"modified": modified, "flaw": _flaw(found["flaw"])})
+    return Found(**found | {"modified": modified, "problem": _problem(found["problem"])})
 
 
-def _flaw(flaw: Json | None) -> Problem | None:
-    return None if flaw is None else Problem(**flaw)
+def _problem(problem: Json | None) -> Problem | None:
+    return None if problem is None else Problem(**problem)

@@ -63,7 +63,7 @@ class RowIndex:
 
     def open(self) -> None:
         """Reads the keys of what earlier runs have published. Meant for a thread. Raises OutputError."""
-        root, terms = self._tables.root, self._tables.volume.terms
+        root, terms = self._tables.root, self._tables.volume.run_info
         try:
             files = root.files(f"results/schema={terms.schema}", DAYS)
             numbers = {file: number for number, file in enumerate(files, len(self._files))}

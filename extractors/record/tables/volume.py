@@ -44,14 +44,14 @@ class Volume:
 
     def __init__(self, output: Output, run_info: RunInfo, number: int) -> None:
         """`number` counts from 1; nothing is written yet."""
-        self.root, self.terms, self.number = output, run_info, number
+        self.output, self.run_info, self.number = output, run_info, number
         self.folder = f"{STAGING}/{run_info.run}/{number:04d}"
 
     @property
     def begun(self) -> bool:
         """Whether its staging folder is there."""
         above, _, name = self.folder.rpartition("/")
-        return name in self.root.folders(above)
+        return name in self.output.folders(above)
 
     @property
     def sealed(self) -> bool:
@@ -65,17 +65,17 @@ class Volume:
 
     def published(self, table: str) -> bool:
         """Whether this volume's rows of a table are published."""
-        return self.root.exists(self.key(table))
+        return self.output.exists(self.key(table))
 
     def key(self, table: str) -> str:
         """Where this volume's rows of a table are published; `fields` sums up the run, in one file."""
-        folder = f"{table}/schema={self.terms.schema}" if table in BY_SCHEMA else table
-        name = self.terms.run if self.number == 1 or table == "fields" else f"{self.terms.run}-{self.number}"
-        return f"{folder}/run_date={self.terms.run_date}/{name}.parquet"
+        folder = f"{table}/schema={self.run_info.schema}" if table in BY_SCHEMA else table
+        name = self.run_info.run if self.number == 1 or table == "fields" else f"{self.run_info.run}-{self.number}"
+        return f"{folder}/run_date={self.run_info.run_date}/{name}.parquet"
 
     def parts(self, table: str) -> list[str]:
         """The staged parts of a table, in order."""
-        return self.root.files(self.folder, f"{table}-*.parquet")
+        return self.output.files(self.folder, f"{table}-*.parquet")
 
     def part(self, table: str, number: int) -> str:
         """Where this part of a table is staged."""
@@ -84,7 +84,7 @@ class Volume:
     def frame(self, table: str) -> pl.LazyFrame:
         """The rows of a table that is no schema's, published or staged."""
         files = self._files(table)
-        return self.root.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
+        return self.output.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
     def called(self) -> set[str]:
         """The documents that were sent, published or staged."""
@@ -95,7 +95,7 @@ class Volume:
         found: set[Name] = set()
         for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
             parts = [part for part in self.parts(table) if _number(part) in numbers]
-            found.update(self.root.scan(parts).select(names).collect().rows() if parts else [])
+            found.update(self.output.scan(parts).select(names).collect().rows() if parts else [])
         return found
 
     def sweep(self, ended: Collection[Name], numbers: range | None = None) -> None:
@@ -106,15 +106,15 @@ class Volume:
         documents = {document for document, _ in ended}
         for part in self.parts("images"):
             if numbers is None or _number(part) in numbers:
-                images = self.root.scan([part]).collect()
+                images = self.output.scan([part]).collect()
                 torn = {each for each in images["document"].unique() if each not in documents}
                 if torn:
-                    self.root.write(part, images.filter(~pl.col("document").is_in(list(torn))))
+                    self.output.write(part, images.filter(~pl.col("document").is_in(list(torn))))
 
     def ends(self) -> pl.LazyFrame:
         """`document` and `version` of those with which the run came to an end, published or staged."""
         files, names = self._files("results"), {"_document": "document", "_version": "version"}
-        results = [self.root.scan(files).select(list(names)).rename(names)] if files else []
+        results = [self.output.scan(files).select(list(names)).rename(names)] if files else []
         return pl.concat([*results, self.frame("failures").select("document", "version")])
 
     def left(self) -> set[str]:
@@ -125,13 +125,13 @@ class Volume:
     def ended(self) -> set[Name]:
         """The documents with which the run came to an end, with their versions, published or staged."""
         files = self._files("results")
-        accepted = self.root.scan(files).select("_document", "_version").collect().rows() if files else []
+        accepted = self.output.scan(files).select("_document", "_version").collect().rows() if files else []
         return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
 
     def copied(self) -> set[Name]:
         """Those of them that have a row in results which is a copy."""
         files = self._files("results")
-        copies = self.root.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
+        copies = self.output.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
         return set(copies.select("_document", "_version").collect().rows()) if copies is not None else set()
 
     def done(self) -> set[Name]:
@@ -143,31 +143,31 @@ class Volume:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
         if not rows:
             return
-        with writing(self.root):
+        with writing(self.output):
             frame = pl.DataFrame(rows, schema=schema or _COLUMNS[table], orient="row")
-            self.root.write(self.part(table, part), frame)
+            self.output.write(self.part(table, part), frame)
 
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
         """Stages calls of the ledger, and those of their replies that are to be kept."""
         for part, batch in enumerate(batches):
-            self.stage("calls", part, [call_row(call, self.terms) for call in batch])
+            self.stage("calls", part, [call_row(call, self.run_info) for call in batch])
             self.stage("replies", part, [reply_row(call) for call in batch if kept(call, keep)])
 
     def stage_fields(self, results: Sequence[str] = ()) -> list[Row]:
         """Stages what the schema's fields look like in these files and in the volume's own results; returns the rows."""
-        with writing(self.root):
+        with writing(self.output):
             files = [*results, *self.parts("results")]
             if not files:
                 return []
-            scanned = self.root.scan(files)
+            scanned = self.output.scan(files)
             names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
-            rows = field_rows(scanned, names, self.terms.run, self.terms.schema)
+            rows = field_rows(scanned, names, self.run_info.run, self.run_info.schema)
         self.stage("fields", 0, rows)
         return rows
 
     def publish(self) -> None:
         """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
-        with writing(self.root):
+        with writing(self.output):
             for table in PUBLISHED:
                 parts = self.parts(table)
                 if parts or table in ALWAYS:
@@ -176,15 +176,15 @@ class Volume:
 
     def clear(self) -> None:
         """Takes the parts away; for a volume that is committed."""
-        with writing(self.root):
-            self.root.remove(self.folder)
+        with writing(self.output):
+            self.output.remove(self.folder)
 
     def _files(self, table: str) -> list[str]:
         return [self.key(table)] if self.committed and self.published(table) else self.parts(table)
 
     def _publish(self, table: str, parts: list[str]) -> None:
-        rows = self.root.scan(parts) if parts else pl.DataFrame(schema=_COLUMNS[table])
-        self.root.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
+        rows = self.output.scan(parts) if parts else pl.DataFrame(schema=_COLUMNS[table])
+        self.output.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
 
 
 def volumes(output: Output, run_info: RunInfo) -> list[Volume]:

@@ -156,7 +156,7 @@ class _Tables(Tables):
     def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """See Tables. Raises LeaseLost."""
         if self.beat.ask() == "lost":
-            raise LeaseLost(f"run {self.volume.terms.run} has ended, or goes on without this try")
+            raise LeaseLost(f"run {self.volume.run_info.run} has ended, or goes on without this try")
         super().stage(part, ends)
         self.beat.staged(ends)
 

@@ -112,7 +112,7 @@ class Ended:
 class Scene:
     """A desk, a server, and the command run at it."""
 
-    desk: object
+    workspace: object
     server: Rehearsal
     order: object = field(repr=False)
     ended: list[Ended] = field(default_factory=list)
@@ -259,26 +259,26 @@ def ledger(request):
 
 
 @pytest.fixture
-def scene(desk, rehearsal, order, ledger):
+def kill_run(workspace, rehearsal, order, ledger):
     """The scene of one test, by whose prices an offline answer costs something."""
-    return set_up(desk, rehearsal, order, ledger())
+    return set_up(workspace, rehearsal, order, ledger())
 
 
 @pytest.fixture(scope="module")
-def scenes(desks, rehearsal, order, ledger):
+def kill_runs(workspaces, rehearsal, order, ledger):
     """Makes the scenes of a module."""
-    return lambda: set_up(desks(), rehearsal, order, ledger())
+    return lambda: set_up(workspaces(), rehearsal, order, ledger())
 
 
-def set_up(desk, rehearsal, order, ledger):
+def set_up(workspace, rehearsal, order, ledger):
     """A desk becomes a scene."""
-    (desk.folder / "prices.toml").write_text(PRICES)
-    desk.env |= {
+    (workspace.folder / "prices.toml").write_text(PRICES)
+    workspace.env |= {
         "TILEWISE_BASE_URL": rehearsal.url,
         "TILEWISE_MODEL": MODEL,
         "TILEWISE_CONCURRENCY": str(CONCURRENCY),
-        "TILEWISE_LEDGER": ledger or desk.env["TILEWISE_LEDGER"],
+        "TILEWISE_LEDGER": ledger or workspace.env["TILEWISE_LEDGER"],
         "POLARS_MAX_THREADS": "2",
     }
     rehearsal.rehearse()
-    return Scene(desk, rehearsal, order)
+    return Scene(workspace, rehearsal, order)

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from moments import Moments
+from kill_points import Moments
 
 PRELOADED = (  # all that is heavy but polars, which starts threads where it is imported: a fork would lose them
     "flows.cli",

@@ -28,26 +28,26 @@ KILLS = st.integers(1, 110)  # a number that a run does not come to lets it live
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(runs=st.lists(st.tuples(FAULTS, KILLS), min_size=1, max_size=3))
-def test_the_accounts_add_up(scenes, runs):
+def test_the_accounts_add_up(kill_runs, runs):
     """After up to three runs with faults, killed or not, and a last one without."""
-    scene = scenes()
-    documents = scene.documents(DOCUMENTS)
-    ended = [faulty(scene, faults, kill) for faults, kill in runs]
-    half_written = scene.unreadable()
-    scene.server.change(faults=None)
-    last = scene.run(env=QUICK)
+    kill_run = kill_runs()
+    documents = kill_run.documents(DOCUMENTS)
+    ended = [faulty(kill_run, faults, kill) for faults, kill in runs]
+    half_written = kill_run.unreadable()
+    kill_run.server.change(faults=None)
+    last = kill_run.run(env=QUICK)
     event(f"{sum(each.killed for each in ended)} killed")
 
     assert [each.stderr for each in ended if "Traceback" in each.stderr] == []
-    assert half_written + scene.unreadable() == []
+    assert half_written + kill_run.unreadable() == []
     assert last.status == 0, last.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert set(scene.names_in("runs", "run")) == scene.runs_begun()
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []
 
 
-def faulty(scene, faults, kill):
+def faulty(kill_run, faults, kill):
     """A run at a server of these faults, which may be killed."""
-    scene.server.change(faults=faults)
-    return scene.run(kill=("any", kill), env=QUICK)
+    kill_run.server.change(faults=faults)
+    return kill_run.run(kill=("any", kill), env=QUICK)

@@ -61,92 +61,92 @@ def disk(tmp_path):
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_an_output_that_fills_up_loses_nothing(scene, disk):
+def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
     """It is said in one line, and once there is room again the next run goes on without paying again."""
-    documents = scene.documents(DOCUMENTS)
-    scene.desk.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
+    documents = kill_run.documents(DOCUMENTS)
+    kill_run.desk.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
     disk.fill()
-    full = scene.run()
-    half_written = scene.unreadable()
+    full = kill_run.run()
+    half_written = kill_run.unreadable()
     disk.empty()
-    again = scene.run()
+    again = kill_run.run()
 
     assert full.status == 2
     assert f"output '{disk.path}/out' cannot be written" in full.words
     assert "No space left" in full.words
     assert "Traceback" not in full.words
     assert again.status == 0, again.stderr
-    assert half_written + scene.unreadable() == []
-    assert scene.names_in("results", "_document") == documents
-    assert scene.server.answered == DOCUMENTS
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert half_written + kill_run.unreadable() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.server.answered == DOCUMENTS
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []
 
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_a_ledger_whose_disk_fills_up_stops_the_run(scene, disk):
+def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
     """Nothing is sent that it could not hold; what it holds is not paid again, and the bill lies within."""
-    documents = scene.documents(DOCUMENTS)
-    scene.desk.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
-    scene.run(env={"TILEWISE_OUTPUT": str(disk.path / "other")})  # the ledger is there, and what it keeps
-    scene.server.rehearse()
+    documents = kill_run.documents(DOCUMENTS)
+    kill_run.desk.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
+    kill_run.run(env={"TILEWISE_OUTPUT": str(disk.path / "other")})  # the ledger is there, and what it keeps
+    kill_run.server.rehearse()
     disk.fill()
-    full = scene.run()
+    full = kill_run.run()
     disk.empty()
-    again = scene.run()
+    again = kill_run.run()
 
     assert full.status == 2
     assert f"ledger '{disk.path}/ledger.db'" in full.words
     assert "full" in full.words
     assert "Traceback" not in full.words
     assert again.status == 0, again.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert scene.server.answered <= DOCUMENTS + 4
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.server.answered <= DOCUMENTS + 4
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []
 
 
 @ON_SQLITE
-def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(scene, disk):
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(kill_run, disk):
     """And the run after it was made writable again is as if nothing had been."""
-    documents = scene.documents(2)
-    scene.desk.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
+    documents = kill_run.documents(2)
+    kill_run.desk.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
     disk.lock()
-    refused = scene.run()
-    sent = scene.server.answered
+    refused = kill_run.run()
+    sent = kill_run.server.answered
     disk.unlock()
-    again = scene.run()
+    again = kill_run.run()
 
     assert (refused.status, sent) == (2, 0)
     assert f"output '{disk.path}/out' cannot be written" in refused.words
     assert "Traceback" not in refused.words
     assert again.status == 0, again.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert scene.odds() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.odds() == []
 
 
 @pytest.fixture
-def written(scene):
+def written(kill_run):
     """A scene after one run; gives its documents and the ledger's path."""
-    documents = scene.documents(3)
-    assert scene.run().status == 0
-    return documents, scene.desk.folder / "ledger.db"
+    documents = kill_run.documents(3)
+    assert kill_run.run().status == 0
+    return documents, kill_run.desk.folder / "ledger.db"
 
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_a_ledger_that_another_process_holds_is_said_to_be_locked(scene, written):
+def test_a_ledger_that_another_process_holds_is_said_to_be_locked(kill_run, written):
     """After a while of waiting; nothing was sent, and the next run goes on."""
     _, path = written
-    scene.desk.images("later.png", size=(40, 41))
-    scene.server.rehearse()
+    kill_run.desk.images("later.png", size=(40, 41))
+    kill_run.server.rehearse()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("begin immediate")
-        locked = scene.run()
-        sent = scene.server.answered
+        locked = kill_run.run()
+        sent = kill_run.server.answered
         holder.execute("rollback")
-    again = scene.run()
+    again = kill_run.run()
 
     assert (locked.status, sent) == (2, 0)
     assert str(path) in locked.words
@@ -154,19 +154,19 @@ def test_a_ledger_that_another_process_holds_is_said_to_be_locked(scene, written
     assert "Traceback" not in locked.words
     assert again.status == 0, again.stderr
     assert again.row["accepted"] == 1
-    assert scene.odds_of_tables() == []
+    assert kill_run.odds_of_tables() == []
 
 
 @ON_SQLITE
 @pytest.mark.parametrize("at", [0, 4096], ids=["its head", "its pages"])
-def test_a_damaged_ledger_is_set_aside(scene, written, at):
+def test_a_damaged_ledger_is_set_aside(kill_run, written, at):
     """The message says where it is now, what it holds is kept, and the run after that begins a new one."""
     documents, path = written
     noise = b"\xa5" * (path.stat().st_size - at)
     path.write_bytes(path.read_bytes()[:at] + noise)
-    refused = scene.run()
+    refused = kill_run.run()
     kept = [each for each in path.parent.iterdir() if each.is_file() and noise[:4000] in each.read_bytes()]
-    again = scene.run()
+    again = kill_run.run()
 
     assert refused.status == 2
     assert "Traceback" not in refused.words
@@ -174,5 +174,5 @@ def test_a_damaged_ledger_is_set_aside(scene, written, at):
     assert kept[0] != path
     assert str(kept[0]) in refused.words
     assert again.status == 0, again.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert scene.server.answered == len(documents)
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.server.answered == len(documents)

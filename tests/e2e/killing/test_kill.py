@@ -56,20 +56,20 @@ def killed_at(point):
     return {"part": number} if name == "part" else {"kill": point}
 
 
-def filled(scene):
+def filled(kill_run):
     """The scene with its documents, one of them no image, and a server that takes its time."""
-    documents = scene.documents(DOCUMENTS)
-    (scene.desk.folder / "in" / BROKEN).touch()
-    scene.server.rehearse(latency=LATENCY)
+    documents = kill_run.documents(DOCUMENTS)
+    (kill_run.desk.folder / "in" / BROKEN).touch()
+    kill_run.server.rehearse(latency=LATENCY)
     return documents
 
 
 @pytest.fixture(scope="module")
-def whole(scenes):
+def whole(kill_runs):
     """A run that nobody kills."""
-    scene = scenes()
-    filled(scene)
-    ended = scene.run(env=IN_CHUNKS)
+    kill_run = kill_runs()
+    filled(kill_run)
+    ended = kill_run.run(env=IN_CHUNKS)
     assert ended.status == 0, ended.stderr
     return ended
 
@@ -90,25 +90,25 @@ def test_every_step_can_be_killed(whole, points):
 
 
 @pytest.mark.parametrize(("ledger", "number"), EVERYWHERE, indirect=["ledger"])
-def test_a_run_killed_anywhere_is_finished_by_the_next(scene, points, number):
+def test_a_run_killed_anywhere_is_finished_by_the_next(kill_run, points, number):
     """Every document is there once, what was answered is not paid again, and the killed run has its row."""
-    documents = filled(scene)
-    killed = scene.run(**killed_at(points[number]), env=IN_CHUNKS)
-    half_written, begun = scene.unreadable(), scene.runs_begun()
-    again = scene.run(env=IN_CHUNKS)
+    documents = filled(kill_run)
+    killed = kill_run.run(**killed_at(points[number]), env=IN_CHUNKS)
+    half_written, begun = kill_run.unreadable(), kill_run.runs_begun()
+    again = kill_run.run(env=IN_CHUNKS)
     in_flight = 0 if killed.published else CONCURRENCY
-    status = dict(zip(*scene.table("runs")["run", "status"], strict=True))
+    status = dict(zip(*kill_run.table("runs")["run", "status"], strict=True))
 
     assert killed.killed, points[number]
-    assert half_written + scene.unreadable() == []
+    assert half_written + kill_run.unreadable() == []
     assert again.status == 0, again.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert scene.names_in("failures", "document") == [str(scene.desk.folder / "in" / BROKEN)]
-    assert status.keys() == scene.runs_begun() >= begun
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.names_in("failures", "document") == [str(kill_run.desk.folder / "in" / BROKEN)]
+    assert status.keys() == kill_run.runs_begun() >= begun
     assert {status[run] for run in begun} <= {"abandoned", *(["completed"] if killed.published else [])}
-    assert scene.server.answered <= DOCUMENTS + in_flight
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert kill_run.server.answered <= DOCUMENTS + in_flight
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
@@ -116,36 +116,36 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(scene, points, number):
     ("sort", "number"),
     [("rename runs", 1), ("committed intents", 6), ("rename results", 2), ("rename calls", 2), ("rename runs", 2)],
 )
-def test_a_run_in_volumes_is_finished_too(scene, whole, sort, number):
+def test_a_run_in_volumes_is_finished_too(kill_run, whole, sort, number):
     """A volume that is out stays as it is, and the one that is not is published under the same run."""
-    documents = filled(scene)
+    documents = filled(kill_run)
     in_volumes = IN_CHUNKS | {"TILEWISE_VOLUME": "5"}
-    killed = scene.run(kill=(first_of(sort, whole), number), env=in_volumes)
-    half_written = scene.unreadable()
-    again = scene.run(env=in_volumes)
+    killed = kill_run.run(kill=(first_of(sort, whole), number), env=in_volumes)
+    half_written = kill_run.unreadable()
+    again = kill_run.run(env=in_volumes)
 
     assert killed.killed
-    assert half_written + scene.unreadable() == []
+    assert half_written + kill_run.unreadable() == []
     assert again.status == 0, again.stderr
-    assert scene.names_in("results", "_document") == documents
-    assert set(scene.names_in("runs", "run")) == scene.runs_begun()
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []
 
 
 @pytest.mark.parametrize("moment", range(4, 64, 12))
-def test_a_take_over_that_is_killed_is_finished_too(scene, whole, moment):
+def test_a_take_over_that_is_killed_is_finished_too(kill_run, whole, moment):
     """By the one after it, whatever it was at; and what the first had paid for is not paid again."""
-    documents = filled(scene)
-    scene.run(kill=(first_of("committed replies", whole), 3), env=IN_CHUNKS)
-    scene.run(kill=("any", moment), env=IN_CHUNKS)
-    half_written = scene.unreadable()
-    last = scene.run(env=IN_CHUNKS)
+    documents = filled(kill_run)
+    kill_run.run(kill=(first_of("committed replies", whole), 3), env=IN_CHUNKS)
+    kill_run.run(kill=("any", moment), env=IN_CHUNKS)
+    half_written = kill_run.unreadable()
+    last = kill_run.run(env=IN_CHUNKS)
 
     assert last.status == 0, last.stderr
-    assert half_written + scene.unreadable() == []
-    assert scene.names_in("results", "_document") == documents
-    assert set(scene.names_in("runs", "run")) == scene.runs_begun()
-    assert scene.server.answered <= DOCUMENTS + 2 * CONCURRENCY
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert half_written + kill_run.unreadable() == []
+    assert kill_run.names_in("results", "_document") == documents
+    assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
+    assert kill_run.server.answered <= DOCUMENTS + 2 * CONCURRENCY
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []

@@ -12,29 +12,29 @@ CONCURRENCY = 4  # of a scene
 SMALL = {"TILEWISE_CHUNK": "4", "TILEWISE_VOLUME": "8"}
 
 
-def filled(scene):
+def filled(kill_run):
     """The scene with files of which three at a time are equal, and a server that takes its time; their names."""
-    firsts = scene.documents(CONTENTS)
+    firsts = kill_run.documents(CONTENTS)
     copies = [f"{first.removesuffix('.png')}-{number}.png" for first in firsts for number in range(1, EQUAL)]
     for copy in copies:
         shutil.copyfile(Path(copy).with_name(f"{Path(copy).stem[:3]}.png"), copy)
-    scene.server.rehearse(latency=0.05)
+    kill_run.server.rehearse(latency=0.05)
     return sorted([*firsts, *copies])
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kill", [*(("any", number) for number in range(15, 125, 10)), None])
-def test_a_run_with_copies_killed_anywhere_is_finished_by_the_next(scene, kill):
+def test_a_run_with_copies_killed_anywhere_is_finished_by_the_next(kill_run, kill):
     """Every document has one row, every content one answer beside those that were in flight, every run its counts."""
-    documents = filled(scene)
-    first = scene.run(kill=kill, env=SMALL)
-    again = scene.run(env=SMALL)
-    runs = scene.table("runs")
+    documents = filled(kill_run)
+    first = kill_run.run(kill=kill, env=SMALL)
+    again = kill_run.run(env=SMALL)
+    runs = kill_run.table("runs")
     in_flight = CONCURRENCY if first.killed else 0
     assert (again.status, again.stderr.count("Traceback")) == (0, 0)
-    assert scene.names_in("results", "_document") == documents
-    assert scene.server.answered <= CONTENTS + in_flight
+    assert kill_run.names_in("results", "_document") == documents
+    assert kill_run.server.answered <= CONTENTS + in_flight
     assert runs["duplicates"].sum() + runs["accepted"].sum() == len(documents)
     assert runs["duplicates"].sum() >= CONTENTS * (EQUAL - 1)
-    assert scene.staged() == []
-    assert scene.odds() == []
+    assert kill_run.staged() == []
+    assert kill_run.odds() == []

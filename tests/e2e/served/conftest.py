@@ -123,7 +123,7 @@ def answering_fixture():
 class Serving:
     """`tilewise serve`, running."""
 
-    desk: object
+    workspace: object
     process: subprocess.Popen
     api: Api
     seconds: float
@@ -142,19 +142,19 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(desk, text=None, port=None):
+def serving(workspace, text=None, port=None):
     """`tilewise serve` at a desk, with these deployments or those that are shipped; ready."""
-    desk.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2"}
-    desk.images("a.jpg", "b.jpg")
-    (desk.folder / ".env").write_text("TILEWISE_MODEL=maker/model\n")  # what a run reads where serve was started
+    workspace.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2"}
+    workspace.images("a.jpg", "b.jpg")
+    (workspace.folder / ".env").write_text("TILEWISE_MODEL=maker/model\n")  # what a run reads where serve was started
     if text:
-        (desk.folder / "prefect.yaml").write_text(text)
+        (workspace.folder / "prefect.yaml").write_text(text)
     port, began = port or free_port(), time.monotonic()
-    with desk.start("serve", "--port", port, stdout=subprocess.PIPE) as process:
+    with workspace.start("serve", "--port", port, stdout=subprocess.PIPE) as process:
         try:
             said = process.stdout.readline()
             assert f"at http://127.0.0.1:{port}" in said, said
-            yield Serving(desk, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port)
+            yield Serving(workspace, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -164,7 +164,7 @@ def serving(desk, text=None, port=None):
 def serve_at():
     """Starts `tilewise serve` at a desk, and ends it."""
     with contextlib.ExitStack() as stack:
-        yield lambda desk, text=None, port=None: stack.enter_context(serving(desk, text, port))
+        yield lambda workspace, text=None, port=None: stack.enter_context(serving(workspace, text, port))
 
 
 @pytest.fixture
@@ -180,11 +180,11 @@ def server_of(descendants, wait):
 
 
 @pytest.fixture
-def running(desk, serve, say):
+def running(workspace, serve, replies):
     """A run whose calls are on their way, and its server."""
-    server = serve(say.ok())
-    server.held(say.ok())
-    with serving(desk) as served:
+    server = serve(replies.ok())
+    server.held(replies.ok())
+    with serving(workspace) as served:
         job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
         run = served.api.start("extract/nightly", job=job)
         served.api.until(run, "RUNNING")

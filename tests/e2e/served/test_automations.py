@@ -21,26 +21,26 @@ print(block.save("mail"))
 
 
 @pytest.fixture(scope="module")
-def desk(desks):
+def workspace(workspaces):
     """A desk at which the price in force is an old one, which is a warning."""
-    desk = desks(TOGETHER_API_KEY="any")
-    prices = desk.folder / "prices.toml"
+    workspace = workspaces(TOGETHER_API_KEY="any")
+    prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))
-    return desk
+    return workspace
 
 
 @pytest.fixture(scope="module")
-def api(serve_at, desk):
+def api(serve_at, workspace):
     """The server's API."""
-    return serve_at(desk).api
+    return serve_at(workspace).api
 
 
 @pytest.fixture
-def python(api, desk):
+def python(api, workspace):
     """Runs Python with the server's address, and gives what it printed."""
 
     def run(*args):
-        env = desk.environment({"PREFECT_API_URL": f"{api.url}/api"})
+        env = workspace.environment({"PREFECT_API_URL": f"{api.url}/api"})
         command = [sys.executable, *map(str, args)]
         return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
 
@@ -73,9 +73,9 @@ def test_prefect_takes_it(api, automate, name):
     assert [each["type"] for each in found["actions"]] == [each["type"] for each in wanted["actions"]]
 
 
-def test_a_warning_is_mailed(api, automate, python, serve, say, wait):
+def test_a_warning_is_mailed(api, automate, python, serve, replies, wait):
     """What the run warned of, its name and where to look, to whoever the block names."""
-    server, post = serve(say.ok()), serve(say.ok())
+    server, post = serve(replies.ok()), serve(replies.ok())
     block = python("-c", BLOCK % post.url).split()[-1]
     automate("mail-warnings", block=(NOBODY, block), name=("name: tilewise warnings", "name: mailed"))
     job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}

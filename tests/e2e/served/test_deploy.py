@@ -16,20 +16,22 @@ PATIENCE = 120  # seconds
 
 
 @pytest.fixture(scope="module")
-def desk(desks, echo):
+def workspace(workspaces, echo):
     """Where deployments are made: a folder with its own prefect.yaml and .env, and images where `nightly` looks."""
-    desk = desks(TILEWISE_MODEL=None, TILEWISE_OUTPUT=None)
-    shutil.copy(FILE, desk.folder)
-    (desk.folder / ".env").write_text(f"TILEWISE_MODEL=maker/model\nTILEWISE_BASE_URL={echo}\n")
-    desk.images("a.jpg", "b.jpg", folder="data/in")
-    return desk
+    workspace = workspaces(TILEWISE_MODEL=None, TILEWISE_OUTPUT=None)
+    shutil.copy(FILE, workspace.folder)
+    (workspace.folder / ".env").write_text(f"TILEWISE_MODEL=maker/model\nTILEWISE_BASE_URL={echo}\n")
+    workspace.images("a.jpg", "b.jpg", folder="data/in")
+    return workspace
 
 
-def at_a_terminal(desk, *args):
+def at_a_terminal(workspace, *args):
     """Runs Prefect's own command where it may ask, and nobody answers; gives its exit code."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "prefect", *args]
-    with subprocess.Popen(command, cwd=desk.folder, env=desk.environment(), stdin=theirs, stdout=theirs) as process:
+    with subprocess.Popen(
+        command, cwd=workspace.folder, env=workspace.environment(), stdin=theirs, stdout=theirs
+    ) as process:
         os.close(theirs)
         with contextlib.suppress(OSError):  # nobody has it open any more
             while os.read(ours, 4096):
@@ -39,32 +41,32 @@ def at_a_terminal(desk, *args):
 
 
 @pytest.fixture(scope="module")
-def prefect(desk, free, answering):
+def prefect(workspace, free, answering):
     """Runs Prefect's own command at a server of the desk's, which is started first."""
     port = free()
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    desk.env |= quiet
+    workspace.env |= quiet
     with contextlib.ExitStack() as stack:
 
-        def run(*args, cwd=desk.folder):
+        def run(*args, cwd=workspace.folder):
             command = [sys.executable, "-m", "prefect", *map(str, args)]
             silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            process = subprocess.Popen(command, cwd=cwd, env=desk.environment(), **silent)
+            process = subprocess.Popen(command, cwd=cwd, env=workspace.environment(), **silent)
             stack.callback(process.wait, PATIENCE)
             stack.callback(process.terminate)
             return process
 
         run.server = run("server", "start", "--port", port)
         run.api = answering(f"http://127.0.0.1:{port}")
-        desk.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        workspace.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         yield run
 
 
 @pytest.fixture(scope="module")
-def api(prefect, desk, tmp_path_factory):
+def api(prefect, workspace, tmp_path_factory):
     """The server's API, once everything is deployed and a worker waits, which was started somewhere else."""
     assert prefect("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
-    assert at_a_terminal(desk, "--no-prompt", "deploy", "--all") == 0
+    assert at_a_terminal(workspace, "--no-prompt", "deploy", "--all") == 0
     prefect("worker", "start", "--pool", "tilewise", cwd=tmp_path_factory.mktemp("elsewhere"))
     return prefect.api
 
@@ -81,12 +83,12 @@ def test_everything_is_deployed(api):
     assert api.deployment("estimate/estimate")["enforce_parameter_schema"]
 
 
-def test_the_worker_runs_nightly(api, desk):
+def test_the_worker_runs_nightly(api, workspace):
     """With the settings of the folder that it was deployed from, and its output there."""
     job = api.deployment("extract/nightly")["parameters"]["job"] | {"schema_name": "caption"}
     run = api.ended("extract/nightly", job=job)
     assert run["state"]["message"] == "2 accepted"
-    assert desk.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
+    assert workspace.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
 
 
 def test_the_worker_calibrates(api):
@@ -105,16 +107,18 @@ def test_a_parameter_beside_the_job_ends_the_run(api):
     assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
 
 
-def test_a_server_that_goes_away_costs_nothing(api, prefect, desk, serve, say, wait):
+def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace, serve, replies, wait):
     """The run finishes its work and publishes it."""
-    server = serve(say.ok())
-    server.held(say.ok())
+    server = serve(replies.ok())
+    server.held(replies.ok())
     job = {"source": "data/in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
     run = api.start("backfill/backfill", job=job)
     wait(lambda: server.asked)
     prefect.server.kill()
     prefect.server.wait()
     server.gate.set()
-    [row] = wait(lambda: [row for row in desk.table("runs", output="data/out").to_dicts() if row["accepted"] == 2][1:])
+    [row] = wait(
+        lambda: [row for row in workspace.table("runs", output="data/out").to_dicts() if row["accepted"] == 2][1:]
+    )
     assert row["prefect_flow_run_id"] == run["id"]
     assert row["status"] == "completed"

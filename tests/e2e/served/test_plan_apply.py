@@ -8,27 +8,27 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def desk(desks):
+def workspace(workspaces):
     """A desk at which almost everything costs more than may be spent unasked."""
-    return desks(TILEWISE_ASK_ABOVE="0.0001", TOGETHER_API_KEY="any")
+    return workspaces(TILEWISE_ASK_ABOVE="0.0001", TOGETHER_API_KEY="any")
 
 
 @pytest.fixture(scope="module")
-def api(serve_at, desk):
+def api(serve_at, workspace):
     """The server's API."""
-    return serve_at(desk).api
+    return serve_at(workspace).api
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that accepts every picture."""
-    return serve(say.ok())
+    return serve(replies.ok())
 
 
 @pytest.fixture
-def job(server, desk, request):
+def job(server, workspace, request):
     """What a form sends for a folder of this test's own, with two images."""
-    desk.images("a.jpg", "b.jpg", folder=request.node.name)
+    workspace.images("a.jpg", "b.jpg", folder=request.node.name)
     return {"source": request.node.name, "schema_name": "caption", "base_url": server.url}
 
 
@@ -54,22 +54,22 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
     assert server.asked == []
 
 
-def test_apply_runs_that_plan(planned, api, server, desk):
+def test_apply_runs_that_plan(planned, api, server, workspace):
     """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
-    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
+    run = api.ended("apply/apply", request={"plan": plan_of(planned), "approved_by": "ann"})
     assert run["state_name"] == "Completed"
     assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
-    [row] = [each for each in desk.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]]
+    [row] = [each for each in workspace.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]]
     assert (row["flow"], row["approved_by"], row["accepted"], len(server.asked)) == ("apply", "ann", 2, 2)
     shown = api.artifacts(run)["tilewise-summary"]["data"]
     assert "| predicted, expected | $" in shown
     assert "approved by `ann`" in shown
 
 
-def test_what_changed_since_is_left_out(planned, api, job, server, desk):
+def test_what_changed_since_is_left_out(planned, api, job, server, workspace):
     """It was not agreed on: it is counted, and left for another plan."""
-    (desk.folder / job["source"] / "b.jpg").unlink()
-    run = api.ended("apply/apply", order={"plan": plan_of(planned)})
+    (workspace.folder / job["source"] / "b.jpg").unlink()
+    run = api.ended("apply/apply", request={"plan": plan_of(planned)})
     assert run["state"]["message"].startswith("1 accepted, 1 remaining")
     assert len(server.asked) == 1
 
@@ -113,6 +113,6 @@ def test_what_is_left_out_may_be_null(api, job):
 
 def test_a_plan_that_is_not_there(api):
     """The state names it."""
-    run = api.ended("apply/apply", order={"plan": "nowhere/plans/p.parquet"})
+    run = api.ended("apply/apply", request={"plan": "nowhere/plans/p.parquet"})
     assert run["state_name"] == "Failed"
     assert "p.parquet" in run["state"]["message"]

@@ -20,21 +20,21 @@ OFTEN = """
 
 
 @pytest.fixture(scope="module")
-def desk(desks):
+def workspace(workspaces):
     """A desk at which a rate is set, and the price in force is an old one, which is a warning."""
-    desk = desks(TILEWISE_RPM="3000")
-    prices = desk.folder / "prices.toml"
+    workspace = workspaces(TILEWISE_RPM="3000")
+    prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))
-    return desk
+    return workspace
 
 
 @pytest.fixture(scope="module")
-def served(serve_at, desk):
+def served(serve_at, workspace):
     """The shipped deployments and one that is due every twenty seconds."""
     from flows.serving.deployments import FILE, file  # noqa: PLC0415 - reads Prefect's settings
 
     assert file().name == FILE
-    return serve_at(desk, file().read_text() + OFTEN)
+    return serve_at(workspace, file().read_text() + OFTEN)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def job(server):
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server whose answers hold words that must not be shown."""
-    return serve(say.ok({"caption": REPLY, "alt_text": None, "tags": []}))
+    return serve(replies.ok({"caption": REPLY, "alt_text": None, "tags": []}))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_schedule_fires(api, wait):
     api.ask("PATCH", f"deployments/{run['deployment_id']}", paused=True)
 
 
-def test_a_run_shows_what_it_did(api, job, server, desk):
+def test_a_run_shows_what_it_did(api, job, server, workspace):
     """Name, state, progress, summary, log and warning; the key comes from Prefect, and no word from a reply."""
     save = [sys.executable, "-c", SAVE]
-    env = desk.environment({"PREFECT_API_URL": f"{api.url}/api"})
+    env = workspace.environment({"PREFECT_API_URL": f"{api.url}/api"})
     subprocess.run(save, env=env, check=True, capture_output=True, timeout=60)
     run = api.ended("backfill/backfill", job=job)
     shown = api.artifacts(run)
@@ -96,8 +96,8 @@ def test_a_run_shows_what_it_did(api, job, server, desk):
     assert shown["tilewise-progress"]["data"] == 100
     assert "2 of 2 documents" in shown["tilewise-progress"]["description"]
     assert "| accepted | 2 |" in shown["tilewise-summary"]["data"]
-    assert str(desk.folder / "out" / "results") in shown["tilewise-summary"]["data"]
-    reports = (desk.folder / "out" / "reports").glob("*.html")
+    assert str(workspace.folder / "out" / "results") in shown["tilewise-summary"]["data"]
+    reports = (workspace.folder / "out" / "reports").glob("*.html")
     assert any(str(each) in shown["tilewise-summary"]["data"] for each in reports)
     assert "maker/model" in shown["tilewise-summary"]["data"]  # of .env where serve was started
     assert any("days old" in event["payload"]["warning"] for event in events)
@@ -108,19 +108,19 @@ def test_a_run_shows_what_it_did(api, job, server, desk):
     assert SECRET not in everything
 
 
-def test_failures_are_shown_by_kind(api, job, desk):
+def test_failures_are_shown_by_kind(api, job, workspace):
     """A table of four columns; a run of which more failed than may is Failed."""
-    (desk.folder / "bad").mkdir()
-    (desk.folder / "bad" / "c.jpg").write_bytes(b"no image")
+    (workspace.folder / "bad").mkdir()
+    (workspace.folder / "bad" / "c.jpg").write_bytes(b"no image")
     run = api.ended("extract/nightly", job=job | {"source": "bad"})
     assert (run["state_name"], run["state"]["message"]) == ("Failed", "0 accepted, 1 rejected")
     assert '"documents": 1' in str(api.artifacts(run)["tilewise-failures"]["data"]).replace("'", '"')
 
 
-def test_some_failures_are_forgiven(api, job, desk):
+def test_some_failures_are_forgiven(api, job, workspace):
     """Up to a fifth, where the job does not say; what was to be done again is in the log."""
-    desk.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
-    (desk.folder / "mostly" / "x.jpg").write_bytes(b"no image")
+    workspace.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
+    (workspace.folder / "mostly" / "x.jpg").write_bytes(b"no image")
     run = api.ended("backfill/backfill", job=job | {"source": "mostly"})
     assert (run["state_name"], run["state"]["message"]) == ("Completed", "5 accepted, 1 rejected")
     assert any(line.startswith("to do again: ") for line in api.logs(run))
@@ -134,9 +134,9 @@ def test_a_run_that_stops_as_told_is_partial(api, job, server):
     assert server.asked == []
 
 
-def test_two_nights_at_once(api, job, server, say):
+def test_two_nights_at_once(api, job, server, replies):
     """The second one is cancelled, not begun and not kept for later."""
-    server.held(say.ok())
+    server.held(replies.ok())
     first = api.start("extract/nightly", job=job)
     api.until(first, "RUNNING")
     second = api.ended("extract/nightly", job=job)

@@ -20,7 +20,7 @@ def end_server(server_of, gone):
     return end
 
 
-def test_a_run_goes_on_and_reports_to_the_next_server(running, desk, end_server, answering, wait):
+def test_a_run_goes_on_and_reports_to_the_next_server(running, workspace, end_server, answering, wait):
     """It is started again, the run publishes all of its work, its state says so, and its slot is free for the next."""
     served, server, run = running
     wait(lambda: server.asked)
@@ -29,7 +29,7 @@ def test_a_run_goes_on_and_reports_to_the_next_server(running, desk, end_server,
     answering(served.api.url)
     server.gate.set()
     assert served.api.until(run)["state"]["message"] == "2 accepted"
-    assert desk.only("runs")["status"] == "completed"
+    assert workspace.only("runs")["status"] == "completed"
     assert served.api.ended("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
 
 
@@ -43,7 +43,7 @@ def test_a_run_keeps_its_slot_on_the_next_server(running, end_server, answering,
     assert api.send("POST", f"v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300}) is None
 
 
-def test_a_run_is_cancelled_also_on_the_next_server(running, desk, end_server, answering, wait):
+def test_a_run_is_cancelled_also_on_the_next_server(running, workspace, end_server, answering, wait):
     """It is told to end, though the runner's connection for such news has ended with the server."""
     served, server, run = running
     wait(lambda: server.asked)
@@ -51,10 +51,10 @@ def test_a_run_is_cancelled_also_on_the_next_server(running, desk, end_server, a
     answering(served.api.url)
     served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
     served.api.until(run)
-    assert desk.only("runs")["status"] == "stopped"
+    assert workspace.only("runs")["status"] == "stopped"
 
 
-def test_a_server_that_does_not_come_back_is_given_up(running, desk, end_server, wait):
+def test_a_server_that_does_not_come_back_is_given_up(running, workspace, end_server, wait):
     """After three ends in a row the command ends as with bad input; the run publishes what it has done."""
     served, server, _ = running
     wait(lambda: server.asked)
@@ -64,10 +64,10 @@ def test_a_server_that_does_not_come_back_is_given_up(running, desk, end_server,
     server.gate.set()
     assert served.process.wait(90) == 2
     assert served.process.stdout.read().count("it is started again") == 2
-    assert desk.only("runs")["accepted"] > 0
+    assert workspace.only("runs")["accepted"] > 0
 
 
-def test_a_stop_is_heard_while_the_server_is_started_again(running, desk, end_server, wait):
+def test_a_stop_is_heard_while_the_server_is_started_again(running, workspace, end_server, wait):
     """The run publishes what it has done, as at any other stop."""
     served, server, _ = running
     wait(lambda: server.asked)
@@ -77,4 +77,4 @@ def test_a_stop_is_heard_while_the_server_is_started_again(running, desk, end_se
     assert "told to end" in served.process.stdout.readline()
     server.gate.set()
     assert served.process.wait(60) == 0
-    assert desk.only("runs")["status"] == "stopped"
+    assert workspace.only("runs")["status"] == "stopped"

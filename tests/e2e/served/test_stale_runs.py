@@ -38,12 +38,12 @@ def begun(running):
     return served, server, runs
 
 
-def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, desk, serve_at, pull_the_plug):
+def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, workspace, serve_at, pull_the_plug):
     """Runs that were Running, Pending or Cancelling are Crashed, a line says so, and the next night is not cancelled."""
     served, server, runs = begun
     held = [served.api.flow_run(run)["state_type"] for run in runs.values()]
     pull_the_plug(served)
-    again = serve_at(desk)
+    again = serve_at(workspace)
     api = again.api
     states = [api.flow_run(run) for run in runs.values()]
     assert held == ["RUNNING", "PENDING", "CANCELLING"]
@@ -54,14 +54,14 @@ def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, desk, serve_
     assert api.ended("extract/nightly", job=runs["nightly"]["parameters"]["job"])["state_name"] == "Completed"
 
 
-def test_a_run_that_outlives_its_serve_is_left_to_end(running, desk, serve_at, server_of, gone, wait):
+def test_a_run_that_outlives_its_serve_is_left_to_end(running, workspace, serve_at, server_of, gone, wait):
     """A new `serve` on the same port does not touch it, and takes its report."""
     served, server, run = running
     wait(lambda: server.asked)
     prefect = server_of(served)
     served.process.kill()
     gone([prefect])
-    api = serve_at(desk, port=served.port).api
+    api = serve_at(workspace, port=served.port).api
     before = api.flow_run(run)["state_name"]
     server.gate.set()
     assert before == "Running"

@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_a_stop_drains_what_runs(running, desk, descendants, gone, wait):
+def test_a_stop_drains_what_runs(running, workspace, descendants, gone, wait):
     """The run publishes what its calls brought, its state says so, and no process is left."""
     served, server, run = running
     wait(lambda: server.asked)
@@ -21,8 +21,8 @@ def test_a_stop_drains_what_runs(running, desk, descendants, gone, wait):
     assert code == 0
     assert len(below) >= 3
     assert served.states()[run["id"]] == "Partial"
-    assert desk.only("runs")["status"] == "stopped"
-    assert desk.only("runs")["accepted"] > 0
+    assert workspace.only("runs")["status"] == "stopped"
+    assert workspace.only("runs")["accepted"] > 0
 
 
 def test_a_kill_leaves_no_process(running, descendants, gone, wait):

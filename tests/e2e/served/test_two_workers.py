@@ -23,22 +23,22 @@ IMAGES, SIZE, SECONDS = 24, 6, 1.0
 
 
 @pytest.fixture
-def server(serve, say):
+def server(serve, replies):
     """A server that takes its time over every picture."""
 
     def script(asked):
         time.sleep(SECONDS)
-        return say.ok()
+        return replies.ok()
 
     return serve(script)
 
 
 @pytest.fixture
-def desk(desk, server, postgres):
+def workspace(workspace, server, postgres):
     """Pictures and settings; the ledger is on PostgreSQL, and calls leave one after the other."""
-    shutil.copy(FILE, desk.folder)
-    desk.images(*(f"{number:02}.png" for number in range(IMAGES)))
-    desk.env |= {
+    shutil.copy(FILE, workspace.folder)
+    workspace.images(*(f"{number:02}.png" for number in range(IMAGES)))
+    workspace.env |= {
         "TILEWISE_BASE_URL": server.url,
         "TILEWISE_LEDGER": postgres(),
         "TILEWISE_CONCURRENCY": "1",
@@ -49,11 +49,11 @@ def desk(desk, server, postgres):
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres().replace("+psycopg", "+asyncpg"),
     }
-    return desk
+    return workspace
 
 
 @pytest.fixture
-def prefect(desk, free, answering):
+def prefect(workspace, free, answering):
     """Runs Prefect's own command, each in a session of its own, at a server that is started first."""
     port = free()
     with contextlib.ExitStack() as stack:
@@ -62,7 +62,7 @@ def prefect(desk, free, answering):
             command = [sys.executable, "-m", "prefect", *map(str, args)]
             silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             process = subprocess.Popen(
-                command, cwd=desk.folder, env=desk.environment(), start_new_session=True, **silent
+                command, cwd=workspace.folder, env=workspace.environment(), start_new_session=True, **silent
             )
             stack.callback(process.wait, PATIENCE)
             stack.callback(process.terminate)
@@ -70,16 +70,16 @@ def prefect(desk, free, answering):
 
         run("server", "start", "--port", port)
         run.api = answering(f"http://127.0.0.1:{port}")
-        desk.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        workspace.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         assert run("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
         assert run("deploy", "--name", "shard").wait(PATIENCE) == 0
         yield run
 
 
 @pytest.fixture
-def at_work(desk):
+def at_work(workspace):
     """The processes that work on shards now, by the ledger."""
-    engine = sa.create_engine(desk.env["TILEWISE_LEDGER"])
+    engine = sa.create_engine(workspace.env["TILEWISE_LEDGER"])
 
     def pids():
         try:
@@ -102,12 +102,12 @@ def until(holds):
 
 
 def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
-    desk, server, prefect, at_work, descendants
+    workspace, server, prefect, at_work, descendants
 ):
     """The other worker does the rest: complete results, in one volume, and nothing else was paid for twice."""
     workers = [prefect("worker", "start", "--pool", "tilewise", "--limit", 2) for _ in range(2)]
     flags = ("--schema", "caption", "--bill", "formula", "--shard-size", SIZE, "--yes", "--json")
-    with desk.start("run", "in", *flags, stdout=subprocess.PIPE) as run:
+    with workspace.start("run", "in", *flags, stdout=subprocess.PIPE) as run:
         try:
             until(lambda: all(at_work() & set(descendants(worker.pid)) for worker in workers))
             seen = len(server.asked)
@@ -120,16 +120,16 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
             run.kill()
     row = json.loads(stdout)
     assert (run.returncode, row["status"], row["found"], row["accepted"]) == (0, "completed", IMAGES, IMAGES)
-    results, calls = desk.table("results"), desk.table("calls")
-    assert sorted(results["_document"].to_list()) == sorted(str(path) for path in (desk.folder / "in").iterdir())
-    assert desk.table("runs").height == 1
+    results, calls = workspace.table("results"), workspace.table("calls")
+    assert sorted(results["_document"].to_list()) == sorted(str(path) for path in (workspace.folder / "in").iterdir())
+    assert workspace.table("runs").height == 1
     lost = calls.filter(calls["billed"] == "unknown")["document"].to_list()
     twice = [count for count in Counter(server.documents).values() if count > 1]
     assert len(twice) <= len(lost) <= 2
     assert len(server.asked) == IMAGES + sum(twice) - len(twice)
     assert calls.height == IMAGES + len(lost)
-    assert not (desk.folder / "out" / "staging").exists()
-    assert not list((desk.folder / "prefect").glob("*.db"))
+    assert not (workspace.folder / "out" / "staging").exists()
+    assert not list((workspace.folder / "prefect").glob("*.db"))
     states = Counter(each["state_name"] for each in prefect.api.ask("POST", "flow_runs/filter"))
     assert states["Completed"] == IMAGES // SIZE + 1
     assert states["Crashed"] >= 1
@@ -139,18 +139,18 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
 FLAGS = ("--schema", "caption", "--bill", "formula", "--yes", "--json")
 
 
-def begun(desk, server, prefect, at_work):
+def begun(workspace, server, prefect, at_work):
     """A run in two shards, both of which a worker is at, and the worker."""
     worker = prefect("worker", "start", "--pool", "tilewise", "--limit", 2)
-    run = desk.start("run", "in", *FLAGS, "--shard-size", IMAGES // 2, stdout=subprocess.PIPE)
+    run = workspace.start("run", "in", *FLAGS, "--shard-size", IMAGES // 2, stdout=subprocess.PIPE)
     until(lambda: len(at_work()) == 2)
     until(lambda: len(server.asked) >= 4)
     return run, worker
 
 
-def test_a_run_that_is_told_to_stop_tells_its_shards(desk, server, prefect, at_work):
+def test_a_run_that_is_told_to_stop_tells_its_shards(workspace, server, prefect, at_work):
     """Each lets its call in flight finish; what was answered is published, and the rest remains."""
-    run, _ = begun(desk, server, prefect, at_work)
+    run, _ = begun(workspace, server, prefect, at_work)
     with run:
         run.send_signal(signal.SIGTERM)
         stdout, _ = run.communicate(timeout=PATIENCE)
@@ -161,19 +161,19 @@ def test_a_run_that_is_told_to_stop_tells_its_shards(desk, server, prefect, at_w
     assert not at_work()
 
 
-def test_a_parent_that_is_killed_is_taken_over(desk, server, prefect, at_work):
+def test_a_parent_that_is_killed_is_taken_over(workspace, server, prefect, at_work):
     """Its shards stop by themselves; the next run publishes what they had done, and pays for the rest alone."""
-    run, _ = begun(desk, server, prefect, at_work)
+    run, _ = begun(workspace, server, prefect, at_work)
     with run:
         run.kill()
     until(lambda: not at_work())
-    again = desk.tilewise("run", "in", *FLAGS, "--direct")
+    again = workspace.tilewise("run", "in", *FLAGS, "--direct")
     row = json.loads(again.stdout)
     assert "had ended without publishing" in again.stderr
     assert (row["found"], row["accepted"] + row["skipped"], row["remaining"]) == (IMAGES, IMAGES, 0)
     assert row["skipped"] >= 4
-    assert desk.table("results")["_document"].n_unique() == desk.table("results").height == IMAGES
-    lost = desk.table("calls").filter(desk.table("calls")["billed"] == "unknown").height
+    assert workspace.table("results")["_document"].n_unique() == workspace.table("results").height == IMAGES
+    lost = workspace.table("calls").filter(workspace.table("calls")["billed"] == "unknown").height
     assert len(server.asked) <= IMAGES + 2
-    assert desk.table("calls").height == len(server.asked)
+    assert workspace.table("calls").height == len(server.asked)
     assert lost == 0 or len(server.asked) > IMAGES

@@ -95,15 +95,15 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def desk(desks, echo):
+def workspace(workspaces, echo):
     """Images in a folder, and an endpoint that answers at once."""
-    desk = desks(TILEWISE_BASE_URL=echo, TOGETHER_API_KEY="any")
-    desk.images("1.jpg", "2.jpg", "3.jpg", folder="receipts")
-    return desk
+    workspace = workspaces(TILEWISE_BASE_URL=echo, TOGETHER_API_KEY="any")
+    workspace.images("1.jpg", "2.jpg", "3.jpg", folder="receipts")
+    return workspace
 
 
 @pytest.fixture(scope="module")
-def page(serve_at, desk, tmp_path_factory):
+def page(serve_at, workspace, tmp_path_factory):
     """A browser at what `tilewise serve` says."""
     missing = [each for each in NEEDS if not shutil.which(each)]
     if missing:
@@ -112,7 +112,7 @@ def page(serve_at, desk, tmp_path_factory):
     options.binary_location = shutil.which("chromium")
     for flag in (*FLAGS, "--window-size=1280,1000", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
-    served = serve_at(desk)
+    served = serve_at(workspace)
     with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
         yield Page(driver, served.api)
 
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_refused_with_its_fields_name(form):
     assert runs(form) == before
 
 
-def test_a_backfill_from_its_form(form, desk):
+def test_a_backfill_from_its_form(form, workspace):
     """Filled in and submitted, it completes, and its page leads to what became of it."""
     form.write("Source", "receipts")
     form.write("Schema", "receipt")
@@ -174,7 +174,7 @@ def test_a_backfill_from_its_form(form, desk):
     form.follow(shown["id"][:8])
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
     form.shot("summary", 1800)
-    assert desk.only("runs")["prefect_flow_run_id"] == run["id"]
+    assert workspace.only("runs")["prefect_flow_run_id"] == run["id"]
 
 
 def test_a_day_of_the_window_is_sent_as_a_day(form):

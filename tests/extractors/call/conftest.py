@@ -117,7 +117,7 @@ class Notes:
     intents: int = 0
     attempts: list = field(default_factory=list)
 
-    async def intend(self, order):
+    async def reserve(self, order):
         del order
         self.intents += 1
         return self.intents

@@ -225,7 +225,7 @@ def test_an_output_that_cannot_be_written_is_refused(output):
 
 def test_an_output_in_a_bucket_is_its_url():
     """One name for one place, however it is written: what is done is looked up by it."""
-    assert resolve(job(output="S3://bucket/out/"), settings()).terms(None).output == "s3://bucket/out"
+    assert resolve(job(output="S3://bucket/out/"), settings()).run_info(None).output == "s3://bucket/out"
     assert resolve(job(), settings(output="gs://bucket/")).output == "gs://bucket"
 
 
@@ -246,7 +246,7 @@ def test_the_output_is_absolute(folder):
 def test_terms_hold_what_every_row_has_in_common(folder):
     """Names, hashes, the resolved rule and the price of one run."""
     made = resolve(job(bill="qwen3", policy="thrifty", output="out"), settings())
-    terms = made.terms(FREE)
+    terms = made.run_info(FREE)
     assert (terms.source, terms.output) == (str(folder / "pictures"), str(folder / "out"))
     assert (terms.endpoint, terms.model, terms.schema) == ("https://api.together.ai/v1", "a/b", "receipt")
     assert (terms.policy, terms.bill_rule, terms.price) == ("thrifty", "qwen3", FREE)
@@ -255,7 +255,7 @@ def test_terms_hold_what_every_row_has_in_common(folder):
 
 def test_a_run_is_named_by_its_time():
     """`20261120T021500Z-3f9a`: the UTC second, and four digits that tell two of one second apart."""
-    terms = resolve(job(), settings()).terms(None)
+    terms = resolve(job(), settings()).run_info(None)
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", terms.run)
     assert terms.run.startswith(f"{terms.started_at:%Y%m%dT%H%M%SZ}-")
     assert abs(datetime.now(UTC) - terms.started_at) < timedelta(minutes=1)
@@ -264,21 +264,21 @@ def test_a_run_is_named_by_its_time():
 def test_runs_sort_by_time():
     """The name of an earlier run is smaller, up to the second."""
     made = resolve(job(), settings())
-    earlier, later = made.terms(None), made.terms(None)
+    earlier, later = made.run_info(None), made.run_info(None)
     assert earlier.run[:16] <= later.run[:16]
     assert earlier.run != later.run
 
 
 def test_the_run_s_day_is_that_of_its_start():
     """The partition of all its rows, in UTC."""
-    terms = resolve(job(), settings()).terms(None)
+    terms = resolve(job(), settings()).run_info(None)
     assert terms.run_date == terms.started_at.date().isoformat()
 
 
 @pytest.mark.parametrize("change", [{"temperature": 0.5}, {"reasoning": "on"}])
 def test_another_sampling_is_another_prompt(change):
     """Temperature and reasoning are part of the prompt's hash, not of the schema's."""
-    one, two = resolve(job(), settings()).terms(None), resolve(job(), settings(**change)).terms(None)
+    one, two = resolve(job(), settings()).run_info(None), resolve(job(), settings(**change)).run_info(None)
     assert one.prompt_hash != two.prompt_hash
     assert one.schema_hash == two.schema_hash
 
@@ -287,7 +287,8 @@ def test_another_sampling_is_another_prompt(change):
 def test_other_limits_are_the_same_prompt(change):
     """What does not change the answer does not have everything read anew."""
     assert (
-        resolve(job(), settings()).terms(None).prompt_hash == resolve(job(), settings(**change)).terms(None).prompt_hash
+        resolve(job(), settings()).run_info(None).prompt_hash
+        == resolve(job(), settings(**change)).run_info(None).prompt_hash
     )
 
 
@@ -295,7 +296,7 @@ def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch, folder):
     """In the output as in the source."""
     monkeypatch.setenv("HOME", str(folder))
     made = resolve(job(source="~/pictures", output="~/out"), settings())
-    assert (Path(made.output), Path(made.terms(None).source)) == (folder / "out", folder / "pictures")
+    assert (Path(made.output), Path(made.run_info(None).source)) == (folder / "out", folder / "pictures")
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ STEP = Step(1601, Size(900, 700), 1601)
 def calibrated(memory, made, rule="formula", *, explains=True):
     """This brief after probes have shown this rule, by a text of 1,000 bytes and 300 tokens."""
     found = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
-    memory.keep_calibration(made.terms(FREE), found)
+    memory.keep_calibration(made.run_info(FREE), found)
     return made.calibrated(memory)
 
 
@@ -325,7 +326,7 @@ def test_without_a_calibration_a_brief_stays_as_it_is(memory):
 def test_auto_is_the_calibrated_rule(memory, rule, name):
     """In every row by its name; a fitted one is just that."""
     made = calibrated(memory, resolve(job(), settings()), rule)
-    assert (made.rule.text, made.terms(FREE).bill_rule) == (rule, name)
+    assert (made.rule.text, made.run_info(FREE).bill_rule) == (rule, name)
 
 
 def test_a_calibrated_rule_is_low_and_high(memory):

@@ -50,10 +50,12 @@ def attempt(usage=None, billed="yes", cost="0.5"):
     )
 
 
-def page(*ladder, flaw=None):
+def page(*ladder, problem=None):
     """A page with this ladder."""
-    billed = Billed(Found("a.jpg"), None if flaw else Header(Size(2000, 1600), "JPEG", 1, 1), problem=flaw)
-    return PlannedPage(billed, "reject" if flaw else "resize", "x", ladder, Costs(Decimal(1), Decimal(2), Decimal(3)))
+    billed = Billed(Found("a.jpg"), None if problem else Header(Size(2000, 1600), "JPEG", 1, 1), problem=problem)
+    return PlannedPage(
+        billed, "reject" if problem else "resize", "x", ladder, Costs(Decimal(1), Decimal(2), Decimal(3))
+    )
 
 
 NOUNS = [Found("a.jpg"), SMALL, Price(Decimal(1), Decimal(2)), Costs(), Usage(), attempt(), page(SMALL, LARGE)]
@@ -100,7 +102,7 @@ def test_a_page_s_scale_is_that_of_its_first_step(ladder, scale):
 
 def test_a_page_without_a_header_has_no_scale():
     """What could not be read has no size."""
-    assert page(SMALL, flaw=Problem("empty", "bill", "why")).scale is None
+    assert page(SMALL, problem=Problem("empty", "bill", "why")).scale is None
 
 
 def test_the_first_page_speaks_for_its_document():
@@ -206,7 +208,7 @@ def test_what_nobody_could_estimate_has_no_residual():
     """Of a video the bill is known when it comes, and compared with nothing."""
     known = attempt(Usage(prompt=9000))
     assert known.residual is not None
-    assert replace(known, order=replace(known.request, worst_prompt_tokens=None)).residual is None
+    assert replace(known, request=replace(known.request, worst_prompt_tokens=None)).residual is None
 
 
 def in_pages(found, count):

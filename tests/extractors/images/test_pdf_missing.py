@@ -20,7 +20,7 @@ from extractors.bill import pages
 from extractors.scan import scan, store
 for found in scan(sys.argv[1]):
     (page,) = pages(found, store(found.uri), frames=False, most=10)
-    print(page.flaw.kind, page.flaw.final, page.flaw.message)
+    print(page.problem.kind, page.problem.final, page.problem.message)
 """
 HOW = "a PDF, which nothing here can read: pip install 'tilewise[pdf]'"
 

@@ -220,7 +220,7 @@ def test_one_rejected_page_rejects_its_document():
     """The document's flaw is that of its first flawed page."""
     flaw = Problem("empty", "bill", "why")
     flawed = Plan("balanced", rule("table"), dollars).page(Billed(Found("b.jpg"), problem=flaw))
-    assert Planned("a.jpg", (page((500, 400)), flawed)).flaw == flaw
+    assert Planned("a.jpg", (page((500, 400)), flawed)).problem == flaw
 
 
 def test_a_document_climbs_whole():

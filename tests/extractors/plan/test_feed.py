@@ -149,7 +149,7 @@ def test_a_broken_image_is_a_document_too(pictures):
     (pictures / "b.png").write_bytes(b"")
     planned = feed(pictures).take(10)
     assert [each.first.action for each in planned] == ["send", "reject", "send"]
-    assert planned[1].flaw.kind == "empty"
+    assert planned[1].problem.kind == "empty"
 
 
 def test_a_document_is_planned_by_the_policy_and_priced_by_the_tariff(pictures):

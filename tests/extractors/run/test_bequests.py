@@ -10,15 +10,15 @@ ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}]
 
 
 @pytest.fixture
-def left(ledger, nouns, terms):
+def left(ledger, make, terms):
     """Publishes a run that was answered about these documents and ended with none of them, or with all but these."""
 
     async def publish(*documents, left=None):
         ledger.runs.begin(terms)
         scribe = LedgerWriter(ledger.calls, terms)
         for document in documents:
-            handle = await scribe.reserve(nouns.order(document), 1, None)
-            await scribe.settle(handle, nouns.attempt(reply=nouns.reply(body=ANSWER)))
+            handle = await scribe.reserve(make.request(document), 1, None)
+            await scribe.settle(handle, make.attempt(reply=make.reply(body=ANSWER)))
         ledger.runs.published(terms.run, 1, documents if left is None else left)
         ledger.runs.end(terms.run)
 

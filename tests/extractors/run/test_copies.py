@@ -54,10 +54,10 @@ async def started(*coroutines):
     return tasks
 
 
-async def test_the_second_waits_for_the_first(copies, nouns):
+async def test_the_second_waits_for_the_first(copies, make):
     """One asks, however many come; the others copy its row."""
-    asked = Asked(nouns.accepted())
-    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    asked = Asked(make.accepted())
+    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     assert not any(task.done() for task in tasks)
     asked.go.set()
     first, *others = await asyncio.gather(*tasks)
@@ -66,38 +66,38 @@ async def test_the_second_waits_for_the_first(copies, nouns):
     assert [end.planned.document for end in others] == ["/in/b.jpg", "/in/c.jpg"]
 
 
-async def test_different_contents_do_not_wait(copies, nouns):
+async def test_different_contents_do_not_wait(copies, make):
     """Both ask at once."""
-    asked = Asked(nouns.accepted())
-    tasks = await started(*(copies.once(nouns.planned(), key, asked) for key in (KEY, OTHER)))
+    asked = Asked(make.accepted())
+    tasks = await started(*(copies.run_once(make.planned(), key, asked) for key in (KEY, OTHER)))
     assert asked.count == 2
     asked.go.set()
     await asyncio.gather(*tasks)
 
 
-async def test_a_failure_is_copied(copies, nouns):
+async def test_a_failure_is_copied(copies, make):
     """With its reasons, and what it cost is what was saved."""
-    asked = Asked(nouns.failed())
+    asked = Asked(make.failed())
     asked.go.set()
-    await copies.once(nouns.planned(), KEY, asked)
-    copy = await copies.once(nouns.planned("/in/b.jpg"), KEY, asked)
+    await copies.run_once(make.planned(), KEY, asked)
+    copy = await copies.run_once(make.planned("/in/b.jpg"), KEY, asked)
     assert (copy.failed, copy.row["kind"], asked.count) == (True, "refused", 1)
-    assert copy.saved_usd == nouns.failed().cost_usd
+    assert copy.saved_usd == make.failed().cost_usd
 
 
-async def test_an_image_that_has_gone_says_nothing_of_its_equals(copies, nouns):
+async def test_an_image_that_has_gone_says_nothing_of_its_equals(copies, make):
     """A first that could not be read again, for its next rung, is no source: the next one asks."""
-    asked = Asked(nouns.rejected())
+    asked = Asked(make.rejected())
     asked.go.set()
-    ends = [await copies.once(nouns.planned(), KEY, asked) for _ in range(2)]
+    ends = [await copies.run_once(make.planned(), KEY, asked) for _ in range(2)]
     assert (ends, asked.count) == ([asked.end] * 2, 2)
 
 
-async def test_a_first_that_is_left_makes_way(copies, nouns):
+async def test_a_first_that_is_left_makes_way(copies, make):
     """The next of those who wait asks in its place."""
-    ends = iter([nouns.left(), nouns.accepted("/in/b.jpg")])
+    ends = iter([make.left(), make.accepted("/in/b.jpg")])
     asked = Asked(lambda: next(ends))
-    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     asked.go.set()
     first, second, third = await asyncio.gather(*tasks)
     assert asked.count == 2
@@ -106,10 +106,10 @@ async def test_a_first_that_is_left_makes_way(copies, nouns):
     assert third.row["_document"] == "/in/b.jpg"
 
 
-async def test_a_first_that_is_cut_makes_way(copies, nouns):
+async def test_a_first_that_is_cut_makes_way(copies, make):
     """Being cancelled or an error of its own keeps nobody waiting."""
-    asked = Asked(nouns.accepted())
-    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
+    asked = Asked(make.accepted())
+    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
     tasks[0].cancel()
     asked.go.set()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,10 +117,10 @@ async def test_a_first_that_is_cut_makes_way(copies, nouns):
     assert (asked.count, ended[1].value.shop) == (2, "Inn")
 
 
-async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, nouns):
+async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, make):
     """The first goes on, and so do the others that wait."""
-    asked = Asked(nouns.accepted())
-    tasks = await started(*(copies.once(nouns.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    asked = Asked(make.accepted())
+    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     tasks[1].cancel()
     await asyncio.sleep(0)
     asked.go.set()
@@ -131,31 +131,31 @@ async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, nouns):
 
 
 @pytest.mark.parametrize("published", [False, True])
-async def test_what_is_staged_is_read_back(copies, tables, nouns, published):
+async def test_what_is_staged_is_read_back(copies, tables, make, published):
     """No end is held once its chunk is staged, and each row is found among the others of its part, published or not."""
     keys = [f"{number:x}" * 64 for number in range(1, 7)]
-    ends = [nouns.failed, nouns.accepted, nouns.accepted, nouns.failed, nouns.accepted, nouns.accepted]
+    ends = [make.failed, make.accepted, make.accepted, make.failed, make.accepted, make.accepted]
     for number, (key, end) in enumerate(zip(keys, ends, strict=True)):
         asked = Asked(end(f"/in/{number}.jpg"))
         asked.go.set()
-        done = [await copies.once(nouns.planned(f"/in/{number}.jpg"), key, asked)]
-        done += [await copies.once(nouns.planned(f"/in/{number}-copy.jpg"), key, asked), nouns.left("/in/left.jpg")]
+        done = [await copies.run_once(make.planned(f"/in/{number}.jpg"), key, asked)]
+        done += [await copies.run_once(make.planned(f"/in/{number}-copy.jpg"), key, asked), make.left("/in/left.jpg")]
         tables.stage(5 - number, done)  # in another order than they are named
         copies.staged(5 - number, done)
     if published:
-        tables.publish(nouns.row())
+        tables.publish(make.row())
     assert copies._ended == {}
-    found = [await copies.once(nouns.planned("/in/late.jpg"), key, None) for key in keys]
+    found = [await copies.run_once(make.planned("/in/late.jpg"), key, None) for key in keys]
     names = [end.row["document" if end.failed else "_document"] for end in found]
     assert names == [f"/in/{number}.jpg" for number in range(6)]
     assert [end.failed for end in found] == [True, False, False, True, False, False]
 
 
-async def test_an_output_that_cannot_be_read_stops_the_run(tables, nouns, tmp_path):
+async def test_an_output_that_cannot_be_read_stops_the_run(tables, make, tmp_path):
     """What earlier runs have published cannot be looked up: nothing is sent."""
     folder = tmp_path / "results" / "schema=slip" / "run_date=2026-11-19"
     folder.mkdir(parents=True)
     (folder / "broken.parquet").write_bytes(b"PAR1")
     copies = Deduplicator(tables, RowIndex(tables, earlier=True, offline=False))
     with pytest.raises(OutputError, match="cannot be read"):
-        await copies.run_once(nouns.planned(), KEY, None)
+        await copies.run_once(make.planned(), KEY, None)

@@ -64,10 +64,10 @@ tallies = st.builds(RunTotals, **dict.fromkeys(fates, numbers))
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(skipped=numbers, tally=tallies)
-def test_every_document_found_became_something(skipped, tally):
+@given(skipped=numbers, totals=tallies)
+def test_every_document_found_became_something(skipped, totals):
     """Found is skipped, duplicates, rejected, accepted, failed and remaining, and nothing else."""
-    row = account().row(RunCounts(skipped, tally), 1)
+    row = account().row(RunCounts(skipped, totals), 1)
     parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     assert row["found"] == sum(row[part] for part in parts)
 

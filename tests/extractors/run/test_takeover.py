@@ -41,25 +41,25 @@ def today(terms, root):
 
 
 @pytest.fixture
-def dead(root, ledger, clerk, nouns, model, terms):
+def dead(root, ledger, ledger_writer, make, model, terms):
     """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
     run = replace(terms, output=str(root))
     ledger.runs.begin(run)
-    ledger.marks.claim(run, [nouns.planned(uri) for uri in DOCUMENTS])
-    noting = clerk()
-    noting.settle(noting.intend(document=DONE), cost_usd=Decimal("0.004"))
-    noting.settle(noting.intend(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
-    noting.settle(noting.intend(document=SENT), cost_usd=Decimal("0.003"))
-    noting.intend(document=FLYING, reserved="0.01")
+    ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
+    noting = ledger_writer()
+    noting.settle(noting.reserve(document=DONE), cost_usd=Decimal("0.004"))
+    noting.settle(noting.reserve(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
+    noting.settle(noting.reserve(document=SENT), cost_usd=Decimal("0.003"))
+    noting.reserve(document=FLYING, reserved="0.01")
     tables = Tables(Folder(root), run, model)
     tables.__enter__()
     return tables
 
 
 @pytest.fixture
-def staged(dead, nouns):
+def staged(dead, make):
     """The same, with the chunk of its first two documents staged."""
-    dead.stage(0, [nouns.accepted(DONE), nouns.failed(FAILED)])
+    dead.stage(0, [make.accepted(DONE), make.failed(FAILED)])
     return dead
 
 
@@ -101,10 +101,10 @@ def whole(root, ledger, terms):
     return row
 
 
-def seal(tables, ledger, nouns):
+def seal(tables, ledger, make):
     """What the run does first when it publishes."""
-    tables.gather(ledger.calls.unpublished(nouns.terms.run))
-    tables.volume.stage("runs", 0, [nouns.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
+    tables.gather(ledger.calls.unpublished(make.run_info.run))
+    tables.volume.stage("runs", 0, [make.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
 
 
 def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger, terms, taken_over):
@@ -140,11 +140,11 @@ def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms
     assert (flying["outcome"], flying["billed"]) == ("aborted", "unknown")
 
 
-def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, nouns, root, terms, taken_over):
+def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, make, root, terms, taken_over):
     """Of a row and of a failure: they were not accepted and did not fail, and nothing was estimated for them."""
-    rows = {name: dead.row(end) for name, end in ((SENT, nouns.accepted(DONE)), (TAKEN, nouns.failed(FAILED)))}
-    copies = [Copied(nouns.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
-    dead.stage(0, [nouns.accepted(DONE), nouns.failed(FAILED), *copies])
+    rows = {name: dead.row(end) for name, end in ((SENT, make.accepted(DONE)), (TAKEN, make.failed(FAILED)))}
+    copies = [Copied(make.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
+    dead.stage(0, [make.accepted(DONE), make.failed(FAILED), *copies])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     counts = {name: row[name] for name in ("found", "duplicates", "accepted", "failed", "rejected", "remaining")}
@@ -159,26 +159,26 @@ def test_a_run_killed_before_it_was_sealed_is_published(staged, root, ledger, te
     assert whole(root, ledger, terms)["status"] == "abandoned"
 
 
-def test_a_run_killed_when_it_was_sealed_is_published_as_it_wrote(staged, root, ledger, nouns, terms, taken_over):
+def test_a_run_killed_when_it_was_sealed_is_published_as_it_wrote(staged, root, ledger, make, terms, taken_over):
     """Its own row says how it ended."""
-    seal(staged, ledger, nouns)
+    seal(staged, ledger, make)
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_a_run_killed_half_published_is_published(staged, root, ledger, nouns, terms, taken_over, steps):
+def test_a_run_killed_half_published_is_published(staged, root, ledger, make, terms, taken_over, steps):
     """Whatever was in its place already."""
-    seal(staged, ledger, nouns)
+    seal(staged, ledger, make)
     for name in ("results", "replies", "failures", "images", "calls")[:steps]:
         staged.volume._publish(name, staged.volume.parts(name))
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
 
-def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, nouns, terms, taken_over):
+def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, make, terms, taken_over):
     """It is committed: nothing is published again, and its parts go."""
-    seal(staged, ledger, nouns)
+    seal(staged, ledger, make)
     shutil.copytree(root / staged.volume.folder, root / "kept")
     staged.volume.publish()
     shutil.copytree(root / "kept", root / staged.volume.folder)
@@ -189,33 +189,33 @@ def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, nouns, 
     assert (root / staged.volume.key("runs")).stat().st_mtime_ns == before
 
 
-def test_a_run_killed_before_it_told_the_ledger_is_told(staged, root, ledger, nouns, terms, taken_over):
-    seal(staged, ledger, nouns)
+def test_a_run_killed_before_it_told_the_ledger_is_told(staged, root, ledger, make, terms, taken_over):
+    seal(staged, ledger, make)
     staged.volume.publish()
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
 
-def test_a_run_killed_at_its_very_end_is_ended(staged, root, ledger, nouns, terms, taken_over):
+def test_a_run_killed_at_its_very_end_is_ended(staged, root, ledger, make, terms, taken_over):
     """All is published and told: there is no second volume."""
-    seal(staged, ledger, nouns)
+    seal(staged, ledger, make)
     staged.volume.publish()
-    ledger.marks.published(terms, [])
+    ledger.claims.published(terms, [])
     ledger.runs.published(terms.run, 1, {SENT, FLYING})
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
 
-def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, clerk, nouns, terms, taken_over):
+def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, ledger_writer, make, terms, taken_over):
     """The second has what came after the first."""
-    seal(staged, ledger, nouns)
+    seal(staged, ledger, make)
     staged.volume.publish()
-    ledger.marks.published(terms, [])
+    ledger.claims.published(terms, [])
     ledger.runs.published(terms.run, 1, {SENT, FLYING})
-    staged.volume = type(staged.volume)(Folder(root), staged.volume.terms, 2)
-    noting = clerk()
-    noting.settle(noting.intend(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
-    staged.stage(0, [nouns.accepted("/in/second.jpg")])
+    staged.volume = type(staged.volume)(Folder(root), staged.volume.run_info, 2)
+    noting = ledger_writer()
+    noting.settle(noting.reserve(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
+    staged.stage(0, [make.accepted("/in/second.jpg")])
     taken_over()
     rows = table(root, "runs").sort("volume").rows(named=True)
     assert [(row["volume"], row["status"], row["found"]) for row in rows] == [(1, "stopped", 0), (2, "abandoned", 1)]
@@ -239,29 +239,29 @@ def test_a_live_run_is_left_alone(staged, root, today, schema, ledger):
     assert table(root, "runs") is None
 
 
-def test_what_another_prompt_read_is_done_for_nobody(staged, ledger, root, nouns, terms, taken_over):
+def test_what_another_prompt_read_is_done_for_nobody(staged, ledger, root, make, terms, taken_over):
     """The run that was killed asked otherwise: what it read is in the tables, and may be read again."""
     still = replace(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(still)
     taken_over()
-    assert ledger.marks.claim(still, [nouns.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
+    assert ledger.claims.claim(still, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
 
-def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger, root, nouns, terms):
+def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger, root, make, terms):
     """A run that reads everything again does not pay again for what the killed one had just paid for."""
     begun = now(terms, root, answered)
     ledger.runs.begin(begun)
     recover_abandoned(ledger, begun, answered, "all", [].append)
-    claims = ledger.marks.claim(begun, [nouns.planned(uri) for uri in DOCUMENTS])
+    claims = ledger.claims.claim(begun, [make.planned(uri) for uri in DOCUMENTS])
     assert dict(zip(DOCUMENTS, claims, strict=True)) == dict.fromkeys(DOCUMENTS, "ours") | {SENT: "done"}
 
 
-def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, nouns, terms, taken_over):
+def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, make, terms, taken_over):
     """It finds in the tables what is done, and may be asked to read it again."""
     taken_over()
     later = replace(terms, run="later", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(later)
-    assert ledger.marks.claim(later, [nouns.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
+    assert ledger.claims.claim(later, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
 
 def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledger, terms, taken_over):
@@ -276,33 +276,33 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
     whole(root, ledger, terms)
 
 
-def test_a_rejected_document_is_counted_as_rejected(dead, root, nouns, taken_over):
+def test_a_rejected_document_is_counted_as_rejected(dead, root, make, taken_over):
     """An image that could not be sent is no call that failed."""
-    dead.stage(0, [nouns.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
+    dead.stage(0, [make.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
 
 
-def test_an_empty_answer_is_counted_as_failed(dead, root, nouns, taken_over):
+def test_an_empty_answer_is_counted_as_failed(dead, root, make, taken_over):
     """The image was sent and the answer paid for, though an empty file goes by the same name."""
-    dead.stage(0, [nouns.failed("/in/b.jpg", flaw=Problem("empty", "validate", "no answer"))])
+    dead.stage(0, [make.failed("/in/b.jpg", problem=Problem("empty", "validate", "no answer"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"]) == (0, 1)
 
 
 @pytest.fixture
-def answered(root, ledger, clerk, nouns, model, terms):
+def answered(root, ledger, ledger_writer, make, model, terms):
     """A run under today's schema, killed with one document answered at the second attempt and nothing staged."""
     today = Schema("slip", model, {"title": "Slip"}, "")
     run = replace(terms, output=str(root), schema_hash=today.hash)
     ledger.runs.begin(run)
-    ledger.marks.claim(run, [nouns.planned(uri) for uri in DOCUMENTS])
-    noting = clerk()
-    noting.settle(noting.intend(document=SENT), outcome="off_schema", cost_usd=Decimal("0.001"))
-    said = nouns.reply(body=orjson.dumps(CHAT).decode())
-    noting.settle(noting.intend(document=SENT), reply=said, cost_usd=Decimal("0.003"))
+    ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
+    noting = ledger_writer()
+    noting.settle(noting.reserve(document=SENT), outcome="off_schema", cost_usd=Decimal("0.001"))
+    said = make.reply(body=orjson.dumps(CHAT).decode())
+    noting.settle(noting.reserve(document=SENT), reply=said, cost_usd=Decimal("0.003"))
     ledger.runs.release(run.run)
     return today
 
@@ -320,18 +320,18 @@ def test_what_was_answered_is_published_without_paying(answered, root, ledger, t
     assert list(ledger.calls.bequests(replace(terms, output=str(root)))) == []
 
 
-def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, clerk, nouns, model, terms):
+def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):
     """What the ledger keeps of its plan is enough for its row and for that of every page."""
     schema = Schema("slip", model, {"title": "Slip"}, "")
     run = replace(terms, output=str(root), schema_hash=schema.hash)
-    page, name = nouns.page("/in/a.pdf"), "/in/a.pdf#page={}"
+    page, name = make.page("/in/a.pdf"), "/in/a.pdf#page={}"
     numbered = [replace(page.billed, found=replace(page.billed.found, page=number)) for number in (1, 2, 3)]
-    planned = nouns.planned("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
+    planned = make.planned("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
     ledger.runs.begin(run)
-    ledger.marks.claim(run, [planned])
-    noting, said = clerk(), nouns.reply(body=orjson.dumps(CHAT).decode())
-    steps = nouns.order().steps * 3
-    noting.settle(noting.intend(document="/in/a.pdf", steps=steps), reply=said, cost_usd=Decimal("0.003"))
+    ledger.claims.claim(run, [planned])
+    noting, said = ledger_writer(), make.reply(body=orjson.dumps(CHAT).decode())
+    steps = make.request().steps * 3
+    noting.settle(noting.reserve(document="/in/a.pdf", steps=steps), reply=said, cost_usd=Decimal("0.003"))
     ledger.runs.release(run.run)
     recover_abandoned(ledger, now(terms, root, schema), schema, "all", [].append)
     result, images = table(root, "results").row(0, named=True), table(root, "images").sort("page")

@@ -27,22 +27,22 @@ import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.core.errors import BudgetSpent
-from extractors.core import Attempt, Order, Terms
+from extractors.core import Attempt, CallRequest, RunInfo
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.writer import Scribe
+from extractors.record.ledger.writer import LedgerWriter
 
 url, run, cents = sys.argv[1:]
 now = datetime.now(UTC)
-terms = Terms(run, now, "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
-order = Order("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
+terms = RunInfo(run, now, "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
 
 async def reserve(scribe):
     paid = 0
     while True:
         for free in (True, False):
             try:
-                handle = await scribe.intend(order, 1, Decimal("0.01"))
+                handle = await scribe.reserve(order, 1, Decimal("0.01"))
             except BudgetSpent:
                 return paid
             if handle is None:
@@ -53,7 +53,7 @@ async def reserve(scribe):
                 paid += 1
 
 async def all_at_once():
-    scribe = Scribe(ledger.calls, terms, Budget(day=Decimal(cents) / 100))
+    scribe = LedgerWriter(ledger.calls, terms, Budget(day=Decimal(cents) / 100))
     return sum(await asyncio.gather(*(reserve(scribe) for _ in range(8))))
 
 with Ledger(url) as ledger:
@@ -68,27 +68,27 @@ HOLDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.core import Order, Terms
+from extractors.core import CallRequest, RunInfo
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.writer import Scribe
+from extractors.record.ledger.writer import LedgerWriter
 
-terms = Terms("other", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo("other", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
-    order = Order("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
-    asyncio.run(Scribe(ledger.calls, terms).intend(order, 1, Decimal("0.02")))
+    order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
+    asyncio.run(LedgerWriter(ledger.calls, terms).reserve(order, 1, Decimal("0.02")))
     print("holds", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
-def begun(ledger, clerk, terms):
+def begun(ledger, ledger_writer, terms):
     """Begins a run of this process, and gives the clerk of its calls."""
 
     def begin(named=terms.run, /, **budget):
         ledger.runs.begin(replace(terms, run=named))
-        return clerk(named, Budget(**budget))
+        return ledger_writer(named, Budget(**budget))
 
     return begin
 
@@ -107,20 +107,20 @@ def held(sql):
 
 def test_an_intent_holds_its_worst_case(begun, held):
     """For its run and its day, with or without a budget."""
-    begun().intend("0.02")
+    begun().reserve("0.02")
     assert held() == (2, 2)
 
 
 def test_what_nobody_knows_keeps_its_reservation(begun, held):
     """It may have been billed, so it is held for the day."""
     noting = begun()
-    noting.lose(noting.intend("0.02"))
+    noting.lose(noting.reserve("0.02"))
     assert held() == (2, 2)
 
 
 def test_what_was_not_billed_is_free_again(begun, held):
     noting = begun()
-    noting.settle(noting.intend("0.02"), outcome="capacity", billed="no", cost_usd=Decimal(0))
+    noting.settle(noting.reserve("0.02"), outcome="capacity", billed="no", cost_usd=Decimal(0))
     assert held() == (0, 0)
 
 
@@ -128,119 +128,119 @@ def test_what_was_not_billed_is_free_again(begun, held):
 def test_a_cost_takes_the_place_of_its_reservation(begun, held, cost):
     """Whether it is less than was thought possible, or against all rules more."""
     noting = begun()
-    noting.settle(noting.intend("0.02"), cost_usd=Decimal(cost))
+    noting.settle(noting.reserve("0.02"), cost_usd=Decimal(cost))
     assert held() == (Decimal(cost) * 100, Decimal(cost) * 100)
 
 
 def test_a_call_without_a_price_holds_nothing(begun, held):
     """Without a budget a price may be unknown."""
     noting = begun()
-    noting.settle(noting.intend(None), cost_usd=None)
+    noting.settle(noting.reserve(None), cost_usd=None)
     assert held() == (0, 0)
 
 
 def test_a_budget_can_be_used_to_its_end(begun):
     """The last cent is there to be spent."""
     noting = begun(run=2 * CENT)
-    noting.settle(noting.intend("0.01"), cost_usd=CENT)
-    noting.settle(noting.intend("0.01"), cost_usd=CENT)
+    noting.settle(noting.reserve("0.01"), cost_usd=CENT)
+    noting.settle(noting.reserve("0.01"), cost_usd=CENT)
     with pytest.raises(BudgetSpent):
-        noting.intend("0.000000001")
+        noting.reserve("0.000000001")
 
 
 def test_a_budget_of_nothing_lets_nothing_through_but_what_is_free(begun):
     noting = begun(run=Decimal(0))
-    assert noting.intend("0") is not None
-    noting.settle(noting.intend("0"), cost_usd=Decimal(0))
+    assert noting.reserve("0") is not None
+    noting.settle(noting.reserve("0"), cost_usd=Decimal(0))
 
 
 def test_who_has_no_room_waits_while_an_own_call_is_open(begun, held):
     """Its reply may free what it needs; meanwhile nothing more is held."""
     noting = begun(run=2 * CENT)
-    handle = noting.intend("0.02")
-    assert noting.intend() is None
+    handle = noting.reserve("0.02")
+    assert noting.reserve() is None
     assert held() == (2, 2)
     noting.settle(handle, cost_usd=CENT)
-    assert noting.intend() is not None
+    assert noting.reserve() is not None
 
 
 def test_who_has_no_room_waits_while_another_live_runs_call_is_open(begun):
     """Runs share the day's budget: what the other reserved it may not need."""
     other, mine = begun("other", day=2 * CENT), begun(day=2 * CENT)
-    handle = other.intend("0.02")
-    assert mine.intend() is None
+    handle = other.reserve("0.02")
+    assert mine.reserve() is None
     other.settle(handle, cost_usd=CENT)
-    assert mine.intend() is not None
+    assert mine.reserve() is not None
 
 
 def test_the_budget_of_a_run_is_its_own(begun):
     """What another run spends is not taken from it, and another run's open call frees nothing of it."""
     other, mine = begun("other", run=2 * CENT), begun(run=2 * CENT)
-    other.intend("0.02")
-    mine.settle(mine.intend("0.02"), cost_usd=2 * CENT)
+    other.reserve("0.02")
+    mine.settle(mine.reserve("0.02"), cost_usd=2 * CENT)
     with pytest.raises(BudgetSpent, match="the run's budget"):
-        mine.intend()
+        mine.reserve()
 
 
 def test_a_runs_spent_budget_waits_for_nobody(begun):
     """Where the day is short as well: whatever another run's open call frees of the day, the run's budget is spent."""
     other, mine = begun("other", day=4 * CENT), begun(run=2 * CENT, day=4 * CENT)
-    mine.settle(mine.intend("0.02"), cost_usd=2 * CENT)
-    other.intend("0.02")
+    mine.settle(mine.reserve("0.02"), cost_usd=2 * CENT)
+    other.reserve("0.02")
     with pytest.raises(BudgetSpent, match="the run's budget"):
-        mine.intend()
+        mine.reserve()
 
 
-def test_nobody_waits_for_the_call_of_a_dead_process(ledger, clerk, spawn, url, begun):
+def test_nobody_waits_for_the_call_of_a_dead_process(ledger, ledger_writer, spawn, url, begun):
     """While the other process lives, its call may free some; once it is killed, the day is spent."""
     process = spawn(HOLDS, url)
     assert process.stdout.readline() == "holds\n"
     mine = begun(day=2 * CENT)
-    assert mine.intend() is None
+    assert mine.reserve() is None
     process.kill()
     process.wait(20)
     with pytest.raises(BudgetSpent, match="the day's budget"):
-        mine.intend()
+        mine.reserve()
 
 
 def test_nobody_waits_for_the_call_of_a_silent_host(begun, sql):
     """A run on another machine counts for as long as its lease lasts."""
     other, mine = begun("other"), begun(day=2 * CENT)
-    other.intend("0.02")
+    other.reserve("0.02")
     elsewhere = "update runs set host = 'elsewhere', lease_until = :until where run = 'other'"
     sql(elsewhere, until=time.time() + LEASE_SECONDS)
-    assert mine.intend() is None
+    assert mine.reserve() is None
     sql(elsewhere, until=time.time() - 1)
     with pytest.raises(BudgetSpent):
-        mine.intend()
+        mine.reserve()
 
 
 def test_nobody_waits_for_the_lost_call_of_a_published_run(begun, ledger):
     """Its intent without a reply keeps its reservation for the day, and nobody will ever free it."""
     other, mine = begun("other"), begun(day=2 * CENT)
-    other.intend("0.02")
+    other.reserve("0.02")
     ledger.runs.published("other", 1, ())
     ledger.runs.end("other")
     with pytest.raises(BudgetSpent):
-        mine.intend()
+        mine.reserve()
 
 
 def test_yesterdays_calls_are_not_todays(begun, sql):
     """The day is the UTC day of the intent: what is held for another day limits nothing, open or not."""
     noting = begun(day=2 * CENT)
-    noting.intend("0.02")
+    noting.reserve("0.02")
     sql("update days set day = '2020-01-01'")
     sql("update calls set started_at = '2020-01-01T23:59:59+00:00'")
-    assert noting.intend("0.02") is not None
+    assert noting.reserve("0.02") is not None
 
 
-def test_a_group_over_midnight_is_held_against_both_days(begun, ledger, nouns, sql, terms):
+def test_a_group_over_midnight_is_held_against_both_days(begun, ledger, make, sql, terms):
     """Each intent is held against the budget of its own day: here yesterday's is spent, and today's is not."""
     noting = begun(day=2 * CENT)
     days = ("2020-01-01T23:59:59.999999+00:00", "2020-01-02T00:00:00+00:00")
     sql("insert into days values ('2020-01-01', :held)", held=2 * CENTS)
     rows = [
-        noting.scribe._intent(number, nouns.order(), 1, CENT) | {"started_at": at} for number, at in enumerate(days)
+        noting.scribe._intent(number, make.request(), 1, CENT) | {"started_at": at} for number, at in enumerate(days)
     ]
     before, after = ledger.calls.write(terms.run, rows, [], [], Budget(day=2 * CENT))
     assert isinstance(before, BudgetSpent)
@@ -251,9 +251,9 @@ def test_a_group_over_midnight_is_held_against_both_days(begun, ledger, nouns, s
 def test_a_spent_runs_budget_says_what_to_do(begun):
     """The message names the budget, what is held of it and what was needed."""
     noting = begun(run=Decimal("0.025"))
-    noting.lose(noting.intend("0.02"))
+    noting.lose(noting.reserve("0.02"))
     with pytest.raises(BudgetSpent) as caught:
-        noting.intend("0.0061")
+        noting.reserve("0.0061")
     assert caught.value.message == (
         "the run's budget of $0.025 is spent: $0.020000 are paid or reserved, and the next call may cost up to"
         " $0.006100; raise --budget"
@@ -263,9 +263,9 @@ def test_a_spent_runs_budget_says_what_to_do(begun):
 
 def test_a_spent_day_says_when_it_is_free_again(begun):
     noting = begun(day=Decimal(100))
-    noting.lose(noting.intend("100"))
+    noting.lose(noting.reserve("100"))
     with pytest.raises(BudgetSpent) as caught:
-        noting.intend()
+        noting.reserve()
     assert caught.value.message == (
         "the day's budget (TILEWISE_DAILY_BUDGET) of $100 is spent: $100.000000 are paid or reserved, and the next"
         " call may cost up to $0.010000; it is free again tomorrow (UTC)"
@@ -299,14 +299,14 @@ def test_two_processes_never_pass_the_days_budget_and_use_all_of_it(ledger, url,
 
 
 @pytest.mark.postgres
-def test_the_first_calls_of_a_day_share_its_budget(postgres, terms, nouns):
+def test_the_first_calls_of_a_day_share_its_budget(postgres, terms, make):
     """Two runs that reserve in the same instant, before anything is held for the day, both see what the other does."""
     url, grants = postgres(), []
     engine = sa.create_engine(url)
 
     def reserve(run):
         with Ledger(url) as ledger:
-            row = LedgerWriter(ledger.calls, replace(terms, run=run))._intent(0, nouns.order(), 1, 2 * CENT)
+            row = LedgerWriter(ledger.calls, replace(terms, run=run))._intent(0, make.request(), 1, 2 * CENT)
             grants.extend(ledger.calls.write(run, [row], [], [], Budget(day=2 * CENT)))
 
     with Ledger(url) as ledger:
@@ -336,7 +336,7 @@ rounds = st.lists(st.lists(st.tuples(endings, st.integers(0, 5), st.integers(0, 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notes=rounds, limit=st.one_of(st.none(), st.integers(0, 20)))
-def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, nouns, terms, notes, limit):
+def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, make, terms, notes, limit):
     """Days and runs always hold the sum over their calls: the cost of what was billed, else what was reserved."""
     [sql(f"delete from {table}") for table in ("calls", "days", "runs")]
     budget = Budget(day=None if limit is None else limit * CENT)
@@ -346,12 +346,12 @@ def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, nouns, terms, 
 
     async def call(scribe, ending, reserved, cost):
         try:
-            handle = await scribe.intend(nouns.order(), 1, reserved * CENT)
+            handle = await scribe.reserve(make.request(), 1, reserved * CENT)
         except BudgetSpent:
             return
         if handle is not None and ending != "open":
             cost_usd = {"yes": cost * CENT, "no": Decimal(0), "unknown": None}[ending]
-            await scribe.settle(handle, nouns.attempt(billed=ending, cost_usd=cost_usd))
+            await scribe.settle(handle, make.attempt(billed=ending, cost_usd=cost_usd))
 
     async def all_rounds():
         for each in notes:

@@ -34,68 +34,68 @@ def begun(ledger, terms):
 def test_a_document_is_taken_once(ledger, begun):
     """The first run that claims it has it, every other leaves it to it."""
     one, two = begun("one"), begun("two")
-    assert ledger.marks.claim(one, plans([A, B])) == ["ours", "ours"]
-    assert ledger.marks.claim(two, plans([A, C, B])) == ["theirs", "ours", "theirs"]
+    assert ledger.claims.claim(one, plans([A, B])) == ["ours", "ours"]
+    assert ledger.claims.claim(two, plans([A, C, B])) == ["theirs", "ours", "theirs"]
 
 
 def test_a_claim_can_be_made_again(ledger, begun):
     """What is ours stays ours."""
     one = begun("one")
-    assert ledger.marks.claim(one, plans([A])) == ledger.marks.claim(one, plans([A])) == ["ours"]
+    assert ledger.claims.claim(one, plans([A])) == ledger.claims.claim(one, plans([A])) == ["ours"]
 
 
 def test_a_document_may_be_claimed_twice_at_once(ledger, begun):
     """A manifest may name an image more than once."""
-    assert ledger.marks.claim(begun("one"), plans([A, B, A])) == ["ours", "ours", "ours"]
+    assert ledger.claims.claim(begun("one"), plans([A, B, A])) == ["ours", "ours", "ours"]
 
 
 def test_as_many_documents_as_one_likes_are_claimed_at_once(ledger, begun):
     """Whatever the database allows in one statement."""
     names = [(f"/in/{number}.jpg", "1") for number in range(70_000)]
     one = begun("one")
-    assert ledger.marks.claim(one, plans(names)).count("ours") == 70_000
-    ledger.marks.free(one, names)
-    assert ledger.marks.claim(begun("two"), plans(names[-1:])) == ["ours"]
+    assert ledger.claims.claim(one, plans(names)).count("ours") == 70_000
+    ledger.claims.free(one, names)
+    assert ledger.claims.claim(begun("two"), plans(names[-1:])) == ["ours"]
 
 
 @pytest.mark.parametrize("other", [{"output": "/elsewhere"}, {"schema": "caption"}])
 def test_another_output_or_schema_has_marks_of_its_own(ledger, begun, other):
     """There the document is another row."""
-    ledger.marks.claim(begun("one"), plans([A]))
-    assert ledger.marks.claim(begun("two", **other), plans([A])) == ["ours"]
+    ledger.claims.claim(begun("one"), plans([A]))
+    assert ledger.claims.claim(begun("two", **other), plans([A])) == ["ours"]
 
 
 @pytest.mark.parametrize("other", [("/in/a.jpg", "2"), ("/in/a.jpg", None), ("/in/a.jp", "g1")])
 def test_another_version_is_another_document(ledger, begun, other):
-    ledger.marks.claim(begun("one"), plans([A]))
-    assert ledger.marks.claim(begun("two"), plans([other])) == ["ours"]
+    ledger.claims.claim(begun("one"), plans([A]))
+    assert ledger.claims.claim(begun("two"), plans([other])) == ["ours"]
 
 
 def test_a_document_of_a_run_that_ended_meanwhile_is_done(ledger, begun):
     """It was not in the tables when this run looked, and it is now."""
     one, two = begun("one"), begun("two")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.end("one")
-    assert ledger.marks.claim(two, plans([A, B])) == ["done", "ours"]
+    assert ledger.claims.claim(two, plans([A, B])) == ["done", "ours"]
 
 
 def test_a_document_of_a_run_that_ended_before_is_not_marked(ledger, begun):
     """Who begins after its end finds it in the tables, and may be asked to read it again."""
     one = begun("one")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.end("one")
-    assert ledger.marks.claim(begun("two"), plans([A])) == ["ours"]
+    assert ledger.claims.claim(begun("two"), plans([A])) == ["ours"]
 
 
 def test_marks_stay_while_anybody_may_stumble_over_them(ledger, begun, sql):
     """The marks of an ended run go when the last run has ended that began before its end."""
     one, two = begun("one"), begun("two")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.end("one")
     three = begun("three")
-    ledger.marks.claim(three, plans([B]))
+    ledger.claims.claim(three, plans([B]))
     ledger.runs.end("three")
-    assert ledger.marks.claim(two, plans([A, B])) == ["done", "done"]
+    assert ledger.claims.claim(two, plans([A, B])) == ["done", "done"]
     ledger.runs.end("two")
     assert sql("select * from marks") == []
 
@@ -103,12 +103,12 @@ def test_marks_stay_while_anybody_may_stumble_over_them(ledger, begun, sql):
 def test_a_later_run_keeps_no_marks_of_an_earlier_one(ledger, begun, sql):
     """It found everything in the tables."""
     one = begun("one")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     two, three = begun("two"), begun("three")
     ledger.runs.end("one")
     ledger.runs.end("two")
     four = begun("four")
-    ledger.marks.claim(four, plans([B]))
+    ledger.claims.claim(four, plans([B]))
     ledger.runs.end("three")
     assert sql("select run from marks") == [("four",)]
     assert (two.run, three.run) == ("two", "three")
@@ -117,44 +117,44 @@ def test_a_later_run_keeps_no_marks_of_an_earlier_one(ledger, begun, sql):
 def test_what_was_done_before_a_run_began_may_be_read_again_by_it(ledger, begun):
     """It looked at the tables after that, and knows better: a third run that is still at work changes nothing."""
     one, still = begun("one"), begun("still")
-    ledger.marks.claim(one, plans([A, B]))
+    ledger.claims.claim(one, plans([A, B]))
     ledger.runs.end("one")
     two = begun("two")
-    assert ledger.marks.claim(two, plans([A])) == ["ours"]
-    assert ledger.marks.claim(still, plans([A, B])) == ["theirs", "done"]
+    assert ledger.claims.claim(two, plans([A])) == ["ours"]
+    assert ledger.claims.claim(still, plans([A, B])) == ["theirs", "done"]
 
 
 def test_the_run_under_way_keeps_its_marks_when_another_ends(ledger, begun):
     one, two = begun("one"), begun("two")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.end("two")
-    assert ledger.marks.claim(begun("three"), plans([A])) == ["theirs"]
+    assert ledger.claims.claim(begun("three"), plans([A])) == ["theirs"]
     assert two.run == "two"
 
 
 def test_a_document_that_was_freed_is_for_the_next(ledger, begun):
     """The run did not end with it; what else it has taken stays taken."""
     one, two = begun("one"), begun("two")
-    ledger.marks.claim(one, plans([A, B]))
-    ledger.marks.free(one, [A])
+    ledger.claims.claim(one, plans([A, B]))
+    ledger.claims.free(one, [A])
     ledger.runs.end("one")
-    assert ledger.marks.claim(two, plans([A, B])) == ["ours", "done"]
+    assert ledger.claims.claim(two, plans([A, B])) == ["ours", "done"]
 
 
 def test_nobody_frees_what_another_has_taken(ledger, begun):
     one, two = begun("one"), begun("two")
-    ledger.marks.claim(one, plans([A]))
-    ledger.marks.free(two, [A])
-    ledger.marks.free(two, [])
-    assert ledger.marks.claim(two, plans([A])) == ["theirs"]
+    ledger.claims.claim(one, plans([A]))
+    ledger.claims.free(two, [A])
+    ledger.claims.free(two, [])
+    assert ledger.claims.claim(two, plans([A])) == ["theirs"]
 
 
 def test_a_dead_run_that_nobody_took_over_keeps_its_documents(ledger, begun):
     """Whether it came to an end with them is seen when it is taken over."""
     one = begun("one")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.release("one")
-    assert ledger.marks.claim(begun("two"), plans([A])) == ["theirs"]
+    assert ledger.claims.claim(begun("two"), plans([A])) == ["theirs"]
 
 
 def test_a_dead_run_makes_no_marks_stay(ledger, begun, sql):
@@ -162,7 +162,7 @@ def test_a_dead_run_makes_no_marks_stay(ledger, begun, sql):
     begun("dead")
     ledger.runs.release("dead")
     one = begun("one")
-    ledger.marks.claim(one, plans([A]))
+    ledger.claims.claim(one, plans([A]))
     ledger.runs.end("one")
     assert sql("select * from marks") == []
 
@@ -170,18 +170,18 @@ def test_a_dead_run_makes_no_marks_stay(ledger, begun, sql):
 def test_of_a_run_that_was_taken_over_only_what_came_to_an_end_stays_marked(ledger, begun):
     """The other documents that it had taken are free, sent or not."""
     two, dead = begun("two"), begun("dead")
-    ledger.marks.claim(dead, plans([A, B, C]))
-    ledger.marks.keep(dead, [C])
+    ledger.claims.claim(dead, plans([A, B, C]))
+    ledger.claims.keep(dead, [C])
     ledger.runs.end("dead")
-    assert ledger.marks.claim(two, plans([A, B, C])) == ["ours", "ours", "done"]
+    assert ledger.claims.claim(two, plans([A, B, C])) == ["ours", "ours", "done"]
 
 
 def test_a_clock_that_jumps_back_makes_nobody_pay_twice(ledger, begun):
     """A run that ended at an earlier time than another began may still have ended after it: its marks stay."""
     one, two = begun("one", started_at=datetime.now(UTC) + timedelta(hours=1)), begun("two")
-    ledger.marks.claim(two, plans([A]))
+    ledger.claims.claim(two, plans([A]))
     ledger.runs.end("two")
-    assert ledger.marks.claim(one, plans([A])) == ["done"]
+    assert ledger.claims.claim(one, plans([A])) == ["done"]
 
 
 def test_two_runs_at_once_share_a_folder(ledger, url, begun):
@@ -230,4 +230,4 @@ def test_a_ledger_that_breaks_is_said(ledger, begun, sql):
     one = begun("one")
     sql("drop table marks")
     with pytest.raises(LedgerError):
-        ledger.marks.claim(one, plans([A]))
+        ledger.claims.claim(one, plans([A]))

@@ -51,11 +51,11 @@ def test_the_file_is_in_write_ahead_mode(filed, path):
         assert connection.execute("pragma journal_mode").fetchall() == [("wal",)]
 
 
-def test_what_was_noted_is_there_after_closing(url, nouns, clerk, ledger, terms):
+def test_what_was_noted_is_there_after_closing(url, make, ledger_writer, ledger, terms):
     """A ledger that is opened again goes on where it was."""
     ledger.runs.begin(terms)
-    noting = clerk()
-    noting.settle(noting.intend())
+    noting = ledger_writer()
+    noting.settle(noting.reserve())
     ledger.runs.published(terms.run, 1, ())
     with Ledger(url) as again:
         assert again.memory.means(terms) == Means(40, 1.5)

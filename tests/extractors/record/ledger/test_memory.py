@@ -21,15 +21,15 @@ FOUND = Calibration(
 
 
 @pytest.fixture
-def published(ledger, clerk, nouns, terms):
+def published(ledger, ledger_writer, make, terms):
     """Publishes a run with answers of so many tokens in so many seconds."""
 
     def publish(*answers, run=terms.run, left=()):
         ledger.runs.begin(replace(terms, run=run))
-        noting = clerk(run)
+        noting = ledger_writer(run)
         for tokens, seconds, changes in answers:
-            usage = replace(nouns.reply().usage, completion=tokens)
-            noting.settle(noting.intend(), reply=nouns.reply(usage=usage), seconds=seconds, **changes)
+            usage = replace(make.reply().usage, completion=tokens)
+            noting.settle(noting.reserve(), reply=make.reply(usage=usage), seconds=seconds, **changes)
         ledger.runs.published(run, 1, left)
         ledger.runs.end(run)
 
@@ -54,10 +54,10 @@ def test_an_answer_is_counted_once(ledger, published, terms):
     assert ledger.memory.means(terms) == Means(40, 1.0)
 
 
-def test_an_answer_without_a_count_says_nothing(ledger, clerk, nouns, terms):
+def test_an_answer_without_a_count_says_nothing(ledger, ledger_writer, make, terms):
     ledger.runs.begin(terms)
-    noting = clerk()
-    noting.settle(noting.intend(), reply=nouns.reply(usage=None), cost_usd=None)
+    noting = ledger_writer()
+    noting.settle(noting.reserve(), reply=make.reply(usage=None), cost_usd=None)
     ledger.runs.published(terms.run, 1, ())
     assert ledger.memory.means(terms) == Means(None, None)
 

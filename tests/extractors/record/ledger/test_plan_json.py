@@ -10,30 +10,30 @@ from extractors.core.money import Costs
 from extractors.record.ledger.plan_json import dumped, loaded
 
 
-def test_a_plan_comes_back_as_it_was(nouns):
-    planned = nouns.planned(tries=2)
+def test_a_plan_comes_back_as_it_was(make):
+    planned = make.planned(tries=2)
     assert loaded(dumped(planned)) == planned
 
 
-def test_a_rejected_page_keeps_its_flaw(nouns):
-    planned = nouns.planned(pages=(nouns.rejected_page(flaw=Problem("forbidden", "bill", "no", final=False)),))
+def test_a_rejected_page_keeps_its_flaw(make):
+    planned = make.planned(pages=(make.rejected_page(problem=Problem("forbidden", "bill", "no", final=False)),))
     assert loaded(dumped(planned)) == planned
 
 
-def test_a_plan_of_several_pages_keeps_their_order(nouns):
-    planned = nouns.planned(pages=(nouns.page("/in/a.jpg"), nouns.page("/in/b.jpg")))
+def test_a_plan_of_several_pages_keeps_their_order(make):
+    planned = make.planned(pages=(make.page("/in/a.jpg"), make.page("/in/b.jpg")))
     assert loaded(dumped(planned)) == planned
 
 
-def test_an_unknown_cost_stays_unknown(nouns):
-    planned = nouns.planned(pages=(nouns.page(costs=Costs(None, None, None)),))
+def test_an_unknown_cost_stays_unknown(make):
+    planned = make.planned(pages=(make.page(costs=Costs(None, None, None)),))
     assert loaded(dumped(planned)) == planned
 
 
-def test_what_scan_did_not_know_stays_unknown(nouns):
-    page = nouns.page()
+def test_what_scan_did_not_know_stays_unknown(make):
+    page = make.page()
     found = replace(page.billed.found, size=None, version=None, modified=None)
-    planned = nouns.planned(pages=(replace(page, billed=replace(page.billed, found=found)),))
+    planned = make.planned(pages=(replace(page, billed=replace(page.billed, found=found)),))
     assert loaded(dumped(planned)) == planned
 
 
@@ -43,19 +43,19 @@ def test_what_is_no_plan_is_refused(text):
         loaded(text)
 
 
-def test_a_signature_is_not_written_down(nouns):
+def test_a_signature_is_not_written_down(make):
     """It stays in memory: a run that is taken over does without it."""
-    page = nouns.page()
+    page = make.page()
     signed = replace(page.billed.found, address=SecretStr("https://store.example/a.jpg?X-Amz-Signature=5e1f"))
-    planned = nouns.planned(pages=(replace(page, billed=replace(page.billed, found=signed)),))
+    planned = make.planned(pages=(replace(page, billed=replace(page.billed, found=signed)),))
     assert "5e1f" not in dumped(planned)
-    assert loaded(dumped(planned)) == nouns.planned()
+    assert loaded(dumped(planned)) == make.planned()
 
 
-def test_a_page_of_a_file_and_its_manifest_come_back(nouns):
-    page = nouns.page()
+def test_a_page_of_a_file_and_its_manifest_come_back(make):
+    page = make.page()
     second = replace(page.billed.found, page=2)
     planned = replace(
-        nouns.planned(pages=(replace(page, billed=replace(page.billed, found=second)),)), manifest='{"shop":"Inn"}'
+        make.planned(pages=(replace(page, billed=replace(page.billed, found=second)),)), manifest='{"shop":"Inn"}'
     )
     assert loaded(dumped(planned)) == planned

@@ -20,10 +20,10 @@ from extractors.record.ledger.runs import KEPT_DAYS
 BEGINS = """
 import sys
 from datetime import UTC, datetime
-from extractors.core import Terms
+from extractors.core import RunInfo
 from extractors.record.ledger import Ledger
 
-terms = Terms("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     print("begun", flush=True)
@@ -115,7 +115,7 @@ def test_a_live_process_keeps_its_run_whatever_the_clock_says(ledger, sql, terms
     sql("update runs set lease_until = :until", until=until)
     assert abandoned() == []
     assert ledger.runs.adopt(terms.run) is False
-    assert ledger.runs.beat(terms.run) is True
+    assert ledger.runs.heartbeat(terms.run) is True
 
 
 @pytest.mark.parametrize("until", [1.0, 9e9])
@@ -155,7 +155,7 @@ def test_a_lease_lasts_a_minute_from_each_beat(ledger, sql, terms):
     ledger.runs.begin(terms)
     sql("update runs set lease_until = 1")
     before = time.time()
-    assert ledger.runs.beat(terms.run)
+    assert ledger.runs.heartbeat(terms.run)
     ((until,),) = sql("select lease_until from runs")
     assert before + LEASE_SECONDS - 1 <= until <= time.time() + LEASE_SECONDS + 1
 
@@ -164,7 +164,7 @@ def test_a_beat_after_the_run_was_taken_over_is_false(ledger, sql, terms):
     """Whoever was silent for too long learns that the run is no longer its own."""
     ledger.runs.begin(terms)
     sql("update runs set host = 'elsewhere', pid = 1, lease_until = 9e9")
-    assert ledger.runs.beat(terms.run) is False
+    assert ledger.runs.heartbeat(terms.run) is False
     assert sql("select host from runs") == [("elsewhere",)]
 
 
@@ -172,7 +172,7 @@ def test_a_beat_after_the_run_was_taken_over_is_false(ledger, sql, terms):
 def test_a_beat_after_the_end_is_false(ledger, terms, end):
     ledger.runs.begin(terms)
     getattr(ledger.runs, end)(terms.run)
-    assert ledger.runs.beat(terms.run) is False
+    assert ledger.runs.heartbeat(terms.run) is False
 
 
 def test_a_released_run_can_be_taken_over_at_once(ledger, terms, abandoned):
@@ -192,15 +192,15 @@ def test_only_its_owner_releases_a_run(ledger, sql, terms):
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-def test_a_forgotten_run_has_never_begun(ledger, sql, nouns, terms):
+def test_a_forgotten_run_has_never_begun(ledger, sql, make, terms):
     """It leaves no row, and nothing that it had taken stays taken."""
     ledger.runs.begin(terms)
-    ledger.marks.claim(terms, [nouns.planned()])
+    ledger.claims.claim(terms, [make.planned()])
     ledger.runs.forget(terms.run)
     assert sql("select * from runs") == []
     later = replace(terms, run="later")
     ledger.runs.begin(later)
-    assert ledger.marks.claim(later, [nouns.planned()]) == ["ours"]
+    assert ledger.claims.claim(later, [make.planned()]) == ["ours"]
 
 
 def test_a_run_is_taken_over_once(ledger, url, terms):
@@ -244,11 +244,11 @@ def test_abandoned_runs_come_oldest_first(ledger, terms, abandoned):
     assert abandoned() == ["20261120T01-a", "20261120T02-b", "20261120T03-c"]
 
 
-def test_a_published_run_keeps_amounts_without_bodies(ledger, clerk, sql, terms):
+def test_a_published_run_keeps_amounts_without_bodies(ledger, ledger_writer, sql, terms):
     """After publishing the answers are in the tables, and the money stays in the ledger."""
     ledger.runs.begin(terms)
-    noting = clerk()
-    noting.settle(noting.intend("1"))
+    noting = ledger_writer()
+    noting.settle(noting.reserve("1"))
     ledger.runs.published(terms.run, 1, ())
     ledger.runs.end(terms.run)
     query = "select reply, reserved_nano, cost_nano, prompt_tokens, volume from calls"
@@ -256,12 +256,12 @@ def test_a_published_run_keeps_amounts_without_bodies(ledger, clerk, sql, terms)
     assert sql("select count(published_at), max(volumes) from runs") == [(1, 1)]
 
 
-def test_publishing_one_run_leaves_the_others_bodies(ledger, clerk, sql, terms):
+def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql, terms):
     """Bodies of a run that is still under way are all that it has."""
     for run in (terms.run, "other"):
         ledger.runs.begin(replace(terms, run=run))
-    other = clerk("other")
-    other.settle(other.intend())
+    other = ledger_writer("other")
+    other.settle(other.reserve())
     ledger.runs.published(terms.run, 1, ())
     ledger.runs.end(terms.run)
     assert sql("select reply, volume from calls") == [('{"raw": 1}', None)]
@@ -278,12 +278,12 @@ def test_volumes_are_counted(ledger, terms):
 
 
 @pytest.fixture
-def bequest(ledger, clerk, terms):
+def bequest(ledger, ledger_writer, terms):
     """A run that was published without the document of one answer, which is kept; its place in the ledger."""
     ledger.runs.begin(terms)
-    noting = clerk()
-    noting.settle(noting.intend(document="/in/a.jpg"))
-    noting.settle(noting.intend(document="/in/b.jpg"))
+    noting = ledger_writer()
+    noting.settle(noting.reserve(document="/in/a.jpg"))
+    noting.settle(noting.reserve(document="/in/b.jpg"))
     ledger.runs.published(terms.run, 1, {"/in/b.jpg"})
     ledger.runs.end(terms.run)
     return ledger.calls.bequests(terms)["request-/in/b.jpg"]
@@ -325,12 +325,12 @@ def test_an_answer_that_nobody_uses_goes_after_a_while(bequest, ledger, sql, ter
     assert len(ledger.calls.bequests(terms)) == kept
 
 
-def test_a_clock_that_jumped_back_loses_nothing(ledger, clerk, sql, terms, abandoned):
+def test_a_clock_that_jumped_back_loses_nothing(ledger, ledger_writer, sql, terms, abandoned):
     """Rows of a later time than now are runs and calls as any other: found, taken over, published, and paid for."""
     ahead = replace(terms, started_at=datetime.now(UTC) + timedelta(days=400))
     ledger.runs.begin(ahead)
-    noting = clerk()
-    noting.settle(noting.intend("1"), cost_usd=Decimal("0.5"))
+    noting = ledger_writer()
+    noting.settle(noting.reserve("1"), cost_usd=Decimal("0.5"))
     sql("update runs set lease_until = :until", until=time.time() + 400 * 86_400)
     assert abandoned() == []
     ledger.runs.release(terms.run)

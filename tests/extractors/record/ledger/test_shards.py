@@ -38,20 +38,20 @@ def elsewhere(spawn, url, run):
 def test_a_shard_goes_on_while_its_run_does(ledger, run):
     this, earlier = ledger.shards.begin(run, 0, 7)
     assert (this.attempt, earlier) == (0, [])
-    assert ledger.shards.beat(this) == "go on"
+    assert ledger.shards.heartbeat(this) == "go on"
 
 
 def test_a_shard_hears_that_it_is_to_stop(ledger, run):
     this, _ = ledger.shards.begin(run, 0, 7)
     ledger.shards.tell(run)
-    assert ledger.shards.beat(this) == "stop"
+    assert ledger.shards.heartbeat(this) == "stop"
 
 
 def test_a_shard_whose_parent_has_gone_is_to_stop(ledger, run):
     """It may bring what it has to its end: nobody takes the run over as long as it works."""
     this, _ = ledger.shards.begin(run, 0, 7)
     ledger.runs.release(run)
-    assert ledger.shards.beat(this) == "stop"
+    assert ledger.shards.heartbeat(this) == "stop"
 
 
 @pytest.mark.parametrize("how", ["ended", "dismissed", "forgotten"])
@@ -60,10 +60,10 @@ def test_a_shard_hears_that_nobody_waits_for_it(ledger, run, how):
     this, _ = ledger.shards.begin(run, 0, 7)
     {
         "ended": ledger.runs.end,
-        "dismissed": ledger.shards.dismiss,
+        "dismissed": ledger.shards.release_all,
         "forgotten": ledger.runs.forget,
     }[how](run)
-    assert ledger.shards.beat(this) == "lost"
+    assert ledger.shards.heartbeat(this) == "lost"
 
 
 def test_a_shard_that_is_worked_on_is_not_begun_again(ledger, run, elsewhere):
@@ -86,28 +86,28 @@ def test_a_try_that_was_cut_off_and_comes_back_is_lost(ledger, run, sql):
     old, _ = ledger.shards.begin(run, 0, 7)
     sql("update shards set host = 'elsewhere', lease_until = 0")
     new, _ = ledger.shards.begin(run, 0, 8)
-    assert (ledger.shards.beat(old), ledger.shards.beat(new)) == ("lost", "go on")
+    assert (ledger.shards.heartbeat(old), ledger.shards.heartbeat(new)) == ("lost", "go on")
     assert [each.live for each in ledger.shards.tries(run)] == [False, True]
 
 
 @pytest.mark.parametrize("how", ["begun again", "buried", "finished"])
-def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, clerk, sql, how):
+def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhere, ledger_writer, sql, how):
     """Nobody will ever say what became of it: it keeps its reservation, and whoever needs more hears that all is spent."""
-    lost, next_one = clerk(run, Budget(run=Decimal("0.02"))), clerk(run, Budget(run=Decimal("0.02")))
-    lost.intend("0.02")
+    lost, next_one = ledger_writer(run, Budget(run=Decimal("0.02"))), ledger_writer(run, Budget(run=Decimal("0.02")))
+    lost.reserve("0.02")
     sql("update calls set writer = 7")  # the process that is killed
-    assert next_one.intend("0.01") is None
+    assert next_one.reserve("0.01") is None
     elsewhere.kill()
     elsewhere.wait()
     [last] = ledger.shards.tries(run)
     {
         "begun again": lambda: ledger.shards.begin(run, 0, 8),
-        "buried": lambda: ledger.shards.bury(last),
+        "buried": lambda: ledger.shards.expire(last),
         "finished": lambda: ledger.shards.finish(replace(last, status="failed")),
     }[how]()
     assert sql("select outcome, billed from calls") == [("aborted", "unknown")]
     with pytest.raises(BudgetSpent, match=r"\$0\.020000 are paid or reserved"):
-        next_one.intend("0.01")
+        next_one.reserve("0.01")
 
 
 @pytest.mark.parametrize("how", ["told", "dismissed", "taken over", "ended"])
@@ -115,7 +115,7 @@ def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
     """One that waited for a worker all the while would pay for what nobody publishes."""
     if how == "taken over":
         ledger.runs.release(run)
-    {"told": ledger.shards.tell, "dismissed": ledger.shards.dismiss, "taken over": ledger.runs.adopt}.get(
+    {"told": ledger.shards.tell, "dismissed": ledger.shards.release_all, "taken over": ledger.runs.adopt}.get(
         how, ledger.runs.end
     )(run)
     assert ledger.runs.live(run) is None
@@ -126,14 +126,14 @@ def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
 def test_how_far_a_try_is_can_be_seen(ledger, run):
     """While it works."""
     this, _ = ledger.shards.begin(run, 0, 7)
-    ledger.shards.beat(replace(this, accepted=5, failed=1))
+    ledger.shards.heartbeat(replace(this, accepted=5, failed=1))
     assert [(each.accepted, each.failed, each.status) for each in ledger.shards.tries(run)] == [(5, 1, None)]
 
 
-def test_what_a_run_holds_is_known(ledger, run, clerk):
+def test_what_a_run_holds_is_known(ledger, run, ledger_writer):
     """In dollars: paid, or reserved."""
     assert ledger.shards.held(run) == 0
-    clerk(run).intend("0.02")
+    ledger_writer(run).reserve("0.02")
     assert ledger.shards.held(run) == Decimal("0.02")
 
 
@@ -142,7 +142,7 @@ def test_how_a_try_ended_is_known(ledger, run):
     ended = replace(this, status="stopped", message="SIGTERM came", warnings=("odd",), accepted=5, failed=1)
     ledger.shards.finish(ended)
     assert ledger.shards.tries(run) == [replace(ended, live=False)]
-    assert ledger.shards.beat(this) == "lost"
+    assert ledger.shards.heartbeat(this) == "lost"
 
 
 def test_a_run_whose_shard_is_worked_on_is_not_taken_over(ledger, run, elsewhere, terms):
@@ -170,4 +170,4 @@ def test_shards_of_two_runs_are_apart(ledger, run, terms):
     ledger.shards.begin("second", 0, 8)
     ledger.shards.tell("second")
     assert [each.writer for each in ledger.shards.tries(run)] == [7]
-    assert ledger.shards.beat(ledger.shards.tries(run)[0]) == "go on"
+    assert ledger.shards.heartbeat(ledger.shards.tries(run)[0]) == "go on"

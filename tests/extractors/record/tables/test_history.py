@@ -39,22 +39,22 @@ def name(found):
 
 
 @pytest.fixture
-def skipped(tmp_path, nouns, terms):
+def skipped(tmp_path, make, terms):
     """Under which redo an image is skipped today, of: none, failed, changed, all."""
 
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
         past = read_history(Folder(tmp_path), today, offline=offline)
-        found = nouns.found(uri, version=version)
+        found = make.found(uri, version=version)
         return {redo for redo in REDO if past.skips(name(found), redo)}
 
     return answer
 
 
-def read_offline(nouns, end):
+def read_offline(make, end):
     """A document that local OCR has answered about, well or badly."""
-    reply = nouns.reply(model="offline/rapidocr")
-    changes = {"attempts": (nouns.attempt(reply=reply),)} | ({"reply": reply} if end == "accepted" else {})
-    return getattr(nouns, end)(**changes)
+    reply = make.reply(model="offline/rapidocr")
+    changes = {"attempts": (make.attempt(reply=reply),)} | ({"reply": reply} if end == "accepted" else {})
+    return getattr(make, end)(**changes)
 
 
 def test_nothing_is_done_before_the_first_run(skipped):
@@ -62,150 +62,150 @@ def test_nothing_is_done_before_the_first_run(skipped):
     assert skipped() == set()
 
 
-def test_an_accepted_document_is_done(publish, skipped, nouns):
+def test_an_accepted_document_is_done(publish, skipped, make):
     """A row in results is paid for: only `all` reads it again."""
-    publish(nouns.accepted())
+    publish(make.accepted())
     assert skipped() == {None, "failed", "changed"}
 
 
-def test_a_final_failure_is_done(publish, skipped, nouns):
+def test_a_final_failure_is_done(publish, skipped, make):
     """What another try cannot cure is taken again only when failures are asked for."""
-    publish(nouns.failed())
+    publish(make.failed())
     assert skipped() == {None, "changed"}
 
 
-def test_a_rejected_image_is_done(publish, skipped, nouns):
+def test_a_rejected_image_is_done(publish, skipped, make):
     """An image that cannot be read is not looked at every night."""
-    publish(nouns.rejected())
+    publish(make.rejected())
     assert skipped() == {None, "changed"}
 
 
 @pytest.mark.parametrize(("before", "redo"), [(0, set()), (3, set()), (4, {None, "changed"}), (5, {None, "changed"})])
-def test_a_failure_that_is_not_final_is_taken_five_times(publish, skipped, nouns, before, redo):
+def test_a_failure_that_is_not_final_is_taken_five_times(publish, skipped, make, before, redo):
     """A timeout is tried again by itself in at most five runs, and after them when failures are asked for."""
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
-    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=before)))
+    publish(make.failed(problem=flaw, planned=make.planned(tries=before)))
     assert skipped() == redo
 
 
-def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, nouns, terms):
+def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, make, terms):
     """The next failure of a document is counted on from its last."""
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
-    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=1)))
-    publish(nouns.failed(flaw=flaw, planned=nouns.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_history(Folder(tmp_path), terms, offline=False).tries(name(nouns.found())) == 2
+    publish(make.failed(problem=flaw, planned=make.planned(tries=1)))
+    publish(make.failed(problem=flaw, planned=make.planned(tries=0)), by=replace(terms, run="earlier"))
+    assert read_history(Folder(tmp_path), terms, offline=False).tries(name(make.found())) == 2
 
 
-def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, nouns, terms):
+def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, make, terms):
     """A row in results counts whatever went before it."""
-    publish(nouns.failed(flaw=Problem("timeout", "call", "no answer", final=False)))
-    publish(nouns.accepted(), by=replace(terms, run="later", started_at=LATER))
+    publish(make.failed(problem=Problem("timeout", "call", "no answer", final=False)))
+    publish(make.accepted(), by=replace(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed", "rejected"])
-def test_a_changed_image_is_not_done(publish, skipped, nouns, end):
+def test_a_changed_image_is_not_done(publish, skipped, make, end):
     """Other bytes under the same name are another document."""
-    publish(getattr(nouns, end)())
+    publish(getattr(make, end)())
     assert skipped(version="2-4096") == set()
 
 
-def test_another_image_is_not_done(publish, skipped, nouns):
+def test_another_image_is_not_done(publish, skipped, make):
     """Being done is a property of one document."""
-    publish(nouns.accepted("/in/a.jpg"), nouns.failed("/in/b.jpg"))
+    publish(make.accepted("/in/a.jpg"), make.failed("/in/b.jpg"))
     assert skipped("/in/c.jpg") == set()
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
 @pytest.mark.parametrize("schema", ["slip_v2", "sli", "caption"])
-def test_another_schema_has_a_past_of_its_own(publish, skipped, nouns, terms, end, schema):
+def test_another_schema_has_a_past_of_its_own(publish, skipped, make, terms, end, schema):
     """An image read as one document is not done as another."""
-    publish(getattr(nouns, end)())
+    publish(getattr(make, end)())
     assert skipped(today=replace(terms, schema=schema)) == set()
 
 
 @pytest.mark.parametrize("change", [{"schema_hash": "other"}, {"prompt_hash": "other"}, {"model": "maker/other"}])
 @pytest.mark.parametrize(("end", "redo"), [("accepted", {None, "failed"}), ("failed", {None})])
-def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skipped, nouns, terms, change, end, redo):
+def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skipped, make, terms, change, end, redo):
     """Another schema hash, prompt or requested model leaves a document done, until `changed` asks for it."""
-    publish(getattr(nouns, end)())
+    publish(getattr(make, end)())
     assert skipped(today=replace(terms, **change)) == redo
 
 
-def test_another_answering_model_changes_nothing(publish, skipped, nouns):
+def test_another_answering_model_changes_nothing(publish, skipped, make):
     """`changed` looks at the model that was asked for, not at the one that a server sent the call on to."""
-    publish(nouns.accepted(reply=nouns.reply(model="maker/model-3")))
+    publish(make.accepted(reply=make.reply(model="maker/model-3")))
     assert "changed" in skipped()
 
 
-def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, nouns, terms):
+def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, make, terms):
     """After `changed` has read a document once, it is done."""
-    publish(nouns.accepted(), by=replace(terms, prompt_hash="before"))
-    publish(nouns.accepted(), by=replace(terms, run="later", started_at=LATER))
+    publish(make.accepted(), by=replace(terms, prompt_hash="before"))
+    publish(make.accepted(), by=replace(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
-def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, nouns, terms, end):
+def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, make, terms, end):
     """Rows of local OCR stand in for nothing that a vision model reads."""
     local = replace(terms, model="offline/rapidocr")
-    publish(read_offline(nouns, end), by=local)
+    publish(read_offline(make, end), by=local)
     assert skipped() == set()
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
-def test_what_was_read_offline_is_done_for_offline_runs(publish, skipped, nouns, terms, end):
+def test_what_was_read_offline_is_done_for_offline_runs(publish, skipped, make, terms, end):
     """An offline run does not read its own rows again."""
     local = replace(terms, model="offline/rapidocr")
-    publish(read_offline(nouns, end), by=local)
+    publish(read_offline(make, end), by=local)
     assert None in skipped(today=local, offline=True)
 
 
-def test_the_answering_model_tells_an_offline_row(publish, skipped, nouns):
+def test_the_answering_model_tells_an_offline_row(publish, skipped, make):
     """A row that local OCR answered under a vision model's name is an offline row."""
-    publish(read_offline(nouns, "accepted"))
+    publish(read_offline(make, "accepted"))
     assert skipped() == set()
 
 
-def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, nouns, terms):
+def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms):
     """What a vision model has read needs no local OCR."""
-    publish(nouns.accepted())
+    publish(make.accepted())
     assert None in skipped(today=replace(terms, model="offline/rapidocr"), offline=True)
 
 
 @pytest.mark.parametrize(
     ("then", "redo"), [("accepted", {None, "failed", "changed"}), ("failed", {None, "failed", "changed"})]
 )
-def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, nouns, terms, then, redo):
+def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, make, terms, then, redo):
     """What was accepted otherwise and ended later as today would read it is done, whichever file holds which end."""
-    publish(nouns.accepted(), by=replace(terms, run="a-later-name", prompt_hash="before"))
-    publish(getattr(nouns, then)(ended_at=LATER), by=replace(terms, run="Z-first-by-name"))
+    publish(make.accepted(), by=replace(terms, run="a-later-name", prompt_hash="before"))
+    publish(getattr(make, then)(ended_at=LATER), by=replace(terms, run="Z-first-by-name"))
     assert skipped() == redo
 
 
-def test_a_document_whose_latest_end_is_of_another_prompt_has_changed(publish, skipped, nouns, terms):
+def test_a_document_whose_latest_end_is_of_another_prompt_has_changed(publish, skipped, make, terms):
     """What was read as today, and otherwise since, is read again under `changed`."""
-    publish(nouns.accepted(), by=replace(terms, run="z"))
-    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="a", prompt_hash="other"))
+    publish(make.accepted(), by=replace(terms, run="z"))
+    publish(make.accepted(ended_at=LATER), by=replace(terms, run="a", prompt_hash="other"))
     assert skipped() == {None, "failed"}
 
 
-def test_a_document_without_a_version_is_done_like_any_other(publish, skipped, nouns):
+def test_a_document_without_a_version_is_done_like_any_other(publish, skipped, make):
     """A source that knows no versions tells its documents by name alone."""
-    page = nouns.page()
-    page = replace(page, billed=replace(page.billed, found=nouns.found(version=None)))
-    publish(nouns.accepted(planned=nouns.planned(pages=(page,))))
+    page = make.page()
+    page = replace(page, billed=replace(page.billed, found=make.found(version=None)))
+    publish(make.accepted(planned=make.planned(pages=(page,))))
     assert skipped(version=None) == {None, "failed", "changed"}
     assert skipped() == set()
 
 
-def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, nouns, terms):
+def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, make, terms):
     """A file without the columns that decide is read as one try that another may cure."""
-    publish(nouns.failed())
+    publish(make.failed())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
     past = read_history(Folder(tmp_path), terms, offline=False)
-    assert past.tries(name(nouns.found())) == 1
-    assert not past.skips(name(nouns.found()), None)
+    assert past.tries(name(make.found())) == 1
+    assert not past.skips(name(make.found()), None)
 
 
 class End(NamedTuple):
@@ -300,36 +300,36 @@ def rewrite(root, table, change):
     change(pl.read_parquet(path, hive_partitioning=False)).write_parquet(path)
 
 
-def test_files_of_another_generation_are_read_together(publish, skipped, nouns, terms, tmp_path):
+def test_files_of_another_generation_are_read_together(publish, skipped, make, terms, tmp_path):
     """A file with a field more, one less, or its columns in another order is part of the past like today's."""
-    publish(nouns.accepted("/in/old.jpg"), nouns.failed("/in/odd.jpg"))
+    publish(make.accepted("/in/old.jpg"), make.failed("/in/odd.jpg"))
     rewrite(tmp_path, "results", lambda frame: frame.drop("total", "_manifest").with_columns(extra=pl.lit(1)))
     rewrite(tmp_path, "failures", lambda frame: frame.drop("cost_usd").select(reversed(frame.drop("cost_usd").columns)))
-    publish(nouns.accepted("/in/new.jpg"), by=replace(terms, run="later", started_at=LATER))
+    publish(make.accepted("/in/new.jpg"), by=replace(terms, run="later", started_at=LATER))
     assert None in skipped("/in/old.jpg")
     assert None in skipped("/in/odd.jpg")
     assert None in skipped("/in/new.jpg")
 
 
-def test_a_file_without_hashes_is_done_and_changed(publish, skipped, nouns, tmp_path):
+def test_a_file_without_hashes_is_done_and_changed(publish, skipped, make, tmp_path):
     """Rows that do not say how they were read count as done, and as read otherwise."""
-    publish(nouns.accepted())
+    publish(make.accepted())
     rewrite(tmp_path, "results", lambda frame: frame.drop("_schema_hash", "_prompt_hash"))
     assert skipped() == {None, "failed"}
 
 
-def test_parts_in_staging_are_not_done(tmp_path, skipped, nouns, terms, model):
+def test_parts_in_staging_are_not_done(tmp_path, skipped, make, terms, model):
     """What was never published is not there for the next run either."""
     with Tables(Folder(tmp_path), terms, model) as tables:
-        tables.stage(0, [nouns.accepted()])
+        tables.stage(0, [make.accepted()])
     assert skipped() == set()
 
 
-def test_a_second_volume_counts(tmp_path, skipped, nouns, terms, model):
+def test_a_second_volume_counts(tmp_path, skipped, make, terms, model):
     """Every volume of a run is part of the past."""
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
     with Tables(Folder(tmp_path), terms, model) as tables:
         tables.publish(row | {"volume": 1})
-        tables.stage(0, [nouns.accepted()])
+        tables.stage(0, [make.accepted()])
         tables.publish(row | {"volume": 2})
     assert None in skipped()

@@ -31,70 +31,70 @@ def publish(tmp_path, model, terms):
 
 
 @pytest.fixture
-def again(tmp_path, nouns, terms):
+def again(tmp_path, make, terms):
     """Why an image is taken today under a redo; None when it is not."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
         past = read_history(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
-        named = (uri, nouns.found(uri).version)
+        named = (uri, make.found(uri).version)
         return None if past.skips(named, redo) else past.cause(named, redo)
 
     return answer
 
 
 @pytest.mark.parametrize("redo", REDO)
-def test_what_never_ended_is_new(publish, again, nouns, redo):
+def test_what_never_ended_is_new(publish, again, make, redo):
     """Whatever is done again beside it."""
-    publish(nouns.accepted("/in/b.jpg"), nouns.failed("/in/c.jpg"))
+    publish(make.accepted("/in/b.jpg"), make.failed("/in/c.jpg"))
     assert again(redo) == "new"
 
 
 @pytest.mark.parametrize("redo", REDO)
-def test_what_failed_not_for_good_is_tried_again(publish, again, nouns, redo):
+def test_what_failed_not_for_good_is_tried_again(publish, again, make, redo):
     """It would have been taken without being asked for."""
-    publish(nouns.failed(flaw=TIMEOUT))
+    publish(make.failed(problem=TIMEOUT))
     assert again(redo) == "retry"
 
 
 @pytest.mark.parametrize(("redo", "cause"), [("failed", "refused"), ("changed", None), ("all", "refused")])
-def test_a_failure_is_taken_for_its_kind(publish, again, nouns, redo, cause):
+def test_a_failure_is_taken_for_its_kind(publish, again, make, redo, cause):
     """As the table of failures has it."""
-    publish(nouns.failed())
+    publish(make.failed())
     assert again(redo) == cause
 
 
-def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, nouns):
+def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, make):
     """It is not taken again without being asked."""
-    publish(nouns.failed(flaw=TIMEOUT, planned=nouns.planned(tries=4)))
+    publish(make.failed(problem=TIMEOUT, planned=make.planned(tries=4)))
     assert again("failed") == "timeout"
 
 
-def test_the_latest_failure_is_the_cause(publish, again, nouns, terms):
+def test_the_latest_failure_is_the_cause(publish, again, make, terms):
     """Whichever file holds it."""
-    publish(nouns.failed(flaw=UNREADABLE, ended_at=LATER), by=replace(terms, run="a"))
-    publish(nouns.failed(), by=replace(terms, run="b"))
+    publish(make.failed(problem=UNREADABLE, ended_at=LATER), by=replace(terms, run="a"))
+    publish(make.failed(), by=replace(terms, run="b"))
     assert again("failed") == "unreadable"
     assert again("failed", kind="refused") is None
 
 
 @pytest.mark.parametrize(("kind", "cause"), [("refused", "refused"), ("timeout", None), ("unreadable", None)])
-def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, nouns, kind, cause):
+def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, make, kind, cause):
     """Others stay done."""
-    publish(nouns.failed())
+    publish(make.failed())
     assert again("failed", kind=kind) == cause
 
 
-def test_a_kind_takes_what_is_taken_anyway(publish, again, nouns):
+def test_a_kind_takes_what_is_taken_anyway(publish, again, make):
     """What is new, and what failed not for good, of whatever kind."""
-    publish(nouns.failed(flaw=TIMEOUT))
+    publish(make.failed(problem=TIMEOUT))
     assert again("failed", kind="refused") == "retry"
     assert again("failed", kind="refused", uri="/in/new.jpg") == "new"
 
 
-def test_a_kind_takes_nothing_that_was_accepted(publish, again, nouns, terms):
+def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
     """Its failure is past."""
-    publish(nouns.failed())
-    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="later"))
+    publish(make.failed())
+    publish(make.accepted(ended_at=LATER), by=replace(terms, run="later"))
     assert again("failed", kind="refused") is None
 
 
@@ -109,29 +109,29 @@ def test_a_kind_takes_nothing_that_was_accepted(publish, again, nouns, terms):
         ({"schema_hash": "other", "prompt_hash": "other", "model": "maker/other"}, "schema"),
     ],
 )
-def test_what_changed_is_taken_for_the_first_that_differs(publish, again, nouns, terms, end, changes, cause):
+def test_what_changed_is_taken_for_the_first_that_differs(publish, again, make, terms, end, changes, cause):
     """Schema before prompt before model, whether it was accepted or failed for good."""
-    publish(getattr(nouns, end)())
+    publish(getattr(make, end)())
     assert again("changed", today=replace(terms, **changes)) == cause
 
 
-def test_what_was_accepted_is_taken_as_done(publish, again, nouns, terms):
+def test_what_was_accepted_is_taken_as_done(publish, again, make, terms):
     """Under `all`, whatever it failed of before or since."""
-    publish(nouns.failed(), by=replace(terms, run="a"))
-    publish(nouns.accepted(ended_at=LATER), by=replace(terms, run="b"))
+    publish(make.failed(), by=replace(terms, run="a"))
+    publish(make.accepted(ended_at=LATER), by=replace(terms, run="b"))
     assert again("all") == "done"
 
 
-def test_a_failure_without_a_kind_is_unknown(publish, again, nouns, tmp_path):
+def test_a_failure_without_a_kind_is_unknown(publish, again, make, tmp_path):
     """A file of an older version may lack the column."""
-    publish(nouns.failed())
+    publish(make.failed())
     drop(tmp_path, "failures", "kind")
     assert again("failed") == "unknown"
 
 
-def test_a_file_without_hashes_was_read_by_another_schema(publish, again, nouns, tmp_path):
+def test_a_file_without_hashes_was_read_by_another_schema(publish, again, make, tmp_path):
     """What does not say how it was read was read otherwise."""
-    publish(nouns.accepted())
+    publish(make.accepted())
     drop(tmp_path, "results", "_schema_hash", "_prompt_hash")
     assert again("changed") == "schema"
 

@@ -18,133 +18,133 @@ LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def publish(tmp_path, model, nouns, terms):
+def publish(tmp_path, model, make, terms):
     """Publishes one run with these ends and all their calls."""
 
     def published(*ends, by=terms, keep="all"):
         with Tables(Folder(tmp_path), by, model, keep) as tables:
             tables.stage(0, ends)
-            tables.gather([nouns.calls(*ends)])
+            tables.gather([make.calls(*ends)])
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
     return published
 
 
 @pytest.fixture
-def answers(tmp_path, nouns, terms):
+def answers(tmp_path, make, terms):
     """The bodies of the answers that are stored for these images."""
 
     def read(*uris, offline=False, today=terms):
-        names = {(uri, nouns.found(uri).version) for uri in uris}
+        names = {(uri, make.found(uri).version) for uri in uris}
         return [each.body for each in read_stored(Folder(tmp_path), today, offline=offline).answers(names)]
 
     return read
 
 
-def ended(nouns, end, uri="/in/a.jpg", bodies=("one",), **changes):
+def ended(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
     """A document with these answers, of which the last is its end."""
     outcomes = [*["off_schema"] * (len(bodies) - 1), "accepted" if end == "accepted" else "refused"]
     attempts = tuple(
-        nouns.attempt(order=nouns.order(uri), outcome=outcome, reply=nouns.reply(body=body))
+        make.attempt(request=make.request(uri), outcome=outcome, reply=make.reply(body=body))
         for outcome, body in zip(outcomes, bodies, strict=True)
     )
-    return getattr(nouns, end)(uri, attempts=attempts, **changes)
+    return getattr(make, end)(uri, attempts=attempts, **changes)
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
-def test_an_end_has_its_answers(publish, answers, nouns, end):
+def test_an_end_has_its_answers(publish, answers, make, end):
     """The last attempt first, whether it was accepted or not."""
-    publish(ended(nouns, end, bodies=("one", "two")))
+    publish(ended(make, end, bodies=("one", "two")))
     assert answers("/in/a.jpg") == ["two", "one"]
 
 
-def test_a_later_run_comes_first(publish, answers, nouns, terms):
+def test_a_later_run_comes_first(publish, answers, make, terms):
     """By the time of its answers: runs may be named in one second."""
-    publish(ended(nouns, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
-    publish(ended(nouns, "failed", bodies=("early",)), by=replace(terms, run="b"))
+    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
+    publish(ended(make, "failed", bodies=("early",)), by=replace(terms, run="b"))
     assert answers("/in/a.jpg") == ["late", "early"]
 
 
-def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, nouns, terms):
+def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, terms):
     """Older files are not read for a document that has its answer."""
-    publish(ended(nouns, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
-    publish(ended(nouns, "accepted", bodies=("early",)), by=replace(terms, run="b"))
-    wanted, seen = {("/in/a.jpg", nouns.found().version)}, []
+    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
+    publish(ended(make, "accepted", bodies=("early",)), by=replace(terms, run="b"))
+    wanted, seen = {("/in/a.jpg", make.found().version)}, []
     for answer in read_stored(Folder(tmp_path), terms, offline=False).answers(wanted):
         seen.append(answer.body)
         wanted.discard(answer.name)
     assert seen == ["late"]
 
 
-def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, nouns, terms):
+def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, terms):
     """What was sent, and how it was asked for."""
-    publish(ended(nouns, "accepted"))
+    publish(ended(make, "accepted"))
     [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
     assert (answer.key, answer.model, answer.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
     assert (answer.rung, answer.sent, answer.sha256, answer.encoded) == (1, Size(560, 448), "5ha", True)
     assert answer.action == "resize"
 
 
-def test_another_answer_is_described_by_its_call(publish, tmp_path, nouns, terms):
+def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms):
     """The picture that it was about; nothing is known of the bytes."""
-    publish(ended(nouns, "failed"))
+    publish(ended(make, "failed"))
     [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
     assert (answer.rung, answer.sent) == (1, Size(560, 448))
     assert (answer.sha256, answer.encoded, answer.action) == (None, None, None)
 
 
-def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, nouns, terms):
+def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, terms):
     """Other bytes under the same name were never read."""
-    publish(ended(nouns, "accepted"))
+    publish(ended(make, "accepted"))
     stored = read_stored(Folder(tmp_path), terms, offline=False)
     assert key("/in/a.jpg", "1-2048") in stored
     assert key("/in/a.jpg", "2-4096") not in stored
     assert key("/in/b.jpg", "1-2048") not in stored
 
 
-def test_calls_without_an_answer_are_none(publish, tmp_path, nouns, terms):
+def test_calls_without_an_answer_are_none(publish, tmp_path, make, terms):
     """A timeout has nothing to read."""
-    publish(ended(nouns, "accepted"), nouns.failed("/in/b.jpg", attempts=(nouns.unanswered(),)))
+    publish(ended(make, "accepted"), make.failed("/in/b.jpg", attempts=(make.unanswered(),)))
     assert key("/in/b.jpg", "1-2048") not in read_stored(Folder(tmp_path), terms, offline=False)
 
 
-def test_answers_that_were_not_kept_are_not_there(publish, answers, nouns, terms):
+def test_answers_that_were_not_kept_are_not_there(publish, answers, make, terms):
     """`failed` keeps those that were not accepted."""
-    publish(ended(nouns, "accepted", bodies=("one", "two")), keep="failed")
+    publish(ended(make, "accepted", bodies=("one", "two")), keep="failed")
     assert answers("/in/a.jpg") == ["one"]
 
 
-def test_answers_of_local_reading_are_for_offline_runs(publish, answers, nouns, terms):
+def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, terms):
     """Of accepted documents and of failed ones."""
     local = replace(terms, run="local", model="offline/rapidocr")
-    reply = nouns.reply(model="offline/rapidocr")
-    publish(ended(nouns, "accepted", reply=reply), ended(nouns, "failed", "/in/b.jpg"), by=local)
-    publish(ended(nouns, "accepted", "/in/c.jpg"))
+    reply = make.reply(model="offline/rapidocr")
+    publish(ended(make, "accepted", reply=reply), ended(make, "failed", "/in/b.jpg"), by=local)
+    publish(ended(make, "accepted", "/in/c.jpg"))
     assert answers("/in/a.jpg", "/in/b.jpg") == []
     assert len(answers("/in/a.jpg", "/in/b.jpg", offline=True)) == 2
 
 
 @pytest.mark.parametrize("schema", ["slip_v2", "caption"])
-def test_another_schema_has_answers_of_its_own(publish, answers, nouns, terms, schema):
+def test_another_schema_has_answers_of_its_own(publish, answers, make, terms, schema):
     """And none of this one."""
-    publish(ended(nouns, "accepted"))
+    publish(ended(make, "accepted"))
     with pytest.raises(ConfigurationError, match=f"no answer of schema '{schema}' is stored"):
         answers("/in/a.jpg", today=replace(terms, schema=schema))
 
 
-def test_a_file_that_is_no_table_is_refused(publish, answers, nouns, tmp_path):
+def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
     """Before anything is begun."""
-    publish(ended(nouns, "accepted"))
+    publish(ended(make, "accepted"))
     [path] = (tmp_path / "replies").rglob("*.parquet")
     path.write_bytes(b"no table")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         answers("/in/a.jpg")
 
 
-def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
+def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
-    publish(ended(nouns, "accepted"), ended(nouns, "failed", "/in/b.jpg"))
-    publish(nouns.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
+    publish(ended(make, "accepted"), ended(make, "failed", "/in/b.jpg"))
+    publish(make.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
     past, _ = load_history(Folder(tmp_path), terms, offline=False, redo="reparse")
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
@@ -152,17 +152,17 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, nouns, terms):
     assert [past.cause(name, "reparse") for name in names[:2]] == ["done", "refused"]
 
 
-def test_any_other_past_waits_for_nothing(publish, tmp_path, nouns, terms):
+def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
     """Whatever is not done is taken."""
-    publish(ended(nouns, "accepted"))
+    publish(ended(make, "accepted"))
     past, stored = load_history(Folder(tmp_path), terms, offline=False, redo="all")
     assert stored is None
     assert not past.waits(("/in/new.jpg", None), "all")
 
 
-def test_one_file_is_kept(publish, tmp_path, nouns, terms):
+def test_one_file_is_kept(publish, tmp_path, make, terms):
     """Documents in the order of publishing read each file once."""
-    publish(*(ended(nouns, "accepted", f"/in/{number}.jpg") for number in range(5)))
+    publish(*(ended(make, "accepted", f"/in/{number}.jpg") for number in range(5)))
     stored = read_stored(Folder(tmp_path), terms, offline=False)
     assert len(list(stored.answers({("/in/0.jpg", "1-2048")}))) == 1
     for path in (tmp_path / "replies").rglob("*.parquet"):

@@ -21,9 +21,9 @@ def fields(model):
     return Fields(model)
 
 
-def test_a_result_has_every_cell(nouns, terms, fields):
+def test_a_result_has_every_cell(make, terms, fields):
     """The schema's fields come first, then what the run knows about the document."""
-    assert result_row(nouns.accepted(), terms, fields) == {
+    assert result_row(make.accepted(), terms, fields) == {
         "shop": "Inn",
         "total": Decimal("8.20"),
         "_image": "/in/a.jpg",
@@ -56,38 +56,38 @@ def test_a_result_has_every_cell(nouns, terms, fields):
     }
 
 
-def copy_of(row, nouns, *, failed=False):
+def copy_of(row, make, *, failed=False):
     """Another document, later, that is a copy of this row."""
-    return Copied(nouns.planned("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
+    return Copied(make.planned("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
 
 
-def test_a_copy_of_a_result_has_its_own_names_and_no_cost(nouns, terms, fields):
+def test_a_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
     """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
-    source = result_row(nouns.accepted(), replace(terms, run="earlier"), fields)
+    source = result_row(make.accepted(), replace(terms, run="earlier"), fields)
     own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
     run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
     nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
-    row = copy_row(copy_of(source, nouns), terms)
+    row = copy_row(copy_of(source, make), terms)
     assert row == source | own | run | dict.fromkeys(nothing, 0)
     assert list(row) == list(source)
 
 
-def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(nouns, terms):
+def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(make, terms):
     """Why it failed and whether for good is the same; its tries are its own."""
-    source = failure_row(nouns.failed(), terms)
+    source = failure_row(make.failed(), terms)
     own = {"document": "/in/b.jpg", "image": "/in/b.jpg", "tries": 3, "attempts": 0, "cost_usd": 0, "failed_at": LATER}
-    assert copy_row(copy_of(source, nouns, failed=True), terms) == source | own
+    assert copy_row(copy_of(source, make, failed=True), terms) == source | own
 
 
-def test_a_results_cells_stand_in_the_columns_order(nouns, terms, fields):
+def test_a_results_cells_stand_in_the_columns_order(make, terms, fields):
     """A row's keys are the table's columns, none missing and none more."""
-    assert list(result_row(nouns.accepted(), terms, fields)) == [*fields.columns, *columns.RESULTS]
+    assert list(result_row(make.accepted(), terms, fields)) == [*fields.columns, *columns.RESULTS]
 
 
-def test_a_result_sums_all_attempts(nouns, terms, fields):
+def test_a_result_sums_all_attempts(make, terms, fields):
     """Tokens and cost of a document count the answers that were thrown away, too."""
-    attempts = (nouns.attempt(outcome="not_json"), nouns.attempt(outcome="capacity", billed="no"), nouns.attempt())
-    row = result_row(nouns.accepted(attempts=attempts), terms, fields)
+    attempts = (make.attempt(outcome="not_json"), make.attempt(outcome="capacity", billed="no"), make.attempt())
+    row = result_row(make.accepted(attempts=attempts), terms, fields)
     assert row["_attempts"] == 3
     assert row["_prompt_tokens"] == 5250
     assert row["_completion_tokens"] == 120
@@ -95,35 +95,35 @@ def test_a_result_sums_all_attempts(nouns, terms, fields):
     assert row["_cost_usd"] == Decimal("0.001870")
 
 
-def test_a_result_without_a_price_has_no_cost(nouns, terms, fields):
+def test_a_result_without_a_price_has_no_cost(make, terms, fields):
     """A cost that nobody knows is null, never 0."""
-    row = result_row(nouns.accepted(attempts=(nouns.attempt(cost_usd=None),)), terms, fields)
+    row = result_row(make.accepted(attempts=(make.attempt(cost_usd=None),)), terms, fields)
     assert row["_cost_usd"] is None
 
 
-def test_a_result_of_several_pages_names_them_all(nouns, terms, fields):
+def test_a_result_of_several_pages_names_them_all(make, terms, fields):
     """The first page speaks for the document, `_pages` lists them in order."""
-    planned = nouns.planned("/in/doc", (nouns.page("/in/p1.jpg"), nouns.page("/in/p2.jpg")))
-    row = result_row(nouns.accepted(planned=planned), terms, fields)
+    planned = make.planned("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
+    row = result_row(make.accepted(planned=planned), terms, fields)
     assert (row["_document"], row["_image"]) == ("/in/doc", "/in/p1.jpg")
     assert row["_pages"] == ["/in/p1.jpg", "/in/p2.jpg"]
 
 
-def test_the_model_asked_for_stands_in_where_the_server_names_none(nouns, terms, fields):
+def test_the_model_asked_for_stands_in_where_the_server_names_none(make, terms, fields):
     """`_model` is never null."""
-    assert result_row(nouns.accepted(reply=nouns.reply(model=None)), terms, fields)["_model"] == "maker/model"
+    assert result_row(make.accepted(reply=make.reply(model=None)), terms, fields)["_model"] == "maker/model"
 
 
-def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(nouns, terms, fields):
+def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(make, terms, fields):
     """The row names the model that answered, and sums up the attempts of this run alone: none."""
-    row = result_row(nouns.accepted(attempts=()), terms, fields)
+    row = result_row(make.accepted(attempts=()), terms, fields)
     assert row["_model"] == "maker/model-2"
     assert (row["_attempts"], row["_prompt_tokens"], row["_image_tokens_estimated"], row["_cost_usd"]) == (0, 0, 0, 0)
 
 
-def test_a_failure_has_every_cell(nouns, terms):
+def test_a_failure_has_every_cell(make, terms):
     """A failure says where it stopped, why, whether that is final, and what was paid for it."""
-    end = nouns.failed(planned=nouns.planned(tries=2))
+    end = make.failed(planned=make.planned(tries=2))
     row = failure_row(end, terms)
     assert list(row) == list(columns.FAILURES)
     assert row == {
@@ -146,9 +146,9 @@ def test_a_failure_has_every_cell(nouns, terms):
     }
 
 
-def test_a_planned_page_has_every_cell(nouns, terms):
+def test_a_planned_page_has_every_cell(make, terms):
     """A page's row holds its header, both readings of its bill, the choice and what that was to cost."""
-    (row,) = image_rows(nouns.accepted(), terms)
+    (row,) = image_rows(make.accepted(), terms)
     assert list(row) == list(columns.IMAGES)
     assert row == {
         "run": "20261120T021500Z-3f9a",
@@ -178,18 +178,18 @@ def test_a_planned_page_has_every_cell(nouns, terms):
     }
 
 
-def test_a_document_rejected_in_prepare_is_a_rejected_image(nouns, terms):
+def test_a_document_rejected_in_prepare_is_a_rejected_image(make, terms):
     """Pixels that turn out to be broken are a reject with its reason, whatever the header promised."""
-    (row,) = image_rows(nouns.rejected(), terms)
+    (row,) = image_rows(make.rejected(), terms)
     assert (row["action"], row["reason"]) == ("reject", "unreadable")
     assert (row["rung"], row["scale"], row["tokens_planned"], row["cost_high_usd"]) == (None, None, None, None)
     assert (row["width"], row["height"]) == (1000, 800)
 
 
-def test_a_page_without_a_header_leaves_its_cells_null(nouns, terms):
+def test_a_page_without_a_header_leaves_its_cells_null(make, terms):
     """An image that is none has no size, no format and no bill, and still its row."""
     (row,) = image_rows(
-        nouns.rejected(pages=(nouns.rejected_page(),), flaw=Problem("not_an_image", "bill", "no")), terms
+        make.rejected(pages=(make.rejected_page(),), problem=Problem("not_an_image", "bill", "no")), terms
     )
     nulls = {name for name, cell in row.items() if cell is None}
     assert (row["action"], row["reason"], row["image"]) == ("reject", "not_an_image", "/in/a.jpg")
@@ -197,25 +197,25 @@ def test_a_page_without_a_header_leaves_its_cells_null(nouns, terms):
     assert nulls.isdisjoint({"run", "document", "schema", "page", "image", "size", "version", "action", "reason"})
 
 
-def test_a_failed_call_leaves_the_plan_as_it_was(nouns, terms):
+def test_a_failed_call_leaves_the_plan_as_it_was(make, terms):
     """An answer that was not to be had rejects no image."""
-    (row,) = image_rows(nouns.failed(), terms)
+    (row,) = image_rows(make.failed(), terms)
     assert (row["action"], row["reason"], row["tokens_planned"]) == ("resize", "cheaper", 1601)
 
 
-def test_pages_are_numbered_from_one(nouns, terms):
+def test_pages_are_numbered_from_one(make, terms):
     """Each page of a document has its row, in order."""
-    planned = nouns.planned("/in/doc", (nouns.page("/in/p1.jpg"), nouns.page("/in/p2.jpg")))
-    rows = image_rows(nouns.accepted(planned=planned), terms)
+    planned = make.planned("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
+    rows = image_rows(make.accepted(planned=planned), terms)
     assert [(row["document"], row["page"], row["image"]) for row in rows] == [
         ("/in/doc", 1, "/in/p1.jpg"),
         ("/in/doc", 2, "/in/p2.jpg"),
     ]
 
 
-def test_a_call_has_every_cell(nouns, terms):
+def test_a_call_has_every_cell(make, terms):
     """A call says what was expected, what came back, by which prices, and what it cost."""
-    row = call_row(nouns.call(nouns.attempt()), terms)
+    row = call_row(make.call(make.attempt()), terms)
     assert set(row) == set(columns.CALLS)
     assert row == {
         "run": "20261120T021500Z-3f9a",
@@ -256,30 +256,30 @@ def test_a_call_has_every_cell(nouns, terms):
     }
 
 
-def test_an_unanswered_call_keeps_what_is_known(nouns, terms):
+def test_an_unanswered_call_keeps_what_is_known(make, terms):
     """Without a reply there are no tokens and no cost, only what was reserved and what went wrong."""
-    row = call_row(nouns.call(nouns.unanswered(), 2), terms)
+    row = call_row(make.call(make.unanswered(), 2), terms)
     unknown = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
     assert [row[name] for name in unknown] == [None] * len(unknown)
     assert (row["outcome"], row["billed"], row["error"]) == ("timeout", "unknown", "read timeout")
     assert row["reserved_usd"] == Decimal("0.002512")
 
 
-def test_a_call_without_a_known_price_leaves_the_prices_null(nouns, terms):
+def test_a_call_without_a_known_price_leaves_the_prices_null(make, terms):
     """A price that nobody knows is null, never 0."""
-    row = call_row(nouns.call(nouns.attempt()), replace(terms, price=None))
+    row = call_row(make.call(make.attempt()), replace(terms, price=None))
     assert [row[name] for name in ("price_input", "price_cached", "price_output", "price_as_of")] == [None] * 4
 
 
-def test_a_request_without_pictures_has_no_size(nouns, terms):
+def test_a_request_without_pictures_has_no_size(make, terms):
     """A call that sends no image has neither rung nor sent size."""
-    row = call_row(nouns.call(nouns.attempt(order=nouns.order(steps=()))), terms)
+    row = call_row(make.call(make.attempt(request=make.request(steps=()))), terms)
     assert (row["rung"], row["sent_width"], row["sent_height"], row["pages"]) == (None, None, None, 0)
 
 
-def test_a_call_without_an_end_is_aborted_and_unknown(nouns, terms):
+def test_a_call_without_an_end_is_aborted_and_unknown(make, terms):
     """Its process ended while it was on its way: it may have been billed, for at most what was reserved."""
-    row = call_row(nouns.intent(), terms)
+    row = call_row(make.intent(), terms)
     assert set(row) == set(columns.CALLS)
     assert (row["outcome"], row["billed"], row["seconds"]) == ("aborted", "unknown", 0.0)
     assert (row["reserved_usd"], row["cost_usd"], row["http_status"]) == (Decimal("0.002512"), None, None)
@@ -289,15 +289,15 @@ def test_a_call_without_an_end_is_aborted_and_unknown(nouns, terms):
 @pytest.mark.parametrize(
     ("keep", "outcomes"), [("all", ["off_schema", "accepted"]), ("failed", ["off_schema"]), ("none", [])]
 )
-def test_replies_are_kept_as_asked(nouns, keep, outcomes):
+def test_replies_are_kept_as_asked(make, keep, outcomes):
     """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
-    calls = [nouns.call(each) for each in (nouns.unanswered(), nouns.attempt(outcome="off_schema"), nouns.attempt())]
+    calls = [make.call(each) for each in (make.unanswered(), make.attempt(outcome="off_schema"), make.attempt())]
     assert [call["outcome"] for call in calls if kept(call, keep)] == outcomes
 
 
-def test_a_reply_has_every_cell(nouns):
+def test_a_reply_has_every_cell(make):
     """A kept reply is the server's body as it came, found by the document's key."""
-    row = reply_row(nouns.call(nouns.attempt()))
+    row = reply_row(make.call(make.attempt()))
     assert list(row) == list(columns.REPLIES)
     assert row == {
         "run": "20261120T021500Z-3f9a",

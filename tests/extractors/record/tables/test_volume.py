@@ -18,7 +18,7 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def sealed(root, terms, model, nouns):
+def sealed(root, terms, model, make):
     """Stages a whole volume, with two parts of results, and seals it."""
     from extractors.record.tables import columns, rows  # noqa: PLC0415  names that the tests have, too
 
@@ -26,13 +26,13 @@ def sealed(root, terms, model, nouns):
         volume = Volume(Folder(root), terms, number)
         fields = Fields(model)
         for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
-            end = nouns.accepted(uri)
+            end = make.accepted(uri)
             volume.stage("results", part, [rows.result_row(end, terms, fields)], fields.columns | columns.RESULTS)
             volume.stage("images", part, rows.image_rows(end, terms))
-        volume.stage("failures", 0, [rows.failure_row(nouns.failed("/in/c.jpg"), terms)])
-        ends = (nouns.accepted("/in/a.jpg"), nouns.accepted("/in/b.jpg"), nouns.failed("/in/c.jpg"))
-        volume.stage_calls([nouns.calls(*ends)], "all")
-        volume.stage("runs", 0, [nouns.row(volume=number, finished_at=terms.started_at)])
+        volume.stage("failures", 0, [rows.failure_row(make.failed("/in/c.jpg"), terms)])
+        ends = (make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg"), make.failed("/in/c.jpg"))
+        volume.stage_calls([make.calls(*ends)], "all")
+        volume.stage("runs", 0, [make.row(volume=number, finished_at=terms.started_at)])
         return volume
 
     return stage
@@ -49,12 +49,12 @@ def assert_same(one, other):
     [assert_frame_equal(one[name], other[name]) for name in one]
 
 
-def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, nouns):
+def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
     """Nothing else says that every part is there."""
     volume = Volume(Folder(root), terms, 1)
     volume.stage("calls", 0, [])
     assert (volume.sealed, volume.committed) == (False, False)
-    volume.stage("runs", 0, [nouns.row()])
+    volume.stage("runs", 0, [make.row()])
     assert (volume.sealed, volume.committed) == (True, False)
 
 
@@ -90,7 +90,7 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
         assert not volume.committed
         broken = tmp_path / f"after-{steps}"
         shutil.copytree(root, broken)
-        Volume(Folder(broken), volume.terms, 1).publish()
+        Volume(Folder(broken), volume.run_info, 1).publish()
         assert_same(published(broken), whole)
         assert not (broken / "staging").exists()
 

@@ -83,7 +83,7 @@ def test_this_machine_is_not_connected_to(site, stores, outside, act, host):
 
 def test_an_address_that_is_refused_is_a_flaw(site, stores):
     """The run goes on."""
-    flaw = stores(allowed=()).look(Found(site.url())).flaw
+    flaw = stores(allowed=()).look(Found(site.url())).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("blocked_address", "scan", False)
 
 
@@ -356,7 +356,7 @@ def test_what_is_packed_is_not_unpacked(site, store, page, act):
     error = reading(store, site.url(), act)
     assert error.kind == "unreadable"
     assert error.message.endswith("the server encodes it as gzip, unasked")
-    assert store.look(Found(site.url())).flaw.kind == "unreadable"
+    assert store.look(Found(site.url())).problem.kind == "unreadable"
 
 
 @pytest.mark.parametrize("encoding", ["identity", "none", "aws-chunked"])
@@ -410,6 +410,6 @@ def test_no_message_and_no_log_holds_a_signature(site, stores, page, caplog, act
     store = stores()
     with pytest.raises(DocumentError) as raised:
         getattr(store, act)(found)
-    flaw = store.look(found).flaw
+    flaw = store.look(found).problem
     assert site.asked[0][1].endswith(secret)
     assert "geheim" not in raised.value.message + repr(raised.value) + flaw.message + caplog.text + repr(found)

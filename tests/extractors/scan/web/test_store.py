@@ -35,7 +35,7 @@ def reading(store, found, act="read"):
 
 def flaw(store, site):
     """What is wrong with the image when it is looked at."""
-    return store.look(found_at(site)).flaw
+    return store.look(found_at(site)).problem
 
 
 def in_turn(*pages):
@@ -66,7 +66,7 @@ def test_look_tells_size_etag_and_time(site, store, page):
     found = store.look(found_at(site))
     assert (found.uri, found.size, found.version) == (site.url(), 7, '"v1"')
     assert found.modified == datetime(2026, 11, 21, 10, tzinfo=UTC)
-    assert found.flaw is None
+    assert found.problem is None
     assert site.methods == ["HEAD"]
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_refuses_head_is_asked_for_a_byte(site, store, page, statu
     """It tells the same then."""
     site.pages["/a.png"] = page(LONG, head=status)
     found = store.look(found_at(site))
-    assert (found.size, found.version, found.flaw) == (len(LONG), '"v1"', None)
+    assert (found.size, found.version, found.problem) == (len(LONG), '"v1"', None)
     assert site.methods == ["HEAD", "GET"]
     assert site.asked[1][2]["Range"] == "bytes=0-0"
 
@@ -163,7 +163,7 @@ def test_a_video_may_be_large_and_is_none_of_the_images(site, store, page):
     """It is passed on and never fetched."""
     site.pages["/a.png"] = page(b"", length=MAX_BYTES + 1, kind="video/mp4")
     found = store.look(Found(site.url(), video=True))
-    assert (found.size, found.flaw) == (MAX_BYTES + 1, None)
+    assert (found.size, found.problem) == (MAX_BYTES + 1, None)
 
 
 def test_what_is_known_is_not_asked_for(site, store):
@@ -180,7 +180,7 @@ def test_the_full_url_is_asked_for_and_the_bare_one_spoken_of(site, store, page)
     found = store.look(Found(site.url("/a.png?id=1"), address=signed))
     assert site.asked[0][1] == "/a.png?id=1&X-Amz-Signature=geheim"
     assert "geheim" not in repr(found)
-    assert "/a.png?id=1 cannot be read" in found.flaw.message
+    assert "/a.png?id=1 cannot be read" in found.problem.message
 
 
 def test_a_link_is_the_full_url(site, store):

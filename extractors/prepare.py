@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from extractors.core import Prepared
 from extractors.core.errors import DocumentError
-from extractors.images.open import broken_as, open_picture
-from extractors.images.pdf import opened
+from extractors.images.open import open_picture, translate_errors
+from extractors.images.pdf import open_pdf
 
 if TYPE_CHECKING:
     from extractors.core import Header, PlannedPage, Step, Store
@@ -48,27 +48,29 @@ def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
     data = store.read(page.billed.found)
     sha256 = hashlib.sha256(data).hexdigest()
     if header.format == "PDF":
-        return Prepared(_rendered(data, page.billed.found.page or 1, step.size), step.size, encoded=True, sha256=sha256)
+        return Prepared(
+            _draw_page(data, page.billed.found.page or 1, step.size), step.size, encoded=True, sha256=sha256
+        )
     picture = open_picture(BytesIO(data), "prepare", page.billed.found.page)
-    if step.size == header.size and _as_is(picture, header, data):
+    if step.size == header.size and _can_send_original(picture, header, data):
         if not _COMPLETE[header.format](data):
-            with broken_as("unreadable", "prepare"):
+            with translate_errors("unreadable", "prepare"):
                 picture.load()  # what looks cut short may only be odd: a decoder knows
-        return Prepared(_block(header.format, data), step.size, encoded=False, sha256=sha256)
-    with broken_as("unreadable", "prepare"):
-        pixels = _upright(picture, header, step.size)
+        return Prepared(_build_block(header.format, data), step.size, encoded=False, sha256=sha256)
+    with translate_errors("unreadable", "prepare"):
+        pixels = _decode_upright(picture, header, step.size)
         kind, encoded = _encode(pixels, lossless=header.format in _LOSSLESS and step.size == header.size)
-    return Prepared(_block(kind, encoded), step.size, encoded=True, sha256=sha256)
+    return Prepared(_build_block(kind, encoded), step.size, encoded=True, sha256=sha256)
 
 
-def passed_on(page: PlannedPage, link: str) -> Prepared:
+def prepare_link(page: PlannedPage, link: str) -> Prepared:
     """The block of an image or a video that the server is to fetch by itself."""
     kind = b"video_url" if page.billed.found.video else b"image_url"
     block = b'{"type":"%s","%s":{"url":%s}}' % (kind, kind, orjson.dumps(link))
     return Prepared(block, page.ladder[0].size, encoded=False, sha256="", link=SecretStr(link))
 
 
-def _as_is(picture: Image.Image, header: Header, data: bytes) -> bool:
+def _can_send_original(picture: Image.Image, header: Header, data: bytes) -> bool:
     """Whether the original's bytes show the same everywhere: one upright frame, 8-bit RGB or grey, opaque, not too big."""
     return (
         header.format in {"JPEG", "PNG", "WEBP"}
@@ -81,7 +83,7 @@ def _as_is(picture: Image.Image, header: Header, data: bytes) -> bool:
     )
 
 
-def _complete_jpeg(data: bytes) -> bool:
+def _ends_jpeg(data: bytes) -> bool:
     """Whether an end-of-image marker follows the first scan; in entropy-coded data 0xFF is always stuffed."""
     position = 2
     while data[position : position + 1] == b"\xff":
@@ -92,18 +94,18 @@ def _complete_jpeg(data: bytes) -> bool:
     return False
 
 
-def _complete_png(data: bytes) -> bool:
+def _ends_png(data: bytes) -> bool:
     return data.rfind(b"IEND") > 0
 
 
-def _complete_webp(data: bytes) -> bool:
+def _ends_webp(data: bytes) -> bool:
     return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 
-_COMPLETE = {"JPEG": _complete_jpeg, "PNG": _complete_png, "WEBP": _complete_webp}
+_COMPLETE = {"JPEG": _ends_jpeg, "PNG": _ends_png, "WEBP": _ends_webp}
 
 
-def _upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:
+def _decode_upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:
     """The open frame's pixels as a person sees them, in 8-bit RGB or grey, at this upright size."""
     orientation = 1 if picture.format == "TIFF" else header.orientation  # Pillow's TIFF reader turns it itself
     turned = orientation in {5, 6, 7, 8}
@@ -111,14 +113,14 @@ def _upright(picture: Image.Image, header: Header, size: Size) -> Image.Image:
     if picture.format in {"JPEG", "MPO"}:
         picture.draft(None, stored)  # libjpeg scales while it decodes; None keeps the mode
     picture.load()
-    pixels = _flat(picture)
+    pixels = _convert_pixels(picture)
     if pixels.size != stored:
         pixels = pixels.resize(stored, Image.Resampling.LANCZOS)
     turn = _TURNS.get(orientation)
     return pixels.transpose(turn) if turn is not None else pixels
 
 
-def _flat(picture: Image.Image) -> Image.Image:
+def _convert_pixels(picture: Image.Image) -> Image.Image:
     """Opaque on white, in RGB or L."""
     if picture.mode.startswith("I;16"):
         return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
@@ -138,44 +140,44 @@ def _flat(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _rendered(data: bytes, number: int, size: Size) -> bytes:
+def _draw_page(data: bytes, number: int, size: Size) -> bytes:
     """The block of a PDF's page, drawn at this size: nothing larger is made smaller, and no letter is drawn twice.
 
     Of a grey page whichever is smaller, PNG or JPEG: at 1,119 px a page of 10 pt text is 141 KB as a grey PNG and 380 KB
     as a JPEG, a scan 107 and 94 KB. A coloured page is no smaller as a PNG.
     """
-    with opened(data, "prepare") as pdf:
+    with open_pdf(data, "prepare") as pdf:
         pixels = pdf.render(number, size)
     red, green, blue = pixels.split()
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
-        return _block(*_encode(pixels, lossless=False))
-    png = _saved(green, "PNG", compress_level=3)
+        return _build_block(*_encode(pixels, lossless=False))
+    png = _encode_as(green, "PNG", compress_level=3)
     kind, encoded = _encode(green, lossless=False)
-    return _block("PNG", png) if len(png) < len(encoded) else _block(kind, encoded)
+    return _build_block("PNG", png) if len(png) < len(encoded) else _build_block(kind, encoded)
 
 
 def _encode(pixels: Image.Image, *, lossless: bool) -> tuple[str, bytes]:
     """The format and the bytes: PNG where no pixel was to be lost and it fits, else the best JPEG that fits."""
     if lossless:
-        encoded = _saved(pixels, "PNG", compress_level=3)
+        encoded = _encode_as(pixels, "PNG", compress_level=3)
         if len(encoded) <= MAX_SENT_BYTES:
             return "PNG", encoded
     for quality in _QUALITIES:
-        encoded = _saved(pixels, "JPEG", quality=quality, subsampling=0)
+        encoded = _encode_as(pixels, "JPEG", quality=quality, subsampling=0)
         if len(encoded) <= MAX_SENT_BYTES:
             return "JPEG", encoded
     message = f"over the limit of {MAX_SENT_BYTES:,} bytes, even as a JPEG of quality {_QUALITIES[-1]}"
     raise DocumentError(message, kind="too_many_bytes", stage="prepare")
 
 
-def _saved(pixels: Image.Image, kind: str, **options: int) -> bytes:
+def _encode_as(pixels: Image.Image, kind: str, **options: int) -> bytes:
     buffer = BytesIO()
     pixels.info = {}  # profiles and comments would be written out again
     pixels.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _block(kind: str, data: bytes) -> bytes:
+def _build_block(kind: str, data: bytes) -> bytes:
     media = {"JPEG": b"image/jpeg", "PNG": b"image/png", "WEBP": b"image/webp"}[kind]
     url = b"data:" + media + b";base64," + b2a_base64(data, newline=False)
     return b'{"type":"image_url","image_url":{"url":"' + url + b'"}}'

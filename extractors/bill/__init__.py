@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extractors.bill.pages import pages, too_many
-from extractors.bill.tariff import Tariff, costs, text_tokens
+from extractors.bill.pages import read_pages, reject_page_count
+from extractors.bill.tariff import Tariff, estimate_costs, estimate_text_tokens
 
-__all__ = ["Tariff", "costs", "pages", "text_tokens", "too_many"]
+__all__ = ["Tariff", "estimate_costs", "estimate_text_tokens", "read_pages", "reject_page_count"]

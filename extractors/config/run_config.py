@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.bill import Tariff, text_tokens
+from extractors.bill import Tariff, estimate_text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, profile_of
 from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
@@ -132,7 +132,7 @@ class RunConfig:
         """By what this run's pages are billed: measured where it was, else as documented."""
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
-        measured = found.text(text_bytes) if found else text_tokens(text_bytes)
+        measured = found.text(text_bytes) if found else estimate_text_tokens(text_bytes)
         return Tariff(
             rule=self.rule,
             price=price,

@@ -1,6 +1,6 @@
-"""Opens a picture with Pillow, lazily and safely; Pillow's errors become a `DocumentError` here. A leaf.
+"""Opens a picture with Pillow, lazily and safely; translates Pillow's errors to `DocumentError`.
 
-No pixel is decoded by `open_picture`: a header that claims 60,000 x 60,000 is refused before memory is asked for.
+`open_picture` decodes no pixel: a header that claims 60,000 x 60,000 is rejected before memory is allocated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB when decoded
 MAX_BYTES = 256 * 2**20  # of a file as found; what is sent has a limit of its own
 
-# What a scan looks for, and no other of Pillow's plugins: some start programs, whatever a file is named.
+# The formats that are read; no other of Pillow's plugins may open a file, because some start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", *(["AVIF"] if features.check("avif") else []))
 Image.preinit()  # registers the common formats; the imports above register the rest
 
@@ -50,8 +50,8 @@ BROKEN = (
 
 
 @contextmanager
-def broken_as(kind: str, stage: str) -> Iterator[None]:
-    """Turns what Pillow raises over broken data into a DocumentError of this kind."""
+def translate_errors(kind: str, stage: str) -> Iterator[None]:
+    """Translate what Pillow raises for broken data to a DocumentError of this kind."""
     try:
         yield
     except (DocumentError, RecursionError, NotImplementedError):  # the last two are bugs, although RuntimeErrors
@@ -63,11 +63,11 @@ def broken_as(kind: str, stage: str) -> Iterator[None]:
 
 
 def open_picture(source: BinaryIO, stage: str, page: int | None = None) -> Image.Image:
-    """The picture with its header read and no pixel decoded; `page` is a frame's number, from 1.
+    """Open the picture: its header is read, no pixel is decoded. `page` is a frame's number, from 1.
 
     Raises DocumentError, also for too many pixels.
     """
-    with broken_as("unreadable", stage):
+    with translate_errors("unreadable", stage):
         picture = Image.open(source, formats=FORMATS)
         if page is not None:
             picture.seek(page - 1)

@@ -1,7 +1,7 @@
-"""The pages of a PDF: how large each is, and its pixels at a wanted size, through PDFium. A leaf.
+"""Measures and draws the pages of a PDF through PDFium.
 
 PDFium is not thread-safe, not even with one document a thread: one lock of the whole process is held as long as a PDF is
-open, and every handle is closed before it is let go. The extra `pdf` brings PDFium; it is imported when a PDF is opened.
+open, and every handle is closed before the lock is released. The extra `pdf` installs PDFium; it is imported on first use.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ _PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II", b"MM", b"BM")  # 
 _LOCK = Lock()
 
 
-def installed() -> bool:
-    """Whether PDFs can be read here; nothing is imported to find out."""
+def is_installed() -> bool:
+    """Tell whether the extra `pdf` is installed, without importing it."""
     return importlib.util.find_spec("pypdfium2") is not None
 
 
 def is_pdf(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a PDF, whatever its name."""
+    """Tell whether a file that begins with these bytes is a PDF, regardless of its name."""
     return _MARK in head[:_WITHIN] and not head.startswith(_PICTURES)
 
 
 @contextmanager
-def opened(data: bytes, stage: str) -> Iterator[Pdf]:
-    """The PDF of these bytes, for this thread alone; no other can open one meanwhile.
+def open_pdf(data: bytes, stage: str) -> Iterator[Pdf]:
+    """Open the PDF of these bytes for this thread; other threads wait until it is closed.
 
     Raises DocumentError of `stage`: `password` for one that needs a password, `unreadable` for what is broken, `empty`
     for one without pages, `not_an_image` where the extra is not installed.
     """
     with _LOCK:
-        raw = _pdfium(stage)
+        raw = _import_pdfium(stage)
         document = raw.FPDF_LoadMemDocument64(data, len(data), None)
         if not document:
-            raise _refusal(raw, stage)
+            raise _explain_refusal(raw, stage)
         try:
             pages = raw.FPDF_GetPageCount(document)
             if pages < 1:
                 raise DocumentError("the PDF has no pages", kind="empty", stage=stage)
-            with _forms(raw, document) as forms:
+            with _open_forms(raw, document) as forms:
                 yield Pdf(raw, document, forms, pages, stage)
         finally:
             raw.FPDF_CloseDocument(document)
@@ -72,28 +72,28 @@ class Pdf:
     pages: int
     stage: str
 
-    def size(self, number: int) -> Size:
-        """A page's pixels as it is: what is shown of it, upright, at 200 dpi. Raises DocumentError for a broken page."""
+    def measure(self, number: int) -> Size:
+        """Measure a page in pixels: its crop box, upright, at 200 dpi. Raises DocumentError for a broken page."""
         points = self.raw.FS_SIZEF()
         if not self.raw.FPDF_GetPageSizeByIndexF(self.document, number - 1, points):
-            raise self._broken("cannot be opened")
+            raise self._page_error("cannot be opened")
         if not (0 < points.width < math.inf and 0 < points.height < math.inf):
-            raise self._broken("has no area")
+            raise self._page_error("has no area")
         scale = min(DPI / 72, LONGEST / max(points.width, points.height))
         return Size(max(1, round(points.width * scale)), max(1, round(points.height * scale)))
 
     def render(self, number: int, size: Size) -> Image.Image:
-        """A page in RGB at this size, on white, with its annotations and what is filled into its forms.
+        """Draw a page in RGB at this size, on white, with its annotations and form fields.
 
         Raises DocumentError for a broken page.
         """
         raw, stride = self.raw, 4 * math.ceil(3 * size.width / 4)
         flags = raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER
         pixels = (ctypes.c_ubyte * (stride * size.height))()
-        with self._page(number) as page:
+        with self._load_page(number) as page:
             bitmap = raw.FPDFBitmap_CreateEx(size.width, size.height, raw.FPDFBitmap_BGR, pixels, stride)
             if not bitmap:
-                raise self._broken(f"cannot be rendered at {size.width}x{size.height} px")
+                raise self._page_error(f"cannot be rendered at {size.width}x{size.height} px")
             try:
                 where = (0, 0, size.width, size.height, 0, flags)
                 raw.FPDFBitmap_FillRect(bitmap, 0, 0, size.width, size.height, 0xFFFFFFFF)
@@ -105,10 +105,10 @@ class Pdf:
         return Image.frombytes("RGB", size, memoryview(pixels), "raw", "RGB", stride)
 
     @contextmanager
-    def _page(self, number: int) -> Iterator[Any]:
+    def _load_page(self, number: int) -> Iterator[Any]:
         page = self.raw.FPDF_LoadPage(self.document, number - 1)
         if not page:
-            raise self._broken("cannot be opened")
+            raise self._page_error("cannot be opened")
         try:
             if self.forms:
                 self.raw.FORM_OnAfterLoadPage(page, self.forms)
@@ -118,12 +118,12 @@ class Pdf:
                 self.raw.FORM_OnBeforeClosePage(page, self.forms)
             self.raw.FPDF_ClosePage(page)
 
-    def _broken(self, what: str) -> DocumentError:
+    def _page_error(self, what: str) -> DocumentError:
         return DocumentError(f"the page {what}", kind="unreadable", stage=self.stage)
 
 
-def _pdfium(stage: str) -> Any:
-    """PDFium's functions as C has them: the finalizers of pypdfium2's own classes would call it outside the lock."""
+def _import_pdfium(stage: str) -> Any:
+    """Import PDFium's C functions: the finalizers of pypdfium2's own classes would call it outside the lock."""
     try:
         import pypdfium2.raw  # noqa: PLC0415 - an extra, and heavy
     except ImportError:
@@ -132,16 +132,16 @@ def _pdfium(stage: str) -> Any:
     return pypdfium2.raw
 
 
-def _refusal(raw: Any, stage: str) -> DocumentError:
-    """Why the document that was asked for last is not opened; one whose password is empty is."""
+def _explain_refusal(raw: Any, stage: str) -> DocumentError:
+    """Describe why the last document was not opened; one with an empty user password opens without one."""
     if raw.FPDF_GetLastError() == raw.FPDF_ERR_PASSWORD:
         return DocumentError("the PDF can be opened with a password only", kind="password", stage=stage)
     return DocumentError("the PDF is broken: it cannot be opened", kind="unreadable", stage=stage)
 
 
 @contextmanager
-def _forms(raw: Any, document: Any) -> Iterator[Any]:
-    """What draws the fields of a form, which are no part of its pages; None where there are none."""
+def _open_forms(raw: Any, document: Any) -> Iterator[Any]:
+    """Open the environment that draws form fields, which are no part of the pages; None without a form."""
     if raw.FPDF_GetFormType(document) == raw.FORMTYPE_NONE:
         yield None
         return

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from extractors.bill import costs, pages, too_many
+from extractors.bill import estimate_costs, read_pages, reject_page_count
 from extractors.core import Billed, Document, Planned, Problem
 from extractors.core.errors import ConfigurationError
 from extractors.plan.choose import Plan
@@ -41,7 +41,9 @@ class Feed:
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents()
         self._ahead = deque[Document]()  # pulled together, to be looked at together
-        self._plan = Plan(job.policy, tariff.rule, partial(costs, tariff), config.passes_urls, tariff.video_tokens)
+        self._plan = Plan(
+            job.policy, tariff.rule, partial(estimate_costs, tariff), config.passes_urls, tariff.video_tokens
+        )
         self.store: Store = self._source.store
         self.found = self.skipped = 0
         self.waiting = 0  # documents that are not done, and not to be done in this run
@@ -146,7 +148,7 @@ class Feed:
         tries = self._history.tries(looked.name) if self._history else 0
         billed = self._billed(looked)
         if len(billed) > most:
-            billed = [Billed(each.found, problem=too_many(len(billed), most)) for each in billed]
+            billed = [Billed(each.found, problem=reject_page_count(len(billed), most)) for each in billed]
         elif len(billed) > 1:
             billed = [_named(each) for each in billed]
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
@@ -162,7 +164,7 @@ class Feed:
         if len(document.pages) > self._most:
             return [Billed(found) for found in document.pages]
         frames = self._job.document_by == "frames"
-        files = (pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
+        files = (read_pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
         return list(chain.from_iterable(files))
 
 

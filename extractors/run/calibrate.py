@@ -18,7 +18,7 @@ import orjson
 from PIL import Image
 from pydantic import BaseModel
 
-from extractors.bill import text_tokens
+from extractors.bill import estimate_text_tokens
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
 from extractors.config.job import Job
@@ -235,7 +235,7 @@ def _order(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallReque
         request="",
         payload_bytes=0,
         steps=steps,
-        text_tokens=text_tokens(text_bytes),
+        text_tokens=estimate_text_tokens(text_bytes),
         worst_prompt_tokens=text_bytes + sum(worst(step.size) for step in steps),
         output_tokens=MAX_TOKENS,
         max_tokens=MAX_TOKENS,

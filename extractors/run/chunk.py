@@ -18,7 +18,7 @@ from extractors.call.request import Feedback
 from extractors.core import Accepted, CallRequest, Copied, Failed, Planned, Prepared, Problem, Step, Unfinished, Verdict
 from extractors.core.errors import DocumentError, RunError
 from extractors.core.totals import RunTotals, totals_of
-from extractors.prepare import passed_on, prepare
+from extractors.prepare import prepare, prepare_link
 from extractors.run.journal import DocumentJournal
 from extractors.validate import validate
 
@@ -284,7 +284,7 @@ async def _stores(pages: Sequence[PlannedPage], context: RunContext) -> dict[str
 async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], context: RunContext) -> Prepared:
     loop, found = asyncio.get_running_loop(), page.billed.found
     if page.action == "url":
-        return passed_on(page, await loop.run_in_executor(context.threads, context.store.link, found))
+        return prepare_link(page, await loop.run_in_executor(context.threads, context.store.link, found))
     try:
         return await loop.run_in_executor(context.threads, prepare, stores[found.uri], page, step)
     except DocumentError as error:
@@ -305,7 +305,7 @@ def _order(
         request=_request(key, steps, turn),
         payload_bytes=size,
         steps=steps,
-        text_tokens=tariff.text(more),
+        text_tokens=tariff.expect_text_tokens(more),
         worst_prompt_tokens=_worst(steps, tariff, more),
         output_tokens=tariff.output_tokens,
         max_tokens=turn.max_tokens,
@@ -316,9 +316,9 @@ def _order(
 
 
 def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
-    if not all(tariff.knows(step) for step in steps):
+    if not all(tariff.can_bill(step) for step in steps):
         return None
-    return sum(tariff.high(step) for step in steps) + tariff.most_text(more)
+    return sum(tariff.high_tokens(step) for step in steps) + tariff.limit_text_tokens(more)
 
 
 def _key(planned: Planned, prepared: tuple[Prepared, ...], run_info: RunInfo) -> str:

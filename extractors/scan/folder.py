@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp"),
     *(["avif"] if features.check("avif") else []),
-    *(["pdf"] if pdf.installed() else []),
+    *(["pdf"] if pdf.is_installed() else []),
 )
 SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 

@@ -13,7 +13,7 @@ from extractors.bill.header import read_header
 from extractors.core import UNSEEN, Billed, Found, PlannedPage, Step
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
-from extractors.prepare import MAX_SENT_BYTES, passed_on, prepare
+from extractors.prepare import MAX_SENT_BYTES, prepare, prepare_link
 
 UNTOUCHED = [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L"), ("WEBP", "RGB")]
 MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -261,7 +261,7 @@ def test_a_picture_of_exactly_the_limit_is_sent_as_it_is():
 def test_what_is_passed_on_is_a_block_with_its_url(video, kind):
     """Nothing of it is read, so it has no hash; the URL, which may be signed, is not shown."""
     page = PlannedPage(Billed(Found("https://store.example/a", video=video)), "url", "passed_on", (Step(0, UNSEEN, 0),))
-    prepared = passed_on(page, 'https://store.example/a?sig="5e1f"')
+    prepared = prepare_link(page, 'https://store.example/a?sig="5e1f"')
     assert json.loads(prepared.block) == {"type": kind, kind: {"url": 'https://store.example/a?sig="5e1f"'}}
     assert (prepared.sha256, prepared.encoded) == ("", False)
     assert "5e1f" not in repr(prepared)

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from extractors.bill import pages
+from extractors.bill import read_pages
 from extractors.core import Found, PlannedPage, Step
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
@@ -24,7 +24,7 @@ def prepared(tmp_path):
         path = tmp_path / name
         path.write_bytes(data)
         reader = store(str(path))
-        billed = pages(Found(str(path), len(data)), reader, frames=True, most=10)[number - 1]
+        billed = read_pages(Found(str(path), len(data)), reader, frames=True, most=10)[number - 1]
         step = Step(1601, size or billed.header.size, 1601)
         return prepare(reader, PlannedPage(billed, "resize", "cheaper", (step,)), step)
 
@@ -101,7 +101,7 @@ def test_a_page_that_went_missing_is_broken(prepared, pdf, tmp_path):
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf("one", "two"))
     reader = store(str(path))
-    second = pages(Found(str(path), 2048), reader, frames=False, most=10)[1]
+    second = read_pages(Found(str(path), 2048), reader, frames=False, most=10)[1]
     path.write_bytes(pdf("one"))
     step = Step(1601, second.header.size, 1601)
     with pytest.raises(DocumentError, match="the page cannot be opened") as raised:

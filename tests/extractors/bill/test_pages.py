@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from extractors.bill import pages
+from extractors.bill import read_pages
 from extractors.core.tiles import Size, rule
 from extractors.scan import scan, store
 
@@ -42,7 +42,7 @@ def billed(tmp_path):
         path = tmp_path / name
         path.write_bytes(data)
         (found,) = scan(str(path))
-        return pages(found, store(str(path)), frames=frames, most=most)
+        return read_pages(found, store(str(path)), frames=frames, most=most)
 
     return read
 

@@ -332,26 +332,26 @@ def test_auto_is_the_calibrated_rule(memory, rule, name):
 def test_a_calibrated_rule_is_low_and_high(memory):
     """Nothing is left between what it may be billed at least and at most."""
     tariff = calibrated(memory, resolve(job(), settings()), FITTED).tariff(FREE, PriorStats())
-    assert (tariff.calibrated, tariff.low(STEP), tariff.high(STEP)) == (True, 6800, 6800)
+    assert (tariff.calibrated, tariff.low_tokens(STEP), tariff.high_tokens(STEP)) == (True, 6800, 6800)
 
 
 def test_a_rule_that_explains_little_is_not_the_worst_case(memory):
     """What a budget holds for a picture stays the dearest of all rules."""
     tariff = calibrated(memory, resolve(job(), settings()), explains=False).tariff(FREE, PriorStats())
-    assert (tariff.calibrated, tariff.rule.name, tariff.high(STEP)) == (False, "formula", 6404)
+    assert (tariff.calibrated, tariff.rule.name, tariff.high_tokens(STEP)) == (False, "formula", 6404)
 
 
 def test_a_rule_that_is_given_wins_over_the_calibration(memory):
     """It is believed for the low estimate, and not for the worst case, as it was not measured."""
     tariff = calibrated(memory, resolve(job(bill="qwen3"), settings())).tariff(FREE, PriorStats())
     assert (tariff.rule.name, tariff.calibrated, tariff.trusted) == ("qwen3", False, True)
-    assert tariff.high(STEP) == 6404
+    assert tariff.high_tokens(STEP) == 6404
 
 
 def test_the_rule_that_is_given_and_was_measured_is_calibrated(memory):
     """Who names the rule that the probes have shown loses nothing."""
     tariff = calibrated(memory, resolve(job(bill="formula"), settings())).tariff(FREE, PriorStats())
-    assert (tariff.calibrated, tariff.high(STEP)) == (True, 1601)
+    assert (tariff.calibrated, tariff.high_tokens(STEP)) == (True, 1601)
 
 
 def test_the_text_goes_by_the_bytes_of_the_probes(memory):

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from extractors.core.errors import DocumentError
-from extractors.images.open import broken_as, first_line, open_picture
+from extractors.images.open import first_line, open_picture, translate_errors
 
 
 def raised_for(error):
     """The DocumentError that this foreign error becomes."""
-    with pytest.raises(DocumentError) as raised, broken_as("unreadable", "prepare"):
+    with pytest.raises(DocumentError) as raised, translate_errors("unreadable", "prepare"):
         raise error
     return raised.value
 
@@ -54,7 +54,7 @@ def test_a_document_error_passes_unchanged():
 @pytest.mark.parametrize("error", [ZeroDivisionError, AttributeError, RecursionError])
 def test_a_bug_passes_untranslated(error):
     """What is no sign of broken data propagates as the bug that it is."""
-    with pytest.raises(error), broken_as("unreadable", "prepare"):
+    with pytest.raises(error), translate_errors("unreadable", "prepare"):
         raise error
 
 

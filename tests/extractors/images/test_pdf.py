@@ -7,7 +7,7 @@ from PIL import ImageChops
 
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
-from extractors.images.pdf import LONGEST, is_pdf, opened
+from extractors.images.pdf import LONGEST, is_pdf, open_pdf
 
 A4 = Size(1653, 2339)
 FIELD = "<</Type/Annot/Subtype/Widget/FT/Tx/T(total)/V(8.20)/DA(/F 12 Tf 0 g)/Rect[20 20 280 60]/F 4>>"
@@ -15,13 +15,13 @@ FIELD = "<</Type/Annot/Subtype/Widget/FT/Tx/T(total)/V(8.20)/DA(/F 12 Tf 0 g)/Re
 
 def sizes(data):
     """The size of every page."""
-    with opened(data, "bill") as document:
-        return [document.size(number) for number in range(1, document.pages + 1)]
+    with open_pdf(data, "bill") as document:
+        return [document.measure(number) for number in range(1, document.pages + 1)]
 
 
 def drawn(data, number=1, size=A4):
     """One page's pixels."""
-    with opened(data, "prepare") as document:
+    with open_pdf(data, "prepare") as document:
         return document.render(number, size)
 
 
@@ -32,7 +32,7 @@ def dark(picture):
 
 def refusal(data):
     """Kind, stage and finality of what opening these bytes ends in."""
-    with pytest.raises(DocumentError) as raised, opened(data, "bill"):
+    with pytest.raises(DocumentError) as raised, open_pdf(data, "bill"):
         pass
     return raised.value.kind, raised.value.stage, raised.value.final
 
@@ -83,10 +83,10 @@ def test_a_page_without_area_is_broken(pdf):
 def test_a_missing_page_is_broken_alone(pdf):
     """The pages beside it are what they are."""
     data = pdf("one", None, "three")
-    with opened(data, "bill") as document:
-        assert (document.pages, document.size(1), document.size(3)) == (3, A4, A4)
+    with open_pdf(data, "bill") as document:
+        assert (document.pages, document.measure(1), document.measure(3)) == (3, A4, A4)
         with pytest.raises(DocumentError, match="the page cannot be opened"):
-            document.size(2)
+            document.measure(2)
     with pytest.raises(DocumentError, match="the page cannot be opened"):
         drawn(data, 2)
 

@@ -16,10 +16,10 @@ for source in sys.argv[1:]:
         print(error)
 """
 BILLED = """
-from extractors.bill import pages
+from extractors.bill import read_pages
 from extractors.scan import scan, store
 for found in scan(sys.argv[1]):
-    (page,) = pages(found, store(found.uri), frames=False, most=10)
+    (page,) = read_pages(found, store(found.uri), frames=False, most=10)
     print(page.problem.kind, page.problem.final, page.problem.message)
 """
 HOW = "a PDF, which nothing here can read: pip install 'tilewise[pdf]'"

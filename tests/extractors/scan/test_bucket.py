@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from PIL import Image
 
-from extractors.bill import Tariff, pages
+from extractors.bill import Tariff, read_pages
 from extractors.config.job import Job
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
@@ -158,7 +158,7 @@ def test_a_header_costs_one_request_of_64_kib(bucket, kind, size):
     bucket.put("a.png", picture(kind=kind) + bytes(size))
     found, reader = found_in(bucket), store(bucket.url)
     bucket.front.asked.clear()
-    assert pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
+    assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"]
 
 
@@ -168,7 +168,7 @@ def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):
     bucket.put("a.jpg", picture(kind="JPEG", icc_profile=profile) + bytes(3_000_000))
     found, reader = found_in(bucket), store(bucket.url)
     bucket.front.asked.clear()
-    assert pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
+    assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert 2 <= len(bucket.front.asked) <= 5
     assert int(bucket.front.asked[-1][2].rpartition("-")[2]) < 1_500_000
 

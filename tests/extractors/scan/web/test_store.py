@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from extractors.bill import pages
+from extractors.bill import read_pages
 from extractors.core import Found
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
@@ -290,7 +290,7 @@ def test_an_image_is_billed_by_its_header(site, store, page):
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200)).save(buffer, "PNG")
     site.pages["/a.png"] = page(buffer.getvalue())
-    (page,) = pages(store.look(found_at(site)), store, frames=False, most=1)
+    (page,) = read_pages(store.look(found_at(site)), store, frames=False, most=1)
     assert page.header.size == Size(300, 200)
 
 

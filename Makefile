@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# A file's tests stay together, for what they share; a lost worker ends the run with an error.
+PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test slow postgres ui lint format lock samples clean
 .DEFAULT_GOAL := help
@@ -26,10 +28,10 @@ demo: $(READY)
 	$(BIN)/python data/samples/show.py data/out receipt
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not postgres and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "slow and not ui"
 
 postgres: $(READY)
 	$(BIN)/python -m pytest -q -m "postgres and not slow"

@@ -22,8 +22,19 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import hypothesis
 import pytest
+from support.environment import stabilize
 
+stabilize()
+# A busy machine is no failure: no example has a deadline, and making examples may take long. CI tries the same ones always.
+hypothesis.settings.register_profile(
+    "tilewise",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+hypothesis.settings.load_profile("tilewise")
 pytest_plugins = ["support.command"]
 START_SECONDS = 60
 

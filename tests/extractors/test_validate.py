@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator, model_validator
 
@@ -216,7 +216,6 @@ def test_a_long_value_does_not_lengthen_the_errors():
     assert len(verdict('{"pieces": "' + "x" * 1_000_000 + '"}').errors) < 500
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(content=st.text(), finish_reason=st.sampled_from(["stop", "length", "", None, "error"]))
 def test_any_text_gets_a_verdict_of_the_closed_list(content, finish_reason):
     """Whatever a model writes is judged, never raised."""
@@ -229,7 +228,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(value=json_values)
 def test_any_json_gets_a_verdict_of_the_closed_list(value):
     """Every JSON value, also with the fields' own names, is judged, never raised."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 BASE = ("run", "in", "--schema", "caption")
@@ -356,7 +356,7 @@ FOLDERS = st.lists(st.integers(0, 3), min_size=1, max_size=9)
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=12, derandomize=True)
 @given(contents=FOLDERS, failing=st.integers(0, 3), chunk=st.integers(1, 4), volume=st.integers(1, 5))
 def test_the_counts_add_up(workspaces, serve_all, replies, contents, failing, chunk, volume):
     """Over any small folder with duplicates: one call a content, one row a document, and every row of `runs` whole."""

@@ -1,7 +1,7 @@
 """Whatever goes wrong in whatever order, and wherever runs are killed: the accounts add up, and the bill lies within."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.slow
@@ -21,11 +21,9 @@ KILLS = st.integers(1, 110)  # a number that a run does not come to lets it live
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 @settings(
     max_examples=16,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # every example is some seconds: shrinking one would take minutes
     report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(runs=st.lists(st.tuples(FAULTS, KILLS), min_size=1, max_size=3))
 def test_the_accounts_add_up(kill_runs, runs):

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.config.job import Job
@@ -63,7 +63,6 @@ fates = ("rejected", "accepted", "failed", "remaining", "copied", "copied_failed
 tallies = st.builds(RunTotals, **dict.fromkeys(fates, numbers))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(skipped=numbers, totals=tallies)
 def test_every_document_found_became_something(skipped, totals):
     """Found is skipped, duplicates, rejected, accepted, failed and remaining, and nothing else."""
@@ -72,7 +71,6 @@ def test_every_document_found_became_something(skipped, totals):
     assert row["found"] == sum(row[part] for part in parts)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(first=st.tuples(numbers, tallies), second=st.tuples(numbers, tallies))
 def test_volumes_add_up(first, second):
     """The counts of two volumes are those of the run."""

@@ -334,7 +334,7 @@ endings = st.sampled_from(["open", "yes", "no", "unknown"])
 rounds = st.lists(st.lists(st.tuples(endings, st.integers(0, 5), st.integers(0, 7)), max_size=5), max_size=4)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notes=rounds, limit=st.one_of(st.none(), st.integers(0, 20)))
 def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, make, terms, notes, limit):
     """Days and runs always hold the sum over their calls: the cost of what was billed, else what was reserved."""

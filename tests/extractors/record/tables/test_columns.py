@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
@@ -214,7 +214,6 @@ mixed = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(documents=st.lists(mixed, min_size=1, max_size=5))
 def test_a_row_of_cells_says_what_the_document_said(documents):
     """Typed rows hold the documents' values, whatever stands in the rows around them."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
@@ -145,7 +145,6 @@ def test_the_rows_fit_their_table():
 lines = st.builds(Line, name=st.none() | st.sampled_from("ab"), tax=st.none() | st.just(Tax()))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(values=st.lists(st.none() | st.lists(lines, max_size=2), max_size=8))
 def test_different_lists_are_counted_as_python_counts_them(values):
     """Two lists of nested documents are one value exactly when they are equal."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core import Problem
@@ -283,7 +283,6 @@ def past_of(history, redo, kind):
     return RunHistory(frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILED, *why), kind)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(history=st.lists(ends, max_size=12), kind=st.sampled_from([None, "timeout"]))
 def test_a_past_answers_as_the_contract_is_written(history, kind):
     """For any history and any redo, the compact past says what counting by hand says, and why."""

@@ -129,7 +129,7 @@ def test_memory_holds_few_rows(publish, make, tmp_path, model, terms, monkeypatc
     assert [frame.height for frame in found._blocks.values()] == [3] * 4
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # values, which nobody changes
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # values, which nobody changes
 @given(numbers=st.lists(st.integers(0, 2**60 - 1), unique=True, max_size=30), other=st.integers(0, 2**60 - 1))
 def test_every_key_is_found_and_no_other(terms, model, numbers, other):
     """Whatever the bits: in the parts of the volume under way, and in the file that they are folded into."""

@@ -1,0 +1,62 @@
+"""The environment of this process in a C array that never moves, so that native threads can read it at any time.
+
+glibc's `setenv` moves the array `environ` whenever it grows, and a thread that is in `getenv` then reads freed memory.
+polars has such a thread: from the first read of an object store on, it calls `getenv("POLARS_LOG_CONCURRENCY")` ten times a
+second in a thread of tokio, as long as it caches the store. The tests change the environment thousands of times beside it
+(CliRunner, typer for each parameter, pytest, monkeypatch), and a worker died with a segmentation fault once in some runs,
+with no Python thread marked as the current one. A core dump named `getenv` in polars' thread.
+"""
+
+import ctypes
+import os
+import sys
+
+SLOTS = 8192  # the environments of these tests hold some hundred variables
+
+
+class StableEnvironment:
+    """Adds, replaces and removes a variable with one store of a pointer each; a reader may miss one, and never fails."""
+
+    def __init__(self):
+        """Takes over the variables that are set."""
+        self._slots = (ctypes.c_void_p * SLOTS)()  # the last one stays null
+        self._names = []
+        self._entries = {}  # never freed: a reader may hold one
+        for name, value in os.environb.items():
+            self.put(name, value)
+
+    @property
+    def address(self):
+        """Where the array begins."""
+        return ctypes.addressof(self._slots)
+
+    def put(self, name, value):
+        """Sets a variable, as `os.putenv` does."""
+        name, entry = os.fsencode(name), os.fsencode(name) + b"=" + os.fsencode(value)
+        buffer = self._entries.setdefault(entry, ctypes.create_string_buffer(entry))
+        place = self._names.index(name) if name in self._names else len(self._names)
+        if place == len(self._names):
+            assert place < SLOTS - 1, "the environment is full"
+            self._names.append(name)
+        self._slots[place] = ctypes.addressof(buffer)
+
+    def remove(self, name):
+        """Removes a variable, as `os.unsetenv` does: the last one takes its place."""
+        name = os.fsencode(name)
+        if name not in self._names:
+            return
+        place, last = self._names.index(name), len(self._names) - 1
+        self._slots[place] = self._slots[last]
+        self._slots[last] = None
+        self._names[place] = self._names[last]
+        del self._names[last]
+
+
+def stabilize():
+    """Keeps the environment of this process in an array that never moves, from now on; gives it, or None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    stable = StableEnvironment()
+    ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value = stable.address
+    os.putenv, os.unsetenv = stable.put, stable.remove
+    return stable

@@ -1,0 +1,49 @@
+"""The environment of the test process stays where native threads read it."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the array is glibc's")
+LIBC = ctypes.CDLL(None)
+LIBC.getenv.restype = ctypes.c_char_p
+
+
+def address():
+    """Where the environment of this process begins."""
+    return ctypes.c_void_p.in_dll(LIBC, "environ").value
+
+
+def test_environment_does_not_move_when_it_grows(monkeypatch):
+    """A native thread that reads the environment never reads freed memory."""
+    before = address()
+    for number in range(500):
+        monkeypatch.setenv(f"GROWN_{number}", "x")
+    assert address() == before
+
+
+def test_native_code_reads_what_is_set_and_replaced(monkeypatch):
+    monkeypatch.setenv("READ", "first")
+    monkeypatch.setenv("READ", "second")
+    assert LIBC.getenv(b"READ") == b"second"
+
+
+def test_native_code_does_not_read_what_is_removed(monkeypatch):
+    """The other variables stay."""
+    monkeypatch.setenv("REMOVED", "x")
+    monkeypatch.setenv("KEPT", "y")
+    monkeypatch.delenv("REMOVED")
+    assert (LIBC.getenv(b"REMOVED"), LIBC.getenv(b"KEPT")) == (None, b"y")
+
+
+def test_child_process_inherits_the_environment(monkeypatch):
+    """What is started without an environment of its own has exactly that of `os.environ`."""
+    monkeypatch.setenv("INHERITED", "x")
+    code = "import os, json; print(json.dumps(dict(os.environ)))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    child = json.loads(printed)
+    assert {name: child.get(name) for name in os.environ} == dict(os.environ)

@@ -19,7 +19,7 @@ from extractors.plan.planning import estimate_job
 from extractors.plan.sampling import REMOTE
 from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import flow_settings
-from flows.estimating import stored
+from flows.estimate import stored
 from flows.extract import run_job, with_failure_threshold
 
 

@@ -258,7 +258,7 @@ def report(
         from extractors.config.run_config import output as named
         from extractors.core.buckets import in_bucket
         from extractors.record.output.base import open_output
-        from extractors.report.reporting import write_report
+        from extractors.report.page import write_report
 
         place = named(output or _settings().output)
         if open_it and in_bucket(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -13,11 +14,15 @@ from extractors.config.job import Job
 from extractors.config.run_config import resolve
 from extractors.config.settings import read_settings
 from extractors.core.errors import TilewiseError
-from extractors.plan.planning import estimate_job
+from extractors.core.money import dollars
+from extractors.plan.planning import estimate_job, store_plan
 from extractors.plan.sampling import REMOTE
-from extractors.report.summary import dollars
 from flows.adapters.artifacts import show_estimate
 from flows.adapters.naming import flow_run_name
+
+if TYPE_CHECKING:
+    from extractors.config.run_config import RunConfig
+    from extractors.plan.estimate import Estimate
 
 
 @flow(name="estimate", flow_run_name=flow_run_name, persist_result=False)
@@ -37,3 +42,19 @@ async def planned(job: Job) -> State:
     words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"
     get_run_logger().info(words)
     return Completed(message=words, data=found)
+
+
+async def stored(config: RunConfig) -> State:
+    """Stores and shows the plan, and gives the state that the flow run ends in. Raises as `store_plan` does."""
+    estimated, url = await asyncio.to_thread(store_plan, config)
+    await show_estimate(estimated, config.model, url)
+    words = _words(estimated, url)
+    get_run_logger().info(words)
+    return Completed(message=words, data=estimated)
+
+
+def _words(estimated: Estimate, url: str | None) -> str:
+    if url is None:
+        return f"nothing to do: {estimated.skipped:,} documents are done; no plan is stored"
+    words = f"{estimated.documents:,} documents, {dollars(estimated.costs.high)} at most"
+    return f"planned, waiting for approval: {words}: run the deployment apply with {url}"

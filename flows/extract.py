@@ -20,8 +20,8 @@ from extractors.core.errors import ConfigurationError, TilewiseError
 from extractors.core.shards import TRY
 from extractors.core.totals import RunTotals
 from extractors.record.output.base import open_output
+from extractors.report.page import write_report
 from extractors.report.progress import Progress
-from extractors.report.reporting import write_report
 from extractors.run import pipeline
 from extractors.run.chunk import Chunk
 from extractors.run.pipeline import RunHooks
@@ -30,8 +30,7 @@ from flows.adapters.naming import flow_run_name, summarize
 from flows.adapters.rate_limit import leased
 from flows.adapters.secrets import flow_settings
 from flows.adapters.shards import PrefectShards
-from flows.estimate import planned
-from flows.estimating import stored
+from flows.estimate import planned, stored
 from flows.preflight import check
 
 if TYPE_CHECKING:

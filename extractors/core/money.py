@@ -105,3 +105,10 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
             return None
         result += amount
     return result
+
+
+def dollars(amount: Decimal | None) -> str:
+    """Dollars with the digits that matter; `unknown` where the price is not known."""
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"

@@ -7,9 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core import DIFFERS, DONE, NEW, RETRY
-from extractors.core.money import Costs
+from extractors.core.money import Costs, dollars
 from extractors.plan.sampling import apportion
-from extractors.report.summary import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

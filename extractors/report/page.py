@@ -1,21 +1,37 @@
-"""The page of a run: one HTML file that loads nothing, with what was read, what was billed, and what went wrong."""
+"""The report page of a published run: `reports/<run>.html`, one file that loads nothing, read from the run's tables."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
 from jinja2 import Environment, StrictUndefined
 
+from extractors.core.errors import ConfigurationError, shown
+from extractors.core.money import dollars
+from extractors.record.output.base import TROUBLE, reading
+from extractors.record.tables import columns
+from extractors.record.tables.history import DAYS
+from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
 from extractors.report.progress import duration
-from extractors.report.summary import AGAIN, dollars
+from extractors.report.summary import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from extractors.record.output.base import Output
+    from extractors.record.tables.rows import Row
+
 ENDS = ("accepted", "duplicates", "rejected", "failed", "remaining", "skipped")  # of a document; they add up to `found`
+CASES = 50  # documents that failed, one by one; all of them are in the table
+_NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?")  # of a run's file: the run, and its volume after the first
+_SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
+_BEGUN: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at")}
+_LAST = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
 
 class Sent(NamedTuple):
@@ -123,6 +139,125 @@ class Page:
         if len(amounts) < len(names) or not most:
             return []
         return [Mark(name, dollars(amount), float(100 * amount / most)) for name, amount in amounts.items()]
+
+
+def write_report(output: Output, run: str | None = None) -> str:
+    """Writes the page of a published run, by default of the last one; gives its full name.
+
+    Raises ConfigurationError where there is no such run, its tables cannot be read, or the page cannot be written.
+    """
+    with reading(output):
+        page = _page(output, _found(output, run))
+    key = f"reports/{page.run['run']}.html"
+    try:
+        output.write_page(key, page.html())
+    except TROUBLE as error:
+        raise ConfigurationError(f"output {str(output)!r} {output.refusal(error, 'written')}") from error
+    return output.full(key)
+
+
+def _found(output: Output, run: str | None) -> str:
+    """The run asked for, as it is published; the last one where none is."""
+    if run is None:
+        return _last(output)
+    named = _NAME.fullmatch(run)
+    if not named or named[1] != run:
+        raise ConfigurationError(f"run {shown(run)} is none: write it as in the column run, 20261120T021500Z-3f9a")
+    if not _files(output, "runs", run):
+        raise ConfigurationError(f"run {run} is not published in {output}: see the column run of its table runs")
+    return run
+
+
+def _last(output: Output) -> str:
+    """The run that began last. Raises ConfigurationError where none is published."""
+    keys = {key: named[1] for key in output.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
+    if not keys:
+        raise ConfigurationError(f"output {str(output)!r} has no run that is published: name another one with --output")
+    second = max(keys.values()).partition("-")[0]  # names tell runs of one second apart, and not which was first
+    begun = output.scan([key for key, run in keys.items() if run.startswith(second)], _BEGUN).sort("started_at")
+    return str(begun.select("run").last().collect().item())
+
+
+def _files(output: Output, table: str, run: str) -> list[str]:
+    """The run's files of a table, volume by volume."""
+    day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
+    if table in BY_SCHEMA:
+        found = output.files(table, f"schema=*/{day}/{run}*.parquet")
+    else:  # in a bucket, all that is below a folder is listed
+        found = output.files(f"{table}/{day}", f"{run}*.parquet")
+    return sorted(found, key=lambda key: (len(key), key))
+
+
+def _page(output: Output, run: str) -> Page:
+    files = {table: _files(output, table, run) for table in PUBLISHED}
+
+    def rows(table: str, wanted: columns.Columns) -> pl.LazyFrame:
+        return output.scan(files[table], wanted) if files[table] else pl.LazyFrame(schema=wanted)
+
+    images, calls = rows("images", columns.IMAGES), rows("calls", columns.CALLS)
+    failures, fields = rows("failures", columns.FAILURES), rows("fields", columns.FIELDS)
+    volumes = rows("runs", columns.RUNS).sort("volume").collect()
+    asked = [_sent(images), _predicted(calls), _called(calls), _kinds(failures), _cases(failures), _told(fields)]
+    sent, predicted, called, kinds, cases, told = (frame.iter_rows() for frame in pl.collect_all(asked))
+    return Page(
+        _summed(volumes),
+        [Sent(*each) for each in sent],
+        [Predicted(*each) for each in predicted],
+        [Called(*each) for each in called],
+        [Kind(*each) for each in kinds],
+        [Case(*each) for each in cases],
+        [Told(*each) for each in told],
+        {table: [output.full(key) for key in keys] for table, keys in files.items()},
+    )
+
+
+def _sent(images: pl.LazyFrame) -> pl.LazyFrame:
+    sums = pl.col("tokens_formula", "tokens_table", "tokens_planned").sum()
+    return _most_first(images.group_by("action", "reason").agg(pl.len(), sums), "action", "reason")
+
+
+def _predicted(calls: pl.LazyFrame) -> pl.LazyFrame:
+    sums = pl.col("estimated_prompt_tokens", "prompt_tokens", "residual_tokens").sum()
+    exact = (pl.col("residual_tokens") == 0).mean().alias("exact")
+    answered = calls.filter(pl.col("residual_tokens").is_not_null())
+    return _most_first(answered.group_by("bill_rule").agg(pl.len(), sums, exact), "bill_rule")
+
+
+def _called(calls: pl.LazyFrame) -> pl.LazyFrame:
+    sums = pl.col("prompt_tokens", "completion_tokens").sum()
+    unpriced = ((pl.col("billed") == "yes") & pl.col("cost_usd").is_null()).any()
+    cost = pl.when(unpriced).then(None).otherwise(pl.col("cost_usd").sum())
+    grouped = calls.group_by("outcome", "billed").agg(
+        pl.len(), sums, pl.col("seconds").median(), cost.alias("cost_usd")
+    )
+    return _most_first(grouped, "outcome", "billed")
+
+
+def _kinds(failures: pl.LazyFrame) -> pl.LazyFrame:
+    return _most_first(failures.group_by("stage", "kind", "final").agg(pl.len()), "stage", "kind", "final")
+
+
+def _cases(failures: pl.LazyFrame) -> pl.LazyFrame:
+    return failures.sort("failed_at", "document").head(CASES).select("document", "stage", "kind", "message")
+
+
+def _told(fields: pl.LazyFrame) -> pl.LazyFrame:
+    return fields.select("field", "rows", "nulls", "distinct", "min", "max")
+
+
+def _most_first(grouped: pl.LazyFrame, *names: str) -> pl.LazyFrame:
+    """The groups in order, by how many rows each has and then by name; a page reads the same every time."""
+    return grouped.sort("len", *names, descending=[True, *(False for _ in names)])
+
+
+def _summed(volumes: pl.DataFrame) -> Row:
+    """The run's row, its volumes summed; an amount that is not known of one of them is not known."""
+    sums = [
+        pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name) for name in _SUMMED
+    ]
+    rows, summed = volumes.to_dicts(), volumes.select(sums).to_dicts()[0]
+    warnings = volumes["warnings"].explode().drop_nulls().unique(maintain_order=True).to_list()
+    return rows[0] | summed | {name: rows[-1][name] for name in _LAST} | {"warnings": warnings}
 
 
 def _count(number: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
 
+from extractors.core.money import dollars
 from extractors.report.progress import duration
 
 if TYPE_CHECKING:
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 
 # Whether a failure is tried again, by whether it is final.
 AGAIN = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
-
-
-def dollars(amount: Decimal | None) -> str:
-    """Dollars with the digits that matter; `unknown` where nobody knows the price."""
-    if amount is None:
-        return "unknown"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
 
 
 @dataclass(frozen=True, slots=True)

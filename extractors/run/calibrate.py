@@ -26,7 +26,7 @@ from extractors.config.prices import old_price
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import CallRequest, Step, Verdict
 from extractors.core.errors import ApprovalRequired, DocumentError, Failing, RunError
-from extractors.core.money import Usage
+from extractors.core.money import Usage, dollars
 from extractors.core.schema import ASK, NONE, load
 from extractors.core.tiles import Size, worst
 from extractors.core.totals import usage_of
@@ -35,7 +35,6 @@ from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.base import open_output
 from extractors.record.tables.writer import Tables
-from extractors.report.summary import dollars
 from extractors.run.journal import DocumentJournal
 from extractors.run.lease import Lease
 from extractors.run.probes import PROBES, Finding, identify

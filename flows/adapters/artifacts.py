@@ -22,7 +22,8 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from extractors.report.summary import AGAIN, dollars
+from extractors.core.money import dollars
+from extractors.report.summary import AGAIN
 from flows.adapters.naming import escaped, summarize, verbatim
 
 if TYPE_CHECKING:

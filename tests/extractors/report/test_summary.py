@@ -6,10 +6,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from extractors.core.money import Costs
+from extractors.core.money import Costs, dollars
 from extractors.core.totals import RunTotals
 from extractors.report.progress import Progress, duration
-from extractors.report.summary import Bill, Summary, dollars, spending_table
+from extractors.report.summary import Bill, Summary, spending_table
 
 
 class Clock:

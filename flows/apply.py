@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @flow(name="apply", flow_run_name=flow_run_name, persist_result=False)
-async def apply(request: ApplyRequest) -> State:
+async def apply(order: ApplyRequest) -> State:
     """Runs a plan that somebody has approved; the state says what became of it."""
 
-    async def begun(settings: Settings, hooks: RunHooks) -> RunResult:
-        return await pipeline.apply(request.model_copy(update={"yes": True}), settings, hooks)  # it was named: approved
+    async def start(settings: Settings, hooks: RunHooks) -> RunResult:
+        return await pipeline.apply(order.model_copy(update={"yes": True}), settings, hooks)  # it was named: approved
 
-    return await run_in_flow(begun)
+    return await run_in_flow(start)

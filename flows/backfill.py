@@ -18,8 +18,8 @@ from extractors.core.errors import TilewiseError
 from extractors.plan.planning import estimate_job
 from extractors.plan.sampling import REMOTE
 from flows.adapters.naming import flow_run_name
-from flows.adapters.secrets import flow_settings
-from flows.estimate import stored
+from flows.adapters.secrets import load_flow_settings
+from flows.estimate import run_plan
 from flows.extract import run_job, with_failure_threshold
 
 
@@ -29,9 +29,9 @@ async def backfill(job: Job) -> State:
     if job.dry_run or job.plan_only is not None:
         return await run_job(job)
     try:
-        config = resolve(with_failure_threshold(job), await flow_settings())
+        config = resolve(with_failure_threshold(job), await load_flow_settings())
         if not await asyncio.to_thread(_may_run, config):
-            return await stored(config)
+            return await run_plan(config)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
     return await run_job(job.model_copy(update={"yes": True}))

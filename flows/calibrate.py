@@ -11,7 +11,7 @@ from extractors.core.errors import TilewiseError
 from extractors.run import calibrate as engine
 from flows.adapters.artifacts import show_calibration
 from flows.adapters.naming import flow_run_name
-from flows.adapters.secrets import flow_settings
+from flows.adapters.secrets import load_flow_settings
 
 
 @flow(name="calibrate", flow_run_name=flow_run_name, persist_result=False)
@@ -24,7 +24,7 @@ async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     """
     log = get_run_logger()
     try:
-        found = await engine.calibrate(await flow_settings(), model, yes=yes, say=log.info)
+        found = await engine.calibrate(await load_flow_settings(), model, yes=yes, say=log.info)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
     await show_calibration(found)

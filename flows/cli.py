@@ -68,11 +68,11 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Say what a run would send and cost, from image headers alone. Needs no key and sends nothing."""
-    with _reported():
-        job = _job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
+    with _exit_on_error():
+        build_job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.console import show_estimate
 
-        show_estimate(job, _settings(), as_json=as_json, sample=sample)
+        show_estimate(build_job, _load_settings(), as_json=as_json, sample=sample)
 
 
 @app.command()
@@ -122,18 +122,18 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Read every image that is not done yet and write the rows as Parquet."""
-    with _reported():
+    with _exit_on_error():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: choose one")
-        from flows.adapters.prefect_api import prefect_configured
-        from flows.console import show_closing, show_estimate, show_plan
-        from flows.preflight import check
+        from flows.adapters.prefect_api import is_prefect_configured
+        from flows.console import show_estimate, show_plan, show_result
+        from flows.preflight import check_job
         from flows.runner import run_with_confirmation
 
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards are runs on a work pool")
-        settings = _settings()
-        job = _job(
+        settings = _load_settings()
+        build_job = _build_job(
             source=source,
             schema_name=schema,
             output=output,
@@ -159,15 +159,17 @@ def run(
             yes=yes,
         )
         if dry_run:
-            show_estimate(job, settings, as_json=as_json)
+            show_estimate(build_job, settings, as_json=as_json)
             return
-        check(job, settings)
+        check_job(build_job, settings)
         if plan_only:
-            show_plan(job, settings, as_json=as_json)
+            show_plan(build_job, settings, as_json=as_json)
             return
-        as_flow = with_prefect or shard_size is not None or not (direct or settings.direct or not prefect_configured())
-        closing = run_with_confirmation(job, settings, as_flow=as_flow)
-        show_closing(closing, as_json=as_json)
+        as_flow = (
+            with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
+        )
+        closing = run_with_confirmation(build_job, settings, as_flow=as_flow)
+        show_result(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)
 
 
@@ -181,13 +183,15 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Run exactly what a stored plan says; what has changed since is left out."""
-    with _reported():
+    with _exit_on_error():
         from extractors.plan.apply import order
-        from flows.console import show_closing
-        from flows.runner import applied
+        from flows.console import show_result
+        from flows.runner import apply_with_confirmation
 
-        closing = applied(order(plan=plan, budget=budget, approved_by=approved_by, yes=yes), _settings())
-        show_closing(closing, as_json=as_json)
+        closing = apply_with_confirmation(
+            order(plan=plan, budget=budget, approved_by=approved_by, yes=yes), _load_settings()
+        )
+        show_result(closing, as_json=as_json)
     raise typer.Exit(closing.exit_code)
 
 
@@ -199,11 +203,11 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Send four probe images and a text, and remember by which rule the endpoint bills this model's images."""
-    with _reported():
+    with _exit_on_error():
         from flows.console import print_json, print_lines
-        from flows.runner import calibrated
+        from flows.runner import calibrate_with_confirmation
 
-        found = calibrated(_settings(), model, yes=yes)
+        found = calibrate_with_confirmation(_load_settings(), model, yes=yes)
         if as_json:
             print_json(found.as_json())
         else:
@@ -222,17 +226,17 @@ def spend(
     as_json: Json = False,
 ) -> None:
     """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
-    with _reported():
+    with _exit_on_error():
         from extractors.config.run_config import output as named
-        from extractors.config.time_window import moment
+        from extractors.config.time_window import parse_bound
         from extractors.plan.planning import opened_ledger
         from extractors.record.output.base import open_output
         from extractors.report.spend import spend
         from flows.console import print_json
 
-        settings = _settings()
+        settings = _load_settings()
         root = open_output(named(output or settings.output))
-        first, last = moment("--since", since), moment("--until", until, end=True)
+        first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
         if first and last and first > last:
             raise ConfigurationError(f"--since {since} is after --until {until}: nothing lies between them")
         with opened_ledger(settings) as ledger:
@@ -254,13 +258,13 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Write the page of a run, reports/<run>.html: what was read, what it cost against what was said, what failed."""
-    with _reported():
+    with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.core.buckets import in_bucket
         from extractors.record.output.base import open_output
         from extractors.report.page import write_report
 
-        place = named(output or _settings().output)
+        place = named(output or _load_settings().output)
         if open_it and in_bucket(place):
             raise ConfigurationError(
                 f"--open needs a page on this machine: what lies in {place} is opened where that is"
@@ -276,10 +280,10 @@ def doctor(
     source: Annotated[str | None, typer.Argument(help="A source to try, as `run` takes it.")] = None,
 ) -> None:
     """Show every setting and where it came from, and say what works of all that a run needs. Spends nothing."""
-    with _reported():
-        from flows.doctor import lines
+    with _exit_on_error():
+        from flows.doctor import run_doctor
 
-        told, works = lines(_settings(), source)
+        told, works = run_doctor(_load_settings(), source)
         typer.echo("\n".join(told))
     raise typer.Exit(0 if works else 2)
 
@@ -290,10 +294,10 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="The port of the server and its UI.")] = 4200,
 ) -> None:
     """Start a local Prefect server and serve every deployment of prefect.yaml: schedules, forms, and what runs show."""
-    with _reported():
+    with _exit_on_error():
         from flows.serving.serve import serve
 
-        _settings()
+        _load_settings()
         serve(port)
 
 
@@ -326,7 +330,7 @@ def endpoint(
     faults: Annotated[Path | None, typer.Option(help="A TOML file of faults to make, by share and seed.")] = None,
 ) -> None:
     """Answer like the API, offline: read images with local OCR and bill them by a rule of choice; or rehearse its faults."""
-    with _reported():
+    with _exit_on_error():
         from extractors.core import tiles
         from extractors.endpoint.extra import EndpointError, check_extra
 
@@ -350,7 +354,7 @@ def main() -> None:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     """What is raised on purpose is one line on stderr and exit code 2, or 3 where it stopped as told."""
     try:
         yield
@@ -365,15 +369,15 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(3) from None
 
 
-def _job(**fields: object) -> Job:
-    from extractors.config.job import job
+def _build_job(**fields: object) -> Job:
+    from extractors.config.job import build_job
 
-    return job(**fields)
+    return build_job(**fields)
 
 
-def _settings() -> Settings:
-    from extractors.config.settings import read_settings, unknown_settings
+def _load_settings() -> Settings:
+    from extractors.config.settings import find_unknown_settings, read_settings
 
-    for name in unknown_settings():
+    for name in find_unknown_settings():
         typer.echo(f"tilewise: {name} is no setting and is ignored", err=True)
     return read_settings()

@@ -29,7 +29,7 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
     if as_json:
         print_json(found.as_json())
         return
-    _print_bill(found, config.model)
+    _print_estimate(found, config.model)
 
 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
@@ -42,17 +42,17 @@ def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json(estimated.as_json() | {"plan": url})
         return
-    _print_bill(estimated, config.model)
+    _print_estimate(estimated, config.model)
     print_lines([f"plan: {url}: `tilewise apply` runs it" if url else "nothing to do: no plan is stored"])
 
 
-def _print_bill(found: Estimate, model: str) -> None:
+def _print_estimate(found: Estimate, model: str) -> None:
     from extractors.report.progress import terminal
-    from extractors.report.summary import Bill
+    from extractors.report.summary import EstimateView
 
     counts = {name: getattr(found, name) for name in ("images", "documents", "skipped", "rejected")}
     costs, seconds = found.costs, found.seconds
-    bill = Bill(
+    bill = EstimateView(
         counts,
         found.tokens,
         found.reasons,
@@ -68,15 +68,15 @@ def _print_bill(found: Estimate, model: str) -> None:
     terminal().print(bill.table())
 
 
-def show_closing(result: RunResult, *, as_json: bool) -> None:
+def show_result(result: RunResult, *, as_json: bool) -> None:
     """Prints how a run ended."""
     if as_json:
         print_json(result.row)
         return
-    from extractors.report.summary import Summary
+    from extractors.report.summary import RunView
 
     row, counts = result.row, result.counts
-    summary = Summary(
+    summary = RunView(
         run=str(row["run"]),
         totals=counts.totals,
         found=counts.found,
@@ -101,10 +101,10 @@ def print_json(value: object) -> None:
     """Prints one JSON object on stdout, money as numbers."""
     import orjson
 
-    typer.echo(orjson.dumps(value, default=_plain).decode())
+    typer.echo(orjson.dumps(value, default=_encode_money).decode())
 
 
-def _plain(value: object) -> object:
+def _encode_money(value: object) -> object:
     """Money as a number in JSON."""
     from decimal import Decimal
 

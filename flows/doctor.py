@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from extractors.config.doctor import Finding, examine
-from extractors.config.settings import origins
+from extractors.config.settings import list_origins
 from extractors.core.errors import ConfigurationError
-from flows.adapters.prefect_api import prefect_url
+from flows.adapters.prefect_api import find_prefect_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
 
 
-def lines(settings: Settings, source: str | None) -> tuple[list[str], bool]:
+def run_doctor(settings: Settings, source: str | None) -> tuple[list[str], bool]:
     """What is found, a line each, and whether a run can begin."""
-    findings = asyncio.run(_found(settings, source))
-    told = [f"{each.name} = {each.value}  ({each.place})" for each in origins(settings)]
-    return [*told, "", *_aligned(findings)], all(each.verdict != "fails" for each in findings)
+    findings = asyncio.run(_collect_findings(settings, source))
+    told = [f"{each.name} = {each.value}  ({each.place})" for each in list_origins(settings)]
+    return [*told, "", *_align(findings)], all(each.verdict != "fails" for each in findings)
 
 
-def _aligned(findings: list[Finding]) -> Iterator[str]:
+def _align(findings: list[Finding]) -> Iterator[str]:
     width = max(len(each.name) for each in findings)
     return (f"{each.verdict:5}  {each.name:{width}}  {each.words}" for each in findings)
 
 
-async def _found(settings: Settings, source: str | None) -> list[Finding]:
+async def _collect_findings(settings: Settings, source: str | None) -> list[Finding]:
     """All findings; the key is one that flow runs find in Prefect where the environment has none."""
     try:
-        url = prefect_url()
+        url = find_prefect_url()
     except ConfigurationError as error:
         return [*await examine(settings, source), Finding("prefect", "fails", error.message)]
     if url is None:
         words = "not configured: runs go directly, or with --prefect on a temporary server"
         return [*await examine(settings, source), Finding("prefect", "ok", words)]
-    from flows.adapters.checks import checkup  # noqa: PLC0415 - imports Prefect, which takes a second
+    from flows.adapters.checks import check_server  # noqa: PLC0415 - imports Prefect, which takes a second
 
-    found = await checkup(settings)
+    found = await check_server(settings)
     examined = await examine(settings.with_key(found.key) if found.key else settings, source)
     keyed = [
-        replace(each, words=f"{each.words}; {found.words}") if each.name == "key" and found.words else each
+        replace(each, words=f"{each.words}; {found.key_note}") if each.name == "key" and found.key_note else each
         for each in examined
     ]
     return [*keyed, *found.findings]

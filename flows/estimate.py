@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 @flow(name="estimate", flow_run_name=flow_run_name, persist_result=False)
 async def estimate(job: Job) -> State:
     """Says what a run of this job would send and cost, without what is done already; sends nothing."""
-    return await planned(job)
+    return await run_estimate(job)
 
 
-async def planned(job: Job) -> State:
+async def run_estimate(job: Job) -> State:
     """Estimates the job inside a flow run, and gives the state that it ends in."""
     try:
         config = resolve(job, read_settings(), sends=False)
@@ -44,16 +44,16 @@ async def planned(job: Job) -> State:
     return Completed(message=words, data=found)
 
 
-async def stored(config: RunConfig) -> State:
+async def run_plan(config: RunConfig) -> State:
     """Stores and shows the plan, and gives the state that the flow run ends in. Raises as `store_plan` does."""
     estimated, url = await asyncio.to_thread(store_plan, config)
     await show_estimate(estimated, config.model, url)
-    words = _words(estimated, url)
+    words = _describe_plan(estimated, url)
     get_run_logger().info(words)
     return Completed(message=words, data=estimated)
 
 
-def _words(estimated: Estimate, url: str | None) -> str:
+def _describe_plan(estimated: Estimate, url: str | None) -> str:
     if url is None:
         return f"nothing to do: {estimated.skipped:,} documents are done; no plan is stored"
     words = f"{estimated.documents:,} documents, {dollars(estimated.costs.high)} at most"

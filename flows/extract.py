@@ -25,13 +25,13 @@ from extractors.report.progress import Progress
 from extractors.run import pipeline
 from extractors.run.chunk import Chunk
 from extractors.run.pipeline import RunHooks
-from flows.adapters.artifacts import PATIENCE, followed, show_run
+from flows.adapters.artifacts import TIMEOUT_SECONDS, follow_progress, show_run
 from flows.adapters.naming import flow_run_name, summarize
-from flows.adapters.rate_limit import leased
-from flows.adapters.secrets import flow_settings
+from flows.adapters.rate_limit import lease_rate
+from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import PrefectShards
-from flows.estimate import planned, stored
-from flows.preflight import check
+from flows.estimate import run_estimate, run_plan
+from flows.preflight import check_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,18 +63,18 @@ async def run_job(job: Job) -> State:
     """Does the job inside a flow run, and gives the state that it ends in."""
     job = with_failure_threshold(job)
     if job.dry_run:
-        return await planned(job)
+        return await run_estimate(job)
     if job.plan_only:
         try:
-            return await stored(resolve(job, await flow_settings()))
+            return await run_plan(resolve(job, await load_flow_settings()))
         except TilewiseError as error:
             return Failed(message=error.message, data=error)
 
-    async def begun(settings: Settings, hooks: RunHooks) -> RunResult:
-        await asyncio.to_thread(check, job, settings)
+    async def start(settings: Settings, hooks: RunHooks) -> RunResult:
+        await asyncio.to_thread(check_job, job, settings)
         return await pipeline.run(job, settings, hooks)
 
-    return await run_in_flow(begun)
+    return await run_in_flow(start)
 
 
 def with_failure_threshold(job: Job) -> Job:
@@ -82,25 +82,31 @@ def with_failure_threshold(job: Job) -> Job:
     return job if "fail_above" in job.model_fields_set else job.model_copy(update={"fail_above": FAIL_ABOVE})
 
 
-async def run_in_flow(begun: Callable[[Settings, RunHooks], Awaitable[RunResult]]) -> State:
+async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]]) -> State:
     """Runs what was begun inside a flow run, shows it, and gives the state that it ends in."""
     log = get_run_logger()
     log.info("begins: %s", flow_run_name())
     try:
-        settings = await flow_settings()
+        settings = await load_flow_settings()
         with Progress() as progress:
             hooks = RunHooks(
-                as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased, PrefectShards()
+                as_task,
+                progress.add,
+                progress.set_total,
+                make_notifier(progress),
+                flow_run.id,
+                lease_rate,
+                PrefectShards(),
             )
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):
-                async with followed(progress):
-                    closing = await begun(settings, hooks)
+                async with follow_progress(progress):
+                    closing = await start(settings, hooks)
     except TilewiseError as error:
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
     log.info("ended: %s", closing.message)
-    await show_run(closing, await _report(closing))
+    await show_run(closing, await _write_report(closing))
     return final_state(closing)
 
 
@@ -109,20 +115,20 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
     log = get_run_logger()
 
     def say(words: str) -> None:
-        progress.say(words)
+        progress.notify(words)
         log.info("%s", words)
 
     return say
 
 
-async def _report(result: RunResult) -> str | None:
+async def _write_report(result: RunResult) -> str | None:
     """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written soon."""
     terms = result.record.run_info
     try:
-        async with asyncio.timeout(PATIENCE):  # a run that was told to stop has half a minute for everything
+        async with asyncio.timeout(TIMEOUT_SECONDS):  # a run that was told to stop has half a minute for everything
             return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run))
     except (ConfigurationError, TimeoutError) as error:
-        get_run_logger().warning("no report is written: %s", str(error) or f"it took more than {PATIENCE:.0f} s")
+        get_run_logger().warning("no report is written: %s", str(error) or f"it took more than {TIMEOUT_SECONDS:.0f} s")
         return None
 
 

@@ -9,17 +9,17 @@ from extractors.core.errors import ConfigurationError
 from extractors.record.output.base import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.scan import documents
-from flows.adapters.prefect_api import prefect_configured
+from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
     from extractors.config.job import Job
     from extractors.config.settings import Settings
 
 
-def check(job: Job, settings: Settings) -> None:
+def check_job(job: Job, settings: Settings) -> None:
     """Says what is wrong before anything is started for the run."""
     config = resolve(job, settings)
-    if job.shard_size is not None and not job.plan_only and not prefect_configured():
+    if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
             " with `prefect --no-prompt deploy --all`, or leave it out"

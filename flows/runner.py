@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from extractors.core.errors import ApprovalRequired, ConfigurationError, TilewiseError
-from flows.adapters.prefect_api import prefect_configured
+from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 def run_with_confirmation(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal when the estimate needs a yes."""
     try:
-        return _ran(job, settings, as_flow=as_flow)
+        return _run(job, settings, as_flow=as_flow)
     except ApprovalRequired as error:
-        _ask(error)
-        return _ran(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
+        _confirm(error)
+        return _run(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
 
 
-def applied(request: ApplyRequest, settings: Settings) -> RunResult:
+def apply_with_confirmation(request: ApplyRequest, settings: Settings) -> RunResult:
     """Runs a stored plan; asks on a terminal when it needs a yes."""
     try:
-        return _applied(request, settings)
+        return _apply(request, settings)
     except ApprovalRequired as error:
-        _ask(error)
-        return _applied(request.model_copy(update={"yes": True}), settings)
+        _confirm(error)
+        return _apply(request.model_copy(update={"yes": True}), settings)
 
 
-def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
+def calibrate_with_confirmation(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
     """Sends the probes; asks on a terminal when they need a yes."""
     import asyncio
 
@@ -53,11 +53,11 @@ def calibrated(settings: Settings, model: str | None, *, yes: bool) -> Calibrate
     try:
         return asyncio.run(calibrate(settings, model, yes=yes, say=say))
     except ApprovalRequired as error:
-        _ask(error)
+        _confirm(error)
         return asyncio.run(calibrate(settings, model, yes=True, say=say))
 
 
-def _ask(error: ApprovalRequired) -> None:
+def _confirm(error: ApprovalRequired) -> None:
     """Asks a person at a terminal. Raises the error where there is none, and ConfigurationError for a no."""
     if not sys.stdin.isatty():
         raise error
@@ -66,62 +66,62 @@ def _ask(error: ApprovalRequired) -> None:
         raise ConfigurationError(f"not started: {error.message}")
 
 
-def _applied(request: ApplyRequest, settings: Settings) -> RunResult:
+def _apply(request: ApplyRequest, settings: Settings) -> RunResult:
     import asyncio
 
     from extractors.plan.stored_plan import StoredPlan
 
     agreed = StoredPlan(request.url).agreed()
     asked = request.brief(agreed, settings)
-    if asked.job.shard_size is not None and prefect_configured():
+    if asked.job.shard_size is not None and is_prefect_configured():
         from extractors.run.session import require_approval
         from flows.apply import apply
 
         if not request.yes and request.budget is None:
             require_approval(asked, agreed.costs, videos=False)
 
-        return asyncio.run(_ended(lambda: apply(request, return_state=True)))
+        return asyncio.run(_await_result(lambda: apply(request, return_state=True)))
 
     from extractors.report.progress import Progress
     from extractors.run import pipeline
 
     with Progress() as progress:
-        hooks = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
+        hooks = pipeline.RunHooks(on_document=progress.add, on_total=progress.set_total, notify=progress.notify)
         return asyncio.run(pipeline.apply(request, settings, hooks))
 
 
-def _ran(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
+def _run(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
     import asyncio
 
     if as_flow:
-        return _ran_as_flow(job)
+        return _run_as_flow(job)
     from extractors.report.progress import Progress
     from extractors.run import pipeline
 
     with Progress() as progress:
-        hooks = pipeline.RunHooks(on_document=progress.tell, on_total=progress.expect, notify=progress.say)
+        hooks = pipeline.RunHooks(on_document=progress.add, on_total=progress.set_total, notify=progress.notify)
         closing = asyncio.run(pipeline.run(job, settings, hooks))
     typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
     return closing
 
 
-def _ran_as_flow(job: Job) -> RunResult:
+def _run_as_flow(job: Job) -> RunResult:
     """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if prefect_configured():
+    if is_prefect_configured():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        return _flow_run(job)
+        return _start_flow_run(job)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
     from flows.serving.server import temporary_server
 
     with temporary_server() as url:
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
-        return _flow_run(job)
+        return _start_flow_run(job)
 
 
-def _flow_run(job: Job) -> RunResult:
+def _start_flow_run(job: Job) -> RunResult:
     import asyncio
     import gc
 
@@ -130,10 +130,10 @@ def _flow_run(job: Job) -> RunResult:
 
     gc.freeze()
     gc.enable()
-    return asyncio.run(_ended(lambda: extract(job, return_state=True)))
+    return asyncio.run(_await_result(lambda: extract(job, return_state=True)))
 
 
-async def _ended(begun: Callable[[], Awaitable[State]]) -> RunResult:
+async def _await_result(begun: Callable[[], Awaitable[State]]) -> RunResult:
     """What a flow run came to. Raises what it was stopped by."""
     from extractors.run.result import RunResult
 

@@ -17,9 +17,9 @@ from extractors.record.ledger.shards import COMPLETED
 from extractors.report.progress import Progress
 from extractors.run.hooks import RunHooks
 from extractors.run.shards.worker import work_on
-from flows.adapters.artifacts import followed
-from flows.adapters.rate_limit import leased
-from flows.adapters.secrets import flow_settings
+from flows.adapters.artifacts import follow_progress
+from flows.adapters.rate_limit import lease_rate
+from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import REFUSED
 from flows.extract import as_task, make_notifier
 
@@ -27,35 +27,37 @@ if TYPE_CHECKING:
     from extractors.record.ledger.shards import ShardAttempt
 
 
-def name() -> str:
+def shard_run_name() -> str:
     """The name of the flow run: the run that it is a piece of, and which."""
-    piece: ShardSpec = flow_run.parameters["piece"]
-    return f"{piece.run}, shard {piece.number}"
+    spec: ShardSpec = flow_run.parameters["spec"]
+    return f"{spec.run}, shard {spec.number}"
 
 
-@flow(name="shard", flow_run_name=name, persist_result=False)
-async def shard(shard: ShardSpec) -> State:
+@flow(name="shard", flow_run_name=shard_run_name, persist_result=False)
+async def shard(spec: ShardSpec) -> State:
     """Works on a piece of a plan for the run that it belongs to, which publishes what is staged here."""
     log = get_run_logger()
     try:
-        settings = await flow_settings()
+        settings = await load_flow_settings()
         with Progress() as progress:
-            progress.expect(shard.count)
-            hooks = RunHooks(as_task, progress.tell, progress.expect, make_notifier(progress), flow_run.id, leased)
+            progress.set_total(spec.count)
+            hooks = RunHooks(
+                as_task, progress.add, progress.set_total, make_notifier(progress), flow_run.id, lease_rate
+            )
             with CancelScope(shield=True):  # Prefect cancels a flow whose server it cannot reach
-                async with followed(progress):
-                    ended = await work_on(shard, settings, hooks)
+                async with follow_progress(progress):
+                    ended = await work_on(spec, settings, hooks)
     except ConfigurationError as error:
         return Failed(name=REFUSED, message=error.message)
     except TilewiseError as error:
         return Failed(message=error.message)
-    log.info("ended: %s", said(ended))
+    log.info("ended: %s", describe_attempt(ended))
     if ended.status == COMPLETED:
-        return Completed(message=said(ended))
-    return Failed(message=said(ended))
+        return Completed(message=describe_attempt(ended))
+    return Failed(message=describe_attempt(ended))
 
 
-def said(ended: ShardAttempt) -> str:
+def describe_attempt(ended: ShardAttempt) -> str:
     """What became of the piece, in a few words."""
     counts = f"{ended.accepted:,} accepted, {ended.failed:,} not"
     return counts if ended.status == COMPLETED else f"{counts}; stopped: {ended.message}"

@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
+class _ModelList:
     """What the endpoint said when it was asked for its models: None where it has no such list, or said nothing."""
 
     key: Finding
@@ -52,45 +52,52 @@ class _Served:
 async def examine(settings: Settings, source: str | None) -> list[Finding]:
     """Findings on key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
     config = resolve(Job(source=source or "."), settings, sends=False)
-    served = _offline() if config.offline else await _asked(config)
+    served = _check_offline() if config.offline else await _check_endpoint(config)
     with ExitStack() as stack:
-        ledger, memory = _ledger(settings, stack)
-        findings = [served.key, _model(config, served), _price(config, served, memory), _rule(config, memory)]
+        ledger, memory = _check_ledger(settings, stack)
+        findings = [
+            served.key,
+            _check_model(config, served),
+            _check_price(config, served, memory),
+            _check_rule(config, memory),
+        ]
     if source:
-        findings.append(_source(source))
-    return [*findings, _output(config), ledger]
+        findings.append(_check_source(source))
+    return [*findings, _check_output(config), ledger]
 
 
-def _offline() -> _Served:
+def _check_offline() -> _ModelList:
     try:
         check_extra("ocr")
     except EndpointError as error:
-        return _Served(Finding("endpoint", "fails", str(error)))
-    return _Served(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
+        return _ModelList(Finding("endpoint", "fails", str(error)))
+    return _ModelList(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
 
 
-async def _asked(config: RunConfig) -> _Served:
+async def _check_endpoint(config: RunConfig) -> _ModelList:
     """Asks the endpoint for its models, which costs nothing and needs the key."""
     if config.settings.api_key is None and config.settings.base_url is None:
-        return _Served(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
+        return _ModelList(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
     try:
         async with client(config.endpoint_at(config.base_url)) as http:
             response = await http.get("models", timeout=MODELS_SECONDS)
     except (httpx.HTTPError, OSError) as error:
         words = f"{config.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
-        return _Served(Finding("endpoint", "fails", words))
+        return _ModelList(Finding("endpoint", "fails", words))
     if response.status_code in {401, 403}:
         words = f"refused by {config.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
-        return _Served(Finding("key", "fails", words))
+        return _ModelList(Finding("key", "fails", words))
     models = models_in(response)
     if not models:
         words = f"{config.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
-        return _Served(Finding("key", "note", words))
+        return _ModelList(Finding("key", "note", words))
     accepted = "accepted" if config.settings.api_key else "none, and none is asked for,"
-    return _Served(Finding("key", "ok", f"{accepted} by {config.base_url}, which lists {len(models):,} models"), models)
+    return _ModelList(
+        Finding("key", "ok", f"{accepted} by {config.base_url}, which lists {len(models):,} models"), models
+    )
 
 
-def _model(config: RunConfig, served: _Served) -> Finding:
+def _check_model(config: RunConfig, served: _ModelList) -> Finding:
     if not config.model:
         return Finding("model", "fails", "none: name one with TILEWISE_MODEL, as the endpoint lists it")
     if config.offline:
@@ -104,7 +111,7 @@ def _model(config: RunConfig, served: _Served) -> Finding:
     return Finding("model", "fails", f"{config.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
 
 
-def _price(config: RunConfig, served: _Served, memory: EndpointMemory | None) -> Finding:
+def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory | None) -> Finding:
     known = {model: price for model, price in (served.models or {}).items() if price}
     if not known and memory:
         known = memory.prices(config.endpoint)
@@ -125,7 +132,7 @@ def _price(config: RunConfig, served: _Served, memory: EndpointMemory | None) ->
     return Finding("price", "note" if old else "ok", words + (": name today's in TILEWISE_PRICES" if old else ""))
 
 
-def _rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
+def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
     found = memory.calibration(config.endpoint, config.model) if memory and not config.offline else None
     if config.offline:
         return Finding("bill rule", "ok", f"{config.rule.name}: the offline endpoint bills by it")
@@ -138,7 +145,7 @@ def _rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
     return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exactly"))
 
 
-def _source(source: str) -> Finding:
+def _check_source(source: str) -> Finding:
     try:
         first = next(documents(source), None)
     except ConfigurationError as error:
@@ -151,10 +158,10 @@ def _source(source: str) -> Finding:
     return Finding("source", "ok", f"can be listed: the first document is {first.document}")
 
 
-def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemory | None]:
+def _check_ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemory | None]:
     """The finding, and what the ledger remembers, for as long as the stack is open."""
     if not settings.has_ledger:
-        return _new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
+        return _check_new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
     try:
         ledger = stack.enter_context(Ledger(settings.ledger))
     except TilewiseError as error:
@@ -162,7 +169,7 @@ def _ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemo
     return Finding("ledger", "ok", "can be read"), ledger.memory
 
 
-def _new_ledger(path: Path) -> Finding:
+def _check_new_ledger(path: Path) -> Finding:
     """Whether the first run can make it: its folder, or the nearest one that is there, can be written."""
     try:
         if path.exists():
@@ -176,7 +183,7 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", "ok", "there is none yet: the first run makes it")
 
 
-def _output(config: RunConfig) -> Finding:
+def _check_output(config: RunConfig) -> Finding:
     tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
     try:
         output = open_output(config.output)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema, field_validator
 
-from extractors.config.time_window import Window, parsed
+from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, tiles
 from extractors.core.errors import ConfigurationError, shown
 from extractors.core.schema import shipped
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
 Policy = Literal["balanced", "faithful", "thrifty"]
-Asked = TypeVar("Asked", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 Redo = Literal["failed", "changed", "reparse", "all"]
 
 # What a form asks for where pydantic takes more than one type for the same thing.
@@ -40,7 +40,7 @@ FAIL_ABOVE = 0.2  # of a deployment's run, which a person looks at later; of the
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 
 
-def base_url(value: str) -> str:
+def check_base_url(value: str) -> str:
     """An endpoint's address, or `offline`. Raises ValueError for what is none, or would carry a password into a table."""
     if value == "offline":
         return value
@@ -54,7 +54,7 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def as_form(schema: JsonDict) -> None:
+def simplify_form(schema: JsonDict) -> None:
     """Makes a model's JSON schema one that Prefect shows as a plain form.
 
     The fields come in the model's order, which a database may lose: each carries its place. What may be left out is left
@@ -69,10 +69,10 @@ def as_form(schema: JsonDict) -> None:
             del shown_as["default"]
         ways = shown_as.get("anyOf")
         if isinstance(ways, list):
-            _without_none(shown_as, [each for each in ways if isinstance(each, dict) and each.get("type") != "null"])
+            _drop_null(shown_as, [each for each in ways if isinstance(each, dict) and each.get("type") != "null"])
 
 
-def _without_none(shown_as: JsonDict, ways: list[JsonDict]) -> None:
+def _drop_null(shown_as: JsonDict, ways: list[JsonDict]) -> None:
     if len(ways) == 1:
         del shown_as["anyOf"]
         shown_as.update(ways[0])
@@ -88,7 +88,7 @@ class Job(BaseModel):
         frozen=True,
         str_strip_whitespace=True,
         hide_input_in_errors=True,
-        json_schema_extra=as_form,
+        json_schema_extra=simplify_form,
     )
 
     source: str = Field(
@@ -188,18 +188,18 @@ class Job(BaseModel):
     )
 
     @property
-    def window(self) -> Window:
+    def window(self) -> TimeWindow:
         """When the images were modified that this job is about."""
-        return Window(self.modified_since, self.modified_until)
+        return TimeWindow(self.modified_since, self.modified_until)
 
     @field_validator("base_url")
     @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        return None if value is None else base_url(value)
+    def _check_base_url(cls, value: str | None) -> str | None:
+        return None if value is None else check_base_url(value)
 
     @field_validator("max_time", mode="before")
     @classmethod
-    def _seconds(cls, value: object) -> object:
+    def _parse_duration(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())
@@ -209,7 +209,7 @@ class Job(BaseModel):
 
     @field_validator("kind")
     @classmethod
-    def _of_a_failure(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_kind(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value not in KINDS:
             raise ValueError(f"use {', '.join(KINDS)}")
         if value is not None and info.data.get("redo", "failed") != "failed":
@@ -218,15 +218,15 @@ class Job(BaseModel):
 
     @field_validator("modified_since", "modified_until", mode="before")
     @classmethod
-    def _moment(cls, value: object, info: ValidationInfo) -> object:
+    def _parse_time(cls, value: object, info: ValidationInfo) -> object:
         if value is None:
             return None
         written = value.isoformat() if isinstance(value, date) else value
-        return parsed(str(written).strip(), end=info.field_name == "modified_until")
+        return parse_time(str(written).strip(), end=info.field_name == "modified_until")
 
     @field_validator("modified_until")
     @classmethod
-    def _not_before_since(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+    def _check_window(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         since = info.data.get("modified_since")
         if value and since and since > value:
             raise ValueError(f"earlier than --modified-since {since.isoformat()}: nothing lies between them")
@@ -234,33 +234,33 @@ class Job(BaseModel):
 
     @field_validator("shard_size")
     @classmethod
-    def _sends(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _check_shard_size(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("redo") == "reparse":
             raise ValueError("stored answers are read again in one process: leave it out with --redo reparse")
         return value
 
     @field_validator("bill")
     @classmethod
-    def _known_rule(cls, value: str) -> str:
+    def _check_rule(cls, value: str) -> str:
         if value != "auto":
             tiles.rule(value)
         return value
 
 
-def job(**fields: object) -> Job:
+def build_job(**fields: object) -> Job:
     """A Job from these fields. Raises ConfigurationError as `validated` does."""
-    return validated(Job, fields)
+    return validate(Job, fields)
 
 
-def validated(model: type[Asked], fields: Mapping[str, object]) -> Asked:
+def validate(model: type[ModelT], fields: Mapping[str, object]) -> ModelT:
     """What is asked for. Raises ConfigurationError that names the field, its value and what is allowed."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+        raise ConfigurationError("; ".join(_format_error(each) for each in error.errors())) from None
 
 
-def _sentence(error: object) -> str:
+def _format_error(error: object) -> str:
     assert isinstance(error, dict)
     flag = ".".join(str(part) for part in error["loc"]).replace("schema_name", "schema").replace("_", "-")
     return f"{flag} {shown(error['input'])}: {error['msg'].removeprefix('Value error, ')}"

@@ -26,7 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from extractors.config.job import base_url
+from extractors.config.job import check_base_url
 from extractors.core.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ class Settings(BaseSettings):
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
-    _looked_in: str = PrivateAttr("")
+    _key_place: str = PrivateAttr("")
 
     @property
     def key_places(self) -> str:
         """In words, where a key could have been."""
-        return f"TOGETHER_API_KEY or {self._looked_in}" if self._looked_in else "TOGETHER_API_KEY"
+        return f"TOGETHER_API_KEY or {self._key_place}" if self._key_place else "TOGETHER_API_KEY"
 
     @property
     def has_ledger(self) -> bool:
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
 
     @field_validator("api_key")
     @classmethod
-    def _bare(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         key = value.get_secret_value().strip() if value else ""
         if not (key.isascii() and key.isprintable()):
             raise ValueError("must be printable ASCII, as an HTTP header is")
@@ -107,24 +107,24 @@ class Settings(BaseSettings):
     def with_key(self, key: str) -> Settings:
         """The same with this key, which came from elsewhere. Raises ConfigurationError, without the key, for what is none."""
         try:
-            return self.model_copy(update={"api_key": self._bare(SecretStr(key))})
+            return self.model_copy(update={"api_key": self._check_key(SecretStr(key))})
         except ValueError as error:
             raise ConfigurationError(f"the key {error}") from None
 
-    def without_key_in(self, place: str) -> Settings:
+    def with_key_place(self, place: str) -> Settings:
         """The same, with another place in which a key was looked for, and where a person may put it."""
         settings = self.model_copy()
-        settings._looked_in = place  # noqa: SLF001 - a copy of this class
+        settings._key_place = place  # noqa: SLF001 - a copy of this class
         return settings
 
     @field_validator("base_url")
     @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        return None if value is None else base_url(value)
+    def _check_base_url(cls, value: str | None) -> str | None:
+        return None if value is None else check_base_url(value)
 
     @field_validator("allow_hosts", mode="before")
     @classmethod
-    def _hosts(cls, value: object) -> tuple[str, ...]:
+    def _parse_hosts(cls, value: object) -> tuple[str, ...]:
         listed = value.split(",") if isinstance(value, str) else value
         if not isinstance(listed, list | tuple):
             raise ValueError("must be hosts, separated by commas")  # noqa: TRY004 - pydantic makes its errors of these
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @field_validator("ledger")
     @classmethod
-    def _database(cls, value: str) -> str:
+    def _check_ledger(cls, value: str) -> str:
         if value.removeprefix(SQLITE) not in {value, "", ":memory:"}:
             return value
         if value.startswith(POSTGRESQL) and len(value) > len(POSTGRESQL):
@@ -180,7 +180,7 @@ def read_settings() -> Settings:
     except UnicodeDecodeError as error:
         raise ConfigurationError(f".env cannot be read: {error}") from error
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_sentence(each) for each in error.errors())) from None
+        raise ConfigurationError("; ".join(_format_error(each) for each in error.errors())) from None
 
 
 class Origin(NamedTuple):
@@ -191,7 +191,7 @@ class Origin(NamedTuple):
     place: str
 
 
-def origins(settings: Settings) -> list[Origin]:
+def list_origins(settings: Settings) -> list[Origin]:
     """Every setting with the place that it was read from."""
     in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
     in_toml = set(tomllib.loads(Path(TOML).read_text(encoding="utf-8"))) if Path(TOML).exists() else set()
@@ -207,11 +207,11 @@ def origins(settings: Settings) -> list[Origin]:
             place = ".env"
         if variables & environment:
             place = "environment"
-        said.append(Origin(variable, _plain(getattr(settings, name)), place))
+        said.append(Origin(variable, _format_value(getattr(settings, name)), place))
     return said
 
 
-def _plain(value: object) -> str:
+def _format_value(value: object) -> str:
     """A setting as a person writes it; a URL without its password."""
     if value is None or value == ():
         return "none"
@@ -222,7 +222,7 @@ def _plain(value: object) -> str:
     return shown(value).strip("'") if isinstance(value, str) else str(value)
 
 
-def unknown_settings() -> list[str]:
+def find_unknown_settings() -> list[str]:
     """Variables of the environment that begin like a setting and are none: most often a typing error."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
@@ -243,7 +243,7 @@ def _check_toml(path: Path) -> None:
             raise ConfigurationError(f"{path}: {key!r} is not a setting: use {', '.join(allowed)}")
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _format_error(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
     secret = name.endswith("API_KEY") or (name.endswith("LEDGER") and "@" in str(error["input"]))

@@ -7,30 +7,30 @@ from typing import NamedTuple
 
 from extractors.core.errors import ConfigurationError
 
-ALLOWED = "write 2026-11-20 or 2026-11-20T02:15:00"
+TIME_FORMATS = "write 2026-11-20 or 2026-11-20T02:15:00"
 
 
-class Window(NamedTuple):
+class TimeWindow(NamedTuple):
     """A span of time, both ends included; an end that is not given is open."""
 
     since: datetime | None = None
     until: datetime | None = None
 
     @property
-    def given(self) -> bool:
+    def is_bounded(self) -> bool:
         """Whether there is any end to it."""
         return self.since is not None or self.until is not None
 
-    def holds(self, modified: datetime | None) -> bool:
+    def contains(self, modified: datetime | None) -> bool:
         """Whether this time lies within; of a time that is not known nobody can say so."""
-        if not self.given:
+        if not self.is_bounded:
             return True
         if modified is None or (self.since and modified < self.since):
             return False
         return self.until is None or modified <= self.until
 
 
-def parsed(value: str, *, end: bool = False) -> datetime:
+def parse_time(value: str, *, end: bool = False) -> datetime:
     """A UTC day or time as a moment; a day's `end` is its last microsecond. Raises ValueError for what is neither."""
     try:
         if len(value) <= len("2026-11-20"):
@@ -38,14 +38,14 @@ def parsed(value: str, *, end: bool = False) -> datetime:
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"no UTC day or time: {ALLOWED}") from None
+        raise ValueError(f"no UTC day or time: {TIME_FORMATS}") from None
 
 
-def moment(flag: str, value: str | None, *, end: bool = False) -> datetime | None:
+def parse_bound(flag: str, value: str | None, *, end: bool = False) -> datetime | None:
     """The moment that a flag names, if any. Raises ConfigurationError for what is none."""
     if value is None:
         return None
     try:
-        return parsed(value, end=end)
+        return parse_time(value, end=end)
     except ValueError as error:
         raise ConfigurationError(f"{flag} {value!r} is {error}") from None

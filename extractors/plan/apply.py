@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extractors.config.job import DOLLARS, Job, as_form, validated
+from extractors.config.job import DOLLARS, Job, simplify_form, validate
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, shown
@@ -39,7 +39,7 @@ class ApplyRequest(BaseModel):
         frozen=True,
         str_strip_whitespace=True,
         hide_input_in_errors=True,
-        json_schema_extra=as_form,
+        json_schema_extra=simplify_form,
     )
 
     plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
@@ -79,7 +79,7 @@ class ApplyRequest(BaseModel):
 
 def order(**fields: object) -> ApplyRequest:
     """An Order from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
-    return validated(ApplyRequest, fields)
+    return validate(ApplyRequest, fields)
 
 
 @dataclass(frozen=True, slots=True)

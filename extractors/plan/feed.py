@@ -97,7 +97,7 @@ class Feed:
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
         listed = (self._allowed(each) for each in self._source.documents())
-        total = sum(self._window.holds(each.modified) and self._fate(each) == "taken" for each in listed)
+        total = sum(self._window.contains(each.modified) and self._fate(each) == "taken" for each in listed)
         return min(total, self._job.limit) if self._job.limit else total
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class Feed:
     def _new(self, *, looks: bool) -> Iterator[Document]:
         while self._ahead or self._pulled(looks=looks):
             each = self._ahead.popleft()
-            if not self._window.holds(each.modified):
+            if not self._window.contains(each.modified):
                 continue
             self.found += 1
             fate = self._fate(each)
@@ -125,7 +125,7 @@ class Feed:
 
     def _pulled(self, *, looks: bool) -> int:
         """Pulls the next documents, and looks at them where only that tells what is asked of them; says how many."""
-        asked = self._history is not None or self._window.given
+        asked = self._history is not None or self._window.is_bounded
         many = looks and asked and self.store.readers > 1
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
         batch = [self._allowed(each) for each in islice(self._documents, most)]

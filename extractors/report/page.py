@@ -17,8 +17,8 @@ from extractors.record.output.base import TROUBLE, reading
 from extractors.record.tables import columns
 from extractors.record.tables.history import DAYS
 from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
-from extractors.report.progress import duration
-from extractors.report.summary import AGAIN
+from extractors.report.progress import format_duration
+from extractors.report.summary import RETRIED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,15 +26,24 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
-ENDS = ("accepted", "duplicates", "rejected", "failed", "remaining", "skipped")  # of a document; they add up to `found`
-CASES = 50  # documents that failed, one by one; all of them are in the table
-_NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?")  # of a run's file: the run, and its volume after the first
+STATUSES = (
+    "accepted",
+    "duplicates",
+    "rejected",
+    "failed",
+    "remaining",
+    "skipped",
+)  # of a document; they add up to `found`
+MAX_EXAMPLES = 50  # documents that failed, one by one; all of them are in the table
+_RUN_FILE = re.compile(
+    r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?"
+)  # of a run's file: the run, and its volume after the first
 _SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
-_BEGUN: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at")}
-_LAST = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
+_START_COLUMNS: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at")}
+_LAST_VOLUME = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
 
-class Sent(NamedTuple):
+class SentPages(NamedTuple):
     """Pages of one choice; the tokens are image tokens as they are, by both readings, and as they were sent first."""
 
     action: str
@@ -45,7 +54,7 @@ class Sent(NamedTuple):
     planned: int
 
 
-class Predicted(NamedTuple):
+class PromptTokens(NamedTuple):
     """Answered calls of one bill rule: prompt tokens, and the share of calls whose every token was predicted."""
 
     bill_rule: str
@@ -56,7 +65,7 @@ class Predicted(NamedTuple):
     exact: float
 
 
-class Called(NamedTuple):
+class CallGroup(NamedTuple):
     """Calls of one outcome; `seconds` is the median of theirs, `cost_usd` None where a price was not known."""
 
     outcome: str
@@ -68,7 +77,7 @@ class Called(NamedTuple):
     cost_usd: Decimal | None
 
 
-class Kind(NamedTuple):
+class FailureKind(NamedTuple):
     """Documents that failed in the same way; `final`: another try cannot cure it."""
 
     stage: str
@@ -77,7 +86,7 @@ class Kind(NamedTuple):
     documents: int
 
 
-class Case(NamedTuple):
+class FailureExample(NamedTuple):
     """One document that failed."""
 
     document: str
@@ -86,7 +95,7 @@ class Case(NamedTuple):
     message: str
 
 
-class Told(NamedTuple):
+class FieldStats(NamedTuple):
     """One field of the schema, over all accepted rows."""
 
     field: str
@@ -97,7 +106,7 @@ class Told(NamedTuple):
     most: str | None
 
 
-class Mark(NamedTuple):
+class ScaleMark(NamedTuple):
     """An amount on the scale of a run's money: `place` in percent of it."""
 
     name: str
@@ -110,23 +119,30 @@ class Page:
     """What the page shows. `run` is the run's row of `runs`, volumes summed; `files` are those of each table."""
 
     run: Mapping[str, object]
-    sent: Sequence[Sent]
-    predicted: Sequence[Predicted]
-    called: Sequence[Called]
-    kinds: Sequence[Kind]
-    cases: Sequence[Case]
-    told: Sequence[Told]
+    sent: Sequence[SentPages]
+    predicted: Sequence[PromptTokens]
+    called: Sequence[CallGroup]
+    kinds: Sequence[FailureKind]
+    cases: Sequence[FailureExample]
+    told: Sequence[FieldStats]
     files: Mapping[str, Sequence[str]]
 
     def html(self) -> str:
         """The whole file. Whatever comes from images, models and settings is escaped."""
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        environment.filters |= {"dollars": dollars, "count": _count, "percent": _percent, "lasted": duration}
+        environment.filters |= {
+            "dollars": dollars,
+            "count": _format_count,
+            "percent": _format_share,
+            "lasted": format_duration,
+        }
         text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-        return environment.from_string(text).render(page=self, run=self.run, ends=ENDS, marks=self.marks, again=AGAIN)
+        return environment.from_string(text).render(
+            page=self, run=self.run, ends=STATUSES, marks=self.marks, again=RETRIED
+        )
 
     @property
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[ScaleMark]:
         """What was predicted and what was paid, on one scale; none where it cost nothing or no price is known."""
         names = {
             "low": "estimated_low_usd",
@@ -138,7 +154,7 @@ class Page:
         most = max(amounts.values(), default=Decimal(0))
         if len(amounts) < len(names) or not most:
             return []
-        return [Mark(name, dollars(amount), float(100 * amount / most)) for name, amount in amounts.items()]
+        return [ScaleMark(name, dollars(amount), float(100 * amount / most)) for name, amount in amounts.items()]
 
 
 def write_report(output: Output, run: str | None = None) -> str:
@@ -147,7 +163,7 @@ def write_report(output: Output, run: str | None = None) -> str:
     Raises ConfigurationError where there is no such run, its tables cannot be read, or the page cannot be written.
     """
     with reading(output):
-        page = _page(output, _found(output, run))
+        page = _load_page(output, _find_run(output, run))
     key = f"reports/{page.run['run']}.html"
     try:
         output.write_page(key, page.html())
@@ -156,29 +172,31 @@ def write_report(output: Output, run: str | None = None) -> str:
     return output.full(key)
 
 
-def _found(output: Output, run: str | None) -> str:
+def _find_run(output: Output, run: str | None) -> str:
     """The run asked for, as it is published; the last one where none is."""
     if run is None:
-        return _last(output)
-    named = _NAME.fullmatch(run)
+        return _find_latest_run(output)
+    named = _RUN_FILE.fullmatch(run)
     if not named or named[1] != run:
         raise ConfigurationError(f"run {shown(run)} is none: write it as in the column run, 20261120T021500Z-3f9a")
-    if not _files(output, "runs", run):
+    if not _list_files(output, "runs", run):
         raise ConfigurationError(f"run {run} is not published in {output}: see the column run of its table runs")
     return run
 
 
-def _last(output: Output) -> str:
+def _find_latest_run(output: Output) -> str:
     """The run that began last. Raises ConfigurationError where none is published."""
-    keys = {key: named[1] for key in output.files("runs", DAYS) if (named := _NAME.fullmatch(PurePosixPath(key).stem))}
+    keys = {
+        key: named[1] for key in output.files("runs", DAYS) if (named := _RUN_FILE.fullmatch(PurePosixPath(key).stem))
+    }
     if not keys:
         raise ConfigurationError(f"output {str(output)!r} has no run that is published: name another one with --output")
     second = max(keys.values()).partition("-")[0]  # names tell runs of one second apart, and not which was first
-    begun = output.scan([key for key, run in keys.items() if run.startswith(second)], _BEGUN).sort("started_at")
+    begun = output.scan([key for key, run in keys.items() if run.startswith(second)], _START_COLUMNS).sort("started_at")
     return str(begun.select("run").last().collect().item())
 
 
-def _files(output: Output, table: str, run: str) -> list[str]:
+def _list_files(output: Output, table: str, run: str) -> list[str]:
     """The run's files of a table, volume by volume."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
@@ -188,8 +206,8 @@ def _files(output: Output, table: str, run: str) -> list[str]:
     return sorted(found, key=lambda key: (len(key), key))
 
 
-def _page(output: Output, run: str) -> Page:
-    files = {table: _files(output, table, run) for table in PUBLISHED}
+def _load_page(output: Output, run: str) -> Page:
+    files = {table: _list_files(output, table, run) for table in PUBLISHED}
 
     def rows(table: str, wanted: columns.Columns) -> pl.LazyFrame:
         return output.scan(files[table], wanted) if files[table] else pl.LazyFrame(schema=wanted)
@@ -197,72 +215,79 @@ def _page(output: Output, run: str) -> Page:
     images, calls = rows("images", columns.IMAGES), rows("calls", columns.CALLS)
     failures, fields = rows("failures", columns.FAILURES), rows("fields", columns.FIELDS)
     volumes = rows("runs", columns.RUNS).sort("volume").collect()
-    asked = [_sent(images), _predicted(calls), _called(calls), _kinds(failures), _cases(failures), _told(fields)]
+    asked = [
+        _group_pages(images),
+        _group_prompt_tokens(calls),
+        _group_calls(calls),
+        _group_failures(failures),
+        _select_examples(failures),
+        _select_fields(fields),
+    ]
     sent, predicted, called, kinds, cases, told = (frame.iter_rows() for frame in pl.collect_all(asked))
     return Page(
-        _summed(volumes),
-        [Sent(*each) for each in sent],
-        [Predicted(*each) for each in predicted],
-        [Called(*each) for each in called],
-        [Kind(*each) for each in kinds],
-        [Case(*each) for each in cases],
-        [Told(*each) for each in told],
+        _sum_volumes(volumes),
+        [SentPages(*each) for each in sent],
+        [PromptTokens(*each) for each in predicted],
+        [CallGroup(*each) for each in called],
+        [FailureKind(*each) for each in kinds],
+        [FailureExample(*each) for each in cases],
+        [FieldStats(*each) for each in told],
         {table: [output.full(key) for key in keys] for table, keys in files.items()},
     )
 
 
-def _sent(images: pl.LazyFrame) -> pl.LazyFrame:
+def _group_pages(images: pl.LazyFrame) -> pl.LazyFrame:
     sums = pl.col("tokens_formula", "tokens_table", "tokens_planned").sum()
-    return _most_first(images.group_by("action", "reason").agg(pl.len(), sums), "action", "reason")
+    return _sort_by_count(images.group_by("action", "reason").agg(pl.len(), sums), "action", "reason")
 
 
-def _predicted(calls: pl.LazyFrame) -> pl.LazyFrame:
+def _group_prompt_tokens(calls: pl.LazyFrame) -> pl.LazyFrame:
     sums = pl.col("estimated_prompt_tokens", "prompt_tokens", "residual_tokens").sum()
     exact = (pl.col("residual_tokens") == 0).mean().alias("exact")
     answered = calls.filter(pl.col("residual_tokens").is_not_null())
-    return _most_first(answered.group_by("bill_rule").agg(pl.len(), sums, exact), "bill_rule")
+    return _sort_by_count(answered.group_by("bill_rule").agg(pl.len(), sums, exact), "bill_rule")
 
 
-def _called(calls: pl.LazyFrame) -> pl.LazyFrame:
+def _group_calls(calls: pl.LazyFrame) -> pl.LazyFrame:
     sums = pl.col("prompt_tokens", "completion_tokens").sum()
     unpriced = ((pl.col("billed") == "yes") & pl.col("cost_usd").is_null()).any()
     cost = pl.when(unpriced).then(None).otherwise(pl.col("cost_usd").sum())
     grouped = calls.group_by("outcome", "billed").agg(
         pl.len(), sums, pl.col("seconds").median(), cost.alias("cost_usd")
     )
-    return _most_first(grouped, "outcome", "billed")
+    return _sort_by_count(grouped, "outcome", "billed")
 
 
-def _kinds(failures: pl.LazyFrame) -> pl.LazyFrame:
-    return _most_first(failures.group_by("stage", "kind", "final").agg(pl.len()), "stage", "kind", "final")
+def _group_failures(failures: pl.LazyFrame) -> pl.LazyFrame:
+    return _sort_by_count(failures.group_by("stage", "kind", "final").agg(pl.len()), "stage", "kind", "final")
 
 
-def _cases(failures: pl.LazyFrame) -> pl.LazyFrame:
-    return failures.sort("failed_at", "document").head(CASES).select("document", "stage", "kind", "message")
+def _select_examples(failures: pl.LazyFrame) -> pl.LazyFrame:
+    return failures.sort("failed_at", "document").head(MAX_EXAMPLES).select("document", "stage", "kind", "message")
 
 
-def _told(fields: pl.LazyFrame) -> pl.LazyFrame:
+def _select_fields(fields: pl.LazyFrame) -> pl.LazyFrame:
     return fields.select("field", "rows", "nulls", "distinct", "min", "max")
 
 
-def _most_first(grouped: pl.LazyFrame, *names: str) -> pl.LazyFrame:
+def _sort_by_count(grouped: pl.LazyFrame, *names: str) -> pl.LazyFrame:
     """The groups in order, by how many rows each has and then by name; a page reads the same every time."""
     return grouped.sort("len", *names, descending=[True, *(False for _ in names)])
 
 
-def _summed(volumes: pl.DataFrame) -> Row:
+def _sum_volumes(volumes: pl.DataFrame) -> Row:
     """The run's row, its volumes summed; an amount that is not known of one of them is not known."""
     sums = [
         pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name) for name in _SUMMED
     ]
     rows, summed = volumes.to_dicts(), volumes.select(sums).to_dicts()[0]
     warnings = volumes["warnings"].explode().drop_nulls().unique(maintain_order=True).to_list()
-    return rows[0] | summed | {name: rows[-1][name] for name in _LAST} | {"warnings": warnings}
+    return rows[0] | summed | {name: rows[-1][name] for name in _LAST_VOLUME} | {"warnings": warnings}
 
 
-def _count(number: int | None) -> str:
+def _format_count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
-def _percent(share: float) -> str:
+def _format_share(share: float) -> str:
     return f"{share:.1%}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-PLAIN_SECONDS = 10.0  # between two lines where lines cannot be rewritten
+LINE_SECONDS = 10.0  # between two lines where lines cannot be rewritten
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -48,18 +48,18 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
 
-    def expect(self, documents: int) -> None:
+    def set_total(self, documents: int) -> None:
         """So many documents are to be done, as far as is known."""
         self._expected = documents
 
-    def tell(self, totals: RunTotals) -> None:
+    def add(self, totals: RunTotals) -> None:
         """One more document has ended."""
         self._totals += totals
-        if not self._console.is_terminal and self._clock() - self._shown >= PLAIN_SECONDS:
+        if not self._console.is_terminal and self._clock() - self._shown >= LINE_SECONDS:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Something that a person should know at once, above the live line."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
@@ -77,7 +77,7 @@ class Progress:
             "cost unknown" if self._totals.cost_usd is None else f"${self._totals.cost_usd:.4f} spent",
         ]
         if rate and self._expected > done:
-            parts.append(f"{duration((self._expected - done) / rate)} left")
+            parts.append(f"{format_duration((self._expected - done) / rate)} left")
         return " · ".join(parts)
 
     @property
@@ -89,7 +89,7 @@ class Progress:
         return Text(self.line)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person says them: `42 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:

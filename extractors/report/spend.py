@@ -66,7 +66,7 @@ def spend(output: Output, ledger: Ledger | None, by: By, since: datetime | None,
     Raises ConfigurationError when a table cannot be read.
     """
     with reading(output):
-        calls = _calls(output, ledger)
+        calls = _load_calls(output, ledger)
     if since:
         calls = calls.filter(pl.col("started_at") >= since)
     if until:
@@ -76,23 +76,23 @@ def spend(output: Output, ledger: Ledger | None, by: By, since: datetime | None,
     return Spending(by, grouped.to_dicts(), calls.select(_SUMS).to_dicts()[0])
 
 
-def _calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
+def _load_calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
     """Every call under this output, once: published, or known to the ledger alone."""
-    calls, runs = _published(output, "calls", _COLUMNS), _published(output, "runs", _RUNS).unique()
+    calls, runs = _load_published(output, "calls", _COLUMNS), _load_published(output, "runs", _RUNS).unique()
     parts = [calls.join(runs, on="run", how="left")]
-    for batch in _unpublished(output, ledger):
+    for batch in _load_unpublished(output, ledger):
         rows = pl.DataFrame(batch, schema=_COLUMNS | {"source": columns.TEXT}, orient="row")
         # A run killed between its commit and its end is in both.
         parts.append(rows.join(calls.select(_CALL), on=_CALL, how="anti"))
     return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
 
 
-def _published(output: Output, table: str, wanted: columns.Columns) -> pl.DataFrame:
+def _load_published(output: Output, table: str, wanted: columns.Columns) -> pl.DataFrame:
     files = output.files(table, DAYS)
     return output.scan(files, wanted).collect() if files else pl.DataFrame(schema=wanted)
 
 
-def _unpublished(output: Output, ledger: Ledger | None) -> Iterator[list[Row]]:
+def _load_unpublished(output: Output, ledger: Ledger | None) -> Iterator[list[Row]]:
     for terms in ledger.runs.unpublished(str(output)) if ledger else ():
         for batch in ledger.calls.unpublished(terms.run) if ledger else ():
             rows = [call_row(call, terms) for call in batch]

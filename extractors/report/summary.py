@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Column, Table
 
 from extractors.core.money import dollars
-from extractors.report.progress import duration
+from extractors.report.progress import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 # Whether a failure is tried again, by whether it is final.
-AGAIN = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
+RETRIED = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class EstimateView:
     """What an estimate says, for people."""
 
     counts: Mapping[str, int]
@@ -43,7 +43,7 @@ class Bill:
 
     def table(self) -> Table:
         """The estimate as a table of two columns."""
-        table = _table("estimate")
+        table = _make_table("estimate")
         for name, count in self.counts.items():
             table.add_row(name, f"{count:,}")
         for (action, reason), count in sorted(self.reasons.items()):
@@ -66,13 +66,13 @@ class Bill:
         if None in self.costs.values():
             table.add_row("", f"no price is known for {self.model or 'no model'}: set --model or TILEWISE_PRICES")
         if self.eta_seconds is not None:
-            table.add_row("time, from earlier answers", duration(self.eta_seconds))
+            table.add_row("time, from earlier answers", format_duration(self.eta_seconds))
         table.add_row("planned in", f"{self.seconds:.2f} s")
         return table
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunView:
     """What a run that has ended says, for people."""
 
     run: str
@@ -88,14 +88,14 @@ class Summary:
         """The closing summary, top to bottom."""
         said: list[RenderableType] = []
         if self.totals.done or self.totals.calls:
-            said.append(self._table())
+            said.append(self._make_table())
         said += [f"warning: {warning}" for warning in self.warnings]
         said.append(self.message)
         said += [f"rows: {path}" for path in self.results]
         return said
 
-    def _table(self) -> Table:
-        tally, table = self.totals, _table(f"run {self.run}")
+    def _make_table(self) -> Table:
+        tally, table = self.totals, _make_table(f"run {self.run}")
         counts = Counter(
             found=self.found,
             skipped=self.skipped,
@@ -133,8 +133,8 @@ def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping
     """What was spent, a line a group and the total."""
     names = ("calls", "prompt_tokens", "completion_tokens", "billed_usd", "wasted_usd", "unknown_usd")
     headers = ("calls", "prompt tokens", "completion tokens", "billed", "of it wasted", "unknown")
-    lines = [[str(row[by]), *(_cell(row[name]) for name in names)] for row in rows]
-    lines.append(["total", *(_cell(total[name]) for name in names)])
+    lines = [[str(row[by]), *(_format_cell(row[name]) for name in names)] for row in rows]
+    lines.append(["total", *(_format_cell(total[name]) for name in names)])
     widths = [max(map(len, cells)) for cells in list(zip(*lines, strict=True))[1:]]
     numbers = [
         Column(header, justify="right", min_width=width)  # no digit is cut where the terminal is narrow
@@ -148,11 +148,11 @@ def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping
     return table
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     return dollars(value) if isinstance(value, Decimal) else f"{value:,}"
 
 
-def _table(title: str) -> Table:
+def _make_table(title: str) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(overflow="fold")
     table.add_column(justify="right", overflow="fold")

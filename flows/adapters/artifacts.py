@@ -23,8 +23,8 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from extractors.core.money import dollars
-from extractors.report.summary import AGAIN
-from flows.adapters.naming import escaped, summarize, verbatim
+from extractors.report.summary import RETRIED
+from flows.adapters.naming import escape_markdown, format_code, summarize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from extractors.run.calibrate import Calibrated
     from extractors.run.result import RunResult
 
-EVERY = 5.0  # seconds between two looks at a run's progress
-PATIENCE = 10.0  # seconds that Prefect is given to take one artifact
+UPDATE_SECONDS = 5.0  # seconds between two looks at a run's progress
+TIMEOUT_SECONDS = 10.0  # seconds that Prefect is given to take one artifact
 WARNING = "tilewise.warning"
 
 
 @contextlib.asynccontextmanager
-async def followed(progress: Progress) -> AsyncIterator[None]:
+async def follow_progress(progress: Progress) -> AsyncIterator[None]:
     """Shows the progress as an artifact as long as the run works, and once more when it has ended."""
-    following = asyncio.create_task(_follow(progress))
+    following = asyncio.create_task(_update_progress(progress))
     try:
         yield
     finally:
@@ -51,20 +51,20 @@ async def followed(progress: Progress) -> AsyncIterator[None]:
         await asyncio.wait([following])
 
 
-async def _follow(progress: Progress) -> None:
+async def _update_progress(progress: Progress) -> None:
     artifact: UUID | None = None
     shown = ""
     try:
         while True:
             if artifact is None:
-                artifact = await _taken(acreate_progress_artifact(0.0, "tilewise-progress", progress.line))
+                artifact = await _create(acreate_progress_artifact(0.0, "tilewise-progress", progress.line))
             elif progress.line != shown:
                 shown = progress.line
-                await _taken(aupdate_progress_artifact(artifact, _percent(progress), shown))
-            await asyncio.sleep(EVERY)
+                await _create(aupdate_progress_artifact(artifact, _percent(progress), shown))
+            await asyncio.sleep(UPDATE_SECONDS)
     except asyncio.CancelledError:
         if artifact is not None:
-            await _taken(aupdate_progress_artifact(artifact, _percent(progress), progress.line))
+            await _create(aupdate_progress_artifact(artifact, _percent(progress), progress.line))
         raise
 
 
@@ -80,30 +80,34 @@ async def show_run(result: RunResult, report: str | None = None) -> None:
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
             payload={"warning": warning, "run": result.record.run_info.run},
         )
-    await _taken(acreate_markdown_artifact(summary(result, report), "tilewise-summary", escaped(summarize(result))))
+    await _create(
+        acreate_markdown_artifact(
+            format_summary(result, report), "tilewise-summary", escape_markdown(summarize(result))
+        )
+    )
     if result.counts.totals.kinds:
-        await _taken(acreate_table_artifact(failures(result), "tilewise-failures", "Failures by kind"))
+        await _create(acreate_table_artifact(failure_rows(result), "tilewise-failures", "Failures by kind"))
 
 
 async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
     """What is shown of an estimate, and of the plan that was stored with it."""
-    words = estimated(estimate, model, plan)
-    await _taken(acreate_markdown_artifact(words, "tilewise-estimate", _most(estimate)))
+    words = format_estimate(estimate, model, plan)
+    await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
 
 
 async def show_calibration(found: Calibrated) -> None:
     """What is shown of a calibration."""
-    lines = "\n".join(f"- {escaped(line)}" for line in found.lines())
-    await _taken(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
+    lines = "\n".join(f"- {escape_markdown(line)}" for line in found.lines())
+    await _create(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 
 
-def summary(result: RunResult, report: str | None = None) -> str:
+def format_summary(result: RunResult, report: str | None = None) -> str:
     """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
     row, terms, tally = result.row, result.record.run_info, result.counts.totals
     kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     low, expected, high = (dollars(cost) for cost in tally.estimated.values())
     tokens = {
-        f"prompt, predicted by {escaped(terms.bill_rule)}": tally.prompt_tokens - tally.residual_tokens,
+        f"prompt, predicted by {escape_markdown(terms.bill_rule)}": tally.prompt_tokens - tally.residual_tokens,
         "prompt, billed": tally.prompt_tokens,
         "residual: billed less predicted": tally.residual_tokens,
         "completion, billed": tally.completion_tokens,
@@ -118,27 +122,29 @@ def summary(result: RunResult, report: str | None = None) -> str:
     }
     return "\n\n".join(
         [
-            f"## {escaped(summarize(result))}",
-            _facts(result),
-            _table("documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}),
-            _table("money", money),
-            _table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
-            *_list("Warnings", map(escaped, result.record.warnings)),
-            *_list("Rows", map(verbatim, result.results)),
-            *_list("Report", map(verbatim, [report] if report else [])),
+            f"## {escape_markdown(summarize(result))}",
+            _format_facts(result),
+            _format_table(
+                "documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}
+            ),
+            _format_table("money", money),
+            _format_table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
+            *_format_list("Warnings", map(escape_markdown, result.record.warnings)),
+            *_format_list("Rows", map(format_code, result.results)),
+            *_format_list("Report", map(format_code, [report] if report else [])),
         ]
     )
 
 
-def failures(result: RunResult) -> list[dict[str, object]]:
+def failure_rows(result: RunResult) -> list[dict[str, object]]:
     """A row for each kind of failure, the most frequent first."""
     return [
-        {"stage": stage, "kind": kind, "documents": count, "tried again": AGAIN[final]}
+        {"stage": stage, "kind": kind, "documents": count, "tried again": RETRIED[final]}
         for (stage, kind, final), count in result.counts.totals.kinds.most_common()
     ]
 
 
-def estimated(estimate: Estimate, model: str, plan: str | None = None) -> str:
+def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> str:
     """What would be sent, what it would cost, and the plan that waits for approval."""
     costs = zip(("low", "expected", "high"), estimate.costs.values(), strict=True)
     money = {name: dollars(cost) for name, cost in costs}
@@ -147,22 +153,22 @@ def estimated(estimate: Estimate, model: str, plan: str | None = None) -> str:
             money[f"{name}, with 95 %"] = f"{dollars(ends[0])} to {dollars(ends[1])}"
     counts = ("documents", "images", "rejected", "skipped")
     parts = [
-        f"## {_most(estimate)}",
-        *([f"Waiting for approval: run the deployment `apply` with the plan\n\n{verbatim(plan)}"] if plan else []),
-        f"Model {verbatim(model)}, billed by {verbatim(estimate.bill_rule)}." if model else "No model is set.",
-        _table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
-        _table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
-        _table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),
-        _table("cost", money),
+        f"## {_title_estimate(estimate)}",
+        *([f"Waiting for approval: run the deployment `apply` with the plan\n\n{format_code(plan)}"] if plan else []),
+        f"Model {format_code(model)}, billed by {format_code(estimate.bill_rule)}." if model else "No model is set.",
+        _format_table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
+        _format_table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
+        _format_table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),
+        _format_table("cost", money),
     ]
     return "\n\n".join(parts)
 
 
-def _most(estimate: Estimate) -> str:
+def _title_estimate(estimate: Estimate) -> str:
     return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
 
 
-def _facts(result: RunResult) -> str:
+def _format_facts(result: RunResult) -> str:
     terms = result.record.run_info
     named = {
         "run": terms.run,
@@ -174,24 +180,24 @@ def _facts(result: RunResult) -> str:
         "output": terms.output,
         "approved by": terms.approved_by,
     }
-    return "\n".join(f"- {name} {verbatim(value)}" for name, value in named.items() if value)
+    return "\n".join(f"- {name} {format_code(value)}" for name, value in named.items() if value)
 
 
-def _table(title: str, rows: Mapping[str, str]) -> str:
+def _format_table(title: str, rows: Mapping[str, str]) -> str:
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join([f"| {title} | |", "|:--|--:|", *lines])
 
 
-def _list(title: str, lines: Iterable[str]) -> list[str]:
+def _format_list(title: str, lines: Iterable[str]) -> list[str]:
     listed = "\n".join(f"- {line}" for line in lines)
     return [f"### {title}\n\n{listed}"] if listed else []
 
 
-async def _taken(made: Awaitable[UUID]) -> UUID | None:
+async def _create(creation: Awaitable[UUID]) -> UUID | None:
     """What Prefect makes of it; None, and a line in the log, where Prefect does not answer in time or refuses."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await made
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await creation
     except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
         get_run_logger().warning("an artifact could not be shown: %s", type(error).__name__)
         return None

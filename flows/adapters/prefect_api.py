@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 URL, PROFILES = "PREFECT_API_URL", "PREFECT_PROFILES_PATH"
 
 
-def prefect_url() -> str | None:
+def find_prefect_url() -> str | None:
     """The Prefect API of the environment, of the files in the working directory, or of the active profile.
 
     Raises ConfigurationError for a file that Prefect could not read either.
@@ -25,20 +25,20 @@ def prefect_url() -> str | None:
     places: list[Callable[[], object]] = [
         lambda: os.environ.get(URL),
         lambda: dotenv_values(".env").get(URL),
-        lambda: _at(_toml("prefect.toml"), "api", "url"),
-        lambda: _at(_toml("pyproject.toml"), "tool", "prefect", "api", "url"),
-        lambda: _profile().get(URL),
+        lambda: _look_up(_read_toml("prefect.toml"), "api", "url"),
+        lambda: _look_up(_read_toml("pyproject.toml"), "tool", "prefect", "api", "url"),
+        lambda: _read_profile().get(URL),
     ]
     found = (place() for place in places)
     return next((url for url in found if isinstance(url, str) and url), None)
 
 
-def prefect_configured() -> bool:
+def is_prefect_configured() -> bool:
     """Whether a Prefect API is set."""
-    return prefect_url() is not None
+    return find_prefect_url() is not None
 
 
-def _profile() -> Mapping[str, object]:
+def _read_profile() -> Mapping[str, object]:
     """The active profile; a file that cannot be read holds none."""
     named = os.environ.get(PROFILES) or dotenv_values(".env").get(PROFILES)
     path = Path(named) if named else Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
@@ -46,11 +46,11 @@ def _profile() -> Mapping[str, object]:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    profile = _at(profiles, "profiles", str(os.environ.get("PREFECT_PROFILE") or profiles.get("active")))
+    profile = _look_up(profiles, "profiles", str(os.environ.get("PREFECT_PROFILE") or profiles.get("active")))
     return profile if isinstance(profile, dict) else {}
 
 
-def _toml(name: str) -> Mapping[str, object]:
+def _read_toml(name: str) -> Mapping[str, object]:
     try:
         return tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def _toml(name: str) -> Mapping[str, object]:
         ) from error
 
 
-def _at(tables: object, *keys: str) -> object:
+def _look_up(tables: object, *keys: str) -> object:
     """What stands there in nested tables; None where nothing does."""
     for key in keys:
         tables = tables.get(key) if isinstance(tables, dict) else None

@@ -28,7 +28,14 @@ from prefect.exceptions import ObjectNotFound
 from extractors.config.run_config import OFFLINE
 from extractors.config.settings import TOGETHER
 from extractors.core.errors import ConfigurationError
-from flows.adapters.rate_share import ANSWER, LEAST, LeasedRate, Limit, MissingError, UnansweredError
+from flows.adapters.rate_share import (
+    MIN_BLOCK,
+    TIMEOUT_SECONDS,
+    LeasedRate,
+    Limit,
+    LimitNotFoundError,
+    LimitUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,8 +45,8 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core import Permits
 
-SENDERS = ["extract", "backfill", "apply", "shard"]  # the flows that send calls
-AT_ONCE = 1.0  # seconds of the rate that lie ready at most: servers enforce their limits per second
+SENDING_FLOWS = ["extract", "backfill", "apply", "shard"]  # the flows that send calls
+BURST_SECONDS = 1.0  # seconds of the rate that lie ready at most: servers enforce their limits per second
 
 
 def limit_name(endpoint: str, model: str) -> str:
@@ -48,14 +55,14 @@ def limit_name(endpoint: str, model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", f"tilewise-{host}-{model}")
 
 
-def size_of(rate: float) -> int:
+def limit_size(rate: float) -> int:
     """How many permits lie ready at most."""
-    return max(math.ceil(rate * AT_ONCE), 2 * LEAST)
+    return max(math.ceil(rate * BURST_SECONDS), 2 * MIN_BLOCK)
 
 
-def making(name: str, rate: float) -> str:
+def create_command(name: str, rate: float) -> str:
     """In words, the command that makes the limit."""
-    return f"make it with `prefect gcl create {name} --limit {size_of(rate)} --slot-decay-per-second {rate:g}`"
+    return f"make it with `prefect gcl create {name} --limit {limit_size(rate)} --slot-decay-per-second {rate:g}`"
 
 
 async def ensure_limit(settings: Settings) -> str | None:
@@ -68,16 +75,16 @@ async def ensure_limit(settings: Settings) -> str | None:
         return None
     name, rate = limit_name(settings.base_url or TOGETHER, model), settings.rpm / 60
     try:
-        with _translated(name):
-            async with asyncio.timeout(ANSWER), get_client() as client:
-                await client.upsert_global_concurrency_limit_by_name(name, size_of(rate), rate)
-    except (TimeoutError, UnansweredError) as error:
+        with _translate_errors(name):
+            async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
+                await client.upsert_global_concurrency_limit_by_name(name, limit_size(rate), rate)
+    except (TimeoutError, LimitUnavailableError) as error:
         raise ConfigurationError(f"the rate limit {name} cannot be made from TILEWISE_RPM: {error}") from None
     return name
 
 
 @asynccontextmanager
-async def leased(
+async def lease_rate(
     endpoint: str, model: str, rpm: float | None, say: Callable[[str], None]
 ) -> AsyncIterator[Permits | None]:
     """Permits of the limit of this endpoint and model while it is entered; None where there is no limit to share.
@@ -86,27 +93,31 @@ async def leased(
     """
     async with get_client() as client:
         counter = PrefectRateLimit(client, limit_name(endpoint, model))
-        found = await _found(counter, rpm)
+        found = await _read_rate(counter, rpm)
         if not isinstance(found, float):
             yield found
             return
-        async with LeasedRate(counter, found, say).kept() as permits:
+        async with LeasedRate(counter, found, say).lease_in_background() as permits:
             yield permits
 
 
-async def _found(counter: PrefectRateLimit, rpm: float | None) -> float | Unshared | None:
+async def _read_rate(counter: PrefectRateLimit, rpm: float | None) -> float | UnsharedRate | None:
     """The rate to lease from, as far as it is known; without one, what a person should know of that."""
     try:
-        async with asyncio.timeout(ANSWER):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return (await counter.read()).rate
-    except MissingError:
-        return await _unshared(counter, rpm)
-    except (TimeoutError, UnansweredError) as error:
-        why = str(error) or f"no answer in {ANSWER:.0f} s"
-    return rpm / 60 if rpm else Unshared(f"whether workers share a rate is not known ({why}): this run went by its own")
+    except LimitNotFoundError:
+        return await _warn_if_unshared(counter, rpm)
+    except (TimeoutError, LimitUnavailableError) as error:
+        why = str(error) or f"no answer in {TIMEOUT_SECONDS:.0f} s"
+    return (
+        rpm / 60
+        if rpm
+        else UnsharedRate(f"whether workers share a rate is not known ({why}): this run went by its own")
+    )
 
 
-class Unshared:
+class UnsharedRate:
     """No limit where one is missed: nothing is held back, and a person is told."""
 
     def __init__(self, words: str) -> None:
@@ -134,10 +145,12 @@ class PrefectRateLimit:
 
     async def read(self) -> Limit:
         """The limit as it stands."""
-        with _translated(self.name):
+        with _translate_errors(self.name):
             found = await self._client.read_global_concurrency_limit_by_name(self.name)
         if found.slot_decay_per_second <= 0 or found.limit < 1:
-            raise UnansweredError(f"the rate limit {self.name} gives nothing: its limit and slot decay must be above 0")
+            raise LimitUnavailableError(
+                f"the rate limit {self.name} gives nothing: its limit and slot decay must be above 0"
+            )
         return Limit(found.slot_decay_per_second, found.limit, found.active_slots, found.active)
 
     async def take(self, permits: int) -> bool:
@@ -146,63 +159,63 @@ class PrefectRateLimit:
         Prefect's `rate_limit` would wait by itself, in a thread of its own, and write an event for every acquire.
         """
         try:
-            with _translated(self.name):
+            with _translate_errors(self.name):
                 answer = await self._client.increment_concurrency_slots([self.name], permits, "rate_limit")
-        except _LockedError:
+        except _TooFewPermitsError:
             return False
         if not answer.json():  # as `rate_limit(strict=True)`: a limit that is gone lets everything through
-            raise MissingError(f"there is no rate limit {self.name}")
+            raise LimitNotFoundError(f"there is no rate limit {self.name}")
         return True
 
     async def give_back(self, permits: int) -> None:
         """Makes so many ready again."""
-        with _translated(self.name):
+        with _translate_errors(self.name):
             await self._client.release_concurrency_slots([self.name], permits, occupancy_seconds=1.0)
 
-    async def senders(self) -> int:
+    async def count_senders(self) -> int:
         """How many runs are sending now, this one included."""
         running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
-        with _translated(self.name):
+        with _translate_errors(self.name):
             found = await self._client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=SENDERS)),
+                flow_filter=FlowFilter(name=FlowFilterName(any_=SENDING_FLOWS)),
                 flow_run_filter=FlowRunFilter(state=running),
             )
         return len(found)
 
 
-class _LockedError(UnansweredError):
+class _TooFewPermitsError(LimitUnavailableError):
     """Fewer permits lie ready than were asked for."""
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """What goes wrong on the way to the server, in its own words."""
     try:
         yield
     except ObjectNotFound:
-        raise MissingError(f"there is no rate limit {name}") from None
+        raise LimitNotFoundError(f"there is no rate limit {name}") from None
     except httpx.HTTPStatusError as error:
         if error.response.status_code == 423:
-            raise _LockedError("fewer lie ready") from None
-        raise UnansweredError(f"Prefect's server says {error.response.status_code}") from None
+            raise _TooFewPermitsError("fewer lie ready") from None
+        raise LimitUnavailableError(f"Prefect's server says {error.response.status_code}") from None
     except httpx.HTTPError as error:
-        raise UnansweredError(f"Prefect's server does not answer: {type(error).__name__}") from None
+        raise LimitUnavailableError(f"Prefect's server does not answer: {type(error).__name__}") from None
     except ValueError:  # what is no JSON, or no limit: something else answers at that address
-        raise UnansweredError("what answers for Prefect's server is none") from None
+        raise LimitUnavailableError("what answers for Prefect's server is none") from None
 
 
-async def _unshared(counter: PrefectRateLimit, rpm: float | None) -> Unshared | None:
+async def _warn_if_unshared(counter: PrefectRateLimit, rpm: float | None) -> UnsharedRate | None:
     """A warning where others send at the same time and each goes by a TILEWISE_RPM of its own, else nothing."""
     if rpm is None:
         return None
     try:
-        async with asyncio.timeout(ANSWER):
-            senders = await counter.senders()
-    except (TimeoutError, UnansweredError):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            count_senders = await counter.count_senders()
+    except (TimeoutError, LimitUnavailableError):
         return None
-    if senders < 2:
+    if count_senders < 2:
         return None
-    return Unshared(
-        f"TILEWISE_RPM={rpm:g} held for each of {senders} runs alone, because there is no rate limit {counter.name}:"
-        f" {making(counter.name, rpm / 60)}"
+    return UnsharedRate(
+        f"TILEWISE_RPM={rpm:g} held for each of {count_senders} runs alone, because there is no rate limit {counter.name}:"
+        f" {create_command(counter.name, rpm / 60)}"
     )

@@ -10,10 +10,10 @@ from extractors.config.settings import Settings, read_settings
 from extractors.core.errors import ConfigurationError
 
 BLOCK = "tilewise-api-key"
-NAMED = f"the Prefect Secret block `{BLOCK}`"
+BLOCK_LABEL = f"the Prefect Secret block `{BLOCK}`"
 
 
-async def flow_settings() -> Settings:
+async def load_flow_settings() -> Settings:
     """The settings in force; a key that the environment does not have is looked for in Prefect, where it may be absent.
 
     A block that cannot be read is a run's trouble where the run needs a key, which nobody knows here.
@@ -22,17 +22,17 @@ async def flow_settings() -> Settings:
     if settings.api_key is not None:
         return settings
     try:
-        key = await block_key()
-    except UnreadError as error:
-        return settings.without_key_in(f"{NAMED} ({error.message})")
-    return settings.without_key_in(NAMED) if key is None else settings.with_key(key)
+        key = await read_block_key()
+    except BlockUnreadableError as error:
+        return settings.with_key_place(f"{BLOCK_LABEL} ({error.message})")
+    return settings.with_key_place(BLOCK_LABEL) if key is None else settings.with_key(key)
 
 
-class UnreadError(ConfigurationError):
+class BlockUnreadableError(ConfigurationError):
     """The block may be there, and cannot be read now, or by this login."""
 
 
-async def block_key() -> str | None:
+async def read_block_key() -> str | None:
     """The key in the block, None where there is no block.
 
     Raises UnreadError where that cannot be told, ConfigurationError where what it holds is none.
@@ -43,12 +43,14 @@ async def block_key() -> str | None:
     except ObjectNotFound:
         return None
     except httpx.HTTPStatusError as error:
-        raise UnreadError(f"it cannot be read: Prefect's server says {error.response.status_code}") from None
+        raise BlockUnreadableError(f"it cannot be read: Prefect's server says {error.response.status_code}") from None
     except httpx.HTTPError as error:
-        raise UnreadError(f"it cannot be read: Prefect's server does not answer: {type(error).__name__}") from None
+        raise BlockUnreadableError(
+            f"it cannot be read: Prefect's server does not answer: {type(error).__name__}"
+        ) from None
     except ValueError:
-        raise UnreadError("it cannot be read: what Prefect's server gives is none") from None
+        raise BlockUnreadableError("it cannot be read: what Prefect's server gives is none") from None
     key = block.data.get("value")
     if not isinstance(key, str) or key.lstrip().startswith(("{", "[")):
-        raise ConfigurationError(f"{NAMED} holds JSON: save the key alone in it, as text")
+        raise ConfigurationError(f"{BLOCK_LABEL} holds JSON: save the key alone in it, as text")
     return key

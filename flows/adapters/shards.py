@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 DEPLOYMENT = "shard/shard"
 REFUSED = "Refused"  # the state of a shard that could not begin, and could not at another try
 REFUSALS = set(range(400, 500)) - {408, 429}  # what trying again does not change
-PATIENCE = timedelta(minutes=10)  # a container's image may have to be fetched first
-SECONDS = 5.0  # that the server is given for an answer: Prefect's own client tries for a minute, and a stop may come
-AT_ONCE = 100  # flow runs asked for at once: the server gives no more than 200
-TROUBLE = (httpx.HTTPError, PrefectException, OSError)
+START_TIMEOUT = timedelta(minutes=10)  # a container's image may have to be fetched first
+TIMEOUT_SECONDS = (
+    5.0  # that the server is given for an answer: Prefect's own client tries for a minute, and a stop may come
+)
+PAGE_SIZE = 100  # flow runs asked for at once: the server gives no more than 200
+SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError)
 
 
 class PrefectShards:
@@ -50,24 +52,24 @@ class PrefectShards:
             async with get_client() as client:
                 await client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound:
-            raise _no_deployment() from None
-        except TROUBLE as error:
+            raise _missing_deployment() from None
+        except SERVER_ERRORS as error:
             raise ConfigurationError(
-                f"--shard-size needs Prefect's server, which does not answer: {_why(error)}"
+                f"--shard-size needs Prefect's server, which does not answer: {_explain(error)}"
             ) from None
 
     async def start(self, shard: ShardSpec) -> str | None:
         """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
-        asked = {"piece": shard.model_dump(mode="json")}
+        asked = {"spec": shard.model_dump(mode="json")}
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 run = await arun_deployment(DEPLOYMENT, parameters=asked, timeout=0, as_subflow=True)
         except ObjectNotFound:
-            raise _no_deployment() from None
-        except TROUBLE as error:
+            raise _missing_deployment() from None
+        except SERVER_ERRORS as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSALS:
-                raise ConfigurationError(f"Prefect's server refuses to start a shard: {_why(error)}") from None
-            get_run_logger().warning("a shard could not be started yet: %s", _why(error))
+                raise ConfigurationError(f"Prefect's server refuses to start a shard: {_explain(error)}") from None
+            get_run_logger().warning("a shard could not be started yet: %s", _explain(error))
             return None
         return str(run.id)
 
@@ -79,32 +81,32 @@ class PrefectShards:
         asked = [UUID(each) for each in shards]
         found: dict[str, State | None] = {}
         try:
-            async with asyncio.timeout(SECONDS), get_client() as client:
-                for first in range(0, len(asked), AT_ONCE):
-                    ids = asked[first : first + AT_ONCE]
+            async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
+                for first in range(0, len(asked), PAGE_SIZE):
+                    ids = asked[first : first + PAGE_SIZE]
                     listed = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
                     found |= {str(each.id): each.state for each in listed}
-        except TROUBLE:
+        except SERVER_ERRORS:
             return {}
         gone = {each: ShardExit("its flow run was deleted") for each in shards if each not in found}
-        return gone | {each: said for each, state in found.items() if state is not None and (said := _over(state))}
+        return gone | {each: said for each, state in found.items() if state is not None and (said := _exit_of(state))}
 
     async def give_up(self, shards: Collection[str]) -> None:
         """Their flow runs are shown as crashed: their worker is gone with them, and would never say so.
 
         As many as can be in a few seconds: of a run that has ended, the others begin nothing.
         """
-        with suppress(*TROUBLE):
-            async with asyncio.timeout(SECONDS), get_client() as client:
+        with suppress(*SERVER_ERRORS):
+            async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
                 await asyncio.gather(*(_crash(client, each) for each in shards))
 
 
-def _over(state: State) -> ShardExit | None:
+def _exit_of(state: State) -> ShardExit | None:
     """What this state says of a shard that is over, None of one that is not. One that is at work is known to the ledger."""
     if state.is_final():
         return ShardExit(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
-    if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > PATIENCE:
-        return ShardExit(f"a worker took it {PATIENCE.total_seconds() / 60:.0f} minutes ago and has not begun")
+    if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > START_TIMEOUT:
+        return ShardExit(f"a worker took it {START_TIMEOUT.total_seconds() / 60:.0f} minutes ago and has not begun")
     return None
 
 
@@ -113,17 +115,17 @@ async def _crash(client: PrefectClient, shard: str) -> None:
         run = await client.read_flow_run(UUID(shard))
         if run.state is None or not run.state.is_final():
             await client.set_flow_run_state(run.id, Crashed(message="nobody waits for it any more"), force=True)
-    except TROUBLE as error:
-        get_run_logger().warning("flow run %s could not be shown as crashed: %s", shard, _why(error))
+    except SERVER_ERRORS as error:
+        get_run_logger().warning("flow run %s could not be shown as crashed: %s", shard, _explain(error))
 
 
-def _no_deployment() -> ConfigurationError:
+def _missing_deployment() -> ConfigurationError:
     return ConfigurationError(
         f"--shard-size needs the deployment {DEPLOYMENT} on the Prefect server: `prefect --no-prompt deploy --all` makes it"
     )
 
 
-def _why(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     """What the server says, or what went wrong on the way to it, on one line."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"{error.response.status_code} {' '.join(error.response.text.split())[:200]}"

@@ -31,20 +31,20 @@ from typing_extensions import override
 from extractors.config.settings import read_settings
 from extractors.core.errors import ConfigurationError, TilewiseError
 from flows.adapters.rate_limit import ensure_limit
-from flows.serving.server import answers
-from flows.serving.stale_runs import end_left_over
+from flows.serving.server import wait_until_ready
+from flows.serving.stale_runs import crash_stale_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
 FILE = "prefect.yaml"
-GRACE = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
-POLL = 2.0  # seconds between two looks for runs that are due
-LOOK = 10.0  # seconds between two looks for what the server's being away has left
+GRACE_SECONDS = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
+POLL_SECONDS = 2.0  # seconds between two looks for runs that are due
+WATCH_SECONDS = 10.0  # seconds between two looks for what the server's being away has left
 
 
-class Deployed(BaseModel):
+class DeploymentSpec(BaseModel):
     """One deployment of the file. What `prefect deploy` alone needs, the work pool, is not looked at here."""
 
     model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
@@ -57,7 +57,7 @@ class Deployed(BaseModel):
     schedules: list[Schedule] = Field(default_factory=list)
     concurrency_limit: int | ConcurrencyLimitConfig | None = None
 
-    def deployment(self) -> RunnerDeployment:
+    def to_runner_deployment(self) -> RunnerDeployment:
         """What Prefect registers. An unknown parameter is refused before there is a run, as a wrong value is."""
         made = RunnerDeployment.from_entrypoint(
             self.entrypoint,
@@ -69,23 +69,23 @@ class Deployed(BaseModel):
             tags=self.tags,
         )
         known = made._parameter_openapi_schema.model_dump(exclude_unset=True)  # noqa: SLF001 - Prefect's own `deploy` sets it so
-        made._parameter_openapi_schema = _Closed(**known, additionalProperties=False)  # noqa: SLF001 - likewise
+        made._parameter_openapi_schema = _StrictParameters(**known, additionalProperties=False)  # noqa: SLF001 - likewise
         return made
 
 
-class _Closed(ParameterSchema):
+class _StrictParameters(ParameterSchema):
     """The form of a flow that takes these parameters alone; by Prefect's own schema any others pass, and the run crashes."""
 
     additionalProperties: Literal[False]  # noqa: N815 - a word of JSON Schema
 
 
 class _File(BaseModel):
-    deployments: list[Deployed]
+    deployments: list[DeploymentSpec]
 
 
-def listed(path: Path | None = None) -> list[Deployed]:
+def load_deployments(path: Path | None = None) -> list[DeploymentSpec]:
     """The deployments of the file. Raises ConfigurationError that names the file and what is wrong in it."""
-    path = path or file()
+    path = path or find_file()
     try:
         return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).deployments
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -99,7 +99,7 @@ def listed(path: Path | None = None) -> list[Deployed]:
         raise ConfigurationError(f"{path}: {place}: {why}") from None
 
 
-def file() -> Path:
+def find_file() -> Path:
     """The working directory's file, else the one that came with tilewise: in a clone or in a wheel."""
     here = Path(__file__).parent
     return next(each for each in (Path(FILE), here.parents[1] / FILE, here.parent / FILE) if each.is_file())
@@ -108,7 +108,7 @@ def file() -> Path:
 class _Runner(Runner):
     """A runner that ends its flow runs as a person would: one SIGTERM each, on which a run publishes what it has done."""
 
-    def busy(self) -> set[UUID]:
+    def active_runs(self) -> set[UUID]:
         """The flow runs that it starts or runs."""
         return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - nothing else says so
 
@@ -125,56 +125,56 @@ class _Runner(Runner):
         signal.signal(signal.SIGTERM, ours)
 
 
-async def serve(deployments: Sequence[Deployed], address: str) -> None:
+async def serve(deployments: Sequence[DeploymentSpec], address: str) -> None:
     """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first.
 
     TILEWISE_RPM is made a limit of the server's first, so that runs at the same time share it.
     """
     settings = read_settings()
     limit = await ensure_limit(settings)
-    runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL)
-    registered = [await _registered(runner, each) for each in deployments]
-    left_over = await end_left_over(registered, set)  # none is ours yet
+    runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL_SECONDS)
+    registered = [await _register(runner, each) for each in deployments]
+    left_over = await crash_stale_runs(registered, set)  # none is ours yet
     running = asyncio.create_task(runner.start())
     await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
-    _when_told(runner)
-    _say(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
+    _install_stop_handler(runner)
+    _print(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
     if limit:
-        _say(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
-    _say_ended(left_over)
-    looking = asyncio.create_task(_look(runner, registered))
+        _print(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
+    _report_crashed(left_over)
+    looking = asyncio.create_task(_watch_runs(runner, registered))
     await running
     looking.cancel()
 
 
-async def _registered(runner: Runner, deployed: Deployed) -> UUID:
+async def _register(runner: Runner, deployed: DeploymentSpec) -> UUID:
     try:
-        return await runner.aadd_deployment(deployed.deployment())
+        return await runner.aadd_deployment(deployed.to_runner_deployment())
     except DeploymentApplyError as error:
-        raise ConfigurationError(f"{FILE}: {deployed.name}: {_detail(error)}") from None
+        raise ConfigurationError(f"{FILE}: {deployed.name}: {_explain_refusal(error)}") from None
 
 
-async def _look(runner: _Runner, registered: Sequence[UUID]) -> None:
+async def _watch_runs(runner: _Runner, registered: Sequence[UUID]) -> None:
     """Makes good, from time to time, what went amiss while the server was away."""
     while True:
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(WATCH_SECONDS)
         with contextlib.suppress(
             httpx.HTTPError, PrefectException, OSError, ValueError, RuntimeError
         ):  # it is away, or odd
             await runner.cancel_late()
-            _say_ended(await end_left_over(registered, runner.busy))
+            _report_crashed(await crash_stale_runs(registered, runner.active_runs))
 
 
-def _say_ended(left_over: int) -> None:
+def _report_crashed(left_over: int) -> None:
     if left_over:
-        _say(f"{left_over} flow run(s) of which no process was left are shown as crashed, and hold up no others")
+        _print(f"{left_over} flow run(s) of which no process was left are shown as crashed, and hold up no others")
 
 
-def _say(words: str) -> None:
+def _print(words: str) -> None:
     typer.echo(f"tilewise: {words}")
 
 
-def _when_told(runner: _Runner) -> None:
+def _install_stop_handler(runner: _Runner) -> None:
     """On SIGTERM, and when the parent is gone: ends the flow runs, and after their grace whoever is left."""
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[None]] = []
@@ -183,7 +183,7 @@ def _when_told(runner: _Runner) -> None:
         if stopping:
             stopping.append(loop.create_task(runner.cancel_all()))  # once more: at once
             return
-        loop.call_later(GRACE, os.killpg, 0, signal.SIGKILL)
+        loop.call_later(GRACE_SECONDS, os.killpg, 0, signal.SIGKILL)
         stopping.append(loop.create_task(runner.astop()))
 
     def watch() -> None:
@@ -195,7 +195,7 @@ def _when_told(runner: _Runner) -> None:
     threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
-def _detail(error: DeploymentApplyError) -> str:
+def _explain_refusal(error: DeploymentApplyError) -> str:
     """What Prefect has against a deployment, on one line, without the whole request that it shows."""
     said = " ".join(str(error).split())
     reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", said)
@@ -206,8 +206,8 @@ def main() -> None:
     """The child of `tilewise serve`: the leader of a process group of its own, in which its flow runs are."""
     address = sys.argv[1]
     try:
-        deployments = listed()
-        if not answers(f"{address}/api"):
+        deployments = load_deployments()
+        if not wait_until_ready(f"{address}/api"):
             raise ConfigurationError(f"Prefect's server does not answer at {address}")
         asyncio.run(serve(deployments, address))
     except TilewiseError as error:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from extractors.core.errors import ConfigurationError
-from flows.serving.server import QUIET, answers_now, local_server
+from flows.serving.server import QUIET, is_ready, local_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-LAST_SECONDS = 40.0  # that the runner is given: more than it gives its flow runs
-SHORT = 60.0  # seconds: a server that ends so soon after its start has not come back
-TRIES = 3  # such ends, one after the other, until it is given up
+RUNNER_STOP_SECONDS = 40.0  # that the runner is given: more than it gives its flow runs
+SHORT_LIFE_SECONDS = 60.0  # seconds: a server that ends so soon after its start has not come back
+MAX_SHORT_LIVES = 3  # such ends, one after the other, until it is given up
 
 
 def serve(port: int) -> None:
@@ -35,14 +35,14 @@ def serve(port: int) -> None:
     Both children start at once: the runner loads the flows while the server makes its database.
     """
     _check_free(port)
-    with _told() as stops, contextlib.ExitStack() as servers, _runner(port) as runner:
+    with _count_stop_signals() as stops, contextlib.ExitStack() as servers, _start_runner(port) as runner:
         server = _Server(port, servers)
         while not stops.acquire(timeout=0.5):
-            server.keep()
+            server.restart_if_ended()
             if runner.poll() is not None:
                 raise ConfigurationError("the deployments are not served: the reason stands above")
         typer.echo("tilewise: runs are told to end, and may take half a minute; once more ends them at once")
-        _end(runner, stops)
+        _stop_runner(runner, stops)
 
 
 class _Server:
@@ -59,18 +59,18 @@ class _Server:
         self._began = time.monotonic()
         self._process = self._stack.enter_context(local_server(self._port))
 
-    def keep(self) -> None:
+    def restart_if_ended(self) -> None:
         """Starts it again when it has ended. Raises ConfigurationError when it never answered, or does not come back."""
         code = self._process.poll()
         if code is None:
-            self._answered = self._answered or answers_now(f"http://127.0.0.1:{self._port}/api")
+            self._answered = self._answered or is_ready(f"http://127.0.0.1:{self._port}/api")
             return
         if not self._answered:
             raise ConfigurationError("Prefect's server has ended: what it said stands above")
-        self._short = self._short + 1 if time.monotonic() - self._began < SHORT else 0
-        if self._short >= TRIES:
+        self._short = self._short + 1 if time.monotonic() - self._began < SHORT_LIFE_SECONDS else 0
+        if self._short >= MAX_SHORT_LIVES:
             raise ConfigurationError(
-                f"Prefect's server does not come back: it ended {TRIES} times within {SHORT:.0f} seconds of its start,"
+                f"Prefect's server does not come back: it ended {MAX_SHORT_LIVES} times within {SHORT_LIFE_SECONDS:.0f} seconds of its start,"
                 f" the last time with exit code {code}; what it said stands above"
             )
         typer.echo(f"tilewise: Prefect's server ended (exit code {code}): it is started again")
@@ -78,7 +78,7 @@ class _Server:
         self._start()
 
 
-def _end(runner: subprocess.Popen[bytes], stops: threading.Semaphore) -> None:
+def _stop_runner(runner: subprocess.Popen[bytes], stops: threading.Semaphore) -> None:
     """Tells the runner to end, and tells it again when a person does."""
     runner.terminate()
     while runner.poll() is None:
@@ -99,7 +99,7 @@ def _check_free(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The runner of the deployments, in this working directory, so that its runs have the same settings."""
     address = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
@@ -113,7 +113,7 @@ def _runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(LAST_SECONDS)
+            process.wait(RUNNER_STOP_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -122,7 +122,7 @@ def _runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[threading.Semaphore]:
+def _count_stop_signals() -> Iterator[threading.Semaphore]:
     """Counts SIGINT and SIGTERM instead of raising in the middle of something."""
     stops = threading.Semaphore(0)
 

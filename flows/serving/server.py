@@ -48,9 +48,9 @@ def temporary_server() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with _started(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
+    with _start_server(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}/api"
-        if not answers(url, lambda: process.poll() is None):
+        if not wait_until_ready(url, lambda: process.poll() is None):
             raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
         yield url
 
@@ -61,19 +61,19 @@ def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     url = f"http://127.0.0.1:{port}/api"
     environ = DEFAULTS | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
     environ.pop("PREFECT_API_URL", None)  # of another server
-    with _started(LOCAL, port, environ, None) as process:
+    with _start_server(LOCAL, port, environ, None) as process:
         yield process
 
 
 @contextlib.contextmanager
-def _started(
-    kind: str, port: int, environ: os._Environ[str] | dict[str, str], said: int | None
+def _start_server(
+    kind: str, port: int, environ: os._Environ[str] | dict[str, str], stderr: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.serving.server", kind, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=said,
+        stderr=stderr,
         env=environ,
         start_new_session=True,
     )
@@ -89,17 +89,17 @@ def _started(
         process.stdin.close()
 
 
-def answers(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
+def wait_until_ready(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
     """Waits until the server answers; false when it lives no more, or takes too long."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and lives():
-        if answers_now(url):
+        if is_ready(url):
             return True
         time.sleep(0.1)
     return False
 
 
-def answers_now(url: str) -> bool:
+def is_ready(url: str) -> bool:
     """Whether the server answers."""
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(f"{url}/health", trust_env=False).is_success

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]  # the states that hold a deployment's slot
-AT_ONCE = 100  # flow runs asked for at once: the server gives no more than 200
-NAMED = b"PREFECT__FLOW_RUN_ID="  # by which Prefect tells a process which flow run it is
+SLOT_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]  # the states that hold a deployment's slot
+PAGE_SIZE = 100  # flow runs asked for at once: the server gives no more than 200
+RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="  # by which Prefect tells a process which flow run it is
 
 
-async def end_left_over(deployments: Collection[UUID], ours: Callable[[], Collection[UUID]]) -> int:
+async def crash_stale_runs(deployments: Collection[UUID], ours: Callable[[], Collection[UUID]]) -> int:
     """Ends the begun runs of these deployments that have no process, which frees their slots; gives how many.
 
     `ours` are those that this process starts or runs now.
@@ -41,9 +41,9 @@ async def end_left_over(deployments: Collection[UUID], ours: Callable[[], Collec
     # killed too, to its end; it reports to the server that is there by then. Its process is looked for in /proc, which
     # Linux alone has; elsewhere the run is shown as crashed until it reports. Those that live are asked for first: who
     # ends in between has reported.
-    living = _living() | set(ours())
+    living = _list_live_runs() | set(ours())
     async with get_client() as client:
-        begun = await _begun(client, deployments)
+        begun = await _list_started_runs(client, deployments)
         left = [run for run in begun if run.id not in living | set(ours())]  # asked twice: one may have begun meanwhile
         for run in left:
             # Forced, as Prefect lets no rule but the one that frees the slot stand in the way then.
@@ -51,23 +51,23 @@ async def end_left_over(deployments: Collection[UUID], ours: Callable[[], Collec
     return len(left)
 
 
-async def _begun(client: PrefectClient, deployments: Collection[UUID]) -> list[FlowRun]:
+async def _list_started_runs(client: PrefectClient, deployments: Collection[UUID]) -> list[FlowRun]:
     found: list[FlowRun] = []
     while page := await client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(deployments))),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=BEGUN))),
-        limit=AT_ONCE,
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=SLOT_STATES))),
+        limit=PAGE_SIZE,
         offset=len(found),
     ):
         found += page
     return found
 
 
-def _living() -> set[UUID]:
+def _list_live_runs() -> set[UUID]:
     """The flow runs of the processes that can be seen from here."""
     found = set()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError, ValueError):
-            said = environ.read_bytes().partition(NAMED)[2]
+            said = environ.read_bytes().partition(RUN_ID_VARIABLE)[2]
             found.add(UUID(said.partition(b"\0")[0].decode("ascii")))
     return found

@@ -13,7 +13,7 @@ from extractors.core.errors import BudgetSpent, Refused
 from extractors.core.money import Costs
 from extractors.core.totals import RunTotals
 from extractors.run.result import RunCounts, RunRecord, RunResult
-from flows.adapters.artifacts import failures, summary
+from flows.adapters.artifacts import failure_rows, format_summary
 from flows.adapters.naming import summarize
 from flows.extract import final_state
 
@@ -58,14 +58,14 @@ def number(name, text):
 
 def test_the_counts_of_the_summary_add_up():
     """Every document that was found is in one of the rows above."""
-    text = summary(closing())
+    text = format_summary(closing())
     parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     assert number("found", text) == sum(number(part, text) for part in parts) == 1015
 
 
 def test_the_money_of_the_summary():
     """Predicted against paid, wasted, unknown; and the residual of the tokens."""
-    text = summary(closing())
+    text = format_summary(closing())
     for row in (
         "| predicted, low to high | $0.100000 to $1.40 |",
         "| paid | $1.25 |",
@@ -80,7 +80,7 @@ def test_the_money_of_the_summary():
 def test_names_and_warnings_have_no_markup():
     """A model's name comes from a server, a path from anybody."""
     evil = "<script>alert(1)</script>`|[x](https://evil.example)"
-    text = summary(closing(model=evil, source=evil, warnings=(f"the model that answers is {evil}",)))
+    text = format_summary(closing(model=evil, source=evil, warnings=(f"the model that answers is {evil}",)))
     outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
     assert "<script" not in outside_code
     assert "](" not in outside_code.replace("\\]\\(", "")
@@ -90,14 +90,14 @@ def test_names_and_warnings_have_no_markup():
 def test_where_the_rows_and_the_page_are():
     """As they are, to be copied; nothing of a page that could not be written."""
     run = replace(closing(), results=("s3://b/out/results/a_b.parquet",))
-    assert "### Rows\n\n- `s3://b/out/results/a_b.parquet`" in summary(run)
-    assert "### Report\n\n- `s3://b/out/reports/r.html`" in summary(run, "s3://b/out/reports/r.html")
-    assert "Report" not in summary(run)
+    assert "### Rows\n\n- `s3://b/out/results/a_b.parquet`" in format_summary(run)
+    assert "### Report\n\n- `s3://b/out/reports/r.html`" in format_summary(run, "s3://b/out/reports/r.html")
+    assert "Report" not in format_summary(run)
 
 
 def test_failures_by_kind():
     """A row a kind, the most frequent first, in four columns; no message, in which a reply may be quoted."""
-    rows = failures(closing())
+    rows = failure_rows(closing())
     assert [(row["stage"], row["kind"], row["documents"]) for row in rows] == [
         ("call", "timeout", 5),
         ("bill", "unreadable", 2),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from extractors.core.errors import ConfigurationError
-from flows.adapters.prefect_api import prefect_url
+from flows.adapters.prefect_api import find_prefect_url
 
 FILES = {
     ".env": "PREFECT_API_URL=http://dotenv/api\n",
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_nothing_is_configured_where_nothing_says_so(folder):
-    assert prefect_url() is None
+    assert find_prefect_url() is None
 
 
 @pytest.mark.parametrize("weaker", range(len(FILES)))
@@ -39,14 +39,15 @@ def test_the_stronger_place_wins(folder, weaker):
     for name in list(FILES)[weaker:]:
         (folder / name).write_text(FILES[name])
     assert (
-        prefect_url() == ["http://dotenv/api", "http://toml/api", "http://pyproject/api", "http://profile/api"][weaker]
+        find_prefect_url()
+        == ["http://dotenv/api", "http://toml/api", "http://pyproject/api", "http://profile/api"][weaker]
     )
 
 
 def test_the_environment_wins_over_every_file(folder, monkeypatch):
     (folder / ".env").write_text(FILES[".env"])
     monkeypatch.setenv("PREFECT_API_URL", "http://environment/api")
-    assert prefect_url() == "http://environment/api"
+    assert find_prefect_url() == "http://environment/api"
 
 
 def test_another_profile_may_be_named(folder, monkeypatch):
@@ -55,20 +56,20 @@ def test_another_profile_may_be_named(folder, monkeypatch):
         FILES["home/profiles.toml"] + '[profiles.other]\nPREFECT_API_URL = "http://other/api"\n'
     )
     monkeypatch.setenv("PREFECT_PROFILE", "other")
-    assert prefect_url() == "http://other/api"
+    assert find_prefect_url() == "http://other/api"
 
 
 @pytest.mark.parametrize("text", ["active = 5\n", "profiles = 5\n", "[", 'active = "own"\n'])
 def test_a_profile_that_says_nothing_is_none(folder, text):
     (folder / "home" / "profiles.toml").write_text(text)
-    assert prefect_url() is None
+    assert find_prefect_url() is None
 
 
 @pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml"])
 def test_a_file_that_prefect_cannot_read_is_named(folder, name):
     (folder / name).write_text("[api\n")
     with pytest.raises(ConfigurationError, match=f"^{name}, in which Prefect looks"):
-        prefect_url()
+        find_prefect_url()
 
 
 @pytest.mark.slow
@@ -78,4 +79,4 @@ def test_prefect_reads_the_same(folder, weaker):
     for name in list(FILES)[weaker:]:
         (folder / name).write_text(FILES[name])
     done = subprocess.run([sys.executable, "-c", PREFECTS], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == prefect_url()
+    assert done.stdout.strip() == find_prefect_url()

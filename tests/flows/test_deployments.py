@@ -9,7 +9,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
-from extractors.config.job import FAIL_ABOVE, Job, job
+from extractors.config.job import FAIL_ABOVE, Job, build_job
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import shipped
 from extractors.plan.apply import ApplyRequest
@@ -18,7 +18,7 @@ from flows.backfill import backfill
 from flows.calibrate import calibrate
 from flows.estimate import estimate
 from flows.extract import extract, with_failure_threshold
-from flows.serving.deployments import FILE, file, listed
+from flows.serving.deployments import FILE, find_file, load_deployments
 from flows.shard import shard
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +46,14 @@ def written(tmp_path):
     def read(text):
         path = tmp_path / FILE
         path.write_text(text)
-        return listed(path)
+        return load_deployments(path)
 
     return read
 
 
 def test_the_deployments():
     """What runs at night, what a person starts, and how two at once get on."""
-    named = {each.name: each for each in listed(ROOT / FILE)}
+    named = {each.name: each for each in load_deployments(ROOT / FILE)}
     nightly = named["nightly"]
     assert list(named) == ["nightly", "backfill", "apply", "shard", "estimate", "calibrate"]
     assert nightly.parameters["job"]["fail_above"] == 0.2
@@ -63,35 +63,35 @@ def test_the_deployments():
     assert {named[name].concurrency_limit.collision_strategy for name in ("backfill", "apply")} == {"ENQUEUE"}
 
 
-@pytest.mark.parametrize("each", listed(ROOT / FILE), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
 def test_what_is_served_is_what_is_deployed(each):
     """`serve` registers the file's own values, by the flow's own name."""
-    made = each.deployment()
+    made = each.to_runner_deployment()
     assert (made.name, made.entrypoint, made.parameters) == (each.name, each.entrypoint, each.parameters)
     assert made.flow_name == each.entrypoint.rpartition(".")[2]
     assert [schedule.schedule.cron for schedule in made.schedules or []] == [every.cron for every in each.schedules]
 
 
-@pytest.mark.parametrize("each", listed(ROOT / FILE), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
 def test_a_served_flow_takes_its_parameters_alone(each):
     """What is registered says so; the rest of the form is Prefect's own."""
-    made = each.deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
+    made = each.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
     assert made.pop("additionalProperties") is False
     assert made == parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
 
 
 def test_the_jobs_in_the_file_are_jobs():
     """Nothing in it is misspelt or out of range."""
-    for each in listed(ROOT / FILE):
+    for each in load_deployments(ROOT / FILE):
         assert not each.parameters or Job.model_validate(each.parameters["job"])
 
 
 def test_the_working_directorys_file_comes_first(tmp_path, monkeypatch):
     """As for `prefect deploy`; elsewhere it is the one that came with tilewise."""
     monkeypatch.chdir(tmp_path)
-    assert file() == ROOT / FILE
+    assert find_file() == ROOT / FILE
     (tmp_path / FILE).write_text("deployments: []")
-    assert file() == Path(FILE)
+    assert find_file() == Path(FILE)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_a_form_begins_with_what_a_deployment_allows():
     fields = Job.model_json_schema()["properties"]
     assert fields["fail_above"]["default"] == FAIL_ABOVE
     assert {fields[name]["format"] for name in ("modified_since", "modified_until")} == {"date"}
-    assert str(job(source="in", modified_until="2026-11-20").modified_until) == "2026-11-20 23:59:59.999999+00:00"
+    assert str(build_job(source="in", modified_until="2026-11-20").modified_until) == "2026-11-20 23:59:59.999999+00:00"
 
 
 @pytest.mark.parametrize(("fields", "allowed"), [({}, FAIL_ABOVE), ({"fail_above": 0}, 0), ({"fail_above": 0.5}, 0.5)])
 def test_a_deployments_run_forgives_some_failures(fields, allowed):
     """A fifth, unless its job says how many."""
-    assert with_failure_threshold(job(source="in", **fields)).fail_above == allowed
+    assert with_failure_threshold(build_job(source="in", **fields)).fail_above == allowed
 
 
 def test_the_form_of_a_calibration():
@@ -152,7 +152,7 @@ def test_the_form_of_a_calibration():
 def test_the_form_of_a_shard():
     """One piece of a plan, each of whose fields has a title and a sentence; no secret is in it."""
     schema = parameter_schema(shard)
-    assert list(schema.properties) == ["piece"]
+    assert list(schema.properties) == ["spec"]
     fields = schema.definitions["Slice"]["properties"]
     assert list(fields) == ["plan", "run", "number", "first", "count", "offline"]
     assert all(each["title"] and each["description"].endswith(".") for each in fields.values())

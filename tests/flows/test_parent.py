@@ -7,9 +7,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from extractors.core.errors import ConfigurationError
-from flows.adapters.shards import PATIENCE, REFUSED, PrefectShards, _over
+from flows.adapters.shards import REFUSED, START_TIMEOUT, PrefectShards, _exit_of
 
-LONG_AGO = datetime.now(UTC) - PATIENCE - timedelta(seconds=1)
+LONG_AGO = datetime.now(UTC) - START_TIMEOUT - timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ LONG_AGO = datetime.now(UTC) - PATIENCE - timedelta(seconds=1)
 )
 def test_a_shard_that_may_still_come_is_not_over(state):
     """However long it waits for a worker."""
-    assert _over(state) is None
+    assert _exit_of(state) is None
 
 
 @pytest.mark.parametrize("kind", [Pending, Running])
 def test_a_shard_that_a_worker_took_and_never_began_is_over(kind):
     """The worker was killed with it, and nobody else would ever say so."""
-    said = _over(kind(timestamp=LONG_AGO))
+    said = _exit_of(kind(timestamp=LONG_AGO))
     assert said.words == "a worker took it 10 minutes ago and has not begun"
     assert not said.refused
 
@@ -41,7 +41,7 @@ def test_a_shard_that_a_worker_took_and_never_began_is_over(kind):
 )
 def test_a_shard_in_a_final_state_is_over(state, words, refused):
     """Refused: another try could not begin either."""
-    assert _over(state) == (words, refused)
+    assert _exit_of(state) == (words, refused)
 
 
 @pytest.mark.anyio

@@ -19,8 +19,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
-from flows.adapters.rate_limit import PrefectRateLimit, ensure_limit, leased, limit_name, size_of
-from flows.adapters.rate_share import Limit, MissingError, UnansweredError
+from flows.adapters.rate_limit import PrefectRateLimit, ensure_limit, lease_rate, limit_name, limit_size
+from flows.adapters.rate_share import Limit, LimitNotFoundError, LimitUnavailableError
 from flows.adapters.shards import PrefectShards
 from flows.serving.server import TEMPORARY
 
@@ -141,7 +141,7 @@ def test_a_limit_is_named_after_host_and_model(endpoint, model, name):
 
 
 def test_a_second_of_the_rate_lies_ready_and_two_blocks_at_least():
-    assert [size_of(rate) for rate in (40, 40.2, 0.5)] == [40, 41, 10]
+    assert [limit_size(rate) for rate in (40, 40.2, 0.5)] == [40, 41, 10]
 
 
 @pytest.mark.slow
@@ -179,9 +179,9 @@ async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(pref
         await counter.give_back(30)
         assert await counter.take(30)
         await client.delete_global_concurrency_limit_by_name(NAME)
-        with pytest.raises(MissingError, match=f"there is no rate limit {NAME}"):
+        with pytest.raises(LimitNotFoundError, match=f"there is no rate limit {NAME}"):
             await counter.take(1)
-        with pytest.raises(MissingError):
+        with pytest.raises(LimitNotFoundError):
             await counter.read()
 
 
@@ -190,7 +190,7 @@ async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(pref
 async def test_a_limit_without_decay_is_said(prefect):
     """It would hold nobody back, or everybody for ever: a run goes by its own rate, and a person is told."""
     prefect.make(limit=40)
-    async with leased(ENDPOINT, MODEL, None, lambda _: None) as permits:
+    async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
         assert permits.wait() == 0.0
         assert "its limit and slot decay must be above 0" in permits.warning()
 
@@ -199,8 +199,8 @@ async def test_a_limit_without_decay_is_said(prefect):
 @pytest.mark.anyio
 async def test_without_a_limit_a_run_goes_by_its_own_rate_and_says_nothing(prefect):
     async with (
-        leased(ENDPOINT, MODEL, None, lambda _: None) as free,
-        leased(ENDPOINT, MODEL, 2400, lambda _: None) as alone,
+        lease_rate(ENDPOINT, MODEL, None, lambda _: None) as free,
+        lease_rate(ENDPOINT, MODEL, 2400, lambda _: None) as alone,
     ):
         assert (free, alone) == (None, None)
 
@@ -213,7 +213,7 @@ async def test_a_limit_that_is_missed_is_said_with_the_command_that_makes_it(pre
         flow = (await client.request("POST", "/flows/", json={"name": "extract"})).json()["id"]
         running = {"flow_id": flow, "state": {"type": "RUNNING"}}
         [await client.request("POST", "/flow_runs/", json=running) for _ in range(2)]
-    async with leased(ENDPOINT, MODEL, 2400, lambda _: None) as permits:
+    async with lease_rate(ENDPOINT, MODEL, 2400, lambda _: None) as permits:
         assert permits.warning() == (
             f"TILEWISE_RPM=2400 held for each of 2 runs alone, because there is no rate limit {NAME}:"
             f" make it with `prefect gcl create {NAME} --limit 40 --slot-decay-per-second 40`"
@@ -255,7 +255,7 @@ async def test_a_killed_server_is_survived(tmp_path):
     said = []
     with prefect_server(tmp_path / "prefect") as server, temporary_settings({PREFECT_API_URL: server.url}):
         server.make(limit=40, slot_decay_per_second=40)
-        async with leased(ENDPOINT, MODEL, None, said.append) as permits:
+        async with lease_rate(ENDPOINT, MODEL, None, said.append) as permits:
             after = await sent_after(permits, server.process.kill)
     assert 10 <= len(after) <= 62
     assert len(said) == 1
@@ -269,7 +269,7 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
     with pytest.raises(ConfigurationError, match=f"the rate limit {NAME} cannot be made from TILEWISE_RPM: Prefect's"):
         await ensure_limit(Settings(base_url=ENDPOINT, model=MODEL, rpm=2400))
     async with get_client() as client:
-        with pytest.raises(UnansweredError, match="does not answer"):
+        with pytest.raises(LimitUnavailableError, match="does not answer"):
             await PrefectRateLimit(client, NAME).read()
 
 
@@ -278,10 +278,10 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
 async def test_a_server_that_is_not_there_leaves_half_of_what_is_set(nowhere):
     """Or, where nothing is set, a run's own rate; both are said."""
     said: asyncio.Queue[str] = asyncio.Queue()
-    async with leased(ENDPOINT, MODEL, 2400, said.put_nowait):
+    async with lease_rate(ENDPOINT, MODEL, 2400, said.put_nowait):
         async with asyncio.timeout(30):
             assert (await said.get()).endswith(": going on at 20 calls a second")
-    async with leased(ENDPOINT, MODEL, None, said.put_nowait) as permits:
+    async with lease_rate(ENDPOINT, MODEL, None, said.put_nowait) as permits:
         assert permits.wait() == 0.0
         assert permits.warning().endswith(": this run went by its own")
 
@@ -292,7 +292,7 @@ async def test_something_else_at_the_servers_address_is_no_server(serve, replies
     answering = serve(replies.ok())
     answering.listed = replies.raw("<html>welcome</html>", kind="text/html")
     with temporary_settings({PREFECT_API_URL: answering.url}):
-        async with leased(ENDPOINT, MODEL, None, lambda _: None) as permits:
+        async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
             assert "what answers for Prefect's server is none" in permits.warning()
 
 

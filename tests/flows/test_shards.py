@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from extractors.config.job import job
+from extractors.config.job import build_job
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core import CallRequest
@@ -106,7 +106,7 @@ def asked(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(7):
         Image.new("RGB", (300, 200), (20 * number, 90, 60)).save(tmp_path / "in" / f"{number}.png")
-    return job(source=str(tmp_path / "in"), schema_name="caption", bill="formula", shard_size=3, yes=True)
+    return build_job(source=str(tmp_path / "in"), schema_name="caption", bill="formula", shard_size=3, yes=True)
 
 
 @pytest.fixture
@@ -720,7 +720,7 @@ def test_a_plan_is_cut_whole():
 def test_stored_answers_are_not_read_again_in_shards():
     """Nothing is sent then."""
     with pytest.raises(ConfigurationError, match="leave it out with --redo reparse"):
-        job(source="in", schema_name="caption", redo="reparse", shard_size=3)
+        build_job(source="in", schema_name="caption", redo="reparse", shard_size=3)
 
 
 @pytest.mark.parametrize(

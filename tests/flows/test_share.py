@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from extractors.call.rate_limit import Limits, RateLimiter
-from flows.adapters.rate_share import RETRY, LeasedRate, Limit, UnansweredError
+from flows.adapters.rate_share import RETRY_SECONDS, LeasedRate, Limit, LimitUnavailableError
 
 RATE = 40
 
@@ -35,7 +35,7 @@ class Counter:
 
     async def _answers(self):
         if self.down[0] <= self.loop.now < self.down[1]:
-            raise UnansweredError("it is down")
+            raise LimitUnavailableError("it is down")
         await asyncio.sleep(0.01)
 
     @property
@@ -90,7 +90,7 @@ def drive(loop):
                 await asyncio.sleep(0.5)
                 traffic.answered(ticket, 1)
 
-        async with worker.permits.kept():
+        async with worker.permits.lease_in_background():
             running, end = set(), loop.now + seconds
             while loop.now < end:
                 running |= {asyncio.create_task(call()) for _ in range(60 - len(running))}
@@ -215,7 +215,7 @@ def test_a_server_that_comes_back_is_found(loop, drive):
     """The permits count again; the time without them is in the warning, and a second loss is not said again."""
     counter = Counter(loop, down=(30, 45))
     [worker] = drive(counter, 80)
-    assert worker.rate(45 + RETRY + 10, 78) >= 0.9 * RATE
+    assert worker.rate(45 + RETRY_SECONDS + 10, 78) >= 0.9 * RATE
     assert counter.given > 1800
     assert len(worker.said) == 1
     assert "for 1" in worker.permits.warning()
@@ -256,7 +256,7 @@ def test_a_bug_in_leasing_holds_no_call_and_is_raised_in_the_end(loop, drive):
     told = []
 
     async def broken():
-        async with LeasedRate(Broken(loop), RATE, told.append, loop.time).kept() as permits:
+        async with LeasedRate(Broken(loop), RATE, told.append, loop.time).lease_in_background() as permits:
             await asyncio.sleep(1)
             told.append(permits.wait())
 

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from extractors.config.job import job
+from extractors.config.job import build_job
 from extractors.plan.apply import order
-from flows.adapters.naming import escaped, name_of, verbatim
+from flows.adapters.naming import escape_markdown, format_code, format_run_name
 
 DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))
 
@@ -24,13 +24,15 @@ DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))
 )
 def test_the_name_of_a_flow_run(source, place):
     """The last part of the source, the schema, and in UTC when it was due; no signature, no second line."""
-    assert name_of(job(source=source, schema_name="receipt"), DUE) == f"{place} → receipt, 2026-11-21 02:15"
+    assert (
+        format_run_name(build_job(source=source, schema_name="receipt"), DUE) == f"{place} → receipt, 2026-11-21 02:15"
+    )
 
 
 @pytest.mark.parametrize(
     ("asked", "about"),
     [
-        (job(source="in"), "in"),
+        (build_job(source="in"), "in"),
         (order(plan="s3://bucket/out/plans/p1.parquet"), "p1.parquet"),
         ("maker/model", "calibrate maker/model"),
         (None, "calibrate"),
@@ -38,7 +40,7 @@ def test_the_name_of_a_flow_run(source, place):
 )
 def test_the_name_of_a_run_without_a_schema(asked, about):
     """An estimate, a plan that is applied, a model that is calibrated: that of the settings where none is named."""
-    assert name_of(asked, DUE) == f"{about}, 2026-11-21 02:15"
+    assert format_run_name(asked, DUE) == f"{about}, 2026-11-21 02:15"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +55,14 @@ def test_the_name_of_a_run_without_a_schema(asked, about):
 )
 def test_words_of_others_have_no_markup(words, shown):
     """Neither Markdown nor HTML, on one line."""
-    assert escaped(words) == shown
+    assert escape_markdown(words) == shown
 
 
 @pytest.mark.parametrize("words", ["https://evil.example", "www.evil.example", "me@evil.example"])
 def test_words_of_others_are_no_link(words):
     """What a Markdown reader would make a link of by itself is broken up."""
-    assert words not in escaped(words)
-    assert escaped(words).replace("\u200b", "") == words
+    assert words not in escape_markdown(words)
+    assert escape_markdown(words).replace("\u200b", "") == words
 
 
 @pytest.mark.parametrize(
@@ -69,4 +71,4 @@ def test_words_of_others_are_no_link(words):
 )
 def test_a_path_is_shown_as_it_is(words, shown):
     """Inside code nothing has a meaning, whatever backticks the path has."""
-    assert verbatim(words) == shown
+    assert format_code(words) == shown

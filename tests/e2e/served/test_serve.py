@@ -31,10 +31,10 @@ def workspace(workspaces):
 @pytest.fixture(scope="module")
 def served(serve_at, workspace):
     """The shipped deployments and one that is due every twenty seconds."""
-    from flows.serving.deployments import FILE, file  # noqa: PLC0415 - reads Prefect's settings
+    from flows.serving.deployments import FILE, find_file  # noqa: PLC0415 - reads Prefect's settings
 
-    assert file().name == FILE
-    return serve_at(workspace, file().read_text() + OFTEN)
+    assert find_file().name == FILE
+    return serve_at(workspace, find_file().read_text() + OFTEN)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from extractors.config.job import KINDS, Job, job
+from extractors.config.job import KINDS, Job, build_job
 from extractors.core import REJECT_REASONS
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import NAMES
@@ -38,24 +38,24 @@ DEFAULTS = {
 
 def test_every_default():
     """A source is all that a job needs."""
-    assert job(source="pictures").model_dump() == DEFAULTS
+    assert build_job(source="pictures").model_dump() == DEFAULTS
 
 
 @pytest.mark.parametrize("name", [*NAMES, "auto", "flat:1", "flat:280"])
 def test_every_bill_rule_is_allowed(name):
     """The rules by name, a flat number, and `auto`."""
-    assert job(source="a", bill=name).bill == name
+    assert build_job(source="a", bill=name).bill == name
 
 
 @pytest.mark.parametrize("redo", ["failed", "changed", "reparse", "all", None])
 def test_every_kind_of_doing_again_is_allowed(redo):
     """What is done is taken again by cause, or not at all."""
-    assert job(source="a", redo=redo).redo == redo
+    assert build_job(source="a", redo=redo).redo == redo
 
 
 def test_space_around_a_text_is_dropped():
     """A form's field may be filled by pasting."""
-    assert job(source=" pictures ", schema_name=" receipt\n").schema_name == "receipt"
+    assert build_job(source=" pictures ", schema_name=" receipt\n").schema_name == "receipt"
 
 
 @pytest.mark.parametrize(
@@ -88,38 +88,38 @@ def test_space_around_a_text_is_dropped():
 def test_a_bad_value_is_refused(field, value, message):
     """The message names the flag, its value and what is allowed."""
     with pytest.raises(ConfigurationError) as raised:
-        job(**{"source": "a", field: value})
+        build_job(**{"source": "a", field: value})
     assert str(raised.value).startswith(message)
 
 
 def test_an_unknown_field_is_refused():
     """A field that was mistyped is not passed over."""
     with pytest.raises(ConfigurationError, match="polcy 'thrifty': Extra inputs are not permitted"):
-        job(source="a", polcy="thrifty")
+        build_job(source="a", polcy="thrifty")
 
 
 def test_a_job_without_a_source_is_refused():
     """There is nothing to do."""
     with pytest.raises(ConfigurationError, match=r"^source .*Field required"):
-        job()
+        build_job()
 
 
 def test_all_bad_values_are_named_at_once():
     """One line tells of each."""
     with pytest.raises(ConfigurationError, match=r"policy 'p': .*; limit 0: ") as raised:
-        job(source="a", policy="p", limit=0)
+        build_job(source="a", policy="p", limit=0)
     assert "\n" not in str(raised.value)
 
 
 def test_a_job_does_not_change():
     """What was asked for is what is in the row of the run."""
     with pytest.raises(ValueError, match="frozen"):
-        job(source="a").source = "b"
+        build_job(source="a").source = "b"
 
 
 def test_a_job_survives_json():
     """The row in `runs` holds it, and it can be asked for again."""
-    asked = job(source="a", bill="flat:280", limit=3, redo="failed", kind="timeout", modified_until="2026-11-20")
+    asked = build_job(source="a", bill="flat:280", limit=3, redo="failed", kind="timeout", modified_until="2026-11-20")
     assert Job.model_validate_json(asked.model_dump_json()) == asked
 
 
@@ -137,26 +137,26 @@ def test_every_field_has_words_for_a_form(name):
 def test_an_address_that_is_none_is_refused(url):
     """A port that is no port, a space in a name."""
     with pytest.raises(ConfigurationError, match="base-url"):
-        job(source="a", base_url=url)
+        build_job(source="a", base_url=url)
 
 
 @pytest.mark.parametrize(
     ("written", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21_600), ("1d", 86_400), ("2.5", 2.5)]
 )
 def test_a_time_is_written_as_people_write_it(written, seconds):
-    assert job(source="a", max_time=written).max_time == seconds
+    assert build_job(source="a", max_time=written).max_time == seconds
 
 
 @pytest.mark.parametrize("written", ["soon", "6 hours", "-1s", "0", "h"])
 def test_a_time_that_is_none_is_refused(written):
     with pytest.raises(ConfigurationError, match="max-time"):
-        job(source="a", max_time=written)
+        build_job(source="a", max_time=written)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_failure_is_allowed(kind):
     """The reject reasons and the outcomes that are failures."""
-    assert job(source="a", redo="failed", kind=kind).kind == kind
+    assert build_job(source="a", redo="failed", kind=kind).kind == kind
 
 
 def test_the_kinds_are_those_of_failures():
@@ -170,20 +170,20 @@ def test_the_kinds_are_those_of_failures():
 def test_a_kind_that_is_none_is_refused_with_those_that_are(kind):
     """The error lists what is allowed."""
     with pytest.raises(ConfigurationError, match=f"^kind '{kind}': use {', '.join(KINDS)}$"):
-        job(source="a", redo="failed", kind=kind)
+        build_job(source="a", redo="failed", kind=kind)
 
 
 @pytest.mark.parametrize("redo", [None, "changed", "all"])
 def test_a_kind_without_failed_is_refused(redo):
     """It would choose among nothing."""
     with pytest.raises(ConfigurationError, match=r"^kind 'timeout': choose it together with --redo failed"):
-        job(source="a", redo=redo, kind="timeout")
+        build_job(source="a", redo=redo, kind="timeout")
 
 
 def test_a_bad_redo_is_all_that_is_said_of_it():
     """The kind beside it may be right."""
     with pytest.raises(ConfigurationError, match=r"^redo 'failde': [^;]*$"):
-        job(source="a", redo="failde", kind="timeout")
+        build_job(source="a", redo="failde", kind="timeout")
 
 
 DAY, END = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 20, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -206,8 +206,8 @@ TWO = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 )
 def test_a_window_is_of_utc_days_or_times(written, since, until):
     """A day is whole on both sides; a time without a zone is UTC."""
-    assert job(source="a", modified_since=written).window == (since, None)
-    assert job(source="a", modified_until=written).window == (None, until)
+    assert build_job(source="a", modified_since=written).window == (since, None)
+    assert build_job(source="a", modified_until=written).window == (None, until)
 
 
 @pytest.mark.parametrize("field", ["modified_since", "modified_until"])
@@ -218,7 +218,7 @@ def test_a_window_of_anything_else_is_refused(field, written):
     """The message names the flag, its value and how to write it."""
     flag = field.replace("_", "-")
     with pytest.raises(ConfigurationError, match="no UTC day or time: write 2026-11-20 or ") as raised:
-        job(source="a", **{field: written})
+        build_job(source="a", **{field: written})
     assert raised.value.message.startswith(f"{flag} {written!r}: ")
 
 
@@ -227,9 +227,9 @@ def test_a_window_that_ends_before_it_begins_is_refused():
     with pytest.raises(
         ConfigurationError, match=r"^modified-until '2026-11-19': earlier than --modified-since 2026-11-20"
     ):
-        job(source="a", modified_since="2026-11-20", modified_until="2026-11-19")
+        build_job(source="a", modified_since="2026-11-20", modified_until="2026-11-19")
 
 
 def test_a_window_of_one_day_is_that_day():
     """Both ends are included."""
-    assert job(source="a", modified_since="2026-11-20", modified_until="2026-11-20").window == (DAY, END)
+    assert build_job(source="a", modified_since="2026-11-20", modified_until="2026-11-20").window == (DAY, END)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from extractors.config.settings import read_settings, unknown_settings
+from extractors.config.settings import find_unknown_settings, read_settings
 from extractors.core.errors import ConfigurationError
 
 DEFAULTS = [
@@ -289,7 +289,7 @@ def test_typing_errors_in_the_environment_are_listed(monkeypatch):
     monkeypatch.setenv("TILEWISE_MODEL", "a")
     monkeypatch.setenv("TILEWISE_API_KEY", "a")
     monkeypatch.setenv("OTHER", "a")
-    assert unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_MODLE"]
+    assert find_unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_MODLE"]
 
 
 def test_a_ledger_on_a_server_is_there(monkeypatch):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from extractors.config.time_window import Window, moment, parsed
+from extractors.config.time_window import TimeWindow, parse_bound, parse_time
 from extractors.core.errors import ConfigurationError
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -24,34 +24,34 @@ TICK = timedelta(microseconds=1)
 )
 def test_a_window_holds_its_ends_and_what_is_between(modified, held):
     """Of a time that nobody knows it cannot be said."""
-    assert Window(NOON, NOON + timedelta(hours=2)).holds(modified) is held
+    assert TimeWindow(NOON, NOON + timedelta(hours=2)).contains(modified) is held
 
 
 @pytest.mark.parametrize(
-    ("window", "held"), [(Window(since=NOON), [False, True, True]), (Window(until=NOON), [True, True, False])]
+    ("window", "held"), [(TimeWindow(since=NOON), [False, True, True]), (TimeWindow(until=NOON), [True, True, False])]
 )
 def test_an_end_that_is_not_given_is_open(window, held):
     """Since then, or until then."""
-    assert [window.holds(NOON + step) for step in (-TICK, 0 * TICK, TICK)] == held
-    assert not window.holds(None)
+    assert [window.contains(NOON + step) for step in (-TICK, 0 * TICK, TICK)] == held
+    assert not window.contains(None)
 
 
 def test_no_window_holds_everything():
     """What has no known time, too."""
-    assert Window().holds(NOON)
-    assert Window().holds(None)
+    assert TimeWindow().contains(NOON)
+    assert TimeWindow().contains(None)
 
 
 def test_a_days_end_is_its_last_microsecond():
     """And its beginning midnight."""
-    assert parsed("2026-11-20", end=True) - parsed("2026-11-20") == timedelta(days=1) - TICK
+    assert parse_time("2026-11-20", end=True) - parse_time("2026-11-20") == timedelta(days=1) - TICK
 
 
 def test_a_flag_that_is_no_moment_is_named():
     """By its name, its value and how to write it."""
     with pytest.raises(ConfigurationError, match=r"^--since 'then' is no UTC day or time: write 2026-11-20 or"):
-        moment("--since", "then")
+        parse_bound("--since", "then")
 
 
 def test_a_flag_that_is_not_given_is_no_moment():
-    assert moment("--since", None) is None
+    assert parse_bound("--since", None) is None

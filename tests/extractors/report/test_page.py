@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from extractors.report.page import Case, Kind, Page, Told
+from extractors.report.page import FailureExample, FailureKind, FieldStats, Page
 
 BEGAN = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 RUN = {
@@ -94,9 +94,9 @@ def test_what_others_wrote_is_text():
     """A file's name, a model's value, a message: no tag and no attribute comes of it."""
     plain, evil = page(), page(
         {"source": EVIL, "model": EVIL, "warnings": [EVIL]},
-        kinds=[Kind("bill", "unreadable", final=True, documents=1)],
-        cases=[Case(EVIL, "bill", "unreadable", EVIL)],
-        told=[Told(EVIL, 1, 0, 1, EVIL, EVIL)],
+        kinds=[FailureKind("bill", "unreadable", final=True, documents=1)],
+        cases=[FailureExample(EVIL, "bill", "unreadable", EVIL)],
+        told=[FieldStats(EVIL, 1, 0, 1, EVIL, EVIL)],
         files={"results": [EVIL]},
     )  # fmt: skip
     seen = Reader(evil.html())
@@ -141,5 +141,7 @@ def test_without_amounts_there_is_no_scale(money):
 @pytest.mark.parametrize(("listed", "said"), [(2, "The first 2:"), (3, "Each:")])
 def test_a_list_that_is_cut_says_so(listed, said):
     """Fewer cases than failures."""
-    cases = [Case(f"/in/{number}", "call", "timeout", "no answer") for number in range(listed)]
-    assert said in Reader(page(kinds=[Kind("call", "timeout", final=False, documents=3)], cases=cases).html()).text
+    cases = [FailureExample(f"/in/{number}", "call", "timeout", "no answer") for number in range(listed)]
+    assert (
+        said in Reader(page(kinds=[FailureKind("call", "timeout", final=False, documents=3)], cases=cases).html()).text
+    )

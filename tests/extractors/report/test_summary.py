@@ -8,8 +8,8 @@ from rich.console import Console
 
 from extractors.core.money import Costs, dollars
 from extractors.core.totals import RunTotals
-from extractors.report.progress import Progress, duration
-from extractors.report.summary import Bill, Summary, spending_table
+from extractors.report.progress import Progress, format_duration
+from extractors.report.summary import EstimateView, RunView, spending_table
 
 
 class Clock:
@@ -46,75 +46,75 @@ def accepted(count=1, cost="0.001"):
 
 def test_the_line_says_how_far_it_is(progress, clock):
     """Documents done, rate, dollars spent and time left stand on one line."""
-    progress.expect(1200)
+    progress.set_total(1200)
     clock.now += 60
-    progress.tell(accepted(300, "0.75"))
+    progress.add(accepted(300, "0.75"))
     assert progress.line == "300 of 1,200 documents · 5.0/s · $0.7500 spent · 3 min 0 s left"
 
 
 def test_the_line_counts_what_was_not_accepted(progress, clock):
     """Rejected and failed documents are done, and said."""
-    progress.expect(100)
+    progress.set_total(100)
     clock.now += 10
-    progress.tell(accepted(7) + RunTotals(rejected=1, failed=2))
+    progress.add(accepted(7) + RunTotals(rejected=1, failed=2))
     assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.0010 spent · 1 min 30 s left"
 
 
 def test_the_line_does_without_a_total(progress, clock):
     """Before the source is counted there is a rate and no time left."""
     clock.now += 2
-    progress.tell(accepted(4))
+    progress.add(accepted(4))
     assert progress.line == "4 documents · 2.0/s · $0.0010 spent"
 
 
 def test_the_share_of_what_is_expected(progress):
     """Nothing while nobody knows what to expect; never more than all of it."""
     shares = [progress.share]
-    progress.expect(4)
+    progress.set_total(4)
     for count in (1, 5):
-        progress.tell(accepted(count))
+        progress.add(accepted(count))
         shares.append(progress.share)
     assert shares == [0.0, 0.25, 1.0]
 
 
 def test_the_line_begins_with_nothing(progress):
     """At the first moment nothing is done and no rate is known."""
-    progress.expect(5)
+    progress.set_total(5)
     assert progress.line == "0 of 5 documents · 0.0/s · $0.0000 spent"
 
 
 def test_the_line_has_no_time_left_when_all_is_done(progress, clock):
     """Nothing is left after the last document, also where there were more than expected."""
-    progress.expect(4)
+    progress.set_total(4)
     clock.now += 2
-    progress.tell(accepted(5))
+    progress.add(accepted(5))
     assert progress.line == "5 of 4 documents · 2.5/s · $0.0010 spent"
 
 
 def test_the_line_admits_an_unknown_cost(progress, clock):
     """One document without a price makes the sum unknown, not smaller."""
     clock.now += 1
-    progress.tell(accepted())
-    progress.tell(accepted(cost=None))
+    progress.add(accepted())
+    progress.add(accepted(cost=None))
     assert progress.line == "2 documents · 2.0/s · cost unknown"
 
 
 def test_a_document_that_was_left_is_not_done(progress, clock):
     """What the next run takes does not count."""
     clock.now += 1
-    progress.tell(RunTotals(remaining=3))
+    progress.add(RunTotals(remaining=3))
     assert progress.line.startswith("0 documents")
 
 
 def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
     """Where lines cannot be rewritten, a log gets one now and then."""
     clock.now += 9.9
-    progress.tell(accepted())
+    progress.add(accepted())
     early = screen.getvalue()
     clock.now += 0.1
-    progress.tell(accepted())
+    progress.add(accepted())
     clock.now += 9.9
-    progress.tell(accepted())
+    progress.add(accepted())
     assert early == ""
     assert screen.getvalue() == "2 documents · 0.2/s · $0.0020 spent\n"
 
@@ -122,9 +122,9 @@ def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
 def test_plain_lines_go_on(progress, clock, screen):
     """Ten seconds after a line comes the next."""
     clock.now += 10
-    progress.tell(accepted())
+    progress.add(accepted())
     clock.now += 10
-    progress.tell(accepted())
+    progress.add(accepted())
     assert len(screen.getvalue().splitlines()) == 2
 
 
@@ -132,7 +132,7 @@ def test_a_log_gets_no_control_characters(progress, clock, screen):
     """What is no terminal is sent text alone, and nothing at the end."""
     with progress:
         clock.now += 10
-        progress.tell(accepted())
+        progress.add(accepted())
     assert screen.getvalue() == "1 documents · 0.1/s · $0.0010 spent\n"
 
 
@@ -141,7 +141,7 @@ def test_a_terminal_gets_one_line_that_goes_away(clock, screen):
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     with Progress(console, clock) as progress:
         clock.now += 30
-        progress.tell(accepted())
+        progress.add(accepted())
     assert "1 documents" in screen.getvalue()
     assert "\x1b[2K" in screen.getvalue().rpartition("1 documents")[2]
 
@@ -163,7 +163,7 @@ def test_a_terminal_gets_one_line_that_goes_away(clock, screen):
 )
 def test_a_duration_is_said_as_a_person_says_it(seconds, said):
     """Two units at most, and never 60 of one."""
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def bill():
     """Builds an estimate of three documents."""
 
     def build(costs=None, model="maker/model", eta_seconds=None, **fields):
-        return Bill(
+        return EstimateView(
             counts={"images": 1200, "documents": 3, "rejected": 1},
             tokens={"formula": 3202, "table": 12_808, "planned": 3202},
             reasons={("send", "fits"): 1, ("resize", "cheaper"): 1199},
@@ -249,7 +249,7 @@ def test_a_bill_by_a_calibrated_rule_says_so(bill):
 
 def summary(tally, **fields):
     skipped = fields.pop("skipped", 0)
-    return Summary("20261120T021500Z-3f9a", tally, 12, skipped, "9 of 12 accepted", "formula", **fields)
+    return RunView("20261120T021500Z-3f9a", tally, 12, skipped, "9 of 12 accepted", "formula", **fields)
 
 
 def test_a_summary_sets_the_prediction_beside_the_bill():

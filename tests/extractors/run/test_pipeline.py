@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from extractors.config.job import job
+from extractors.config.job import build_job
 from extractors.config.settings import Settings
 from extractors.core.errors import ApprovalRequired, ConfigurationError
 from extractors.core.totals import RunTotals
@@ -47,7 +47,7 @@ def settings(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(source):
     """A job over the images; more can be asked."""
-    return lambda **fields: job(source=str(source), schema_name="caption", **fields)
+    return lambda **fields: build_job(source=str(source), schema_name="caption", **fields)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,9 @@ async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
         raise AssertionError("nothing is to be sent")
 
     with pytest.raises(ConfigurationError, match="does not exist"):
-        await run(job(source="nowhere", schema_name="caption"), settings(base_url=url), RunHooks(run_chunk=run_chunk))
+        await run(
+            build_job(source="nowhere", schema_name="caption"), settings(base_url=url), RunHooks(run_chunk=run_chunk)
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -170,7 +172,7 @@ async def test_two_runs_over_one_folder_read_each_image_once(asked, settings, ur
 async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_path, source):
     """Two runs at the same time over different images publish both, whole."""
     half = {"schema_name": "caption"}
-    jobs = [job(source=str(source / name), **half) for name in ("0.png", "1.png")]
+    jobs = [build_job(source=str(source / name), **half) for name in ("0.png", "1.png")]
     await asyncio.gather(*(run(each, settings(base_url=url)) for each in jobs))
     assert table(tmp_path, "results")["_run"].n_unique() == 2
     assert table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
@@ -228,7 +230,7 @@ async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
     """Nobody here has seen its bytes."""
     for name in ("a.png", "b.png"):
         bucket.put(f"in/{name}", (source / "0.png").read_bytes())
-    by_url = job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
+    by_url = build_job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
     tally = (await run(by_url, settings(base_url=url))).counts.totals
     assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)
 

@@ -122,7 +122,7 @@ def test_the_form_is_one_job(flow):
     assert len({each["position"] for each in fields.values()}) == len(fields)
 
 
-@pytest.mark.parametrize(("flow", "model"), [(backfill, "Job"), (apply, "Order")], ids=["backfill", "apply"])
+@pytest.mark.parametrize(("flow", "model"), [(backfill, "Job"), (apply, "ApplyRequest")], ids=["backfill", "apply"])
 def test_what_may_be_left_out_is_left_empty(flow, model):
     """No field asks first whether it is to be None, which a form shows in place of the field."""
     fields = parameter_schema(flow).definitions[model]["properties"].values()

@@ -153,7 +153,7 @@ def test_the_form_of_a_shard():
     """One piece of a plan, each of whose fields has a title and a sentence; no secret is in it."""
     schema = parameter_schema(shard)
     assert list(schema.properties) == ["spec"]
-    fields = schema.definitions["Slice"]["properties"]
+    fields = schema.definitions["ShardSpec"]["properties"]
     assert list(fields) == ["plan", "run", "number", "first", "count", "offline"]
     assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
 

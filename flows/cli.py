@@ -260,12 +260,12 @@ def report(
     """Write the page of a run, reports/<run>.html: what was read, what it cost against what was said, what failed."""
     with _exit_on_error():
         from extractors.config.run_config import output as named
-        from extractors.core.buckets import in_bucket
+        from extractors.core.buckets import is_bucket_url
         from extractors.record.output.base import open_output
         from extractors.report.page import write_report
 
         place = named(output or _load_settings().output)
-        if open_it and in_bucket(place):
+        if open_it and is_bucket_url(place):
             raise ConfigurationError(
                 f"--open needs a page on this machine: what lies in {place} is opened where that is"
             )

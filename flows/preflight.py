@@ -8,7 +8,7 @@ from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
 from extractors.record.output.base import open_output
 from extractors.record.tables.compatibility import check_compatible
-from extractors.scan import documents
+from extractors.scan import scan_documents
 from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ def check_job(job: Job, settings: Settings) -> None:
             " with `prefect --no-prompt deploy --all`, or leave it out"
         )
     check_compatible(open_output(config.output), config.schema)
-    documents(job.source, job.document_by)
+    scan_documents(job.source, job.document_by)

@@ -21,7 +21,7 @@ from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
 from extractors.record.output.base import open_output
-from extractors.scan import documents
+from extractors.scan import scan_documents
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
@@ -147,7 +147,7 @@ def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
 
 def _check_source(source: str) -> Finding:
     try:
-        first = next(documents(source), None)
+        first = next(scan_documents(source), None)
     except ConfigurationError as error:
         return Finding("source", "fails", error.message)
     if first is None:

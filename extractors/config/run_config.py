@@ -16,7 +16,7 @@ from extractors.call.request import RequestOptions
 from extractors.config.settings import TOGETHER
 from extractors.core import RunInfo, tiles
 from extractors.core import schema as schemas
-from extractors.core.buckets import BUCKETS, in_bucket, place
+from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, shown
 from extractors.core.money import NO_MEANS
 from extractors.record.ledger.calls import Budget
@@ -211,8 +211,8 @@ def output(value: str) -> str:
 
     Raises ConfigurationError for what is neither.
     """
-    if in_bucket(value):
-        return place(value, "output").url
+    if is_bucket_url(value):
+        return parse_location(value, "output").url
     if "://" in value:
         allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
         raise ConfigurationError(f"output {shown(value)} cannot be written: use a folder, or {allowed}")

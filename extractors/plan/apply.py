@@ -14,7 +14,7 @@ from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, shown
 from extractors.plan.feed import each_of
-from extractors.scan import is_manifest, opened
+from extractors.scan import is_manifest, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -123,7 +123,7 @@ class PlanFeed:
         Raises ConfigurationError when the source is no longer there, or may not be listed.
         """
         self._asked, self._history, self.tariff, self._plan_info = config, history, tariff, plan_info
-        self._source = opened(config.job.source, config.job.document_by, config.settings.allow_hosts)
+        self._source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts)
         self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
         self.store = self._source.store
         self._piece = piece or PlanRange(0, plan_info.documents)

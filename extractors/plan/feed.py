@@ -14,7 +14,7 @@ from extractors.bill import estimate_costs, read_pages, reject_page_count
 from extractors.core import Billed, Document, Planned, Problem
 from extractors.core.errors import ConfigurationError
 from extractors.plan.choose import Plan
-from extractors.scan import EXTENSIONS, opened
+from extractors.scan import EXTENSIONS, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ class Feed:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
         job = config.job
         self._job, self._history, self.tariff, self._most = job, history, tariff, config.settings.max_images
-        self._source = opened(job.source, job.document_by, config.settings.allow_hosts)
+        self._source = open_source(job.source, job.document_by, config.settings.allow_hosts)
         self._takes_videos = config.takes_videos
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents()

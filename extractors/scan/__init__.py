@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.core.buckets import BUCKETS, in_bucket, place
+from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, shown
 from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
-from extractors.scan.group import By, grouped
+from extractors.scan.group import GroupBy, group_images
 from extractors.scan.manifest import KINDS, is_manifest, read_manifest
 from extractors.scan.stores import MixedStore
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from extractors.core import Document, Found, Store
 
-__all__ = ["EXTENSIONS", "By", "Source", "documents", "in_bucket", "is_manifest", "opened", "scan", "store"]
+__all__ = [
+    "EXTENSIONS",
+    "GroupBy",
+    "Source",
+    "create_store",
+    "is_bucket_url",
+    "is_manifest",
+    "open_source",
+    "scan",
+    "scan_documents",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +45,14 @@ class Source:
     close: Callable[[], None] = lambda: None
 
 
-def opened(source: str, by: By | None = None, allow_hosts: Collection[str] = ()) -> Source:
+def open_source(source: str, by: GroupBy | None = None, allow_hosts: Collection[str] = ()) -> Source:
     """What a folder, an image, a bucket or a manifest holds; a manifest is read here, once.
 
     Raises ConfigurationError as `scan` does for what is no manifest (that is listed when its documents are asked for),
     for a manifest that cannot be read, and for `by` where rows say which pages are one document.
     """
     if not is_manifest(source):
-        return Source(partial(documents, source, by), store(source))
+        return Source(partial(scan_documents, source, by), create_store(source))
     if by in {"folder", "name"}:
         raise ConfigurationError(
             f"--document-by {by} is for folders and buckets: a manifest groups by its columns document and page"
@@ -52,9 +62,9 @@ def opened(source: str, by: By | None = None, allow_hosts: Collection[str] = ())
     return Source(manifest.documents, mixed, manifest.videos, mixed.close)
 
 
-def documents(source: str, by: By | None = None) -> Iterator[Document]:
+def scan_documents(source: str, by: GroupBy | None = None) -> Iterator[Document]:
     """The documents of a source. Raises ConfigurationError at once, as `scan` and `opened` do."""
-    return opened(source, by).documents() if is_manifest(source) else grouped(scan(source), by)
+    return open_source(source, by).documents() if is_manifest(source) else group_images(scan(source), by)
 
 
 def scan(source: str) -> Iterator[Found]:
@@ -63,7 +73,7 @@ def scan(source: str) -> Iterator[Found]:
     Raises ConfigurationError at once, before any image is read, for a source that does not exist, may not be listed,
     or holds no kind of image that is known.
     """
-    if in_bucket(source):
+    if is_bucket_url(source):
         from extractors.scan.bucket import scan_bucket  # noqa: PLC0415 - 40 ms that a folder need not wait for
 
         return scan_bucket(source)
@@ -86,12 +96,12 @@ def scan(source: str) -> Iterator[Found]:
     raise ConfigurationError(f"source {source!r} does not exist: use a folder of images or one image")
 
 
-def store(source: str, allow_hosts: Collection[str] = ()) -> Store:
+def create_store(source: str, allow_hosts: Collection[str] = ()) -> Store:
     """Reads what the documents of this source are made of."""
     if is_manifest(source):
         return MixedStore(allow_hosts)
-    if in_bucket(source):
+    if is_bucket_url(source):
         from extractors.scan.bucket import BucketStore  # noqa: PLC0415 - as above
 
-        return BucketStore(place(source))
+        return BucketStore(parse_location(source))
     return FolderStore()

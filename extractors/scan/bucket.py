@@ -10,13 +10,13 @@ import obstore
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from extractors.core import Found, Problem
-from extractors.core.buckets import place
-from extractors.core.buckets.client import ERRORS, QUICK, begun, opened
-from extractors.core.buckets.errors import cause
+from extractors.core.buckets import parse_location
+from extractors.core.buckets.client import ERRORS, QUICK_RETRY, open_bucket, translate_errors
+from extractors.core.buckets.errors import describe_error
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images.open import MAX_BYTES
 from extractors.scan.folder import SUFFIXES, check_pdf
-from extractors.scan.ranged import BLOCK, Ranged
+from extractors.scan.ranged import BLOCK, RangeReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import S3Store
 
-    from extractors.core.buckets import Place
+    from extractors.core.buckets import BucketLocation
 
-SIGNED = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
-PAGE = 1000  # what a listing gives at once, as the servers do
+LINK_LIFETIME = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
+PAGE_SIZE = 1000  # what a listing gives at once, as the servers do
 _KINDS = {
     FileNotFoundError: "missing",
     PermissionDeniedError: "forbidden",
@@ -41,9 +41,9 @@ def scan_bucket(source: str) -> Iterator[Found]:
 
     Raises ConfigurationError at once when the bucket cannot be listed; what goes wrong later is found with a flaw.
     """
-    where = place(source)
-    quick = opened(where, QUICK)
-    with begun(where):
+    where = parse_location(source)
+    quick = open_bucket(where, QUICK_RETRY)
+    with translate_errors(where):
         if where.prefix.lower().endswith((*SUFFIXES, ".pdf")):
             try:
                 meta = quick.head(where.prefix)
@@ -51,38 +51,38 @@ def scan_bucket(source: str) -> Iterator[Found]:
                 pass  # a folder may be named like an image
             else:
                 check_pdf(where.url)
-                return iter([_found(where, meta)])
-        next(obstore.list(quick, where.prefix or None, chunk_size=PAGE), None)
-    return _listed(where, obstore.list(opened(where), where.prefix or None, chunk_size=PAGE))
+                return iter([_make_found(where, meta)])
+        next(obstore.list(quick, where.prefix or None, chunk_size=PAGE_SIZE), None)
+    return _list_images(where, obstore.list(open_bucket(where), where.prefix or None, chunk_size=PAGE_SIZE))
 
 
 def read_object(source: str) -> bytes:
     """All bytes of the one object named. Raises ConfigurationError when it is not there or may not be read."""
-    where = place(source)
-    quick = opened(where, QUICK)
-    with begun(where):
+    where = parse_location(source)
+    quick = open_bucket(where, QUICK_RETRY)
+    with translate_errors(where):
         try:
             return bytes(quick.get(where.prefix).bytes())
         except FileNotFoundError:
             raise ConfigurationError(f"source {where.url!r} does not exist: name an object that is there") from None
 
 
-def _listed(where: Place, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Found]:
+def _list_images(where: BucketLocation, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Found]:
     try:
         for page in pages:
             for meta in page:
                 if meta["path"].lower().endswith(SUFFIXES):
-                    yield _found(where, meta)
+                    yield _make_found(where, meta)
     except ERRORS as error:
-        message = f"the listing of {where.url} broke off: {cause(error)}"
+        message = f"the listing of {where.url} broke off: {describe_error(error)}"
         yield Found(where.url, problem=Problem("unreadable", "scan", message, final=False))
 
 
-def _found(where: Place, meta: ObjectMeta) -> Found:
-    return Found(where.root + meta["path"], meta["size"], _version(meta), meta["last_modified"])
+def _make_found(where: BucketLocation, meta: ObjectMeta) -> Found:
+    return Found(where.root + meta["path"], meta["size"], _version_of(meta), meta["last_modified"])
 
 
-def _version(meta: ObjectMeta) -> str:
+def _version_of(meta: ObjectMeta) -> str:
     """The etag in its quotes, which Azure leaves out in listings; size and time where a server has none."""
     etag = meta["e_tag"]
     if etag is None:
@@ -95,9 +95,9 @@ class BucketStore:
 
     readers = 64  # a request waits for the network, not for a core
 
-    def __init__(self, where: Place) -> None:
+    def __init__(self, where: BucketLocation) -> None:
         """Raises ConfigurationError as `opened` does."""
-        self._root, self._store = where.root, opened(where)
+        self._root, self._store = where.root, open_bucket(where)
 
     def look(self, found: Found) -> Found:
         """The object's size, version and time, where only its name is known."""
@@ -106,21 +106,21 @@ class BucketStore:
         try:
             meta = self._store.head(found.uri.removeprefix(self._root))
         except ERRORS as error:
-            raised = _translated(error, found.uri)
+            raised = _translate(error, found.uri)
             return replace(found, problem=Problem(raised.kind, "scan", raised.message, raised.final))
-        return replace(found, size=meta["size"], version=_version(meta), modified=meta["last_modified"])
+        return replace(found, size=meta["size"], version=_version_of(meta), modified=meta["last_modified"])
 
     def link(self, found: Found) -> str:
         """The object's URL, signed for an hour."""
         try:
-            return obstore.sign(cast("S3Store", self._store), "GET", found.uri.removeprefix(self._root), SIGNED)
+            return obstore.sign(cast("S3Store", self._store), "GET", found.uri.removeprefix(self._root), LINK_LIFETIME)
         except ERRORS as error:
-            raise _translated(error, found.uri) from error
+            raise _translate(error, found.uri) from error
 
     def open(self, found: Found) -> BinaryIO:
         """The object from its start, of which the first 64 KiB are fetched and more when it is read."""
         head, size = self._get(found, (0, BLOCK))
-        return cast("BinaryIO", Ranged(head, size, lambda start, end: self._get(found, (start, end))[0]))
+        return cast("BinaryIO", RangeReader(head, size, lambda start, end: self._get(found, (start, end))[0]))
 
     def read(self, found: Found) -> bytes:
         """All bytes of the object, in one request."""
@@ -140,19 +140,19 @@ class BucketStore:
             result = self._store.get(found.uri.removeprefix(self._root), options=options)
             data, meta = bytes(result.bytes()), result.meta
         except ERRORS as error:
-            raise _translated(error, found.uri) from error
-        if found.version not in {None, _version(meta)}:  # a server may not know the condition
-            raise _changed(found.uri)
+            raise _translate(error, found.uri) from error
+        if found.version not in {None, _version_of(meta)}:  # a server may not know the condition
+            raise _changed_error(found.uri)
         return data, meta["size"]
 
 
-def _translated(error: Exception, uri: str) -> DocumentError:
+def _translate(error: Exception, uri: str) -> DocumentError:
     kind = _KINDS.get(type(error), "unreadable")
     if kind == "changed":
-        return _changed(uri)
-    return DocumentError(f"{uri} cannot be read: {cause(error)}", kind=kind, stage="scan", final=False)
+        return _changed_error(uri)
+    return DocumentError(f"{uri} cannot be read: {describe_error(error)}", kind=kind, stage="scan", final=False)
 
 
-def _changed(uri: str) -> DocumentError:
-    message = f"{uri} was written to since it was found; the next run takes it as it is then"
+def _changed_error(uri: str) -> DocumentError:
+    message = f"{uri} changed since it was listed; the next run reads the new version"
     return DocumentError(message, kind="changed", stage="scan", final=False)

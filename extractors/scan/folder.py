@@ -45,20 +45,20 @@ def scan_folder(root: Path) -> Iterator[Found]:
 
 def scan_file(path: Path) -> Iterator[Found]:
     """The one image at `path`."""
-    yield found_file(os.path.abspath(path))  # noqa: PTH100 - as above
+    yield find_file(os.path.abspath(path))  # noqa: PTH100 - as above
 
 
-def found_file(uri: str) -> Found:
+def find_file(uri: str) -> Found:
     """The file at an absolute path that somebody named; one that is not there, or is no file, is found with a flaw."""
     try:
         status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
     except OSError as error:
-        return Found(uri, problem=_flaw(error, uri))
+        return Found(uri, problem=_problem_of(error, uri))
     except ValueError:  # as an empty byte in its name
         return Found(uri, problem=Problem("missing", "scan", f"{uri!r} is no file's name", final=False))
     if not stat.S_ISREG(status.st_mode):
         return Found(uri, problem=Problem("not_an_image", "scan", f"{uri} is not a file", final=False))
-    return _found(uri, status)
+    return _make_found(uri, status)
 
 
 def _walk(folder: str, root: str) -> Iterator[Found]:
@@ -66,55 +66,55 @@ def _walk(folder: str, root: str) -> Iterator[Found]:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        yield Found(folder, problem=_flaw(error, folder))
+        yield Found(folder, problem=_problem_of(error, folder))
         return
     for entry in listed:
-        if not _utf8(entry.path):
+        if not _is_utf8(entry.path):
             if entry.is_dir(follow_symlinks=False) or entry.name.lower().endswith(SUFFIXES):
-                yield _unwritable(entry.path)
+                yield _reject_name(entry.path)
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, root)
         elif entry.name.lower().endswith(SUFFIXES):
-            yield from _entry(entry, root)
+            yield from _find_entry(entry, root)
 
 
-def _entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
+def _find_entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
     if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root + os.sep):
         return
     try:
         status = entry.stat()
     except OSError as error:
-        yield Found(entry.path, problem=_flaw(error, entry.path))
+        yield Found(entry.path, problem=_problem_of(error, entry.path))
         return
     if stat.S_ISREG(status.st_mode):
-        yield _found(entry.path, status)
+        yield _make_found(entry.path, status)
 
 
-def _utf8(path: str) -> bool:
+def _is_utf8(path: str) -> bool:
     """Whether the path can be written into a table: a file system takes any bytes for a name, Parquet only UTF-8."""
     return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
-def _unwritable(path: str) -> Found:
+def _reject_name(path: str) -> Found:
     shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
     return Found(shown, problem=Problem("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
 
 
-def _found(uri: str, status: os.stat_result) -> Found:
+def _make_found(uri: str, status: os.stat_result) -> Found:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return Found(uri, status.st_size, _version(status), modified)
+    return Found(uri, status.st_size, _version_of(status), modified)
 
 
-def _version(status: os.stat_result) -> str:
+def _version_of(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _flaw(error: OSError, path: str) -> Problem:
-    raised = _translated(error, path)
+def _problem_of(error: OSError, path: str) -> Problem:
+    raised = _translate(error, path)
     return Problem(raised.kind, "scan", raised.message, final=False)
 
 
-def _translated(error: OSError, path: str, stage: str = "scan") -> DocumentError:
+def _translate(error: OSError, path: str, stage: str = "scan") -> DocumentError:
     kind = {FileNotFoundError: "missing", PermissionError: "forbidden"}.get(type(error), "unreadable")
     message = f"{path} cannot be read: {error.strerror or error}"
     return DocumentError(message, kind=kind, stage=stage, final=False)
@@ -144,11 +144,11 @@ class FolderStore:
         try:
             stream = open(found.uri, "rb")  # noqa: PTH123, SIM115 - half the time of a Path's; the caller closes it
         except OSError as error:
-            raise _translated(error, found.uri) from error
-        version = _version(os.fstat(stream.fileno()))
+            raise _translate(error, found.uri) from error
+        version = _version_of(os.fstat(stream.fileno()))
         if found.version not in {None, version}:
             stream.close()
-            message = f"{found.uri} was written to since it was found; the next run takes it as it is then"
+            message = f"{found.uri} changed since it was listed; the next run reads the new version"
             raise DocumentError(message, kind="changed", stage="scan", final=False)
         if (found.size or 0) > MAX_BYTES:
             stream.close()
@@ -162,4 +162,4 @@ class FolderStore:
             try:
                 return stream.read()
             except OSError as error:
-                raise _translated(error, found.uri) from error
+                raise _translate(error, found.uri) from error

@@ -1,7 +1,7 @@
-"""Images in, documents out: each image alone, or the pages of a document together, as a stream.
+"""Group images into documents, as a stream.
 
-By `folder` and by `name` an image's place says where it belongs, and the images must come as a walk gives them, a
-folder's own before or after those of the folders in it. Only documents that may still get a page are kept in memory.
+`folder` and `name` group by path, and need the order of a walk: a folder's own images before or after those of its
+subfolders. Only documents that may still get a page are in memory.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from extractors.core import Found
 
-By = Literal["folder", "name", "frames"]
+GroupBy = Literal["folder", "name", "frames"]
 
 _NUMBERED = re.compile(r"(.+)-(\d+)\.[^./]+")  # `invoice_001-2.jpg` is page 2 of `invoice_001`
 _DIGITS = re.compile(r"(\d+)")
 
 
-class _Place(NamedTuple):
-    """To which document an image belongs; `within` begins the name of every image that may still join it."""
+class _GroupKey(NamedTuple):
+    """The document of an image; `within` is the common prefix of all images that may join it."""
 
     document: str
     within: str
 
 
-def grouped(images: Iterable[Found], by: By | None) -> Iterator[Document]:
-    """The documents that these images make; `frames` of one file are told apart when its header is read.
+def group_images(images: Iterable[Found], by: GroupBy | None) -> Iterator[Document]:
+    """Group images into documents; `frames` and `page` split files later, when their headers are read.
 
     | by       | one document is                                    | its pages are in the order of             |
     |----------|----------------------------------------------------|-------------------------------------------|
@@ -40,38 +40,38 @@ def grouped(images: Iterable[Found], by: By | None) -> Iterator[Document]:
     """
     if by in {None, "frames"}:
         return (Document(found.uri, (found,)) for found in images)
-    return _gathered(images, _folder if by == "folder" else _numbered)
+    return _group_by_key(images, _folder_key if by == "folder" else _number_key)
 
 
-def _gathered(images: Iterable[Found], place: Callable[[Found], _Place | None]) -> Iterator[Document]:
-    waiting: dict[_Place, list[Found]] = {}
+def _group_by_key(images: Iterable[Found], place: Callable[[Found], _GroupKey | None]) -> Iterator[Document]:
+    waiting: dict[_GroupKey, list[Found]] = {}
     for found in images:
         for whole in [each for each in waiting if not found.uri.startswith(each.within)]:
-            yield _document(whole, waiting.pop(whole))
-        where = place(found) if found.uri.lower().endswith(SUFFIXES) else None  # else a folder that cannot be listed
+            yield _make_document(whole, waiting.pop(whole))
+        where = place(found) if found.uri.lower().endswith(SUFFIXES) else None  # else a folder that could not be listed
         if where is None:
             yield Document(found.uri, (found,))
         else:
             waiting.setdefault(where, []).append(found)
     for where, pages in waiting.items():
-        yield _document(where, pages)
+        yield _make_document(where, pages)
 
 
-def _document(where: _Place, pages: list[Found]) -> Document:
-    return Document(where.document, tuple(sorted(pages, key=_natural)))
+def _make_document(where: _GroupKey, pages: list[Found]) -> Document:
+    return Document(where.document, tuple(sorted(pages, key=_natural_order)))
 
 
-def _folder(found: Found) -> _Place:
+def _folder_key(found: Found) -> _GroupKey:
     folder = found.uri.rpartition("/")[0]
-    return _Place(folder, folder + "/")
+    return _GroupKey(folder, folder + "/")
 
 
-def _numbered(found: Found) -> _Place | None:
+def _number_key(found: Found) -> _GroupKey | None:
     matched = _NUMBERED.fullmatch(found.uri)
-    return _Place(matched[1], matched[1] + "-") if matched else None
+    return _GroupKey(matched[1], matched[1] + "-") if matched else None
 
 
-def _natural(found: Found) -> tuple[list[tuple[int, str]], str]:
-    """Sorts names as people count: the numbers in them by their value, and `scan.jpg` before `scan 2.jpg`."""
+def _natural_order(found: Found) -> tuple[list[tuple[int, str]], str]:
+    """Return a sort key that orders numbers in names by value, and `scan.jpg` before `scan 2.jpg`."""
     name, _, suffix = found.uri.rpartition(".")
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)], suffix

@@ -13,7 +13,7 @@ from extractors.core import Found, PlannedPage, Step
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.prepare import prepare
-from extractors.scan import store
+from extractors.scan import create_store
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def prepared(tmp_path):
     def make(data, number=1, size=None, name="a.pdf"):
         path = tmp_path / name
         path.write_bytes(data)
-        reader = store(str(path))
+        reader = create_store(str(path))
         billed = read_pages(Found(str(path), len(data)), reader, frames=True, most=10)[number - 1]
         step = Step(1601, size or billed.header.size, 1601)
         return prepare(reader, PlannedPage(billed, "resize", "cheaper", (step,)), step)
@@ -100,7 +100,7 @@ def test_a_page_that_went_missing_is_broken(prepared, pdf, tmp_path):
     """A file that changes between its header and its pixels is no crash."""
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf("one", "two"))
-    reader = store(str(path))
+    reader = create_store(str(path))
     second = read_pages(Found(str(path), 2048), reader, frames=False, most=10)[1]
     path.write_bytes(pdf("one"))
     step = Step(1601, second.header.size, 1601)

@@ -1,4 +1,4 @@
-"""bucket: where objects lie, how their server is reached, and what is said when it cannot be. A leaf: it imports errors."""
+"""buckets: URLs of object stores, clients for them, and their errors in words. A leaf: it imports only errors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BUCKETS = ("s3", "gs", "az")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in which bucket; `prefix` is a key, or the folder that keys are in, without a slash at either end.
+class BucketLocation:
+    """A bucket and a prefix in it: a key, or the folder of keys, without a slash at either end.
 
-    `role` is what the place is to whoever named it: `source` or `output`.
+    `role` is what the location is used for: `source` or `output`.
     """
 
     scheme: str
@@ -24,23 +24,23 @@ class Place:
 
     @property
     def root(self) -> str:
-        """What stands before a key in a uri."""
+        """The part of a uri before the key."""
         return f"{self.scheme}://{self.bucket}/"
 
     @property
     def url(self) -> str:
-        """The place as a person writes it."""
+        """The location as a URL."""
         return (self.root + self.prefix).rstrip("/")
 
 
-def in_bucket(url: str) -> bool:
-    """Whether this is a bucket's URL."""
+def is_bucket_url(url: str) -> bool:
+    """Return whether this is the URL of a bucket."""
     scheme, separator, _ = url.partition("://")
     return bool(separator) and scheme.lower() in BUCKETS
 
 
-def place(url: str, role: str = "source") -> Place:
-    """The place that a URL names. Raises ConfigurationError for one without a bucket, or with more than a place in it."""
+def parse_location(url: str, role: str = "source") -> BucketLocation:
+    """Parse a bucket URL. Raises ConfigurationError where the bucket is missing, or for user info or a signature."""
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket or re.search(r"[?#]", url):
@@ -50,4 +50,4 @@ def place(url: str, role: str = "source") -> Place:
         )
     if not bucket:
         raise ConfigurationError(f"{role} {url!r} names no bucket: write {scheme}://bucket/prefix")
-    return Place(scheme.lower(), bucket, prefix.strip("/"), role)
+    return BucketLocation(scheme.lower(), bucket, prefix.strip("/"), role)

@@ -1,4 +1,4 @@
-"""What a profile of AWS's own files says, for the store that reads environment and instance role by itself."""
+"""Read a profile from AWS's configuration files; obstore itself reads only the environment and instance roles."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _KEYS = {
     "aws_secret_access_key": "secret_access_key",
     "aws_session_token": "session_token",
 }
-# Whoever sets one of these has said where credentials come from; a profile that is named still wins over the last two.
-_SAID = ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE")
+# Each of these names the source of credentials; an explicit profile still wins over _ROLE.
+_EXPLICIT = ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE")
 _ROLE = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -26,45 +26,45 @@ _ROLE = (
 )
 
 
-def profile(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the environment leaves open and the profile says: keys, `region`, `endpoint`.
+def read_profile(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what the profile adds to the environment: keys, `region`, `endpoint`.
 
-    Raises ConfigurationError for a profile that is named and missing, or that signs in by a program of its own.
+    Raises ConfigurationError for an explicit profile that is missing or holds no keys.
     """
     name = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
-    shown = name or "default"
-    config = _section(
-        _file(environ, "AWS_CONFIG_FILE", "config"), "default" if shown == "default" else f"profile {shown}"
+    section = name or "default"
+    config = _read_section(
+        _profile_path(environ, "AWS_CONFIG_FILE", "config"), "default" if section == "default" else f"profile {section}"
     )
-    secrets = _section(_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), shown)
-    wanted = not any(environ.get(each) for each in (*_SAID, *(() if name else _ROLE)))
-    if wanted and name and not config and not secrets:
+    secrets = _read_section(_profile_path(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), section)
+    use_profile = not any(environ.get(variable) for variable in (*_EXPLICIT, *(() if name else _ROLE)))
+    if use_profile and name and not config and not secrets:
         raise ConfigurationError(
             f"AWS_PROFILE={name}: no profile of this name: `aws configure list-profiles` shows them"
         )
-    both = config | secrets
-    said = {theirs: both[ours] for ours, theirs in _KEYS.items() if ours in both} if wanted else {}
-    if wanted and name and "access_key_id" not in said:
+    merged = config | secrets
+    values = {option: merged[key] for key, option in _KEYS.items() if key in merged} if use_profile else {}
+    if use_profile and name and "access_key_id" not in values:
         raise ConfigurationError(
             f"AWS_PROFILE={name}: it holds no keys: sign in, and export them with"
             f' `eval "$(aws configure export-credentials --profile {name} --format env)"`'
         )
-    if not environ.get("AWS_REGION") and not environ.get("AWS_DEFAULT_REGION") and "region" in both:
-        said["region"] = both["region"]
-    if not any(environ.get(each) for each in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")) and "endpoint_url" in both:
-        said["endpoint"] = both["endpoint_url"]
-    return said
+    if not environ.get("AWS_REGION") and not environ.get("AWS_DEFAULT_REGION") and "region" in merged:
+        values["region"] = merged["region"]
+    if not any(environ.get(variable) for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")) and "endpoint_url" in merged:
+        values["endpoint"] = merged["endpoint_url"]
+    return values
 
 
-def _file(environ: Mapping[str, str], variable: str, name: str) -> Path:
+def _profile_path(environ: Mapping[str, str], variable: str, name: str) -> Path:
     home = environ.get("HOME") or "~"
     return Path(environ.get(variable) or f"{home}/.aws/{name}").expanduser()
 
 
-def _section(path: Path, name: str) -> dict[str, str]:
+def _read_section(path: Path, name: str) -> dict[str, str]:
     parser = ConfigParser(interpolation=None, strict=False, default_section="")
     try:
         parser.read(path, encoding="utf-8")
     except (OSError, UnicodeDecodeError, Error) as error:
-        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from None  # its words quote the file
+        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from None  # its text quotes the file
     return dict(parser[name]) if parser.has_section(name) else {}

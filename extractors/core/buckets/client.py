@@ -1,4 +1,4 @@
-"""A place in, its bucket out, through obstore; credentials come from the environment, a profile or an instance's role."""
+"""Open a bucket through obstore; credentials come from the environment, a profile or an instance role."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from extractors.core.buckets.aws import profile
-from extractors.core.buckets.errors import refusal
+from extractors.core.buckets.aws import read_profile
+from extractors.core.buckets.errors import explain_error
 from extractors.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,33 +18,35 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore, RetryConfig, S3Config
 
-    from extractors.core.buckets import Place
-    from extractors.core.buckets.errors import Act
+    from extractors.core.buckets import BucketLocation
+    from extractors.core.buckets.errors import Operation
 
-ERRORS = (BaseError, OSError, ValueError)  # whatever obstore raises
-# Whether a bucket can be used at all is said within seconds. Later on SlowDown is waited out, but no longer than a run
-# that is told to stop can wait for its readers.
-QUICK: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
-PATIENT: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
+ERRORS = (BaseError, OSError, ValueError)  # the errors that obstore raises
+# The first request fails within seconds. Later requests wait longer for SlowDown, but not longer than a run that stops
+# can wait for its readers.
+QUICK_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
+PATIENT_RETRY: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 
 
-def opened(where: Place, retry: RetryConfig = PATIENT) -> ObjectStore:
-    """The bucket, with whatever credentials there are; nothing is sent yet.
+def open_bucket(location: BucketLocation, retry: RetryConfig = PATIENT_RETRY) -> ObjectStore:
+    """Return a client for the bucket; no request is sent yet.
 
-    Raises ConfigurationError for what is missing or wrong in the environment.
+    Raises ConfigurationError for wrong or missing settings in the environment.
     """
-    with begun(where):
-        if where.scheme == "s3":
-            return S3Store(where.bucket, config=cast("S3Config", profile()), retry_config=retry)
-        if where.scheme == "gs":
-            return GCSStore(where.bucket, retry_config=retry)
-        return AzureStore(where.bucket, retry_config=retry)
+    with translate_errors(location):
+        if location.scheme == "s3":
+            return S3Store(location.bucket, config=cast("S3Config", read_profile()), retry_config=retry)
+        if location.scheme == "gs":
+            return GCSStore(location.bucket, retry_config=retry)
+        return AzureStore(location.bucket, retry_config=retry)
 
 
 @contextmanager
-def begun(where: Place, act: Act = "listed") -> Iterator[None]:
-    """Raises ConfigurationError for whatever keeps the place from being used, in words that say what to do."""
+def translate_errors(location: BucketLocation, act: Operation = "listed") -> Iterator[None]:
+    """Translate obstore's errors into a ConfigurationError that says what to do."""
     try:
         yield
     except ERRORS as error:
-        raise ConfigurationError(f"{where.role} {where.url!r} {refusal(error, where.scheme, act)}") from error
+        raise ConfigurationError(
+            f"{location.role} {location.url!r} {explain_error(error, location.scheme, act)}"
+        ) from error

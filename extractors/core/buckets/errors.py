@@ -1,4 +1,4 @@
-"""What a bucket's server said, in one line for a person: what is wrong, and what to do about it."""
+"""Translate the errors of object stores into one line: what failed, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Act = Literal["listed", "read", "written"]
+Operation = Literal["listed", "read", "written"]
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "InvalidBucketName", "UserProjectAccountProblem"}
@@ -23,18 +23,18 @@ _WRONG_KEY = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
-_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-# Where the clouds hand out an instance's role: whoever has no credentials of his own ends there.
+_WRONG_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+# Addresses of instance roles: obstore asks there when no other credentials are set.
 _ROLE = re.compile(r"/latest/(api/token|meta-data)|computeMetadata|/metadata/identity|169\.254\.|token request")
 
 
 @dataclass(frozen=True, slots=True)
 class _Cloud:
-    """The words of one cloud: its settings for a key and for reading without one, and what a key needs to do what."""
+    """The terms of one cloud: its settings for keys and for public buckets, and the permission for each operation."""
 
     keys: str
     public: str
-    needs: Mapping[Act, str]
+    needs: Mapping[Operation, str]
     names: str
 
 
@@ -68,18 +68,18 @@ _CLOUDS = {
 }
 
 
-def cause(error: Exception) -> str:
-    """The error in a few words: the server's code and message if it gave one, without any URL's query."""
+def describe_error(error: Exception) -> str:
+    """Return the server's code and message, or the error's text, without URL queries."""
     text = str(error).partition("\n\nDebug source")[0]
     code, message = _CODE.search(text), re.search(r"<Message>([^<]+)</Message>", text)
-    said = re.sub(r"\?\S*", "", text)  # a query may hold a signature
+    words = re.sub(r"\?\S*", "", text)  # a query may hold a signature
     if code:
-        said = f"{code[1]}: {message[1]}" if message else code[1]
-    return " ".join(said.split())[:200] or type(error).__name__
+        words = f"{code[1]}: {message[1]}" if message else code[1]
+    return " ".join(words.split())[:200] or type(error).__name__
 
 
-def refusal(error: Exception, scheme: str, act: Act = "listed") -> str:
-    """Why this cannot be done in a bucket of this kind, to be read after the bucket's name; the first line that fits."""
+def explain_error(error: Exception, scheme: str, act: Operation = "listed") -> str:
+    """Explain the error in a sentence that follows the bucket's name; the first line that fits wins."""
     text, cloud = str(error), _CLOUDS[scheme]
     code = match[1] if (match := _CODE.search(text)) else ""
     public = "" if act == "written" else f"; {cloud.public} reads a public bucket"
@@ -88,10 +88,13 @@ def refusal(error: Exception, scheme: str, act: Act = "listed") -> str:
         (_ROLE.search(text), f"needs credentials: set {cloud.keys}{public}"),
         (code in _WRONG_KEY, f"cannot be {used} with this key ({code}): check {cloud.keys}"),
         (code in _NO_BUCKET, f"does not exist: no such bucket ({code}): check its name, {cloud.names}"),
-        (code in _ELSEWHERE or "redirect" in text.lower(), "is in another region: set AWS_REGION to the bucket's"),
+        (code in _WRONG_REGION or "redirect" in text.lower(), "is in another region: set AWS_REGION to the bucket's"),
         (re.search(r"\b40[13]\b", text), f"may not be {act} ({code or 'forbidden'}): the key needs {cloud.needs[act]}"),
         ("builder error" in text, "cannot be reached: an endpoint at http:// needs AWS_ALLOW_HTTP=true"),
         ("Account must be specified" in text, f"names no account: set {cloud.keys}"),
-        ("invalid path" in text, f"cannot be {act}: {cause(error)}: rename that key, or name a prefix beside it"),
+        (
+            "invalid path" in text,
+            f"cannot be {act}: {describe_error(error)}: rename that key, or name a prefix beside it",
+        ),
     )
-    return next((words for holds, words in lines if holds), f"cannot be {act}: {cause(error)}")
+    return next((words for holds, words in lines if holds), f"cannot be {act}: {describe_error(error)}")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
-from extractors.core.buckets import in_bucket, place
+from extractors.core.buckets import is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, OutputError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from extractors.core.buckets.errors import Act
+    from extractors.core.buckets.errors import Operation
     from extractors.record.tables.columns import Columns
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Output(ABC):
         """Takes away a folder, and those around it, as far as they are empty."""
 
     @abstractmethod
-    def refusal(self, error: Exception, act: Act) -> str:
+    def refusal(self, error: Exception, act: Operation) -> str:
         """Why this was not to be done, to be read after the root's name."""
 
 
@@ -159,7 +159,7 @@ class Folder(Output):
             with suppress(OSError):  # not empty, or gone
                 emptied.rmdir()
 
-    def refusal(self, error: Exception, act: Act) -> str:
+    def refusal(self, error: Exception, act: Operation) -> str:
         """See Root. polars does not say why it could not write."""
         full = act == "written" and shutil.disk_usage(self._path).free < LEAST_FREE
         return f"cannot be {act}: " + (f"its disk is full ({first_line(error)})" if full else first_line(error))
@@ -167,10 +167,10 @@ class Folder(Output):
 
 def open_output(name: str) -> Output:
     """The root of this name, absolute already. Raises ConfigurationError for what a bucket lacks in the environment."""
-    if in_bucket(name):
+    if is_bucket_url(name):
         from extractors.record.output.bucket import BucketOutput  # noqa: PLC0415 - 40 ms that a folder need not wait for
 
-        return BucketOutput(place(name, "output"))
+        return BucketOutput(parse_location(name, "output"))
     return Folder(Path(name))
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from extractors.core.buckets.aws import profile
-from extractors.core.buckets.client import ERRORS, QUICK, begun, opened
-from extractors.core.buckets.errors import refusal
+from extractors.core.buckets.aws import read_profile
+from extractors.core.buckets.client import ERRORS, QUICK_RETRY, open_bucket, translate_errors
+from extractors.core.buckets.errors import explain_error
 from extractors.record.output.base import LEAST_FREE, Output, T, write_parquet
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from extractors.core.buckets import Place
-    from extractors.core.buckets.errors import Act
+    from extractors.core.buckets import BucketLocation
+    from extractors.core.buckets.errors import Operation
 
 READERS = 8  # files that are read at once
 _PROBE = "begun"
@@ -33,12 +33,15 @@ _PROBE = "begun"
 class BucketOutput(Output):
     """An output root in a bucket. A file appears when its upload is complete, a folder with the first file in it."""
 
-    def __init__(self, where: Place) -> None:
+    def __init__(self, where: BucketLocation) -> None:
         """Nothing is sent yet. Raises ConfigurationError for what is missing or wrong in the environment."""
         super().__init__(where.url)
         self._where = where
-        self._store, self._patient = opened(where, QUICK), opened(where)  # quick until something was answered
-        self._options = (profile() if where.scheme == "s3" else None) or None
+        self._store, self._patient = (
+            open_bucket(where, QUICK_RETRY),
+            open_bucket(where),
+        )  # quick until something was answered
+        self._options = (read_profile() if where.scheme == "s3" else None) or None
 
     def each(self, read: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
         """See Root. Several at once: a file is some requests, and each of them is waited for."""
@@ -68,7 +71,7 @@ class BucketOutput(Output):
     def begin(self, folder: str, tables: Sequence[str]) -> None:  # noqa: ARG002 - who may write one may write all
         """See Root. There are no empty folders: that one object can be written and deleted is what is seen."""
         probe = self._at(f"{folder}/{_PROBE}")
-        with begun(self._where, "written"):
+        with translate_errors(self._where, "written"):
             obstore.put(self._store, probe, b"")
             obstore.delete(self._store, probe)
 
@@ -101,7 +104,7 @@ class BucketOutput(Output):
     def tidy(self, folder: str) -> None:
         """See Root: there are no empty folders."""
 
-    def refusal(self, error: Exception, act: Act) -> str:
+    def refusal(self, error: Exception, act: Operation) -> str:
         """See Root. The request that failed says what was to be done: what is published is read first."""
         text, spool = str(error), tempfile.gettempdir()
         if shutil.disk_usage(spool).free < LEAST_FREE:
@@ -110,7 +113,7 @@ class BucketOutput(Output):
             act = "listed"
         elif re.search(r"performing (GET|HEAD) ", text):
             act = "read"
-        return refusal(error, self._where.scheme, act)
+        return explain_error(error, self._where.scheme, act)
 
     def _below(self, folder: str) -> list[str]:
         """Every key below a folder, sorted."""

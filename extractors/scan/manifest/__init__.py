@@ -1,11 +1,11 @@
-"""Manifests: lists that a person or a query wrote, of images wherever they lie. This module is what others import.
+"""Manifests: files that list images anywhere. Other packages import only this module.
 
 | kind     | holds                                                  | other columns                       |
 |----------|--------------------------------------------------------|-------------------------------------|
-| .txt     | a uri a line                                           | none                                |
-| .csv     | a column `uri`, and `document` and `page` where wanted | text                                |
-| .jsonl   | the same as an object a line                           | as they are there                   |
-| .parquet | the same                                               | as JSON has them, other values text |
+| .txt     | one uri per line                                       | none                                |
+| .csv     | a column `uri`, and optionally `document` and `page`   | text                                |
+| .jsonl   | the same, one object per line                          | unchanged JSON                      |
+| .parquet | the same                                               | as JSON, other types as text        |
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = (".txt", ".csv", ".jsonl", ".parquet")
 
 
 def is_manifest(source: str) -> bool:
-    """Whether a source is the name of a manifest, here or in a bucket: no folder, and what such a file ends in."""
+    """Return whether a source is a manifest by its extension, on disk or in a bucket, and not a folder."""
     if not source.lower().endswith(KINDS):
         return False
     scheme, separator, _ = source.partition("://")
@@ -33,15 +33,15 @@ def is_manifest(source: str) -> bool:
 
 
 def read_manifest(source: str) -> Manifest:
-    """The manifest, read and checked as a whole.
+    """Read and check a whole manifest.
 
-    Raises ConfigurationError for one that cannot be read, names nothing, or names something twice.
+    Raises ConfigurationError for one that cannot be read, is empty, or names something twice.
     """
-    from extractors.scan.manifest.manifest import read  # noqa: PLC0415 - polars takes 150 ms, which no folder need wait for
+    from extractors.scan.manifest.manifest import read  # noqa: PLC0415 - polars takes 150 ms, which a folder does not need
 
     return read(source)
 
 
 def scan_manifest(source: str) -> Iterator[Document]:
-    """Its documents in the order of their first rows. Raises ConfigurationError at once, as `read_manifest` does."""
+    """Return its documents in the order of their first rows. Raises ConfigurationError as `read_manifest` does."""
     return read_manifest(source).documents()

@@ -1,4 +1,4 @@
-"""A manifest read and checked as a whole: its documents in order, of which each is found when its turn comes."""
+"""Read and check a whole manifest; its documents follow as a stream, each file looked at in turn."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from extractors.scan.manifest.entry import (
     UNTIDY_BELOW,
     URL,
     Base,
-    found,
-    named,
+    find_image,
+    name_entries,
 )
-from extractors.scan.manifest.rows import ROW, SAID, Rows, Unreadable, as_json, quoted, read_rows
-from extractors.scan.redact import words
+from extractors.scan.manifest.rows import OTHER_JSON, ROW, ManifestError, Rows, encode_other, quote_value, read_rows
+from extractors.scan.redact import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SLICE = 10_000  # rows that are Python's objects at once
-BATCH = 50_000  # rows that are named at once, so that what is between is small
-WHOLE = r"^\+?0*[1-9][0-9]{0,8}(\.0*)?$"  # a page, also as a column of floats has it
+SLICE = 10_000  # rows held as Python objects at once
+BATCH = 50_000  # rows resolved at once, which bounds temporary memory
+WHOLE = r"^\+?0*[1-9][0-9]{0,8}(\.0*)?$"  # a page number, also as a float
 _HIDES_URL = r"(?i)://|%3a%2f%2f"
 _DOCUMENT = ("first", "document", "uri", "address")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Checked rows in the order of documents and their pages.
+    """Checked rows in the order of documents and pages.
 
-    `table` has the columns `uri` and `address`; `document` and `first`, the place of the first row that names it; and
-    `place`, that of the row's line in `other`, which holds what else the rows say.
+    `table` has the columns `uri`, `address`, `document`, `first` (the index of the document's first row) and `place` (the
+    row's index in `other`, which holds the other columns).
     """
 
     table: pl.DataFrame = field(repr=False)
@@ -51,41 +51,45 @@ class Manifest:
 
     @property
     def urls(self) -> bool:
-        """Whether an image lies elsewhere, so that reading is waiting."""
+        """Whether an image is remote."""
         return bool(self.table["uri"].str.contains(REMOTE).any())
 
     @property
     def videos(self) -> bool:
-        """Whether it names a video at a URL."""
+        """Whether a URL names a video."""
         return bool(self.table["uri"].str.contains(REMOTE_VIDEO).any())
 
     def documents(self) -> Iterator[Document]:
-        """The documents. A file is looked at when its turn comes, what lies elsewhere is not looked at."""
+        """Yield the documents; files are looked at in turn, remote images are not."""
         for _, rows in groupby(self._rows(), itemgetter(0)):
             pages = list(rows)
-            _, document, _, _, said = pages[0]
-            yield Document(document, tuple(found(uri, address) for _, _, uri, address, _ in pages), said)
+            _, document, _, _, other = pages[0]
+            yield Document(document, tuple(find_image(uri, address) for _, _, uri, address, _ in pages), other)
 
     def _rows(self) -> Iterator[tuple[int, str, str, str | None, str | None]]:
         for part in self.table.iter_slices(SLICE):
-            yield from zip(*(part[name] for name in _DOCUMENT), self._said(part["place"]), strict=True)
+            yield from zip(*(part[name] for name in _DOCUMENT), self._other_columns(part["place"]), strict=True)
 
-    def _said(self, places: pl.Series) -> list[str | None]:
+    def _other_columns(self, places: pl.Series) -> list[str | None]:
         if not self.other.width:
             return [None] * len(places)
         rows = self.other[places]
-        return rows[SAID].to_list() if SAID in rows.columns else [as_json(row) for row in rows.iter_rows(named=True)]
+        return (
+            rows[OTHER_JSON].to_list()
+            if OTHER_JSON in rows.columns
+            else [encode_other(row) for row in rows.iter_rows(named=True)]
+        )
 
 
 def read(source: str) -> Manifest:
-    """The manifest at a path or in a bucket. Raises ConfigurationError that says what is wrong with it, and where."""
+    """Read the manifest at a path or in a bucket. Raises ConfigurationError that says what is wrong, and in which row."""
     try:
-        return _checked(read_rows(os.path.splitext(source)[1].lower(), _data(source)), _base(source))  # noqa: PTH122
-    except Unreadable as error:
+        return _check_rows(read_rows(os.path.splitext(source)[1].lower(), _read_bytes(source)), _base_of(source))  # noqa: PTH122
+    except ManifestError as error:
         raise ConfigurationError(f"manifest {shown(source)} {error}") from None
 
 
-def _data(source: str) -> bytes:
+def _read_bytes(source: str) -> bytes:
     if "://" in source:
         from extractors.scan.bucket import read_object  # noqa: PLC0415 - 40 ms that a file need not wait for
 
@@ -93,26 +97,26 @@ def _data(source: str) -> bytes:
     try:
         return Path(source).expanduser().read_bytes()
     except FileNotFoundError:
-        raise Unreadable("does not exist: name a file that is there") from None
+        raise ManifestError("does not exist: name a file that is there") from None
     except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
+        raise ManifestError(f"cannot be read: {error.strerror}") from None
 
 
-def _base(source: str) -> Base:
+def _base_of(source: str) -> Base:
     if "://" in source:
         scheme, _, place = source.partition("://")
         return Base(f"{scheme.lower()}://{place.rpartition('/')[0]}")
     return Base(str(Path(source).expanduser().absolute().parent))
 
 
-def _checked(rows: Rows, base: Base) -> Manifest:
-    """The documents that these rows make. Raises Unreadable."""
-    text = _stripped(rows.table["uri"])
+def _check_rows(rows: Rows, base: Base) -> Manifest:
+    """Make the documents of these rows. Raises ManifestError."""
+    text = _strip(rows.table["uri"])
     if text.null_count():
-        raise Unreadable(f"names no uri in {rows.unit} {rows.table[ROW][text.is_null().arg_max() or 0]}")
+        raise ManifestError(f"names no uri in {rows.unit} {rows.table[ROW][text.is_null().arg_max() or 0]}")
     parts = (text.slice(start, BATCH) for start in range(0, len(text), BATCH))
-    names = pl.concat([_names(part, base) for part in parts])
-    given, page = _documents(rows.table["document"]), _pages(rows)
+    names = pl.concat([_resolve_names(part, base) for part in parts])
+    given, page = _document_names(rows.table["document"]), _page_numbers(rows)
     table = names.with_columns(rows.table[ROW], given.alias("given"), page.alias("page")).with_row_index("place")
     if given.null_count() == len(given):
         table = table.with_columns(first="place", document="uri")
@@ -125,15 +129,15 @@ def _checked(rows: Rows, base: Base) -> Manifest:
     return Manifest(table.select(*_DOCUMENT, "place"), rows.other)
 
 
-def _stripped(text: pl.Series) -> pl.Series:
-    """Without blanks around it, null where nothing is left. Most texts are so already, and need no copy."""
+def _strip(text: pl.Series) -> pl.Series:
+    """Strip blanks; empty becomes null. Columns without blanks are not copied."""
     if text.null_count() < len(text) and text.str.contains(r"^\s|\s$|^$").any():
         return text.str.strip_chars().replace("", None)
     return text
 
 
-def _names(text: pl.Series, base: Base) -> pl.DataFrame:
-    """The columns `uri` and `address`: most texts name themselves, or a path below the manifest's folder."""
+def _resolve_names(text: pl.Series, base: Base) -> pl.DataFrame:
+    """Return the columns `uri` and `address`: most texts are the uri, or a path below the manifest's folder."""
     it, folder = pl.col("text"), base.folder.rstrip("/") + "/"
     path = ~it.str.contains(URL) & ~it.str.contains(UNTIDY)
     frame = text.to_frame("text").select(
@@ -147,34 +151,34 @@ def _names(text: pl.Series, base: Base) -> pl.DataFrame:
     rest = frame["uri"].is_null().arg_true()
     if not len(rest):
         return frame
-    others = pl.DataFrame(named(text.gather(rest), base), {"uri": pl.String, "address": pl.String}, orient="row")
+    others = pl.DataFrame(name_entries(text.gather(rest), base), {"uri": pl.String, "address": pl.String}, orient="row")
     known = frame.with_row_index("at").filter(pl.col("uri").is_not_null())
     return pl.concat([known, others.insert_column(0, rest.alias("at"))]).sort("at").drop("at")
 
 
-def _documents(given: pl.Series) -> pl.Series:
-    """What rows call their documents; null where they do not."""
-    names = _stripped(given)
+def _document_names(given: pl.Series) -> pl.Series:
+    """Return the documents' names, null where a row has none."""
+    names = _strip(given)
     if not names.str.contains(_HIDES_URL).any():
         return names
-    return pl.Series([name if name is None else words(name) for name in names], dtype=pl.String)
+    return pl.Series([name if name is None else redact_text(name) for name in names], dtype=pl.String)
 
 
-def _pages(rows: Rows) -> pl.Series:
-    """The numbers of the pages; null where there are none. Raises Unreadable for what is no number from 1 on."""
-    text = _stripped(rows.table["page"])
+def _page_numbers(rows: Rows) -> pl.Series:
+    """Return the page numbers, null where a row has none. Raises ManifestError for anything but numbers from 1 on."""
+    text = _strip(rows.table["page"])
     if text.null_count() == len(text):
         return text.cast(pl.Int64)
     bad = (~text.str.contains(WHOLE)).fill_null(value=False)
     if bad.any():
         place = bad.arg_max() or 0
         where = f"{rows.unit} {rows.table[ROW][place]}"
-        raise Unreadable(f"has page {quoted(text[place])} in {where}: use whole numbers from 1 on")
+        raise ManifestError(f"has page {quote_value(text[place])} in {where}: use whole numbers from 1 on")
     return text.str.strip_chars_start("+").str.replace(r"\..*", "").cast(pl.Int64)
 
 
 def _check_documents(table: pl.DataFrame, unit: str) -> None:
-    """Raises Unreadable for documents whose pages cannot be put in order. `first` stands for the document's name."""
+    """Raises ManifestError for documents whose pages have no order. `first` identifies the document."""
     unnamed = table.filter(pl.col("given").is_null())["first"]
     _refuse_twice(
         table.filter(pl.col("first").is_in(unnamed.implode())) if len(unnamed) else table[:0], ["first"], unit
@@ -187,14 +191,16 @@ def _check_documents(table: pl.DataFrame, unit: str) -> None:
     unpaged = table.filter(pl.col("page").is_null() & pl.col("first").is_in(paged["first"].implode()))
     if unpaged.height:
         row = unpaged.row(0, named=True)
-        raise Unreadable(f"gives {quoted(row['document'])} pages, but none in {unit} {row[ROW]}: number all or none")
+        raise ManifestError(
+            f"gives {quote_value(row['document'])} pages, but none in {unit} {row[ROW]}: number all or none"
+        )
 
 
 def _refuse_twice(table: pl.DataFrame, columns: list[str], unit: str) -> None:
-    """Raises Unreadable when two rows are alike in these columns."""
-    hashes = _hashed(table, columns)
+    """Raises ManifestError when two rows are equal in these columns."""
+    hashes = _hash_rows(table, columns)
     ordered = hashes.sort()
-    often = ordered.filter(ordered == ordered.shift())  # comparing the texts themselves needs them all twice
+    often = ordered.filter(ordered == ordered.shift())  # comparing the texts would copy them all
     if not len(often):
         return
     alike = table.filter(hashes.is_in(often.implode()))
@@ -205,11 +211,11 @@ def _refuse_twice(table: pl.DataFrame, columns: list[str], unit: str) -> None:
     first = alike.filter(pl.all_horizontal(pl.col(name) == second[name] for name in columns)).row(0, named=True)
     what = {"uri": "the image", "page": f"page {second['page']} of"}.get(columns[-1], "the document")
     name = second["uri" if columns[-1] == "uri" else "document"]
-    raise Unreadable(f"names {what} {quoted(name)} twice, in {unit}s {first[ROW]} and {second[ROW]}")
+    raise ManifestError(f"names {what} {quote_value(name)} twice, in {unit}s {first[ROW]} and {second[ROW]}")
 
 
-def _hashed(table: pl.DataFrame, columns: list[str]) -> pl.Series:
-    """A number for each row, equal where these columns are, and hardly anywhere else."""
+def _hash_rows(table: pl.DataFrame, columns: list[str]) -> pl.Series:
+    """Return a hash of these columns for each row."""
     return table.select(
         pl.sum_horizontal(pl.col(name).hash(seed) // 2 for seed, name in enumerate(columns))
     ).to_series()

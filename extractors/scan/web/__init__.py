@@ -1,1 +1,1 @@
-"""web: images at http(s) URLs, fetched from public addresses within limits of size and time."""
+"""web: fetch images from http(s) URLs at public addresses, with limits on size and time."""

@@ -1,4 +1,4 @@
-"""What a web server's answer says of the thing it holds: size, version, time, kind of content."""
+"""A response's headers as size, version, time and content type."""
 
 from __future__ import annotations
 
@@ -16,111 +16,113 @@ _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.IGNO
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _STRONG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _TOKEN = re.compile(r"[\w.+/, -]{0,80}", re.ASCII)
-# Bytes as they are, whatever the words; the last is what S3 keeps of how an object was uploaded.
+# Content-Encodings that change no byte; the last is kept by S3 from chunked uploads.
 _PLAIN = frozenset({"", "identity", "none", "aws-chunked"})
 _ANY_BYTES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/pdf"})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer; names of headers are in lower case. `body` is as much of it as was wanted."""
+class FetchResponse:
+    """One response; header names are in lower case; `body` may be a part."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)  # a redirect's may hold a signed URL
     body: bytes = field(default=b"", repr=False)
 
     @property
-    def said(self) -> str:
-        """The status in words, which are not the server's: those may echo the URL."""
+    def status_text(self) -> str:
+        """The status in words of this program: the server's own may echo the URL."""
         try:
-            return f"the server answers {self.status} {HTTPStatus(self.status).phrase}"
+            return f"the server returned {self.status} {HTTPStatus(self.status).phrase}"
         except ValueError:
-            return f"the server answers {self.status}"
+            return f"the server returned {self.status}"
 
     @property
-    def found(self) -> bool:
-        """Whether it is the thing itself, or a part of it."""
+    def has_content(self) -> bool:
+        """Whether the body is the content or a part of it."""
         return self.status in {200, 203, 206}
 
     @property
-    def span(self) -> tuple[int, int] | None:
-        """Which bytes of the whole a part is, the end exclusive."""
-        said = self._range()
-        return (int(said[1]), int(said[2]) + 1) if self.status == 206 and said and said[1] else None
+    def byte_range(self) -> tuple[int, int] | None:
+        """The byte range of a part, end exclusive."""
+        found = self._content_range()
+        return (int(found[1]), int(found[2]) + 1) if self.status == 206 and found and found[1] else None
 
     @property
     def length(self) -> int | None:
-        """The size of the whole in bytes, where it is told."""
-        said = self._range()
+        """The total size in bytes, where the headers give it."""
+        found = self._content_range()
         if self.status in {206, 416}:
-            return int(said[3]) if said and said[3] != "*" else None
-        told = self.headers.get("content-length", "")
-        return int(told) if _LENGTH.fullmatch(told) and self.encoding is None else None
+            return int(found[3]) if found and found[3] != "*" else None
+        length = self.headers.get("content-length", "")
+        return int(length) if _LENGTH.fullmatch(length) and self.encoding is None else None
 
     @property
     def etag(self) -> str | None:
-        """The etag as it was sent."""
+        """The etag as sent."""
         return self.headers.get("etag", "").strip() or None
 
     @property
     def modified(self) -> datetime | None:
         """`Last-Modified` in UTC."""
-        return moment(self.headers.get("last-modified", ""))
+        return parse_date(self.headers.get("last-modified", ""))
 
     @property
     def version(self) -> str | None:
-        """Changes when the bytes may have: the etag, else length and time."""
-        return self.etag or self.dated
+        """The etag, else length and time: changes when the bytes may have."""
+        return self.etag or self.dated_version
 
     @property
-    def dated(self) -> str | None:
-        """The version that length and time make."""
+    def dated_version(self) -> str | None:
+        """The version made of length and time."""
         if self.length is None or self.modified is None:
             return None
         return f"{self.length}-{self.modified.isoformat()}"
 
     @property
     def encoding(self) -> str | None:
-        """How the bytes are encoded, although that was not asked for; None when they are as they are."""
-        said = self.headers.get("content-encoding", "").strip().lower()
-        return None if said in _PLAIN else _token(said)
+        """The Content-Encoding; None for plain bytes."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return None if encoding in _PLAIN else _sanitize(encoding)
 
     @property
     def content(self) -> str:
-        """The content's type, without its parameters."""
-        return _token(self.headers.get("content-type", "").partition(";")[0].strip().lower())
+        """The content type without parameters."""
+        return _sanitize(self.headers.get("content-type", "").partition(";")[0].strip().lower())
 
-    def may_be(self, kind: str) -> bool:
-        """Whether the content may be an image, or a video; many servers say of any file only that it is bytes."""
+    def may_hold(self, kind: str) -> bool:
+        """Return whether the content may be of this kind; many servers label every file as bytes."""
         return self.content in _ANY_BYTES or self.content.startswith(f"{kind}/")
 
-    def is_of(self, version: str | None, size: int | None) -> bool:
-        """Whether it tells of this version and size; an etag is the same whether it is called weak or not."""
+    def matches(self, version: str | None, size: int | None) -> bool:
+        """Return whether the response is of this version and size; weak and strong etags are equal."""
         if None not in {size, self.length} and size != self.length:
             return False
-        return version is None or _opaque(version) in {_opaque(each) for each in (self.etag, self.dated) if each}
+        return version is None or _strip_weak(version) in {
+            _strip_weak(each) for each in (self.etag, self.dated_version) if each
+        }
 
-    def _range(self) -> re.Match[str] | None:
+    def _content_range(self) -> re.Match[str] | None:
         return _RANGE.fullmatch(self.headers.get("content-range", "").strip())
 
 
-def moment(text: str) -> datetime | None:
-    """A header's date in UTC; None for what is no date."""
+def parse_date(text: str) -> datetime | None:
+    """Parse a header's date as UTC; None for anything else."""
     try:
-        said = parsedate_to_datetime(text)
-        return (said if said.tzinfo else said.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):  # the parser's own, over what is cut short
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # the parser's own, for truncated text
         return None
 
 
-def condition(version: str | None) -> dict[str, str]:
-    """The header that asks for this version only, where it is an etag that may be asked for."""
+def if_match(version: str | None) -> dict[str, str]:
+    """Return the header that requests this version only, where it is a strong etag."""
     return {"If-Match": version} if version and _STRONG.fullmatch(version) else {}
 
 
-def _token(text: str) -> str:
-    return text if _TOKEN.fullmatch(text) else "something unnamed"
+def _sanitize(text: str) -> str:
+    return text if _TOKEN.fullmatch(text) else "an unusual value"
 
 
-def _opaque(version: str) -> str:
+def _strip_weak(version: str) -> str:
     return version.removeprefix("W/")

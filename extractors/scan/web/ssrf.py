@@ -1,4 +1,4 @@
-"""Which addresses may be connected to: a host's name in any spelling in, the public addresses behind it out."""
+"""SSRF guard: resolve a host name to addresses and refuse those that are not public."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from extractors.core.errors import DocumentError
 # As socket.getaddrinfo: rows that end in (address, port, …).
 Resolve = Callable[..., Sequence[tuple[Any, Any, Any, Any, tuple[Any, ...]]]]
 
-# Listed here, as what Python calls global differs between its patch levels. The first that fits is said.
+# Listed here, because `is_global` differs between patch levels of Python. The first match names the reason.
 _V4 = [
     (IPv4Network(block), what)
     for block, what in (
         ("169.254.169.254/32", "a cloud's metadata address"),
         ("100.100.100.200/32", "a cloud's metadata address"),
-        ("168.63.129.16/32", "a cloud's metadata address"),  # Azure's, in the midst of the public ones
+        ("168.63.129.16/32", "a cloud's metadata address"),  # Azure's, among the public ones
         ("192.0.0.192/32", "a cloud's metadata address"),
         ("0.0.0.0/32", "the unspecified address"),
         ("0.0.0.0/8", "an address of this network"),
@@ -67,44 +67,44 @@ _V6 = [
         ("ff00::/8", "a multicast address"),
     )
 ]
-_PUBLIC = IPv6Network("2000::/3")  # all that was ever given out
-# Public servers are reached through these where a network translates, so what counts is the IPv4 address inside.
+_PUBLIC = IPv6Network("2000::/3")  # all allocated space
+# Networks with NAT64 reach public servers through these, so the IPv4 address inside is checked.
 _CARRIERS = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-_LONGEST = 253
+_MAX_LENGTH = 253
 
 
-def checked(
+def resolve_public(
     host: str, port: int, allowed_hosts: Collection[str], resolve: Resolve = socket.getaddrinfo
 ) -> tuple[str, ...]:
-    """The addresses to connect to for this host, and to no others: a second resolution may answer differently.
+    """Resolve a host to the only addresses to connect to: a second resolution may differ.
 
     Raises DocumentError `blocked_address` when one of them is not public, unless the host is among `allowed_hosts`
-    (names or addresses, with or without a port), and `unreadable` for what is no host or has no address. Raises
-    OSError when no name server answers, which another try may cure.
+    (names or addresses, with or without a port), and `unreadable` for an invalid host or one without an address. Raises
+    OSError when no name server answers, which a retry may cure.
     """
     name = canonical(host)
-    addresses = (name,) if _literal(name) else _resolved(name, port, resolve)
+    addresses = (name,) if _is_literal(name) else _resolve_name(name, port, resolve)
     if is_allowed(name, port, allowed_hosts):
         return addresses
     for address in addresses:
-        if why := refusal(address):
-            raise _blocked(name, address, why)
+        if why := describe_block(address):
+            raise _blocked_error(name, address, why)
     return addresses
 
 
 def is_allowed(host: str, port: int, allowed_hosts: Collection[str]) -> bool:
-    """Whether a person has opened this host, as it is spelled by `canonical`."""
-    return any(_entry(each) in {(host, None), (host, port)} for each in allowed_hosts)
+    """Return whether `allowed_hosts` holds this host, spelled as by `canonical`."""
+    return any(_parse_allowed(each) in {(host, None), (host, port)} for each in allowed_hosts)
 
 
 def canonical(host: str) -> str:
-    """The one spelling of a host: lower case, IDNA, no last dot; an IPv4 address in any spelling as four numbers.
+    """Normalize a host: lower case, IDNA, no trailing dot; an IPv4 address in any spelling as four numbers.
 
-    Raises DocumentError for what is neither a name nor an address.
+    Raises DocumentError for text that is neither a name nor an address.
     """
     name = unquote(host).strip("[]")
     try:
@@ -115,22 +115,22 @@ def canonical(host: str) -> str:
         name = name.lower().removesuffix(".")
         labels = name.split(".")
         if _NUMBER.fullmatch(labels[-1]):
-            return str(_four(labels))
+            return str(_parse_ipv4(labels))
     except ValueError as error:  # also what idna raises
-        raise _no_host(host) from error
-    if len(name) > _LONGEST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _no_host(host)
+        raise _host_error(host) from error
+    if len(name) > _MAX_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
+        raise _host_error(host)
     return name
 
 
-def refusal(address: str) -> str | None:
-    """What an address is, if it is none that anybody may be sent to."""
+def describe_block(address: str) -> str | None:
+    """Return why an address is blocked, None for a public one."""
     known = ip_address(address)
     if isinstance(known, IPv4Address):
         return next((what for block, what in _V4 if known in block), None)
     carried = next((IPv4Address(int(known) & 0xFFFF_FFFF) for block in _CARRIERS if known in block), None)
     if carried:
-        return (what := refusal(str(carried))) and f"{what} ({carried}) inside an IPv6 address"
+        return (what := describe_block(str(carried))) and f"{what} ({carried}) inside an IPv6 address"
     if what := next((what for block, what in _V6 if known in block), None):
         return what
     if known not in _PUBLIC:
@@ -140,18 +140,18 @@ def refusal(address: str) -> str | None:
     return "an ISATAP address" if int(known) >> 32 & 0xFFFF_FFFF in _ISATAP else None
 
 
-def _four(labels: list[str]) -> IPv4Address:
-    """The address as resolvers and browsers read it: decimal, octal or hexadecimal numbers, the last of which fills up.
+def _parse_ipv4(labels: list[str]) -> IPv4Address:
+    """Parse an IPv4 address as resolvers and browsers do: decimal, octal or hexadecimal, the last number fills up.
 
-    Raises ValueError for what is none.
+    Raises ValueError for anything else.
     """
-    *front, last = [_number(label) for label in labels]
+    *front, last = [_parse_number(label) for label in labels]
     if len(front) > 3 or any(each > 255 for each in front) or last >= 256 ** (4 - len(front)):
         raise ValueError("out of range")
     return IPv4Address(sum(each * 256 ** (3 - index) for index, each in enumerate(front)) + last)
 
 
-def _number(label: str) -> int:
+def _parse_number(label: str) -> int:
     if not _NUMBER.fullmatch(label) or not label.isascii() or len(label) > 64:
         raise ValueError("not a number")
     if label.startswith("0x"):
@@ -159,17 +159,17 @@ def _number(label: str) -> int:
     return int(label, 8) if label.startswith("0") else int(label)
 
 
-def _literal(name: str) -> bool:
+def _is_literal(name: str) -> bool:
     return ":" in name or bool(_NUMBER.fullmatch(name.rpartition(".")[2]))
 
 
-def _resolved(name: str, port: int, resolve: Resolve) -> tuple[str, ...]:
+def _resolve_name(name: str, port: int, resolve: Resolve) -> tuple[str, ...]:
     try:
         rows = resolve(name, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise
-        message = f"host {name} has no address: {error.strerror or 'no name server knows it'}"
+        message = f"host {name} has no address: {error.strerror or 'the name is unknown'}"
         raise DocumentError(message, kind="unreadable", stage="scan", final=False) from error
     addresses = tuple(dict.fromkeys(str(row[4][0]) for row in rows))
     if not addresses:
@@ -178,8 +178,8 @@ def _resolved(name: str, port: int, resolve: Resolve) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _entry(text: str) -> tuple[str, int | None]:
-    """A host that is allowed, and the one port or none. An entry that is no host matches nothing."""
+def _parse_allowed(text: str) -> tuple[str, int | None]:
+    """Split an allowed host into host and port or None. An invalid entry matches nothing."""
     written = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(\d+))?|.*", text.strip())
     assert written is not None
     host, port = written[1] or written[0], written[2]
@@ -189,11 +189,11 @@ def _entry(text: str) -> tuple[str, int | None]:
         return "", None
 
 
-def _blocked(name: str, address: str, why: str) -> DocumentError:
-    is_it = f"it is {why}" if name == address else f"it resolves to {address}, {why}"
-    message = f"host {name} is not connected to: {is_it}; TILEWISE_ALLOW_HOSTS={name} opens it"
+def _blocked_error(name: str, address: str, why: str) -> DocumentError:
+    what = f"it is {why}" if name == address else f"it resolves to {address}, {why}"
+    message = f"host {name} is blocked: {what}; TILEWISE_ALLOW_HOSTS={name} allows it"
     return DocumentError(message, kind="blocked_address", stage="scan", final=False)
 
 
-def _no_host(host: str) -> DocumentError:
-    return DocumentError(f"{host[:100]!r} is no host's name and no address", kind="unreadable", stage="scan")
+def _host_error(host: str) -> DocumentError:
+    return DocumentError(f"{host[:100]!r} is not a host name or an address", kind="unreadable", stage="scan")

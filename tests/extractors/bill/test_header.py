@@ -14,7 +14,7 @@ from extractors.bill.header import read_header, read_plain_webp
 from extractors.core import Found, Header, Problem
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
-from extractors.scan import store
+from extractors.scan import create_store
 
 PROFILE = {"icc_profile": bytes(200)}  # makes the file an extended one
 ORIENTATIONS = [(1, False), (2, False), (3, False), (4, False), (5, True), (6, True), (7, True), (8, True)]
@@ -58,7 +58,7 @@ def header_of(data):
 def billed(path, data):
     """A file of these bytes, found and billed."""
     path.write_bytes(data)
-    return bill(Found(str(path), len(data)), store(str(path)))
+    return bill(Found(str(path), len(data)), create_store(str(path)))
 
 
 def bill(found, images):
@@ -206,12 +206,12 @@ def test_no_bytes_bring_a_scan_down(data):
 def test_a_flaw_of_the_scan_is_carried_on():
     """What could not be listed is not opened, and keeps its own reason and stage."""
     flaw = Problem("missing", "scan", "gone", final=False)
-    assert bill(Found("/nowhere/a.jpg", problem=flaw), store("/nowhere")).problem == flaw
+    assert bill(Found("/nowhere/a.jpg", problem=flaw), create_store("/nowhere")).problem == flaw
 
 
 def test_a_file_that_vanishes_after_the_scan_is_a_flaw(tmp_path):
     """What the store refuses becomes a flaw of the bill, as final as the store says."""
-    flaw = bill(Found(str(tmp_path / "a.jpg"), 10), store(str(tmp_path))).problem
+    flaw = bill(Found(str(tmp_path / "a.jpg"), 10), create_store(str(tmp_path))).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("missing", "bill", False)
 
 
@@ -224,7 +224,7 @@ def test_a_flawed_image_has_no_bill(tmp_path):
 def test_a_video_is_not_looked_into():
     """No rule bills it: it has no header and no flaw, and nothing is read of it."""
     found = Found("/no/such/v.mp4", video=True)
-    billed = bill(found, store("/no/such"))
+    billed = bill(found, create_store("/no/such"))
     assert (billed.found, billed.header, billed.problem) == (found, None, None)
 
 

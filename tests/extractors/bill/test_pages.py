@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from extractors.bill import read_pages
 from extractors.core.tiles import Size, rule
-from extractors.scan import scan, store
+from extractors.scan import create_store, scan
 
 A4 = Size(1653, 2339)
 MANY = 10
@@ -42,7 +42,7 @@ def billed(tmp_path):
         path = tmp_path / name
         path.write_bytes(data)
         (found,) = scan(str(path))
-        return read_pages(found, store(str(path)), frames=frames, most=most)
+        return read_pages(found, create_store(str(path)), frames=frames, most=most)
 
     return read
 

@@ -1,4 +1,4 @@
-"""scan: what is found in a bucket, how it is read afterwards, and what is said when it cannot be; over HTTP."""
+"""scan/bucket.py and scan/__init__.py: objects listed and read over HTTP, and the errors."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from extractors.core.money import FREE
 from extractors.core.tiles import Size, rule
 from extractors.images.open import MAX_BYTES
 from extractors.plan.feed import Feed
-from extractors.scan import scan, store
+from extractors.scan import create_store, scan
 
 SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -46,7 +46,7 @@ def picture(size=(300, 200), kind="PNG", **options):
 def reading(bucket, found, act="read"):
     """What reading the image raises."""
     with pytest.raises(DocumentError) as raised:
-        getattr(store(bucket.url), act)(found)
+        getattr(create_store(bucket.url), act)(found)
     return raised.value.kind, raised.value.final
 
 
@@ -145,7 +145,7 @@ def test_a_key_may_hold_any_character(bucket, key):
     bucket.put(quote(key))
     found = found_in(bucket)
     assert found.uri == f"{bucket.url}/{key}"
-    assert store(bucket.url).read(found) == b"picture"
+    assert create_store(bucket.url).read(found) == b"picture"
 
 
 # --- how it is read
@@ -156,7 +156,7 @@ def test_a_key_may_hold_any_character(bucket, key):
 def test_a_header_costs_one_request_of_64_kib(bucket, kind, size):
     """Pixels behind the header are not fetched."""
     bucket.put("a.png", picture(kind=kind) + bytes(size))
-    found, reader = found_in(bucket), store(bucket.url)
+    found, reader = found_in(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"]
@@ -166,7 +166,7 @@ def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):
     """Half a megabyte of profile before the size takes a few requests more, and not the whole file."""
     profile = bytes(500_000)
     bucket.put("a.jpg", picture(kind="JPEG", icc_profile=profile) + bytes(3_000_000))
-    found, reader = found_in(bucket), store(bucket.url)
+    found, reader = found_in(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert 2 <= len(bucket.front.asked) <= 5
@@ -177,7 +177,7 @@ def test_all_bytes_are_fetched_in_one_request(bucket):
     """Reading an image asks for it once."""
     data = bytes(range(256)) * 4000
     bucket.put("a.jpg", data)
-    found, reader = found_in(bucket), store(bucket.url)
+    found, reader = found_in(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert reader.read(found) == data
     assert [part for _, _, part in bucket.front.asked] == [None]
@@ -210,7 +210,7 @@ def test_an_object_that_changes_between_two_parts_of_a_header_is_changed(bucket)
     """No header is put together from two pictures."""
     bucket.put("a.jpg", bytes(200_000))
     found = found_in(bucket)
-    with store(bucket.url).open(found) as stream:
+    with create_store(bucket.url).open(found) as stream:
         bucket.put("a.jpg", bytes(200_001))
         with pytest.raises(DocumentError) as raised:
             stream.read()
@@ -246,7 +246,7 @@ def test_a_server_that_cannot_is_a_reason_to_try_again(bucket):
     found = found_in(bucket)
     bucket.front.answer = lambda path: (400, b"no")
     with pytest.raises(DocumentError, match="cannot be read") as raised:
-        store(bucket.url).read(found)
+        create_store(bucket.url).read(found)
     assert (raised.value.kind, raised.value.final) == ("unreadable", False)
 
 
@@ -265,7 +265,7 @@ def test_slow_down_is_waited_out_by_a_reader(bucket):
     bucket.put("a.jpg")
     found = found_in(bucket)
     bucket.front.answer = first(2)
-    assert store(bucket.url).read(found) == b"picture"
+    assert create_store(bucket.url).read(found) == b"picture"
 
 
 def test_a_listing_that_breaks_off_is_found_with_a_flaw(bucket):

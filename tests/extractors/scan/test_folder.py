@@ -1,4 +1,4 @@
-"""scan: what is found in a folder and what is not, in which order, and how a file is read afterwards."""
+"""scan/folder.py and scan/__init__.py: which files a folder gives, in which order, and how they are read."""
 
 import os
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from extractors.core import Found
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images.open import MAX_BYTES
-from extractors.scan import scan, store
+from extractors.scan import create_store, scan
 
 
 def write(path, data=b"bytes"):
@@ -252,9 +252,9 @@ def test_a_store_reads_what_was_found(tmp_path):
     """All bytes of the file, and a stream that begins at the first."""
     path = write(tmp_path / "a.jpg", b"picture")
     found = found_at(path)
-    with store(str(path)).open(found) as stream:
+    with create_store(str(path)).open(found) as stream:
         assert stream.read(3) == b"pic"
-    assert store(str(path)).read(found) == b"picture"
+    assert create_store(str(path)).read(found) == b"picture"
 
 
 @pytest.mark.parametrize("act", ["open", "read"])
@@ -263,8 +263,8 @@ def test_a_file_written_to_since_it_was_found_is_changed(tmp_path, act):
     path = write(tmp_path / "a.jpg", b"before")
     found = found_at(path)
     path.write_bytes(b"afterwards")
-    with pytest.raises(DocumentError, match="written to since") as raised:
-        getattr(store(str(path)), act)(found)
+    with pytest.raises(DocumentError, match="changed since") as raised:
+        getattr(create_store(str(path)), act)(found)
     assert (raised.value.kind, raised.value.final) == ("changed", False)
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_is_gone_is_missing(tmp_path, act):
     found = found_at(path)
     path.unlink()
     with pytest.raises(DocumentError) as raised:
-        getattr(store(str(path)), act)(found)
+        getattr(create_store(str(path)), act)(found)
     assert (raised.value.kind, raised.value.final) == ("missing", False)
 
 
@@ -285,11 +285,11 @@ def test_a_file_of_too_many_bytes_is_refused_for_good(tmp_path, act):
     path = write(tmp_path / "a.jpg")
     os.truncate(path, MAX_BYTES + 1)
     with pytest.raises(DocumentError, match="over the limit") as raised:
-        getattr(store(str(path)), act)(found_at(path))
+        getattr(create_store(str(path)), act)(found_at(path))
     assert (raised.value.kind, raised.value.final) == ("too_many_bytes", True)
 
 
 def test_a_file_found_without_a_version_is_read_as_it_is(tmp_path):
     """Where nothing is known of the version, nothing can have changed."""
     path = write(tmp_path / "a.jpg", b"picture")
-    assert store(str(path)).read(Found(str(path))) == b"picture"
+    assert create_store(str(path)).read(Found(str(path))) == b"picture"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core import Found, Problem
-from extractors.scan import documents, scan
+from extractors.scan import scan, scan_documents
 from extractors.scan.folder import SUFFIXES
-from extractors.scan.group import grouped
+from extractors.scan.group import group_images
 
 WHOLE = st.sampled_from(["folder", "name"])
 NAMES = st.sampled_from(["a", "a-1", "a-2", "a-10", "a-1-2", "b", "b-1", "-1", "a.b-1", "z 9", "z 10", "é-1"])
@@ -33,14 +33,14 @@ def told(root, by):
     """Each document with its pages, all relative to the root, in the order in which they come."""
     return [
         (os.path.relpath(each.document, root), [os.path.relpath(page.uri, root) for page in each.pages])
-        for each in documents(str(root), by)
+        for each in scan_documents(str(root), by)
     ]
 
 
 def of_keys(keys, by):
     """Each document of a bucket's listing with its pages."""
     images = (Found(f"s3://bucket/{key}", 1, '"etag"') for key in keys)
-    return [(each.document, [page.uri.rpartition("/")[2] for page in each.pages]) for each in grouped(images, by)]
+    return [(each.document, [page.uri.rpartition("/")[2] for page in each.pages]) for each in group_images(images, by)]
 
 
 def walked(paths):
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
     """It says what was not seen, and rejects no document that was."""
     flaw = Problem("forbidden", "scan", "no", final=False)
     images = [Found("/in/a-1.jpg"), Found("/in/a-2", problem=flaw), Found("/in/a-3.jpg")]
-    told = {each.document: [page.uri for page in each.pages] for each in grouped(images, by)}
+    told = {each.document: [page.uri for page in each.pages] for each in group_images(images, by)}
     assert told.pop("/in/a-2") == ["/in/a-2"]
     assert list(told.values()) == [["/in/a-1.jpg", "/in/a-3.jpg"]]
 
@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_listed_is_a_document_of_its_own(by):
 def test_an_image_that_cannot_be_read_is_a_page():
     """Whose document is not whole without it."""
     flaw = Problem("forbidden", "scan", "no", final=False)
-    (document,) = grouped([Found("/in/a.jpg"), Found("/in/b.jpg", problem=flaw)], "folder")
+    (document,) = group_images([Found("/in/a.jpg"), Found("/in/b.jpg", problem=flaw)], "folder")
     assert [page.problem for page in document.pages] == [None, flaw]
 
 
@@ -168,7 +168,7 @@ def test_a_bucket_is_grouped_like_a_folder():
 def test_every_image_is_in_exactly_one_document(paths, by, in_bucket):
     """Whatever the tree, on a disk or in a bucket; and no two documents have one name."""
     listed = sorted(paths) if in_bucket else walked(paths)
-    whole = list(grouped((Found(f"/in/{path}") for path in listed), by))
+    whole = list(group_images((Found(f"/in/{path}") for path in listed), by))
     pages = [page.uri for each in whole for page in each.pages]
     assert sorted(pages) == sorted(f"/in/{path}" for path in paths)
     assert len({each.document for each in whole}) == len(whole)
@@ -178,7 +178,7 @@ def test_every_image_is_in_exactly_one_document(paths, by, in_bucket):
 def test_a_folder_has_one_document(paths, in_bucket):
     """All its images and no others."""
     listed = sorted(paths) if in_bucket else walked(paths)
-    whole = grouped((Found(f"/in/{path}") for path in listed), "folder")
+    whole = group_images((Found(f"/in/{path}") for path in listed), "folder")
     assert {each.document: {str(Path(page.uri).parent) for page in each.pages} for each in whole} == {
         str(Path("/in", path).parent): {str(Path("/in", path).parent)} for path in paths
     }
@@ -195,7 +195,7 @@ def test_only_documents_that_may_still_get_a_page_are_kept(by):
             pulled += 1
             yield Found(f"/in/{number // 4:06}/a-{number % 4}.jpg")
 
-    stream = grouped(images(), by)
+    stream = group_images(images(), by)
     ahead = []
     for count in range(1, 1001):
         assert len(next(stream).pages) == 4
@@ -206,11 +206,11 @@ def test_only_documents_that_may_still_get_a_page_are_kept(by):
 def test_what_has_no_known_suffix_is_no_page_of_anything():
     """Only a folder that cannot be listed comes so."""
     assert all(suffix.startswith(".") for suffix in SUFFIXES)
-    assert [each.document for each in grouped([Found("/in/a-1")], "name")] == ["/in/a-1"]
+    assert [each.document for each in group_images([Found("/in/a-1")], "name")] == ["/in/a-1"]
 
 
 def test_two_walks_give_the_same_documents(tmp_path):
     """A source that did not change is found again as it was, value for value."""
     fill(tmp_path, "d/2.jpg", "d/10.jpg", "e/1.jpg")
-    assert list(documents(str(tmp_path), "folder")) == list(documents(str(tmp_path), "folder"))
-    assert sum(len(each.pages) for each in documents(str(tmp_path), "folder")) == len(list(scan(str(tmp_path))))
+    assert list(scan_documents(str(tmp_path), "folder")) == list(scan_documents(str(tmp_path), "folder"))
+    assert sum(len(each.pages) for each in scan_documents(str(tmp_path), "folder")) == len(list(scan(str(tmp_path))))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.scan.ranged import BLOCK, Ranged
+from extractors.scan.ranged import BLOCK, RangeReader
 
 DATA = bytes(number % 251 for number in range(5 * BLOCK + 77))
 
@@ -19,7 +19,7 @@ def stream(data=DATA):
         fetched.append((start, end))
         return data[start:end]
 
-    return Ranged(data[:BLOCK], len(data), fetch), fetched
+    return RangeReader(data[:BLOCK], len(data), fetch), fetched
 
 
 def test_what_is_there_is_not_fetched():

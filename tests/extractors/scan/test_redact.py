@@ -1,4 +1,4 @@
-"""scan/address.py: what of a URL may be written down, and what never is."""
+"""scan/redact.py: which parts of a URL are removed."""
 
 from urllib.parse import quote
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.scan.redact import bare, is_signed, words
+from extractors.scan.redact import is_signed, redact_text, redact_url
 
 AZURE = "sv=2022-11-02&ss=b&srt=o&sp=r&st=2026-01-01&se=2026-12-31&spr=https&sip=1.2.3.4&skoid=a&sktid=b&skt=c&ske=d&sks=b&skv=e"
 SIGNED = [
@@ -43,7 +43,7 @@ SIGNED = [
 def test_a_signature_goes_and_the_rest_stays(signature, change):
     """Whoever signs, and however the names are written; the other parameters stay in their order."""
     url = f"https://host/a.jpg?id=42&{change(signature)}&w=1"
-    assert bare(url) == "https://host/a.jpg?id=42&w=1"
+    assert redact_url(url) == "https://host/a.jpg?id=42&w=1"
     assert is_signed(url)
 
 
@@ -70,7 +70,7 @@ def test_a_signature_goes_and_the_rest_stays(signature, change):
 )
 def test_what_signs_nothing_stays_letter_by_letter(query):
     """It names the image."""
-    assert bare(f"https://host/a.jpg?{query}") == f"https://host/a.jpg?{query}"
+    assert redact_url(f"https://host/a.jpg?{query}") == f"https://host/a.jpg?{query}"
     assert not is_signed(f"https://host/a.jpg?{query}")
 
 
@@ -113,8 +113,8 @@ def test_what_signs_nothing_stays_letter_by_letter(query):
 )
 def test_the_bare_form(url, written):
     """Scheme and host in lower case; no user info, no fragment, no signature, however it is hidden."""
-    assert bare(url) == written
-    assert bare(written) == written
+    assert redact_url(url) == written
+    assert redact_url(written) == written
 
 
 def test_urls_in_a_url_end_somewhere():
@@ -122,7 +122,7 @@ def test_urls_in_a_url_end_somewhere():
     url = "https://h/?id=geheim"
     for _ in range(6):
         url = f"https://h/?u={quote(url, safe='')}&sig=1"
-    assert "geheim" not in bare(url)
+    assert "geheim" not in redact_url(url)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_urls_in_a_url_end_somewhere():
 )
 def test_free_text_keeps_its_words(text, written):
     """Only the URLs in it are made bare."""
-    assert words(text) == written
+    assert redact_text(text) == written
 
 
 NAMES = st.sampled_from(
@@ -168,18 +168,19 @@ def test_no_signature_survives(others, name, marks, place, raw):
     pairs = [f"{key}={value}" if raw else f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in others]
     pairs.insert(place, f"{encoded(name, marks)}=GEHEIMNIS")
     url = f"https://host/a.jpg?{'&'.join(pairs)}"
-    assert "GEHEIMNIS" not in bare(url)
+    assert "GEHEIMNIS" not in redact_url(url)
     assert (
-        "GEHEIMNIS" not in words(f"it is {url}").split("it is ")[1].split('"')[0].split("<")[0].split(">")[0].split()[0]
+        "GEHEIMNIS"
+        not in redact_text(f"it is {url}").split("it is ")[1].split('"')[0].split("<")[0].split(">")[0].split()[0]
     )
 
 
 @given(st.text())
 def test_any_text_has_a_bare_form(text):
     """Nothing is raised, and making it bare once is enough."""
-    assert bare(bare(text)) == bare(text)
-    assert bare(bare(f"https://{text}")) == bare(f"https://{text}")
-    words(text)
+    assert redact_url(redact_url(text)) == redact_url(text)
+    assert redact_url(redact_url(f"https://{text}")) == redact_url(f"https://{text}")
+    redact_text(text)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["id", "w", "page", "ü"]), TEXTS), max_size=5))
@@ -187,4 +188,4 @@ def test_what_names_an_image_survives(pairs):
     """Different images keep different names."""
     query = "&".join(f"{quote(name)}={quote(value, safe='')}" for name, value in pairs if not set("?&:/") & set(value))
     mark = "?" if query else ""
-    assert bare(f"https://host/a.jpg{mark}{query}") == f"https://host/a.jpg{mark}{query}"
+    assert redact_url(f"https://host/a.jpg{mark}{query}") == f"https://host/a.jpg{mark}{query}"

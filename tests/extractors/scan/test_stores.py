@@ -1,4 +1,4 @@
-"""stores.py: each image of a manifest is read where its uri says that it is."""
+"""scan/stores.py: each image is read from the store of its uri."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ import pytest
 
 from extractors.core import Found
 from extractors.core.errors import DocumentError
-from extractors.scan.folder import found_file
+from extractors.scan.folder import find_file
 from extractors.scan.stores import MixedStore
 
 
@@ -23,7 +23,7 @@ def test_a_file_is_read_from_disk(store, tmp_path):
     """It is known already, and its change is noticed."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"picture")
-    found = found_file(str(path))
+    found = find_file(str(path))
     assert (store.look(found), store.read(found)) == (found, b"picture")
     path.write_bytes(b"another")
     with pytest.raises(DocumentError) as raised:

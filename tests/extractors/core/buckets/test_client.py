@@ -1,4 +1,4 @@
-"""scan: Google's and Azure's buckets, by servers that answer as these two do where they differ from S3."""
+"""core/buckets/client.py, errors.py: Google's and Azure's servers where they differ from S3."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from extractors.core.errors import ConfigurationError, DocumentError
-from extractors.scan import scan, store
+from extractors.scan import create_store, scan
 
 TIME = "Sun, 01 Nov 2026 00:00:00 GMT"
 AZURE = (
@@ -71,7 +71,7 @@ def test_an_object_is_found_and_read_in_any_cloud(cloud):
     _, source = cloud
     (found,) = scan(source)
     assert (found.uri, found.size, found.version) == (f"{source}/a.jpg", 7, '"0x8D1"')
-    assert store(source).read(found) == b"picture"
+    assert create_store(source).read(found) == b"picture"
 
 
 def test_an_object_that_changed_is_noticed_in_any_cloud(cloud):
@@ -80,7 +80,7 @@ def test_an_object_that_changed_is_noticed_in_any_cloud(cloud):
     (found,) = scan(source)
     server.etag = '"0x8D2"'
     with pytest.raises(DocumentError) as raised:
-        store(source).read(found)
+        create_store(source).read(found)
     assert raised.value.kind == "changed"
 
 

@@ -1,4 +1,4 @@
-"""manifest.py: lists of images in every kind of file, what they make out, and what is wrong with them in one line."""
+"""scan/manifest: entry.py, rows.py, manifest.py: files of every kind, their documents, and their errors in one line."""
 
 import io
 import json
@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core.errors import ConfigurationError
-from extractors.scan import documents, opened
+from extractors.scan import open_source, scan_documents
 from extractors.scan.manifest import is_manifest, read_manifest, scan_manifest
 from extractors.scan.manifest.entry import PLAIN, PRESIGNED, VIDEOS
-from extractors.scan.manifest.rows import Unreadable, read_rows
-from extractors.scan.redact import bare
+from extractors.scan.manifest.rows import ManifestError, read_rows
+from extractors.scan.redact import redact_url
 
 A, B, C = (f"https://images.example/{name}.jpg" for name in "abc")
 SECRET = "5e1f0c4a97d3b2685e1f0c4a97d3b2685e1f0c4a97d3b2685e1f0c4a97d3b268"
@@ -72,7 +72,7 @@ def test_a_folder_is_no_manifest(tmp_path):
     """Whatever its name ends in."""
     (tmp_path / "scans.csv").mkdir()
     assert not is_manifest(str(tmp_path / "scans.csv"))
-    assert list(documents(str(tmp_path / "scans.csv"))) == []
+    assert list(scan_documents(str(tmp_path / "scans.csv"))) == []
 
 
 @pytest.mark.parametrize("start", [b"", BOM])
@@ -241,7 +241,7 @@ def test_a_video_is_known_by_its_name(write, end):
     web, cloud, disk, picture = (each.pages[0] for each in scan_manifest(write("a.txt", text)))
     assert (web.video, cloud.video, disk.video, picture.video) == (True, True, False, False)
     assert (disk.problem.kind, disk.problem.final) == ("video_not_allowed", False)
-    assert "travels as a URL" in disk.problem.message
+    assert "sent as a URL" in disk.problem.message
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_video_is_known_by_its_name(write, end):
 )
 def test_a_manifest_knows_what_it_holds(write, text, urls, videos):
     """Many readers are for what lies elsewhere, and a budget must know of videos before anything is sent."""
-    source = opened(write("a.txt", text))
+    source = open_source(write("a.txt", text))
     assert (source.store.readers, source.videos) == (64 if urls else 1, videos)
 
 
@@ -284,11 +284,11 @@ def test_a_manifest_knows_what_it_holds(write, text, urls, videos):
         ("a.jsonl", jsonl({"uri": ["x"]}), ("row 1: uri",)),
         ("a.parquet", parquet(uri=[["x"]]), ("'uri'", "neither text nor numbers")),
         ("a.csv", "uri,a,a\nx,1,2\n", ("two columns", "'a'")),
-        ("a.csv", "uri,a\nx,1,2\n", ("no CSV", "more cells")),
-        ("a.csv", f'uri,a\n"{SIGNED},1\n', ("no CSV",)),
-        ("a.jsonl", f'{{"uri": "{SIGNED}"\n', ("no JSON Lines", "row 1")),
-        ("a.jsonl", "[1]\n", ("row 1 is no object",)),
-        ("a.parquet", "uri\nx\n", ("no Parquet",)),
+        ("a.csv", "uri,a\nx,1,2\n", ("not valid CSV", "more cells")),
+        ("a.csv", f'uri,a\n"{SIGNED},1\n', ("not valid CSV",)),
+        ("a.jsonl", f'{{"uri": "{SIGNED}"\n', ("not valid JSON Lines", "row 1")),
+        ("a.jsonl", "[1]\n", ("row 1 is not an object",)),
+        ("a.parquet", "uri\nx\n", ("not valid Parquet",)),
         ("a.csv", "uri\nx\n".encode("utf-16"), ("not UTF-8",)),
         ("a.csv", "uri\nx\n".encode("utf-16-le"), ("not UTF-8",)),
         ("a.csv", "uri\nä.jpg\n".encode("latin-1"), ("not UTF-8",)),
@@ -316,7 +316,7 @@ def test_what_is_wrong_is_said_in_one_line(write, name, data, words):
 def test_a_manifest_that_is_not_there_is_named(tmp_path):
     """As a folder that is not there."""
     with pytest.raises(ConfigurationError, match="does not exist"):
-        documents(str(tmp_path / "none.csv"))
+        scan_documents(str(tmp_path / "none.csv"))
 
 
 @pytest.mark.parametrize("by", ["folder", "name"])
@@ -324,8 +324,8 @@ def test_a_manifest_groups_by_its_columns(write, by):
     """To group otherwise is refused in words; frames are told apart in each file."""
     source = write("a.txt", "x.jpg\n")
     with pytest.raises(ConfigurationError, match=f"--document-by {by} .*columns document and page"):
-        documents(source, by)
-    assert len(list(documents(source, "frames"))) == 1
+        scan_documents(source, by)
+    assert len(list(scan_documents(source, "frames"))) == 1
 
 
 def test_a_manifest_in_a_bucket_names_what_lies_there(bucket):
@@ -333,9 +333,9 @@ def test_a_manifest_in_a_bucket_names_what_lies_there(bucket):
     bucket.put("lists/today.csv", b"uri,branch\n../in/a.jpg,north\nb.jpg,south\n/data/c.jpg,\n")
     source = f"{bucket.url}/lists/today.csv"
     names = [f"{bucket.url}/in/a.jpg", f"{bucket.url}/lists/b.jpg", "/data/c.jpg"]
-    assert [each.document for each in documents(source)] == names
+    assert [each.document for each in scan_documents(source)] == names
     with pytest.raises(ConfigurationError, match="does not exist"):
-        documents(f"{bucket.url}/lists/none.csv")
+        scan_documents(f"{bucket.url}/lists/none.csv")
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 30)), min_size=1, max_size=40, unique=True)
@@ -352,9 +352,9 @@ def test_every_row_is_a_page_of_its_document_in_order(rows):
 
 def _made(data):
     from extractors.scan.manifest.entry import Base  # noqa: PLC0415  only here
-    from extractors.scan.manifest.manifest import _checked  # noqa: PLC0415
+    from extractors.scan.manifest.manifest import _check_rows  # noqa: PLC0415
 
-    return _checked(read_rows(".jsonl", data.encode()), Base("/in")).documents()
+    return _check_rows(read_rows(".jsonl", data.encode()), Base("/in")).documents()
 
 
 TEXTS = st.text(alphabet=st.sampled_from("hHtps3:/.?#%@&= aA-_1+;\\"), max_size=30)
@@ -365,8 +365,8 @@ def test_the_quick_way_to_name_a_url_is_the_long_one(text):
     """What the patterns take as it is, or without its query, is what is written down of it anyway."""
     frame = pl.DataFrame({"it": [text]})
     plain, before = frame.select(pl.col("it").str.contains(PLAIN), before=pl.col("it").str.extract(PRESIGNED)).row(0)
-    assert not (plain and text.startswith("http")) or bare(text) == text
-    assert before is None or bare(text) == before
+    assert not (plain and text.startswith("http")) or redact_url(text) == text
+    assert before is None or redact_url(text) == before
 
 
 @given(st.binary(max_size=60), st.sampled_from([".txt", ".csv", ".jsonl", ".parquet"]))
@@ -374,6 +374,6 @@ def test_any_bytes_are_rows_or_are_refused(data, kind):
     """Nothing else is raised."""
     try:
         rows = read_rows(kind, data)
-    except Unreadable:
+    except ManifestError:
         return
     assert rows.table.height > 0

@@ -1,4 +1,4 @@
-"""A web server of these tests' own, that says what a test tells it to, and stores that read from it."""
+"""A web server whose responses a test chooses, and stores that read from it."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpcore
 import pytest
 
-from extractors.scan.web.fetch import Patience, World
+from extractors.scan.web.fetch import FetchLimits, NetworkEnvironment
 from extractors.scan.web.store import WebStore
 
 HOST = "images.test"  # what the stores of these tests may connect to, although it is this machine
@@ -160,9 +160,9 @@ def stores(outside, trusted):
     with ExitStack() as stack:
 
         def make(allowed=(HOST,), patience=None, **world):
-            known = World(resolve=outside.resolve, sleep=outside.slept.append, trust=lambda: trusted)
+            known = NetworkEnvironment(resolve=outside.resolve, sleep=outside.slept.append, trust=lambda: trusted)
             seen = replace(known, **world)
-            store = WebStore(allowed, patience or Patience(), seen)
+            store = WebStore(allowed, patience or FetchLimits(), seen)
             stack.callback(store.close)
             return store
 

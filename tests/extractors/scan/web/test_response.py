@@ -1,4 +1,4 @@
-"""scan/answer.py: what a server's words mean, whatever they are."""
+"""scan/web/response.py: headers as values."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core.errors import DocumentError
-from extractors.scan.web.response import Answer, condition, moment
+from extractors.scan.web.response import FetchResponse, if_match, parse_date
 from extractors.scan.web.target import Target
 
 WORDS = st.one_of(
@@ -22,13 +22,13 @@ NAMES = ["content-length", "content-range", "content-type", "content-encoding", 
 @given(st.sampled_from([200, 206, 304, 416, 999]), st.dictionaries(st.sampled_from(NAMES), WORDS))
 def test_any_headers_are_read(status, headers):
     """What a server writes there raises nothing."""
-    answer = Answer(status, headers)
+    answer = FetchResponse(status, headers)
     assert answer.length is None or 0 <= answer.length < 10**18
-    assert answer.is_of(answer.version, answer.length)
-    assert answer.said.startswith("the server answers")
-    assert condition(answer.version).keys() <= {"If-Match"}
-    assert isinstance(answer.may_be("image"), bool)
-    assert answer.span is None or status == 206
+    assert answer.matches(answer.version, answer.length)
+    assert answer.status_text.startswith("the server returned")
+    assert if_match(answer.version).keys() <= {"If-Match"}
+    assert isinstance(answer.may_hold("image"), bool)
+    assert answer.byte_range is None or status == 206
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_any_headers_are_read(status, headers):
 )
 def test_a_date_is_in_utc(text, hour):
     """Wherever this machine stands."""
-    assert moment(text) == datetime(2026, 11, 21, hour, tzinfo=UTC)
+    assert parse_date(text) == datetime(2026, 11, 21, hour, tzinfo=UTC)
 
 
 @given(st.text(max_size=60))
 def test_any_url_is_a_target_or_refused(text):
     """What a redirect says raises nothing else; what is asked for is ASCII on one line."""
-    target = Target.of("https://images.test/a.png?b=1")
+    target = Target.parse("https://images.test/a.png?b=1")
     for url in (text, f"//{text}", f"https://{text}", f"https://host:{text}/", f"https://host/{text}"):
         try:
-            led = target.led_to(url)
+            led = target.redirect(url)
         except DocumentError as error:
             assert error.kind in {"unreadable", "blocked_address"}  # noqa: PT017 - most texts are some path
         else:
@@ -59,4 +59,4 @@ def test_any_url_is_a_target_or_refused(text):
 def test_a_signed_path_is_asked_for_letter_by_letter():
     """One letter encoded otherwise, and the signature would not fit."""
     path = "/a%2Fb+c~d!$'()*,;=:@.png?X-Amz-Signature=a%2Bb/c==&x={y}|[z]"
-    assert Target.of(f"https://images.test{path}#part").path == path
+    assert Target.parse(f"https://images.test{path}#part").path == path

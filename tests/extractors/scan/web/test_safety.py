@@ -1,4 +1,4 @@
-"""scan/web.py: where a store does not go, what it does not wait for, and what it tells nobody; over HTTP."""
+"""scan/web/fetch.py, connect.py, target.py: blocked addresses, deadlines, redirects and credentials; over HTTP."""
 
 import gzip
 import logging
@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from extractors.core import Found
 from extractors.core.errors import DocumentError
-from extractors.scan.web.connect import Guarded
-from extractors.scan.web.fetch import Patience
+from extractors.scan.web.connect import SsrfGuardBackend
+from extractors.scan.web.fetch import FetchLimits
 
 PUBLIC = "93.184.216.34"
 
@@ -115,7 +115,7 @@ def rebound():
         return [(0, type, 6, "", (address, port)) for address in next(answers)]
 
     network = Recorded()
-    return network, Guarded(frozenset(), resolve, network=network)
+    return network, SsrfGuardBackend(frozenset(), resolve, network=network)
 
 
 def test_what_was_checked_is_connected_to(rebound):
@@ -238,7 +238,7 @@ def test_redirects_end(site, store, hops):
     try:
         assert store.read(Found(site.url(f"/{hops}"))) == b"picture"
     except DocumentError as error:
-        assert "leads on after 5 redirects" in error.message  # noqa: PT017 - five hops do not raise
+        assert "redirects after 5 redirects" in error.message  # noqa: PT017 - five hops do not raise
         assert hops > 5
     assert len(site.asked) == 6
 
@@ -317,7 +317,7 @@ def test_a_server_that_drips_is_left(site, stores, head):
 
     site.pages["/a.png"] = drip
     began = time.monotonic()
-    error = reading(stores(patience=Patience(seconds=0.3)), site.url())
+    error = reading(stores(patience=FetchLimits(seconds=0.3)), site.url())
     assert (error.kind, error.final) == ("unreadable", False)
     assert error.message.endswith("it took longer than 0.3 s")
     assert time.monotonic() - began < 2
@@ -339,7 +339,7 @@ def test_a_minute_is_the_limit(site, stores):
 
 def test_more_bytes_than_a_picture_may_have_are_not_read(site, stores, page):
     """Neither those that are said, nor those that come unsaid."""
-    store = stores(patience=Patience(bytes=1000))
+    store = stores(patience=FetchLimits(bytes=1000))
     site.pages["/a.png"] = page(bytes(1001))
     site.pages["/b.png"] = lambda asked: asked.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(100_000))
     assert reading(store, site.url()).kind == "too_many_bytes"
@@ -355,7 +355,7 @@ def test_what_is_packed_is_not_unpacked(site, store, page, act):
     site.pages["/a.png"] = page(gzip.compress(bytes(10_000_000)), headers={"Content-Encoding": "gzip"}, ranges=False)
     error = reading(store, site.url(), act)
     assert error.kind == "unreadable"
-    assert error.message.endswith("the server encodes it as gzip, unasked")
+    assert error.message.endswith("the server sent it encoded as gzip")
     assert store.look(Found(site.url())).problem.kind == "unreadable"
 
 

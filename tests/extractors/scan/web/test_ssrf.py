@@ -1,11 +1,11 @@
-"""scan/guard.py: which addresses are connected to, in any disguise."""
+"""scan/web/ssrf.py: which addresses are refused, in any spelling."""
 
 import socket
 
 import pytest
 
 from extractors.core.errors import DocumentError
-from extractors.scan.web.ssrf import canonical, checked, refusal
+from extractors.scan.web.ssrf import canonical, describe_block, resolve_public
 
 PUBLIC = "93.184.216.34"
 
@@ -25,7 +25,7 @@ def names(**hosts):
 def refused(host, allowed=(), resolve=None, port=80):
     """The error for a host that is not connected to."""
     with pytest.raises(DocumentError) as raised:
-        checked(host, port, allowed, resolve or names())
+        resolve_public(host, port, allowed, resolve or names())
     assert "\n" not in raised.value.message
     return raised.value
 
@@ -108,15 +108,15 @@ def test_an_address_that_is_not_public_is_refused(address, why):
 )
 def test_a_public_address_is_connected_to(address):
     """Also those just beside what is refused, and behind a network that translates."""
-    assert checked(address, 80, ()) == (address,)
-    assert refusal(f"::ffff:{address}") is None
-    assert refusal(f"64:ff9b::{address}") is None
+    assert resolve_public(address, 80, ()) == (address,)
+    assert describe_block(f"::ffff:{address}") is None
+    assert describe_block(f"64:ff9b::{address}") is None
 
 
 @pytest.mark.parametrize("address", ["2606:4700::1111", "2001:4860:4860::8888", "2a00:1450::1", "2001:200::1"])
 def test_a_public_ipv6_address_is_connected_to(address):
     """In brackets, as a URL has it."""
-    assert checked(f"[{address}]", 443, ()) == (address,)
+    assert resolve_public(f"[{address}]", 443, ()) == (address,)
 
 
 @pytest.mark.parametrize(
@@ -191,15 +191,15 @@ def test_the_message_names_host_and_reason_and_what_opens_it():
     """In one line."""
     error = refused("Inside.Example", resolve=names(inside_example=["10.0.0.1"]))
     assert error.message == (
-        "host inside.example is not connected to: it resolves to 10.0.0.1, a private address;"
-        " TILEWISE_ALLOW_HOSTS=inside.example opens it"
+        "host inside.example is blocked: it resolves to 10.0.0.1, a private address;"
+        " TILEWISE_ALLOW_HOSTS=inside.example allows it"
     )
 
 
 def test_all_public_addresses_of_a_name_are_given_once():
     """In the resolver's order."""
     resolve = names(a_example=[PUBLIC, "8.8.8.8", PUBLIC])
-    assert checked("a.example", 80, (), resolve) == (PUBLIC, "8.8.8.8")
+    assert resolve_public("a.example", 80, (), resolve) == (PUBLIC, "8.8.8.8")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_all_public_addresses_of_a_name_are_given_once():
 def test_a_host_that_is_named_is_not_checked(host, allowed):
     """By its name or its address, with the port or without."""
     resolve = names(inside_example=["10.0.0.5"])
-    assert checked(host, 8080, ["other.example", allowed], resolve)
+    assert resolve_public(host, 8080, ["other.example", allowed], resolve)
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_silent_name_servers_are_no_answer():
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
 
     with pytest.raises(OSError, match="Temporary"):
-        checked("a.example", 80, (), resolve)
+        resolve_public("a.example", 80, (), resolve)

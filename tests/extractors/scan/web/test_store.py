@@ -1,4 +1,4 @@
-"""scan/web.py: what is found at a URL, and how it is read; over HTTP."""
+"""scan/web/store.py: metadata and bytes of images at URLs; over HTTP."""
 
 import io
 import random
@@ -13,7 +13,7 @@ from extractors.core import Found
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.images.open import MAX_BYTES
-from extractors.scan.web.fetch import Patience
+from extractors.scan.web.fetch import FetchLimits
 
 MODIFIED = {"Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
 LONG = random.Random(7).randbytes(500_000)
@@ -132,7 +132,7 @@ def test_what_cannot_be_had_is_found_with_a_flaw(site, store, page, status, kind
     site.pages["/a.png"] = page(status=status)
     said = flaw(store, site)
     assert (said.kind, said.stage, said.final) == (kind, "scan", False)
-    assert said.message.startswith(f"{site.url()} cannot be read: the server answers {status} ")
+    assert said.message.startswith(f"{site.url()} cannot be read: the server returned {status} ")
 
 
 def test_too_many_bytes_are_a_flaw(site, store, page):
@@ -147,7 +147,7 @@ def test_what_the_server_calls_otherwise_is_no_image(site, store, page, kind):
     site.pages["/a.png"] = page(kind=kind)
     said = flaw(store, site)
     assert (said.kind, said.final) == ("not_an_image", False)
-    assert said.message.endswith(f"is no image: the server calls it {kind.partition(';')[0]}")
+    assert said.message.endswith(f"is not a image: the server sent content type {kind.partition(';')[0]}")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_stream_is_of_one_version(site, store, page):
     stream = store.open(found_at(site))
     site.pages["/a.png"] = page(LONG, etag='"v2"')
     stream.seek(-10, io.SEEK_END)
-    with pytest.raises(DocumentError, match="was written to since it was found"):
+    with pytest.raises(DocumentError, match="changed since it was listed"):
         stream.read()
 
 
@@ -281,7 +281,7 @@ def test_a_part_that_does_not_come_is_said(site, store, page):
     stream = store.open(found_at(site))
     site.pages["/a.png"] = chunked
     stream.seek(-10, io.SEEK_END)
-    with pytest.raises(DocumentError, match="fewer bytes than it said"):
+    with pytest.raises(DocumentError, match="fewer bytes than announced"):
         stream.read()
 
 
@@ -331,7 +331,7 @@ def test_what_was_written_to_since_it_was_found_is_changed(site, store, page, ac
     site.pages["/a.png"] = lambda asked: (asked.headers.__delitem__("If-Match"), page(**changes)(asked))
     error = reading(store, found, act)
     assert (error.kind, error.final) == ("changed", False)
-    assert error.message == f"{site.url()} was written to since it was found; the next run takes it as it is then"
+    assert error.message == f"{site.url()} changed since it was listed; the next run reads the new version"
 
 
 def test_a_length_that_came_unsaid_is_compared(site, store):
@@ -390,7 +390,7 @@ def test_three_tries_are_enough(site, store, page):
     site.pages["/a.png"] = page(status=503)
     error = reading(store, found_at(site))
     assert (error.kind, error.final) == ("unreadable", False)
-    assert error.message == f"{site.url()} cannot be read: the server answers 503 Service Unavailable"
+    assert error.message == f"{site.url()} cannot be read: the server returned 503 Service Unavailable"
     assert len(site.asked) == 3
 
 
@@ -438,7 +438,7 @@ def test_a_length_that_is_too_short_cuts_the_picture_and_nothing_else(site, stor
 def test_a_wait_beyond_the_end_is_not_begun(site, stores, outside, page):
     """The limit holds for all tries together."""
     site.pages["/a.png"] = page(status=429, headers={"Retry-After": "9"})
-    store = stores(patience=Patience(seconds=8))
+    store = stores(patience=FetchLimits(seconds=8))
     assert reading(store, found_at(site)).kind == "unreadable"
     assert outside.slept == []
 

@@ -33,13 +33,13 @@ import httpx
 import polars as pl
 from PIL import Image
 
-from extractors.call.circuit_breaker import Breaker
+from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.client import ChatClient
-from extractors.call.profiles import Endpoint, profile_of
+from extractors.call.profiles import Endpoint, find_profile
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.request import RequestOptions, RequestTemplate
 from extractors.call.retry import Retries
-from extractors.call.transport import client
+from extractors.call.transport import build_client
 from extractors.core import CallRequest, RunInfo, Step
 from extractors.core.money import FREE
 from extractors.core.schema import ASK, load
@@ -109,14 +109,14 @@ async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="
     """CPU seconds of so many calls, after a tenth as many to warm up."""
     schema, now = load("receipt"), datetime.now(UTC)
     run_info = RunInfo("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
-    template = RequestTemplate(schema, ask=ASK, model="any", profile=profile_of(url), style=RequestOptions())
+    template = RequestTemplate(schema, ask=ASK, model="any", profile=find_profile(url), style=RequestOptions())
     judge = partial(validate, model=schema.model)
     step, limiter = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
     with Ledger(f"sqlite:///{folder / name}.db") as opened:
         opened.runs.begin(run_info)
         writer = LedgerWriter(opened.calls, run_info)
-        async with client(Endpoint(url)) as http:
-            caller = ChatClient(http, limiter, Retries(), Breaker())
+        async with build_client(Endpoint(url)) as http:
+            caller = ChatClient(http, limiter, Retries(), CircuitBreaker())
 
             async def worker(numbers):
                 for number in numbers:

@@ -32,8 +32,8 @@ def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
     if not content:
         why = f"finish_reason is {reply.finish_reason!r}" if reply.finish_reason else "the answer has no content"
         return Verdict("truncated" if reply.finish_reason == "length" else "empty", errors=f"no answer: {why}")
-    content = _thought_through(content)
-    answer, error = _answer(content)
+    content = _remove_thinking(content)
+    answer, error = _find_answer(content)
     if not answer and not content.strip("` \n").removeprefix("json").strip():
         outcome = "truncated" if reply.finish_reason == "length" else "empty"
         return Verdict(outcome, errors="no answer: nothing but thinking, or an empty fence")
@@ -47,15 +47,15 @@ def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
         return Verdict("accepted", model.model_validate_json(answer))
     except ValidationError as invalid:
         details = invalid.errors(include_input=False, include_url=False)
-        return Verdict(_outcome(answer, details), errors=_sentence(details))
+        return Verdict(_classify_errors(answer, details), errors=_format_errors(details))
     except Exception as broken:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
         return Verdict("refused", errors=f"a validator raised {type(broken).__name__}: {first_line(broken)}")
 
 
-def _answer(content: str) -> tuple[str, orjson.JSONDecodeError | None]:
+def _find_answer(content: str) -> tuple[str, orjson.JSONDecodeError | None]:
     """The part of the content that is JSON, or what is wrong with the part that begins like it."""
     wrong: orjson.JSONDecodeError | None = None
-    for candidate in _candidates(content):
+    for candidate in _find_candidates(content):
         try:
             orjson.loads(candidate)
         except orjson.JSONDecodeError as error:
@@ -65,7 +65,7 @@ def _answer(content: str) -> tuple[str, orjson.JSONDecodeError | None]:
     return "", wrong
 
 
-def _candidates(content: str) -> Iterator[str]:
+def _find_candidates(content: str) -> Iterator[str]:
     """Where an answer may stand, the likeliest last: its error tells whether it was cut short.
 
     All of it; in a code fence; from one of the first brackets to the end of what it opens; from the first bracket on.
@@ -83,7 +83,7 @@ def _candidates(content: str) -> Iterator[str]:
     yield content[starts[0] :] if starts else content
 
 
-def _thought_through(content: str) -> str:
+def _remove_thinking(content: str) -> str:
     """The content behind its thinking; a thought without an end has nothing behind it.
 
     JSON may hold the words `</think>` itself, so what is JSON as it stands is left as it is.
@@ -94,7 +94,7 @@ def _thought_through(content: str) -> str:
     return (after if end else before + after.partition("<think>")[0]).strip()
 
 
-def _outcome(answer: str, details: list[ErrorDetails]) -> Outcome:
+def _classify_errors(answer: str, details: list[ErrorDetails]) -> Outcome:
     kinds = {each["type"] for each in details}
     if kinds == {"json_invalid"}:  # nested deeper than pydantic follows
         return "not_json"
@@ -102,11 +102,11 @@ def _outcome(answer: str, details: list[ErrorDetails]) -> Outcome:
     return "refused" if kinds <= _VALUE_ERRORS and answer.startswith("{") else "off_schema"
 
 
-def _sentence(details: list[ErrorDetails]) -> str:
-    lines = [f"{_name(each)}: {each['msg']}"[:_MOST_CHARS] for each in details[:_MOST_ERRORS]]
+def _format_errors(details: list[ErrorDetails]) -> str:
+    lines = [f"{_format_location(each)}: {each['msg']}"[:_MOST_CHARS] for each in details[:_MOST_ERRORS]]
     more = f" (and {len(details) - _MOST_ERRORS} more)" if len(details) > _MOST_ERRORS else ""
     return "; ".join(lines) + more
 
 
-def _name(detail: ErrorDetails) -> str:
+def _format_location(detail: ErrorDetails) -> str:
     return ".".join(str(part)[:_MOST_NAME_CHARS] for part in detail["loc"][:_MOST_ERRORS]) or "document"

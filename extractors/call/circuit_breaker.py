@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 FAILING_SECONDS = 60.0
 REFUSED_SECONDS = 1800.0
-WALL = 10  # calls forbidden (403) before any was answered or judged otherwise: then it is the key, not the length
+FORBIDDEN_LIMIT = (
+    10  # calls forbidden (403) before any was answered or judged otherwise: then it is the key, not the length
+)
 
 
 @dataclass(slots=True)
-class Breaker:
+class CircuitBreaker:
     """Told how every call of a run ended. Any answer, accepted or not, closes it again.
 
     `trusted` once a call was answered: the key and what it may use are sound, so a 403 is about one document.
@@ -31,36 +33,36 @@ class Breaker:
     _refused_since: float | None = None
     trusted: bool = False
     _forbidden: int = 0
-    _others: int = 0
+    _client_errors: int = 0
     _last: str = field(default="")
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """A call was answered."""
         self.trusted = True
         self._failing_since = self._refused_since = None
 
-    def failed(self, fault: Fault) -> RunError | None:
+    def record_failure(self, fault: Fault) -> RunError | None:
         """A call failed; the error that stops the run, when it is time."""
         now, self._last = self.clock(), fault.message
         if fault.outcome == "context_exceeded":
             self._forbidden += 1
         elif fault.outcome == "client_error":
-            self._others += 1
+            self._client_errors += 1
         if fault.outcome == "rate_limited" or (fault.outcome == "capacity" and fault.wait is not None):
             # The server is there and says when to come back.
             self._failing_since = None
             self._refused_since = now if self._refused_since is None else self._refused_since
         else:
             self._failing_since = now if self._failing_since is None else self._failing_since
-        return self.wall(WALL) or self._verdict(now)
+        return self.check_forbidden(FORBIDDEN_LIMIT) or self._check_duration(now)
 
-    def wall(self, least: int = 1) -> RunError | None:
+    def check_forbidden(self, least: int = 1) -> RunError | None:
         """The error when at least so many calls were forbidden (403), and none was answered or refused for its content."""
-        if self.trusted or self._others or self._forbidden < least:
+        if self.trusted or self._client_errors or self._forbidden < least:
             return None
         return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")
 
-    def _verdict(self, now: float) -> RunError | None:
+    def _check_duration(self, now: float) -> RunError | None:
         if self._failing_since is not None and now - self._failing_since >= FAILING_SECONDS:
             return Failing(f"no call was answered for {FAILING_SECONDS:.0f} s (last: {self._last})")
         if self._refused_since is not None and now - self._refused_since >= REFUSED_SECONDS:

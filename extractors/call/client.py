@@ -22,15 +22,15 @@ from extractors.core.errors import DocumentError, Refused, RunError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from extractors.call.circuit_breaker import Breaker
+    from extractors.call.circuit_breaker import CircuitBreaker
     from extractors.call.faults import Fault
     from extractors.call.rate_limit import Permit, RateLimiter
 
     Judge = Callable[[Reply], Verdict]
 
-SHORTEST_SECRET = 12  # characters: what signs is longer
-ROOM_SECONDS = 0.2  # between two looks whether calls on their way have left room in the budget
-_MENDS = {
+MIN_SECRET_CHARS = 12  # characters: what signs is longer
+BUDGET_POLL_SECONDS = 0.2  # between two looks whether calls on their way have left room in the budget
+_REMEDIES = {
     401: "the key was refused: set TILEWISE_API_KEY or TOGETHER_API_KEY to one that this endpoint accepts",
     402: "the account's spending limit is reached: raise it, then run again",
     404: "no such model or address: check --model and TILEWISE_BASE_URL",
@@ -45,13 +45,13 @@ class ChatClient:
         http: httpx.AsyncClient,
         limiter: RateLimiter,
         retries: Retries,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         *,
         timeout: float = 120.0,
         secret: str = "",
     ) -> None:
         """`timeout` is the seconds that a call may take in all; `secret` is the key, to be kept out of every word."""
-        self.http, self.traffic, self.retries, self.breaker = http, limiter, retries, breaker
+        self.http, self.limiter, self.retries, self.breaker = http, limiter, retries, breaker
         self._timeout, self._secret = timeout, secret
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
@@ -65,35 +65,39 @@ class ChatClient:
         Raises DocumentError when no answer can be had for this document, a RunError when none can be had for any.
         """
         try:
-            async for attempt in self.retries.policy(self.traffic.sleep, spent):
+            async for attempt in self.retries.build_policy(self.limiter.sleep, spent):
                 with attempt:
-                    return await self._once(request, body, journal, judge)
+                    return await self._send_once(request, body, journal, judge)
         except CallFault as error:
-            raise self._document_error(error.fault) from None
+            raise self._make_document_error(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
 
-    async def _once(self, request: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
-        async with self.traffic.slot(request.tokens) as ticket:
-            note = _Note(request, journal)
-            while not await note.open():
-                await self.traffic.sleep(ROOM_SECONDS)
+    async def _send_once(
+        self, request: CallRequest, body: bytes, journal: Journal, judge: Judge
+    ) -> tuple[Reply, Verdict]:
+        async with self.limiter.slot(request.tokens) as ticket:
+            note = _CallRecord(request, journal)
+            while not await note.reserve():
+                await self.limiter.sleep(BUDGET_POLL_SECONDS)
             try:
-                reply, fault = await self._exchange(body, self._secrets(request))
+                reply, fault = await self._exchange(body, self._collect_secrets(request))
             except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                reply, fault = None, faults.of_error(error)
+                reply, fault = None, faults.classify_error(error)
             except asyncio.CancelledError:
                 await note.settle("aborted", "unknown", None, "the run was stopped while the call was on its way")
                 raise
             if fault is not None or reply is None:
                 assert fault is not None
-                await note.settle(fault.outcome, fault.billed, reply, self._masked(fault.kept))
-                self._failed(fault, ticket)
+                await note.settle(fault.outcome, fault.billed, reply, self._mask(fault.full_message))
+                self._handle_failure(fault, ticket)
                 raise CallFault(fault)
             verdict = judge(reply)
             billed: Billing = "yes" if reply.usage else "unknown"
-            await self._settled(note.settle(verdict.outcome, billed, reply, verdict.errors or None), verdict)
-            self.breaker.answered()
-            self.traffic.answered(ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens)
+            await self._finish_settling(note.settle(verdict.outcome, billed, reply, verdict.errors or None), verdict)
+            self.breaker.record_answer()
+            self.limiter.record_answer(
+                ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens
+            )
             return reply, verdict
 
     async def _exchange(self, body: bytes, secrets: Sequence[str]) -> tuple[Reply, Fault | None]:
@@ -108,11 +112,11 @@ class ChatClient:
                 if len(content) > replies.MAX_REPLY_BYTES:
                     break
             whole = len(content) <= replies.MAX_REPLY_BYTES
-            reply, fault = replies.read(response, _unsaid(bytes(content), secrets), whole=whole)
-            return replace(reply, request_id=reply.request_id and self._masked(reply.request_id)), fault
+            reply, fault = replies.parse_response(response, _mask_secrets(bytes(content), secrets), whole=whole)
+            return replace(reply, request_id=reply.request_id and self._mask(reply.request_id)), fault
 
     @staticmethod
-    async def _settled(settling: Coroutine[None, None, None], verdict: Verdict) -> None:
+    async def _finish_settling(settling: Coroutine[None, None, None], verdict: Verdict) -> None:
         """Waits for the note. A cut in this moment must not lose a document that is accepted and paid for."""
         waiting = asyncio.ensure_future(settling)
         try:
@@ -122,48 +126,48 @@ class ChatClient:
             if verdict.outcome != "accepted":
                 raise
 
-    def _failed(self, fault: Fault, ticket: Permit) -> None:
+    def _handle_failure(self, fault: Fault, ticket: Permit) -> None:
         """Tells traffic and breaker. Raises what stops the run, if this fault does."""
         match fault.outcome:
             case "rate_limited":
-                self.traffic.refused(ticket, fault.wait)
+                self.limiter.record_refusal(ticket, fault.wait)
             case "capacity":
-                self.traffic.crowded(ticket)
+                self.limiter.record_no_capacity(ticket)
             case "timeout" | "connection":
-                self.traffic.lost(ticket)
+                self.limiter.record_lost(ticket)
             case _:
-                self.traffic.answered(ticket, 0)
+                self.limiter.record_answer(ticket, 0)
         if fault.remedy == "stop":
-            message = self._masked(fault.message)
-            mend = _MENDS.get(int(message[:3]), "nothing is answered at this address: check TILEWISE_BASE_URL")
+            message = self._mask(fault.message)
+            mend = _REMEDIES.get(int(message[:3]), "nothing is answered at this address: check TILEWISE_BASE_URL")
             raise Refused(f"{mend} (the server says: {message})")
-        stops = self.breaker.failed(fault)
+        stops = self.breaker.record_failure(fault)
         if stops:
             raise stops
 
-    def _document_error(self, fault: Fault) -> DocumentError:
+    def _make_document_error(self, fault: Fault) -> DocumentError:
         final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
-        kept, public = self._masked(fault.kept), self._masked(fault.message)
+        kept, public = self._mask(fault.full_message), self._mask(fault.message)
         return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public)
 
-    def _secrets(self, request: CallRequest) -> list[str]:
+    def _collect_secrets(self, request: CallRequest) -> list[str]:
         """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""
-        signatures = [value for link in request.links for value in _values(link.get_secret_value())]
+        signatures = [value for link in request.links for value in _find_signatures(link.get_secret_value())]
         return [self._secret, *signatures] if self._secret else signatures
 
-    def _masked(self, text: str) -> str:
+    def _mask(self, text: str) -> str:
         """The server's words, without the key that some servers repeat."""
         return text.replace(self._secret, "**********") if self._secret else text
 
 
-def _unsaid(content: bytes, secrets: Sequence[str]) -> bytes:
+def _mask_secrets(content: bytes, secrets: Sequence[str]) -> bytes:
     """The reply without these: it is kept in the ledger and published."""
     for secret in secrets:
         content = content.replace(secret.encode(), b"**********")
     return content
 
 
-def _values(link: str) -> set[str]:
+def _find_signatures(link: str) -> set[str]:
     """A URL's user and password, and the values in its query that are long enough to sign something.
 
     As they are written and as they are meant.
@@ -173,21 +177,21 @@ def _values(link: str) -> set[str]:
     meant = [unquote(each) for each in written]
     in_json = [each.replace("/", "\\/") for each in meant]
     user, at, _ = parts.netloc.rpartition("@")
-    return {value for value in (*written, *meant, *in_json) if len(value) >= SHORTEST_SECRET} | ({user + at} - {""})
+    return {value for value in (*written, *meant, *in_json) if len(value) >= MIN_SECRET_CHARS} | ({user + at} - {""})
 
 
-class _Note:
+class _CallRecord:
     """One attempt's entry in the journal: opened before the send, settled once."""
 
     def __init__(self, request: CallRequest, journal: Journal) -> None:
-        self._order, self._journal = request, journal
+        self._request, self._journal = request, journal
         self._handle: int | None = None
-        self._begin()
+        self._restart_clock()
 
-    async def open(self) -> bool:
+    async def reserve(self) -> bool:
         """Returns when the intent is durable: only then may the call be sent. False: the budget has no room for it yet."""
-        self._begin()
-        intending = asyncio.ensure_future(self._journal.reserve(self._order))
+        self._restart_clock()
+        intending = asyncio.ensure_future(self._journal.reserve(self._request))
         try:
             self._handle = await asyncio.shield(intending)
         except asyncio.CancelledError:
@@ -202,8 +206,8 @@ class _Note:
         """Returns when the end of the attempt is durable: only then does it count."""
         assert self._handle is not None
         seconds = time.monotonic() - self._clock
-        attempt = Attempt(self._order, self._started_at, seconds, outcome, billed, reply, error=error)
+        attempt = Attempt(self._request, self._started_at, seconds, outcome, billed, reply, error=error)
         await self._journal.settle(self._handle, attempt)
 
-    def _begin(self) -> None:
+    def _restart_clock(self) -> None:
         self._started_at, self._clock = datetime.now(UTC), time.monotonic()

@@ -24,7 +24,7 @@ class Profile:
     name: str
     reasoning_off: Mapping[str, object]
     max_tokens: str = "max_tokens"
-    flat: bool = False
+    flat_schema: bool = False
 
 
 PROFILES = MappingProxyType(
@@ -34,13 +34,13 @@ PROFILES = MappingProxyType(
             Profile("together", {"reasoning": {"enabled": False}}),
             Profile("openai", {}, max_tokens="max_completion_tokens"),
             Profile("vllm", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
-            Profile("generic", {}, flat=True),
+            Profile("generic", {}, flat_schema=True),
         )
     }
 )
 
 
-def profile_of(base_url: str) -> Profile:
+def find_profile(base_url: str) -> Profile:
     """The profile of the server at this address: Together's and OpenAI's hosts are known, others are `generic`."""
     host = urlsplit(base_url).hostname or ""
     for domain, name in (("together.ai", "together"), ("together.xyz", "together"), ("openai.com", "openai")):
@@ -58,5 +58,5 @@ class Endpoint:
 
     base_url: str
     api_key: SecretStr | None = None
-    silence: float = 120.0
+    read_timeout: float = 120.0
     concurrency: int = 64

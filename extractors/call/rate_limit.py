@@ -31,13 +31,16 @@ if TYPE_CHECKING:
 FIRST_RATE = 8.0  # calls a second, doubled every second until something is refused or the calls run out
 DROP = 0.95
 PLATEAU = 6.0  # seconds from a refusal back to the refused rate; CUBIC's K
-TOO_MANY = 0.25  # of what a second has sent so far: a search has gone past the limit
-HIGHEST_RATE, SLOWEST = 10_000.0, 0.1
-FEW, MANY = 3, 0.1  # replies that say something about a second; the share of refusals that says the rate is wrong
+SEARCH_REFUSED_SHARE = 0.25  # of what a second has sent so far: a search has gone past the limit
+HIGHEST_RATE, LOWEST_RATE = 10_000.0, 0.1
+MIN_REPLIES, REFUSED_SHARE = (
+    3,
+    0.1,
+)  # replies that say something about a second; the share of refusals that says the rate is wrong
 TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
 CATCH_UP = 0.02  # seconds of delay that may be made good: a loop wakes late, and a rate must not suffer from it
-INSTANT = 1e-6  # seconds that nobody can wait for
-USED = 0.8  # of the rate: what is not used says nothing about whether more would be let through
+MIN_WAIT = 1e-6  # seconds that nobody can wait for
+MIN_USED_SHARE = 0.8  # of the rate: what is not used says nothing about whether more would be let through
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class RateLimiter:
         self._turn = asyncio.Lock()
         self._stopped = asyncio.Event()
         self._error: RunError | None = None
-        self._pace = RateController(clock(), min(rate or FIRST_RATE, self._ceiling), known=rate is not None)
+        self._controller = RateController(clock(), min(rate or FIRST_RATE, self._ceiling), known=rate is not None)
         self._next_call = self._next_token = clock()
 
     @asynccontextmanager
@@ -87,32 +90,32 @@ class RateLimiter:
         """
         async with self._slots:
             async with self._turn:
-                while (wait := self._wait()) > INSTANT:
+                while (wait := self._compute_wait()) > MIN_WAIT:
                     await self.sleep(wait)
                 self._raise_if_stopped()
                 ticket = self._take(tokens)
             yield ticket
 
-    def answered(self, ticket: Permit, tokens: int) -> None:
+    def record_answer(self, ticket: Permit, tokens: int) -> None:
         """The call was let through and took so many tokens: the difference to the estimate is given back or paid."""
-        self._pace.replied(self._clock(), ticket.sent_at)
+        self._controller.record_reply(self._clock(), ticket.sent_at)
         self._settle(ticket, tokens)
 
-    def refused(self, ticket: Permit, wait: float | None) -> None:
+    def record_refusal(self, ticket: Permit, wait: float | None) -> None:
         """The call came too fast (429); the server may say when to come again, in seconds."""
         now = self._clock()
-        self._pace.refused(now, ticket.sent_at, wait or 0.0)
+        self._controller.record_refusal(now, ticket.sent_at, wait or 0.0)
         self._settle(ticket, 0)
 
-    def crowded(self, ticket: Permit) -> None:
+    def record_no_capacity(self, ticket: Permit) -> None:
         """The server had no room (503): not our rate's fault, and no time to raise it."""
-        self._pace.hold(self._clock())
+        self._controller.record_hold(self._clock())
         self._settle(ticket, 0)
 
-    def lost(self, ticket: Permit) -> None:
+    def record_lost(self, ticket: Permit) -> None:
         """Nobody knows what became of the call: it says nothing about the rate, and its tokens stay taken."""
         del ticket
-        self._pace.hold(self._clock())
+        self._controller.record_hold(self._clock())
 
     def stop(self, error: RunError) -> None:
         """No more calls: who waits, and who comes, is told by this error. Calls on their way are not touched."""
@@ -128,26 +131,26 @@ class RateLimiter:
     @property
     def rate(self) -> float:
         """Calls a second, as of now."""
-        return self._pace.rate(self._clock())
+        return self._controller.rate(self._clock())
 
     @property
-    def sustained(self) -> float | None:
+    def sustained_rate(self) -> float | None:
         """The calls a second that the server lets through; None while it refused nothing, so nobody knows."""
-        return self._pace.sustained(self._clock())
+        return self._controller.sustained_rate(self._clock())
 
     @property
     def _ceiling(self) -> float:
         return self._limits.rpm / 60 if self._limits.rpm else HIGHEST_RATE
 
-    def _wait(self) -> float:
+    def _compute_wait(self) -> float:
         now = self._clock()
-        own = max(self._next_call, self._next_token, self._pace.closed_until(now)) - now
+        own = max(self._next_call, self._next_token, self._controller.blocked_until(now)) - now
         return max(own, self._permits.wait()) if self._permits else own
 
     def _take(self, tokens: int) -> Permit:
         now = self._clock()
-        rate = min(self._pace.rate(now), self._ceiling)
-        self._pace.sent(now)
+        rate = min(self._controller.rate(now), self._ceiling)
+        self._controller.record_sent(now)
         if self._permits:
             self._permits.take()
         self._next_call = max(self._next_call, now - CATCH_UP) + 1 / rate
@@ -181,47 +184,47 @@ class RateController:
 
     def rate(self, now: float) -> float:
         """Calls a second at this time."""
-        self._roll(now)
-        return max(SLOWEST, min(self._curve(now), HIGHEST_RATE))
+        self._advance(now)
+        return max(LOWEST_RATE, min(self._curve(now), HIGHEST_RATE))
 
-    def sent(self, now: float) -> None:
+    def record_sent(self, now: float) -> None:
         """A call leaves."""
-        self._roll(now)
+        self._advance(now)
         self._sent += 1
 
-    def replied(self, now: float, sent_at: float) -> None:
+    def record_reply(self, now: float, sent_at: float) -> None:
         """A reply is there to a call that was let through."""
-        self._roll(now)
+        self._advance(now)
         self._doubling = max(TICK, now - sent_at)
         self._replies += sent_at > self._weighed_at
         self._accepted += 1
 
-    def refused(self, now: float, sent_at: float, wait: float) -> None:
+    def record_refusal(self, now: float, sent_at: float, wait: float) -> None:
         """A refusal is there, and the seconds that the server asks this call to wait."""
-        self._roll(now)
+        self._advance(now)
         self._asked_until = max(self._asked_until, now + wait)
         if sent_at > self._weighed_at:  # else it answers a rate that is no longer sent
             self._replies += 1
             self._refusals += 1
         if self._searching:  # ended by many refusals, not by one; what they let through is the rate to go on from
-            if self._refusals >= FEW and self._refusals > self._sent * TOO_MANY:
-                self._cut(now, self._curve(now) * (1 - TOO_MANY))
+            if self._refusals >= MIN_REPLIES and self._refusals > self._sent * SEARCH_REFUSED_SHARE:
+                self._reduce(now, self._curve(now) * (1 - SEARCH_REFUSED_SHARE))
         elif sent_at > self._cut_at:
-            self._cut(now, self._curve(now))
+            self._reduce(now, self._curve(now))
 
-    def closed_until(self, now: float) -> float:
+    def blocked_until(self, now: float) -> float:
         """The time before which nobody is sent: what the server asked for in a second of which it refused everything."""
-        self._roll(now)
+        self._advance(now)
         return self._closed_until
 
-    def hold(self, now: float) -> None:
+    def record_hold(self, now: float) -> None:
         """No growth in a second that has many of these."""
-        self._roll(now)
+        self._advance(now)
         self._held += 1
 
-    def sustained(self, now: float) -> float | None:
+    def sustained_rate(self, now: float) -> float | None:
         """The rate to begin the next run with; None while nothing was refused: then the calls ran out, not the server."""
-        self._roll(now)
+        self._advance(now)
         return None if self._searching else self._base
 
     def _curve(self, now: float) -> float:
@@ -230,37 +233,37 @@ class RateController:
             return self._base * float(2 ** (elapsed / self._doubling))
         return self._base * (1 + (1 - DROP) * ((elapsed - PLATEAU) / PLATEAU) ** 3)
 
-    def _crowded(self) -> bool:
+    def _is_crowded(self) -> bool:
         """Whether the server had no room in this second, rather than for a call or two."""
         share = self._held / max(self._sent, self._held, 1)
-        return share > 0.5 or (self._held >= FEW and share > MANY)
+        return share > 0.5 or (self._held >= MIN_REPLIES and share > REFUSED_SHARE)
 
-    def _cut(self, now: float, refused_rate: float) -> None:
+    def _reduce(self, now: float, refused_rate: float) -> None:
         self._cut_from = refused_rate
         self._base, self._since, self._cut_at = refused_rate, now, now
         self._searching = False
 
-    def _roll(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         """Weighs the seconds that have ended."""
         while now >= self._tick_end:
-            self._weigh()
+            self._evaluate_tick()
             self._tick_end += TICK
             if now - self._tick_end > 60:  # a long pause has nothing to weigh
                 self._since += now - self._tick_end
                 self._tick_end = now + TICK
 
-    def _weigh(self) -> None:
+    def _evaluate_tick(self) -> None:
         end = self._tick_end
         # Answers come later than refusals: what is still on its way counts as let through.
-        if self._refusals == self._replies >= FEW and not self._accepted:
+        if self._refusals == self._replies >= MIN_REPLIES and not self._accepted:
             self._closed_until = self._asked_until
         share = self._refusals / max(self._replies, self._sent, 1)
-        if self._refusals >= FEW and share > MANY:
+        if self._refusals >= MIN_REPLIES and share > REFUSED_SHARE:
             kept = 0.5 if share > 0.5 else 1 - share
             before = self._curve(end) if self._searching else self._cut_from
-            self._cut(end, max(before * kept, SLOWEST))
+            self._reduce(end, max(before * kept, LOWEST_RATE))
             self._weighed_at = end
-        elif self._crowded() or self._sent < USED * TICK * self._curve(end - TICK):
+        elif self._is_crowded() or self._sent < MIN_USED_SHARE * TICK * self._curve(end - TICK):
             self._since += TICK  # neither refused nor tried: the curve's clock stands still
         elif self._searching:
             self._base, self._since = self._curve(end), end

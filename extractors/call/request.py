@@ -58,7 +58,7 @@ class RequestTemplate:
             options["stream_options"] = {"include_usage": True}
         if not style.reasoning:
             options |= profile.reasoning_off
-        options |= _held(schema, style.mode, flat=profile.flat)
+        options |= _build_schema_options(schema, style.mode, flat=profile.flat_schema)
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
         self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
@@ -73,7 +73,7 @@ class RequestTemplate:
         return b"".join((b",".join((self._head, *blocks)), b"]}", turns, limit))
 
 
-def _held(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:
+def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:
     """The part of a request that holds the answer to its JSON schema; `prompt` trusts the words alone."""
     name = schema.name[:64]
     if mode == "json_schema":

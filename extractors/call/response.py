@@ -56,7 +56,7 @@ class _Message(_Lenient):
 
     @field_validator("content", mode="before")
     @classmethod
-    def _joined(cls, value: Any) -> Any:  # Any: as the wire has it
+    def _join_parts(cls, value: Any) -> Any:  # Any: as the wire has it
         if isinstance(value, list):
             return "".join(
                 part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str)
@@ -75,60 +75,60 @@ class _Choice(_Lenient):
     finish_reason: str | None = None
 
 
-def read(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
+def parse_response(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
     """The reply, and the fault if it is no answer. `whole`: the body was not cut at `MAX_REPLY_BYTES`."""
     text = content.decode("utf-8", errors="replace")
     streamed = text.lstrip()[:5] == "data:" or response.headers.get("content-type", "").startswith("text/event-stream")
-    parts = _events(text) if streamed and response.status_code == 200 else [_loaded(content)]
+    parts = _split_events(text) if streamed and response.status_code == 200 else [_parse_json(content)]
     objects = [part for part in parts if isinstance(part, dict)]
-    choices = [choice for each in objects for choice in _choices(each)]
-    usages = [usage for each in objects if (usage := _usage(each.get("usage")))]
+    choices = [choice for each in objects for choice in _read_choices(each)]
+    usages = [usage for each in objects if (usage := _read_usage(each.get("usage")))]
     reply = Reply(
         status=response.status_code,
-        body=faults.without_images(text)[:MAX_KEPT_CHARS],
-        content=_content(choices),
+        body=faults.remove_images(text)[:MAX_KEPT_CHARS],
+        content=_join_content(choices),
         finish_reason=next((each.finish_reason for each in reversed(choices) if each.finish_reason is not None), None),
         model=next((each["model"] for each in objects if isinstance(each.get("model"), str)), None),
         usage=usages[-1] if usages and response.status_code == 200 else None,
-        request_id=response.headers.get("x-request-id") or _text(objects[0].get("id") if objects else None),
+        request_id=response.headers.get("x-request-id") or _as_text(objects[0].get("id") if objects else None),
     )
-    fault = faults.of_status(response.status_code, response.reason_phrase, response.headers, text)
+    fault = faults.classify_status(response.status_code, response.reason_phrase, response.headers, text)
     broken = len(objects) < len(parts) or any(each.get("error") for each in objects)
     if fault is None and (broken or not choices or not whole):
-        fault = _unanswered(text, objects, "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes")
+        fault = _make_no_answer_fault(text, objects, "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes")
         fault = replace(fault, billed="yes" if reply.usage else "unknown")
     return reply, fault
 
 
-def _unanswered(text: str, objects: list[dict[str, Any]], why: str) -> Fault:
+def _make_no_answer_fault(text: str, objects: list[dict[str, Any]], why: str) -> Fault:
     """The fault of a 200 that is no answer, though part of one may be in it: so only the tables quote it."""
     message = "200 without an answer"
-    known = why or next(filter(None, map(faults.error_name, objects)), "")
+    known = why or next(filter(None, map(faults.find_error_code, objects)), "")
     shown = f"{message}: {known}" if known else message
-    return Fault("server_error", "again", shown, quoted=f"{message}: {why or faults.error_text(text)}")
+    return Fault("server_error", "again", shown, server_message=f"{message}: {why or faults.extract_message(text)}")
 
 
-def reread(body: str, request_id: str | None = None) -> Reply:
+def parse_stored(body: str, request_id: str | None = None) -> Reply:
     """The reply whose body was kept: an answer, with status 200."""
-    reply, _ = read(httpx.Response(200), body.encode())
+    reply, _ = parse_response(httpx.Response(200), body.encode())
     return replace(reply, request_id=request_id or reply.request_id)
 
 
-def _events(text: str) -> list[object]:
+def _split_events(text: str) -> list[object]:
     """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none."""
     # Lines end with \n only: JSON may carry the other separators that splitlines() knows.
     lines = (line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:"))
-    return [_loaded(line.encode()) for line in lines if line.startswith("{")]
+    return [_parse_json(line.encode()) for line in lines if line.startswith("{")]
 
 
-def _loaded(content: bytes) -> object:
+def _parse_json(content: bytes) -> object:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
 
 
-def _choices(part: dict[str, Any]) -> list[_Choice]:
+def _read_choices(part: dict[str, Any]) -> list[_Choice]:
     """The first choice of one body or event, if it has any that can be read."""
     try:
         return [_Choice.model_validate(part["choices"][0])]
@@ -136,14 +136,14 @@ def _choices(part: dict[str, Any]) -> list[_Choice]:
         return []
 
 
-def _content(choices: list[_Choice]) -> str | None:
+def _join_content(choices: list[_Choice]) -> str | None:
     """The answer, joined from its deltas where it was streamed; None where there is none, as of a model that declines."""
     messages = [message for each in choices if (message := each.message or each.delta)]
     answers = [answer for each in messages if (answer := each.answer) is not None]
     return "".join(answers) if answers else None
 
 
-def _usage(raw: object) -> Usage | None:
+def _read_usage(raw: object) -> Usage | None:
     """The token counts, None when they are missing or make no sense: then it is unknown what was billed."""
     try:
         usage = _Usage.model_validate(raw, strict=True)
@@ -158,5 +158,5 @@ def _usage(raw: object) -> Usage | None:
     )
 
 
-def _text(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     return value if isinstance(value, str) else None

@@ -35,18 +35,18 @@ class Retries:
     longest: float = 30.0
     random: random.Random = field(default_factory=random.Random, repr=False)
 
-    def policy(self, sleep: Callable[[float], Awaitable[None]], spent: int = 0) -> tenacity.AsyncRetrying:
+    def build_policy(self, sleep: Callable[[float], Awaitable[None]], spent: int = 0) -> tenacity.AsyncRetrying:
         """The policy for one call of a document that has used up so many tries; one is left in any case."""
         return tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_curable),
+            retry=tenacity.retry_if_exception(_is_retryable),
             stop=_StopAfterCounted(self.attempts - spent),
-            wait=self._wait,
+            wait=self._compute_wait,
             sleep=sleep,
             reraise=True,
         )
 
-    def _wait(self, retry_state: tenacity.RetryCallState) -> float:
-        fault = _fault(retry_state)
+    def _compute_wait(self, retry_state: tenacity.RetryCallState) -> float:
+        fault = _get_fault(retry_state)
         backoff: float = min(self.first * 2.0 ** min(retry_state.attempt_number - 1, 20), self.longest)
         if fault.wait is None or (fault.remedy == "again" and fault.wait < backoff):
             return backoff * self.random.uniform(1.0, 1.25)
@@ -60,16 +60,16 @@ class _StopAfterCounted(tenacity.stop.stop_base):
         self._left = attempts
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        if _fault(retry_state).remedy != "later":
+        if _get_fault(retry_state).remedy != "later":
             self._left -= 1
         return self._left <= 0
 
 
-def _curable(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, CallFault) and error.fault.remedy in {"again", "later"}
 
 
-def _fault(retry_state: tenacity.RetryCallState) -> Fault:
+def _get_fault(retry_state: tenacity.RetryCallState) -> Fault:
     assert retry_state.outcome is not None
     error = retry_state.outcome.exception()
     assert isinstance(error, CallFault)

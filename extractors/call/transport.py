@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 MODELS_SECONDS = 5.0
-MOST_DOLLARS = 1_000_000  # a million tokens: what is dearer is no price, and its costs would fit in no column
+MAX_PRICE = 1_000_000  # a million tokens: what is dearer is no price, and its costs would fit in no column
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})  # never behind a proxy
 
 
-def client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client for this endpoint; `transport` replaces the network in tests. Proxies come from the environment."""
     headers = {"content-type": "application/json", "user-agent": "tilewise"}
     if endpoint.api_key:
@@ -32,21 +32,21 @@ def client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None
     return HttpxAiohttpClient(
         base_url=endpoint.base_url.rstrip("/") + "/",
         headers=headers,
-        timeout=httpx.Timeout(endpoint.silence, connect=CONNECT_SECONDS, pool=None),
+        timeout=httpx.Timeout(endpoint.read_timeout, connect=CONNECT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
         transport=transport,
         trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,
     )
 
 
-async def served_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
+async def fetch_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
     """The models that the server lists, with their prices where it gives them; empty when it lists none.
 
     A server need not have this list: what keeps it from being read is no error, and the first call will tell. Raises
     ConfigurationError when there is no server at this address at all.
     """
     try:
-        return models_in(await http.get("models", timeout=MODELS_SECONDS))
+        return parse_models(await http.get("models", timeout=MODELS_SECONDS))
     except httpx.HTTPError as error:
         # The aiohttp transport reports a refused connection as one that timed out; its cause is what it was.
         if isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, aiohttp.ClientConnectorError):
@@ -54,7 +54,7 @@ async def served_models(http: httpx.AsyncClient) -> dict[str, Price | None]:
         return {}
 
 
-def models_in(response: httpx.Response) -> dict[str, Price | None]:
+def parse_models(response: httpx.Response) -> dict[str, Price | None]:
     """The models in a server's answer: a bare array at Together, elsewhere under `data`; empty for anything else."""
     try:
         listed = orjson.loads(response.content) if response.status_code == httpx.codes.OK else []
@@ -64,13 +64,13 @@ def models_in(response: httpx.Response) -> dict[str, Price | None]:
     if not isinstance(entries, list):
         return {}
     return {
-        entry["id"]: _price(entry.get("pricing"))
+        entry["id"]: _parse_price(entry.get("pricing"))
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
 
 
-def _price(pricing: object) -> Price | None:
+def _parse_price(pricing: object) -> Price | None:
     """The price in a listing; None where it is not given, or is 0 for both, which lists mean as 'not listed'."""
     if not isinstance(pricing, dict):
         return None
@@ -80,6 +80,6 @@ def _price(pricing: object) -> Price | None:
     except (KeyError, InvalidOperation):
         return None
     named = amounts if cached is None else [*amounts, cached]
-    if not all(amount.is_finite() and 0 <= amount < MOST_DOLLARS for amount in named) or not any(amounts):
+    if not all(amount.is_finite() and 0 <= amount < MAX_PRICE for amount in named) or not any(amounts):
         return None
     return Price(amounts[0], amounts[1], cached, as_of=datetime.now(UTC).date())

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from extractors.call.transport import MODELS_SECONDS, client, models_in
+from extractors.call.transport import MODELS_SECONDS, build_client, parse_models
 from extractors.config.job import Job
-from extractors.config.prices import OLD_PRICE_DAYS, price_of
+from extractors.config.prices import OLD_PRICE_DAYS, find_price
 from extractors.config.run_config import resolve
 from extractors.config.settings import SQLITE
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
@@ -79,7 +79,7 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
     if config.settings.api_key is None and config.settings.base_url is None:
         return _ModelList(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
     try:
-        async with client(config.endpoint_at(config.base_url)) as http:
+        async with build_client(config.endpoint_at(config.base_url)) as http:
             response = await http.get("models", timeout=MODELS_SECONDS)
     except (httpx.HTTPError, OSError) as error:
         words = f"{config.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
@@ -87,7 +87,7 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
     if response.status_code in {401, 403}:
         words = f"refused by {config.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
         return _ModelList(Finding("key", "fails", words))
-    models = models_in(response)
+    models = parse_models(response)
     if not models:
         words = f"{config.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
         return _ModelList(Finding("key", "note", words))
@@ -116,7 +116,7 @@ def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory |
     if not known and memory:
         known = memory.prices(config.endpoint)
     try:
-        price = price_of(config, known, free=config.reads_locally(served.models or ()))
+        price = find_price(config, known, free=config.reads_locally(served.models or ()))
     except ConfigurationError as error:
         return Finding("price", "fails", error.message)
     if price is None:

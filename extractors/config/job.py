@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, tiles
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.schema import shipped
 
 if TYPE_CHECKING:
@@ -263,4 +263,4 @@ def validate(model: type[ModelT], fields: Mapping[str, object]) -> ModelT:
 def _format_error(error: object) -> str:
     assert isinstance(error, dict)
     flag = ".".join(str(part) for part in error["loc"]).replace("schema_name", "schema").replace("_", "-")
-    return f"{flag} {shown(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{flag} {format_value(error['input'])}: {error['msg'].removeprefix('Value error, ')}"

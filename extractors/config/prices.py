@@ -45,22 +45,22 @@ class Prices:
 
     def __init__(self, own: Path | None = None, served: dict[str, Price] | None = None) -> None:
         """`own` is the file that TILEWISE_PRICES names, `served` what the server last listed."""
-        self._places = [_read(own) if own else {}, served or {}, _read(SHIPPED)]
+        self._tables = [_read_price_file(own) if own else {}, served or {}, _read_price_file(SHIPPED)]
 
-    def of(self, model: str) -> Price | None:
+    def find(self, model: str) -> Price | None:
         """The price of this model, None when nobody knows it: it is never taken as 0."""
-        return next((place[model] for place in self._places if model in place), None)
+        return next((place[model] for place in self._tables if model in place), None)
 
 
-def price_of(config: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
+def find_price(config: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
     """The price in force: the user's own file, else nothing for local OCR, else what is served, else what is shipped."""
     own = config.settings.prices
     if free:
-        return Prices(own, {config.model: FREE}).of(config.model)
-    return Prices(own, served).of(config.model)
+        return Prices(own, {config.model: FREE}).find(config.model)
+    return Prices(own, served).find(config.model)
 
 
-def old_price(run_info: RunInfo) -> str | None:
+def warn_old_price(run_info: RunInfo) -> str | None:
     """What a person should know of the price, if it is an old one."""
     as_of = run_info.price.as_of if run_info.price else None
     age = (run_info.started_at.date() - as_of).days if as_of else 0
@@ -68,7 +68,7 @@ def old_price(run_info: RunInfo) -> str | None:
     return old if age > OLD_PRICE_DAYS else None
 
 
-def _read(path: Path) -> dict[str, Price]:
+def _read_price_file(path: Path) -> dict[str, Price]:
     """The prices of one file. Raises ConfigurationError that names the file and what is wrong in it."""
     try:
         parsed = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))

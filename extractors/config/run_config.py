@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extractors.bill import Tariff, estimate_text_tokens
-from extractors.call.profiles import PROFILES, Endpoint, Profile, profile_of
+from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
 from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
 from extractors.config.settings import TOGETHER
 from extractors.core import RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import NO_MEANS
 from extractors.record.ledger.calls import Budget
 
@@ -38,7 +38,7 @@ OFFLINE_MODEL = "offline/rapidocr"
 
 @dataclass(frozen=True, slots=True)
 class PriorStats:
-    """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
+    """What earlier runs have format_value: the means of their answers, and the tokens of the prompt's text."""
 
     means: Means = NO_MEANS
     text_tokens: int | None = None
@@ -64,7 +64,7 @@ class RunConfig:
     calibration: Calibration | None = None
 
     def calibrated(self, memory: EndpointMemory) -> RunConfig:
-        """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
+        """The same with what probes have format_value of this endpoint and model: `auto` is their rule."""
         found = None if self.offline else memory.calibration(self.endpoint, self.model)
         if found is None:
             return self
@@ -100,7 +100,7 @@ class RunConfig:
     def profile(self) -> Profile:
         """How this server differs from others."""
         named = self.settings.profile
-        return PROFILES[named] if named else profile_of("" if self.offline else self.base_url)
+        return PROFILES[named] if named else find_profile("" if self.offline else self.base_url)
 
     @property
     def budget(self) -> Budget:
@@ -215,7 +215,7 @@ def output(value: str) -> str:
         return parse_location(value, "output").url
     if "://" in value:
         allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
-        raise ConfigurationError(f"output {shown(value)} cannot be written: use a folder, or {allowed}")
+        raise ConfigurationError(f"output {format_value(value)} cannot be written: use a folder, or {allowed}")
     path = Path(value).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")

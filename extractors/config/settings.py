@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from extractors.config.job import check_base_url
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         hosts = [str(each).strip().lower() for each in listed]
         if wrong := next((each for each in hosts if each and not _is_host(each)), None):
             raise ValueError(
-                f"must be host names or addresses, each with a port or without, separated by commas: {shown(wrong)} is neither;"
+                f"must be host names or addresses, each with a port or without, separated by commas: {format_value(wrong)} is neither;"
                 " write it as images.example, 10.0.0.5:8080 or [fd00::5], with no scheme, path, range or *"
             )
         return tuple(filter(None, hosts))
@@ -219,7 +219,7 @@ def _format_value(value: object) -> str:
         return ",".join(map(str, value))
     if isinstance(value, bool):
         return str(int(value))
-    return shown(value).strip("'") if isinstance(value, str) else str(value)
+    return format_value(value).strip("'") if isinstance(value, str) else str(value)
 
 
 def find_unknown_settings() -> list[str]:
@@ -247,5 +247,5 @@ def _format_error(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
     secret = name.endswith("API_KEY") or (name.endswith("LEDGER") and "@" in str(error["input"]))
-    value = "**********" if secret else shown(error["input"])
+    value = "**********" if secret else format_value(error["input"])
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

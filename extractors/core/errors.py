@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as an error shows it: quoted where it is text, and without the password or query that a URL may hold."""
     return re.sub(r"(?<=[?#])[^'\"]*", "**********", re.sub(r"://[^/\s]*@", "://**********@", repr(value)))
 

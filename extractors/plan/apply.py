@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from extractors.config.job import DOLLARS, Job, simplify_form, validate
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.plan.feed import each_of
 from extractors.scan import is_manifest, open_source
 
@@ -61,7 +61,7 @@ class ApplyRequest(BaseModel):
             job = Job.model_validate_json(plan_info.job)
         except ValidationError:
             raise ConfigurationError(
-                f"plan {shown(self.plan)} is of another version of tilewise: make a new plan"
+                f"plan {format_value(self.plan)} is of another version of tilewise: make a new plan"
             ) from None
         config = resolve(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
@@ -72,7 +72,7 @@ class ApplyRequest(BaseModel):
             if today != then:
                 what, cure = name.removesuffix("_hash"), f"set {SET[name]} as it was, or " if name in SET else ""
                 raise ConfigurationError(
-                    f"plan {shown(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
+                    f"plan {format_value(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
                 )
         return config
 

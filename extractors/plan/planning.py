@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from extractors.config.prices import price_of
+from extractors.config.prices import find_price
 from extractors.config.run_config import RunConfig, prior_stats
 from extractors.core.money import FREE
 from extractors.plan.estimate import Estimate, estimate
@@ -33,7 +33,7 @@ def estimate_job(config: RunConfig, sample: Sample | None = None, *, done: bool,
         past = _past(config, offline=free) if done else None
         if config.job.redo == "reparse":
             return estimate(config, FREE, past, sample=sample, keep=keep)
-        price = price_of(config, served, free=free)
+        price = find_price(config, served, free=free)
         if ledger is None:
             return estimate(config, price, past, sample=sample, keep=keep)
         config = config.calibrated(ledger.memory)

@@ -9,7 +9,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import NANO
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def sample_of(asked: str | None) -> Sample | None:
     if asked == "all":
         return None
     if not asked.isascii() or not asked.isdecimal() or int(asked) < 2:
-        raise ConfigurationError(f"--sample {shown(asked)}: use a whole number from 2 on, or all")
+        raise ConfigurationError(f"--sample {format_value(asked)}: use a whole number from 2 on, or all")
     return Sample(int(asked), int(asked))
 
 

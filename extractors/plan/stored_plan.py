@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import Costs, total
 from extractors.record.ledger.plan_json import dumped, loaded
 from extractors.record.output.base import open_output, reading, writing
@@ -78,19 +78,21 @@ class StoredPlan:
         """`url` is the path or the URL of the file."""
         folder, _, name = url.rpartition("/")
         if not folder or not name.endswith(SUFFIX):
-            raise ConfigurationError(f"plan {shown(url)} is none: name a file …/plans/<plan>.parquet")
+            raise ConfigurationError(f"plan {format_value(url)} is none: name a file …/plans/<plan>.parquet")
         self.url, self._output, self._key = url, open_output(folder), name
 
     def agreed(self) -> PlanInfo:
         """The terms, and what all documents add up to."""
         with reading(self._output):
             if not self._output.exists(self._key):
-                raise ConfigurationError(f"plan {shown(self.url)} does not exist: `run --plan-only` stores one")
+                raise ConfigurationError(f"plan {format_value(self.url)} does not exist: `run --plan-only` stores one")
             rows = self._output.scan([self._key], DOCUMENTS | TERMS)
             first = rows.head(1).collect().to_dicts()
             money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()
         if not first or first[0]["planned_at"] is None:
-            raise ConfigurationError(f"plan {shown(self.url)} is no plan of tilewise: `run --plan-only` stores one")
+            raise ConfigurationError(
+                f"plan {format_value(self.url)} is no plan of tilewise: `run --plan-only` stores one"
+            )
         sent = money.filter(pl.col("action") != "reject")
         costs = Costs(*(total(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
         return PlanInfo(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)

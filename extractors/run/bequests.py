@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from extractors.call.response import reread
+from extractors.call.response import parse_stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,4 +43,4 @@ class OrphanedReplies:
         if body is None:  # another run has used it meanwhile
             return None
         self.used.append(call)
-        return reread(body)
+        return parse_stored(body)

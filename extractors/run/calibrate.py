@@ -22,7 +22,7 @@ from extractors.bill import estimate_text_tokens
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
 from extractors.config.job import Job
-from extractors.config.prices import old_price
+from extractors.config.prices import warn_old_price
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import CallRequest, Step, Verdict
 from extractors.core.errors import ApprovalRequired, DocumentError, Failing, RunError
@@ -116,7 +116,7 @@ async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Ca
         )
         orders = [_order(config, terms, size) for size in (None, *PROBES)]
         _ask(config, orders, terms, say)
-        if old := old_price(terms):
+        if old := warn_old_price(terms):
             say(f"warning: {old}")
         await asyncio.to_thread(recover_abandoned, ledger, terms, NONE, settings.keep_replies, say)
         async with Lease(ledger, terms) as lease:
@@ -184,7 +184,7 @@ class _Probing:
 
     def _publish(self, tables: Tables, attempts: list[Attempt], error: RunError | None) -> None:
         """The probes' calls, and the row of their run, which has no documents."""
-        tally, old = usage_of(attempts), old_price(self.run_info)
+        tally, old = usage_of(attempts), warn_old_price(self.run_info)
         warnings = (old,) if old else ()
         tables.volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.config.settings.keep_replies)
         tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, tally), 1))

@@ -125,7 +125,7 @@ class _Run:
         total, volume, skipped = RunCounts(), 1, 0
         while True:
             tally, pending = await self.scheduler.chunks(pending, context, self.scheduler.config.settings.volume)
-            if wall := context.client.breaker.wall():
+            if wall := context.client.breaker.check_forbidden():
                 context.shutdown.stop(wall)
             counts = RunCounts(self.scheduler.feed.skipped - skipped, tally)
             closing = await self._published(volume, counts, context, total.totals, pending)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from extractors.call.circuit_breaker import Breaker
+from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.client import ChatClient
 from extractors.call.retry import Retries
-from extractors.call.transport import client, served_models
-from extractors.config.prices import price_of
+from extractors.call.transport import build_client, fetch_models
+from extractors.config.prices import find_price
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE
 from extractors.endpoint.child import child
@@ -31,23 +31,23 @@ async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | Non
     Raises ConfigurationError when the price is unknown and a budget is to be held with it.
     """
     if config.offline:
-        return _held(config, price_of(config, {}, free=True)), True
-    async with client(config.endpoint_at(config.base_url)) as http:
-        listed = await served_models(http)
+        return _held(config, find_price(config, {}, free=True)), True
+    async with build_client(config.endpoint_at(config.base_url)) as http:
+        listed = await fetch_models(http)
     free = config.reads_locally(listed)
     served = {model: price or FREE for model, price in listed.items() if price or free}
     if served or (listed and config.reads_locally(ledger.memory.prices(config.endpoint))):
         ledger.memory.keep_prices(config.endpoint, served)
-    return _held(config, price_of(config, served or ledger.memory.prices(config.endpoint), free=free)), free
+    return _held(config, find_price(config, served or ledger.memory.prices(config.endpoint), free=free)), free
 
 
 async def caller(config: RunConfig, limiter: RateLimiter, stack: AsyncExitStack) -> ChatClient:
     """The way to the endpoint; the connections, and a child that reads with local OCR, are closed with the stack."""
     base_url = await stack.enter_async_context(_offline()) if config.offline else config.base_url
-    http = await stack.enter_async_context(client(config.endpoint_at(base_url)))
+    http = await stack.enter_async_context(build_client(config.endpoint_at(base_url)))
     settings = config.settings
     return ChatClient(
-        http, limiter, Retries(settings.attempts), Breaker(), timeout=settings.timeout, secret=config.secret
+        http, limiter, Retries(settings.attempts), CircuitBreaker(), timeout=settings.timeout, secret=config.secret
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from extractors.call.response import reread
+from extractors.call.response import parse_stored
 from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfinished
 from extractors.core.errors import DocumentError
 from extractors.core.totals import totals_of
@@ -50,7 +50,7 @@ class Reparse:
         read: dict[Name, _Read] = {}
         for answer in self.stored_replies.answers(wanted):
             if answer.name in wanted:
-                reply = reread(answer.body)
+                reply = parse_stored(answer.body)
                 found = _Read(answer, reply, judged(context, reply))
                 if found.verdict.document is not None:
                     read[answer.name] = found

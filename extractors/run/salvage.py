@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from extractors.call.response import reread
+from extractors.call.response import parse_stored
 from extractors.core import Accepted
 from extractors.record.tables.rows import attempt
 from extractors.validate import validate
@@ -33,7 +33,7 @@ def restore_answered(
         last = tried[-1]
         if last.outcome != "accepted" or last.reply is None:
             continue
-        reply = reread(last.reply.body, last.reply.request_id)
+        reply = parse_stored(last.reply.body, last.reply.request_id)
         value = validate(reply, schema.model).document
         if value is not None:  # else a validator has changed: the next run asks again
             end = (

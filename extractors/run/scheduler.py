@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
-from extractors.config.prices import old_price
+from extractors.config.prices import warn_old_price
 from extractors.config.run_config import CORES
 from extractors.core.errors import RunError
 from extractors.core.schema import ASK
@@ -155,7 +155,7 @@ class ChunkScheduler:
         stored = (
             f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done" if unstored else None
         )
-        said = [old_price(self.run_info), others, stored]
+        said = [warn_old_price(self.run_info), others, stored]
         if context:
             said += [context.billing_monitor.warning(), context.model_guard.warning()]
         if self.permits:
@@ -165,7 +165,7 @@ class ChunkScheduler:
     def learned(self, context: RunContext, *, alone: bool = True) -> None:
         """What is remembered for the next run; `alone`: the rate was all there was to be had. Meant for a thread."""
         memory, stopped = self.ledger.memory, context.model_guard.stops and context.model_guard.warning()
-        if alone and (rate := context.client.traffic.sustained):
+        if alone and (rate := context.client.limiter.sustained_rate):
             memory.keep_rate(self.run_info, rate)
         if baseline := context.billing_monitor.baseline:
             memory.keep_text(self.run_info, baseline)

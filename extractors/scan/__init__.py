@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
 from extractors.scan.group import GroupBy, group_images
 from extractors.scan.manifest import KINDS, is_manifest, read_manifest
@@ -91,7 +91,7 @@ def scan(source: str) -> Iterator[Found]:
     if "://" in source:
         allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
         raise ConfigurationError(
-            f"source {shown(source)} cannot be read: use a folder, an image, a manifest, or {allowed}"
+            f"source {format_value(source)} cannot be read: use a folder, an image, a manifest, or {allowed}"
         )
     raise ConfigurationError(f"source {source!r} does not exist: use a folder of images or one image")
 

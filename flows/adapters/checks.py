@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 from extractors.config.doctor import Finding
 from extractors.config.run_config import OFFLINE
 from extractors.config.settings import TOGETHER
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from flows.adapters.rate_limit import PrefectRateLimit, create_command, limit_name
 from flows.adapters.rate_share import LimitNotFoundError, LimitUnavailableError
 from flows.adapters.secrets import BLOCK_LABEL, read_block_key
@@ -45,11 +45,11 @@ async def check_server(settings: Settings) -> ServerCheck:
     except httpx.HTTPStatusError as error:
         return ServerCheck([Finding("prefect", "fails", _explain_refusal(url, error.response.status_code))])
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        words = f"PREFECT_API_URL={shown(url)} cannot be reached: {type(error).__name__}"
+        words = f"PREFECT_API_URL={format_value(url)} cannot be reached: {type(error).__name__}"
         return ServerCheck([Finding("prefect", "fails", words)])
     except ValueError:  # what is no JSON, or no address
-        return ServerCheck([Finding("prefect", "fails", f"PREFECT_API_URL={shown(url)} is no Prefect API: check it")])
-    findings = [Finding("prefect", "ok", f"{shown(url)} answers"), *rate]
+        return ServerCheck([Finding("prefect", "fails", f"PREFECT_API_URL={format_value(url)} is no Prefect API: check it")])
+    findings = [Finding("prefect", "ok", f"{format_value(url)} answers"), *rate]
     return ServerCheck(findings) if settings.api_key else await _check_key_block(findings)
 
 
@@ -65,13 +65,13 @@ async def _check_key_block(findings: list[Finding]) -> ServerCheck:
 
 def _explain_refusal(url: str, status: int) -> str:
     if status not in {401, 403}:
-        return f"PREFECT_API_URL={shown(url)} answers {status}: check it"
+        return f"PREFECT_API_URL={format_value(url)} answers {status}: check it"
     api = get_current_settings().api
     sent = {"PREFECT_API_AUTH_STRING": api.auth_string, "PREFECT_API_KEY": api.key}
     name = next((name for name, secret in sent.items() if secret), None)  # in Prefect's order
     if name:
-        return f"{shown(url)} refuses {name} ({status}): set it to what that server asks for"
-    return f"{shown(url)} asks for a login ({status}): set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY at Prefect Cloud"
+        return f"{format_value(url)} refuses {name} ({status}): set it to what that server asks for"
+    return f"{format_value(url)} asks for a login ({status}): set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY at Prefect Cloud"
 
 
 async def _check_rate(client: PrefectClient, settings: Settings) -> list[Finding]:

@@ -41,7 +41,7 @@ async def main():
             async with traffic.slot(1) as ticket:
                 sent.append(time.time())
                 await asyncio.sleep(0.05)
-                traffic.answered(ticket, 1)
+                traffic.record_answer(ticket, 1)
 
         while time.monotonic() < end:
             running |= {asyncio.create_task(call()) for _ in range(20 - len(running))}

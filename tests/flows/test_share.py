@@ -88,7 +88,7 @@ def drive(loop):
             async with traffic.slot(1) as ticket:
                 worker.sent.append(loop.now)
                 await asyncio.sleep(0.5)
-                traffic.answered(ticket, 1)
+                traffic.record_answer(ticket, 1)
 
         async with worker.permits.lease_in_background():
             running, end = set(), loop.now + seconds

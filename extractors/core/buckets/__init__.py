@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 
 BUCKETS = ("s3", "gs", "az")
 
@@ -45,7 +45,7 @@ def parse_location(url: str, role: str = "source") -> BucketLocation:
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket or re.search(r"[?#]", url):
         raise ConfigurationError(
-            f"{role} {shown(url)} holds more than a place: leave out user, query and fragment; credentials come"
+            f"{role} {format_value(url)} holds more than a place: leave out user, query and fragment; credentials come"
             " from the environment"
         )
     if not bucket:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extractors.call.rate_limit import RateLimiter
-from extractors.config.prices import old_price
+from extractors.config.prices import warn_old_price
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE
 from extractors.core.shards import split_plan
@@ -151,7 +151,7 @@ class _Fold:
         drift = drifted(now, recent_profiles(begun.output, terms.source, terms.schema, before=terms.run))
         warnings = self.watch.warnings if self.watch else ()
         said = dict.fromkeys(
-            each for each in (old_price(terms), *warnings, *drift) if each
+            each for each in (warn_old_price(terms), *warnings, *drift) if each
         )  # shards say some of them, too
         record = RunRecord(terms, begun.config.job.fail_above, error, tuple(said), REMAIN)
         counts = RunCounts(planned.skipped + done, totals)

@@ -170,7 +170,7 @@ async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> S
         bench = await scheduler.build_context(stack)
         beat.pulls(bench.shutdown)
         await scheduler.chunks(pending, bench, sys.maxsize, number)
-        if wall := bench.client.breaker.wall():
+        if wall := bench.client.breaker.check_forbidden():
             bench.shutdown.stop(wall)
         await asyncio.to_thread(_remembered, scheduler, bench)
         error = bench.shutdown.error

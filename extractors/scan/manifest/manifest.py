@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from extractors.core import Document
-from extractors.core.errors import ConfigurationError, shown
+from extractors.core.errors import ConfigurationError, format_value
 from extractors.scan.manifest.entry import (
     PLAIN,
     PRESIGNED,
@@ -86,7 +86,7 @@ def read(source: str) -> Manifest:
     try:
         return _check_rows(read_rows(os.path.splitext(source)[1].lower(), _read_bytes(source)), _base_of(source))  # noqa: PTH122
     except ManifestError as error:
-        raise ConfigurationError(f"manifest {shown(source)} {error}") from None
+        raise ConfigurationError(f"manifest {format_value(source)} {error}") from None
 
 
 def _read_bytes(source: str) -> bytes:

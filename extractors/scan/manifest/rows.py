@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 import polars as pl
 
-from extractors.core.errors import shown
+from extractors.core.errors import format_value
 from extractors.scan.redact import redact_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read_rows(kind: str, data: bytes) -> Rows:
 
 def quote_value(value: object) -> str:
     """Quote a value in an error: shortened, without secrets of URLs."""
-    text = shown(redact_text(value) if isinstance(value, str) else value)
+    text = format_value(redact_text(value) if isinstance(value, str) else value)
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 

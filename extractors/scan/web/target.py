@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
-from extractors.core.errors import DocumentError, shown
+from extractors.core.errors import DocumentError, format_value
 from extractors.scan.redact import redact_url, split_url
 from extractors.scan.web.ssrf import canonical
 
@@ -31,7 +31,7 @@ class Target:
         """Parse a URL. Raises DocumentError: `blocked_address` for a scheme other than http and https, else `unreadable`."""
         parts = split_url(url)
         if parts is None:
-            raise DocumentError(f"{shown(url)[:200]} is not a URL", kind="unreadable", stage="scan")
+            raise DocumentError(f"{format_value(url)[:200]} is not a URL", kind="unreadable", stage="scan")
         scheme, user, host_port, path, query = parts
         if scheme not in _PORTS:
             message = f"{redact_url(url)[:200]} is not fetched: only http and https are"

@@ -76,9 +76,9 @@ def drive(loop):
             while True:
                 async with traffic.slot(tokens) as ticket:
                     if await server.call():
-                        traffic.answered(ticket, tokens)
+                        traffic.record_answer(ticket, tokens)
                         return
-                    traffic.refused(ticket, server.retry_after)
+                    traffic.record_refusal(ticket, server.retry_after)
                 await asyncio.sleep(1.0)
 
         async def send():

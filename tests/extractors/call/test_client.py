@@ -10,12 +10,12 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from extractors.call.circuit_breaker import Breaker
+from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.client import ChatClient
 from extractors.call.profiles import Endpoint
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.retry import Retries
-from extractors.call.transport import client, served_models
+from extractors.call.transport import build_client, fetch_models
 from extractors.core.errors import BudgetSpent, ConfigurationError, DocumentError, Failing, Refused, Stopped
 
 pytestmark = pytest.mark.anyio
@@ -81,9 +81,14 @@ async def calling(server, attempts=3, timeout=5.0, secret="", traffic=None):
     """A caller to this server whose waits are short."""
     endpoint = Endpoint(server.url, SecretStr(secret) if secret else None, timeout)
     retries = Retries(attempts, first=0.001, longest=0.002, random=random.Random(1))
-    async with client(endpoint) as opened:
+    async with build_client(endpoint) as opened:
         yield ChatClient(
-            opened, traffic or RateLimiter(Limits(), rate=1000), retries, Breaker(), timeout=timeout, secret=secret
+            opened,
+            traffic or RateLimiter(Limits(), rate=1000),
+            retries,
+            CircuitBreaker(),
+            timeout=timeout,
+            secret=secret,
         )
 
 
@@ -147,12 +152,12 @@ async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, n
 
 async def test_a_call_without_room_in_the_budget_is_sent_when_there_is_some(an_order, notes, judge):
     """It asks again until calls on their way have left what it needs; until then nothing is sent."""
-    intend, answers = notes.intend, [None, None]
+    intend, answers = notes.reserve, [None, None]
 
     async def no_room(order):
         return answers.pop() if answers else await intend(order)
 
-    notes.intend = no_room
+    notes.reserve = no_room
     reply, server = await call_once([http()], an_order, notes, judge)
     assert reply.content == "{}"
     assert (answers, len(server.requests), notes.outcomes) == ([], 1, [("accepted", "yes")])
@@ -162,7 +167,7 @@ async def test_a_spent_budget_sends_nothing(an_order, notes, judge):
     async def spent(order):
         raise BudgetSpent("the run's budget is spent")
 
-    notes.intend = spent
+    notes.reserve = spent
     async with WireServer([http()]).running() as server, calling(server) as caller:
         with pytest.raises(BudgetSpent):
             await caller.call(an_order, b"{}", notes, judge)
@@ -171,14 +176,14 @@ async def test_a_spent_budget_sends_nothing(an_order, notes, judge):
 
 async def test_a_cut_before_the_call_is_sent_settles_its_note(an_order, notes, judge):
     """What was reserved for it is free again: it was not sent, so it is not billed."""
-    noting, intend = asyncio.Event(), notes.intend
+    noting, intend = asyncio.Event(), notes.reserve
 
     async def slowly(order):
         noting.set()
         await asyncio.sleep(0.05)
         return await intend(order)
 
-    notes.intend = slowly
+    notes.reserve = slowly
     async with WireServer([http()]).running() as server, calling(server) as caller:
         task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
         await noting.wait()
@@ -233,7 +238,7 @@ async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
 async def test_what_stops_a_run_quotes_no_answer(an_order, notes, judge):
     """A minute of answers that were cut short: their words stand in the notes, and in no message."""
     async with WireServer([http(200, ANSWER[:60])]).running() as server, calling(server) as caller:
-        caller.breaker = Breaker(clock=itertools.count(step=60).__next__)
+        caller.breaker = CircuitBreaker(clock=itertools.count(step=60).__next__)
         with pytest.raises(Failing) as stopped:
             await caller.call(an_order, b"{}", notes, judge)
     assert str(stopped.value) == "no call was answered for 60 s (last: 200 without an answer)"
@@ -340,9 +345,9 @@ async def test_a_stop_ends_the_wait_between_attempts(an_order, notes, judge):
 
 
 async def test_an_endpoint_that_is_not_there_is_named():
-    async with client(Endpoint("http://127.0.0.1:9/v1")) as opened:
+    async with build_client(Endpoint("http://127.0.0.1:9/v1")) as opened:
         with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/v1/ cannot be reached"):
-            await served_models(opened)
+            await fetch_models(opened)
 
 
 @pytest.mark.parametrize(
@@ -370,6 +375,6 @@ async def test_the_models_that_a_server_lists(body, models):
         writer.close()
 
     server = await asyncio.start_server(listing, "127.0.0.1", 0)
-    async with server, client(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as opened:
-        listed = await served_models(opened)
+    async with server, build_client(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as opened:
+        listed = await fetch_models(opened)
     assert {name: price and str(price.input) for name, price in listed.items()} == models

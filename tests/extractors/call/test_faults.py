@@ -4,8 +4,8 @@ import httpx
 import pytest
 from aiohttp import ServerDisconnectedError, ServerTimeoutError
 
-from extractors.call.circuit_breaker import Breaker
-from extractors.call.faults import MAX_WAIT, Fault, asked_wait, error_text, of_error, of_status
+from extractors.call.circuit_breaker import CircuitBreaker
+from extractors.call.faults import MAX_WAIT, Fault, parse_wait, extract_message, classify_error, classify_status
 
 NOW = 1_795_000_000.0
 FAILED = Fault("server_error", "again", "500 no")
@@ -42,21 +42,21 @@ FORBIDDEN = Fault("context_exceeded", "never", "403 no")
 )
 def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
     """The HTTP status decides first; no refusal is billed."""
-    fault = of_status(status, "reason", {}, body)
+    fault = classify_status(status, "reason", {}, body)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, remedy, "no")
 
 
 def test_an_error_without_words_has_its_reason():
-    assert of_status(500, "Internal Server Error", {}, "").message == "500 Internal Server Error"
+    assert classify_status(500, "Internal Server Error", {}, "").message == "500 Internal Server Error"
 
 
 def test_only_a_refusal_for_rate_has_a_reset():
     """On another error `x-ratelimit-reset` speaks of a rate that was not passed."""
-    assert of_status(503, "", {"x-ratelimit-reset": "9"}, "").wait is None
+    assert classify_status(503, "", {"x-ratelimit-reset": "9"}, "").wait is None
 
 
 def test_200_is_no_fault():
-    assert of_status(200, "OK", {}, "") is None
+    assert classify_status(200, "OK", {}, "") is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_200_is_no_fault():
 )
 def test_the_wait_that_a_server_asks_for(headers, seconds):
     """Seconds, a date, or an epoch; capped, never negative; nonsense is no wait."""
-    assert asked_wait(headers, "x-ratelimit-reset", NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
+    assert parse_wait(headers, "x-ratelimit-reset", NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_wait_that_a_server_asks_for(headers, seconds):
     ],
 )
 def test_a_servers_words_are_one_line_without_images(body, text):
-    assert error_text(body) == text
+    assert extract_message(body) == text
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,19 @@ def test_a_servers_words_are_one_line_without_images(body, text):
 )
 def test_what_a_server_says_of_an_answer_is_for_the_tables_alone(status, body, message):
     """A message quotes what the API says before it answers, and names the error that came after."""
-    assert of_status(status, "Acme", {}, body).message == message
+    assert classify_status(status, "Acme", {}, body).message == message
 
 
 def test_the_tables_have_the_servers_words_whole():
-    assert of_status(500, "", {}, '{"error":{"message":"cannot parse [Acme]"}}').kept == "500 cannot parse [Acme]"
+    assert (
+        classify_status(500, "", {}, '{"error":{"message":"cannot parse [Acme]"}}').full_message
+        == "500 cannot parse [Acme]"
+    )
 
 
 def test_a_long_sentence_of_a_server_is_cut():
     body = '{"error":{"message":"' + "no " * 1000 + '"}}'
-    assert len(of_status(401, "", {}, body).message) < 220
+    assert len(classify_status(401, "", {}, body).message) < 220
 
 
 def caused(error, cause):
@@ -154,19 +157,22 @@ def caused(error, cause):
 )
 def test_a_lost_call_may_have_been_billed(error, outcome):
     """What the connection did is told from how the transport names it."""
-    fault = of_error(error)
+    fault = classify_error(error)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "again", "unknown")
 
 
 def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
     """A parser quotes them, and they may be of an answer."""
-    fault = of_error(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
-    assert (fault.message, fault.kept) == ("ServerDisconnectedError", "ServerDisconnectedError: bad line: b'Acme'")
+    fault = classify_error(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
+    assert (fault.message, fault.full_message) == (
+        "ServerDisconnectedError",
+        "ServerDisconnectedError: bad line: b'Acme'",
+    )
 
 
 def test_what_the_system_says_of_a_connection_may_be_shown():
     refused = ConnectionRefusedError(111, "Connection refused")
-    assert of_error(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
+    assert classify_error(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
 
 
 class Clock:
@@ -187,57 +193,57 @@ def clock():
 @pytest.fixture
 def breaker(clock):
     """A breaker that reads it."""
-    return Breaker(clock)
+    return CircuitBreaker(clock)
 
 
 def test_a_minute_without_an_answer_stops_the_run(breaker, clock):
-    breaker.failed(FAILED)
+    breaker.record_failure(FAILED)
     clock.now = 60.0
-    assert breaker.failed(FAILED).status == "failing"
+    assert breaker.record_failure(FAILED).status == "failing"
 
 
 def test_an_answer_closes_the_breaker(breaker, clock):
     """One answer in between, and the minute begins again."""
-    breaker.failed(FAILED)
+    breaker.record_failure(FAILED)
     clock.now = 50.0
-    breaker.answered()
+    breaker.record_answer()
     clock.now = 100.0
-    assert breaker.failed(FAILED) is None
+    assert breaker.record_failure(FAILED) is None
 
 
 @pytest.mark.parametrize("fault", [REFUSED, CROWDED])
 def test_a_server_that_says_when_to_come_back_is_not_failing(breaker, clock, fault):
-    breaker.failed(fault)
+    breaker.record_failure(fault)
     clock.now = 600.0
-    assert breaker.failed(fault) is None
+    assert breaker.record_failure(fault) is None
 
 
 @pytest.mark.parametrize("fault", [REFUSED, CROWDED])
 def test_half_an_hour_of_refusals_stops_the_run(breaker, clock, fault):
-    breaker.failed(fault)
+    breaker.record_failure(fault)
     clock.now = 1800.0
-    assert breaker.failed(fault).status == "refused"
+    assert breaker.record_failure(fault).status == "refused"
 
 
 def test_a_full_server_that_names_no_time_is_failing(breaker, clock):
-    breaker.failed(Fault("capacity", "again", "503 full"))
+    breaker.record_failure(Fault("capacity", "again", "503 full"))
     clock.now = 60.0
-    assert breaker.failed(Fault("capacity", "again", "503 full")).status == "failing"
+    assert breaker.record_failure(Fault("capacity", "again", "503 full")).status == "failing"
 
 
 def test_a_wall_of_403_stops_the_run(breaker):
     """When every call from the first is forbidden, it is the key."""
-    stops = [breaker.failed(FORBIDDEN) for _ in range(10)]
+    stops = [breaker.record_failure(FORBIDDEN) for _ in range(10)]
     assert stops[:9] == [None] * 9
     assert stops[9].status == "refused"
 
 
 def test_a_403_among_answers_is_a_length(breaker):
-    breaker.answered()
-    assert [breaker.failed(FORBIDDEN) for _ in range(20)] == [None] * 20
+    breaker.record_answer()
+    assert [breaker.record_failure(FORBIDDEN) for _ in range(20)] == [None] * 20
 
 
 def test_a_short_run_of_nothing_but_403_is_a_wall(breaker):
     """A run that ends before ten calls is asked once more."""
-    breaker.failed(FORBIDDEN)
-    assert breaker.wall().status == "refused"
+    breaker.record_failure(FORBIDDEN)
+    assert breaker.check_forbidden().status == "refused"

@@ -78,7 +78,7 @@ def test_a_rate_that_is_not_used_does_not_grow(loop):
         traffic = RateLimiter(Limits(), clock=loop.time)
         for _ in range(60):
             async with traffic.slot(1) as ticket:
-                traffic.answered(ticket, 1)
+                traffic.record_answer(ticket, 1)
             await asyncio.sleep(1)
         return traffic.rate
 
@@ -117,7 +117,7 @@ def test_the_difference_to_the_estimate_is_given_back_or_paid(loop, taken, waite
     async def two_calls():
         traffic = RateLimiter(Limits(tpm=60_000), clock=loop.time)
         async with traffic.slot(1000) as ticket:
-            traffic.answered(ticket, taken)
+            traffic.record_answer(ticket, taken)
         async with traffic.slot(1000):
             return loop.now
 
@@ -130,7 +130,7 @@ def test_a_refused_call_gives_its_tokens_back(loop):
     async def two_calls():
         traffic = RateLimiter(Limits(tpm=600), clock=loop.time)
         async with traffic.slot(1000) as ticket:
-            traffic.refused(ticket, None)
+            traffic.record_refusal(ticket, None)
         async with traffic.slot(1000):
             return loop.now
 
@@ -143,7 +143,7 @@ def test_one_refused_call_does_not_hold_the_others(loop):
     async def calls():
         traffic = RateLimiter(Limits(), clock=loop.time)
         async with traffic.slot(1) as ticket:
-            traffic.refused(ticket, 60.0)
+            traffic.record_refusal(ticket, 60.0)
         async with traffic.slot(1):
             return loop.now
 
@@ -158,7 +158,7 @@ def test_a_whole_second_of_refusals_holds_everybody(loop, let_through, waited):
         traffic = RateLimiter(Limits(), rate=20, clock=loop.time)
         for number in range(30):
             async with traffic.slot(1) as ticket:
-                became = (traffic.answered, 1) if number % 10 < let_through else (traffic.refused, 60.0)
+                became = (traffic.record_answer, 1) if number % 10 < let_through else (traffic.record_refusal, 60.0)
                 became[0](ticket, became[1])
         return loop.now
 
@@ -173,7 +173,7 @@ def test_a_crowded_server_holds_the_rate(loop):
         before = traffic.rate
         for _ in range(200):
             async with traffic.slot(1) as ticket:
-                traffic.crowded(ticket)
+                traffic.record_no_capacity(ticket)
         return before, traffic.rate
 
     before, after = loop.run_until_complete(crowded())
@@ -190,7 +190,7 @@ def test_concurrency_has_a_ceiling(loop):
             most = len(under_way)
             await asyncio.sleep(5)
             under_way.pop()
-            traffic.answered(ticket, 1)
+            traffic.record_answer(ticket, 1)
             return most
 
     async def many():

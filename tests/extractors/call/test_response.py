@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.call.response import MAX_KEPT_CHARS, read
+from extractors.call.response import MAX_KEPT_CHARS, parse_response
 from extractors.core.money import Usage
 
 USAGE = {"prompt_tokens": 1700, "completion_tokens": 50, "total_tokens": 1750}
@@ -33,7 +33,7 @@ def delta(finish_reason=None, **fields):
 
 def received(content, status=200, **headers):
     """What is read from this body."""
-    return read(httpx.Response(status, headers=headers), content)
+    return parse_response(httpx.Response(status, headers=headers), content)
 
 
 def test_a_plain_answer():
@@ -161,11 +161,11 @@ def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
     """They quote it; the message, which anybody may read, says that there was none."""
     fault = received(body)[1]
     assert fault.message == message
-    assert "Acme, 12.50" in fault.kept
+    assert "Acme, 12.50" in fault.full_message
 
 
 def test_a_reply_that_was_cut_for_its_length_is_a_servers_error():
-    _, fault = read(httpx.Response(200), completion(), whole=False)
+    _, fault = parse_response(httpx.Response(200), completion(), whole=False)
     assert fault.outcome == "server_error"
 
 

@@ -38,38 +38,38 @@ def own(tmp_path, text, name="prices.toml"):
 @pytest.mark.parametrize(("model", "given", "cached", "output", "as_of"), SHIPPED)
 def test_every_shipped_price(model, given, cached, output, as_of):
     """The table holds the listed dollars per million tokens, and the day on which they were true."""
-    assert Prices().of(model) == price(given, output, cached, as_of)
+    assert Prices().find(model) == price(given, output, cached, as_of)
 
 
 @pytest.mark.parametrize("model", ["", "unknown/model", "moonshotai/kimi-k3", "Kimi-K3"])
 def test_an_unknown_model_has_no_price(model):
     """What nobody knows is unknown, never 0 and never the price of a similar name."""
-    assert Prices().of(model) is None
+    assert Prices().find(model) is None
 
 
 def test_what_the_server_lists_wins_over_the_shipped_table():
     """The server knows its prices of today."""
-    assert Prices(served={KIMI: SERVED}).of(KIMI) == SERVED
+    assert Prices(served={KIMI: SERVED}).find(KIMI) == SERVED
 
 
 def test_the_own_file_wins_over_what_the_server_lists(tmp_path):
     """A contract's price is known to its owner only."""
     path = own(tmp_path, f'[models."{KIMI}"]\ninput = 1\noutput = 2\n')
-    assert Prices(path, {KIMI: SERVED}).of(KIMI) == price("1", "2")
+    assert Prices(path, {KIMI: SERVED}).find(KIMI) == price("1", "2")
 
 
 def test_a_model_that_the_own_file_leaves_out_is_looked_up_further(tmp_path):
     """A price file adds to the other places; it does not replace them."""
     prices = Prices(own(tmp_path, '[models."my/model"]\ninput = 1\noutput = 2\n'), {"served/model": SERVED})
-    assert prices.of("my/model") == price("1", "2")
-    assert prices.of("served/model") == SERVED
-    assert prices.of(KIMI) == price("3.00", "15.00", "0.30", date(2026, 7, 1))
+    assert prices.find("my/model") == price("1", "2")
+    assert prices.find("served/model") == SERVED
+    assert prices.find(KIMI) == price("3.00", "15.00", "0.30", date(2026, 7, 1))
 
 
 def test_a_price_is_kept_to_the_digit(tmp_path):
     """0.1 is a tenth of a dollar, not the nearest binary fraction."""
     text = '[models."m"]\ninput = 0.1\noutput = "0.30"\ncached_input = 0\nas_of = 2026-09-30\n'
-    assert Prices(own(tmp_path, text)).of("m") == price("0.1", "0.30", "0", date(2026, 9, 30))
+    assert Prices(own(tmp_path, text)).find("m") == price("0.1", "0.30", "0", date(2026, 9, 30))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from extractors.config.job import Job
-from extractors.config.prices import price_of
+from extractors.config.prices import find_price
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
@@ -57,7 +57,7 @@ def briefed(folder, **fields):
 def estimated(folder, past=None, **fields):
     """The estimate of this source."""
     asked = briefed(folder, **fields)
-    return estimate(asked, price_of(asked, {}, free=asked.offline), past)
+    return estimate(asked, find_price(asked, {}, free=asked.offline), past)
 
 
 def test_the_json_has_the_documented_keys(pictures):
@@ -183,19 +183,19 @@ def test_a_fresh_estimate_is_all_zeros():
 def test_a_served_price_wins_over_the_shipped_one(pictures):
     """The server's own list is of today."""
     served = Price(Decimal(1), Decimal(1))
-    assert price_of(briefed(pictures, model=KIMI), {KIMI: served}, free=False) == served
+    assert find_price(briefed(pictures, model=KIMI), {KIMI: served}, free=False) == served
 
 
 def test_local_reading_is_free_whatever_is_served(pictures):
     """No list makes local work cost something, but the user's own file."""
-    assert price_of(briefed(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
+    assert find_price(briefed(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
 
 
 def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
     """A rehearsal with a price file costs what it says."""
     (tmp_path / "prices.toml").write_text('[models."offline/rapidocr"]\ninput = 2\noutput = 3\n')
     made = resolve(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
-    assert price_of(made, {}, free=True) == Price(Decimal(2), Decimal(3))
+    assert find_price(made, {}, free=True) == Price(Decimal(2), Decimal(3))
 
 
 def test_a_sample_speaks_for_all(tmp_path):
@@ -205,7 +205,7 @@ def test_a_sample_speaks_for_all(tmp_path):
     for number in range(40):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
     asked = briefed("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
-    price = price_of(asked, {}, free=False)
+    price = find_price(asked, {}, free=False)
     found = estimate(asked, price, sample=Sample(10, 10))
     said = found.as_json()
     assert list(said) == [*KEYS, "interval_usd"]
@@ -222,7 +222,7 @@ def test_a_sample_speaks_for_all(tmp_path):
 def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
     """Then nothing is guessed."""
     asked = briefed(pictures)
-    found = estimate(asked, price_of(asked, {}, free=False), sample=Sample(10, 10)).as_json()
+    found = estimate(asked, find_price(asked, {}, free=False), sample=Sample(10, 10)).as_json()
     assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
     assert list(found) == KEYS
 
@@ -236,7 +236,7 @@ def test_a_sample_speaks_for_causes(tmp_path):
     done = [{"key": key(each.uri, each.version)} for each in scan("stack")][:30]
     past = RunHistory(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
     asked = briefed("stack", redo="all")  # its name decides what is drawn
-    found = estimate(asked, price_of(asked, {}, free=False), past, sample=Sample(10, 10)).causes
+    found = estimate(asked, find_price(asked, {}, free=False), past, sample=Sample(10, 10)).causes
     assert found.sampled
     assert sum(share.documents for share in found.shares.values()) == 40
     assert found.shares["done"].documents > found.shares["new"].documents

@@ -5,7 +5,7 @@ import pytest
 from aiohttp import ServerDisconnectedError, ServerTimeoutError
 
 from extractors.call.circuit_breaker import CircuitBreaker
-from extractors.call.faults import MAX_WAIT, Fault, parse_wait, extract_message, classify_error, classify_status
+from extractors.call.faults import MAX_WAIT, Fault, classify_error, classify_status, extract_message, parse_wait
 
 NOW = 1_795_000_000.0
 FAILED = Fault("server_error", "again", "500 no")

@@ -68,7 +68,7 @@ def test_the_sustained_rate_starts_the_next_run(limited, drive, loop):
 
 def test_a_run_without_refusals_remembers_nothing(limited, drive):
     """What was sent to a server that never refuses was what there was to send, and no measure of the server."""
-    assert drive(limited(NO_LIMIT), 40).sustained is None
+    assert drive(limited(NO_LIMIT), 40).sustained_rate is None
 
 
 def test_a_rate_that_is_not_used_does_not_grow(loop):

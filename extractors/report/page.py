@@ -178,7 +178,9 @@ def _find_run(output: Output, run: str | None) -> str:
         return _find_latest_run(output)
     named = _RUN_FILE.fullmatch(run)
     if not named or named[1] != run:
-        raise ConfigurationError(f"run {format_value(run)} is none: write it as in the column run, 20261120T021500Z-3f9a")
+        raise ConfigurationError(
+            f"run {format_value(run)} is none: write it as in the column run, 20261120T021500Z-3f9a"
+        )
     if not _list_files(output, "runs", run):
         raise ConfigurationError(f"run {run} is not published in {output}: see the column run of its table runs")
     return run

@@ -48,7 +48,9 @@ async def check_server(settings: Settings) -> ServerCheck:
         words = f"PREFECT_API_URL={format_value(url)} cannot be reached: {type(error).__name__}"
         return ServerCheck([Finding("prefect", "fails", words)])
     except ValueError:  # what is no JSON, or no address
-        return ServerCheck([Finding("prefect", "fails", f"PREFECT_API_URL={format_value(url)} is no Prefect API: check it")])
+        return ServerCheck(
+            [Finding("prefect", "fails", f"PREFECT_API_URL={format_value(url)} is no Prefect API: check it")]
+        )
     findings = [Finding("prefect", "ok", f"{format_value(url)} answers"), *rate]
     return ServerCheck(findings) if settings.api_key else await _check_key_block(findings)
 

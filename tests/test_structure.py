@@ -1,0 +1,122 @@
+"""The measures of the tree and the code: what keeps them readable is held here, and not only agreed upon."""
+
+import ast
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("extractors", "flows", "schemas")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MOST_ENTRIES = 13
+MOST_LINES_OF_A_FILE = 350
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_LINES_OF_NINE_IN_TEN = 15
+MOST_FIELDS = 10
+MOST_VAGUE_WORDS = 9
+CONTEXTS = re.compile(r"(Context|Session|Scheduler|Coordinator|Journal|Worker)$")  # classes that carry others around
+VAGUE = re.compile(r"\b(nobody|whoever|somebody|whatever)\b", re.IGNORECASE)
+NOT_YET = pytest.mark.xfail(strict=False, reason="some rooms are still being rewritten")
+
+
+@functools.cache
+def definitions():
+    """Every class and function of the source, with its file."""
+    return [
+        (path.relative_to(ROOT).as_posix(), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
+
+
+def functions():
+    """Every function of the source, with its file."""
+    return [(path, node) for path, node in definitions() if not isinstance(node, ast.ClassDef)]
+
+
+def classes():
+    """Every class of the source, with its file."""
+    return [(path, node) for path, node in definitions() if isinstance(node, ast.ClassDef)]
+
+
+def is_command(function):
+    """Whether this is a command: its signature is its help, of a line or two a flag."""
+    return any(ast.unparse(decorator).startswith("app.command") for decorator in function.decorator_list)
+
+
+def lines(function):
+    """The lines of a function, from `def` to its last."""
+    return function.end_lineno - function.lineno + 1
+
+
+def fields(class_):
+    """The names of a class's annotated fields."""
+    return [each.target.id for each in class_.body if isinstance(each, ast.AnnAssign)]
+
+
+def test_top_level_of_the_engine_has_at_most_thirteen_entries():
+    """`ls extractors` reads like the pipeline."""
+    entries = {path.name for path in (ROOT / "extractors").iterdir() if path.name not in {"__init__.py", "__pycache__"}}
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+@NOT_YET
+def test_no_file_is_longer_than_350_lines():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES
+    }
+    assert {path: length for path, length in lengths.items() if length > MOST_LINES_OF_A_FILE} == {}
+
+
+def test_no_function_is_longer_than_60_lines():
+    """Commands are excepted."""
+    found = {f"{path}:{each.name}": lines(each) for path, each in functions() if not is_command(each)}
+    assert {name: length for name, length in found.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+@NOT_YET
+def test_nine_in_ten_functions_have_at_most_15_lines():
+    lengths = sorted(lines(each) for _, each in functions())
+    assert lengths[len(lengths) * 9 // 10] <= MOST_LINES_OF_NINE_IN_TEN
+
+
+def test_every_function_states_what_it_returns():
+    assert [f"{path}:{each.name}" for path, each in functions() if each.returns is None] == []
+
+
+@NOT_YET
+def test_no_context_object_has_more_than_ten_fields():
+    """What is passed from stage to stage is grouped into a few values."""
+    found = {f"{path}:{each.name}": fields(each) for path, each in classes() if CONTEXTS.search(each.name)}
+    assert {name: names for name, names in found.items() if len(names) > MOST_FIELDS} == {}
+
+
+@NOT_YET
+def test_code_and_docs_name_their_subjects():
+    """A sentence whose subject is "nobody" or "whoever" hides which part of the program acts."""
+    documents = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.is_file()]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in (*SOURCES, *documents)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if VAGUE.search(line)
+    ]
+    assert len(found) <= MOST_VAGUE_WORDS, found
+
+
+@NOT_YET
+def test_every_module_is_named_by_a_test():
+    """By a test file of its name, or as `extractors.run.session` in one that covers it."""
+    tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    files, text = {path.name for path in tests}, "\n".join(tests.values())
+    modules = [path.relative_to(ROOT) for path in SOURCES if not path.name.startswith("__")]
+    assert [path.as_posix() for path in modules if f"test_{path.name}" not in files and not is_named(path, text)] == []
+
+
+def is_named(path, text):
+    """Whether tests import the module at this path or write its name."""
+    package, name = ".".join(path.parent.parts), path.stem
+    return f"{package}.{name}" in text or bool(re.search(rf"from {re.escape(package)} import [^\n]*\b{name}\b", text))

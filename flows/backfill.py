@@ -15,7 +15,7 @@ from prefect.states import Failed
 from extractors.config.job import Job
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core.errors import TilewiseError
-from extractors.plan.planning import estimate_job
+from extractors.plan.estimate import estimate_job
 from extractors.plan.sampling import REMOTE
 from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import load_flow_settings

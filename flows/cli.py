@@ -229,7 +229,7 @@ def spend(
     with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
-        from extractors.plan.planning import opened_ledger
+        from extractors.plan.estimate import opened_ledger
         from extractors.record.output.base import open_output
         from extractors.report.spend import spend
         from flows.console import print_json

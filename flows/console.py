@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
     """Estimates the job, or by a sample, and prints what comes out."""
     from extractors.config.run_config import resolve
-    from extractors.plan.planning import estimate_job
+    from extractors.plan.estimate import estimate_job
     from extractors.plan.sampling import sample_of
 
     drawn = sample_of(sample)
@@ -35,7 +35,7 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
     """Plans the job, stores the plan, and prints what it would cost and where it is."""
     from extractors.config.run_config import resolve
-    from extractors.plan.planning import store_plan
+    from extractors.plan.stored_plan import store_plan
 
     config = resolve(job, settings)
     estimated, url = store_plan(config)

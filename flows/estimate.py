@@ -15,8 +15,9 @@ from extractors.config.run_config import resolve
 from extractors.config.settings import read_settings
 from extractors.core.errors import TilewiseError
 from extractors.core.money import dollars
-from extractors.plan.planning import estimate_job, store_plan
+from extractors.plan.estimate import estimate_job
 from extractors.plan.sampling import REMOTE
+from extractors.plan.stored_plan import store_plan
 from flows.adapters.artifacts import show_estimate
 from flows.adapters.naming import flow_run_name
 

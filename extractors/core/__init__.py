@@ -1,7 +1,7 @@
-"""The nouns in pipeline order, and the protocols by which stages reach what is not theirs. A leaf.
+"""The values that pass between stages, in pipeline order, and the protocols of what stages are given. A leaf.
 
-    Found -> Grouped -> Billed -> Planned -> Prepared -> (Order -> Attempt, Reply, Verdict)
-          -> Accepted | Copied | Failed | Left
+    Found -> Document -> Billed -> Planned -> Prepared -> (CallRequest -> Attempt, Reply, Verdict)
+          -> Accepted | Copied | Failed | Unfinished
 
 All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
 """
@@ -38,6 +38,7 @@ from extractors.core.outcomes import (
     AnswerOrigin,
     Copied,
     DocumentOutcome,
+    DocumentResult,
     Failed,
     RunInfo,
     Unfinished,
@@ -61,6 +62,7 @@ __all__ = [
     "Copied",
     "Document",
     "DocumentOutcome",
+    "DocumentResult",
     "Failed",
     "Found",
     "Header",

@@ -57,7 +57,7 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrigin:
-    """How an answer was asked for that an earlier run has paid; `action` is None where the plan says it."""
+    """How an earlier run asked for a reparsed answer; `action` is None where the plan has it."""
 
     model: str
     prompt_hash: str
@@ -66,16 +66,16 @@ class AnswerOrigin:
 
 @dataclass(frozen=True, slots=True)
 class DocumentOutcome:
-    """What both ends of a document share: the plan it followed, the attempts it took, the key of its content.
+    """What all documents that ended share: the plan, the attempts, the key of the content, and the time.
 
-    `asked`: the run did not ask itself, it has read a stored answer.
+    `origin`: the run made no call for this document, it has reparsed a stored reply.
     """
 
     planned: Planned
     attempts: tuple[Attempt, ...]
     key: str | None
     ended_at: datetime
-    asked: AnswerOrigin | None = field(default=None, kw_only=True)
+    origin: AnswerOrigin | None = field(default=None, kw_only=True)
 
     def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
         """The tokens of this kind, over all attempts."""
@@ -89,7 +89,7 @@ class DocumentOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(DocumentOutcome):
-    """A document whose answer validated, that answer, and what was sent of its first page."""
+    """A document whose answer validated, with that answer and what was sent of its first page."""
 
     value: BaseModel
     reply: Reply
@@ -100,7 +100,7 @@ class Accepted(DocumentOutcome):
 
 @dataclass(frozen=True, slots=True)
 class Copied(DocumentOutcome):
-    """A document whose content was read before, under another name or at another time: nothing was sent.
+    """A document with the same content as an earlier one: no call was made.
 
     `row` is the row that it copies: of failures if `failed`, else of results.
     """
@@ -110,23 +110,29 @@ class Copied(DocumentOutcome):
 
     @property
     def saved_usd(self) -> Decimal | None:
-        """What that row had cost; None when nobody knows."""
+        """The cost of the copied row; None when it is unknown."""
         cost = self.row["cost_usd" if self.failed else "_cost_usd"]
         return cast("Decimal | None", cost)
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished(DocumentOutcome):
-    """A document that the run stopped before or in the middle of: the next run takes it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Failed(DocumentOutcome):
-    """A document without an answer, and why."""
+    """A document without an accepted answer, and the reason."""
 
     problem: Problem
 
     @property
     def rejected(self) -> bool:
-        """Whether the image could not be sent, rather than the answer not be had."""
+        """Whether the image could not be sent, rather than not be answered."""
         return self.problem.stage in UNSENT and self.problem.kind in REJECT_REASONS
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A document that had not ended when the run stopped: the next run takes it."""
+
+    planned: Planned
+    attempts: tuple[Attempt, ...] = ()
+
+
+DocumentResult = Accepted | Copied | Failed | Unfinished

@@ -12,6 +12,7 @@ import polars as pl
 
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import Costs, total
+from extractors.plan.estimate import estimate_job, opened_ledger
 from extractors.record.ledger.plan_json import dumped, loaded
 from extractors.record.output.base import open_output, reading, writing
 from extractors.record.tables import columns
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from extractors.config.run_config import RunConfig
     from extractors.core import Planned, RunInfo
+    from extractors.plan.estimate import Estimate
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
@@ -141,6 +144,19 @@ class PlanWriter:
             self._output.write(key, self._output.scan(self._parts).with_columns(**told))
             self._output.remove(self._staging)
         return self._output.full(key)
+
+
+def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
+    """Plans every document that is not done, and stores that; the estimate, and where the plan is, None when it is empty.
+
+    Raises ConfigurationError as `foreseen` does, OutputError when the plan cannot be written.
+    """
+    terms = config.run_info(None)
+    draft = PlanWriter(open_output(config.output), terms.run)
+    estimated = estimate_job(config, done=True, keep=draft.keep)
+    with opened_ledger(config.settings) as ledger:
+        rule = config.calibrated(ledger.memory).rule if ledger else config.rule
+    return estimated, draft.done(terms, rule.text)
 
 
 def _row(planned: Planned) -> Row:

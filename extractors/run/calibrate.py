@@ -35,13 +35,13 @@ from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.base import open_output
 from extractors.record.tables.writer import Tables
+from extractors.run.context import open_client
 from extractors.run.journal import DocumentJournal
-from extractors.run.lease import Lease
 from extractors.run.probes import PROBES, Finding, identify
-from extractors.run.reach import caller, price_in_force
+from extractors.run.recovery import recover_abandoned
 from extractors.run.result import RunCounts, RunRecord
+from extractors.run.session import Lease, price_in_force
 from extractors.run.shutdown import Shutdown
-from extractors.run.takeover import recover_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +158,7 @@ class _Probing:
         """Sends until it is told to stop; as in a run, the call on its way may finish. Raises what has stopped it."""
         limiter = RateLimiter(self.config.limits)
         with Shutdown(limiter, drain=self.config.settings.drain, max_time=None, say=self.say) as brake:
-            self.lease.begins(brake)
+            self.lease.begin_calls(brake)
             sending = asyncio.ensure_future(self._send(orders, dossiers, limiter))
             brake.track(sending)
             try:
@@ -175,7 +175,7 @@ class _Probing:
             self.config.schema, ask=ASK, model=self.config.model, profile=self.config.profile, style=style
         )
         async with AsyncExitStack() as stack:
-            way = await caller(self.config, limiter, stack)
+            way = await open_client(self.config, limiter, stack)
             for order, dossier in zip(orders, dossiers, strict=True):
                 body = template.body([_block(step.size) for step in order.steps], MAX_TOKENS)
                 await way.call(replace(order, payload_bytes=len(body)), body, dossier, _judged)

@@ -1,200 +1,94 @@
-"""One chunk of documents: prepare, call, validate, record for each, many at a time.
+"""One chunk of documents: prepare, call, validate and record each, many at a time.
 
-A document that cannot be done is a value here; what stops the whole run is an exception, and the brake keeps further
-documents from being begun.
+A document that fails is a value here. An error that stops the whole run is passed to the shutdown, which keeps further
+documents from starting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from extractors.call.request import Feedback
-from extractors.core import Accepted, CallRequest, Copied, Failed, Planned, Prepared, Problem, Step, Unfinished, Verdict
+from extractors.core import Accepted, CallRequest, Failed, Prepared, Problem, Step, Unfinished, Verdict
 from extractors.core.errors import DocumentError, RunError
 from extractors.core.totals import RunTotals, totals_of
 from extractors.prepare import prepare, prepare_link
 from extractors.run.journal import DocumentJournal
+from extractors.run.retry import MAX_TOKENS_FACTOR, TRANSIENT, RetryState
+from extractors.scan.stores import FetchedStore
 from extractors.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from concurrent.futures import Executor
 
     from extractors.bill import Tariff
-    from extractors.call.client import ChatClient
-    from extractors.call.request import RequestTemplate
-    from extractors.core import Found, PlannedPage, Reply, RunInfo, Store
-    from extractors.core.schema import Schema
-    from extractors.record.ledger.writer import LedgerWriter
-    from extractors.record.tables.writer import Tables
-    from extractors.run.bequests import OrphanedReplies
-    from extractors.run.copies import Deduplicator
-    from extractors.run.pilot import FailureGuard
-    from extractors.run.returned import ModelGuard
-    from extractors.run.sentinel import BillingMonitor
-    from extractors.run.shutdown import Shutdown
-
-DocumentResult = Accepted | Copied | Failed | Unfinished
-TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # what uses up a document's attempts
-MOST_ANSWERS = 8  # to one document, whatever is wrong with them
-MOST_TOKENS_TIMES = 4  # how far `max_tokens` is raised, by doubling, for an answer that was cut off
-
-
-@dataclass(slots=True)
-class RunContext:
-    """What every document of a run is worked on with."""
-
-    run_info: RunInfo
-    schema: Schema
-    tariff: Tariff
-    store: Store
-    template: RequestTemplate
-    client: ChatClient
-    writer: LedgerWriter
-    tables: Tables
-    threads: Executor
-    admitted: asyncio.Semaphore
-    reasks: int
-    tell: Callable[[RunTotals], None]
-    shutdown: Shutdown
-    failure_guard: FailureGuard
-    billing_monitor: BillingMonitor
-    model_guard: ModelGuard
-    orphaned_replies: OrphanedReplies
-    deduplicator: Deduplicator
-    left: list[Planned] = field(default_factory=list)
-    reparse: Callable[[Sequence[Planned], RunContext], Awaitable[list[DocumentResult]]] | None = (
-        None  # instead of calling
-    )
-    readers: Executor | None = None  # where a read is a wait, so that no core stands idle for it
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A Store of one image whose bytes are here already."""
-
-    data: bytes = field(repr=False)
-    readers: int = 1
-
-    def look(self, found: Found) -> Found:
-        """As it is."""
-        return found
-
-    def link(self, found: Found) -> str:
-        """Raises DocumentError: bytes are nowhere that a server could fetch them."""
-        raise DocumentError(f"{found.uri} is fetched already", kind="unreadable", stage="prepare")
-
-    def open(self, found: Found) -> BinaryIO:
-        """The bytes as a stream."""
-        del found
-        return BytesIO(self.data)
-
-    def read(self, found: Found) -> bytes:
-        """The bytes."""
-        del found
-        return self.data
+    from extractors.core import DocumentResult, Found, Planned, PlannedPage, Reply, RunInfo, Store
+    from extractors.run.context import RunContext
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some documents of a run, and the bench to work on them: an opaque value to whoever schedules it."""
+    """Some documents of a run and their context: an opaque value for the orchestrator that schedules it."""
 
     number: int
     documents: Sequence[Planned]
     context: RunContext = field(repr=False)
 
     async def run(self) -> RunTotals:
-        """Works on all documents, stages their rows, and returns what became of them."""
-        ends = await (self.context.reparse or _called)(self.documents, self.context)
-        await asyncio.to_thread(self.context.tables.stage, self.number, ends)
-        self.context.deduplicator.staged(self.number, ends)
-        self.context.left += [end.planned for end in ends if isinstance(end, Unfinished)]
-        return sum((totals_of(end) for end in ends), RunTotals())
+        """Processes all documents, stages their rows, and returns their totals."""
+        context = self.context
+        if context.reuse.reparse is not None:
+            results = await context.reuse.reparse.run(self.documents, context)
+        else:
+            results = await _run_documents(self.documents, context)
+        await asyncio.to_thread(context.services.tables.stage, self.number, results)
+        context.reuse.deduplicator.staged(self.number, results)
+        context.unfinished.extend(result.planned for result in results if isinstance(result, Unfinished))
+        return sum((totals_of(result) for result in results), RunTotals())
 
 
-async def _called(documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
-    """What becomes of the documents when they are sent."""
+async def _run_documents(documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_document(planned, context)) for planned in documents]
+        tasks = [group.create_task(_run_document(planned, context)) for planned in documents]
         for task in tasks:
             context.shutdown.track(task)
     return [task.result() for task in tasks]
 
 
-@dataclass(frozen=True, slots=True)
-class RetryState:
-    """Where a document stands between two calls: its rung, the limit of its answer, and what was wrong with the last."""
-
-    rung: int
-    max_tokens: int
-    reasks: int
-    most_tokens: int
-    descended: bool = False
-    answers: int = 0
-    feedback: Feedback | None = None
-
-    def after(self, verdict: Verdict, reply: Reply, rungs: int) -> RetryState:
-        """The next turn after an answer that was not accepted. Raises DocumentError when there is none.
-
-        A cut answer gets more tokens, a malformed one is asked for again with the errors in words, a value that a
-        validator refused is looked at again on the next rung.
-        """
-        turn = replace(self, answers=self.answers + 1)
-        if turn.answers < MOST_ANSWERS:
-            if verdict.outcome == "truncated" and self.max_tokens < self.most_tokens:
-                return replace(turn, max_tokens=min(2 * self.max_tokens, self.most_tokens))
-            if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
-                feedback = Feedback(reply.content, verdict.errors) if reply.content else None
-                return replace(turn, reasks=self.reasks - 1, feedback=feedback)
-            if verdict.outcome == "refused" and self.rung + 1 < rungs:
-                return replace(turn, rung=self.rung + 1, feedback=None)
-        final = verdict.outcome == "refused"
-        raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
-
-    def down(self, error: DocumentError) -> RetryState:
-        """The turn after a request that was too long: one rung down, once. Raises `error` when that is not to be had."""
-        if error.kind != "context_exceeded" or self.descended or self.rung == 0:
-            raise error
-        return replace(self, rung=self.rung - 1, descended=True, feedback=None)
-
-
-async def _document(planned: Planned, context: RunContext) -> DocumentResult:
-    """One document from plan to end, in its turn."""
-    journal = DocumentJournal(context.writer)
+async def _run_document(planned: Planned, context: RunContext) -> DocumentResult:
+    """Waits for admission, processes one document, and reports its result."""
+    journal = DocumentJournal(context.services.writer)
     try:
-        async with context.admitted:
-            end = await _end(planned, journal, context)
+        async with context.services.admission:
+            result = await _process(planned, journal, context)
     except asyncio.CancelledError:
         if not context.shutdown.cutting:
             raise
-        end = _left(planned, journal)
-    told = totals_of(end)
-    context.tell(told)
-    context.billing_monitor.observe(end.attempts)
-    for stops in (context.failure_guard.observe(told), context.model_guard.observe(end.attempts)):
-        if stops:
-            context.shutdown.stop(stops)
-    return end
+        result = _unfinished(planned, journal)
+    totals = totals_of(result)
+    context.on_document(totals)
+    for monitor in context.monitors:
+        if error := monitor.observe(totals, result.attempts):
+            context.shutdown.stop(error)
+    return result
 
 
-async def _end(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
+async def _process(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     if context.shutdown.error is not None:
-        return _left(planned, journal)
+        return _unfinished(planned, journal)
     if planned.problem is not None:
         return _failed(planned, journal, planned.problem)
-    return await _tried(planned, journal, context, partial(_read, planned, journal, context))
+    return await _catch(planned, journal, context, partial(_answer_once, planned, journal, context))
 
 
-async def _tried(
+async def _catch(
     planned: Planned, journal: DocumentJournal, context: RunContext, work: Callable[[], Awaitable[DocumentResult]]
 ) -> DocumentResult:
-    """The end that this work comes to; what it raises is an end too."""
+    """Awaits the work, and turns a document error into a failure and a run error into a stop."""
     try:
         return await work()
     except DocumentError as error:
@@ -202,148 +96,166 @@ async def _tried(
         return _failed(planned, journal, problem)
     except RunError as error:
         context.shutdown.stop(error)
-        return _left(planned, journal)
+        return _unfinished(planned, journal)
 
 
-async def _read(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
-    """A copy where the same content was answered about before, else an answer. Raises DocumentError or RunError."""
-    prepared = await _prepared(planned, 0, context)
-    answered = partial(_answered, planned, prepared, journal, context)
-    if not all(page.sha256 for page in prepared):  # passed on: nobody here knows its bytes
-        return await answered()
-    key = _key(planned, prepared, context.run_info)
-    return await context.deduplicator.run_once(planned, key, partial(_tried, planned, journal, context, answered))
+async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
+    """Copies the result of the same content if there is one, else calls. Raises DocumentError or RunError."""
+    prepared = await _prepare_pages(planned, 0, context)
+    answer = partial(_ask_until_accepted, planned, prepared, journal, context)
+    if not all(page.sha256 for page in prepared):  # sent as a URL: its bytes are not known here
+        return await answer()
+    key = _content_key(planned, prepared, context.run_info)
+    answer_or_failure = partial(_catch, planned, journal, context, answer)
+    return await context.reuse.deduplicator.run_once(planned, key, answer_or_failure)
 
 
 def _failed(planned: Planned, journal: DocumentJournal, problem: Problem) -> Failed:
-    return Failed(planned, tuple(journal.attempts), _key_of(journal), datetime.now(UTC), problem)
+    return Failed(planned, tuple(journal.attempts), _last_key(journal), datetime.now(UTC), problem)
 
 
-def _left(planned: Planned, journal: DocumentJournal) -> Unfinished:
-    return Unfinished(planned, tuple(journal.attempts), _key_of(journal), datetime.now(UTC))
+def _unfinished(planned: Planned, journal: DocumentJournal) -> Unfinished:
+    return Unfinished(planned, tuple(journal.attempts))
 
 
-async def _answered(
+async def _ask_until_accepted(
     planned: Planned, prepared: tuple[Prepared, ...], journal: DocumentJournal, context: RunContext
 ) -> Accepted:
-    """Calls, and prepares anew, until an answer is accepted. Raises DocumentError or RunError when none can be."""
-    most = context.tariff.max_tokens
-    turn = RetryState(rung=0, max_tokens=most, reasks=context.reasks, most_tokens=most * MOST_TOKENS_TIMES)
-    judge = partial(judged, context)
+    """Calls, with other pixels or words each time, until an answer is accepted. Raises DocumentError or RunError."""
+    max_tokens = context.tariff.max_tokens
+    state = RetryState(0, max_tokens, context.reasks, token_ceiling=max_tokens * MAX_TOKENS_FACTOR)
     while True:
-        body = context.template.body([page.block for page in prepared], turn.max_tokens, turn.feedback)
-        order = _order(planned, prepared, turn, len(body), context)
+        body = context.services.template.body([page.block for page in prepared], state.max_tokens, state.feedback)
+        request = _build_request(planned, prepared, state, len(body), context)
         try:
-            spent = sum(attempt.outcome in TRANSIENT for attempt in journal.attempts)
-            paid = await context.orphaned_replies.reply(order.request)
-            if paid is not None:
-                reply, verdict = paid, judge(paid)
-            else:
-                reply, verdict = await context.client.call(order, body, journal, judge, spent)
+            reply, verdict = await _ask(request, body, journal, context)
         except DocumentError as error:
-            following = turn.down(error)
+            following = state.step_down(error)
         else:
             if verdict.document is not None:
-                done = (planned, tuple(journal.attempts), order.key, datetime.now(UTC))
-                return Accepted(*done, verdict.document, reply, order.steps[0], prepared[0].encoded, prepared[0].sha256)
-            following = turn.after(verdict, reply, planned.rungs)
-        if following.rung != turn.rung:
-            prepared = await _prepared(planned, following.rung, context)
-        turn = following
+                return Accepted(
+                    planned=planned,
+                    attempts=tuple(journal.attempts),
+                    key=request.key,
+                    ended_at=datetime.now(UTC),
+                    value=verdict.document,
+                    reply=reply,
+                    step=request.steps[0],
+                    encoded=prepared[0].encoded,
+                    sha256=prepared[0].sha256,
+                )
+            following = state.after_answer(verdict, reply, planned.rungs)
+        if following.rung != state.rung:
+            prepared = await _prepare_pages(planned, following.rung, context)
+        state = following
 
 
-def judged(context: RunContext, reply: Reply) -> Verdict:
-    """The verdict on a reply; a document that no column can hold is refused like one that a validator refuses."""
+async def _ask(
+    request: CallRequest, body: bytes, journal: DocumentJournal, context: RunContext
+) -> tuple[Reply, Verdict]:
+    """Takes a reply that an earlier run paid for, else calls. Raises DocumentError or RunError."""
+    judge = partial(judge_reply, context)
+    paid = await context.reuse.orphaned_replies.reply(request.request)
+    if paid is not None:
+        return paid, judge(paid)
+    failures = sum(attempt.outcome in TRANSIENT for attempt in journal.attempts)
+    return await context.services.client.call(request, body, journal, judge, failures)
+
+
+def judge_reply(context: RunContext, reply: Reply) -> Verdict:
+    """Validates a reply; a document that does not fit the columns is refused like one that a validator refuses."""
     verdict = validate(reply, context.schema.model)
-    refusal = context.tables.refusal(verdict.document) if verdict.document is not None else None
+    refusal = context.services.tables.refusal(verdict.document) if verdict.document is not None else None
     return Verdict("refused", errors=refusal) if refusal else verdict
 
 
-async def _prepared(planned: Planned, rung: int, context: RunContext) -> tuple[Prepared, ...]:
-    """The pages' image blocks at this rung, made in threads."""
-    stores = await _stores(planned.pages, context)
+async def _prepare_pages(planned: Planned, rung: int, context: RunContext) -> tuple[Prepared, ...]:
+    """Makes the pages' image blocks at this rung, in threads."""
+    stores = await _open_stores(planned.pages, context)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
-    return tuple(await asyncio.gather(*(_page(page, step, stores, context) for page, step in pages)))
+    return tuple(await asyncio.gather(*(_prepare(page, step, stores, context) for page, step in pages)))
 
 
-async def prepared_page(page: PlannedPage, step: Step, context: RunContext) -> Prepared:
-    """One page's image block, made in a thread. Raises DocumentError."""
-    return await _page(page, step, await _stores([page], context), context)
+async def prepare_page(page: PlannedPage, step: Step, context: RunContext) -> Prepared:
+    """Makes one page's image block, in a thread. Raises DocumentError."""
+    return await _prepare(page, step, await _open_stores([page], context), context)
 
 
-async def _stores(pages: Sequence[PlannedPage], context: RunContext) -> dict[str, Store]:
-    """Where each file of these pages is read: where a read is a wait each is fetched once, however many its pages."""
+async def _open_stores(pages: Sequence[PlannedPage], context: RunContext) -> dict[str, Store]:
+    """The store of each file of these pages. Where reading waits, each file is fetched once for all its pages."""
     files = {page.billed.found.uri: page.billed.found for page in pages if page.action != "url"}
-    if context.readers is None:
-        return dict.fromkeys(files, context.store)
+    services = context.services
+    if services.readers is None:
+        return dict.fromkeys(files, services.store)
     loop = asyncio.get_running_loop()
-    reads = (loop.run_in_executor(context.readers, context.store.read, found) for found in files.values())
-    return dict(zip(files, map(Fetched, await asyncio.gather(*reads)), strict=True))
+    reads = (loop.run_in_executor(services.readers, services.store.read, found) for found in files.values())
+    return dict(zip(files, map(FetchedStore, await asyncio.gather(*reads)), strict=True))
 
 
-async def _page(page: PlannedPage, step: Step, stores: Mapping[str, Store], context: RunContext) -> Prepared:
-    loop, found = asyncio.get_running_loop(), page.billed.found
+async def _prepare(page: PlannedPage, step: Step, stores: Mapping[str, Store], context: RunContext) -> Prepared:
+    loop, found, services = asyncio.get_running_loop(), page.billed.found, context.services
     if page.action == "url":
-        return prepare_link(page, await loop.run_in_executor(context.threads, context.store.link, found))
+        return prepare_link(page, await loop.run_in_executor(services.threads, services.store.link, found))
     try:
-        return await loop.run_in_executor(context.threads, prepare, stores[found.uri], page, step)
+        return await loop.run_in_executor(services.threads, prepare, stores[found.uri], page, step)
     except DocumentError as error:
         if len(stores) > 1 or found.page is not None:
             error.message = found.blamed(error.message)
         raise
 
 
-def _order(
-    planned: Planned, prepared: tuple[Prepared, ...], turn: RetryState, size: int, context: RunContext
+def _build_request(
+    planned: Planned, prepared: tuple[Prepared, ...], state: RetryState, size: int, context: RunContext
 ) -> CallRequest:
-    steps, tariff = planned.steps(turn.rung), context.tariff
-    more = turn.feedback.bytes if turn.feedback else 0
-    key = _key(planned, prepared, context.run_info)
+    steps, tariff = planned.steps(state.rung), context.tariff
+    feedback_bytes = state.feedback.bytes if state.feedback else 0
+    key = _content_key(planned, prepared, context.run_info)
     return CallRequest(
         document=planned.document,
         key=key,
-        request=_request(key, steps, turn),
+        request=_request_key(key, steps, state),
         payload_bytes=size,
         steps=steps,
-        text_tokens=tariff.expect_text_tokens(more),
-        worst_prompt_tokens=_worst(steps, tariff, more),
+        text_tokens=tariff.expect_text_tokens(feedback_bytes),
+        worst_prompt_tokens=_worst_prompt_tokens(steps, tariff, feedback_bytes),
         output_tokens=tariff.output_tokens,
-        max_tokens=turn.max_tokens,
+        max_tokens=state.max_tokens,
         sha256=prepared[0].sha256,
         encoded=prepared[0].encoded,
         links=tuple(page.link for page in prepared if page.link),
     )
 
 
-def _worst(steps: tuple[Step, ...], tariff: Tariff, more: int) -> int | None:
+def _worst_prompt_tokens(steps: tuple[Step, ...], tariff: Tariff, feedback_bytes: int) -> int | None:
+    """The most prompt tokens that a request can be billed; None if a step's bill is unknown."""
     if not all(tariff.can_bill(step) for step in steps):
         return None
-    return sum(tariff.high_tokens(step) for step in steps) + tariff.limit_text_tokens(more)
+    return sum(tariff.high_tokens(step) for step in steps) + tariff.limit_text_tokens(feedback_bytes)
 
 
-def _key(planned: Planned, prepared: tuple[Prepared, ...], run_info: RunInfo) -> str:
-    """Names what is paid for by its content: the original bytes of all pages, schema, instructions, sampling, model.
+def _content_key(planned: Planned, prepared: tuple[Prepared, ...], run_info: RunInfo) -> str:
+    """Hashes what determines the answer: the original bytes of all pages, schema, instructions, sampling and model.
 
-    What was passed on has no bytes here: its name and version stand for them.
+    An image that is sent as a URL has no bytes here: its name and version stand for them.
     """
     found = [page.billed.found for page in planned.pages]
-    pages = [_content(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
+    pages = [_page_identity(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
     parts = [*pages, run_info.schema, run_info.schema_hash, run_info.prompt_hash, run_info.model]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _content(sha256: str, found: Found) -> str:
+def _page_identity(sha256: str, found: Found) -> str:
     if not sha256:
         return f"{found.name} {found.version}"
     return sha256 if found.page is None else f"{sha256}#page={found.page}"
 
 
-def _request(key: str, steps: tuple[Step, ...], turn: RetryState) -> str:
-    """Names one request by all that its answer depends on: an answer to it need not be paid for twice."""
+def _request_key(key: str, steps: tuple[Step, ...], state: RetryState) -> str:
+    """Hashes everything that one request's answer depends on, so that a paid answer to it can be reused."""
     sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
-    words = turn.feedback.text + turn.feedback.answer if turn.feedback else ""
-    return hashlib.sha256("\0".join((key, sizes, str(turn.max_tokens), words)).encode()).hexdigest()[:32]
+    words = state.feedback.text + state.feedback.answer if state.feedback else ""
+    return hashlib.sha256("\0".join((key, sizes, str(state.max_tokens), words)).encode()).hexdigest()[:32]
 
 
-def _key_of(journal: DocumentJournal) -> str | None:
+def _last_key(journal: DocumentJournal) -> str | None:
     return journal.attempts[-1].request.key if journal.attempts else None

@@ -21,10 +21,10 @@ from extractors.plan.stored_plan import StoredPlan
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
-from extractors.run.copies import Deduplicator
 from extractors.run.drift import drifted
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult
+from extractors.run.reuse import Deduplicator
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.session import check_videos, open_session, require_approval
 from extractors.run.shards.parent import sharded
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core import Planned
     from extractors.plan.apply import ApplyRequest
-    from extractors.run.chunk import RunContext
-    from extractors.run.lease import Lease
+    from extractors.run.context import RunContext
+    from extractors.run.session import Lease
 
 __all__ = ["NO_HOOKS", "RunHooks", "apply", "run"]
 NOTHING = RunTotals()
@@ -114,7 +114,7 @@ class _Run:
             if not pending:
                 return await self._ended(await self._published(1, RunCounts(self.scheduler.feed.skipped), None))
             bench = await self.scheduler.build_context(stack)
-            self.lease.begins(bench.shutdown)
+            self.lease.begin_calls(bench.shutdown)
             counting = asyncio.ensure_future(asyncio.to_thread(self.scheduler.feed.count))
             stack.callback(counting.cancel)
             counting.add_done_callback(self._expected)
@@ -125,7 +125,7 @@ class _Run:
         total, volume, skipped = RunCounts(), 1, 0
         while True:
             tally, pending = await self.scheduler.chunks(pending, context, self.scheduler.config.settings.volume)
-            if wall := context.client.breaker.check_forbidden():
+            if wall := context.services.client.breaker.check_forbidden():
                 context.shutdown.stop(wall)
             counts = RunCounts(self.scheduler.feed.skipped - skipped, tally)
             closing = await self._published(volume, counts, context, total.totals, pending)
@@ -147,7 +147,7 @@ class _Run:
         `before` is what became of the documents in earlier volumes, `ahead` are those pulled for the next one.
         """
         await self.lease.renew()
-        error, left = (context.shutdown.error, context.left) if context else (None, [])
+        error, left = (context.shutdown.error, context.unfinished) if context else (None, [])
         waiting = self.scheduler.feed.waiting - self.waited
         self.waited += waiting
         counts += RunCounts(0, RunTotals(remaining=self.scheduler.theirs + waiting))
@@ -187,11 +187,11 @@ class _Run:
     async def _ended(self, result: RunResult, context: RunContext | None = None) -> RunResult:
         """Nothing is left to publish: what the run has learned is remembered."""
         if context:
-            await asyncio.to_thread(self.scheduler.learned, context)
+            await asyncio.to_thread(self.scheduler.remember, context)
         await asyncio.to_thread(
             self.scheduler.ledger.runs.end,
             self.scheduler.run_info.run,
-            context.orphaned_replies.used if context else (),
+            context.reuse.orphaned_replies.used if context else (),
         )
         return result
 

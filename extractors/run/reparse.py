@@ -1,4 +1,4 @@
-"""reparse: stored answers, read again under today's schema: what a run does instead of calling, under `--redo reparse`."""
+"""Reparse: stored replies are validated again under today's schema, without a call (`--redo reparse`)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from extractors.call.response import parse_stored
 from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfinished
 from extractors.core.errors import DocumentError
 from extractors.core.totals import totals_of
-from extractors.run.chunk import judged, prepared_page
+from extractors.run.chunk import judge_reply, prepare_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.core import Name, Planned, PlannedPage, Reply, Verdict
+    from extractors.core import DocumentResult, Name, Planned, PlannedPage, Reply, Verdict
     from extractors.record.tables.replies import Answer, StoredReplies
-    from extractors.run.chunk import DocumentResult, RunContext
+    from extractors.run.context import RunContext
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """An answer, read again."""
+class _Reading:
+    """A stored answer with today's verdict on it."""
 
     answer: Answer
     reply: Reply
@@ -32,56 +32,70 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class Reparse:
-    """Gives documents their ends from what is stored."""
+    """Gives documents their results from stored replies."""
 
     stored_replies: StoredReplies
 
-    async def ends(self, documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
-        """What becomes of these documents: the latest answer that validates today is theirs, else they have failed."""
-        read = await asyncio.to_thread(self._read, documents, context)
-        ends: list[DocumentResult] = [await _end(planned, read.get(planned.name), context) for planned in documents]
-        for end in ends:
-            context.tell(totals_of(end))
-        return ends
+    async def run(self, documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
+        """Returns the results: the latest answer that validates today, else a failure."""
+        readings = await asyncio.to_thread(self._read, documents, context)
+        results: list[DocumentResult] = [
+            await _result_of(planned, readings.get(planned.name), context) for planned in documents
+        ]
+        for result in results:
+            context.on_document(totals_of(result))
+        return results
 
-    def _read(self, documents: Sequence[Planned], context: RunContext) -> dict[Name, _Read]:
-        """The answer that counts of each; where none validates, the latest."""
+    def _read(self, documents: Sequence[Planned], context: RunContext) -> dict[Name, _Reading]:
+        """Finds the answer that counts for each document; where none validates, the latest."""
         wanted = {planned.name for planned in documents}
-        read: dict[Name, _Read] = {}
+        readings: dict[Name, _Reading] = {}
         for answer in self.stored_replies.answers(wanted):
             if answer.name in wanted:
                 reply = parse_stored(answer.body)
-                found = _Read(answer, reply, judged(context, reply))
-                if found.verdict.document is not None:
-                    read[answer.name] = found
+                reading = _Reading(answer, reply, judge_reply(context, reply))
+                if reading.verdict.document is not None:
+                    readings[answer.name] = reading
                     wanted.discard(answer.name)
-                read.setdefault(answer.name, found)
-        return read
+                readings.setdefault(answer.name, reading)
+        return readings
 
 
-async def _end(planned: Planned, read: _Read | None, context: RunContext) -> DocumentResult:
-    now = datetime.now(UTC)
-    if read is None or context.shutdown.error is not None:
-        return Unfinished(planned, (), None, now)
-    answer, verdict = read.answer, read.verdict
-    asked = AnswerOrigin(answer.model, answer.prompt_hash, answer.action)
-    done = (planned, (), answer.key, now)
+async def _result_of(planned: Planned, reading: _Reading | None, context: RunContext) -> DocumentResult:
+    if reading is None or context.shutdown.error is not None:
+        return Unfinished(planned)
+    answer, verdict = reading.answer, reading.verdict
+    origin = AnswerOrigin(answer.model, answer.prompt_hash, answer.action)
     if verdict.document is None:
-        return Failed(*done, Problem(verdict.outcome, "validate", verdict.errors, final=False), asked=asked)
+        return _failed(planned, answer, Problem(verdict.outcome, "validate", verdict.errors, final=False), origin)
     step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
-    if sha256 is None or encoded is None:  # it had failed: no row says what was sent of it
+    if sha256 is None or encoded is None:  # the document had failed: no row says what was sent of it
         try:
-            prepared = await prepared_page(planned.first, step, context)
+            prepared = await prepare_page(planned.first, step, context)
         except DocumentError as error:
-            problem = Problem(error.kind, "prepare", error.message, final=False)
-            return Failed(*done, problem, asked=asked)
+            return _failed(planned, answer, Problem(error.kind, "prepare", error.message, final=False), origin)
         encoded, sha256 = prepared.encoded, prepared.sha256
-        asked = AnswerOrigin(answer.model, answer.prompt_hash, _action(planned.first, step))
-    return Accepted(*done, verdict.document, read.reply, step, encoded, sha256, asked=asked)
+        origin = AnswerOrigin(answer.model, answer.prompt_hash, _action_of(planned.first, step))
+    return Accepted(
+        planned=planned,
+        attempts=(),
+        key=answer.key,
+        ended_at=datetime.now(UTC),
+        value=verdict.document,
+        reply=reading.reply,
+        step=step,
+        encoded=encoded,
+        sha256=sha256,
+        origin=origin,
+    )
 
 
-def _action(page: PlannedPage, step: Step) -> str:
-    """What was done to a picture that was sent in this size."""
+def _failed(planned: Planned, answer: Answer, problem: Problem, origin: AnswerOrigin) -> Failed:
+    return Failed(planned, (), answer.key, datetime.now(UTC), problem, origin=origin)
+
+
+def _action_of(page: PlannedPage, step: Step) -> str:
+    """The action that sends a page in this size."""
     if page.action == "url":
         return "url"
     if page.billed.header is not None and step.size == page.billed.header.size:

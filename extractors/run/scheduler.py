@@ -15,13 +15,11 @@ from extractors.core.errors import RunError
 from extractors.core.schema import ASK
 from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
-from extractors.run.bequests import OrphanedReplies
-from extractors.run.chunk import Chunk, RunContext
-from extractors.run.pilot import FailureGuard
-from extractors.run.reach import caller
+from extractors.run.chunk import Chunk
+from extractors.run.context import Reuse, RunContext, Services, open_client
+from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 from extractors.run.reparse import Reparse
-from extractors.run.returned import ModelGuard
-from extractors.run.sentinel import BillingMonitor
+from extractors.run.reuse import OrphanedReplies
 from extractors.run.shutdown import Shutdown
 
 if TYPE_CHECKING:
@@ -35,8 +33,8 @@ if TYPE_CHECKING:
     from extractors.record.ledger import Ledger
     from extractors.record.tables.replies import StoredReplies
     from extractors.record.tables.writer import Tables
-    from extractors.run.copies import Deduplicator
     from extractors.run.hooks import RunHooks
+    from extractors.run.reuse import Deduplicator
 
 WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
 
@@ -87,7 +85,7 @@ class ChunkScheduler:
                     room, number = room - len(now), number + 1
                     if not pending and context.shutdown.error is None:
                         pending = await self.take()
-                        await asyncio.to_thread(context.orphaned_replies.refresh)
+                        await asyncio.to_thread(context.reuse.orphaned_replies.refresh)
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     if isinstance(error := task.exception(), RunError):  # calls on their way are still noted
@@ -117,35 +115,37 @@ class ChunkScheduler:
         shutdown = Shutdown(limiter, drain=settings.drain, max_time=asked.job.max_time, say=self.hooks.notify)
         orphaned_replies = OrphanedReplies(self.ledger.calls, self.run_info, self.earlier)
         await asyncio.to_thread(orphaned_replies.refresh)
-        return RunContext(
-            run_info=self.run_info,
-            schema=asked.schema,
-            tariff=tariff,
+        services = Services(
             store=self.feed.store,
             template=RequestTemplate(
                 asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style
             ),
-            client=await caller(
+            client=await open_client(
                 asked if self.stored_replies is None else replace(asked, offline=False), limiter, stack
             ),
             writer=self.writer or LedgerWriter(self.ledger.calls, self.run_info, asked.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             readers=_readers(self.feed.store, stack),
-            admitted=asyncio.Semaphore(asked.concurrency + 2 * CORES),
+            admission=asyncio.Semaphore(asked.concurrency + 2 * CORES),
+        )
+        reparse = Reparse(self.stored_replies) if self.stored_replies is not None else None
+        return RunContext(
+            run_info=self.run_info,
+            schema=asked.schema,
+            tariff=tariff,
             reasks=settings.reasks,
-            tell=self.hooks.on_document,
+            services=services,
+            reuse=Reuse(self.deduplicator, orphaned_replies, reparse),
+            monitors=[
+                BillingMonitor(
+                    asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.prior.text_tokens is not None
+                ),
+                FailureGuard(asked.job.fail_above),
+                ModelGuard(asked.model, memory.returned(self.run_info), stops=settings.on_model_change == "stop"),
+            ],
             shutdown=stack.enter_context(shutdown),
-            failure_guard=FailureGuard(asked.job.fail_above),
-            billing_monitor=BillingMonitor(
-                asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.prior.text_tokens is not None
-            ),
-            model_guard=ModelGuard(
-                asked.model, memory.returned(self.run_info), stops=settings.on_model_change == "stop"
-            ),
-            orphaned_replies=orphaned_replies,
-            deduplicator=self.deduplicator,
-            reparse=Reparse(self.stored_replies).ends if self.stored_replies is not None else None,
+            on_document=self.hooks.on_document,
         )
 
     def warnings(self, context: RunContext | None) -> tuple[str, ...]:
@@ -157,20 +157,18 @@ class ChunkScheduler:
         )
         said = [warn_old_price(self.run_info), others, stored]
         if context:
-            said += [context.billing_monitor.warning(), context.model_guard.warning()]
+            said += [monitor.warning() for monitor in context.monitors]
         if self.permits:
             said.append(self.permits.warning())
         return tuple(warning for warning in said if warning)
 
-    def learned(self, context: RunContext, *, alone: bool = True) -> None:
-        """What is remembered for the next run; `alone`: the rate was all there was to be had. Meant for a thread."""
-        memory, stopped = self.ledger.memory, context.model_guard.stops and context.model_guard.warning()
-        if alone and (rate := context.client.limiter.sustained_rate):
+    def remember(self, context: RunContext, *, alone: bool = True) -> None:
+        """Stores in the ledger what the next run needs; `alone`: no other process shared the rate. Blocks."""
+        memory = self.ledger.memory
+        if alone and (rate := context.services.client.limiter.sustained_rate):
             memory.keep_rate(self.run_info, rate)
-        if baseline := context.billing_monitor.baseline:
-            memory.keep_text(self.run_info, baseline)
-        if context.model_guard.names and not stopped:  # who stopped at another model stops again until told otherwise
-            memory.keep_returned(self.run_info, context.model_guard.names)
+        for monitor in context.monitors:
+            monitor.remember(memory, self.run_info)
 
 
 def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:

@@ -1,24 +1,29 @@
-"""Outset: what every run does before it knows its documents: ledger, price, lease, and what killed runs have left."""
+"""RunSession: a run that has begun: its configuration, ledger, lease and history, and the recovery of abandoned runs."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from extractors.call.transport import build_client, fetch_models
+from extractors.config.prices import find_price
 from extractors.config.run_config import prior_stats
-from extractors.core.errors import ApprovalRequired, ConfigurationError
+from extractors.core.errors import ApprovalRequired, ConfigurationError, LeaseLost, LedgerError
 from extractors.core.money import FREE
 from extractors.record.ledger import Ledger
+from extractors.record.ledger.owner import BEAT_SECONDS, LEASE_SECONDS
 from extractors.record.output.base import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.record.tables.replies import load_history
-from extractors.run.lease import Lease
-from extractors.run.reach import price_in_force
-from extractors.run.takeover import recover_abandoned
+from extractors.run.recovery import recover_abandoned
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
+    from types import TracebackType
+    from typing import Self
 
     from extractors.config.run_config import PriorStats, RunConfig
     from extractors.core import RunInfo
@@ -28,6 +33,74 @@ if TYPE_CHECKING:
     from extractors.record.tables.history import RunHistory
     from extractors.record.tables.replies import StoredReplies
     from extractors.run.hooks import RunHooks
+    from extractors.run.shutdown import Shutdown
+
+
+class Lease:
+    """The lease of a run, renewed while it is entered; an async context manager.
+
+    Left by an error before calls may be sent, the run is removed from the ledger; left by one after that, the next run
+    may recover it.
+    """
+
+    def __init__(self, ledger: Ledger, run_info: RunInfo) -> None:
+        """Nothing is written yet."""
+        self._ledger, self._run, self._run_info = ledger, run_info.run, run_info
+        self._shutdown: Shutdown | None = None
+        self._lost: LedgerError | None = None
+        self._calls_begun = False
+
+    async def __aenter__(self) -> Self:
+        """Adds the run to the ledger and starts to renew the lease."""
+        await asyncio.to_thread(self._ledger.runs.begin, self._run_info)
+        self._renewing = asyncio.create_task(self._renew_regularly())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Releases the lease."""
+        self._renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._renewing
+        if error is None:
+            return
+        with suppress(LedgerError):  # then the next run sees that this process has ended
+            if self._calls_begun:
+                self._ledger.runs.release(self._run)
+            else:
+                self._ledger.runs.forget(self._run)
+
+    def begin_calls(self, shutdown: Shutdown | None = None) -> None:
+        """From here on calls may be sent; a lost lease stops the run by this shutdown."""
+        self._calls_begun, self._shutdown = True, shutdown
+        if shutdown is not None and self._lost is not None:
+            shutdown.stop(self._lost)
+
+    async def renew(self) -> None:
+        """Renews the lease. Raises LeaseLost when another process has taken the run over."""
+        if not await asyncio.to_thread(self._ledger.runs.heartbeat, self._run):
+            raise LeaseLost(
+                f"run {self._run} was taken over by another process, as no heartbeat came from this one for"
+                f" {LEASE_SECONDS:g} s: it is published there"
+            )
+
+    async def _renew_regularly(self) -> None:
+        last = time.monotonic()
+        while self._lost is None:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                await self.renew()
+            except LedgerError as error:
+                if isinstance(error, LeaseLost) or time.monotonic() - last > LEASE_SECONDS:
+                    self._lose(error)
+            else:
+                last = time.monotonic()
+
+    def _lose(self, error: LedgerError) -> None:
+        self._lost = error
+        if self._shutdown is not None:
+            self._shutdown.stop(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +142,34 @@ async def open_session(
 
 
 async def _price(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
-    """The price, and whether local OCR answers. Under `reparse` nobody is asked, not even for a list of models."""
+    """The price, and whether local OCR answers. Under `reparse` no server is asked, not even for its models."""
     if config.job.redo == "reparse":
         return FREE, config.reads_locally(ledger.memory.prices(config.endpoint))
     return await price_in_force(config, ledger)
+
+
+async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
+    """The price, and whether the endpoint reads with local OCR, as its list of models shows.
+
+    Raises ConfigurationError when the endpoint cannot be reached, or there is a budget and the price is unknown.
+    """
+    if config.offline:
+        return _require_price(config, find_price(config, {}, free=True)), True
+    async with build_client(config.endpoint_at(config.base_url)) as http:
+        listed = await fetch_models(http)
+    free = config.reads_locally(listed)
+    served = {model: price or FREE for model, price in listed.items() if price or free}
+    if served or (listed and config.reads_locally(ledger.memory.prices(config.endpoint))):
+        ledger.memory.keep_prices(config.endpoint, served)
+    return _require_price(config, find_price(config, served or ledger.memory.prices(config.endpoint), free=free)), free
+
+
+def _require_price(config: RunConfig, price: Price | None) -> Price | None:
+    if price is None and config.budget.limits:
+        raise ConfigurationError(
+            f"the price of {config.model} is unknown, so no budget can be enforced: set it in TILEWISE_PRICES"
+        )
+    return price
 
 
 def check_videos(config: RunConfig, videos: bool) -> None:  # noqa: FBT001 - whether there are any is all that is asked

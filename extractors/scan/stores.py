@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.core import Problem
@@ -85,6 +86,32 @@ class MixedStore:
         from extractors.scan.web.store import WebStore  # noqa: PLC0415 - its libraries are for those who need them
 
         return WebStore(self._allow_hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedStore:
+    """A store of one image whose bytes are in memory already."""
+
+    data: bytes = field(repr=False)
+    readers: int = 1
+
+    def look(self, found: Found) -> Found:
+        """Returns it as it is."""
+        return found
+
+    def link(self, found: Found) -> str:
+        """Raises DocumentError: bytes in memory have no URL."""
+        raise DocumentError(f"{found.uri} is fetched already", kind="unreadable", stage="prepare")
+
+    def open(self, found: Found) -> BinaryIO:
+        """Returns the bytes as a stream."""
+        del found
+        return BytesIO(self.data)
+
+    def read(self, found: Found) -> bytes:
+        """Returns the bytes."""
+        del found
+        return self.data
 
 
 def _open_bucket(root: str) -> Store:

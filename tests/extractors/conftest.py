@@ -127,7 +127,7 @@ class Make:
 
     def left(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
-        return Unfinished(self.planned(uri), attempts, None, NOW)
+        return Unfinished(self.planned(uri), attempts)
 
     def intent(self, uri="/in/a.jpg", number=1, **changes):
         """The ledger's row of a call that is on its way, or was when its process ended."""

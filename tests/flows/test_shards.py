@@ -22,8 +22,7 @@ from extractors.core import CallRequest
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
 from extractors.core.shards import ShardExit, split_plan
 from extractors.plan.apply import order
-from extractors.plan.planning import store_plan
-from extractors.plan.stored_plan import StoredPlan
+from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import this_process
 from extractors.record.ledger.schema import RUNS, SHARDS
@@ -173,13 +172,13 @@ def breaking(at):
     async def run_chunk(chunk):
         async with turn:
             seen.append(chunk)
-            beat = chunk.context.tables.beat
+            beat = chunk.context.services.tables.beat
             if len(seen) == at:
-                chunk.context.tables.beat = Gone()
+                chunk.context.services.tables.beat = Gone()
             try:
                 return await chunk.run()
             finally:
-                chunk.context.tables.beat = beat
+                chunk.context.services.tables.beat = beat
 
     return RunHooks(run_chunk=run_chunk)
 
@@ -242,7 +241,7 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
 
     async def run_chunk(chunk):
         if any(each.document.endswith("0.png") for each in chunk.documents):
-            chunk.context.tables.beat = Gone()
+            chunk.context.services.tables.beat = Gone()
         return await chunk.run()
 
     starter = Here(settings, RunHooks(run_chunk=run_chunk))
@@ -441,7 +440,7 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
     killed = []
 
     async def run_chunk(chunk):
-        volume = chunk.context.tables.volume
+        volume = chunk.context.services.tables.volume
         stage = volume.stage
 
         def until_results(name, *rest):
@@ -451,7 +450,7 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
 
         if not killed:
             killed.append(chunk)
-            chunk.context.tables.volume = replace_stage(volume, until_results)
+            chunk.context.services.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
@@ -467,7 +466,7 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
     server.script = lambda _: replies.error(401) if killed else replies.ok()
 
     async def run_chunk(chunk):
-        volume = chunk.context.tables.volume
+        volume = chunk.context.services.tables.volume
         stage = volume.stage
 
         def until_results(name, part, rows, *rest):
@@ -476,7 +475,7 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
                 raise Killed
             stage(name, part, rows, *rest)
 
-        chunk.context.tables.volume = replace_stage(volume, until_results)
+        chunk.context.services.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
@@ -635,7 +634,7 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
     engine = sa.create_engine(settings.ledger)
 
     async def run_chunk(chunk):
-        volume = chunk.context.tables.volume
+        volume = chunk.context.services.tables.volume
         stage = volume.stage
 
         def late(name, part, rows, *rest):
@@ -643,7 +642,7 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
                 time.sleep(0.05)
             stage(name, part, rows, *rest)
 
-        chunk.context.tables.volume = replace_stage(volume, late)
+        chunk.context.services.tables.volume = replace_stage(volume, late)
         return await chunk.run()
 
     def open_tries():
@@ -702,7 +701,7 @@ async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, ser
     async def run_chunk(chunk):
         if not killed:
             killed.append(chunk)
-            chunk.context.tables.beat = Gone()
+            chunk.context.services.tables.beat = Gone()
         return await chunk.run()
 
     closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))

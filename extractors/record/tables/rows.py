@@ -38,7 +38,7 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
     """The row of an accepted document."""
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
-    asked = end.asked or AnswerOrigin(run_info.model, run_info.prompt_hash)
+    origin = end.origin or AnswerOrigin(run_info.model, run_info.prompt_hash)
     return fields.row(end.value) | {
         "_image": found.name,
         "_document": end.planned.document,
@@ -49,11 +49,11 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
         "_sha256": end.sha256,
         "_run": run_info.run,
         "_extracted_at": end.ended_at,
-        "_model_requested": asked.model,
-        "_model": end.reply.model or asked.model,
+        "_model_requested": origin.model,
+        "_model": end.reply.model or origin.model,
         "_schema_hash": run_info.schema_hash,
-        "_prompt_hash": asked.prompt_hash,
-        "_action": asked.action or _action(page, step),
+        "_prompt_hash": origin.prompt_hash,
+        "_action": origin.action or _action(page, step),
         "_encoded": end.encoded,
         "_rung": step.rung,
         "_width": header.size.width if header else None,
@@ -73,7 +73,7 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
 def failure_row(end: Failed, run_info: RunInfo) -> Row:
     """The row of a rejected or failed document."""
     found = end.planned.first.billed.found
-    asked = end.asked or AnswerOrigin(run_info.model, run_info.prompt_hash)
+    origin = end.origin or AnswerOrigin(run_info.model, run_info.prompt_hash)
     return {
         "run": run_info.run,
         "document": end.planned.document,
@@ -81,13 +81,13 @@ def failure_row(end: Failed, run_info: RunInfo) -> Row:
         "schema": run_info.schema,
         "version": end.planned.name[1],
         "schema_hash": run_info.schema_hash,
-        "prompt_hash": asked.prompt_hash,
-        "model_requested": asked.model,
+        "prompt_hash": origin.prompt_hash,
+        "model_requested": origin.model,
         "stage": end.problem.stage,
         "kind": end.problem.kind,
         "message": end.problem.message,
         "final": end.problem.final,
-        "tries": end.planned.tries + (end.asked is None),  # reading an answer again is no try
+        "tries": end.planned.tries + (end.origin is None),  # reading an answer again is no try
         "attempts": len(end.attempts),
         "cost_usd": end.cost_usd,
         "failed_at": end.ended_at,

@@ -19,14 +19,13 @@ from extractors.core.money import FREE
 from extractors.core.shards import split_plan
 from extractors.core.totals import RunTotals
 from extractors.plan.feed import Feed
-from extractors.plan.planning import store_plan
-from extractors.plan.stored_plan import StoredPlan
+from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.output.base import reading, writing
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.replies import load_history
 from extractors.record.tables.writer import Tables
 from extractors.run.drift import drifted
-from extractors.run.recount import totals_from_tables
+from extractors.run.recovery import totals_from_tables
 from extractors.run.result import RunCounts, RunRecord, RunResult
 from extractors.run.session import check_videos, open_session, require_approval
 from extractors.run.shards.coordinator import ShardCoordinator
@@ -90,7 +89,7 @@ async def sharded(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPla
                 say=hooks.notify,
             )
         )
-        session.lease.begins(shutdown)
+        session.lease.begin_calls(shutdown)
         watch = ShardCoordinator(session, hooks.shards, shutdown, hooks, deque(pieces))
         await watch.all_ended()
         counts = RunCounts(skipped, RunTotals(remaining=agreed.documents))

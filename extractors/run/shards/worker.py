@@ -31,9 +31,9 @@ from extractors.record.tables.replies import load_history
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import Volume
 from extractors.record.tables.writer import Tables, table_of
-from extractors.run.copies import Deduplicator
 from extractors.run.hooks import NO_HOOKS
-from extractors.run.salvage import restore_answered
+from extractors.run.recovery import restore_answered
+from extractors.run.reuse import Deduplicator
 from extractors.run.scheduler import ChunkScheduler
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from extractors.core.shards import ShardSpec
     from extractors.plan.stored_plan import PlanInfo
     from extractors.record.ledger.shards import Told
-    from extractors.run.chunk import RunContext
+    from extractors.run.context import RunContext
     from extractors.run.hooks import RunHooks
     from extractors.run.shutdown import Shutdown
 
@@ -170,7 +170,7 @@ async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> S
         bench = await scheduler.build_context(stack)
         beat.pulls(bench.shutdown)
         await scheduler.chunks(pending, bench, sys.maxsize, number)
-        if wall := bench.client.breaker.check_forbidden():
+        if wall := bench.services.client.breaker.check_forbidden():
             bench.shutdown.stop(wall)
         await asyncio.to_thread(_remembered, scheduler, bench)
         error = bench.shutdown.error
@@ -185,8 +185,10 @@ async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> S
 
 def _remembered(scheduler: ChunkScheduler, context: RunContext) -> None:
     """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
-    scheduler.learned(context, alone=False)
-    scheduler.ledger.runs.use([each for each in context.orphaned_replies.used if each.run != scheduler.run_info.run])
+    scheduler.remember(context, alone=False)
+    scheduler.ledger.runs.use(
+        [each for each in context.reuse.orphaned_replies.used if each.run != scheduler.run_info.run]
+    )
 
 
 def _terms(ledger: Ledger, shard: ShardSpec, settings: Settings) -> RunInfo:

@@ -78,7 +78,7 @@ def copied(*, bad=False, cost="0.5"):
 
 def left(*attempts):
     """A document that the run stopped before."""
-    return Unfinished(planned(), attempts, "key", NOW)
+    return Unfinished(planned(), attempts)
 
 
 def dollars(end):

@@ -1,4 +1,4 @@
-"""copies.py: who comes first with a content asks, who comes later waits and is given a copy."""
+"""reuse.py: documents of the same content share one answer, and replies paid by earlier runs are used once."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,15 +7,17 @@ import pytest
 
 from extractors.core import Copied, Unfinished
 from extractors.core.errors import OutputError
+from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.base import Folder
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
-from extractors.run.copies import Deduplicator
+from extractors.run.reuse import Deduplicator, OrphanedReplies
 
 pytestmark = pytest.mark.anyio
 
 KEY = "5c" * 32
 OTHER = "9a" * 32
+ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 9}}'
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 
 
@@ -54,7 +56,7 @@ async def started(*coroutines):
     return tasks
 
 
-async def test_the_second_waits_for_the_first(copies, make):
+async def test_second_document_waits_for_the_first_and_copies_it(copies, make):
     """One asks, however many come; the others copy its row."""
     asked = Asked(make.accepted())
     tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
@@ -66,7 +68,7 @@ async def test_the_second_waits_for_the_first(copies, make):
     assert [end.planned.document for end in others] == ["/in/b.jpg", "/in/c.jpg"]
 
 
-async def test_different_contents_do_not_wait(copies, make):
+async def test_documents_of_different_content_do_not_wait(copies, make):
     """Both ask at once."""
     asked = Asked(make.accepted())
     tasks = await started(*(copies.run_once(make.planned(), key, asked) for key in (KEY, OTHER)))
@@ -75,7 +77,7 @@ async def test_different_contents_do_not_wait(copies, make):
     await asyncio.gather(*tasks)
 
 
-async def test_a_failure_is_copied(copies, make):
+async def test_failure_is_copied(copies, make):
     """With its reasons, and what it cost is what was saved."""
     asked = Asked(make.failed())
     asked.go.set()
@@ -85,7 +87,7 @@ async def test_a_failure_is_copied(copies, make):
     assert copy.saved_usd == make.failed().cost_usd
 
 
-async def test_an_image_that_has_gone_says_nothing_of_its_equals(copies, make):
+async def test_missing_image_is_no_source_of_copies(copies, make):
     """A first that could not be read again, for its next rung, is no source: the next one asks."""
     asked = Asked(make.rejected())
     asked.go.set()
@@ -93,7 +95,7 @@ async def test_an_image_that_has_gone_says_nothing_of_its_equals(copies, make):
     assert (ends, asked.count) == ([asked.end] * 2, 2)
 
 
-async def test_a_first_that_is_left_makes_way(copies, make):
+async def test_next_document_calls_when_the_first_is_unfinished(copies, make):
     """The next of those who wait asks in its place."""
     ends = iter([make.left(), make.accepted("/in/b.jpg")])
     asked = Asked(lambda: next(ends))
@@ -106,7 +108,7 @@ async def test_a_first_that_is_left_makes_way(copies, make):
     assert third.row["_document"] == "/in/b.jpg"
 
 
-async def test_a_first_that_is_cut_makes_way(copies, make):
+async def test_next_document_calls_when_the_first_is_cancelled(copies, make):
     """Being cancelled or an error of its own keeps nobody waiting."""
     asked = Asked(make.accepted())
     tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
@@ -117,7 +119,7 @@ async def test_a_first_that_is_cut_makes_way(copies, make):
     assert (asked.count, ended[1].value.shop) == (2, "Inn")
 
 
-async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, make):
+async def test_cancelled_waiter_does_not_cancel_the_first(copies, make):
     """The first goes on, and so do the others that wait."""
     asked = Asked(make.accepted())
     tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
@@ -131,7 +133,7 @@ async def test_a_waiter_that_is_cut_does_not_disturb_the_first(copies, make):
 
 
 @pytest.mark.parametrize("published", [False, True])
-async def test_what_is_staged_is_read_back(copies, tables, make, published):
+async def test_staged_result_is_copied_from_its_row(copies, tables, make, published):
     """No end is held once its chunk is staged, and each row is found among the others of its part, published or not."""
     keys = [f"{number:x}" * 64 for number in range(1, 7)]
     ends = [make.failed, make.accepted, make.accepted, make.failed, make.accepted, make.accepted]
@@ -144,14 +146,14 @@ async def test_what_is_staged_is_read_back(copies, tables, make, published):
         copies.staged(5 - number, done)
     if published:
         tables.publish(make.row())
-    assert copies._ended == {}
+    assert copies._unstaged == {}
     found = [await copies.run_once(make.planned("/in/late.jpg"), key, None) for key in keys]
     names = [end.row["document" if end.failed else "_document"] for end in found]
     assert names == [f"/in/{number}.jpg" for number in range(6)]
     assert [end.failed for end in found] == [True, False, False, True, False, False]
 
 
-async def test_an_output_that_cannot_be_read_stops_the_run(tables, make, tmp_path):
+async def test_unreadable_output_stops_the_run(tables, make, tmp_path):
     """What earlier runs have published cannot be looked up: nothing is sent."""
     folder = tmp_path / "results" / "schema=slip" / "run_date=2026-11-19"
     folder.mkdir(parents=True)
@@ -159,3 +161,81 @@ async def test_an_output_that_cannot_be_read_stops_the_run(tables, make, tmp_pat
     copies = Deduplicator(tables, RowIndex(tables, earlier=True, offline=False))
     with pytest.raises(OutputError, match="cannot be read"):
         await copies.run_once(make.planned(), KEY, None)
+
+
+@pytest.fixture
+def left(ledger, make, terms):
+    """Publishes a run that was answered about these documents and ended with none of them, or with all but these."""
+
+    async def publish(*documents, left=None):
+        ledger.runs.begin(terms)
+        writer = LedgerWriter(ledger.calls, terms)
+        for document in documents:
+            handle = await writer.reserve(make.request(document), 1, None)
+            await writer.settle(handle, make.attempt(reply=make.reply(body=ANSWER)))
+        ledger.runs.published(terms.run, 1, documents if left is None else left)
+        ledger.runs.end(terms.run)
+
+    return publish
+
+
+@pytest.fixture
+def orphaned(ledger, terms):
+    """Makes the orphaned replies of a run."""
+    return lambda: OrphanedReplies(ledger.calls, terms)
+
+
+async def test_orphaned_reply_answers_the_same_request(left, orphaned):
+    """It has the content and the usage that were received."""
+    await left("/in/a.jpg", "/in/b.jpg")
+    replies = orphaned()
+    replies.refresh()
+    reply = await replies.reply("request-/in/b.jpg")
+    assert (reply.status, reply.content, reply.model, reply.usage.prompt) == (200, "{}", "maker/model-2", 9)
+    assert [call.run for call in replies.used] == ["20261120T021500Z-3f9a"]
+
+
+async def test_orphaned_reply_does_not_answer_another_request(left, orphaned):
+    await left("/in/a.jpg")
+    replies = orphaned()
+    replies.refresh()
+    assert await replies.reply("request-/in/b.jpg") is None
+    assert replies.used == []
+
+
+async def test_orphaned_reply_is_used_once(left, orphaned):
+    """Also after a refresh in the same run."""
+    await left("/in/a.jpg")
+    replies = orphaned()
+    replies.refresh()
+    await replies.reply("request-/in/a.jpg")
+    replies.refresh()
+    assert await replies.reply("request-/in/a.jpg") is None
+
+
+async def test_reply_of_an_ended_document_is_not_orphaned(left, orphaned):
+    await left("/in/a.jpg", left=())
+    replies = orphaned()
+    replies.refresh()
+    assert await replies.reply("request-/in/a.jpg") is None
+
+
+async def test_reply_used_by_another_run_is_not_used_again(left, orphaned, ledger):
+    """Between looking and asking its body has gone."""
+    await left("/in/a.jpg")
+    one, other = orphaned(), orphaned()
+    one.refresh()
+    other.refresh()
+    await one.reply("request-/in/a.jpg")
+    ledger.runs.end("one", one.used)
+    assert await other.reply("request-/in/a.jpg") is None
+    assert other.used == []
+
+
+async def test_refresh_finds_replies_orphaned_meanwhile(left, orphaned):
+    """A run that was killed may be published while this one is under way."""
+    replies = orphaned()
+    replies.refresh()
+    await left("/in/a.jpg")
+    replies.refresh()
+    assert await replies.reply("request-/in/a.jpg") is not None

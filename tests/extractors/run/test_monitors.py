@@ -1,6 +1,7 @@
-"""sentinel.py: a rule that stops predicting is noticed by the run itself, and one that predicts is left in peace."""
+"""monitors.py: the failure guard, the model guard and the billing monitor."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import cycle, islice
 
 import pytest
@@ -8,15 +9,101 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core import Attempt, CallRequest, Reply, Step
-from extractors.core.money import Usage
+from extractors.core.errors import Failing, Refused
+from extractors.core.money import Costs, Usage
 from extractors.core.tiles import NAMES, Size, fitted, rule
-from extractors.run import sentinel as module
-from extractors.run.sentinel import BillingMonitor
+from extractors.core.totals import RunTotals
+from extractors.run import monitors as module
+from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+NO_TOTALS = RunTotals()
+REQUEST = CallRequest("a", "key", "request", 300, (), 100, 2000, 128, 512)
 BYTES, ESTIMATE, TEXT = 1800, 450, 520  # of text: its length, what is expected of it, what the server counts
 MIXED = [Size(300, 300), Size(561, 561), Size(1119, 791), Size(1280, 720), Size(2000, 500), Size(560, 2240)]
 ALIKE = [Size(1119, 791)]
+
+
+def documents(accepted, failed, cost="0", high="1"):
+    """Totals of so many documents."""
+    return RunTotals(
+        accepted=accepted, failed=failed, cost_usd=Decimal(cost), estimated=Costs(Decimal(0), Decimal(0), Decimal(high))
+    )
+
+
+def test_failure_guard_does_not_check_before_200_documents():
+    assert FailureGuard().observe(documents(0, 199)) is None
+
+
+def test_failure_guard_stops_when_most_documents_fail():
+    guard = FailureGuard()
+    guard.observe(documents(90, 109))
+    assert guard.observe(documents(0, 1)).status == "failing"
+
+
+def test_failure_guard_allows_exactly_half():
+    assert FailureGuard().observe(documents(100, 100)) is None
+
+
+def test_failure_guard_allows_more_failures_by_fail_above():
+    """A share over one half raises the limit."""
+    assert FailureGuard(fail_above=0.9).observe(documents(30, 170)) is None
+
+
+def test_failure_guard_checks_again_after_a_thousand_documents():
+    guard = FailureGuard()
+    assert guard.observe(documents(200, 0)) is None
+    assert guard.observe(documents(0, 999)) is None
+    assert isinstance(guard.observe(documents(0, 1)), Failing)
+
+
+@pytest.mark.parametrize(("cost", "stops"), [("2", False), ("2.01", True)])
+def test_failure_guard_stops_above_twice_the_high_estimate(cost, stops):
+    assert isinstance(FailureGuard().observe(documents(200, 0, cost)), Failing) is stops
+
+
+def answered_by(model, status=200):
+    """An attempt that this model answered."""
+    return Attempt(REQUEST, NOW, 1.0, "accepted", "yes", Reply(status, "", model=model))
+
+
+LOST = Attempt(REQUEST, NOW, 1.0, "connection", "unknown")
+
+
+def model_guard(*before, stops=False):
+    """A guard of a run whose last run was answered by these names."""
+    return ModelGuard("maker/model", frozenset(before), stops)
+
+
+@pytest.mark.parametrize("before", [(), ("one",), ("one", "two")])
+def test_model_guard_accepts_names_of_the_last_run(before):
+    """The first run accepts every name."""
+    guard = model_guard(*before, stops=True)
+    assert guard.observe(NO_TOTALS, [answered_by("one"), LOST, answered_by(None)]) is None
+    assert guard.warning() is None
+    assert guard.names == {"one"}
+
+
+def test_model_guard_warns_of_a_new_name():
+    """The warning has the requested, the new and the earlier names."""
+    guard = model_guard("one", "two")
+    assert guard.observe(NO_TOTALS, [answered_by("two"), answered_by("four"), answered_by("three")]) is None
+    assert "maker/model was answered by four, three, in the last run by one, two" in guard.warning()
+
+
+def test_model_guard_stops_at_a_new_name_if_configured():
+    """The error names the setting."""
+    stop = model_guard("one", stops=True).observe(NO_TOTALS, [answered_by("two")])
+    assert isinstance(stop, Refused)
+    assert "maker/model was answered by two, in the last run by one" in stop.message
+    assert "set TILEWISE_ON_MODEL_CHANGE=warn to go on with it" in stop.message
+
+
+def test_model_guard_ignores_calls_without_an_answer():
+    """They have no model name."""
+    guard = model_guard("one", stops=True)
+    assert guard.observe(NO_TOTALS, [LOST, LOST]) is None
+    assert guard.names == set()
 
 
 def attempt(sizes, prompt, in_force="formula", text_tokens=ESTIMATE):
@@ -37,19 +124,19 @@ def nothing(sizes=MIXED, calls=300):
     return [((size,), TEXT) for size in islice(cycle(sizes), calls)]
 
 
-def watching(in_force, *replies, measured=False):
-    """A sentinel that was told of these calls."""
+def observed(in_force, *replies, measured=False):
+    """A monitor that has observed these calls."""
     text = TEXT if measured else ESTIMATE
-    sentinel = BillingMonitor(rule(in_force), BYTES, text, measured)
+    monitor = BillingMonitor(rule(in_force), BYTES, text, measured)
     for sizes, prompt in replies:
-        sentinel.observe([attempt(sizes, prompt, in_force, text)])
-    return sentinel
+        monitor.observe(NO_TOTALS, [attempt(sizes, prompt, in_force, text)])
+    return monitor
 
 
 @given(name=st.sampled_from([*NAMES, "flat:280"]), sizes=st.sampled_from([MIXED, ALIKE]), measured=st.booleans())
 def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measured):
-    sentinel = watching(name, *server(rule(name), sizes), measured=measured)
-    assert (sentinel.warning(), sentinel.baseline) == (None, TEXT)
+    monitor = observed(name, *server(rule(name), sizes), measured=measured)
+    assert (monitor.warning(), monitor.baseline) == (None, TEXT)
 
 
 @pytest.mark.parametrize("measured", [False, True])
@@ -57,7 +144,7 @@ def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measur
 @pytest.mark.parametrize("true", [*NAMES, "flat:1100"])
 def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
     """On pictures of mixed sizes no shipped rule passes for another one, however little is known of the text."""
-    warning = watching(name, *server(rule(true)), measured=measured).warning()
+    warning = observed(name, *server(rule(true)), measured=measured).warning()
     named = true if measured or not true.startswith("flat") else "flat:1170"  # the text is 70 more than expected
     expected = f"; the rule {named} fits: run `tilewise calibrate`"
     assert (warning is None) == (name == true)
@@ -68,7 +155,7 @@ def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
 def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
     """Two pictures of a hundred are one tile by both readings; the others are off by three tiles."""
     calls = server(rule("table"), [*[Size(800, 600)] * 98, Size(500, 500), Size(400, 400)], calls=300)
-    assert watching("formula", *calls).warning() == (
+    assert observed("formula", *calls).warning() == (
         "the bill is not what the rule formula predicts: 98 % of 300 calls are off, by +4,803 image tokens a call"
         " at the median; the rule table or mllama fits: run `tilewise calibrate`"
     )
@@ -77,17 +164,17 @@ def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
 def test_the_median_is_a_number_that_was_measured():
     """Of two calls that are off it is the smaller, not something between."""
     calls = [(ALIKE, TEXT + 3202), (ALIKE, TEXT + 6404)]
-    assert "by +1,601 image tokens a call at the median" in watching("formula", *calls, measured=True).warning()
+    assert "by +1,601 image tokens a call at the median" in observed("formula", *calls, measured=True).warning()
 
 
 def test_a_server_of_fitted_tiles_is_no_shipped_rule():
     bill = fitted("table", {1: 1700, 2: 3400, 4: 6800})
-    assert "; no shipped rule fits: run" in watching("table", *server(bill)).warning()
+    assert "; no shipped rule fits: run" in observed("table", *server(bill)).warning()
 
 
 @pytest.mark.parametrize("prompt", [TEXT + 6404, 17, 0])
 def test_one_call_is_enough_where_nothing_plausible_is_left_for_the_text(prompt):
-    warning = watching("formula", (ALIKE, prompt)).warning()
+    warning = observed("formula", (ALIKE, prompt)).warning()
     assert f"the one call is off, by {prompt - ESTIMATE - 1601:+,} image tokens; " in warning
 
 
@@ -105,24 +192,24 @@ def test_one_call_is_enough_where_nothing_plausible_is_left_for_the_text(prompt)
 )
 def test_pictures_of_one_size_are_judged_by_what_is_left_for_the_text(prompt, measured, warned):
     """Every rule is consistent there: only a text that is too short or too long gives it away."""
-    assert bool(watching("formula", *[(ALIKE, prompt)] * 30, measured=measured).warning()) is warned
+    assert bool(observed("formula", *[(ALIKE, prompt)] * 30, measured=measured).warning()) is warned
 
 
 def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
-    sentinels = [BillingMonitor(rule("formula"), 40, 10, measured=True) for _ in range(2)]
-    for sentinel, text in zip(sentinels, (40, 41), strict=True):
-        sentinel.observe([attempt(ALIKE, 1601 + text, text_tokens=10)])
-    assert [bool(sentinel.warning()) for sentinel in sentinels] == [False, True]
+    monitors = [BillingMonitor(rule("formula"), 40, 10, measured=True) for _ in range(2)]
+    for monitor, text in zip(monitors, (40, 41), strict=True):
+        monitor.observe(NO_TOTALS, [attempt(ALIKE, 1601 + text, text_tokens=10)])
+    assert [bool(monitor.warning()) for monitor in monitors] == [False, True]
 
 
 def test_all_rules_that_fit_pictures_of_one_size_are_named():
     """Kimi and qwen2 count almost the same; that anything of one size looks flat says nothing."""
-    warning = watching("table", *server(rule("kimi"), [Size(1000, 700)]), measured=True).warning()
+    warning = observed("table", *server(rule("kimi"), [Size(1000, 700)]), measured=True).warning()
     assert "; the rule qwen2 or kimi fits: run" in warning
 
 
 def test_pictures_of_one_size_that_no_rule_fits_are_flat():
-    warning = watching("table", *server(rule("flat:300"), ALIKE), measured=True).warning()
+    warning = observed("table", *server(rule("flat:300"), ALIKE), measured=True).warning()
     assert "; the rule flat:300 fits: run" in warning
 
 
@@ -130,20 +217,20 @@ def test_pictures_of_one_size_that_no_rule_fits_are_flat():
 def test_a_few_odd_calls_are_no_reason_to_warn(odd, warned):
     """Up to two per cent of the calls may be counted otherwise."""
     calls = server(rule("formula"), calls=300 - odd) + [((Size(500, 500),), 9000 + n) for n in range(odd)]
-    assert bool(watching("formula", *calls).warning()) is warned
+    assert bool(observed("formula", *calls).warning()) is warned
 
 
 @pytest.mark.parametrize(("off", "warned"), [(16, False), (-16, False), (17, True), (-17, True)])
 def test_a_call_may_be_off_by_a_few_markers(off, warned):
     small = [(ALIKE, TEXT + 1601)] * 20 + [(ALIKE, TEXT + 1601 + off)] * 10
-    assert bool(watching("formula", *small).warning()) is warned
+    assert bool(observed("formula", *small).warning()) is warned
 
 
 @pytest.mark.parametrize(("off", "warned"), [(64, False), (65, True)])
 def test_a_large_call_may_be_off_by_a_hundredth_of_its_image_tokens(off, warned):
     large = [Size(2240, 2240)]
     calls = [(large, TEXT + 6404)] * 20 + [(large, TEXT + 6404 + off)] * 10
-    assert bool(watching("formula", *calls).warning()) is warned
+    assert bool(observed("formula", *calls).warning()) is warned
 
 
 def paged(bill, markers=0):
@@ -155,78 +242,70 @@ def paged(bill, markers=0):
 @pytest.mark.parametrize("name", [*NAMES, "flat:280"])
 def test_markers_around_every_page_are_no_reason_to_warn(name):
     """A document of many pages has many of them, where one of one page has few."""
-    assert watching(name, *paged(rule(name), markers=8)).warning() is None
+    assert observed(name, *paged(rule(name), markers=8)).warning() is None
 
 
 @pytest.mark.parametrize(("name", "true"), [("formula", "table"), ("kimi", "qwen2"), ("table", "flat:280")])
 def test_documents_of_several_pages_give_the_true_rule_away(name, true):
     """A flat rule's number is seen in how the prompt grows with the pages, whatever the text has."""
-    assert f"; the rule {true} fits: run" in watching(name, *paged(rule(true))).warning()
+    assert f"; the rule {true} fits: run" in observed(name, *paged(rule(true))).warning()
 
 
 def test_a_usage_that_counts_no_images_is_said_to():
     """Where the text was measured it is certain."""
-    warning = watching("formula", *nothing(), measured=True).warning()
+    warning = observed("formula", *nothing(), measured=True).warning()
     assert "; the server's usage does not count images: run" in warning
 
 
 def test_few_tokens_that_never_change_may_be_the_text_or_the_images():
     """Where the text was not measured both can be."""
-    warning = watching("formula", *nothing()).warning()
+    warning = observed("formula", *nothing()).warning()
     assert "; the rule flat:70 fits, or the server's usage does not count images: run" in warning
 
 
 def test_only_answers_with_a_usage_to_the_plain_question_count():
     """An answer that was asked for again carries more words; what was lost was not counted."""
-    sentinel = BillingMonitor(rule("formula"), BYTES, ESTIMATE)
+    monitor = BillingMonitor(rule("formula"), BYTES, ESTIMATE)
     again = attempt(ALIKE, 9000, text_tokens=ESTIMATE + 300)
-    sentinel.observe([attempt(ALIKE, None), again, attempt([], 9000)])
-    assert sentinel.warning() is None
-    assert not sentinel._seen
+    monitor.observe(NO_TOTALS, [attempt(ALIKE, None), again, attempt([], 9000)])
+    assert monitor.warning() is None
+    assert not monitor._seen
 
 
 def test_no_calls_are_no_reason_to_warn():
-    assert watching("formula").warning() is None
+    assert observed("formula").warning() is None
 
 
 def test_a_baseline_is_measured_after_twenty_explained_replies():
     calls = server(rule("formula"), calls=20)
-    assert [watching("formula", *calls[:count]).baseline for count in (19, 20)] == [None, TEXT]
+    assert [observed("formula", *calls[:count]).baseline for count in (19, 20)] == [None, TEXT]
 
 
 def test_odd_replies_only_delay_the_baseline():
     """Twenty explained replies among thirty."""
     odd = [((Size(500, 500),), 9000 + n) for n in range(5)]
-    sentinels = [watching("formula", *odd, *server(rule("formula"), calls=count)) for count in (19, 26)]
-    assert [sentinel.baseline for sentinel in sentinels] == [None, TEXT]
+    monitors = [observed("formula", *odd, *server(rule("formula"), calls=count)) for count in (19, 26)]
+    assert [monitor.baseline for monitor in monitors] == [None, TEXT]
 
 
 def test_a_rule_that_explains_little_gives_no_baseline():
     """Sixty calls alike among more than two hundred are chance, not text."""
     calls = [*server(rule("qwen3"), calls=160), *server(rule("formula"), calls=60)]
-    assert watching("formula", *calls).baseline is None
+    assert observed("formula", *calls).baseline is None
 
 
 def test_a_baseline_stays_and_what_is_estimated_by_it_still_counts():
     """Orders that expect the baseline of their text are plain, too; those with more words are not."""
-    sentinel = watching("formula", *server(rule("formula"), calls=20))
-    sentinel.observe([attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
-    sentinel.observe([attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
-    assert (sentinel.baseline, sentinel._calls, sentinel.warning()) == (TEXT, 420, None)
-
-
-def test_a_residual_is_of_the_images_once_the_text_is_measured():
-    sentinel = watching("formula", *server(rule("formula"), calls=20))
-    early, late = attempt(ALIKE, TEXT + 1603), attempt(ALIKE, TEXT + 1603, text_tokens=TEXT)
-    again, lost = attempt(ALIKE, 9000, text_tokens=ESTIMATE + 300), attempt(ALIKE, None)
-    assert [sentinel.residual(each) for each in (early, late, again, lost)] == [2, 2, None, None]
-    assert watching("formula").residual(early) is None
+    monitor = observed("formula", *server(rule("formula"), calls=20))
+    monitor.observe(NO_TOTALS, [attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
+    monitor.observe(NO_TOTALS, [attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
+    assert (monitor.baseline, monitor._calls, monitor.warning()) == (TEXT, 420, None)
 
 
 def test_memory_is_bounded(monkeypatch):
     """Beyond so many different calls only those are counted further; the warning stands on them."""
-    monkeypatch.setattr(module, "MOST_KEYS", 40)
+    monkeypatch.setattr(module, "MAX_KEYS", 40)
     calls = [((Size(300 + n, 700),), TEXT + rule("table").tokens(Size(300 + n, 700))) for n in range(100)]
-    sentinel = watching("formula", *calls, *calls)
-    assert (len(sentinel._seen), sentinel._calls) == (40, 80)
-    assert "100 % of 80 calls are off" in sentinel.warning()
+    monitor = observed("formula", *calls, *calls)
+    assert (len(monitor._seen), monitor._calls) == (40, 80)
+    assert "100 % of 80 calls are off" in monitor.warning()

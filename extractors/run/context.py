@@ -1,0 +1,98 @@
+"""RunContext: what the documents of a run are processed with; and the client for the endpoint of a configuration."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from extractors.call.circuit_breaker import CircuitBreaker
+from extractors.call.client import ChatClient
+from extractors.call.retry import Retries
+from extractors.call.transport import build_client
+from extractors.core.errors import ConfigurationError
+from extractors.endpoint.child import child
+from extractors.endpoint.extra import EndpointError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from concurrent.futures import Executor
+    from contextlib import AsyncExitStack
+
+    from extractors.bill import Tariff
+    from extractors.call.rate_limit import RateLimiter
+    from extractors.call.request import RequestTemplate
+    from extractors.config.run_config import RunConfig
+    from extractors.core import Planned, RunInfo, Store
+    from extractors.core.schema import Schema
+    from extractors.core.totals import RunTotals
+    from extractors.record.ledger.writer import LedgerWriter
+    from extractors.record.tables.writer import Tables
+    from extractors.run.monitors import Monitor
+    from extractors.run.reparse import Reparse
+    from extractors.run.reuse import Deduplicator, OrphanedReplies
+    from extractors.run.shutdown import Shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The connections, threads and files of a run.
+
+    `readers` are threads that wait for bytes, None where reading does not wait; `admission` bounds the documents in
+    progress.
+    """
+
+    store: Store
+    template: RequestTemplate
+    client: ChatClient
+    writer: LedgerWriter
+    tables: Tables
+    threads: Executor
+    readers: Executor | None
+    admission: asyncio.Semaphore
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What is used instead of a call; with `reparse` no call is made at all."""
+
+    deduplicator: Deduplicator
+    orphaned_replies: OrphanedReplies
+    reparse: Reparse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What every document of a run is processed with. `unfinished` collects the documents that the run stopped before."""
+
+    run_info: RunInfo
+    schema: Schema
+    tariff: Tariff
+    reasks: int
+    services: Services
+    reuse: Reuse
+    monitors: Sequence[Monitor]
+    shutdown: Shutdown
+    on_document: Callable[[RunTotals], None]
+    unfinished: list[Planned] = field(default_factory=list)
+
+
+async def open_client(config: RunConfig, limiter: RateLimiter, stack: AsyncExitStack) -> ChatClient:
+    """Opens the client; the stack closes its connections, and the child process that reads with local OCR."""
+    base_url = await stack.enter_async_context(_offline_endpoint()) if config.offline else config.base_url
+    http = await stack.enter_async_context(build_client(config.endpoint_at(base_url)))
+    settings = config.settings
+    return ChatClient(
+        http, limiter, Retries(settings.attempts), CircuitBreaker(), timeout=settings.timeout, secret=config.secret
+    )
+
+
+@asynccontextmanager
+async def _offline_endpoint() -> AsyncIterator[str]:
+    """Runs the offline endpoint as a child process; it bills by the formula, as `--bill auto` plans for it."""
+    try:
+        async with child(reader="ocr", bill="formula") as base_url:
+            yield base_url
+    except EndpointError as error:
+        raise ConfigurationError(str(error)) from None

@@ -1,0 +1,239 @@
+"""Recovery of abandoned runs: what a killed run completed and paid for is published under its own run id.
+
+Recovery happens before the next run reads what is done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.call.response import parse_stored
+from extractors.core import REJECT_REASONS, UNSENT, Accepted
+from extractors.core.errors import Abandoned, LeaseLost, LedgerError
+from extractors.core.money import Costs, total
+from extractors.core.totals import RunTotals
+from extractors.record.output.base import open_output, writing
+from extractors.record.tables.rows import attempt
+from extractors.record.tables.volume import Volume, volumes
+from extractors.record.tables.writer import Tables
+from extractors.run.result import RunCounts, RunRecord
+from extractors.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from extractors.core import Attempt, Planned, RunInfo
+    from extractors.core.schema import Schema
+    from extractors.record.ledger import Ledger
+    from extractors.record.output.base import Output
+    from extractors.record.tables.rows import Keep, Row
+
+SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
+_CALL_COLUMNS = (
+    "outcome",
+    "billed",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "residual_tokens",
+    "reserved_usd",
+    "cost_usd",
+)
+
+
+def recover_abandoned(
+    ledger: Ledger, today: RunInfo, schema: Schema, keep: Keep, notify: Callable[[str], None]
+) -> None:
+    """Publishes every abandoned run of the output and schema of `today`, the run that begins.
+
+    It may be killed at any point, and two processes may do it at once. A document that the abandoned run completed as
+    `today` would is claimed as done, so that it is not paid for again.
+    """
+    output = open_output(today.output)
+    for run_info in ledger.runs.abandoned(today.output, today.schema):
+        if ledger.runs.adopt(run_info.run):
+            try:
+                with writing(output):
+                    totals = _AbandonedRun(ledger, output, run_info, today, schema, keep).recover()
+            except BaseException:  # also a Ctrl-C: the next run must be able to recover it
+                with suppress(LedgerError):  # then the next run sees that this process has ended
+                    ledger.runs.release(run_info.run)
+                raise
+            notify(
+                f"recovered run {run_info.run}, which ended without publishing: {totals.accepted} accepted documents"
+                f" are published now, {totals.remaining} are left to this run"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _AbandonedRun:
+    """An abandoned run that this process has adopted."""
+
+    ledger: Ledger
+    output: Output
+    run_info: RunInfo
+    today: RunInfo
+    schema: Schema
+    keep: Keep
+
+    def recover(self) -> RunTotals:
+        """Finishes a volume that was being published; else publishes what was staged and what was answered."""
+        run = self.run_info.run
+        volume = Volume(self.output, self.run_info, self.ledger.runs.volumes(run) + 1)
+        earlier = [Volume(self.output, self.run_info, number) for number in range(1, volume.number)]
+        for staged in volumes(self.output, self.run_info):
+            if staged.committed:
+                staged.clear()
+        complete = volume.sealed or volume.committed
+        planned = [] if complete else self.ledger.claims.planned(run)
+        if not complete:
+            self._stage(volume, planned)
+        ended = volume.ended()
+        unfinished = volume.called() - {document for document, _ in ended}
+        totals = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
+        # A run that was killed between its last volume and its end has no further volume.
+        if complete or planned or volume.number == 1 or volume.begun:
+            if not complete:
+                self._seal(volume, earlier, totals)
+            self._publish(volume, unfinished)
+        done = {name for each in (*earlier, volume) for name in each.done()} if self._matches_today else ()
+        self.ledger.claims.keep(self.run_info, done)
+        self.ledger.runs.end(run)
+        return totals
+
+    def _stage(self, volume: Volume, planned: list[Planned]) -> None:
+        """Stages what was answered and what was called, beside the parts that the run staged itself."""
+        ended = volume.ended()
+        volume.sweep(ended)
+        missing = {each.document: each for each in planned if each.name not in ended}
+        accepted = (
+            restore_answered(self.ledger.calls.unpublished(self.run_info.run), missing, self.schema)
+            if self._same_schema
+            else ()
+        )
+        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
+        volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.keep)
+
+    def _seal(self, volume: Volume, earlier: Sequence[Volume], totals: RunTotals) -> None:
+        """Stages the fields and the run's row: then the volume is complete."""
+        volume.stage_fields([each.key("results") for each in earlier if each.published("results")])
+        error = Abandoned("its process ended before it was done")
+        row = RunRecord(self.run_info, error=error).row(RunCounts(0, totals), volume.number)
+        volume.stage("runs", 0, [row])
+
+    def _publish(self, volume: Volume, unfinished: set[str]) -> None:
+        run = self.run_info.run
+        if not self.ledger.runs.heartbeat(run):
+            raise LeaseLost(f"run {run} was taken over by another process while it was being published")
+        if not volume.committed:
+            volume.publish()
+        self.ledger.runs.published(run, volume.number, unfinished)
+
+    @property
+    def _matches_today(self) -> bool:
+        """Whether the abandoned run used the same schema, prompt and model as today's run."""
+        return self._same_schema and (self.run_info.prompt_hash, self.run_info.model) == (
+            self.today.prompt_hash,
+            self.today.model,
+        )
+
+    @property
+    def _same_schema(self) -> bool:
+        return self.run_info.schema_hash == self.schema.hash
+
+
+def restore_answered(
+    calls: Iterable[Sequence[Row]], missing: Mapping[str, Planned], schema: Schema
+) -> Iterator[Accepted]:
+    """Yields those of the missing documents that have an accepted answer among these calls of the ledger."""
+    attempts: dict[str, list[Attempt]] = defaultdict(list)
+    for batch in calls:
+        for call in batch:
+            if (document := str(call["document"])) in missing:
+                attempts[document].append(attempt(call))
+    for document, tried in attempts.items():
+        tried.sort(key=lambda each: each.outcome == "accepted")  # the accepted answer comes last
+        last = tried[-1]
+        if last.outcome != "accepted" or last.reply is None:
+            continue
+        reply = parse_stored(last.reply.body, last.reply.request_id)
+        value = validate(reply, schema.model).document
+        if value is not None:  # else a validator has changed: the next run calls again
+            yield Accepted(
+                planned=missing[document],
+                attempts=tuple(tried),
+                key=last.request.key,
+                ended_at=last.started_at + timedelta(seconds=last.seconds),
+                value=value,
+                reply=reply,
+                step=last.request.steps[0],
+                encoded=last.request.encoded,
+                sha256=last.request.sha256,
+            )
+
+
+def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
+    """Adds up the volume's rows, staged or published, beside the documents that remain. Blocks: call it in a thread."""
+    calls = volume.frame("calls").select(_CALL_COLUMNS).collect()
+    failures = volume.frame("failures").select("document", "stage", "kind", "final", "attempts").collect()
+    ended = volume.ends().select(pl.len()).collect().item()
+    unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
+    rejected = len(failures.filter(unsent & reason))
+    copied = volume.copied()
+    copied_failed = _copies_of_failed(
+        volume, failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
+    )
+    copies = {document for document, _ in copied} | set(copied_failed["document"])
+    billed = calls.filter(pl.col("billed") == "yes")
+    return RunTotals(
+        rejected=rejected,
+        accepted=ended - len(failures) - len(copied),
+        failed=len(failures) - rejected - len(copied_failed),
+        remaining=remaining,
+        copied=len(copied),
+        copied_failed=len(copied_failed),
+        calls=len(calls),
+        prompt_tokens=_sum(calls, "prompt_tokens"),
+        cached_tokens=_sum(calls, "cached_tokens"),
+        completion_tokens=_sum(calls, "completion_tokens"),
+        reasoning_tokens=_sum(calls, "reasoning_tokens"),
+        residual_tokens=_sum(calls, "residual_tokens"),
+        estimated=_estimated(volume, copies),
+        cost_usd=total(billed["cost_usd"]),
+        wasted_usd=total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
+        kinds=_kinds(failures),
+        unknown_usd=total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
+    )
+
+
+def _copies_of_failed(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
+    """Selects the failures that are copies: of a document that the run did not call at all.
+
+    A called document has no attempts where a later attempt at a shard has validated its answer again. A reused reply that
+    was not accepted counts as a copy.
+    """
+    called = volume.frame("calls").select("document")
+    return uncalled.lazy().join(called, on="document", how="anti").collect()
+
+
+def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
+    """The estimate of the documents that were sent and ended."""
+    sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
+    images = volume.frame("images").filter(sent).select(pl.col("^cost_.*_usd$")).collect()
+    return Costs(*(total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
+
+
+def _kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
+    kinds = failures.group_by("stage", "kind", "final").len()
+    return Counter({(stage, kind, final): count for stage, kind, final, count in kinds.rows()})
+
+
+def _sum(frame: pl.DataFrame, column: str) -> int:
+    return int(frame[column].sum() or 0)

@@ -1,0 +1,56 @@
+"""Retries of a document: which request follows an answer that was not accepted, and when the document has failed.
+
+Retries of a call after a network or server error are in call/retry.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from extractors.call.request import Feedback
+from extractors.core.errors import DocumentError
+
+if TYPE_CHECKING:
+    from extractors.core import Reply, Verdict
+
+TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # outcomes that use up call attempts
+MAX_ANSWERS = 8  # to one document, whatever is wrong with them
+MAX_TOKENS_FACTOR = 4  # how far `max_tokens` is raised, by doubling, for a truncated answer
+
+
+@dataclass(frozen=True, slots=True)
+class RetryState:
+    """The state of a document between two calls: its rung, its token limit, the re-asks left, and the last errors."""
+
+    rung: int
+    max_tokens: int
+    reasks: int
+    token_ceiling: int
+    stepped_down: bool = False
+    answers: int = 0
+    feedback: Feedback | None = None
+
+    def after_answer(self, verdict: Verdict, reply: Reply, rungs: int) -> RetryState:
+        """Returns the state after an answer that was not accepted. Raises DocumentError when the document has failed.
+
+        A truncated answer is retried with more tokens, a malformed one is re-asked with the errors in words, and a value
+        that a validator refused is read again on the next rung.
+        """
+        state = replace(self, answers=self.answers + 1)
+        if state.answers < MAX_ANSWERS:
+            if verdict.outcome == "truncated" and self.max_tokens < self.token_ceiling:
+                return replace(state, max_tokens=min(2 * self.max_tokens, self.token_ceiling))
+            if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
+                feedback = Feedback(reply.content, verdict.errors) if reply.content else None
+                return replace(state, reasks=self.reasks - 1, feedback=feedback)
+            if verdict.outcome == "refused" and self.rung + 1 < rungs:
+                return replace(state, rung=self.rung + 1, feedback=None)
+        final = verdict.outcome == "refused"
+        raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
+
+    def step_down(self, error: DocumentError) -> RetryState:
+        """Returns the state after a request that exceeded the context: one rung down, once. Raises `error` otherwise."""
+        if error.kind != "context_exceeded" or self.stepped_down or self.rung == 0:
+            raise error
+        return replace(self, rung=self.rung - 1, stepped_down=True, feedback=None)

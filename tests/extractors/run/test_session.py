@@ -1,0 +1,90 @@
+"""session.py: the lease of a run, and the price in force before it begins."""
+
+from decimal import Decimal
+
+import pytest
+
+from extractors.call.rate_limit import Limits, RateLimiter
+from extractors.config.job import Job
+from extractors.config.run_config import resolve
+from extractors.config.settings import Settings
+from extractors.core.errors import ConfigurationError, LeaseLost, RunError
+from extractors.core.money import FREE
+from extractors.run.session import Lease, price_in_force
+from extractors.run.shutdown import Shutdown
+
+pytestmark = pytest.mark.anyio
+TAKEN = "update runs set host = 'elsewhere', pid = 1, lease_until = 9e9"
+
+
+async def left_with(error, ledger, terms):
+    """Has a run under way end with this error."""
+    async with Lease(ledger, terms) as lease:
+        lease.begin_calls()
+        raise error
+
+
+async def test_lease_keeps_a_run_from_recovery(ledger, terms, sql):
+    async with Lease(ledger, terms) as lease:
+        await lease.renew()
+        assert sql("select run, published_at from runs") == [(terms.run, None)]
+        assert ledger.runs.abandoned("/out", "slip") == []
+
+
+async def test_published_run_stays_in_the_ledger(ledger, terms, sql):
+    async with Lease(ledger, terms):
+        ledger.runs.end(terms.run)
+    assert sql("select count(published_at) from runs") == [(1,)]
+
+
+@pytest.mark.parametrize("error", [RunError("full"), TypeError("a bug"), KeyboardInterrupt()])
+async def test_run_that_failed_after_calls_began_can_be_recovered_at_once(ledger, terms, error):
+    """At once, though its process lives."""
+    with pytest.raises(type(error)):
+        await left_with(error, ledger, terms)
+    assert [each.run for each in ledger.runs.abandoned("/out", "slip")] == [terms.run]
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("no"), KeyboardInterrupt()])
+async def test_run_that_failed_before_calls_is_removed(ledger, terms, sql, error):
+    """What was asked for cannot be done, or somebody thought better of it, and nothing was sent."""
+    with pytest.raises(type(error)):
+        async with Lease(ledger, terms):
+            raise error
+    assert sql("select * from runs") == []
+
+
+async def test_renew_raises_when_another_process_has_the_run(ledger, terms, sql):
+    """Nothing may be published twice: who has lost it stops, and gives nothing back."""
+    async with Lease(ledger, terms) as lease:
+        sql(TAKEN)
+        with pytest.raises(LeaseLost, match="was taken over by another process, as no heartbeat came"):
+            await lease.renew()
+    ledger.runs.release(terms.run)
+    assert sql("select host from runs") == [("elsewhere",)]
+
+
+async def test_lost_lease_stops_the_run(ledger, terms):
+    """Also one that was lost before calls began."""
+    with Shutdown(RateLimiter(Limits()), drain=60, max_time=None, say=print) as shutdown:
+        async with Lease(ledger, terms) as lease:
+            lease._lose(LeaseLost("gone"))
+            lease.begin_calls(shutdown)
+            assert shutdown.error.message == "gone"
+
+
+def caption_config(daily_budget=None, **fields):
+    """The configuration of a caption job with these fields."""
+    settings = Settings(model="a/b", base_url=None, api_key="sesame", daily_budget=daily_budget, prices=None)
+    return resolve(Job(source="pictures", schema_name="caption", **fields), settings)
+
+
+@pytest.mark.parametrize("limits", [{}, {"budget": "0.01"}, {"daily_budget": "0.01"}])
+async def test_offline_price_is_free_with_any_budget(ledger, limits):
+    """Nothing is asked of any server, and 0 is a price that a budget can be held with."""
+    assert await price_in_force(caption_config(offline=True, **limits), ledger) == (FREE, True)
+
+
+async def test_unreachable_endpoint_is_a_configuration_error(ledger):
+    with pytest.raises(ConfigurationError, match=r"endpoint http://127\.0\.0\.1:9/v1/ cannot be reached"):
+        await price_in_force(caption_config(base_url="http://127.0.0.1:9/v1", budget=Decimal(1)), ledger)

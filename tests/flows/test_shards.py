@@ -501,7 +501,7 @@ async def test_a_budget_does_not_wait_for_a_try_that_was_killed(asked, settings)
         if not killed:
             killed.append(chunk)
             on_its_way = CallRequest(chunk.documents[0].document, "key", "asked", 0, (), 100, 2000, 128, 512)
-            await chunk.context.scribe.reserve(on_its_way, 1, Decimal("0.006"))
+            await chunk.context.services.writer.reserve(on_its_way, 1, Decimal("0.006"))
             raise Killed
         return await chunk.run()
 

@@ -1,4 +1,4 @@
-"""The command `tilewise`. Whatever is heavy is imported by the command that needs it: `--help` needs none of it."""
+"""The command `tilewise`. Heavy libraries are imported by the command that needs them, so that `--help` starts fast."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from extractors.config.field_help import FIELD_HELP
 from extractors.core.errors import ConfigurationError, RunError, TilewiseError
 
 if TYPE_CHECKING:
@@ -17,38 +18,22 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
 
 app = typer.Typer(
-    help="Images in, validated rows in Parquet out, with the bill known before anything is sent.",
+    help="Extract validated rows from images with a vision model, and know the cost before anything is sent.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help starts a third faster
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
-Source = Annotated[
-    str, typer.Argument(help="A folder or a bucket of images (s3://, gs://, az://), one image, or a manifest.")
-]
-SchemaName = Annotated[
-    str, typer.Option("--schema", help="A name that `tilewise schemas` lists, or package.module:Model.")
-]
-Output = Annotated[
-    str | None, typer.Option(help="The folder or bucket (s3://, gs://, az://) that the tables are written under.")
-]
-Model = Annotated[str | None, typer.Option(help="The model's id, as the endpoint lists it.")]
-BaseUrl = Annotated[str | None, typer.Option(help="The API's address, up to and with /v1.")]
-Policy = Annotated[
-    Literal["balanced", "faithful", "thrifty"],
-    typer.Option(
-        help="faithful keeps every pixel that is seen, balanced starts cheap and climbs, thrifty cheaper still."
-    ),
-]
-BillRule = Annotated[str, typer.Option("--bill", help="How the server bills an image, for example formula or table.")]
-DocumentBy = Annotated[
-    Literal["folder", "name", "frames"] | None,
-    typer.Option(
-        help="Make one document of several pages: of a folder's images, of a-1.jpg and a-2.jpg, or of a TIFF's frames."
-        " The pages of a PDF always belong together."
-    ),
-]
+Source = Annotated[str, typer.Argument(help=FIELD_HELP["source"])]
+SchemaName = Annotated[str, typer.Option("--schema", help=FIELD_HELP["schema_name"])]
+Output = Annotated[str | None, typer.Option(help=FIELD_HELP["output"])]
+Model = Annotated[str | None, typer.Option(help=FIELD_HELP["model"])]
+BaseUrl = Annotated[str | None, typer.Option(help=FIELD_HELP["base_url"])]
+Policy = Annotated[Literal["balanced", "faithful", "thrifty"], typer.Option(help=FIELD_HELP["policy"])]
+BillRule = Annotated[str, typer.Option("--bill", help=FIELD_HELP["bill"])]
+Budget = Annotated[str | None, typer.Option(metavar="USD", help=FIELD_HELP["budget"])]
+Yes = Annotated[bool, typer.Option("--yes", help=FIELD_HELP["yes"])]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
@@ -63,16 +48,19 @@ def estimate(
     bill: BillRule = "auto",
     sample: Annotated[
         str | None,
-        typer.Option(metavar="N|all", help="Look at so many images, or all; default: 2000 of over 20,000 elsewhere."),
+        typer.Option(
+            metavar="N|all",
+            help="Number of images to sample, or `all`. Default: 2000 when a remote source has more than 20,000.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a run would send and cost, from image headers alone. Needs no key and sends nothing."""
+    """Estimate what a run would send and cost, from image headers only. Needs no key and sends nothing."""
     with _exit_on_error():
-        build_job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
+        job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.console import show_estimate
 
-        show_estimate(build_job, _load_settings(), as_json=as_json, sample=sample)
+        show_estimate(job, _load_settings(), as_json=as_json, sample=sample)
 
 
 @app.command()
@@ -85,55 +73,43 @@ def run(
     base_url: BaseUrl = None,
     policy: Policy = "balanced",
     bill: BillRule = "auto",
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Spend at most so many dollars.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Take at most so many documents.")] = None,
+    budget: Budget = None,
+    limit: Annotated[int | None, typer.Option(help=FIELD_HELP["limit"])] = None,
     redo: Annotated[
-        Literal["failed", "changed", "reparse", "all"] | None,
-        typer.Option(help="Read again what is done already, by cause."),
+        Literal["failed", "changed", "reparse", "all"] | None, typer.Option(help=FIELD_HELP["redo"])
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="With --redo failed: only failures of this kind.")] = None,
-    modified_since: Annotated[
-        str | None, typer.Option(metavar="T", help="Only images modified from this UTC day or time on.")
+    kind: Annotated[str | None, typer.Option(help=FIELD_HELP["kind"])] = None,
+    modified_since: Annotated[str | None, typer.Option(metavar="T", help=FIELD_HELP["modified_since"])] = None,
+    modified_until: Annotated[str | None, typer.Option(metavar="T", help=FIELD_HELP["modified_until"])] = None,
+    fail_above: Annotated[float, typer.Option(help=FIELD_HELP["fail_above"])] = 0.0,
+    max_time: Annotated[str | None, typer.Option(help=FIELD_HELP["max_time"])] = None,
+    document_by: Annotated[
+        Literal["folder", "name", "frames"] | None, typer.Option(help=FIELD_HELP["document_by"])
     ] = None,
-    modified_until: Annotated[
-        str | None, typer.Option(metavar="T", help="Only images modified up to this UTC day or time, included.")
-    ] = None,
-    fail_above: Annotated[float, typer.Option(help="The share of failures above which the exit code is 1.")] = 0.0,
-    max_time: Annotated[str | None, typer.Option(help="Take no new documents after this long: 90s, 30m, 6h.")] = None,
-    document_by: DocumentBy = None,
-    send_urls: Annotated[
-        bool, typer.Option("--send-urls", help="Pass images at http(s) URLs on instead of fetching them.")
-    ] = False,
-    video_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="The most tokens that one video is expected to be billed.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Read with local OCR instead of the API.")] = False,
+    send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
+    video_tokens: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["video_tokens"])] = None,
+    offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
-    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect even where it is configured.")] = False,
-    shard_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Spread the work over Prefect's work pool, so many documents a flow run."),
-    ] = None,
-    plan_only: Annotated[
-        bool, typer.Option("--plan-only", help="Store the plan and what it would cost; `apply` runs it.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate only; write nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Go on whatever the estimate says.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, even if it is configured.")] = False,
+    shard_size: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["shard_size"])] = None,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help=FIELD_HELP["plan_only"])] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=FIELD_HELP["dry_run"])] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Read every image that is not done yet and write the rows as Parquet."""
+    """Extract validated rows from all images without a result, and write them as Parquet."""
     with _exit_on_error():
         if with_prefect and direct:
-            raise ConfigurationError("--prefect and --direct exclude each other: choose one")
+            raise ConfigurationError("--prefect and --direct exclude each other: use one of them")
         from flows.adapters.prefect_api import is_prefect_configured
-        from flows.console import show_estimate, show_plan, show_result
+        from flows.console import divert_stdout, show_estimate, show_plan, show_result
         from flows.preflight import check_job
         from flows.runner import run_with_confirmation
 
         if direct and shard_size is not None:
-            raise ConfigurationError("--direct and --shard-size exclude each other: shards are runs on a work pool")
+            raise ConfigurationError("--direct and --shard-size exclude each other: shards run on a Prefect work pool")
         settings = _load_settings()
-        build_job = _build_job(
+        job = _build_job(
             source=source,
             schema_name=schema,
             output=output,
@@ -159,73 +135,75 @@ def run(
             yes=yes,
         )
         if dry_run:
-            show_estimate(build_job, settings, as_json=as_json)
+            show_estimate(job, settings, as_json=as_json)
             return
-        check_job(build_job, settings)
+        with divert_stdout():
+            check_job(job, settings)
         if plan_only:
-            show_plan(build_job, settings, as_json=as_json)
+            show_plan(job, settings, as_json=as_json)
             return
         as_flow = (
             with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
         )
-        closing = run_with_confirmation(build_job, settings, as_flow=as_flow)
-        show_result(closing, as_json=as_json)
-    raise typer.Exit(closing.exit_code)
+        with divert_stdout():
+            result = run_with_confirmation(job, settings, as_flow=as_flow)
+        show_result(result, as_json=as_json)
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
 def apply(
-    plan: Annotated[str, typer.Argument(help="A plan that `run --plan-only` has stored: its path or URL.")],
+    plan: Annotated[str, typer.Argument(help="Path or URL of a plan that `run --plan-only` stored.")],
     *,
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Spend at most so many dollars.")] = None,
-    approved_by: Annotated[str | None, typer.Option(metavar="WHO", help="Who has approved the plan.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Go on whatever the plan may cost.")] = False,
+    budget: Budget = None,
+    approved_by: Annotated[str | None, typer.Option(metavar="WHO", help="Person who approved the plan.")] = None,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Run exactly what a stored plan says; what has changed since is left out."""
+    """Run a stored plan exactly; documents that changed since then are left out."""
     with _exit_on_error():
         from extractors.plan.apply import order
-        from flows.console import show_result
+        from flows.console import divert_stdout, show_result
         from flows.runner import apply_with_confirmation
 
-        closing = apply_with_confirmation(
-            order(plan=plan, budget=budget, approved_by=approved_by, yes=yes), _load_settings()
-        )
-        show_result(closing, as_json=as_json)
-    raise typer.Exit(closing.exit_code)
+        request = order(plan=plan, budget=budget, approved_by=approved_by, yes=yes)
+        with divert_stdout():
+            result = apply_with_confirmation(request, _load_settings())
+        show_result(result, as_json=as_json)
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
 def calibrate(
     *,
     model: Model = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Go on whatever it may cost.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Send four probe images and a text, and remember by which rule the endpoint bills this model's images."""
+    """Send four probe images and a text, and store the rule by which the endpoint bills images of the model."""
     with _exit_on_error():
         from flows.console import print_json, print_lines
         from flows.runner import calibrate_with_confirmation
 
-        found = calibrate_with_confirmation(_load_settings(), model, yes=yes)
+        calibration = calibrate_with_confirmation(_load_settings(), model, yes=yes)
         if as_json:
-            print_json(found.as_json())
+            print_json(calibration.as_json())
         else:
-            print_lines(found.lines())
+            print_lines(calibration.lines())
 
 
 @app.command()
 def spend(
     *,
-    since: Annotated[str | None, typer.Option(help="From this UTC day or time on.")] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this UTC day or time, included.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only calls on or after this UTC day or time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only calls on or before this UTC day or time.")] = None,
     by: Annotated[
-        Literal["day", "model", "schema", "source", "outcome"], typer.Option(help="What the sums are grouped by.")
+        Literal["day", "model", "schema", "source", "outcome"], typer.Option(help="Group the sums by this.")
     ] = "day",
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Say what calls have cost: billed, of it wasted, and unknown, from the tables and the ledger."""
+    """Sum the cost of calls: billed, wasted (billed, answer not published) and unknown, from tables and ledger."""
     with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
@@ -238,7 +216,7 @@ def spend(
         root = open_output(named(output or settings.output))
         first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
         if first and last and first > last:
-            raise ConfigurationError(f"--since {since} is after --until {until}: nothing lies between them")
+            raise ConfigurationError(f"--since {since} is after --until {until}: use an earlier --since")
         with opened_ledger(settings) as ledger:
             spending = spend(root, ledger, by, first, last)
         if as_json:
@@ -252,12 +230,12 @@ def spend(
 
 @app.command()
 def report(
-    run: Annotated[str | None, typer.Argument(help="A run, as in the column `run`; default: the last one.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last run.")] = None,
     *,
     output: Output = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the page of a run, reports/<run>.html: what was read, what it cost against what was said, what failed."""
+    """Write the HTML page of a run, reports/<run>.html: documents, predicted and real cost, failures."""
     with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.core.buckets import is_bucket_url
@@ -266,9 +244,7 @@ def report(
 
         place = named(output or _load_settings().output)
         if open_it and is_bucket_url(place):
-            raise ConfigurationError(
-                f"--open needs a page on this machine: what lies in {place} is opened where that is"
-            )
+            raise ConfigurationError(f"--open works for local output only: {place} is a bucket; leave out --open")
         path = write_report(open_output(place), run)
         typer.echo(path)
     if open_it:
@@ -277,23 +253,23 @@ def report(
 
 @app.command()
 def doctor(
-    source: Annotated[str | None, typer.Argument(help="A source to try, as `run` takes it.")] = None,
+    source: Annotated[str | None, typer.Argument(help="Source to check, as for `run`.")] = None,
 ) -> None:
-    """Show every setting and where it came from, and say what works of all that a run needs. Spends nothing."""
+    """Show every setting with its origin, and check what a run needs. Spends nothing."""
     with _exit_on_error():
         from flows.doctor import run_doctor
 
-        told, works = run_doctor(_load_settings(), source)
-        typer.echo("\n".join(told))
-    raise typer.Exit(0 if works else 2)
+        lines, passed = run_doctor(_load_settings(), source)
+        typer.echo("\n".join(lines))
+    raise typer.Exit(0 if passed else 2)
 
 
 @app.command()
 def serve(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port of the server and its UI.")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the server and its UI.")] = 4200,
 ) -> None:
-    """Start a local Prefect server and serve every deployment of prefect.yaml: schedules, forms, and what runs show."""
+    """Start a local Prefect server, and serve every deployment of prefect.yaml with its schedule and form."""
     with _exit_on_error():
         from flows.serving.serve import serve
 
@@ -303,13 +279,13 @@ def serve(
 
 @app.command()
 def schemas() -> None:
-    """List the documents that can be read, with their fields."""
+    """List the available schemas with their fields."""
     from rich.console import Console
     from rich.table import Table
 
     from extractors.core.schema import load, shipped
 
-    table = Table("schema", "what it is", "fields")
+    table = Table("schema", "description", "fields")
     for name in shipped():
         model = load(name).model
         first_line = (model.__doc__ or "").strip().partition("\n")[0]
@@ -320,16 +296,16 @@ def schemas() -> None:
 @app.command()
 def endpoint(
     *,
-    port: Annotated[int, typer.Option(help="The port on the loopback address; 0 takes a free one.")] = 8399,
-    reader: Annotated[Literal["ocr", "echo"], typer.Option(help="ocr reads; echo answers a minimal instance.")] = "ocr",
-    bill: Annotated[str, typer.Option(help="The rule that `usage` follows.")] = "formula",
-    latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes at least.")] = 0.0,
-    rpm: Annotated[
-        float | None, typer.Option(help="Refuse what comes faster than this many requests a minute.")
-    ] = None,
-    faults: Annotated[Path | None, typer.Option(help="A TOML file of faults to make, by share and seed.")] = None,
+    port: Annotated[int, typer.Option(help="Port on the loopback address; 0 selects a free port.")] = 8399,
+    reader: Annotated[
+        Literal["ocr", "echo"], typer.Option(help="ocr: read with local OCR; echo: answer a minimal instance.")
+    ] = "ocr",
+    bill: Annotated[str, typer.Option(help="Rule by which `usage` bills images.")] = "formula",
+    latency: Annotated[float, typer.Option(min=0, help="Minimum seconds per answer.")] = 0.0,
+    rpm: Annotated[float | None, typer.Option(help="Refuse requests above this rate per minute.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="TOML file of faults to inject, by share and seed.")] = None,
 ) -> None:
-    """Answer like the API, offline: read images with local OCR and bill them by a rule of choice; or rehearse its faults."""
+    """Serve an offline stand-in for the API: local OCR, billing by a chosen rule, injected faults."""
     with _exit_on_error():
         from extractors.core import tiles
         from extractors.endpoint.extra import EndpointError, check_extra
@@ -355,7 +331,7 @@ def main() -> None:
 
 @contextmanager
 def _exit_on_error() -> Iterator[None]:
-    """What is raised on purpose is one line on stderr and exit code 2, or 3 where it stopped as told."""
+    """Prints an error of tilewise as one line on stderr; exits with its code: 2, or 3 for a requested stop."""
     try:
         yield
     except TilewiseError as error:
@@ -363,7 +339,7 @@ def _exit_on_error() -> Iterator[None]:
         raise typer.Exit(error.exit_code if isinstance(error, RunError) else 2) from None
     except KeyboardInterrupt:
         typer.echo(
-            "tilewise: stopped at once; what was answered is in the ledger, and the next run goes on from there",
+            "tilewise: stopped immediately; answered calls are stored in the ledger and the next run continues from there",
             err=True,
         )
         raise typer.Exit(3) from None
@@ -379,5 +355,5 @@ def _load_settings() -> Settings:
     from extractors.config.settings import find_unknown_settings, read_settings
 
     for name in find_unknown_settings():
-        typer.echo(f"tilewise: {name} is no setting and is ignored", err=True)
+        typer.echo(f"tilewise: unknown setting {name}, ignored", err=True)
     return read_settings()

@@ -1,13 +1,15 @@
-"""What the command prints: an estimate or a run that has ended, for people or as one JSON object."""
+"""What the command prints: an estimate, a stored plan or the result of a run, as text or as one JSON object."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
@@ -17,55 +19,61 @@ if TYPE_CHECKING:
     from extractors.run.result import RunResult
 
 
+@contextmanager
+def divert_stdout() -> Iterator[None]:
+    """Sends to stderr what schemas of the user print while they are loaded and validate: stdout is for the result."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
-    """Estimates the job, or by a sample, and prints what comes out."""
+    """Estimates the job, if asked from a sample of its images, and prints the estimate."""
     from extractors.config.run_config import resolve
     from extractors.plan.estimate import estimate_job
     from extractors.plan.sampling import sample_of
 
-    drawn = sample_of(sample)
-    config = resolve(job, settings, sends=False)
-    found = estimate_job(config, drawn, done=job.output is not None or job.dry_run)
+    with divert_stdout():
+        config = resolve(job, settings, sends=False)
+        estimate = estimate_job(config, sample_of(sample), done=job.output is not None or job.dry_run)
     if as_json:
-        print_json(found.as_json())
+        print_json(estimate.as_json())
         return
-    _print_estimate(found, config.model)
+    _print_estimate(estimate, config.model)
 
 
 def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
-    """Plans the job, stores the plan, and prints what it would cost and where it is."""
+    """Plans the job, stores the plan, and prints its estimate and its path."""
     from extractors.config.run_config import resolve
     from extractors.plan.stored_plan import store_plan
 
-    config = resolve(job, settings)
-    estimated, url = store_plan(config)
+    with divert_stdout():
+        config = resolve(job, settings)
+        estimate, url = store_plan(config)
     if as_json:
-        print_json(estimated.as_json() | {"plan": url})
+        print_json(estimate.as_json() | {"plan": url})
         return
-    _print_estimate(estimated, config.model)
-    print_lines([f"plan: {url}: `tilewise apply` runs it" if url else "nothing to do: no plan is stored"])
+    _print_estimate(estimate, config.model)
+    print_lines([f"plan: {url} (run it with `tilewise apply`)" if url else "no plan stored: no documents to process"])
 
 
-def _print_estimate(found: Estimate, model: str) -> None:
+def _print_estimate(estimate: Estimate, model: str) -> None:
     from extractors.report.progress import terminal
     from extractors.report.summary import EstimateView
 
-    counts = {name: getattr(found, name) for name in ("images", "documents", "skipped", "rejected")}
-    costs, seconds = found.costs, found.seconds
-    bill = EstimateView(
-        counts,
-        found.tokens,
-        found.reasons,
-        costs,
-        found.bill_rule,
-        model,
-        seconds,
-        found.eta_seconds,
-        found.calibrated,
-        found.intervals,
-        found.causes.lines() if found.causes else (),
+    view = EstimateView(
+        counts={name: getattr(estimate, name) for name in ("images", "documents", "skipped", "rejected")},
+        tokens=estimate.tokens,
+        reasons=estimate.reasons,
+        costs=estimate.costs,
+        bill_rule=estimate.bill_rule,
+        model=model,
+        seconds=estimate.seconds,
+        eta_seconds=estimate.eta_seconds,
+        calibrated=estimate.calibrated,
+        intervals=estimate.intervals,
+        causes=estimate.causes.lines() if estimate.causes else (),
     )
-    terminal().print(bill.table())
+    terminal().print(view.table())
 
 
 def show_result(result: RunResult, *, as_json: bool) -> None:
@@ -75,18 +83,17 @@ def show_result(result: RunResult, *, as_json: bool) -> None:
         return
     from extractors.report.summary import RunView
 
-    row, counts = result.row, result.counts
-    summary = RunView(
-        run=str(row["run"]),
-        totals=counts.totals,
-        found=counts.found,
-        skipped=counts.skipped,
+    view = RunView(
+        run=str(result.row["run"]),
+        totals=result.counts.totals,
+        found=result.counts.found,
+        skipped=result.counts.skipped,
         message=result.message,
         bill_rule=result.record.run_info.bill_rule,
         results=list(result.results),
         warnings=result.record.warnings,
     )
-    print_lines(summary.lines())
+    print_lines(view.lines())
 
 
 def print_lines(lines: Iterable[RenderableType]) -> None:
@@ -110,4 +117,4 @@ def _encode_money(value: object) -> object:
 
     if isinstance(value, Decimal):
         return float(value)
-    raise TypeError(f"{type(value).__name__} has no place in a run's row")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema, field_validator
 
+from extractors.config.field_help import FIELD_HELP
 from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, tiles
 from extractors.core.errors import ConfigurationError, format_value
@@ -94,97 +95,85 @@ class Job(BaseModel):
     source: str = Field(
         min_length=1,
         title="Source",
-        description="A folder or a bucket of images (s3://, gs://, az://), one image, or a manifest (.txt, .csv, .jsonl,"
-        " .parquet with a column uri).",
+        description=FIELD_HELP["source"],
     )
     schema_name: str = Field(
         "",
         title="Schema",
-        description=f"What the documents are: {', '.join(shipped())}, or package.module:Model for one of your own; only an"
-        " estimate needs none.",
+        description=f"{FIELD_HELP['schema_name']} Shipped: {', '.join(shipped())}. An estimate needs none.",
         examples=shipped(),
     )
     policy: Policy = Field(
         "balanced",
         title="Policy",
-        description="faithful: keep every pixel that is seen; balanced: start cheap, climb when the answer fails;"
-        " thrifty: start cheaper.",
+        description=FIELD_HELP["policy"],
     )
     output: str | None = Field(
         None,
         title="Output",
-        description="The folder or bucket that the tables are written under; that of TILEWISE_OUTPUT when left empty.",
+        description=FIELD_HELP["output"],
     )
     modified_since: Annotated[datetime | None, _DAY] = Field(
-        None, title="Modified since", description="Only images modified from this UTC day or time on."
+        None, title="Modified since", description=FIELD_HELP["modified_since"]
     )
     modified_until: Annotated[datetime | None, _DAY] = Field(
-        None, title="Modified until", description="Only images modified up to this UTC day or time, included."
+        None, title="Modified until", description=FIELD_HELP["modified_until"]
     )
     redo: Redo | None = Field(
         None,
         title="Do again",
-        description="Take also what is done. failed: what failed for good; changed: what was read by another schema, prompt"
-        " or model; reparse: read stored answers again, without a call; all: everything.",
+        description=FIELD_HELP["redo"],
     )
     kind: str | None = Field(
         None,
         title="Kind",
-        description="With failed: of what failed for good, only this reject reason or outcome.",
+        description=FIELD_HELP["kind"],
         json_schema_extra={"enum": [*KINDS]},
     )
     budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
-        None, title="Budget", description="The most that this run may spend, in dollars."
+        None, title="Budget", description=FIELD_HELP["budget"]
     )
-    model: str | None = Field(
-        None, title="Model", description="The model's id at the endpoint; that of TILEWISE_MODEL when left empty."
-    )
-    limit: int | None = Field(None, ge=1, title="Limit", description="Take at most so many documents.")
+    model: str | None = Field(None, title="Model", description=FIELD_HELP["model"])
+    limit: int | None = Field(None, ge=1, title="Limit", description=FIELD_HELP["limit"])
     plan_only: bool | None = Field(
         None,
         title="Plan only",
-        description="Store the plan and its bill, and run nothing: the deployment apply runs it when somebody approves."
-        " When nothing is chosen, a backfill that may cost more than TILEWISE_ASK_ABOVE does so.",
+        description=FIELD_HELP["plan_only"]
+        + " If left empty, a backfill above TILEWISE_ASK_ABOVE is stored as a plan.",
         json_schema_extra={"enum": [True, False]},  # a choice that can be left open, where a switch is on or off
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Estimate only; write nothing.")
-    yes: bool = Field(default=False, title="Yes", description="Go on whatever the estimate says.")
+    dry_run: bool = Field(default=False, title="Dry run", description=FIELD_HELP["dry_run"])
+    yes: bool = Field(default=False, title="Yes", description=FIELD_HELP["yes"])
     base_url: str | None = Field(
         None,
         title="Base URL",
-        description="The API's address, up to and with /v1; that of TILEWISE_BASE_URL when left empty.",
+        description=FIELD_HELP["base_url"],
     )
-    offline: bool = Field(default=False, title="Offline", description="Read with local OCR instead of the API.")
-    bill: str = Field("auto", title="Bill rule", description="How the server bills an image; auto knows.")
+    offline: bool = Field(default=False, title="Offline", description=FIELD_HELP["offline"])
+    bill: str = Field("auto", title="Bill rule", description=FIELD_HELP["bill"])
     fail_above: float = Field(
         0.0,
         ge=0,
         le=1,
         title="Fail above",
-        description="The share of failures above which the run counts as failed.",
+        description=FIELD_HELP["fail_above"],
         json_schema_extra={"default": FAIL_ABOVE},
     )
     max_time: Annotated[float | None, _DURATION] = Field(
-        None, gt=0, title="Longest time", description="Stop taking new documents after this: 90s, 30m, 6h, or seconds."
+        None, gt=0, title="Longest time", description=FIELD_HELP["max_time"]
     )
     document_by: Literal["folder", "name", "frames"] | None = Field(
         None,
         title="Document by",
-        description="What makes several pages one document: the folder, the name (a-1.jpg, a-2.jpg), the frames of a TIFF."
-        " The pages of a PDF always belong together.",
+        description=FIELD_HELP["document_by"],
     )
-    send_urls: bool = Field(
-        default=False, title="Send URLs", description="Pass images at http(s) URLs on instead of fetching them."
-    )
-    video_tokens: int | None = Field(
-        None, ge=1, title="Video tokens", description="The most tokens that one video is expected to be billed."
-    )
+    send_urls: bool = Field(default=False, title="Send URLs", description=FIELD_HELP["send_urls"])
+    video_tokens: int | None = Field(None, ge=1, title="Video tokens", description=FIELD_HELP["video_tokens"])
     shard_size: int | None = Field(
         None,
         ge=1,
         title="Shard size",
-        description="Spread the work over the workers of the work pool: cut the plan into runs of the deployment shard, so"
-        " many documents each.",
+        description=FIELD_HELP["shard_size"],
     )
 
     @property

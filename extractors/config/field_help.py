@@ -1,0 +1,33 @@
+"""The help text of every job field: the flags of the command and the fields of the Prefect form show the same sentence."""
+
+from __future__ import annotations
+
+FIELD_HELP = {
+    "source": "Folder or bucket of images (s3://, gs://, az://), one image, or a manifest (.txt, .csv, .jsonl, .parquet"
+    " with a column uri).",
+    "schema_name": "Schema to extract: a name from `tilewise schemas`, or package.module:Model.",
+    "policy": "Image size policy. faithful: keep every pixel that the model can see; balanced: start small, retry larger"
+    " if validation fails; thrifty: start smaller still.",
+    "output": "Folder or bucket (s3://, gs://, az://) for the tables. Default: TILEWISE_OUTPUT.",
+    "modified_since": "Only images modified on or after this UTC day or time.",
+    "modified_until": "Only images modified on or before this UTC day or time.",
+    "redo": "Process documents again. failed: final failures; changed: results of another schema, prompt or model;"
+    " reparse: validate stored replies again, without API calls; all: every document.",
+    "kind": "With redo `failed`: only failures of this kind.",
+    "budget": "Maximum spend of this run in US dollars.",
+    "model": "Model id, as the endpoint lists it. Default: TILEWISE_MODEL.",
+    "limit": "Maximum number of documents to process.",
+    "plan_only": "Store the plan with its cost estimate and stop; `apply` runs it.",
+    "dry_run": "Estimate only; write nothing.",
+    "yes": "Skip the cost confirmation.",
+    "base_url": "API base URL, up to and including /v1. Default: TILEWISE_BASE_URL.",
+    "offline": "Use local OCR instead of the API.",
+    "bill": "Rule by which the server bills images, for example formula or table; auto selects it.",
+    "fail_above": "Share of failed documents, from 0 to 1, above which the run fails.",
+    "max_time": "Start no new documents after this time: 90s, 30m, 6h.",
+    "document_by": "Combine pages into one document: the images of a folder, images named a-1.jpg and a-2.jpg, or the"
+    " frames of a TIFF. The pages of a PDF always form one document.",
+    "send_urls": "Send http(s) image URLs to the API instead of downloading the images.",
+    "video_tokens": "Maximum number of tokens billed for one video.",
+    "shard_size": "Number of documents per shard: splits the run into flow runs on the Prefect work pool.",
+}

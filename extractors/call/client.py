@@ -148,7 +148,7 @@ class ChatClient:
     def _make_document_error(self, fault: Fault) -> DocumentError:
         final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
         kept, public = self._mask(fault.full_message), self._mask(fault.message)
-        return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public)
+        return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public, refusal=fault.refusal)
 
     def _collect_secrets(self, request: CallRequest) -> list[str]:
         """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""

@@ -32,8 +32,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from extractors.core import Billing, Outcome
 
+from extractors.core import Billing, Outcome, Refusal
 from extractors.core.errors import first_line
 
 Remedy = Literal["again", "later", "never", "stop"]
@@ -48,7 +48,7 @@ EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seco
 class Fault:
     """What went wrong, what to do about it, in words; how long the server asks to wait; whether it may be billed.
 
-    `message` may be shown anywhere. `quoted` has the server's words, whatever they are: it belongs into the tables alone.
+    `refusal` is set where the request was refused and not one image. `message` may be shown anywhere. `server_message` has the server's words, whatever they are: it belongs into the tables alone.
     """
 
     outcome: Outcome
@@ -57,6 +57,7 @@ class Fault:
     wait: float | None = None
     billed: Billing = "no"
     server_message: str = ""
+    refusal: Refusal | None = None
 
     @property
     def full_message(self) -> str:
@@ -82,7 +83,7 @@ def classify_status(status: int, reason: str, headers: Mapping[str, str], body: 
         return fault("context_exceeded", "never")
     if status in {408, 409, 425} or status >= 500:
         return fault("server_error", "again", wait=parse_wait(headers))
-    return fault("client_error", "never")
+    return fault("client_error", "never", refusal=Refusal(status, find_error_code(_parse_json(body))))
 
 
 def classify_error(error: Exception) -> Fault:

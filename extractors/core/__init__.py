@@ -8,7 +8,7 @@ All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars 
 
 from __future__ import annotations
 
-from extractors.core.calls import Attempt, Billing, CallRequest, Journal, Outcome, Permits, Reply, Verdict
+from extractors.core.calls import Attempt, Billing, CallRequest, Journal, Outcome, Permits, Refusal, Reply, Verdict
 from extractors.core.documents import (
     REJECT_REASONS,
     UNSEEN,
@@ -74,6 +74,7 @@ __all__ = [
     "PlannedPage",
     "Prepared",
     "Problem",
+    "Refusal",
     "Reply",
     "RunInfo",
     "Stage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,6 +46,13 @@ class Reply:
     model: str | None = None
     usage: Usage | None = None
     request_id: str | None = None
+
+
+class Refusal(NamedTuple):
+    """A refusal of the request and not of one image: the same status and error code mean the same cause."""
+
+    status: int
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

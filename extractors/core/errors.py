@@ -17,6 +17,10 @@ Every error takes a message and keyword extras with defaults, so it survives pic
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from extractors.core.calls import Refusal
 
 
 def format_value(value: object) -> str:
@@ -50,6 +54,7 @@ class DocumentError(TilewiseError):
 
     `kind` is a reject reason or a call's outcome, `stage` where it came up; `final` says that another try cannot
     cure it. The message may quote what a server or a model said; `public` never does.
+    `refusal` is set where the server refused the request rather than this image.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class DocumentError(TilewiseError):
         stage: str = "bill",
         final: bool = True,
         public: str = "",
+        refusal: Refusal | None = None,
     ) -> None:
         super().__init__(message)
+        self.refusal = refusal
         self.kind = kind
         self.stage = stage
         self.final = final

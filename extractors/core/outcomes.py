@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from extractors.core.calls import Attempt, Reply
+    from extractors.core.calls import Attempt, Refusal, Reply
     from extractors.core.documents import Planned, Problem, Step
     from extractors.core.money import Price
 
@@ -117,9 +117,10 @@ class Copied(DocumentOutcome):
 
 @dataclass(frozen=True, slots=True)
 class Failed(DocumentOutcome):
-    """A document without an accepted answer, and the reason."""
+    """A document without an accepted answer, and the reason; `refusal` as in DocumentError."""
 
     problem: Problem
+    refusal: Refusal | None = field(default=None, kw_only=True)
 
     @property
     def rejected(self) -> bool:

@@ -8,14 +8,8 @@ RUN = ("run", "in", "--schema", "caption")
 SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''{words}'''\n\n    caption: str\n"
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server, serve, replies):
+@pytest.fixture(autouse=True)
+def images_to_redo(workspace, server, serve, replies):
     """A desk at which two images were accepted, one has failed for good, one not for good, and one is new."""
     workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
     workspace.images("a.jpg", "b.jpg")
@@ -27,7 +21,6 @@ def workspace(workspace, server, serve, replies):
     for name in ("c.jpg", "d.jpg"):
         (workspace.folder / name).rename(workspace.folder / "in" / name)
     workspace.images("e.jpg", size=(330, 200))
-    return workspace
 
 
 def announced(ended):

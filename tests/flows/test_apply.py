@@ -11,18 +11,10 @@ import pytest
 RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def three_images(workspace, server):
     """Three images, and a key for the server."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images("a.jpg", "b.jpg", "c.jpg")
-    return workspace
+    workspace.with_images("a.jpg", "b.jpg", "c.jpg").using(server)
 
 
 @pytest.fixture

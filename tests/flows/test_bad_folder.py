@@ -16,7 +16,7 @@ BASE = ("run", "in", "--schema", "caption")
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces, echo):
+def workspace_with_bad_files(workspaces, echo):
     """A desk with four broken images and two whole ones."""
     workspace = workspaces(TILEWISE_BASE_URL=echo)
     shutil.copytree(BAD, workspace.folder / "in" / "bad")
@@ -25,9 +25,11 @@ def workspace(workspaces, echo):
 
 
 @pytest.fixture(scope="module")
-def first(workspace):
+def first(workspace_with_bad_files):
     """How the first run ended, and what it published."""
-    return workspace.run(*BASE), {name: workspace.table(name) for name in ("images", "failures", "results", "runs")}
+    return workspace_with_bad_files.run(*BASE), {
+        name: workspace_with_bad_files.table(name) for name in ("images", "failures", "results", "runs")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +38,11 @@ def published(first):
     return first[1]
 
 
-def test_a_run_that_rejects_images_exits_with_1(first, workspace):
+def test_a_run_that_rejects_images_exits_with_1(first, workspace_with_bad_files):
     """The message says how many, and where to look."""
     ended, _ = first
     assert ended.exit_code == 1
-    assert f"2 of 6 documents accepted; 4 not: see {workspace.folder / 'out'}/failures" in ended.stdout
+    assert f"2 of 6 documents accepted; 4 not: see {workspace_with_bad_files.folder / 'out'}/failures" in ended.stdout
 
 
 def test_the_whole_images_are_read(published):
@@ -49,17 +51,17 @@ def test_the_whole_images_are_read(published):
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_row_with_its_reason(published, workspace, name):
+def test_a_broken_image_has_one_row_with_its_reason(published, workspace_with_bad_files, name):
     """The table of images says that it was rejected and why; nothing was planned for it."""
-    [row] = published["images"].filter(image=str(workspace.folder / "in" / "bad" / name)).to_dicts()
+    [row] = published["images"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
     assert (row["action"], row["reason"]) == ("reject", REASONS[name])
     assert (row["tokens_planned"], row["cost_high_usd"]) == (None, None)
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_failure(published, workspace, name):
+def test_a_broken_image_has_one_failure(published, workspace_with_bad_files, name):
     """It is final, cost nothing, and was no call."""
-    [row] = published["failures"].filter(image=str(workspace.folder / "in" / "bad" / name)).to_dicts()
+    [row] = published["failures"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
     assert (row["kind"], row["final"], row["attempts"], row["cost_usd"]) == (REASONS[name], True, 0, 0)
     assert row["message"]
 
@@ -71,15 +73,15 @@ def test_rejected_and_accepted_add_up(published):
     assert published["failures"].height == 4
 
 
-def test_a_second_run_skips_them_all(first, workspace):
+def test_a_second_run_skips_them_all(first, workspace_with_bad_files):
     """A final failure is done, so nothing has failed this time."""
-    ended = workspace.run(*BASE)
-    row = workspace.table("runs").sort("started_at").to_dicts()[-1]
+    ended = workspace_with_bad_files.run(*BASE)
+    row = workspace_with_bad_files.table("runs").sort("started_at").to_dicts()[-1]
     assert ended.exit_code == 0
     assert (row["found"], row["skipped"]) == (6, 6)
 
 
-def test_fail_above_1_allows_every_failure(first, workspace):
+def test_fail_above_1_allows_every_failure(first, workspace_with_bad_files):
     """The share of failures decides between 0 and 1."""
-    assert workspace.run(*BASE, "--output", "other", "--fail-above", "1").exit_code == 0
-    assert workspace.table("failures", output="other").height == 4
+    assert workspace_with_bad_files.run(*BASE, "--output", "other", "--fail-above", "1").exit_code == 0
+    assert workspace_with_bad_files.table("failures", output="other").height == 4

@@ -7,18 +7,10 @@ import pytest
 RUN = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that would accept every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def one_image(workspace, server):
     """A desk with one image and a server that would read it."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg").using(server)
 
 
 def test_what_is_said_is_one_line_on_stderr(workspace):

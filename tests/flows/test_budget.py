@@ -11,18 +11,10 @@ BUDGET = Decimal("0.012")  # some 26 answers, of which three may be on their way
 IMAGES = [f"{number:02}.png" for number in range(34)]
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose every answer costs the same."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def more_images_than_budget(workspace, server):
     """A desk with more images than the budget is for."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images(*IMAGES)
-    return workspace
+    workspace.with_images(*IMAGES).using(server)
 
 
 @pytest.fixture

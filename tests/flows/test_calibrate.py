@@ -14,11 +14,10 @@ RUN = ("run", "in", "--schema", "caption")
 ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def three_images(workspace):
     """A desk with pictures that most rules bill differently."""
-    workspace.images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
-    return workspace
+    workspace.with_images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from extractors.core.tiles import rule
 ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def one_image(workspace):
     """A desk with one picture to estimate."""
-    workspace.images("a.png", size=(900, 700))
-    return workspace
+    workspace.with_images("a.png", size=(900, 700))
 
 
 @pytest.fixture

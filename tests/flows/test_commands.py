@@ -24,13 +24,12 @@ KEYS = [
 NOTHING = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_BASE_URL": None}
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def images_and_an_empty_file(workspace):
     """A desk with three images: one that fits, one to resize, one that is broken."""
     workspace.images("a.jpg")
     workspace.images("b.jpg", size=(2000, 1500))
     (workspace.folder / "in" / "c.jpg").write_bytes(b"")
-    return workspace
 
 
 def estimated(workspace, *args, env=None):

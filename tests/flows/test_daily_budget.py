@@ -12,25 +12,16 @@ BUDGET = Decimal("0.012")
 IMAGES = [f"{number:02}.png" for number in range(34)]
 
 
-@pytest.fixture
-def workspace(workspace):
-    """A desk with more images than the day's budget is for."""
-    workspace.env["TILEWISE_DAILY_BUDGET"] = str(BUDGET)
-    workspace.images(*IMAGES)
-    return workspace
-
-
-@pytest.fixture
-def server(serve, replies, workspace):
-    """A server whose every answer costs the same, and takes a while."""
+@pytest.fixture(autouse=True)
+def more_images_than_budget(workspace, server, replies):
+    """More images than the day's budget is for; every answer costs the same, and takes a while."""
 
     def script(asked):
         time.sleep(0.05)
         return replies.ok()
 
-    server = serve(script)
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    return server
+    server.answers_with(script)
+    workspace.with_images(*IMAGES).using(server, daily_budget=str(BUDGET))
 
 
 def test_runs_one_after_the_other_share_it(workspace, server):

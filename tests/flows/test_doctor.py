@@ -8,21 +8,12 @@ NAMES = ["key", "model", "price", "bill rule", "source", "output", "ledger", "pr
 MORE = ["endpoint", "key block", "rate"]
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that lists the model with its price."""
-    server = serve(replies.ok())
+@pytest.fixture(autouse=True)
+def all_in_order(workspace, server, replies):
+    """One image, and a server that lists the model with its price."""
     listed = b'[{"id":"maker/model","pricing":{"input":0.3,"output":1.5}},{"id":"maker/model-large"}]'
     server.listed = replies.raw(listed)
-    return server
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk at which everything is in order."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg").using(server)
 
 
 def findings(ended):

@@ -23,17 +23,10 @@ OWN = (
 )
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def connection(workspace, server):
     """A desk before that server."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    return workspace
+    workspace.using(server)
 
 
 @pytest.fixture

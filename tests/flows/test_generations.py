@@ -12,21 +12,14 @@ SECOND = ("color: Literal['red', 'blue']", "total: int", "lines: list[Line]")
 THIRD = ("color: str", "total: int | None", "lines: list[Line]", "painted: date | None")
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose answer fits every generation."""
+@pytest.fixture(autouse=True)
+def one_image(workspace, server, replies):
+    """One image, whose answer fits every generation."""
     line = {"text": "a"}
-    return serve(
+    server.answers_with(
         replies.ok({"color": "red", "total": 3, "lines": [line], "painted": "2026-11-20", "sum": 3, "shop": "x"})
     )
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with one image."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg").using(server, reasks="0")
 
 
 def wall(workspace, *fields, top="", line="text: str"):

@@ -6,11 +6,10 @@ RUN = ("run", "in", "--schema", "caption")
 KEY = "sk-test-4f1c9e77a2"
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def one_image(workspace):
     """A desk with one image."""
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg")
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import pytest
 RUN = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def workspace(workspace, endpoints):
+@pytest.fixture(autouse=True)
+def one_image_read_locally(workspace, endpoints):
     """A desk with one image after a run over such an endpoint."""
     workspace.env |= {"TILEWISE_BASE_URL": endpoints(), "TILEWISE_PRICES": None}
     workspace.images("a.jpg")
     assert workspace.run(*RUN).exit_code == 0
-    return workspace
 
 
 def test_an_estimate_leaves_out_what_it_has_read(workspace):

@@ -76,17 +76,10 @@ def site():
             thread.join()
 
 
-@pytest.fixture
-def server(serve, replies):
-    """An endpoint that accepts whatever it is sent."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def connection(workspace, server):
     """A desk whose settings open this machine's web server."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ALLOW_HOSTS": "127.0.0.1"}
-    return workspace
+    workspace.using(server, allow_hosts="127.0.0.1")
 
 
 @pytest.fixture

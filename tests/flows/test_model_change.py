@@ -8,18 +8,11 @@ USAGE = {"prompt_tokens": 1601 + 216, "completion_tokens": 1}  # as predicted
 CHANGED = "maker/model was answered by maker/model-0926, in the last run by maker/model-0701"
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose answers name the model behind the one that is asked for."""
-    return serve(replies.ok(model="maker/model-0701", usage=USAGE))
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with as many images as a run takes, and as many again."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images(*(f"{number:02}.png" for number in range(8)))
-    return workspace
+@pytest.fixture(autouse=True)
+def eight_images(workspace, server, replies):
+    """As many images as a run takes, and as many again; answers name the model behind the one that is asked for."""
+    server.answers_with(replies.ok(model="maker/model-0701", usage=USAGE))
+    workspace.with_images(*(f"{number:02}.png" for number in range(8))).using(server)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import pytest
 RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def one_image(workspace):
     """A desk with one image."""
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg")
 
 
 @pytest.fixture

@@ -10,24 +10,17 @@ INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")
 MILLION = Decimal(1_000_000)
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose usage has all kinds of tokens."""
+@pytest.fixture(autouse=True)
+def two_images(workspace, server, replies):
+    """Two images, a price list that names the model, and answers whose usage has all kinds of tokens."""
     usage = {
         "prompt_tokens": 1234,
         "completion_tokens": 56,
         "prompt_tokens_details": {"cached_tokens": 1000},
         "completion_tokens_details": {"reasoning_tokens": 6},
     }
-    return serve(replies.ok(usage=usage))
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with two images and a price list that names the model."""
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.images("a.jpg", "b.jpg")
-    return workspace
+    server.answers_with(replies.ok(usage=usage))
+    workspace.with_images("a.jpg", "b.jpg").using(server)
 
 
 COST = (234 * INPUT + 1000 * CACHED + 56 * OUTPUT) / MILLION

@@ -11,7 +11,7 @@ RECEIPTS = Path(__file__).parents[2] / "data" / "samples" / "receipts"
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces):
+def workspace_of_a_receipt(workspaces):
     """A desk with one rendered receipt, and neither key, model nor prices."""
     workspace = workspaces()
     workspace.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))
@@ -19,21 +19,24 @@ def workspace(workspaces):
     return workspace
 
 
-def test_a_receipt_is_read_offline(workspace):
+def test_a_receipt_is_read_offline(workspace_of_a_receipt):
     """The total on the paper is the total in the row; it cost nothing, and its bill was foreseen."""
     truth = json.loads((RECEIPTS / "truth.jsonl").read_text().splitlines()[0])
-    ended = workspace.run("run", "in", "--schema", "receipt", "--offline")
-    row, run = workspace.only("results"), workspace.only("runs")
+    ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--offline")
+    row, run = workspace_of_a_receipt.only("results"), workspace_of_a_receipt.only("runs")
     assert ended.exit_code == 0, ended.output
     assert (truth["image"], row["total"]) == ("till-short-01.jpg", Decimal(truth["total"]))
     assert (row["_model"], run["endpoint"], run["bill_rule"]) == ("offline/rapidocr", "offline", "formula")
     assert (run["cost_usd"], run["residual_tokens"]) == (0, 0)
 
 
-def test_what_was_read_offline_is_not_done_for_a_real_model(workspace, serve, replies):
+def test_what_was_read_offline_is_not_done_for_a_real_model(workspace_of_a_receipt, serve, replies):
     """Rows of local OCR count for offline runs only."""
     answer = replies.ok({"company": "KEDAI KOPI", "date": "2018-03-13", "total": "21.10", "currency": "MYR"})
     env = {"TILEWISE_BASE_URL": serve(answer).url, "TILEWISE_API_KEY": "sk-1", "TILEWISE_MODEL": "maker/model"}
-    ended = workspace.run("run", "in", "--schema", "receipt", "--yes", env=env)
+    ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--yes", env=env)
     assert ended.exit_code == 0
-    assert workspace.table("results").sort("_extracted_at")["_model"].to_list() == ["offline/rapidocr", "maker/model"]
+    assert workspace_of_a_receipt.table("results").sort("_extracted_at")["_model"].to_list() == [
+        "offline/rapidocr",
+        "maker/model",
+    ]

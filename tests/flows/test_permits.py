@@ -104,18 +104,18 @@ def healthy(process, url):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def prefect_process(tmp_path_factory):
     """The server of all tests that leave it alive."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
         yield server
 
 
 @pytest.fixture
-def prefect(server):
+def prefect(prefect_process):
     """The server without a limit; Prefect's clients in this process go to it."""
-    server.clear()
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        yield server
+    prefect_process.clear()
+    with temporary_settings({PREFECT_API_URL: prefect_process.url}):
+        yield prefect_process
 
 
 @pytest.fixture
@@ -297,11 +297,11 @@ async def test_something_else_at_the_servers_address_is_no_server(serve, replies
 
 
 @pytest.mark.slow
-def test_a_flow_leases_from_the_limit(server, workspace, echo):
+def test_a_flow_leases_from_the_limit(prefect_process, workspace, echo):
     """A limit of one call in two seconds, of which a newcomer sends a part, keeps two calls seconds apart."""
-    server.make(limit_name(echo, "maker/model"), limit=10, slot_decay_per_second=0.5)
+    prefect_process.make(limit_name(echo, "maker/model"), limit=10, slot_decay_per_second=0.5)
     workspace.images("a.jpg", "b.png")
-    env = {"TILEWISE_BASE_URL": echo, "PREFECT_API_URL": server.url}
+    env = {"TILEWISE_BASE_URL": echo, "PREFECT_API_URL": prefect_process.url}
     ended = workspace.tilewise("run", "in", "--schema", "caption", "--bill", "formula", env=env)
     first, second = workspace.table("calls")["started_at"].sort().to_list()
     assert ended.returncode == 0, ended.stderr
@@ -310,13 +310,13 @@ def test_a_flow_leases_from_the_limit(server, workspace, echo):
 
 
 @pytest.mark.slow
-def test_two_processes_stay_within_the_limit(server):
+def test_two_processes_stay_within_the_limit(prefect_process):
     """Over a minute they make 36 to 42 calls of the 40 a second, each a good part of them."""
-    server.clear()
-    server.make(limit=40, slot_decay_per_second=40)
+    prefect_process.clear()
+    prefect_process.make(limit=40, slot_decay_per_second=40)
     command = [sys.executable, "-c", SEND, "66"]
     pipes = {"stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, cwd=ROOT, env=server.env, **pipes) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=prefect_process.env, **pipes) for _ in range(2)]
     said = [json.loads(each.communicate(timeout=150)[0]) for each in both]
     begin = max(each["sent"][0] for each in said)
     times = sorted(at for each in said for at in each["sent"] if begin <= at < begin + 60)

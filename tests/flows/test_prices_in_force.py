@@ -12,18 +12,11 @@ PRICING = {"input": 0.2, "output": 0.9, "cached_input": 0.05, "hourly": 0}
 USAGE = {"prompt_tokens": 1234, "completion_tokens": 56, "cached_tokens": 1000}
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose usage has cached tokens."""
-    return serve(replies.ok(usage=USAGE))
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with one image, a model that is in the shipped table, and no price file."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_MODEL": SHIPPED, "TILEWISE_PRICES": None}
-    workspace.images("a.png")
-    return workspace
+@pytest.fixture(autouse=True)
+def one_image_at_shipped_prices(workspace, server, replies):
+    """One image, a model that is in the shipped table, no price file, and a usage with cached tokens."""
+    server.answers_with(replies.ok(usage=USAGE))
+    workspace.with_images("a.png").using(server, model=SHIPPED, prices=None)
 
 
 @pytest.fixture

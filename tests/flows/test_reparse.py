@@ -30,25 +30,17 @@ REFUSING = """
 """
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server whose answers lack the total of pictures of one size, and hold a large one otherwise."""
+@pytest.fixture(autouse=True)
+def two_sizes(workspace, server, replies):
+    """Two images, of which the second is answered without a total, and the first with a large one."""
 
     def script(asked):
         picture = asked["messages"][1]["content"][1]["image_url"]["url"]
         answer = {"color": "red", "note": "seen"}
         return replies.ok(answer if len(picture) > 2500 else answer | {"total": 30})
 
-    return serve(script)
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with two images of which the second is answered without a total."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    workspace.images("a.jpg")
-    workspace.images("b.jpg", size=(900, 800))
-    return workspace
+    server.answers_with(script)
+    workspace.with_images("a.jpg").with_images("b.jpg", size=(900, 800)).using(server, reasks="0")
 
 
 @pytest.fixture

@@ -25,23 +25,25 @@ COLUMNS = {
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces, echo):
+def workspace_of_five(workspaces, echo):
     """A desk where five images were read by the echo endpoint."""
-    workspace = workspaces(TILEWISE_BASE_URL=echo)
-    workspace.images("a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif", size=(900, 700))
-    return workspace
+    return (
+        workspaces()
+        .with_images("a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif", size=(900, 700))
+        .using(echo)
+    )
 
 
 @pytest.fixture(scope="module")
-def ended(workspace):
+def ended(workspace_of_five):
     """The run, as a process."""
-    return workspace.tilewise("run", "in", "--schema", "caption", "--bill", "formula", "--json")
+    return workspace_of_five.tilewise("run", "in", "--schema", "caption", "--bill", "formula", "--json")
 
 
 @pytest.fixture(scope="module")
-def row(ended, workspace):
+def row(ended, workspace_of_five):
     """The run's row of `runs`."""
-    return workspace.only("runs")
+    return workspace_of_five.only("runs")
 
 
 def test_a_run_in_which_all_is_accepted_exits_with_0(ended):
@@ -61,21 +63,23 @@ def test_what_a_person_reads_goes_to_stderr(ended):
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_every_table_has_exactly_its_columns(table, row, workspace):
+def test_every_table_has_exactly_its_columns(table, row, workspace_of_five):
     """The columns, in order, are those of the contract."""
-    assert workspace.table(table).columns == COLUMNS[table].split()
+    assert workspace_of_five.table(table).columns == COLUMNS[table].split()
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_every_table_is_one_file_at_its_place(table, row, workspace):
+def test_every_table_is_one_file_at_its_place(table, row, workspace_of_five):
     """A file is named after its run, under the day on which the run started and, where it has one, the schema."""
     below = "schema=caption/" if table in {"results", "replies"} else ""
-    assert workspace.files(f"out/{table}") == [f"{below}run_date={row['started_at']:%Y-%m-%d}/{row['run']}.parquet"]
+    assert workspace_of_five.files(f"out/{table}") == [
+        f"{below}run_date={row['started_at']:%Y-%m-%d}/{row['run']}.parquet"
+    ]
 
 
-def test_nothing_is_left_in_staging(ended, workspace):
+def test_nothing_is_left_in_staging(ended, workspace_of_five):
     """What is published is staged no more."""
-    assert not (workspace.folder / "out" / "staging").exists()
+    assert not (workspace_of_five.folder / "out" / "staging").exists()
 
 
 def test_the_counts_add_up(row):
@@ -85,39 +89,41 @@ def test_the_counts_add_up(row):
     assert (row["accepted"], row["status"]) == (5, "completed")
 
 
-def test_rows_of_results_are_the_accepted(row, workspace):
+def test_rows_of_results_are_the_accepted(row, workspace_of_five):
     """One row a document, named by its absolute path, in every folder below the source."""
     names = ["a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif"]
-    found = [str(workspace.folder / "in" / name) for name in names]
-    assert sorted(workspace.table("results")["_document"]) == found
-    assert sorted(workspace.table("images")["document"]) == found
+    found = [str(workspace_of_five.folder / "in" / name) for name in names]
+    assert sorted(workspace_of_five.table("results")["_document"]) == found
+    assert sorted(workspace_of_five.table("images")["document"]) == found
 
 
-def test_rows_of_failures_are_those_that_failed(row, workspace):
+def test_rows_of_failures_are_those_that_failed(row, workspace_of_five):
     """Where nothing failed the table is there, without rows."""
-    assert workspace.table("failures").height == row["rejected"] + row["failed"] == 0
+    assert workspace_of_five.table("failures").height == row["rejected"] + row["failed"] == 0
 
 
-def test_the_prediction_is_the_bill(row, workspace):
+def test_the_prediction_is_the_bill(row, workspace_of_five):
     """By the server's own rule not one prompt token is unforeseen."""
-    calls = workspace.table("calls")
+    calls = workspace_of_five.table("calls")
     assert calls["prompt_tokens"].to_list() == calls["estimated_prompt_tokens"].to_list()
     assert calls["residual_tokens"].to_list() == [0] * 5
     assert row["residual_tokens"] == 0
     assert row["prompt_tokens"] == calls["prompt_tokens"].sum() > 0
 
 
-def test_every_reply_is_kept(row, workspace):
+def test_every_reply_is_kept(row, workspace_of_five):
     """The raw answers are published apart, one for each call."""
-    replies = workspace.table("replies")
-    assert replies["document"].sort().to_list() == workspace.table("calls")["document"].sort().to_list()
+    replies = workspace_of_five.table("replies")
+    assert replies["document"].sort().to_list() == workspace_of_five.table("calls")["document"].sort().to_list()
     assert replies["reply"].str.contains("echo").all()
 
 
-def test_the_summary_for_people_has_the_run_in_it(workspace, ended):
+def test_the_summary_for_people_has_the_run_in_it(workspace_of_five, ended):
     """Without --json stdout says what was found, what it cost, and where the rows are."""
-    again = workspace.run("run", "in", "--schema", "caption", "--redo", "all", "--limit", "2", "--output", "elsewhere")
-    path = next((workspace.folder / "elsewhere" / "results").rglob("*.parquet"))
+    again = workspace_of_five.run(
+        "run", "in", "--schema", "caption", "--redo", "all", "--limit", "2", "--output", "elsewhere"
+    )
+    path = next((workspace_of_five.folder / "elsewhere" / "results").rglob("*.parquet"))
     assert again.exit_code == 0
     assert "2 of 2 documents accepted\n" in again.stdout
     assert f"rows: {path}\n" in again.stdout

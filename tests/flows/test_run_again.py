@@ -8,19 +8,12 @@ OFF_SCHEMA = {"words": "none of those asked for"}
 BASE = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def two_images_read(workspace, server):
     """A desk at which two images were read."""
     workspace.env["TILEWISE_BASE_URL"] = server.url
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*BASE).exit_code == 0
-    return workspace
 
 
 def last(workspace):

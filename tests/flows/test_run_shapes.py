@@ -17,11 +17,10 @@ class Wall(BaseModel):
 '''
 
 
-@pytest.fixture
-def workspace(workspace, echo):
+@pytest.fixture(autouse=True)
+def connection(workspace, echo):
     """A desk that asks the echo endpoint."""
-    workspace.env["TILEWISE_BASE_URL"] = echo
-    return workspace
+    workspace.using(echo)
 
 
 def test_one_image_is_a_source(workspace):

@@ -9,11 +9,10 @@ from extractors.core.tiles import rule
 RUN = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def thirty_images(workspace):
     """A desk with pictures that the formula and the table bill differently."""
-    workspace.images(*(f"{number:03}.png" for number in range(30)), size=(900, 700))
-    return workspace
+    workspace.with_images(*(f"{number:03}.png" for number in range(30)), size=(900, 700))
 
 
 @pytest.fixture

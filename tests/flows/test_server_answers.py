@@ -21,11 +21,10 @@ class Red(BaseModel):
 """
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def one_large_image(workspace):
     """A desk with one image, large enough to be sent smaller first."""
-    workspace.images("a.jpg", size=(2000, 2000))
-    return workspace
+    workspace.with_images("a.jpg", size=(2000, 2000))
 
 
 @pytest.fixture

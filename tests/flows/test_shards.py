@@ -79,12 +79,6 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
 def settings(tmp_path, server):
     """Settings of a server that answers, and of a ledger and an output of the test's own."""
     (tmp_path / "prices.toml").write_text(PRICES)

@@ -12,35 +12,35 @@ OTHER = '\n[models."other/model"]\ninput = 3\noutput = 15\n'
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces):
+def workspace_of_two_models(workspaces):
     """A desk where two models have read two sources as two schemas, with an answer wasted and a connection lost."""
     return workspaces(TILEWISE_ATTEMPTS="1")
 
 
 @pytest.fixture(scope="module")
-def runs(workspace, serve_all, replies):
+def runs(workspace_of_two_models, serve_all, replies):
     """The rows of `runs`."""
     receipt = {"company": "Inn", "date": "2026-11-20", "address": None, "total": "8.20", "currency": None}
     good, bad, other = replies.ok(), replies.ok({"wrong": 1}), replies.ok(receipt | {"line_items": []})
-    workspace.images("a.png", "b.png", "c.png")
-    workspace.images("d.png", folder="more")
-    path = workspace.folder / "prices.toml"
+    workspace_of_two_models.images("a.png", "b.png", "c.png")
+    workspace_of_two_models.images("d.png", folder="more")
+    path = workspace_of_two_models.folder / "prices.toml"
     path.write_text(path.read_text() + OTHER)
     server = serve_all(bad, good, good, replies.reset)
-    workspace.env["TILEWISE_BASE_URL"] = server.url
-    workspace.env["TILEWISE_CONCURRENCY"] = "1"
-    workspace.run("run", "in", "--schema", "caption")
+    workspace_of_two_models.env["TILEWISE_BASE_URL"] = server.url
+    workspace_of_two_models.env["TILEWISE_CONCURRENCY"] = "1"
+    workspace_of_two_models.run("run", "in", "--schema", "caption")
     server.script = [other]
-    workspace.run("run", "more", "--schema", "receipt", "--model", "other/model", "--fail-above", "1")
-    return workspace.table("runs")
+    workspace_of_two_models.run("run", "more", "--schema", "receipt", "--model", "other/model", "--fail-above", "1")
+    return workspace_of_two_models.table("runs")
 
 
 @pytest.fixture
-def spent(workspace, runs):
+def spent(workspace_of_two_models, runs):
     """Asks for the spending, and gives its object."""
 
     def ask(*flags):
-        ended = workspace.run("spend", "--json", *flags)
+        ended = workspace_of_two_models.run("spend", "--json", *flags)
         assert ended.exit_code == 0, ended.stderr
         return json.loads(ended.stdout)
 
@@ -87,10 +87,10 @@ def test_by_schema(spent):
     assert [row["schema"] for row in spent("--by", "schema")["rows"]] == ["caption", "receipt"]
 
 
-def test_by_source(spent, workspace):
+def test_by_source(spent, workspace_of_two_models):
     """A source is the absolute folder that a run was given."""
     sources = [row["source"] for row in spent("--by", "source")["rows"]]
-    assert sources == [str(workspace.folder / "in"), str(workspace.folder / "more")]
+    assert sources == [str(workspace_of_two_models.folder / "in"), str(workspace_of_two_models.folder / "more")]
 
 
 def test_by_outcome(spent):
@@ -131,16 +131,19 @@ def test_days_are_inclusive(spent, since, until, calls):
     assert (spent(*flags)["total"]["calls"] > 0) is calls
 
 
-def test_an_end_before_the_beginning_is_a_mistake(workspace, runs):
+def test_an_end_before_the_beginning_is_a_mistake(workspace_of_two_models, runs):
     """Nothing was spent between them, which is not what was meant."""
-    ended = workspace.run("spend", "--since", day(1), "--until", day())
+    ended = workspace_of_two_models.run("spend", "--since", day(1), "--until", day())
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert f"--since {day(1)} is after --until {day()}" in ended.stderr
 
 
-def test_a_time_is_exact(spent, workspace):
+def test_a_time_is_exact(spent, workspace_of_two_models):
     """Both ends belong to it, whatever their zone."""
-    first, last = workspace.table("calls")["started_at"].min(), workspace.table("calls")["started_at"].max()
+    first, last = (
+        workspace_of_two_models.table("calls")["started_at"].min(),
+        workspace_of_two_models.table("calls")["started_at"].max(),
+    )
     assert spent("--since", first.isoformat(), "--until", first.isoformat())["total"]["calls"] == 1
     elsewhere = (last + timedelta(hours=2)).replace(tzinfo=None).isoformat() + "+02:00"
     assert spent("--since", elsewhere)["total"]["calls"] == 1
@@ -149,35 +152,37 @@ def test_a_time_is_exact(spent, workspace):
 
 @pytest.mark.parametrize("flag", ["--since", "--until"])
 @pytest.mark.parametrize("value", ["yesterday", "2026-13-01", "2026-02-30", "2026", ""])
-def test_what_is_no_day_is_refused(workspace, runs, flag, value):
+def test_what_is_no_day_is_refused(workspace_of_two_models, runs, flag, value):
     """The value is named, and what may be written."""
-    ended = workspace.run("spend", flag, value)
+    ended = workspace_of_two_models.run("spend", flag, value)
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert f"{value!r} is no UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in ended.stderr
 
 
-def test_a_group_that_is_none_is_refused(workspace, runs):
-    ended = workspace.run("spend", "--by", "colour")
+def test_a_group_that_is_none_is_refused(workspace_of_two_models, runs):
+    ended = workspace_of_two_models.run("spend", "--by", "colour")
     assert ended.exit_code == 2
     assert "'outcome'" in ended.stderr
 
 
-def test_for_people_it_is_a_table(workspace, runs):
+def test_for_people_it_is_a_table(workspace_of_two_models, runs):
     """A line a group, and the total."""
-    lines = [" ".join(line.split()) for line in workspace.run("spend", "--by", "schema").stdout.splitlines()]
+    lines = [
+        " ".join(line.split()) for line in workspace_of_two_models.run("spend", "--by", "schema").stdout.splitlines()
+    ]
     assert lines[-4].startswith("schema calls ")
     assert lines[-3].startswith("caption 4 3,000 300 $0.001350 $0.000450 $0.00")
     assert [line.split()[0] for line in lines[-2:]] == ["receipt", "total"]
 
 
-def test_an_output_without_anything_costs_nothing(workspace, runs):
+def test_an_output_without_anything_costs_nothing(workspace_of_two_models, runs):
     """An empty folder is no error: zeros, and no groups."""
-    found = json.loads(workspace.run("spend", "--json", "--output", "nowhere").stdout)
+    found = json.loads(workspace_of_two_models.run("spend", "--json", "--output", "nowhere").stdout)
     assert (found["rows"], found["total"]) == ([], dict.fromkeys(ROW, 0))
 
 
-def test_tables_are_enough(workspace, runs, spent):
+def test_tables_are_enough(workspace_of_two_models, runs, spent):
     """Without a ledger the tables tell, and none is made."""
-    env = {"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'none.db'}"}
-    assert json.loads(workspace.run("spend", "--json", env=env).stdout)["total"] == spent()["total"]
-    assert not (workspace.folder / "none.db").exists()
+    env = {"TILEWISE_LEDGER": f"sqlite:///{workspace_of_two_models.folder / 'none.db'}"}
+    assert json.loads(workspace_of_two_models.run("spend", "--json", env=env).stdout)["total"] == spent()["total"]
+    assert not (workspace_of_two_models.folder / "none.db").exists()

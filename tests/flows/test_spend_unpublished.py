@@ -8,11 +8,10 @@ import pytest
 RUN = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def workspace(workspace):
+@pytest.fixture(autouse=True)
+def eight_images(workspace):
     """A desk with a few images."""
-    workspace.images(*(f"{number:02}.png" for number in range(8)))
-    return workspace
+    workspace.with_images(*(f"{number:02}.png" for number in range(8)))
 
 
 @pytest.fixture

@@ -9,20 +9,11 @@ RUN = ("run", "in", "--schema", "caption")
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that keeps every request waiting until its gate is opened."""
-    server = serve(replies.ok())
+@pytest.fixture(autouse=True)
+def six_images_held(workspace, server, replies):
+    """Six images, of which two are sent at a time, and wait until the server's gate is opened."""
     server.held(replies.ok())
-    return server
-
-
-@pytest.fixture
-def workspace(workspace, server):
-    """A desk with six images, of which two are asked for at a time."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_CONCURRENCY": "2"}
-    workspace.images(*(f"{number}.png" for number in range(6)))
-    return workspace
+    workspace.with_images(*(f"{number}.png" for number in range(6))).using(server, concurrency="2")
 
 
 @pytest.fixture

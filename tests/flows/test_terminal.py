@@ -9,18 +9,10 @@ import pytest
 RUN = ("run", "in", "--schema", "caption")
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def workspace(workspace, server):
+@pytest.fixture(autouse=True)
+def one_image_to_confirm(workspace, server):
     """A desk with one image, where every cost is asked about."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_ASK_ABOVE": "0"}
-    workspace.images("a.jpg")
-    return workspace
+    workspace.with_images("a.jpg").using(server, ask_above="0")
 
 
 @pytest.fixture

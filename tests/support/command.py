@@ -105,6 +105,18 @@ class Workspace:
             )
         return paths
 
+    def with_images(self, *names, size=(300, 200), folder="in"):
+        """This workspace with such pictures."""
+        self.images(*names, size=size, folder=folder)
+        return self
+
+    def using(self, server=None, **settings):
+        """This workspace with this server, or the URL of one, and these settings; None takes one away."""
+        if server is not None:
+            self.env["TILEWISE_BASE_URL"] = getattr(server, "url", server)
+        self.env |= {f"TILEWISE_{name.upper()}": value for name, value in settings.items()}
+        return self
+
     def module(self, text):
         """A module of the user's own in the working directory; gives the name that it is imported by."""
         name = f"own_schema_{next(MODULES)}"
@@ -249,6 +261,10 @@ class Server(ThreadingHTTPServer):
     def url(self):
         """The base URL."""
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def answers_with(self, *script):
+        """Answers like this from now on: see `script`."""
+        self.script = script[0] if callable(script[0]) else script
 
     def held(self, answer):
         """A script by which every request waits until the gate is opened."""
@@ -401,6 +417,12 @@ def serve():
     """Starts servers by script, and ends them."""
     with contextlib.ExitStack() as stack:
         yield lambda *script: stack.enter_context(served(script))
+
+
+@pytest.fixture
+def server(serve, replies):
+    """A server that accepts every picture."""
+    return serve(replies.ok())
 
 
 @pytest.fixture(scope="module")

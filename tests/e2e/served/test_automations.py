@@ -21,7 +21,7 @@ print(block.save("mail"))
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces):
+def workspace_with_old_prices(workspaces):
     """A desk at which the price in force is an old one, which is a warning."""
     workspace = workspaces(TOGETHER_API_KEY="any")
     prices = workspace.folder / "prices.toml"
@@ -30,17 +30,17 @@ def workspace(workspaces):
 
 
 @pytest.fixture(scope="module")
-def api(serve_at, workspace):
+def api(serve_at, workspace_with_old_prices):
     """The server's API."""
-    return serve_at(workspace).api
+    return serve_at(workspace_with_old_prices).api
 
 
 @pytest.fixture
-def python(api, workspace):
+def python(api, workspace_with_old_prices):
     """Runs Python with the server's address, and gives what it printed."""
 
     def run(*args):
-        env = workspace.environment({"PREFECT_API_URL": f"{api.url}/api"})
+        env = workspace_with_old_prices.environment({"PREFECT_API_URL": f"{api.url}/api"})
         command = [sys.executable, *map(str, args)]
         return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
 

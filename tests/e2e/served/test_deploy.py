@@ -16,7 +16,7 @@ PATIENCE = 120  # seconds
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces, echo):
+def workspace_to_deploy(workspaces, echo):
     """Where deployments are made: a folder with its own prefect.yaml and .env, and images where `nightly` looks."""
     workspace = workspaces(TILEWISE_MODEL=None, TILEWISE_OUTPUT=None)
     shutil.copy(FILE, workspace.folder)
@@ -41,32 +41,32 @@ def at_a_terminal(workspace, *args):
 
 
 @pytest.fixture(scope="module")
-def prefect(workspace, free, answering):
+def prefect(workspace_to_deploy, free, answering):
     """Runs Prefect's own command at a server of the desk's, which is started first."""
     port = free()
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    workspace.env |= quiet
+    workspace_to_deploy.env |= quiet
     with contextlib.ExitStack() as stack:
 
-        def run(*args, cwd=workspace.folder):
+        def run(*args, cwd=workspace_to_deploy.folder):
             command = [sys.executable, "-m", "prefect", *map(str, args)]
             silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            process = subprocess.Popen(command, cwd=cwd, env=workspace.environment(), **silent)
+            process = subprocess.Popen(command, cwd=cwd, env=workspace_to_deploy.environment(), **silent)
             stack.callback(process.wait, PATIENCE)
             stack.callback(process.terminate)
             return process
 
         run.server = run("server", "start", "--port", port)
         run.api = answering(f"http://127.0.0.1:{port}")
-        workspace.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        workspace_to_deploy.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         yield run
 
 
 @pytest.fixture(scope="module")
-def api(prefect, workspace, tmp_path_factory):
+def api(prefect, workspace_to_deploy, tmp_path_factory):
     """The server's API, once everything is deployed and a worker waits, which was started somewhere else."""
     assert prefect("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
-    assert at_a_terminal(workspace, "--no-prompt", "deploy", "--all") == 0
+    assert at_a_terminal(workspace_to_deploy, "--no-prompt", "deploy", "--all") == 0
     prefect("worker", "start", "--pool", "tilewise", cwd=tmp_path_factory.mktemp("elsewhere"))
     return prefect.api
 
@@ -83,12 +83,12 @@ def test_everything_is_deployed(api):
     assert api.deployment("estimate/estimate")["enforce_parameter_schema"]
 
 
-def test_the_worker_runs_nightly(api, workspace):
+def test_the_worker_runs_nightly(api, workspace_to_deploy):
     """With the settings of the folder that it was deployed from, and its output there."""
     job = api.deployment("extract/nightly")["parameters"]["job"] | {"schema_name": "caption"}
     run = api.ended("extract/nightly", job=job)
     assert run["state"]["message"] == "2 accepted"
-    assert workspace.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
+    assert workspace_to_deploy.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
 
 
 def test_the_worker_calibrates(api):
@@ -107,7 +107,7 @@ def test_a_parameter_beside_the_job_ends_the_run(api):
     assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
 
 
-def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace, serve, replies, wait):
+def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace_to_deploy, serve, replies, wait):
     """The run finishes its work and publishes it."""
     server = serve(replies.ok())
     server.held(replies.ok())
@@ -118,7 +118,9 @@ def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace, serve, r
     prefect.server.wait()
     server.gate.set()
     [row] = wait(
-        lambda: [row for row in workspace.table("runs", output="data/out").to_dicts() if row["accepted"] == 2][1:]
+        lambda: [
+            row for row in workspace_to_deploy.table("runs", output="data/out").to_dicts() if row["accepted"] == 2
+        ][1:]
     )
     assert row["prefect_flow_run_id"] == run["id"]
     assert row["status"] == "completed"

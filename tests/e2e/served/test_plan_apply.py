@@ -8,27 +8,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces):
+def workspace_that_confirms(workspaces):
     """A desk at which almost everything costs more than may be spent unasked."""
     return workspaces(TILEWISE_ASK_ABOVE="0.0001", TOGETHER_API_KEY="any")
 
 
 @pytest.fixture(scope="module")
-def api(serve_at, workspace):
+def api(serve_at, workspace_that_confirms):
     """The server's API."""
-    return serve_at(workspace).api
+    return serve_at(workspace_that_confirms).api
 
 
 @pytest.fixture
-def server(serve, replies):
-    """A server that accepts every picture."""
-    return serve(replies.ok())
-
-
-@pytest.fixture
-def job(server, workspace, request):
+def job(server, workspace_that_confirms, request):
     """What a form sends for a folder of this test's own, with two images."""
-    workspace.images("a.jpg", "b.jpg", folder=request.node.name)
+    workspace_that_confirms.images("a.jpg", "b.jpg", folder=request.node.name)
     return {"source": request.node.name, "schema_name": "caption", "base_url": server.url}
 
 
@@ -54,21 +48,23 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
     assert server.asked == []
 
 
-def test_apply_runs_that_plan(planned, api, server, workspace):
+def test_apply_runs_that_plan(planned, api, server, workspace_that_confirms):
     """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
     run = api.ended("apply/apply", request={"plan": plan_of(planned), "approved_by": "ann"})
     assert run["state_name"] == "Completed"
     assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
-    [row] = [each for each in workspace.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]]
+    [row] = [
+        each for each in workspace_that_confirms.table("runs").to_dicts() if each["prefect_flow_run_id"] == run["id"]
+    ]
     assert (row["flow"], row["approved_by"], row["accepted"], len(server.asked)) == ("apply", "ann", 2, 2)
     shown = api.artifacts(run)["tilewise-summary"]["data"]
     assert "| predicted, expected | $" in shown
     assert "approved by `ann`" in shown
 
 
-def test_what_changed_since_is_left_out(planned, api, job, server, workspace):
+def test_what_changed_since_is_left_out(planned, api, job, server, workspace_that_confirms):
     """It was not agreed on: it is counted, and left for another plan."""
-    (workspace.folder / job["source"] / "b.jpg").unlink()
+    (workspace_that_confirms.folder / job["source"] / "b.jpg").unlink()
     run = api.ended("apply/apply", request={"plan": plan_of(planned)})
     assert run["state"]["message"].startswith("1 accepted, 1 remaining")
     assert len(server.asked) == 1

@@ -20,7 +20,7 @@ OFTEN = """
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces):
+def workspace_with_rate(workspaces):
     """A desk at which a rate is set, and the price in force is an old one, which is a warning."""
     workspace = workspaces(TILEWISE_RPM="3000")
     prices = workspace.folder / "prices.toml"
@@ -29,12 +29,12 @@ def workspace(workspaces):
 
 
 @pytest.fixture(scope="module")
-def served(serve_at, workspace):
+def served(serve_at, workspace_with_rate):
     """The shipped deployments and one that is due every twenty seconds."""
     from flows.serving.deployments import FILE, find_file  # noqa: PLC0415 - reads Prefect's settings
 
     assert find_file().name == FILE
-    return serve_at(workspace, find_file().read_text() + OFTEN)
+    return serve_at(workspace_with_rate, find_file().read_text() + OFTEN)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,10 @@ def api(served):
 
 
 @pytest.fixture
-def job(server):
-    """A job for the form: two images, read anew in every test."""
+def job(server, replies):
+    """A job for the form: two images, read anew in every test, whose answers hold words that must not be shown."""
+    server.answers_with(replies.ok({"caption": REPLY, "alt_text": None, "tags": []}))
     return {"source": "in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
-
-
-@pytest.fixture
-def server(serve, replies):
-    """A server whose answers hold words that must not be shown."""
-    return serve(replies.ok({"caption": REPLY, "alt_text": None, "tags": []}))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +77,10 @@ def test_a_schedule_fires(api, wait):
     api.ask("PATCH", f"deployments/{run['deployment_id']}", paused=True)
 
 
-def test_a_run_shows_what_it_did(api, job, server, workspace):
+def test_a_run_shows_what_it_did(api, job, server, workspace_with_rate):
     """Name, state, progress, summary, log and warning; the key comes from Prefect, and no word from a reply."""
     save = [sys.executable, "-c", SAVE]
-    env = workspace.environment({"PREFECT_API_URL": f"{api.url}/api"})
+    env = workspace_with_rate.environment({"PREFECT_API_URL": f"{api.url}/api"})
     subprocess.run(save, env=env, check=True, capture_output=True, timeout=60)
     run = api.ended("backfill/backfill", job=job)
     shown = api.artifacts(run)
@@ -96,8 +91,8 @@ def test_a_run_shows_what_it_did(api, job, server, workspace):
     assert shown["tilewise-progress"]["data"] == 100
     assert "2 of 2 documents" in shown["tilewise-progress"]["description"]
     assert "| accepted | 2 |" in shown["tilewise-summary"]["data"]
-    assert str(workspace.folder / "out" / "results") in shown["tilewise-summary"]["data"]
-    reports = (workspace.folder / "out" / "reports").glob("*.html")
+    assert str(workspace_with_rate.folder / "out" / "results") in shown["tilewise-summary"]["data"]
+    reports = (workspace_with_rate.folder / "out" / "reports").glob("*.html")
     assert any(str(each) in shown["tilewise-summary"]["data"] for each in reports)
     assert "maker/model" in shown["tilewise-summary"]["data"]  # of .env where serve was started
     assert any("days old" in event["payload"]["warning"] for event in events)
@@ -108,19 +103,19 @@ def test_a_run_shows_what_it_did(api, job, server, workspace):
     assert SECRET not in everything
 
 
-def test_failures_are_shown_by_kind(api, job, workspace):
+def test_failures_are_shown_by_kind(api, job, workspace_with_rate):
     """A table of four columns; a run of which more failed than may is Failed."""
-    (workspace.folder / "bad").mkdir()
-    (workspace.folder / "bad" / "c.jpg").write_bytes(b"no image")
+    (workspace_with_rate.folder / "bad").mkdir()
+    (workspace_with_rate.folder / "bad" / "c.jpg").write_bytes(b"no image")
     run = api.ended("extract/nightly", job=job | {"source": "bad"})
     assert (run["state_name"], run["state"]["message"]) == ("Failed", "0 accepted, 1 rejected")
     assert '"documents": 1' in str(api.artifacts(run)["tilewise-failures"]["data"]).replace("'", '"')
 
 
-def test_some_failures_are_forgiven(api, job, workspace):
+def test_some_failures_are_forgiven(api, job, workspace_with_rate):
     """Up to a fifth, where the job does not say; what was to be done again is in the log."""
-    workspace.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
-    (workspace.folder / "mostly" / "x.jpg").write_bytes(b"no image")
+    workspace_with_rate.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
+    (workspace_with_rate.folder / "mostly" / "x.jpg").write_bytes(b"no image")
     run = api.ended("backfill/backfill", job=job | {"source": "mostly"})
     assert (run["state_name"], run["state"]["message"]) == ("Completed", "5 accepted, 1 rejected")
     assert any(line.startswith("to do again: ") for line in api.logs(run))

@@ -22,20 +22,15 @@ PATIENCE = 240  # seconds
 IMAGES, SIZE, SECONDS = 24, 6, 1.0
 
 
-@pytest.fixture
-def server(serve, replies):
-    """A server that takes its time over every picture."""
+@pytest.fixture(autouse=True)
+def images_on_postgres(workspace, server, replies, postgres):
+    """Pictures that take a while each; the ledger is on PostgreSQL, and calls leave one after the other."""
 
     def script(asked):
         time.sleep(SECONDS)
         return replies.ok()
 
-    return serve(script)
-
-
-@pytest.fixture
-def workspace(workspace, server, postgres):
-    """Pictures and settings; the ledger is on PostgreSQL, and calls leave one after the other."""
+    server.answers_with(script)
     shutil.copy(FILE, workspace.folder)
     workspace.images(*(f"{number:02}.png" for number in range(IMAGES)))
     workspace.env |= {
@@ -49,7 +44,6 @@ def workspace(workspace, server, postgres):
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres().replace("+psycopg", "+asyncpg"),
     }
-    return workspace
 
 
 @pytest.fixture

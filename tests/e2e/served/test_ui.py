@@ -95,7 +95,7 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def workspace(workspaces, echo):
+def workspace_of_receipts(workspaces, echo):
     """Images in a folder, and an endpoint that answers at once."""
     workspace = workspaces(TILEWISE_BASE_URL=echo, TOGETHER_API_KEY="any")
     workspace.images("1.jpg", "2.jpg", "3.jpg", folder="receipts")
@@ -103,7 +103,7 @@ def workspace(workspaces, echo):
 
 
 @pytest.fixture(scope="module")
-def page(serve_at, workspace, tmp_path_factory):
+def page(serve_at, workspace_of_receipts, tmp_path_factory):
     """A browser at what `tilewise serve` says."""
     missing = [each for each in NEEDS if not shutil.which(each)]
     if missing:
@@ -112,7 +112,7 @@ def page(serve_at, workspace, tmp_path_factory):
     options.binary_location = shutil.which("chromium")
     for flag in (*FLAGS, "--window-size=1280,1000", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
-    served = serve_at(workspace)
+    served = serve_at(workspace_of_receipts)
     with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
         yield Page(driver, served.api)
 
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_refused_with_its_fields_name(form):
     assert runs(form) == before
 
 
-def test_a_backfill_from_its_form(form, workspace):
+def test_a_backfill_from_its_form(form, workspace_of_receipts):
     """Filled in and submitted, it completes, and its page leads to what became of it."""
     form.write("Source", "receipts")
     form.write("Schema", "receipt")
@@ -174,7 +174,7 @@ def test_a_backfill_from_its_form(form, workspace):
     form.follow(shown["id"][:8])
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
     form.shot("summary", 1800)
-    assert workspace.only("runs")["prefect_flow_run_id"] == run["id"]
+    assert workspace_of_receipts.only("runs")["prefect_flow_run_id"] == run["id"]
 
 
 def test_a_day_of_the_window_is_sent_as_a_day(form):

@@ -23,9 +23,9 @@ import polars as pl
 from pydantic import BaseModel
 
 from extractors.core import RunInfo
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.history import read_history
+from extractors.record.tables.history import load_history
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
 
@@ -67,14 +67,14 @@ def alone(work, *asked):
 def decide(folder, rows, redo, terms):
     """What one run does before its first call, and what that took; with --redo it tells the cause of every one taken."""
     start_mb, started = peak_mb(), time.perf_counter()
-    past = read_history(Folder(folder), terms, offline=False, redo=redo)
+    past = load_history(FolderOutput(folder), terms, offline=False, redo=redo)
     read = time.perf_counter()
     skipped = 0
     for number in range(rows):
         if past.skips(name(number), redo):
             skipped += 1
         elif redo:
-            past.cause(name(number), redo)
+            past.reason(name(number), redo)
     decided = time.perf_counter()
     return {
         "read": read - started,
@@ -88,7 +88,7 @@ def decide(folder, rows, redo, terms):
 def copy(folder, rows):
     """What a run does that has to look for each document's content among what is published."""
     start_mb, started = peak_mb(), time.perf_counter()
-    row_index = RowIndex(Tables(Folder(folder), TERMS, BaseModel), earlier=True, offline=False)
+    row_index = RowIndex(Tables(FolderOutput(folder), TERMS, BaseModel), earlier=True, offline=False)
     row_index.open()
     opened = time.perf_counter()
     for number in range(rows):

@@ -208,7 +208,7 @@ def spend(
         from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
         from extractors.plan.estimate import opened_ledger
-        from extractors.record.output.base import open_output
+        from extractors.record.output import open_output
         from extractors.report.spend import spend
         from flows.console import print_json
 
@@ -239,7 +239,7 @@ def report(
     with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.core.buckets import is_bucket_url
-        from extractors.record.output.base import open_output
+        from extractors.record.output import open_output
         from extractors.report.page import write_report
 
         place = named(output or _load_settings().output)
@@ -311,7 +311,7 @@ def endpoint(
         from extractors.endpoint.extra import EndpointError, check_extra
 
         try:
-            tiles.rule(bill)
+            tiles.get_rule(bill)
         except ValueError as error:
             raise ConfigurationError(f"--bill {error}") from None
         try:

@@ -19,7 +19,7 @@ from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError, TilewiseError
 from extractors.core.shards import TRY
 from extractors.core.totals import RunTotals
-from extractors.record.output.base import open_output
+from extractors.record.output import open_output
 from extractors.report.page import write_report
 from extractors.report.progress import Progress
 from extractors.run import pipeline

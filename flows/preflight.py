@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.record.output.base import open_output
+from extractors.record.output import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.scan import scan_documents
 from flows.adapters.prefect_api import is_prefect_configured

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
 _ANIMATION, _EXIF = 0x02, 0x08  # flags of VP8X: several frames, and an orientation at the end of the file
-_FORMULA, _TABLE = tiles.rule("formula"), tiles.rule("table")
+_FORMULA, _TABLE = tiles.get_rule("formula"), tiles.get_rule("table")
 
 
 def bill_page(found: Found, header: Header) -> Billed:

@@ -53,14 +53,14 @@ class Tariff:
             return step.tokens
         if self.trusted or self.calibrated:
             return self.rule.tokens(step.size)
-        return min(tiles.rule(name).tokens(step.size) for name in ("formula", "table"))
+        return min(tiles.get_rule(name).tokens(step.size) for name in ("formula", "table"))
 
     def high_tokens(self, step: Step) -> int:
         """Give the most image tokens that the sent picture may be billed: any shipped rule's, unless one was measured."""
         if step.size == UNSEEN:
             return step.tokens
         own = self.rule.tokens(step.size)
-        return own if self.calibrated else max(own, tiles.worst(step.size))
+        return own if self.calibrated else max(own, tiles.worst_tokens(step.size))
 
 
 def estimate_text_tokens(text_bytes: int) -> int:

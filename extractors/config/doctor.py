@@ -20,7 +20,7 @@ from extractors.config.settings import SQLITE
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
-from extractors.record.output.base import open_output
+from extractors.record.output import open_output
 from extractors.scan import scan_documents
 
 if TYPE_CHECKING:
@@ -187,8 +187,8 @@ def _check_output(config: RunConfig) -> Finding:
     tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
     try:
         output = open_output(config.output)
-        output.begin(tried, ())
-        output.tidy(tried)
+        output.create_staging(tried, ())
+        output.remove_empty(tried)
     except ConfigurationError as error:
         return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
     return Finding("output", "ok", f"{config.output} can be written")

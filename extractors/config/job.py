@@ -232,7 +232,7 @@ class Job(BaseModel):
     @classmethod
     def _check_rule(cls, value: str) -> str:
         if value != "auto":
-            tiles.rule(value)
+            tiles.get_rule(value)
         return value
 
 

@@ -46,7 +46,7 @@ class PriorStats:
 
 def prior_stats(memory: EndpointMemory, run_info: RunInfo) -> PriorStats:
     """What the ledger remembers of runs like this one."""
-    return PriorStats(memory.means(run_info), memory.text(run_info))
+    return PriorStats(memory.means(run_info), memory.text_tokens(run_info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class RunConfig:
         found = None if self.offline else memory.calibration(self.endpoint, self.model)
         if found is None:
             return self
-        rule = tiles.stored(found.rule) if self.job.bill == "auto" else self.rule
+        rule = tiles.parse_rule(found.rule) if self.job.bill == "auto" else self.rule
         return replace(self, rule=rule, calibration=found)
 
     def reads_locally(self, listed: Iterable[str]) -> bool:
@@ -132,7 +132,7 @@ class RunConfig:
         """By what this run's pages are billed: measured where it was, else as documented."""
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
-        measured = found.text(text_bytes) if found else estimate_text_tokens(text_bytes)
+        measured = found.estimate_text_tokens(text_bytes) if found else estimate_text_tokens(text_bytes)
         return Tariff(
             rule=self.rule,
             price=price,
@@ -202,8 +202,8 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
 def _rule(name: str, *, offline: bool) -> tiles.Rule:
     """`auto` is what the offline endpoint bills by, or the larger of the two readings that Together documents."""
     if name == "auto":
-        return tiles.rule("formula" if offline else "table")
-    return tiles.rule(name)
+        return tiles.get_rule("formula" if offline else "table")
+    return tiles.get_rule(name)
 
 
 def output(value: str) -> str:

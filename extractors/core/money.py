@@ -61,7 +61,7 @@ class Costs:
             )
         )
 
-    def times(self, factor: float) -> Costs:
+    def scale(self, factor: float) -> Costs:
         """So many times as much, to the nanodollar."""
         by = Decimal(factor)
         return Costs(*(None if cost is None else (cost * by).quantize(NANO) for cost in self.values()))
@@ -82,22 +82,22 @@ NO_MEANS = Means()
 
 
 @overload
-def nano(amount: Decimal) -> int: ...
+def to_nano(amount: Decimal) -> int: ...
 @overload
-def nano(amount: None) -> None: ...
+def to_nano(amount: None) -> None: ...
 @overload
-def nano(amount: Decimal | None) -> int | None: ...
-def nano(amount: Decimal | None) -> int | None:
+def to_nano(amount: Decimal | None) -> int | None: ...
+def to_nano(amount: Decimal | None) -> int | None:
     """Dollars as whole nanodollars, the form in which a ledger keeps them."""
     return None if amount is None else int(amount / NANO)
 
 
-def of_nano(amount: int) -> Decimal:
+def from_nano(amount: int) -> Decimal:
     """Whole nanodollars as dollars."""
     return amount * NANO
 
 
-def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+def sum_known(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """The sum of amounts; None when one is unknown."""
     result = Decimal(0)
     for amount in amounts:

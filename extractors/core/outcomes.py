@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from extractors.core.documents import REJECT_REASONS, UNSENT
-from extractors.core.money import total
+from extractors.core.money import sum_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,7 @@ class DocumentOutcome:
     @property
     def cost_usd(self) -> Decimal | None:
         """The cost of all attempts known to be billed; None when one of them has no price."""
-        return total(each.cost_usd for each in self.attempts if each.billed == "yes")
+        return sum_known(each.cost_usd for each in self.attempts if each.billed == "yes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,23 +86,23 @@ class Geometry:
     tiles: Callable[[Size], int]
     native: Callable[[Size], Size]
 
-    def rule(self, name: str, tokens: Mapping[int, int], table: str = "") -> Rule:
+    def build_rule(self, name: str, tokens: Mapping[int, int], table: str = "") -> Rule:
         """The rule by which each count of tiles is billed so many tokens; its ladder pays for 1, 2 and 4 tiles."""
         rungs = tuple(sorted({tokens[count] for count in TILE_RUNGS}))
         return Rule(name, lambda size: tokens[self.tiles(size)], self.native, lambda _: rungs, table)
 
 
-def rule(name: str) -> Rule:
+def get_rule(name: str) -> Rule:
     """The rule of this name: one of `NAMES`, or `flat:N`. Raises ValueError that lists what is allowed."""
     if name in _RULES:
         return _RULES[name]
     kind, _, count = name.partition(":")
     if kind == "flat" and count.isascii() and count.isdigit() and int(count) > 0:
-        return _flat(int(count))
+        return _flat_rule(int(count))
     raise ValueError(f"{name!r} is not a bill rule: use {', '.join(NAMES)} or flat:N with N tokens an image")
 
 
-def fitted(geometry: str, measured: Mapping[int, int]) -> Rule:
+def fit_rule(geometry: str, measured: Mapping[int, int]) -> Rule:
     """The rule of this geometry (one of `GEOMETRIES`) by which so many tiles take the tokens that were measured.
 
     Counts of tiles that were not measured are filled in tile by tile. More tiles are never billed less than fewer, so
@@ -114,19 +114,19 @@ def fitted(geometry: str, measured: Mapping[int, int]) -> Rule:
         raise ValueError(f"{measured} is no table of tokens by tiles for {geometry}, which has {shape.counts}")
     tokens: dict[int, int] = {}
     for count in shape.counts:
-        tokens[count] = max(measured.get(count) or _filled(count, measured), *tokens.values(), 1)
+        tokens[count] = max(measured.get(count) or _estimate_tokens(count, measured), *tokens.values(), 1)
     table = ",".join(f"{count}={tokens[count]}" for count in shape.counts)
-    return shape.rule(FITTED, tokens, f"{geometry}:{table}")
+    return shape.build_rule(FITTED, tokens, f"{geometry}:{table}")
 
 
-def stored(text: str) -> Rule:
+def parse_rule(text: str) -> Rule:
     """The rule whose `text` this is: a name that `rule` takes, or a fitted rule. Raises ValueError for anything else."""
     kind, _, table = text.partition(":")
     if kind != FITTED:
-        return rule(text)
+        return get_rule(text)
     geometry, _, tokens = table.partition(":")
     try:
-        found = fitted(geometry, {int(count): int(each) for count, _, each in _pairs(tokens)})
+        found = fit_rule(geometry, {int(count): int(each) for count, _, each in _split_table(tokens)})
     except (KeyError, ValueError):
         found = None
     if found is None or found.text != text:
@@ -134,7 +134,7 @@ def stored(text: str) -> Rule:
     return found
 
 
-def fit(rule: Rule, size: Size, budget: int) -> Size | None:
+def fit_size(rule: Rule, size: Size, budget: int) -> Size | None:
     """The largest picture with these proportions that `rule` bills within `budget` tokens, brought to its native size.
 
     None when not even the smallest picture fits. Up to its native size a larger picture of the same proportions is
@@ -154,16 +154,16 @@ def fit(rule: Rule, size: Size, budget: int) -> Size | None:
 
 
 @lru_cache(maxsize=4096)
-def worst(size: Size) -> int:
+def worst_tokens(size: Size) -> int:
     """The most tokens that any shipped rule counts for this size: what an uncalibrated model may bill."""
     return max(each.tokens(size) for each in _RULES.values())
 
 
-def _within(size: Size, limit: int) -> Size:
+def _limit_longest(size: Size, limit: int) -> Size:
     return size if size.longest <= limit else size.scaled(limit)
 
 
-def _same_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
+def _keep_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
     """`target`, or where its bill is another one than that of `size`, the next larger picture whose bill is the same.
 
     `count` gives what is billed, tokens or tiles: two counts of tiles that cost the same are not seen the same. A long picture loses a tile of its short side on the way to a limit of its long side (3410x1523 by `formula`), and
@@ -182,29 +182,29 @@ def _same_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
     return size.scaled(high)
 
 
-def _pairs(table: str) -> list[tuple[str, str, str]]:
+def _split_table(table: str) -> list[tuple[str, str, str]]:
     return [pair.partition("=") for pair in table.split(",")]
 
 
-def _filled(count: int, measured: Mapping[int, int]) -> int:
+def _estimate_tokens(count: int, measured: Mapping[int, int]) -> int:
     """The tokens of a count of tiles that was not measured, from those that were; rounded up, so that a budget holds."""
     known = sorted(measured)
     below, above = [each for each in known if each < count], [each for each in known if each > count]
     if below and above:
-        return _line(count, below[-1], above[0], measured)
+        return _interpolate(count, below[-1], above[0], measured)
     nearest = below[-1] if below else above[0]
     alike = math.ceil(measured[nearest] * count / nearest)
     # Above what was measured a tile may cost what the last one did, or what the mean one did: the dearer.
-    return max(alike, _line(count, below[-2], below[-1], measured)) if len(below) > 1 else alike
+    return max(alike, _interpolate(count, below[-2], below[-1], measured)) if len(below) > 1 else alike
 
 
-def _line(count: int, left: int, right: int, measured: Mapping[int, int]) -> int:
+def _interpolate(count: int, left: int, right: int, measured: Mapping[int, int]) -> int:
     """The tokens at `count` on the line through two measurements."""
     rise = (measured[right] - measured[left]) * (count - left)
     return measured[left] - -rise // (right - left)
 
 
-def _shares(tokens: Callable[[Size], int]) -> Callable[[Size], tuple[int, ...]]:
+def _rungs_by_share(tokens: Callable[[Size], int]) -> Callable[[Size], tuple[int, ...]]:
     def rungs(size: Size) -> tuple[int, ...]:
         own = tokens(size)
         return tuple(int(own * share) for share in PATCH_SHARES)
@@ -217,7 +217,7 @@ def _formula_tiles(size: Size) -> int:
 
 
 def _formula_native(size: Size) -> Size:
-    return _same_bill(_formula_tiles, size, _within(size, TILE_NATIVE))
+    return _keep_bill(_formula_tiles, size, _limit_longest(size, TILE_NATIVE))
 
 
 def _table_tiles(size: Size) -> int:
@@ -226,7 +226,7 @@ def _table_tiles(size: Size) -> int:
 
 
 def _table_native(size: Size) -> Size:
-    return _same_bill(_table_tiles, size, _within(size, TILE_NATIVE))
+    return _keep_bill(_table_tiles, size, _limit_longest(size, TILE_NATIVE))
 
 
 _CANVASES = tuple((down, across) for down in range(1, 5) for across in range(1, 5) if down * across <= 4)
@@ -253,7 +253,7 @@ def _mllama_native(size: Size) -> Size:
     if scale >= 1:
         return size
     seen = Size(max(1, int(size.width * scale + 1e-6)), max(1, int(size.height * scale + 1e-6)))
-    return _same_bill(_mllama_tiles, size, seen)
+    return _keep_bill(_mllama_tiles, size, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,38 +292,38 @@ def _kimi_scale(size: Size) -> float:
     return min(1.0, math.sqrt(16384 / patches), 7168 / size.width, 7168 / size.height)
 
 
-def _kimi_seen(size: Size) -> Size:
+def _kimi_visible(size: Size) -> Size:
     scale = _kimi_scale(size)
     return Size(max(1, int(size.width * scale)), max(1, int(size.height * scale)))
 
 
-def _kimi(size: Size) -> int:
-    seen = _kimi_seen(size)
+def _kimi_tokens(size: Size) -> int:
+    seen = _kimi_visible(size)
     return math.ceil(seen.width / 28) * math.ceil(seen.height / 28)
 
 
 def _kimi_native(size: Size) -> Size:
-    return _same_bill(_kimi, size, _kimi_seen(size))
+    return _keep_bill(_kimi_tokens, size, _kimi_visible(size))
 
 
 def _openai_native(size: Size) -> Size:
-    fitted = _within(size, 2048)
+    fitted = _limit_longest(size, 2048)
     if fitted.shortest <= 768:
         return fitted
     return fitted.scaled(round(fitted.longest * 768 / fitted.shortest))
 
 
-def _openai(size: Size) -> int:
+def _openai_tokens(size: Size) -> int:
     seen = _openai_native(size)
     return 85 + 170 * math.ceil(seen.width / 512) * math.ceil(seen.height / 512)
 
 
-def _flat(count: int) -> Rule:
+def _flat_rule(count: int) -> Rule:
     return Rule(f"flat:{count}", lambda _: count, lambda size: size, lambda _: (count,))
 
 
 def _patch_rule(name: str, tokens: Callable[[Size], int], native: Callable[[Size], Size]) -> Rule:
-    return Rule(name, tokens, native, _shares(tokens))
+    return Rule(name, tokens, native, _rungs_by_share(tokens))
 
 
 GEOMETRIES = {
@@ -338,11 +338,11 @@ _QWEN3 = _Qwen(32, 65_536, 16_777_216)
 _RULES = {
     each.name: each
     for each in (
-        *(shape.rule(name, {n: n * TILE_TOKENS for n in shape.counts}) for name, shape in GEOMETRIES.items()),
+        *(shape.build_rule(name, {n: n * TILE_TOKENS for n in shape.counts}) for name, shape in GEOMETRIES.items()),
         _patch_rule("qwen2", _QWEN2.tokens, _QWEN2.native),
         _patch_rule("qwen3", _QWEN3.tokens, _QWEN3.native),
-        _patch_rule("kimi", _kimi, _kimi_native),
-        _patch_rule("openai", _openai, _openai_native),
+        _patch_rule("kimi", _kimi_tokens, _kimi_native),
+        _patch_rule("openai", _openai_tokens, _openai_native),
     )
 }
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from extractors.core import Accepted, Copied, Failed, Unfinished
-from extractors.core.money import Costs, total
+from extractors.core.money import Costs, sum_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,9 +100,9 @@ def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
         completion_tokens=sum(usage.completion for usage in usages),
         reasoning_tokens=sum(usage.reasoning for usage in usages),
         residual_tokens=sum(each.residual or 0 for each in attempts),
-        cost_usd=total(each.cost_usd for each in billed),
-        wasted_usd=total(each.cost_usd for each in billed if each.outcome != "accepted"),
-        unknown_usd=total(each.reserved_usd for each in attempts if each.billed == "unknown"),
+        cost_usd=sum_known(each.cost_usd for each in billed),
+        wasted_usd=sum_known(each.cost_usd for each in billed if each.outcome != "accepted"),
+        unknown_usd=sum_known(each.reserved_usd for each in attempts if each.billed == "unknown"),
     )
 
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from extractors.core.tiles import rule
+from extractors.core.tiles import get_rule
 from extractors.endpoint.chat import Chat
 from extractors.endpoint.faults.rehearsal import Rehearsal
 from extractors.endpoint.faults.responses import JSON
@@ -44,7 +44,7 @@ def create_app(
     app = FastAPI(
         openapi_url=None,
         routes=[
-            Route("/v1/chat/completions", Chat(reader, rule(bill), rehearsal).route, methods=["POST"]),
+            Route("/v1/chat/completions", Chat(reader, get_rule(bill), rehearsal).route, methods=["POST"]),
             Route("/v1/models", _fixed([_model(reader.model)])),
             Route("/health", _fixed({"status": "ok"})),
             Route("/rehearsal", _told(rehearsal)),

@@ -65,7 +65,7 @@ class ApplyRequest(BaseModel):
             ) from None
         config = resolve(job.model_copy(update=told), settings)
         output, within, _ = self.url.rpartition("/plans/")
-        config = replace(config, rule=tiles.stored(plan_info.bill_rule), output=output if within else config.output)
+        config = replace(config, rule=tiles.parse_rule(plan_info.bill_rule), output=output if within else config.output)
         now = config.run_info(None)
         for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
             then, today = getattr(plan_info, name), getattr(now, name)
@@ -194,5 +194,5 @@ class PlanFeed:
         return (
             planned.name in self._piece.done
             or self._history.skips(planned.name, redo)
-            or self._history.ended(planned.name, self._plan_info.planned_at)
+            or self._history.has_ended(planned.name, self._plan_info.planned_at)
         )

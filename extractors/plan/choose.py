@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from extractors.core import UNSEEN, Billed, PlannedPage, Step
-from extractors.core.tiles import Rule, Size, fit
+from extractors.core.tiles import Rule, Size, fit_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
     for rung in rule.rungs(size):
         if rung >= whole.tokens:
             return (*steps, Step(rung, whole.size, whole.tokens)), floored
-        picture = fit(rule, size, rung)
+        picture = fit_size(rule, size, rung)
         if picture is None or below(picture, size, floor):
             floored = True
         elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung

@@ -80,7 +80,7 @@ class Estimate:
         for (action, _), count in self.reasons.items():
             self.actions[action] += count
         self.tokens = Counter({name: round(count * times) for name, count in self.tokens.items()})
-        self.costs = self.costs.times(times)
+        self.costs = self.costs.scale(times)
         if self.causes is not None:
             self.causes.extend(total, times)
         names = ("low", "expected", "high")
@@ -127,7 +127,7 @@ def estimate(
     with closing(Feed(config, config.tariff(price, prior), history)) as feed:
         result = Estimate(config.rule.name, feed.tariff.calibrated)
         if history and config.job.redo:
-            result.causes = RedoSummary(partial(history.cause, redo=config.job.redo))
+            result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
             _sampled(feed, result, sample, config.job.source)
         else:
@@ -189,11 +189,11 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
 
 def _past(config: RunConfig, *, offline: bool) -> RunHistory:
     """What is done already under the output."""
-    from extractors.record.output.base import open_output  # noqa: PLC0415 - as above
+    from extractors.record.output import open_output  # noqa: PLC0415 - as above
     from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - an estimate need not wait for polars
-    from extractors.record.tables.replies import load_history  # noqa: PLC0415 - as above
+    from extractors.record.tables.replies import load_history_with_replies  # noqa: PLC0415 - as above
 
     output, job = open_output(config.output), config.job
     check_compatible(output, config.schema)
-    past, _ = load_history(output, config.run_info(None), offline=offline, redo=job.redo, kind=job.kind)
+    past, _ = load_history_with_replies(output, config.run_info(None), offline=offline, redo=job.redo, kind=job.kind)
     return past

@@ -109,7 +109,7 @@ class Feed:
             return "taken"
         if self._history.skips(document.name, self._job.redo):
             return "skipped"
-        return "waiting" if self._history.waits(document.name, self._job.redo) else "taken"
+        return "waiting" if self._history.lacks_reply(document.name, self._job.redo) else "taken"
 
     def _new(self, *, looks: bool) -> Iterator[Document]:
         while self._ahead or self._pulled(looks=looks):

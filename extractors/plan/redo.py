@@ -52,7 +52,7 @@ class RedoSummary:
         """Makes those of a sample those of `total` documents, so many times as much."""
         counts = apportion({cause: share.documents for cause, share in self.shares.items()}, total)
         self.shares = {
-            cause: RedoGroup(counts[cause], share.costs.times(times)) for cause, share in self.shares.items()
+            cause: RedoGroup(counts[cause], share.costs.scale(times)) for cause, share in self.shares.items()
         }
         self.sampled = True
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.core.money import Costs, total
+from extractors.core.money import Costs, sum_known
 from extractors.plan.estimate import estimate_job, opened_ledger
-from extractors.record.ledger.plan_json import dumped, loaded
-from extractors.record.output.base import open_output, reading, writing
+from extractors.record.ledger.plan_json import dump_plan, load_plan
+from extractors.record.output import open_output
+from extractors.record.output.base import reading, writing
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class StoredPlan:
                 f"plan {format_value(self.url)} is no plan of tilewise: `run --plan-only` stores one"
             )
         sent = money.filter(pl.col("action") != "reject")
-        costs = Costs(*(total(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
+        costs = Costs(*(sum_known(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
         return PlanInfo(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)
 
     def planned(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
@@ -108,7 +109,7 @@ class StoredPlan:
             with reading(self._output):
                 texts = self._output.scan([self._key], {"plan": columns.TEXT}).slice(first, size).collect()["plan"]
             if size > 0 and len(texts):
-                yield [loaded(text) for text in texts]
+                yield [load_plan(text) for text in texts]
             if size <= 0 or len(texts) < size:
                 return
             first += size
@@ -142,8 +143,8 @@ class PlanWriter:
         told = {column: pl.lit(value, dtype=TERMS[column]) for column, value in _terms(run_info, rule).items()}
         with writing(self._output):
             self._output.write(key, self._output.scan(self._parts).with_columns(**told))
-            self._output.remove(self._staging)
-        return self._output.full(key)
+            self._output.remove_folder(self._staging)
+        return self._output.full_name(key)
 
 
 def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
@@ -173,7 +174,7 @@ def _row(planned: Planned) -> Row:
         "cost_low_usd": costs.low if sent else None,
         "cost_expected_usd": costs.expected if sent else None,
         "cost_high_usd": costs.high if sent else None,
-        "plan": dumped(planned),
+        "plan": dump_plan(planned),
     }
 
 

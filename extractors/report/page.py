@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import dollars
-from extractors.record.output.base import TROUBLE, reading
+from extractors.record.output.base import OUTPUT_ERRORS, reading
 from extractors.record.tables import columns
 from extractors.record.tables.history import DAYS
 from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
@@ -167,9 +167,9 @@ def write_report(output: Output, run: str | None = None) -> str:
     key = f"reports/{page.run['run']}.html"
     try:
         output.write_page(key, page.html())
-    except TROUBLE as error:
-        raise ConfigurationError(f"output {str(output)!r} {output.refusal(error, 'written')}") from error
-    return output.full(key)
+    except OUTPUT_ERRORS as error:
+        raise ConfigurationError(f"output {str(output)!r} {output.describe_error(error, 'written')}") from error
+    return output.full_name(key)
 
 
 def _find_run(output: Output, run: str | None) -> str:
@@ -189,7 +189,9 @@ def _find_run(output: Output, run: str | None) -> str:
 def _find_latest_run(output: Output) -> str:
     """The run that began last. Raises ConfigurationError where none is published."""
     keys = {
-        key: named[1] for key in output.files("runs", DAYS) if (named := _RUN_FILE.fullmatch(PurePosixPath(key).stem))
+        key: named[1]
+        for key in output.list_files("runs", DAYS)
+        if (named := _RUN_FILE.fullmatch(PurePosixPath(key).stem))
     }
     if not keys:
         raise ConfigurationError(f"output {str(output)!r} has no run that is published: name another one with --output")
@@ -202,9 +204,9 @@ def _list_files(output: Output, table: str, run: str) -> list[str]:
     """The run's files of a table, volume by volume."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
-        found = output.files(table, f"schema=*/{day}/{run}*.parquet")
+        found = output.list_files(table, f"schema=*/{day}/{run}*.parquet")
     else:  # in a bucket, all that is below a folder is listed
-        found = output.files(f"{table}/{day}", f"{run}*.parquet")
+        found = output.list_files(f"{table}/{day}", f"{run}*.parquet")
     return sorted(found, key=lambda key: (len(key), key))
 
 
@@ -234,7 +236,7 @@ def _load_page(output: Output, run: str) -> Page:
         [FailureKind(*each) for each in kinds],
         [FailureExample(*each) for each in cases],
         [FieldStats(*each) for each in told],
-        {table: [output.full(key) for key in keys] for table, keys in files.items()},
+        {table: [output.full_name(key) for key in keys] for table, keys in files.items()},
     )
 
 

@@ -88,12 +88,12 @@ def _load_calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
 
 
 def _load_published(output: Output, table: str, wanted: columns.Columns) -> pl.DataFrame:
-    files = output.files(table, DAYS)
+    files = output.list_files(table, DAYS)
     return output.scan(files, wanted).collect() if files else pl.DataFrame(schema=wanted)
 
 
 def _load_unpublished(output: Output, ledger: Ledger | None) -> Iterator[list[Row]]:
-    for terms in ledger.runs.unpublished(str(output)) if ledger else ():
-        for batch in ledger.calls.unpublished(terms.run) if ledger else ():
+    for terms in ledger.runs.list_unpublished(str(output)) if ledger else ():
+        for batch in ledger.calls.iter_unpublished(terms.run) if ledger else ():
             rows = [call_row(call, terms) for call in batch]
             yield [{name: row[name] for name in _COLUMNS} | {"source": terms.source} for row in rows]

@@ -28,12 +28,12 @@ from extractors.core import CallRequest, Step, Verdict
 from extractors.core.errors import ApprovalRequired, DocumentError, Failing, RunError
 from extractors.core.money import Usage, dollars
 from extractors.core.schema import ASK, NONE, load
-from extractors.core.tiles import Size, worst
+from extractors.core.tiles import Size, worst_tokens
 from extractors.core.totals import usage_of
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.writer import LedgerWriter
-from extractors.record.output.base import open_output
+from extractors.record.output import open_output
 from extractors.record.tables.writer import Tables
 from extractors.run.context import open_client
 from extractors.run.journal import DocumentJournal
@@ -150,7 +150,7 @@ class _Probing:
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)
         if error:
-            kept = f"no rule is remembered, and what was sent is in {self.output.full('calls')}"
+            kept = f"no rule is remembered, and what was sent is in {self.output.full_name('calls')}"
             raise type(error)(f"{error.message}; {kept}")
         return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
 
@@ -186,10 +186,12 @@ class _Probing:
         """The probes' calls, and the row of their run, which has no documents."""
         tally, old = usage_of(attempts), warn_old_price(self.run_info)
         warnings = (old,) if old else ()
-        tables.volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.config.settings.keep_replies)
+        tables.volume.stage_calls(
+            self.ledger.calls.iter_unpublished(self.run_info.run), self.config.settings.keep_replies
+        )
         tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, tally), 1))
-        self.ledger.runs.published(self.run_info.run, 1, ())
-        self.ledger.runs.end(self.run_info.run)
+        self.ledger.runs.mark_volume_published(self.run_info.run, 1, ())
+        self.ledger.runs.finish(self.run_info.run)
 
     def _keep(self, answers: list[Attempt], attempts: list[Attempt]) -> Calibrated:
         """What the answers say, kept in the ledger."""
@@ -235,7 +237,7 @@ def _order(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallReque
         payload_bytes=0,
         steps=steps,
         text_tokens=estimate_text_tokens(text_bytes),
-        worst_prompt_tokens=text_bytes + sum(worst(step.size) for step in steps),
+        worst_prompt_tokens=text_bytes + sum(worst_tokens(step.size) for step in steps),
         output_tokens=MAX_TOKENS,
         max_tokens=MAX_TOKENS,
     )

@@ -108,7 +108,7 @@ class ModelGuard:
     def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
         """Stores the names, unless a new one stopped the run: then it stops the next run too."""
         if self.names and not (self.stops and self._new):
-            memory.keep_returned(run_info, self.names)
+            memory.keep_returned_models(run_info, self.names)
 
     @property
     def _new(self) -> set[str]:
@@ -180,9 +180,11 @@ class BillingMonitor:
     def observe(self, totals: RunTotals, attempts: Sequence[Attempt]) -> RunError | None:
         """Counts the attempts that have a usage and sent no words beside the run's text; never stops the run."""
         del totals
-        for attempt in attempts:
-            if attempt.usage is not None and self._has_plain_text(attempt):
-                self._count(_Call(tuple(step.size for step in attempt.request.steps), attempt.usage.prompt))
+        for restore_attempt in attempts:
+            if restore_attempt.usage is not None and self._has_plain_text(restore_attempt):
+                self._count(
+                    _Call(tuple(step.size for step in restore_attempt.request.steps), restore_attempt.usage.prompt)
+                )
         return None
 
     def warning(self) -> str | None:
@@ -201,13 +203,13 @@ class BillingMonitor:
     def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
         """Stores the text baseline."""
         if self._baseline:
-            memory.keep_text(run_info, self._baseline)
+            memory.keep_text_tokens(run_info, self._baseline)
 
-    def _has_plain_text(self, attempt: Attempt) -> bool:
+    def _has_plain_text(self, restore_attempt: Attempt) -> bool:
         """Whether the request had the run's text and no more: its estimated text tokens show that."""
-        steps = attempt.request.steps
+        steps = restore_attempt.request.steps
         has_images = bool(steps) and all(step.size != UNSEEN for step in steps)
-        return has_images and attempt.request.text_tokens in {self.text_tokens, self._baseline}
+        return has_images and restore_attempt.request.text_tokens in {self.text_tokens, self._baseline}
 
     def _count(self, call: _Call) -> None:
         if call not in self._seen and len(self._seen) >= MAX_KEYS:
@@ -247,7 +249,7 @@ class BillingMonitor:
 
     def _describe_fit(self) -> str:
         """Names the rules that explain the calls."""
-        named = [name for name in tiles.NAMES if self._match(tiles.rule(name).tokens).fits]
+        named = [name for name in tiles.NAMES if self._match(tiles.get_rule(name).tokens).fits]
         if named:  # only probes can tell a flat rule from one that bills these sizes alike
             return f"the rule {' or '.join(named)} fits"
         tokens = self._flat_tokens()

@@ -165,31 +165,33 @@ class _Run:
         await asyncio.to_thread(self._publish, volume, record.row(counts, volume), left, ahead)
         self.scheduler.theirs = 0
         left.clear()
-        return RunResult(record, counts, self.scheduler.tables.results)
+        return RunResult(record, counts, self.scheduler.tables.result_files)
 
     def _gather(self, total: RunTotals) -> list[str]:
         """Stages what else the volume has; says where the run's answers differ from those of the runs before it."""
         terms = self.scheduler.run_info
-        self.scheduler.tables.gather(self.scheduler.ledger.calls.unpublished(terms.run))
-        now = self.scheduler.tables.shape(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
+        self.scheduler.tables.stage_calls_and_fields(self.scheduler.ledger.calls.iter_unpublished(terms.run))
+        now = self.scheduler.tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
         if (
             self.scheduler.stored_replies is not None
         ):  # nothing was asked: what it cost and how often it climbed says nothing
             return []
-        return drifted(now, recent_profiles(self.scheduler.tables.root, terms.source, terms.schema, before=terms.run))
+        return drifted(now, recent_profiles(self.scheduler.tables.output, terms.source, terms.schema, before=terms.run))
 
     def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
         self.scheduler.tables.publish(row)
-        self.scheduler.ledger.claims.free(self.scheduler.run_info, [each.name for each in left])
-        self.scheduler.ledger.claims.published(self.scheduler.run_info, ahead)
-        self.scheduler.ledger.runs.published(self.scheduler.run_info.run, volume, {each.document for each in left})
+        self.scheduler.ledger.claims.release(self.scheduler.run_info, [each.name for each in left])
+        self.scheduler.ledger.claims.mark_published(self.scheduler.run_info, ahead)
+        self.scheduler.ledger.runs.mark_volume_published(
+            self.scheduler.run_info.run, volume, {each.document for each in left}
+        )
 
     async def _ended(self, result: RunResult, context: RunContext | None = None) -> RunResult:
         """Nothing is left to publish: what the run has learned is remembered."""
         if context:
             await asyncio.to_thread(self.scheduler.remember, context)
         await asyncio.to_thread(
-            self.scheduler.ledger.runs.end,
+            self.scheduler.ledger.runs.finish,
             self.scheduler.run_info.run,
             context.reuse.orphaned_replies.used if context else (),
         )

@@ -64,8 +64,8 @@ def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
                 f"the server's usage does not count images: {prompt_tokens[size]:,} prompt tokens with one of"
                 f" {size.width}x{size.height} px, {text_tokens:,} without; no bill can be known from it"
             )
-    shipped = [rule for name in tiles.NAMES if _explains(rule := tiles.rule(name), measured)]
-    flat = tiles.rule(f"flat:{max(measured.values())}")
+    shipped = [rule for name in tiles.NAMES if _explains(rule := tiles.get_rule(name), measured)]
+    flat = tiles.get_rule(f"flat:{max(measured.values())}")
     nearest = min(shipped, key=lambda rule: _worst(rule, measured), default=flat)
     return Finding(nearest if _explains(nearest, measured) else _fitted(measured), text_tokens, measured)
 
@@ -79,7 +79,7 @@ def _fitted(measured: Mapping[Size, int]) -> Rule:
         return (0 if _explains(rule, measured) else worst, numbers, worst)
 
     tables = {name: _table(name, measured) for name in tiles.GEOMETRIES}
-    return min(((len(table), tiles.fitted(name, table)) for name, table in tables.items()), key=rank)[1]
+    return min(((len(table), tiles.fit_rule(name, table)) for name, table in tables.items()), key=rank)[1]
 
 
 def _table(geometry: str, measured: Mapping[Size, int]) -> dict[int, int]:

@@ -16,11 +16,12 @@ import polars as pl
 from extractors.call.response import parse_stored
 from extractors.core import REJECT_REASONS, UNSENT, Accepted
 from extractors.core.errors import Abandoned, LeaseLost, LedgerError
-from extractors.core.money import Costs, total
+from extractors.core.money import Costs, sum_known
 from extractors.core.totals import RunTotals
-from extractors.record.output.base import open_output, writing
-from extractors.record.tables.rows import attempt
-from extractors.record.tables.volume import Volume, volumes
+from extractors.record.output import open_output
+from extractors.record.output.base import writing
+from extractors.record.tables.rows import restore_attempt
+from extractors.record.tables.volume import Volume, list_volumes
 from extractors.record.tables.writer import Tables
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
@@ -57,7 +58,7 @@ def recover_abandoned(
     `today` would is claimed as done, so that it is not paid for again.
     """
     output = open_output(today.output)
-    for run_info in ledger.runs.abandoned(today.output, today.schema):
+    for run_info in ledger.runs.list_abandoned(today.output, today.schema):
         if ledger.runs.adopt(run_info.run):
             try:
                 with writing(output):
@@ -86,44 +87,44 @@ class _AbandonedRun:
     def recover(self) -> RunTotals:
         """Finishes a volume that was being published; else publishes what was staged and what was answered."""
         run = self.run_info.run
-        volume = Volume(self.output, self.run_info, self.ledger.runs.volumes(run) + 1)
+        volume = Volume(self.output, self.run_info, self.ledger.runs.count_volumes(run) + 1)
         earlier = [Volume(self.output, self.run_info, number) for number in range(1, volume.number)]
-        for staged in volumes(self.output, self.run_info):
+        for staged in list_volumes(self.output, self.run_info):
             if staged.committed:
-                staged.clear()
+                staged.remove_parts()
         complete = volume.sealed or volume.committed
-        planned = [] if complete else self.ledger.claims.planned(run)
+        planned = [] if complete else self.ledger.claims.load_plans(run)
         if not complete:
             self._stage(volume, planned)
-        ended = volume.ended()
-        unfinished = volume.called() - {document for document, _ in ended}
+        ended = volume.finished_documents()
+        unfinished = volume.called_documents() - {document for document, _ in ended}
         totals = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
         # A run that was killed between its last volume and its end has no further volume.
-        if complete or planned or volume.number == 1 or volume.begun:
+        if complete or planned or volume.number == 1 or volume.exists:
             if not complete:
                 self._seal(volume, earlier, totals)
             self._publish(volume, unfinished)
-        done = {name for each in (*earlier, volume) for name in each.done()} if self._matches_today else ()
-        self.ledger.claims.keep(self.run_info, done)
-        self.ledger.runs.end(run)
+        done = {name for each in (*earlier, volume) for name in each.done_documents()} if self._matches_today else ()
+        self.ledger.claims.keep_only(self.run_info, done)
+        self.ledger.runs.finish(run)
         return totals
 
     def _stage(self, volume: Volume, planned: list[Planned]) -> None:
         """Stages what was answered and what was called, beside the parts that the run staged itself."""
-        ended = volume.ended()
-        volume.sweep(ended)
+        ended = volume.finished_documents()
+        volume.drop_torn_images(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (
-            restore_answered(self.ledger.calls.unpublished(self.run_info.run), missing, self.schema)
+            restore_answered(self.ledger.calls.iter_unpublished(self.run_info.run), missing, self.schema)
             if self._same_schema
             else ()
         )
         Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
-        volume.stage_calls(self.ledger.calls.unpublished(self.run_info.run), self.keep)
+        volume.stage_calls(self.ledger.calls.iter_unpublished(self.run_info.run), self.keep)
 
     def _seal(self, volume: Volume, earlier: Sequence[Volume], totals: RunTotals) -> None:
         """Stages the fields and the run's row: then the volume is complete."""
-        volume.stage_fields([each.key("results") for each in earlier if each.published("results")])
+        volume.stage_fields([each.published_key("results") for each in earlier if each.is_published("results")])
         error = Abandoned("its process ended before it was done")
         row = RunRecord(self.run_info, error=error).row(RunCounts(0, totals), volume.number)
         volume.stage("runs", 0, [row])
@@ -134,7 +135,7 @@ class _AbandonedRun:
             raise LeaseLost(f"run {run} was taken over by another process while it was being published")
         if not volume.committed:
             volume.publish()
-        self.ledger.runs.published(run, volume.number, unfinished)
+        self.ledger.runs.mark_volume_published(run, volume.number, unfinished)
 
     @property
     def _matches_today(self) -> bool:
@@ -157,7 +158,7 @@ def restore_answered(
     for batch in calls:
         for call in batch:
             if (document := str(call["document"])) in missing:
-                attempts[document].append(attempt(call))
+                attempts[document].append(restore_attempt(call))
     for document, tried in attempts.items():
         tried.sort(key=lambda each: each.outcome == "accepted")  # the accepted answer comes last
         last = tried[-1]
@@ -181,12 +182,12 @@ def restore_answered(
 
 def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
     """Adds up the volume's rows, staged or published, beside the documents that remain. Blocks: call it in a thread."""
-    calls = volume.frame("calls").select(_CALL_COLUMNS).collect()
-    failures = volume.frame("failures").select("document", "stage", "kind", "final", "attempts").collect()
-    ended = volume.ends().select(pl.len()).collect().item()
+    calls = volume.scan("calls").select(_CALL_COLUMNS).collect()
+    failures = volume.scan("failures").select("document", "stage", "kind", "final", "attempts").collect()
+    ended = volume.scan_finished().select(pl.len()).collect().item()
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
-    copied = volume.copied()
+    copied = volume.copied_documents()
     copied_failed = _copies_of_failed(
         volume, failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
     )
@@ -206,28 +207,28 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
         reasoning_tokens=_sum(calls, "reasoning_tokens"),
         residual_tokens=_sum(calls, "residual_tokens"),
         estimated=_estimated(volume, copies),
-        cost_usd=total(billed["cost_usd"]),
-        wasted_usd=total(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
+        cost_usd=sum_known(billed["cost_usd"]),
+        wasted_usd=sum_known(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
         kinds=_kinds(failures),
-        unknown_usd=total(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
+        unknown_usd=sum_known(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
 
 
 def _copies_of_failed(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
     """Selects the failures that are copies: of a document that the run did not call at all.
 
-    A called document has no attempts where a later attempt at a shard has validated its answer again. A reused reply that
+    A called document has no attempts where a later restore_attempt at a shard has validated its answer again. A reused reply that
     was not accepted counts as a copy.
     """
-    called = volume.frame("calls").select("document")
+    called = volume.scan("calls").select("document")
     return uncalled.lazy().join(called, on="document", how="anti").collect()
 
 
 def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
     """The estimate of the documents that were sent and ended."""
     sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
-    images = volume.frame("images").filter(sent).select(pl.col("^cost_.*_usd$")).collect()
-    return Costs(*(total(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
+    images = volume.scan("images").filter(sent).select(pl.col("^cost_.*_usd$")).collect()
+    return Costs(*(sum_known(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
 
 
 def _kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:

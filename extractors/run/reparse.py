@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.core import DocumentResult, Name, Planned, PlannedPage, Reply, Verdict
-    from extractors.record.tables.replies import Answer, StoredReplies
+    from extractors.record.tables.replies import StoredAnswer, StoredReplies
     from extractors.run.context import RunContext
 
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class _Reading:
     """A stored answer with today's verdict on it."""
 
-    answer: Answer
+    answer: StoredAnswer
     reply: Reply
     verdict: Verdict
 
@@ -50,7 +50,7 @@ class Reparse:
         """Finds the answer that counts for each document; where none validates, the latest."""
         wanted = {planned.name for planned in documents}
         readings: dict[Name, _Reading] = {}
-        for answer in self.stored_replies.answers(wanted):
+        for answer in self.stored_replies.find_answers(wanted):
             if answer.name in wanted:
                 reply = parse_stored(answer.body)
                 reading = _Reading(answer, reply, judge_reply(context, reply))
@@ -90,7 +90,7 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
     )
 
 
-def _failed(planned: Planned, answer: Answer, problem: Problem, origin: AnswerOrigin) -> Failed:
+def _failed(planned: Planned, answer: StoredAnswer, problem: Problem, origin: AnswerOrigin) -> Failed:
     return Failed(planned, (), answer.key, datetime.now(UTC), problem, origin=origin)
 
 

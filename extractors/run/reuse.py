@@ -62,16 +62,16 @@ class Deduplicator:
                 self.row_index.add(result.key, table, part, heights[table])
                 del self._unstaged[result.key]
             heights[table] += 1
-        self.row_index.staged(part, heights)
+        self.row_index.note_staged(part, heights)
 
     async def _copy(self, planned: Planned, key: str) -> Copied | None:
         if (result := self._unstaged.get(key)) is not None:
-            return _copy_of(planned, key, self.tables.row(result), failed=isinstance(result, Failed))
+            return _copy_of(planned, key, self.tables.build_row(result), failed=isinstance(result, Failed))
         async with self._opening:
-            if not self.row_index.opened:
-                await asyncio.to_thread(self.row_index.open)
+            if not self.row_index.loaded:
+                await asyncio.to_thread(self.row_index.load_published)
         place = self.row_index.find(key)
-        row = None if place is None else await asyncio.to_thread(self.row_index.row, place, key)
+        row = None if place is None else await asyncio.to_thread(self.row_index.read_row, place, key)
         return None if place is None or row is None else _copy_of(planned, key, row, failed=place.failed)
 
     def _hold(
@@ -99,9 +99,9 @@ class OrphanedReplies:
     def refresh(self) -> None:
         """Reads the ledger again: a killed run may have been recovered meanwhile. Blocks: call it in a thread."""
         used = set(self.used)
-        orphaned = self.calls.bequests(self.run_info)
+        orphaned = self.calls.orphaned_replies(self.run_info)
         if self.earlier:
-            orphaned |= self.calls.answers(self.run_info.run, self.earlier)
+            orphaned |= self.calls.answered_calls(self.run_info.run, self.earlier)
         self._waiting = {request: call for request, call in orphaned.items() if call not in used}
 
     async def reply(self, request: str) -> Reply | None:
@@ -109,7 +109,7 @@ class OrphanedReplies:
         call = self._waiting.pop(request, None)
         if call is None:
             return None
-        body = await asyncio.to_thread(self.calls.body, call)
+        body = await asyncio.to_thread(self.calls.reply_body, call)
         if body is None:  # another run has used it meanwhile
             return None
         self.used.append(call)

@@ -142,7 +142,9 @@ class ChunkScheduler:
                     asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.prior.text_tokens is not None
                 ),
                 FailureGuard(asked.job.fail_above),
-                ModelGuard(asked.model, memory.returned(self.run_info), stops=settings.on_model_change == "stop"),
+                ModelGuard(
+                    asked.model, memory.returned_models(self.run_info), stops=settings.on_model_change == "stop"
+                ),
             ],
             shutdown=stack.enter_context(shutdown),
             on_document=self.hooks.on_document,

@@ -14,10 +14,10 @@ from extractors.config.run_config import prior_stats
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LeaseLost, LedgerError
 from extractors.core.money import FREE
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.owner import BEAT_SECONDS, LEASE_SECONDS
-from extractors.record.output.base import open_output
+from extractors.record.ledger.owner import HEARTBEAT_SECONDS, LEASE_SECONDS
+from extractors.record.output import open_output
 from extractors.record.tables.compatibility import check_compatible
-from extractors.record.tables.replies import load_history
+from extractors.record.tables.replies import load_history_with_replies
 from extractors.run.recovery import recover_abandoned
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Lease:
     async def _renew_regularly(self) -> None:
         last = time.monotonic()
         while self._lost is None:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
                 await self.renew()
             except LedgerError as error:
@@ -137,7 +137,9 @@ async def open_session(
     prior = prior_stats(ledger.memory, terms)
     lease = await stack.enter_async_context(Lease(ledger, terms))
     await asyncio.to_thread(recover_abandoned, ledger, terms, config.schema, config.settings.keep_replies, hooks.notify)
-    past, stored = await asyncio.to_thread(load_history, output, terms, offline=free, redo=job.redo, kind=job.kind)
+    past, stored = await asyncio.to_thread(
+        load_history_with_replies, output, terms, offline=free, redo=job.redo, kind=job.kind
+    )
     return RunSession(config, terms, ledger, lease, output, prior, past, stored, free)
 
 

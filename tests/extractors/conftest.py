@@ -33,8 +33,8 @@ from extractors.core.money import Costs, Price, Usage
 from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import Budget
-from extractors.record.ledger.schema import CALLS
-from extractors.record.ledger.writer import LedgerWriter
+from extractors.record.ledger.schema import CALLS, CallId
+from extractors.record.ledger.writer import LedgerWriter, intent_row, settlement_row
 from extractors.run.result import RunCounts, RunRecord
 
 ENDLESS = Budget()
@@ -130,18 +130,21 @@ class Make:
         return Unfinished(self.planned(uri), attempts)
 
     def intent(self, uri="/in/a.jpg", number=1, **changes):
-        """The ledger's row of a call that is on its way, or was when its process ended."""
+        """The ledger's row of a call that is in flight, or was when its process ended."""
         blank = dict.fromkeys(CALLS.columns.keys())
-        row = LedgerWriter(None, self.run_info)._intent(0, self.request(uri, **changes), number, Decimal("0.002512"))
+        row = intent_row(self.call_id, self.run_info, self.request(uri, **changes), number, Decimal("0.002512"))
         return blank | row | {"started_at": NOW.isoformat()}
 
     def call(self, attempt, number=1):
         """The ledger's row of a call that has ended."""
-        row = self.intent() | LedgerWriter(None, self.run_info)._intent(
-            0, attempt.request, number, attempt.reserved_usd
-        )
-        row |= LedgerWriter(None, self.run_info)._reply(0, attempt) | {"started_at": NOW.isoformat()}
+        row = self.intent() | intent_row(self.call_id, self.run_info, attempt.request, number, attempt.reserved_usd)
+        row |= settlement_row(self.call_id, attempt) | {"started_at": NOW.isoformat()}
         return {name: cell for name, cell in row.items() if not name.startswith("_")}
+
+    @property
+    def call_id(self):
+        """The first call of this run's first writer."""
+        return CallId(self.run_info.run, 1, 0)
 
     def calls(self, *ends):
         """The ledger's rows of all attempts of these documents."""
@@ -154,23 +157,23 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class LedgerCalls:
-    """Notes the calls of one run through its scribe, one after the other, outside of any event loop."""
+    """Notes the calls of one run through its writer, one after the other, outside of any event loop."""
 
-    scribe: LedgerWriter
+    writer: LedgerWriter
     make: Make
 
     def reserve(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
         """Notes an intent; the handle of its call, or None where there is no room for it."""
         dollars = None if reserved is None else Decimal(reserved)
-        return asyncio.run(self.scribe.reserve(self.make.request(document, **changes), number, dollars))
+        return asyncio.run(self.writer.reserve(self.make.request(document, **changes), number, dollars))
 
     def settle(self, handle, **changes):
         """Notes the end of a call, accepted and billed unless said otherwise."""
-        asyncio.run(self.scribe.settle(handle, self.make.attempt(**changes)))
+        asyncio.run(self.writer.settle(handle, self.make.attempt(**changes)))
 
     def lose(self, handle):
         """Notes that nobody knows what became of a call."""
-        asyncio.run(self.scribe.settle(handle, self.make.unanswered()))
+        asyncio.run(self.writer.settle(handle, self.make.unanswered()))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -224,7 +224,7 @@ def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remot
     ended = remote.run("run", "in", *MOST)
     assert ended.exit_code == 2
     assert "may not be written (AccessDenied)" in ended.stderr
-    assert "what was answered is in the ledger, and the next run publishes it" in ended.stderr
+    assert "all answers received so far are kept in the ledger, and the next run publishes them" in ended.stderr
     assert tables.keys("results")
     assert not tables.keys("runs")
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.core.tiles import rule
+from extractors.core.tiles import get_rule
 
 RULES = ["formula", "table", "mllama", "qwen2", "qwen3", "kimi", "openai", "flat:280"]
 SIZES = ["500x500", "561x561", "1280x720", "560x2240"]
@@ -34,7 +34,7 @@ def billing(workspace, serve, replies):
 
 def tiles_of_1700(size):
     """What the table counts, at 1,700 tokens a tile."""
-    return rule("table").tokens(size) // 1601 * 1700
+    return get_rule("table").tokens(size) // 1601 * 1700
 
 
 def uneven(size):
@@ -58,7 +58,7 @@ def test_every_rule_is_found_at_an_endpoint_that_bills_by_it(workspace, endpoint
 
 def test_json_holds_what_the_server_counted(workspace, billing):
     """The tokens of the text alone, those of each probe beyond it, and what it all cost."""
-    server = billing(rule("formula").tokens)
+    server = billing(get_rule("formula").tokens)
     found = json.loads(workspace.run("calibrate", "--json").stdout)
     assert [probe["image_tokens"] for probe in found["probes"]] == [1601, 1601, 3202, 3202]
     calls = workspace.table("calls")
@@ -70,7 +70,7 @@ def test_json_holds_what_the_server_counted(workspace, billing):
 
 def test_probes_are_asked_for_one_token_and_no_reasoning(workspace, billing):
     """They are for the count alone."""
-    server = billing(rule("formula").tokens)
+    server = billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     assert [asked["max_tokens"] for asked in server.asked] == [1] * 5
     assert ["image_url" in json.dumps(asked) for asked in server.asked] == [False, True, True, True, True]
@@ -78,7 +78,7 @@ def test_probes_are_asked_for_one_token_and_no_reasoning(workspace, billing):
 
 def test_a_calibration_is_said_for_people(workspace, billing):
     """What it may cost comes first, what was counted and which rule that is comes then."""
-    billing(rule("table").tokens)
+    billing(get_rule("table").tokens)
     ended = workspace.run("calibrate")
     assert ended.stderr.startswith("tilewise: calibrating maker/model at http://127.0.0.1:")
     assert ": 5 calls, at most $0.0" in ended.stderr
@@ -89,7 +89,7 @@ def test_a_calibration_is_said_for_people(workspace, billing):
 
 def test_what_is_said_beforehand_is_not_passed(workspace, billing):
     """The figure is the worst case of every probe."""
-    billing(rule("mllama").tokens)
+    billing(get_rule("mllama").tokens)
     ended = workspace.run("calibrate", "--json")
     most = float(ended.stderr.rpartition("$")[2])
     assert json.loads(ended.stdout)["cost_usd"] <= most
@@ -97,7 +97,7 @@ def test_what_is_said_beforehand_is_not_passed(workspace, billing):
 
 def test_its_calls_are_in_the_tables(workspace, billing):
     """Five calls, each with a probe as its document, its reservation and its cost."""
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     calls = workspace.table("calls")
     assert calls["document"].to_list() == ["probe text", *(f"probe {size}" for size in SIZES)]
@@ -109,7 +109,7 @@ def test_its_calls_are_in_the_tables(workspace, billing):
 
 def test_its_run_is_in_the_tables(workspace, billing):
     """A row of `runs` without schema, source, policy and documents; the other tables have none."""
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     row = workspace.only("runs")
     assert (row["flow"], row["schema"], row["source"], row["policy"]) == ("calibrate", "", "", "")
@@ -123,7 +123,7 @@ def test_its_run_is_in_the_tables(workspace, billing):
 
 def test_what_the_model_bills_is_what_estimates_say(workspace, billing):
     """Low is what the rule says, high is no more the dearest of all rules."""
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     before = json.loads(workspace.run(*ESTIMATE).stdout)
     workspace.run("calibrate")
     after = json.loads(workspace.run(*ESTIMATE).stdout)
@@ -136,7 +136,7 @@ def test_what_the_model_bills_is_what_estimates_say(workspace, billing):
 
 def test_what_the_model_bills_is_what_runs_plan_by(workspace, billing):
     """The rule is in every row, its predictions hold, and reservations come down to it."""
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     workspace.run(*RUN, "--output", "before")
     workspace.run("calibrate")
     assert workspace.run(*RUN).exit_code == 0
@@ -148,7 +148,7 @@ def test_what_the_model_bills_is_what_runs_plan_by(workspace, billing):
 
 
 def test_a_rule_that_is_given_still_wins(workspace, billing):
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     assert json.loads(workspace.run(*ESTIMATE, "--bill", "kimi").stdout)["bill_rule"] == "kimi"
     workspace.run(*RUN, "--bill", "mllama")
@@ -157,18 +157,18 @@ def test_a_rule_that_is_given_still_wins(workspace, billing):
 
 def test_another_model_or_endpoint_is_not_affected(workspace, billing):
     """A calibration is of one model at one address."""
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     assert json.loads(workspace.run(*ESTIMATE, "--model", "other/model").stdout)["bill_rule"] == "table"
-    billing(rule("formula").tokens)
+    billing(get_rule("formula").tokens)
     assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "table"
 
 
 def test_the_last_calibration_counts(workspace, billing):
     """A server may change its mind."""
-    server = billing(rule("formula").tokens)
+    server = billing(get_rule("formula").tokens)
     workspace.run("calibrate")
-    server.script = billing(rule("kimi").tokens).script
+    server.script = billing(get_rule("kimi").tokens).script
     workspace.env["TILEWISE_BASE_URL"] = server.url
     assert workspace.run("calibrate").exit_code == 0
     assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "kimi"
@@ -201,7 +201,7 @@ def test_what_no_rule_explains_is_said(workspace, billing):
 
 def test_after_a_calibration_and_a_run_nothing_is_left_unexplained(workspace, billing):
     """The text's tokens are measured, too: of the second run not one token is unforeseen."""
-    billing(rule("kimi").tokens, bytes_a_token=3)
+    billing(get_rule("kimi").tokens, bytes_a_token=3)
     workspace.images(*(f"{number:02}.png" for number in range(25)), size=(900, 700))
     workspace.run("calibrate")
     assert workspace.run(*RUN).exit_code == 0

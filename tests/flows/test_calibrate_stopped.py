@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from extractors.core.tiles import rule
+from extractors.core.tiles import get_rule
 
 ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
@@ -86,7 +86,7 @@ def test_part_of_an_answer_is_for_the_tables_alone(workspace, calibrated, replie
 
 def test_a_short_fault_is_outlived(workspace, calibrated, replies):
     """Probes are retried as calls are."""
-    good, faults = replies.billing(rule("formula").tokens), iter([replies.error(500), replies.reset])
+    good, faults = replies.billing(get_rule("formula").tokens), iter([replies.error(500), replies.reset])
     ended, server = calibrated(lambda asked: next(faults, None) or good(asked), flags=["--json"])
     assert ended.exit_code == 0, ended.stderr
     assert json.loads(ended.stdout)["bill_rule"] == "formula"
@@ -96,7 +96,7 @@ def test_a_short_fault_is_outlived(workspace, calibrated, replies):
 
 def test_an_unknown_price_needs_a_yes(workspace, calibrated, replies):
     """Nothing is sent before; afterwards the cost is null and said to be unknown."""
-    ended, server = calibrated(replies.billing(rule("formula").tokens), flags=["--model", "maker/unheard-of"])
+    ended, server = calibrated(replies.billing(get_rule("formula").tokens), flags=["--model", "maker/unheard-of"])
     assert (ended.exit_code, server.asked, workspace.files("out")) == (2, [], [])
     assert "nobody knows the price of maker/unheard-of" in ended.stderr
     assert "TILEWISE_PRICES" in ended.stderr
@@ -106,7 +106,7 @@ def test_an_unknown_price_needs_a_yes(workspace, calibrated, replies):
 def test_a_yes_goes_on_without_a_price(workspace, calibrated, replies):
     """The cost is null, never 0."""
     flags = ["--model", "maker/unheard-of", "--yes", "--json"]
-    ended, _ = calibrated(replies.billing(rule("formula").tokens), flags=flags)
+    ended, _ = calibrated(replies.billing(get_rule("formula").tokens), flags=flags)
     assert ended.exit_code == 0
     assert json.loads(ended.stdout)["cost_usd"] is None
     assert workspace.only("runs")["cost_usd"] is None
@@ -115,7 +115,7 @@ def test_a_yes_goes_on_without_a_price(workspace, calibrated, replies):
 
 def test_more_than_may_be_spent_unasked_needs_a_yes(workspace, calibrated, replies):
     """The figure is in the message."""
-    script = replies.billing(rule("formula").tokens)
+    script = replies.billing(get_rule("formula").tokens)
     ended, server = calibrated(script, TILEWISE_ASK_ABOVE="0.0001")
     assert (ended.exit_code, server.asked) == (2, [])
     assert "the probes may cost up to $" in ended.stderr
@@ -126,7 +126,7 @@ def test_more_than_may_be_spent_unasked_needs_a_yes(workspace, calibrated, repli
 
 def test_the_day_s_budget_holds_for_probes(workspace, calibrated, replies, uncalibrated):
     """A probe that might pass it is not sent."""
-    ended, server = calibrated(replies.billing(rule("formula").tokens), TILEWISE_DAILY_BUDGET="0.002")
+    ended, server = calibrated(replies.billing(get_rule("formula").tokens), TILEWISE_DAILY_BUDGET="0.002")
     assert ended.exit_code == 3
     assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.002 is spent" in ended.stderr
     assert len(server.asked) == workspace.table("calls").height < 5
@@ -137,7 +137,7 @@ def test_the_day_s_budget_holds_for_probes(workspace, calibrated, replies, uncal
 @pytest.fixture
 def stopping(workspace, serve, replies, wait):
     """A calibration of which the third call is on its way; gives it and the server, whose gate lets the call end."""
-    bill = replies.billing(rule("formula").tokens)
+    bill = replies.billing(get_rule("formula").tokens)
 
     def script(asked):
         server.gate.wait(0 if len(server.asked) <= 2 else 30)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from extractors.core.tiles import Size, rule
+from extractors.core.tiles import Size, get_rule
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 MOST = ("--schema", "caption", "--yes", "--json", "--direct", "--bill", "formula")
@@ -111,7 +111,7 @@ def test_the_bill_of_a_document_is_that_of_its_pages_and_one_text(workspace, wri
     ended, _ = ran(*BY_FOLDER, "--policy", "faithful")
     calls = {Path(each["document"]).name: each for each in workspace.table("calls").to_dicts()}
     results = {Path(each["_document"]).name: each for each in workspace.table("results").to_dicts()}
-    tokens = [rule("formula").tokens(Size(*size)) for size in ((300, 200), (1000, 700), (560, 560))]
+    tokens = [get_rule("formula").tokens(Size(*size)) for size in ((300, 200), (1000, 700), (560, 560))]
     text = calls["one"]["estimated_prompt_tokens"] - 1601
     assert calls["doc"]["estimated_image_tokens"] == sum(tokens)
     assert calls["doc"]["estimated_prompt_tokens"] == sum(tokens) + text

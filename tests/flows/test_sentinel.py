@@ -4,7 +4,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from extractors.core.tiles import rule
+from extractors.core.tiles import get_rule
 
 RUN = ("run", "in", "--schema", "caption")
 
@@ -52,7 +52,9 @@ def test_what_the_warning_suggests_ends_it(workspace, formula):
 def test_a_few_odd_calls_are_no_warning(workspace, serve, replies, odd, warnings):
     """Up to two calls of a hundred may be counted otherwise."""
     workspace.images(*(f"{number:03}.png" for number in range(100)), size=(900, 700))
-    bills = chain([replies.billing(rule("table").tokens)] * odd, repeat(replies.billing(rule("formula").tokens)))
+    bills = chain(
+        [replies.billing(get_rule("table").tokens)] * odd, repeat(replies.billing(get_rule("formula").tokens))
+    )
 
     def script(asked):
         return next(bills)(asked)
@@ -80,7 +82,7 @@ def test_a_usage_that_counts_no_images_is_said_to(workspace, serve, replies):
 
 def test_a_text_that_is_counted_otherwise_is_no_warning(workspace, serve, replies):
     """Languages differ in bytes a token: a difference that is the same for all calls is the text's."""
-    server = serve(replies.billing(rule("formula").tokens, bytes_a_token=3))
+    server = serve(replies.billing(get_rule("formula").tokens, bytes_a_token=3))
     workspace.run(*RUN, "--base-url", server.url, "--bill", "formula")
     workspace.run(*RUN, "--base-url", server.url, "--bill", "formula", "--redo", "all", "--output", "again")
     [first, again] = [workspace.only("runs"), workspace.table("runs", "again").to_dicts()[0]]

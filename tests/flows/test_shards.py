@@ -24,7 +24,7 @@ from extractors.core.shards import ShardExit, split_plan
 from extractors.plan.apply import order
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.owner import this_process
+from extractors.record.ledger.owner import current_process
 from extractors.record.ledger.schema import RUNS, SHARDS
 from extractors.record.tables.volume import Volume
 from extractors.run import pipeline
@@ -310,7 +310,7 @@ class Elsewhere(Here):
         if not self.ledger:
             engine = sa.create_engine(self.settings.ledger)
             with engine.begin() as connection:
-                connection.execute(RUNS.update().values(host=this_process().host))
+                connection.execute(RUNS.update().values(host=current_process().host))
             engine.dispose()
         return name
 
@@ -364,7 +364,7 @@ async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings
         terms = chunk.context.run_info
         with Ledger(settings.ledger) as ledger:
             ledger.runs.release(terms.run)
-            seen.append((ledger.runs.abandoned(terms.output, terms.schema), ledger.runs.adopt(terms.run)))
+            seen.append((ledger.runs.list_abandoned(terms.output, terms.schema), ledger.runs.adopt(terms.run)))
         raise Killed
 
     with pytest.raises(LedgerError, match="taken over"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from extractors.core.errors import BudgetSpent
-from extractors.core.money import nano, of_nano
+from extractors.core.money import from_nano, to_nano
 from extractors.record.ledger.runs import is_live
 from extractors.record.ledger.schema import CALLS, DAYS, ONE_CALL, RUNS, CallId
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 Grant = bool | BudgetSpent  # True: it may be sent; False: not yet, calls on their way may still free what it needs
-BATCH = 5_000  # rows read at once
+BATCH_ROWS = 5_000  # rows read at once
 # What an answer can be worth: these replies may be read again by the next run, a refusal to answer may not.
-_ANSWERED = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
+_ANSWER_OUTCOMES = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Calls:
     database: Database
 
     def write(
-        self, run: str, intents: Sequence[Row], replies: Sequence[Row], settled: Sequence[Change], budget: Budget
+        self, run: str, intents: Sequence[Row], replies: Sequence[Row], changes: Sequence[Change], budget: Budget
     ) -> list[Grant]:
         """Notes the end of calls, then each intent that the budget has room for; all or none of it.
 
@@ -67,17 +67,17 @@ class Calls:
         with self.database.writing() as connection:
             if replies:
                 connection.execute(ONE_CALL, list(replies))
-            _hold(self.database, connection, run, settled)
+            _add_held(self.database, connection, run, changes)
             grants: list[Grant] = [True] * len(intents)
             if intents and budget.limits:
-                grants = self._grants(connection, run, intents, budget)
+                grants = self._decide_grants(connection, run, intents, budget)
             granted = [intent for intent, grant in zip(intents, grants, strict=True) if grant is True]
             if granted:
                 connection.execute(CALLS.insert(), granted)
-                _hold(self.database, connection, run, [_reservation(each) for each in granted])
+                _add_held(self.database, connection, run, [_reservation(each) for each in granted])
         return grants
 
-    def unpublished(self, run: str, writers: Collection[int] | None = None) -> Iterator[list[Row]]:
+    def iter_unpublished(self, run: str, writers: Collection[int] | None = None) -> Iterator[list[Row]]:
         """The calls of this run that no volume has published, in batches; those without an end have no outcome.
 
         `writers`: those of these alone.
@@ -87,11 +87,11 @@ class Calls:
             query = query.where(CALLS.c.writer.in_(writers))
         query = query.order_by(CALLS.c.writer, CALLS.c.call)
         with self.database.reading() as connection:
-            streamed = connection.execution_options(yield_per=BATCH).execute(query)
-            for batch in streamed.mappings().partitions(BATCH):
+            streamed = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
+            for batch in streamed.mappings().partitions(BATCH_ROWS):
                 yield [dict(row) for row in batch]
 
-    def bequests(self, run_info: RunInfo) -> dict[str, CallId]:
+    def orphaned_replies(self, run_info: RunInfo) -> dict[str, CallId]:
         """The answers that earlier runs paid for and no document came of, by request; of this endpoint, model, schema."""
         heirs = sa.select(RUNS.c.run).where(
             RUNS.c.bequeathed > 0,
@@ -101,32 +101,36 @@ class Calls:
             RUNS.c.schema == run_info.schema,
         )
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
-            CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWERED)
+            CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWER_OUTCOMES)
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
-    def answers(self, run: str, writers: Collection[int]) -> dict[str, CallId]:
+    def answered_calls(self, run: str, writers: Collection[int]) -> dict[str, CallId]:
         """What these writers of a run were answered, by request."""
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
             CALLS.c.run == run,
             CALLS.c.writer.in_(writers),
             CALLS.c.reply.is_not(None),
-            CALLS.c.outcome.in_(_ANSWERED),
+            CALLS.c.outcome.in_(_ANSWER_OUTCOMES),
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
-    def body(self, call: CallId) -> str | None:
+    def reply_body(self, call: CallId) -> str | None:
         """The body of one reply, as long as the ledger keeps it."""
         query = sa.select(CALLS.c.reply).filter_by(**call._asdict())
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def _grants(self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget) -> list[Grant]:
+    def _decide_grants(
+        self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget
+    ) -> list[Grant]:
         """Whether each intent fits beside what is held; who waits, waits for calls that are on their way."""
-        held = self._held(connection, run, {_reservation(each).day for each in intents})
-        limits = {name: nano(limit) for name, limit in (("run", budget.run), ("day", budget.day)) if limit is not None}
+        held = self._lock_held(connection, run, {_reservation(each).day for each in intents})
+        limits = {
+            name: to_nano(limit) for name, limit in (("run", budget.run), ("day", budget.day)) if limit is not None
+        }
         grants: list[Grant] = []
         for intent in intents:
             day, needed = _reservation(intent)
@@ -136,11 +140,15 @@ class Calls:
                 held.update({"run": needed, day: needed})
                 grants.append(True)
                 continue
-            spent = [] if True in grants else [name for name in short if not self._awaited(connection, run, name, day)]
-            grants.append(_spent(spent[0], limits[spent[0]], held[keys[spent[0]]], needed) if spent else False)
+            spent = (
+                []
+                if True in grants
+                else [name for name in short if not self._has_calls_in_flight(connection, run, name, day)]
+            )
+            grants.append(_budget_spent(spent[0], limits[spent[0]], held[keys[spent[0]]], needed) if spent else False)
         return grants
 
-    def _held(self, connection: sa.Connection, run: str, days: set[str]) -> Counter[str]:
+    def _lock_held(self, connection: sa.Connection, run: str, days: set[str]) -> Counter[str]:
         """What the run, and each of these days, holds; locked until the end of the transaction."""
         of_run = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run).with_for_update()
         held = Counter({"run": connection.execute(of_run).scalar_one_or_none() or 0})
@@ -150,7 +158,7 @@ class Calls:
         held.update({row.day: row.held_nano for row in connection.execute(of_days)})
         return held
 
-    def _awaited(self, connection: sa.Connection, run: str, name: str, day: str) -> bool:
+    def _has_calls_in_flight(self, connection: sa.Connection, run: str, name: str, day: str) -> bool:
         """Whether a call is on its way that may free something: of this run, or for the day's budget of any live one."""
         query = sa.select(CALLS.c.run).distinct().where(CALLS.c.outcome.is_(None))
         if name == "run":
@@ -168,7 +176,7 @@ def _reservation(intent: Row) -> Change:
     return Change(str(intent["started_at"])[:10], reserved if isinstance(reserved, int) else 0)
 
 
-def _hold(database: Database, connection: sa.Connection, run: str, changes: Sequence[Change]) -> None:
+def _add_held(database: Database, connection: sa.Connection, run: str, changes: Sequence[Change]) -> None:
     """Adds to what the run and its days hold; days in order, so that two writers never wait for each other."""
     days: Counter[str] = Counter()
     for day, amount in changes:
@@ -183,10 +191,10 @@ def _hold(database: Database, connection: sa.Connection, run: str, changes: Sequ
     connection.execute(upsert, [{"day": day, "held_nano": amount} for day, amount in sorted(days.items())])
 
 
-def _spent(name: str, limit: int, held: int, needed: int) -> BudgetSpent:
+def _budget_spent(name: str, limit: int, held: int, needed: int) -> BudgetSpent:
     budget = "the run's budget" if name == "run" else "the day's budget (TILEWISE_DAILY_BUDGET)"
     again = "raise --budget" if name == "run" else "it is free again tomorrow (UTC)"
     return BudgetSpent(
-        f"{budget} of ${of_nano(limit).normalize():f} is spent: ${of_nano(held):.6f} are paid or reserved, and the next"
-        f" call may cost up to ${of_nano(needed):.6f}; {again}"
+        f"{budget} of ${from_nano(limit).normalize():f} is spent: ${from_nano(held):.6f} are paid or reserved, and the next"
+        f" call may cost up to ${from_nano(needed):.6f}; {again}"
     )

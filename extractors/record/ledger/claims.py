@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
-from extractors.record.ledger.plan_json import dumped, loaded
+from extractors.record.ledger.plan_json import dump_plan, load_plan
 from extractors.record.ledger.schema import MARKS, RUNS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
-BATCH = 5_000  # marks asked for at once: a statement has a limited number of parameters
+BATCH_MARKS = 5_000  # marks asked for at once: a statement has a limited number of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Claims:
 
     def claim(self, run_info: RunInfo, documents: Sequence[Planned]) -> list[Claim]:
         """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
-        plans = {_mark(run_info, each.name): dumped(each) for each in documents}
+        plans = {_mark_of(run_info, each.name): dump_plan(each) for each in documents}
         owners: dict[int, str] = {}
         with self.database.writing() as connection:
-            for batch in _batches(plans):
-                owners |= self._owners(connection, run_info, {mark: plans[mark] for mark in batch})
+            for batch in _split_batches(plans):
+                owners |= self._take_marks(connection, run_info, {mark: plans[mark] for mark in batch})
             query = sa.select(RUNS.c.run).where(RUNS.c.published_at >= run_info.started_at.isoformat())
             done = set(connection.execute(query).scalars())
-        return [_claim(owners.get(_mark(run_info, each.name)), run_info.run, done) for each in documents]
+        return [_classify_claim(owners.get(_mark_of(run_info, each.name)), run_info.run, done) for each in documents]
 
-    def planned(self, run: str) -> list[Planned]:
+    def load_plans(self, run: str) -> list[Planned]:
         """The documents that a run has taken and not published. Those that another version had planned are left out."""
         query = sa.select(MARKS.c.plan).where(MARKS.c.run == run, MARKS.c.plan.is_not(None))
         with self.database.reading() as connection:
@@ -51,28 +51,30 @@ class Claims:
         plans: list[Planned] = []
         for text in texts:
             with suppress(ValueError, KeyError, TypeError):
-                plans.append(loaded(text))
+                plans.append(load_plan(text))
         return plans
 
-    def published(self, run_info: RunInfo, ahead: Sequence[Planned]) -> None:
+    def mark_published(self, run_info: RunInfo, ahead: Sequence[Planned]) -> None:
         """What the run has taken is published, but for the documents that it has pulled ahead: plans are done with."""
         one = MARKS.update().where(MARKS.c.mark == sa.bindparam("_mark"))
         with self.database.writing() as connection:
             connection.execute(MARKS.update().where(MARKS.c.run == run_info.run).values(plan=None))
             if ahead:
-                connection.execute(one, [{"_mark": _mark(run_info, each.name), "plan": dumped(each)} for each in ahead])
+                connection.execute(
+                    one, [{"_mark": _mark_of(run_info, each.name), "plan": dump_plan(each)} for each in ahead]
+                )
 
-    def free(self, run_info: RunInfo, names: Collection[Name]) -> None:
+    def release(self, run_info: RunInfo, names: Collection[Name]) -> None:
         """The run did not end with these documents: whoever comes next may take them."""
         with self.database.writing() as connection:
-            for batch in _batches(_mark(run_info, name) for name in names):
+            for batch in _split_batches(_mark_of(run_info, name) for name in names):
                 connection.execute(MARKS.delete().where(MARKS.c.run == run_info.run, MARKS.c.mark.in_(batch)))
 
-    def keep(self, run_info: RunInfo, names: Collection[Name]) -> None:
+    def keep_only(self, run_info: RunInfo, names: Collection[Name]) -> None:
         """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
         kept = [
             {"mark": mark, "run": run_info.run}
-            for batch in _batches(_mark(run_info, each) for each in names)
+            for batch in _split_batches(_mark_of(run_info, each) for each in names)
             for mark in batch
         ]
         with self.database.writing() as connection:
@@ -80,7 +82,7 @@ class Claims:
             if kept:
                 connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
 
-    def _owners(self, connection: sa.Connection, run_info: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
+    def _take_marks(self, connection: sa.Connection, run_info: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
         """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
         these = MARKS.c.mark.in_(plans)
         before = sa.select(RUNS.c.run).where(RUNS.c.published_at < run_info.started_at.isoformat())
@@ -91,20 +93,20 @@ class Claims:
         return {row.mark: row.run for row in found}
 
 
-def _claim(owner: str | None, run: str, done: set[str]) -> Claim:
+def _classify_claim(owner: str | None, run: str, done: set[str]) -> Claim:
     """None: somebody freed it in this moment. The next run takes it."""
     if owner == run:
         return "ours"
     return "done" if owner in done else "theirs"
 
 
-def _batches(marks: Iterable[int]) -> Iterator[list[int]]:
+def _split_batches(marks: Iterable[int]) -> Iterator[list[int]]:
     """As many as fit into a statement, in one order for all runs: two that take the same ones never wait in a ring."""
     ordered = sorted(set(marks))
-    return (ordered[first : first + BATCH] for first in range(0, len(ordered), BATCH))
+    return (ordered[first : first + BATCH_MARKS] for first in range(0, len(ordered), BATCH_MARKS))
 
 
-def _mark(run_info: RunInfo, name: Name) -> int:
+def _mark_of(run_info: RunInfo, name: Name) -> int:
     """A document's version under an output, read with a schema, as 64 bits: of a billion no two are likely the same."""
     document, version = name
     said = "\0".join((run_info.output, run_info.schema, document, version or "")).encode(errors="surrogatepass")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-MOMENT = 0.02  # seconds
+RETRY_SECONDS = 0.02  # seconds
 LOCK_SECONDS = 30.0  # how long a write waits for another process
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -41,11 +41,11 @@ class Database:
 
     def __init__(self, url: str, patience: float = LOCK_SECONDS) -> None:
         """`url` is SQLAlchemy's; `patience` the seconds that a write waits for others. Nothing is opened yet."""
-        self._url, self._patience = _parsed(url), patience
+        self._url, self._patience = _parse_url(url), patience
         self._path = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
-        self.name = str(self._path) if self._path else _named(self._url)
+        self.name = str(self._path) if self._path else _mask_password(self._url)
         try:
-            self._engine = self._made()
+            self._engine = self._create_engine()
         except ModuleNotFoundError as error:
             message = f"ledger {self.name!r} needs {error.name}: install it with `pip install 'tilewise[postgres]'`"
             raise ConfigurationError(message) from None
@@ -68,7 +68,7 @@ class Database:
         except ConfigurationError as error:
             raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {error.message}") from None
         except DBAPIError as error:
-            raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {self._reason(error)}") from None
+            raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {self._describe_error(error)}") from None
 
     def close(self) -> None:
         """Closes every connection; everything committed is in the database already."""
@@ -77,13 +77,13 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction that is alone in writing what it reads: all of it is durable at the end, or none."""
-        with self._guarded(), self._engine.begin() as connection:
+        with self._translate_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One transaction that only reads, beside whoever writes."""
-        with self._guarded(), self._reader.begin() as connection:
+        with self._translate_errors(), self._reader.begin() as connection:
             yield connection
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
@@ -97,20 +97,20 @@ class Database:
         return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
             kept = "" if self._is_damaged(error) else "; calls already answered are kept in it"
-            raise LedgerError(f"ledger {self.name!r}: {self._reason(error)}{kept}") from None
+            raise LedgerError(f"ledger {self.name!r}: {self._describe_error(error)}{kept}") from None
 
-    def _reason(self, error: DBAPIError) -> str:
+    def _describe_error(self, error: DBAPIError) -> str:
         """What went wrong, in words; a damaged file is set aside here."""
         said = first_line(error.orig or error)
-        if _code(error) in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
+        if _sqlite_code(error) in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
             return f"it is locked by another process, which did not let go within {self._patience:g} s"
         if self._is_damaged(error) and self._path:
-            aside = self._set_aside(self._path)
+            aside = self._move_aside(self._path)
             return (
                 f"it is damaged ({said}) and was set aside as {aside}; the next run begins a new one, which knows"
                 " nothing of calls that were not published: keep the old one to look them up"
@@ -118,9 +118,9 @@ class Database:
         return said
 
     def _is_damaged(self, error: DBAPIError) -> bool:
-        return self._path is not None and _code(error) in _DAMAGED
+        return self._path is not None and _sqlite_code(error) in _DAMAGED
 
-    def _set_aside(self, path: Path) -> Path:
+    def _move_aside(self, path: Path) -> Path:
         self._engine.dispose()
         mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         for end in ("", "-wal", "-shm"):
@@ -129,18 +129,18 @@ class Database:
                 beside.rename(path.with_name(f"{path.name}.{mark}{end}"))
         return path.with_name(f"{path.name}.{mark}")
 
-    def _made(self) -> sa.Engine:
+    def _create_engine(self) -> sa.Engine:
         if not self._path:
             waits = f"-c lock_timeout={round(self._patience * 1000)}"
             seconds = max(2, round(self._patience))  # less is none at all to the driver
             arguments = {"connect_timeout": seconds, "options": waits}
             return sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
-        event.listen(engine, "connect", self._configure)
+        event.listen(engine, "connect", self._configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
 
-    def _configure(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    def _configure_sqlite(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -150,7 +150,7 @@ class Database:
             patient = tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type(sqlite3.OperationalError),
                 stop=tenacity.stop_after_delay(self._patience),
-                wait=tenacity.wait_fixed(MOMENT),
+                wait=tenacity.wait_fixed(RETRY_SECONDS),
                 reraise=True,
             )
             patient(cursor.execute, "PRAGMA journal_mode=WAL")
@@ -158,7 +158,7 @@ class Database:
         cursor.close()
 
 
-def _parsed(url: str) -> sa.URL:
+def _parse_url(url: str) -> sa.URL:
     """The URL in its parts. Raises ConfigurationError, which does not repeat what it cannot read: a password may be in it."""
     try:
         return make_url(url)
@@ -166,12 +166,12 @@ def _parsed(url: str) -> sa.URL:
         raise ConfigurationError("TILEWISE_LEDGER is no URL that can be read: is its port a number?") from None
 
 
-def _named(url: sa.URL) -> str:
+def _mask_password(url: sa.URL) -> str:
     """The URL without the password, which may stand in its query too."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def _code(error: DBAPIError) -> int:
+def _sqlite_code(error: DBAPIError) -> int:
     """SQLite's code, without what extends it; 0 for another database."""
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from extractors.core.money import Means, Price
-from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURNED, SERVED, TEXTS
+from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURNED_MODELS, SERVED_PRICES, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,7 +33,7 @@ class Calibration:
     model_returned: str | None
     measured_at: datetime
 
-    def text(self, text_bytes: int) -> int:
+    def estimate_text_tokens(self, text_bytes: int) -> int:
         """The tokens expected of so many UTF-8 bytes of text."""
         return round(text_bytes * self.text_tokens / self.text_bytes)
 
@@ -53,30 +53,30 @@ class EndpointMemory:
 
     def keep_rate(self, run_info: RunInfo, calls_per_second: float) -> None:
         """Remembers the rate that this endpoint sustained for this model."""
-        self._keep(RATES, _key(run_info), calls_per_second=calls_per_second, seen_at=_now())
+        self._upsert(RATES, _endpoint_key(run_info), calls_per_second=calls_per_second, seen_at=_now())
 
     def rate(self, run_info: RunInfo) -> float | None:
         """The calls a second that this endpoint last sustained for this model."""
-        query = sa.select(RATES.c.calls_per_second).filter_by(**_key(run_info))
+        query = sa.select(RATES.c.calls_per_second).filter_by(**_endpoint_key(run_info))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_text(self, run_info: RunInfo, tokens: int) -> None:
+    def keep_text_tokens(self, run_info: RunInfo, tokens: int) -> None:
         """Remembers how many tokens this prompt is counted as, beside its images."""
-        key = _key(run_info) | {"prompt_hash": run_info.prompt_hash}
-        self._keep(TEXTS, key, tokens=tokens, seen_at=_now())
+        key = _endpoint_key(run_info) | {"prompt_hash": run_info.prompt_hash}
+        self._upsert(TEXTS, key, tokens=tokens, seen_at=_now())
 
-    def text(self, run_info: RunInfo) -> int | None:
+    def text_tokens(self, run_info: RunInfo) -> int | None:
         """The tokens that this prompt was last counted as."""
-        query = sa.select(TEXTS.c.tokens).filter_by(**_key(run_info), prompt_hash=run_info.prompt_hash)
+        query = sa.select(TEXTS.c.tokens).filter_by(**_endpoint_key(run_info), prompt_hash=run_info.prompt_hash)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def keep_calibration(self, run_info: RunInfo, found: Calibration) -> None:
         """Remembers what the probes of the run `terms` have shown."""
-        self._keep(
+        self._upsert(
             CALIBRATIONS,
-            _key(run_info),
+            _endpoint_key(run_info),
             rule=found.rule,
             explains=found.explains,
             text_bytes=found.text_bytes,
@@ -96,17 +96,17 @@ class EndpointMemory:
         at = datetime.fromisoformat(row.measured_at)
         return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
-    def keep_returned(self, run_info: RunInfo, models: Collection[str]) -> None:
+    def keep_returned_models(self, run_info: RunInfo, models: Collection[str]) -> None:
         """Remembers by which names the model answered in a run."""
-        key = _key(run_info)
+        key = _endpoint_key(run_info)
         with self.database.writing() as connection:
-            connection.execute(RETURNED.delete().filter_by(**key))
+            connection.execute(RETURNED_MODELS.delete().filter_by(**key))
             if models:
-                connection.execute(RETURNED.insert(), [key | {"returned": name} for name in sorted(models)])
+                connection.execute(RETURNED_MODELS.insert(), [key | {"returned": name} for name in sorted(models)])
 
-    def returned(self, run_info: RunInfo) -> frozenset[str]:
+    def returned_models(self, run_info: RunInfo) -> frozenset[str]:
         """The names by which the model answered in the last run; none before there was one."""
-        query = sa.select(RETURNED.c.returned).filter_by(**_key(run_info))
+        query = sa.select(RETURNED_MODELS.c.returned).filter_by(**_endpoint_key(run_info))
         with self.database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 
@@ -125,14 +125,14 @@ class EndpointMemory:
             for model, price in prices.items()
         ]
         with self.database.writing() as connection:
-            connection.execute(SERVED.delete().where(SERVED.c.endpoint == endpoint))
+            connection.execute(SERVED_PRICES.delete().where(SERVED_PRICES.c.endpoint == endpoint))
             if rows:
-                connection.execute(SERVED.insert(), rows)
+                connection.execute(SERVED_PRICES.insert(), rows)
 
     def prices(self, endpoint: str) -> dict[str, Price]:
         """What the server was last seen to list, with the day on which it was seen."""
         with self.database.reading() as connection:
-            rows = connection.execute(sa.select(SERVED).where(SERVED.c.endpoint == endpoint)).all()
+            rows = connection.execute(sa.select(SERVED_PRICES).where(SERVED_PRICES.c.endpoint == endpoint)).all()
         return {
             row.model: Price(
                 Decimal(row.input),
@@ -143,13 +143,13 @@ class EndpointMemory:
             for row in rows
         }
 
-    def _keep(self, table: sa.Table, key: dict[str, str], **values: object) -> None:
+    def _upsert(self, table: sa.Table, key: dict[str, str], **values: object) -> None:
         insert = self.database.insert(table).values(**key, **values)
         with self.database.writing() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _key(run_info: RunInfo) -> dict[str, str]:
+def _endpoint_key(run_info: RunInfo) -> dict[str, str]:
     return {"endpoint": run_info.endpoint, "model": run_info.model}
 
 

@@ -8,7 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from extractors.core.errors import ConfigurationError
-from extractors.record.ledger.schema import ANSWERS, CALLS, DAYS, METADATA, OPEN_CALLS, RUNS, SHARDS, accepted_sums
+from extractors.record.ledger.schema import (
+    ANSWERS,
+    CALLS,
+    DAYS,
+    METADATA,
+    OPEN_CALLS,
+    RUNS,
+    SHARDS,
+    select_accepted_sums,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +30,7 @@ def upgrade(connection: sa.Connection) -> None:
 
     Raises ConfigurationError for a ledger that a newer version has written.
     """
-    found = _version(connection)
+    found = _read_version(connection)
     if found == NEWEST:
         return
     if found > NEWEST:
@@ -36,10 +45,10 @@ def upgrade(connection: sa.Connection) -> None:
 
 def is_current(connection: sa.Connection) -> bool:
     """Whether there is nothing to upgrade, which a reader may ask without waiting for anybody."""
-    return _version(connection) == NEWEST
+    return _read_version(connection) == NEWEST
 
 
-def _version(connection: sa.Connection) -> int:
+def _read_version(connection: sa.Connection) -> int:
     """The version in force: 0 for an empty database, 1 before versions were written down."""
     tables = sa.inspect(connection).get_table_names()
     if VERSION.name not in tables:
@@ -47,26 +56,26 @@ def _version(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(VERSION.c.version)).scalar_one())
 
 
-def _leases_and_budgets(connection: sa.Connection) -> None:
+def _add_leases_and_budgets(connection: sa.Connection) -> None:
     """Runs have leases and prices, calls all that their published row says, answers are summed up."""
     for table in (RUNS, CALLS):
         _add_missing_columns(connection, table)
     connection.execute(CreateIndex(OPEN_CALLS))
     # What an older version left unpublished cannot be published any more; its money stays, as unpublished calls.
-    connection.execute(CALLS.update().where(_published()).values(volume=1))
+    connection.execute(CALLS.update().where(_is_published()).values(volume=1))
     connection.execute(
         RUNS.update().where(RUNS.c.published_at.is_(None)).values(published_at=RUNS.c.started_at, volumes=0)
     )
-    for table, rows in ((ANSWERS, accepted_sums()), (DAYS, _held())):
+    for table, rows in ((ANSWERS, select_accepted_sums()), (DAYS, _select_held())):
         connection.execute(CreateTable(table))
         connection.execute(table.insert().from_select(table.c.keys(), rows))
 
 
-def _published() -> sa.ColumnElement[bool]:
+def _is_published() -> sa.ColumnElement[bool]:
     return CALLS.c.run.in_(sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None)))
 
 
-def _held() -> sa.Select[tuple[object, ...]]:
+def _select_held() -> sa.Select[tuple[object, ...]]:
     """What the calls of each day cost, or may still cost."""
     day = sa.func.substr(CALLS.c.started_at, 1, 10)
     held = sa.case((CALLS.c.billed.in_(("yes", "no")), CALLS.c.cost_nano), else_=CALLS.c.reserved_nano)
@@ -81,17 +90,17 @@ def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
-def _shards(connection: sa.Connection) -> None:
+def _add_stopping(connection: sa.Connection) -> None:
     """Runs can be told to stop in pieces; the table of the pieces is made with all that are missing."""
     _add_missing_columns(connection, RUNS)
 
 
-def _skipped(connection: sa.Connection) -> None:
+def _add_skipped(connection: sa.Connection) -> None:
     """Shards say how many of their documents were done already."""
     if SHARDS.name in sa.inspect(connection).get_table_names():  # else it is made with all that are missing
         _add_missing_columns(connection, SHARDS)
 
 
 # By the version that a step leads to.
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _leases_and_budgets, 3: _shards, 4: _skipped}
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _add_leases_and_budgets, 3: _add_stopping, 4: _add_skipped}
 NEWEST = max(_STEPS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEASE_SECONDS = 60.0  # without a heartbeat a run on another machine counts as abandoned
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 ENDED = "ended"  # when a zombie was born matters no more: nobody has asked how it ended, and it has
 
 
@@ -19,12 +19,12 @@ class Owner:
 
     host: str
     pid: int
-    born: str
+    started: str
 
     @property
-    def gone(self) -> bool | None:
+    def has_ended(self) -> bool | None:
         """Whether the process has ended; None where that cannot be seen from here."""
-        if self.host != _host():
+        if self.host != _host_id():
             return None
         try:
             os.kill(self.pid, 0)
@@ -32,16 +32,16 @@ class Owner:
             return True
         except PermissionError:  # somebody else's: it is there
             pass
-        born = _born(self.pid)
-        return born == ENDED or ("" not in {born, self.born} and born != self.born)
+        born = _start_time(self.pid)
+        return born == ENDED or ("" not in {born, self.started} and born != self.started)
 
 
-def this_process() -> Owner:
+def current_process() -> Owner:
     """The process that this is."""
-    return Owner(_host(), os.getpid(), _born(os.getpid()))
+    return Owner(_host_id(), os.getpid(), _start_time(os.getpid()))
 
 
-def _host() -> str:
+def _host_id() -> str:
     """Containers may share a machine's name and not its pids, and a pid of before a restart says nothing."""
     parts = [socket.gethostname()]
     with suppress(OSError):  # Linux alone tells
@@ -51,7 +51,7 @@ def _host() -> str:
     return " ".join(parts)
 
 
-def _born(pid: int) -> str:
+def _start_time(pid: int) -> str:
     """When the process began, in ticks since the machine did; empty where the system does not tell."""
     with suppress(OSError, IndexError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

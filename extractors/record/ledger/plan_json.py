@@ -16,18 +16,18 @@ from extractors.core.tiles import Size
 Json = dict[str, Any]  # Any: as JSON has it
 
 
-def dumped(planned: Planned) -> str:
+def dump_plan(planned: Planned) -> str:
     """The plan as JSON, field by field."""
-    return orjson.dumps(planned, default=_plain).decode()
+    return orjson.dumps(planned, default=_to_json).decode()
 
 
-def loaded(text: str) -> Planned:
-    """The plan that `dumped` wrote. Raises ValueError or KeyError for one of another version."""
+def load_plan(text: str) -> Planned:
+    """The plan that `dump_plan` wrote. Raises ValueError or KeyError for one of another version."""
     plan: Json = orjson.loads(text)
-    return Planned(plan["document"], tuple(_page(each) for each in plan["pages"]), plan["tries"], plan["manifest"])
+    return Planned(plan["document"], tuple(_load_page(each) for each in plan["pages"]), plan["tries"], plan["manifest"])
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     if isinstance(value, Size):
         return list(value)
     if isinstance(value, Decimal):
@@ -37,32 +37,32 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no place in a plan")
 
 
-def _page(page: Json) -> PlannedPage:
+def _load_page(page: Json) -> PlannedPage:
     costs = (
         None if page["costs"][name] is None else Decimal(page["costs"][name]) for name in ("low", "expected", "high")
     )
     ladder = tuple(Step(each["rung"], Size(*each["size"]), each["tokens"]) for each in page["ladder"])
-    return PlannedPage(_billed(page["billed"]), page["action"], page["reason"], ladder, Costs(*costs))
+    return PlannedPage(_load_billed(page["billed"]), page["action"], page["reason"], ladder, Costs(*costs))
 
 
-def _billed(billed: Json) -> Billed:
+def _load_billed(billed: Json) -> Billed:
     header = billed["header"]
     if header is not None:
         header = Header(**header | {"size": Size(*header["size"])})
     return Billed(
-        _found(billed["found"]),
+        _load_found(billed["found"]),
         header,
         billed["tokens_formula"],
         billed["tokens_table"],
-        _problem(billed["problem"]),
+        _load_problem(billed["problem"]),
         billed["note"],
     )
 
 
-def _found(found: Json) -> Found:
+def _load_found(found: Json) -> Found:
     modified = found["modified"] and datetime.fromisoformat(found["modified"])
-    return Found(**found | {"modified": modified, "problem": _problem(found["problem"])})
+    return Found(**found | {"modified": modified, "problem": _load_problem(found["problem"])})
 
 
-def _problem(problem: Json | None) -> Problem | None:
+def _load_problem(problem: Json | None) -> Problem | None:
     return None if problem is None else Problem(**problem)

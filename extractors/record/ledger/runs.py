@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from extractors.core import RunInfo
 from extractors.core.money import Price
-from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
-from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, accepted_sums
+from extractors.record.ledger.owner import LEASE_SECONDS, Owner, current_process
+from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, select_accepted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.database import Database
 
 RELEASED = ""  # the host of a run that nobody works on
-KEPT_DAYS = 30  # for so long a reply waits for a run that can use it
+KEEP_REPLY_DAYS = 30  # for so long a reply waits for a run that can use it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,133 +69,138 @@ class Runs:
     def release(self, run: str) -> None:
         """Nobody works on this run any more; if it is not published, the next run takes it over."""
         with self.database.writing() as connection:
-            mine = (RUNS.c.run == run) & _owned(this_process())
+            mine = (RUNS.c.run == run) & _is_owned_by(current_process())
             connection.execute(RUNS.update().where(mine).values(host=RELEASED, lease_until=0.0))
 
     def heartbeat(self, run: str) -> bool:
         """Renews the lease; False when another process has taken the run over."""
         with self.database.writing() as connection:
-            mine = (RUNS.c.run == run) & _owned(this_process())
+            mine = (RUNS.c.run == run) & _is_owned_by(current_process())
             return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
 
-    def abandoned(self, output: str, schema: str) -> list[RunInfo]:
+    def list_abandoned(self, output: str, schema: str) -> list[RunInfo]:
         """The runs of this output and schema that nobody works on and that are not published, the oldest first."""
         query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             now = self.database.clock(connection)
             dead = [row for row in connection.execute(query).all() if not is_live(row, now)]
-            return [_terms(row) for row in dead if not _in_pieces(connection, row.run, now)]
+            return [_run_info_of(row) for row in dead if not _has_live_shards(connection, row.run, now)]
 
-    def live(self, run: str) -> tuple[RunInfo, str] | None:
+    def find_live(self, run: str) -> tuple[RunInfo, str] | None:
         """The terms of a run that somebody works on, and on which host; None where none of this name takes shards."""
         query = sa.select(RUNS).filter_by(run=run, published_at=None, stopping=False)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
             if row is None or not is_live(row, self.database.clock(connection)):
                 return None
-            return _terms(row), row.host
+            return _run_info_of(row), row.host
 
-    def unpublished(self, output: str) -> list[RunInfo]:
+    def list_unpublished(self, output: str) -> list[RunInfo]:
         """The runs under this output that have calls which no volume has published."""
         waiting = sa.select(CALLS.c.run).where(CALLS.c.run == RUNS.c.run, CALLS.c.volume.is_(None))
         query = sa.select(RUNS).where(RUNS.c.output == output, waiting.exists()).order_by(RUNS.c.run)
         with self.database.reading() as connection:
-            return [_terms(row) for row in connection.execute(query).all()]
+            return [_run_info_of(row) for row in connection.execute(query).all()]
 
     def adopt(self, run: str) -> bool:
         """Takes an abandoned run over, of which no shard begins any more; False when somebody else was quicker."""
         with self.database.writing() as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
             now = self.database.clock(connection)
-            if row is None or row.published_at is not None or is_live(row, now) or _in_pieces(connection, run, now):
+            if (
+                row is None
+                or row.published_at is not None
+                or is_live(row, now)
+                or _has_live_shards(connection, run, now)
+            ):
                 return False
             ours = self._lease(connection) | {"stopping": True}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(ours))
             return True
 
-    def volumes(self, run: str) -> int:
+    def count_volumes(self, run: str) -> int:
         """How many volumes of this run the ledger knows to be published."""
         with self.database.reading() as connection:
             return int(connection.execute(sa.select(RUNS.c.volumes).where(RUNS.c.run == run)).scalar_one())
 
-    def published(self, run: str, volume: int, left: Collection[str]) -> None:
+    def mark_volume_published(self, run: str, volume: int, unfinished: Collection[str]) -> None:
         """A volume is in the tables: its calls are counted there, and the bodies of their replies may go.
 
         Replies about the documents in `left`, with which the run did not end, stay for the next run.
         """
         with self.database.writing() as connection:
             fresh = (CALLS.c.run == run) & CALLS.c.volume.is_(None)
-            _add_up(self.database, connection, fresh)
-            kept = _bequeathed(connection, fresh, left)
+            _add_answer_sums(self.database, connection, fresh)
+            kept = _find_orphaned_replies(connection, fresh, unfinished)
             if kept:
                 connection.execute(ONE_CALL.values(volume=volume), kept)
             connection.execute(CALLS.update().where(fresh).values(volume=volume, reply=None))
             changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
-    def use(self, used: Collection[CallId]) -> None:
+    def mark_used(self, used: Collection[CallId]) -> None:
         """Documents came of these replies of earlier runs."""
         with self.database.writing() as connection:
-            _use(connection, used)
+            _drop_used_replies(connection, used)
 
-    def end(self, run: str, used: Collection[CallId] = ()) -> None:
+    def finish(self, run: str, used: Collection[CallId] = ()) -> None:
         """All volumes are published; `used` are the replies of earlier runs that documents came of."""
         now = datetime.now(UTC)
         with self.database.writing() as connection:
-            _use(connection, used)
-            _end(connection, run, now.isoformat(), self.database.clock(connection))
-            stale = (now - timedelta(days=KEPT_DAYS)).isoformat()
+            _drop_used_replies(connection, used)
+            _finish_run(connection, run, now.isoformat(), self.database.clock(connection))
+            stale = (now - timedelta(days=KEEP_REPLY_DAYS)).isoformat()
             old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
             connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
             connection.execute(RUNS.update().where(RUNS.c.run.in_(old)).values(bequeathed=0))
 
     def _lease(self, connection: sa.Connection) -> dict[str, object]:
-        owner = this_process()
+        owner = current_process()
         until = self.database.clock(connection) + LEASE_SECONDS
-        return {"host": owner.host, "pid": owner.pid, "born": owner.born, "lease_until": until}
+        return {"host": owner.host, "pid": owner.pid, "born": owner.started, "lease_until": until}
 
 
 def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
     """Whether somebody works on the run of this row of `runs`."""
     if row.host == RELEASED:
         return False
-    gone = Owner(row.host, row.pid, row.born).gone
+    gone = Owner(row.host, row.pid, row.born).has_ended
     return row.lease_until >= now if gone is None else not gone
 
 
-def _in_pieces(connection: sa.Connection, run: str, now: float) -> bool:
+def _has_live_shards(connection: sa.Connection, run: str, now: float) -> bool:
     """Whether somebody works on a shard of this run still: whose parent has gone stops within seconds."""
     rows = connection.execute(sa.select(SHARDS).filter_by(run=run, status=None)).all()
     return any(is_live(row, now) for row in rows)
 
 
-def _owned(owner: Owner) -> sa.ColumnElement[bool]:
-    return (RUNS.c.host == owner.host) & (RUNS.c.pid == owner.pid) & (RUNS.c.born == owner.born)
+def _is_owned_by(owner: Owner) -> sa.ColumnElement[bool]:
+    return (RUNS.c.host == owner.host) & (RUNS.c.pid == owner.pid) & (RUNS.c.born == owner.started)
 
 
-def _use(connection: sa.Connection, used: Collection[CallId]) -> None:
+def _drop_used_replies(connection: sa.Connection, used: Collection[CallId]) -> None:
     if used:
         calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
         connection.execute(ONE_CALL.values(reply=None), calls)
     for giver in {call.run for call in used}:
-        left = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
-        connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=left.scalar_subquery()))
+        unfinished = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
+        connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=unfinished.scalar_subquery()))
 
 
-def _bequeathed(
-    connection: sa.Connection, calls: sa.ColumnElement[bool], left: Collection[str]
+def _find_orphaned_replies(
+    connection: sa.Connection, calls: sa.ColumnElement[bool], unfinished: Collection[str]
 ) -> list[dict[str, object]]:
     """Those of these calls that answered a document in `left`, as parameters of `ONE_CALL`."""
-    if not left:
+    if not unfinished:
         return []
     query = sa.select(CALLS.c.run, CALLS.c.writer, CALLS.c.call, CALLS.c.document)
     rows = connection.execute(query.where(calls & CALLS.c.reply.is_not(None))).all()
-    return [{"_run": row.run, "_writer": row.writer, "_call": row.call} for row in rows if row.document in left]
+    return [{"_run": row.run, "_writer": row.writer, "_call": row.call} for row in rows if row.document in unfinished]
 
 
-def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:
+def _add_answer_sums(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:
     """Adds accepted answers to the sums from which estimates take their means."""
-    rows = connection.execute(accepted_sums().where(calls)).all()
+    rows = connection.execute(select_accepted_sums().where(calls)).all()
     insert = database.insert(ANSWERS)
     summed = ("count", "completion_tokens", "seconds")
     upsert = insert.on_conflict_do_update(
@@ -206,7 +211,7 @@ def _add_up(database: Database, connection: sa.Connection, calls: sa.ColumnEleme
         connection.execute(upsert, [dict(zip(ANSWERS.c.keys(), row, strict=True)) for row in rows])
 
 
-def _end(connection: sa.Connection, run: str, at: str, now: float) -> None:
+def _finish_run(connection: sa.Connection, run: str, at: str, now: float) -> None:
     """Notes the end of a run, and takes away the marks of ended runs that no run under way can still stumble over.
 
     It ends after every run under way began, also by a clock that jumped back.
@@ -221,7 +226,7 @@ def _end(connection: sa.Connection, run: str, at: str, now: float) -> None:
     connection.execute(MARKS.delete().where(MARKS.c.run.in_(ended)))
 
 
-def _terms(row: sa.Row[tuple[object, ...]]) -> RunInfo:
+def _run_info_of(row: sa.Row[tuple[object, ...]]) -> RunInfo:
     """The terms of a run."""
     price = None
     if row.price_input is not None:

@@ -136,7 +136,7 @@ ONE_CALL = CALLS.update().where(
 )
 
 # What is remembered of an endpoint from one run to the next.
-SERVED = sa.Table(
+SERVED_PRICES = sa.Table(
     "served_prices",
     METADATA,
     sa.Column("endpoint", sa.String, primary_key=True),
@@ -186,7 +186,7 @@ CALIBRATIONS = sa.Table(
     sa.Column("run", sa.String, nullable=False),
     sa.Column("measured_at", sa.String, nullable=False),
 )
-RETURNED = sa.Table(
+RETURNED_MODELS = sa.Table(
     "returned_models",
     METADATA,
     sa.Column("endpoint", sa.String, primary_key=True),
@@ -203,7 +203,7 @@ class CallId(NamedTuple):
     call: int
 
 
-def accepted_sums() -> sa.Select[tuple[object, ...]]:
+def select_accepted_sums() -> sa.Select[tuple[object, ...]]:
     """The rows of `answers` that calls add up to, by endpoint, model and schema; of all calls."""
     keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
     sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))

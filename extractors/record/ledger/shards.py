@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from extractors.core.calls import LOST
 from extractors.core.errors import LedgerError
-from extractors.core.money import of_nano
-from extractors.record.ledger.owner import LEASE_SECONDS, this_process
+from extractors.core.money import from_nano
+from extractors.record.ledger.owner import LEASE_SECONDS, current_process
 from extractors.record.ledger.runs import RELEASED, is_live
 from extractors.record.ledger.schema import CALLS, RUNS, SHARDS
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from extractors.record.ledger.database import Database
 
 COMPLETED = "completed"
-Told = Literal["go on", "stop", "lost"]
-_OVER = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
+ShardCommand = Literal["go on", "stop", "lost"]
+_RELEASED_LEASE = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Shards:
             parent = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
             if parent is None or parent.stopping or parent.published_at is not None:
                 raise LedgerError(f"run {run} takes no shards any more: it was told to stop, or has ended")
-            earlier = self._tries(connection, run, number)
+            earlier = self._load_attempts(connection, run, number)
             if any(each.status is None and each.live for each in earlier):
                 raise LedgerError(f"shard {number} of run {run} is worked on by another process")
             for each in earlier:
-                _bury(connection, each)
+                _expire_attempt(connection, each)
             new = ShardAttempt(run, number, len(earlier), writer)
-            owner, until = this_process(), self.database.clock(connection) + LEASE_SECONDS
+            owner, until = current_process(), self.database.clock(connection) + LEASE_SECONDS
             connection.execute(
                 SHARDS.insert(),
                 {
@@ -78,21 +78,21 @@ class Shards:
                     "writer": writer,
                     "host": owner.host,
                     "pid": owner.pid,
-                    "born": owner.born,
+                    "born": owner.started,
                     "lease_until": until,
                 },
             )
         return new, earlier
 
-    def heartbeat(self, shard: ShardAttempt) -> Told:
+    def heartbeat(self, shard: ShardAttempt) -> ShardCommand:
         """Renews the lease, and notes how far it is; what the run says: `lost` where it has ended, or goes on without it.
 
         Where its parent has gone it is to stop: nobody takes the run over before its shards have ended.
         """
-        owner = this_process()
+        owner = current_process()
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
-            mine = _this(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
+            mine = _is_attempt(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
             now = {"lease_until": until, "accepted": shard.accepted, "failed": shard.failed}
             renewed = connection.execute(SHARDS.update().where(mine).values(now)).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
@@ -112,15 +112,15 @@ class Shards:
             "host": RELEASED,
         }
         with self.database.writing() as connection:
-            _bury(connection, shard)
-            connection.execute(SHARDS.update().where(_this(shard)).values(ended))
+            _expire_attempt(connection, shard)
+            connection.execute(SHARDS.update().where(_is_attempt(shard)).values(ended))
 
     def expire(self, shard: ShardAttempt) -> None:
         """The try is over, without a word: should its process come back, it hears that it is lost."""
         with self.database.writing() as connection:
-            _bury(connection, shard)
+            _expire_attempt(connection, shard)
 
-    def tell(self, run: str) -> None:
+    def request_stop(self, run: str) -> None:
         """Every shard of the run is to stop."""
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
@@ -129,46 +129,46 @@ class Shards:
         """The run goes on without the tries that have not ended, each of which stops when it hears of it, or any new one."""
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
-            connection.execute(SHARDS.update().where(_open(run)).values(_OVER))
+            connection.execute(SHARDS.update().where(_is_running(run)).values(_RELEASED_LEASE))
 
-    def held(self, run: str) -> Decimal:
+    def held_usd(self, run: str) -> Decimal:
         """Dollars that the run's calls have cost, or may still cost."""
         with self.database.reading() as connection:
             query = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run)
-            return of_nano(connection.execute(query).scalar_one_or_none() or 0)
+            return from_nano(connection.execute(query).scalar_one_or_none() or 0)
 
-    def tries(self, run: str) -> list[ShardAttempt]:
+    def list_attempts(self, run: str) -> list[ShardAttempt]:
         """Every try at every shard of a run, in order."""
         with self.database.reading() as connection:
-            return self._tries(connection, run)
+            return self._load_attempts(connection, run)
 
-    def _tries(self, connection: sa.Connection, run: str, number: int | None = None) -> list[ShardAttempt]:
+    def _load_attempts(self, connection: sa.Connection, run: str, number: int | None = None) -> list[ShardAttempt]:
         query = sa.select(SHARDS).where(SHARDS.c.run == run).order_by(SHARDS.c.number, SHARDS.c.attempt)
         if number is not None:
             query = query.where(SHARDS.c.number == number)
         now = self.database.clock(connection)
-        return [_try(row, live=is_live(row, now)) for row in connection.execute(query).all()]
+        return [_attempt_of(row, live=is_live(row, now)) for row in connection.execute(query).all()]
 
 
-def _bury(connection: sa.Connection, shard: ShardAttempt) -> None:
+def _expire_attempt(connection: sa.Connection, shard: ShardAttempt) -> None:
     """Ends a try: one that was cut off and comes back hears that it is lost, and so is what it had on its way.
 
     Nothing that those calls have reserved is freed any more, so no budget is to wait for it.
     """
-    connection.execute(SHARDS.update().where(_this(shard) & _open(shard.run)).values(_OVER))
+    connection.execute(SHARDS.update().where(_is_attempt(shard) & _is_running(shard.run)).values(_RELEASED_LEASE))
     on_its_way = (CALLS.c.run == shard.run) & (CALLS.c.writer == shard.writer) & CALLS.c.outcome.is_(None)
     connection.execute(CALLS.update().where(on_its_way).values(LOST))
 
 
-def _open(run: str) -> sa.ColumnElement[bool]:
+def _is_running(run: str) -> sa.ColumnElement[bool]:
     return (SHARDS.c.run == run) & SHARDS.c.status.is_(None)
 
 
-def _this(shard: ShardAttempt) -> sa.ColumnElement[bool]:
+def _is_attempt(shard: ShardAttempt) -> sa.ColumnElement[bool]:
     return (SHARDS.c.run == shard.run) & (SHARDS.c.number == shard.number) & (SHARDS.c.attempt == shard.attempt)
 
 
-def _try(row: sa.Row[tuple[object, ...]], *, live: bool) -> ShardAttempt:
+def _attempt_of(row: sa.Row[tuple[object, ...]], *, live: bool) -> ShardAttempt:
     warnings: Sequence[str] = json.loads(row.warnings)
     return ShardAttempt(
         run=row.run,

@@ -1,7 +1,7 @@
-"""Scribe: brings intents and replies of many calls at once into the ledger, in groups, one transaction a group.
+"""Group commit: writes the intents and replies of many concurrent calls to the ledger, one transaction per group.
 
-A commit of its own for every note costs more than the call that it is about. Whoever notes something waits until the
-group that holds it is durable, so nothing is sent whose intent is not, and nothing counts whose reply is not.
+One commit per call would cost more than the call itself. `reserve` and `settle` return after the commit of their group,
+so every call that is sent has a durable intent, and every reply that counts is durable.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import BudgetSpent
-from extractors.core.money import nano
+from extractors.core.money import to_nano
 from extractors.record.ledger.calls import Budget, Change, Grant, Row
+from extractors.record.ledger.schema import CallId
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -23,136 +24,141 @@ if TYPE_CHECKING:
     from extractors.core import Attempt, CallRequest, RunInfo
     from extractors.record.ledger.calls import Calls
 
-GROUP_SECONDS = 0.02  # between two groups: how long a note waits for others to share its transaction
+GROUP_SECONDS = 0.02  # between two groups: how long a row waits for others to share its transaction
 
 
 @dataclass(slots=True)
 class _Group:
-    """Notes that share a transaction; `written` holds what became of its intents."""
+    """Rows that share a transaction; `grants` resolves to one grant per intent after the commit."""
 
-    written: asyncio.Future[list[Grant]]
+    grants: asyncio.Future[list[Grant]]
     intents: list[Row] = field(default_factory=list)
     replies: list[Row] = field(default_factory=list)
-    settled: list[Change] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class LedgerWriter:
-    """The one who writes for one run in this process. A handle is its number of a call."""
+    """Writes the calls of one run from this process. A handle is the number of a call."""
 
     calls: Calls
     run_info: RunInfo
     budget: Budget = field(default_factory=Budget)
     writer: int = field(default_factory=lambda: secrets.randbits(31))
     _handles: itertools.count[int] = field(default_factory=itertools.count)
-    _held: dict[int, Change] = field(default_factory=dict)
+    _reservations: dict[int, Change] = field(default_factory=dict)
     _group: _Group | None = None
-    _writing: asyncio.Task[None] | None = None
-    _last: float = 0.0
+    _write_task: asyncio.Task[None] | None = None
+    _last_write: float = 0.0
 
     async def reserve(self, request: CallRequest, number: int, reserved: Decimal | None) -> int | None:
-        """Returns when the document's attempt with this number is durable: only then may it be sent.
+        """Store the intent of the document's attempt with this number; returns its handle after the commit.
 
-        None: the budget has no room for it now, calls on their way may still free some. Raises BudgetSpent when none can.
+        None: the budget has no room now, but calls in flight may free some. Raises BudgetSpent when none can.
         """
-        handle, group = next(self._handles), self._open_group()
-        row = self._intent(handle, request, number, reserved)
+        handle, group = next(self._handles), self._join_group()
+        row = intent_row(self._call_id(handle), self.run_info, request, number, reserved)
         place = len(group.intents)
         group.intents.append(row)
-        grant = (await asyncio.shield(group.written))[place]
+        grant = (await asyncio.shield(group.grants))[place]
         if isinstance(grant, BudgetSpent):
             raise BudgetSpent(grant.message)
         if not grant:
             return None
-        self._held[handle] = Change(str(row["started_at"])[:10], nano(reserved) or 0)
+        self._reservations[handle] = Change(str(row["started_at"])[:10], to_nano(reserved) or 0)
         return handle
 
     async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Returns when the end of the attempt, with its whole reply, is durable: only then does it count."""
-        group = self._open_group()
-        group.replies.append(self._reply(handle, attempt))
-        day, reserved = self._held.pop(handle)
-        held = reserved if attempt.cost_usd is None or attempt.billed == "unknown" else nano(attempt.cost_usd)
-        group.settled.append(Change(day, held - reserved))
-        await asyncio.shield(group.written)
+        """Store the end of the attempt with its whole reply; returns after the commit."""
+        group = self._join_group()
+        group.replies.append(settlement_row(self._call_id(handle), attempt))
+        day, reserved = self._reservations.pop(handle)
+        held = reserved if attempt.cost_usd is None or attempt.billed == "unknown" else to_nano(attempt.cost_usd)
+        group.changes.append(Change(day, held - reserved))
+        await asyncio.shield(group.grants)
 
-    def _open_group(self) -> _Group:
-        """The group that is written next; the first note in it has it written."""
+    def _join_group(self) -> _Group:
+        """The group that is written next; the first row in it starts the write task."""
         if self._group is None:
             self._group = _Group(asyncio.get_running_loop().create_future())
-            if self._writing is None or self._writing.done():
-                self._writing = asyncio.get_running_loop().create_task(self._write())
+            if self._write_task is None or self._write_task.done():
+                self._write_task = asyncio.get_running_loop().create_task(self._write_groups())
         return self._group
 
-    async def _write(self) -> None:
-        """Writes group after group until there is nothing to write: at once after a rest, else in steady intervals."""
+    async def _write_groups(self) -> None:
+        """Write group after group until none is left: at once when idle before, else GROUP_SECONDS apart."""
         loop = asyncio.get_running_loop()
         while self._group is not None:
-            await asyncio.sleep(max(0.0, self._last + GROUP_SECONDS - loop.time()))
+            await asyncio.sleep(max(0.0, self._last_write + GROUP_SECONDS - loop.time()))
             group, self._group = self._group, None
             try:
                 grants = await asyncio.to_thread(
-                    self.calls.write, self.run_info.run, group.intents, group.replies, group.settled, self.budget
+                    self.calls.write, self.run_info.run, group.intents, group.replies, group.changes, self.budget
                 )
-            except Exception as error:  # noqa: BLE001 - whatever it is, each one who waits raises it
-                group.written.set_exception(error)
-                group.written.exception()  # seen here, too: all who waited may have been cancelled
+            except Exception as error:  # noqa: BLE001 - every waiting caller raises it
+                group.grants.set_exception(error)
+                group.grants.exception()  # marks it as retrieved: every waiting caller may have been cancelled
             else:
-                group.written.set_result(grants)
-            self._last = loop.time()
+                group.grants.set_result(grants)
+            self._last_write = loop.time()
 
-    def _intent(self, handle: int, request: CallRequest, number: int, reserved: Decimal | None) -> Row:
-        """The ledger's row of a call that is about to be sent."""
-        terms, first = self.run_info, request.steps[0] if request.steps else None
-        return {
-            "run": terms.run,
-            "writer": self.writer,
-            "call": handle,
-            "document": request.document,
-            "key": request.key,
-            "request": request.request,
-            "attempt": number,
-            "schema": terms.schema,
-            "endpoint": terms.endpoint,
-            "model_requested": terms.model,
-            "bill_rule": terms.bill_rule,
-            "rung": first.rung if first else None,
-            "pages": len(request.steps),
-            "payload_bytes": request.payload_bytes,
-            "sent_width": (first.size.width or None) if first else None,
-            "sent_height": (first.size.height or None) if first else None,
-            "sha256": request.sha256,
-            "encoded": request.encoded,
-            "started_at": datetime.now(UTC).isoformat(),
-            "estimated_image_tokens": request.image_tokens,
-            "estimated_prompt_tokens": request.image_tokens + request.text_tokens,
-            "reserved_nano": nano(reserved),
-        }
-
-    def _reply(self, handle: int, attempt: Attempt) -> Row:
-        """What a call's end adds to its row; the names with an underscore in front say which row."""
-        reply, usage = attempt.reply, attempt.usage
-        return {
-            "_run": self.run_info.run,
-            "_writer": self.writer,
-            "_call": handle,
-            "seconds": attempt.seconds,
-            "http_status": reply.status if reply else None,
-            "outcome": attempt.outcome,
-            "billed": attempt.billed,
-            "model_returned": _storable(reply.model) if reply else None,
-            "prompt_tokens": usage.prompt if usage else None,
-            "cached_tokens": usage.cached if usage else None,
-            "completion_tokens": usage.completion if usage else None,
-            "reasoning_tokens": usage.reasoning if usage else None,
-            "cost_nano": nano(attempt.cost_usd),
-            "finish_reason": _storable(reply.finish_reason) if reply else None,
-            "request_id": _storable(reply.request_id) if reply else None,
-            "error": _storable(attempt.error),
-            "reply": _storable(reply.body) if reply else None,
-        }
+    def _call_id(self, handle: int) -> CallId:
+        return CallId(self.run_info.run, self.writer, handle)
 
 
-def _storable(text: str | None) -> str | None:
-    """The text without the one character that PostgreSQL keeps out of text."""
+def intent_row(call: CallId, run_info: RunInfo, request: CallRequest, number: int, reserved: Decimal | None) -> Row:
+    """The ledger's row of a call that is about to be sent: the document's attempt with this number."""
+    first = request.steps[0] if request.steps else None
+    return {
+        "run": call.run,
+        "writer": call.writer,
+        "call": call.call,
+        "document": request.document,
+        "key": request.key,
+        "request": request.request,
+        "attempt": number,
+        "schema": run_info.schema,
+        "endpoint": run_info.endpoint,
+        "model_requested": run_info.model,
+        "bill_rule": run_info.bill_rule,
+        "rung": first.rung if first else None,
+        "pages": len(request.steps),
+        "payload_bytes": request.payload_bytes,
+        "sent_width": (first.size.width or None) if first else None,
+        "sent_height": (first.size.height or None) if first else None,
+        "sha256": request.sha256,
+        "encoded": request.encoded,
+        "started_at": datetime.now(UTC).isoformat(),
+        "estimated_image_tokens": request.image_tokens,
+        "estimated_prompt_tokens": request.image_tokens + request.text_tokens,
+        "reserved_nano": to_nano(reserved),
+    }
+
+
+def settlement_row(call: CallId, attempt: Attempt) -> Row:
+    """The columns that the end of a call adds to its row; the parameters with an underscore select the row."""
+    reply, usage = attempt.reply, attempt.usage
+    return {
+        "_run": call.run,
+        "_writer": call.writer,
+        "_call": call.call,
+        "seconds": attempt.seconds,
+        "http_status": reply.status if reply else None,
+        "outcome": attempt.outcome,
+        "billed": attempt.billed,
+        "model_returned": _replace_nul(reply.model) if reply else None,
+        "prompt_tokens": usage.prompt if usage else None,
+        "cached_tokens": usage.cached if usage else None,
+        "completion_tokens": usage.completion if usage else None,
+        "reasoning_tokens": usage.reasoning if usage else None,
+        "cost_nano": to_nano(attempt.cost_usd),
+        "finish_reason": _replace_nul(reply.finish_reason) if reply else None,
+        "request_id": _replace_nul(reply.request_id) if reply else None,
+        "error": _replace_nul(attempt.error),
+        "reply": _replace_nul(reply.body) if reply else None,
+    }
+
+
+def _replace_nul(text: str | None) -> str | None:
+    """The text without NUL, which PostgreSQL cannot store in text."""
     return text.replace("\0", "\ufffd") if text and "\0" in text else text

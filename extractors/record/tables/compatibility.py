@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from extractors.core.schema import Schema
     from extractors.record.output.base import Output
 
-MOST_NAMED = 3  # fields in one error
+MAX_NAMED = 3  # fields in one error
 
 
 def check_compatible(output: Output, schema: Schema) -> None:
     """Raises ConfigurationError when today's fields cannot be read with the newest published results of this schema."""
     with reading(output):
-        files = sorted(output.files(f"results/schema={schema.name}", DAYS), key=_started)
+        files = sorted(output.list_files(f"results/schema={schema.name}", DAYS), key=_start_second)
     now = Fields(schema.model).columns
-    for newest in (each for each in files if _started(each) == _started(files[-1])):
+    for newest in (each for each in files if _start_second(each) == _start_second(files[-1])):
         with reading(output):
             then = output.scan([newest]).collect_schema()
-        if changes := list(_differences({name: then[name] for name in then if name not in columns.RESULTS}, now)):
-            said, more = ", ".join(changes[:MOST_NAMED]), len(changes) - MOST_NAMED
+        if changes := list(_find_differences({name: then[name] for name in then if name not in columns.RESULTS}, now)):
+            said, more = ", ".join(changes[:MAX_NAMED]), len(changes) - MAX_NAMED
             others = f", and {more} more" if more > 0 else ""
             raise ConfigurationError(
                 f"schema {schema.name!r}: {said}{others}: not to be read together with {newest};"
@@ -56,24 +56,24 @@ def check_compatible(output: Output, schema: Schema) -> None:
             )
 
 
-def _started(key: str) -> str:
+def _start_second(key: str) -> str:
     """The second in which the run of this file started, as its name begins; the run's volumes have it in common."""
     return key.rpartition("/")[2].partition("-")[0]
 
 
-def _differences(then: columns.Columns, now: columns.Columns) -> Iterator[str]:
+def _find_differences(then: columns.Columns, now: columns.Columns) -> Iterator[str]:
     """What keeps columns of now from being read with those of then, in words."""
     for name, dtype in then.items():
         if name in now:
-            yield from _changes(name, dtype, now[name])
+            yield from _find_type_changes(name, dtype, now[name])
         else:
             yield f"field {name!r} is no longer there"
 
 
-def _changes(field: str, then: PolarsDataType, now: PolarsDataType) -> Iterator[str]:
+def _find_type_changes(field: str, then: PolarsDataType, now: PolarsDataType) -> Iterator[str]:
     """What keeps a column of now from being read with one of then, in words; the nested field is named where it is one."""
     if isinstance(then, pl.List) and isinstance(now, pl.List):
-        yield from _changes(field, then.inner, now.inner)
+        yield from _find_type_changes(field, then.inner, now.inner)
     elif isinstance(then, pl.Struct) and isinstance(now, pl.Struct):
         before = {each.name: each.dtype for each in then.fields}
         today = {each.name: each.dtype for each in now.fields}
@@ -83,6 +83,6 @@ def _changes(field: str, then: PolarsDataType, now: PolarsDataType) -> Iterator[
             elif name not in before:
                 yield f"field '{field}.{name}' is new inside of {field!r}"
             else:
-                yield from _changes(f"{field}.{name}", before[name], today[name])
+                yield from _find_type_changes(f"{field}.{name}", before[name], today[name])
     elif then != now:
         yield f"field {field!r} was {then}, is {now}"

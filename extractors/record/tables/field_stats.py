@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.rows import Row
 
-LONGEST = 200  # characters of text that are kept of a least or greatest value
+MAX_TEXT = 200  # characters of text that are kept of a least or greatest value
 
 
 def field_rows(results: pl.LazyFrame, names: Sequence[str], run: str, schema: str) -> list[Row]:
@@ -32,26 +32,26 @@ def field_rows(results: pl.LazyFrame, names: Sequence[str], run: str, schema: st
     if not names:
         return []
     types = results.collect_schema()
-    told = results.select(_told(name, types[name]) for name in names).collect(engine="streaming")
+    told = results.select(_stats_of(name, types[name]) for name in names).collect(engine="streaming")
     (found,) = told.to_dicts()
-    return [_row(found[name], {"run": run, "schema": schema, "field": name}) for name in names]
+    return [_build_row(found[name], {"run": run, "schema": schema, "field": name}) for name in names]
 
 
-def _told(name: str, dtype: pl.DataType) -> pl.Expr:
+def _stats_of(name: str, dtype: pl.DataType) -> pl.Expr:
     """What one column says of itself, as one struct."""
     column, nothing = pl.col(name), pl.lit(None)
     ordered = dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String
     return pl.struct(
         rows=pl.len().cast(pl.Int64),
         nulls=column.null_count().cast(pl.Int64),
-        distinct=_hashed(name, dtype).n_unique().cast(pl.Int64),
+        distinct=_hash_values(name, dtype).n_unique().cast(pl.Int64),
         min=column.min() if ordered else nothing,
         max=column.max() if ordered else nothing,
-        mean_length=_length(column, dtype),
+        mean_length=_mean_length(column, dtype),
     ).alias(name)
 
 
-def _hashed(name: str, dtype: pl.DataType) -> pl.Expr:
+def _hash_values(name: str, dtype: pl.DataType) -> pl.Expr:
     """64 bits of every value that is not null: to count them, a million long texts are not kept."""
     column = pl.col(name)
     if dtype.is_nested():  # as JSON: not every polars that is allowed here hashes lists and structs
@@ -59,7 +59,7 @@ def _hashed(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.drop_nulls().hash()
 
 
-def _length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _mean_length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return column.str.len_chars().mean()
     if dtype == pl.List:
@@ -67,11 +67,11 @@ def _length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return pl.lit(None, dtype=pl.Float64())
 
 
-def _row(told: dict[str, object], names: Row) -> Row:
-    return names | told | {"min": _text(told["min"]), "max": _text(told["max"])}
+def _build_row(told: dict[str, object], names: Row) -> Row:
+    return names | told | {"min": _format_value(told["min"]), "max": _format_value(told["max"])}
 
 
-def _text(value: object) -> str | None:
+def _format_value(value: object) -> str | None:
     """A value as text that sorts and reads the same everywhere."""
     if value is None:
         return None
@@ -79,4 +79,4 @@ def _text(value: object) -> str | None:
         return format(value, "f")  # no exponent
     if isinstance(value, date | time):  # a datetime is a date
         return value.isoformat()
-    return str(value)[:LONGEST]
+    return str(value)[:MAX_TEXT]

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 Redo = Literal["failed", "changed", "reparse", "all"]
 
-MOST_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
+MAX_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
 OFFLINE = "offline/"
 DAYS = "run_date=*/*.parquet"
-SETTLED = pl.col("final") | (pl.col("tries") >= MOST_TRIES)
+SETTLED = pl.col("final") | (pl.col("tries") >= MAX_TRIES)
 
 # One row per end that was published; `key` is the document's, `now` whether it was reached as today's run would.
-ENDS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
-FAILED: columns.Columns = ENDS | {"final": columns.FLAG, "tries": columns.INT}
+OUTCOME_COLUMNS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
+FAILURE_COLUMNS: columns.Columns = OUTCOME_COLUMNS | {"final": columns.FLAG, "tries": columns.INT}
 # Beside them where something is to be done again: a failure's kind, or what differs under `changed`.
-WHY: columns.Columns = {"why": pl.Categorical()}
+REASON_COLUMN: columns.Columns = {"why": pl.Categorical()}
 
 _RESULTS = ("_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested")
 _FAILURES = (
@@ -57,11 +57,11 @@ class RunHistory:
         most = failed.group_by("key").agg(pl.col("tries").max())
         self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
         self._done: dict[Redo | None, set[int]] = {}
-        self._causes: dict[Redo, _Causes] = {}
+        self._reasons: dict[Redo, _ReasonIndex] = {}
         self._stored: Container[int] | None = None
         self._since: tuple[datetime, set[int]] | None = None
 
-    def among(self, stored: Container[int]) -> Self:
+    def limit_to(self, stored: Container[int]) -> Self:
         """The same where only documents are taken that have a stored answer; `stored` holds their keys."""
         self._stored = stored
         return self
@@ -69,27 +69,27 @@ class RunHistory:
     def skips(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document needs nothing: it has a row in results, a final failure, or failed often enough."""
         if redo not in self._done:
-            self._done[redo] = set(self._done_under(redo))
-        known = key(*name)
+            self._done[redo] = set(self._done_keys(redo))
+        known = document_key(*name)
         return known in self._done[redo] and (self._stored is None or known not in self._stored)
 
-    def ended(self, name: Name, since: datetime) -> bool:
+    def has_ended(self, name: Name, since: datetime) -> bool:
         """Whether this document was accepted, or failed for good, at this moment or later."""
         if self._since is None or self._since[0] != since:
             late = pl.col("at") >= since
             ends = pl.concat([self._accepted.filter(late)["key"], self._failed.filter(late & SETTLED)["key"]])
             self._since = since, set(ends)
-        return key(*name) in self._since[1]
+        return document_key(*name) in self._since[1]
 
-    def waits(self, name: Name, redo: Redo | None) -> bool:
+    def lacks_reply(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document is not done, and has no stored answer where only those are taken."""
-        return self._stored is not None and key(*name) not in self._stored and not self.skips(name, redo)
+        return self._stored is not None and document_key(*name) not in self._stored and not self.skips(name, redo)
 
     def tries(self, name: Name) -> int:
         """In how many runs this document has failed so far."""
-        return self._tries.get(key(*name), 0) if self._tries else 0
+        return self._tries.get(document_key(*name), 0) if self._tries else 0
 
-    def cause(self, name: Name, redo: Redo | None) -> str:
+    def reason(self, name: Name, redo: Redo | None) -> str:
         """Why this document is taken.
 
         | redo              | the cause of a document that would not be taken without it      |
@@ -102,68 +102,68 @@ class RunHistory:
         """
         if redo is None:
             return RETRY if self.tries(name) else NEW
-        if redo not in self._causes:
-            self._causes[redo] = _Causes(self._causes_under(redo))
-        return self._causes[redo].of(key(*name))
+        if redo not in self._reasons:
+            self._reasons[redo] = _ReasonIndex(self._reasons_for(redo))
+        return self._reasons[redo].of(document_key(*name))
 
-    def _done_under(self, redo: Redo | None) -> pl.Series:
+    def _done_keys(self, redo: Redo | None) -> pl.Series:
         """The keys of the documents that are done; one that comes twice is done once."""
-        often, now = pl.col("tries") >= MOST_TRIES, pl.col("now")
+        often, now = pl.col("tries") >= MAX_TRIES, pl.col("now")
         if redo in {None, "reparse"}:
             return pl.concat([self._accepted["key"], self._failed.filter(SETTLED)["key"]])
         if redo == "failed" and self._kind:
-            others = self._failures().filter(pl.col("settled") & (pl.col("why") != self._kind))
+            others = self._latest_failures().filter(pl.col("settled") & (pl.col("why") != self._kind))
             return pl.concat([self._accepted["key"], others["key"]])
         if redo == "failed":
             return self._accepted["key"]
         if redo == "changed":
-            ends = self._latest(self._failed.filter("final"))
+            ends = self._latest_outcomes(self._failed.filter("final"))
             return pl.concat([ends.filter(now)["key"], self._failed.filter(now & often)["key"]])
         return pl.Series(dtype=columns.INT)
 
-    def _causes_under(self, redo: Redo) -> pl.DataFrame:
+    def _reasons_for(self, redo: Redo) -> pl.DataFrame:
         """Keys, each once, and causes, of whatever has ended before and may be taken; nothing is new among them."""
-        failures, why = self._failures(), pl.col("why").cast(pl.String)
+        failures, why = self._latest_failures(), pl.col("why").cast(pl.String)
         told = failures.select("key", pl.when("settled").then(why).otherwise(pl.lit(RETRY)).alias("why"))
         if redo == "failed":
             return told
         if redo in {"all", "reparse"}:
             ends = self._accepted.select(pl.col("key").unique()).with_columns(why=pl.lit(DONE))
         else:
-            ends = self._latest(self._failed.filter(SETTLED)).select("key", why)
+            ends = self._latest_outcomes(self._failed.filter(SETTLED)).select("key", why)
         return pl.concat([ends, told.join(ends, on="key", how="anti")])
 
-    def _failures(self) -> pl.DataFrame:
+    def _latest_failures(self) -> pl.DataFrame:
         """The documents that failed, why the last time, and whether one of the failures settles them."""
         inorder = self._failed.sort("at", maintain_order=True)
         return inorder.group_by("key").agg(pl.col("why").last(), SETTLED.any().alias("settled"))
 
-    def _latest(self, failed: pl.DataFrame) -> pl.DataFrame:
+    def _latest_outcomes(self, failed: pl.DataFrame) -> pl.DataFrame:
         """Each document's latest end, accepted or one of these failures; of two at one time the failure."""
         ends = pl.concat([self._accepted, failed.select(self._accepted.columns)])
         return ends.sort("at", maintain_order=True).unique("key", keep="last")
 
 
-class _Causes:
+class _ReasonIndex:
     """Causes by key, in twelve bytes each: under `all` and `changed` there may be a million."""
 
-    def __init__(self, causes: pl.DataFrame) -> None:
-        ordered = causes.sort("key")
-        self._keys, self._causes = array("q", ordered["key"]), ordered["why"].cast(pl.Categorical)
+    def __init__(self, reasons: pl.DataFrame) -> None:
+        ordered = reasons.sort("key")
+        self._keys, self._reasons = array("q", ordered["key"]), ordered["why"].cast(pl.Categorical)
 
     def of(self, document: int) -> str:
         """The cause of the document of this key; `new` where it has never ended."""
         at = bisect_left(self._keys, document)
         known = at < len(self._keys) and self._keys[at] == document
-        return str(self._causes[at]) if known else NEW
+        return str(self._reasons[at]) if known else NEW
 
 
-def key(document: str, version: str | None) -> int:
+def document_key(document: str, version: str | None) -> int:
     """What a document of this version is known by, within this process."""
     return hash((document, version))
 
 
-def read_history(
+def load_history(
     output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None = None, kind: str | None = None
 ) -> RunHistory:
     """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only.
@@ -177,18 +177,18 @@ def read_history(
     )
     accepted = failed = {"now": now}
     if redo == "changed":
-        accepted = failed = {"now": now, "why": _differing(run_info)}
+        accepted = failed = {"now": now, "why": _first_difference(run_info)}
     elif redo:
         failed = {"now": now, "why": pl.col("kind").fill_null("unknown").cast(pl.Categorical)}
     with reading(output):
         return RunHistory(
-            _accepted(output, run_info.schema, accepted, offline=offline),
-            _failed(output, run_info.schema, failed, offline=offline),
+            _read_accepted(output, run_info.schema, accepted, offline=offline),
+            _read_failed(output, run_info.schema, failed, offline=offline),
             kind,
         )
 
 
-def _differing(run_info: RunInfo) -> pl.Expr:
+def _first_difference(run_info: RunInfo) -> pl.Expr:
     """The first of schema, prompt and model that differs from today's, null where none does."""
     today = (run_info.schema_hash, run_info.prompt_hash, run_info.model)
     columns_of = ("schema_hash", "prompt_hash", "model_requested")
@@ -199,19 +199,19 @@ def _differing(run_info: RunInfo) -> pl.Expr:
     return pl.coalesce(first).cast(pl.Categorical)
 
 
-def _accepted(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _read_accepted(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     def read(file: str) -> pl.DataFrame:
         rows = output.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
         if not offline:
             kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
-        return _ended(kept, {"at": pl.col("extracted_at"), **told})
+        return _read_outcomes(kept, {"at": pl.col("extracted_at"), **told})
 
-    none = pl.DataFrame(schema=ENDS | (WHY if "why" in told else {}))
-    return pl.concat([none, *output.each(read, output.files(f"results/schema={schema}", DAYS))])
+    none = pl.DataFrame(schema=OUTCOME_COLUMNS | (REASON_COLUMN if "why" in told else {}))
+    return pl.concat([none, *output.map_files(read, output.list_files(f"results/schema={schema}", DAYS))])
 
 
-def _failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _read_failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     ends = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
     whole = {"at": pl.col("failed_at"), "now": told["now"], **ends, **told}
 
@@ -220,14 +220,14 @@ def _failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: b
         kept = rows.filter(pl.col("schema") == schema)
         if not offline:
             kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
-        return _ended(kept, whole)
+        return _read_outcomes(kept, whole)
 
-    none = pl.DataFrame(schema=FAILED | (WHY if "why" in told else {}))
-    return pl.concat([none, *output.each(read, output.files("failures", DAYS))])
+    none = pl.DataFrame(schema=FAILURE_COLUMNS | (REASON_COLUMN if "why" in told else {}))
+    return pl.concat([none, *output.map_files(read, output.list_files("failures", DAYS))])
 
 
-def _ended(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
+def _read_outcomes(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
     """The rows of one file, `document` and `version` turned into keys. By file: the names are held a volume at a time."""
     frame = rows.select("document", "version", **told).collect()
-    keys = [key(document, version) for document, version in frame.select("document", "version").iter_rows()]
+    keys = [document_key(document, version) for document, version in frame.select("document", "version").iter_rows()]
     return frame.select(pl.Series("key", keys, dtype=columns.INT), *told)  # the names again: of columns by now

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.record.output.base import TROUBLE
+from extractors.record.output.base import OUTPUT_ERRORS
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
-LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
+MIN_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
 
 _RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", "cost_usd")
 
@@ -44,7 +44,7 @@ def profile_of(
 ) -> RunProfile:
     """The shape of a run from its rows of `fields`, its `calls`, and what its row of `runs` says; volumes summed."""
     told = pl.DataFrame(fields, schema=columns.FIELDS, orient="row")
-    return _shape(run, told, [calls], accepted, failed, cost_usd)
+    return _build_profile(run, told, [calls], accepted, failed, cost_usd)
 
 
 def recent_profiles(
@@ -56,56 +56,57 @@ def recent_profiles(
     Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
     """
     shapes: list[RunProfile] = []
-    for day in reversed(_days(output)):  # by day, for there may be years of them
-        with suppress(*TROUBLE):
-            for run, *told in _runs(output, day, source, schema, before).iter_rows():
+    for day in reversed(_list_days(output)):  # by day, for there may be years of them
+        with suppress(*OUTPUT_ERRORS):
+            for run, *told in _read_runs(output, day, source, schema, before).iter_rows():
                 if len(shapes) == count:
                     return shapes
-                shapes.append(_shape(run, _fields(output, day, run), _calls(output, day, run), *told))
+                shapes.append(_build_profile(run, _read_fields(output, day, run), _scan_calls(output, day, run), *told))
     return shapes
 
 
-def _days(output: Output) -> list[str]:
-    with suppress(*TROUBLE):
-        return [day for day in output.folders("runs") if day.startswith("run_date=")]
+def _list_days(output: Output) -> list[str]:
+    with suppress(*OUTPUT_ERRORS):
+        return [day for day in output.list_folders("runs") if day.startswith("run_date=")]
     return []
 
 
-def _runs(output: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
+def _read_runs(output: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
     """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
     wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
-    rows = _read(output, output.files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}).filter(
-        wanted & (pl.col("run") != (before or ""))
-    )
+    rows = _scan_columns(
+        output, output.list_files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}
+    ).filter(wanted & (pl.col("run") != (before or "")))
     cost = pl.when(pl.col("cost_usd").null_count() == 0).then(pl.col("cost_usd").sum())  # one unknown, all unknown
     summed = rows.group_by("run").agg(pl.col("accepted", "failed").sum(), cost, pl.col("started_at").min())
-    large = summed.filter(pl.col("accepted") + pl.col("failed") >= LEAST_ROWS)
+    large = summed.filter(pl.col("accepted") + pl.col("failed") >= MIN_ROWS)
     return large.sort("started_at", "run", descending=True).drop("started_at").collect()
 
 
-def _fields(output: Output, day: str, run: str) -> pl.DataFrame:
+def _read_fields(output: Output, day: str, run: str) -> pl.DataFrame:
     """The run's rows of `fields`: none in an output of an older version."""
-    return _read(output, _files(output, f"fields/{day}", run), columns.FIELDS).collect()
+    return _scan_columns(output, _list_run_files(output, f"fields/{day}", run), columns.FIELDS).collect()
 
 
-def _calls(output: Output, day: str, run: str) -> list[pl.LazyFrame]:
+def _scan_calls(output: Output, day: str, run: str) -> list[pl.LazyFrame]:
     wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
-    return [_read(output, [file], wanted) for file in _files(output, f"calls/{day}", run)]
+    return [_scan_columns(output, [file], wanted) for file in _list_run_files(output, f"calls/{day}", run)]
 
 
-def _read(output: Output, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
+def _scan_columns(output: Output, files: list[str], wanted: columns.Columns) -> pl.LazyFrame:
     return output.scan(files, wanted) if files else pl.LazyFrame(schema=wanted)
 
 
-def _files(output: Output, folder: str, run: str) -> list[str]:
+def _list_run_files(output: Output, folder: str, run: str) -> list[str]:
     """The run's files in this folder, one for each volume."""
     names = [
-        (file, file.rpartition("/")[2].removesuffix(".parquet")) for file in output.files(folder, f"{run}*.parquet")
+        (file, file.rpartition("/")[2].removesuffix(".parquet"))
+        for file in output.list_files(folder, f"{run}*.parquet")
     ]
     return [file for file, name in names if f"{name}-".startswith(f"{run}-")]
 
 
-def _shape(
+def _build_profile(
     run: str,
     fields: pl.DataFrame,
     calls: Iterable[pl.LazyFrame],
@@ -115,7 +116,7 @@ def _shape(
 ) -> RunProfile:
     rows = accepted + failed
     cost = cost_usd / rows if rows and cost_usd is not None else None
-    return RunProfile(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed(calls), cost)
+    return RunProfile(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed_share(calls), cost)
 
 
 def _null_shares(fields: pl.DataFrame) -> dict[str, float]:
@@ -124,7 +125,7 @@ def _null_shares(fields: pl.DataFrame) -> dict[str, float]:
     return {name: nulls / rows for name, nulls, rows in some.iter_rows()}
 
 
-def _climbed(volumes: Iterable[pl.LazyFrame]) -> float | None:
+def _climbed_share(volumes: Iterable[pl.LazyFrame]) -> float | None:
     """The share of documents called at more than one rung. By volume: all calls of a document are in one."""
     documents = climbed = 0
     for calls in volumes:

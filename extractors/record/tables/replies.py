@@ -16,7 +16,7 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
-from extractors.record.tables.history import DAYS, OFFLINE, key, read_history
+from extractors.record.tables.history import DAYS, OFFLINE, document_key, load_history
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,7 +57,7 @@ _OF_CALLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """One stored answer: the call that was paid, and the picture that it was about.
 
     `sha256`, `encoded` and `action` are those of its row in results, None where it has none.
@@ -95,24 +95,24 @@ class StoredReplies:
 
     def __contains__(self, document: object) -> bool:
         """Whether the document of this key has an answer."""
-        return isinstance(document, int) and bool(self._where(document))
+        return isinstance(document, int) and bool(self._file_numbers(document))
 
-    def answers(self, wanted: Collection[Name]) -> Iterator[Answer]:
+    def find_answers(self, wanted: Collection[Name]) -> Iterator[StoredAnswer]:
         """The answers to these documents, a later one before an earlier. Reads files: meant for a thread.
 
         `wanted` is looked at again before each file: what is taken out of it is not looked for any more.
         """
         by_file: dict[int, list[Name]] = {}
         for name in wanted:
-            for place in self._where(key(*name)):
+            for place in self._file_numbers(document_key(*name)):
                 by_file.setdefault(place, []).append(name)
         for place in sorted(by_file, reverse=True):
             names = {name for name in by_file[place] if name in wanted}
             if names:
-                frame = self._read(place).filter(pl.col("document").is_in([document for document, _ in names]))
-                yield from (_answer(row) for row in frame.iter_rows(named=True) if _name(row) in names)
+                frame = self._read_file(place).filter(pl.col("document").is_in([document for document, _ in names]))
+                yield from (_build_answer(row) for row in frame.iter_rows(named=True) if _document_name(row) in names)
 
-    def _where(self, document: int) -> list[int]:
+    def _file_numbers(self, document: int) -> list[int]:
         """The positions of the files that hold answers to this document."""
         at, found = bisect_left(self._keys, document), []
         while at < len(self._keys) and self._keys[at] == document:
@@ -120,44 +120,46 @@ class StoredReplies:
             at += 1
         return found
 
-    def _read(self, place: int) -> pl.DataFrame:
+    def _read_file(self, place: int) -> pl.DataFrame:
         """The answers of one file, the later attempts first."""
         with self._lock:
             if self._open is None or self._open[0] != place:
                 self._open = None  # the memory of one is enough
-                whole = _answers(self._output, self._files[place], offline=self._offline).join(
-                    _calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
+                whole = _scan_answers(self._output, self._files[place], offline=self._offline).join(
+                    _scan_calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
                 )
                 self._open = place, whole.sort("attempt", descending=True).collect()
             return self._open[1]
 
 
-def load_history(
+def load_history_with_replies(
     output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None, kind: str | None = None
 ) -> tuple[RunHistory, StoredReplies | None]:
     """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
-    past = read_history(output, run_info, offline=offline, redo=redo, kind=kind)
+    past = load_history(output, run_info, offline=offline, redo=redo, kind=kind)
     if redo != "reparse":
         return past, None
-    stored = read_stored(output, run_info, offline=offline)
-    return past.among(stored), stored
+    stored = load_replies(output, run_info, offline=offline)
+    return past.limit_to(stored), stored
 
 
-def read_stored(output: Output, run_info: RunInfo, *, offline: bool) -> StoredReplies:
+def load_replies(output: Output, run_info: RunInfo, *, offline: bool) -> StoredReplies:
     """The stored answers of this schema; those of local OCR for offline runs only.
 
     Raises ConfigurationError when there are none, or when they cannot be read.
     """
     found: list[tuple[datetime, str, pl.Series]] = []
     with reading(output):
-        for file in output.files(f"replies/schema={run_info.schema}", DAYS):
+        for file in output.list_files(f"replies/schema={run_info.schema}", DAYS):
             ends = (
-                _answers(output, file, offline=offline)
+                _scan_answers(output, file, offline=offline)
                 .group_by("document", "version")
                 .agg(pl.col("at").max())
                 .collect()
             )
-            keys = [key(document, version) for document, version in ends.select("document", "version").iter_rows()]
+            keys = [
+                document_key(document, version) for document, version in ends.select("document", "version").iter_rows()
+            ]
             if isinstance(at := ends["at"].max(), datetime):
                 found.append((at, file, pl.Series("key", keys, dtype=columns.INT)))
     found.sort(key=itemgetter(0))  # by the answers: two runs may begin in one second, and one be published late
@@ -173,15 +175,15 @@ def read_stored(output: Output, run_info: RunInfo, *, offline: bool) -> StoredRe
     return stored_replies
 
 
-def _answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
+def _scan_answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
     """The answers of one file with what its run has published of their documents, in the files of the same volume."""
     replies = output.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
     ends = []
-    if output.exists(results := _beside(file, "results")):
+    if output.exists(results := _sibling_file(file, "results")):
         rows = output.scan([results], {column: columns.RESULTS[column] for column in _OF_RESULTS}).rename(_OF_RESULTS)
         kept = rows if offline else rows.filter(~pl.col("answered").str.starts_with(OFFLINE))
         ends.append(kept.drop("answered"))
-    if output.exists(failures := _beside(file, "failures")):
+    if output.exists(failures := _sibling_file(file, "failures")):
         rows = output.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES}).rename(
             _OF_FAILURES
         )
@@ -191,29 +193,36 @@ def _answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
     return replies.join(whole, on="document")
 
 
-def _calls(output: Output, file: str) -> pl.LazyFrame:
+def _scan_calls(output: Output, file: str) -> pl.LazyFrame:
     wanted = {column: columns.CALLS[column] for column in _OF_CALLS}
-    calls = _beside(file, "calls")
+    calls = _sibling_file(file, "calls")
     rows = output.scan([calls], wanted) if output.exists(calls) else pl.LazyFrame(schema=wanted)
     return rows.rename(_OF_CALLS)
 
 
-def _beside(file: str, table: str) -> str:
+def _sibling_file(file: str, table: str) -> str:
     """Where the volume whose replies are in this file has its rows of another table."""
     _, schema, day, name = file.split("/")
     return f"results/{schema}/{day}/{name}" if table == "results" else f"{table}/{day}/{name}"
 
 
-def _name(row: dict[str, Any]) -> Name:
+def _document_name(row: dict[str, Any]) -> Name:
     return row["document"], row["version"]
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def _build_answer(row: dict[str, Any]) -> StoredAnswer:
     """Any: as the tables have it."""
     accepted = row["outcome"] == "accepted" and row["sha256"] is not None
     kind = "" if accepted else "called_"  # an attempt that was not the last was about another picture, perhaps
     size = Size(row[f"{kind}width"] or 0, row[f"{kind}height"] or 0)
     said = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)
-    return Answer(
-        _name(row), row["key"], row["reply"], row["model"], row["prompt_hash"], row[f"{kind}rung"] or 0, size, *said
+    return StoredAnswer(
+        _document_name(row),
+        row["key"],
+        row["reply"],
+        row["model"],
+        row["prompt_hash"],
+        row[f"{kind}rung"] or 0,
+        size,
+        *said,
     )

@@ -19,7 +19,7 @@ from extractors.core import (
     Step,
 )
 from extractors.core.calls import LOST
-from extractors.core.money import Usage, of_nano
+from extractors.core.money import Usage, from_nano
 from extractors.core.tiles import Size
 from extractors.record.tables import columns
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Keep = Literal["all", "failed", "none"]
 Row = dict[str, object]
-_WORKED_OUT = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
-_AS_IN_THE_LEDGER = [name for name in columns.CALLS if name not in _WORKED_OUT and not name.startswith("price_")]
+_COMPUTED = {"started_at", "residual_tokens", "reserved_usd", "cost_usd"}
+_COPIED = [name for name in columns.CALLS if name not in _COMPUTED and not name.startswith("price_")]
 
 
 def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
@@ -53,7 +53,7 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
         "_model": end.reply.model or origin.model,
         "_schema_hash": run_info.schema_hash,
         "_prompt_hash": origin.prompt_hash,
-        "_action": origin.action or _action(page, step),
+        "_action": origin.action or _final_action(page, step),
         "_encoded": end.encoded,
         "_rung": step.rung,
         "_width": header.size.width if header else None,
@@ -163,7 +163,7 @@ def call_row(call: Row, run_info: RunInfo) -> Row:
     price = run_info.price
     prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
     assert isinstance(estimated, int)
-    row = {name: call[name] for name in _AS_IN_THE_LEDGER}
+    row = {name: call[name] for name in _COPIED}
     if call["outcome"] is None:
         row |= LOST
     return row | {
@@ -173,12 +173,12 @@ def call_row(call: Row, run_info: RunInfo) -> Row:
         "price_cached": price.cached if price else None,
         "price_output": price.output if price else None,
         "price_as_of": price.as_of if price else None,
-        "reserved_usd": _dollars(call["reserved_nano"]),
-        "cost_usd": _dollars(call["cost_nano"]),
+        "reserved_usd": _to_dollars(call["reserved_nano"]),
+        "cost_usd": _to_dollars(call["cost_nano"]),
     }
 
 
-def attempt(call: Mapping[str, Any]) -> Attempt:
+def restore_attempt(call: Mapping[str, Any]) -> Attempt:
     """The attempt that a call in the ledger was, as far as its document's rows need it; Any: as the database has it."""
     step = Step(
         call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
@@ -209,8 +209,8 @@ def attempt(call: Mapping[str, Any]) -> Attempt:
         call["outcome"] or "aborted",
         call["billed"] or "unknown",
         reply,
-        _dollars(call["cost_nano"]),
-        _dollars(call["reserved_nano"]),
+        _to_dollars(call["cost_nano"]),
+        _to_dollars(call["reserved_nano"]),
         call["error"],
     )
 
@@ -220,16 +220,16 @@ def reply_row(call: Row) -> Row:
     return {name: call[name] for name in columns.REPLIES}
 
 
-def kept(call: Row, keep: Keep) -> bool:
+def is_kept(call: Row, keep: Keep) -> bool:
     """Whether the raw answer of this call is to be published: `failed` keeps those that were not accepted."""
     return call["reply"] is not None and (keep == "all" or (keep == "failed" and call["outcome"] != "accepted"))
 
 
-def _dollars(amount: object) -> Decimal | None:
-    return of_nano(amount) if isinstance(amount, int) else None
+def _to_dollars(amount: object) -> Decimal | None:
+    return from_nano(amount) if isinstance(amount, int) else None
 
 
-def _action(page: PlannedPage, step: Step) -> str:
+def _final_action(page: PlannedPage, step: Step) -> str:
     """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
     if page.action == "url":
         return "url"

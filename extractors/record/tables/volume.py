@@ -15,7 +15,7 @@ import polars as pl
 from extractors.record.output.base import writing
 from extractors.record.tables import columns
 from extractors.record.tables.field_stats import field_rows
-from extractors.record.tables.rows import Keep, Row, call_row, kept, reply_row
+from extractors.record.tables.rows import Keep, Row, call_row, is_kept, reply_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -48,96 +48,96 @@ class Volume:
         self.folder = f"{STAGING}/{run_info.run}/{number:04d}"
 
     @property
-    def begun(self) -> bool:
+    def exists(self) -> bool:
         """Whether its staging folder is there."""
         above, _, name = self.folder.rpartition("/")
-        return name in self.output.folders(above)
+        return name in self.output.list_folders(above)
 
     @property
     def sealed(self) -> bool:
         """Whether every part is there, and the run's row with them."""
-        return bool(self.parts("runs"))
+        return bool(self.list_parts("runs"))
 
     @property
     def committed(self) -> bool:
         """Whether the volume is published: its row in `runs` is there."""
-        return self.published("runs")
+        return self.is_published("runs")
 
-    def published(self, table: str) -> bool:
+    def is_published(self, table: str) -> bool:
         """Whether this volume's rows of a table are published."""
-        return self.output.exists(self.key(table))
+        return self.output.exists(self.published_key(table))
 
-    def key(self, table: str) -> str:
+    def published_key(self, table: str) -> str:
         """Where this volume's rows of a table are published; `fields` sums up the run, in one file."""
         folder = f"{table}/schema={self.run_info.schema}" if table in BY_SCHEMA else table
         name = self.run_info.run if self.number == 1 or table == "fields" else f"{self.run_info.run}-{self.number}"
         return f"{folder}/run_date={self.run_info.run_date}/{name}.parquet"
 
-    def parts(self, table: str) -> list[str]:
+    def list_parts(self, table: str) -> list[str]:
         """The staged parts of a table, in order."""
-        return self.output.files(self.folder, f"{table}-*.parquet")
+        return self.output.list_files(self.folder, f"{table}-*.parquet")
 
-    def part(self, table: str, number: int) -> str:
+    def part_key(self, table: str, number: int) -> str:
         """Where this part of a table is staged."""
         return f"{self.folder}/{table}-{number:06d}.parquet"
 
-    def frame(self, table: str) -> pl.LazyFrame:
+    def scan(self, table: str) -> pl.LazyFrame:
         """The rows of a table that is no schema's, published or staged."""
-        files = self._files(table)
+        files = self._list_files(table)
         return self.output.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
-    def called(self) -> set[str]:
+    def called_documents(self) -> set[str]:
         """The documents that were sent, published or staged."""
-        return set(self.frame("calls").select("document").collect()["document"])
+        return set(self.scan("calls").select("document").collect()["document"])
 
-    def staged(self, numbers: range) -> set[Name]:
+    def staged_documents(self, numbers: range) -> set[Name]:
         """The documents, with their versions, that parts of these numbers hold: what a shard has staged."""
         found: set[Name] = set()
         for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
-            parts = [part for part in self.parts(table) if _number(part) in numbers]
+            parts = [part for part in self.list_parts(table) if _part_number(part) in numbers]
             found.update(self.output.scan(parts).select(names).collect().rows() if parts else [])
         return found
 
-    def sweep(self, ended: Collection[Name], numbers: range | None = None) -> None:
+    def drop_torn_images(self, ended: Collection[Name], numbers: range | None = None) -> None:
         """Takes out of the staged parts, or those of these numbers, the images of documents that are not in `ended`.
 
         Who staged them was killed between two tables of a part: they come once more, or count as not read.
         """
         documents = {document for document, _ in ended}
-        for part in self.parts("images"):
-            if numbers is None or _number(part) in numbers:
+        for part in self.list_parts("images"):
+            if numbers is None or _part_number(part) in numbers:
                 images = self.output.scan([part]).collect()
                 torn = {each for each in images["document"].unique() if each not in documents}
                 if torn:
                     self.output.write(part, images.filter(~pl.col("document").is_in(list(torn))))
 
-    def ends(self) -> pl.LazyFrame:
+    def scan_finished(self) -> pl.LazyFrame:
         """`document` and `version` of those with which the run came to an end, published or staged."""
-        files, names = self._files("results"), {"_document": "document", "_version": "version"}
+        files, names = self._list_files("results"), {"_document": "document", "_version": "version"}
         results = [self.output.scan(files).select(list(names)).rename(names)] if files else []
-        return pl.concat([*results, self.frame("failures").select("document", "version")])
+        return pl.concat([*results, self.scan("failures").select("document", "version")])
 
-    def left(self) -> set[str]:
+    def unfinished_documents(self) -> set[str]:
         """The documents that were sent and with which the run did not come to an end."""
-        sent = self.frame("calls").select("document").unique()
-        return set(sent.join(self.ends(), on="document", how="anti").collect()["document"])
+        sent = self.scan("calls").select("document").unique()
+        return set(sent.join(self.scan_finished(), on="document", how="anti").collect()["document"])
 
-    def ended(self) -> set[Name]:
+    def finished_documents(self) -> set[Name]:
         """The documents with which the run came to an end, with their versions, published or staged."""
-        files = self._files("results")
+        files = self._list_files("results")
         accepted = self.output.scan(files).select("_document", "_version").collect().rows() if files else []
-        return {*accepted, *self.frame("failures").select("document", "version").collect().rows()}
+        return {*accepted, *self.scan("failures").select("document", "version").collect().rows()}
 
-    def copied(self) -> set[Name]:
+    def copied_documents(self) -> set[Name]:
         """Those of them that have a row in results which is a copy."""
-        files = self._files("results")
+        files = self._list_files("results")
         copies = self.output.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
         return set(copies.select("_document", "_version").collect().rows()) if copies is not None else set()
 
-    def done(self) -> set[Name]:
+    def done_documents(self) -> set[Name]:
         """Those of them that need nothing more: accepted, or failed for good."""
-        failures = self.frame("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
-        return self.ended() - set(failures)
+        failures = self.scan("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
+        return self.finished_documents() - set(failures)
 
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
@@ -145,18 +145,18 @@ class Volume:
             return
         with writing(self.output):
             frame = pl.DataFrame(rows, schema=schema or _COLUMNS[table], orient="row")
-            self.output.write(self.part(table, part), frame)
+            self.output.write(self.part_key(table, part), frame)
 
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
-        """Stages calls of the ledger, and those of their replies that are to be kept."""
+        """Stages calls of the ledger, and those of their replies that are to be is_kept."""
         for part, batch in enumerate(batches):
             self.stage("calls", part, [call_row(call, self.run_info) for call in batch])
-            self.stage("replies", part, [reply_row(call) for call in batch if kept(call, keep)])
+            self.stage("replies", part, [reply_row(call) for call in batch if is_kept(call, keep)])
 
     def stage_fields(self, results: Sequence[str] = ()) -> list[Row]:
         """Stages what the schema's fields look like in these files and in the volume's own results; returns the rows."""
         with writing(self.output):
-            files = [*results, *self.parts("results")]
+            files = [*results, *self.list_parts("results")]
             if not files:
                 return []
             scanned = self.output.scan(files)
@@ -169,29 +169,29 @@ class Volume:
         """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
         with writing(self.output):
             for table in PUBLISHED:
-                parts = self.parts(table)
+                parts = self.list_parts(table)
                 if parts or table in ALWAYS:
-                    self._publish(table, parts)
-        self.clear()
+                    self._publish_table(table, parts)
+        self.remove_parts()
 
-    def clear(self) -> None:
+    def remove_parts(self) -> None:
         """Takes the parts away; for a volume that is committed."""
         with writing(self.output):
-            self.output.remove(self.folder)
+            self.output.remove_folder(self.folder)
 
-    def _files(self, table: str) -> list[str]:
-        return [self.key(table)] if self.committed and self.published(table) else self.parts(table)
+    def _list_files(self, table: str) -> list[str]:
+        return [self.published_key(table)] if self.committed and self.is_published(table) else self.list_parts(table)
 
-    def _publish(self, table: str, parts: list[str]) -> None:
+    def _publish_table(self, table: str, parts: list[str]) -> None:
         rows = self.output.scan(parts) if parts else pl.DataFrame(schema=_COLUMNS[table])
-        self.output.write(self.key(table), rows, scratch=f"{self.folder}/folded-{table}")
+        self.output.write(self.published_key(table), rows, scratch=f"{self.folder}/folded-{table}")
 
 
-def volumes(output: Output, run_info: RunInfo) -> list[Volume]:
+def list_volumes(output: Output, run_info: RunInfo) -> list[Volume]:
     """The volumes of a run that are staged, in order."""
-    names = output.folders(f"{STAGING}/{run_info.run}")
+    names = output.list_folders(f"{STAGING}/{run_info.run}")
     return [Volume(output, run_info, int(name)) for name in names if name.isdigit()]
 
 
-def _number(part: str) -> int:
+def _part_number(part: str) -> int:
     return int(part.rpartition("-")[2].removesuffix(".parquet"))

@@ -45,26 +45,26 @@ class Tables:
         volume: Volume | None = None,
     ) -> None:
         """Nothing is written before it is entered; `volume` is the first one where that is not new."""
-        self.root, self._terms, self._keep = output, run_info, keep
+        self.output, self._run_info, self._keep = output, run_info, keep
         self._fields = Fields(model)
         self.result_columns = self._fields.columns | columns.RESULTS
-        self._earlier: list[Volume] = []  # the volumes that are published
-        self._rows: list[str] = []  # the keys of their results
-        self._told: list[Row] = []  # of the fields
+        self._published: list[Volume] = []  # the volumes that are published
+        self._result_keys: list[str] = []  # the keys of their results
+        self._field_rows: list[Row] = []  # of the fields
         self.volume = volume or Volume(output, run_info, 1)
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
-        self.root.begin(self.volume.folder, PUBLISHED)
+        self.output.create_staging(self.volume.folder, PUBLISHED)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Takes the staging folder away; parts that were not published stay in it."""
-        self.root.tidy(self.volume.folder)
+        self.output.remove_empty(self.volume.folder)
 
-    def refusal(self, document: BaseModel) -> str | None:
+    def column_error(self, document: BaseModel) -> str | None:
         """Why this document's values do not fit into their columns, None when they do."""
         try:
             self._fields.row(document)
@@ -72,46 +72,48 @@ class Tables:
             return str(error)
         return None
 
-    def row(self, end: Accepted | Copied | Failed) -> Row:
+    def build_row(self, end: Accepted | Copied | Failed) -> Row:
         """What became of a document, as the row of its table."""
         if isinstance(end, Copied):
-            return copy_row(end, self._terms)
+            return copy_row(end, self._run_info)
         if isinstance(end, Failed):
-            return failure_row(end, self._terms)
-        return result_row(end, self._terms, self._fields)
+            return failure_row(end, self._run_info)
+        return result_row(end, self._run_info, self._fields)
 
     def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """Writes what became of these documents, in this order, as one part of every table that has rows of them."""
         ended = [end for end in ends if not isinstance(end, Unfinished)]
-        results = [self.row(end) for end in ended if table_of(end) == "results"]
-        failures = [self.row(end) for end in ended if table_of(end) == "failures"]
-        images = [row for end in ended for row in image_rows(end, self._terms)]
+        results = [self.build_row(end) for end in ended if table_of(end) == "results"]
+        failures = [self.build_row(end) for end in ended if table_of(end) == "failures"]
+        images = [row for end in ended for row in image_rows(end, self._run_info)]
         self.volume.stage("images", part, images)
         self.volume.stage("failures", part, failures)
         self.volume.stage("results", part, results, self.result_columns)
 
-    def gather(self, calls: Iterable[Sequence[Row]]) -> None:
+    def stage_calls_and_fields(self, calls: Iterable[Sequence[Row]]) -> None:
         """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""
         self.volume.stage_calls(calls, self._keep)
-        self._told = self.volume.stage_fields(self._rows)
+        self._field_rows = self.volume.stage_fields(self._result_keys)
 
-    def shape(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> RunProfile:
+    def profile(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> RunProfile:
         """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
-        with writing(self.root):
-            calls = pl.concat([each.frame("calls") for each in (*self._earlier, self.volume)])
-            return profile_of(self._terms.run, self._told, calls, accepted=accepted, failed=failed, cost_usd=cost_usd)
+        with writing(self.output):
+            calls = pl.concat([each.scan("calls") for each in (*self._published, self.volume)])
+            return profile_of(
+                self._run_info.run, self._field_rows, calls, accepted=accepted, failed=failed, cost_usd=cost_usd
+            )
 
     def publish(self, run_row: Row) -> None:
         """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
         self.volume.stage("runs", 0, [run_row])
-        with writing(self.root):
-            rows = [self.volume.key("results")] if self.volume.parts("results") else []
+        with writing(self.output):
+            rows = [self.volume.published_key("results")] if self.volume.list_parts("results") else []
         self.volume.publish()
-        self._rows += rows
-        self._earlier.append(self.volume)
-        self.volume = Volume(self.root, self._terms, self.volume.number + 1)
+        self._result_keys += rows
+        self._published.append(self.volume)
+        self.volume = Volume(self.output, self._run_info, self.volume.number + 1)
 
     @property
-    def results(self) -> tuple[str, ...]:
+    def result_files(self) -> tuple[str, ...]:
         """The published files of results, by their full names."""
-        return tuple(self.root.full(key) for key in self._rows)
+        return tuple(self.output.full_name(key) for key in self._result_keys)

@@ -64,13 +64,13 @@ class ShardCoordinator:
                 self.torn += [piece for piece in self.waiting if self.starts[piece.number]]
                 self.waiting.clear()
                 if not self.told:
-                    await self._known(shards.tell)
+                    await self._known(shards.request_stop)
                     self.told = True
                 if self.shutdown.cutting:
                     break
             await self._start()
             over = await self.backend.over([name for _, name in self.under_way.values()])
-            tries = await self._known(shards.tries)  # after that: who is over has said here how it ended
+            tries = await self._known(shards.list_attempts)  # after that: who is over has said here how it ended
             latest = {each.number: each for each in tries}
             at_work = {number for number, last in latest.items() if last.status is None and last.live}
             for number, (piece, name) in list(self.under_way.items()):
@@ -91,7 +91,7 @@ class ShardCoordinator:
         end = time.monotonic() + SETTLE
         while numbers and time.monotonic() < end:
             await asyncio.sleep(self.backend.poll / 4)
-            latest = {each.number: each for each in await self._known(self.session.ledger.shards.tries)}
+            latest = {each.number: each for each in await self._known(self.session.ledger.shards.list_attempts)}
             numbers = [each for each in numbers if latest[each].status is None]
 
     async def _given_up(self, names: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ class ShardCoordinator:
 
     async def _show(self, tries: Sequence[ShardAttempt], *, busy: bool) -> None:
         """Tells how far all shards are together, what is paid or reserved, and whether nobody takes any."""
-        held = await self._known(self.session.ledger.shards.held)
+        held = await self._known(self.session.ledger.shards.held_usd)
         now = RunTotals(
             accepted=sum(each.accepted for each in tries),
             failed=sum(each.failed for each in tries),

@@ -22,7 +22,7 @@ from extractors.plan.feed import Feed
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.output.base import reading, writing
 from extractors.record.tables.profile import recent_profiles
-from extractors.record.tables.replies import load_history
+from extractors.record.tables.replies import load_history_with_replies
 from extractors.record.tables.writer import Tables
 from extractors.run.drift import drifted
 from extractors.run.recovery import totals_from_tables
@@ -115,7 +115,7 @@ def _done(session: RunSession, stored_plan: StoredPlan, approved_plan: ApprovedP
 def _count(history: RunHistory, session: RunSession, plan_info: PlanInfo, names: Iterable[Name]) -> int:
     """How many of these documents of a plan are done by what is published."""
     redo, at = session.config.job.redo, plan_info.planned_at
-    return sum(history.skips(name, redo) or history.ended(name, at) for name in names)
+    return sum(history.skips(name, redo) or history.has_ended(name, at) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +137,16 @@ class _Fold:
     def _published(self, planned: RunCounts, error: RunError | None) -> RunResult:
         begun, tables, volume = self.session, self.tables, self.tables.volume
         ledger, terms = begun.ledger, begun.run_info
-        tables.gather(ledger.calls.unpublished(terms.run))
+        tables.stage_calls_and_fields(ledger.calls.iter_unpublished(terms.run))
         with writing(begun.output):
             for piece in self.watch.torn if self.watch else ():
-                volume.sweep(volume.staged(piece.parts), piece.parts)
+                volume.drop_torn_images(volume.staged_documents(piece.parts), piece.parts)
             totals = totals_from_tables(volume, remaining=0)
-            left = volume.left()
+            left = volume.unfinished_documents()
             waiting = self._waiting()
         done = self._done_meanwhile(waiting)
         totals += RunTotals(remaining=planned.totals.remaining - totals.done - done)
-        now = tables.shape(accepted=totals.accepted, failed=totals.failed, cost_usd=totals.cost_usd)
+        now = tables.profile(accepted=totals.accepted, failed=totals.failed, cost_usd=totals.cost_usd)
         drift = drifted(now, recent_profiles(begun.output, terms.source, terms.schema, before=terms.run))
         warnings = self.watch.warnings if self.watch else ()
         said = dict.fromkeys(
@@ -155,17 +155,17 @@ class _Fold:
         record = RunRecord(terms, begun.config.job.fail_above, error, tuple(said), REMAIN)
         counts = RunCounts(planned.skipped + done, totals)
         tables.publish(record.row(counts, 1))
-        ledger.claims.free(terms, waiting)
-        ledger.claims.published(terms, ())
-        ledger.runs.published(terms.run, 1, left)
-        ledger.runs.end(terms.run)
-        return RunResult(record, counts, tables.results)
+        ledger.claims.release(terms, waiting)
+        ledger.claims.mark_published(terms, ())
+        ledger.runs.mark_volume_published(terms.run, 1, left)
+        ledger.runs.finish(terms.run)
+        return RunResult(record, counts, tables.result_files)
 
     def _waiting(self) -> list[Name]:
         """The documents of the plan with which no shard has come to an end: whoever comes next may take them."""
         if self.stored_plan is None:
             return []
-        ends = self.tables.volume.ends()
+        ends = self.tables.volume.scan_finished()
         return (
             self.stored_plan.names()
             .join(ends, on=["document", "version"], how="anti", nulls_equal=True)
@@ -182,6 +182,8 @@ class _Fold:
         if self.plan_info is None or self.watch is None or not waiting:
             return 0
         begun, job = self.session, self.session.config.job
-        past, _ = load_history(begun.output, begun.run_info, offline=begun.free, redo=job.redo, kind=job.kind)
+        past, _ = load_history_with_replies(
+            begun.output, begun.run_info, offline=begun.free, redo=job.redo, kind=job.kind
+        )
         said = self.done + sum(self.watch.skipped.values())
         return max(said, _count(past, begun, self.plan_info, waiting))

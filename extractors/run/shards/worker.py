@@ -23,11 +23,12 @@ from extractors.core.shards import TRY
 from extractors.plan.apply import ApplyRequest, PlanFeed, PlanRange
 from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.owner import LEASE_SECONDS, this_process
+from extractors.record.ledger.owner import LEASE_SECONDS, current_process
 from extractors.record.ledger.shards import COMPLETED, ShardAttempt
 from extractors.record.ledger.writer import LedgerWriter
-from extractors.record.output.base import open_output, writing
-from extractors.record.tables.replies import load_history
+from extractors.record.output import open_output
+from extractors.record.output.base import writing
+from extractors.record.tables.replies import load_history_with_replies
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import Volume
 from extractors.record.tables.writer import Tables, table_of
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from extractors.core import Accepted, Copied, Failed, Name, Planned, RunInfo
     from extractors.core.shards import ShardSpec
     from extractors.plan.stored_plan import PlanInfo
-    from extractors.record.ledger.shards import Told
+    from extractors.record.ledger.shards import ShardCommand
     from extractors.run.context import RunContext
     from extractors.run.hooks import RunHooks
     from extractors.run.shutdown import Shutdown
@@ -113,7 +114,7 @@ class _ShardWorker:
         tables = _Tables(output, terms, asked.schema.model, asked.settings.keep_replies, Volume(output, terms, 1))
         tables.beat = beat
         done = self._taken_up(tables, beat.this) if self.earlier else set()
-        past, _ = load_history(output, terms, offline=self.shard.offline, redo=job.redo, kind=job.kind)
+        past, _ = load_history_with_replies(output, terms, offline=self.shard.offline, redo=job.redo, kind=job.kind)
         prior = prior_stats(self.ledger.memory, terms)
         part = PlanRange(self.shard.first, self.shard.count, done)
         feed = PlanFeed(asked, asked.tariff(terms.price, prior), past, self.stored_plan, self.plan_info, part)
@@ -135,13 +136,13 @@ class _ShardWorker:
 
     def _taken_up(self, tables: _Tables, this: ShardAttempt) -> set[Name]:
         """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
-        with writing(tables.root):
-            done = tables.volume.staged(self.shard.parts)
-            tables.volume.sweep(done, self.shard.parts)
+        with writing(tables.output):
+            done = tables.volume.staged_documents(self.shard.parts)
+            tables.volume.drop_torn_images(done, self.shard.parts)
         missing: dict[str, Planned] = {}
         for batch in self.stored_plan.planned(self.shard.first, self.shard.count):
             missing |= {each.document: each for each in batch if each.name not in done}
-        calls = self.ledger.calls.unpublished(self.shard.run, self.earlier)
+        calls = self.ledger.calls.iter_unpublished(self.shard.run, self.earlier)
         found = list(restore_answered(calls, missing, self.config.schema))
         tables.stage(self.shard.part(this.attempt) + TRY - 1, found)
         return done | {each.planned.name for each in found}
@@ -186,14 +187,14 @@ async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> S
 def _remembered(scheduler: ChunkScheduler, context: RunContext) -> None:
     """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
     scheduler.remember(context, alone=False)
-    scheduler.ledger.runs.use(
+    scheduler.ledger.runs.mark_used(
         [each for each in context.reuse.orphaned_replies.used if each.run != scheduler.run_info.run]
     )
 
 
 def _terms(ledger: Ledger, shard: ShardSpec, settings: Settings) -> RunInfo:
     """The parent's terms. Raises ConfigurationError where this ledger is not the parent's."""
-    found = ledger.runs.live(shard.run)
+    found = ledger.runs.find_live(shard.run)
     shared = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
     alone = settings.ledger.startswith("sqlite")
     if found is None and alone:
@@ -201,7 +202,7 @@ def _terms(ledger: Ledger, shard: ShardSpec, settings: Settings) -> RunInfo:
     if found is None:
         raise RunError(f"run {shard.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
     terms, host = found
-    if alone and host != this_process().host:
+    if alone and host != current_process().host:
         raise ConfigurationError(
             f"TILEWISE_LEDGER is SQLite, which holds for one host, and run {shard.run} is on another: {shared}"
         )
@@ -243,7 +244,7 @@ class _Heartbeat:
     shutdown: Shutdown | None = None
     heard: RunError | None = None
 
-    def ask(self) -> Told:
+    def ask(self) -> ShardCommand:
         """Renews the lease, once; what the run says. Meant for a thread."""
         return self.ledger.shards.heartbeat(self.this)
 

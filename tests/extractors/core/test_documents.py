@@ -24,7 +24,7 @@ from extractors.core import (
     Step,
     version_of,
 )
-from extractors.core.money import Costs, Price, Usage, total
+from extractors.core.money import Costs, Price, Usage, sum_known
 from extractors.core.tiles import Size
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -164,7 +164,7 @@ def test_a_document_is_rejected_or_failed_by_its_flaw(kind, stage, rejected):
 )
 def test_a_total_is_unknown_once_an_amount_is(amounts, sum_):
     """The sum of nothing is 0, which is known."""
-    assert total(amounts) == sum_
+    assert sum_known(amounts) == sum_
 
 
 def test_a_run_s_partition_is_the_day_of_its_start():

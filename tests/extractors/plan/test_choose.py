@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from extractors.core import REJECT_REASONS, UNSEEN, Billed, Found, Header, Planned, PlannedPage, Problem, Step
 from extractors.core.money import Costs
-from extractors.core.tiles import NAMES, Size, rule
+from extractors.core.tiles import NAMES, Size, get_rule
 from extractors.plan.choose import FLOORS, Plan
 
 PATCH_RULES = ["qwen2", "qwen3", "kimi", "openai"]
@@ -25,7 +25,7 @@ def dollars(step, *, first):
 
 def page(size, policy="balanced", name="formula"):
     """The choice for a page of this size."""
-    return Plan(policy, rule(name), dollars).page(Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1)))
+    return Plan(policy, get_rule(name), dollars).page(Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1)))
 
 
 # policy, rule, size -> action, reason, rung, sent size, tokens
@@ -132,7 +132,7 @@ def test_a_ladder_holds_the_rungs_of_its_rule(name, size, rungs):
 @pytest.mark.parametrize("size", [(4032, 3024), (600, 400), (3000, 500)])
 def test_faithful_has_one_rung(name, size):
     """Under `faithful` there is nothing to climb to: the first picture is the whole one."""
-    own = rule(name).tokens(Size(*size))
+    own = get_rule(name).tokens(Size(*size))
     assert [(step.rung, step.tokens) for step in page(size, "faithful", name).ladder] == [(own, own)]
 
 
@@ -141,8 +141,8 @@ def test_faithful_pays_the_image_s_own_bill(size, name):
     """`faithful` never resizes: what is sent is billed what the image is billed."""
     chosen = page(size, "faithful", name)
     assert chosen.action in {"send", "shrink"}
-    assert chosen.ladder[0].tokens == rule(name).tokens(size)
-    assert chosen.ladder[0].size == rule(name).native(size)
+    assert chosen.ladder[0].tokens == get_rule(name).tokens(size)
+    assert chosen.ladder[0].size == get_rule(name).native(size)
 
 
 @given(size=sizes, name=names, policy=st.sampled_from(list(FLOORS)))
@@ -150,7 +150,7 @@ def test_a_step_is_within_its_rung_and_billed_by_its_rule(size, name, policy):
     """No picture of a ladder costs more than its budget, and its tokens are what the rule counts for it."""
     ladder = page(size, policy, name).ladder
     assert all(step.tokens <= step.rung for step in ladder)
-    assert [step.tokens for step in ladder] == [rule(name).tokens(step.size) for step in ladder]
+    assert [step.tokens for step in ladder] == [get_rule(name).tokens(step.size) for step in ladder]
 
 
 @given(size=sizes, name=names, policy=st.sampled_from(list(FLOORS)))
@@ -173,7 +173,7 @@ def test_no_resized_picture_is_under_the_floor(size, name, policy):
 def test_a_ladder_ends_at_the_whole_image(size, name, policy):
     """The last picture is the image as far as it is seen, at its own bill."""
     last = page(size, policy, name).ladder[-1]
-    assert (last.size, last.tokens) == (rule(name).native(size), rule(name).tokens(size))
+    assert (last.size, last.tokens) == (get_rule(name).native(size), get_rule(name).tokens(size))
 
 
 @given(size=sizes, name=st.sampled_from(PATCH_RULES), policy=st.sampled_from(RESIZING))
@@ -188,7 +188,7 @@ def test_the_action_says_what_happens_to_the_picture(size, name, policy):
     """`send` keeps the size, `shrink` the bill and not the size, `resize` makes the bill smaller."""
     chosen = page(size, policy, name)
     kept = chosen.ladder[0].size == size
-    cheaper = chosen.ladder[0].tokens < rule(name).tokens(size)
+    cheaper = chosen.ladder[0].tokens < get_rule(name).tokens(size)
     assert (chosen.action, kept, cheaper) in {
         ("send", True, False),
         ("shrink", False, False),
@@ -211,7 +211,7 @@ def test_the_scale_is_a_share_of_the_longest_side(size, scale):
 def test_a_flawed_image_is_rejected_for_its_flaw(kind):
     """The reason is the flaw's kind; there is no ladder, no scale and no cost."""
     billed = Billed(Found("a.jpg"), problem=Problem(kind, "bill", "why"))
-    chosen = Plan("balanced", rule("table"), dollars).page(billed)
+    chosen = Plan("balanced", get_rule("table"), dollars).page(billed)
     assert chosen == PlannedPage(billed, "reject", kind)
     assert (chosen.ladder, chosen.scale, chosen.costs) == ((), None, Costs())
 
@@ -219,7 +219,7 @@ def test_a_flawed_image_is_rejected_for_its_flaw(kind):
 def test_one_rejected_page_rejects_its_document():
     """The document's flaw is that of its first flawed page."""
     flaw = Problem("empty", "bill", "why")
-    flawed = Plan("balanced", rule("table"), dollars).page(Billed(Found("b.jpg"), problem=flaw))
+    flawed = Plan("balanced", get_rule("table"), dollars).page(Billed(Found("b.jpg"), problem=flaw))
     assert Planned("a.jpg", (page((500, 400)), flawed)).problem == flaw
 
 
@@ -239,7 +239,7 @@ def at(uri, size=(500, 400), address=None, header=None, **options):
     """The choice for an image at this address."""
     found = Found(uri, address=address and SecretStr(address))
     billed = Billed(found, header or Header(Size(*size), "JPEG", 1, 1))
-    chosen = Plan("balanced", rule("formula"), dollars, **options).page(billed)
+    chosen = Plan("balanced", get_rule("formula"), dollars, **options).page(billed)
     return chosen.action, chosen.reason
 
 
@@ -270,18 +270,18 @@ def test_a_file_is_never_passed_on():
 def test_a_url_has_one_rung_and_the_bill_of_the_whole_image():
     """Nothing is resized, so there is nowhere to climb."""
     found = Billed(Found("https://store.example/a.jpg"), Header(Size(2480, 3508), "JPEG", 1, 1))
-    chosen = Plan("balanced", rule("formula"), dollars, send_urls=True).page(found)
+    chosen = Plan("balanced", get_rule("formula"), dollars, send_urls=True).page(found)
     assert chosen.ladder == (Step(6404, Size(2480, 3508), 6404),)
 
 
 def test_a_video_is_passed_on_with_the_tokens_that_are_expected_of_it():
     """It has no size, and no rule that bills it."""
-    chosen = Plan("balanced", rule("formula"), dollars, video_tokens=900).page(Billed(Found("a.mp4", video=True)))
+    chosen = Plan("balanced", get_rule("formula"), dollars, video_tokens=900).page(Billed(Found("a.mp4", video=True)))
     assert (chosen.action, chosen.reason, chosen.ladder) == ("url", "passed_on", (Step(0, UNSEEN, 900),))
 
 
 def test_only_the_first_page_bears_the_text():
     """A document is asked about once, whatever the number of its pages."""
     pages = [Billed(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
-    plan = Plan("balanced", rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
+    plan = Plan("balanced", get_rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
     assert [each.costs.expected for each in plan.document(pages)] == [1, 0]

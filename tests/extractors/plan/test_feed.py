@@ -15,12 +15,12 @@ from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Price
-from extractors.core.tiles import rule
+from extractors.core.tiles import get_rule
 from extractors.plan.feed import Feed
 from extractors.record.tables.history import ENDS, FAILED, RunHistory, key
 from extractors.scan import scan
 
-TARIFF = Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
+TARIFF = Tariff(get_rule("formula"), FREE, 400, 100, 300, 2048)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_document_is_planned_by_the_policy_and_priced_by_the_tariff(pictures):
     """What is planned first is what the estimate bills: picture, text, answer."""
     Image.new("L", (1280, 720)).save(pictures / "a.png")
     price = Price(Decimal(1_000_000), Decimal(0))
-    tariff = Tariff(rule("formula"), price, 400, 100, 300, 2048)
+    tariff = Tariff(get_rule("formula"), price, 400, 100, 300, 2048)
     (first,) = feed(pictures, tariff=tariff, limit=1).take(1)
     assert (first.first.action, first.costs.expected) == ("resize", 1601 + 100)
     (whole,) = feed(pictures, tariff=tariff, limit=1, policy="faithful").take(1)

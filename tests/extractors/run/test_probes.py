@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core.errors import ConfigurationError
-from extractors.core.tiles import GEOMETRIES, NAMES, fitted, rule, stored
+from extractors.core.tiles import GEOMETRIES, NAMES, fit_rule, get_rule, parse_rule
 from extractors.run.probes import PROBES, identify
 
 TEXT = 31
@@ -43,7 +43,7 @@ def test_the_probes_are_those_that_are_documented():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_rule_is_found_from_its_own_bill(name):
-    finding = found(*billed(rule(name)))
+    finding = found(*billed(get_rule(name)))
     assert (finding.rule.name, finding.exact, finding.explains) == (name, True, True)
     assert (finding.text_tokens, set(finding.residuals.values())) == (TEXT, {0})
 
@@ -51,7 +51,7 @@ def test_every_shipped_rule_is_found_from_its_own_bill(name):
 @given(name=st.sampled_from(NAMES), added=st.tuples(markers, markers, markers, markers))
 def test_a_few_markers_around_an_image_hide_no_rule(name, added):
     """What a server adds to each image is a residual, not another rule."""
-    bills = billed(rule(name))
+    bills = billed(get_rule(name))
     finding = found(*(tokens + more for tokens, more in zip(bills, added, strict=True)))
     assert finding.rule.name == name
     assert finding.exact
@@ -92,7 +92,7 @@ def test_tiles_of_another_price_are_fitted(image_tokens, text):
 
 @given(tokens=st.integers(1700, 6000), geometry=st.sampled_from(sorted(GEOMETRIES)))
 def test_any_price_of_a_tile_is_found_again(tokens, geometry):
-    bill = fitted(geometry, {count: count * tokens for count in GEOMETRIES[geometry].counts})
+    bill = fit_rule(geometry, {count: count * tokens for count in GEOMETRIES[geometry].counts})
     assert found(*billed(bill)).rule == bill
 
 
@@ -103,7 +103,7 @@ def test_whatever_is_measured_is_never_billed_lower_by_what_is_fitted(image_toke
     residuals = finding.residuals.values()
     assert finding.exact or max(residuals) <= 0
     assert finding.explains or (not finding.exact and min(residuals) < -8)
-    assert stored(finding.rule.text) == finding.rule
+    assert parse_rule(finding.rule.text) == finding.rule
 
 
 def test_a_model_of_patches_that_is_not_shipped_is_known_not_to_be_explained():

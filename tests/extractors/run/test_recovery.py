@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from extractors.core import Copied, Problem
 from extractors.core.errors import OutputError
 from extractors.core.schema import Schema
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.writer import Tables
 from extractors.run.recovery import recover_abandoned
 
@@ -51,7 +51,7 @@ def dead(root, ledger, ledger_writer, make, model, terms):
     noting.settle(noting.reserve(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
     noting.settle(noting.reserve(document=SENT), cost_usd=Decimal("0.003"))
     noting.reserve(document=FLYING, reserved="0.01")
-    tables = Tables(Folder(root), run, model)
+    tables = Tables(FolderOutput(root), run, model)
     tables.__enter__()
     return tables
 
@@ -94,16 +94,16 @@ def whole(root, ledger, terms):
     assert table(root, "results")["_document"].to_list() == [DONE]
     assert table(root, "failures")["document"].to_list() == [FAILED]
     assert not (root / "staging").exists()
-    assert ledger.runs.volumes(terms.run) == 1
-    assert ledger.runs.abandoned(str(root), "slip") == []
-    assert list(ledger.calls.unpublished(terms.run)) == []
-    assert list(ledger.calls.bequests(terms)) == [f"request-{SENT}"]
+    assert ledger.runs.count_volumes(terms.run) == 1
+    assert ledger.runs.list_abandoned(str(root), "slip") == []
+    assert list(ledger.calls.iter_unpublished(terms.run)) == []
+    assert list(ledger.calls.orphaned_replies(terms)) == [f"request-{SENT}"]
     return row
 
 
 def seal(tables, ledger, make):
     """What the run does first when it publishes."""
-    tables.gather(ledger.calls.unpublished(make.run_info.run))
+    tables.stage_calls_and_fields(ledger.calls.iter_unpublished(make.run_info.run))
     tables.volume.stage("runs", 0, [make.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
 
 
@@ -116,7 +116,7 @@ def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger
     assert (row["status"], row["accepted"], row["failed"], row["remaining"], row["found"]) == ("abandoned", 0, 0, 5, 5)
     assert (row["calls"], row["cost_usd"], row["cost_unknown_usd"]) == (4, Decimal("0.009"), Decimal("0.01"))
     assert table(root, "results") is None
-    assert len(ledger.calls.bequests(terms)) == 3
+    assert len(ledger.calls.orphaned_replies(terms)) == 3
 
 
 def test_a_run_killed_before_it_sent_anything_is_published(root, ledger, terms, taken_over):
@@ -143,7 +143,7 @@ def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms
 
 def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, make, root, terms, taken_over):
     """Of a row and of a failure: they were not accepted and did not fail, and nothing was estimated for them."""
-    rows = {name: dead.row(end) for name, end in ((SENT, make.accepted(DONE)), (TAKEN, make.failed(FAILED)))}
+    rows = {name: dead.build_row(end) for name, end in ((SENT, make.accepted(DONE)), (TAKEN, make.failed(FAILED)))}
     copies = [Copied(make.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
     dead.stage(0, [make.accepted(DONE), make.failed(FAILED), *copies])
     taken_over()
@@ -155,7 +155,7 @@ def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, make, root, term
 
 def test_a_run_killed_before_it_was_sealed_is_published(staged, root, ledger, terms, taken_over):
     """Its calls had been staged already: they are staged once."""
-    staged.gather(ledger.calls.unpublished(terms.run))
+    staged.stage_calls_and_fields(ledger.calls.iter_unpublished(terms.run))
     taken_over()
     assert whole(root, ledger, terms)["status"] == "abandoned"
 
@@ -172,7 +172,7 @@ def test_a_run_killed_half_published_is_published(staged, root, ledger, make, te
     """Whatever was in its place already."""
     seal(staged, ledger, make)
     for name in ("results", "replies", "failures", "images", "calls")[:steps]:
-        staged.volume._publish(name, staged.volume.parts(name))
+        staged.volume._publish_table(name, staged.volume.list_parts(name))
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
@@ -184,10 +184,10 @@ def test_a_run_killed_before_it_cleared_is_cleared(staged, root, ledger, make, t
     staged.volume.publish()
     shutil.copytree(root / "kept", root / staged.volume.folder)
     shutil.rmtree(root / "kept")
-    before = (root / staged.volume.key("runs")).stat().st_mtime_ns
+    before = (root / staged.volume.published_key("runs")).stat().st_mtime_ns
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
-    assert (root / staged.volume.key("runs")).stat().st_mtime_ns == before
+    assert (root / staged.volume.published_key("runs")).stat().st_mtime_ns == before
 
 
 def test_a_run_killed_before_it_told_the_ledger_is_told(staged, root, ledger, make, terms, taken_over):
@@ -201,8 +201,8 @@ def test_a_run_killed_at_its_very_end_is_ended(staged, root, ledger, make, terms
     """All is published and told: there is no second volume."""
     seal(staged, ledger, make)
     staged.volume.publish()
-    ledger.claims.published(terms, [])
-    ledger.runs.published(terms.run, 1, {SENT, FLYING})
+    ledger.claims.mark_published(terms, [])
+    ledger.runs.mark_volume_published(terms.run, 1, {SENT, FLYING})
     taken_over()
     assert whole(root, ledger, terms)["status"] == "stopped"
 
@@ -211,9 +211,9 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, le
     """The second has what came after the first."""
     seal(staged, ledger, make)
     staged.volume.publish()
-    ledger.claims.published(terms, [])
-    ledger.runs.published(terms.run, 1, {SENT, FLYING})
-    staged.volume = type(staged.volume)(Folder(root), staged.volume.run_info, 2)
+    ledger.claims.mark_published(terms, [])
+    ledger.runs.mark_volume_published(terms.run, 1, {SENT, FLYING})
+    staged.volume = type(staged.volume)(FolderOutput(root), staged.volume.run_info, 2)
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
     staged.stage(0, [make.accepted("/in/second.jpg")])
@@ -223,7 +223,7 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, le
     assert rows[1]["cost_usd"] == Decimal("0.005")
     assert table(root, "calls").height == 5
     assert sorted(table(root, "results")["_document"]) == [DONE, "/in/second.jpg"]
-    assert ledger.runs.volumes(terms.run) == 2
+    assert ledger.runs.count_volumes(terms.run) == 2
 
 
 def test_taking_over_twice_changes_nothing(staged, root, taken_over):
@@ -272,7 +272,7 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
     with pytest.raises(OutputError):
         taken_over()
     (root / "calls").unlink()
-    assert [each.run for each in ledger.runs.abandoned(str(root), "slip")] == [terms.run]
+    assert [each.run for each in ledger.runs.list_abandoned(str(root), "slip")] == [terms.run]
     taken_over()
     whole(root, ledger, terms)
 
@@ -318,7 +318,7 @@ def test_what_was_answered_is_published_without_paying(answered, root, ledger, t
     assert (row["status"], row["found"], row["accepted"], row["remaining"]) == ("abandoned", 5, 1, 4)
     assert (row["cost_usd"], row["cost_wasted_usd"]) == (Decimal("0.004"), Decimal("0.001"))
     assert table(root, "images")["document"].to_list() == [SENT]
-    assert list(ledger.calls.bequests(replace(terms, output=str(root)))) == []
+    assert list(ledger.calls.orphaned_replies(replace(terms, output=str(root)))) == []
 
 
 def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):

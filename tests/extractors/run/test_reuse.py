@@ -8,7 +8,7 @@ import pytest
 from extractors.core import Copied, Unfinished
 from extractors.core.errors import OutputError
 from extractors.record.ledger.writer import LedgerWriter
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
 from extractors.run.reuse import Deduplicator, OrphanedReplies
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 @pytest.fixture
 def tables(tmp_path, terms, model):
     """The tables of a run that has begun."""
-    with Tables(Folder(tmp_path), terms, model) as entered:
+    with Tables(FolderOutput(tmp_path), terms, model) as entered:
         yield entered
 
 
@@ -173,8 +173,8 @@ def left(ledger, make, terms):
         for document in documents:
             handle = await writer.reserve(make.request(document), 1, None)
             await writer.settle(handle, make.attempt(reply=make.reply(body=ANSWER)))
-        ledger.runs.published(terms.run, 1, documents if left is None else left)
-        ledger.runs.end(terms.run)
+        ledger.runs.mark_volume_published(terms.run, 1, documents if left is None else left)
+        ledger.runs.finish(terms.run)
 
     return publish
 
@@ -227,7 +227,7 @@ async def test_reply_used_by_another_run_is_not_used_again(left, orphaned, ledge
     one.refresh()
     other.refresh()
     await one.reply("request-/in/a.jpg")
-    ledger.runs.end("one", one.used)
+    ledger.runs.finish("one", one.used)
     assert await other.reply("request-/in/a.jpg") is None
     assert other.used == []
 

@@ -28,12 +28,12 @@ async def test_lease_keeps_a_run_from_recovery(ledger, terms, sql):
     async with Lease(ledger, terms) as lease:
         await lease.renew()
         assert sql("select run, published_at from runs") == [(terms.run, None)]
-        assert ledger.runs.abandoned("/out", "slip") == []
+        assert ledger.runs.list_abandoned("/out", "slip") == []
 
 
 async def test_published_run_stays_in_the_ledger(ledger, terms, sql):
     async with Lease(ledger, terms):
-        ledger.runs.end(terms.run)
+        ledger.runs.finish(terms.run)
     assert sql("select count(published_at) from runs") == [(1,)]
 
 
@@ -42,7 +42,7 @@ async def test_run_that_failed_after_calls_began_can_be_recovered_at_once(ledger
     """At once, though its process lives."""
     with pytest.raises(type(error)):
         await left_with(error, ledger, terms)
-    assert [each.run for each in ledger.runs.abandoned("/out", "slip")] == [terms.run]
+    assert [each.run for each in ledger.runs.list_abandoned("/out", "slip")] == [terms.run]
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("no"), KeyboardInterrupt()])

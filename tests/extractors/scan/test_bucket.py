@@ -17,7 +17,7 @@ from extractors.config.settings import Settings
 from extractors.core import Found
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.core.money import FREE
-from extractors.core.tiles import Size, rule
+from extractors.core.tiles import Size, get_rule
 from extractors.images.open import MAX_BYTES
 from extractors.plan.feed import Feed
 from extractors.scan import create_store, scan
@@ -187,7 +187,7 @@ def test_headers_are_read_many_at_a_time_and_stay_in_order(bucket):
     """A batch waits as long as a few requests, not as long as all of them one after the other."""
     bucket.fill([f"{number:03}.png" for number in range(100)], picture())
     feed = Feed(
-        resolve(Job(source=bucket.url), Settings(), sends=False), Tariff(rule("formula"), FREE, 400, 100, 300, 2048)
+        resolve(Job(source=bucket.url), Settings(), sends=False), Tariff(get_rule("formula"), FREE, 400, 100, 300, 2048)
     )
     bucket.front.seconds = 0.1
     started = time.monotonic()

@@ -16,7 +16,8 @@ from extractors.core.errors import BudgetSpent
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger.owner import LEASE_SECONDS
-from extractors.record.ledger.writer import LedgerWriter
+from extractors.record.ledger.schema import CallId
+from extractors.record.ledger.writer import LedgerWriter, intent_row
 
 CENT = Decimal("0.01")
 CENTS = 10_000_000  # nanodollars
@@ -37,24 +38,24 @@ now = datetime.now(UTC)
 terms = RunInfo(run, now, "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
 order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
 
-async def reserve(scribe):
+async def reserve(writer):
     paid = 0
     while True:
         for free in (True, False):
             try:
-                handle = await scribe.reserve(order, 1, Decimal("0.01"))
+                handle = await writer.reserve(order, 1, Decimal("0.01"))
             except BudgetSpent:
                 return paid
             if handle is None:
                 return paid
             if free:
-                await scribe.settle(handle, Attempt(order, now, 0.1, "capacity", "no", cost_usd=Decimal(0)))
+                await writer.settle(handle, Attempt(order, now, 0.1, "capacity", "no", cost_usd=Decimal(0)))
             else:
                 paid += 1
 
 async def all_at_once():
-    scribe = LedgerWriter(ledger.calls, terms, Budget(day=Decimal(cents) / 100))
-    return sum(await asyncio.gather(*(reserve(scribe) for _ in range(8))))
+    writer = LedgerWriter(ledger.calls, terms, Budget(day=Decimal(cents) / 100))
+    return sum(await asyncio.gather(*(reserve(writer) for _ in range(8))))
 
 with Ledger(url) as ledger:
     ledger.runs.begin(terms)
@@ -219,8 +220,8 @@ def test_nobody_waits_for_the_lost_call_of_a_published_run(begun, ledger):
     """Its intent without a reply keeps its reservation for the day, and nobody will ever free it."""
     other, mine = begun("other"), begun(day=2 * CENT)
     other.reserve("0.02")
-    ledger.runs.published("other", 1, ())
-    ledger.runs.end("other")
+    ledger.runs.mark_volume_published("other", 1, ())
+    ledger.runs.finish("other")
     with pytest.raises(BudgetSpent):
         mine.reserve()
 
@@ -236,11 +237,12 @@ def test_yesterdays_calls_are_not_todays(begun, sql):
 
 def test_a_group_over_midnight_is_held_against_both_days(begun, ledger, make, sql, terms):
     """Each intent is held against the budget of its own day: here yesterday's is spent, and today's is not."""
-    noting = begun(day=2 * CENT)
+    begun(day=2 * CENT)
     days = ("2020-01-01T23:59:59.999999+00:00", "2020-01-02T00:00:00+00:00")
     sql("insert into days values ('2020-01-01', :held)", held=2 * CENTS)
     rows = [
-        noting.scribe._intent(number, make.request(), 1, CENT) | {"started_at": at} for number, at in enumerate(days)
+        intent_row(CallId(terms.run, 1, number), terms, make.request(), 1, CENT) | {"started_at": at}
+        for number, at in enumerate(days)
     ]
     before, after = ledger.calls.write(terms.run, rows, [], [], Budget(day=2 * CENT))
     assert isinstance(before, BudgetSpent)
@@ -306,7 +308,7 @@ def test_the_first_calls_of_a_day_share_its_budget(postgres, terms, make):
 
     def reserve(run):
         with Ledger(url) as ledger:
-            row = LedgerWriter(ledger.calls, replace(terms, run=run))._intent(0, make.request(), 1, 2 * CENT)
+            row = intent_row(CallId(run, 1, 0), terms, make.request(), 1, 2 * CENT)
             grants.extend(ledger.calls.write(run, [row], [], [], Budget(day=2 * CENT)))
 
     with Ledger(url) as ledger:
@@ -342,20 +344,20 @@ def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, make, terms, n
     budget = Budget(day=None if limit is None else limit * CENT)
     runs = [replace(terms, run=run, started_at=datetime.now(UTC)) for run in ("one", "two")]
     [ledger.runs.begin(each) for each in runs]
-    scribes = [LedgerWriter(ledger.calls, each, budget) for each in runs]
+    writers = [LedgerWriter(ledger.calls, each, budget) for each in runs]
 
-    async def call(scribe, ending, reserved, cost):
+    async def call(writer, ending, reserved, cost):
         try:
-            handle = await scribe.reserve(make.request(), 1, reserved * CENT)
+            handle = await writer.reserve(make.request(), 1, reserved * CENT)
         except BudgetSpent:
             return
         if handle is not None and ending != "open":
             cost_usd = {"yes": cost * CENT, "no": Decimal(0), "unknown": None}[ending]
-            await scribe.settle(handle, make.attempt(billed=ending, cost_usd=cost_usd))
+            await writer.settle(handle, make.attempt(billed=ending, cost_usd=cost_usd))
 
     async def all_rounds():
         for each in notes:
-            await asyncio.gather(*(call(scribes[number % 2], *note) for number, note in enumerate(each)))
+            await asyncio.gather(*(call(writers[number % 2], *note) for number, note in enumerate(each)))
 
     asyncio.run(all_rounds())
     of_call = "case billed when 'yes' then cost_nano when 'no' then 0 else reserved_nano end"

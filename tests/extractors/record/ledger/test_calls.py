@@ -10,7 +10,9 @@ import pytest
 
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.calls import BATCH, Budget
+from extractors.record.ledger.calls import BATCH_ROWS, Budget
+from extractors.record.ledger.schema import CallId
+from extractors.record.ledger.writer import intent_row
 
 ADDED_BY_REPLY = (
     "seconds, http_status, outcome, billed, model_returned, prompt_tokens, cached_tokens, completion_tokens,"
@@ -142,10 +144,10 @@ def test_a_ledger_that_breaks_stops_the_run(ledger, ledger_writer, sql):
     assert "\n" not in caught.value.message
 
 
-def test_a_group_is_written_whole_or_not_at_all(ledger, ledger_writer, make, sql, terms):
+def test_a_group_is_written_whole_or_not_at_all(ledger, make, sql, terms):
     """A note that is refused takes the whole group back: no money is held for what was not noted."""
     ledger.runs.begin(terms)
-    row = ledger_writer().scribe._intent(0, make.request(), 1, Decimal(1))
+    row = intent_row(CallId(terms.run, 1, 0), terms, make.request(), 1, Decimal(1))
     with pytest.raises(LedgerError):
         ledger.calls.write(terms.run, [row, row], [], [], Budget())
     assert sql("select count(*) from calls") == [(0,)]
@@ -164,12 +166,13 @@ def test_a_broken_note_leaves_the_ledger_usable(ledger, ledger_writer, sql, term
 
 def test_the_calls_of_a_run_come_in_order_and_in_batches(ledger, ledger_writer, make, terms):
     """However many there are; another run's are not among them."""
-    noting, count = ledger_writer(), BATCH + 1
-    rows = [noting.scribe._intent(number, make.request(), 1, None) for number in reversed(range(count))]
+    count = BATCH_ROWS + 1
+    numbers = reversed(range(count))
+    rows = [intent_row(CallId(terms.run, 1, number), terms, make.request(), 1, None) for number in numbers]
     ledger.calls.write(terms.run, rows, [], [], Budget())
     ledger_writer("other").reserve()
-    batches = list(ledger.calls.unpublished(terms.run))
-    assert [len(batch) for batch in batches] == [BATCH, 1]
+    batches = list(ledger.calls.iter_unpublished(terms.run))
+    assert [len(batch) for batch in batches] == [BATCH_ROWS, 1]
     assert [row["call"] for batch in batches for row in batch] == list(range(count))
 
 
@@ -178,9 +181,9 @@ def test_what_a_volume_has_published_is_not_published_again(ledger, ledger_write
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/a.jpg"))
-    ledger.runs.published(terms.run, 1, ())
+    ledger.runs.mark_volume_published(terms.run, 1, ())
     noting.settle(noting.reserve(document="/in/b.jpg"))
-    assert [[row["document"] for row in batch] for batch in ledger.calls.unpublished(terms.run)] == [["/in/b.jpg"]]
+    assert [[row["document"] for row in batch] for batch in ledger.calls.iter_unpublished(terms.run)] == [["/in/b.jpg"]]
 
 
 def test_an_answer_waits_for_the_same_request(ledger, ledger_writer, terms):
@@ -189,11 +192,11 @@ def test_an_answer_waits_for_the_same_request(ledger, ledger_writer, terms):
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/a.jpg"))
     noting.settle(noting.reserve(document="/in/b.jpg"))
-    ledger.runs.published(terms.run, 1, {"/in/b.jpg"})
-    ledger.runs.end(terms.run)
-    waiting = ledger.calls.bequests(terms)
+    ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
+    ledger.runs.finish(terms.run)
+    waiting = ledger.calls.orphaned_replies(terms)
     assert list(waiting) == ["request-/in/b.jpg"]
-    assert ledger.calls.body(waiting["request-/in/b.jpg"]) == '{"raw": 1}'
+    assert ledger.calls.reply_body(waiting["request-/in/b.jpg"]) == '{"raw": 1}'
 
 
 @pytest.mark.parametrize("other", [{"endpoint": "offline"}, {"model": "maker/other"}, {"schema": "caption"}])
@@ -202,9 +205,9 @@ def test_an_answer_waits_for_nobody_else(ledger, ledger_writer, terms, other):
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve())
-    ledger.runs.published(terms.run, 1, {"/in/a.jpg"})
-    ledger.runs.end(terms.run)
-    assert ledger.calls.bequests(replace(terms, **other)) == {}
+    ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
+    ledger.runs.finish(terms.run)
+    assert ledger.calls.orphaned_replies(replace(terms, **other)) == {}
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "capacity", "server_error", "client_error", "timeout"])
@@ -213,6 +216,6 @@ def test_a_refusal_is_no_answer(ledger, ledger_writer, terms, outcome):
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve(), outcome=outcome, billed="no", cost_usd=Decimal(0))
-    ledger.runs.published(terms.run, 1, {"/in/a.jpg"})
-    ledger.runs.end(terms.run)
-    assert ledger.calls.bequests(terms) == {}
+    ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
+    ledger.runs.finish(terms.run)
+    assert ledger.calls.orphaned_replies(terms) == {}

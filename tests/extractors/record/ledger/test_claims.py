@@ -54,7 +54,7 @@ def test_as_many_documents_as_one_likes_are_claimed_at_once(ledger, begun):
     names = [(f"/in/{number}.jpg", "1") for number in range(70_000)]
     one = begun("one")
     assert ledger.claims.claim(one, plans(names)).count("ours") == 70_000
-    ledger.claims.free(one, names)
+    ledger.claims.release(one, names)
     assert ledger.claims.claim(begun("two"), plans(names[-1:])) == ["ours"]
 
 
@@ -75,7 +75,7 @@ def test_a_document_of_a_run_that_ended_meanwhile_is_done(ledger, begun):
     """It was not in the tables when this run looked, and it is now."""
     one, two = begun("one"), begun("two")
     ledger.claims.claim(one, plans([A]))
-    ledger.runs.end("one")
+    ledger.runs.finish("one")
     assert ledger.claims.claim(two, plans([A, B])) == ["done", "ours"]
 
 
@@ -83,7 +83,7 @@ def test_a_document_of_a_run_that_ended_before_is_not_marked(ledger, begun):
     """Who begins after its end finds it in the tables, and may be asked to read it again."""
     one = begun("one")
     ledger.claims.claim(one, plans([A]))
-    ledger.runs.end("one")
+    ledger.runs.finish("one")
     assert ledger.claims.claim(begun("two"), plans([A])) == ["ours"]
 
 
@@ -91,12 +91,12 @@ def test_marks_stay_while_anybody_may_stumble_over_them(ledger, begun, sql):
     """The marks of an ended run go when the last run has ended that began before its end."""
     one, two = begun("one"), begun("two")
     ledger.claims.claim(one, plans([A]))
-    ledger.runs.end("one")
+    ledger.runs.finish("one")
     three = begun("three")
     ledger.claims.claim(three, plans([B]))
-    ledger.runs.end("three")
+    ledger.runs.finish("three")
     assert ledger.claims.claim(two, plans([A, B])) == ["done", "done"]
-    ledger.runs.end("two")
+    ledger.runs.finish("two")
     assert sql("select * from marks") == []
 
 
@@ -105,11 +105,11 @@ def test_a_later_run_keeps_no_marks_of_an_earlier_one(ledger, begun, sql):
     one = begun("one")
     ledger.claims.claim(one, plans([A]))
     two, three = begun("two"), begun("three")
-    ledger.runs.end("one")
-    ledger.runs.end("two")
+    ledger.runs.finish("one")
+    ledger.runs.finish("two")
     four = begun("four")
     ledger.claims.claim(four, plans([B]))
-    ledger.runs.end("three")
+    ledger.runs.finish("three")
     assert sql("select run from marks") == [("four",)]
     assert (two.run, three.run) == ("two", "three")
 
@@ -118,7 +118,7 @@ def test_what_was_done_before_a_run_began_may_be_read_again_by_it(ledger, begun)
     """It looked at the tables after that, and knows better: a third run that is still at work changes nothing."""
     one, still = begun("one"), begun("still")
     ledger.claims.claim(one, plans([A, B]))
-    ledger.runs.end("one")
+    ledger.runs.finish("one")
     two = begun("two")
     assert ledger.claims.claim(two, plans([A])) == ["ours"]
     assert ledger.claims.claim(still, plans([A, B])) == ["theirs", "done"]
@@ -127,7 +127,7 @@ def test_what_was_done_before_a_run_began_may_be_read_again_by_it(ledger, begun)
 def test_the_run_under_way_keeps_its_marks_when_another_ends(ledger, begun):
     one, two = begun("one"), begun("two")
     ledger.claims.claim(one, plans([A]))
-    ledger.runs.end("two")
+    ledger.runs.finish("two")
     assert ledger.claims.claim(begun("three"), plans([A])) == ["theirs"]
     assert two.run == "two"
 
@@ -136,16 +136,16 @@ def test_a_document_that_was_freed_is_for_the_next(ledger, begun):
     """The run did not end with it; what else it has taken stays taken."""
     one, two = begun("one"), begun("two")
     ledger.claims.claim(one, plans([A, B]))
-    ledger.claims.free(one, [A])
-    ledger.runs.end("one")
+    ledger.claims.release(one, [A])
+    ledger.runs.finish("one")
     assert ledger.claims.claim(two, plans([A, B])) == ["ours", "done"]
 
 
 def test_nobody_frees_what_another_has_taken(ledger, begun):
     one, two = begun("one"), begun("two")
     ledger.claims.claim(one, plans([A]))
-    ledger.claims.free(two, [A])
-    ledger.claims.free(two, [])
+    ledger.claims.release(two, [A])
+    ledger.claims.release(two, [])
     assert ledger.claims.claim(two, plans([A])) == ["theirs"]
 
 
@@ -163,7 +163,7 @@ def test_a_dead_run_makes_no_marks_stay(ledger, begun, sql):
     ledger.runs.release("dead")
     one = begun("one")
     ledger.claims.claim(one, plans([A]))
-    ledger.runs.end("one")
+    ledger.runs.finish("one")
     assert sql("select * from marks") == []
 
 
@@ -171,8 +171,8 @@ def test_of_a_run_that_was_taken_over_only_what_came_to_an_end_stays_marked(ledg
     """The other documents that it had taken are free, sent or not."""
     two, dead = begun("two"), begun("dead")
     ledger.claims.claim(dead, plans([A, B, C]))
-    ledger.claims.keep(dead, [C])
-    ledger.runs.end("dead")
+    ledger.claims.keep_only(dead, [C])
+    ledger.runs.finish("dead")
     assert ledger.claims.claim(two, plans([A, B, C])) == ["ours", "ours", "done"]
 
 
@@ -180,7 +180,7 @@ def test_a_clock_that_jumps_back_makes_nobody_pay_twice(ledger, begun):
     """A run that ended at an earlier time than another began may still have ended after it: its marks stay."""
     one, two = begun("one", started_at=datetime.now(UTC) + timedelta(hours=1)), begun("two")
     ledger.claims.claim(two, plans([A]))
-    ledger.runs.end("two")
+    ledger.runs.finish("two")
     assert ledger.claims.claim(one, plans([A])) == ["done"]
 
 
@@ -220,7 +220,7 @@ def test_a_mark_that_goes_while_it_is_looked_at_is_left_for_the_next_run(postgre
 
         def frees(connection, cursor, statement, *rest):
             if statement.startswith("INSERT INTO marks"):
-                ledger.claims.free(one, [A])
+                ledger.claims.release(one, [A])
 
         sa.event.listen(engine, "after_cursor_execute", frees)
         assert ledger.claims.claim(two, plans([A])) == ["theirs"]

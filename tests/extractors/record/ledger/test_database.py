@@ -22,7 +22,7 @@ from extractors.record.ledger import Ledger
 print("ready", flush=True)
 sys.stdin.readline()
 with Ledger(sys.argv[1]) as ledger:
-    ledger.runs.abandoned("/out", "slip")
+    ledger.runs.list_abandoned("/out", "slip")
 print("opened", flush=True)
 """
 
@@ -56,7 +56,7 @@ def test_what_was_noted_is_there_after_closing(url, make, ledger_writer, ledger,
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve())
-    ledger.runs.published(terms.run, 1, ())
+    ledger.runs.mark_volume_published(terms.run, 1, ())
     with Ledger(url) as again:
         assert again.memory.means(terms) == Means(40, 1.5)
 
@@ -197,7 +197,7 @@ def test_damage_in_the_middle_stops_the_run(path, terms):
     assert str(kept) in caught.value.message
     assert "kept in it" not in caught.value.message
     with Ledger(f"sqlite:///{path}") as ledger:
-        assert ledger.runs.abandoned("/out", "slip") == []
+        assert ledger.runs.list_abandoned("/out", "slip") == []
         ledger.runs.begin(terms)
 
 
@@ -224,7 +224,7 @@ def test_a_second_writer_waits(filed, path, terms):
         busy.execute("commit")
     noted.join(20)
     assert waited
-    assert filed.runs.volumes(terms.run) == 0
+    assert filed.runs.count_volumes(terms.run) == 0
 
 
 def test_a_reader_waits_for_nobody(path, terms):
@@ -234,7 +234,7 @@ def test_a_reader_waits_for_nobody(path, terms):
         closing(sqlite3.connect(path, isolation_level=None)) as busy,
     ):
         busy.execute("begin immediate")
-        assert ledger.runs.abandoned("/out", "slip") == []
+        assert ledger.runs.list_abandoned("/out", "slip") == []
 
 
 def test_a_ledger_that_stays_locked_is_said(path, terms):

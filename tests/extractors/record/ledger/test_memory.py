@@ -30,8 +30,8 @@ def published(ledger, ledger_writer, make, terms):
         for tokens, seconds, changes in answers:
             usage = replace(make.reply().usage, completion=tokens)
             noting.settle(noting.reserve(), reply=make.reply(usage=usage), seconds=seconds, **changes)
-        ledger.runs.published(run, 1, left)
-        ledger.runs.end(run)
+        ledger.runs.mark_volume_published(run, 1, left)
+        ledger.runs.finish(run)
 
     return publish
 
@@ -58,7 +58,7 @@ def test_an_answer_without_a_count_says_nothing(ledger, ledger_writer, make, ter
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve(), reply=make.reply(usage=None), cost_usd=None)
-    ledger.runs.published(terms.run, 1, ())
+    ledger.runs.mark_volume_published(terms.run, 1, ())
     assert ledger.memory.means(terms) == Means(None, None)
 
 
@@ -79,11 +79,11 @@ def test_a_rate_is_the_one_seen_last(ledger, terms):
 
 def test_a_text_is_counted_as_it_was_last(ledger, terms):
     """By the hash of the prompt: another prompt has a count of its own."""
-    assert ledger.memory.text(terms) is None
-    ledger.memory.keep_text(terms, 90)
-    ledger.memory.keep_text(terms, 97)
-    assert ledger.memory.text(terms) == 97
-    assert ledger.memory.text(replace(terms, prompt_hash="other")) is None
+    assert ledger.memory.text_tokens(terms) is None
+    ledger.memory.keep_text_tokens(terms, 90)
+    ledger.memory.keep_text_tokens(terms, 97)
+    assert ledger.memory.text_tokens(terms) == 97
+    assert ledger.memory.text_tokens(replace(terms, prompt_hash="other")) is None
 
 
 def test_a_calibration_is_the_last_one(ledger, terms):
@@ -96,22 +96,22 @@ def test_a_calibration_is_the_last_one(ledger, terms):
 
 
 def test_a_calibration_knows_what_text_is_counted():
-    assert FOUND.text(300) == 70
+    assert FOUND.estimate_text_tokens(300) == 70
 
 
 def test_the_names_that_a_model_answered_by_are_the_last_runs(ledger, terms):
-    assert ledger.memory.returned(terms) == frozenset()
-    ledger.memory.keep_returned(terms, {"old", "new"})
-    ledger.memory.keep_returned(terms, ["new"])
-    assert ledger.memory.returned(terms) == {"new"}
-    assert ledger.memory.returned(replace(terms, **OTHERS[0])) == frozenset()
+    assert ledger.memory.returned_models(terms) == frozenset()
+    ledger.memory.keep_returned_models(terms, {"old", "new"})
+    ledger.memory.keep_returned_models(terms, ["new"])
+    assert ledger.memory.returned_models(terms) == {"new"}
+    assert ledger.memory.returned_models(replace(terms, **OTHERS[0])) == frozenset()
 
 
 def test_a_model_may_answer_without_a_name(ledger, terms):
     """A server that names none leaves none behind."""
-    ledger.memory.keep_returned(terms, ["old"])
-    ledger.memory.keep_returned(terms, [])
-    assert ledger.memory.returned(terms) == frozenset()
+    ledger.memory.keep_returned_models(terms, ["old"])
+    ledger.memory.keep_returned_models(terms, [])
+    assert ledger.memory.returned_models(terms) == frozenset()
 
 
 def test_prices_are_kept_with_the_day(ledger):

@@ -137,15 +137,15 @@ def test_the_means_of_an_older_ledger_are_those_of_all_accepted_answers(old, ter
 
 def test_what_an_older_run_published_is_not_published_again(old, path):
     """Its calls are in the tables."""
-    assert list(old.calls.unpublished("first")) == []
+    assert list(old.calls.iter_unpublished("first")) == []
     assert rows(path, "select distinct volume from calls where run = 'first'") == [(1,)]
 
 
 def test_an_older_run_that_was_not_published_is_not_taken_over(old):
     """Its rows lack what a published call needs; what it paid stays with the calls that no table has."""
-    assert old.runs.abandoned("/out", "slip") == []
+    assert old.runs.list_abandoned("/out", "slip") == []
     assert old.runs.adopt("second") is False
-    assert [row["call"] for batch in old.calls.unpublished("second") for row in batch] == [0, 1]
+    assert [row["call"] for batch in old.calls.iter_unpublished("second") for row in batch] == [0, 1]
 
 
 def test_an_older_ledger_holds_what_its_days_have_spent(old, path):
@@ -157,9 +157,9 @@ def test_an_older_ledger_holds_what_its_days_have_spent(old, path):
 def test_an_older_ledger_works_on(old, terms):
     """A run begins in it, and is published."""
     old.runs.begin(replace(terms, started_at=datetime.now(UTC)))
-    old.runs.published(terms.run, 1, ())
-    old.runs.end(terms.run)
-    assert old.runs.volumes(terms.run) == 1
+    old.runs.mark_volume_published(terms.run, 1, ())
+    old.runs.finish(terms.run)
+    assert old.runs.count_volumes(terms.run) == 1
 
 
 def test_an_older_ledger_is_brought_up_to_date_once(path):
@@ -197,7 +197,7 @@ def test_the_shards_of_an_older_ledger_are_kept(ledger, url, sql, terms):
     sql("alter table shards drop column skipped")
     sql("update ledger_version set version = 3")
     with Ledger(url) as opened:
-        assert [(each.writer, each.skipped) for each in opened.shards.tries(terms.run)] == [(7, 0)]
+        assert [(each.writer, each.skipped) for each in opened.shards.list_attempts(terms.run)] == [(7, 0)]
 
 
 def test_a_newer_ledger_is_refused(ledger, url, sql):

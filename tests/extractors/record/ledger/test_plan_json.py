@@ -7,40 +7,40 @@ from pydantic import SecretStr
 
 from extractors.core import Problem
 from extractors.core.money import Costs
-from extractors.record.ledger.plan_json import dumped, loaded
+from extractors.record.ledger.plan_json import dump_plan, load_plan
 
 
 def test_a_plan_comes_back_as_it_was(make):
     planned = make.planned(tries=2)
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned
 
 
 def test_a_rejected_page_keeps_its_flaw(make):
     planned = make.planned(pages=(make.rejected_page(problem=Problem("forbidden", "bill", "no", final=False)),))
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned
 
 
 def test_a_plan_of_several_pages_keeps_their_order(make):
     planned = make.planned(pages=(make.page("/in/a.jpg"), make.page("/in/b.jpg")))
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned
 
 
 def test_an_unknown_cost_stays_unknown(make):
     planned = make.planned(pages=(make.page(costs=Costs(None, None, None)),))
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned
 
 
 def test_what_scan_did_not_know_stays_unknown(make):
     page = make.page()
     found = replace(page.billed.found, size=None, version=None, modified=None)
     planned = make.planned(pages=(replace(page, billed=replace(page.billed, found=found)),))
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"document": "a", "pages": [{}], "tries": 0}', "[]"])
 def test_what_is_no_plan_is_refused(text):
     with pytest.raises((ValueError, KeyError, TypeError)):
-        loaded(text)
+        load_plan(text)
 
 
 def test_a_signature_is_not_written_down(make):
@@ -48,8 +48,8 @@ def test_a_signature_is_not_written_down(make):
     page = make.page()
     signed = replace(page.billed.found, address=SecretStr("https://store.example/a.jpg?X-Amz-Signature=5e1f"))
     planned = make.planned(pages=(replace(page, billed=replace(page.billed, found=signed)),))
-    assert "5e1f" not in dumped(planned)
-    assert loaded(dumped(planned)) == make.planned()
+    assert "5e1f" not in dump_plan(planned)
+    assert load_plan(dump_plan(planned)) == make.planned()
 
 
 def test_a_page_of_a_file_and_its_manifest_come_back(make):
@@ -58,4 +58,4 @@ def test_a_page_of_a_file_and_its_manifest_come_back(make):
     planned = replace(
         make.planned(pages=(replace(page, billed=replace(page.billed, found=second)),)), manifest='{"shop":"Inn"}'
     )
-    assert loaded(dumped(planned)) == planned
+    assert load_plan(dump_plan(planned)) == planned

@@ -13,8 +13,8 @@ import pytest
 
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.owner import LEASE_SECONDS, Owner, this_process
-from extractors.record.ledger.runs import KEPT_DAYS
+from extractors.record.ledger.owner import LEASE_SECONDS, Owner, current_process
+from extractors.record.ledger.runs import KEEP_REPLY_DAYS
 
 # A process that begins a run, says so, and then waits to be killed.
 BEGINS = """
@@ -34,7 +34,7 @@ with Ledger(sys.argv[1]) as ledger:
 @pytest.fixture
 def abandoned(ledger, terms):
     """The abandoned runs of the usual output and schema."""
-    return lambda: [each.run for each in ledger.runs.abandoned("/out", "slip")]
+    return lambda: [each.run for each in ledger.runs.list_abandoned("/out", "slip")]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_terms_of_a_run_can_be_read_again(ledger, terms):
     """All but the hashes of what it asked, which nobody needs who only publishes it."""
     ledger.runs.begin(terms)
     ledger.runs.release(terms.run)
-    assert ledger.runs.abandoned("/out", "slip") == [terms]
+    assert ledger.runs.list_abandoned("/out", "slip") == [terms]
 
 
 @pytest.mark.parametrize("change", [{"price": None}, {"job": '{"a": 1}', "flow": "tune", "flow_run": "f10w"}])
@@ -72,7 +72,7 @@ def test_the_terms_of_a_run_keep_what_is_not_usual(ledger, terms, change):
     """An unknown price stays unknown."""
     ledger.runs.begin(replace(terms, **change))
     ledger.runs.release(terms.run)
-    (read,) = ledger.runs.abandoned("/out", "slip")
+    (read,) = ledger.runs.list_abandoned("/out", "slip")
     assert {name: getattr(read, name) for name in change} == change
 
 
@@ -80,7 +80,7 @@ def test_a_price_without_a_cached_one_stays_without(ledger, terms):
     price = replace(terms.price, cached=None, as_of=None)
     ledger.runs.begin(replace(terms, price=price))
     ledger.runs.release(terms.run)
-    assert ledger.runs.abandoned("/out", "slip")[0].price == price
+    assert ledger.runs.list_abandoned("/out", "slip")[0].price == price
 
 
 def test_a_run_of_a_killed_process_is_abandoned(other_process, abandoned):
@@ -136,9 +136,9 @@ def test_a_pid_that_is_used_again_is_another_process(ledger, sql, terms, abandon
 
 def test_a_process_whose_beginning_cannot_be_seen_is_there():
     """Where the system does not tell when it began, a pid that is in use is taken for the same process."""
-    mine = this_process()
-    assert Owner(mine.host, mine.pid, "").gone is False
-    assert mine.gone is False
+    mine = current_process()
+    assert Owner(mine.host, mine.pid, "").has_ended is False
+    assert mine.has_ended is False
 
 
 @pytest.mark.parametrize(("left", "is_abandoned"), [(LEASE_SECONDS / 2, False), (-1.0, True)])
@@ -168,7 +168,7 @@ def test_a_beat_after_the_run_was_taken_over_is_false(ledger, sql, terms):
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-@pytest.mark.parametrize("end", ["forget", "release", "end"])
+@pytest.mark.parametrize("end", ["forget", "release", "finish"])
 def test_a_beat_after_the_end_is_false(ledger, terms, end):
     ledger.runs.begin(terms)
     getattr(ledger.runs, end)(terms.run)
@@ -224,7 +224,7 @@ def test_a_run_is_taken_over_once(ledger, url, terms):
 def test_there_is_nothing_to_take_over_of_others(ledger, terms, run):
     """Neither of a run that is published, nor of one that never was."""
     ledger.runs.begin(replace(terms, run="published"))
-    ledger.runs.end("published")
+    ledger.runs.finish("published")
     assert ledger.runs.adopt(run) is False
 
 
@@ -249,8 +249,8 @@ def test_a_published_run_keeps_amounts_without_bodies(ledger, ledger_writer, sql
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve("1"))
-    ledger.runs.published(terms.run, 1, ())
-    ledger.runs.end(terms.run)
+    ledger.runs.mark_volume_published(terms.run, 1, ())
+    ledger.runs.finish(terms.run)
     query = "select reply, reserved_nano, cost_nano, prompt_tokens, volume from calls"
     assert sql(query) == [(None, 1_000_000_000, 935_000, 1750, 1)]
     assert sql("select count(published_at), max(volumes) from runs") == [(1, 1)]
@@ -262,8 +262,8 @@ def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql,
         ledger.runs.begin(replace(terms, run=run))
     other = ledger_writer("other")
     other.settle(other.reserve())
-    ledger.runs.published(terms.run, 1, ())
-    ledger.runs.end(terms.run)
+    ledger.runs.mark_volume_published(terms.run, 1, ())
+    ledger.runs.finish(terms.run)
     assert sql("select reply, volume from calls") == [('{"raw": 1}', None)]
     assert sql("select published_at from runs where run = 'other'") == [(None,)]
 
@@ -271,10 +271,10 @@ def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql,
 def test_volumes_are_counted(ledger, terms):
     """How many are in the tables, as far as the ledger was told."""
     ledger.runs.begin(terms)
-    assert ledger.runs.volumes(terms.run) == 0
-    ledger.runs.published(terms.run, 1, ())
-    ledger.runs.published(terms.run, 2, ())
-    assert ledger.runs.volumes(terms.run) == 2
+    assert ledger.runs.count_volumes(terms.run) == 0
+    ledger.runs.mark_volume_published(terms.run, 1, ())
+    ledger.runs.mark_volume_published(terms.run, 2, ())
+    assert ledger.runs.count_volumes(terms.run) == 2
 
 
 @pytest.fixture
@@ -284,16 +284,16 @@ def bequest(ledger, ledger_writer, terms):
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/a.jpg"))
     noting.settle(noting.reserve(document="/in/b.jpg"))
-    ledger.runs.published(terms.run, 1, {"/in/b.jpg"})
-    ledger.runs.end(terms.run)
-    return ledger.calls.bequests(terms)["request-/in/b.jpg"]
+    ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
+    ledger.runs.finish(terms.run)
+    return ledger.calls.orphaned_replies(terms)["request-/in/b.jpg"]
 
 
 def later_run(ledger, terms, used=()):
     later = replace(terms, run="later", started_at=datetime.now(UTC))
     ledger.runs.begin(later)
-    ledger.runs.published("later", 1, ())
-    ledger.runs.end("later", used)
+    ledger.runs.mark_volume_published("later", 1, ())
+    ledger.runs.finish("later", used)
 
 
 def test_an_answer_is_kept_for_a_document_that_was_left_alone(bequest, sql):
@@ -304,7 +304,7 @@ def test_an_answer_is_kept_for_a_document_that_was_left_alone(bequest, sql):
 def test_an_answer_that_was_used_goes(bequest, ledger, sql, terms):
     """A document came of it: its body is in a table, and nobody is given it again."""
     later_run(ledger, terms, [bequest])
-    assert ledger.calls.bequests(terms) == {}
+    assert ledger.calls.orphaned_replies(terms) == {}
     assert sql("select count(reply) from calls") == [(0,)]
     assert sql("select bequeathed from runs order by run") == [(0,), (0,)]
 
@@ -315,14 +315,14 @@ def test_an_answer_that_two_runs_have_used_is_counted_once(bequest, ledger, sql,
     assert sql("select bequeathed from runs order by run") == [(0,), (0,)]
 
 
-@pytest.mark.parametrize(("days", "kept"), [(KEPT_DAYS - 1, 1), (KEPT_DAYS + 1, 0)])
+@pytest.mark.parametrize(("days", "kept"), [(KEEP_REPLY_DAYS - 1, 1), (KEEP_REPLY_DAYS + 1, 0)])
 def test_an_answer_that_nobody_uses_goes_after_a_while(bequest, ledger, sql, terms, days, kept):
     """Bodies do not pile up for documents that are gone."""
     published = datetime.now(UTC) - timedelta(days=days)
     sql("update runs set published_at = :at", at=published.isoformat())
     later_run(ledger, terms)
     assert sql("select count(reply) from calls") == [(kept,)]
-    assert len(ledger.calls.bequests(terms)) == kept
+    assert len(ledger.calls.orphaned_replies(terms)) == kept
 
 
 def test_a_clock_that_jumped_back_loses_nothing(ledger, ledger_writer, sql, terms, abandoned):
@@ -336,7 +336,7 @@ def test_a_clock_that_jumped_back_loses_nothing(ledger, ledger_writer, sql, term
     ledger.runs.release(terms.run)
     assert abandoned() == [terms.run]
     assert ledger.runs.adopt(terms.run)
-    ledger.runs.published(terms.run, 1, ())
-    ledger.runs.end(terms.run)
+    ledger.runs.mark_volume_published(terms.run, 1, ())
+    ledger.runs.finish(terms.run)
     assert ledger.memory.means(terms).output_tokens == 40
     assert sql("select sum(held_nano) from days") == [(500_000_000,)]

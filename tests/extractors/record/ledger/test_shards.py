@@ -43,7 +43,7 @@ def test_a_shard_goes_on_while_its_run_does(ledger, run):
 
 def test_a_shard_hears_that_it_is_to_stop(ledger, run):
     this, _ = ledger.shards.begin(run, 0, 7)
-    ledger.shards.tell(run)
+    ledger.shards.request_stop(run)
     assert ledger.shards.heartbeat(this) == "stop"
 
 
@@ -59,7 +59,7 @@ def test_a_shard_hears_that_nobody_waits_for_it(ledger, run, how):
     """Its run has ended, or goes on without it."""
     this, _ = ledger.shards.begin(run, 0, 7)
     {
-        "ended": ledger.runs.end,
+        "ended": ledger.runs.finish,
         "dismissed": ledger.shards.release_all,
         "forgotten": ledger.runs.forget,
     }[how](run)
@@ -76,7 +76,7 @@ def test_a_shard_whose_process_was_killed_is_begun_again(ledger, run, elsewhere)
     """At once where that can be seen; the next try knows by whom the last one wrote."""
     elsewhere.kill()
     elsewhere.wait()
-    assert [each.live for each in ledger.shards.tries(run)] == [False]
+    assert [each.live for each in ledger.shards.list_attempts(run)] == [False]
     this, earlier = ledger.shards.begin(run, 0, 8)
     assert (this.attempt, [each.writer for each in earlier]) == (1, [7])
 
@@ -87,7 +87,7 @@ def test_a_try_that_was_cut_off_and_comes_back_is_lost(ledger, run, sql):
     sql("update shards set host = 'elsewhere', lease_until = 0")
     new, _ = ledger.shards.begin(run, 0, 8)
     assert (ledger.shards.heartbeat(old), ledger.shards.heartbeat(new)) == ("lost", "go on")
-    assert [each.live for each in ledger.shards.tries(run)] == [False, True]
+    assert [each.live for each in ledger.shards.list_attempts(run)] == [False, True]
 
 
 @pytest.mark.parametrize("how", ["begun again", "buried", "finished"])
@@ -99,7 +99,7 @@ def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhe
     assert next_one.reserve("0.01") is None
     elsewhere.kill()
     elsewhere.wait()
-    [last] = ledger.shards.tries(run)
+    [last] = ledger.shards.list_attempts(run)
     {
         "begun again": lambda: ledger.shards.begin(run, 0, 8),
         "buried": lambda: ledger.shards.expire(last),
@@ -115,10 +115,10 @@ def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
     """One that waited for a worker all the while would pay for what nobody publishes."""
     if how == "taken over":
         ledger.runs.release(run)
-    {"told": ledger.shards.tell, "dismissed": ledger.shards.release_all, "taken over": ledger.runs.adopt}.get(
-        how, ledger.runs.end
+    {"told": ledger.shards.request_stop, "dismissed": ledger.shards.release_all, "taken over": ledger.runs.adopt}.get(
+        how, ledger.runs.finish
     )(run)
-    assert ledger.runs.live(run) is None
+    assert ledger.runs.find_live(run) is None
     with pytest.raises(LedgerError, match="takes no shards any more"):
         ledger.shards.begin(run, 0, 7)
 
@@ -127,47 +127,47 @@ def test_how_far_a_try_is_can_be_seen(ledger, run):
     """While it works."""
     this, _ = ledger.shards.begin(run, 0, 7)
     ledger.shards.heartbeat(replace(this, accepted=5, failed=1))
-    assert [(each.accepted, each.failed, each.status) for each in ledger.shards.tries(run)] == [(5, 1, None)]
+    assert [(each.accepted, each.failed, each.status) for each in ledger.shards.list_attempts(run)] == [(5, 1, None)]
 
 
 def test_what_a_run_holds_is_known(ledger, run, ledger_writer):
     """In dollars: paid, or reserved."""
-    assert ledger.shards.held(run) == 0
+    assert ledger.shards.held_usd(run) == 0
     ledger_writer(run).reserve("0.02")
-    assert ledger.shards.held(run) == Decimal("0.02")
+    assert ledger.shards.held_usd(run) == Decimal("0.02")
 
 
 def test_how_a_try_ended_is_known(ledger, run):
     this, _ = ledger.shards.begin(run, 3, 7)
     ended = replace(this, status="stopped", message="SIGTERM came", warnings=("odd",), accepted=5, failed=1)
     ledger.shards.finish(ended)
-    assert ledger.shards.tries(run) == [replace(ended, live=False)]
+    assert ledger.shards.list_attempts(run) == [replace(ended, live=False)]
     assert ledger.shards.heartbeat(this) == "lost"
 
 
 def test_a_run_whose_shard_is_worked_on_is_not_taken_over(ledger, run, elsewhere, terms):
     """Its calls are still noted; once that process has ended it is."""
     ledger.runs.release(run)
-    assert ledger.runs.abandoned(terms.output, terms.schema) == []
+    assert ledger.runs.list_abandoned(terms.output, terms.schema) == []
     assert not ledger.runs.adopt(run)
     elsewhere.kill()
     elsewhere.wait()
-    assert [each.run for each in ledger.runs.abandoned(terms.output, terms.schema)] == [run]
+    assert [each.run for each in ledger.runs.list_abandoned(terms.output, terms.schema)] == [run]
     assert ledger.runs.adopt(run)
 
 
 def test_a_live_run_is_found_with_its_host(ledger, run, terms):
-    found, host = ledger.runs.live(run)
+    found, host = ledger.runs.find_live(run)
     assert (found.run, found.price, bool(host)) == (run, terms.price, True)
-    assert ledger.runs.live("another") is None
+    assert ledger.runs.find_live("another") is None
     ledger.runs.release(run)
-    assert ledger.runs.live(run) is None
+    assert ledger.runs.find_live(run) is None
 
 
 def test_shards_of_two_runs_are_apart(ledger, run, terms):
     ledger.runs.begin(replace(terms, run="second"))
     ledger.shards.begin(run, 0, 7)
     ledger.shards.begin("second", 0, 8)
-    ledger.shards.tell("second")
-    assert [each.writer for each in ledger.shards.tries(run)] == [7]
-    assert ledger.shards.heartbeat(ledger.shards.tries(run)[0]) == "go on"
+    ledger.shards.request_stop("second")
+    assert [each.writer for each in ledger.shards.list_attempts(run)] == [7]
+    assert ledger.shards.heartbeat(ledger.shards.list_attempts(run)[0]) == "go on"

@@ -1,4 +1,4 @@
-"""root.py and objects.py: a folder and a bucket keep the same promises."""
+"""__init__.py, base.py, folder.py, bucket.py: a folder and a bucket keep the same promises."""
 
 import os
 import threading
@@ -9,7 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from extractors.core.errors import ConfigurationError, OutputError
-from extractors.record.output.base import Folder, open_output, reading, writing
+from extractors.record.output import open_output
+from extractors.record.output.base import reading, writing
+from extractors.record.output.folder import FolderOutput
 
 ROWS = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
 A: dict[str, pl.DataType] = {"a": pl.Int64()}
@@ -66,9 +68,9 @@ def test_files_are_listed_by_pattern_and_sorted(root):
     """A star stays within its part of a key, and a folder is no beginning of another's name."""
     for key in ("t/d=2/b", "t/d=1/b", "t/d=1/a", "t/d=1/x.parquet/a", "t/a", "t2/d=1/a"):
         root.write(f"{key}.parquet", ROWS)
-    assert root.files("t", "d=*/*.parquet") == ["t/d=1/a.parquet", "t/d=1/b.parquet", "t/d=2/b.parquet"]
-    assert root.files("t/d=1", "a*.parquet") == ["t/d=1/a.parquet"]
-    assert root.files("none", "*.parquet") == []
+    assert root.list_files("t", "d=*/*.parquet") == ["t/d=1/a.parquet", "t/d=1/b.parquet", "t/d=2/b.parquet"]
+    assert root.list_files("t/d=1", "a*.parquet") == ["t/d=1/a.parquet"]
+    assert root.list_files("none", "*.parquet") == []
 
 
 def test_files_are_read_one_by_one_in_their_order(root):
@@ -76,33 +78,33 @@ def test_files_are_read_one_by_one_in_their_order(root):
     keys = [f"t/{number:02}.parquet" for number in range(12)]
     for number, key in enumerate(keys):
         root.write(key, pl.DataFrame({"a": [number]}))
-    assert list(root.each(lambda key: root.scan([key]).collect().item(), keys)) == list(range(12))
+    assert list(root.map_files(lambda key: root.scan([key]).collect().item(), keys)) == list(range(12))
 
 
 def test_folders_are_listed_by_name(root):
     """Files are none."""
     for key in ("t/0010/a", "t/0002/x/a", "t/b"):
         root.write(f"{key}.parquet", ROWS)
-    assert root.folders("t") == ["0002", "0010"]
-    assert root.folders("none") == []
+    assert root.list_folders("t") == ["0002", "0010"]
+    assert root.list_folders("none") == []
 
 
 def test_a_folder_is_removed_with_all_that_is_in_it(root):
     """And nothing beside it."""
     for key in ("s/run/0001/a", "s/run/0001/b", "s/run/0002/a"):
         root.write(f"{key}.parquet", ROWS)
-    root.remove("s/run/0001")
-    assert root.folders("s/run") == ["0002"]
-    root.remove("s/run/0002")
-    assert root.folders("s") == []
+    root.remove_folder("s/run/0001")
+    assert root.list_folders("s/run") == ["0002"]
+    root.remove_folder("s/run/0002")
+    assert root.list_folders("s") == []
 
 
 def test_a_root_that_can_be_written_begins_and_leaves_nothing(root):
     """There is nothing staged before something is."""
-    root.begin("staging/run/0001", ["results", "runs"])
-    assert root.files("staging/run/0001", "*") == []
-    root.tidy("staging/run/0001")
-    assert root.folders("staging") == []
+    root.create_staging("staging/run/0001", ["results", "runs"])
+    assert root.list_files("staging/run/0001", "*") == []
+    root.remove_empty("staging/run/0001")
+    assert root.list_folders("staging") == []
 
 
 def test_a_file_that_cannot_be_read_is_said_in_one_line(root):
@@ -115,16 +117,16 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(root):
 
 def test_nothing_is_seen_of_a_file_before_it_is_whole(tmp_path):
     """Not under its name."""
-    root, seen = Folder(tmp_path), []
+    root, seen = FolderOutput(tmp_path), []
 
     def look(each):
-        seen.append(root.files("t", "*.parquet"))
+        seen.append(root.list_files("t", "*.parquet"))
         return each
 
     root.write("t/one.parquet", ROWS.lazy().map_batches(look), "scratch/one")
     assert seen
     assert not any(seen)
-    assert root.files("t", "*") == ["t/one.parquet"]
+    assert root.list_files("t", "*") == ["t/one.parquet"]
 
 
 # --- what only a bucket does
@@ -152,7 +154,7 @@ def test_an_upload_that_breaks_off_leaves_no_file(remote, bucket):
     refused = r"may not be written \(AccessDenied\): the key needs s3:PutObject"
     with pytest.raises(OutputError, match=refused), writing(remote):
         remote.write("t/large.parquet", rows)
-    assert remote.files("t", "*") == []
+    assert remote.list_files("t", "*") == []
 
 
 def test_only_the_columns_asked_for_are_fetched(remote, bucket):
@@ -170,7 +172,7 @@ def test_several_files_are_read_at_once(remote, bucket):
         remote.write(f"t/{number:02}.parquet", ROWS)
     bucket.front.seconds = 0.2
     started = time.monotonic()
-    found = list(remote.each(lambda key: remote.scan([key]).collect().height, remote.files("t", "*")))
+    found = list(remote.map_files(lambda key: remote.scan([key]).collect().height, remote.list_files("t", "*")))
     assert time.monotonic() - started < 2.5  # one by one it takes at least 3.2
     assert found == [2] * 16
 
@@ -185,7 +187,7 @@ def test_a_busy_server_is_asked_again(remote, bucket):
 
     bucket.front.refuse = refuse
     remote.write("t/one.parquet", ROWS)
-    assert remote.files("t", "*") == ["t/one.parquet"]
+    assert remote.list_files("t", "*") == ["t/one.parquet"]
     busy["GET"] = 2
     assert remote.scan(["t/one.parquet"]).collect().height == 2
 
@@ -194,9 +196,9 @@ def test_a_bucket_that_does_not_exist_is_refused(bucket):
     """By whoever wants to read it, and by whoever wants to write."""
     root = open_output("s3://no-such-bucket/out")
     with pytest.raises(ConfigurationError, match="output 's3://no-such-bucket/out' does not exist: no such bucket"):
-        root.begin("staging/run/0001", [])
+        root.create_staging("staging/run/0001", [])
     with pytest.raises(ConfigurationError, match="output 's3://no-such-bucket/out' does not exist"), reading(root):
-        root.files("runs", "*")
+        root.list_files("runs", "*")
 
 
 @pytest.mark.parametrize("refused", [{"PUT"}, {"DELETE", "POST"}], ids=["put", "delete"])
@@ -204,7 +206,7 @@ def test_who_may_not_write_or_delete_is_told_the_permission(remote, bucket, refu
     """Both are needed, and both are tried before anything is sent."""
     bucket.front.refuse = lambda method, path: (403, DENIED) if method in refused else None
     with pytest.raises(ConfigurationError) as raised:
-        remote.begin("staging/run/0001", [])
+        remote.create_staging("staging/run/0001", [])
     assert "may not be written (AccessDenied): the key needs s3:PutObject and s3:DeleteObject" in raised.value.message
 
 
@@ -216,9 +218,12 @@ def test_who_may_not_list_or_read_is_told_the_permission(remote, bucket):
         pytest.raises(ConfigurationError, match=r"may not be listed \(AccessDenied\): .* s3:ListBucket"),
         reading(remote),
     ):
-        remote.files("t", "*")
+        remote.list_files("t", "*")
     with (
-        pytest.raises(OutputError, match=r"may not be read \(AccessDenied\): .* s3:GetObject; what was answered is in"),
+        pytest.raises(
+            OutputError,
+            match=r"may not be read \(AccessDenied\): .* s3:GetObject; all answers received so far are kept",
+        ),
         writing(remote),
     ):
         remote.scan(["t/one.parquet"]).collect()
@@ -228,11 +233,11 @@ def test_two_that_remove_the_same_folder_both_end(remote):
     """Whoever finishes a volume that another one finishes, too."""
     for number in range(20):
         remote.write(f"s/run/0001/{number}.parquet", ROWS)
-    both = [threading.Thread(target=remote.remove, args=("s/run/0001",)) for _ in range(2)]
+    both = [threading.Thread(target=remote.remove_folder, args=("s/run/0001",)) for _ in range(2)]
     [each.start() for each in both]
     [each.join() for each in both]
-    assert remote.files("s", "run/0001/*") == []
-    remote.remove("s/run/0001")
+    assert remote.list_files("s", "run/0001/*") == []
+    remote.remove_folder("s/run/0001")
 
 
 def test_a_profile_signs_in_for_writing_and_reading(bucket, monkeypatch, tmp_path):

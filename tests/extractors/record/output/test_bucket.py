@@ -1,4 +1,4 @@
-"""objects.py: an output root at Google's and Azure's, by servers that keep what they are sent and answer as these two do."""
+"""bucket.py: an output at Google and Azure, by servers that keep what they are sent and answer as these two do."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from extractors.core.errors import ConfigurationError
-from extractors.record.output.base import open_output
+from extractors.record.output import open_output
 
 TIME = "Sun, 01 Nov 2026 00:00:00 GMT"
 ROWS = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -132,16 +132,16 @@ def root(request, server, sign_in_to):
 
 def test_tables_are_written_listed_read_and_removed_in_any_cloud(root):
     """Each signs in, lists and deletes in its own way; polars reads what obstore has written."""
-    root.begin("staging/run/0001", ["runs"])
+    root.create_staging("staging/run/0001", ["runs"])
     for key in ("staging/run/0001/a", "staging/run/0001/b", "runs/run_date=2026-11-20/x"):
         root.write(f"{key}.parquet", ROWS)
-    files = root.files("staging/run/0001", "*.parquet")
+    files = root.list_files("staging/run/0001", "*.parquet")
     assert files == ["staging/run/0001/a.parquet", "staging/run/0001/b.parquet"]
     assert_frame_equal(root.scan(files).collect(), pl.concat([ROWS, ROWS]))
-    assert root.folders("staging/run") == ["0001"]
-    root.remove("staging/run/0001")
+    assert root.list_folders("staging/run") == ["0001"]
+    root.remove_folder("staging/run/0001")
     assert not root.exists("staging/run/0001/a.parquet")
-    assert root.files("runs", "run_date=*/*.parquet") == ["runs/run_date=2026-11-20/x.parquet"]
+    assert root.list_files("runs", "run_date=*/*.parquet") == ["runs/run_date=2026-11-20/x.parquet"]
 
 
 def test_what_another_has_removed_meanwhile_is_no_trouble(root, server):
@@ -151,9 +151,9 @@ def test_what_another_has_removed_meanwhile_is_no_trouble(root, server):
     listing, seen = server.listing, server.kept.copy()
     server.listing = lambda asked: (azure if "container" in asked.get("restype", []) else google)(seen, asked)
     server.kept.pop("/bucket/my out/s/a.parquet")
-    root.remove("s")
+    root.remove_folder("s")
     server.listing = listing
-    assert root.files("s", "*") == []
+    assert root.list_files("s", "*") == []
 
 
 def test_who_may_not_write_is_told_the_cloud_s_own_permission(root, server):
@@ -162,5 +162,5 @@ def test_who_may_not_write_is_told_the_cloud_s_own_permission(root, server):
     with pytest.raises(
         ConfigurationError, match=r"may not be written \(forbidden\): the key needs [sS]torage"
     ) as raised:
-        root.begin("staging/run/0001", ["runs"])
+        root.create_staging("staging/run/0001", ["runs"])
     assert "\n" not in raised.value.message

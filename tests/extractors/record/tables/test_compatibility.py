@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, create_model
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import Schema
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.columns import Fields
 from extractors.record.tables.compatibility import check_compatible
@@ -136,7 +136,7 @@ def by_polars(files):
 def test_what_stays_in_its_column_is_read_together(publish, schema, tmp_path, then, before, now, today):
     """A field made optional, loosened, or whose nested fields changed places, goes on; and both readers read it."""
     first = publish(field=(then, before))
-    check_compatible(Folder(tmp_path), schema(field=now))
+    check_compatible(FolderOutput(tmp_path), schema(field=now))
     second = publish(run="20261121T021500Z-3f9a", field=(now, today))
     assert by_polars([first, second]).height == 2
     assert by_polars([second, first]).height == 2
@@ -148,7 +148,7 @@ def test_what_changes_its_column_is_refused(publish, schema, tmp_path, then, bef
     """A field of another column type is refused; and a reader refuses it, in either order of the files."""
     first = publish(field=(then, before))
     with pytest.raises(ConfigurationError, match="schema 'slip': field 'field"):
-        check_compatible(Folder(tmp_path), schema(field=now))
+        check_compatible(FolderOutput(tmp_path), schema(field=now))
     second = publish(run="20261121T021500Z-3f9a", field=(now, today))
     with pytest.raises(pl.exceptions.PolarsError):
         by_polars([first, second])
@@ -160,7 +160,7 @@ def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_pat
     """The schema, the field, both types, the file, and the line that lets it through."""
     publish(total=(int, 1))
     with pytest.raises(ConfigurationError) as raised:
-        check_compatible(Folder(tmp_path), schema(total=float))
+        check_compatible(FolderOutput(tmp_path), schema(total=float))
     assert raised.value.message == (
         "schema 'slip': field 'total' was Int64, is Float64: not to be read together with"
         " results/schema=slip/run_date=2026-11-20/20261120T021500Z-3f9a.parquet; put it back, or set VERSION = 2"
@@ -182,36 +182,36 @@ def test_the_field_that_changed_is_named(publish, schema, tmp_path, now, said):
     """Removed, renamed, or inside of another."""
     publish(total=(int, 1), line=(Line, LINE))
     with pytest.raises(ConfigurationError, match=said):
-        check_compatible(Folder(tmp_path), schema(**({"line": Line} | now)))
+        check_compatible(FolderOutput(tmp_path), schema(**({"line": Line} | now)))
 
 
 def test_a_field_inside_of_a_list_is_named(publish, schema, tmp_path):
     """A list's models are compared like any other."""
     publish(lines=(list[Line], [LINE]))
     with pytest.raises(ConfigurationError, match=r"field 'lines\.price' is no longer there"):
-        check_compatible(Folder(tmp_path), schema(lines=list[Shorter]))
+        check_compatible(FolderOutput(tmp_path), schema(lines=list[Shorter]))
 
 
 def test_many_changes_are_counted(publish, schema, tmp_path):
     """The message stays one that can be read."""
     publish(**dict.fromkeys("abcdef", (int, 1)))
     with pytest.raises(ConfigurationError, match=r"'a' .*, field 'b' .*, field 'c' .*, and 3 more: "):
-        check_compatible(Folder(tmp_path), schema(**dict.fromkeys("abcdef", str)))
+        check_compatible(FolderOutput(tmp_path), schema(**dict.fromkeys("abcdef", str)))
 
 
 def test_an_added_field_goes_on(publish, schema, tmp_path):
     """Wherever it stands among the others."""
     publish(total=(int, 1))
-    check_compatible(Folder(tmp_path), schema(shop=str, total=int, lines=list[Line]))
+    check_compatible(FolderOutput(tmp_path), schema(shop=str, total=int, lines=list[Line]))
 
 
 def test_the_newest_file_is_what_counts(publish, schema, tmp_path):
     """By its run, of which the name sorts by time."""
     publish(total=(int, 1))
     publish(run="20261121T021500Z-0001", total=(float, 1.0))
-    check_compatible(Folder(tmp_path), schema(total=float))
+    check_compatible(FolderOutput(tmp_path), schema(total=float))
     with pytest.raises(ConfigurationError, match="20261121T021500Z-0001"):
-        check_compatible(Folder(tmp_path), schema(total=int))
+        check_compatible(FolderOutput(tmp_path), schema(total=int))
 
 
 @pytest.mark.parametrize("other", ["0001", "ffff", "3f9a-2"])
@@ -220,35 +220,35 @@ def test_of_runs_that_started_in_one_second_all_count(publish, schema, tmp_path,
     publish(total=(int, 1))
     publish(run=f"20261120T021500Z-{other}", total=(int, 1), added=(str, "a"))
     with pytest.raises(ConfigurationError, match="field 'added' is no longer there"):
-        check_compatible(Folder(tmp_path), schema(total=int))
+        check_compatible(FolderOutput(tmp_path), schema(total=int))
 
 
 def test_the_next_version_begins_anew(publish, schema, tmp_path):
     """Its files lie apart, so that nothing keeps it from being whatever it is."""
     publish(total=(int, 1))
-    check_compatible(Folder(tmp_path), schema(version=2, sum=str))
+    check_compatible(FolderOutput(tmp_path), schema(version=2, sum=str))
 
 
 def test_the_cure_counts_on_from_the_version_in_force(publish, schema, tmp_path):
     """VERSION 2 that was changed becomes 3."""
     publish(folder="schema=slip_v2", total=(int, 1))
     with pytest.raises(ConfigurationError, match=r"set VERSION = 3 in mine\.slip \(published as schema=slip_v3\)"):
-        check_compatible(Folder(tmp_path), schema(version=2, total=str))
+        check_compatible(FolderOutput(tmp_path), schema(version=2, total=str))
 
 
 def test_another_schema_is_no_generation(publish, schema, tmp_path):
     """A schema is held against its own files only."""
     publish(folder="schema=slip_long", total=(int, 1))
-    check_compatible(Folder(tmp_path), schema(total=str))
+    check_compatible(FolderOutput(tmp_path), schema(total=str))
 
 
 def test_an_output_that_is_not_there_holds_nothing_against_a_schema(schema, tmp_path):
     """The first run has no earlier generation."""
-    check_compatible(Folder(tmp_path / "not yet"), schema(total=str))
+    check_compatible(FolderOutput(tmp_path / "not yet"), schema(total=str))
 
 
 def test_a_file_that_is_no_table_is_named_by_its_output(publish, schema, tmp_path):
     """What cannot be read is said before anything is spent."""
     publish(total=(int, 1)).write_bytes(b"no table")
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        check_compatible(Folder(tmp_path), schema(total=int))
+        check_compatible(FolderOutput(tmp_path), schema(total=int))

@@ -11,9 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core import Problem
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.history import ENDS, FAILED, WHY, RunHistory, key, read_history
+from extractors.record.tables.history import (
+    FAILURE_COLUMNS,
+    OUTCOME_COLUMNS,
+    REASON_COLUMN,
+    RunHistory,
+    document_key,
+    load_history,
+)
 from extractors.record.tables.writer import Tables
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -26,7 +33,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, by=terms):
-        with Tables(Folder(tmp_path), by, model) as tables:
+        with Tables(FolderOutput(tmp_path), by, model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
@@ -43,7 +50,7 @@ def skipped(tmp_path, make, terms):
     """Under which redo an image is skipped today, of: none, failed, changed, all."""
 
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
-        past = read_history(Folder(tmp_path), today, offline=offline)
+        past = load_history(FolderOutput(tmp_path), today, offline=offline)
         found = make.found(uri, version=version)
         return {redo for redo in REDO if past.skips(name(found), redo)}
 
@@ -93,7 +100,7 @@ def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, make, terms):
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
     publish(make.failed(problem=flaw, planned=make.planned(tries=1)))
     publish(make.failed(problem=flaw, planned=make.planned(tries=0)), by=replace(terms, run="earlier"))
-    assert read_history(Folder(tmp_path), terms, offline=False).tries(name(make.found())) == 2
+    assert load_history(FolderOutput(tmp_path), terms, offline=False).tries(name(make.found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, make, terms):
@@ -203,7 +210,7 @@ def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, ma
     """A file without the columns that decide is read as one try that another may cure."""
     publish(make.failed())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
-    past = read_history(Folder(tmp_path), terms, offline=False)
+    past = load_history(FolderOutput(tmp_path), terms, offline=False)
     assert past.tries(name(make.found())) == 1
     assert not past.skips(name(make.found()), None)
 
@@ -272,15 +279,17 @@ def cause_by_hand(mine, redo):
 def past_of(history, redo, kind):
     """The past that these ends make, as it is read for this redo."""
     rows = [
-        {"key": key(end.document, "1"), "at": NOON + timedelta(hours=2 * end.at + (not end.accepted))}
+        {"key": document_key(end.document, "1"), "at": NOON + timedelta(hours=2 * end.at + (not end.accepted))}
         | {"now": end.now, "final": end.final, "tries": end.tries, "ok": end.accepted}
         | {"why": end.differs if redo == "changed" else None if end.accepted else end.kind}
         for end in history
     ]
-    frame = pl.DataFrame(rows, schema=FAILED | WHY | {"ok": pl.Boolean()}, orient="row")
-    why = WHY if redo else {}
-    accepted = ENDS | (WHY if redo == "changed" else {})
-    return RunHistory(frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILED, *why), kind)
+    frame = pl.DataFrame(rows, schema=FAILURE_COLUMNS | REASON_COLUMN | {"ok": pl.Boolean()}, orient="row")
+    why = REASON_COLUMN if redo else {}
+    accepted = OUTCOME_COLUMNS | (REASON_COLUMN if redo == "changed" else {})
+    return RunHistory(
+        frame.filter("ok").select(*accepted), frame.filter(~pl.col("ok")).select(*FAILURE_COLUMNS, *why), kind
+    )
 
 
 @given(history=st.lists(ends, max_size=12), kind=st.sampled_from([None, "timeout"]))
@@ -290,7 +299,7 @@ def test_a_past_answers_as_the_contract_is_written(history, kind):
         mine, past = in_order(end for end in history if end.document == document), past_of(history, redo, kind)
         assert past.skips((document, "1"), redo) == skipped_by_hand(mine, redo, kind)
         if redo and not skipped_by_hand(mine, redo, kind):
-            assert past.cause((document, "1"), redo) == cause_by_hand(mine, redo)
+            assert past.reason((document, "1"), redo) == cause_by_hand(mine, redo)
 
 
 def rewrite(root, table, change):
@@ -319,7 +328,7 @@ def test_a_file_without_hashes_is_done_and_changed(publish, skipped, make, tmp_p
 
 def test_parts_in_staging_are_not_done(tmp_path, skipped, make, terms, model):
     """What was never published is not there for the next run either."""
-    with Tables(Folder(tmp_path), terms, model) as tables:
+    with Tables(FolderOutput(tmp_path), terms, model) as tables:
         tables.stage(0, [make.accepted()])
     assert skipped() == set()
 
@@ -327,7 +336,7 @@ def test_parts_in_staging_are_not_done(tmp_path, skipped, make, terms, model):
 def test_a_second_volume_counts(tmp_path, skipped, make, terms, model):
     """Every volume of a run is part of the past."""
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
-    with Tables(Folder(tmp_path), terms, model) as tables:
+    with Tables(FolderOutput(tmp_path), terms, model) as tables:
         tables.publish(row | {"volume": 1})
         tables.stage(0, [make.accepted()])
         tables.publish(row | {"volume": 2})

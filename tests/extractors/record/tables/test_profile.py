@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.profile import RunProfile, profile_of, recent_profiles
 
@@ -85,7 +85,7 @@ def publish(tmp_path):
 def names(tmp_path):
     """The runs that are found, in their order."""
     return lambda *asked, **more: [
-        each.run for each in recent_profiles(Folder(tmp_path), "/in", "slip", *asked, **more)
+        each.run for each in recent_profiles(FolderOutput(tmp_path), "/in", "slip", *asked, **more)
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_published_run_has_the_shape_it_had(publish, tmp_path):
     """What is read back is what the run itself would have said."""
     publish("a", 1, fields=[field("shop", 900, 9, "a"), field("total", 900, 0, "a")], called=[(1,), (1, 2)])
     shares = {"shop": 0.01, "total": 0.0}
-    assert recent_profiles(Folder(tmp_path), "/in", "slip") == [
+    assert recent_profiles(FolderOutput(tmp_path), "/in", "slip") == [
         RunProfile("a", 1000, shares, 0.9, 0.5, Decimal("0.002"))
     ]
 
@@ -126,7 +126,7 @@ def test_volumes_are_summed(publish, tmp_path):
     """A run is one run, however many files it has; two volumes of 150 are enough rows."""
     publish("a", 1, accepted=100, failed=50, fields=[field("shop", 200, 20, "a")], called=[(1,), (1, 2)])
     publish("a", 1, volume=2, accepted=100, failed=50, cost_usd=Decimal(4), called=[(1,), (1,)])
-    assert recent_profiles(Folder(tmp_path), "/in", "slip") == [
+    assert recent_profiles(FolderOutput(tmp_path), "/in", "slip") == [
         RunProfile("a", 300, {"shop": 0.1}, 2 / 3, 0.25, Decimal("0.02"))
     ]
 
@@ -135,7 +135,7 @@ def test_an_unknown_cost_of_a_volume_makes_the_runs_unknown(publish, tmp_path):
     """A sum of some of the bills is not the bill."""
     publish("a", 1)
     publish("a", 1, volume=2, cost_usd=None)
-    assert [each.cost for each in recent_profiles(Folder(tmp_path), "/in", "slip")] == [None]
+    assert [each.cost for each in recent_profiles(FolderOutput(tmp_path), "/in", "slip")] == [None]
 
 
 def test_the_run_itself_is_no_past(publish, names):
@@ -149,7 +149,7 @@ def test_runs_of_one_beginning_are_told_apart(publish, tmp_path):
     """Another run's file is not a volume of this one, though its name begins alike."""
     publish("a", 1, called=[(1,)])
     publish("ab", 1, called=[(1, 2)], started_at=FIRST - timedelta(hours=1))
-    assert [(each.run, each.climbed) for each in recent_profiles(Folder(tmp_path), "/in", "slip")] == [
+    assert [(each.run, each.climbed) for each in recent_profiles(FolderOutput(tmp_path), "/in", "slip")] == [
         ("a", 0.0),
         ("ab", 1.0),
     ]
@@ -160,7 +160,7 @@ def test_an_output_of_an_older_version_has_a_shape_with_less_in_it(publish, tmp_
     publish("a", 1)
     path = publish.path_of("runs", "a", 1)
     pl.read_parquet(path, hive_partitioning=False).drop("cost_usd", "warnings").write_parquet(path)
-    assert recent_profiles(Folder(tmp_path), "/in", "slip") == [RunProfile("a", 1000, {}, 0.9, None, None)]
+    assert recent_profiles(FolderOutput(tmp_path), "/in", "slip") == [RunProfile("a", 1000, {}, 0.9, None, None)]
 
 
 def test_tables_with_columns_missing_are_read(publish, tmp_path):
@@ -169,7 +169,7 @@ def test_tables_with_columns_missing_are_read(publish, tmp_path):
     for table, column in [("calls", "rung"), ("fields", "nulls")]:
         path = publish.path_of(table, "a", 1)
         pl.read_parquet(path, hive_partitioning=False).drop(column).write_parquet(path)
-    assert recent_profiles(Folder(tmp_path), "/in", "slip") == [
+    assert recent_profiles(FolderOutput(tmp_path), "/in", "slip") == [
         RunProfile("a", 1000, {"shop": 0.0}, 0.9, 0.0, Decimal("0.002"))
     ]
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from extractors.core import Problem
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.history import read_history
+from extractors.record.tables.history import load_history
 from extractors.record.tables.writer import Tables
 
 REDO = (None, "failed", "changed", "all", "reparse")
@@ -23,7 +23,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, by=terms):
-        with Tables(Folder(tmp_path), by, model) as tables:
+        with Tables(FolderOutput(tmp_path), by, model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
@@ -35,9 +35,9 @@ def again(tmp_path, make, terms):
     """Why an image is taken today under a redo; None when it is not."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
-        past = read_history(Folder(tmp_path), today, offline=False, redo=redo, kind=kind)
+        past = load_history(FolderOutput(tmp_path), today, offline=False, redo=redo, kind=kind)
         named = (uri, make.found(uri).version)
-        return None if past.skips(named, redo) else past.cause(named, redo)
+        return None if past.skips(named, redo) else past.reason(named, redo)
 
     return answer
 

@@ -8,10 +8,10 @@ import pytest
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.history import key
-from extractors.record.tables.replies import load_history, read_stored
+from extractors.record.tables.history import document_key
+from extractors.record.tables.replies import load_history_with_replies, load_replies
 from extractors.record.tables.writer import Tables
 
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -22,9 +22,9 @@ def publish(tmp_path, model, make, terms):
     """Publishes one run with these ends and all their calls."""
 
     def published(*ends, by=terms, keep="all"):
-        with Tables(Folder(tmp_path), by, model, keep) as tables:
+        with Tables(FolderOutput(tmp_path), by, model, keep) as tables:
             tables.stage(0, ends)
-            tables.gather([make.calls(*ends)])
+            tables.stage_calls_and_fields([make.calls(*ends)])
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
     return published
@@ -36,7 +36,7 @@ def answers(tmp_path, make, terms):
 
     def read(*uris, offline=False, today=terms):
         names = {(uri, make.found(uri).version) for uri in uris}
-        return [each.body for each in read_stored(Folder(tmp_path), today, offline=offline).answers(names)]
+        return [each.body for each in load_replies(FolderOutput(tmp_path), today, offline=offline).find_answers(names)]
 
     return read
 
@@ -70,7 +70,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, term
     publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
     publish(ended(make, "accepted", bodies=("early",)), by=replace(terms, run="b"))
     wanted, seen = {("/in/a.jpg", make.found().version)}, []
-    for answer in read_stored(Folder(tmp_path), terms, offline=False).answers(wanted):
+    for answer in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(wanted):
         seen.append(answer.body)
         wanted.discard(answer.name)
     assert seen == ["late"]
@@ -79,7 +79,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, term
 def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, terms):
     """What was sent, and how it was asked for."""
     publish(ended(make, "accepted"))
-    [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
+    [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
     assert (answer.key, answer.model, answer.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
     assert (answer.rung, answer.sent, answer.sha256, answer.encoded) == (1, Size(560, 448), "5ha", True)
     assert answer.action == "resize"
@@ -88,7 +88,7 @@ def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, ter
 def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms):
     """The picture that it was about; nothing is known of the bytes."""
     publish(ended(make, "failed"))
-    [answer] = read_stored(Folder(tmp_path), terms, offline=False).answers({("/in/a.jpg", "1-2048")})
+    [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
     assert (answer.rung, answer.sent) == (1, Size(560, 448))
     assert (answer.sha256, answer.encoded, answer.action) == (None, None, None)
 
@@ -96,16 +96,16 @@ def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms)
 def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, terms):
     """Other bytes under the same name were never read."""
     publish(ended(make, "accepted"))
-    stored = read_stored(Folder(tmp_path), terms, offline=False)
-    assert key("/in/a.jpg", "1-2048") in stored
-    assert key("/in/a.jpg", "2-4096") not in stored
-    assert key("/in/b.jpg", "1-2048") not in stored
+    stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
+    assert document_key("/in/a.jpg", "1-2048") in stored
+    assert document_key("/in/a.jpg", "2-4096") not in stored
+    assert document_key("/in/b.jpg", "1-2048") not in stored
 
 
 def test_calls_without_an_answer_are_none(publish, tmp_path, make, terms):
     """A timeout has nothing to read."""
     publish(ended(make, "accepted"), make.failed("/in/b.jpg", attempts=(make.unanswered(),)))
-    assert key("/in/b.jpg", "1-2048") not in read_stored(Folder(tmp_path), terms, offline=False)
+    assert document_key("/in/b.jpg", "1-2048") not in load_replies(FolderOutput(tmp_path), terms, offline=False)
 
 
 def test_answers_that_were_not_kept_are_not_there(publish, answers, make, terms):
@@ -145,27 +145,27 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(ended(make, "accepted"), ended(make, "failed", "/in/b.jpg"))
     publish(make.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
-    past, _ = load_history(Folder(tmp_path), terms, offline=False, redo="reparse")
+    past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, offline=False, redo="reparse")
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
-    assert [past.waits(name, "reparse") for name in names] == [False, False, False, True]
-    assert [past.cause(name, "reparse") for name in names[:2]] == ["done", "refused"]
+    assert [past.lacks_reply(name, "reparse") for name in names] == [False, False, False, True]
+    assert [past.reason(name, "reparse") for name in names[:2]] == ["done", "refused"]
 
 
 def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
     """Whatever is not done is taken."""
     publish(ended(make, "accepted"))
-    past, stored = load_history(Folder(tmp_path), terms, offline=False, redo="all")
+    past, stored = load_history_with_replies(FolderOutput(tmp_path), terms, offline=False, redo="all")
     assert stored is None
-    assert not past.waits(("/in/new.jpg", None), "all")
+    assert not past.lacks_reply(("/in/new.jpg", None), "all")
 
 
 def test_one_file_is_kept(publish, tmp_path, make, terms):
     """Documents in the order of publishing read each file once."""
     publish(*(ended(make, "accepted", f"/in/{number}.jpg") for number in range(5)))
-    stored = read_stored(Folder(tmp_path), terms, offline=False)
-    assert len(list(stored.answers({("/in/0.jpg", "1-2048")}))) == 1
+    stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
+    assert len(list(stored.find_answers({("/in/0.jpg", "1-2048")}))) == 1
     for path in (tmp_path / "replies").rglob("*.parquet"):
         path.unlink()
-    assert len(list(stored.answers({(f"/in/{number}.jpg", "1-2048") for number in range(5)}))) == 5
+    assert len(list(stored.find_answers({(f"/in/{number}.jpg", "1-2048") for number in range(5)}))) == 5
     assert isinstance(stored._open[1], pl.DataFrame)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from extractors.core import Copied
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables import row_index as originals
 from extractors.record.tables.row_index import DIGITS, Place, RowIndex
@@ -24,7 +24,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, run="20261119T021500Z-0000"):
-        with Tables(Folder(tmp_path), replace(terms, run=run), model) as tables:
+        with Tables(FolderOutput(tmp_path), replace(terms, run=run), model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": run, "volume": 1})
 
@@ -36,11 +36,11 @@ def looked_up(tmp_path, model, terms):
     """The row of a key among what is published, None if there is none."""
 
     def row(key, *, earlier=True, offline=False, model=model):
-        found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=earlier, offline=offline)
-        if not found.opened:
-            found.open()
+        found = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=earlier, offline=offline)
+        if not found.loaded:
+            found.load_published()
         place = found.find(key)
-        return None if place is None else found.row(place, key)
+        return None if place is None else found.read_row(place, key)
 
     return row
 
@@ -81,7 +81,7 @@ def test_of_two_rows_the_later_counts(publish, looked_up, make):
 def test_a_copy_is_no_original(publish, looked_up, make, tmp_path, model, terms):
     """The document that was answered about is found, though its copy was published later."""
     publish(make.accepted("/in/a.jpg", key=ONE))
-    row = Tables(Folder(tmp_path), terms, model).row(make.accepted("/in/a.jpg", key=ONE))
+    row = Tables(FolderOutput(tmp_path), terms, model).build_row(make.accepted("/in/a.jpg", key=ONE))
     copy = Copied(make.planned("/in/b.jpg"), (), ONE, terms.started_at, row, failed=False)
     publish(copy, run="20261119T031500Z-0000")
     assert looked_up(ONE)["_document"] == "/in/a.jpg"
@@ -109,12 +109,12 @@ def test_a_row_that_is_not_as_today_is_not_copied(publish, looked_up, make):
 
 def test_a_row_of_a_file_that_has_gone_is_not_copied(publish, make, tmp_path, model, terms):
     publish(make.accepted(key=ONE))
-    found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
-    found.open()
+    found = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=True, offline=False)
+    found.load_published()
     place = found.find(ONE)
     (tmp_path / place.file).unlink()
-    assert found.row(place, ONE) is None
-    assert found.row(Place("no.parquet", 0, failed=False), ONE) is None
+    assert found.read_row(place, ONE) is None
+    assert found.read_row(Place("no.parquet", 0, failed=False), ONE) is None
 
 
 def test_memory_holds_few_rows(publish, make, tmp_path, model, terms, monkeypatch):
@@ -122,9 +122,9 @@ def test_memory_holds_few_rows(publish, make, tmp_path, model, terms, monkeypatc
     monkeypatch.setattr(originals, "BLOCK", 3)
     keys = [f"{number:064x}"[::-1] for number in range(30)]
     publish(*(make.accepted(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
-    found = RowIndex(Tables(Folder(tmp_path), terms, model), earlier=True, offline=False)
-    found.open()
-    read = [found.row(found.find(key), key)["_document"] for key in keys]
+    found = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=True, offline=False)
+    found.load_published()
+    read = [found.read_row(found.find(key), key)["_document"] for key in keys]
     assert read == [f"/in/{number}.jpg" for number in range(30)]
     assert [frame.height for frame in found._blocks.values()] == [3] * 4
 
@@ -138,7 +138,7 @@ def test_every_key_is_found_and_no_other(terms, model, numbers, other):
     keys = [f"{number:0{DIGITS}x}".ljust(64, "0") for number in numbers]
     for part, key in enumerate(keys):
         found.add(key, "results", part, 0)
-        found.staged(part, {"results": 1})
+        found.note_staged(part, {"results": 1})
     unknown = f"{other:0{DIGITS}x}".ljust(64, "0")
     assert [found.find(key).row for key in keys] == [0] * len(keys)
     assert (found.find(unknown) is None) == (other not in numbers)

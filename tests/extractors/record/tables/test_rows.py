@@ -9,7 +9,7 @@ import pytest
 from extractors.core import Copied, Problem
 from extractors.record.tables import columns
 from extractors.record.tables.columns import Fields
-from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, kept, reply_row, result_row
+from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, is_kept, reply_row, result_row
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -292,11 +292,11 @@ def test_a_call_without_an_end_is_aborted_and_unknown(make, terms):
 def test_replies_are_kept_as_asked(make, keep, outcomes):
     """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
     calls = [make.call(each) for each in (make.unanswered(), make.attempt(outcome="off_schema"), make.attempt())]
-    assert [call["outcome"] for call in calls if kept(call, keep)] == outcomes
+    assert [call["outcome"] for call in calls if is_kept(call, keep)] == outcomes
 
 
 def test_a_reply_has_every_cell(make):
-    """A kept reply is the server's body as it came, found by the document's key."""
+    """A is_kept reply is the server's body as it came, found by the document's key."""
     row = reply_row(make.call(make.attempt()))
     assert list(row) == list(columns.REPLIES)
     assert row == {

@@ -7,9 +7,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from extractors.core.errors import OutputError
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.columns import Fields
-from extractors.record.tables.volume import ALWAYS, PUBLISHED, Volume, volumes
+from extractors.record.tables.volume import ALWAYS, PUBLISHED, Volume, list_volumes
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def sealed(root, terms, model, make):
     from extractors.record.tables import columns, rows  # noqa: PLC0415  names that the tests have, too
 
     def stage(number=1):
-        volume = Volume(Folder(root), terms, number)
+        volume = Volume(FolderOutput(root), terms, number)
         fields = Fields(model)
         for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
             end = make.accepted(uri)
@@ -51,7 +51,7 @@ def assert_same(one, other):
 
 def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
     """Nothing else says that every part is there."""
-    volume = Volume(Folder(root), terms, 1)
+    volume = Volume(FolderOutput(root), terms, 1)
     volume.stage("calls", 0, [])
     assert (volume.sealed, volume.committed) == (False, False)
     volume.stage("runs", 0, [make.row()])
@@ -65,7 +65,7 @@ def test_a_volume_is_committed_by_its_published_row(sealed):
 
 
 def test_no_rows_make_no_part(root, terms):
-    Volume(Folder(root), terms, 1).stage("calls", 0, [])
+    Volume(FolderOutput(root), terms, 1).stage("calls", 0, [])
     assert not root.exists()
 
 
@@ -74,7 +74,7 @@ def test_a_part_that_is_there_is_whole(sealed, root):
     volume = sealed()
     (root / volume.folder / "results-000002.part").write_bytes(b"PAR1 half of it")
     volume.publish()
-    assert {document for document, _ in volume.ended()} == {"/in/a.jpg", "/in/b.jpg", "/in/c.jpg"}
+    assert {document for document, _ in volume.finished_documents()} == {"/in/a.jpg", "/in/b.jpg", "/in/c.jpg"}
 
 
 def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_path):
@@ -85,12 +85,14 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
     volume = sealed()
     for steps in range(len(PUBLISHED)):
         for table in PUBLISHED[:steps]:
-            volume._publish(table, volume.parts(table)) if volume.parts(table) or table in ALWAYS else None
+            volume._publish_table(table, volume.list_parts(table)) if volume.list_parts(
+                table
+            ) or table in ALWAYS else None
         assert volume.sealed
         assert not volume.committed
         broken = tmp_path / f"after-{steps}"
         shutil.copytree(root, broken)
-        Volume(Folder(broken), volume.run_info, 1).publish()
+        Volume(FolderOutput(broken), volume.run_info, 1).publish()
         assert_same(published(broken), whole)
         assert not (broken / "staging").exists()
 
@@ -100,7 +102,7 @@ def test_a_fold_that_was_broken_off_is_folded_again(sealed, root):
     volume = sealed()
     (root / volume.folder / "folded-results").write_bytes(b"PAR1 half of it")
     volume.publish()
-    assert volume.published("results")
+    assert volume.is_published("results")
     assert not (root / "staging").exists()
 
 
@@ -115,23 +117,27 @@ def test_publishing_a_sealed_volume_twice_changes_nothing(sealed, root):
 def test_the_tables_of_a_volume_are_read_where_they_are(sealed):
     """Staged until it is committed, published from then on."""
     volume = sealed()
-    staged = (volume.called(), volume.ended(), volume.frame("calls").collect().height)
+    staged = (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height)
     volume.publish()
-    assert (volume.called(), volume.ended(), volume.frame("calls").collect().height) == staged
+    assert (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height) == staged
     assert staged == ({f"/in/{name}.jpg" for name in "abc"}, {(f"/in/{name}.jpg", "1-2048") for name in "abc"}, 3)
 
 
 def test_a_volume_of_which_nothing_is_there_has_no_rows(root, terms):
-    volume = Volume(Folder(root), terms, 1)
-    assert (volume.called(), volume.ended(), volume.frame("calls").collect().height) == (set(), set(), 0)
+    volume = Volume(FolderOutput(root), terms, 1)
+    assert (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height) == (
+        set(),
+        set(),
+        0,
+    )
 
 
 def test_the_staged_volumes_of_a_run_come_in_order(sealed, root, terms):
-    assert volumes(Folder(root), terms) == []
+    assert list_volumes(FolderOutput(root), terms) == []
     for number in (10, 2, 1):
         sealed(number)
     (root / "staging" / terms.run / "notes").mkdir()
-    assert [volume.number for volume in volumes(Folder(root), terms)] == [1, 2, 10]
+    assert [volume.number for volume in list_volumes(FolderOutput(root), terms)] == [1, 2, 10]
 
 
 def test_clearing_leaves_other_volumes_alone(sealed, root):
@@ -148,7 +154,9 @@ def test_an_output_that_cannot_be_written_says_what_is_kept(sealed, root):
     volume = sealed()
     (root / "calls").mkdir(exist_ok=True)
     (root / "calls" / "run_date=2026-11-20").write_text("in the way")
-    with pytest.raises(OutputError, match="what was answered is in the ledger, and the next run publishes it"):
+    with pytest.raises(
+        OutputError, match="all answers received so far are kept in the ledger, and the next run publishes them"
+    ):
         volume.publish()
     assert volume.sealed
     assert not volume.committed

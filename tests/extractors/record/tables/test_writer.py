@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from extractors.core.errors import ConfigurationError, OutputError
-from extractors.record.output.base import Folder
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.columns import Fields
 from extractors.record.tables.writer import Tables
@@ -48,9 +48,9 @@ def publish(root, terms, model, make):
     """Publishes one run with these ends and their calls."""
 
     def published(*ends, by=terms, keep="all"):
-        with Tables(Folder(root), by, model, keep) as tables:
+        with Tables(FolderOutput(root), by, model, keep) as tables:
             tables.stage(0, ends)
-            tables.gather([[call | {"run": by.run} for call in make.calls(*ends)]])
+            tables.stage_calls_and_fields([[call | {"run": by.run} for call in make.calls(*ends)]])
             tables.publish(run_row(by))
 
     return published
@@ -58,13 +58,13 @@ def publish(root, terms, model, make):
 
 def test_nothing_is_written_before_it_is_entered(root, terms, model):
     """Tables that are only made leave no trace."""
-    Tables(Folder(root), terms, model)
+    Tables(FolderOutput(root), terms, model)
     assert not root.exists()
 
 
 def test_nothing_is_visible_before_publishing(root, terms, model, make):
     """Rows that are staged lie in the run's staging folder alone."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.stage(0, [make.accepted(), make.failed("/in/b.jpg")])
         staged = files(root)
     assert staged
@@ -86,14 +86,14 @@ def test_staging_is_gone_after_publishing(root, publish, make):
 
 def test_parts_that_were_not_published_stay(root, terms, model, make):
     """A run that ends before publishing keeps what it has staged."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.stage(0, [make.accepted()])
     assert f"staging/{RUN}/0001/results-000000.parquet" in files(root)
 
 
 def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, make):
     """Two runs under one output do not clear each other's parts."""
-    other = Tables(Folder(root), replace(terms, run="other"), model)
+    other = Tables(FolderOutput(root), replace(terms, run="other"), model)
     with other:
         other.stage(0, [make.accepted()])
         publish(make.accepted())
@@ -102,7 +102,7 @@ def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, m
 
 def test_a_run_without_documents_writes_its_tables(root, terms, model):
     """Calls, images, failures and runs are there for every run; results and replies only with rows."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.publish(run_row(terms))
     assert files(root) == EVERY_RUN
 
@@ -110,7 +110,7 @@ def test_a_run_without_documents_writes_its_tables(root, terms, model):
 @pytest.mark.parametrize("table", ["calls", "images", "failures"])
 def test_a_table_without_rows_has_all_columns(root, terms, model, table):
     """An empty file can be read together with full ones."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.publish(run_row(terms))
     frame = pl.read_parquet(root / table / DAY / f"{RUN}.parquet", hive_partitioning=False)
     assert frame.is_empty()
@@ -134,7 +134,7 @@ def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, 
 
 def test_the_parts_of_a_run_are_folded(root, terms, model, make):
     """One file holds the rows of all chunks, in the chunks' order."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.stage(1, [make.accepted("/in/c.jpg")])
         tables.stage(0, [make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg")])
         tables.publish(run_row(terms))
@@ -144,10 +144,10 @@ def test_the_parts_of_a_run_are_folded(root, terms, model, make):
 
 def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
     """Volume 2 stands beside volume 1 and holds its own rows only."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         for number, uri in enumerate(("/in/a.jpg", "/in/b.jpg"), 1):
             tables.stage(0, [make.accepted(uri), make.failed("/in/x.jpg")])
-            tables.gather([make.calls(make.accepted(uri))])
+            tables.stage_calls_and_fields([make.calls(make.accepted(uri))])
             tables.publish(run_row(terms, volume=number))
     assert files(root) == ALL | {
         path.replace(".parquet", "-2.parquet") for path in ALL if not path.startswith("fields/")
@@ -158,10 +158,10 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
 
 def test_the_published_files_are_named(root, terms, model, make):
     """Who publishes can say where the rows are."""
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.stage(0, [make.accepted()])
         tables.publish(run_row(terms))
-        assert tables.results == (str(root / f"results/schema=slip/{DAY}/{RUN}.parquet"),)
+        assert tables.result_files == (str(root / f"results/schema=slip/{DAY}/{RUN}.parquet"),)
 
 
 def test_a_left_document_is_in_no_table_but_calls(root, publish, make):
@@ -194,9 +194,9 @@ def test_replies_are_published_as_asked(root, publish, make, keep, outcomes):
 def test_the_row_of_runs_comes_last(root, terms, model, make):
     """A run whose publishing breaks off before the end is not in `runs`: its row is the commit."""
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
-    with Tables(Folder(root), terms, model) as tables:
+    with Tables(FolderOutput(root), terms, model) as tables:
         tables.stage(0, [make.accepted()])
-        tables.gather([make.calls(make.accepted())])
+        tables.stage_calls_and_fields([make.calls(make.accepted())])
         with pytest.raises(OutputError, match=r"calls"):
             tables.publish(run_row(terms))
     assert not list(root.glob("runs/**/*.parquet"))
@@ -208,7 +208,7 @@ def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model,
     """A file where a folder has to be is found before anything is spent, and said in one line."""
     (root / below).parent.mkdir(parents=True, exist_ok=True)
     (root / below).write_text("in the way")
-    with pytest.raises(ConfigurationError) as caught, Tables(Folder(root), terms, model):
+    with pytest.raises(ConfigurationError) as caught, Tables(FolderOutput(root), terms, model):
         pass
     assert f"output '{root}' cannot be written: " in caught.value.message
     assert "\n" not in caught.value.message

@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from extractors.bill import read_pages
-from extractors.core.tiles import Size, rule
+from extractors.core.tiles import Size, get_rule
 from extractors.scan import create_store, scan
 
 A4 = Size(1653, 2339)
@@ -59,7 +59,10 @@ def test_each_page_of_a_pdf_is_billed(billed, pdf):
     assert summary([first, second]) == [(1, A4), (2, A4)]
     assert (second.found.version, second.found.modified) == (first.found.version, first.found.modified)
     assert (second.header.format, second.header.frames, second.note) == ("PDF", 2, None)
-    assert (second.tokens_formula, second.tokens_table) == (rule("formula").tokens(A4), rule("table").tokens(A4))
+    assert (second.tokens_formula, second.tokens_table) == (
+        get_rule("formula").tokens(A4),
+        get_rule("table").tokens(A4),
+    )
 
 
 @pytest.mark.parametrize("before", [b"", b"From: somebody\r\n\r\n"])

@@ -7,7 +7,7 @@ import pytest
 from extractors.bill import Tariff, estimate_costs, estimate_text_tokens
 from extractors.core import UNSEEN, Step
 from extractors.core.money import Costs, Price
-from extractors.core.tiles import NAMES, Size, rule
+from extractors.core.tiles import NAMES, Size, get_rule
 
 MILLION = 1_000_000
 PRICE = Price(Decimal(MILLION), Decimal(1000 * MILLION))  # a token of input is a dollar, one of output a thousand
@@ -17,12 +17,12 @@ SMALL = Size(800, 600)  # formula 1601, table 6404: they disagree
 
 def tariff(name="table", price=PRICE, **more):
     """A tariff of this rule with a prompt of 400 bytes; 300 tokens of answer expected, 2048 at most."""
-    return Tariff(rule(name), price, 400, 100, 300, 2048, **more)
+    return Tariff(get_rule(name), price, 400, 100, 300, 2048, **more)
 
 
 def step(size, name="table"):
     """A picture of this size, sent as it is."""
-    tokens = rule(name).tokens(size)
+    tokens = get_rule(name).tokens(size)
     return Step(tokens, size, tokens)
 
 
@@ -62,7 +62,7 @@ def test_high_is_the_largest_of_all_rules_until_one_was_measured(known):
 @pytest.mark.parametrize("size", [PHOTO, SMALL, Size(300, 300), Size(560, 2240), Size(1, 1)])
 def test_high_is_no_less_than_any_shipped_rule(size):
     """Whatever the server turns out to count, the first call does not cost more."""
-    worst = max(rule(name).tokens(size) for name in NAMES)
+    worst = max(get_rule(name).tokens(size) for name in NAMES)
     assert estimate_costs(tariff(), step(size), first=True).high == worst + 400 + 2048 * 1000
 
 

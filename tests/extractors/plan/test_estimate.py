@@ -15,7 +15,7 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Costs, Price
 from extractors.plan.estimate import Estimate, estimate
 from extractors.plan.sampling import Sample
-from extractors.record.tables.history import ENDS, FAILED, WHY, RunHistory, key
+from extractors.record.tables.history import FAILURE_COLUMNS, OUTCOME_COLUMNS, REASON_COLUMN, RunHistory, document_key
 from extractors.scan import scan
 
 KEYS = [
@@ -136,8 +136,12 @@ def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
 
 def test_what_is_done_is_left_out(pictures):
     """It is skipped: neither planned nor billed."""
-    done = [key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))]
-    past = RunHistory(pl.DataFrame([{"key": each} for each in done], schema=ENDS), pl.DataFrame(schema=FAILED))
+    done = [
+        document_key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))
+    ]
+    past = RunHistory(
+        pl.DataFrame([{"key": each} for each in done], schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS)
+    )
     found = estimated(pictures, past, bill="formula").as_json()
     assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
 
@@ -233,8 +237,8 @@ def test_a_sample_speaks_for_causes(tmp_path):
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
-    done = [{"key": key(each.uri, each.version)} for each in scan("stack")][:30]
-    past = RunHistory(pl.DataFrame(done, schema=ENDS), pl.DataFrame(schema=FAILED | WHY))
+    done = [{"key": document_key(each.uri, each.version)} for each in scan("stack")][:30]
+    past = RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
     asked = briefed("stack", redo="all")  # its name decides what is drawn
     found = estimate(asked, find_price(asked, {}, free=False), past, sample=Sample(10, 10)).causes
     assert found.sampled

@@ -17,7 +17,7 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Price
 from extractors.core.tiles import get_rule
 from extractors.plan.feed import Feed
-from extractors.record.tables.history import ENDS, FAILED, RunHistory, key
+from extractors.record.tables.history import FAILURE_COLUMNS, OUTCOME_COLUMNS, RunHistory, document_key
 from extractors.scan import scan
 
 TARIFF = Tariff(get_rule("formula"), FREE, 400, 100, 300, 2048)
@@ -45,11 +45,11 @@ def names(planned):
 
 def past(folder, accepted=(), final=(), tries=()):
     """A past in which these files of the folder have been accepted, or failed for good or so many times."""
-    files = {found.uri.rpartition("/")[2]: key(found.uri, found.version) for found in scan(str(folder))}
+    files = {found.uri.rpartition("/")[2]: document_key(found.uri, found.version) for found in scan(str(folder))}
     failed = [{"key": files[name], "final": True, "tries": 1} for name in final]
     failed += [{"key": files[name], "final": False, "tries": count} for name, count in tries]
     done = [{"key": files[name]} for name in accepted]
-    return RunHistory(pl.DataFrame(done, schema=ENDS), pl.DataFrame(failed, schema=FAILED))
+    return RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(failed, schema=FAILURE_COLUMNS))
 
 
 def test_documents_come_in_the_order_of_the_scan(pictures):
@@ -186,11 +186,11 @@ def elsewhere(bucket, pictures, tmp_path):
     bucket.fill([f"{number:02}.png" for number in range(70)], (pictures / "a.png").read_bytes())
     listed = tmp_path / "list.txt"
     listed.write_text("pictures/a.png\n" + "".join(f"{bucket.url}/{number:02}.png\n" for number in range(70)))
-    found = {each.uri: key(each.uri, each.version) for each in (*scan(bucket.url), *scan(str(pictures)))}
+    found = {each.uri: document_key(each.uri, each.version) for each in (*scan(bucket.url), *scan(str(pictures)))}
     done = [f"{pictures}/a.png", f"{bucket.url}/00.png", f"{bucket.url}/69.png"]
-    ended = pl.DataFrame([{"key": found[each]} for each in done], schema=ENDS)
+    ended = pl.DataFrame([{"key": found[each]} for each in done], schema=OUTCOME_COLUMNS)
     bucket.front.asked.clear()
-    return listed, RunHistory(ended, pl.DataFrame(schema=FAILED))
+    return listed, RunHistory(ended, pl.DataFrame(schema=FAILURE_COLUMNS))
 
 
 def heads(bucket):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from extractors.core import Attempt, CallRequest, Reply, Step
 from extractors.core.errors import Failing, Refused
 from extractors.core.money import Costs, Usage
-from extractors.core.tiles import NAMES, Size, fitted, rule
+from extractors.core.tiles import NAMES, Size, fit_rule, get_rule
 from extractors.core.totals import RunTotals
 from extractors.run import monitors as module
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
@@ -108,7 +108,7 @@ def test_model_guard_ignores_calls_without_an_answer():
 
 def attempt(sizes, prompt, in_force="formula", text_tokens=ESTIMATE):
     """One answered attempt that sent these pictures; without a usage where `prompt` is None."""
-    steps = tuple(Step(6404, size, rule(in_force).tokens(size)) for size in sizes)
+    steps = tuple(Step(6404, size, get_rule(in_force).tokens(size)) for size in sizes)
     usage = None if prompt is None else Usage(prompt=prompt, completion=50)
     order = CallRequest("a", "key", "request", 0, steps, text_tokens, 20_000, 300, 2048)
     return Attempt(order, NOW, 1.0, "accepted", "yes", Reply(200, "", usage=usage))
@@ -127,7 +127,7 @@ def nothing(sizes=MIXED, calls=300):
 def observed(in_force, *replies, measured=False):
     """A monitor that has observed these calls."""
     text = TEXT if measured else ESTIMATE
-    monitor = BillingMonitor(rule(in_force), BYTES, text, measured)
+    monitor = BillingMonitor(get_rule(in_force), BYTES, text, measured)
     for sizes, prompt in replies:
         monitor.observe(NO_TOTALS, [attempt(sizes, prompt, in_force, text)])
     return monitor
@@ -135,7 +135,7 @@ def observed(in_force, *replies, measured=False):
 
 @given(name=st.sampled_from([*NAMES, "flat:280"]), sizes=st.sampled_from([MIXED, ALIKE]), measured=st.booleans())
 def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measured):
-    monitor = observed(name, *server(rule(name), sizes), measured=measured)
+    monitor = observed(name, *server(get_rule(name), sizes), measured=measured)
     assert (monitor.warning(), monitor.baseline) == (None, TEXT)
 
 
@@ -144,7 +144,7 @@ def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measur
 @pytest.mark.parametrize("true", [*NAMES, "flat:1100"])
 def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
     """On pictures of mixed sizes no shipped rule passes for another one, however little is known of the text."""
-    warning = observed(name, *server(rule(true)), measured=measured).warning()
+    warning = observed(name, *server(get_rule(true)), measured=measured).warning()
     named = true if measured or not true.startswith("flat") else "flat:1170"  # the text is 70 more than expected
     expected = f"; the rule {named} fits: run `tilewise calibrate`"
     assert (warning is None) == (name == true)
@@ -154,7 +154,7 @@ def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
 
 def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
     """Two pictures of a hundred are one tile by both readings; the others are off by three tiles."""
-    calls = server(rule("table"), [*[Size(800, 600)] * 98, Size(500, 500), Size(400, 400)], calls=300)
+    calls = server(get_rule("table"), [*[Size(800, 600)] * 98, Size(500, 500), Size(400, 400)], calls=300)
     assert observed("formula", *calls).warning() == (
         "the bill is not what the rule formula predicts: 98 % of 300 calls are off, by +4,803 image tokens a call"
         " at the median; the rule table or mllama fits: run `tilewise calibrate`"
@@ -168,7 +168,7 @@ def test_the_median_is_a_number_that_was_measured():
 
 
 def test_a_server_of_fitted_tiles_is_no_shipped_rule():
-    bill = fitted("table", {1: 1700, 2: 3400, 4: 6800})
+    bill = fit_rule("table", {1: 1700, 2: 3400, 4: 6800})
     assert "; no shipped rule fits: run" in observed("table", *server(bill)).warning()
 
 
@@ -196,7 +196,7 @@ def test_pictures_of_one_size_are_judged_by_what_is_left_for_the_text(prompt, me
 
 
 def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
-    monitors = [BillingMonitor(rule("formula"), 40, 10, measured=True) for _ in range(2)]
+    monitors = [BillingMonitor(get_rule("formula"), 40, 10, measured=True) for _ in range(2)]
     for monitor, text in zip(monitors, (40, 41), strict=True):
         monitor.observe(NO_TOTALS, [attempt(ALIKE, 1601 + text, text_tokens=10)])
     assert [bool(monitor.warning()) for monitor in monitors] == [False, True]
@@ -204,19 +204,19 @@ def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
 
 def test_all_rules_that_fit_pictures_of_one_size_are_named():
     """Kimi and qwen2 count almost the same; that anything of one size looks flat says nothing."""
-    warning = observed("table", *server(rule("kimi"), [Size(1000, 700)]), measured=True).warning()
+    warning = observed("table", *server(get_rule("kimi"), [Size(1000, 700)]), measured=True).warning()
     assert "; the rule qwen2 or kimi fits: run" in warning
 
 
 def test_pictures_of_one_size_that_no_rule_fits_are_flat():
-    warning = observed("table", *server(rule("flat:300"), ALIKE), measured=True).warning()
+    warning = observed("table", *server(get_rule("flat:300"), ALIKE), measured=True).warning()
     assert "; the rule flat:300 fits: run" in warning
 
 
 @pytest.mark.parametrize(("odd", "warned"), [(3, False), (6, False), (7, True)])
 def test_a_few_odd_calls_are_no_reason_to_warn(odd, warned):
     """Up to two per cent of the calls may be counted otherwise."""
-    calls = server(rule("formula"), calls=300 - odd) + [((Size(500, 500),), 9000 + n) for n in range(odd)]
+    calls = server(get_rule("formula"), calls=300 - odd) + [((Size(500, 500),), 9000 + n) for n in range(odd)]
     assert bool(observed("formula", *calls).warning()) is warned
 
 
@@ -242,13 +242,13 @@ def paged(bill, markers=0):
 @pytest.mark.parametrize("name", [*NAMES, "flat:280"])
 def test_markers_around_every_page_are_no_reason_to_warn(name):
     """A document of many pages has many of them, where one of one page has few."""
-    assert observed(name, *paged(rule(name), markers=8)).warning() is None
+    assert observed(name, *paged(get_rule(name), markers=8)).warning() is None
 
 
 @pytest.mark.parametrize(("name", "true"), [("formula", "table"), ("kimi", "qwen2"), ("table", "flat:280")])
 def test_documents_of_several_pages_give_the_true_rule_away(name, true):
     """A flat rule's number is seen in how the prompt grows with the pages, whatever the text has."""
-    assert f"; the rule {true} fits: run" in observed(name, *paged(rule(true))).warning()
+    assert f"; the rule {true} fits: run" in observed(name, *paged(get_rule(true))).warning()
 
 
 def test_a_usage_that_counts_no_images_is_said_to():
@@ -265,7 +265,7 @@ def test_few_tokens_that_never_change_may_be_the_text_or_the_images():
 
 def test_only_answers_with_a_usage_to_the_plain_question_count():
     """An answer that was asked for again carries more words; what was lost was not counted."""
-    monitor = BillingMonitor(rule("formula"), BYTES, ESTIMATE)
+    monitor = BillingMonitor(get_rule("formula"), BYTES, ESTIMATE)
     again = attempt(ALIKE, 9000, text_tokens=ESTIMATE + 300)
     monitor.observe(NO_TOTALS, [attempt(ALIKE, None), again, attempt([], 9000)])
     assert monitor.warning() is None
@@ -277,26 +277,26 @@ def test_no_calls_are_no_reason_to_warn():
 
 
 def test_a_baseline_is_measured_after_twenty_explained_replies():
-    calls = server(rule("formula"), calls=20)
+    calls = server(get_rule("formula"), calls=20)
     assert [observed("formula", *calls[:count]).baseline for count in (19, 20)] == [None, TEXT]
 
 
 def test_odd_replies_only_delay_the_baseline():
     """Twenty explained replies among thirty."""
     odd = [((Size(500, 500),), 9000 + n) for n in range(5)]
-    monitors = [observed("formula", *odd, *server(rule("formula"), calls=count)) for count in (19, 26)]
+    monitors = [observed("formula", *odd, *server(get_rule("formula"), calls=count)) for count in (19, 26)]
     assert [monitor.baseline for monitor in monitors] == [None, TEXT]
 
 
 def test_a_rule_that_explains_little_gives_no_baseline():
     """Sixty calls alike among more than two hundred are chance, not text."""
-    calls = [*server(rule("qwen3"), calls=160), *server(rule("formula"), calls=60)]
+    calls = [*server(get_rule("qwen3"), calls=160), *server(get_rule("formula"), calls=60)]
     assert observed("formula", *calls).baseline is None
 
 
 def test_a_baseline_stays_and_what_is_estimated_by_it_still_counts():
     """Orders that expect the baseline of their text are plain, too; those with more words are not."""
-    monitor = observed("formula", *server(rule("formula"), calls=20))
+    monitor = observed("formula", *server(get_rule("formula"), calls=20))
     monitor.observe(NO_TOTALS, [attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
     monitor.observe(NO_TOTALS, [attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
     assert (monitor.baseline, monitor._calls, monitor.warning()) == (TEXT, 420, None)
@@ -305,7 +305,7 @@ def test_a_baseline_stays_and_what_is_estimated_by_it_still_counts():
 def test_memory_is_bounded(monkeypatch):
     """Beyond so many different calls only those are counted further; the warning stands on them."""
     monkeypatch.setattr(module, "MAX_KEYS", 40)
-    calls = [((Size(300 + n, 700),), TEXT + rule("table").tokens(Size(300 + n, 700))) for n in range(100)]
+    calls = [((Size(300 + n, 700),), TEXT + get_rule("table").tokens(Size(300 + n, 700))) for n in range(100)]
     monitor = observed("formula", *calls, *calls)
     assert (len(monitor._seen), monitor._calls) == (40, 80)
     assert "100 % of 80 calls are off" in monitor.warning()

@@ -50,7 +50,8 @@ def quick(line):
 def quick_blocks(each, *, on_a_bucket):
     """The blocks of a page, each as its quick commands that name a bucket, or none."""
     blocks = [
-        [line for line in block if quick(line) and ("s3://" in line) == on_a_bucket] for block in each.command_blocks
+        [line for line in block if quick(line) and ("s3://" in line) == on_a_bucket]
+        for block in each.line_blocks("tilewise")
     ]
     return [block for block in blocks if block]
 

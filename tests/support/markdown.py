@@ -31,18 +31,21 @@ class Page:
         """The code blocks of this kind."""
         return re.findall(rf"^```{kind}\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
 
-    @property
-    def command_blocks(self):
-        """The lines that run tilewise, block by block, as they are shown to be typed."""
+    def line_blocks(self, program):
+        """The lines that run this program, block by block, as they are shown to be typed."""
         blocks = re.findall(r"^```(sh|console)\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
-        prompts = {"sh": "tilewise ", "console": "$ tilewise "}
+        prompts = {"sh": f"{program} ", "console": f"$ {program} "}
         lines = [[line for line in text.splitlines() if f"{line} ".startswith(prompts[kind])] for kind, text in blocks]
         return [[line.removeprefix("$ ") for line in block] for block in lines if block]
 
+    def lines(self, program):
+        """The same for the whole page."""
+        return [line for block in self.line_blocks(program) for line in block]
+
     @property
     def commands(self):
-        """The same for the whole page."""
-        return [line for block in self.command_blocks for line in block]
+        """The lines that run tilewise."""
+        return self.lines("tilewise")
 
     def sessions(self):
         """Each command of a `console` block with the lines that it is shown to print."""

@@ -127,6 +127,11 @@ class Failed(DocumentOutcome):
         """Whether the image could not be sent, rather than not be answered."""
         return self.problem.stage in UNSENT and self.problem.kind in REJECT_REASONS
 
+    @property
+    def is_about_content(self) -> bool:
+        """Whether a document with the same bytes would fail alike: not for a missing file or a refused request."""
+        return not self.rejected and (self.refusal is None or self.problem.final)
+
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,6 +45,11 @@ class Chunk:
             results = await context.reuse.reparse.run(self.documents, context)
         else:
             results = await _run_documents(self.documents, context)
+        return await self.record(context.services.refusals.withhold(results))
+
+    async def record(self, results: Sequence[DocumentResult]) -> RunTotals:
+        """Stages the rows of these results, and returns their totals."""
+        context = self.context
         await asyncio.to_thread(context.services.tables.stage, self.number, results)
         context.reuse.deduplicator.staged(self.number, results)
         context.unfinished.extend(result.planned for result in results if isinstance(result, Unfinished))
@@ -92,11 +97,20 @@ async def _catch(
     try:
         return await work()
     except DocumentError as error:
-        problem = Problem(error.kind, error.stage, error.message, error.final)  # type: ignore[arg-type]  # a closed list
-        return _failed(planned, journal, problem)
+        return _fail(error, planned, journal, context)
     except RunError as error:
         context.shutdown.stop(error)
         return _unfinished(planned, journal)
+
+
+def _fail(error: DocumentError, planned: Planned, journal: DocumentJournal, context: RunContext) -> Failed:
+    """The failure for this error. A refusal before the first answer is not final, and may stop the run."""
+    refusals = context.services.refusals
+    final = error.final and (error.refusal is None or refusals.answered)
+    if error.refusal is not None and (stop := refusals.count(planned.document, error.refusal, error.public)):
+        context.shutdown.stop(stop)
+    problem = Problem(error.kind, error.stage, error.message, final)  # type: ignore[arg-type]  # a closed list
+    return replace(_failed(planned, journal, problem), refusal=error.refusal)
 
 
 async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
@@ -159,7 +173,10 @@ async def _ask(
     if paid is not None:
         return paid, judge(paid)
     failures = sum(attempt.outcome in TRANSIENT for attempt in journal.attempts)
-    return await context.services.client.call(request, body, journal, judge, failures)
+    async with context.services.refusals.slot():
+        answer = await context.services.client.call(request, body, journal, judge, failures)
+    context.services.refusals.confirm()
+    return answer
 
 
 def judge_reply(context: RunContext, reply: Reply) -> Verdict:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
     from extractors.run.monitors import Monitor
+    from extractors.run.refusals import RefusalGuard
     from extractors.run.reparse import Reparse
     from extractors.run.reuse import Deduplicator, OrphanedReplies
     from extractors.run.shutdown import Shutdown
@@ -40,7 +41,7 @@ class Services:
     """The connections, threads and files of a run.
 
     `readers` are threads that wait for bytes, None where reading does not wait; `admission` bounds the documents in
-    progress.
+    progress, `refusals` the calls before the first answer.
     """
 
     store: Store
@@ -51,6 +52,7 @@ class Services:
     threads: Executor
     readers: Executor | None
     admission: asyncio.Semaphore
+    refusals: RefusalGuard
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Deduplicator:
         self, key: str, result: Accepted | Copied | Failed | Unfinished
     ) -> Accepted | Copied | Failed | Unfinished:
         """Holds a result that depends on the content alone; that a file is missing says nothing about its copies."""
-        if isinstance(result, Accepted) or (isinstance(result, Failed) and not result.rejected):
+        if isinstance(result, Accepted) or (isinstance(result, Failed) and result.is_about_content):
             result = self._unstaged[key] = replace(result, key=key)
         return result
 

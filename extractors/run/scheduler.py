@@ -18,6 +18,7 @@ from extractors.record.ledger.writer import LedgerWriter
 from extractors.run.chunk import Chunk
 from extractors.run.context import Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
+from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
 from extractors.run.reuse import OrphanedReplies
 from extractors.run.shutdown import Shutdown
@@ -99,6 +100,8 @@ class ChunkScheduler:
             await asyncio.gather(*running, return_exceptions=True)
         if failed:
             raise failed
+        if withheld := context.services.refusals.release():
+            totals += await Chunk(number, (), context).record(withheld)
         if context.shutdown.error is not None and not context.shutdown.hurried:
             totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
         return totals, pending
@@ -128,6 +131,7 @@ class ChunkScheduler:
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
             readers=_readers(self.feed.store, stack),
             admission=asyncio.Semaphore(asked.concurrency + 2 * CORES),
+            refusals=RefusalGuard(),
         )
         reparse = Reparse(self.stored_replies) if self.stored_replies is not None else None
         return RunContext(

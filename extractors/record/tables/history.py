@@ -25,6 +25,8 @@ Redo = Literal["failed", "changed", "reparse", "all"]
 MAX_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
 OFFLINE = "offline/"
 DAYS = "run_date=*/*.parquet"
+# Failures of these kinds depend on model, schema and prompt: under others they are not final.
+REQUEST_KINDS = ("client_error", "context_exceeded")
 SETTLED = pl.col("final") | (pl.col("tries") >= MAX_TRIES)
 
 # One row per end that was published; `key` is the document's, `now` whether it was reached as today's run would.
@@ -212,7 +214,9 @@ def _read_accepted(output: Output, schema: str, told: dict[str, pl.Expr], *, off
 
 
 def _read_failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
-    ends = {"final": pl.col("final").fill_null(value=False), "tries": pl.col("tries").fill_null(1)}
+    about_request = pl.col("kind").is_in(REQUEST_KINDS).fill_null(value=False)
+    final = pl.col("final").fill_null(value=False) & (told["now"] | ~about_request)
+    ends = {"final": final, "tries": pl.col("tries").fill_null(1)}
     whole = {"at": pl.col("failed_at"), "now": told["now"], **ends, **told}
 
     def read(file: str) -> pl.DataFrame:

@@ -1,0 +1,81 @@
+"""refusals.py: what the guard lets through before the first answer, and what becomes of withheld documents."""
+
+import asyncio
+
+import pytest
+
+from extractors.core import Failed, Problem, Refusal, Unfinished
+from extractors.run.refusals import MAX_CALLS, MAX_SAME, RefusalGuard
+
+BAD_REQUEST = Refusal(400, "invalid_request_error")
+
+
+@pytest.fixture
+def refused(make):
+    """Makes the failure of a document whose request was refused."""
+    return lambda name, *, final=False: make.failed(
+        name, refusal=BAD_REQUEST, problem=Problem("client_error", "call", "400 no", final)
+    )
+
+
+def test_guard_stops_at_the_fifth_document_with_one_refusal():
+    """The same document counts once, however often it is refused."""
+    guard = RefusalGuard()
+    errors = [guard.count("a.jpg", BAD_REQUEST, "no") for _ in range(MAX_SAME)]
+    errors += [guard.count(f"{number}.jpg", BAD_REQUEST, "no") for number in range(MAX_SAME - 1)]
+    assert errors[:-1] == [None] * (len(errors) - 1)
+    assert errors[-1].status == "refused"
+
+
+def test_guard_counts_nothing_after_the_first_answer():
+    """Refusals are about single documents from there on."""
+    guard = RefusalGuard()
+    guard.confirm()
+    assert {guard.count(f"{number}.jpg", BAD_REQUEST, "no") for number in range(20)} == {None}
+
+
+def test_guard_releases_withheld_failures_when_documents_end(refused):
+    """With fewer than five, they are the failures that they are."""
+    guard, failure = RefusalGuard(), refused("/in/a.jpg")
+    assert guard.withhold([failure]) == []
+    assert guard.release() == [failure]
+    assert guard.release() == []
+
+
+def test_guard_releases_unfinished_documents_after_a_stop(refused):
+    """None of the documents that led to the stop has failed."""
+    guard = RefusalGuard()
+    failures = [refused(f"/in/{number}.jpg") for number in range(MAX_SAME)]
+    assert guard.withhold(failures[:2]) == []
+    for failure in failures:
+        guard.count(failure.planned.document, BAD_REQUEST, "no")
+    assert [type(each) for each in guard.withhold(failures[2:]) + guard.release()] == [Unfinished] * MAX_SAME
+
+
+def test_guard_lets_other_results_through(refused, make):
+    """Accepted documents, other failures and final refusals are recorded at once."""
+    others = [make.accepted("/in/a.jpg"), make.failed("/in/b.jpg"), refused("/in/c.jpg", final=True)]
+    assert RefusalGuard().withhold(others) == others
+    assert isinstance(others[1], Failed)
+
+
+def test_guard_limits_calls_in_flight_until_the_first_answer(loop):
+    """The seventeenth call waits; all start once one is answered."""
+
+    async def start_calls():
+        guard, started, gate = RefusalGuard(), [], asyncio.Event()
+
+        async def call(number):
+            async with guard.slot():
+                started.append(number)
+                await gate.wait()
+
+        calls = [asyncio.create_task(call(number)) for number in range(40)]
+        await asyncio.sleep(1)
+        before = len(started)
+        guard.confirm()
+        gate.set()
+        await asyncio.gather(*calls)
+        return before, len(started)
+
+    assert loop.run_until_complete(start_calls()) == (MAX_CALLS, 40)

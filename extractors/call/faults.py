@@ -41,6 +41,15 @@ MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after th
 MAX_MESSAGE_CHARS = 200  # characters of a server's message
 ERROR_CODE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # of an error, as `invalid_api_key`: a sentence is none
 MAX_CODE_CHARS = 60  # characters
+# Error codes that speak of one image, as OpenAI's API lists them: another image may be answered.
+IMAGE_CODES = frozenset(
+    {
+        *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "invalid_image_mode"),
+        *("image_too_large", "image_too_small", "image_file_too_large", "image_parse_error", "empty_image_file"),
+        *("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found"),
+        *("image_content_policy_violation", "content_policy_violation", "content_filter"),
+    }
+)
 EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seconds
 
 
@@ -83,7 +92,8 @@ def classify_status(status: int, reason: str, headers: Mapping[str, str], body: 
         return fault("context_exceeded", "never")
     if status in {408, 409, 425} or status >= 500:
         return fault("server_error", "again", wait=parse_wait(headers))
-    return fault("client_error", "never", refusal=Refusal(status, find_error_code(_parse_json(body))))
+    code = find_error_code(_parse_json(body))
+    return fault("client_error", "never", refusal=None if code in IMAGE_CODES else Refusal(status, code))
 
 
 def classify_error(error: Exception) -> Fault:

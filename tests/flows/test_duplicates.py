@@ -210,7 +210,7 @@ def test_copies_of_a_failure_fail_with_it(workspace, server, replies, equal):
     """They have its rows and its reasons, cost nothing, and count as failures; the next run asks about none of them."""
     names = equal("a.png", "b.png", "c.png")
     workspace.images("d.png")
-    server.script = lambda asked: replies.error(422, "no") if len(server.asked) == 1 else replies.ok()
+    server.script = lambda asked: replies.error(422, "no", "invalid_image") if len(server.asked) == 1 else replies.ok()
     ended = workspace.run(*BASE, "--fail-above", "0.7", env={"TILEWISE_CONCURRENCY": "1"})
     assert (ended.exit_code, len(server.asked)) == (1, 2)
     assert counts(last(workspace)) == {"found": 4, "duplicates": 2, "accepted": 1, "failed": 1, "calls": 2}
@@ -225,7 +225,7 @@ def test_copies_of_a_failure_fail_with_it(workspace, server, replies, equal):
 def test_copies_of_a_failure_far_away_fail_with_it(workspace, server, replies, equal):
     """In a later volume the reason is read back from the published table."""
     equal("a.png", "b.png")
-    server.script = [replies.error(422, "no")]
+    server.script = [replies.error(422, "no", "invalid_image")]
     ended = workspace.run(*BASE, env={"TILEWISE_VOLUME": "1", "TILEWISE_CONCURRENCY": "1"})
     assert (ended.exit_code, len(server.asked)) == (1, 1)
     assert workspace.table("runs").sort("volume").select("failed", "duplicates").rows() == [(1, 0), (0, 1)]
@@ -235,7 +235,7 @@ def test_copies_of_a_failure_far_away_fail_with_it(workspace, server, replies, e
 def test_a_failure_of_another_run_is_not_copied(workspace, server, replies, equal):
     """What failed then may be had today, so a new name of it is asked about."""
     [a] = equal("a.png")
-    server.script = [replies.error(422, "no"), replies.ok()]
+    server.script = [replies.error(422, "no", "invalid_image"), replies.ok()]
     assert workspace.run(*BASE).exit_code == 1
     shutil.copyfile(a, a.replace("a.png", "b.png"))
     assert workspace.run(*BASE).exit_code == 0
@@ -303,7 +303,7 @@ def test_what_is_read_anew_is_copied_within_the_run_alone(workspace, server, equ
 
 def test_failures_taken_again_are_copied_from_earlier_runs(workspace, server, replies, equal):
     """Under `--redo failed` a document that failed is given what its equal was answered meanwhile."""
-    server.script = [replies.error(422, "no"), replies.ok()]
+    server.script = [replies.error(422, "no", "invalid_image"), replies.ok()]
     [a] = equal("a.png")
     workspace.run(*BASE)
     b = a.replace("a.png", "b.png")
@@ -359,7 +359,9 @@ def test_the_counts_add_up(workspaces, serve_all, replies, contents, failing, ch
     shutil.rmtree(workspace.folder / "made")
     for number, content in enumerate(contents):
         (workspace.folder / "in" / f"{number}.png").write_bytes(firsts[content])
-    server.script = lambda _: replies.error(422, "no") if len(server.asked) <= failing else replies.ok()
+    server.script = lambda _: (
+        replies.error(422, "no", "invalid_image") if len(server.asked) <= failing else replies.ok()
+    )
     workspace.run(*BASE, env=CHEAP | {"TILEWISE_CONCURRENCY": "3"})
     runs, results, failures = workspace.table("runs"), workspace.table("results"), workspace.table("failures")
     ends = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")

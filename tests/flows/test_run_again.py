@@ -114,7 +114,7 @@ def test_another_output_knows_nothing_of_the_first(workspace):
 def failed(workspace, serve, replies):
     """The same desk with one more image, at which another server has failed for good."""
     workspace.images("z.jpg", size=(310, 200))
-    assert workspace.run(*BASE, "--base-url", serve(replies.error(400)).url).exit_code == 1
+    assert workspace.run(*BASE, "--base-url", serve(replies.error(400, code="invalid_image")).url).exit_code == 1
     return workspace
 
 

@@ -105,7 +105,7 @@ def test_a_request_that_is_too_long_goes_one_rung_down(workspace, answered, repl
 @pytest.mark.parametrize("status", [400, 415, 422])
 def test_a_bad_request_fails_its_document_for_good(workspace, answered, replies, status):
     """One call, one final failure, exit 1."""
-    ended, server = answered(replies.error(status, "unusable image"))
+    ended, server = answered(replies.error(status, "unusable image", "invalid_image"))
     row = workspace.only("failures")
     assert ended.exit_code == 1
     assert len(server.asked) == 1

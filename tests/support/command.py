@@ -210,9 +210,9 @@ class Replies:
         return Answer(body=json.dumps(whole).encode())
 
     @staticmethod
-    def error(status, message="no", **headers):
+    def error(status, message="no", code=None, **headers):
         """An error as the API words it."""
-        body = json.dumps({"error": {"message": message, "type": "some_error", "param": None, "code": None}})
+        body = json.dumps({"error": {"message": message, "type": "some_error", "param": None, "code": code}})
         return Answer(status, body.encode(), {"Content-Type": "application/json", **headers})
 
     @staticmethod

@@ -13,12 +13,15 @@ from PIL import ExifTags, Image
 
 from extractors.core import Billed, Found, Header, tiles
 from extractors.core.tiles import Size
-from extractors.images.open import BROKEN, MAX_PIXELS, open_picture, translate_errors
+from extractors.images.open import BROKEN, MAX_PIXELS, open_picture, refuse_pixels, translate_errors
+from extractors.images.tiff import check_supported, is_tiff, read_frames
+from extractors.images.turn import SWAPPED, square_size
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
+    from extractors.images.tiff import Frame
+
 _ANIMATION, _EXIF = 0x02, 0x08  # flags of VP8X: several frames, and an orientation at the end of the file
 _FORMULA, _TABLE = tiles.get_rule("formula"), tiles.get_rule("table")
 
@@ -29,30 +32,64 @@ def bill_page(found: Found, header: Header) -> Billed:
 
 
 def read_header(stream: BinaryIO, page: int | None = None) -> Header:
-    """Read the header at the start of `stream`, or that of a frame by its number, from 1.
+    """Read the header at the start of `stream`, or that of a TIFF's frame by its number, from 1.
 
     Raises DocumentError for bytes that are no readable image.
     """
     if page is None and (plain := read_plain_webp(stream)):
         return Header(plain, "WEBP", 1, 1)
+    if frames := list_frames(stream):
+        return describe_frame(frames[(page or 1) - 1], len(frames))
     picture = open_picture(stream, "bill", page)
     with translate_errors("unreadable", "bill"):
         orientation = _read_orientation(picture)
-        frames = getattr(picture, "n_frames", 1)
-    width, height = picture.size
-    # Pillow's TIFF reader turns the picture itself.
-    turned = orientation in _TURNED and picture.format != "TIFF"
-    size = Size(height, width) if turned else Size(width, height)
+        count = getattr(picture, "n_frames", 1)
+    size = _check_pixels(square_size(*picture.size, _read_density(picture)))
+    size = Size(size.height, size.width) if orientation in SWAPPED else size
     if picture.format == "MPO":  # a JPEG with previews of itself behind it, as some phones write
         return Header(size, "JPEG", 1, orientation)
-    return Header(size, picture.format or "", frames, orientation)
+    return Header(size, picture.format or "", count, orientation)
+
+
+def list_frames(stream: BinaryIO) -> list[Frame]:
+    """List the frames of a TIFF that are pages; none for another format. Raises DocumentError for a broken TIFF."""
+    head = stream.read(16)
+    stream.seek(0)
+    if not is_tiff(head):
+        return []
+    with translate_errors("unreadable", "bill"):
+        return read_frames(stream, "bill")
+
+
+def describe_frame(frame: Frame, frames: int) -> Header:
+    """Make the header of one TIFF frame among several. Raises DocumentError for one that cannot be decoded right."""
+    check_supported(frame, "bill")
+    size = _check_pixels(square_size(*frame.size, frame.density))
+    size = Size(size.height, size.width) if frame.orientation in SWAPPED else size
+    return Header(size, "TIFF", frames, frame.orientation)
+
+
+def _read_density(picture: Image.Image) -> tuple[float, float]:
+    """Read the dots in a unit of width and of height; (1, 1) where they are not given."""
+    for name in ("dpi", "aspect", "jfif_density"):
+        values = picture.info.get(name)
+        if isinstance(values, tuple) and len(values) == 2:
+            with suppress(TypeError, ValueError, ZeroDivisionError):
+                return float(values[0]), float(values[1])
+    return 1.0, 1.0
+
+
+def _check_pixels(size: Size) -> Size:
+    if size.width * size.height > MAX_PIXELS:
+        raise refuse_pixels(*size, "bill")
+    return size
 
 
 def _read_orientation(picture: Image.Image) -> int:
     """Read the EXIF orientation, 1 to 8, from the metadata before the pixels (a PNG may hold it behind them: then 1)."""
     orientation: object = 1
     with suppress(*BROKEN):  # damaged metadata does not make the picture unreadable
-        if picture.format in {"PNG", "WEBP", "AVIF"}:
+        if picture.format in {"PNG", "WEBP", "AVIF", "HEIF"}:
             exif = Image.Exif()
             exif.load(picture.info.get("exif") or b"")
         else:

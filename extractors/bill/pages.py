@@ -6,7 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from extractors.bill.header import bill_page, read_header
+from extractors.bill.header import bill_page, describe_frame, list_frames, read_header
 from extractors.core import Billed, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
 from extractors.images.pdf import is_pdf, open_pdf
@@ -58,14 +58,14 @@ def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
 
 def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Billed, ...]:
     """Read the picture; with `most` given, every frame of a TIFF of several."""
-    header = read_header(stream)
-    if header.frames == 1:
-        return (bill_page(found, header),)
-    if most is None or header.format != "TIFF":
-        return (replace(bill_page(found, header), note=f"first of {header.frames} frames"),)
-    if header.frames > most:
-        return (Billed(found, problem=reject_page_count(header.frames, most)),)
-    return _read_each(found, header.frames, lambda number: read_header(stream, number))
+    frames = list_frames(stream)
+    if most is None or len(frames) < 2:
+        header = describe_frame(frames[0], len(frames)) if frames else read_header(stream)
+        note = f"first of {header.frames} frames" if header.frames > 1 else None
+        return (replace(bill_page(found, header), note=note),)
+    if len(frames) > most:
+        return (Billed(found, problem=reject_page_count(len(frames), most)),)
+    return _read_each(found, len(frames), lambda number: describe_frame(frames[number - 1], len(frames)))
 
 
 def _read_each(found: Found, count: int, header: Callable[[int], Header]) -> tuple[Billed, ...]:

@@ -32,6 +32,8 @@ REJECT_REASONS = frozenset(
         "changed",
         "video_not_allowed",
         "password",
+        "unsupported",
+        "viewer_only",
     }
 )
 UNSEEN = Size(0, 0)  # of a video: no rule bills it

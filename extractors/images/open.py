@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import (
     AvifImagePlugin,  # noqa: F401 - registers its format
     Image,
+    ImageFile,
+    Jpeg2KImagePlugin,  # noqa: F401
+    PngImagePlugin,
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
@@ -27,8 +32,17 @@ MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB when decoded
 MAX_BYTES = 256 * 2**20  # of a file as found; what is sent has a limit of its own
 
 # The formats that are read; no other of Pillow's plugins may open a file, because some start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", *(["AVIF"] if features.check("avif") else []))
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"),
+    *(["AVIF"] if features.check("avif") else []),
+    *(["JPEG2000"] if features.check("jpg_2000") else []),
+)
 Image.preinit()  # registers the common formats; the imports above register the rest
+
+INSTALL_HEIF = "pip install 'tilewise[heif]'"
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
+_AVIF_BRANDS = (b"avif", b"avis")
+MAX_PROFILE = 4 * 2**20  # bytes of a PNG's colour profile; the largest printers' profiles have 3 MB
 
 # Pillow's own limit warns at half of ours and cannot be set for one call; `open_picture` checks every header itself.
 Image.MAX_IMAGE_PIXELS = None
@@ -68,10 +82,74 @@ def open_picture(source: BinaryIO, stage: str, page: int | None = None) -> Image
     Raises DocumentError, also for too many pixels.
     """
     with translate_errors("unreadable", stage):
-        picture = Image.open(source, formats=FORMATS)
+        picture = Image.open(source, formats=_choose_formats(source, stage))
         if page is not None:
             picture.seek(page - 1)
     if picture.width * picture.height > MAX_PIXELS:
-        message = f"{picture.width}x{picture.height} px is over the limit of {MAX_PIXELS:,} pixels"
-        raise DocumentError(message, kind="too_many_pixels", stage=stage)
+        raise refuse_pixels(picture.width, picture.height, stage)
     return picture
+
+
+def refuse_pixels(width: int, height: int, stage: str) -> DocumentError:
+    """Make the error of a picture that is too large to be decoded."""
+    message = f"{width}x{height} px is over the limit of {MAX_PIXELS:,} pixels"
+    return DocumentError(message, kind="too_many_pixels", stage=stage)
+
+
+def can_read_heif() -> bool:
+    """Tell whether the extra `heif` is installed, without importing it."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def _choose_formats(source: BinaryIO, stage: str) -> tuple[str, ...]:
+    """Give the formats that may open this file; HEIF's reader is imported only for a HEIF."""
+    head = source.read(64)
+    source.seek(0)
+    brands = {head[8:12], *(head[place : place + 4] for place in range(16, 64, 4))}
+    if head[4:8] != b"ftyp" or head[8:12] in _AVIF_BRANDS or not brands & _HEIF_BRANDS:
+        return FORMATS
+    if brands & set(_AVIF_BRANDS) and head[8:12] in {b"mif1", b"msf1"}:
+        return FORMATS
+    try:
+        import pillow_heif  # noqa: PLC0415 - an extra, and heavy
+    except ImportError:
+        message = f"a HEIF image, which cannot be read here: {INSTALL_HEIF}"
+        raise DocumentError(message, kind="not_an_image", stage=stage, final=False) from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def _skip_text(stream: PngImagePlugin.PngStream, _position: int, length: int) -> bytes:
+    """Read a text chunk and drop it: unpacked it may be of any size, and it has no pixels."""
+    assert stream.fp is not None
+    return ImageFile._safe_read(stream.fp, length)  # noqa: SLF001 - what Pillow's own handlers call
+
+
+def _read_profile(stream: PngImagePlugin.PngStream, _position: int, length: int) -> bytes:
+    """Read the colour profile of at most MAX_PROFILE bytes; a longer or a broken one is ignored."""
+    assert stream.fp is not None
+    data = ImageFile._safe_read(stream.fp, length)  # noqa: SLF001
+    unpacker = zlib.decompressobj()
+    with suppress(zlib.error):
+        profile = unpacker.decompress(data[data.find(b"\0") + 2 :], MAX_PROFILE)
+        size = int.from_bytes(profile[:4])
+        if 128 < size <= len(profile):
+            stream.im_info["icc_profile"] = profile[:size]
+    return data
+
+
+def _check_crc(stream: PngImagePlugin.PngStream, cid: bytes, data: bytes) -> None:
+    """Check a chunk's checksum, but not of one that a decoder may ignore: those hold no pixels."""
+    if cid[0] >> 5 & 1:
+        stream.crc_skip(cid, data)
+    else:
+        _CHECK_CRC(stream, cid, data)
+
+
+# Pillow rejects a PNG for what stands beside its pixels: long texts, long profiles, wrong checksums of either. There is
+# no setting for one call, and a higher limit would let a small file unpack to gigabytes.
+_CHECK_CRC = PngImagePlugin.PngStream.crc
+for _name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
+    setattr(PngImagePlugin.PngStream, _name, _skip_text)
+setattr(PngImagePlugin.PngStream, "chunk_iCCP", _read_profile)  # noqa: B010 - mypy refuses to assign to a method
+setattr(PngImagePlugin.PngStream, "crc", _check_crc)  # noqa: B010

@@ -1,0 +1,38 @@
+"""images/pixels.py: every kind of file shows what libvips shows, or what was written."""
+
+import io
+
+import numpy as np
+import pytest
+
+from extractors.bill.header import read_header
+from extractors.images.pixels import load_pixels
+
+pytestmark = pytest.mark.slow
+pyvips = pytest.importorskip("pyvips")
+pictures = pytest.importorskip("support.pictures")
+
+
+def show_by_libvips(data):
+    """Give the RGB that libvips shows on white."""
+    picture = pyvips.Image.new_from_buffer(data, "").autorot().colourspace("srgb")
+    if picture.hasalpha():
+        picture = picture.flatten(background=255)
+    return np.asarray(picture.cast("uchar"))[..., :3]
+
+
+def differ(variant):
+    """Give the mean difference of a variant from what it must show, in 255ths."""
+    shown = show_by_libvips(variant.data) if variant.shown is None else variant.shown
+    orientation = read_header(io.BytesIO(variant.data)).orientation
+    pixels = load_pixels(variant.data, "prepare", None, orientation)
+    return abs(np.asarray(pixels.convert("RGB")).astype(int) - shown.astype(int)).mean()
+
+
+@pytest.mark.parametrize(("lister", "least"), [("list_tiffs", 300), ("list_others", 40)])
+def test_every_variant_shows_what_was_written(lister, least):
+    """No kind of TIFF, PNG, WebP, JPEG or HEIC differs from its reference by more than it may."""
+    variants = list(getattr(pictures, lister)())
+    wrong = {each.name: round(float(error), 1) for each in variants if (error := differ(each)) > each.loss}
+    assert wrong == {}
+    assert len(variants) >= least

@@ -1,0 +1,84 @@
+"""images/tiff_pixels.py: one variant of each kind of TIFF shows what was written; test_corpus.py tries them all."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import pictures
+from support.pictures import GREY, RGB, grey_of, write_tiff
+
+from extractors.images.pixels import load_pixels
+from extractors.images.tiff import read_frames
+from extractors.images.tiff_pixels import decode_frame
+
+KINDS = {
+    each.name: each
+    for each in (*pictures.list_bits(), *pictures.list_measured(), *pictures.list_palettes(), *pictures.list_inks())
+}
+SOME = [
+    *("grey-1-<", "grey-3-<", "rgb-5-<", "grey-7-miniswhite", "grey-12-<", "rgb-14-<", "grey-24->", "rgb-31-<"),
+    *("grey-32->", "grey-32-miniswhite", "float16-<-1", "float32->-predictor", "float64-<-odd-0", "float32->-odd-1"),
+    *("rgb-float32-<", "float32-<-miniswhite", "int8-<", "int16->-predictor", "int32-<", "palette-8-of-8-<-0"),
+    *("palette-8-of-16->-1", "palette-4", "palette-16", "cmyk-16-planar->", "icclab-8", "cielab-16"),
+]
+
+
+def show(data):
+    """Give the RGB that is shown of these bytes."""
+    return np.asarray(load_pixels(data, "prepare", None, 1).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_kind_of_tiff_shows_what_was_written(name):
+    """Depths, formats, senses, palettes and inks that Pillow rejects or shows wrong."""
+    variant = KINDS[name]
+    assert abs(show(variant.data) - variant.shown).mean() <= variant.loss
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("sense", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"compression": "zlib", "predictor": 2}])
+def test_16_bit_grey_keeps_its_shades(order, sense, options):
+    """Both senses and orders, strips and tiles, with differences in place of samples."""
+    data = write_tiff(GREY.astype(np.uint16) * 257, byteorder=order, photometric=sense, **options)
+    shown = GREY if sense == "minisblack" else 255 - GREY
+    assert (show(data) == grey_of(shown)).all()
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_planes_of_16_bits_are_put_together(big):
+    """Each colour has strips of its own; the order of a BigTIFF's bytes does not matter."""
+    planes = np.ascontiguousarray(np.moveaxis(RGB.astype(np.uint16) * 257, -1, 0))
+    data = write_tiff(planes, photometric="rgb", planarconfig="separate", bigtiff=big, byteorder=">", tile=(16, 32))
+    assert (show(data) == RGB).all()
+
+
+def test_a_sample_of_unknown_meaning_that_hides_everything_is_ignored():
+    """A fourth channel of zeros is no alpha; one that varies is."""
+    data = write_tiff(np.dstack([RGB, np.zeros_like(GREY)]), photometric="rgb", extrasamples=["unspecified"])
+    assert (show(data) == RGB).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_frame_is_turned_once(bits, orientation):
+    """Whether Pillow decodes it or not."""
+    values = RGB.astype(np.uint16) * 257 if bits == 16 else RGB
+    data = write_tiff(values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    exif = Image.Exif()
+    exif[274] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "PNG", exif=exif)
+    assert (show(data) == np.asarray(load_pixels(buffer.getvalue(), "prepare", None, orientation))).all()
+
+
+def test_a_frame_behind_one_that_pillow_cannot_open_is_decoded():
+    """Pillow's own `seek` fails at a first frame of an unknown layout."""
+    buffer = io.BytesIO()
+    first = write_tiff(np.round(GREY / 255 * 31).astype(np.uint8), bitspersample=5)
+    buffer.write(first)
+    buffer.seek(0)
+    pictures.tifffile.imwrite(buffer, RGB, photometric="rgb", append=True)
+    frames = read_frames(io.BytesIO(buffer.getvalue()), "prepare")
+    assert (np.asarray(decode_frame(buffer.getvalue(), frames[1])) == RGB).all()

@@ -40,7 +40,7 @@ from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.request import RequestOptions, RequestTemplate
 from extractors.call.retry import Retries
 from extractors.call.transport import build_client
-from extractors.core import CallRequest, RunInfo, Step
+from extractors.core import CallRequest, Fingerprint, RunInfo, Step
 from extractors.core.money import FREE
 from extractors.core.schema import ASK, load
 from extractors.core.tiles import Size
@@ -108,7 +108,9 @@ class Unnoted:
 async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="path"):
     """CPU seconds of so many calls, after a tenth as many to warm up."""
     schema, now = load("receipt"), datetime.now(UTC)
-    run_info = RunInfo("r", now, "/in", "/out", url, "any", "receipt", schema.hash, "p", "balanced", "formula", FREE)
+    run_info = RunInfo(
+        "r", now, "/in", "/out", Fingerprint(url, "any", "receipt", schema.hash, "p"), "balanced", "formula", FREE
+    )
     template = RequestTemplate(schema, ask=ASK, model="any", profile=find_profile(url), style=RequestOptions())
     judge = partial(validate, model=schema.model)
     step, limiter = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)

@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel
 
-from extractors.core import RunInfo
+from extractors.core import Fingerprint, RunInfo
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import load_history
@@ -30,8 +30,10 @@ from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
 
 NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
-TERMS = RunInfo("now", NIGHT, "in", "out", "url", "maker/model", "receipt", "5c4e", "9a0b", "balanced", "table", None)
-OTHER = replace(TERMS, prompt_hash="0000")
+TERMS = RunInfo(
+    "now", NIGHT, "in", "out", Fingerprint("url", "maker/model", "receipt", "5c4e", "9a0b"), "balanced", "table", None
+)
+OTHER = replace(TERMS, fingerprint=replace(TERMS.fingerprint, prompt_hash="0000"))
 READ = {"schema_hash": TERMS.schema_hash, "prompt_hash": TERMS.prompt_hash, "model_requested": TERMS.model}
 FAILING, NEW = 20, 50  # one in so many documents has failed too; one in so many is new
 

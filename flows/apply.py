@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from prefect import flow
@@ -23,6 +24,7 @@ async def apply(order: ApplyRequest) -> State:
     """Runs a plan that somebody has approved; the state says what became of it."""
 
     async def start(settings: Settings, hooks: RunHooks) -> RunResult:
-        return await pipeline.apply(order.model_copy(update={"yes": True}), settings, hooks)  # it was named: approved
+        approved = order.model_copy(update={"yes": True})  # who names a plan has approved it
+        return await pipeline.apply(await asyncio.to_thread(approved.resolve, settings), hooks)
 
     return await run_in_flow(start)

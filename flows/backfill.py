@@ -17,6 +17,7 @@ from extractors.config.run_config import RunConfig, resolve
 from extractors.core.errors import TilewiseError
 from extractors.plan.estimate import estimate_job
 from extractors.plan.sampling import REMOTE
+from extractors.run.approval import approval_reason, is_preapproved
 from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import load_flow_settings
 from flows.estimate import run_plan
@@ -38,8 +39,5 @@ async def backfill(job: Job) -> State:
 
 
 def _may_run(config: RunConfig) -> bool:
-    """Whether nobody needs to be asked: somebody was, a budget holds, or it costs little."""
-    if config.job.yes or config.job.budget is not None or config.job.redo == "reparse":
-        return True
-    high = estimate_job(config, REMOTE, done=True).costs.high
-    return high is not None and high <= config.settings.ask_above
+    """Whether the job needs no approval."""
+    return is_preapproved(config) or approval_reason(config, estimate_job(config, REMOTE, done=True).costs) is None

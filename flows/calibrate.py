@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from extractors.core.errors import TilewiseError
 from extractors.run import calibrate as engine
+from extractors.run.hooks import RunHooks
 from flows.adapters.artifacts import show_calibration
 from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import load_flow_settings
@@ -24,7 +25,7 @@ async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     """
     log = get_run_logger()
     try:
-        found = await engine.calibrate(await load_flow_settings(), model, yes=yes, say=log.info)
+        found = await engine.calibrate(await load_flow_settings(), model, RunHooks(notify=log.info), yes=yes)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
     await show_calibration(found)

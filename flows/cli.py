@@ -104,7 +104,7 @@ def run(
         from flows.adapters.prefect_api import is_prefect_configured
         from flows.console import divert_stdout, show_estimate, show_plan, show_result
         from flows.preflight import check_job
-        from flows.runner import run_with_confirmation
+        from flows.runner import run as run_job
 
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards run on a Prefect work pool")
@@ -138,7 +138,7 @@ def run(
             show_estimate(job, settings, as_json=as_json)
             return
         with divert_stdout():
-            check_job(job, settings)
+            config = check_job(job, settings)
         if plan_only:
             show_plan(job, settings, as_json=as_json)
             return
@@ -146,7 +146,7 @@ def run(
             with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
         )
         with divert_stdout():
-            result = run_with_confirmation(job, settings, as_flow=as_flow)
+            result = run_job(config, as_flow=as_flow)
         show_result(result, as_json=as_json)
     raise typer.Exit(result.exit_code)
 
@@ -162,13 +162,13 @@ def apply(
 ) -> None:
     """Run a stored plan exactly; documents that changed since then are left out."""
     with _exit_on_error():
-        from extractors.plan.apply import order
+        from extractors.plan.apply import build_request
         from flows.console import divert_stdout, show_result
-        from flows.runner import apply_with_confirmation
+        from flows.runner import apply as apply_plan
 
-        request = order(plan=plan, budget=budget, approved_by=approved_by, yes=yes)
+        request = build_request(plan=plan, budget=budget, approved_by=approved_by, yes=yes)
         with divert_stdout():
-            result = apply_with_confirmation(request, _load_settings())
+            result = apply_plan(request, _load_settings())
         show_result(result, as_json=as_json)
     raise typer.Exit(result.exit_code)
 
@@ -183,9 +183,9 @@ def calibrate(
     """Send four probe images and a text, and store the rule by which the endpoint bills images of the model."""
     with _exit_on_error():
         from flows.console import print_json, print_lines
-        from flows.runner import calibrate_with_confirmation
+        from flows.runner import calibrate as run_probes
 
-        calibration = calibrate_with_confirmation(_load_settings(), model, yes=yes)
+        calibration = run_probes(_load_settings(), model, yes=yes)
         if as_json:
             print_json(calibration.as_json())
         else:
@@ -207,7 +207,7 @@ def spend(
     with _exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
-        from extractors.plan.estimate import opened_ledger
+        from extractors.plan.estimate import open_ledger
         from extractors.record.output import open_output
         from extractors.report.spend import spend
         from flows.console import print_json
@@ -217,7 +217,7 @@ def spend(
         first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
         if first and last and first > last:
             raise ConfigurationError(f"--since {since} is after --until {until}: use an earlier --since")
-        with opened_ledger(settings) as ledger:
+        with open_ledger(settings) as ledger:
             spending = spend(root, ledger, by, first, last)
         if as_json:
             print_json({"since": first, "until": last, "by": by, "rows": spending.rows, "total": spending.total})

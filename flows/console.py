@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from extractors.config.job import Job
     from extractors.config.settings import Settings
     from extractors.plan.estimate import Estimate
+    from extractors.report.progress import Progress
+    from extractors.run.approval import Confirm
     from extractors.run.result import RunResult
 
 
@@ -24,6 +27,35 @@ def divert_stdout() -> Iterator[None]:
     """Sends to stderr what schemas of the user print while they are loaded and validate: stdout is for the result."""
     with redirect_stdout(sys.stderr):
         yield
+
+
+def terminal_confirm(progress: Progress | None = None) -> Confirm | None:
+    """The question to a person at the terminal, below which the progress is hidden; None where there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+
+    async def confirm(reason: str) -> bool:
+        with progress.hidden() if progress else nullcontext():
+            typer.echo(f"{reason.partition(':')[0]}. Continue? [y/N]: ", nl=False, err=True)
+            return (await _read_line()).strip().lower() in {"y", "yes"}
+
+    return confirm
+
+
+async def _read_line() -> str:
+    """Reads a line of stdin without blocking the event loop, in which the lease of the run is renewed."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        if not line.done():
+            line.set_result(sys.stdin.readline())
+
+    loop.add_reader(sys.stdin, read)
+    try:
+        return await line
+    finally:
+        loop.remove_reader(sys.stdin)
 
 
 def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:

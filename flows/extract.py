@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from extractors.config.settings import Settings
+    from extractors.run.approval import Confirm
     from extractors.run.result import RunResult
+
+
+# Makes the question to a person who has started the flow run at a terminal; elsewhere there is none.
+CONFIRM: ContextVar[Callable[[Progress], Confirm | None]] = ContextVar("confirm", default=lambda _: None)
 
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
@@ -71,8 +77,8 @@ async def run_job(job: Job) -> State:
             return Failed(message=error.message, data=error)
 
     async def start(settings: Settings, hooks: RunHooks) -> RunResult:
-        await asyncio.to_thread(check_job, job, settings)
-        return await pipeline.run(job, settings, hooks)
+        config = await asyncio.to_thread(check_job, job, settings)
+        return await pipeline.run(config, hooks)
 
     return await run_in_flow(start)
 
@@ -97,6 +103,7 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
                 flow_run.id,
                 lease_rate,
                 PrefectShards(),
+                CONFIRM.get()(progress),
             )
             # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
             with CancelScope(shield=True):

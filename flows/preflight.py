@@ -1,4 +1,4 @@
-"""What is wrong with a job is said before anything is started for it: by the command, and first thing in a flow run."""
+"""Preflight: a job is resolved and checked before anything is started for it, by the command and by the flow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
     from extractors.config.job import Job
+    from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
 
 
-def check_job(job: Job, settings: Settings) -> None:
-    """Says what is wrong before anything is started for the run."""
+def check_job(job: Job, settings: Settings) -> RunConfig:
+    """Resolves the job, and checks output and source. Raises ConfigurationError before anything is started for the run."""
     config = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
@@ -26,3 +27,4 @@ def check_job(job: Job, settings: Settings) -> None:
         )
     check_compatible(open_output(config.output), config.schema)
     scan_documents(job.source, job.document_by)
+    return config

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
-from extractors.core.errors import ApprovalRequired, ConfigurationError, TilewiseError
+from extractors.core.errors import TilewiseError
+from extractors.report.progress import Progress
 from flows.adapters.prefect_api import is_prefect_configured
+from flows.console import terminal_confirm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,92 +18,74 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from extractors.config.job import Job
+    from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.plan.apply import ApplyRequest
-    from extractors.run.calibrate import Calibrated
+    from extractors.plan.apply import ApplyRequest, ApprovedPlan
+    from extractors.run.calibrate import CalibrationResult
+    from extractors.run.hooks import RunHooks
     from extractors.run.result import RunResult
 
 
-def run_with_confirmation(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
-    """Runs the job; asks on a terminal when the estimate needs a yes."""
-    try:
-        return _run(job, settings, as_flow=as_flow)
-    except ApprovalRequired as error:
-        _confirm(error)
-        return _run(job.model_copy(update={"yes": True}), settings, as_flow=as_flow)
-
-
-def apply_with_confirmation(request: ApplyRequest, settings: Settings) -> RunResult:
-    """Runs a stored plan; asks on a terminal when it needs a yes."""
-    try:
-        return _apply(request, settings)
-    except ApprovalRequired as error:
-        _confirm(error)
-        return _apply(request.model_copy(update={"yes": True}), settings)
-
-
-def calibrate_with_confirmation(settings: Settings, model: str | None, *, yes: bool) -> Calibrated:
-    """Sends the probes; asks on a terminal when they need a yes."""
-    import asyncio
-
-    from extractors.run.calibrate import calibrate
-
-    def say(words: str) -> None:
-        typer.echo(f"tilewise: {words}", err=True)
-
-    try:
-        return asyncio.run(calibrate(settings, model, yes=yes, say=say))
-    except ApprovalRequired as error:
-        _confirm(error)
-        return asyncio.run(calibrate(settings, model, yes=True, say=say))
-
-
-def _confirm(error: ApprovalRequired) -> None:
-    """Asks a person at a terminal. Raises the error where there is none, and ConfigurationError for a no."""
-    if not sys.stdin.isatty():
-        raise error
-    question = error.message.partition(":")[0]
-    if not typer.confirm(f"{question}. Go on?", err=True):
-        raise ConfigurationError(f"not started: {error.message}")
-
-
-def _apply(request: ApplyRequest, settings: Settings) -> RunResult:
-    import asyncio
-
-    from extractors.plan.stored_plan import StoredPlan
-
-    agreed = StoredPlan(request.url).agreed()
-    asked = request.brief(agreed, settings)
-    if asked.job.shard_size is not None and is_prefect_configured():
-        from extractors.run.session import require_approval
-        from flows.apply import apply
-
-        if not request.yes and request.budget is None:
-            require_approval(asked, agreed.costs, videos=False)
-
-        return asyncio.run(_await_result(lambda: apply(request, return_state=True)))
-
-    from extractors.report.progress import Progress
-    from extractors.run import pipeline
-
-    with Progress() as progress:
-        hooks = pipeline.RunHooks(on_document=progress.add, on_total=progress.set_total, notify=progress.notify)
-        return asyncio.run(pipeline.apply(request, settings, hooks))
-
-
-def _run(job: Job, settings: Settings, *, as_flow: bool) -> RunResult:
+def run(config: RunConfig, *, as_flow: bool) -> RunResult:
+    """Runs the job; on a terminal, a person is asked to approve its cost if needed."""
     import asyncio
 
     if as_flow:
-        return _run_as_flow(job)
-    from extractors.report.progress import Progress
+        return _run_as_flow(config.job)
     from extractors.run import pipeline
 
     with Progress() as progress:
-        hooks = pipeline.RunHooks(on_document=progress.add, on_total=progress.set_total, notify=progress.notify)
-        closing = asyncio.run(pipeline.run(job, settings, hooks))
+        result = asyncio.run(pipeline.run(config, _build_hooks(progress)))
     typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
-    return closing
+    return result
+
+
+def apply(request: ApplyRequest, settings: Settings) -> RunResult:
+    """Runs a stored plan; on a terminal, a person is asked to approve its cost if needed."""
+    import asyncio
+
+    from extractors.run import pipeline
+
+    plan = request.resolve(settings)
+    if plan.config.job.shard_size is not None and is_prefect_configured():
+        return asyncio.run(_apply_as_flow(request, plan))
+    with Progress() as progress:
+        return asyncio.run(pipeline.apply(plan, _build_hooks(progress)))
+
+
+def calibrate(settings: Settings, model: str | None, *, yes: bool) -> CalibrationResult:
+    """Sends the probes; on a terminal, a person is asked to approve their cost if needed."""
+    import asyncio
+
+    from extractors.run.calibrate import calibrate
+    from extractors.run.hooks import RunHooks
+
+    def notify(text: str) -> None:
+        typer.echo(f"tilewise: {text}", err=True)
+
+    hooks = RunHooks(notify=notify, confirm=terminal_confirm())
+    return asyncio.run(calibrate(settings, model, hooks, yes=yes))
+
+
+def _build_hooks(progress: Progress) -> RunHooks:
+    """The hooks of a run in this process, without an orchestrator."""
+    from extractors.run.hooks import RunHooks
+
+    return RunHooks(
+        on_document=progress.add,
+        on_total=progress.set_total,
+        notify=progress.notify,
+        confirm=terminal_confirm(progress),
+    )
+
+
+async def _apply_as_flow(request: ApplyRequest, plan: ApprovedPlan) -> RunResult:
+    """Runs a plan in shards: as a flow, which takes the plan as approved."""
+    from extractors.run.approval import require_approval
+    from flows.apply import apply as apply_flow
+
+    await require_approval(plan.config, plan.info.costs, terminal_confirm())
+    return await _await_result(lambda: apply_flow(request, return_state=True))
 
 
 def _run_as_flow(job: Job) -> RunResult:
@@ -126,10 +109,11 @@ def _start_flow_run(job: Job) -> RunResult:
     import gc
 
     gc.disable()  # nothing that Prefect imports goes again: looking for it is a seventh of the time that this takes
-    from flows.extract import extract
+    from flows.extract import CONFIRM, extract
 
     gc.freeze()
     gc.enable()
+    CONFIRM.set(terminal_confirm)
     return asyncio.run(_await_result(lambda: extract(job, return_state=True)))
 
 

@@ -16,7 +16,7 @@ from extractors.core.shards import ShardSpec
 from extractors.record.ledger.shards import COMPLETED
 from extractors.report.progress import Progress
 from extractors.run.hooks import RunHooks
-from extractors.run.shards.worker import work_on
+from extractors.run.shards.worker import run_shard
 from flows.adapters.artifacts import follow_progress
 from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
@@ -46,7 +46,7 @@ async def shard(spec: ShardSpec) -> State:
             )
             with CancelScope(shield=True):  # Prefect cancels a flow whose server it cannot reach
                 async with follow_progress(progress):
-                    ended = await work_on(spec, settings, hooks)
+                    ended = await run_shard(spec, settings, hooks)
     except ConfigurationError as error:
         return Failed(name=REFUSED, message=error.message)
     except TilewiseError as error:

@@ -14,7 +14,7 @@ from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
 from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
 from extractors.config.settings import TOGETHER
-from extractors.core import RunInfo, tiles
+from extractors.core import Fingerprint, RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, format_value
@@ -38,15 +38,15 @@ OFFLINE_MODEL = "offline/rapidocr"
 
 @dataclass(frozen=True, slots=True)
 class PriorStats:
-    """What earlier runs have format_value: the means of their answers, and the tokens of the prompt's text."""
+    """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
 
     means: Means = NO_MEANS
     text_tokens: int | None = None
 
 
-def prior_stats(memory: EndpointMemory, run_info: RunInfo) -> PriorStats:
-    """What the ledger remembers of runs like this one."""
-    return PriorStats(memory.means(run_info), memory.text_tokens(run_info))
+def prior_stats(memory: EndpointMemory, fingerprint: Fingerprint) -> PriorStats:
+    """Reads what the ledger knows of earlier runs of this fingerprint."""
+    return PriorStats(memory.means(fingerprint), memory.text_tokens(fingerprint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class RunConfig:
     calibration: Calibration | None = None
 
     def calibrated(self, memory: EndpointMemory) -> RunConfig:
-        """The same with what probes have format_value of this endpoint and model: `auto` is their rule."""
+        """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
         found = None if self.offline else memory.calibration(self.endpoint, self.model)
         if found is None:
             return self
@@ -145,6 +145,17 @@ class RunConfig:
             video_tokens=self.job.video_tokens,
         )
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What determines this run's answers beside the images."""
+        return Fingerprint(
+            endpoint=self.endpoint,
+            model=self.model,
+            schema=self.schema.name,
+            schema_hash=self.schema.hash,
+            prompt_hash=self.schema.prompt_hash(f"{self.style.temperature} {self.style.reasoning}"),
+        )
+
     def run_info(self, price: Price | None, flow_run: str | None = None) -> RunInfo:
         """The values that every row of a run that starts now has in common."""
         started_at = datetime.now(UTC)
@@ -154,11 +165,7 @@ class RunConfig:
             started_at=started_at,
             source=source,
             output=self.output,
-            endpoint=self.endpoint,
-            model=self.model,
-            schema=self.schema.name,
-            schema_hash=self.schema.hash,
-            prompt_hash=self.schema.prompt_hash(f"{self.style.temperature} {self.style.reasoning}"),
+            fingerprint=self.fingerprint,
             policy=self.job.policy,
             bill_rule=self.rule.name,
             price=price,

@@ -40,6 +40,7 @@ from extractors.core.outcomes import (
     DocumentOutcome,
     DocumentResult,
     Failed,
+    Fingerprint,
     RunInfo,
     Unfinished,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "DocumentOutcome",
     "DocumentResult",
     "Failed",
+    "Fingerprint",
     "Found",
     "Header",
     "Journal",

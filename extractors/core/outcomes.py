@@ -19,28 +19,35 @@ if TYPE_CHECKING:
     from extractors.core.documents import Planned, Problem, Step
     from extractors.core.money import Price
 
-# Why a document is taken again, where that is no failure's kind: it never was, it may be better this time, it was accepted;
-# and what may differ from how it would be read today.
+# Why a document is processed again, beside the kinds of failures: it never ended, it may be retried, it was accepted;
+# and what may differ between how it was read and how it would be read today.
 NEW, RETRY, DONE = "new", "retry", "done"
 DIFFERS = ("schema", "prompt", "model")
 
 
 @dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What is the same for every row of a run; the hashes tell whether a document was read as it would be today.
+class Fingerprint:
+    """What determines an answer beside the image: runs with the same fingerprint read a document in the same way."""
 
-    `job` is what was asked, as JSON; `flow_run` the orchestrator's id for it.
+    endpoint: str
+    model: str
+    schema: str
+    schema_hash: str
+    prompt_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What all rows of a run share.
+
+    `job` is the job as JSON, `flow_run` the orchestrator's id of the run.
     """
 
     run: str
     started_at: datetime
     source: str
     output: str
-    endpoint: str
-    model: str
-    schema: str
-    schema_hash: str
-    prompt_hash: str
+    fingerprint: Fingerprint
     policy: str
     bill_rule: str
     price: Price | None = None
@@ -53,6 +60,31 @@ class RunInfo:
     def run_date(self) -> str:
         """The UTC day on which the run started: the partition of all its rows."""
         return self.started_at.date().isoformat()
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's address, or `offline`."""
+        return self.fingerprint.endpoint
+
+    @property
+    def model(self) -> str:
+        """The requested model."""
+        return self.fingerprint.model
+
+    @property
+    def schema(self) -> str:
+        """The schema's name."""
+        return self.fingerprint.schema
+
+    @property
+    def schema_hash(self) -> str:
+        """The hash of the schema's fields."""
+        return self.fingerprint.schema_hash
+
+    @property
+    def prompt_hash(self) -> str:
+        """The hash of the instructions and the sampling."""
+        return self.fingerprint.prompt_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Agreed: the documents of a stored plan that are still as they were when it was made, pulled a few at a time."""
+"""Apply: a stored plan is resolved, and its documents are fed to a run as far as they have not changed since."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.plan.feed import each_of
+from extractors.plan.stored_plan import StoredPlan
 from extractors.scan import is_manifest, open_source
 
 if TYPE_CHECKING:
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from extractors.bill import Tariff
     from extractors.config.settings import Settings
     from extractors.core import Found, Name, Planned, PlannedPage
-    from extractors.plan.stored_plan import PlanInfo, StoredPlan
-    from extractors.record.tables.history import RunHistory
+    from extractors.plan.estimate import EstimateInputs
+    from extractors.plan.stored_plan import PlanInfo
 
-
-SET = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}  # what says so where a plan is run
+SETTING_OF = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}
 
 
 class ApplyRequest(BaseModel):
-    """What is asked of a stored plan: to be run, by whose leave, for how much at most."""
+    """A stored plan that is to be run, by whose approval, and for how much at most."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -51,53 +50,60 @@ class ApplyRequest(BaseModel):
 
     @property
     def url(self) -> str:
-        """Where the plan is, wherever that was said from."""
+        """The plan's URL or absolute path."""
         return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
 
-    def brief(self, plan_info: PlanInfo, settings: Settings) -> RunConfig:
-        """The plan's job as it was resolved then. Raises ConfigurationError where that is another one by now."""
-        told = {"source": plan_info.source, "budget": self.budget, "yes": self.yes, "plan_only": None}
-        try:
-            job = Job.model_validate_json(plan_info.job)
-        except ValidationError:
+    def resolve(self, settings: Settings) -> ApprovedPlan:
+        """Reads the plan and resolves its job. Raises ConfigurationError where the job would be another one by now."""
+        stored_plan = StoredPlan(self.url)
+        info = stored_plan.read_info()
+        config = resolve_plan(self.url, info, settings, budget=self.budget, yes=self.yes)
+        return ApprovedPlan(config, stored_plan, info, self.approved_by)
+
+
+def resolve_plan(
+    url: str, info: PlanInfo, settings: Settings, *, budget: Decimal | None, yes: bool = True
+) -> RunConfig:
+    """Resolves the job of the plan at this URL as it was planned. Raises ConfigurationError where that is impossible."""
+    try:
+        job = Job.model_validate_json(info.job)
+    except ValidationError:
+        raise ConfigurationError(
+            f"plan {format_value(url)} is of another version of tilewise: make a new plan"
+        ) from None
+    changes = {"source": info.source, "budget": budget, "yes": yes, "plan_only": None}
+    config = resolve(job.model_copy(update=changes), settings)
+    output, found, _ = url.rpartition("/plans/")
+    config = replace(config, rule=tiles.parse_rule(info.bill_rule), output=output if found else config.output)
+    for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
+        planned, now = getattr(info, name), getattr(config.fingerprint, name)
+        if now != planned:
+            what = name.removesuffix("_hash")
+            cure = f"set {SETTING_OF[name]} to that value, or " if name in SETTING_OF else ""
             raise ConfigurationError(
-                f"plan {format_value(self.plan)} is of another version of tilewise: make a new plan"
-            ) from None
-        config = resolve(job.model_copy(update=told), settings)
-        output, within, _ = self.url.rpartition("/plans/")
-        config = replace(config, rule=tiles.parse_rule(plan_info.bill_rule), output=output if within else config.output)
-        now = config.run_info(None)
-        for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
-            then, today = getattr(plan_info, name), getattr(now, name)
-            if today != then:
-                what, cure = name.removesuffix("_hash"), f"set {SET[name]} as it was, or " if name in SET else ""
-                raise ConfigurationError(
-                    f"plan {format_value(self.plan)}: its {what} was {then}, is {today} here: {cure}make a new plan"
-                )
-        return config
+                f"plan {format_value(url)}: its {what} was {planned}, is {now} here: {cure}make a new plan"
+            )
+    return config
 
 
-def order(**fields: object) -> ApplyRequest:
-    """An Order from these fields. Raises ConfigurationError that names the field, its value and what is allowed."""
+def build_request(**fields: object) -> ApplyRequest:
+    """Builds a request. Raises ConfigurationError that names the field, its value and what is allowed."""
     return validate(ApplyRequest, fields)
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovedPlan:
-    """A plan that may be run, and who said so."""
+    """A plan that is to be run, and who approved it."""
 
+    config: RunConfig
     stored_plan: StoredPlan
-    plan_info: PlanInfo
-    by: str | None
-
-    def feed(self, config: RunConfig, tariff: Tariff, history: RunHistory) -> PlanFeed:
-        """Its documents."""
-        return PlanFeed(config, tariff, history, self.stored_plan, self.plan_info)
+    info: PlanInfo
+    approved_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRange:
-    """Some documents of a plan, one after the other, of which those in `done` are done."""
+    """Consecutive documents of a plan, without those in `done`."""
 
     first: int
     count: int
@@ -105,94 +111,94 @@ class PlanRange:
 
 
 class PlanFeed:
-    """A `Feed` whose documents come from a plan. `waiting` counts those that have changed since: another plan is theirs."""
+    """The documents of a stored plan that have not changed since; a `DocumentFeed`.
 
-    videos = False  # a budget was asked for when the plan was made
+    `waiting` counts those that have changed: they need another plan.
+    """
+
+    videos = False  # the budget was checked when the plan was made
 
     def __init__(
         self,
-        config: RunConfig,
-        tariff: Tariff,
-        history: RunHistory,
+        inputs: EstimateInputs,
         stored_plan: StoredPlan,
-        plan_info: PlanInfo,
-        piece: PlanRange | None = None,
+        info: PlanInfo,
+        plan_range: PlanRange | None = None,
     ) -> None:
-        """`agreed` is what `book` says of itself, `piece` which documents of it are meant, else all.
-
-        Raises ConfigurationError when the source is no longer there, or may not be listed.
-        """
-        self._asked, self._history, self.tariff, self._plan_info = config, history, tariff, plan_info
+        """`plan_range`: only these documents. Raises ConfigurationError when the source cannot be listed."""
+        config = inputs.config
+        self._job, self._history, self.tariff, self._info = config.job, inputs.history, inputs.tariff, info
         self._source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts)
-        self._source.documents()  # else, where the source is out of reach, every document would seem to have changed
+        self._source.documents()  # else every document of an unreachable source would seem to have changed
         self.store = self._source.store
-        self._piece = piece or PlanRange(0, plan_info.documents)
-        self._batches = stored_plan.planned(self._piece.first, self._piece.count, batch=config.settings.chunk)
-        self._addresses = self._signed()
-        self.skipped = self.waiting = self._seen = 0
+        self._range = plan_range or PlanRange(0, info.documents)
+        self._batches = stored_plan.planned(self._range.first, self._range.count, batch=config.settings.chunk)
+        self._addresses = self._signed_addresses()
+        self.skipped = self.waiting = self._read = 0
 
-    def take(self, count: int) -> list[Planned]:
-        """The next documents that are to be done, none only at the end; `count` is how many the plan is read by."""
-        del count
+    def take(self, count: int | None = None) -> list[Planned]:
+        """Takes the next batch of documents that are to be done; empty only at the end. Blocks."""
+        del count  # the plan is read in batches of its own
         while (batch := next(self._batches, None)) is not None:
-            self._seen += len(batch)
-            new = [each for each in batch if not self._done(each)]
-            same = [each for each in each_of(self._now, new, self.store.readers) if each is not None]
-            self.skipped += len(batch) - len(new)
-            self.waiting += len(new) - len(same)
-            if same:
-                return same
+            self._read += len(batch)
+            pending = [each for each in batch if not self._is_done(each)]
+            checked = each_of(self._check_unchanged, pending, self.store.readers)
+            unchanged = [each for each in checked if each is not None]
+            self.skipped += len(batch) - len(pending)
+            self.waiting += len(pending) - len(unchanged)
+            if unchanged:
+                return unchanged
         return []
 
     def skip(self, count: int) -> None:
-        """So many of the documents taken turned out to be done."""
+        """Counts documents that were taken and turned out to be done."""
         self.skipped += count
 
     def rest(self) -> int:
-        """How many documents of the plan were not pulled. Ends the feed."""
-        left, self._seen = self._piece.count - self._seen, self._piece.count
-        return left
+        """Counts the documents that were not taken, and ends the feed."""
+        remaining, self._read = self._range.count - self._read, self._range.count
+        return remaining
 
     def count(self) -> int:
-        """How many documents there are to do."""
-        return self._piece.count
+        """Counts the documents of the plan."""
+        return self._range.count
 
     def close(self) -> None:
-        """Nothing is read any more."""
+        """Closes the source."""
         self._source.close()
 
-    def _now(self, planned: Planned) -> Planned | None:
-        """The document with the addresses that were not written down; None when it is not what was planned any more."""
-        pages = [self._addressed(page) for page in planned.pages]
+    def _check_unchanged(self, planned: Planned) -> Planned | None:
+        """Returns the document with its signed addresses; None when it is not as it was planned."""
+        pages = [self._with_address(page) for page in planned.pages]
         files = {page.billed.found.uri: page.billed.found for page in pages}
-        same = all(self._as_planned(found) for found in files.values())
-        return replace(planned, pages=tuple(pages)) if same else None
+        unchanged = all(self._is_unchanged(found) for found in files.values())
+        return replace(planned, pages=tuple(pages)) if unchanged else None
 
-    def _as_planned(self, found: Found) -> bool:
+    def _is_unchanged(self, found: Found) -> bool:
         if found.problem is not None and found.version is None:
-            return True  # it could not be had then: it is recorded as it was planned
-        looked = self.store.look(replace(found, size=None, version=None, modified=None, problem=None))
-        if looked.problem is not None and looked.problem.kind != "missing":
-            return True  # it cannot be had now: reading it says why
-        return looked.version == found.version
+            return True  # it could not be read when it was planned: it is recorded as it was planned
+        current = self.store.look(replace(found, size=None, version=None, modified=None, problem=None))
+        if current.problem is not None and current.problem.kind != "missing":
+            return True  # it cannot be read now: reading it gives the reason
+        return current.version == found.version
 
-    def _addressed(self, page: PlannedPage) -> PlannedPage:
+    def _with_address(self, page: PlannedPage) -> PlannedPage:
         found = page.billed.found
         address = self._addresses.get(found.uri)
         return replace(page, billed=replace(page.billed, found=replace(found, address=address))) if address else page
 
-    def _signed(self) -> dict[str, SecretStr]:
-        """The full addresses of what a manifest names with a signature, by name."""
-        if not is_manifest(self._asked.job.source):
+    def _signed_addresses(self) -> dict[str, SecretStr]:
+        """The signed URLs of a manifest, by name: a plan does not store them."""
+        if not is_manifest(self._job.source):
             return {}
         pages = (found for each in self._source.documents() for found in each.pages)
         return {found.uri: found.address for found in pages if found.address is not None}
 
-    def _done(self, planned: Planned) -> bool:
-        """Whether it was done meanwhile: as the plan's job counts, or since the plan was made."""
-        redo = self._asked.job.redo
-        return (
-            planned.name in self._piece.done
-            or self._history.skips(planned.name, redo)
-            or self._history.has_ended(planned.name, self._plan_info.planned_at)
+    def _is_done(self, planned: Planned) -> bool:
+        """Whether it is done by the plan's job, or since the plan was made."""
+        if planned.name in self._range.done:
+            return True
+        history = self._history
+        return history is not None and (
+            history.skips(planned.name, self._job.redo) or history.has_ended(planned.name, self._info.planned_at)
         )

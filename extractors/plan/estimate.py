@@ -1,4 +1,4 @@
-"""estimate: what a job would cost and why, before anything is sent."""
+"""Estimate: what a job would cost and why, before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from decimal import Decimal
 
+    from extractors.bill import Tariff
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
     from extractors.core import Planned
@@ -28,15 +29,28 @@ if TYPE_CHECKING:
     from extractors.record.ledger import Ledger
     from extractors.record.tables.history import RunHistory
 
-    Keep = Callable[[Sequence[Planned]], None]
-
 BATCH = 1000
-UNKNOWN = PriorStats()
+NO_STATS = PriorStats()
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateInputs:
+    """What an estimate or a plan is made from; `history` is None where documents that are done are counted too."""
+
+    config: RunConfig
+    price: Price | None
+    history: RunHistory | None = None
+    prior: PriorStats = NO_STATS
+
+    @property
+    def tariff(self) -> Tariff:
+        """How pages are billed."""
+        return self.config.tariff(self.price, self.prior)
 
 
 @dataclass(slots=True)
 class Estimate:
-    """The sums over every planned document. Token counts bill the images as they are, `planned` what is sent first."""
+    """The sums over all planned documents. Token counts bill the images as they are, `planned` what is sent first."""
 
     bill_rule: str
     calibrated: bool = False
@@ -51,7 +65,7 @@ class Estimate:
     seconds: float = 0.0
     eta_seconds: float | None = None
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
-    causes: RedoSummary | None = None  # where something is to be done again
+    causes: RedoSummary | None = None  # with --redo
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -71,7 +85,7 @@ class Estimate:
             self.causes.add(planned.name, costs)
 
     def extend(self, sampled: Sequence[Costs], total: int) -> None:
-        """Makes the sums over a sample those of `total` documents; `sampled` are the costs of each, 0 when rejected."""
+        """Scales the sums over a sample to `total` documents; `sampled` are the costs of each, 0 when rejected."""
         times = total / self.documents
         self.documents, self.images = total, round(self.images * times)
         self.rejected = round(self.rejected * times)
@@ -89,7 +103,7 @@ class Estimate:
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars as numbers."""
         low, expected, high = (None if cost is None else float(cost) for cost in self.costs.values())
-        said: dict[str, object] = {
+        values: dict[str, object] = {
             "images": self.images,
             "documents": self.documents,
             "rejected": self.rejected,
@@ -103,97 +117,103 @@ class Estimate:
             "eta_seconds": None if self.eta_seconds is None else round(self.eta_seconds, 1),
         }
         if self.intervals is not None:
-            said["interval_usd"] = {
+            values["interval_usd"] = {
                 name: None if ends is None else [float(end) for end in ends] for name, ends in self.intervals.items()
             }
         if self.causes is not None:
-            said["causes"] = self.causes.as_json()
-        return said
+            values["causes"] = self.causes.as_json()
+        return values
 
 
 def estimate(
-    config: RunConfig,
-    price: Price | None,
-    history: RunHistory | None = None,
-    prior: PriorStats = UNKNOWN,
-    sample: Sample | None = None,
-    keep: Callable[[Sequence[Planned]], None] | None = None,
+    inputs: EstimateInputs, sample: Sample | None = None, keep: Callable[[Sequence[Planned]], None] | None = None
 ) -> Estimate:
-    """Plans every document of the job that is not done, or a sample, from headers alone; `known` is of earlier runs.
+    """Plans every document of the job that is not done, or a sample, from image headers alone.
 
-    `keep` is given the documents that are planned, a few at a time.
+    `keep` takes the planned documents, a batch at a time.
     """
     started = time.perf_counter()
-    with closing(Feed(config, config.tariff(price, prior), history)) as feed:
+    config, history = inputs.config, inputs.history
+    with closing(Feed(config, inputs.tariff, history)) as feed:
         result = Estimate(config.rule.name, feed.tariff.calibrated)
         if history and config.job.redo:
             result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
-            _sampled(feed, result, sample, config.job.source)
+            _add_sample(feed, result, sample, config.job.source)
         else:
-            while batch := feed.take(BATCH):
-                for planned in batch:
-                    result.add(planned)
-                if keep:
-                    keep(batch)
+            _add_all(feed, result, keep)
     result.skipped = feed.skipped
-    if seconds := prior.means.seconds:
+    if seconds := inputs.prior.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / config.concurrency
     result.seconds = time.perf_counter() - started
     return result
 
 
-def _sampled(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
-    """Counts all documents, plans those drawn, and has them speak for all."""
-    taken, total = reservoir_sample(feed.listed(looks=False), sample, seed)
-    costs: list[Costs] = []
-    for start in range(0, max(len(taken), 1), BATCH):  # once for none: the feed says that its source is empty
-        for planned in feed.planned(feed.fresh(taken[start : start + BATCH])):
-            result.add(planned)
-            costs.append(planned.costs if planned.problem is None else Costs())
-    left = round(total * len(costs) / len(taken)) if taken else 0  # of some it shows only now that they are done
-    feed.skip(total - left)
-    if total > len(taken) and costs:
-        result.extend(costs, left)
-
-
-def estimate_job(config: RunConfig, sample: Sample | None = None, *, done: bool, keep: Keep | None = None) -> Estimate:
-    """The estimate; `done`: without what is done already. The ledger, where there is one, knows prices and answers.
+def estimate_job(config: RunConfig, sample: Sample | None = None, *, done: bool) -> Estimate:
+    """Estimates a job outside of a run; `done`: without the documents that are done already.
 
     Raises ConfigurationError when source, output or ledger cannot be read.
     """
-    with opened_ledger(config.settings) as ledger:
+    return estimate(read_inputs(config, done=done), sample)
+
+
+def read_inputs(config: RunConfig, *, done: bool) -> EstimateInputs:
+    """Reads the ledger, where there is one, and the output, if `done`. Raises as `estimate_job`."""
+    with open_ledger(config.settings) as ledger:
         served = ledger.memory.prices(config.endpoint) if ledger else {}
         free = config.reads_locally(served)
-        past = _past(config, offline=free) if done else None
+        history = _read_history(config, offline=free) if done else None
         if config.job.redo == "reparse":
-            return estimate(config, FREE, past, sample=sample, keep=keep)
+            return EstimateInputs(config, FREE, history)
         price = find_price(config, served, free=free)
         if ledger is None:
-            return estimate(config, price, past, sample=sample, keep=keep)
-        config = config.calibrated(ledger.memory)
-        return estimate(config, price, past, prior_stats(ledger.memory, config.run_info(price)), sample, keep)
+            return EstimateInputs(config, price, history)
+        prior = prior_stats(ledger.memory, config.fingerprint)
+        return EstimateInputs(config.calibrated(ledger.memory), price, history, prior)
 
 
 @contextmanager
-def opened_ledger(settings: Settings) -> Iterator[Ledger | None]:
-    """The ledger, where there is one to be read."""
+def open_ledger(settings: Settings) -> Iterator[Ledger | None]:
+    """Opens the ledger if there is one."""
     if not settings.has_ledger:
         yield None
         return
-    from extractors.record.ledger import Ledger  # noqa: PLC0415 - where there is none, nobody waits for SQLAlchemy
+    from extractors.record.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy, for those who have a ledger
 
     with Ledger(settings.ledger) as ledger:
         yield ledger
 
 
-def _past(config: RunConfig, *, offline: bool) -> RunHistory:
-    """What is done already under the output."""
-    from extractors.record.output import open_output  # noqa: PLC0415 - as above
-    from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - an estimate need not wait for polars
+def _read_history(config: RunConfig, *, offline: bool) -> RunHistory:
+    """Reads what is done already under the output."""
+    from extractors.record.output import open_output  # noqa: PLC0415 - as below
+    from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - polars, which not every estimate needs
     from extractors.record.tables.replies import load_history_with_replies  # noqa: PLC0415 - as above
 
     output, job = open_output(config.output), config.job
     check_compatible(output, config.schema)
-    past, _ = load_history_with_replies(output, config.run_info(None), offline=offline, redo=job.redo, kind=job.kind)
-    return past
+    history, _ = load_history_with_replies(output, config.fingerprint, offline=offline, redo=job.redo, kind=job.kind)
+    return history
+
+
+def _add_all(feed: Feed, result: Estimate, keep: Callable[[Sequence[Planned]], None] | None) -> None:
+    """Plans and adds all documents."""
+    while batch := feed.take(BATCH):
+        for planned in batch:
+            result.add(planned)
+        if keep:
+            keep(batch)
+
+
+def _add_sample(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
+    """Counts all documents, plans and adds a sample, and scales the sums to all."""
+    drawn, total = reservoir_sample(feed.listed(looks=False), sample, seed)
+    costs: list[Costs] = []
+    for start in range(0, max(len(drawn), 1), BATCH):  # once for none: the feed raises when its source is empty
+        for planned in feed.planned(feed.fresh(drawn[start : start + BATCH])):
+            result.add(planned)
+            costs.append(planned.costs if planned.problem is None else Costs())
+    pending = round(total * len(costs) / len(drawn)) if drawn else 0  # some turn out to be done only when looked at
+    feed.skip(total - pending)
+    if total > len(drawn) and costs:
+        result.extend(costs, pending)

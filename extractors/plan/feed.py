@@ -1,4 +1,4 @@
-"""Feed: scan, bill and plan in one stream: the documents of a source that need work, pulled a few at a time."""
+"""Feed: scan, bill and plan in one stream: the documents of a source that are to be processed, a batch at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from extractors.bill import estimate_costs, read_pages, reject_page_count
 from extractors.core import Billed, Document, Planned, Problem
@@ -29,8 +29,36 @@ Result = TypeVar("Result")
 LOOKS = 1000  # documents that are looked at together where the listing does not say what they are
 
 
+class DocumentFeed(Protocol):
+    """Planned documents for a run. `skipped` counts those that are done, `waiting` those that this run does not take."""
+
+    tariff: Tariff
+    store: Store
+    skipped: int
+    waiting: int
+
+    @property
+    def videos(self) -> bool:
+        """Whether the source may hold videos."""
+
+    def take(self, count: int) -> list[Planned]:
+        """Takes the next documents, about `count` of them; empty only at the end. Blocks: call it in a thread."""
+
+    def skip(self, count: int) -> None:
+        """Counts documents that were taken and turned out to be done."""
+
+    def rest(self) -> int:
+        """Counts the documents that were not taken, and ends the feed. Blocks: call it in a thread."""
+
+    def count(self) -> int:
+        """Counts the documents that are to be processed. Blocks: call it in a thread."""
+
+    def close(self) -> None:
+        """Closes the source."""
+
+
 class Feed:
-    """The planned documents of one job. `found` counts every document seen so far, `skipped` those that are done."""
+    """The planned documents of one job, a `DocumentFeed`. `found` counts every document seen so far, `skipped` those that are done."""
 
     def __init__(self, config: RunConfig, tariff: Tariff, history: RunHistory | None = None) -> None:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
@@ -166,6 +194,15 @@ class Feed:
         frames = self._job.document_by == "frames"
         files = (read_pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
         return list(chain.from_iterable(files))
+
+
+def may_hold_videos(config: RunConfig) -> bool:
+    """Whether the source may hold videos that the endpoint reads."""
+    if not config.takes_videos:
+        return False
+    source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts)
+    source.close()
+    return source.videos
 
 
 def _named(billed: Billed) -> Billed:

@@ -1,6 +1,6 @@
-"""A plan in a file: what a run would do with each document, and on what terms, so that a later run does exactly that.
+"""A stored plan: what a run would do with each document and in which configuration, so that a later run does the same.
 
-plans/<plan>.parquet: a row a document, its plan as JSON beside what a person asks of it; the terms in every row
+plans/<plan>.parquet: a row a document, with its plan as JSON beside readable columns; the configuration in every row
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import polars as pl
 
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import Costs, sum_known
-from extractors.plan.estimate import estimate_job, opened_ledger
+from extractors.plan.estimate import estimate, read_inputs
 from extractors.record.ledger.plan_json import dump_plan, load_plan
 from extractors.record.output import open_output
 from extractors.record.output.base import reading, writing
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from extractors.config.run_config import RunConfig
     from extractors.core import Planned, RunInfo
-    from extractors.plan.estimate import Estimate
+    from extractors.plan.estimate import Estimate, EstimateInputs
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
@@ -41,7 +41,7 @@ DOCUMENTS: columns.Columns = {
     "cost_high_usd": columns.MONEY,
     "plan": columns.TEXT,
 }
-TERMS: columns.Columns = {
+INFO: columns.Columns = {
     "planned_at": columns.TIME,
     "source": columns.TEXT,
     "schema": columns.TEXT,
@@ -59,7 +59,7 @@ NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
 
 @dataclass(frozen=True, slots=True)
 class PlanInfo:
-    """What was planned, and what it was said to cost: the terms of a plan. `bill_rule` is the rule's text."""
+    """What a plan is about and what it costs. `bill_rule` is the rule's text."""
 
     planned_at: datetime
     source: str
@@ -82,27 +82,27 @@ class StoredPlan:
         """`url` is the path or the URL of the file."""
         folder, _, name = url.rpartition("/")
         if not folder or not name.endswith(SUFFIX):
-            raise ConfigurationError(f"plan {format_value(url)} is none: name a file …/plans/<plan>.parquet")
+            raise ConfigurationError(f"plan {format_value(url)} is not a plan file: name …/plans/<plan>.parquet")
         self.url, self._output, self._key = url, open_output(folder), name
 
-    def agreed(self) -> PlanInfo:
-        """The terms, and what all documents add up to."""
+    def read_info(self) -> PlanInfo:
+        """Reads what the plan is about, and sums up all documents."""
         with reading(self._output):
             if not self._output.exists(self._key):
                 raise ConfigurationError(f"plan {format_value(self.url)} does not exist: `run --plan-only` stores one")
-            rows = self._output.scan([self._key], DOCUMENTS | TERMS)
+            rows = self._output.scan([self._key], DOCUMENTS | INFO)
             first = rows.head(1).collect().to_dicts()
             money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()
         if not first or first[0]["planned_at"] is None:
             raise ConfigurationError(
-                f"plan {format_value(self.url)} is no plan of tilewise: `run --plan-only` stores one"
+                f"plan {format_value(self.url)} was not written by tilewise: `run --plan-only` stores a plan"
             )
         sent = money.filter(pl.col("action") != "reject")
         costs = Costs(*(sum_known(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
-        return PlanInfo(**{name: first[0][name] for name in TERMS}, documents=len(money), costs=costs)
+        return PlanInfo(**{name: first[0][name] for name in INFO}, documents=len(money), costs=costs)
 
     def planned(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
-        """The planned documents from the one of this number on, so many of them, a batch at a time."""
+        """Yields `count` planned documents from the one of number `first` on, a batch at a time."""
         end = first + count if count is not None else None
         while True:
             size = batch if end is None else min(batch, end - first)
@@ -115,49 +115,51 @@ class StoredPlan:
             first += size
 
     def names(self) -> pl.LazyFrame:
-        """Every document with its version."""
+        """All documents with their versions."""
         return self._output.scan([self._key], NAMES)
 
 
 class PlanWriter:
-    """A plan that is being made: parts are staged, and put together where it is done. Raises OutputError."""
+    """Writes a plan: batches are staged as parts, and `finish` joins them. Raises OutputError."""
 
     def __init__(self, output: Output, name: str) -> None:
         """Nothing is written yet."""
         self._output, self._name, self._parts = output, name, list[str]()
         self._staging = f"staging/{name}"
 
-    def keep(self, documents: Sequence[Planned]) -> None:
-        """The next documents of the plan."""
+    def add(self, documents: Sequence[Planned]) -> None:
+        """Stages the next documents of the plan."""
         part = f"{self._staging}/plan-{len(self._parts):06d}{SUFFIX}"
         rows = [_row(each) for each in documents]
         with writing(self._output):
             self._output.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
         self._parts.append(part)
 
-    def done(self, run_info: RunInfo, rule: str) -> str | None:
-        """Where the plan is stored now; None when there is nothing in it, and so no plan. `rule` is the rule's text."""
+    def finish(self, run_info: RunInfo, rule: str) -> str | None:
+        """Stores the plan and returns its URL; None when it has no documents. `rule` is the bill rule's text."""
         if not self._parts:
             return None
         key = f"plans/{self._name}{SUFFIX}"
-        told = {column: pl.lit(value, dtype=TERMS[column]) for column, value in _terms(run_info, rule).items()}
+        info = {column: pl.lit(value, dtype=INFO[column]) for column, value in _info_row(run_info, rule).items()}
         with writing(self._output):
-            self._output.write(key, self._output.scan(self._parts).with_columns(**told))
+            self._output.write(key, self._output.scan(self._parts).with_columns(**info))
             self._output.remove_folder(self._staging)
         return self._output.full_name(key)
 
 
 def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
-    """Plans every document that is not done, and stores that; the estimate, and where the plan is, None when it is empty.
+    """Plans every document that is not done, and stores the plan. Raises as `estimate_job` and `write_plan` do."""
+    return write_plan(read_inputs(config, done=True), config.run_info(None))
 
-    Raises ConfigurationError as `foreseen` does, OutputError when the plan cannot be written.
+
+def write_plan(inputs: EstimateInputs, run_info: RunInfo) -> tuple[Estimate, str | None]:
+    """Plans and stores every document under the id of a run; returns the plan's URL, None when the plan is empty.
+
+    Raises ConfigurationError when the source cannot be read, OutputError when the plan cannot be written.
     """
-    terms = config.run_info(None)
-    draft = PlanWriter(open_output(config.output), terms.run)
-    estimated = estimate_job(config, done=True, keep=draft.keep)
-    with opened_ledger(config.settings) as ledger:
-        rule = config.calibrated(ledger.memory).rule if ledger else config.rule
-    return estimated, draft.done(terms, rule.text)
+    writer = PlanWriter(open_output(inputs.config.output), run_info.run)
+    estimated = estimate(inputs, keep=writer.add)
+    return estimated, writer.finish(run_info, inputs.config.rule.text)
 
 
 def _row(planned: Planned) -> Row:
@@ -178,7 +180,7 @@ def _row(planned: Planned) -> Row:
     }
 
 
-def _terms(run_info: RunInfo, rule: str) -> Row:
+def _info_row(run_info: RunInfo, rule: str) -> Row:
     return {
         "planned_at": run_info.started_at,
         "source": run_info.source,

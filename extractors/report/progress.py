@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.text import Text
 from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -47,6 +48,17 @@ class Progress:
         """Clears the live line; plain lines stay."""
         if self._console.is_terminal:
             self._live.stop()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Hides the live line, as while a question is asked below it."""
+        if self._console.is_terminal:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._console.is_terminal:
+                self._live.start()
 
     def set_total(self, documents: int) -> None:
         """So many documents are to be done, as far as is known."""

@@ -1,6 +1,6 @@
-"""calibrate: probes of known size are sent, and what the server counts for them tells by which rule it bills.
+"""Calibrate: sends probes of known size and identifies the bill rule from the tokens that the server counts.
 
-The calls are a run of their own: reserved, in the ledger, published in the tables, with a probe's name as document.
+The calls are a run of their own: reserved in the ledger and published in the tables, with a probe's name as document.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from extractors.config.job import Job
 from extractors.config.prices import warn_old_price
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import CallRequest, Step, Verdict
-from extractors.core.errors import ApprovalRequired, DocumentError, Failing, RunError
-from extractors.core.money import Usage, dollars
+from extractors.core.errors import DocumentError, Failing, RunError
+from extractors.core.money import Costs, Usage, dollars
 from extractors.core.schema import ASK, NONE, load
 from extractors.core.tiles import Size, worst_tokens
 from extractors.core.totals import usage_of
@@ -35,6 +35,7 @@ from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output import open_output
 from extractors.record.tables.writer import Tables
+from extractors.run.approval import require_approval
 from extractors.run.context import open_client
 from extractors.run.journal import DocumentJournal
 from extractors.run.probes import PROBES, Finding, identify
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core import Attempt, Reply, RunInfo
     from extractors.record.output.base import Output
+    from extractors.run.hooks import RunHooks
 
 TEXT = "receipt"  # whose prompt is the text of the probes: as long as texts usually are
 MAX_TOKENS = 1
@@ -60,8 +62,8 @@ class _NoDocument(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
-    """What the probes have shown, and what they cost."""
+class CalibrationResult:
+    """What the probes showed, and what they cost."""
 
     model: str
     returned_model: str | None
@@ -69,24 +71,24 @@ class Calibrated:
     cost_usd: Decimal | None
 
     def lines(self) -> list[str]:
-        """What a person reads of it."""
+        """The lines that a person reads."""
         rule, residuals = self.finding.rule, self.finding.residuals
-        said = [
+        lines = [
             f"{_name(size):>9}  {tokens:>7,} image tokens, {residuals[size]:+,} beyond {rule.name}"
             for size, tokens in self.finding.image_tokens.items()
         ]
         if self.finding.exact:
-            said.append(f"{self.model} bills images by the rule {rule.name}: `--bill auto` uses it from now on")
+            lines.append(f"{self.model} bills images by the rule {rule.name}: `--bill auto` uses it from now on")
         elif self.finding.explains:
-            said.append(
+            lines.append(
                 f"no shipped rule explains this; fitted by tiles: {rule.text}; `--bill auto` uses it from now on"
             )
         else:
-            said.append(
+            lines.append(
                 f"no shipped rule explains this, and tiles do not either; the nearest is {rule.text}: `--bill auto` uses"
                 " it from now on, with the dearest of all rules as the most that an image may cost"
             )
-        return [*said, f"the probes cost {dollars(self.cost_usd)}"]
+        return [*lines, f"the probes cost {dollars(self.cost_usd)}"]
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints."""
@@ -101,30 +103,36 @@ class Calibrated:
         }
 
 
-async def calibrate(settings: Settings, model: str | None, *, yes: bool, say: Callable[[str], None]) -> Calibrated:
-    """Sends a text alone and with each probe, and has the ledger remember the rule that explains what was counted.
+async def calibrate(settings: Settings, model: str | None, hooks: RunHooks, *, yes: bool) -> CalibrationResult:
+    """Sends a text alone and with each probe, and stores the rule that explains the server's counts.
 
-    Raises ConfigurationError when it cannot begin, or the server's count says nothing, and RunError when it is stopped.
+    Raises ConfigurationError when it cannot begin or no rule can be found, and RunError when it is stopped.
     """
     config = resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
     config = replace(config, schema=load(TEXT))
     with Ledger(settings.ledger) as ledger:
         price, _ = await price_in_force(config, ledger)
         job = {"model": config.model, "yes": yes}
-        terms = replace(
-            config.run_info(price), flow="calibrate", source="", schema="", policy="", job=orjson.dumps(job).decode()
+        run_info = replace(
+            config.run_info(price),
+            fingerprint=replace(config.fingerprint, schema=""),
+            flow="calibrate",
+            source="",
+            policy="",
+            job=orjson.dumps(job).decode(),
         )
-        orders = [_order(config, terms, size) for size in (None, *PROBES)]
-        _ask(config, orders, terms, say)
-        if old := warn_old_price(terms):
-            say(f"warning: {old}")
-        await asyncio.to_thread(recover_abandoned, ledger, terms, NONE, settings.keep_replies, say)
-        async with Lease(ledger, terms) as lease:
-            return await _Probing(config, open_output(config.output), terms, ledger, lease, say).all(orders)
+        requests = [_build_request(config, run_info, size) for size in (None, *PROBES)]
+        await _approve(config, requests, run_info, hooks)
+        if warning := warn_old_price(run_info):
+            hooks.notify(f"warning: {warning}")
+        await asyncio.to_thread(recover_abandoned, ledger, run_info, NONE, settings.keep_replies, hooks.notify)
+        async with Lease(ledger, run_info) as lease:
+            output = open_output(config.output)
+            return await _Calibration(config, output, run_info, ledger, lease, hooks.notify).run(requests)
 
 
 @dataclass(slots=True)
-class _Probing:
+class _Calibration:
     """A calibration that has begun."""
 
     config: RunConfig
@@ -132,100 +140,90 @@ class _Probing:
     run_info: RunInfo
     ledger: Ledger
     lease: Lease
-    say: Callable[[str], None]
+    notify: Callable[[str], None]
 
-    async def all(self, orders: list[CallRequest]) -> Calibrated:
-        """Every probe, whatever became of it, is in the tables before the rule is looked for."""
+    async def run(self, requests: list[CallRequest]) -> CalibrationResult:
+        """Sends the probes and publishes every call; then identifies and stores the rule."""
         writer = LedgerWriter(self.ledger.calls, self.run_info, self.config.budget)
-        dossiers = [DocumentJournal(writer) for _ in orders]
+        journals = [DocumentJournal(writer) for _ in requests]
         error: RunError | None = None
         with Tables(self.output, self.run_info, _NoDocument, self.config.settings.keep_replies) as tables:
             try:
-                await self._braked(orders, dossiers)
+                await self._send_until_stopped(requests, journals)
             except RunError as stopped:
                 error = stopped
             except DocumentError as failed:
                 error = Failing(f"a probe was not answered: {failed.public}")
-            attempts = [each for dossier in dossiers for each in dossier.attempts]
+            attempts = [attempt for journal in journals for attempt in journal.attempts]
             await self.lease.renew()
             await asyncio.to_thread(self._publish, tables, attempts, error)
         if error:
-            kept = f"no rule is remembered, and what was sent is in {self.output.full_name('calls')}"
+            kept = f"no rule is stored, and the calls are in {self.output.full_name('calls')}"
             raise type(error)(f"{error.message}; {kept}")
-        return await asyncio.to_thread(self._keep, [dossier.attempts[-1] for dossier in dossiers], attempts)
+        return await asyncio.to_thread(self._store_rule, [journal.attempts[-1] for journal in journals], attempts)
 
-    async def _braked(self, orders: list[CallRequest], dossiers: list[DocumentJournal]) -> None:
-        """Sends until it is told to stop; as in a run, the call on its way may finish. Raises what has stopped it."""
+    async def _send_until_stopped(self, requests: list[CallRequest], journals: list[DocumentJournal]) -> None:
+        """Sends all probes; as in a run, a stop lets the call in flight finish. Raises the error that stopped it."""
         limiter = RateLimiter(self.config.limits)
-        with Shutdown(limiter, drain=self.config.settings.drain, max_time=None, say=self.say) as brake:
-            self.lease.begin_calls(brake)
-            sending = asyncio.ensure_future(self._send(orders, dossiers, limiter))
-            brake.track(sending)
+        with Shutdown(limiter, drain=self.config.settings.drain, max_time=None, say=self.notify) as shutdown:
+            self.lease.begin_calls(shutdown)
+            sending = asyncio.ensure_future(self._send(requests, journals, limiter))
+            shutdown.track(sending)
             try:
                 await sending
             except asyncio.CancelledError:
-                if brake.error is None or not brake.cutting:
+                if shutdown.error is None or not shutdown.cutting:
                     raise
-                raise brake.error from None
+                raise shutdown.error from None
 
-    async def _send(self, orders: list[CallRequest], dossiers: list[DocumentJournal], limiter: RateLimiter) -> None:
-        """One call after the other: five are not worth a rate."""
+    async def _send(self, requests: list[CallRequest], journals: list[DocumentJournal], limiter: RateLimiter) -> None:
+        """Sends one call after the other."""
         style = replace(self.config.style, mode="prompt", stream=False, reasoning=False)
         template = RequestTemplate(
             self.config.schema, ask=ASK, model=self.config.model, profile=self.config.profile, style=style
         )
         async with AsyncExitStack() as stack:
-            way = await open_client(self.config, limiter, stack)
-            for order, dossier in zip(orders, dossiers, strict=True):
-                body = template.body([_block(step.size) for step in order.steps], MAX_TOKENS)
-                await way.call(replace(order, payload_bytes=len(body)), body, dossier, _judged)
-                if dossier.attempts[-1].usage is None:
-                    raise Failing("the server's replies have no `usage`: no bill can be known from it")
+            client = await open_client(self.config, limiter, stack)
+            for request, journal in zip(requests, journals, strict=True):
+                body = template.body([_image_block(step.size) for step in request.steps], MAX_TOKENS)
+                await client.call(replace(request, payload_bytes=len(body)), body, journal, _judge)
+                if journal.attempts[-1].usage is None:
+                    raise Failing("the server's replies have no `usage`: the bill rule cannot be identified")
 
     def _publish(self, tables: Tables, attempts: list[Attempt], error: RunError | None) -> None:
-        """The probes' calls, and the row of their run, which has no documents."""
-        tally, old = usage_of(attempts), warn_old_price(self.run_info)
-        warnings = (old,) if old else ()
+        """Publishes the probes' calls, and the row of their run, which has no documents."""
+        totals, warning = usage_of(attempts), warn_old_price(self.run_info)
+        warnings = (warning,) if warning else ()
         tables.volume.stage_calls(
             self.ledger.calls.iter_unpublished(self.run_info.run), self.config.settings.keep_replies
         )
-        tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, tally), 1))
+        tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, totals), 1))
         self.ledger.runs.mark_volume_published(self.run_info.run, 1, ())
         self.ledger.runs.finish(self.run_info.run)
 
-    def _keep(self, answers: list[Attempt], attempts: list[Attempt]) -> Calibrated:
-        """What the answers say, kept in the ledger."""
-        text, *prompts = [each.usage.prompt for each in answers if each.usage]
+    def _store_rule(self, answers: list[Attempt], attempts: list[Attempt]) -> CalibrationResult:
+        """Identifies the rule and stores it in the ledger."""
+        text, *prompts = [answer.usage.prompt for answer in answers if answer.usage]
         finding = identify(text, dict(zip(PROBES, prompts, strict=True)))
-        returned = next((each.reply.model for each in answers if each.reply and each.reply.model), None)
+        returned = next((answer.reply.model for answer in answers if answer.reply and answer.reply.model), None)
         text_bytes = self.config.schema.prompt_bytes
-        at = datetime.now(UTC)
-        found = Calibration(finding.rule.text, finding.explains, text_bytes, text, returned, at)
-        self.ledger.memory.keep_calibration(self.run_info, found)
-        return Calibrated(self.config.model, returned, finding, usage_of(attempts).cost_usd)
+        calibration = Calibration(finding.rule.text, finding.explains, text_bytes, text, returned, datetime.now(UTC))
+        self.ledger.memory.keep_calibration(self.run_info.fingerprint, self.run_info.run, calibration)
+        return CalibrationResult(self.config.model, returned, finding, usage_of(attempts).cost_usd)
 
 
-def _ask(config: RunConfig, orders: list[CallRequest], run_info: RunInfo, say: Callable[[str], None]) -> None:
-    """Says what the probes may cost. Raises NeedsYes when that is above what may be spent without being asked."""
-    price, limit = run_info.price, config.settings.ask_above
-    if price is None:
-        if not config.job.yes:
-            raise ApprovalRequired(
-                f"nobody knows the price of {config.model}: name it in TILEWISE_PRICES, or go on with --yes"
-            )
-        say(f"calibrating {config.model} at {config.endpoint}: {len(orders)} calls, at a price that nobody knows")
-        return
-    most = sum(order.worst_prompt_tokens or 0 for order in orders)  # probes are pictures: always known
-    worst_cost = price.cost(Usage(most, len(orders) * MAX_TOKENS))
-    if worst_cost > limit and not config.job.yes:
-        raise ApprovalRequired(
-            f"the probes may cost up to ${worst_cost:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes"
-        )
-    say(f"calibrating {config.model} at {config.endpoint}: {len(orders)} calls, at most ${worst_cost:.4f}")
+async def _approve(config: RunConfig, requests: list[CallRequest], run_info: RunInfo, hooks: RunHooks) -> None:
+    """Has the maximum cost of the probes approved, and reports it. Raises as `require_approval`."""
+    price = run_info.price
+    tokens = sum(request.worst_prompt_tokens or 0 for request in requests)  # known for every probe
+    high = price.cost(Usage(tokens, len(requests) * MAX_TOKENS)) if price else None
+    await require_approval(config, Costs(high, high, high), hooks.confirm)
+    cost = "at an unknown price" if high is None else f"at most ${high:.4f}"
+    hooks.notify(f"calibrating {config.model} at {config.endpoint}: {len(requests)} calls, {cost}")
 
 
-def _order(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallRequest:
-    """The request of one probe, or of the text alone."""
+def _build_request(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallRequest:
+    """Builds the request of one probe, or of the text alone."""
     steps = () if size is None else (Step(config.rule.tokens(size), size, config.rule.tokens(size)),)
     text_bytes = config.schema.prompt_bytes
     name = f"probe {_name(size)}" if size else "probe text"
@@ -243,8 +241,8 @@ def _order(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallReque
     )
 
 
-def _block(size: Size) -> bytes:
-    """The image block of a probe: a gradient, which no server takes for an empty picture."""
+def _image_block(size: Size) -> bytes:
+    """The image block of a probe: a gradient, which no server treats as an empty picture."""
     picture = Image.linear_gradient("L").resize(size).convert("RGB")
     stream = BytesIO()
     picture.save(stream, "PNG")
@@ -252,8 +250,8 @@ def _block(size: Size) -> bytes:
     return b'{"type":"image_url","image_url":{"url":"' + url + b'"}}'
 
 
-def _judged(reply: Reply) -> Verdict:
-    """A probe asks for the count alone, whatever the one token of its answer is."""
+def _judge(reply: Reply) -> Verdict:
+    """Accepts every answer with a usage: a probe needs the token count alone."""
     return Verdict("accepted" if reply.usage else "empty", errors="" if reply.usage else "the reply has no usage")
 
 

@@ -26,7 +26,7 @@ class _Share:
     count: int
 
 
-def drifted(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
+def find_drift(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
     """One sentence for each null share, the accepted share, the climbed share and the cost that left the past's range.
 
     `past` are runs of the same source and schema. Nothing is said of fewer than 200 rows, or without a past.

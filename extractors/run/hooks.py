@@ -1,4 +1,4 @@
-"""How: by whom a run is run, and who is told; the engine knows of an orchestrator what is said here."""
+"""RunHooks: what a run asks of its caller: how a chunk is run, who is notified, and who approves its cost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from extractors.core import Permits
     from extractors.core.shards import ShardBackend
     from extractors.core.totals import RunTotals
+    from extractors.run.approval import Confirm
 
     RunChunk = Callable[[Chunk], Awaitable[RunTotals]]
-    Leasing = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
+    LeaseRate = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunHooks:
-    """By whom a run is run: how a chunk is run, who is told, the orchestrator's id for the run.
+    """What a run asks of its caller.
 
-    `tell` hears of every document that ended, `expect` how many are to be done as soon as that is known, `say` what a
-    person at the terminal should know at once. `permits` leases what workers share of an endpoint's and a model's rate,
-    given the run's own ceiling in calls a minute and whom to tell. `shards` starts the pieces of a plan elsewhere.
+    `on_document` takes the totals of every document that ended, `on_total` the number of documents to process as soon as
+    it is known, `notify` what a person at the terminal should read at once. `permits` leases this run's part of the rate
+    that workers share, given endpoint, model, the run's own limit in calls a minute, and whom to notify. `shards` starts
+    parts of a plan on other workers. `confirm` asks a person to approve the cost; None where no person can be asked.
     """
 
     run_chunk: RunChunk = Chunk.run
@@ -33,8 +35,9 @@ class RunHooks:
     on_total: Callable[[int], None] = lambda _: None
     notify: Callable[[str], None] = lambda _: None
     flow_run_id: str | None = None
-    permits: Leasing | None = None
+    permits: LeaseRate | None = None
     shards: ShardBackend | None = None
+    confirm: Confirm | None = None
 
 
 NO_HOOKS = RunHooks()

@@ -18,7 +18,7 @@ from extractors.core.totals import RunTotals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from extractors.core import Attempt, RunInfo
+    from extractors.core import Attempt, Fingerprint
     from extractors.core.errors import RunError
     from extractors.core.tiles import Rule
     from extractors.record.ledger.memory import EndpointMemory
@@ -43,7 +43,7 @@ class Monitor(Protocol):
     def warning(self) -> str | None:
         """Returns the warning for the run's row, if any."""
 
-    def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
+    def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
         """Stores in the ledger what the next run of this endpoint needs. Blocks: call it in a thread."""
 
 
@@ -77,7 +77,7 @@ class FailureGuard:
         """None: it stops the run, or has nothing to report."""
         return None
 
-    def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
+    def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
         """Stores nothing."""
 
 
@@ -105,10 +105,10 @@ class ModelGuard:
         """Names the new and the earlier models."""
         return f"{self._change}: check whether its answers and its bill are the same" if self._new else None
 
-    def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
+    def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
         """Stores the names, unless a new one stopped the run: then it stops the next run too."""
         if self.names and not (self.stops and self._new):
-            memory.keep_returned_models(run_info, self.names)
+            memory.keep_returned_models(fingerprint, self.names)
 
     @property
     def _new(self) -> set[str]:
@@ -180,11 +180,9 @@ class BillingMonitor:
     def observe(self, totals: RunTotals, attempts: Sequence[Attempt]) -> RunError | None:
         """Counts the attempts that have a usage and sent no words beside the run's text; never stops the run."""
         del totals
-        for restore_attempt in attempts:
-            if restore_attempt.usage is not None and self._has_plain_text(restore_attempt):
-                self._count(
-                    _Call(tuple(step.size for step in restore_attempt.request.steps), restore_attempt.usage.prompt)
-                )
+        for attempt in attempts:
+            if attempt.usage is not None and self._has_plain_text(attempt):
+                self._count(_Call(tuple(step.size for step in attempt.request.steps), attempt.usage.prompt))
         return None
 
     def warning(self) -> str | None:
@@ -200,16 +198,16 @@ class BillingMonitor:
             f" {self._describe_fit()}: run `tilewise calibrate`"
         )
 
-    def remember(self, memory: EndpointMemory, run_info: RunInfo) -> None:
+    def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
         """Stores the text baseline."""
         if self._baseline:
-            memory.keep_text_tokens(run_info, self._baseline)
+            memory.keep_text_tokens(fingerprint, self._baseline)
 
-    def _has_plain_text(self, restore_attempt: Attempt) -> bool:
+    def _has_plain_text(self, attempt: Attempt) -> bool:
         """Whether the request had the run's text and no more: its estimated text tokens show that."""
-        steps = restore_attempt.request.steps
+        steps = attempt.request.steps
         has_images = bool(steps) and all(step.size != UNSEEN for step in steps)
-        return has_images and restore_attempt.request.text_tokens in {self.text_tokens, self._baseline}
+        return has_images and attempt.request.text_tokens in {self.text_tokens, self._baseline}
 
     def _count(self, call: _Call) -> None:
         if call not in self._seen and len(self._seen) >= MAX_KEYS:

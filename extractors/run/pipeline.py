@@ -1,6 +1,6 @@
-"""pipeline: scan, bill, plan, chunks, publish; written once, for the command and for the flow.
+"""Pipeline: scan, bill, plan, chunks, publish; written once, for the command and for the flow.
 
-It is told how to run a chunk (directly, or as a task of an orchestrator) and whom to tell what became of each document.
+A run is opened once, as a session. Then its documents are scheduled in this process, or coordinated as shards on others.
 """
 
 from __future__ import annotations
@@ -10,193 +10,192 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from extractors.config.run_config import resolve
 from extractors.core.money import FREE
 from extractors.core.totals import RunTotals
-from extractors.plan.apply import ApprovedPlan
+from extractors.plan.apply import PlanFeed
 from extractors.plan.estimate import estimate
 from extractors.plan.feed import Feed
 from extractors.plan.sampling import REMOTE
-from extractors.plan.stored_plan import StoredPlan
 from extractors.record.tables.profile import recent_profiles
-from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.writer import Tables
-from extractors.run.drift import drifted
+from extractors.run.approval import is_preapproved, require_approval
+from extractors.run.drift import find_drift
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult
-from extractors.run.reuse import Deduplicator
 from extractors.run.scheduler import ChunkScheduler
-from extractors.run.session import check_videos, open_session, require_approval
-from extractors.run.shards.parent import sharded
+from extractors.run.session import check_videos, open_session
+from extractors.run.shards.coordinator import coordinate, require_backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.config.job import Job
     from extractors.config.run_config import RunConfig
-    from extractors.config.settings import Settings
     from extractors.core import Planned
-    from extractors.plan.apply import ApplyRequest
+    from extractors.core.errors import RunError
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.plan.feed import DocumentFeed
     from extractors.run.context import RunContext
-    from extractors.run.session import Lease
+    from extractors.run.session import RunSession
 
 __all__ = ["NO_HOOKS", "RunHooks", "apply", "run"]
-NOTHING = RunTotals()
-WAITING = {  # what keeps a document of the feed waiting, beside another run that is at it
+REMAINING = {  # why documents remain, beside those that another run is processing
     "reparse": "have no stored answer and are not done: run without --redo",
-    "apply": "have changed since they were planned, or are left to another run: plan anew",
+    "apply": "have changed since they were planned, or are being processed by another run: plan anew",
 }
 
 
-async def run(job: Job, settings: Settings, hooks: RunHooks = NO_HOOKS) -> RunResult:
-    """Does the whole job: scan, bill and plan feed chunks, which are published volume by volume.
+async def run(config: RunConfig, hooks: RunHooks = NO_HOOKS) -> RunResult:
+    """Runs a whole job: documents are scanned, billed, planned and processed in chunks, and published in volumes.
 
-    Raises ConfigurationError when it cannot begin: then nothing was sent and no table was written. Raises a RunError when
-    what was done could not be published: the next run does that.
+    Raises ConfigurationError when it cannot begin: then no call was sent and no table was written. Raises a RunError when
+    results could not be published: the next run publishes them.
     """
-    return await _run(resolve(job, settings), hooks)
+    return await _run(config, hooks, None)
 
 
-async def apply(request: ApplyRequest, settings: Settings, hooks: RunHooks = NO_HOOKS) -> RunResult:
-    """Does exactly what a stored plan says, and leaves out what has changed since. Raises as `run` does."""
-    stored_plan = StoredPlan(request.url)
-    agreed = await asyncio.to_thread(stored_plan.agreed)
-    return await _run(request.brief(agreed, settings), hooks, ApprovedPlan(stored_plan, agreed, request.approved_by))
+async def apply(approved_plan: ApprovedPlan, hooks: RunHooks = NO_HOOKS) -> RunResult:
+    """Runs exactly a stored plan, without documents that have changed since. Raises as `run`."""
+    return await _run(approved_plan.config, hooks, approved_plan)
 
 
-async def _run(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None = None) -> RunResult:
-    if config.job.shard_size is not None:
-        return await sharded(config, hooks, approved_plan)
-    job = config.job
+async def _run(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None) -> RunResult:
+    backend = None if config.job.shard_size is None else await require_backend(config, hooks)
     async with AsyncExitStack() as stack:
         session = await open_session(config, hooks, approved_plan, stack)
-        config, terms, price = session.config, session.run_info, session.run_info.price
-        tariff = config.tariff(price, session.prior)
-        feed = (
-            approved_plan.feed(config, tariff, session.history)
-            if approved_plan
-            else Feed(config, tariff, session.history)
-        )
-        stack.callback(feed.close)
-        check_videos(config, feed.videos)
-        tables = Tables(session.output, terms, config.schema.model, config.settings.keep_replies)
-        deduplicator = Deduplicator(
-            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=session.free)
-        )
-        scheduler = ChunkScheduler(
-            config, terms, session.ledger, tables, feed, session.prior, hooks, deduplicator, session.stored_replies
-        )
-        first = await scheduler.take()
-        asks = not job.yes and price != FREE and job.budget is None
-        if approved_plan and asks:
-            require_approval(config, approved_plan.plan_info.costs, videos=feed.videos)
-        elif first and (asks or job.redo):
-            estimated = await asyncio.to_thread(estimate, config, price, session.history, session.prior, REMOTE)
-            if estimated.causes:
-                hooks.notify(estimated.causes.sentence)
-            if asks:
-                require_approval(config, estimated.costs, videos=feed.videos)
-        stack.enter_context(tables)
-        return await _Run(scheduler, session.lease).all_volumes(first)
+        if backend is not None:
+            return await coordinate(session, backend, hooks, stack)
+        return await _schedule(session, hooks, stack)
+
+
+async def _schedule(session: RunSession, hooks: RunHooks, stack: AsyncExitStack) -> RunResult:
+    """Processes all documents in this process."""
+    feed = _open_feed(session)
+    stack.callback(feed.close)
+    check_videos(session.config, videos=feed.videos)
+    model, keep = session.config.schema.model, session.config.settings.keep_replies
+    tables = Tables(session.output, session.run_info, model, keep)
+    scheduler = ChunkScheduler(session, feed, tables, hooks)
+    pending = await scheduler.take()
+    await _approve(session, hooks, videos=feed.videos, pending=bool(pending))
+    stack.enter_context(tables)
+    return await _VolumeLoop(scheduler).run(pending)
+
+
+def _open_feed(session: RunSession) -> DocumentFeed:
+    if plan := session.approved_plan:
+        return PlanFeed(session.estimate_inputs, plan.stored_plan, plan.info)
+    inputs = session.estimate_inputs
+    return Feed(inputs.config, inputs.tariff, inputs.history)
+
+
+async def _approve(session: RunSession, hooks: RunHooks, *, videos: bool, pending: bool) -> None:
+    """Estimates the cost where that matters, and has it approved. Raises as `require_approval`."""
+    config = session.config
+    needs_approval = not is_preapproved(config) and session.run_info.price != FREE
+    if session.approved_plan:
+        if needs_approval:
+            await require_approval(config, session.approved_plan.info.costs, hooks.confirm, videos=videos)
+    elif pending and (needs_approval or config.job.redo):
+        estimated = await asyncio.to_thread(estimate, session.estimate_inputs, REMOTE)
+        if estimated.causes:
+            hooks.notify(estimated.causes.sentence)
+        if needs_approval:
+            await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
 
 
 @dataclass(slots=True)
-class _Run:
-    """A run that has begun. `waited` counts the documents of the feed that wait and are in a row of `runs` already."""
+class _VolumeLoop:
+    """Processes and publishes volume after volume. `waiting` counts the waiting documents that are published already."""
 
     scheduler: ChunkScheduler
-    lease: Lease
-    waited: int = 0
+    waiting: int = 0
 
-    async def all_volumes(self, pending: list[Planned]) -> RunResult:
-        """Chunks and publishes until the feed is empty; `pending` are the documents pulled first."""
+    async def run(self, pending: list[Planned]) -> RunResult:
+        """Processes documents until the feed is empty; `pending` are the first of them."""
         async with AsyncExitStack() as stack:
             if not pending:
-                return await self._ended(await self._published(1, RunCounts(self.scheduler.feed.skipped), None))
-            bench = await self.scheduler.build_context(stack)
-            self.lease.begin_calls(bench.shutdown)
+                result = await self._publish_volume(1, RunCounts(self.scheduler.feed.skipped), None)
+                return await self._end(result)
+            context = await self.scheduler.build_context(stack)
             counting = asyncio.ensure_future(asyncio.to_thread(self.scheduler.feed.count))
             stack.callback(counting.cancel)
-            counting.add_done_callback(self._expected)
-            return await self._ended(await self._worked(pending, bench), bench)
+            counting.add_done_callback(self._report_total)
+            return await self._end(await self._run_volumes(pending, context), context)
 
-    async def _worked(self, pending: list[Planned], context: RunContext) -> RunResult:
-        """Volume after volume, each published whole."""
+    async def _run_volumes(self, pending: list[Planned], context: RunContext) -> RunResult:
         total, volume, skipped = RunCounts(), 1, 0
+        scheduler = self.scheduler
         while True:
-            tally, pending = await self.scheduler.chunks(pending, context, self.scheduler.config.settings.volume)
-            if wall := context.services.client.breaker.check_forbidden():
-                context.shutdown.stop(wall)
-            counts = RunCounts(self.scheduler.feed.skipped - skipped, tally)
-            closing = await self._published(volume, counts, context, total.totals, pending)
-            total, volume, skipped = total + closing.counts, volume + 1, self.scheduler.feed.skipped
+            totals, pending = await scheduler.run_chunks(pending, context, scheduler.session.config.settings.volume)
+            if forbidden := context.services.client.breaker.check_forbidden():
+                context.shutdown.stop(forbidden)
+            counts = RunCounts(scheduler.feed.skipped - skipped, totals)
+            result = await self._publish_volume(volume, counts, context, total.totals, pending)
+            total, volume, skipped = total + result.counts, volume + 1, scheduler.feed.skipped
             if not pending:
-                break
-        return replace(closing, counts=total)
+                return replace(result, counts=total)
 
-    async def _published(
+    async def _publish_volume(
         self,
         volume: int,
         counts: RunCounts,
         context: RunContext | None,
-        before: RunTotals = NOTHING,
+        earlier: RunTotals | None = None,
         ahead: Sequence[Planned] = (),
     ) -> RunResult:
-        """Publishes a volume, and then tells the ledger.
+        """Publishes a volume, and then records that in the ledger.
 
-        `before` is what became of the documents in earlier volumes, `ahead` are those pulled for the next one.
+        `earlier` are the totals of earlier volumes, `ahead` the documents that were taken for the next one.
         """
-        await self.lease.renew()
-        error, left = (context.shutdown.error, context.unfinished) if context else (None, [])
-        waiting = self.scheduler.feed.waiting - self.waited
-        self.waited += waiting
-        counts += RunCounts(0, RunTotals(remaining=self.scheduler.theirs + waiting))
-        drift = await asyncio.to_thread(self._gather, before + counts.totals)
-        record = RunRecord(
-            self.scheduler.run_info,
-            self.scheduler.config.job.fail_above,
-            error,
-            (*self.scheduler.warnings(context), *drift),
-        )
-        if remain := WAITING.get(
-            "reparse" if self.scheduler.stored_replies is not None else self.scheduler.run_info.flow
-        ):
-            record = replace(record, remain=remain)
-        await asyncio.to_thread(self._publish, volume, record.row(counts, volume), left, ahead)
-        self.scheduler.theirs = 0
-        left.clear()
-        return RunResult(record, counts, self.scheduler.tables.result_files)
+        scheduler = self.scheduler
+        await scheduler.session.lease.renew()
+        error, unfinished = (context.shutdown.error, context.unfinished) if context else (None, [])
+        waiting = scheduler.feed.waiting - self.waiting
+        self.waiting += waiting
+        counts += RunCounts(0, RunTotals(remaining=scheduler.claimed_elsewhere + waiting))
+        drift = await asyncio.to_thread(self._gather, (earlier or RunTotals()) + counts.totals)
+        record = self._record(error, (*scheduler.warnings(context), *drift))
+        await asyncio.to_thread(self._publish, volume, record.row(counts, volume), unfinished, ahead)
+        scheduler.claimed_elsewhere = 0
+        unfinished.clear()
+        return RunResult(record, counts, scheduler.tables.result_files)
+
+    def _record(self, error: RunError | None, warnings: tuple[str, ...]) -> RunRecord:
+        session = self.scheduler.session
+        record = RunRecord(session.run_info, session.config.job.fail_above, error, warnings)
+        kind = "reparse" if session.stored_replies is not None else session.run_info.flow
+        return replace(record, remain=REMAINING[kind]) if kind in REMAINING else record
 
     def _gather(self, total: RunTotals) -> list[str]:
-        """Stages what else the volume has; says where the run's answers differ from those of the runs before it."""
-        terms = self.scheduler.run_info
-        self.scheduler.tables.stage_calls_and_fields(self.scheduler.ledger.calls.iter_unpublished(terms.run))
-        now = self.scheduler.tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
-        if (
-            self.scheduler.stored_replies is not None
-        ):  # nothing was asked: what it cost and how often it climbed says nothing
+        """Stages calls and fields; returns warnings where the answers differ from those of earlier runs. Blocks."""
+        session, tables = self.scheduler.session, self.scheduler.tables
+        run_info = session.run_info
+        tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(run_info.run))
+        profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
+        if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
-        return drifted(now, recent_profiles(self.scheduler.tables.output, terms.source, terms.schema, before=terms.run))
+        recent = recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run)
+        return find_drift(profile, recent)
 
-    def _publish(self, volume: int, row: dict[str, object], left: Sequence[Planned], ahead: Sequence[Planned]) -> None:
+    def _publish(
+        self, volume: int, row: dict[str, object], unfinished: Sequence[Planned], ahead: Sequence[Planned]
+    ) -> None:
+        session = self.scheduler.session
+        ledger, run_info = session.ledger, session.run_info
         self.scheduler.tables.publish(row)
-        self.scheduler.ledger.claims.release(self.scheduler.run_info, [each.name for each in left])
-        self.scheduler.ledger.claims.mark_published(self.scheduler.run_info, ahead)
-        self.scheduler.ledger.runs.mark_volume_published(
-            self.scheduler.run_info.run, volume, {each.document for each in left}
-        )
+        ledger.claims.release(run_info, [each.name for each in unfinished])
+        ledger.claims.mark_published(run_info, ahead)
+        ledger.runs.mark_volume_published(run_info.run, volume, {each.document for each in unfinished})
 
-    async def _ended(self, result: RunResult, context: RunContext | None = None) -> RunResult:
-        """Nothing is left to publish: what the run has learned is remembered."""
+    async def _end(self, result: RunResult, context: RunContext | None = None) -> RunResult:
+        """Ends the run in the ledger, and stores what the next run needs."""
+        session = self.scheduler.session
+        used = context.reuse.orphaned_replies.used if context else ()
         if context:
             await asyncio.to_thread(self.scheduler.remember, context)
-        await asyncio.to_thread(
-            self.scheduler.ledger.runs.finish,
-            self.scheduler.run_info.run,
-            context.reuse.orphaned_replies.used if context else (),
-        )
+        await asyncio.to_thread(session.ledger.runs.finish, session.run_info.run, used)
         return result
 
-    def _expected(self, counting: asyncio.Future[int]) -> None:
+    def _report_total(self, counting: asyncio.Future[int]) -> None:
         if not counting.cancelled() and counting.exception() is None:
             self.scheduler.hooks.on_total(counting.result())

@@ -217,7 +217,7 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
 def _copies_of_failed(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
     """Selects the failures that are copies: of a document that the run did not call at all.
 
-    A called document has no attempts where a later restore_attempt at a shard has validated its answer again. A reused reply that
+    A called document has no attempts where a later attempt at a shard has validated its answer again. A reused reply that
     was not accepted counts as a copy.
     """
     called = volume.scan("calls").select("document")

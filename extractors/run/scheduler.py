@@ -1,4 +1,4 @@
-"""Work: what a run, or a shard of one, does with the documents of its feed: it takes them, and has chunks work on them."""
+"""ChunkScheduler: takes documents from the feed of a run, or of a shard, and keeps a window of chunks in progress."""
 
 from __future__ import annotations
 
@@ -15,81 +15,79 @@ from extractors.core.errors import RunError
 from extractors.core.schema import ASK
 from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
+from extractors.record.tables.row_index import RowIndex
 from extractors.run.chunk import Chunk
 from extractors.run.context import Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
-from extractors.run.reuse import OrphanedReplies
+from extractors.run.reuse import Deduplicator, OrphanedReplies
 from extractors.run.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
-    from extractors.config.run_config import PriorStats, RunConfig
-    from extractors.core import Permits, Planned, RunInfo, Store
-    from extractors.plan.apply import PlanFeed
-    from extractors.plan.feed import Feed
-    from extractors.record.ledger import Ledger
-    from extractors.record.tables.replies import StoredReplies
+    from extractors.core import Permits, Planned, Store
+    from extractors.plan.feed import DocumentFeed
     from extractors.record.tables.writer import Tables
     from extractors.run.hooks import RunHooks
-    from extractors.run.reuse import Deduplicator
+    from extractors.run.monitors import Monitor
+    from extractors.run.session import RunSession
 
-WINDOW = 3  # chunks under way: the next ones fill the rate while the slow tail of one ends, and memory stays flat
+WINDOW = 3  # chunks in progress: the next ones use the rate while the slow tail of one ends, and memory stays flat
 
 
 @dataclass(slots=True)
 class ChunkScheduler:
-    """What has begun. `theirs` counts the documents that another run is at, `done` those that one has done since."""
+    """The scheduler of one run or shard.
 
-    config: RunConfig
-    run_info: RunInfo
-    ledger: Ledger
+    `claimed_elsewhere` counts the documents that another run is processing, `done_elsewhere` those that another run has
+    completed since this one began. A shard has a `writer` of its own, and knows those of `earlier` attempts at it.
+    """
+
+    session: RunSession
+    feed: DocumentFeed
     tables: Tables
-    feed: Feed | PlanFeed
-    prior: PriorStats
     hooks: RunHooks
-    deduplicator: Deduplicator
-    stored_replies: StoredReplies | None = None
-    theirs: int = 0
-    done: int = 0
+    writer: LedgerWriter | None = None
+    earlier: Sequence[int] = ()
+    claimed_elsewhere: int = 0
+    done_elsewhere: int = 0
     permits: Permits | None = None
-    writer: LedgerWriter | None = None  # who writes, where that was said before
-    earlier: Sequence[int] = ()  # the writers of earlier tries at the same documents
 
     async def take(self) -> list[Planned]:
-        """The next documents that are this run's to do; none at the end."""
-        while pulled := await asyncio.to_thread(self.feed.take, self.config.settings.chunk):
-            claims = await asyncio.to_thread(self.ledger.claims.claim, self.run_info, pulled)
-            self.feed.skip(claims.count("done"))
-            self.done += claims.count("done")
-            self.theirs += claims.count("theirs")
-            if ours := [each for each, claim in zip(pulled, claims, strict=True) if claim == "ours"]:
+        """Takes and claims the next documents of this run; empty only at the end."""
+        claims = self.session.ledger.claims
+        while taken := await asyncio.to_thread(self.feed.take, self.session.config.settings.chunk):
+            claimed = await asyncio.to_thread(claims.claim, self.session.run_info, taken)
+            self.feed.skip(claimed.count("done"))
+            self.done_elsewhere += claimed.count("done")
+            self.claimed_elsewhere += claimed.count("theirs")
+            if ours := [each for each, claim in zip(taken, claimed, strict=True) if claim == "ours"]:
                 return ours
         return []
 
-    async def chunks(
-        self, pending: list[Planned], context: RunContext, room: int, number: int = 0
+    async def run_chunks(
+        self, pending: list[Planned], context: RunContext, limit: int, number: int = 0
     ) -> tuple[RunTotals, list[Planned]]:
-        """So many documents in a window of chunks, numbered from `number` on; what became of them, and what was pulled beyond.
+        """Processes up to `limit` documents in chunks numbered from `number` on; returns what was taken beyond the limit.
 
-        Raises what stops the run where a chunk could not be staged.
+        Raises the error that stops the run when a chunk could not be staged.
         """
         totals, running, failed = RunTotals(), set[asyncio.Future[RunTotals]](), None
         try:
-            while running or (pending and room):
-                while pending and room and len(running) < WINDOW:
-                    now, pending = pending[:room], pending[room:]
-                    running.add(asyncio.ensure_future(self.hooks.run_chunk(Chunk(number, now, context))))
-                    room, number = room - len(now), number + 1
+            while running or (pending and limit):
+                while pending and limit and len(running) < WINDOW:
+                    documents, pending = pending[:limit], pending[limit:]
+                    running.add(asyncio.ensure_future(self.hooks.run_chunk(Chunk(number, documents, context))))
+                    limit, number = limit - len(documents), number + 1
                     if not pending and context.shutdown.error is None:
                         pending = await self.take()
                         await asyncio.to_thread(context.reuse.orphaned_replies.refresh)
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
-                    if isinstance(error := task.exception(), RunError):  # calls on their way are still noted
+                    if error := _run_error(task):  # calls in flight are still recorded
                         context.shutdown.stop(error)
                         failed = failed or error
                     else:
@@ -100,85 +98,110 @@ class ChunkScheduler:
             await asyncio.gather(*running, return_exceptions=True)
         if failed:
             raise failed
+        return totals + await self._settle(number, context), pending
+
+    async def _settle(self, number: int, context: RunContext) -> RunTotals:
+        """Records the withheld refusals, and counts what remains in the feed when the run was stopped."""
+        totals = RunTotals()
+        if withheld := context.services.refusals.release():
+            totals += await Chunk(number, (), context).record(withheld)
         if withheld := context.services.refusals.release():
             totals += await Chunk(number, (), context).record(withheld)
         if context.shutdown.error is not None and not context.shutdown.hurried:
             totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
-        return totals, pending
+        return totals
 
     async def build_context(self, stack: AsyncExitStack) -> RunContext:
-        """Everything that the chunks work with; what has to be closed is on the stack."""
-        asked, settings, memory, tariff = self.config, self.config.settings, self.ledger.memory, self.feed.tariff
-        if (
-            self.hooks.permits and not asked.offline and self.stored_replies is None
-        ):  # else nothing is sent that others share
-            leasing = self.hooks.permits(asked.endpoint, asked.model, asked.limits.rpm, self.hooks.notify)
-            self.permits = await stack.enter_async_context(leasing)
-        limiter = RateLimiter(asked.limits, memory.rate(self.run_info), permits=self.permits)
-        shutdown = Shutdown(limiter, drain=settings.drain, max_time=asked.job.max_time, say=self.hooks.notify)
-        orphaned_replies = OrphanedReplies(self.ledger.calls, self.run_info, self.earlier)
-        await asyncio.to_thread(orphaned_replies.refresh)
-        services = Services(
-            store=self.feed.store,
-            template=RequestTemplate(
-                asked.schema, ask=ASK, model=asked.model, profile=asked.profile, style=asked.style
-            ),
-            client=await open_client(
-                asked if self.stored_replies is None else replace(asked, offline=False), limiter, stack
-            ),
-            writer=self.writer or LedgerWriter(self.ledger.calls, self.run_info, asked.budget),
-            tables=self.tables,
-            threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
-            readers=_readers(self.feed.store, stack),
-            admission=asyncio.Semaphore(asked.concurrency + 2 * CORES),
-            refusals=RefusalGuard(),
-        )
-        reparse = Reparse(self.stored_replies) if self.stored_replies is not None else None
-        return RunContext(
-            run_info=self.run_info,
-            schema=asked.schema,
-            tariff=tariff,
-            reasks=settings.reasks,
-            services=services,
-            reuse=Reuse(self.deduplicator, orphaned_replies, reparse),
-            monitors=[
-                BillingMonitor(
-                    asked.rule, tariff.text_bytes, tariff.text_tokens, measured=self.prior.text_tokens is not None
-                ),
-                FailureGuard(asked.job.fail_above),
-                ModelGuard(
-                    asked.model, memory.returned_models(self.run_info), stops=settings.on_model_change == "stop"
-                ),
-            ],
+        """Builds what the chunks work with, which the stack closes; from then on calls may be sent."""
+        session, config = self.session, self.session.config
+        fingerprint = session.run_info.fingerprint
+        if self.hooks.permits and not config.offline and session.stored_replies is None:  # else no shared rate is used
+            lease_rate = self.hooks.permits(config.endpoint, config.model, config.limits.rpm, self.hooks.notify)
+            self.permits = await stack.enter_async_context(lease_rate)
+        limiter = RateLimiter(config.limits, session.ledger.memory.rate(fingerprint), permits=self.permits)
+        shutdown = Shutdown(limiter, drain=config.settings.drain, max_time=config.job.max_time, say=self.hooks.notify)
+        reuse = await self._build_reuse()
+        context = RunContext(
+            run_info=session.run_info,
+            schema=config.schema,
+            tariff=self.feed.tariff,
+            reasks=config.settings.reasks,
+            services=await self._open_services(limiter, stack),
+            reuse=reuse,
+            monitors=self._build_monitors(),
             shutdown=stack.enter_context(shutdown),
             on_document=self.hooks.on_document,
         )
+        session.lease.begin_calls(context.shutdown)
+        return context
+
+    async def _build_reuse(self) -> Reuse:
+        session = self.session
+        orphaned_replies = OrphanedReplies(session.ledger.calls, session.run_info, self.earlier)
+        await asyncio.to_thread(orphaned_replies.refresh)
+        earlier_rows = session.config.job.redo in {None, "failed"}
+        deduplicator = Deduplicator(self.tables, RowIndex(self.tables, earlier=earlier_rows, offline=session.offline))
+        reparse = Reparse(session.stored_replies) if session.stored_replies is not None else None
+        return Reuse(deduplicator, orphaned_replies, reparse)
+
+    async def _open_services(self, limiter: RateLimiter, stack: AsyncExitStack) -> Services:
+        session, config = self.session, self.session.config
+        template = RequestTemplate(
+            config.schema, ask=ASK, model=config.model, profile=config.profile, style=config.style
+        )
+        reachable = config if session.stored_replies is None else replace(config, offline=False)  # no child is needed
+        return Services(
+            store=self.feed.store,
+            template=template,
+            client=await open_client(reachable, limiter, stack),
+            writer=self.writer or LedgerWriter(session.ledger.calls, session.run_info, config.budget),
+            tables=self.tables,
+            threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
+            readers=_start_readers(self.feed.store, stack),
+            admission=asyncio.Semaphore(config.concurrency + 2 * CORES),
+            refusals=RefusalGuard(),
+        )
+
+    def _build_monitors(self) -> list[Monitor]:
+        session, config, tariff = self.session, self.session.config, self.feed.tariff
+        earlier_models = session.ledger.memory.returned_models(session.run_info.fingerprint)
+        measured = session.prior.text_tokens is not None
+        return [
+            BillingMonitor(config.rule, tariff.text_bytes, tariff.text_tokens, measured=measured),
+            FailureGuard(config.job.fail_above),
+            ModelGuard(config.model, earlier_models, stops=config.settings.on_model_change == "stop"),
+        ]
 
     def warnings(self, context: RunContext | None) -> tuple[str, ...]:
-        """What a person should know of a run that went well."""
-        others = f"{self.theirs} documents are left to another run, which is reading them" if self.theirs else None
-        unstored = self.feed.skipped + self.feed.waiting if self.stored_replies is not None else 0
-        stored = (
-            f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done" if unstored else None
-        )
-        said = [warn_old_price(self.run_info), others, stored]
+        """The warnings for the run's row."""
+        warnings = [warn_old_price(self.session.run_info)]
+        if self.claimed_elsewhere:
+            warnings.append(f"{self.claimed_elsewhere} documents are being processed by another run")
+        if self.session.stored_replies is not None and (unstored := self.feed.skipped + self.feed.waiting):
+            warnings.append(f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done")
         if context:
-            said += [monitor.warning() for monitor in context.monitors]
+            warnings += [monitor.warning() for monitor in context.monitors]
         if self.permits:
-            said.append(self.permits.warning())
-        return tuple(warning for warning in said if warning)
+            warnings.append(self.permits.warning())
+        return tuple(warning for warning in warnings if warning)
 
     def remember(self, context: RunContext, *, alone: bool = True) -> None:
         """Stores in the ledger what the next run needs; `alone`: no other process shared the rate. Blocks."""
-        memory = self.ledger.memory
+        memory, fingerprint = self.session.ledger.memory, self.session.run_info.fingerprint
         if alone and (rate := context.services.client.limiter.sustained_rate):
-            memory.keep_rate(self.run_info, rate)
+            memory.keep_rate(fingerprint, rate)
         for monitor in context.monitors:
-            monitor.remember(memory, self.run_info)
+            monitor.remember(memory, fingerprint)
 
 
-def _readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:
-    """Threads that wait for bytes, where reading is waiting."""
+def _run_error(task: asyncio.Future[RunTotals]) -> RunError | None:
+    """The run error that a chunk has raised, if any."""
+    error = task.exception()
+    return error if isinstance(error, RunError) else None
+
+
+def _start_readers(store: Store, stack: AsyncExitStack) -> ThreadPoolExecutor | None:
+    """Starts threads that wait for bytes, where reading waits."""
     if store.readers == 1:
         return None
     return stack.enter_context(ThreadPoolExecutor(store.readers, thread_name_prefix="read"))

@@ -6,13 +6,14 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from extractors.call.transport import build_client, fetch_models
 from extractors.config.prices import find_price
 from extractors.config.run_config import prior_stats
-from extractors.core.errors import ApprovalRequired, ConfigurationError, LeaseLost, LedgerError
+from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError
 from extractors.core.money import FREE
+from extractors.plan.estimate import EstimateInputs
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import HEARTBEAT_SECONDS, LEASE_SECONDS
 from extractors.record.output import open_output
@@ -27,13 +28,23 @@ if TYPE_CHECKING:
 
     from extractors.config.run_config import PriorStats, RunConfig
     from extractors.core import RunInfo
-    from extractors.core.money import Costs, Price
+    from extractors.core.money import Price
     from extractors.plan.apply import ApprovedPlan
     from extractors.record.output.base import Output
     from extractors.record.tables.history import RunHistory
     from extractors.record.tables.replies import StoredReplies
     from extractors.run.hooks import RunHooks
     from extractors.run.shutdown import Shutdown
+
+
+class RunLease(Protocol):
+    """The right of this process to work on a run, or on a shard of one."""
+
+    def begin_calls(self, shutdown: Shutdown) -> None:
+        """From here on calls may be sent; a lost lease stops them by this shutdown."""
+
+    async def renew(self) -> None:
+        """Renews the lease. Raises LeaseLost when it is lost."""
 
 
 class Lease:
@@ -105,45 +116,54 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class RunSession:
-    """A run that has its lease. `free`: local OCR answers it."""
+    """A run, or a shard of one, that has its lease. `offline`: local OCR answers it."""
 
     config: RunConfig
     run_info: RunInfo
     ledger: Ledger
-    lease: Lease
+    lease: RunLease
     output: Output
     prior: PriorStats
     history: RunHistory
-    stored_replies: StoredReplies | None
-    free: bool
+    stored_replies: StoredReplies | None = None
+    offline: bool = False
+    approved_plan: ApprovedPlan | None = None
+
+    @property
+    def estimate_inputs(self) -> EstimateInputs:
+        """What an estimate, a plan and a feed of this run are made from."""
+        return EstimateInputs(self.config, self.run_info.price, self.history, self.prior)
 
 
 async def open_session(
     config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None, stack: AsyncExitStack
 ) -> RunSession:
-    """Begins a run in the ledger, and takes over what was abandoned; what has to be closed is on the stack.
+    """Adds the run to the ledger, recovers abandoned runs, and reads what is done; the stack closes what is opened.
 
-    Raises ConfigurationError when it cannot begin.
+    Raises ConfigurationError when the run cannot begin.
     """
     job, output = config.job, open_output(config.output)
     check_compatible(output, config.schema)
     ledger = stack.enter_context(Ledger(config.settings.ledger))
     calibrated = config.calibrated(ledger.memory)
     config = replace(calibrated, rule=config.rule) if approved_plan else calibrated
-    price, free = await _price(config, ledger)
-    terms = config.run_info(price, hooks.flow_run_id)
+    price, offline = await _read_price(config, ledger)
+    run_info = config.run_info(price, hooks.flow_run_id)
     if approved_plan:
-        terms = replace(terms, flow="apply", approved_by=approved_plan.by)
-    prior = prior_stats(ledger.memory, terms)
-    lease = await stack.enter_async_context(Lease(ledger, terms))
-    await asyncio.to_thread(recover_abandoned, ledger, terms, config.schema, config.settings.keep_replies, hooks.notify)
-    past, stored = await asyncio.to_thread(
-        load_history_with_replies, output, terms, offline=free, redo=job.redo, kind=job.kind
+        run_info = replace(run_info, flow="apply", approved_by=approved_plan.approved_by)
+    prior = prior_stats(ledger.memory, run_info.fingerprint)
+    # The lease comes before the history: a document that another run publishes in between is claimed as done.
+    lease = await stack.enter_async_context(Lease(ledger, run_info))
+    await asyncio.to_thread(
+        recover_abandoned, ledger, run_info, config.schema, config.settings.keep_replies, hooks.notify
     )
-    return RunSession(config, terms, ledger, lease, output, prior, past, stored, free)
+    history, stored_replies = await asyncio.to_thread(
+        load_history_with_replies, output, run_info.fingerprint, offline=offline, redo=job.redo, kind=job.kind
+    )
+    return RunSession(config, run_info, ledger, lease, output, prior, history, stored_replies, offline, approved_plan)
 
 
-async def _price(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
+async def _read_price(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:
     """The price, and whether local OCR answers. Under `reparse` no server is asked, not even for its models."""
     if config.job.redo == "reparse":
         return FREE, config.reads_locally(ledger.memory.prices(config.endpoint))
@@ -174,24 +194,9 @@ def _require_price(config: RunConfig, price: Price | None) -> Price | None:
     return price
 
 
-def check_videos(config: RunConfig, videos: bool) -> None:  # noqa: FBT001 - whether there are any is all that is asked
-    """Raises ConfigurationError where a budget is to hold what nobody can reserve for."""
+def check_videos(config: RunConfig, *, videos: bool) -> None:
+    """Raises ConfigurationError where a budget is to hold for videos whose cost is unknown."""
     name = "--budget" if config.job.budget is not None else "TILEWISE_DAILY_BUDGET"
     limited = config.job.budget is not None or config.settings.daily_budget is not None
     if limited and videos and config.job.video_tokens is None:
-        raise ConfigurationError(f"{name} needs --video-tokens: nobody knows what a video is billed before it is")
-
-
-def require_approval(config: RunConfig, costs: Costs, *, videos: bool) -> None:
-    """Raises NeedsYes when more may be spent than may be without being asked."""
-    high, limit = costs.high, config.settings.ask_above
-    if high is None and config.job.video_tokens is None and videos:
-        raise ApprovalRequired(
-            "nobody knows what a video is billed: name the most with --video-tokens, or go on with --yes"
-        )
-    if high is None:
-        raise ApprovalRequired(
-            f"nobody knows the price of {config.model}: name it in TILEWISE_PRICES, or go on with --yes"
-        )
-    if high > limit:
-        raise ApprovalRequired(f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: go on with --yes")
+        raise ConfigurationError(f"{name} needs --video-tokens: the cost of a video is unknown before it is billed")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from extractors.plan.estimate import Estimate
     from extractors.report.progress import Progress
-    from extractors.run.calibrate import Calibrated
+    from extractors.run.calibrate import CalibrationResult
     from extractors.run.result import RunResult
 
 UPDATE_SECONDS = 5.0  # seconds between two looks at a run's progress
@@ -95,7 +95,7 @@ async def show_estimate(estimate: Estimate, model: str, plan: str | None = None)
     await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
 
 
-async def show_calibration(found: Calibrated) -> None:
+async def show_calibration(found: CalibrationResult) -> None:
     """What is shown of a calibration."""
     lines = "\n".join(f"- {escape_markdown(line)}" for line in found.lines())
     await _create(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))

@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel
+from support.runs import vary
 
 from extractors.core import (
     Accepted,
@@ -19,6 +20,7 @@ from extractors.core import (
     Billed,
     CallRequest,
     Failed,
+    Fingerprint,
     Found,
     Header,
     Planned,
@@ -210,7 +212,7 @@ def ledger_writer(ledger, make, terms):
     """Makes a clerk of a run: by default of the usual one, without a budget, in the usual ledger."""
 
     def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
-        return LedgerCalls(LedgerWriter(calls, replace(terms, run=run), budget), make)
+        return LedgerCalls(LedgerWriter(calls, vary(terms, run=run), budget), make)
 
     return made
 
@@ -250,11 +252,7 @@ def terms():
         started_at=NOW,
         source="/in",
         output="/out",
-        endpoint="https://api.example/v1",
-        model="maker/model",
-        schema="slip",
-        schema_hash="5c4e",
-        prompt_hash="9a0b",
+        fingerprint=Fingerprint("https://api.example/v1", "maker/model", "slip", "5c4e", "9a0b"),
         policy="balanced",
         bill_rule="table",
         price=Price(Decimal("0.50"), Decimal("2.80"), Decimal("0.10"), date(2026, 8, 1)),

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from support.runs import vary
 
-from extractors.core import RunInfo
+from extractors.core import Fingerprint, RunInfo
 from extractors.core.errors import BudgetSpent, Refused
 from extractors.core.money import Costs
 from extractors.core.totals import RunTotals
@@ -22,11 +23,7 @@ TERMS = RunInfo(
     started_at=datetime(2026, 11, 20, 2, 15, tzinfo=UTC),
     source="/in",
     output="/out",
-    endpoint="https://api.example/v1",
-    model="maker/model",
-    schema="receipt",
-    schema_hash="5c4e",
-    prompt_hash="9a0b",
+    fingerprint=Fingerprint("https://api.example/v1", "maker/model", "receipt", "5c4e", "9a0b"),
     policy="balanced",
     bill_rule="table",
 )
@@ -48,7 +45,7 @@ TALLY = RunTotals(
 
 def closing(totals=TALLY, error=None, fail_above=0.5, warnings=(), **terms):
     """A run that has ended like this."""
-    return RunResult(RunRecord(replace(TERMS, **terms), fail_above, error, warnings), RunCounts(10, totals))
+    return RunResult(RunRecord(vary(TERMS, **terms), fail_above, error, warnings), RunCounts(10, totals))
 
 
 def number(name, text):

@@ -281,7 +281,7 @@ def test_what_a_video_is_billed_is_asked_for_by_its_flag(workspace, site, lists,
     flags = [flag for flag in RUN if flag != "--yes"]
     ended = workspace.run("run", lists(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
     assert ended.exit_code == 2
-    assert "nobody knows what a video is billed: name the most with --video-tokens" in ended.stderr
+    assert "the cost of a video is unknown: set the maximum with --video-tokens" in ended.stderr
     assert not server.asked
 
 

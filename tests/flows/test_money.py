@@ -31,7 +31,7 @@ def test_more_than_may_be_spent_unasked_stops_the_run(workspace, server):
     ended = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"})
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "this may cost up to $0.0" in ended.stderr
-    assert "TILEWISE_ASK_ABOVE=0: go on with --yes" in ended.stderr
+    assert "TILEWISE_ASK_ABOVE=0" in ended.stderr
     assert server.asked == []
     assert workspace.files("out") == []
 

@@ -119,7 +119,7 @@ def test_a_price_of_0_in_a_list_is_no_price(workspace, server, replies, pricing)
     server.listed = replies.raw(json.dumps([{"id": "mine/model", "pricing": pricing}]))
     ended = workspace.run(*RUN, "--model", "mine/model")
     assert (ended.exit_code, server.asked) == (2, [])
-    assert "nobody knows the price of mine/model" in ended.stderr
+    assert "the price of mine/model is unknown" in ended.stderr
 
 
 @pytest.mark.parametrize(("days", "warned"), [(0, False), (90, False), (91, True), (400, True)])

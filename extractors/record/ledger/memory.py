@@ -15,7 +15,7 @@ from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURN
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from extractors.core import RunInfo
+    from extractors.core import Fingerprint
     from extractors.record.ledger.database import Database
 
 
@@ -44,45 +44,47 @@ class EndpointMemory:
 
     database: Database
 
-    def means(self, run_info: RunInfo) -> Means:
+    def means(self, fingerprint: Fingerprint) -> Means:
         """What earlier accepted answers of this schema by this model took, on average."""
-        query = sa.select(ANSWERS).filter_by(endpoint=run_info.endpoint, model=run_info.model, schema=run_info.schema)
+        query = sa.select(ANSWERS).filter_by(
+            endpoint=fingerprint.endpoint, model=fingerprint.model, schema=fingerprint.schema
+        )
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
         return Means(round(row.completion_tokens / row.count), row.seconds / row.count) if row else Means()
 
-    def keep_rate(self, run_info: RunInfo, calls_per_second: float) -> None:
+    def keep_rate(self, fingerprint: Fingerprint, calls_per_second: float) -> None:
         """Remembers the rate that this endpoint sustained for this model."""
-        self._upsert(RATES, _endpoint_key(run_info), calls_per_second=calls_per_second, seen_at=_now())
+        self._upsert(RATES, _endpoint_key(fingerprint), calls_per_second=calls_per_second, seen_at=_now())
 
-    def rate(self, run_info: RunInfo) -> float | None:
+    def rate(self, fingerprint: Fingerprint) -> float | None:
         """The calls a second that this endpoint last sustained for this model."""
-        query = sa.select(RATES.c.calls_per_second).filter_by(**_endpoint_key(run_info))
+        query = sa.select(RATES.c.calls_per_second).filter_by(**_endpoint_key(fingerprint))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_text_tokens(self, run_info: RunInfo, tokens: int) -> None:
+    def keep_text_tokens(self, fingerprint: Fingerprint, tokens: int) -> None:
         """Remembers how many tokens this prompt is counted as, beside its images."""
-        key = _endpoint_key(run_info) | {"prompt_hash": run_info.prompt_hash}
+        key = _endpoint_key(fingerprint) | {"prompt_hash": fingerprint.prompt_hash}
         self._upsert(TEXTS, key, tokens=tokens, seen_at=_now())
 
-    def text_tokens(self, run_info: RunInfo) -> int | None:
+    def text_tokens(self, fingerprint: Fingerprint) -> int | None:
         """The tokens that this prompt was last counted as."""
-        query = sa.select(TEXTS.c.tokens).filter_by(**_endpoint_key(run_info), prompt_hash=run_info.prompt_hash)
+        query = sa.select(TEXTS.c.tokens).filter_by(**_endpoint_key(fingerprint), prompt_hash=fingerprint.prompt_hash)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_calibration(self, run_info: RunInfo, found: Calibration) -> None:
-        """Remembers what the probes of the run `terms` have shown."""
+    def keep_calibration(self, fingerprint: Fingerprint, run: str, found: Calibration) -> None:
+        """Stores what the probes of this run showed."""
         self._upsert(
             CALIBRATIONS,
-            _endpoint_key(run_info),
+            _endpoint_key(fingerprint),
             rule=found.rule,
             explains=found.explains,
             text_bytes=found.text_bytes,
             text_tokens=found.text_tokens,
             model_returned=found.model_returned,
-            run=run_info.run,
+            run=run,
             measured_at=found.measured_at.isoformat(),
         )
 
@@ -96,17 +98,17 @@ class EndpointMemory:
         at = datetime.fromisoformat(row.measured_at)
         return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
-    def keep_returned_models(self, run_info: RunInfo, models: Collection[str]) -> None:
+    def keep_returned_models(self, fingerprint: Fingerprint, models: Collection[str]) -> None:
         """Remembers by which names the model answered in a run."""
-        key = _endpoint_key(run_info)
+        key = _endpoint_key(fingerprint)
         with self.database.writing() as connection:
             connection.execute(RETURNED_MODELS.delete().filter_by(**key))
             if models:
                 connection.execute(RETURNED_MODELS.insert(), [key | {"returned": name} for name in sorted(models)])
 
-    def returned_models(self, run_info: RunInfo) -> frozenset[str]:
+    def returned_models(self, fingerprint: Fingerprint) -> frozenset[str]:
         """The names by which the model answered in the last run; none before there was one."""
-        query = sa.select(RETURNED_MODELS.c.returned).filter_by(**_endpoint_key(run_info))
+        query = sa.select(RETURNED_MODELS.c.returned).filter_by(**_endpoint_key(fingerprint))
         with self.database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 
@@ -149,8 +151,8 @@ class EndpointMemory:
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _endpoint_key(run_info: RunInfo) -> dict[str, str]:
-    return {"endpoint": run_info.endpoint, "model": run_info.model}
+def _endpoint_key(fingerprint: Fingerprint) -> dict[str, str]:
+    return {"endpoint": fingerprint.endpoint, "model": fingerprint.model}
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from extractors.core import RunInfo
+from extractors.core import Fingerprint, RunInfo
 from extractors.core.money import Price
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, current_process
 from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, select_accepted_sums
@@ -241,11 +241,7 @@ def _run_info_of(row: sa.Row[tuple[object, ...]]) -> RunInfo:
         started_at=datetime.fromisoformat(row.started_at),
         source=row.source,
         output=row.output,
-        endpoint=row.endpoint,
-        model=row.model,
-        schema=row.schema,
-        schema_hash=row.schema_hash,
-        prompt_hash=row.prompt_hash,
+        fingerprint=Fingerprint(row.endpoint, row.model, row.schema, row.schema_hash, row.prompt_hash),
         policy=row.policy,
         bill_rule=row.bill_rule,
         price=price,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from extractors.core import Name, RunInfo
+    from extractors.core import Fingerprint, Name
     from extractors.record.output.base import Output
 
 Redo = Literal["failed", "changed", "reparse", "all"]
@@ -166,33 +166,33 @@ def document_key(document: str, version: str | None) -> int:
 
 
 def load_history(
-    output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None = None, kind: str | None = None
+    output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None = None, kind: str | None = None
 ) -> RunHistory:
-    """Everything published under `root` for the schema of `terms`; rows read offline count for offline runs only.
+    """Everything published under `root` for this schema; rows read offline count for offline runs only.
 
     Causes can be told of this `redo` only: what they need is read for nothing else.
     """
     now = (
-        (pl.col("schema_hash") == run_info.schema_hash)
-        & (pl.col("prompt_hash") == run_info.prompt_hash)
-        & (pl.col("model_requested") == run_info.model)
+        (pl.col("schema_hash") == fingerprint.schema_hash)
+        & (pl.col("prompt_hash") == fingerprint.prompt_hash)
+        & (pl.col("model_requested") == fingerprint.model)
     )
     accepted = failed = {"now": now}
     if redo == "changed":
-        accepted = failed = {"now": now, "why": _first_difference(run_info)}
+        accepted = failed = {"now": now, "why": _first_difference(fingerprint)}
     elif redo:
         failed = {"now": now, "why": pl.col("kind").fill_null("unknown").cast(pl.Categorical)}
     with reading(output):
         return RunHistory(
-            _read_accepted(output, run_info.schema, accepted, offline=offline),
-            _read_failed(output, run_info.schema, failed, offline=offline),
+            _read_accepted(output, fingerprint.schema, accepted, offline=offline),
+            _read_failed(output, fingerprint.schema, failed, offline=offline),
             kind,
         )
 
 
-def _first_difference(run_info: RunInfo) -> pl.Expr:
+def _first_difference(fingerprint: Fingerprint) -> pl.Expr:
     """The first of schema, prompt and model that differs from today's, null where none does."""
-    today = (run_info.schema_hash, run_info.prompt_hash, run_info.model)
+    today = (fingerprint.schema_hash, fingerprint.prompt_hash, fingerprint.model)
     columns_of = ("schema_hash", "prompt_hash", "model_requested")
     first = [
         pl.when(pl.col(column).ne_missing(value)).then(pl.lit(name))

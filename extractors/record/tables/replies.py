@@ -21,7 +21,7 @@ from extractors.record.tables.history import DAYS, OFFLINE, document_key, load_h
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from extractors.core import Name, RunInfo
+    from extractors.core import Fingerprint, Name
     from extractors.record.output.base import Output
     from extractors.record.tables.history import Redo, RunHistory
 
@@ -133,24 +133,24 @@ class StoredReplies:
 
 
 def load_history_with_replies(
-    output: Output, run_info: RunInfo, *, offline: bool, redo: Redo | None, kind: str | None = None
+    output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None, kind: str | None = None
 ) -> tuple[RunHistory, StoredReplies | None]:
     """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
-    past = load_history(output, run_info, offline=offline, redo=redo, kind=kind)
+    past = load_history(output, fingerprint, offline=offline, redo=redo, kind=kind)
     if redo != "reparse":
         return past, None
-    stored = load_replies(output, run_info, offline=offline)
+    stored = load_replies(output, fingerprint, offline=offline)
     return past.limit_to(stored), stored
 
 
-def load_replies(output: Output, run_info: RunInfo, *, offline: bool) -> StoredReplies:
+def load_replies(output: Output, fingerprint: Fingerprint, *, offline: bool) -> StoredReplies:
     """The stored answers of this schema; those of local OCR for offline runs only.
 
     Raises ConfigurationError when there are none, or when they cannot be read.
     """
     found: list[tuple[datetime, str, pl.Series]] = []
     with reading(output):
-        for file in output.list_files(f"replies/schema={run_info.schema}", DAYS):
+        for file in output.list_files(f"replies/schema={fingerprint.schema}", DAYS):
             ends = (
                 _scan_answers(output, file, offline=offline)
                 .group_by("document", "version")
@@ -168,7 +168,7 @@ def load_replies(output: Output, run_info: RunInfo, *, offline: bool) -> StoredR
     stored_replies = StoredReplies(output, [file for _, file, _ in found], places, offline=offline)
     if not len(stored_replies):
         raise ConfigurationError(
-            f"--redo reparse: no answer of schema {run_info.schema!r} is stored in {output}: runs with"
+            f"--redo reparse: no answer of schema {fingerprint.schema!r} is stored in {output}: runs with"
             " TILEWISE_KEEP_REPLIES=all store them, with none they do not"
             + ("" if offline else "; those of local OCR count with --offline")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -15,16 +16,19 @@ from extractors.record.tables.rows import Keep, Row, copy_row, failure_row, imag
 from extractors.record.tables.volume import PUBLISHED, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from decimal import Decimal
     from types import TracebackType
     from typing import Self
 
     from pydantic import BaseModel
 
-    from extractors.core import RunInfo
+    from extractors.core import DocumentResult, RunInfo
     from extractors.record.output.base import Output
     from extractors.record.tables.profile import RunProfile
+
+    OnStage = Callable[[Sequence[DocumentResult]], AbstractContextManager[None]]
 
 
 def table_of(end: Accepted | Copied | Failed) -> Literal["results", "failures"]:
@@ -52,6 +56,7 @@ class Tables:
         self._result_keys: list[str] = []  # the keys of their results
         self._field_rows: list[Row] = []  # of the fields
         self.volume = volume or Volume(output, run_info, 1)
+        self.on_stage: OnStage = lambda _: nullcontext()  # surrounds the staging of results; may refuse it
 
     def __enter__(self) -> Self:
         """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
@@ -80,15 +85,16 @@ class Tables:
             return failure_row(end, self._run_info)
         return result_row(end, self._run_info, self._fields)
 
-    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
-        """Writes what became of these documents, in this order, as one part of every table that has rows of them."""
-        ended = [end for end in ends if not isinstance(end, Unfinished)]
-        results = [self.build_row(end) for end in ended if table_of(end) == "results"]
-        failures = [self.build_row(end) for end in ended if table_of(end) == "failures"]
-        images = [row for end in ended for row in image_rows(end, self._run_info)]
-        self.volume.stage("images", part, images)
-        self.volume.stage("failures", part, failures)
-        self.volume.stage("results", part, results, self.result_columns)
+    def stage(self, part: int, results: Sequence[DocumentResult]) -> None:
+        """Writes these results, in this order, as one part of every table that has rows of them."""
+        ended = [result for result in results if not isinstance(result, Unfinished)]
+        accepted = [self.build_row(result) for result in ended if table_of(result) == "results"]
+        failures = [self.build_row(result) for result in ended if table_of(result) == "failures"]
+        images = [row for result in ended for row in image_rows(result, self._run_info)]
+        with self.on_stage(results):
+            self.volume.stage("images", part, images)
+            self.volume.stage("failures", part, failures)
+            self.volume.stage("results", part, accepted, self.result_columns)
 
     def stage_calls_and_fields(self, calls: Iterable[Sequence[Row]]) -> None:
         """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""

@@ -1,188 +1,312 @@
-"""Watch: the shards of a run from the parent's side: which wait, which are under way, which are to be begun again.
+"""ShardCoordinator: runs the shards of a run on other workers: starts them, watches them, and starts failed ones again.
 
-A shard that ends without having done its piece is begun again, until three tries in a row have got nothing done.
+The run plans, has its shards started, folds what they staged, and commits once. What shards have staged or were answered
+is not done again. A coordinator that is killed is recovered by the next run, like any run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import tenacity
 
+from extractors.call.rate_limit import RateLimiter
 from extractors.core.errors import BudgetSpent, ConfigurationError, Failing, LedgerError, Refused, RunError
+from extractors.core.money import FREE
+from extractors.core.shards import split_plan
 from extractors.core.totals import RunTotals, since
+from extractors.plan.apply import ApprovedPlan
+from extractors.plan.feed import may_hold_videos
+from extractors.plan.stored_plan import StoredPlan, write_plan
 from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.shards import COMPLETED
+from extractors.record.output.base import reading
+from extractors.record.tables.writer import Tables
+from extractors.run.approval import require_approval
+from extractors.run.session import check_videos
+from extractors.run.shards.fold import ShardFold, ShardsOutcome, count_done, publish_nothing
+from extractors.run.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AsyncExitStack
 
+    from extractors.config.run_config import RunConfig
     from extractors.core.shards import ShardBackend, ShardExit, ShardSpec
     from extractors.record.ledger.shards import ShardAttempt
     from extractors.run.hooks import RunHooks
+    from extractors.run.result import RunResult
     from extractors.run.session import RunSession
-    from extractors.run.shutdown import Shutdown
 
 T = TypeVar("T")
 
-MOST_TRIES = 3  # at one shard, of which none gets anything done
-SETTLE = 4.0  # seconds that a dismissed shard is given to hear of it, and to finish what it is staging
-QUIET = 60.0  # seconds without a shard at work, after which a person is told
+EXTRA_DRAIN = 4.0  # seconds more than a shard has: a shard hears late that it is to stop
+MAX_STARTS = 3  # of a shard of which no attempt gets anything done
+SETTLE_SECONDS = 4.0  # for a released shard to hear of it, and to finish what it is staging
+QUIET_SECONDS = 60.0  # without a shard at work, after which a person is notified
 STOPPING: dict[str, type[RunError]] = {each.status: each for each in (Refused, Failing, BudgetSpent)}  # all shards
+
+
+async def require_backend(config: RunConfig, hooks: RunHooks) -> ShardBackend:
+    """Returns the backend that starts shards. Raises ConfigurationError when no shard could be started."""
+    if hooks.shards is None:
+        raise ConfigurationError(
+            f"--shard-size {config.job.shard_size} needs a Prefect server with the deployment shard, and workers: set"
+            " PREFECT_API_URL, and run it with --prefect, or leave it out"
+        )
+    await hooks.shards.ready()
+    return hooks.shards
+
+
+async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks, stack: AsyncExitStack) -> RunResult:
+    """Processes all documents on other workers. Raises as `pipeline.run` does."""
+    config, run_info = session.config, session.run_info
+    plan, skipped = await _plan(session, hooks)
+    tables = stack.enter_context(Tables(session.output, run_info, config.schema.model, config.settings.keep_replies))
+    if plan is None:
+        return await publish_nothing(session, tables, skipped)
+    documents = plan.info.documents
+    done = await asyncio.to_thread(_count_done, session, plan) if session.approved_plan else 0
+    hooks.on_total(documents - done)
+    size = config.job.shard_size or documents
+    specs = split_plan(plan.stored_plan.url, run_info.run, documents, size, offline=session.offline)
+    shutdown = stack.enter_context(
+        Shutdown(
+            RateLimiter(config.limits),
+            drain=config.settings.drain + EXTRA_DRAIN,
+            max_time=config.job.max_time,
+            say=hooks.notify,
+        )
+    )
+    session.lease.begin_calls(shutdown)
+    states = {spec.number: ShardState(spec) for spec in specs}
+    outcome = await ShardCoordinator(session, backend, shutdown, hooks, states).run()
+    return await ShardFold(session, tables, plan, outcome, done, skipped).publish()
+
+
+async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | None, int]:
+    """Stores a plan, unless there is an approved one, and has its cost approved; None when there is nothing to do.
+
+    Also counts the documents that are done and not in the plan.
+    """
+    config = session.config
+    needs_approval = session.run_info.price != FREE
+    if plan := session.approved_plan:
+        if needs_approval:
+            await require_approval(config, plan.info.costs, hooks.confirm)
+        return plan, 0
+    videos = may_hold_videos(config)
+    check_videos(config, videos=videos)
+    estimated, url = await asyncio.to_thread(write_plan, session.estimate_inputs, session.run_info)
+    if estimated.causes:
+        hooks.notify(estimated.causes.sentence)
+    if url is None:
+        return None, estimated.skipped
+    if needs_approval:
+        await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
+    stored_plan = StoredPlan(url)
+    info = await asyncio.to_thread(stored_plan.read_info)
+    return ApprovedPlan(config, stored_plan, info, None), estimated.skipped
+
+
+def _count_done(session: RunSession, plan: ApprovedPlan) -> int:
+    """Counts the documents of an approved plan that are done already. Blocks."""
+    with reading(session.output):
+        names = plan.stored_plan.names().collect()
+    return count_done(session.history, session, plan.info, names.iter_rows())
+
+
+@dataclass(slots=True)
+class ShardState:
+    """One shard of a run: whether it waits for a start, runs, or has ended.
+
+    `name` is what the backend calls its running attempt; `starts` counts since an attempt got something done;
+    `next_attempt` is the first attempt that is not judged yet; `torn`: its last attempt was cut off.
+    """
+
+    spec: ShardSpec
+    phase: Literal["waiting", "running", "ended"] = "waiting"
+    name: str = ""
+    starts: int = 0
+    next_attempt: int = 0
+    skipped: int = 0
+    torn: bool = False
 
 
 @dataclass(slots=True)
 class ShardCoordinator:
-    """The shards of a run: which wait, which are under way by what name, and how often each was begun in vain."""
+    """Starts the shards of a run and watches them. `stopping`: all shards were told to stop."""
 
     session: RunSession
     backend: ShardBackend
     shutdown: Shutdown
     hooks: RunHooks
-    waiting: deque[ShardSpec]
-    under_way: dict[int, tuple[ShardSpec, str]] = field(default_factory=dict)
-    seen: Counter[int] = field(default_factory=Counter)  # the tries at each that are judged
-    starts: Counter[int] = field(default_factory=Counter)  # since one got something done
+    shards: dict[int, ShardState]
     warnings: list[str] = field(default_factory=list)
-    skipped: dict[int, int] = field(default_factory=dict)  # documents of each that were done already
-    shown: RunTotals = field(default_factory=RunTotals)
-    heard_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was told
-    torn: list[ShardSpec] = field(default_factory=list)  # whose last try did not end in order
-    told: bool = False
+    reported: RunTotals = field(default_factory=RunTotals)
+    active_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was notified
+    stopping: bool = False
 
-    async def all_ended(self) -> None:
-        """Returns when every shard has ended, or nobody waits for those that have not: the brake says why."""
-        shards = self.session.ledger.shards
+    async def run(self) -> ShardsOutcome:
+        """Returns when every shard has ended, or the shutdown cancels those that have not."""
+        ledger_shards = self.session.ledger.shards
         at_work: set[int] = set()
-        unbegun: list[str] = []
-        while self.waiting or self.under_way:
+        unstarted: list[str] = []
+        while self._in("waiting", "running"):
             if self.shutdown.error is not None:
-                self.torn += [piece for piece in self.waiting if self.starts[piece.number]]
-                self.waiting.clear()
-                if not self.told:
-                    await self._known(shards.request_stop)
-                    self.told = True
+                await self._stop_shards()
                 if self.shutdown.cutting:
                     break
-            await self._start()
-            over = await self.backend.over([name for _, name in self.under_way.values()])
-            tries = await self._known(shards.list_attempts)  # after that: who is over has said here how it ended
-            latest = {each.number: each for each in tries}
+            await self._start_waiting()
+            exits = await self.backend.over([shard.name for shard in self._in("running")])
+            attempts = await self._ask_ledger(
+                ledger_shards.list_attempts
+            )  # after that: an attempt records first how it ended
+            latest = {each.number: each for each in attempts}
             at_work = {number for number, last in latest.items() if last.status is None and last.live}
-            for number, (piece, name) in list(self.under_way.items()):
-                await self._judge(piece, name, latest.get(number), over)
-            if self.told:
-                unbegun += [self.under_way.pop(each)[1] for each in self.under_way.keys() - at_work]
-            await self._show(tries, busy=bool(at_work))
-            if self.waiting or self.under_way:
+            for shard in self._in("running"):
+                await self._judge(shard, latest.get(shard.spec.number), exits)
+            if self.stopping:
+                unstarted += self._end_unstarted(at_work)
+            await self._report(attempts, busy=bool(at_work))
+            if self._in("waiting", "running"):
                 await asyncio.sleep(self.backend.poll)
-        await self._known(shards.release_all)
-        left = dict(self.under_way)
-        self.torn += [piece for piece, _ in left.values()]
-        unbegun += [name for _, name in left.values()]
-        await asyncio.gather(self._settled(left.keys() & at_work), self._given_up(unbegun))
+        await self._ask_ledger(ledger_shards.release_all)
+        cut_off = self._in("running")
+        for shard in cut_off:
+            shard.torn = True
+            unstarted.append(shard.name)
+        await asyncio.gather(self._settle({shard.spec.number for shard in cut_off} & at_work), self._give_up(unstarted))
+        shards = self.shards.values()
+        return ShardsOutcome(
+            torn=[shard.spec for shard in shards if shard.torn],
+            skipped=sum(shard.skipped for shard in shards),
+            warnings=self.warnings,
+            error=self.shutdown.error,
+        )
 
-    async def _settled(self, numbers: Collection[int]) -> None:
-        """Waits for shards that were at work when they were dismissed: they stage no more once they have said so."""
-        end = time.monotonic() + SETTLE
+    def _in(self, *phases: str) -> list[ShardState]:
+        return [shard for shard in self.shards.values() if shard.phase in phases]
+
+    async def _stop_shards(self) -> None:
+        """Starts no further shard, and tells those that run to stop."""
+        for shard in self._in("waiting"):
+            shard.phase, shard.torn = "ended", shard.torn or shard.starts > 0
+        if not self.stopping:
+            await self._ask_ledger(self.session.ledger.shards.request_stop)
+            self.stopping = True
+
+    def _end_unstarted(self, at_work: Collection[int]) -> list[str]:
+        """Ends the shards that no worker has begun; returns their names."""
+        unstarted = [shard for shard in self._in("running") if shard.spec.number not in at_work]
+        for shard in unstarted:
+            shard.phase = "ended"
+        return [shard.name for shard in unstarted]
+
+    async def _settle(self, numbers: Collection[int]) -> None:
+        """Waits for shards that were at work when they were released: once they have ended, they stage no more."""
+        end = time.monotonic() + SETTLE_SECONDS
         while numbers and time.monotonic() < end:
             await asyncio.sleep(self.backend.poll / 4)
-            latest = {each.number: each for each in await self._known(self.session.ledger.shards.list_attempts)}
-            numbers = [each for each in numbers if latest[each].status is None]
+            attempts = await self._ask_ledger(self.session.ledger.shards.list_attempts)
+            latest = {each.number: each for each in attempts}
+            numbers = [number for number in numbers if latest[number].status is None]
 
-    async def _given_up(self, names: Sequence[str]) -> None:
-        """Nobody waits for these any more."""
+    async def _give_up(self, names: Sequence[str]) -> None:
         if names:
             await self.backend.give_up(names)
 
-    async def _known(self, ask: Callable[[str], T]) -> T:
-        """What the ledger says of the run; it may be away as long as a lease lasts. Raises LedgerError after that."""
-        riding = tenacity.AsyncRetrying(
+    async def _ask_ledger(self, query: Callable[[str], T]) -> T:
+        """Queries the ledger about the run, and retries for as long as a lease lasts. Raises LedgerError after that."""
+        retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(LedgerError),
             stop=tenacity.stop_after_delay(LEASE_SECONDS),
             wait=tenacity.wait_fixed(self.backend.poll),
             reraise=True,
         )
-        return await riding(asyncio.to_thread, ask, self.session.run_info.run)
+        return await retrying(asyncio.to_thread, query, self.session.run_info.run)
 
-    async def _start(self) -> None:
-        while self.waiting and self.shutdown.error is None:
+    async def _start_waiting(self) -> None:
+        for shard in self._in("waiting"):
+            if self.shutdown.error is not None:
+                return
             try:
-                name = await self.backend.start(self.waiting[0])
-            except ConfigurationError as error:  # what others have done is kept
+                name = await self.backend.start(shard.spec)
+            except ConfigurationError as error:  # what other shards have done is kept
                 self.shutdown.stop(RunError(error.message))
                 return
-            if name is None:  # nobody answers: once more at the next look
+            if name is None:  # the backend does not answer: retried at the next look
                 return
-            piece = self.waiting.popleft()
-            self.starts[piece.number] += 1
-            self.under_way[piece.number] = piece, name
+            shard.phase, shard.name = "running", name
+            shard.starts += 1
 
-    async def _judge(
-        self, shard: ShardSpec, name: str, latest: ShardAttempt | None, over: Mapping[str, ShardExit]
-    ) -> None:
-        """Looks at one shard that is under way: whether it has ended, and whether it is to be begun again."""
-        new = latest is not None and latest.attempt >= self.seen[shard.number]
-        if latest is not None and new and latest.accepted + latest.failed:
-            self.starts[shard.number] = 1
-        if latest is not None and new and latest.status is not None:
-            self._ended(shard, latest)
-        elif latest is not None and new and not latest.live:
-            await self._known(lambda _: self.session.ledger.shards.expire(latest))
-            await self._given_up([name])
-            self._lost(shard, "its process has ended without a word")
-        elif not new and name in over:
-            if over[name].refused:
-                self.shutdown.stop(RunError(f"shard {shard.number} could not begin: {over[name].words}"))
-                del self.under_way[shard.number]
-            else:
-                await self._given_up([name])
-                self._lost(shard, over[name].words)
-        if latest is not None and shard.number not in self.under_way:
-            self.seen[shard.number] = latest.attempt + 1
+    async def _judge(self, shard: ShardState, latest: ShardAttempt | None, exits: Mapping[str, ShardExit]) -> None:
+        """Looks at a running shard: whether its attempt has ended, and whether it is to be started again."""
+        attempt = latest if latest is not None and latest.attempt >= shard.next_attempt else None
+        if attempt and attempt.accepted + attempt.failed:
+            shard.starts = 1
+        if attempt and attempt.status is not None:
+            self._end(shard, attempt)
+        elif attempt and not attempt.live:
+            await self._ask_ledger(lambda _: self.session.ledger.shards.expire(attempt))
+            await self._give_up([shard.name])
+            self._restart(shard, "its process ended without reporting")
+        elif attempt is None and shard.name in exits:
+            await self._judge_exit(shard, exits[shard.name])
+        if latest is not None and shard.phase != "running":
+            shard.next_attempt = latest.attempt + 1
 
-    async def _show(self, tries: Sequence[ShardAttempt], *, busy: bool) -> None:
-        """Tells how far all shards are together, what is paid or reserved, and whether nobody takes any."""
-        held = await self._known(self.session.ledger.shards.held_usd)
-        now = RunTotals(
-            accepted=sum(each.accepted for each in tries),
-            failed=sum(each.failed for each in tries),
-            cost_usd=None if self.session.run_info.price is None else held,
-        )
-        if now != self.shown:
-            self.hooks.on_document(since(self.shown, now))
-            self.shown = now
-        if busy or not self.under_way:
-            self.heard_at = time.monotonic()
-        elif time.monotonic() - self.heard_at > QUIET:
-            self.heard_at = time.monotonic()
-            self.hooks.notify(f"no worker is at any of {len(self.under_way)} shards that wait: {self.backend.hint}")
+    async def _judge_exit(self, shard: ShardState, exit_: ShardExit) -> None:
+        """Judges a shard that is over by its backend and has recorded nothing in the ledger."""
+        if exit_.refused:
+            self.shutdown.stop(RunError(f"shard {shard.spec.number} could not begin: {exit_.words}"))
+            shard.phase = "ended"
+        else:
+            await self._give_up([shard.name])
+            self._restart(shard, exit_.words)
 
-    def _ended(self, shard: ShardSpec, last: ShardAttempt) -> None:
+    def _end(self, shard: ShardState, last: ShardAttempt) -> None:
+        """Takes over what the last attempt at a shard recorded."""
         self.warnings += [each for each in last.warnings if each not in self.warnings]
-        self.skipped[shard.number] = last.skipped
-        if last.status == COMPLETED or self.told:
-            del self.under_way[shard.number]
+        shard.skipped = last.skipped
+        if last.status == COMPLETED or self.stopping:
+            shard.phase = "ended"
         elif kind := STOPPING.get(last.status or ""):
             self.shutdown.stop(kind(last.message))
-            del self.under_way[shard.number]
+            shard.phase = "ended"
         else:
-            self._lost(shard, last.message)
+            self._restart(shard, last.message)
 
-    def _lost(self, shard: ShardSpec, words: str) -> None:
-        """A try has not done its piece."""
-        del self.under_way[shard.number]
-        if self.shutdown.error is not None:
-            self.torn.append(shard)
+    def _restart(self, shard: ShardState, reason: str) -> None:
+        """Has a shard started again that has not completed its documents; ends it after too many starts."""
+        number = shard.spec.number
+        if self.shutdown.error is None and shard.starts < MAX_STARTS:
+            self.hooks.notify(f"shard {number} is started again: {reason}")
+            shard.phase = "waiting"
             return
-        tries = self.starts[shard.number]
-        if tries < MOST_TRIES:
-            self.hooks.notify(f"shard {shard.number} is begun again: {words}")
-            self.waiting.append(shard)
-        else:
-            self.torn.append(shard)
-            self.shutdown.stop(RunError(f"shard {shard.number} was begun {tries} times and got nothing done: {words}"))
+        shard.phase, shard.torn = "ended", True
+        if self.shutdown.error is None:
+            self.shutdown.stop(
+                RunError(f"shard {number} was started {shard.starts} times and got nothing done: {reason}")
+            )
+
+    async def _report(self, attempts: Sequence[ShardAttempt], *, busy: bool) -> None:
+        """Reports the progress of all shards, and notifies a person when no worker takes any."""
+        held = await self._ask_ledger(self.session.ledger.shards.held_usd)
+        totals = RunTotals(
+            accepted=sum(each.accepted for each in attempts),
+            failed=sum(each.failed for each in attempts),
+            cost_usd=None if self.session.run_info.price is None else held,
+        )
+        if totals != self.reported:
+            self.hooks.on_document(since(self.reported, totals))
+            self.reported = totals
+        running = self._in("running")
+        if busy or not running:
+            self.active_at = time.monotonic()
+        elif time.monotonic() - self.active_at > QUIET_SECONDS:
+            self.active_at = time.monotonic()
+            self.hooks.notify(f"no worker is at any of {len(running)} shards that wait: {self.backend.hint}")

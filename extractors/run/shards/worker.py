@@ -1,7 +1,7 @@
-"""Shard: one process works on a piece of a parent's run, under its run id: it stages rows and notes money, no more.
+"""ShardWorker: one process works on a shard under the run id of its parent: it stages rows and records calls, no more.
 
-The parent folds and publishes. A try at a shard that is begun again takes up what earlier tries have staged, or were
-answered, and pays for nothing twice but what was on its way.
+The parent folds and publishes. An attempt at a shard that is started again takes over what earlier attempts staged, or
+were answered, and pays twice for nothing but the calls that were in flight.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import asyncio
 import secrets
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-
-from typing_extensions import override
 
 from extractors.config.job import Job
 from extractors.config.run_config import prior_stats
 from extractors.core import Unfinished
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
 from extractors.core.shards import TRY
-from extractors.plan.apply import ApplyRequest, PlanFeed, PlanRange
+from extractors.plan.apply import PlanFeed, PlanRange, resolve_plan
 from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import LEASE_SECONDS, current_process
@@ -29,20 +27,19 @@ from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.replies import load_history_with_replies
-from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import Volume
 from extractors.record.tables.writer import Tables, table_of
 from extractors.run.hooks import NO_HOOKS
 from extractors.run.recovery import restore_answered
-from extractors.run.reuse import Deduplicator
 from extractors.run.scheduler import ChunkScheduler
+from extractors.run.session import RunSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.core import Accepted, Copied, Failed, Name, Planned, RunInfo
+    from extractors.core import DocumentResult, Name, Planned, RunInfo
     from extractors.core.shards import ShardSpec
     from extractors.plan.stored_plan import PlanInfo
     from extractors.record.ledger.shards import ShardCommand
@@ -50,45 +47,47 @@ if TYPE_CHECKING:
     from extractors.run.hooks import RunHooks
     from extractors.run.shutdown import Shutdown
 
-BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent has gone
+BEAT_SECONDS = 2.0  # a shard hears this soon that it is to stop, or that its parent is gone
 
 
-async def work_on(piece: ShardSpec, settings: Settings, hooks: RunHooks = NO_HOOKS) -> ShardAttempt:
-    """Does a piece of a run that its parent has begun; gives how it ended, which the ledger knows then.
+async def run_shard(spec: ShardSpec, settings: Settings, hooks: RunHooks = NO_HOOKS) -> ShardAttempt:
+    """Processes a shard of a run that its parent has begun; returns how the attempt ended, as the ledger has it.
 
     Raises ConfigurationError when this worker cannot begin as its parent did, RunError when it cannot begin now: then
-    nothing was sent.
+    no call was sent.
     """
-    stored_plan = StoredPlan(piece.plan)
-    with _passing():
-        agreed = await asyncio.to_thread(stored_plan.agreed)
+    stored_plan = StoredPlan(spec.plan)
+    with _retryable():
+        info = await asyncio.to_thread(stored_plan.read_info)
     async with AsyncExitStack() as stack:
-        with _passing():
+        with _retryable():
             ledger = stack.enter_context(Ledger(settings.ledger))
-        terms = _terms(ledger, piece, settings)
-        asked = _brief(piece, terms, agreed, settings, ledger)
+        run_info = _read_run(ledger, spec, settings)
+        config = _resolve(spec, run_info, info, settings, ledger)
         writer = secrets.randbits(31)
-        this, earlier = await asyncio.to_thread(ledger.shards.begin, terms.run, piece.number, writer)
-        shard = _ShardWorker(piece, stored_plan, agreed, asked, terms, ledger, [each.writer for each in earlier])
-        beat = await stack.enter_async_context(_leased(ledger, this, hooks))
+        attempt, earlier = await asyncio.to_thread(ledger.shards.begin, run_info.run, spec.number, writer)
+        lease = await stack.enter_async_context(_renew_regularly(ShardLease(ledger, attempt, hooks)))
+        worker = _ShardWorker(spec, stored_plan, info, config, run_info, lease, [each.writer for each in earlier])
         try:
-            work = await asyncio.to_thread(shard.begun, beat, LedgerWriter(ledger.calls, terms, asked.budget, writer))
-            stack.callback(work.feed.close)
-            this = await _worked(work, piece.part(this.attempt), beat)
+            scheduler = await asyncio.to_thread(
+                worker.prepare, LedgerWriter(ledger.calls, run_info, config.budget, writer)
+            )
+            stack.callback(scheduler.feed.close)
+            attempt = await _run_chunks(scheduler, spec.part(attempt.attempt), lease)
         except RunError as error:
-            this = replace(beat.this, status=error.status, message=error.message)
+            attempt = replace(lease.attempt, status=error.status, message=error.message)
         except BaseException as error:
-            words = error.message if isinstance(error, TilewiseError) else type(error).__name__
-            with suppress(LedgerError):  # then it is seen that this process has ended
-                ledger.shards.finish(replace(beat.this, status="failed", message=words))
+            message = error.message if isinstance(error, TilewiseError) else type(error).__name__
+            with suppress(LedgerError):  # then the parent sees that this process has ended
+                ledger.shards.finish(replace(lease.attempt, status="failed", message=message))
             raise
-        await asyncio.to_thread(ledger.shards.finish, this)
-        return this
+        await asyncio.to_thread(ledger.shards.finish, attempt)
+        return attempt
 
 
 @contextmanager
-def _passing() -> Iterator[None]:
-    """What cannot be read now may be read by the next try, or by another worker: the run does not end of it."""
+def _retryable() -> Iterator[None]:
+    """Turns a configuration error into a run error: what cannot be read now may be read by the next attempt."""
     try:
         yield
     except ConfigurationError as error:
@@ -97,191 +96,179 @@ def _passing() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _ShardWorker:
-    """A shard that has begun; `earlier` are the writers of the tries before. Its methods are meant for a thread."""
+    """A shard that has begun; `earlier` are the writers of earlier attempts. Its methods block: call them in a thread."""
 
-    shard: ShardSpec
+    spec: ShardSpec
     stored_plan: StoredPlan
-    plan_info: PlanInfo
+    info: PlanInfo
     config: RunConfig
     run_info: RunInfo
-    ledger: Ledger
+    lease: ShardLease
     earlier: Sequence[int]
 
-    def begun(self, beat: _Heartbeat, writer: LedgerWriter) -> ChunkScheduler:
-        """What there is to do, once what earlier tries have left is taken up. Raises RunError, ConfigurationError."""
-        asked, terms, job = self.config, self.run_info, self.config.job
-        output = open_output(terms.output)
-        tables = _Tables(output, terms, asked.schema.model, asked.settings.keep_replies, Volume(output, terms, 1))
-        tables.beat = beat
-        done = self._taken_up(tables, beat.this) if self.earlier else set()
-        past, _ = load_history_with_replies(output, terms, offline=self.shard.offline, redo=job.redo, kind=job.kind)
-        prior = prior_stats(self.ledger.memory, terms)
-        part = PlanRange(self.shard.first, self.shard.count, done)
-        feed = PlanFeed(asked, asked.tariff(terms.price, prior), past, self.stored_plan, self.plan_info, part)
-        deduplicator = Deduplicator(
-            tables, RowIndex(tables, earlier=job.redo in {None, "failed"}, offline=self.shard.offline)
+    def prepare(self, writer: LedgerWriter) -> ChunkScheduler:
+        """Takes over what earlier attempts left, and schedules the rest. Raises RunError, ConfigurationError."""
+        config, run_info, job = self.config, self.run_info, self.config.job
+        output, offline, ledger = open_output(run_info.output), self.spec.offline, self.lease.ledger
+        volume = Volume(output, run_info, 1)
+        tables = Tables(output, run_info, config.schema.model, config.settings.keep_replies, volume)
+        tables.on_stage = self.lease.staging
+        done = self._take_over(tables) if self.earlier else set()
+        history, _ = load_history_with_replies(
+            output, run_info.fingerprint, offline=offline, redo=job.redo, kind=job.kind
         )
-        return ChunkScheduler(
-            asked,
-            terms,
-            self.ledger,
-            tables,
-            feed,
-            prior,
-            beat.hooks,
-            deduplicator,
-            writer=writer,
-            earlier=self.earlier,
+        prior = prior_stats(ledger.memory, run_info.fingerprint)
+        session = RunSession(
+            config, run_info, ledger, self.lease, output, prior, history, stored_replies=None, offline=offline
         )
+        plan_range = PlanRange(self.spec.first, self.spec.count, done)
+        feed = PlanFeed(session.estimate_inputs, self.stored_plan, self.info, plan_range)
+        return ChunkScheduler(session, feed, tables, self.lease.hooks, writer=writer, earlier=self.earlier)
 
-    def _taken_up(self, tables: _Tables, this: ShardAttempt) -> set[Name]:
-        """The documents that need nothing more: staged by earlier tries, or answered then and staged now."""
+    def _take_over(self, tables: Tables) -> set[Name]:
+        """The documents that earlier attempts staged, and those that they were answered, which are staged now."""
         with writing(tables.output):
-            done = tables.volume.staged_documents(self.shard.parts)
-            tables.volume.drop_torn_images(done, self.shard.parts)
+            done = tables.volume.staged_documents(self.spec.parts)
+            tables.volume.drop_torn_images(done, self.spec.parts)
         missing: dict[str, Planned] = {}
-        for batch in self.stored_plan.planned(self.shard.first, self.shard.count):
+        for batch in self.stored_plan.planned(self.spec.first, self.spec.count):
             missing |= {each.document: each for each in batch if each.name not in done}
-        calls = self.ledger.calls.iter_unpublished(self.shard.run, self.earlier)
-        found = list(restore_answered(calls, missing, self.config.schema))
-        tables.stage(self.shard.part(this.attempt) + TRY - 1, found)
-        return done | {each.planned.name for each in found}
+        calls = self.lease.ledger.calls.iter_unpublished(self.spec.run, self.earlier)
+        restored = list(restore_answered(calls, missing, self.config.schema))
+        tables.stage(self.spec.part(self.lease.attempt.attempt) + TRY - 1, restored)
+        return done | {each.planned.name for each in restored}
 
 
-class _Tables(Tables):
-    """Tables that are staged in only as long as the shard is this process's: another try may be at it by now."""
-
-    beat: _Heartbeat
-
-    @override
-    def stage(self, part: int, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
-        """See Tables. Raises LeaseLost."""
-        if self.beat.ask() == "lost":
-            raise LeaseLost(f"run {self.volume.run_info.run} has ended, or goes on without this try")
-        super().stage(part, ends)
-        self.beat.staged(ends)
-
-
-async def _worked(scheduler: ChunkScheduler, number: int, beat: _Heartbeat) -> ShardAttempt:
-    """The try, ended: what became of the documents is staged."""
+async def _run_chunks(scheduler: ChunkScheduler, number: int, lease: ShardLease) -> ShardAttempt:
+    """Processes and stages the documents; returns the attempt as it ended."""
     async with AsyncExitStack() as stack:
         pending = await scheduler.take()
         if not pending:
-            return replace(beat.this, status=COMPLETED, skipped=scheduler.done)
-        bench = await scheduler.build_context(stack)
-        beat.pulls(bench.shutdown)
-        await scheduler.chunks(pending, bench, sys.maxsize, number)
-        if wall := bench.services.client.breaker.check_forbidden():
-            bench.shutdown.stop(wall)
-        await asyncio.to_thread(_remembered, scheduler, bench)
-        error = bench.shutdown.error
+            return replace(lease.attempt, status=COMPLETED, skipped=scheduler.done_elsewhere)
+        context = await scheduler.build_context(stack)
+        await scheduler.run_chunks(pending, context, sys.maxsize, number)
+        if forbidden := context.services.client.breaker.check_forbidden():
+            context.shutdown.stop(forbidden)
+        await asyncio.to_thread(_remember, scheduler, context)
+        error = context.shutdown.error
         return replace(
-            beat.this,
+            lease.attempt,
             status=error.status if error else COMPLETED,
             message=error.message if error else "",
-            warnings=scheduler.warnings(bench),
-            skipped=scheduler.done,
+            warnings=scheduler.warnings(context),
+            skipped=scheduler.done_elsewhere,
         )
 
 
-def _remembered(scheduler: ChunkScheduler, context: RunContext) -> None:
-    """What the endpoint's next run should know; not the rate, of which a shard has had its share only."""
+def _remember(scheduler: ChunkScheduler, context: RunContext) -> None:
+    """Stores what the endpoint's next run needs, but not the rate: a shard has only a part of it."""
     scheduler.remember(context, alone=False)
-    scheduler.ledger.runs.mark_used(
-        [each for each in context.reuse.orphaned_replies.used if each.run != scheduler.run_info.run]
-    )
+    session = scheduler.session
+    used = context.reuse.orphaned_replies.used
+    session.ledger.runs.mark_used([each for each in used if each.run != session.run_info.run])
 
 
-def _terms(ledger: Ledger, shard: ShardSpec, settings: Settings) -> RunInfo:
-    """The parent's terms. Raises ConfigurationError where this ledger is not the parent's."""
-    found = ledger.runs.find_live(shard.run)
-    shared = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
-    alone = settings.ledger.startswith("sqlite")
-    if found is None and alone:
-        raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and knows no live run {shard.run}: {shared}")
-    if found is None:
-        raise RunError(f"run {shard.run} takes no shards by the ledger of TILEWISE_LEDGER: has its parent another one?")
-    terms, host = found
-    if alone and host != current_process().host:
-        raise ConfigurationError(
-            f"TILEWISE_LEDGER is SQLite, which holds for one host, and run {shard.run} is on another: {shared}"
+def _read_run(ledger: Ledger, spec: ShardSpec, settings: Settings) -> RunInfo:
+    """Reads the parent's run. Raises ConfigurationError where this ledger is not the parent's."""
+    live = ledger.runs.find_live(spec.run)
+    cure = "workers on other hosts need one ledger for all: set TILEWISE_LEDGER to a postgresql+psycopg://… URL"
+    is_sqlite = settings.ledger.startswith("sqlite")
+    if live is None and is_sqlite:
+        raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and has no live run {spec.run}: {cure}")
+    if live is None:
+        raise RunError(
+            f"run {spec.run} takes no shards by the ledger of TILEWISE_LEDGER: does its parent use another ledger?"
         )
-    return terms
+    run_info, host = live
+    if is_sqlite and host != current_process().host:
+        raise ConfigurationError(
+            f"TILEWISE_LEDGER is SQLite, which works on one host only, and run {spec.run} is on another: {cure}"
+        )
+    return run_info
 
 
-def _brief(shard: ShardSpec, run_info: RunInfo, plan_info: PlanInfo, settings: Settings, ledger: Ledger) -> RunConfig:
-    """The plan's job as its parent runs it. Raises ConfigurationError where this worker would do another thing."""
-    job = Job.model_validate_json(run_info.job)
-    asked = ApplyRequest(plan=shard.plan, budget=job.budget, yes=True).brief(plan_info, settings)
-    planned = asked.rule
-    asked = replace(asked.calibrated(ledger.memory), rule=planned, output=run_info.output)
-    return replace(asked, job=asked.job.model_copy(update={"max_time": None}))  # which is the parent's to watch
+def _resolve(spec: ShardSpec, run_info: RunInfo, info: PlanInfo, settings: Settings, ledger: Ledger) -> RunConfig:
+    """Resolves the plan's job as its parent does. Raises ConfigurationError where this worker would do another job."""
+    budget = Job.model_validate_json(run_info.job).budget
+    config = resolve_plan(spec.plan, info, settings, budget=budget)
+    config = replace(config.calibrated(ledger.memory), rule=config.rule, output=run_info.output)
+    return replace(config, job=config.job.model_copy(update={"max_time": None}))  # the parent watches the time
 
 
 @asynccontextmanager
-async def _leased(ledger: Ledger, this: ShardAttempt, hooks: RunHooks) -> AsyncIterator[_Heartbeat]:
+async def _renew_regularly(lease: ShardLease) -> AsyncIterator[ShardLease]:
     """Renews the lease as long as it is entered."""
-    beat = _Heartbeat(ledger, this, hooks)
-    beating = asyncio.create_task(beat.keep())
+    renewing = asyncio.create_task(lease.renew_regularly())
     try:
-        yield beat
+        yield lease
     finally:
-        beating.cancel()
+        renewing.cancel()
         with suppress(asyncio.CancelledError):
-            await beating
+            await renewing
 
 
 @dataclass(slots=True)
-class _Heartbeat:
-    """Tells the ledger how far it is, and the brake when the parent says so, or is not there any more.
-
-    The brake hears also what was said before there was one.
-    """
+class ShardLease:
+    """The lease of an attempt at a shard, a `RunLease`: reports progress, and stops when the run says so or is gone."""
 
     ledger: Ledger
-    this: ShardAttempt
+    attempt: ShardAttempt
     hooks: RunHooks
-    shutdown: Shutdown | None = None
-    heard: RunError | None = None
+    _shutdown: Shutdown | None = field(default=None, init=False)
+    _stopped_by: RunError | None = field(default=None, init=False)
 
-    def ask(self) -> ShardCommand:
-        """Renews the lease, once; what the run says. Meant for a thread."""
-        return self.ledger.shards.heartbeat(self.this)
+    def heartbeat(self) -> ShardCommand:
+        """Renews the lease once; returns what the run says. Blocks: call it in a thread."""
+        return self.ledger.shards.heartbeat(self.attempt)
 
-    def staged(self, ends: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
-        """Counts what is staged: that is done, whatever becomes of this process."""
-        tables = [table_of(end) for end in ends if not isinstance(end, Unfinished)]
+    @contextmanager
+    def staging(self, results: Sequence[DocumentResult]) -> Iterator[None]:
+        """Guards the staging of results: raises LeaseLost when another attempt has the shard, and counts them after."""
+        if self.heartbeat() == "lost":
+            raise self._lost()
+        yield
+        tables = [table_of(result) for result in results if not isinstance(result, Unfinished)]
         accepted, failed = (tables.count(name) for name in ("results", "failures"))
-        self.this = replace(self.this, accepted=self.this.accepted + accepted, failed=self.this.failed + failed)
+        self.attempt = replace(
+            self.attempt, accepted=self.attempt.accepted + accepted, failed=self.attempt.failed + failed
+        )
 
-    def pulls(self, shutdown: Shutdown) -> None:
-        """From here on calls may be sent, and this brake stops them."""
-        self.shutdown = shutdown
-        if self.heard is not None:
-            self._stop(self.heard)
+    def begin_calls(self, shutdown: Shutdown) -> None:
+        """From here on calls may be sent; this shutdown stops them, also when the shard was told to stop before."""
+        self._shutdown = shutdown
+        if self._stopped_by is not None:
+            self._stop(self._stopped_by)
 
-    async def keep(self) -> None:
-        """Renews, again and again."""
+    async def renew(self) -> None:
+        """Renews the lease. Raises LeaseLost when the run has ended, or goes on without this attempt."""
+        if await asyncio.to_thread(self.heartbeat) == "lost":
+            raise self._lost()
+
+    async def renew_regularly(self) -> None:
+        """Renews the lease until it is cancelled."""
         loop = asyncio.get_running_loop()
         last = loop.time()
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                told = await asyncio.to_thread(self.ask)
+                told = await asyncio.to_thread(self.heartbeat)
             except LedgerError as error:
                 if loop.time() - last > LEASE_SECONDS:
                     self._stop(error)
                 continue
             last = loop.time()
             if told == "stop":
-                self._stop(Stopped("its run was told to stop, or its parent has gone"))
+                self._stop(Stopped("its run was told to stop, or its parent is gone"))
             elif told == "lost":
-                self._stop(LeaseLost(f"run {self.this.run} has ended, or goes on without this try"))
+                self._stop(self._lost())
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"run {self.attempt.run} has ended, or goes on without this attempt")
 
     def _stop(self, error: RunError) -> None:
-        self.heard = error
-        if self.shutdown is None:
+        self._stopped_by = error
+        if self._shutdown is None:
             return
-        self.shutdown.stop(error)
-        if isinstance(error, LeaseLost) and not self.shutdown.cutting:  # whoever publishes the run does not wait
-            self.shutdown.cancel_calls()
+        self._shutdown.stop(error)
+        if isinstance(error, LeaseLost) and not self._shutdown.cutting:  # the run is published without waiting
+            self._shutdown.cancel_calls()

@@ -14,6 +14,7 @@ from extractors.core import (
     CallRequest,
     Document,
     Failed,
+    Fingerprint,
     Found,
     Header,
     Planned,
@@ -169,7 +170,7 @@ def test_a_total_is_unknown_once_an_amount_is(amounts, sum_):
 
 def test_a_run_s_partition_is_the_day_of_its_start():
     """All rows of a run lie in one partition, however long it takes."""
-    terms = RunInfo("r", NOW, "s", "o", "e", "m", "receipt", "h", "p", "balanced", "table")
+    terms = RunInfo("r", NOW, "s", "o", Fingerprint("e", "m", "receipt", "h", "p"), "balanced", "table")
     assert terms.run_date == "2026-01-01"
 
 

@@ -13,7 +13,7 @@ from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Costs, Price
-from extractors.plan.estimate import Estimate, estimate
+from extractors.plan.estimate import Estimate, EstimateInputs, estimate
 from extractors.plan.sampling import Sample
 from extractors.record.tables.history import FAILURE_COLUMNS, OUTCOME_COLUMNS, REASON_COLUMN, RunHistory, document_key
 from extractors.scan import scan
@@ -57,7 +57,7 @@ def briefed(folder, **fields):
 def estimated(folder, past=None, **fields):
     """The estimate of this source."""
     asked = briefed(folder, **fields)
-    return estimate(asked, find_price(asked, {}, free=asked.offline), past)
+    return estimate(EstimateInputs(asked, find_price(asked, {}, free=asked.offline), past))
 
 
 def test_the_json_has_the_documented_keys(pictures):
@@ -210,13 +210,13 @@ def test_a_sample_speaks_for_all(tmp_path):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
     asked = briefed("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
     price = find_price(asked, {}, free=False)
-    found = estimate(asked, price, sample=Sample(10, 10))
+    found = estimate(EstimateInputs(asked, price), Sample(10, 10))
     said = found.as_json()
     assert list(said) == [*KEYS, "interval_usd"]
     assert (said["documents"], said["images"], said["sampled"]) == (40, 40, True)
     assert sum(said["actions"].values()) == 40
     assert 40 * 1601 < said["tokens"]["formula"] < 40 * 3202
-    whole = estimate(asked, price).as_json()["cost_usd"]
+    whole = estimate(EstimateInputs(asked, price)).as_json()["cost_usd"]
     assert all(
         said["interval_usd"][name][0] <= said["cost_usd"][name] <= said["interval_usd"][name][1] for name in whole
     )
@@ -226,7 +226,7 @@ def test_a_sample_speaks_for_all(tmp_path):
 def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
     """Then nothing is guessed."""
     asked = briefed(pictures)
-    found = estimate(asked, find_price(asked, {}, free=False), sample=Sample(10, 10)).as_json()
+    found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False)), Sample(10, 10)).as_json()
     assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
     assert list(found) == KEYS
 
@@ -240,7 +240,7 @@ def test_a_sample_speaks_for_causes(tmp_path):
     done = [{"key": document_key(each.uri, each.version)} for each in scan("stack")][:30]
     past = RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
     asked = briefed("stack", redo="all")  # its name decides what is drawn
-    found = estimate(asked, find_price(asked, {}, free=False), past, sample=Sample(10, 10)).causes
+    found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False), past), Sample(10, 10)).causes
     assert found.sampled
     assert sum(share.documents for share in found.shares.values()) == 40
     assert found.shares["done"].documents > found.shares["new"].documents
@@ -251,4 +251,4 @@ def test_a_sample_of_an_empty_source_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     asked = briefed(tmp_path / "empty")
     with pytest.raises(ConfigurationError, match="holds no images"):
-        estimate(asked, None, sample=Sample(10, 10))
+        estimate(EstimateInputs(asked, None), Sample(10, 10))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from extractors.config.job import build_job
+from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core.errors import ApprovalRequired, ConfigurationError
 from extractors.core.totals import RunTotals
@@ -71,7 +72,7 @@ def table(tmp_path, name):
 async def test_its_caller_is_told_of_every_document(asked, settings, url):
     """One tally a document, as it ends; together they are the run's."""
     told = []
-    closing = await run(asked(), settings(base_url=url), RunHooks(on_document=told.append))
+    closing = await run(resolve(asked(), settings(base_url=url)), RunHooks(on_document=told.append))
     assert len(told) == 5
     assert sum(told, RunTotals()) == closing.counts.totals
 
@@ -84,21 +85,21 @@ async def test_its_caller_runs_the_chunks(asked, settings, url):
         handed.append((chunk.number, len(chunk.documents)))
         return await chunk.run()
 
-    closing = await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
+    closing = await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
     assert sorted(handed) == [(0, 2), (1, 2), (2, 1)]
     assert closing.counts.totals.accepted == 5
 
 
 async def test_a_run_outside_of_a_flow_has_no_flow_run(asked, settings, url, tmp_path):
     """The row of a run names its flow run where there is one."""
-    await run(asked(limit=1), settings(base_url=url))
-    await run(asked(), settings(base_url=url), RunHooks(flow_run_id="f10w"))
+    await run(resolve(asked(limit=1), settings(base_url=url)))
+    await run(resolve(asked(), settings(base_url=url)), RunHooks(flow_run_id="f10w"))
     assert table(tmp_path, "runs").sort("started_at")["prefect_flow_run_id"].to_list() == [None, "f10w"]
 
 
 async def test_the_closing_says_where_the_rows_are(asked, settings, url):
     """Its results are the published files, one a volume."""
-    closing = await run(asked(), settings(base_url=url, volume=2))
+    closing = await run(resolve(asked(), settings(base_url=url, volume=2)))
     assert [pl.read_parquet(path).height for path in closing.results] == [2, 2, 1]
     assert closing.exit_code == 0
 
@@ -125,7 +126,7 @@ async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, u
         return await chunk.run()
 
     with pytest.raises(TypeError, match="a bug"):
-        await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
+        await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
     assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
 
 
@@ -138,9 +139,9 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
         return await chunk.run()
 
     with pytest.raises(TypeError):
-        await run(asked(), settings(base_url=url, chunk=2), RunHooks(run_chunk=run_chunk))
+        await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
     said = []
-    closing = await run(asked(), settings(base_url=url), RunHooks(notify=said.append))
+    closing = await run(resolve(asked(), settings(base_url=url)), RunHooks(notify=said.append))
     runs = table(tmp_path, "runs").sort("started_at").rows(named=True)
     assert [row["status"] for row in runs] == ["abandoned", "completed"]
     assert sum(row["accepted"] for row in runs) == 5
@@ -154,14 +155,14 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
 async def test_what_a_run_had_taken_before_it_asked_is_free_again(asked, settings, url, unused_server):
     """Nothing was sent: who answers with yes, or asks another endpoint, has all documents."""
     with pytest.raises(ApprovalRequired):
-        await run(asked(), settings(base_url=unused_server))
-    closing = await run(asked(), settings(base_url=url))
+        await run(resolve(asked(), settings(base_url=unused_server)))
+    closing = await run(resolve(asked(), settings(base_url=url)))
     assert (closing.counts.totals.accepted, closing.counts.totals.remaining) == (5, 0)
 
 
 async def test_two_runs_over_one_folder_read_each_image_once(asked, settings, url, tmp_path):
     """What one is at, the other leaves to it, or finds done."""
-    both = await asyncio.gather(*(run(asked(), settings(base_url=url, chunk=1)) for _ in range(2)))
+    both = await asyncio.gather(*(run(resolve(asked(), settings(base_url=url, chunk=1))) for _ in range(2)))
     assert sum(each.counts.totals.accepted for each in both) == 5
     assert [each.counts.found for each in both] == [5, 5]
     assert [each.exit_code for each in both] == [0, 0]
@@ -180,14 +181,14 @@ async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_p
 
 async def test_no_yes_is_needed_where_nothing_is_to_be_paid(asked, settings, url):
     """Local OCR is free, and so is its echo."""
-    closing = await run(asked(), settings(base_url=url, ask_above=0))
+    closing = await run(resolve(asked(), settings(base_url=url, ask_above=0)))
     assert closing.row["cost_usd"] == 0
 
 
 async def test_a_yes_is_asked_for_before_anything_is_sent(asked, settings, unused_server):
     """The error says that it is a question, so a caller can put it to a person."""
     with pytest.raises(ApprovalRequired, match="TILEWISE_PRICES"):
-        await run(asked(), settings(base_url=unused_server))
+        await run(resolve(asked(), settings(base_url=unused_server)))
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ async def test_pages_in_another_order_are_another_document(asked, settings, url,
             shutil.copyfile(page, source / folder / f"{number}.png")
     for path in source.glob("*.png"):
         path.unlink()
-    tally = (await run(asked(document_by="folder"), settings(base_url=url))).counts.totals
+    tally = (await run(resolve(asked(document_by="folder"), settings(base_url=url)))).counts.totals
     assert (tally.accepted, tally.copied, tally.calls) == (2, 1, 2)
     [copy] = table(tmp_path, "results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
     assert copy["_pages"] == [f"{copy['_document']}/{number}.png" for number in range(2)]
@@ -260,7 +261,7 @@ async def test_a_run_asks_for_permits_where_it_is_told_of_whom(asked, settings, 
         leased.append(asked_for[:3])
         yield permits
 
-    await run(asked(limit=2), settings(base_url=url, rpm=6e6), RunHooks(permits=leasing))
+    await run(resolve(asked(limit=2), settings(base_url=url, rpm=6e6)), RunHooks(permits=leasing))
     assert leased == [(url, "m/x", 6e6)]
     assert permits.taken == table(tmp_path, "calls").height == 2
     assert "the server was gone" in table(tmp_path, "runs")["warnings"].to_list()[0]
@@ -272,5 +273,5 @@ async def test_local_ocr_needs_no_permits(asked, settings):
     def leasing(*asked_for):
         raise AssertionError("nobody shares it")
 
-    closing = await run(asked(limit=1, offline=True), settings(), RunHooks(permits=leasing))
+    closing = await run(resolve(asked(limit=1, offline=True), settings()), RunHooks(permits=leasing))
     assert closing.counts.totals.accepted == 1

@@ -9,6 +9,7 @@ import orjson
 import polars as pl
 import pytest
 from pydantic import BaseModel, Field
+from support.runs import vary
 
 from extractors.core import Copied, Problem
 from extractors.core.errors import OutputError
@@ -37,13 +38,13 @@ def schema(model):
 @pytest.fixture
 def today(terms, root):
     """The run that begins, which asks otherwise."""
-    return replace(terms, run="today", output=str(root), schema_hash="another")
+    return vary(terms, run="today", output=str(root), schema_hash="another")
 
 
 @pytest.fixture
 def dead(root, ledger, ledger_writer, make, model, terms):
     """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
-    run = replace(terms, output=str(root))
+    run = vary(terms, output=str(root))
     ledger.runs.begin(run)
     ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
     noting = ledger_writer()
@@ -78,7 +79,7 @@ def taken_over(ledger, today, schema, terms):
 
 def now(terms, root, schema):
     """The run that begins, which asks as the killed one did."""
-    return replace(terms, run="now", output=str(root), schema_hash=schema.hash, started_at=datetime.now(UTC))
+    return vary(terms, run="now", output=str(root), schema_hash=schema.hash, started_at=datetime.now(UTC))
 
 
 def table(root, name):
@@ -121,7 +122,7 @@ def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger
 
 def test_a_run_killed_before_it_sent_anything_is_published(root, ledger, terms, taken_over):
     """Its row says that it was there."""
-    ledger.runs.begin(replace(terms, output=str(root)))
+    ledger.runs.begin(vary(terms, output=str(root)))
     taken_over()
     (row,) = table(root, "runs").rows(named=True)
     assert (row["status"], row["found"], row["calls"], row["cost_usd"]) == ("abandoned", 0, 0, 0)
@@ -242,7 +243,7 @@ def test_a_live_run_is_left_alone(staged, root, today, schema, ledger):
 
 def test_what_another_prompt_read_is_done_for_nobody(staged, ledger, root, make, terms, taken_over):
     """The run that was killed asked otherwise: what it read is in the tables, and may be read again."""
-    still = replace(terms, run="still", output=str(root), started_at=datetime.now(UTC))
+    still = vary(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(still)
     taken_over()
     assert ledger.claims.claim(still, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
@@ -260,7 +261,7 @@ def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger
 def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, make, terms, taken_over):
     """It finds in the tables what is done, and may be asked to read it again."""
     taken_over()
-    later = replace(terms, run="later", output=str(root), started_at=datetime.now(UTC))
+    later = vary(terms, run="later", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(later)
     assert ledger.claims.claim(later, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
@@ -297,7 +298,7 @@ def test_an_empty_answer_is_counted_as_failed(dead, root, make, taken_over):
 def answered(root, ledger, ledger_writer, make, model, terms):
     """A run under today's schema, killed with one document answered at the second attempt and nothing staged."""
     today = Schema("slip", model, {"title": "Slip"}, "")
-    run = replace(terms, output=str(root), schema_hash=today.hash)
+    run = vary(terms, output=str(root), schema_hash=today.hash)
     ledger.runs.begin(run)
     ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
     noting = ledger_writer()
@@ -318,13 +319,13 @@ def test_what_was_answered_is_published_without_paying(answered, root, ledger, t
     assert (row["status"], row["found"], row["accepted"], row["remaining"]) == ("abandoned", 5, 1, 4)
     assert (row["cost_usd"], row["cost_wasted_usd"]) == (Decimal("0.004"), Decimal("0.001"))
     assert table(root, "images")["document"].to_list() == [SENT]
-    assert list(ledger.calls.orphaned_replies(replace(terms, output=str(root)))) == []
+    assert list(ledger.calls.orphaned_replies(vary(terms, output=str(root)))) == []
 
 
 def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):
     """What the ledger keeps of its plan is enough for its row and for that of every page."""
     schema = Schema("slip", model, {"title": "Slip"}, "")
-    run = replace(terms, output=str(root), schema_hash=schema.hash)
+    run = vary(terms, output=str(root), schema_hash=schema.hash)
     page, name = make.page("/in/a.pdf"), "/in/a.pdf#page={}"
     numbered = [replace(page.billed, found=replace(page.billed.found, page=number)) for number in (1, 2, 3)]
     planned = make.planned("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))

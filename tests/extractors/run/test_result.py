@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runs import vary
 
 from extractors.config.job import Job
-from extractors.core import RunInfo
+from extractors.core import Fingerprint, RunInfo
 from extractors.core.errors import LedgerError, Refused, RunError
 from extractors.core.money import Costs
 from extractors.core.totals import RunTotals
@@ -24,11 +25,7 @@ TERMS = RunInfo(
     started_at=STARTED,
     source="/in",
     output="/out",
-    endpoint="https://api.example/v1",
-    model="maker/model",
-    schema="receipt",
-    schema_hash="5c4e",
-    prompt_hash="9a0b",
+    fingerprint=Fingerprint("https://api.example/v1", "maker/model", "receipt", "5c4e", "9a0b"),
     policy="balanced",
     bill_rule="table",
 )
@@ -51,7 +48,7 @@ TALLY = RunTotals(
 
 
 def account(error=None, fail_above=0.0, **said):
-    return RunRecord(replace(TERMS, **said), fail_above, error)
+    return RunRecord(vary(TERMS, **said), fail_above, error)
 
 
 def close(tally, skipped=0, error=None, fail_above=0.0):

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.runs import vary
 
 from extractors.core.errors import BudgetSpent
 from extractors.record.ledger import Ledger
@@ -28,14 +28,14 @@ import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.core.errors import BudgetSpent
-from extractors.core import Attempt, CallRequest, RunInfo
+from extractors.core import Attempt, CallRequest, Fingerprint, RunInfo
 from extractors.record.ledger.calls import Budget
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 
 url, run, cents = sys.argv[1:]
 now = datetime.now(UTC)
-terms = RunInfo(run, now, "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo(run, now, "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
 
 async def reserve(writer):
@@ -69,11 +69,11 @@ HOLDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.core import CallRequest, RunInfo
+from extractors.core import CallRequest, Fingerprint, RunInfo
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 
-terms = RunInfo("other", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo("other", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
@@ -88,7 +88,7 @@ def begun(ledger, ledger_writer, terms):
     """Begins a run of this process, and gives the clerk of its calls."""
 
     def begin(named=terms.run, /, **budget):
-        ledger.runs.begin(replace(terms, run=named))
+        ledger.runs.begin(vary(terms, run=named))
         return ledger_writer(named, Budget(**budget))
 
     return begin
@@ -312,7 +312,7 @@ def test_the_first_calls_of_a_day_share_its_budget(postgres, terms, make):
             grants.extend(ledger.calls.write(run, [row], [], [], Budget(day=2 * CENT)))
 
     with Ledger(url) as ledger:
-        runs = [replace(terms, run=run) for run in ("one", "two")]
+        runs = [vary(terms, run=run) for run in ("one", "two")]
         [ledger.runs.begin(each) for each in runs]
     threads = [threading.Thread(target=reserve, args=(each.run,)) for each in runs]
     with engine.begin() as barrier:
@@ -342,7 +342,7 @@ def test_what_is_held_is_what_calls_cost_or_may_cost(ledger, sql, make, terms, n
     """Days and runs always hold the sum over their calls: the cost of what was billed, else what was reserved."""
     [sql(f"delete from {table}") for table in ("calls", "days", "runs")]
     budget = Budget(day=None if limit is None else limit * CENT)
-    runs = [replace(terms, run=run, started_at=datetime.now(UTC)) for run in ("one", "two")]
+    runs = [vary(terms, run=run, started_at=datetime.now(UTC)) for run in ("one", "two")]
     [ledger.runs.begin(each) for each in runs]
     writers = [LedgerWriter(ledger.calls, each, budget) for each in runs]
 

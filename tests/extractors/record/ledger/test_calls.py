@@ -2,11 +2,11 @@
 
 import os
 import signal
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
@@ -23,12 +23,12 @@ INTENDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.core import CallRequest, Step, RunInfo
+from extractors.core import CallRequest, Step, Fingerprint, RunInfo
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.core.tiles import Size
 
-terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     order = CallRequest("/in/a.jpg", "key", "asked", 0, (Step(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
@@ -207,7 +207,7 @@ def test_an_answer_waits_for_nobody_else(ledger, ledger_writer, terms, other):
     noting.settle(noting.reserve())
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
     ledger.runs.finish(terms.run)
-    assert ledger.calls.orphaned_replies(replace(terms, **other)) == {}
+    assert ledger.calls.orphaned_replies(vary(terms, **other)) == {}
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "capacity", "server_error", "client_error", "timeout"])

@@ -1,11 +1,11 @@
 """marks.py: runs at the same time pay for each document once, in whatever order they begin and end."""
 
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from support.runs import vary
 
 from extractors.core import Billed, Found, Planned, PlannedPage
 from extractors.core.errors import LedgerError
@@ -24,7 +24,7 @@ def begun(ledger, terms):
     """Begins runs of this process, each now unless said otherwise; gives their terms."""
 
     def begin(run, **changes):
-        made = replace(terms, **{"run": run, "started_at": datetime.now(UTC)} | changes)
+        made = vary(terms, **{"run": run, "started_at": datetime.now(UTC)} | changes)
         ledger.runs.begin(made)
         return made
 
@@ -211,7 +211,7 @@ def test_two_runs_at_once_share_a_folder(ledger, url, begun):
 @pytest.mark.postgres
 def test_a_mark_that_goes_while_it_is_looked_at_is_left_for_the_next_run(postgres, terms):
     """Neither ours nor an error: whoever had it has freed it in this instant. SQLite has one writer at a time."""
-    one, two = replace(terms, run="one"), replace(terms, run="two")
+    one, two = vary(terms, run="one"), vary(terms, run="two")
     with Ledger(postgres()) as ledger:
         ledger.runs.begin(one)
         ledger.runs.begin(two)

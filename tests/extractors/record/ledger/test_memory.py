@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from support.runs import vary
 
 from extractors.core.money import Means, Price
 from extractors.record.ledger.memory import Calibration
@@ -25,7 +26,7 @@ def published(ledger, ledger_writer, make, terms):
     """Publishes a run with answers of so many tokens in so many seconds."""
 
     def publish(*answers, run=terms.run, left=()):
-        ledger.runs.begin(replace(terms, run=run))
+        ledger.runs.begin(vary(terms, run=run))
         noting = ledger_writer(run)
         for tokens, seconds, changes in answers:
             usage = replace(make.reply().usage, completion=tokens)
@@ -66,7 +67,7 @@ def test_an_answer_without_a_count_says_nothing(ledger, ledger_writer, make, ter
 def test_means_of_something_else_are_unknown(ledger, published, terms, other):
     """Another schema, model or endpoint says nothing about this one."""
     published((40, 1.0, {}))
-    assert ledger.memory.means(replace(terms, **other)) == Means(None, None)
+    assert ledger.memory.means(vary(terms, **other)) == Means(None, None)
 
 
 def test_a_rate_is_the_one_seen_last(ledger, terms):
@@ -74,7 +75,7 @@ def test_a_rate_is_the_one_seen_last(ledger, terms):
     ledger.memory.keep_rate(terms, 20.0)
     ledger.memory.keep_rate(terms, 17.25)
     assert ledger.memory.rate(terms) == 17.25
-    assert [ledger.memory.rate(replace(terms, **other)) for other in OTHERS] == [None, None]
+    assert [ledger.memory.rate(vary(terms, **other)) for other in OTHERS] == [None, None]
 
 
 def test_a_text_is_counted_as_it_was_last(ledger, terms):
@@ -83,14 +84,14 @@ def test_a_text_is_counted_as_it_was_last(ledger, terms):
     ledger.memory.keep_text_tokens(terms, 90)
     ledger.memory.keep_text_tokens(terms, 97)
     assert ledger.memory.text_tokens(terms) == 97
-    assert ledger.memory.text_tokens(replace(terms, prompt_hash="other")) is None
+    assert ledger.memory.text_tokens(vary(terms, prompt_hash="other")) is None
 
 
 def test_a_calibration_is_the_last_one(ledger, terms):
     """With all that the probes have shown."""
     assert ledger.memory.calibration(terms.endpoint, terms.model) is None
-    ledger.memory.keep_calibration(terms, replace(FOUND, rule="formula"))
-    ledger.memory.keep_calibration(terms, FOUND)
+    ledger.memory.keep_calibration(terms.fingerprint, terms.run, replace(FOUND, rule="formula"))
+    ledger.memory.keep_calibration(terms.fingerprint, terms.run, FOUND)
     assert ledger.memory.calibration(terms.endpoint, terms.model) == FOUND
     assert ledger.memory.calibration(terms.endpoint, "maker/other") is None
 
@@ -104,7 +105,7 @@ def test_the_names_that_a_model_answered_by_are_the_last_runs(ledger, terms):
     ledger.memory.keep_returned_models(terms, {"old", "new"})
     ledger.memory.keep_returned_models(terms, ["new"])
     assert ledger.memory.returned_models(terms) == {"new"}
-    assert ledger.memory.returned_models(replace(terms, **OTHERS[0])) == frozenset()
+    assert ledger.memory.returned_models(vary(terms, **OTHERS[0])) == frozenset()
 
 
 def test_a_model_may_answer_without_a_name(ledger, terms):

@@ -2,10 +2,10 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import Means
@@ -156,7 +156,7 @@ def test_an_older_ledger_holds_what_its_days_have_spent(old, path):
 
 def test_an_older_ledger_works_on(old, terms):
     """A run begins in it, and is published."""
-    old.runs.begin(replace(terms, started_at=datetime.now(UTC)))
+    old.runs.begin(vary(terms, started_at=datetime.now(UTC)))
     old.runs.mark_volume_published(terms.run, 1, ())
     old.runs.finish(terms.run)
     assert old.runs.count_volumes(terms.run) == 1

@@ -4,12 +4,12 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
@@ -20,10 +20,10 @@ from extractors.record.ledger.runs import KEEP_REPLY_DAYS
 BEGINS = """
 import sys
 from datetime import UTC, datetime
-from extractors.core import RunInfo
+from extractors.core import Fingerprint, RunInfo
 from extractors.record.ledger import Ledger
 
-terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", "https://api.example/v1", "m", "slip", "", "", "", "table")
+terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     print("begun", flush=True)
@@ -47,7 +47,7 @@ def other_process(spawn, url, ledger):
 
 def test_a_run_is_noted_with_its_process(ledger, sql, terms):
     """A run that begins is known with the process that runs it, and is not published yet."""
-    ledger.runs.begin(replace(terms, job='{"limit": 5}', flow="tune", flow_run="f10w"))
+    ledger.runs.begin(vary(terms, job='{"limit": 5}', flow="tune", flow_run="f10w"))
     query = "select run, flow, schema, source, output, started_at, pid, job, flow_run, published_at from runs"
     at = terms.started_at.isoformat()
     said = ('{"limit": 5}', "f10w", None)
@@ -70,15 +70,15 @@ def test_the_terms_of_a_run_can_be_read_again(ledger, terms):
 @pytest.mark.parametrize("change", [{"price": None}, {"job": '{"a": 1}', "flow": "tune", "flow_run": "f10w"}])
 def test_the_terms_of_a_run_keep_what_is_not_usual(ledger, terms, change):
     """An unknown price stays unknown."""
-    ledger.runs.begin(replace(terms, **change))
+    ledger.runs.begin(vary(terms, **change))
     ledger.runs.release(terms.run)
     (read,) = ledger.runs.list_abandoned("/out", "slip")
     assert {name: getattr(read, name) for name in change} == change
 
 
 def test_a_price_without_a_cached_one_stays_without(ledger, terms):
-    price = replace(terms.price, cached=None, as_of=None)
-    ledger.runs.begin(replace(terms, price=price))
+    price = vary(terms.price, cached=None, as_of=None)
+    ledger.runs.begin(vary(terms, price=price))
     ledger.runs.release(terms.run)
     assert ledger.runs.list_abandoned("/out", "slip")[0].price == price
 
@@ -198,7 +198,7 @@ def test_a_forgotten_run_has_never_begun(ledger, sql, make, terms):
     ledger.claims.claim(terms, [make.planned()])
     ledger.runs.forget(terms.run)
     assert sql("select * from runs") == []
-    later = replace(terms, run="later")
+    later = vary(terms, run="later")
     ledger.runs.begin(later)
     assert ledger.claims.claim(later, [make.planned()]) == ["ours"]
 
@@ -223,7 +223,7 @@ def test_a_run_is_taken_over_once(ledger, url, terms):
 @pytest.mark.parametrize("run", ["published", "unheard of"])
 def test_there_is_nothing_to_take_over_of_others(ledger, terms, run):
     """Neither of a run that is published, nor of one that never was."""
-    ledger.runs.begin(replace(terms, run="published"))
+    ledger.runs.begin(vary(terms, run="published"))
     ledger.runs.finish("published")
     assert ledger.runs.adopt(run) is False
 
@@ -231,7 +231,7 @@ def test_there_is_nothing_to_take_over_of_others(ledger, terms, run):
 @pytest.mark.parametrize("other", [{"output": "/elsewhere"}, {"schema": "caption"}])
 def test_the_runs_of_another_output_or_schema_are_left_alone(ledger, terms, abandoned, other):
     """Whoever works on those takes them over."""
-    ledger.runs.begin(replace(terms, **other))
+    ledger.runs.begin(vary(terms, **other))
     ledger.runs.release(terms.run)
     assert abandoned() == []
 
@@ -239,7 +239,7 @@ def test_the_runs_of_another_output_or_schema_are_left_alone(ledger, terms, aban
 def test_abandoned_runs_come_oldest_first(ledger, terms, abandoned):
     """Their rows are published in the order in which they began."""
     for run in ("20261120T03-c", "20261120T01-a", "20261120T02-b"):
-        ledger.runs.begin(replace(terms, run=run))
+        ledger.runs.begin(vary(terms, run=run))
         ledger.runs.release(run)
     assert abandoned() == ["20261120T01-a", "20261120T02-b", "20261120T03-c"]
 
@@ -259,7 +259,7 @@ def test_a_published_run_keeps_amounts_without_bodies(ledger, ledger_writer, sql
 def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql, terms):
     """Bodies of a run that is still under way are all that it has."""
     for run in (terms.run, "other"):
-        ledger.runs.begin(replace(terms, run=run))
+        ledger.runs.begin(vary(terms, run=run))
     other = ledger_writer("other")
     other.settle(other.reserve())
     ledger.runs.mark_volume_published(terms.run, 1, ())
@@ -290,7 +290,7 @@ def bequest(ledger, ledger_writer, terms):
 
 
 def later_run(ledger, terms, used=()):
-    later = replace(terms, run="later", started_at=datetime.now(UTC))
+    later = vary(terms, run="later", started_at=datetime.now(UTC))
     ledger.runs.begin(later)
     ledger.runs.mark_volume_published("later", 1, ())
     ledger.runs.finish("later", used)
@@ -327,7 +327,7 @@ def test_an_answer_that_nobody_uses_goes_after_a_while(bequest, ledger, sql, ter
 
 def test_a_clock_that_jumped_back_loses_nothing(ledger, ledger_writer, sql, terms, abandoned):
     """Rows of a later time than now are runs and calls as any other: found, taken over, published, and paid for."""
-    ahead = replace(terms, started_at=datetime.now(UTC) + timedelta(days=400))
+    ahead = vary(terms, started_at=datetime.now(UTC) + timedelta(days=400))
     ledger.runs.begin(ahead)
     noting = ledger_writer()
     noting.settle(noting.reserve("1"), cost_usd=Decimal("0.5"))

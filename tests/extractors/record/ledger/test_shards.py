@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import BudgetSpent, LedgerError
 from extractors.record.ledger.calls import Budget
@@ -165,7 +166,7 @@ def test_a_live_run_is_found_with_its_host(ledger, run, terms):
 
 
 def test_shards_of_two_runs_are_apart(ledger, run, terms):
-    ledger.runs.begin(replace(terms, run="second"))
+    ledger.runs.begin(vary(terms, run="second"))
     ledger.shards.begin(run, 0, 7)
     ledger.shards.begin("second", 0, 8)
     ledger.shards.request_stop("second")

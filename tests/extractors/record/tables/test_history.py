@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runs import vary
 
 from extractors.core import Problem
 from extractors.record.output.folder import FolderOutput
@@ -99,14 +100,14 @@ def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, make, terms):
     """The next failure of a document is counted on from its last."""
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
     publish(make.failed(problem=flaw, planned=make.planned(tries=1)))
-    publish(make.failed(problem=flaw, planned=make.planned(tries=0)), by=replace(terms, run="earlier"))
+    publish(make.failed(problem=flaw, planned=make.planned(tries=0)), by=vary(terms, run="earlier"))
     assert load_history(FolderOutput(tmp_path), terms, offline=False).tries(name(make.found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, make, terms):
     """A row in results counts whatever went before it."""
     publish(make.failed(problem=Problem("timeout", "call", "no answer", final=False)))
-    publish(make.accepted(), by=replace(terms, run="later", started_at=LATER))
+    publish(make.accepted(), by=vary(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
@@ -128,7 +129,7 @@ def test_another_image_is_not_done(publish, skipped, make):
 def test_another_schema_has_a_past_of_its_own(publish, skipped, make, terms, end, schema):
     """An image read as one document is not done as another."""
     publish(getattr(make, end)())
-    assert skipped(today=replace(terms, schema=schema)) == set()
+    assert skipped(today=vary(terms, schema=schema)) == set()
 
 
 @pytest.mark.parametrize("change", [{"schema_hash": "other"}, {"prompt_hash": "other"}, {"model": "maker/other"}])
@@ -136,7 +137,7 @@ def test_another_schema_has_a_past_of_its_own(publish, skipped, make, terms, end
 def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skipped, make, terms, change, end, redo):
     """Another schema hash, prompt or requested model leaves a document done, until `changed` asks for it."""
     publish(getattr(make, end)())
-    assert skipped(today=replace(terms, **change)) == redo
+    assert skipped(today=vary(terms, **change)) == redo
 
 
 def test_another_answering_model_changes_nothing(publish, skipped, make):
@@ -147,15 +148,15 @@ def test_another_answering_model_changes_nothing(publish, skipped, make):
 
 def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, make, terms):
     """After `changed` has read a document once, it is done."""
-    publish(make.accepted(), by=replace(terms, prompt_hash="before"))
-    publish(make.accepted(), by=replace(terms, run="later", started_at=LATER))
+    publish(make.accepted(), by=vary(terms, prompt_hash="before"))
+    publish(make.accepted(), by=vary(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
 def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, make, terms, end):
     """Rows of local OCR stand in for nothing that a vision model reads."""
-    local = replace(terms, model="offline/rapidocr")
+    local = vary(terms, model="offline/rapidocr")
     publish(read_offline(make, end), by=local)
     assert skipped() == set()
 
@@ -163,7 +164,7 @@ def test_what_was_read_offline_is_not_done_for_the_api(publish, skipped, make, t
 @pytest.mark.parametrize("end", ["accepted", "failed"])
 def test_what_was_read_offline_is_done_for_offline_runs(publish, skipped, make, terms, end):
     """An offline run does not read its own rows again."""
-    local = replace(terms, model="offline/rapidocr")
+    local = vary(terms, model="offline/rapidocr")
     publish(read_offline(make, end), by=local)
     assert None in skipped(today=local, offline=True)
 
@@ -177,7 +178,7 @@ def test_the_answering_model_tells_an_offline_row(publish, skipped, make):
 def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms):
     """What a vision model has read needs no local OCR."""
     publish(make.accepted())
-    assert None in skipped(today=replace(terms, model="offline/rapidocr"), offline=True)
+    assert None in skipped(today=vary(terms, model="offline/rapidocr"), offline=True)
 
 
 @pytest.mark.parametrize(
@@ -185,15 +186,15 @@ def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms
 )
 def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, make, terms, then, redo):
     """What was accepted otherwise and ended later as today would read it is done, whichever file holds which end."""
-    publish(make.accepted(), by=replace(terms, run="a-later-name", prompt_hash="before"))
-    publish(getattr(make, then)(ended_at=LATER), by=replace(terms, run="Z-first-by-name"))
+    publish(make.accepted(), by=vary(terms, run="a-later-name", prompt_hash="before"))
+    publish(getattr(make, then)(ended_at=LATER), by=vary(terms, run="Z-first-by-name"))
     assert skipped() == redo
 
 
 def test_a_document_whose_latest_end_is_of_another_prompt_has_changed(publish, skipped, make, terms):
     """What was read as today, and otherwise since, is read again under `changed`."""
-    publish(make.accepted(), by=replace(terms, run="z"))
-    publish(make.accepted(ended_at=LATER), by=replace(terms, run="a", prompt_hash="other"))
+    publish(make.accepted(), by=vary(terms, run="z"))
+    publish(make.accepted(ended_at=LATER), by=vary(terms, run="a", prompt_hash="other"))
     assert skipped() == {None, "failed"}
 
 
@@ -313,7 +314,7 @@ def test_files_of_another_generation_are_read_together(publish, skipped, make, t
     publish(make.accepted("/in/old.jpg"), make.failed("/in/odd.jpg"))
     rewrite(tmp_path, "results", lambda frame: frame.drop("total", "_manifest").with_columns(extra=pl.lit(1)))
     rewrite(tmp_path, "failures", lambda frame: frame.drop("cost_usd").select(reversed(frame.drop("cost_usd").columns)))
-    publish(make.accepted("/in/new.jpg"), by=replace(terms, run="later", started_at=LATER))
+    publish(make.accepted("/in/new.jpg"), by=vary(terms, run="later", started_at=LATER))
     assert None in skipped("/in/old.jpg")
     assert None in skipped("/in/odd.jpg")
     assert None in skipped("/in/new.jpg")

@@ -1,10 +1,10 @@
 """past.py: why a document is taken, when something is done again."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from support.runs import vary
 
 from extractors.core import Problem
 from extractors.record.output.folder import FolderOutput
@@ -71,8 +71,8 @@ def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again
 
 def test_the_latest_failure_is_the_cause(publish, again, make, terms):
     """Whichever file holds it."""
-    publish(make.failed(problem=UNREADABLE, ended_at=LATER), by=replace(terms, run="a"))
-    publish(make.failed(), by=replace(terms, run="b"))
+    publish(make.failed(problem=UNREADABLE, ended_at=LATER), by=vary(terms, run="a"))
+    publish(make.failed(), by=vary(terms, run="b"))
     assert again("failed") == "unreadable"
     assert again("failed", kind="refused") is None
 
@@ -94,7 +94,7 @@ def test_a_kind_takes_what_is_taken_anyway(publish, again, make):
 def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
     """Its failure is past."""
     publish(make.failed())
-    publish(make.accepted(ended_at=LATER), by=replace(terms, run="later"))
+    publish(make.accepted(ended_at=LATER), by=vary(terms, run="later"))
     assert again("failed", kind="refused") is None
 
 
@@ -112,13 +112,13 @@ def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
 def test_what_changed_is_taken_for_the_first_that_differs(publish, again, make, terms, end, changes, cause):
     """Schema before prompt before model, whether it was accepted or failed for good."""
     publish(getattr(make, end)())
-    assert again("changed", today=replace(terms, **changes)) == cause
+    assert again("changed", today=vary(terms, **changes)) == cause
 
 
 def test_what_was_accepted_is_taken_as_done(publish, again, make, terms):
     """Under `all`, whatever it failed of before or since."""
-    publish(make.failed(), by=replace(terms, run="a"))
-    publish(make.accepted(ended_at=LATER), by=replace(terms, run="b"))
+    publish(make.failed(), by=vary(terms, run="a"))
+    publish(make.accepted(ended_at=LATER), by=vary(terms, run="b"))
     assert again("all") == "done"
 
 

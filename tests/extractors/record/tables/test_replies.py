@@ -1,10 +1,10 @@
 """stored.py: which documents have a stored answer, and what the answers are, the later first."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
@@ -60,15 +60,15 @@ def test_an_end_has_its_answers(publish, answers, make, end):
 
 def test_a_later_run_comes_first(publish, answers, make, terms):
     """By the time of its answers: runs may be named in one second."""
-    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
-    publish(ended(make, "failed", bodies=("early",)), by=replace(terms, run="b"))
+    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
+    publish(ended(make, "failed", bodies=("early",)), by=vary(terms, run="b"))
     assert answers("/in/a.jpg") == ["late", "early"]
 
 
 def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, terms):
     """Older files are not read for a document that has its answer."""
-    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=replace(terms, run="a"))
-    publish(ended(make, "accepted", bodies=("early",)), by=replace(terms, run="b"))
+    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
+    publish(ended(make, "accepted", bodies=("early",)), by=vary(terms, run="b"))
     wanted, seen = {("/in/a.jpg", make.found().version)}, []
     for answer in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(wanted):
         seen.append(answer.body)
@@ -116,7 +116,7 @@ def test_answers_that_were_not_kept_are_not_there(publish, answers, make, terms)
 
 def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, terms):
     """Of accepted documents and of failed ones."""
-    local = replace(terms, run="local", model="offline/rapidocr")
+    local = vary(terms, run="local", model="offline/rapidocr")
     reply = make.reply(model="offline/rapidocr")
     publish(ended(make, "accepted", reply=reply), ended(make, "failed", "/in/b.jpg"), by=local)
     publish(ended(make, "accepted", "/in/c.jpg"))
@@ -129,7 +129,7 @@ def test_another_schema_has_answers_of_its_own(publish, answers, make, terms, sc
     """And none of this one."""
     publish(ended(make, "accepted"))
     with pytest.raises(ConfigurationError, match=f"no answer of schema '{schema}' is stored"):
-        answers("/in/a.jpg", today=replace(terms, schema=schema))
+        answers("/in/a.jpg", today=vary(terms, schema=schema))
 
 
 def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
 def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(ended(make, "accepted"), ended(make, "failed", "/in/b.jpg"))
-    publish(make.accepted("/in/c.jpg"), by=replace(terms, run="kept none"), keep="none")
+    publish(make.accepted("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
     past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, offline=False, redo="reparse")
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]

@@ -1,12 +1,12 @@
 """originals.py: a row is found by its key wherever it was published, and only if it may be copied."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from support.runs import vary
 
 from extractors.core import Copied
 from extractors.record.output.folder import FolderOutput
@@ -24,7 +24,7 @@ def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
     def published(*ends, run="20261119T021500Z-0000"):
-        with Tables(FolderOutput(tmp_path), replace(terms, run=run), model) as tables:
+        with Tables(FolderOutput(tmp_path), vary(terms, run=run), model) as tables:
             tables.stage(0, ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": run, "volume": 1})
 

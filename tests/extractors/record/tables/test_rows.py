@@ -1,10 +1,10 @@
 """rows.py: every end of a document has all cells of its tables, and each cell says what the contract says."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from support.runs import vary
 
 from extractors.core import Copied, Problem
 from extractors.record.tables import columns
@@ -63,7 +63,7 @@ def copy_of(row, make, *, failed=False):
 
 def test_a_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
     """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
-    source = result_row(make.accepted(), replace(terms, run="earlier"), fields)
+    source = result_row(make.accepted(), vary(terms, run="earlier"), fields)
     own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
     run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
     nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
@@ -267,7 +267,7 @@ def test_an_unanswered_call_keeps_what_is_known(make, terms):
 
 def test_a_call_without_a_known_price_leaves_the_prices_null(make, terms):
     """A price that nobody knows is null, never 0."""
-    row = call_row(make.call(make.attempt()), replace(terms, price=None))
+    row = call_row(make.call(make.attempt()), vary(terms, price=None))
     assert [row[name] for name in ("price_input", "price_cached", "price_output", "price_as_of")] == [None] * 4
 
 

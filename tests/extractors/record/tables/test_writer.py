@@ -8,6 +8,7 @@ from itertools import chain
 import duckdb
 import polars as pl
 import pytest
+from support.runs import vary
 
 from extractors.core.errors import ConfigurationError, OutputError
 from extractors.record.output.folder import FolderOutput
@@ -93,7 +94,7 @@ def test_parts_that_were_not_published_stay(root, terms, model, make):
 
 def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, make):
     """Two runs under one output do not clear each other's parts."""
-    other = Tables(FolderOutput(root), replace(terms, run="other"), model)
+    other = Tables(FolderOutput(root), vary(terms, run="other"), model)
     with other:
         other.stage(0, [make.accepted()])
         publish(make.accepted())
@@ -218,7 +219,7 @@ def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model,
 def two_runs(root, publish, terms, model, make):
     """Two nights under one output: two documents accepted, then one; some cells of the second are null."""
     publish(make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg"), make.rejected("/in/x.jpg"))
-    later = replace(terms, run="20261121T021500Z-77aa", started_at=NOW.replace(day=21))
+    later = vary(terms, run="20261121T021500Z-77aa", started_at=NOW.replace(day=21))
     unpriced = make.accepted("/in/c.jpg", attempts=(make.attempt(cost_usd=None),))
     publish(replace(unpriced, value=model(shop="Bar")), by=later)
     return root

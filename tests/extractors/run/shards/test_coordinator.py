@@ -21,7 +21,7 @@ from extractors.config.settings import Settings
 from extractors.core import CallRequest
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
 from extractors.core.shards import ShardExit, split_plan
-from extractors.plan.apply import order
+from extractors.plan.apply import build_request
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import current_process
@@ -30,7 +30,7 @@ from extractors.record.tables.volume import Volume
 from extractors.run import pipeline
 from extractors.run.hooks import RunHooks
 from extractors.run.shards import coordinator as watch
-from extractors.run.shards.worker import work_on
+from extractors.run.shards.worker import run_shard
 
 PRICES = '[models."maker/model"]\ninput = 0.30\noutput = 1.50\n'
 COUNTS = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
@@ -56,7 +56,7 @@ class Here:
         name = f"{piece.number}/{len(self.pieces)}"
         self.pieces.append(piece)
         try:
-            self.ended[name] = ShardExit((await work_on(piece, self.settings, self.how)).status)
+            self.ended[name] = ShardExit((await run_shard(piece, self.settings, self.how)).status)
         except ConfigurationError as error:
             self.ended[name] = ShardExit(error.message, refused=True)
         except RunError as error:
@@ -123,7 +123,7 @@ def counts(row):
 async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path):
     """Each document is paid for once; one row of runs, one file a table, and nothing is left behind."""
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert [(each.first, each.count) for each in starter.pieces] == [(0, 3), (3, 3), (6, 1)]
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     [row] = table("runs").to_dicts()
@@ -139,9 +139,9 @@ async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path
 @pytest.mark.anyio
 async def test_what_is_done_is_not_planned_again(asked, settings, server):
     """The next run in shards skips all of it, and starts none."""
-    await pipeline.run(asked, settings, RunHooks(shards=Here(settings)))
+    await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings)))
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert counts(closing.row) == {"found": 7, "skipped": 7}
     assert (starter.pieces, len(server.documents)) == ([], 7)
 
@@ -151,46 +151,44 @@ async def test_a_stored_plan_is_applied_in_shards(asked, settings, server, tmp_p
     """As many as it was planned in; what has changed since remains, what was done since is skipped."""
     first = asked.model_copy(update={"shard_size": None, "limit": 2})
     _, url = store_plan(resolve(asked, settings))
-    await pipeline.run(first, settings)
+    await pipeline.run(resolve(first, settings))
     Image.new("RGB", (310, 210)).save(tmp_path / "in" / "5.png")
-    asked_for = order(plan=url, yes=True, approved_by="ann")
-    closing = await pipeline.apply(asked_for, settings, RunHooks(shards=Here(settings)))
+    asked_for = build_request(plan=url, yes=True, approved_by="ann")
+    closing = await pipeline.apply(asked_for.resolve(settings), RunHooks(shards=Here(settings)))
     assert counts(closing.row) == {"found": 7, "skipped": 2, "accepted": 4, "remaining": 1}
     assert (closing.row["flow"], closing.row["approved_by"], len(server.documents)) == ("apply", "ann", 6)
 
 
-def breaking(at):
-    """A way to run chunks, one after the other, that is killed before the chunk of this count has staged anything, once."""
-    seen, turn = [], asyncio.Lock()
+def killed_before_staging(at):
+    """Hooks that run chunks one after the other, and end the process before it stages the chunk of this number, once."""
+    chunks, turn = [], asyncio.Lock()
 
     async def run_chunk(chunk):
         async with turn:
-            seen.append(chunk)
-            beat = chunk.context.services.tables.beat
-            if len(seen) == at:
-                chunk.context.services.tables.beat = Gone()
+            chunks.append(chunk)
+            tables = chunk.context.services.tables
+            staging = tables.on_stage
+            if len(chunks) == at:
+                tables.on_stage = kill
             try:
                 return await chunk.run()
             finally:
-                chunk.context.services.tables.beat = beat
+                tables.on_stage = staging
 
     return RunHooks(run_chunk=run_chunk)
 
 
-class Gone:
-    """The heart of a process that is killed when it wants to stage something."""
-
-    def ask(self):
-        """Has no answer."""
-        raise Killed
+def kill(results):
+    """Ends the process."""
+    raise Killed
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("at", [1, 2, 3])
 async def test_a_shard_that_is_begun_again_pays_for_nothing_twice(asked, settings, server, table, at):
     """What an earlier try had staged is left alone; what it was answered and had not staged is staged from the ledger."""
-    starter = Here(settings, breaking(at))
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    starter = Here(settings, killed_before_staging(at))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert len(starter.pieces) == 4
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert len(set(server.documents)) == len(server.documents) == closing.row["calls"] == 7
@@ -214,16 +212,16 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     with Ledger(settings.ledger) as ledger:
         ledger.runs.begin(before)
     starter = Here(settings, RunHooks(run_chunk=run_chunk))
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
-    assert "shard 1 was begun 3 times and got nothing done" in closing.row["error"]
+    assert "shard 1 was started 3 times and got nothing done" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
         [planned] = StoredPlan(starter.pieces[0].plan).planned()
         assert ledger.claims.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
         ledger.runs.forget(before.run)
-    again = await pipeline.run(asked, settings, RunHooks(shards=Here(settings)))
+    again = await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings)))
     assert counts(again.row) == {"found": 7, "skipped": 4, "accepted": 3}
     assert table("results").height == len(server.documents) == 7
 
@@ -235,14 +233,14 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
 
     async def run_chunk(chunk):
         if any(each.document.endswith("0.png") for each in chunk.documents):
-            chunk.context.services.tables.beat = Gone()
+            chunk.context.services.tables.on_stage = kill
         return await chunk.run()
 
     starter = Here(settings, RunHooks(run_chunk=run_chunk))
     async with asyncio.timeout(30):
-        closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+        closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert closing.row["status"] == "failed"
-    assert "shard 0 was begun 3 times and got nothing done" in closing.row["error"]
+    assert "shard 0 was started 3 times and got nothing done" in closing.row["error"]
     assert [each.number for each in starter.pieces].count(0) <= 5
     assert counts(closing.row)["accepted"] >= 4
     assert set(table("results")["_document"]) <= {str(tmp_path / "in" / f"{number}.png") for number in range(1, 7)}
@@ -253,7 +251,7 @@ async def test_what_refuses_one_shard_stops_all(asked, settings, server, replies
     """A key that is not accepted: no further shard is started."""
     server.script = [replies.error(401)]
     starter = Here(settings)
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert (closing.row["status"], closing.exit_code) == ("refused", 2)
     assert counts(closing.row) == {"found": 7, "remaining": 7}
 
@@ -262,7 +260,7 @@ async def test_what_refuses_one_shard_stops_all(asked, settings, server, replies
 async def test_the_budget_holds_across_shards(asked, settings, server):
     """It is the run's, by what all shards have reserved."""
     limited = asked.model_copy(update={"budget": Decimal("0.0055")})
-    closing = await pipeline.run(limited, settings, RunHooks(shards=Here(settings)))
+    closing = await pipeline.run(resolve(limited, settings), RunHooks(shards=Here(settings)))
     assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
     assert closing.row["cost_usd"] <= Decimal("0.0055")
     assert closing.row["accepted"] == len(server.documents) > 3
@@ -273,7 +271,7 @@ async def test_the_budget_holds_across_shards(asked, settings, server):
 async def test_without_anybody_to_start_shards_nothing_begins(asked, settings, server, tmp_path):
     """One line that says what is needed."""
     with pytest.raises(ConfigurationError, match="--shard-size 3 needs a Prefect server"):
-        await pipeline.run(asked, settings)
+        await pipeline.run(resolve(asked, settings))
     assert (server.documents, (tmp_path / "out").exists()) == ([], False)
 
 
@@ -282,7 +280,7 @@ async def test_money_is_asked_for_before_a_shard_is_started(asked, settings, ser
     """As in a run of one process."""
     starter = Here(replace_setting(settings, ask_above=Decimal("0.0001")))
     with pytest.raises(ApprovalRequired):
-        await pipeline.run(asked.model_copy(update={"yes": False}), starter.settings, RunHooks(shards=starter))
+        await pipeline.run(resolve(asked.model_copy(update={"yes": False}), starter.settings), RunHooks(shards=starter))
     assert (starter.pieces, server.documents) == ([], [])
 
 
@@ -320,7 +318,7 @@ class Elsewhere(Here):
 async def test_sqlite_holds_for_one_host(asked, settings, server, tmp_path, other):
     """A worker elsewhere sends nothing: it names the setting and what to set; the run ends with these words at once."""
     starter = Elsewhere(settings, ledger=f"sqlite:///{tmp_path / 'other.db'}" if other else "")
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert (closing.row["status"], server.documents) == ("failed", [])
     assert "TILEWISE_LEDGER is SQLite" in closing.row["error"]
     assert "set TILEWISE_LEDGER to a postgresql+psycopg://" in closing.row["error"]
@@ -331,9 +329,9 @@ async def test_sqlite_holds_for_one_host(asked, settings, server, tmp_path, othe
 async def test_a_shard_of_a_run_that_has_ended_begins_nothing(asked, settings, server):
     """As when somebody starts its flow run again by hand."""
     starter = Here(settings)
-    await pipeline.run(asked, settings, RunHooks(shards=starter))
-    with pytest.raises(ConfigurationError, match="knows no live run"):
-        await work_on(starter.pieces[0], settings)
+    await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
+    with pytest.raises(ConfigurationError, match="has no live run"):
+        await run_shard(starter.pieces[0], settings)
     assert len(server.documents) == 7
 
 
@@ -345,12 +343,12 @@ async def test_two_never_work_on_one_shard(asked, settings, server):
     async def run_chunk(chunk):
         if not refused:
             with pytest.raises(LedgerError, match=r"shard 0 of run .* is worked on by another process"):
-                await work_on(starter.pieces[0], settings)
+                await run_shard(starter.pieces[0], settings)
             refused.append(True)
         return await chunk.run()
 
     starter = Here(settings, RunHooks(run_chunk=run_chunk))
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert refused
     assert counts(closing.row) == {"found": 7, "accepted": 7}
 
@@ -368,7 +366,7 @@ async def test_a_run_is_not_taken_over_while_a_shard_works_on_it(asked, settings
         raise Killed
 
     with pytest.raises(LedgerError, match="taken over"):
-        await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+        await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
     assert seen[0] == ([], False)
 
 
@@ -397,7 +395,7 @@ class Both(Here):
     async def start(self, piece):
         """See Here."""
         if self.first is None:
-            self.first = asyncio.ensure_future(work_on(piece, self.settings, self.how))
+            self.first = asyncio.ensure_future(run_shard(piece, self.settings, self.how))
             await self.begun.wait()
             self.leases(host="elsewhere", lease_until=0.0)
             return "cut off"
@@ -422,10 +420,12 @@ async def test_a_try_that_comes_back_stages_nothing(asked, settings, server, tab
         return await chunk.run()
 
     starter = Both(settings, RunHooks(run_chunk=run_chunk), leases=leases)
-    closing = await pipeline.run(asked.model_copy(update={"shard_size": 10}), settings, RunHooks(shards=starter))
+    closing = await pipeline.run(
+        resolve(asked.model_copy(update={"shard_size": 10}), settings), RunHooks(shards=starter)
+    )
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert table("results")["_document"].n_unique() == table("results").height == 7
-    assert starter.first.result().message.endswith("goes on without this try")
+    assert starter.first.result().message.endswith("goes on without this attempt")
 
 
 @pytest.mark.anyio
@@ -447,7 +447,9 @@ async def test_a_try_that_is_killed_between_two_tables_leaves_no_row_twice(asked
             chunk.context.services.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+    closing = await pipeline.run(
+        resolve(asked, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk)))
+    )
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert (table("images").height, table("results").height) == (7, 7)
     assert closing.row["estimated_expected_usd"] == table("images")["cost_expected_usd"].sum()
@@ -472,7 +474,9 @@ async def test_what_a_killed_try_left_half_staged_is_not_published(asked, settin
         chunk.context.services.tables.volume = replace_stage(volume, until_results)
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+    closing = await pipeline.run(
+        resolve(asked, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk)))
+    )
     assert closing.row["status"] == "refused"
     assert counts(closing.row) == {"found": 7, "remaining": 7}
     assert table("images").height == 0
@@ -501,7 +505,9 @@ async def test_a_budget_does_not_wait_for_a_try_that_was_killed(asked, settings)
 
     limited = asked.model_copy(update={"budget": Decimal("0.0062")})
     async with asyncio.timeout(20):
-        closing = await pipeline.run(limited, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+        closing = await pipeline.run(
+            resolve(limited, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk)))
+        )
     assert (closing.row["status"], closing.exit_code) == ("budget_spent", 3)
     assert closing.row["cost_unknown_usd"] == Decimal("0.006")
     assert counts(closing.row) == {"found": 7, "remaining": 7}
@@ -535,7 +541,7 @@ async def test_a_worker_that_lacks_something_leaves_the_shard_to_another(asked, 
             (tmp_path / "away").rename(path)
 
     starter.blind = blind
-    closing = await pipeline.run(asked, settings, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert counts(closing.row) == {"found": 7, "accepted": 7}
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1]
     assert len(server.documents) == 7
@@ -547,7 +553,7 @@ async def test_a_source_that_is_gone_stops_an_applied_plan(asked, settings, tmp_
     _, url = store_plan(resolve(asked.model_copy(update={"shard_size": None}), settings))
     (tmp_path / "in").rename(tmp_path / "away")
     with pytest.raises(ConfigurationError, match="does not exist"):
-        await pipeline.apply(order(plan=url, yes=True), settings)
+        await pipeline.apply(build_request(plan=url, yes=True).resolve(settings))
     assert server.documents == []
 
 
@@ -560,7 +566,7 @@ async def test_nobody_who_can_start_a_shard_is_noticed_before_anything_is_planne
             raise ConfigurationError("there is no deployment")
 
     with pytest.raises(ConfigurationError, match="there is no deployment"):
-        await pipeline.run(asked, settings, RunHooks(shards=Missing(settings)))
+        await pipeline.run(resolve(asked, settings), RunHooks(shards=Missing(settings)))
     assert not (tmp_path / "out").exists()
 
 
@@ -574,7 +580,7 @@ async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, setti
                 raise ConfigurationError("Prefect's server refuses to start a shard: 403")
             return await super().start(piece)
 
-    closing = await pipeline.run(asked, settings, RunHooks(shards=Once(settings)))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=Once(settings)))
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
     assert "403" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 3, "remaining": 4}
@@ -584,7 +590,7 @@ async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, setti
 @pytest.mark.anyio
 async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypatch):
     """After a minute, with what to do; told to stop, nobody waits for them at all."""
-    monkeypatch.setattr(watch, "QUIET", 0.05)
+    monkeypatch.setattr(watch, "QUIET_SECONDS", 0.05)
     said = []
 
     class Idle(Here):
@@ -599,7 +605,7 @@ async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypat
 
     starter = Idle(settings)
     async with asyncio.timeout(10):  # less than calls in flight would be given
-        closing = await pipeline.run(asked, settings, RunHooks(shards=starter, notify=said.append))
+        closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter, notify=said.append))
     assert "no worker is at any of 3 shards that wait: nobody is there" in said
     assert (closing.row["status"], closing.exit_code) == ("stopped", 3)
     assert sorted(starter.given_up) == ["0", "1", "2"]
@@ -613,7 +619,7 @@ class Away(Here):
 
     async def start(self, piece):
         """See Here."""
-        self.working.append(asyncio.ensure_future(work_on(piece, self.settings, self.how)))
+        self.working.append(asyncio.ensure_future(run_shard(piece, self.settings, self.how)))
         return str(piece.number)
 
     async def over(self, shards):
@@ -646,7 +652,7 @@ async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(a
     hasty = settings.model_copy(update={"drain": 0.0, "chunk": 10})
     starter = Away(hasty, RunHooks(run_chunk=run_chunk))
     stopped = asked.model_copy(update={"max_time": 1.0, "shard_size": 10})
-    closing = await pipeline.run(stopped, hasty, RunHooks(shards=starter))
+    closing = await pipeline.run(resolve(stopped, hasty), RunHooks(shards=starter))
     await asyncio.wait(starter.working)
     engine.dispose()
     assert closing.row["status"] == "stopped"
@@ -659,7 +665,7 @@ async def test_the_parent_shows_how_far_its_shards_are(asked, settings):
     """Documents and dollars, as they come; a warning that all shards say is said once."""
     told = []
     await asyncio.to_thread(settings.prices.write_text, PRICES + "as_of = 2025-01-01\n")
-    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings), on_document=told.append))
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings), on_document=told.append))
     assert sum(each.accepted for each in told) == 7
     assert sum(each.cost_usd for each in told) == closing.row["cost_usd"] > 0
     assert len([each for each in closing.row["warnings"] if "days old" in each]) == 1
@@ -677,9 +683,11 @@ async def test_what_a_killed_parents_shards_had_done_is_skipped(asked, settings,
         return tally
 
     with pytest.raises(LedgerError, match="taken over"):
-        await pipeline.run(everything, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+        await pipeline.run(
+            resolve(everything, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk)))
+        )
     before = table("results").height
-    closing = await pipeline.run(everything, settings, RunHooks(shards=Here(settings)))
+    closing = await pipeline.run(resolve(everything, settings), RunHooks(shards=Here(settings)))
     row = closing.row
     taken_over = table("runs").filter(pl.col("status") == "abandoned")["accepted"].sum()
     assert before == 0 < taken_over
@@ -695,10 +703,12 @@ async def test_answers_that_a_killed_try_left_are_no_copies(asked, settings, ser
     async def run_chunk(chunk):
         if not killed:
             killed.append(chunk)
-            chunk.context.services.tables.beat = Gone()
+            chunk.context.services.tables.on_stage = kill
         return await chunk.run()
 
-    closing = await pipeline.run(asked, settings, RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk))))
+    closing = await pipeline.run(
+        resolve(asked, settings), RunHooks(shards=Here(settings, RunHooks(run_chunk=run_chunk)))
+    )
     assert counts(closing.row) == {"found": 7, "failed": 7}
 
 

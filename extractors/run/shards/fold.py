@@ -1,0 +1,134 @@
+"""Fold: everything that shards have staged is published as one volume of their run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from extractors.config.prices import warn_old_price
+from extractors.core.totals import RunTotals
+from extractors.record.output.base import writing
+from extractors.record.tables.profile import recent_profiles
+from extractors.record.tables.replies import load_history_with_replies
+from extractors.run.drift import find_drift
+from extractors.run.recovery import totals_from_tables
+from extractors.run.result import RunCounts, RunRecord, RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from extractors.core import Name
+    from extractors.core.errors import RunError
+    from extractors.core.shards import ShardSpec
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.plan.stored_plan import PlanInfo
+    from extractors.record.tables.history import RunHistory
+    from extractors.record.tables.writer import Tables
+    from extractors.run.session import RunSession
+
+REMAIN = "have changed since they were planned, or are being processed by another run"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsOutcome:
+    """How the shards of a run ended.
+
+    `torn` are shards whose last attempt was cut off, `skipped` the documents that shards found done by another run.
+    """
+
+    torn: Sequence[ShardSpec] = ()
+    skipped: int = 0
+    warnings: Sequence[str] = ()
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFold:
+    """What is folded. `done` counts the planned documents that were done when the run began, `skipped` the others."""
+
+    session: RunSession
+    tables: Tables
+    plan: ApprovedPlan
+    outcome: ShardsOutcome
+    done: int = 0
+    skipped: int = 0
+
+    async def publish(self) -> RunResult:
+        """Publishes the volume, and ends the run in the ledger."""
+        await self.session.lease.renew()
+        return await asyncio.to_thread(self._publish)
+
+    def _publish(self) -> RunResult:
+        session, tables, volume = self.session, self.tables, self.tables.volume
+        tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(session.run_info.run))
+        with writing(session.output):
+            for spec in self.outcome.torn:
+                volume.drop_torn_images(volume.staged_documents(spec.parts), spec.parts)
+            totals = totals_from_tables(volume, remaining=0)
+            unfinished = volume.unfinished_documents()
+            waiting = self._waiting()
+        done = self._count_done(waiting)
+        totals += RunTotals(remaining=self.plan.info.documents - totals.done - done)
+        warnings = (*self.outcome.warnings, *_find_drift(session, tables, totals))
+        counts = RunCounts(self.skipped + done, totals)
+        return _publish_row(self.session, tables, counts, self.outcome.error, warnings, (waiting, unfinished))
+
+    def _waiting(self) -> list[Name]:
+        """The documents of the plan that no shard has ended: the next run may take them."""
+        ends = self.tables.volume.scan_finished()
+        names = self.plan.stored_plan.names()
+        return names.join(ends, on=["document", "version"], how="anti", nulls_equal=True).collect().rows()
+
+    def _count_done(self, waiting: Sequence[Name]) -> int:
+        """Counts the documents that another run has done, by what is published or by what shards report.
+
+        Each knows what the other may not: under `--redo all` nothing that is published counts, and a shard that waited for
+        a worker has found in the tables what another run did meanwhile.
+        """
+        if not waiting:
+            return 0
+        session, job = self.session, self.session.config.job
+        history, _ = load_history_with_replies(
+            session.output, session.run_info.fingerprint, offline=session.offline, redo=job.redo, kind=job.kind
+        )
+        return max(self.done + self.outcome.skipped, count_done(history, session, self.plan.info, waiting))
+
+
+async def publish_nothing(session: RunSession, tables: Tables, skipped: int) -> RunResult:
+    """Publishes a run that has nothing to do, and ends it in the ledger."""
+    await session.lease.renew()
+    return await asyncio.to_thread(_publish_row, session, tables, RunCounts(skipped), None, (), ((), ()))
+
+
+def count_done(history: RunHistory, session: RunSession, info: PlanInfo, names: Iterable[Name]) -> int:
+    """Counts the documents of a plan that are done by what is published."""
+    redo = session.config.job.redo
+    return sum(history.skips(name, redo) or history.has_ended(name, info.planned_at) for name in names)
+
+
+def _find_drift(session: RunSession, tables: Tables, totals: RunTotals) -> list[str]:
+    run_info = session.run_info
+    profile = tables.profile(accepted=totals.accepted, failed=totals.failed, cost_usd=totals.cost_usd)
+    return find_drift(profile, recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run))
+
+
+def _publish_row(
+    session: RunSession,
+    tables: Tables,
+    counts: RunCounts,
+    error: RunError | None,
+    warnings: Sequence[str],
+    left: tuple[Collection[Name], Collection[str]],
+) -> RunResult:
+    """Publishes the volume with the run's row. `left` are the names of waiting, and the ids of unfinished documents."""
+    ledger, run_info = session.ledger, session.run_info
+    waiting, unfinished = left
+    distinct = dict.fromkeys(each for each in (warn_old_price(run_info), *warnings) if each)  # shards repeat some
+    record = RunRecord(run_info, session.config.job.fail_above, error, tuple(distinct), REMAIN)
+    tables.publish(record.row(counts, 1))
+    ledger.claims.release(run_info, waiting)
+    ledger.claims.mark_published(run_info, ())
+    ledger.runs.mark_volume_published(run_info.run, 1, unfinished)
+    ledger.runs.finish(run_info.run)
+    return RunResult(record, counts, tables.result_files)

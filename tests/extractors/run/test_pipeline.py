@@ -111,9 +111,8 @@ async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
         raise AssertionError("nothing is to be sent")
 
     with pytest.raises(ConfigurationError, match="does not exist"):
-        await run(
-            build_job(source="nowhere", schema_name="caption"), settings(base_url=url), RunHooks(run_chunk=run_chunk)
-        )
+        config = resolve(build_job(source="nowhere", schema_name="caption"), settings(base_url=url))
+        await run(config, RunHooks(run_chunk=run_chunk))
     assert not (tmp_path / "out").exists()
 
 
@@ -174,7 +173,7 @@ async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_p
     """Two runs at the same time over different images publish both, whole."""
     half = {"schema_name": "caption"}
     jobs = [build_job(source=str(source / name), **half) for name in ("0.png", "1.png")]
-    await asyncio.gather(*(run(each, settings(base_url=url)) for each in jobs))
+    await asyncio.gather(*(run(resolve(each, settings(base_url=url))) for each in jobs))
     assert table(tmp_path, "results")["_run"].n_unique() == 2
     assert table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
 
@@ -232,7 +231,7 @@ async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
     for name in ("a.png", "b.png"):
         bucket.put(f"in/{name}", (source / "0.png").read_bytes())
     by_url = build_job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
-    tally = (await run(by_url, settings(base_url=url))).counts.totals
+    tally = (await run(resolve(by_url, settings(base_url=url)))).counts.totals
     assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)
 
 

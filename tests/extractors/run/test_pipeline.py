@@ -110,8 +110,8 @@ async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
     async def run_chunk(chunk):
         raise AssertionError("nothing is to be sent")
 
+    config = resolve(build_job(source="nowhere", schema_name="caption"), settings(base_url=url))
     with pytest.raises(ConfigurationError, match="does not exist"):
-        config = resolve(build_job(source="nowhere", schema_name="caption"), settings(base_url=url))
         await run(config, RunHooks(run_chunk=run_chunk))
     assert not (tmp_path / "out").exists()
 

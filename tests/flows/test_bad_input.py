@@ -44,7 +44,7 @@ def test_what_is_said_is_one_line_on_stderr(workspace):
         ((*RUN, "--output", "http://host/out"), ("http://host/out", "folder", "s3://")),
         ((*RUN, "--output", "prices.toml"), ("prices.toml", "cannot be")),
         ((*RUN, "--output", "prices.toml/deeper"), ("prices.toml/deeper", "cannot be")),
-        ((*RUN, "--prefect", "--direct"), ("--prefect", "--direct", "choose one")),
+        ((*RUN, "--prefect", "--direct"), ("--prefect", "--direct")),
         (("estimate", "nowhere"), ("nowhere", "folder")),
         (("estimate", "in", "--schema", "recipe"), ("'recipe'", "receipt")),
         (("endpoint", "--bill", "formular"), ("--bill", "formular", "formula")),

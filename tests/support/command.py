@@ -22,12 +22,15 @@ from uuid import uuid4
 import polars as pl
 import pytest
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from extractors.core.tiles import Size
 from flows.cli import app
 
 ROOT = Path(__file__).parents[2]
+COMMAND = get_command(app)  # built once: CliRunner builds it, and typer an adapter for each parameter, in every call
+AUTHORITY = Path(__file__).with_name("authority.pem")  # one certificate, which is read sooner than all that there are
 KEY = "sk-test-4f1c9e77a2"
 MODEL = "maker/model"
 INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")  # USD a million tokens
@@ -41,6 +44,15 @@ def clean_environment():
     """The environment without whatever this machine sets for the project or for Prefect."""
     prefixes = ("TILEWISE_", "PREFECT_", "TOGETHER_API_KEY")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+
+
+class Ended(NamedTuple):
+    """What a command left that has run in this process."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: str  # both, as they came
 
 
 @dataclass
@@ -57,6 +69,7 @@ class Workspace:
         (self.folder / "prices.toml").write_text(PRICES)
         self.env = {
             "HOME": str(self.folder / "home"),
+            "SSL_CERT_FILE": str(AUTHORITY),
             "XDG_STATE_HOME": str(self.folder / "state"),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PYTHONPATH": str(ROOT),
@@ -89,11 +102,18 @@ class Workspace:
         return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
 
     def run(self, *args, env=None):
-        """The same command in this process: quick, and whatever is raised that was not meant to be fails the test."""
+        """The same command in this process: quick, and an exception that ends it fails the test."""
         wanted = self.environment(env)
         changed = {name: wanted.get(name) for name in {*os.environ, *wanted}}
-        with contextlib.chdir(self.folder):
-            return CliRunner().invoke(app, [str(each) for each in args], env=changed, catch_exceptions=False)
+        code = 0
+        with contextlib.chdir(self.folder), CliRunner().isolation(env=changed) as streams:
+            try:
+                COMMAND.main([str(each) for each in args], prog_name="tilewise")
+            except SystemExit as ended:
+                code = ended.code or 0
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ended(code, *(stream.getvalue().decode() for stream in streams))
 
     def images(self, *names, size=(300, 200), folder="in"):
         """Pictures that differ from all others of this desk, also as JPEG, under these names."""

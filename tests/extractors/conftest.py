@@ -209,7 +209,7 @@ def sql(ledger, url):
 
 @pytest.fixture
 def ledger_writer(ledger, make, terms):
-    """Makes a clerk of a run: by default of the usual one, without a budget, in the usual ledger."""
+    """Makes the writer of a run's calls: by default of the usual one, without a budget, in the usual ledger."""
 
     def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
         return LedgerCalls(LedgerWriter(calls, vary(terms, run=run), budget), make)

@@ -10,7 +10,7 @@ SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''
 
 @pytest.fixture(autouse=True)
 def images_to_redo(workspace, server, serve, replies):
-    """A desk at which two images were accepted, one has failed for good, one not for good, and one is new."""
+    """A workspace at which two images were accepted, one has failed for good, one not for good, and one is new."""
     workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*RUN).exit_code == 0

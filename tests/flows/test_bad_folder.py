@@ -17,7 +17,7 @@ BASE = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(scope="module")
 def workspace_with_bad_files(workspaces, echo):
-    """A desk with four broken images and two whole ones."""
+    """A workspace with four broken images and two whole ones."""
     workspace = workspaces(TILEWISE_BASE_URL=echo)
     shutil.copytree(BAD, workspace.folder / "in" / "bad")
     workspace.images("a.jpg", "z.jpg")

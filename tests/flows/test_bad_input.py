@@ -9,7 +9,7 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def one_image(workspace, server):
-    """A desk with one image and a server that would read it."""
+    """A workspace with one image and a server that would read it."""
     workspace.with_images("a.jpg").using(server)
 
 

@@ -18,7 +18,7 @@ def picture(number):
 
 @pytest.fixture
 def receipts(bucket, workspace, echo):
-    """A desk that reads a bucket of twelve pictures, a broken one and a text, against an endpoint that answers."""
+    """A workspace that reads a bucket of twelve pictures, a broken one and a text, against an endpoint that answers."""
     for number in range(12):
         bucket.put(f"in/{number:02}.jpg", picture(number))
     bucket.put("in/broken.png", b"no picture")

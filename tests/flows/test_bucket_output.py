@@ -56,7 +56,7 @@ def tables(bucket):
 
 @pytest.fixture
 def remote(bucket, workspace, echo, tables):
-    """A desk with five pictures and a broken one, whose tables are in the bucket."""
+    """A workspace with five pictures and a broken one, whose tables are in the bucket."""
     workspace.images(*(f"{number}.png" for number in range(5)))
     (workspace.folder / "in" / "broken.jpg").write_bytes(b"no picture")
     workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo, "TILEWISE_OUTPUT": f"{tables.url}/"}

@@ -13,7 +13,7 @@ IMAGES = [f"{number:02}.png" for number in range(34)]
 
 @pytest.fixture(autouse=True)
 def more_images_than_budget(workspace, server):
-    """A desk with more images than the budget is for."""
+    """A workspace with more images than the budget is for."""
     workspace.with_images(*IMAGES).using(server)
 
 

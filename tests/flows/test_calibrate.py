@@ -16,7 +16,7 @@ ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 @pytest.fixture(autouse=True)
 def three_images(workspace):
-    """A desk with pictures that most rules bill differently."""
+    """A workspace with pictures that most rules bill differently."""
     workspace.with_images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
 
 

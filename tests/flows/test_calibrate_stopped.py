@@ -13,13 +13,13 @@ ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 @pytest.fixture(autouse=True)
 def one_image(workspace):
-    """A desk with one picture to estimate."""
+    """A workspace with one picture to estimate."""
     workspace.with_images("a.png", size=(900, 700))
 
 
 @pytest.fixture
 def calibrated(workspace, serve):
-    """Calibrates against a server of this script, and gives what came out, the desk and the server."""
+    """Calibrates against a server of this script, and gives what came out, the workspace and the server."""
 
     def calibrate(*script, flags=(), **env):
         server = serve(*script)

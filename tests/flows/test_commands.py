@@ -26,7 +26,7 @@ NOTHING = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_BASE_URL"
 
 @pytest.fixture(autouse=True)
 def images_and_an_empty_file(workspace):
-    """A desk with three images: one that fits, one to resize, one that is broken."""
+    """A workspace with three images: one that fits, one to resize, one that is broken."""
     workspace.images("a.jpg")
     workspace.images("b.jpg", size=(2000, 1500))
     (workspace.folder / "in" / "c.jpg").write_bytes(b"")
@@ -80,7 +80,7 @@ def test_an_estimate_writes_nothing(workspace):
 
 @pytest.fixture
 def begun(workspace, serve, replies):
-    """The same desk where one image was read."""
+    """The same workspace where one image was read."""
     workspace.env["TILEWISE_BASE_URL"] = serve(replies.ok()).url
     assert workspace.run("run", "in/a.jpg", "--schema", "caption").exit_code == 0
     return workspace

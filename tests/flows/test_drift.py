@@ -9,7 +9,7 @@ FULL = {"caption": "A wall", "alt_text": "A wall of bricks", "tags": ["wall"]}
 
 @pytest.fixture(scope="module")
 def nights(workspaces, serve_all, replies):
-    """Two nights over the same 200 pictures, the second without a field: the desk, and how the nights ended."""
+    """Two nights over the same 200 pictures, the second without a field: the workspace, and how the nights ended."""
     workspace = workspaces()
     workspace.images(*(f"{number:03}.png" for number in range(200)), size=(20, 20))
     server = serve_all(replies.ok(FULL))

@@ -25,7 +25,7 @@ OWN = (
 
 @pytest.fixture(autouse=True)
 def connection(workspace, server):
-    """A desk before that server."""
+    """A workspace before that server."""
     workspace.using(server)
 
 

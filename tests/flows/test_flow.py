@@ -9,7 +9,7 @@ BASE = ("in", "--schema", "caption", "--bill", "formula", "--json")
 
 @pytest.fixture(scope="module")
 def workspace_of_three(workspaces, echo):
-    """A desk with three images and the echo endpoint."""
+    """A workspace with three images and the echo endpoint."""
     return workspaces().with_images("a.jpg", "b.png", "sub/c.webp").using(echo)
 
 

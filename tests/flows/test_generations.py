@@ -33,7 +33,7 @@ def wall(workspace, *fields, top="", line="text: str"):
 
 @pytest.fixture
 def published(workspace):
-    """The same desk, where one generation was published."""
+    """The same workspace, where one generation was published."""
     assert workspace.run(*RUN, wall(workspace, *FIRST, "lines: list[Line]")).exit_code == 0
     return workspace
 

@@ -8,7 +8,7 @@ KEY = "sk-test-4f1c9e77a2"
 
 @pytest.fixture(autouse=True)
 def one_image(workspace):
-    """A desk with one image."""
+    """A workspace with one image."""
     workspace.with_images("a.jpg")
 
 

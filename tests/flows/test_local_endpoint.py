@@ -9,7 +9,7 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def one_image_read_locally(workspace, endpoints):
-    """A desk with one image after a run over such an endpoint."""
+    """A workspace with one image after a run over such an endpoint."""
     workspace.env |= {"TILEWISE_BASE_URL": endpoints(), "TILEWISE_PRICES": None}
     workspace.images("a.jpg")
     assert workspace.run(*RUN).exit_code == 0

@@ -78,13 +78,13 @@ def site():
 
 @pytest.fixture(autouse=True)
 def connection(workspace, server):
-    """A desk whose settings open this machine's web server."""
+    """A workspace whose settings open this machine's web server."""
     workspace.using(server, allow_hosts="127.0.0.1")
 
 
 @pytest.fixture
 def lists(tmp_path):
-    """Writes a manifest beside the desk and gives its path: what is in it is a person's own."""
+    """Writes a manifest beside the workspace and gives its path: what is in it is a person's own."""
 
     def written(text, name="list.csv"):
         path = tmp_path / "lists" / name

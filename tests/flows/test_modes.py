@@ -7,7 +7,7 @@ RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
 
 @pytest.fixture(autouse=True)
 def one_image(workspace):
-    """A desk with one image."""
+    """A workspace with one image."""
     workspace.with_images("a.jpg")
 
 

@@ -12,7 +12,7 @@ RECEIPTS = Path(__file__).parents[2] / "data" / "samples" / "receipts"
 
 @pytest.fixture(scope="module")
 def workspace_of_a_receipt(workspaces):
-    """A desk with one rendered receipt, and neither key, model nor prices."""
+    """A workspace with one rendered receipt, and neither key, model nor prices."""
     workspace = workspaces()
     workspace.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))
     shutil.copy(RECEIPTS / "till-short-01.jpg", workspace.folder / "in")

@@ -45,7 +45,7 @@ def two_sizes(workspace, server, replies):
 
 @pytest.fixture
 def ran(workspace, server):
-    """The same desk after a run: one document accepted, one failed."""
+    """The same workspace after a run: one document accepted, one failed."""
     assert workspace.run(*BASE, wall(workspace, *STRICT)).exit_code == 1
     assert len(server.asked) == 2
     return workspace

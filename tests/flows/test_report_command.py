@@ -10,7 +10,7 @@ BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
 
 @pytest.fixture(scope="module")
 def workspace_with_a_report(workspaces, serve_all, replies):
-    """A desk where a run of two volumes has read five pictures, with an answer wasted and a picture broken."""
+    """A workspace where a run of two volumes has read five pictures, with an answer wasted and a picture broken."""
     workspace = workspaces(TILEWISE_CONCURRENCY="1", TILEWISE_VOLUME="3", TILEWISE_CHUNK="3", TILEWISE_BASE_URL="")
     workspace.images(*(f"{number}.png" for number in range(5)))
     (workspace.folder / "in" / "x.png").write_bytes(b"no picture")

@@ -26,7 +26,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def workspace_of_five(workspaces, echo):
-    """A desk where five images were read by the echo endpoint."""
+    """A workspace where five images were read by the echo endpoint."""
     return (
         workspaces()
         .with_images("a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif", size=(900, 700))

@@ -10,7 +10,7 @@ BASE = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def two_images_read(workspace, server):
-    """A desk at which two images were read."""
+    """A workspace at which two images were read."""
     workspace.env["TILEWISE_BASE_URL"] = server.url
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*BASE).exit_code == 0
@@ -112,7 +112,7 @@ def test_another_output_knows_nothing_of_the_first(workspace):
 
 @pytest.fixture
 def failed(workspace, serve, replies):
-    """The same desk with one more image, at which another server has failed for good."""
+    """The same workspace with one more image, at which another server has failed for good."""
     workspace.images("z.jpg", size=(310, 200))
     assert workspace.run(*BASE, "--base-url", serve(replies.error(400, code="invalid_image")).url).exit_code == 1
     return workspace

@@ -19,7 +19,7 @@ class Wall(BaseModel):
 
 @pytest.fixture(autouse=True)
 def connection(workspace, echo):
-    """A desk that asks the echo endpoint."""
+    """A workspace that asks the echo endpoint."""
     workspace.using(echo)
 
 

@@ -11,7 +11,7 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def thirty_images(workspace):
-    """A desk with pictures that the formula and the table bill differently."""
+    """A workspace with pictures that the formula and the table bill differently."""
     workspace.with_images(*(f"{number:03}.png" for number in range(30)), size=(900, 700))
 
 

@@ -23,7 +23,7 @@ class Red(BaseModel):
 
 @pytest.fixture(autouse=True)
 def one_large_image(workspace):
-    """A desk with one image, large enough to be sent smaller first."""
+    """A workspace with one image, large enough to be sent smaller first."""
     workspace.with_images("a.jpg", size=(2000, 2000))
 
 

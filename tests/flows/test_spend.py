@@ -13,7 +13,7 @@ OTHER = '\n[models."other/model"]\ninput = 3\noutput = 15\n'
 
 @pytest.fixture(scope="module")
 def workspace_of_two_models(workspaces):
-    """A desk where two models have read two sources as two schemas, with an answer wasted and a connection lost."""
+    """A workspace where two models have read two sources as two schemas, with an answer wasted and a connection lost."""
     return workspaces(TILEWISE_ATTEMPTS="1")
 
 

@@ -10,7 +10,7 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def eight_images(workspace):
-    """A desk with a few images."""
+    """A workspace with a few images."""
     workspace.with_images(*(f"{number:02}.png" for number in range(8)))
 
 

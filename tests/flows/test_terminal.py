@@ -11,7 +11,7 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def one_image_to_confirm(workspace, server):
-    """A desk with one image, where every cost is asked about."""
+    """A workspace with one image, where every cost is asked about."""
     workspace.with_images("a.jpg").using(server, ask_above="0")
 
 

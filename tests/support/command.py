@@ -1,4 +1,4 @@
-"""A desk where the command is run: its own folder, environment and ledger; and servers to run it against."""
+"""A workspace where the command is run: its own folder, environment and ledger; and servers to run it against."""
 
 import base64
 import contextlib
@@ -116,7 +116,7 @@ class Workspace:
             return Ended(code, *(stream.getvalue().decode() for stream in streams))
 
     def images(self, *names, size=(300, 200), folder="in"):
-        """Pictures that differ from all others of this desk, also as JPEG, under these names."""
+        """Pictures that differ from all others of this workspace, also as JPEG, under these names."""
         paths = [self.folder / folder / name for name in names]
         for path, number in zip(paths, self.colours, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class Workspace:
         return row
 
     def files(self, below="."):
-        """Every file under the desk, or under one of its folders."""
+        """Every file under the workspace, or under one of its folders."""
         root = self.folder / below
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
@@ -170,14 +170,14 @@ class Workspace:
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A desk of one test."""
-    return Workspace(tmp_path / "desk")
+    """A workspace of one test."""
+    return Workspace(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="module")
 def workspaces(tmp_path_factory):
-    """Makes desks that several tests look at."""
-    return lambda **env: Workspace(tmp_path_factory.mktemp("desks") / "desk", env)
+    """Makes workspaces that several tests look at."""
+    return lambda **env: Workspace(tmp_path_factory.mktemp("workspaces") / "workspace", env)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A scene: a desk with documents, a server that keeps its own count, and runs of the command that may be killed."""
+"""A kill scenario: a workspace with documents, a server that keeps its own count, and runs of the command that may be killed."""
 
 import contextlib
 import json
@@ -109,8 +109,8 @@ class Ended:
 
 
 @dataclass
-class Scene:
-    """A desk, a server, and the command run at it."""
+class KillScenario:
+    """A workspace, a server, and the command run in it."""
 
     workspace: object
     server: Rehearsal
@@ -119,17 +119,17 @@ class Scene:
 
     def documents(self, count):
         """So many different pictures to be read; gives the names of their documents, sorted."""
-        return sorted(map(str, self.desk.images(*(f"{number:03}.png" for number in range(count)), size=(40, 40))))
+        return sorted(map(str, self.workspace.images(*(f"{number:03}.png" for number in range(count)), size=(40, 40))))
 
     def run(self, *args, kill=None, part=None, env=None):
         """One run, in a fork of a process that has everything imported; killed at a moment, or never."""
-        said = self.desk.folder / f"said-{len(self.ended)}"
+        said = self.workspace.folder / f"said-{len(self.ended)}"
         said.mkdir()
         asked = {
             "args": (*ARGS, *args),
-            "cwd": str(self.desk.folder),
-            "env": self.desk.environment(env),
-            "root": self.desk.env["TILEWISE_OUTPUT"],
+            "cwd": str(self.workspace.folder),
+            "env": self.workspace.environment(env),
+            "root": self.workspace.env["TILEWISE_OUTPUT"],
             "said": str(said),
             "kill": kill,
             "part": part,
@@ -139,13 +139,13 @@ class Scene:
 
     def start(self, *args, env=None):
         """One run as a process of its own, which goes on meanwhile."""
-        log = (self.desk.folder / f"log-{time.monotonic_ns()}").open("w")
+        log = (self.workspace.folder / f"log-{time.monotonic_ns()}").open("w")
         with log:
-            return self.desk.start(*ARGS, *args, env=env, stdout=log, stderr=subprocess.STDOUT)
+            return self.workspace.start(*ARGS, *args, env=env, stdout=log, stderr=subprocess.STDOUT)
 
     def table(self, name):
         """Everything published in a table."""
-        return self.desk.table(name, self.output)
+        return self.workspace.table(name, self.output)
 
     def names_in(self, table, column):
         """A column of everything published in a table, sorted."""
@@ -154,7 +154,7 @@ class Scene:
 
     def runs_begun(self):
         """The ids of the runs that are in the ledger, before they are published as after."""
-        engine = sa.create_engine(self.desk.env["TILEWISE_LEDGER"], poolclass=sa.NullPool)
+        engine = sa.create_engine(self.workspace.env["TILEWISE_LEDGER"], poolclass=sa.NullPool)
         with contextlib.suppress(sa.exc.DatabaseError), engine.connect() as connection:
             return set(connection.execute(sa.text("select run from runs")).scalars())
         return set()
@@ -162,11 +162,11 @@ class Scene:
     @property
     def output(self):
         """Where the tables are."""
-        return Path(self.desk.env["TILEWISE_OUTPUT"])
+        return Path(self.workspace.env["TILEWISE_OUTPUT"])
 
     def staged(self):
         """Whatever is left under staging."""
-        return self.desk.files(self.output / "staging")
+        return self.workspace.files(self.output / "staging")
 
     def unreadable(self):
         """The published files that cannot be read whole."""
@@ -230,13 +230,13 @@ def _readable(path):
 
 @pytest.fixture(scope="session")
 def rehearsal(endpoints):
-    """The server of all scenes."""
+    """The server of all scenarios."""
     return Rehearsal(endpoints())
 
 
 @pytest.fixture(scope="session")
 def order():
-    """Has the command run by the nursery and gives how it ended."""
+    """Has the command run by the fork server and gives how it ended."""
     command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -254,24 +254,24 @@ def order():
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def ledger(request):
-    """Makes a ledger's URL that nobody has used, in either database; None is the desk's own."""
+    """Makes a ledger's URL that is new, in either database; None is the workspace's own."""
     return (lambda: None) if request.param == "sqlite" else request.getfixturevalue("postgres")
 
 
 @pytest.fixture
 def kill_run(workspace, rehearsal, order, ledger):
-    """The scene of one test, by whose prices an offline answer costs something."""
+    """The scenario of one test, by whose prices an offline answer costs something."""
     return set_up(workspace, rehearsal, order, ledger())
 
 
 @pytest.fixture(scope="module")
 def kill_runs(workspaces, rehearsal, order, ledger):
-    """Makes the scenes of a module."""
+    """Makes the scenarios of a module."""
     return lambda: set_up(workspaces(), rehearsal, order, ledger())
 
 
 def set_up(workspace, rehearsal, order, ledger):
-    """A desk becomes a scene."""
+    """Makes a scenario of a workspace."""
     (workspace.folder / "prices.toml").write_text(PRICES)
     workspace.env |= {
         "TILEWISE_BASE_URL": rehearsal.url,
@@ -281,4 +281,4 @@ def set_up(workspace, rehearsal, order, ledger):
         "POLARS_MAX_THREADS": "2",
     }
     rehearsal.rehearse()
-    return Scene(workspace, rehearsal, order)
+    return KillScenario(workspace, rehearsal, order)

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from kill_points import Moments
+from kill_points import KillPoints
 
 PRELOADED = (  # all that is heavy but polars, which starts threads where it is imported: a fork would lose them
     "flows.cli",
@@ -57,7 +57,7 @@ def run(order):
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
-    Moments(Path(order["root"]), said / "trace", order["kill"]).listen()
+    KillPoints(Path(order["root"]), said / "trace", order["kill"]).listen()
     status = 1
     try:
         importlib.import_module("flows.cli").app(order["args"], prog_name="tilewise")

@@ -20,7 +20,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 STATEMENT = re.compile(r'\s*(insert|update|delete|create|alter|drop)\s+(?:into\s+|from\s+)?"?(\w+)', re.IGNORECASE)
 
 
-class Moments:
+class KillPoints:
     """Counts what happens under the output root and in the ledger, and ends the process at the chosen moment."""
 
     def __init__(self, root, trace, fatal):

@@ -64,7 +64,7 @@ def disk(tmp_path):
 def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
     """It is said in one line, and once there is room again the next run goes on without paying again."""
     documents = kill_run.documents(DOCUMENTS)
-    kill_run.desk.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
+    kill_run.workspace.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
     disk.fill()
     full = kill_run.run()
     half_written = kill_run.unreadable()
@@ -88,7 +88,7 @@ def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
 def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
     """Nothing is sent that it could not hold; what it holds is not paid again, and the bill lies within."""
     documents = kill_run.documents(DOCUMENTS)
-    kill_run.desk.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
+    kill_run.workspace.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
     kill_run.run(env={"TILEWISE_OUTPUT": str(disk.path / "other")})  # the ledger is there, and what it keeps
     kill_run.server.rehearse()
     disk.fill()
@@ -111,7 +111,7 @@ def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(kill_run, disk):
     """And the run after it was made writable again is as if nothing had been."""
     documents = kill_run.documents(2)
-    kill_run.desk.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
+    kill_run.workspace.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
     disk.lock()
     refused = kill_run.run()
     sent = kill_run.server.answered
@@ -128,10 +128,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(kil
 
 @pytest.fixture
 def written(kill_run):
-    """A scene after one run; gives its documents and the ledger's path."""
+    """A scenario after one run; gives its documents and the ledger's path."""
     documents = kill_run.documents(3)
     assert kill_run.run().status == 0
-    return documents, kill_run.desk.folder / "ledger.db"
+    return documents, kill_run.workspace.folder / "ledger.db"
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def written(kill_run):
 def test_a_ledger_that_another_process_holds_is_said_to_be_locked(kill_run, written):
     """After a while of waiting; nothing was sent, and the next run goes on."""
     _, path = written
-    kill_run.desk.images("later.png", size=(40, 41))
+    kill_run.workspace.images("later.png", size=(40, 41))
     kill_run.server.rehearse()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("begin immediate")

@@ -5,14 +5,14 @@ import pytest
 pytestmark = pytest.mark.slow
 
 MANY, AT_ONCE = 500, 32
-CONCURRENCY = 4  # of a scene
+CONCURRENCY = 4  # of a scenario
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 def test_of_500_calls_at_most_those_in_flight_are_paid_twice(kill_run, wait):
     """`kill -9` in the middle, with 32 at once."""
     documents = kill_run.documents(MANY)
-    kill_run.desk.env["TILEWISE_CONCURRENCY"] = str(AT_ONCE)
+    kill_run.workspace.env["TILEWISE_CONCURRENCY"] = str(AT_ONCE)
     kill_run.server.rehearse(latency=0.2)
     with kill_run.start() as process:
         wait(lambda: process.poll() is not None or kill_run.server.underway().answered >= MANY // 2)

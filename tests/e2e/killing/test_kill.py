@@ -1,4 +1,4 @@
-"""A run is killed at any moment, and the next one finishes its work: nothing is lost, paid twice, or published by half."""
+"""A run is killed at any point, and the next one finishes its work: nothing is lost, paid twice, or published by half."""
 
 import random
 
@@ -10,7 +10,7 @@ SEED = 20261120
 POINTS = 25
 ON_POSTGRES = range(0, POINTS, 3)
 DOCUMENTS = 9
-CONCURRENCY = 4  # of a scene
+CONCURRENCY = 4  # of a scenario
 BROKEN = "zz-empty.jpg"
 IN_CHUNKS = {"TILEWISE_CHUNK": "3"}
 LATENCY = 0.15  # so long that several calls are in flight
@@ -24,7 +24,7 @@ PUBLISHING = {f"rename {table}" for table in TABLES - {"fields"}}
 
 
 def kind(name):
-    """What sort of moment this is: that a run is killed at every sort is sure, at every moment is not."""
+    """What sort of point this is: that a run is killed at every sort is sure, at every point is not."""
     verb, _, what = name.partition(" ")
     if verb in {"commit", "committed"}:
         if "insert calls" in what:
@@ -35,18 +35,18 @@ def kind(name):
 
 
 def drawn(trace, parts, dice):
-    """Moments of every kind, and others by chance; from the first half of each, which every run comes to."""
+    """Kill points of every kind, and others by chance; from the first half of each, which every run comes to."""
     kinds = {"part": [("part", number) for number in range(1, parts // 2 + 1)]}
     for name in dict.fromkeys(trace):
-        moments = [(name, number) for number in range(1, (trace.count(name) + 1) // 2 + 1)]
-        kinds[kind(name)] = kinds.get(kind(name), []) + moments
-    of_every_kind = [dice.choice(moments) for moments in kinds.values()]
-    others = sorted({moment for moments in kinds.values() for moment in moments} - {*of_every_kind})
+        points = [(name, number) for number in range(1, (trace.count(name) + 1) // 2 + 1)]
+        kinds[kind(name)] = kinds.get(kind(name), []) + points
+    of_every_kind = [dice.choice(points) for points in kinds.values()]
+    others = sorted({point for points in kinds.values() for point in points} - {*of_every_kind})
     return of_every_kind + dice.sample(others, POINTS - len(of_every_kind))
 
 
 def first_of(sort, run):
-    """The name of the first moment of this kind in a run's trace."""
+    """The name of the first point of this kind in a run's trace."""
     return next(name for name in run.trace if kind(name) == sort)
 
 
@@ -57,9 +57,9 @@ def killed_at(point):
 
 
 def filled(kill_run):
-    """The scene with its documents, one of them no image, and a server that takes its time."""
+    """The scenario with its documents, one of them no image, and a server that takes its time."""
     documents = kill_run.documents(DOCUMENTS)
-    (kill_run.desk.folder / "in" / BROKEN).touch()
+    (kill_run.workspace.folder / "in" / BROKEN).touch()
     kill_run.server.rehearse(latency=LATENCY)
     return documents
 
@@ -76,7 +76,7 @@ def whole(kill_runs):
 
 @pytest.fixture(scope="module")
 def points(whole):
-    """The moments at which runs are killed: the same ones for the same trace."""
+    """The points at which runs are killed: the same ones for the same trace."""
     return drawn(whole.trace, whole.parts, random.Random(SEED))
 
 
@@ -103,7 +103,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(kill_run, points, number)
     assert half_written + kill_run.unreadable() == []
     assert again.status == 0, again.stderr
     assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.names_in("failures", "document") == [str(kill_run.desk.folder / "in" / BROKEN)]
+    assert kill_run.names_in("failures", "document") == [str(kill_run.workspace.folder / "in" / BROKEN)]
     assert status.keys() == kill_run.runs_begun() >= begun
     assert {status[run] for run in begun} <= {"abandoned", *(["completed"] if killed.published else [])}
     assert kill_run.server.answered <= DOCUMENTS + in_flight
@@ -133,12 +133,12 @@ def test_a_run_in_volumes_is_finished_too(kill_run, whole, sort, number):
     assert kill_run.odds() == []
 
 
-@pytest.mark.parametrize("moment", range(4, 64, 12))
-def test_a_take_over_that_is_killed_is_finished_too(kill_run, whole, moment):
+@pytest.mark.parametrize("point", range(4, 64, 12))
+def test_a_take_over_that_is_killed_is_finished_too(kill_run, whole, point):
     """By the one after it, whatever it was at; and what the first had paid for is not paid again."""
     documents = filled(kill_run)
     kill_run.run(kill=(first_of("committed replies", whole), 3), env=IN_CHUNKS)
-    kill_run.run(kill=("any", moment), env=IN_CHUNKS)
+    kill_run.run(kill=("any", point), env=IN_CHUNKS)
     half_written = kill_run.unreadable()
     last = kill_run.run(env=IN_CHUNKS)
 

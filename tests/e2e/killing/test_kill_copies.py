@@ -8,12 +8,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CONTENTS, EQUAL = 5, 3
-CONCURRENCY = 4  # of a scene
+CONCURRENCY = 4  # of a scenario
 SMALL = {"TILEWISE_CHUNK": "4", "TILEWISE_VOLUME": "8"}
 
 
 def filled(kill_run):
-    """The scene with files of which three at a time are equal, and a server that takes its time; their names."""
+    """The scenario with files of which three at a time are equal, and a server that takes its time; their names."""
     firsts = kill_run.documents(CONTENTS)
     copies = [f"{first.removesuffix('.png')}-{number}.png" for first in firsts for number in range(1, EQUAL)]
     for copy in copies:

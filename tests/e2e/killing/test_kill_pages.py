@@ -13,13 +13,13 @@ LATENCY = 0.15  # so long that several calls are in flight
 
 @pytest.fixture(scope="module")
 def filled(pdf):
-    """Puts documents into a scene, one of them a PDF in a folder of its own, and has its server take its time."""
+    """Puts documents into a scenario, one of them a PDF in a folder of its own, and has its server take its time."""
 
     def fill(kill_run):
-        kill_run.desk.images(
+        kill_run.workspace.images(
             *(f"{folder}/{page}.png" for folder in range(FOLDERS) for page in range(PAGES)), size=(40, 40)
         )
-        path = kill_run.desk.folder / "in" / "9" / "all.pdf"
+        path = kill_run.workspace.folder / "in" / "9" / "all.pdf"
         path.parent.mkdir()
         path.write_bytes(pdf("one", "two", "three"))
         kill_run.server.rehearse(latency=LATENCY)

@@ -136,14 +136,14 @@ class Serving:
 
     def states(self):
         """The states of all flow runs as the database has them, also after the server has ended."""
-        with contextlib.closing(sqlite3.connect(self.desk.folder / "prefect" / "prefect.db")) as database:
+        with contextlib.closing(sqlite3.connect(self.workspace.folder / "prefect" / "prefect.db")) as database:
             rows = database.execute("select id, state_name from flow_run where start_time is not null")
             return {str(UUID(identity)): state for identity, state in rows}
 
 
 @contextlib.contextmanager
 def serving(workspace, text=None, port=None):
-    """`tilewise serve` at a desk, with these deployments or those that are shipped; ready."""
+    """`tilewise serve` at a workspace, with these deployments or those that are shipped; ready."""
     workspace.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2"}
     workspace.images("a.jpg", "b.jpg")
     (workspace.folder / ".env").write_text("TILEWISE_MODEL=maker/model\n")  # what a run reads where serve was started
@@ -162,7 +162,7 @@ def serving(workspace, text=None, port=None):
 
 @pytest.fixture(scope="module")
 def serve_at():
-    """Starts `tilewise serve` at a desk, and ends it."""
+    """Starts `tilewise serve` at a workspace, and ends it."""
     with contextlib.ExitStack() as stack:
         yield lambda workspace, text=None, port=None: stack.enter_context(serving(workspace, text, port))
 

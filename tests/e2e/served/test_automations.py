@@ -22,7 +22,7 @@ print(block.save("mail"))
 
 @pytest.fixture(scope="module")
 def workspace_with_old_prices(workspaces):
-    """A desk at which the price in force is an old one, which is a warning."""
+    """A workspace at which the price in force is an old one, which is a warning."""
     workspace = workspaces(TOGETHER_API_KEY="any")
     prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))

@@ -42,7 +42,7 @@ def at_a_terminal(workspace, *args):
 
 @pytest.fixture(scope="module")
 def prefect(workspace_to_deploy, free, answering):
-    """Runs Prefect's own command at a server of the desk's, which is started first."""
+    """Runs Prefect's own command at a server of the workspace's, which is started first."""
     port = free()
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     workspace_to_deploy.env |= quiet

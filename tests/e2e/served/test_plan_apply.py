@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def workspace_that_confirms(workspaces):
-    """A desk at which almost everything costs more than may be spent unasked."""
+    """A workspace at which almost everything costs more than may be spent unasked."""
     return workspaces(TILEWISE_ASK_ABOVE="0.0001", TOGETHER_API_KEY="any")
 
 

@@ -21,7 +21,7 @@ OFTEN = """
 
 @pytest.fixture(scope="module")
 def workspace_with_rate(workspaces):
-    """A desk at which a rate is set, and the price in force is an old one, which is a warning."""
+    """A workspace at which a rate is set, and the price in force is an old one, which is a warning."""
     workspace = workspaces(TILEWISE_RPM="3000")
     prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))

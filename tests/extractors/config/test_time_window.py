@@ -1,4 +1,4 @@
-"""moments.py: a window holds what lies between its ends, both included."""
+"""time_window.py: a window holds what lies between its ends, both included."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -85,7 +85,7 @@ with Ledger(sys.argv[1]) as ledger:
 
 @pytest.fixture
 def begun(ledger, ledger_writer, terms):
-    """Begins a run of this process, and gives the clerk of its calls."""
+    """Begins a run of this process, and gives the writer of its calls."""
 
     def begin(named=terms.run, /, **budget):
         ledger.runs.begin(vary(terms, run=named))

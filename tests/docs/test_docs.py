@@ -21,7 +21,7 @@ from extractors.endpoint.faults.spec import KINDS, faults
 from extractors.record.tables import columns
 from extractors.scan import EXTENSIONS, read_manifest
 from flows.cli import app
-from flows.serving.deployments import FILE, listed
+from flows.serving.deployments import FILE, load_deployments
 
 COMMANDS = typer.main.get_command(app).commands
 PROCESSES = ("--offline", "--prefect", "--shard-size")  # in lines that the slow tests run
@@ -108,7 +108,7 @@ def test_every_bill_rule_profile_schema_and_deployment_has_a_row():
     assert {cells[0] for cells in page("configuration").rows("Profiles")} == set(PROFILES)
     assert [cells[0] for cells in page("schemas").rows("Shipped schemas")] == shipped()
     deployments = {cells[0] for cells in page("prefect").rows("On one machine")}
-    assert deployments == {each.name for each in listed(ROOT / FILE)}
+    assert deployments == {each.name for each in load_deployments(ROOT / FILE)}
 
 
 def test_every_flag_of_run_and_every_command_is_named():
@@ -271,7 +271,7 @@ def test_every_configuration_file_is_read(tmp_path, monkeypatch):
         path = tmp_path / ("tilewise.toml" if re.match(r"\w+ = ", text) and "[" not in text else f"{number}.toml")
         path.write_text(text)
         if "[models" in text:
-            assert Prices(path).of("Qwen/Qwen3.5-9B")
+            assert Prices(path).find("Qwen/Qwen3.5-9B")
         elif "[shares]" in text:
             assert faults(path).shares.server_error
         else:

@@ -1,4 +1,4 @@
-"""Tokens and dollars: what a server counts, what that costs, and what it may cost. A leaf."""
+"""Tokens and dollars: usage, prices, and estimates. A leaf."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from datetime import date
 
 MILLION = Decimal(1_000_000)
-NANO = Decimal("0.000000001")  # of a dollar: the finest that a table keeps
+NANO = Decimal("0.000000001")  # of a dollar: the precision of all tables
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the server counted them; reasoning is part of completion, cached of prompt."""
+    """Tokens counted by the server; reasoning is part of completion, cached is part of prompt."""
 
     prompt: int = 0
     completion: int = 0
@@ -26,7 +26,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens, and the day on which that was true. `cached` tokens default to `input`'s price."""
+    """Dollars per million tokens, and the day of the price. Without `cached`, cached tokens cost as much as `input`."""
 
     input: Decimal
     output: Decimal
@@ -34,7 +34,7 @@ class Price:
     as_of: date | None = None
 
     def cost(self, usage: Usage) -> Decimal:
-        """What this usage costs: cached tokens are part of the prompt's, reasoning tokens of the completion's."""
+        """The cost of this usage, to the nanodollar."""
         cached = min(usage.cached, usage.prompt)
         cached_price = self.input if self.cached is None else self.cached
         total = (usage.prompt - cached) * self.input + cached * cached_price + usage.completion * self.output
@@ -53,7 +53,7 @@ class Costs:
     high: Decimal | None = Decimal(0)
 
     def __add__(self, other: Costs) -> Costs:
-        """The sum; unknown once a part is unknown."""
+        """The sum; None where one part is None."""
         return Costs(
             *(
                 None if mine is None or theirs is None else mine + theirs
@@ -62,7 +62,7 @@ class Costs:
         )
 
     def scale(self, factor: float) -> Costs:
-        """So many times as much, to the nanodollar."""
+        """The costs times a factor, to the nanodollar."""
         by = Decimal(factor)
         return Costs(*(None if cost is None else (cost * by).quantize(NANO) for cost in self.values()))
 
@@ -72,7 +72,7 @@ class Costs:
 
 
 class Means(NamedTuple):
-    """Completion tokens and seconds of an accepted answer, None before there are any."""
+    """Completion tokens and seconds of an accepted answer, None without any answers."""
 
     output_tokens: int | None = None
     seconds: float | None = None
@@ -88,7 +88,7 @@ def to_nano(amount: None) -> None: ...
 @overload
 def to_nano(amount: Decimal | None) -> int | None: ...
 def to_nano(amount: Decimal | None) -> int | None:
-    """Dollars as whole nanodollars, the form in which a ledger keeps them."""
+    """Dollars as whole nanodollars, as the ledger stores them."""
     return None if amount is None else int(amount / NANO)
 
 

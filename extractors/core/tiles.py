@@ -1,7 +1,7 @@
-"""The bill's rules: a picture's size in pixels in, the image tokens that a server counts for it out.
+"""Bill rules: from an image's size in pixels to the image tokens that a server counts.
 
-A rule is named and pure. No vendor's page settles which rule a model follows (Together documents two readings of one
-rule that differ by up to four times), so a bill always says by which rule it was made.
+A rule is a named pure function. Vendors do not document which rule a model follows (Together documents two readings of
+one rule that differ by up to four times), so every estimate names its rule.
 
 | rule | counts | source |
 |---|---|---|
@@ -11,7 +11,7 @@ rule that differ by up to four times), so a bill always says by which rule it wa
 | `qwen2` `qwen3` | patches of 28 (32) px after its `smart_resize`, and two markers | Qwen2.5-VL, Qwen3-VL processors |
 | `kimi` | patches of 28 px within MoonViT's limits | Kimi's image processor |
 | `openai` | 85 + 170 a tile of 512 px, after fitting 2048 and 768 | OpenAI's vision guide (4o family) |
-| `flat:N` | N, whatever the size | models with a fixed image budget |
+| `flat:N` | N for every size | models with a fixed image budget |
 | `fitted` | the tiles of `formula`, `table` or `mllama`, at the tokens that were measured | probes of one server |
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 TILE = 560
 TILE_TOKENS = 1601  # 40 * 40 patches and one class token
-TILE_NATIVE = 2240  # px, four tiles in a row: the longest side that a tile model can see
+TILE_NATIVE = 2240  # px: four tiles in a row, the longest side that a tile model uses
 TILE_RUNGS = (1, 2, 4)  # tiles
 PATCH_SHARES = (0.25, 0.5, 1.0)
 FITTED = "fitted"
-MARKERS = 8  # tokens; more than any server puts around an image (Kimi's does about 5)
+MARKERS = 8  # tokens: an upper bound of the markers that servers put around an image (Kimi: about 5)
 
 
 class Size(NamedTuple):
@@ -59,11 +59,11 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one family of models bills a picture.
+    """How one family of models bills an image.
 
-    `tokens` bills a size; `native` gives the size beyond which nothing more is seen or billed (never enlarged, and
-    with the same bill); `rungs` gives the default ladder of token budgets for a picture of this size, cheapest first.
-    `table` is what a fitted rule was fitted to, and empty for all others.
+    `tokens` bills a size; `native` gives the size beyond which more pixels are neither used nor billed (never enlarged,
+    same bill); `rungs` gives the default ladder of token budgets for an image of this size, cheapest first. `table` is
+    the measured table of a fitted rule, and empty for all others.
     """
 
     name: str
@@ -74,26 +74,26 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """What `stored` makes the same rule of: its name, or all of it (`fitted:table:1=1700,2=3400,4=6800`)."""
+        """The text from which `parse_rule` builds the same rule: its name, or its table (`fitted:table:1=1700,2=3400,4=6800`)."""
         return f"{self.name}:{self.table}" if self.table else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How tile models cut a picture: into how many `tiles`, one of `counts` (rising), and what is the most they see."""
+    """How tile models divide an image: the number of `tiles`, one of `counts` (rising), and the `native` size."""
 
     counts: tuple[int, ...]
     tiles: Callable[[Size], int]
     native: Callable[[Size], Size]
 
     def build_rule(self, name: str, tokens: Mapping[int, int], table: str = "") -> Rule:
-        """The rule by which each count of tiles is billed so many tokens; its ladder pays for 1, 2 and 4 tiles."""
+        """The rule that bills each count of tiles by this table; its ladder has 1, 2 and 4 tiles."""
         rungs = tuple(sorted({tokens[count] for count in TILE_RUNGS}))
         return Rule(name, lambda size: tokens[self.tiles(size)], self.native, lambda _: rungs, table)
 
 
 def get_rule(name: str) -> Rule:
-    """The rule of this name: one of `NAMES`, or `flat:N`. Raises ValueError that lists what is allowed."""
+    """The rule of this name: one of `NAMES`, or `flat:N`. Raises ValueError that lists the allowed names."""
     if name in _RULES:
         return _RULES[name]
     kind, _, count = name.partition(":")
@@ -103,15 +103,15 @@ def get_rule(name: str) -> Rule:
 
 
 def fit_rule(geometry: str, measured: Mapping[int, int]) -> Rule:
-    """The rule of this geometry (one of `GEOMETRIES`) by which so many tiles take the tokens that were measured.
+    """The rule of this geometry (one of `GEOMETRIES`) with the measured tokens by number of tiles.
 
-    Counts of tiles that were not measured are filled in tile by tile. More tiles are never billed less than fewer, so
-    where measurements say so the larger holds. Raises ValueError for counts that the geometry has not, for tokens
-    below 1, and when nothing was measured.
+    Counts of tiles that were not measured are interpolated. More tiles never cost less than fewer: where measurements
+    disagree, the larger number holds. Raises ValueError for counts that the geometry does not have, for tokens below 1,
+    and for an empty table.
     """
     shape = GEOMETRIES[geometry]
     if not measured or not measured.keys() <= set(shape.counts) or min(measured.values()) < 1:
-        raise ValueError(f"{measured} is no table of tokens by tiles for {geometry}, which has {shape.counts}")
+        raise ValueError(f"{measured} is not a table of tokens by tiles for {geometry}, which has {shape.counts}")
     tokens: dict[int, int] = {}
     for count in shape.counts:
         tokens[count] = max(measured.get(count) or _estimate_tokens(count, measured), *tokens.values(), 1)
@@ -135,10 +135,10 @@ def parse_rule(text: str) -> Rule:
 
 
 def fit_size(rule: Rule, size: Size, budget: int) -> Size | None:
-    """The largest picture with these proportions that `rule` bills within `budget` tokens, brought to its native size.
+    """The largest size with these proportions that `rule` bills within `budget` tokens, limited to its native size.
 
-    None when not even the smallest picture fits. Up to its native size a larger picture of the same proportions is
-    never billed lower than a smaller one, so bisection finds it.
+    None if not even the smallest size fits. Up to the native size a larger image of the same proportions never costs
+    less than a smaller one, so bisection finds it.
     """
     native = rule.native(size)
     if rule.tokens(native) <= budget:
@@ -155,7 +155,7 @@ def fit_size(rule: Rule, size: Size, budget: int) -> Size | None:
 
 @lru_cache(maxsize=4096)
 def worst_tokens(size: Size) -> int:
-    """The most tokens that any shipped rule counts for this size: what an uncalibrated model may bill."""
+    """The most tokens that any shipped rule counts for this size: the bound for an uncalibrated model."""
     return max(each.tokens(size) for each in _RULES.values())
 
 
@@ -164,10 +164,11 @@ def _limit_longest(size: Size, limit: int) -> Size:
 
 
 def _keep_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
-    """`target`, or where its bill is another one than that of `size`, the next larger picture whose bill is the same.
+    """`target`, or if its bill differs from that of `size`, the next larger size with the same bill.
 
-    `count` gives what is billed, tokens or tiles: two counts of tiles that cost the same are not seen the same. A long picture loses a tile of its short side on the way to a limit of its long side (3410x1523 by `formula`), and
-    rounding can tip one over a boundary: what is shrunk for free must not change the bill.
+    `count` gives the billed tokens or tiles: different counts of tiles may cost the same but show a different image. A
+    long image loses a tile of its short side at the limit of its long side (3410x1523 by `formula`), and rounding can
+    cross a boundary: a free reduction must not change the bill.
     """
     bill = count(size)
     if count(target) == bill:
@@ -187,14 +188,14 @@ def _split_table(table: str) -> list[tuple[str, str, str]]:
 
 
 def _estimate_tokens(count: int, measured: Mapping[int, int]) -> int:
-    """The tokens of a count of tiles that was not measured, from those that were; rounded up, so that a budget holds."""
+    """The tokens of a count of tiles that was not measured, from the measured ones; rounded up, so that budgets hold."""
     known = sorted(measured)
     below, above = [each for each in known if each < count], [each for each in known if each > count]
     if below and above:
         return _interpolate(count, below[-1], above[0], measured)
     nearest = below[-1] if below else above[0]
     alike = math.ceil(measured[nearest] * count / nearest)
-    # Above what was measured a tile may cost what the last one did, or what the mean one did: the dearer.
+    # Above the measured counts a tile costs as much as the last one or the mean one, whichever is more.
     return max(alike, _interpolate(count, below[-2], below[-1], measured)) if len(below) > 1 else alike
 
 
@@ -221,7 +222,7 @@ def _formula_native(size: Size) -> Size:
 
 
 def _table_tiles(size: Size) -> int:
-    # Exactly 560 px is left undefined by the table; it is read as one tile.
+    # The table does not define exactly 560 px; it counts as one tile.
     return (1 if size.width <= TILE else 2) * (1 if size.height <= TILE else 2)
 
 
@@ -233,7 +234,7 @@ _CANVASES = tuple((down, across) for down in range(1, 5) for across in range(1, 
 
 
 def _mllama_canvas(size: Size) -> tuple[int, int, float]:
-    """The canvas (tiles down, tiles across) and the scale at which the picture stands in it."""
+    """The canvas (tiles down, tiles across) and the scale of the image in it."""
     scales = [
         (min(down * TILE / size.height, across * TILE / size.width), down * across, down, across)
         for down, across in _CANVASES
@@ -265,7 +266,7 @@ class _Qwen:
     most: int
 
     def grid(self, size: Size) -> Size:
-        """The size in pixels at which the model sees the picture."""
+        """The size in pixels that the model uses."""
         width, height = (max(self.factor, round(side / self.factor) * self.factor) for side in size)
         if width * height > self.most:
             beta = math.sqrt(size.width * size.height / self.most)

@@ -1,4 +1,4 @@
-"""record: what is paid goes into the ledger at once; what is done is staged, then published as Parquet, whole.
+"""record: calls go to the ledger at once; documents that ended are staged, then published as Parquet.
 
-`ledger` needs no polars and `tables` no SQLAlchemy: whoever composes them imports the one that it needs.
+`ledger` does not import polars, and `tables` does not import SQLAlchemy.
 """

@@ -61,10 +61,10 @@ def test_three_generations_are_read_together(workspace):
 @pytest.mark.parametrize(
     ("fields", "line", "said"),
     [
-        (("color: str", "lines: list[Line]"), "text: str", "field 'total' is no longer there"),
-        (("color: str", "sum: int", "lines: list[Line]"), "text: str", "field 'total' is no longer there"),
+        (("color: str", "lines: list[Line]"), "text: str", "field 'total' was removed"),
+        (("color: str", "sum: int", "lines: list[Line]"), "text: str", "field 'total' was removed"),
         (("color: str", "total: str", "lines: list[Line]"), "text: str", "field 'total' was Int64, is String"),
-        ((*FIRST, "lines: list[Line]"), "words: str", "field 'lines.text' is no longer there"),
+        ((*FIRST, "lines: list[Line]"), "words: str", "field 'lines.text' was removed"),
     ],
 )
 def test_what_cannot_be_read_together_is_refused_unspent(published, server, fields, line, said):
@@ -87,7 +87,7 @@ def test_an_estimate_of_what_is_done_refuses_it_too(published, command):
     """What a run would refuse is not estimated as if it would run."""
     ended = published.run(*command, "--schema", wall(published, "color: str"))
     assert ended.exit_code == 2
-    assert "field 'total' is no longer there" in ended.stderr
+    assert "field 'total' was removed" in ended.stderr
 
 
 def test_an_estimate_that_looks_at_no_output_goes_on(published):

@@ -202,7 +202,7 @@ def test_nothing_stored_is_said(workspace, server):
     workspace.run(*BASE, wall(workspace, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"})
     ended = workspace.run(*AGAIN, wall(workspace, *LOOSE))
     assert ended.exit_code == 2
-    assert "no answer of schema 'wall' is stored in" in ended.stderr
+    assert "has no stored answers of schema 'wall'" in ended.stderr
     assert "TILEWISE_KEEP_REPLIES=all" in ended.stderr
     assert workspace.table("runs").height == 1
 

@@ -1,4 +1,4 @@
-"""The ledger: what is paid, noted before each call and as each reply arrives, in a database that survives SIGKILL."""
+"""The ledger: every call, stored before it is sent and when its reply arrives, in a database that survives SIGKILL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ledger:
     """
 
     def __init__(self, url: str, patience: float = LOCK_SECONDS) -> None:
-        """`url` is SQLAlchemy's: `sqlite:///path` or `postgresql+psycopg://…`; `patience` is for locks, in seconds."""
+        """`url` is SQLAlchemy's: `sqlite:///path` or `postgresql+psycopg://…`; `patience` limits waits for locks, in seconds."""
         self._database = Database(url, patience)
         self.runs = Runs(self._database)
         self.calls = Calls(self._database)
@@ -33,7 +33,7 @@ class Ledger:
         self.memory = EndpointMemory(self._database)
 
     def __enter__(self) -> Self:
-        """Opens the database. Raises ConfigurationError where that cannot be done."""
+        """Open the database. Raises ConfigurationError if that fails."""
         try:
             self._database.open()
         except ConfigurationError:
@@ -44,5 +44,5 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes the database; everything noted is in it already."""
+        """Close the database; everything is committed already."""
         self._database.close()

@@ -1,7 +1,7 @@
 """The ledger's calls: intents with their reservations, replies that settle them, in one transaction a group.
 
-A budget is held by reservation: before a call its worst case is added to what its run and its UTC day hold, and the
-reply replaces it by the cost. What nobody knows to be billed or not keeps its reservation.
+Budgets hold by reservation: before a call its maximum cost is added to the amounts held by its run and its UTC day, and
+the reply replaces it by the cost. A call whose billing status is unknown keeps its reservation.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from extractors.record.ledger.database import Database
 
 Row = dict[str, object]
-Grant = bool | BudgetSpent  # True: it may be sent; False: not yet, calls on their way may still free what it needs
-BATCH_ROWS = 5_000  # rows read at once
-# What an answer can be worth: these replies may be read again by the next run, a refusal to answer may not.
+Grant = bool | BudgetSpent  # True: send it; False: wait, calls in flight may still free the amount
+BATCH_ROWS = 5_000  # rows per batch
+# Replies with these outcomes hold an answer of the model and can be reused by the next run.
 _ANSWER_OUTCOMES = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
 
 
@@ -45,7 +45,7 @@ class Budget:
 
 
 class Change(NamedTuple):
-    """What a call adds to, or takes from, what its day and its run hold, in nanodollars."""
+    """A change of the amounts held by a day and a run, in nanodollars."""
 
     day: str
     amount: int
@@ -60,9 +60,9 @@ class Calls:
     def write(
         self, run: str, intents: Sequence[Row], replies: Sequence[Row], changes: Sequence[Change], budget: Budget
     ) -> list[Grant]:
-        """Notes the end of calls, then each intent that the budget has room for; all or none of it.
+        """Store the ends of calls, then each intent that fits the budget, in one transaction.
 
-        `settled` is what the replies change of what is held. Returns one grant an intent, in order.
+        `changes` are the changes of the held amounts by the replies. Returns one grant per intent, in order.
         """
         with self.database.writing() as connection:
             if replies:
@@ -78,9 +78,9 @@ class Calls:
         return grants
 
     def iter_unpublished(self, run: str, writers: Collection[int] | None = None) -> Iterator[list[Row]]:
-        """The calls of this run that no volume has published, in batches; those without an end have no outcome.
+        """The unpublished calls of this run, in batches; calls without an end have no outcome.
 
-        `writers`: those of these alone.
+        `writers`: only the calls of these writers.
         """
         query = sa.select(CALLS).where(CALLS.c.run == run, CALLS.c.volume.is_(None))
         if writers is not None:
@@ -92,22 +92,22 @@ class Calls:
                 yield [dict(row) for row in batch]
 
     def orphaned_replies(self, run_info: RunInfo) -> dict[str, CallId]:
-        """The answers that earlier runs paid for and no document came of, by request; of this endpoint, model, schema."""
-        heirs = sa.select(RUNS.c.run).where(
-            RUNS.c.bequeathed > 0,
+        """The paid answers of earlier runs that no document has used, by request; of this endpoint, model and schema."""
+        givers = sa.select(RUNS.c.run).where(
+            RUNS.c.orphaned_replies > 0,
             RUNS.c.published_at.is_not(None),
             RUNS.c.endpoint == run_info.endpoint,
             RUNS.c.model == run_info.model,
             RUNS.c.schema == run_info.schema,
         )
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
-            CALLS.c.run.in_(heirs), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWER_OUTCOMES)
+            CALLS.c.run.in_(givers), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWER_OUTCOMES)
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
     def answered_calls(self, run: str, writers: Collection[int]) -> dict[str, CallId]:
-        """What these writers of a run were answered, by request."""
+        """The answered calls of these writers of a run, by request."""
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
             CALLS.c.run == run,
             CALLS.c.writer.in_(writers),
@@ -118,7 +118,7 @@ class Calls:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
     def reply_body(self, call: CallId) -> str | None:
-        """The body of one reply, as long as the ledger keeps it."""
+        """The body of one reply; None once the ledger has dropped it."""
         query = sa.select(CALLS.c.reply).filter_by(**call._asdict())
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
@@ -126,7 +126,7 @@ class Calls:
     def _decide_grants(
         self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget
     ) -> list[Grant]:
-        """Whether each intent fits beside what is held; who waits, waits for calls that are on their way."""
+        """Decide for each intent whether it fits beside the held amounts, or has to wait for calls in flight."""
         held = self._lock_held(connection, run, {_reservation(each).day for each in intents})
         limits = {
             name: to_nano(limit) for name, limit in (("run", budget.run), ("day", budget.day)) if limit is not None
@@ -149,17 +149,17 @@ class Calls:
         return grants
 
     def _lock_held(self, connection: sa.Connection, run: str, days: set[str]) -> Counter[str]:
-        """What the run, and each of these days, holds; locked until the end of the transaction."""
+        """The amounts held by the run and by each of these days, locked until the end of the transaction."""
         of_run = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run).with_for_update()
         held = Counter({"run": connection.execute(of_run).scalar_one_or_none() or 0})
-        new = self.database.insert(DAYS).on_conflict_do_nothing()  # a row that is not there cannot be locked
+        new = self.database.insert(DAYS).on_conflict_do_nothing()  # only an existing row can be locked
         connection.execute(new, [{"day": day, "held_nano": 0} for day in sorted(days)])
         of_days = sa.select(DAYS).where(DAYS.c.day.in_(days)).order_by(DAYS.c.day).with_for_update()
         held.update({row.day: row.held_nano for row in connection.execute(of_days)})
         return held
 
     def _has_calls_in_flight(self, connection: sa.Connection, run: str, name: str, day: str) -> bool:
-        """Whether a call is on its way that may free something: of this run, or for the day's budget of any live one."""
+        """Whether a call in flight may free an amount: one of this run, or for the day's budget one of any live run."""
         query = sa.select(CALLS.c.run).distinct().where(CALLS.c.outcome.is_(None))
         if name == "run":
             return connection.execute(query.where(CALLS.c.run == run)).first() is not None
@@ -177,7 +177,7 @@ def _reservation(intent: Row) -> Change:
 
 
 def _add_held(database: Database, connection: sa.Connection, run: str, changes: Sequence[Change]) -> None:
-    """Adds to what the run and its days hold; days in order, so that two writers never wait for each other."""
+    """Add to the amounts held by the run and its days; days in order, so that two writers never deadlock."""
     days: Counter[str] = Counter()
     for day, amount in changes:
         days[day] += amount

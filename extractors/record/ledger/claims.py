@@ -1,7 +1,7 @@
-"""The ledger's marks: which run has taken which document, so that runs at the same time pay for each once.
+"""Claims on documents: which run has taken which document, so that concurrent runs pay for each document once.
 
-A mark stays beyond its run's end while a run that began before may still come to the document: it was not in the tables
-when that run looked at what is done.
+A claim is one row of the table `marks`. It outlives its run while another run may still reach the document that began
+earlier, and so read the published tables before this document was in them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from extractors.record.ledger.database import Database
 
 Claim = Literal["ours", "done", "theirs"]
-BATCH_MARKS = 5_000  # marks asked for at once: a statement has a limited number of parameters
+BATCH_MARKS = 5_000  # marks per statement, whose number of parameters is limited
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The documents that runs have taken."""
+    """The documents claimed by runs."""
 
     database: Database
 
     def claim(self, run_info: RunInfo, documents: Sequence[Planned]) -> list[Claim]:
-        """Takes these documents for a run: each is ours, or done by a run since ours began, or another's who is at it."""
+        """Claim these documents for a run: each is ours, done by another run since ours began, or theirs and in progress."""
         plans = {_mark_of(run_info, each.name): dump_plan(each) for each in documents}
         owners: dict[int, str] = {}
         with self.database.writing() as connection:
@@ -44,7 +44,7 @@ class Claims:
         return [_classify_claim(owners.get(_mark_of(run_info, each.name)), run_info.run, done) for each in documents]
 
     def load_plans(self, run: str) -> list[Planned]:
-        """The documents that a run has taken and not published. Those that another version had planned are left out."""
+        """The plans of the documents that a run has claimed and not published, without plans of another version."""
         query = sa.select(MARKS.c.plan).where(MARKS.c.run == run, MARKS.c.plan.is_not(None))
         with self.database.reading() as connection:
             texts = connection.execute(query).scalars().all()
@@ -55,7 +55,7 @@ class Claims:
         return plans
 
     def mark_published(self, run_info: RunInfo, ahead: Sequence[Planned]) -> None:
-        """What the run has taken is published, but for the documents that it has pulled ahead: plans are done with."""
+        """The run's claimed documents are published, except the prefetched ones in `ahead`: drop their plans."""
         one = MARKS.update().where(MARKS.c.mark == sa.bindparam("_mark"))
         with self.database.writing() as connection:
             connection.execute(MARKS.update().where(MARKS.c.run == run_info.run).values(plan=None))
@@ -65,13 +65,13 @@ class Claims:
                 )
 
     def release(self, run_info: RunInfo, names: Collection[Name]) -> None:
-        """The run did not end with these documents: whoever comes next may take them."""
+        """Release documents that the run did not finish, so that another run can claim them."""
         with self.database.writing() as connection:
             for batch in _split_batches(_mark_of(run_info, name) for name in names):
                 connection.execute(MARKS.delete().where(MARKS.c.run == run_info.run, MARKS.c.mark.in_(batch)))
 
     def keep_only(self, run_info: RunInfo, names: Collection[Name]) -> None:
-        """The run came to an end with these documents alone: whoever comes next may take all others that it had."""
+        """Release all claims of the run except those on these documents, which it finished."""
         kept = [
             {"mark": mark, "run": run_info.run}
             for batch in _split_batches(_mark_of(run_info, each) for each in names)
@@ -83,31 +83,31 @@ class Claims:
                 connection.execute(self.database.insert(MARKS).on_conflict_do_nothing(), kept)
 
     def _take_marks(self, connection: sa.Connection, run_info: RunInfo, plans: Mapping[int, str]) -> dict[int, str]:
-        """Which run has each mark, after this one has taken those that are nobody's or of runs that ended before it."""
+        """The owner of each mark, after this run has taken those without an owner or of runs that ended before it."""
         these = MARKS.c.mark.in_(plans)
         before = sa.select(RUNS.c.run).where(RUNS.c.published_at < run_info.started_at.isoformat())
         connection.execute(MARKS.delete().where(these, MARKS.c.run.in_(before)))
         new = self.database.insert(MARKS).on_conflict_do_nothing()
         connection.execute(new, [{"mark": mark, "run": run_info.run, "plan": plan} for mark, plan in plans.items()])
-        found = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(these)).all()
-        return {row.mark: row.run for row in found}
+        rows = connection.execute(sa.select(MARKS.c.mark, MARKS.c.run).where(these)).all()
+        return {row.mark: row.run for row in rows}
 
 
 def _classify_claim(owner: str | None, run: str, done: set[str]) -> Claim:
-    """None: somebody freed it in this moment. The next run takes it."""
+    """The claim for the owner of a mark. None: it was released just now, and the next run takes it."""
     if owner == run:
         return "ours"
     return "done" if owner in done else "theirs"
 
 
 def _split_batches(marks: Iterable[int]) -> Iterator[list[int]]:
-    """As many as fit into a statement, in one order for all runs: two that take the same ones never wait in a ring."""
+    """Batches that fit into a statement, in the same order for all runs, so that two runs never deadlock."""
     ordered = sorted(set(marks))
     return (ordered[first : first + BATCH_MARKS] for first in range(0, len(ordered), BATCH_MARKS))
 
 
 def _mark_of(run_info: RunInfo, name: Name) -> int:
-    """A document's version under an output, read with a schema, as 64 bits: of a billion no two are likely the same."""
+    """64 bits that identify an output, a schema, a document and its version."""
     document, version = name
-    said = "\0".join((run_info.output, run_info.schema, document, version or "")).encode(errors="surrogatepass")
-    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big", signed=True)
+    identity = "\0".join((run_info.output, run_info.schema, document, version or "")).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big", signed=True)

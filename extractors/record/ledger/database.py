@@ -1,6 +1,6 @@
-"""The database under the ledger: SQLite in a file of its own, or PostgreSQL where several machines share it.
+"""The ledger's database: SQLite in a file of its own, or PostgreSQL where several machines share it.
 
-Whatever goes wrong in it is said as a LedgerError that names it; a damaged file is set aside, never written over.
+Database errors are raised as a LedgerError with the ledger's name; a damaged file is renamed, never overwritten.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ RETRY_SECONDS = 0.02  # seconds
 LOCK_SECONDS = 30.0  # how long a write waits for another process
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_LOCK_TIMEOUT = "55P03"  # PostgreSQL's word for it
-_UPGRADE_LOCK = 7_106_311  # PostgreSQL's advisory lock of those who open the ledger: any number that is ours
+_LOCK_TIMEOUT = "55P03"  # PostgreSQL: lock_not_available
+_UPGRADE_LOCK = 7_106_311  # the key of PostgreSQL's advisory lock while a ledger is upgraded: any fixed number
 
 
 class Database:
     """Transactions on one ledger, from any thread."""
 
     def __init__(self, url: str, patience: float = LOCK_SECONDS) -> None:
-        """`url` is SQLAlchemy's; `patience` the seconds that a write waits for others. Nothing is opened yet."""
+        """`url` is SQLAlchemy's; `patience` limits how many seconds a write waits for a lock. Opens nothing."""
         self._url, self._patience = _parse_url(url), patience
         self._path = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self.name = str(self._path) if self._path else _mask_password(self._url)
@@ -52,7 +52,7 @@ class Database:
         self._reader = self._engine.execution_options(reads=True)
 
     def open(self) -> None:
-        """Makes what is missing, brings an older ledger up to date. Raises ConfigurationError where it cannot be opened."""
+        """Create missing tables and upgrade an older ledger. Raises ConfigurationError if it cannot be opened."""
         try:
             if self._path:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,27 +71,27 @@ class Database:
             raise ConfigurationError(f"ledger {self.name!r} cannot be opened: {self._describe_error(error)}") from None
 
     def close(self) -> None:
-        """Closes every connection; everything committed is in the database already."""
+        """Close every connection."""
         self._engine.dispose()
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """One transaction that is alone in writing what it reads: all of it is durable at the end, or none."""
+        """A transaction with the write lock: durable as a whole at the end, or rolled back."""
         with self._translate_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """One transaction that only reads, beside whoever writes."""
+        """A read-only transaction, concurrent with writers."""
         with self._translate_errors(), self._reader.begin() as connection:
             yield connection
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-        """An insert that knows ON CONFLICT, which is the same in both dialects."""
+        """An insert with ON CONFLICT, which both dialects support."""
         return sqlite.insert(table) if self._path else postgresql.insert(table)
 
     def clock(self, connection: sa.Connection) -> float:
-        """Seconds since 1970 by the one clock that all who share this ledger go by."""
+        """Seconds since 1970 by the clock that all users of this ledger share."""
         if self._path:
             return time.time()
         return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
@@ -105,15 +105,15 @@ class Database:
             raise LedgerError(f"ledger {self.name!r}: {self._describe_error(error)}{kept}") from None
 
     def _describe_error(self, error: DBAPIError) -> str:
-        """What went wrong, in words; a damaged file is set aside here."""
+        """The reason of a database error; a damaged file is renamed here."""
         said = first_line(error.orig or error)
         if _sqlite_code(error) in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
-            return f"it is locked by another process, which did not let go within {self._patience:g} s"
+            return f"it is locked by another process, which did not release it within {self._patience:g} s"
         if self._is_damaged(error) and self._path:
             aside = self._move_aside(self._path)
             return (
-                f"it is damaged ({said}) and was set aside as {aside}; the next run begins a new one, which knows"
-                " nothing of calls that were not published: keep the old one to look them up"
+                f"it is damaged ({said}) and was renamed to {aside}; the next run creates a new ledger, without the"
+                " calls that were not published: keep the renamed file to look them up"
             )
         return said
 
@@ -125,14 +125,14 @@ class Database:
         mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         for end in ("", "-wal", "-shm"):
             beside = path.with_name(path.name + end)
-            with suppress(FileNotFoundError):  # not there, or another process has set it aside
+            with suppress(FileNotFoundError):  # missing, or renamed by another process
                 beside.rename(path.with_name(f"{path.name}.{mark}{end}"))
         return path.with_name(f"{path.name}.{mark}")
 
     def _create_engine(self) -> sa.Engine:
         if not self._path:
             waits = f"-c lock_timeout={round(self._patience * 1000)}"
-            seconds = max(2, round(self._patience))  # less is none at all to the driver
+            seconds = max(2, round(self._patience))  # the driver ignores less than 2
             arguments = {"connect_timeout": seconds, "options": waits}
             return sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
@@ -141,12 +141,12 @@ class Database:
         return engine
 
     def _configure_sqlite(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        """WAL survives a killed process with one write a commit; transactions are begun by us, not by the driver."""
+        """Use WAL, which survives a killed process with one write per commit, and begin transactions ourselves."""
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone() != ("wal",):
-            # SQLite waits for nobody here, and two may make the file at once.
+            # SQLite does not wait for locks here, and two processes may create the file at once.
             patient = tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type(sqlite3.OperationalError),
                 stop=tenacity.stop_after_delay(self._patience),
@@ -159,25 +159,27 @@ class Database:
 
 
 def _parse_url(url: str) -> sa.URL:
-    """The URL in its parts. Raises ConfigurationError, which does not repeat what it cannot read: a password may be in it."""
+    """Parse the URL. The ConfigurationError for a bad one does not repeat it, since it may contain a password."""
     try:
         return make_url(url)
     except (ValueError, sa.exc.ArgumentError):
-        raise ConfigurationError("TILEWISE_LEDGER is no URL that can be read: is its port a number?") from None
+        raise ConfigurationError(
+            "TILEWISE_LEDGER is not a valid database URL: check that its port is a number"
+        ) from None
 
 
 def _mask_password(url: sa.URL) -> str:
-    """The URL without the password, which may stand in its query too."""
+    """The URL without its password and its query, which may contain one too."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _sqlite_code(error: DBAPIError) -> int:
-    """SQLite's code, without what extends it; 0 for another database."""
+    """SQLite's primary result code; 0 for another database."""
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    """Takes the write lock first: two runs that read, decide and write would otherwise both decide on the same state."""
+    """Take the write lock first: otherwise two runs could read the same state and both write on it."""
     mode: Literal["BEGIN", "BEGIN IMMEDIATE"] = "BEGIN IMMEDIATE"
     if connection.get_execution_options().get("reads"):
         mode = "BEGIN"

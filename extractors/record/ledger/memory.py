@@ -1,4 +1,4 @@
-"""What the ledger remembers of an endpoint from run to run: prices, rate, answers, text, bill rule, returned models."""
+"""What the ledger stores about an endpoint across runs: prices, rate, answers, text, bill rule, returned models."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the probes showed: the bill rule as text, what text of so many bytes is counted, who answered, and when.
+    """The result of a calibration: the bill rule as text, the tokens of the prompt's text, the model returned, the time.
 
-    `explains`: the rule is near every probe, as one that was fitted to a model of another kind need not be.
+    `explains`: the rule is close to every probe; a rule fitted to a model of another kind may not be.
     """
 
     rule: str
@@ -34,18 +34,18 @@ class Calibration:
     measured_at: datetime
 
     def estimate_text_tokens(self, text_bytes: int) -> int:
-        """The tokens expected of so many UTF-8 bytes of text."""
+        """The tokens expected for this number of UTF-8 bytes of text."""
         return round(text_bytes * self.text_tokens / self.text_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointMemory:
-    """Facts by endpoint and model; each is the last one seen."""
+    """The latest facts by endpoint and model."""
 
     database: Database
 
     def means(self, fingerprint: Fingerprint) -> Means:
-        """What earlier accepted answers of this schema by this model took, on average."""
+        """The averages of earlier accepted answers of this model for this schema."""
         query = sa.select(ANSWERS).filter_by(
             endpoint=fingerprint.endpoint, model=fingerprint.model, schema=fingerprint.schema
         )
@@ -54,42 +54,42 @@ class EndpointMemory:
         return Means(round(row.completion_tokens / row.count), row.seconds / row.count) if row else Means()
 
     def keep_rate(self, fingerprint: Fingerprint, calls_per_second: float) -> None:
-        """Remembers the rate that this endpoint sustained for this model."""
+        """Store the rate that this endpoint sustained for this model."""
         self._upsert(RATES, _endpoint_key(fingerprint), calls_per_second=calls_per_second, seen_at=_now())
 
     def rate(self, fingerprint: Fingerprint) -> float | None:
-        """The calls a second that this endpoint last sustained for this model."""
+        """The calls per second that this endpoint last sustained for this model."""
         query = sa.select(RATES.c.calls_per_second).filter_by(**_endpoint_key(fingerprint))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def keep_text_tokens(self, fingerprint: Fingerprint, tokens: int) -> None:
-        """Remembers how many tokens this prompt is counted as, beside its images."""
+        """Store the tokens counted for this prompt without its images."""
         key = _endpoint_key(fingerprint) | {"prompt_hash": fingerprint.prompt_hash}
         self._upsert(TEXTS, key, tokens=tokens, seen_at=_now())
 
     def text_tokens(self, fingerprint: Fingerprint) -> int | None:
-        """The tokens that this prompt was last counted as."""
+        """The tokens last counted for this prompt."""
         query = sa.select(TEXTS.c.tokens).filter_by(**_endpoint_key(fingerprint), prompt_hash=fingerprint.prompt_hash)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_calibration(self, fingerprint: Fingerprint, run: str, found: Calibration) -> None:
+    def keep_calibration(self, fingerprint: Fingerprint, run: str, calibration: Calibration) -> None:
         """Stores what the probes of this run showed."""
         self._upsert(
             CALIBRATIONS,
             _endpoint_key(fingerprint),
-            rule=found.rule,
-            explains=found.explains,
-            text_bytes=found.text_bytes,
-            text_tokens=found.text_tokens,
-            model_returned=found.model_returned,
+            rule=calibration.rule,
+            explains=calibration.explains,
+            text_bytes=calibration.text_bytes,
+            text_tokens=calibration.text_tokens,
+            model_returned=calibration.model_returned,
             run=run,
-            measured_at=found.measured_at.isoformat(),
+            measured_at=calibration.measured_at.isoformat(),
         )
 
     def calibration(self, endpoint: str, model: str) -> Calibration | None:
-        """What the last probes of this model have shown."""
+        """The latest calibration of this model."""
         query = sa.select(CALIBRATIONS).filter_by(endpoint=endpoint, model=model)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -99,7 +99,7 @@ class EndpointMemory:
         return Calibration(row.rule, row.explains, row.text_bytes, row.text_tokens, row.model_returned, at)
 
     def keep_returned_models(self, fingerprint: Fingerprint, models: Collection[str]) -> None:
-        """Remembers by which names the model answered in a run."""
+        """Store the model names returned in a run."""
         key = _endpoint_key(fingerprint)
         with self.database.writing() as connection:
             connection.execute(RETURNED_MODELS.delete().filter_by(**key))
@@ -107,13 +107,13 @@ class EndpointMemory:
                 connection.execute(RETURNED_MODELS.insert(), [key | {"returned": name} for name in sorted(models)])
 
     def returned_models(self, fingerprint: Fingerprint) -> frozenset[str]:
-        """The names by which the model answered in the last run; none before there was one."""
+        """The model names returned in the last run; empty before the first."""
         query = sa.select(RETURNED_MODELS.c.returned).filter_by(**_endpoint_key(fingerprint))
         with self.database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 
     def keep_prices(self, endpoint: str, prices: dict[str, Price]) -> None:
-        """Replaces what the server was last seen to list."""
+        """Replace the prices that the server lists."""
         today = datetime.now(UTC).date().isoformat()
         rows = [
             {
@@ -132,7 +132,7 @@ class EndpointMemory:
                 connection.execute(SERVED_PRICES.insert(), rows)
 
     def prices(self, endpoint: str) -> dict[str, Price]:
-        """What the server was last seen to list, with the day on which it was seen."""
+        """The prices that the server listed last, with the day of the listing."""
         with self.database.reading() as connection:
             rows = connection.execute(sa.select(SERVED_PRICES).where(SERVED_PRICES.c.endpoint == endpoint)).all()
         return {

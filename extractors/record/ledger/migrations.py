@@ -1,4 +1,4 @@
-"""The ledger's schema, brought up to date when it is opened: one step a version, each in the opener's transaction."""
+"""Upgrade the ledger's schema when it is opened: one step per version, all in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ VERSION = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, 
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Makes the tables, or brings those of an older version up to date; inside a transaction that locks out others.
+    """Create the tables or upgrade older ones, inside a transaction that locks out others.
 
-    Raises ConfigurationError for a ledger that a newer version has written.
+    Raises ConfigurationError for a ledger of a newer version.
     """
-    found = _read_version(connection)
-    if found == NEWEST:
+    current = _read_version(connection)
+    if current == NEWEST:
         return
-    if found > NEWEST:
-        raise ConfigurationError(f"it is of version {found}, this tilewise knows up to {NEWEST}: update tilewise")
-    if found:
-        for version in range(found + 1, NEWEST + 1):
+    if current > NEWEST:
+        raise ConfigurationError(
+            f"it has version {current}, and this tilewise supports versions up to {NEWEST}: update tilewise"
+        )
+    if current:
+        for version in range(current + 1, NEWEST + 1):
             _STEPS[version](connection)
     METADATA.create_all(connection)
     connection.execute(VERSION.delete())
@@ -44,12 +46,12 @@ def upgrade(connection: sa.Connection) -> None:
 
 
 def is_current(connection: sa.Connection) -> bool:
-    """Whether there is nothing to upgrade, which a reader may ask without waiting for anybody."""
+    """Whether no upgrade is needed; reads only, so it waits for no lock."""
     return _read_version(connection) == NEWEST
 
 
 def _read_version(connection: sa.Connection) -> int:
-    """The version in force: 0 for an empty database, 1 before versions were written down."""
+    """The ledger's version: 0 for an empty database, 1 for the first version, which did not store it."""
     tables = sa.inspect(connection).get_table_names()
     if VERSION.name not in tables:
         return 1 if CALLS.name in tables else 0
@@ -57,11 +59,11 @@ def _read_version(connection: sa.Connection) -> int:
 
 
 def _add_leases_and_budgets(connection: sa.Connection) -> None:
-    """Runs have leases and prices, calls all that their published row says, answers are summed up."""
+    """Version 2: leases and prices of runs, all published columns of calls, sums of answers, held amounts."""
     for table in (RUNS, CALLS):
         _add_missing_columns(connection, table)
     connection.execute(CreateIndex(OPEN_CALLS))
-    # What an older version left unpublished cannot be published any more; its money stays, as unpublished calls.
+    # Unpublished runs of version 1 can no longer be published; their calls keep their cost.
     connection.execute(CALLS.update().where(_is_published()).values(volume=1))
     connection.execute(
         RUNS.update().where(RUNS.c.published_at.is_(None)).values(published_at=RUNS.c.started_at, volumes=0)
@@ -76,31 +78,31 @@ def _is_published() -> sa.ColumnElement[bool]:
 
 
 def _select_held() -> sa.Select[tuple[object, ...]]:
-    """What the calls of each day cost, or may still cost."""
+    """The cost of each day's calls, or their reservation where the cost is unknown."""
     day = sa.func.substr(CALLS.c.started_at, 1, 10)
     held = sa.case((CALLS.c.billed.in_(("yes", "no")), CALLS.c.cost_nano), else_=CALLS.c.reserved_nano)
     return sa.select(day, sa.func.coalesce(sa.func.sum(held), 0)).group_by(day)
 
 
 def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
-    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    existing = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
     for column in table.columns:
-        if column.name not in there:
+        if column.name not in existing:
             definition = CreateColumn(column).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 def _add_stopping(connection: sa.Connection) -> None:
-    """Runs can be told to stop in pieces; the table of the pieces is made with all that are missing."""
+    """Version 3: runs with shards; `create_all` adds the table of shards."""
     _add_missing_columns(connection, RUNS)
 
 
 def _add_skipped(connection: sa.Connection) -> None:
-    """Shards say how many of their documents were done already."""
-    if SHARDS.name in sa.inspect(connection).get_table_names():  # else it is made with all that are missing
+    """Version 4: shards count their skipped documents."""
+    if SHARDS.name in sa.inspect(connection).get_table_names():  # else `create_all` makes it
         _add_missing_columns(connection, SHARDS)
 
 
-# By the version that a step leads to.
+# Key: the version after the step.
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _add_leases_and_budgets, 3: _add_stopping, 4: _add_skipped}
 NEWEST = max(_STEPS)

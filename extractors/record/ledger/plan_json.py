@@ -1,4 +1,4 @@
-"""A planned document as JSON text, and back: what the ledger keeps of it until the run has published it."""
+"""A planned document as JSON text, and back: the ledger keeps it until the run has published the document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Json = dict[str, Any]  # Any: as JSON has it
 
 
 def dump_plan(planned: Planned) -> str:
-    """The plan as JSON, field by field."""
+    """The plan as JSON text."""
     return orjson.dumps(planned, default=_to_json).decode()
 
 
 def load_plan(text: str) -> Planned:
-    """The plan that `dump_plan` wrote. Raises ValueError or KeyError for one of another version."""
+    """The plan that `dump_plan` wrote. Raises ValueError, KeyError or TypeError for one of another version."""
     plan: Json = orjson.loads(text)
     return Planned(plan["document"], tuple(_load_page(each) for each in plan["pages"]), plan["tries"], plan["manifest"])
 
@@ -33,8 +33,8 @@ def _to_json(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, SecretStr):
-        return None  # a signature does not outlive its process
-    raise TypeError(f"{type(value).__name__} has no place in a plan")
+        return None  # a signed URL is not stored
+    raise TypeError(f"a plan cannot contain a {type(value).__name__}")
 
 
 def _load_page(page: Json) -> PlannedPage:

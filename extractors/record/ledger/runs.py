@@ -1,8 +1,8 @@
-"""The ledger's runs: who works on which, how far it has come, and which were abandoned.
+"""The ledger's runs: which process works on each, how far it is, and which are abandoned.
 
-A run is leased by the process that works on it, with a heartbeat. It is abandoned when it gave the lease back without
-being published, when its process has ended (seen from the same machine), or when no heartbeat came for as long as the
-lease lasts (from another). A process that is there keeps its run, whatever the clocks say.
+A process leases its run and renews the lease by heartbeats. A run is abandoned when the lease was released before the
+run was published, when its process has ended (seen from the same machine), or when the lease has expired without a
+heartbeat (seen from another machine). A live process on the same machine keeps its run regardless of clocks.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from extractors.record.ledger.database import Database
 
-RELEASED = ""  # the host of a run that nobody works on
-KEEP_REPLY_DAYS = 30  # for so long a reply waits for a run that can use it
+RELEASED = ""  # the host of a run that no process works on
+KEEP_REPLY_DAYS = 30  # days that an unused reply is kept for later runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Runs:
     database: Database
 
     def begin(self, run_info: RunInfo) -> None:
-        """A run starts, leased by this process."""
+        """Add a run, leased by this process."""
         price = run_info.price
         with self.database.writing() as connection:
             row = {
@@ -61,25 +61,25 @@ class Runs:
             connection.execute(RUNS.insert(), row | self._lease(connection))
 
     def forget(self, run: str) -> None:
-        """The run sends nothing after all: as if it had never begun."""
+        """Delete a run that has sent nothing."""
         with self.database.writing() as connection:
             connection.execute(MARKS.delete().where(MARKS.c.run == run))
             connection.execute(RUNS.delete().where(RUNS.c.run == run))
 
     def release(self, run: str) -> None:
-        """Nobody works on this run any more; if it is not published, the next run takes it over."""
+        """Release the lease; if the run is not published, the next run recovers it."""
         with self.database.writing() as connection:
-            mine = (RUNS.c.run == run) & _is_owned_by(current_process())
-            connection.execute(RUNS.update().where(mine).values(host=RELEASED, lease_until=0.0))
+            ours = (RUNS.c.run == run) & _is_owned_by(current_process())
+            connection.execute(RUNS.update().where(ours).values(host=RELEASED, lease_until=0.0))
 
     def heartbeat(self, run: str) -> bool:
-        """Renews the lease; False when another process has taken the run over."""
+        """Renew the lease; False when another process has taken over the run."""
         with self.database.writing() as connection:
-            mine = (RUNS.c.run == run) & _is_owned_by(current_process())
-            return connection.execute(RUNS.update().where(mine).values(**self._lease(connection))).rowcount == 1
+            ours = (RUNS.c.run == run) & _is_owned_by(current_process())
+            return connection.execute(RUNS.update().where(ours).values(**self._lease(connection))).rowcount == 1
 
     def list_abandoned(self, output: str, schema: str) -> list[RunInfo]:
-        """The runs of this output and schema that nobody works on and that are not published, the oldest first."""
+        """The abandoned, unpublished runs of this output and schema, the oldest first."""
         query = sa.select(RUNS).filter_by(output=output, schema=schema, published_at=None).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             now = self.database.clock(connection)
@@ -87,7 +87,7 @@ class Runs:
             return [_run_info_of(row) for row in dead if not _has_live_shards(connection, row.run, now)]
 
     def find_live(self, run: str) -> tuple[RunInfo, str] | None:
-        """The terms of a run that somebody works on, and on which host; None where none of this name takes shards."""
+        """A live run that accepts shards, and its host; None if there is none with this id."""
         query = sa.select(RUNS).filter_by(run=run, published_at=None, stopping=False)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -96,14 +96,14 @@ class Runs:
             return _run_info_of(row), row.host
 
     def list_unpublished(self, output: str) -> list[RunInfo]:
-        """The runs under this output that have calls which no volume has published."""
+        """The runs under this output with unpublished calls."""
         waiting = sa.select(CALLS.c.run).where(CALLS.c.run == RUNS.c.run, CALLS.c.volume.is_(None))
         query = sa.select(RUNS).where(RUNS.c.output == output, waiting.exists()).order_by(RUNS.c.run)
         with self.database.reading() as connection:
             return [_run_info_of(row) for row in connection.execute(query).all()]
 
     def adopt(self, run: str) -> bool:
-        """Takes an abandoned run over, of which no shard begins any more; False when somebody else was quicker."""
+        """Take over an abandoned run, which then starts no more shards; False when another process was faster."""
         with self.database.writing() as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
             now = self.database.clock(connection)
@@ -119,14 +119,14 @@ class Runs:
             return True
 
     def count_volumes(self, run: str) -> int:
-        """How many volumes of this run the ledger knows to be published."""
+        """The number of published volumes of this run."""
         with self.database.reading() as connection:
             return int(connection.execute(sa.select(RUNS.c.volumes).where(RUNS.c.run == run)).scalar_one())
 
     def mark_volume_published(self, run: str, volume: int, unfinished: Collection[str]) -> None:
-        """A volume is in the tables: its calls are counted there, and the bodies of their replies may go.
+        """Mark the run's calls as published in this volume, and drop the bodies of their replies.
 
-        Replies about the documents in `left`, with which the run did not end, stay for the next run.
+        Replies for the documents in `unfinished` are kept for the next run.
         """
         with self.database.writing() as connection:
             fresh = (CALLS.c.run == run) & CALLS.c.volume.is_(None)
@@ -135,24 +135,24 @@ class Runs:
             if kept:
                 connection.execute(ONE_CALL.values(volume=volume), kept)
             connection.execute(CALLS.update().where(fresh).values(volume=volume, reply=None))
-            changed = {"volumes": volume, "bequeathed": RUNS.c.bequeathed + len(kept)}
+            changed = {"volumes": volume, "orphaned_replies": RUNS.c.orphaned_replies + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
     def mark_used(self, used: Collection[CallId]) -> None:
-        """Documents came of these replies of earlier runs."""
+        """Drop these replies of earlier runs: documents have used them."""
         with self.database.writing() as connection:
             _drop_used_replies(connection, used)
 
     def finish(self, run: str, used: Collection[CallId] = ()) -> None:
-        """All volumes are published; `used` are the replies of earlier runs that documents came of."""
+        """Finish a run whose volumes are all published; `used` are the replies of earlier runs that documents have used."""
         now = datetime.now(UTC)
         with self.database.writing() as connection:
             _drop_used_replies(connection, used)
             _finish_run(connection, run, now.isoformat(), self.database.clock(connection))
             stale = (now - timedelta(days=KEEP_REPLY_DAYS)).isoformat()
-            old = sa.select(RUNS.c.run).where(RUNS.c.bequeathed > 0, RUNS.c.published_at < stale)
+            old = sa.select(RUNS.c.run).where(RUNS.c.orphaned_replies > 0, RUNS.c.published_at < stale)
             connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
-            connection.execute(RUNS.update().where(RUNS.c.run.in_(old)).values(bequeathed=0))
+            connection.execute(RUNS.update().where(RUNS.c.run.in_(old)).values(orphaned_replies=0))
 
     def _lease(self, connection: sa.Connection) -> dict[str, object]:
         owner = current_process()
@@ -161,7 +161,7 @@ class Runs:
 
 
 def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
-    """Whether somebody works on the run of this row of `runs`."""
+    """Whether a process works on the run or shard of this row."""
     if row.host == RELEASED:
         return False
     gone = Owner(row.host, row.pid, row.born).has_ended
@@ -169,7 +169,7 @@ def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
 
 
 def _has_live_shards(connection: sa.Connection, run: str, now: float) -> bool:
-    """Whether somebody works on a shard of this run still: whose parent has gone stops within seconds."""
+    """Whether a shard of this run is still worked on; without its parent it stops within seconds."""
     rows = connection.execute(sa.select(SHARDS).filter_by(run=run, status=None)).all()
     return any(is_live(row, now) for row in rows)
 
@@ -184,13 +184,15 @@ def _drop_used_replies(connection: sa.Connection, used: Collection[CallId]) -> N
         connection.execute(ONE_CALL.values(reply=None), calls)
     for giver in {call.run for call in used}:
         unfinished = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
-        connection.execute(RUNS.update().where(RUNS.c.run == giver).values(bequeathed=unfinished.scalar_subquery()))
+        connection.execute(
+            RUNS.update().where(RUNS.c.run == giver).values(orphaned_replies=unfinished.scalar_subquery())
+        )
 
 
 def _find_orphaned_replies(
     connection: sa.Connection, calls: sa.ColumnElement[bool], unfinished: Collection[str]
 ) -> list[dict[str, object]]:
-    """Those of these calls that answered a document in `left`, as parameters of `ONE_CALL`."""
+    """The calls among these that answered an unfinished document, as parameters of `ONE_CALL`."""
     if not unfinished:
         return []
     query = sa.select(CALLS.c.run, CALLS.c.writer, CALLS.c.call, CALLS.c.document)
@@ -199,7 +201,7 @@ def _find_orphaned_replies(
 
 
 def _add_answer_sums(database: Database, connection: sa.Connection, calls: sa.ColumnElement[bool]) -> None:
-    """Adds accepted answers to the sums from which estimates take their means."""
+    """Add accepted answers to the sums behind the averages of estimates."""
     rows = connection.execute(select_accepted_sums().where(calls)).all()
     insert = database.insert(ANSWERS)
     summed = ("count", "completion_tokens", "seconds")
@@ -212,22 +214,22 @@ def _add_answer_sums(database: Database, connection: sa.Connection, calls: sa.Co
 
 
 def _finish_run(connection: sa.Connection, run: str, at: str, now: float) -> None:
-    """Notes the end of a run, and takes away the marks of ended runs that no run under way can still stumble over.
+    """Set the end of a run, and delete the marks of ended runs that no live run needs any more.
 
-    It ends after every run under way began, also by a clock that jumped back.
+    The end is not before the start of any live run, even if the clock was set back.
     """
     rows = connection.execute(sa.select(RUNS).where(RUNS.c.published_at.is_(None), RUNS.c.run != run)).all()
-    under_way = [row.started_at for row in rows if is_live(row, now)]
-    ending = {"published_at": max([at, *under_way]), "host": RELEASED}
+    live_starts = [row.started_at for row in rows if is_live(row, now)]
+    ending = {"published_at": max([at, *live_starts]), "host": RELEASED}
     connection.execute(RUNS.update().where(RUNS.c.run == run).values(ending))
     ended = sa.select(RUNS.c.run).where(RUNS.c.published_at.is_not(None))
-    if under_way:
-        ended = ended.where(RUNS.c.published_at < min(under_way))
+    if live_starts:
+        ended = ended.where(RUNS.c.published_at < min(live_starts))
     connection.execute(MARKS.delete().where(MARKS.c.run.in_(ended)))
 
 
 def _run_info_of(row: sa.Row[tuple[object, ...]]) -> RunInfo:
-    """The terms of a run."""
+    """The run of a row of `runs`."""
     price = None
     if row.price_input is not None:
         price = Price(

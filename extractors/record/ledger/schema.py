@@ -1,4 +1,4 @@
-"""The ledger's tables. Money is kept as whole nanodollars and times as UTC text: SQLite has neither decimals nor zones."""
+"""The ledger's tables. Money is in whole nanodollars and times are UTC text: SQLite has no decimals and no time zones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 
-# One row a run: what it was asked, who runs it, and how far it has come.
+# One row per run: its configuration, its process, and how far it is.
 RUNS = sa.Table(
     "runs",
     METADATA,
@@ -30,21 +30,21 @@ RUNS = sa.Table(
     sa.Column("job", sa.Text, nullable=False, server_default="{}"),
     sa.Column("flow_run", sa.String),
     sa.Column("started_at", sa.String, nullable=False),
-    # The lease: whose process works on it, and until when that holds without a further heartbeat.
+    # The lease: the process that works on the run, and when the lease expires without another heartbeat.
     sa.Column("host", sa.String, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("born", sa.String, nullable=False, server_default=""),
     sa.Column("lease_until", sa.Float, nullable=False, server_default="0"),
     sa.Column("held_nano", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("volumes", sa.Integer, nullable=False, server_default="0"),
-    # Replies of documents that the run did not end with are kept for the next one.
-    sa.Column("bequeathed", sa.Integer, nullable=False, server_default="0"),
+    # The number of replies for unfinished documents that are kept for the next run.
+    sa.Column("bequeathed", sa.Integer, key="orphaned_replies", nullable=False, server_default="0"),
     sa.Column("published_at", sa.String),
-    # Whether its shards are told to stop.
+    # Whether its shards have to stop.
     sa.Column("stopping", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
-# One row an HTTP attempt. Several processes may write for one run; each numbers its own calls.
+# One row per HTTP attempt. Several processes may write for one run; each numbers its own calls.
 CALLS = sa.Table(
     "calls",
     METADATA,
@@ -70,7 +70,7 @@ CALLS = sa.Table(
     sa.Column("estimated_image_tokens", sa.Integer, nullable=False),
     sa.Column("estimated_prompt_tokens", sa.Integer, nullable=False),
     sa.Column("reserved_nano", sa.BigInteger),
-    # What the reply adds; an intent without a reply keeps them null.
+    # Set by the reply; null while the call is in flight.
     sa.Column("seconds", sa.Float),
     sa.Column("http_status", sa.Integer),
     sa.Column("outcome", sa.String),
@@ -85,15 +85,15 @@ CALLS = sa.Table(
     sa.Column("request_id", sa.String),
     sa.Column("error", sa.String),
     sa.Column("reply", sa.Text),
-    # The volume that published it; null until then.
+    # The volume that published the call; null before.
     sa.Column("volume", sa.Integer),
 )
-# The calls on their way: what a spent budget waits for.
+# The calls in flight, which an exhausted budget waits for.
 OPEN_CALLS = sa.Index(
     "open_calls", CALLS.c.run, sqlite_where=CALLS.c.outcome.is_(None), postgresql_where=CALLS.c.outcome.is_(None)
 )
 
-# What the calls of a UTC day cost, or may still cost: the sum that a daily budget is held against.
+# The cost of a UTC day's calls, or their reservation while the cost is unknown: compared with the daily budget.
 DAYS = sa.Table(
     "days",
     METADATA,
@@ -101,7 +101,7 @@ DAYS = sa.Table(
     sa.Column("held_nano", sa.BigInteger, nullable=False),
 )
 
-# Which run has taken a document, and what it had planned to do with it, until that is published.
+# Which run has claimed a document, and its plan until the document is published.
 MARKS = sa.Table(
     "marks",
     METADATA,
@@ -109,7 +109,7 @@ MARKS = sa.Table(
     sa.Column("run", sa.String, nullable=False),
     sa.Column("plan", sa.Text),
 )
-# A piece of a run that another process works on: one row for each try at it, which has its own lease and writes as `writer`.
+# A part of a run that another process works on: one row per attempt, with its own lease and writer number.
 SHARDS = sa.Table(
     "shards",
     METADATA,
@@ -121,7 +121,7 @@ SHARDS = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("born", sa.String, nullable=False),
     sa.Column("lease_until", sa.Float, nullable=False),
-    # How it ended; null until then.
+    # How it ended; null before.
     sa.Column("status", sa.String),
     sa.Column("message", sa.String),
     sa.Column("warnings", sa.Text, nullable=False, server_default="[]"),
@@ -135,7 +135,7 @@ ONE_CALL = CALLS.update().where(
     CALLS.c.call == sa.bindparam("_call"),
 )
 
-# What is remembered of an endpoint from one run to the next.
+# Facts about an endpoint, kept across runs.
 SERVED_PRICES = sa.Table(
     "served_prices",
     METADATA,
@@ -196,7 +196,7 @@ RETURNED_MODELS = sa.Table(
 
 
 class CallId(NamedTuple):
-    """Where a call stands in the ledger."""
+    """The key of a call in the ledger."""
 
     run: str
     writer: int
@@ -204,7 +204,7 @@ class CallId(NamedTuple):
 
 
 def select_accepted_sums() -> sa.Select[tuple[object, ...]]:
-    """The rows of `answers` that calls add up to, by endpoint, model and schema; of all calls."""
+    """The rows of `answers` for all calls: sums by endpoint, model and schema."""
     keys = (CALLS.c.endpoint, CALLS.c.model_requested, CALLS.c.schema)
     sums = (sa.func.count(), sa.func.sum(CALLS.c.completion_tokens), sa.func.sum(CALLS.c.seconds))
     counted = (CALLS.c.outcome == "accepted") & CALLS.c.completion_tokens.is_not(None)

@@ -1,4 +1,4 @@
-"""The ledger's shards: pieces of a run, each leased by the process that works on it, and how each try at one ended."""
+"""The ledger's shards: parts of a run, each leased by the process that works on it, and how each attempt ended."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 COMPLETED = "completed"
 ShardCommand = Literal["go on", "stop", "lost"]
-_RELEASED_LEASE = {"host": RELEASED, "lease_until": 0.0}  # of a try that nobody waits for
+_RELEASED_LEASE = {"host": RELEASED, "lease_until": 0.0}  # of an attempt that has ended
 
 
 @dataclass(frozen=True, slots=True)
 class ShardAttempt:
-    """One try at a shard. `status` is None while it has not said how it ended; `live`: its process is there.
+    """One attempt at a shard. `status` is None until it has reported its end; `live`: its process still runs.
 
-    `accepted` and `failed` are its documents so far, without those of earlier tries; `skipped` were done by another run
-    since its own began.
+    `accepted` and `failed` count its documents so far, without earlier attempts; `skipped` documents were done by another
+    run since this run began.
     """
 
     run: str
@@ -54,17 +54,17 @@ class Shards:
     database: Database
 
     def begin(self, run: str, number: int, writer: int) -> tuple[ShardAttempt, list[ShardAttempt]]:
-        """A try at a shard, leased by this process, and the tries before it, which are over from here on.
+        """Start an attempt at a shard, leased by this process; returns it and the earlier attempts, which are expired.
 
-        Raises LedgerError when another process works on it, or the run takes no shards any more.
+        Raises LedgerError when another process works on the shard, or the run starts no more shards.
         """
         with self.database.writing() as connection:
             parent = connection.execute(sa.select(RUNS).where(RUNS.c.run == run).with_for_update()).one_or_none()
             if parent is None or parent.stopping or parent.published_at is not None:
-                raise LedgerError(f"run {run} takes no shards any more: it was told to stop, or has ended")
+                raise LedgerError(f"run {run} starts no more shards: it is stopping, or has ended")
             earlier = self._load_attempts(connection, run, number)
             if any(each.status is None and each.live for each in earlier):
-                raise LedgerError(f"shard {number} of run {run} is worked on by another process")
+                raise LedgerError(f"shard {number} of run {run} is in progress in another process")
             for each in earlier:
                 _expire_attempt(connection, each)
             new = ShardAttempt(run, number, len(earlier), writer)
@@ -85,23 +85,23 @@ class Shards:
         return new, earlier
 
     def heartbeat(self, shard: ShardAttempt) -> ShardCommand:
-        """Renews the lease, and notes how far it is; what the run says: `lost` where it has ended, or goes on without it.
+        """Renew the lease and store the progress. `lost`: the run has ended, or this attempt was replaced.
 
-        Where its parent has gone it is to stop: nobody takes the run over before its shards have ended.
+        `stop` also when the parent process has ended: the run is recovered only after its shards have ended.
         """
         owner = current_process()
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
-            mine = _is_attempt(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
+            ours = _is_attempt(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
             now = {"lease_until": until, "accepted": shard.accepted, "failed": shard.failed}
-            renewed = connection.execute(SHARDS.update().where(mine).values(now)).rowcount
+            renewed = connection.execute(SHARDS.update().where(ours).values(now)).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
             if not renewed or run is None or run.published_at is not None:
                 return "lost"
             return "stop" if run.stopping or not is_live(run, until - LEASE_SECONDS) else "go on"
 
     def finish(self, shard: ShardAttempt) -> None:
-        """The try has ended, as it says."""
+        """Store how the attempt ended."""
         ended = {
             "status": shard.status,
             "message": shard.message,
@@ -116,29 +116,29 @@ class Shards:
             connection.execute(SHARDS.update().where(_is_attempt(shard)).values(ended))
 
     def expire(self, shard: ShardAttempt) -> None:
-        """The try is over, without a word: should its process come back, it hears that it is lost."""
+        """Expire an attempt that has not reported its end: its process, if it still runs, gets `lost`."""
         with self.database.writing() as connection:
             _expire_attempt(connection, shard)
 
     def request_stop(self, run: str) -> None:
-        """Every shard of the run is to stop."""
+        """Ask every shard of the run to stop."""
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
 
     def release_all(self, run: str) -> None:
-        """The run goes on without the tries that have not ended, each of which stops when it hears of it, or any new one."""
+        """Expire all running attempts and start no new ones; running processes stop at their next heartbeat."""
         with self.database.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(stopping=True))
             connection.execute(SHARDS.update().where(_is_running(run)).values(_RELEASED_LEASE))
 
     def held_usd(self, run: str) -> Decimal:
-        """Dollars that the run's calls have cost, or may still cost."""
+        """The dollars held by the run: the cost of its calls, or their reservation."""
         with self.database.reading() as connection:
             query = sa.select(RUNS.c.held_nano).where(RUNS.c.run == run)
             return from_nano(connection.execute(query).scalar_one_or_none() or 0)
 
     def list_attempts(self, run: str) -> list[ShardAttempt]:
-        """Every try at every shard of a run, in order."""
+        """All attempts at all shards of a run, in order."""
         with self.database.reading() as connection:
             return self._load_attempts(connection, run)
 
@@ -151,13 +151,13 @@ class Shards:
 
 
 def _expire_attempt(connection: sa.Connection, shard: ShardAttempt) -> None:
-    """Ends a try: one that was cut off and comes back hears that it is lost, and so is what it had on its way.
+    """Expire an attempt and mark its calls in flight as lost.
 
-    Nothing that those calls have reserved is freed any more, so no budget is to wait for it.
+    The reservations of those calls are never freed, so no budget waits for them.
     """
     connection.execute(SHARDS.update().where(_is_attempt(shard) & _is_running(shard.run)).values(_RELEASED_LEASE))
-    on_its_way = (CALLS.c.run == shard.run) & (CALLS.c.writer == shard.writer) & CALLS.c.outcome.is_(None)
-    connection.execute(CALLS.update().where(on_its_way).values(LOST))
+    in_flight = (CALLS.c.run == shard.run) & (CALLS.c.writer == shard.writer) & CALLS.c.outcome.is_(None)
+    connection.execute(CALLS.update().where(in_flight).values(LOST))
 
 
 def _is_running(run: str) -> sa.ColumnElement[bool]:

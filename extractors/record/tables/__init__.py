@@ -1,1 +1,1 @@
-"""tables: the Parquet tables: their columns, rows, staging and publishing, and reading them back."""
+"""tables: the Parquet tables: columns, rows, staging, publishing, and reading them back."""

@@ -1,7 +1,7 @@
-"""Whether today's columns of a schema can be read together with what is published of it; asked before anything is sent.
+"""Check before a run sends anything that a schema's columns can be read together with its published files.
 
-Every file of `results/schema=<name>` is to be read in one go, with polars (`missing_columns="insert"`,
-`extra_columns="ignore"`) and with DuckDB (`union_by_name`). What they really do was measured, with polars 2.1 and DuckDB 2.0:
+All files of `results/schema=<name>` must be readable at once, with polars (`missing_columns="insert"`,
+`extra_columns="ignore"`) and with DuckDB (`union_by_name`). Measured with polars 2.1 and DuckDB 2.0:
 
 | change of a field                                                            | polars  | DuckDB  |
 |------------------------------------------------------------------------------|---------|---------|
@@ -12,7 +12,7 @@ Every file of `results/schema=<name>` is to be read in one go, with polars (`mis
 | number to float, to Decimal or other places, date to time, anything to text  | refuses | casts   |
 | text to a list or a nested model                                             | refuses | refuses |
 
-So adding and widening within a column are read together; all else needs the next `VERSION`, whose files lie apart.
+So fields can be added or widened within their column; all other changes need the next `VERSION`, with files of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_NAMED = 3  # fields in one error
 
 
 def check_compatible(output: Output, schema: Schema) -> None:
-    """Raises ConfigurationError when today's fields cannot be read with the newest published results of this schema."""
+    """Raises ConfigurationError when the fields cannot be read together with the newest published results of this schema."""
     with reading(output):
         files = sorted(output.list_files(f"results/schema={schema.name}", DAYS), key=_start_second)
     now = Fields(schema.model).columns
@@ -50,28 +50,28 @@ def check_compatible(output: Output, schema: Schema) -> None:
             said, more = ", ".join(changes[:MAX_NAMED]), len(changes) - MAX_NAMED
             others = f", and {more} more" if more > 0 else ""
             raise ConfigurationError(
-                f"schema {schema.name!r}: {said}{others}: not to be read together with {newest};"
-                f" put it back, or set VERSION = {schema.version + 1} in {schema.module}"
+                f"schema {schema.name!r}: {said}{others}: these columns cannot be read together with {newest};"
+                f" restore it, or set VERSION = {schema.version + 1} in {schema.module}"
                 f" (published as schema={schema.next_name})"
             )
 
 
 def _start_second(key: str) -> str:
-    """The second in which the run of this file started, as its name begins; the run's volumes have it in common."""
+    """The second in which the run of this file started: the start of its name, shared by the run's volumes."""
     return key.rpartition("/")[2].partition("-")[0]
 
 
 def _find_differences(then: columns.Columns, now: columns.Columns) -> Iterator[str]:
-    """What keeps columns of now from being read with those of then, in words."""
+    """Describe the differences that prevent reading columns of now with those of then."""
     for name, dtype in then.items():
         if name in now:
             yield from _find_type_changes(name, dtype, now[name])
         else:
-            yield f"field {name!r} is no longer there"
+            yield f"field {name!r} was removed"
 
 
 def _find_type_changes(field: str, then: PolarsDataType, now: PolarsDataType) -> Iterator[str]:
-    """What keeps a column of now from being read with one of then, in words; the nested field is named where it is one."""
+    """Describe the changes that prevent reading a column of now with one of then, by the name of the nested field."""
     if isinstance(then, pl.List) and isinstance(now, pl.List):
         yield from _find_type_changes(field, then.inner, now.inner)
     elif isinstance(then, pl.Struct) and isinstance(now, pl.Struct):
@@ -79,7 +79,7 @@ def _find_type_changes(field: str, then: PolarsDataType, now: PolarsDataType) ->
         today = {each.name: each.dtype for each in now.fields}
         for name in before | today:
             if name not in today:
-                yield f"field '{field}.{name}' is no longer there"
+                yield f"field '{field}.{name}' was removed"
             elif name not in before:
                 yield f"field '{field}.{name}' is new inside of {field!r}"
             else:

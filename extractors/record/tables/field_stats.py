@@ -1,4 +1,4 @@
-"""Published or staged results in, one row per field of the schema out: how full it is, how varied, from where to where."""
+"""Statistics of a schema's fields over published or staged results: nulls, distinct values, minimum, maximum, length."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.rows import Row
 
-MAX_TEXT = 200  # characters of text that are kept of a least or greatest value
+MAX_TEXT = 200  # characters kept of a minimum or maximum
 
 
 def field_rows(results: pl.LazyFrame, names: Sequence[str], run: str, schema: str) -> list[Row]:
     """The rows of the table `fields`, in the order of `names`, from one pass over `results`.
 
-    `rows` counts all rows and `nulls` those without a value; `distinct` counts different values, null not among them.
+    `rows` counts all rows, `nulls` those without a value, and `distinct` the different values without null.
 
     | column  | `min`, `max`                              | `mean_length`   |
     |---------|-------------------------------------------|-----------------|
     | text    | first and last by code point, cut to 200  | mean characters |
     | numbers | in digits, a Decimal with all its places  | null            |
     | dates   | ISO 8601, times of a day and moments too  | null            |
-    | lists   | null: no order that anyone would ask for  | mean items      |
-    | others  | null: structs and booleans, likewise      | null            |
+    | lists   | null: they have no useful order           | mean items      |
+    | others  | null: also structs and booleans           | null            |
     """
     if not names:
         return []
     types = results.collect_schema()
-    told = results.select(_stats_of(name, types[name]) for name in names).collect(engine="streaming")
-    (found,) = told.to_dicts()
-    return [_build_row(found[name], {"run": run, "schema": schema, "field": name}) for name in names]
+    frame = results.select(_stats_of(name, types[name]) for name in names).collect(engine="streaming")
+    (stats,) = frame.to_dicts()
+    return [_build_row(stats[name], {"run": run, "schema": schema, "field": name}) for name in names]
 
 
 def _stats_of(name: str, dtype: pl.DataType) -> pl.Expr:
-    """What one column says of itself, as one struct."""
+    """The statistics of one column, as a struct."""
     column, nothing = pl.col(name), pl.lit(None)
     ordered = dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String
     return pl.struct(
@@ -52,9 +52,9 @@ def _stats_of(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _hash_values(name: str, dtype: pl.DataType) -> pl.Expr:
-    """64 bits of every value that is not null: to count them, a million long texts are not kept."""
+    """A 64-bit hash of every value that is not null, which takes less memory than the values."""
     column = pl.col(name)
-    if dtype.is_nested():  # as JSON: not every polars that is allowed here hashes lists and structs
+    if dtype.is_nested():  # as JSON: some supported versions of polars do not hash lists and structs
         return pl.struct(column).struct.json_encode().filter(column.is_not_null()).hash()
     return column.drop_nulls().hash()
 
@@ -67,12 +67,12 @@ def _mean_length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return pl.lit(None, dtype=pl.Float64())
 
 
-def _build_row(told: dict[str, object], names: Row) -> Row:
-    return names | told | {"min": _format_value(told["min"]), "max": _format_value(told["max"])}
+def _build_row(stats: dict[str, object], names: Row) -> Row:
+    return names | stats | {"min": _format_value(stats["min"]), "max": _format_value(stats["max"])}
 
 
 def _format_value(value: object) -> str | None:
-    """A value as text that sorts and reads the same everywhere."""
+    """A value as text, independent of locale and platform."""
     if value is None:
         return None
     if isinstance(value, Decimal):

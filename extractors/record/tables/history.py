@@ -1,4 +1,4 @@
-"""What earlier runs have done, read from the published tables: which documents need no call."""
+"""The results and failures of earlier runs, read from the published tables: which documents need no call."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Redo = Literal["failed", "changed", "reparse", "all"]
 
-MAX_TRIES = 5  # runs in which a failure that is not final is taken again without being asked
+MAX_TRIES = 5  # runs that retry a failure that is not final without `--redo`
 OFFLINE = "offline/"
 DAYS = "run_date=*/*.parquet"
 # Failures of these kinds depend on model, schema and prompt: under others they are not final.
 REQUEST_KINDS = ("client_error", "context_exceeded")
 SETTLED = pl.col("final") | (pl.col("tries") >= MAX_TRIES)
 
-# One row per end that was published; `key` is the document's, `now` whether it was reached as today's run would.
+# One row per published outcome; `now`: it was reached with the schema, prompt and model of this run.
 OUTCOME_COLUMNS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
 FAILURE_COLUMNS: columns.Columns = OUTCOME_COLUMNS | {"final": columns.FLAG, "tries": columns.INT}
-# Beside them where something is to be done again: a failure's kind, or what differs under `changed`.
+# Added under `--redo`: a failure's kind, or what differs under `changed`.
 REASON_COLUMN: columns.Columns = {"why": pl.Categorical()}
 
 _RESULTS = ("_document", "_version", "_extracted_at", "_model", "_schema_hash", "_prompt_hash", "_model_requested")
@@ -43,17 +43,17 @@ _FAILURES = (
 
 
 class RunHistory:
-    """The documents of one schema that have ended before, each known by 64 bits of its name and version.
+    """The documents of one schema that earlier runs have finished, by a 64-bit hash of name and version.
 
-    That is some 140 MB for a million of them, 320 under `changed` (benchmarks/past.py). The price: a new
-    document passes for a done one when all bits agree by chance, which happens to one of a million new documents beside
-    a million done ones once in 18 million runs. Every process draws its bits anew, so the next run takes it.
+    A million of them take 140 MB, 320 MB under `changed` (benchmarks/past.py). A new document is skipped by mistake if
+    its hash collides: with a million new and a million done documents, once in 18 million runs. The hash is seeded per
+    process, so the next run takes the document.
     """
 
     def __init__(self, accepted: pl.DataFrame, failed: pl.DataFrame, kind: str | None = None) -> None:
-        """`accepted` has the columns ENDS, `failed` those of FAILED; both in the order in which they were published.
+        """`accepted` has OUTCOME_COLUMNS, `failed` has FAILURE_COLUMNS; both in the order of publication.
 
-        With WHY causes can be told. `kind` is the one of which `failed` takes what failed for good.
+        `reason` needs REASON_COLUMN too. `kind`: under `--redo failed` final failures of other kinds stay done.
         """
         self._accepted, self._failed, self._kind = accepted, failed, kind
         most = failed.group_by("key").agg(pl.col("tries").max())
@@ -64,19 +64,19 @@ class RunHistory:
         self._since: tuple[datetime, set[int]] | None = None
 
     def limit_to(self, stored: Container[int]) -> Self:
-        """The same where only documents are taken that have a stored answer; `stored` holds their keys."""
+        """Take only documents that have a stored answer; `stored` holds their keys. Returns itself."""
         self._stored = stored
         return self
 
     def skips(self, name: Name, redo: Redo | None) -> bool:
-        """Whether this document needs nothing: it has a row in results, a final failure, or failed often enough."""
+        """Whether this document is done: it has a row in results, a final failure, or MAX_TRIES failures."""
         if redo not in self._done:
             self._done[redo] = set(self._done_keys(redo))
-        known = document_key(*name)
-        return known in self._done[redo] and (self._stored is None or known not in self._stored)
+        key = document_key(*name)
+        return key in self._done[redo] and (self._stored is None or key not in self._stored)
 
     def has_ended(self, name: Name, since: datetime) -> bool:
-        """Whether this document was accepted, or failed for good, at this moment or later."""
+        """Whether this document was accepted, or failed for good, at or after this time."""
         if self._since is None or self._since[0] != since:
             late = pl.col("at") >= since
             ends = pl.concat([self._accepted.filter(late)["key"], self._failed.filter(late & SETTLED)["key"]])
@@ -84,23 +84,23 @@ class RunHistory:
         return document_key(*name) in self._since[1]
 
     def lacks_reply(self, name: Name, redo: Redo | None) -> bool:
-        """Whether this document is not done, and has no stored answer where only those are taken."""
+        """Whether this document is not done and left out for lack of a stored answer."""
         return self._stored is not None and document_key(*name) not in self._stored and not self.skips(name, redo)
 
     def tries(self, name: Name) -> int:
-        """In how many runs this document has failed so far."""
+        """The number of runs in which this document has failed."""
         return self._tries.get(document_key(*name), 0) if self._tries else 0
 
     def reason(self, name: Name, redo: Redo | None) -> str:
-        """Why this document is taken.
+        """The reason why this document is taken.
 
-        | redo              | the cause of a document that would not be taken without it      |
+        | redo              | the reason of a document that is only taken because of it       |
         |-------------------|-----------------------------------------------------------------|
         | `failed`          | the kind of its latest failure                                  |
         | `changed`         | the first of `schema`, `prompt` and `model` that differs        |
         | `all`, `reparse`  | `done` where it was accepted, else the kind of its latest failure |
 
-        Any other is `new`, or `retry` when it failed and not for good.
+        For all others: `new`, or `retry` after a failure that is not final.
         """
         if redo is None:
             return RETRY if self.tries(name) else NEW
@@ -109,7 +109,7 @@ class RunHistory:
         return self._reasons[redo].of(document_key(*name))
 
     def _done_keys(self, redo: Redo | None) -> pl.Series:
-        """The keys of the documents that are done; one that comes twice is done once."""
+        """The keys of the documents that are done; may hold duplicates."""
         often, now = pl.col("tries") >= MAX_TRIES, pl.col("now")
         if redo in {None, "reparse"}:
             return pl.concat([self._accepted["key"], self._failed.filter(SETTLED)["key"]])
@@ -124,53 +124,53 @@ class RunHistory:
         return pl.Series(dtype=columns.INT)
 
     def _reasons_for(self, redo: Redo) -> pl.DataFrame:
-        """Keys, each once, and causes, of whatever has ended before and may be taken; nothing is new among them."""
+        """Unique keys and reasons of all documents that ended before and may be taken."""
         failures, why = self._latest_failures(), pl.col("why").cast(pl.String)
-        told = failures.select("key", pl.when("settled").then(why).otherwise(pl.lit(RETRY)).alias("why"))
+        reasons = failures.select("key", pl.when("settled").then(why).otherwise(pl.lit(RETRY)).alias("why"))
         if redo == "failed":
-            return told
+            return reasons
         if redo in {"all", "reparse"}:
             ends = self._accepted.select(pl.col("key").unique()).with_columns(why=pl.lit(DONE))
         else:
             ends = self._latest_outcomes(self._failed.filter(SETTLED)).select("key", why)
-        return pl.concat([ends, told.join(ends, on="key", how="anti")])
+        return pl.concat([ends, reasons.join(ends, on="key", how="anti")])
 
     def _latest_failures(self) -> pl.DataFrame:
-        """The documents that failed, why the last time, and whether one of the failures settles them."""
-        inorder = self._failed.sort("at", maintain_order=True)
-        return inorder.group_by("key").agg(pl.col("why").last(), SETTLED.any().alias("settled"))
+        """The failed documents, the reason of the latest failure, and whether one of the failures is settled."""
+        ordered = self._failed.sort("at", maintain_order=True)
+        return ordered.group_by("key").agg(pl.col("why").last(), SETTLED.any().alias("settled"))
 
     def _latest_outcomes(self, failed: pl.DataFrame) -> pl.DataFrame:
-        """Each document's latest end, accepted or one of these failures; of two at one time the failure."""
+        """Each document's latest outcome, accepted or one of these failures; at equal times the failure."""
         ends = pl.concat([self._accepted, failed.select(self._accepted.columns)])
         return ends.sort("at", maintain_order=True).unique("key", keep="last")
 
 
 class _ReasonIndex:
-    """Causes by key, in twelve bytes each: under `all` and `changed` there may be a million."""
+    """Reasons by key, in twelve bytes each: under `all` and `changed` there may be a million."""
 
     def __init__(self, reasons: pl.DataFrame) -> None:
         ordered = reasons.sort("key")
         self._keys, self._reasons = array("q", ordered["key"]), ordered["why"].cast(pl.Categorical)
 
     def of(self, document: int) -> str:
-        """The cause of the document of this key; `new` where it has never ended."""
+        """The reason of the document with this key; `new` if it has never ended."""
         at = bisect_left(self._keys, document)
         known = at < len(self._keys) and self._keys[at] == document
         return str(self._reasons[at]) if known else NEW
 
 
 def document_key(document: str, version: str | None) -> int:
-    """What a document of this version is known by, within this process."""
+    """The hash of a document and its version, valid within this process."""
     return hash((document, version))
 
 
 def load_history(
     output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None = None, kind: str | None = None
 ) -> RunHistory:
-    """Everything published under `root` for this schema; rows read offline count for offline runs only.
+    """Read the history of this schema; rows read offline count only for offline runs.
 
-    Causes can be told of this `redo` only: what they need is read for nothing else.
+    `reason` works only for this `redo`, whose columns are read.
     """
     now = (
         (pl.col("schema_hash") == fingerprint.schema_hash)
@@ -191,7 +191,7 @@ def load_history(
 
 
 def _first_difference(fingerprint: Fingerprint) -> pl.Expr:
-    """The first of schema, prompt and model that differs from today's, null where none does."""
+    """The first of schema, prompt and model that differs from this run's, else null."""
     today = (fingerprint.schema_hash, fingerprint.prompt_hash, fingerprint.model)
     columns_of = ("schema_hash", "prompt_hash", "model_requested")
     first = [
@@ -201,23 +201,23 @@ def _first_difference(fingerprint: Fingerprint) -> pl.Expr:
     return pl.coalesce(first).cast(pl.Categorical)
 
 
-def _read_accepted(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _read_accepted(output: Output, schema: str, computed: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     def read(file: str) -> pl.DataFrame:
         rows = output.scan([file], {name: columns.RESULTS[name] for name in _RESULTS})
         kept = rows.rename({name: name.removeprefix("_") for name in _RESULTS})
         if not offline:
             kept = kept.filter(~pl.col("model").str.starts_with(OFFLINE))
-        return _read_outcomes(kept, {"at": pl.col("extracted_at"), **told})
+        return _read_outcomes(kept, {"at": pl.col("extracted_at"), **computed})
 
-    none = pl.DataFrame(schema=OUTCOME_COLUMNS | (REASON_COLUMN if "why" in told else {}))
+    none = pl.DataFrame(schema=OUTCOME_COLUMNS | (REASON_COLUMN if "why" in computed else {}))
     return pl.concat([none, *output.map_files(read, output.list_files(f"results/schema={schema}", DAYS))])
 
 
-def _read_failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
+def _read_failed(output: Output, schema: str, computed: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     about_request = pl.col("kind").is_in(REQUEST_KINDS).fill_null(value=False)
-    final = pl.col("final").fill_null(value=False) & (told["now"] | ~about_request)
+    final = pl.col("final").fill_null(value=False) & (computed["now"] | ~about_request)
     ends = {"final": final, "tries": pl.col("tries").fill_null(1)}
-    whole = {"at": pl.col("failed_at"), "now": told["now"], **ends, **told}
+    whole = {"at": pl.col("failed_at"), "now": computed["now"], **ends, **computed}
 
     def read(file: str) -> pl.DataFrame:
         rows = output.scan([file], {name: columns.FAILURES[name] for name in _FAILURES})
@@ -226,12 +226,14 @@ def _read_failed(output: Output, schema: str, told: dict[str, pl.Expr], *, offli
             kept = kept.filter(~pl.col("model_requested").str.starts_with(OFFLINE))
         return _read_outcomes(kept, whole)
 
-    none = pl.DataFrame(schema=FAILURE_COLUMNS | (REASON_COLUMN if "why" in told else {}))
+    none = pl.DataFrame(schema=FAILURE_COLUMNS | (REASON_COLUMN if "why" in computed else {}))
     return pl.concat([none, *output.map_files(read, output.list_files("failures", DAYS))])
 
 
-def _read_outcomes(rows: pl.LazyFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
-    """The rows of one file, `document` and `version` turned into keys. By file: the names are held a volume at a time."""
-    frame = rows.select("document", "version", **told).collect()
+def _read_outcomes(rows: pl.LazyFrame, computed: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Read the rows of one file, with keys for `document` and `version`; only one file's names are in memory."""
+    frame = rows.select("document", "version", **computed).collect()
     keys = [document_key(document, version) for document, version in frame.select("document", "version").iter_rows()]
-    return frame.select(pl.Series("key", keys, dtype=columns.INT), *told)  # the names again: of columns by now
+    return frame.select(
+        pl.Series("key", keys, dtype=columns.INT), *computed
+    )  # select by name: the columns are computed

@@ -1,4 +1,4 @@
-"""What a run's answers looked like in numbers, of the run at hand and of earlier ones: what drift is told from."""
+"""Profiles of runs for drift checks: shares of nulls, accepted documents and retries at a higher rung, and cost per row."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
-MIN_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
+MIN_ROWS = 200  # accepted or failed documents: shares of fewer are not significant
 
 _RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", "cost_usd")
 
 
 @dataclass(frozen=True, slots=True)
 class RunProfile:
-    """Shares are of 1. `nulls`: by field, of the accepted; `accepted`: of all rows; `climbed`: of the documents called.
+    """Shares from 0 to 1. `nulls`: by field, of the accepted; `accepted`: of all rows; `climbed`: of the documents called.
 
-    `rows` are the documents accepted or failed; `climbed` were called at more than one rung, None when nothing is known
-    of calls; `cost` is in dollars a row, None when a price was unknown.
+    `rows` are the documents accepted or failed; `climbed` were called at more than one rung, None without
+    calls; `cost` is in dollars a row, None when a price was unknown.
     """
 
     run: str
@@ -42,27 +42,29 @@ class RunProfile:
 def profile_of(
     run: str, fields: Sequence[Row], calls: pl.LazyFrame, *, accepted: int, failed: int, cost_usd: Decimal | None
 ) -> RunProfile:
-    """The shape of a run from its rows of `fields`, its `calls`, and what its row of `runs` says; volumes summed."""
-    told = pl.DataFrame(fields, schema=columns.FIELDS, orient="row")
-    return _build_profile(run, told, [calls], accepted, failed, cost_usd)
+    """The profile of a run from its rows of `fields`, its `calls`, and the counts of `runs`, summed over volumes."""
+    frame = pl.DataFrame(fields, schema=columns.FIELDS, orient="row")
+    return _build_profile(run, frame, [calls], accepted, failed, cost_usd)
 
 
 def recent_profiles(
     output: Output, source: str, schema: str, count: int = 7, *, before: str | None = None
 ) -> list[RunProfile]:
-    """The newest `count` runs of this source and schema that are published under `root`, the newest first.
+    """The newest `count` published runs of this source and schema, the newest first.
 
-    Runs of fewer than 200 rows are left out, and so is the run `before`, some volumes of which may be published.
-    Nothing but a warning hangs on them: what cannot be read is passed over, with the rest of its day.
+    Leaves out runs with fewer than 200 rows, and the run `before`, which may have published volumes.
+    Skips files that cannot be read, and the rest of their day: the profiles only serve warnings.
     """
-    shapes: list[RunProfile] = []
-    for day in reversed(_list_days(output)):  # by day, for there may be years of them
+    profiles: list[RunProfile] = []
+    for day in reversed(_list_days(output)):  # by day: years of runs may be published
         with suppress(*OUTPUT_ERRORS):
-            for run, *told in _read_runs(output, day, source, schema, before).iter_rows():
-                if len(shapes) == count:
-                    return shapes
-                shapes.append(_build_profile(run, _read_fields(output, day, run), _scan_calls(output, day, run), *told))
-    return shapes
+            for run, *counts in _read_runs(output, day, source, schema, before).iter_rows():
+                if len(profiles) == count:
+                    return profiles
+                profiles.append(
+                    _build_profile(run, _read_fields(output, day, run), _scan_calls(output, day, run), *counts)
+                )
+    return profiles
 
 
 def _list_days(output: Output) -> list[str]:
@@ -72,19 +74,21 @@ def _list_days(output: Output) -> list[str]:
 
 
 def _read_runs(output: Output, day: str, source: str, schema: str, before: str | None) -> pl.DataFrame:
-    """The runs of one day that are large enough, volumes summed, the newest first: id, accepted, failed, dollars."""
+    """The sufficiently large runs of one day, summed over volumes, the newest first: id, accepted, failed, dollars."""
     wanted = (pl.col("flow") == "run") & (pl.col("source") == source) & (pl.col("schema") == schema)
     rows = _scan_columns(
         output, output.list_files(f"runs/{day}", "*.parquet"), {name: columns.RUNS[name] for name in _RUNS}
     ).filter(wanted & (pl.col("run") != (before or "")))
-    cost = pl.when(pl.col("cost_usd").null_count() == 0).then(pl.col("cost_usd").sum())  # one unknown, all unknown
+    cost = pl.when(pl.col("cost_usd").null_count() == 0).then(
+        pl.col("cost_usd").sum()
+    )  # the sum is unknown if one cost is unknown
     summed = rows.group_by("run").agg(pl.col("accepted", "failed").sum(), cost, pl.col("started_at").min())
     large = summed.filter(pl.col("accepted") + pl.col("failed") >= MIN_ROWS)
     return large.sort("started_at", "run", descending=True).drop("started_at").collect()
 
 
 def _read_fields(output: Output, day: str, run: str) -> pl.DataFrame:
-    """The run's rows of `fields`: none in an output of an older version."""
+    """The run's rows of `fields`; none in the output of an older version."""
     return _scan_columns(output, _list_run_files(output, f"fields/{day}", run), columns.FIELDS).collect()
 
 
@@ -98,7 +102,7 @@ def _scan_columns(output: Output, files: list[str], wanted: columns.Columns) -> 
 
 
 def _list_run_files(output: Output, folder: str, run: str) -> list[str]:
-    """The run's files in this folder, one for each volume."""
+    """The run's files in this folder, one per volume."""
     names = [
         (file, file.rpartition("/")[2].removesuffix(".parquet"))
         for file in output.list_files(folder, f"{run}*.parquet")
@@ -126,12 +130,12 @@ def _null_shares(fields: pl.DataFrame) -> dict[str, float]:
 
 
 def _climbed_share(volumes: Iterable[pl.LazyFrame]) -> float | None:
-    """The share of documents called at more than one rung. By volume: all calls of a document are in one."""
+    """The share of documents called at more than one rung, by volume: all calls of a document are in one volume."""
     documents = climbed = 0
     for calls in volumes:
-        # By 64 bits of their names: a million of those would take a hundred megabytes.
+        # Grouped by a 64-bit hash: a million names would take a hundred megabytes.
         rungs = calls.group_by(pl.col("document").hash()).agg(several=pl.col("rung").min() < pl.col("rung").max())
-        told = rungs.select(pl.len(), pl.col("several").sum()).collect(engine="streaming")
-        here, higher = told.row(0)
-        documents, climbed = documents + here, climbed + higher
+        counts = rungs.select(pl.len(), pl.col("several").sum()).collect(engine="streaming")
+        called, several = counts.row(0)
+        documents, climbed = documents + called, climbed + several
     return climbed / documents if documents else None

@@ -1,4 +1,4 @@
-"""The answers that earlier runs have stored in the table `replies`: who has any, and what they are, a file at a time."""
+"""The answers that earlier runs have stored in the table `replies`, indexed by document and read file by file."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ _OF_CALLS = {
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """One stored answer: the call that was paid, and the picture that it was about.
+    """One stored answer with its call and the size of the image that was sent.
 
-    `sha256`, `encoded` and `action` are those of its row in results, None where it has none.
+    `sha256`, `encoded` and `action` come from its row in results; None without one.
     """
 
     name: Name
@@ -76,13 +76,13 @@ class StoredAnswer:
 
 
 class StoredReplies:
-    """The documents of one schema that have a stored answer, each known as in `Past` by 64 bits, and their files.
+    """The files of stored answers by document key, as in RunHistory.
 
-    That is twelve bytes an answer; the answers themselves are read a file at a time, and one file is kept.
+    The index takes twelve bytes per answer; answers are read file by file, and one file is cached.
     """
 
     def __init__(self, output: Output, files: list[str], places: pl.DataFrame, *, offline: bool) -> None:
-        """`files` of `replies` are in the order of their answers; `places` has `key` and `file`, a position in them."""
+        """`files` are in the order of their answers; `places` has the columns `key` and `file`, an index into `files`."""
         self._output, self._files, self._offline = output, files, offline
         ordered = places.sort("key", "file")
         self._keys, self._places = array("q", ordered["key"]), array("i", ordered["file"])
@@ -90,17 +90,17 @@ class StoredReplies:
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many documents have answers, once for each file that holds some."""
+        """The number of documents with answers, counted once per file."""
         return len(self._keys)
 
     def __contains__(self, document: object) -> bool:
-        """Whether the document of this key has an answer."""
+        """Whether the document with this key has an answer."""
         return isinstance(document, int) and bool(self._file_numbers(document))
 
     def find_answers(self, wanted: Collection[Name]) -> Iterator[StoredAnswer]:
-        """The answers to these documents, a later one before an earlier. Reads files: meant for a thread.
+        """The answers for these documents, later ones first. Reads files: call it in a thread.
 
-        `wanted` is looked at again before each file: what is taken out of it is not looked for any more.
+        Checks `wanted` again before each file, so the caller may remove documents from it.
         """
         by_file: dict[int, list[Name]] = {}
         for name in wanted:
@@ -113,18 +113,18 @@ class StoredReplies:
                 yield from (_build_answer(row) for row in frame.iter_rows(named=True) if _document_name(row) in names)
 
     def _file_numbers(self, document: int) -> list[int]:
-        """The positions of the files that hold answers to this document."""
-        at, found = bisect_left(self._keys, document), []
+        """The numbers of the files with answers for this document."""
+        at, numbers = bisect_left(self._keys, document), []
         while at < len(self._keys) and self._keys[at] == document:
-            found.append(self._places[at])
+            numbers.append(self._places[at])
             at += 1
-        return found
+        return numbers
 
     def _read_file(self, place: int) -> pl.DataFrame:
-        """The answers of one file, the later attempts first."""
+        """The answers of one file, later attempts first."""
         with self._lock:
             if self._open is None or self._open[0] != place:
-                self._open = None  # the memory of one is enough
+                self._open = None  # only one file is kept in memory
                 whole = _scan_answers(self._output, self._files[place], offline=self._offline).join(
                     _scan_calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
                 )
@@ -135,7 +135,7 @@ class StoredReplies:
 def load_history_with_replies(
     output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None, kind: str | None = None
 ) -> tuple[RunHistory, StoredReplies | None]:
-    """What earlier runs have done; under `reparse` with the answers that they have stored, to which it is narrowed."""
+    """Load the history; under `reparse` limited to the documents with stored answers, which are returned too."""
     past = load_history(output, fingerprint, offline=offline, redo=redo, kind=kind)
     if redo != "reparse":
         return past, None
@@ -144,9 +144,9 @@ def load_history_with_replies(
 
 
 def load_replies(output: Output, fingerprint: Fingerprint, *, offline: bool) -> StoredReplies:
-    """The stored answers of this schema; those of local OCR for offline runs only.
+    """Index the stored answers of this schema; those of local OCR only for offline runs.
 
-    Raises ConfigurationError when there are none, or when they cannot be read.
+    Raises ConfigurationError if there are none, or if they cannot be read.
     """
     found: list[tuple[datetime, str, pl.Series]] = []
     with reading(output):
@@ -162,21 +162,20 @@ def load_replies(output: Output, fingerprint: Fingerprint, *, offline: bool) -> 
             ]
             if isinstance(at := ends["at"].max(), datetime):
                 found.append((at, file, pl.Series("key", keys, dtype=columns.INT)))
-    found.sort(key=itemgetter(0))  # by the answers: two runs may begin in one second, and one be published late
+    found.sort(key=itemgetter(0))  # by the time of the answers: two runs may start in the same second, or publish late
     parts = [keys.to_frame().with_columns(file=pl.lit(place, pl.Int32)) for place, (_, _, keys) in enumerate(found)]
     places = pl.concat([pl.DataFrame(schema={"key": columns.INT, "file": pl.Int32()}), *parts])
     stored_replies = StoredReplies(output, [file for _, file, _ in found], places, offline=offline)
     if not len(stored_replies):
         raise ConfigurationError(
-            f"--redo reparse: no answer of schema {fingerprint.schema!r} is stored in {output}: runs with"
-            " TILEWISE_KEEP_REPLIES=all store them, with none they do not"
-            + ("" if offline else "; those of local OCR count with --offline")
+            f"--redo reparse: {output} has no stored answers of schema {fingerprint.schema!r}: runs store them with"
+            " TILEWISE_KEEP_REPLIES=all, not with none" + ("" if offline else "; answers of local OCR need --offline")
         )
     return stored_replies
 
 
 def _scan_answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
-    """The answers of one file with what its run has published of their documents, in the files of the same volume."""
+    """The answers of one file, joined with the outcomes of their documents in the same volume."""
     replies = output.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
     ends = []
     if output.exists(results := _sibling_file(file, "results")):
@@ -201,7 +200,7 @@ def _scan_calls(output: Output, file: str) -> pl.LazyFrame:
 
 
 def _sibling_file(file: str, table: str) -> str:
-    """Where the volume whose replies are in this file has its rows of another table."""
+    """The file of another table in the same volume as this file of `replies`."""
     _, schema, day, name = file.split("/")
     return f"results/{schema}/{day}/{name}" if table == "results" else f"{table}/{day}/{name}"
 
@@ -213,9 +212,9 @@ def _document_name(row: dict[str, Any]) -> Name:
 def _build_answer(row: dict[str, Any]) -> StoredAnswer:
     """Any: as the tables have it."""
     accepted = row["outcome"] == "accepted" and row["sha256"] is not None
-    kind = "" if accepted else "called_"  # an attempt that was not the last was about another picture, perhaps
+    kind = "" if accepted else "called_"  # an earlier attempt may have sent another image
     size = Size(row[f"{kind}width"] or 0, row[f"{kind}height"] or 0)
-    said = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)
+    sent = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)
     return StoredAnswer(
         _document_name(row),
         row["key"],
@@ -224,5 +223,5 @@ def _build_answer(row: dict[str, Any]) -> StoredAnswer:
         row["prompt_hash"],
         row[f"{kind}rung"] or 0,
         size,
-        *said,
+        *sent,
     )

@@ -1,6 +1,6 @@
-"""Rows that can be copied, found by their key: those that earlier runs have published, and the run's own.
+"""An index of the rows that can be copied, by key: rows of earlier runs, and the run's own.
 
-Kept are 60 bits of a row's key and where it lies, 24 bytes once it is published; the row is read back when it is wanted.
+It keeps 60 bits of a row's key and its position, 24 bytes per published row; rows are read back on demand.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from extractors.record.tables.volume import Volume
     from extractors.record.tables.writer import Tables
 
-DIGITS = 15  # of a key, in hexadecimal: 60 bits, which a Python int holds in two pieces
-BLOCK, BLOCKS = 5_000, 4  # rows read at once, for one takes as long as all; blocks that are kept
-BATCH = 50_000  # numbers that are Python objects for a moment
+DIGITS = 15  # hexadecimal digits of a key: 60 bits
+BLOCK, BLOCKS = 5_000, 4  # rows per read, which cost as much as one; cached blocks
+BATCH = 50_000  # numbers converted to Python objects at once
 TABLES = ("results", "failures")
 _PLACES: columns.Columns = {"bits": columns.INT, "file": pl.UInt32(), "row": pl.UInt32()}
 
 
 class Place(NamedTuple):
-    """Where a row lies: its file, and its number in it. A row of failures has no key to be told by."""
+    """The position of a row: its file and its number there. `failed`: it is a row of failures, which have no key."""
 
     file: str
     row: int
@@ -42,46 +42,46 @@ class Place(NamedTuple):
 
 
 class RowIndex:
-    """Where the rows of one schema lie that are no copies themselves. `find` and what adds rows are for one thread.
+    """The positions of the rows of one schema that are not copies. Only `read_row` and `load_published` are thread-safe.
 
-    A million published rows take 24 MB (benchmarks/past.py). That two keys share 60 bits happens to one pair in 10^18; a row of results is
-    compared by its whole key when it is read.
+    A million published rows take 24 MB (benchmarks/past.py). Two keys share 60 bits with a probability of 10^-18; a row
+    of results is compared by its whole key when it is read.
     """
 
     def __init__(self, tables: Tables, *, earlier: bool, offline: bool) -> None:
-        """`earlier`: also those of earlier runs, and if `offline` those that were read offline."""
+        """`earlier`: include rows of earlier runs; `offline`: also those read offline."""
         self._tables, self._offline = tables, offline
-        self._volume: Volume = tables.volume  # the one that `_staged` is of
+        self._volume: Volume = tables.volume  # the volume of `_staged`
         self._staged: dict[int, tuple[str, int, int]] = {}  # table, part and row
         self._heights: dict[str, dict[int, int]] = {table: {} for table in TABLES}  # by part
         self._files: list[tuple[str, bool]] = []
-        self._published = pl.DataFrame(schema=_PLACES)  # by bits, of one key in the order of publication
-        self._bits = array("q")  # the same ones: a search in here takes a twentieth of the time
+        self._published = pl.DataFrame(schema=_PLACES)  # sorted by bits; rows of one key in the order of publication
+        self._bits = array("q")  # a copy of that column, which is 20 times as fast to search
         self._blocks: OrderedDict[tuple[str, int], pl.DataFrame] = OrderedDict()
         self._reading = threading.Lock()
         self.loaded = not earlier
 
     def load_published(self) -> None:
-        """Reads the keys of what earlier runs have published. Meant for a thread. Raises OutputError."""
-        root, terms = self._tables.output, self._tables.volume.run_info
+        """Read the keys of the published rows of earlier runs; call it in a thread. Raises OutputError."""
+        output, schema = self._tables.output, self._tables.volume.run_info.schema
         try:
-            files = root.list_files(f"results/schema={terms.schema}", DAYS)
+            files = output.list_files(f"results/schema={schema}", DAYS)
             numbers = {file: number for number, file in enumerate(files, len(self._files))}
-            parts = list(root.map_files(lambda file: self._read_keys(file, numbers[file]), files))
+            parts = list(output.map_files(lambda file: self._read_keys(file, numbers[file]), files))
         except OUTPUT_ERRORS as error:
-            raise OutputError(f"output {str(root)!r} {root.describe_error(error, 'read')}") from error
+            raise OutputError(f"output {str(output)!r} {output.describe_error(error, 'read')}") from error
         self._files += [(file, False) for file in files]
         self._append_published(parts)
         self.loaded = True
 
     def find(self, key: str) -> Place | None:
-        """Where the row of this key lies, if there is one."""
+        """The position of the row with this key; None if there is none."""
         self._follow_volume()
         bits = int(key[:DIGITS], 16)
         if (staged := self._staged.get(bits)) is not None:
             table, part, row = staged
             return Place(self._volume.part_key(table, part), row, table == "failures")
-        at = bisect_right(self._bits, bits) - 1  # of two rows of one key the later counts
+        at = bisect_right(self._bits, bits) - 1  # the latest of several rows with one key
         if at < 0 or self._bits[at] != bits:
             return None
         _, number, row = self._published.row(at)
@@ -89,7 +89,7 @@ class RowIndex:
         return Place(file, row, failed)
 
     def read_row(self, place: Place, key: str) -> Row | None:
-        """The row at this place with today's columns. None if it is not of this key, or cannot be read: it is paid again."""
+        """The row at this position with the current columns; None if it has another key or cannot be read."""
         number, at = divmod(place.row, BLOCK)
         wanted = columns.FAILURES if place.failed else self._tables.result_columns
         with self._reading, suppress(*OUTPUT_ERRORS):
@@ -98,18 +98,18 @@ class RowIndex:
         return None
 
     def add(self, key: str, table: str, part: int, row: int) -> None:
-        """A row of the volume that is under way has been staged."""
+        """Add a staged row of the current volume."""
         self._follow_volume()
         self._staged[int(key[:DIGITS], 16)] = (table, part, row)
 
     def note_staged(self, part: int, heights: Mapping[str, int]) -> None:
-        """A part has been staged, with so many rows of each table, copies and all."""
+        """Note a staged part with its number of rows per table, copies included."""
         self._follow_volume()
         for table, height in heights.items():
             self._heights[table][part] = height
 
     def _follow_volume(self) -> None:
-        """Once a volume is published, its rows lie in files that its parts were folded into, in order."""
+        """After a volume was published, move its rows to their positions in the published files."""
         before = self._volume
         if before is self._tables.volume:
             return
@@ -137,8 +137,8 @@ class RowIndex:
         if not self._offline:
             original &= ~pl.col("_model").str.starts_with(OFFLINE)
         bits = pl.col("_key").str.head(DIGITS).str.to_integer(base=16, dtype=pl.Int64)
-        told = rows.filter(original).select(bits=bits, file=pl.lit(number, dtype=pl.UInt32), row="row")
-        return told.collect(engine="streaming")
+        keys = rows.filter(original).select(bits=bits, file=pl.lit(number, dtype=pl.UInt32), row="row")
+        return keys.collect(engine="streaming")
 
     def _read_block(self, file: str, number: int, wanted: columns.Columns) -> pl.DataFrame:
         if (file, number) not in self._blocks:
@@ -151,7 +151,7 @@ class RowIndex:
 
 
 def _first_rows(heights: Mapping[int, int]) -> dict[int, int]:
-    """The number of each part's first row in the file that all parts are folded into."""
+    """The row number of each part's first row in the published file."""
     firsts: dict[int, int] = {}
     total = 0
     for part in sorted(heights):

@@ -1,4 +1,4 @@
-"""A document's end in, its rows out; a call of the ledger in, its published row out."""
+"""Build the published rows of documents that ended, and of calls in the ledger."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def failure_row(end: Failed, run_info: RunInfo) -> Row:
         "kind": end.problem.kind,
         "message": end.problem.message,
         "final": end.problem.final,
-        "tries": end.planned.tries + (end.origin is None),  # reading an answer again is no try
+        "tries": end.planned.tries + (end.origin is None),  # reparsing a stored answer is not a try
         "attempts": len(end.attempts),
         "cost_usd": end.cost_usd,
         "failed_at": end.ended_at,
@@ -95,7 +95,7 @@ def failure_row(end: Failed, run_info: RunInfo) -> Row:
 
 
 def copy_row(end: Copied, run_info: RunInfo) -> Row:
-    """The row of a copy: what was read, and how, is the original's; what names the document is its own. It cost nothing."""
+    """The row of a copy: values and hashes of the original, names and times of its own, no cost."""
     planned = end.planned
     name, version, found = planned.document, planned.name[1], planned.first.billed.found
     if end.failed:
@@ -119,16 +119,16 @@ def copy_row(end: Copied, run_info: RunInfo) -> Row:
 
 
 def image_rows(end: Accepted | Copied | Failed, run_info: RunInfo) -> list[Row]:
-    """One row per page; a page whose pixels turned out to be broken is a rejected one, whatever its header promised."""
-    flaw = end.problem.kind if isinstance(end, Failed) and end.rejected else None
-    return [_image_row(page, number, flaw, end, run_info) for number, page in enumerate(end.planned.pages, 1)]
+    """One row per page; all pages of a document rejected in prepare count as rejected."""
+    reject_reason = end.problem.kind if isinstance(end, Failed) and end.rejected else None
+    return [_image_row(page, number, reject_reason, end, run_info) for number, page in enumerate(end.planned.pages, 1)]
 
 
 def _image_row(
-    page: PlannedPage, number: int, flaw: str | None, end: Accepted | Copied | Failed, run_info: RunInfo
+    page: PlannedPage, number: int, reject_reason: str | None, end: Accepted | Copied | Failed, run_info: RunInfo
 ) -> Row:
     found, header = page.billed.found, page.billed.header
-    first = page.ladder[0] if page.ladder and flaw is None else None
+    first = page.ladder[0] if page.ladder and reject_reason is None else None
     size = header.size if header else None
     return {
         "run": run_info.run,
@@ -144,8 +144,8 @@ def _image_row(
         "height": size.height if size else None,
         "frames": header.frames if header else None,
         "orientation": header.orientation if header else None,
-        "action": page.action if flaw is None else "reject",
-        "reason": page.reason if flaw is None else flaw,
+        "action": page.action if reject_reason is None else "reject",
+        "reason": page.reason if reject_reason is None else reject_reason,
         "note": page.billed.note,
         "rung": first.rung if first else None,
         "scale": page.scale if first else None,
@@ -159,7 +159,7 @@ def _image_row(
 
 
 def call_row(call: Row, run_info: RunInfo) -> Row:
-    """The published row of a call in the ledger; one without an end was on its way when its process ended."""
+    """The published row of a call in the ledger; without an outcome it was in flight when its process ended."""
     price = run_info.price
     prompt, estimated = call["prompt_tokens"], call["estimated_prompt_tokens"]
     assert isinstance(estimated, int)
@@ -179,7 +179,7 @@ def call_row(call: Row, run_info: RunInfo) -> Row:
 
 
 def restore_attempt(call: Mapping[str, Any]) -> Attempt:
-    """The attempt that a call in the ledger was, as far as its document's rows need it; Any: as the database has it."""
+    """The attempt of a call in the ledger, with the values that its document's rows need; Any: values of the database."""
     step = Step(
         call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
     )
@@ -221,7 +221,7 @@ def reply_row(call: Row) -> Row:
 
 
 def is_kept(call: Row, keep: Keep) -> bool:
-    """Whether the raw answer of this call is to be published: `failed` keeps those that were not accepted."""
+    """Whether the raw answer of this call is published: `failed` keeps those that were not accepted."""
     return call["reply"] is not None and (keep == "all" or (keep == "failed" and call["outcome"] != "accepted"))
 
 
@@ -230,7 +230,7 @@ def _to_dollars(amount: object) -> Decimal | None:
 
 
 def _final_action(page: PlannedPage, step: Step) -> str:
-    """What was done to the picture that was read: a document that climbed is no longer resized at the top."""
+    """The action for the image that was accepted: on the top rung it is not resized."""
     if page.action == "url":
         return "url"
     if step != page.ladder[-1]:

@@ -1,9 +1,9 @@
-"""One volume of a run: parts are staged as they come, sealed with the run's row, then published whole.
+"""One volume of a run: parts are staged, sealed with the run's row, then published as a whole.
 
     staging/<run>/<volume>/<table>-<part>.parquet  ->  <table>/…/run_date=…/<run>[-<volume>].parquet
 
-Parts are renamed into place, so one that is there is whole. The sealing row is staged before anything is published, and
-published last: that is the commit. Publishing is idempotent, so whoever finds a sealed volume can finish it.
+Parts are renamed into place, so an existing part is complete. The run's row is staged last, which seals the volume, and
+published last, which commits it. Publishing is idempotent, so any process can finish a sealed volume.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.columns import Columns
 
-# In this order: whoever sees a row of one table finds what it refers to in those before.
+# In the order of publication: rows refer only to tables before theirs.
 PUBLISHED = ("results", "replies", "failures", "images", "calls", "fields", "runs")
-ALWAYS = frozenset({"failures", "images", "calls", "runs"})  # written by every run, with no rows if need be
+ALWAYS = frozenset({"failures", "images", "calls", "runs"})  # written by every run, also without rows
 BY_SCHEMA = frozenset({"results", "replies"})
 STAGING = "staging"
 _COLUMNS: dict[str, Columns] = {
@@ -40,27 +40,27 @@ _COLUMNS: dict[str, Columns] = {
 
 
 class Volume:
-    """The staged and the published files of one volume. Every method that writes raises OutputError when it cannot."""
+    """The staged and the published files of one volume. Methods that write raise OutputError on failure."""
 
     def __init__(self, output: Output, run_info: RunInfo, number: int) -> None:
-        """`number` counts from 1; nothing is written yet."""
+        """`number` counts from 1. Writes nothing."""
         self.output, self.run_info, self.number = output, run_info, number
         self.folder = f"{STAGING}/{run_info.run}/{number:04d}"
 
     @property
     def exists(self) -> bool:
-        """Whether its staging folder is there."""
+        """Whether its staging folder exists."""
         above, _, name = self.folder.rpartition("/")
         return name in self.output.list_folders(above)
 
     @property
     def sealed(self) -> bool:
-        """Whether every part is there, and the run's row with them."""
+        """Whether all parts and the run's row are staged."""
         return bool(self.list_parts("runs"))
 
     @property
     def committed(self) -> bool:
-        """Whether the volume is published: its row in `runs` is there."""
+        """Whether the volume is published: its row of `runs` exists."""
         return self.is_published("runs")
 
     def is_published(self, table: str) -> bool:
@@ -68,7 +68,7 @@ class Volume:
         return self.output.exists(self.published_key(table))
 
     def published_key(self, table: str) -> str:
-        """Where this volume's rows of a table are published; `fields` sums up the run, in one file."""
+        """The key of this volume's published rows of a table; `fields` has one file per run."""
         folder = f"{table}/schema={self.run_info.schema}" if table in BY_SCHEMA else table
         name = self.run_info.run if self.number == 1 or table == "fields" else f"{self.run_info.run}-{self.number}"
         return f"{folder}/run_date={self.run_info.run_date}/{name}.parquet"
@@ -78,30 +78,30 @@ class Volume:
         return self.output.list_files(self.folder, f"{table}-*.parquet")
 
     def part_key(self, table: str, number: int) -> str:
-        """Where this part of a table is staged."""
+        """The key of a staged part of a table."""
         return f"{self.folder}/{table}-{number:06d}.parquet"
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """The rows of a table that is no schema's, published or staged."""
+        """The published or staged rows of a table that is not divided by schema."""
         files = self._list_files(table)
         return self.output.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
     def called_documents(self) -> set[str]:
-        """The documents that were sent, published or staged."""
+        """The documents that were called, published or staged."""
         return set(self.scan("calls").select("document").collect()["document"])
 
     def staged_documents(self, numbers: range) -> set[Name]:
-        """The documents, with their versions, that parts of these numbers hold: what a shard has staged."""
-        found: set[Name] = set()
+        """The documents, with versions, of the staged parts with these numbers: those of a shard."""
+        documents: set[Name] = set()
         for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
             parts = [part for part in self.list_parts(table) if _part_number(part) in numbers]
-            found.update(self.output.scan(parts).select(names).collect().rows() if parts else [])
-        return found
+            documents.update(self.output.scan(parts).select(names).collect().rows() if parts else [])
+        return documents
 
     def drop_torn_images(self, ended: Collection[Name], numbers: range | None = None) -> None:
-        """Takes out of the staged parts, or those of these numbers, the images of documents that are not in `ended`.
+        """Remove from the staged parts with these numbers the images of documents that are not in `ended`.
 
-        Who staged them was killed between two tables of a part: they come once more, or count as not read.
+        A process killed between two tables of a part leaves such rows; those documents are staged again or remain.
         """
         documents = {document for document, _ in ended}
         for part in self.list_parts("images"):
@@ -112,35 +112,35 @@ class Volume:
                     self.output.write(part, images.filter(~pl.col("document").is_in(list(torn))))
 
     def scan_finished(self) -> pl.LazyFrame:
-        """`document` and `version` of those with which the run came to an end, published or staged."""
+        """`document` and `version` of the finished documents, published or staged."""
         files, names = self._list_files("results"), {"_document": "document", "_version": "version"}
         results = [self.output.scan(files).select(list(names)).rename(names)] if files else []
         return pl.concat([*results, self.scan("failures").select("document", "version")])
 
     def unfinished_documents(self) -> set[str]:
-        """The documents that were sent and with which the run did not come to an end."""
+        """The documents that were called and not finished."""
         sent = self.scan("calls").select("document").unique()
         return set(sent.join(self.scan_finished(), on="document", how="anti").collect()["document"])
 
     def finished_documents(self) -> set[Name]:
-        """The documents with which the run came to an end, with their versions, published or staged."""
+        """The finished documents with their versions, published or staged."""
         files = self._list_files("results")
         accepted = self.output.scan(files).select("_document", "_version").collect().rows() if files else []
         return {*accepted, *self.scan("failures").select("document", "version").collect().rows()}
 
     def copied_documents(self) -> set[Name]:
-        """Those of them that have a row in results which is a copy."""
+        """The finished documents whose row in results is a copy."""
         files = self._list_files("results")
         copies = self.output.scan(files).filter(pl.col("_copied_from").is_not_null()) if files else None
         return set(copies.select("_document", "_version").collect().rows()) if copies is not None else set()
 
     def done_documents(self) -> set[Name]:
-        """Those of them that need nothing more: accepted, or failed for good."""
+        """The finished documents that are done: accepted, or failed for good."""
         failures = self.scan("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
         return self.finished_documents() - set(failures)
 
     def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
-        """Writes rows as one part of a table, under its name only when it is whole; no rows make no part."""
+        """Write rows atomically as one part of a table; without rows no part is written."""
         if not rows:
             return
         with writing(self.output):
@@ -148,13 +148,13 @@ class Volume:
             self.output.write(self.part_key(table, part), frame)
 
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
-        """Stages calls of the ledger, and those of their replies that are to be is_kept."""
+        """Stage calls of the ledger, and the replies selected by `keep`."""
         for part, batch in enumerate(batches):
             self.stage("calls", part, [call_row(call, self.run_info) for call in batch])
             self.stage("replies", part, [reply_row(call) for call in batch if is_kept(call, keep)])
 
     def stage_fields(self, results: Sequence[str] = ()) -> list[Row]:
-        """Stages what the schema's fields look like in these files and in the volume's own results; returns the rows."""
+        """Stage the field statistics over these files and the volume's own results; returns the rows."""
         with writing(self.output):
             files = [*results, *self.list_parts("results")]
             if not files:
@@ -166,7 +166,7 @@ class Volume:
         return rows
 
     def publish(self) -> None:
-        """Folds what is staged into one file a table, the row of `runs` last; then the parts go."""
+        """Merge the staged parts into one file per table, `runs` last; then remove the parts."""
         with writing(self.output):
             for table in PUBLISHED:
                 parts = self.list_parts(table)
@@ -175,7 +175,7 @@ class Volume:
         self.remove_parts()
 
     def remove_parts(self) -> None:
-        """Takes the parts away; for a volume that is committed."""
+        """Remove the staged parts of a committed volume."""
         with writing(self.output):
             self.output.remove_folder(self.folder)
 
@@ -188,7 +188,7 @@ class Volume:
 
 
 def list_volumes(output: Output, run_info: RunInfo) -> list[Volume]:
-    """The volumes of a run that are staged, in order."""
+    """The staged volumes of a run, in order."""
     names = output.list_folders(f"{STAGING}/{run_info.run}")
     return [Volume(output, run_info, int(name)) for name in names if name.isdigit()]
 

@@ -1,4 +1,4 @@
-"""The tables of one run: what became of its documents is staged, chunk by chunk, in the volume that is under way."""
+"""The tables of one run: the outcomes of its documents are staged, chunk by chunk, in the current volume."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def table_of(end: Accepted | Copied | Failed) -> Literal["results", "failures"]:
-    """The table that says what became of this document."""
+    """The table that gets the row of this document."""
     failed = isinstance(end, Failed) or (isinstance(end, Copied) and end.failed)
     return "failures" if failed else "results"
 
 
 class Tables:
-    """The tables of one run under one output root; `volume` is the one that chunks are staged in."""
+    """The tables of one run under one output; `volume` is the one that chunks are staged in."""
 
     def __init__(
         self,
@@ -48,29 +48,29 @@ class Tables:
         keep: Keep = "all",
         volume: Volume | None = None,
     ) -> None:
-        """Nothing is written before it is entered; `volume` is the first one where that is not new."""
+        """Writes nothing until it is entered; `volume` continues an existing volume."""
         self.output, self._run_info, self._keep = output, run_info, keep
         self._fields = Fields(model)
         self.result_columns = self._fields.columns | columns.RESULTS
-        self._published: list[Volume] = []  # the volumes that are published
-        self._result_keys: list[str] = []  # the keys of their results
-        self._field_rows: list[Row] = []  # of the fields
+        self._published: list[Volume] = []  # published volumes
+        self._result_keys: list[str] = []  # the keys of their files of results
+        self._field_rows: list[Row] = []  # of the table `fields`
         self.volume = volume or Volume(output, run_info, 1)
         self.on_stage: OnStage = lambda _: nullcontext()  # surrounds the staging of results; may refuse it
 
     def __enter__(self) -> Self:
-        """Makes the run's staging folder. Raises ConfigurationError where the output cannot be written."""
+        """Create the run's staging folder. Raises ConfigurationError if the output cannot be written."""
         self.output.create_staging(self.volume.folder, PUBLISHED)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Takes the staging folder away; parts that were not published stay in it."""
+        """Remove the staging folder unless it holds unpublished parts."""
         self.output.remove_empty(self.volume.folder)
 
     def column_error(self, document: BaseModel) -> str | None:
-        """Why this document's values do not fit into their columns, None when they do."""
+        """The first value of this document that its column cannot hold, in words; None if all fit."""
         try:
             self._fields.row(document)
         except CellError as error:
@@ -78,7 +78,7 @@ class Tables:
         return None
 
     def build_row(self, end: Accepted | Copied | Failed) -> Row:
-        """What became of a document, as the row of its table."""
+        """The row of a document for its table."""
         if isinstance(end, Copied):
             return copy_row(end, self._run_info)
         if isinstance(end, Failed):
@@ -86,7 +86,7 @@ class Tables:
         return result_row(end, self._run_info, self._fields)
 
     def stage(self, part: int, results: Sequence[DocumentResult]) -> None:
-        """Writes these results, in this order, as one part of every table that has rows of them."""
+        """Stage these results, in this order, as one part of every table that has rows of them."""
         ended = [result for result in results if not isinstance(result, Unfinished)]
         accepted = [self.build_row(result) for result in ended if table_of(result) == "results"]
         failures = [self.build_row(result) for result in ended if table_of(result) == "failures"]
@@ -97,12 +97,12 @@ class Tables:
             self.volume.stage("results", part, accepted, self.result_columns)
 
     def stage_calls_and_fields(self, calls: Iterable[Sequence[Row]]) -> None:
-        """Stages what the volume has beside its documents: the ledger's calls, and what the run's fields look like."""
+        """Stage the ledger's calls and the run's field statistics."""
         self.volume.stage_calls(calls, self._keep)
         self._field_rows = self.volume.stage_fields(self._result_keys)
 
     def profile(self, *, accepted: int, failed: int, cost_usd: Decimal | None) -> RunProfile:
-        """What the run's answers look like with the volume that was gathered; the counts are of all volumes."""
+        """The profile of the run with the current volume; the counts are of all volumes."""
         with writing(self.output):
             calls = pl.concat([each.scan("calls") for each in (*self._published, self.volume)])
             return profile_of(
@@ -110,7 +110,7 @@ class Tables:
             )
 
     def publish(self, run_row: Row) -> None:
-        """Seals the volume with the run's row and publishes it; the next chunks are staged in the next volume."""
+        """Seal the volume with the run's row and publish it; later chunks are staged in the next volume."""
         self.volume.stage("runs", 0, [run_row])
         with writing(self.output):
             rows = [self.volume.published_key("results")] if self.volume.list_parts("results") else []
@@ -121,5 +121,5 @@ class Tables:
 
     @property
     def result_files(self) -> tuple[str, ...]:
-        """The published files of results, by their full names."""
+        """The full names of the published files of results."""
         return tuple(self.output.full_name(key) for key in self._result_keys)

@@ -143,7 +143,7 @@ def test_a_file_that_is_no_database_is_set_aside(path):
     (kept,) = path.parent.iterdir()
     assert kept.read_text().startswith("these are the notes")
     assert f"ledger '{path}' cannot be opened: " in caught.value.message
-    assert f"was set aside as {kept}" in caught.value.message
+    assert f"was renamed to {kept}" in caught.value.message
     opened(path)
     assert path.is_file()
     assert kept.read_text().startswith("these are the notes")
@@ -191,7 +191,7 @@ def test_damage_in_the_middle_stops_the_run(path, terms):
         ledger.runs.begin(terms)
     with Ledger(f"sqlite:///{path}") as ledger:
         overwritten(path, "runs")
-        with pytest.raises(LedgerError, match=r"it is damaged .* and was set aside as") as caught:
+        with pytest.raises(LedgerError, match=r"it is damaged .* and was renamed to") as caught:
             ledger.runs.heartbeat(terms.run)
     (kept,) = [each for each in path.parent.iterdir() if "damaged" in each.name]
     assert str(kept) in caught.value.message
@@ -249,7 +249,7 @@ def test_a_ledger_that_stays_locked_is_said(path, terms):
         busy.execute("rollback")
         ledger.runs.begin(terms)
     assert caught.value.message == (
-        f"ledger '{path}': it is locked by another process, which did not let go within 0.1 s;"
+        f"ledger '{path}': it is locked by another process, which did not release it within 0.1 s;"
         " calls already answered are kept in it"
     )
 
@@ -272,7 +272,9 @@ def test_a_locked_table_of_a_server_is_said(postgres, terms):
     other = sa.create_engine(url)
     with Ledger(url, patience=0.1) as ledger, other.begin() as busy:
         busy.execute(sa.text("lock table runs in exclusive mode"))
-        with pytest.raises(LedgerError, match=r"it is locked by another process, which did not let go within 0\.1 s"):
+        with pytest.raises(
+            LedgerError, match=r"it is locked by another process, which did not release it within 0\.1 s"
+        ):
             ledger.runs.begin(terms)
     other.dispose()
 

@@ -205,6 +205,6 @@ def test_a_newer_ledger_is_refused(ledger, url, sql):
     sql("update ledger_version set version = 99")
     with pytest.raises(ConfigurationError) as caught, Ledger(url):
         pass
-    said = f"cannot be opened: it is of version 99, this tilewise knows up to {NEWEST}: update tilewise"
+    said = f"cannot be opened: it has version 99, and this tilewise supports versions up to {NEWEST}: update tilewise"
     assert said in caught.value.message
     assert sql("select version from ledger_version") == [(99,)]

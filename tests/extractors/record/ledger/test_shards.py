@@ -69,7 +69,7 @@ def test_a_shard_hears_that_nobody_waits_for_it(ledger, run, how):
 
 def test_a_shard_that_is_worked_on_is_not_begun_again(ledger, run, elsewhere):
     """As long as that process is there."""
-    with pytest.raises(LedgerError, match=r"shard 0 of run .* is worked on by another process"):
+    with pytest.raises(LedgerError, match=r"shard 0 of run .* is in progress in another process"):
         ledger.shards.begin(run, 0, 8)
 
 
@@ -120,7 +120,7 @@ def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
         how, ledger.runs.finish
     )(run)
     assert ledger.runs.find_live(run) is None
-    with pytest.raises(LedgerError, match="takes no shards any more"):
+    with pytest.raises(LedgerError, match="starts no more shards"):
         ledger.shards.begin(run, 0, 7)
 
 

@@ -162,8 +162,8 @@ def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_pat
     with pytest.raises(ConfigurationError) as raised:
         check_compatible(FolderOutput(tmp_path), schema(total=float))
     assert raised.value.message == (
-        "schema 'slip': field 'total' was Int64, is Float64: not to be read together with"
-        " results/schema=slip/run_date=2026-11-20/20261120T021500Z-3f9a.parquet; put it back, or set VERSION = 2"
+        "schema 'slip': field 'total' was Int64, is Float64: these columns cannot be read together with"
+        " results/schema=slip/run_date=2026-11-20/20261120T021500Z-3f9a.parquet; restore it, or set VERSION = 2"
         " in mine.slip (published as schema=slip_v2)"
     )
 
@@ -171,10 +171,10 @@ def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_pat
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({}, "field 'total' is no longer there"),
-        ({"sum": int}, "field 'total' is no longer there"),
+        ({}, "field 'total' was removed"),
+        ({"sum": int}, "field 'total' was removed"),
         ({"total": int, "line": Longer}, "field 'line.code' is new inside of 'line'"),
-        ({"total": int, "line": Shorter}, "field 'line.price' is no longer there"),
+        ({"total": int, "line": Shorter}, "field 'line.price' was removed"),
         ({"total": int, "line": Priced}, "field 'line.price' was Int64, is Float64"),
     ],
 )
@@ -188,7 +188,7 @@ def test_the_field_that_changed_is_named(publish, schema, tmp_path, now, said):
 def test_a_field_inside_of_a_list_is_named(publish, schema, tmp_path):
     """A list's models are compared like any other."""
     publish(lines=(list[Line], [LINE]))
-    with pytest.raises(ConfigurationError, match=r"field 'lines\.price' is no longer there"):
+    with pytest.raises(ConfigurationError, match=r"field 'lines\.price' was removed"):
         check_compatible(FolderOutput(tmp_path), schema(lines=list[Shorter]))
 
 
@@ -219,7 +219,7 @@ def test_of_runs_that_started_in_one_second_all_count(publish, schema, tmp_path,
     """Their names do not tell which was the later; a run's volumes are looked at together, too."""
     publish(total=(int, 1))
     publish(run=f"20261120T021500Z-{other}", total=(int, 1), added=(str, "a"))
-    with pytest.raises(ConfigurationError, match="field 'added' is no longer there"):
+    with pytest.raises(ConfigurationError, match="field 'added' was removed"):
         check_compatible(FolderOutput(tmp_path), schema(total=int))
 
 

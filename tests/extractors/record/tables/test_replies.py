@@ -128,7 +128,7 @@ def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, t
 def test_another_schema_has_answers_of_its_own(publish, answers, make, terms, schema):
     """And none of this one."""
     publish(ended(make, "accepted"))
-    with pytest.raises(ConfigurationError, match=f"no answer of schema '{schema}' is stored"):
+    with pytest.raises(ConfigurationError, match=f"no stored answers of schema '{schema}'"):
         answers("/in/a.jpg", today=vary(terms, schema=schema))
 
 

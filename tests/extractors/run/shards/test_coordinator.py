@@ -342,7 +342,7 @@ async def test_two_never_work_on_one_shard(asked, settings, server):
 
     async def run_chunk(chunk):
         if not refused:
-            with pytest.raises(LedgerError, match=r"shard 0 of run .* is worked on by another process"):
+            with pytest.raises(LedgerError, match=r"shard 0 of run .* is in progress in another process"):
                 await run_shard(starter.pieces[0], settings)
             refused.append(True)
         return await chunk.run()

@@ -150,7 +150,7 @@ def stopping(workspace, serve, replies, wait):
     return process, server
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_it_can_be_stopped(workspace, stopping, wait, uncalibrated, number):
     """The call on its way may finish, and what was paid for is in the tables."""
     process, server = stopping

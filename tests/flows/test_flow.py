@@ -13,6 +13,7 @@ def workspace_of_three(workspaces, echo):
     return workspaces().with_images("a.jpg", "b.png", "sub/c.webp").using(echo)
 
 
+@pytest.mark.slow
 def test_a_flow_publishes_what_a_direct_run_publishes(workspace_of_three):
     """The same rows, and the flow run's id in the row of the run; stdout is one JSON object all the same."""
     flow = workspace_of_three.tilewise("run", *BASE, "--prefect")

@@ -10,6 +10,9 @@ import pytest
 RECEIPTS = Path(__file__).parents[2] / "data" / "samples" / "receipts"
 
 
+pytestmark = pytest.mark.slow  # real OCR, in a process of its own
+
+
 @pytest.fixture(scope="module")
 def workspace_of_a_receipt(workspaces):
     """A workspace with one rendered receipt, and neither key, model nor prices."""

@@ -31,7 +31,7 @@ def ended(process):
     return process.returncode, stdout, stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_lets_the_calls_on_their_way_finish(running, workspace, server, number):
     """What they answer is published, the rest remains, and the exit code is 3."""
     running.send_signal(number)
@@ -110,6 +110,7 @@ def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replie
     assert 200 <= len(server.asked) == run["failed"] < 280
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, number):
     """The endpoint goes when its run goes, however it goes."""

@@ -266,6 +266,7 @@ async def test_a_run_asks_for_permits_where_it_is_told_of_whom(asked, settings, 
     assert "the server was gone" in table(tmp_path, "runs")["warnings"].to_list()[0]
 
 
+@pytest.mark.slow
 async def test_local_ocr_needs_no_permits(asked, settings):
     """It is one child of one run."""
 

@@ -81,7 +81,8 @@ async def test_a_receipt_is_read_into_its_schema(ocr):
     }
 
 
-async def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
+async @pytest.mark.slow
+def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
     """The first image's lines, then the second's."""
     first, second = url([(60, 40, "FIRST PAGE")], (400, 120)), url([(60, 40, "SECOND PAGE")], (400, 120))
     reply = (await ask(ocr, first, second)).json()
@@ -94,6 +95,7 @@ async def test_a_picture_without_words_is_read_as_nothing(ocr):
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
 async def test_the_oddest_shapes_are_read_as_nothing(ocr, size):
     """A line of pixels is not enlarged until the memory is full."""

@@ -49,6 +49,7 @@ def test_a_document_may_be_claimed_twice_at_once(ledger, begun):
     assert ledger.claims.claim(begun("one"), plans([A, B, A])) == ["ours", "ours", "ours"]
 
 
+@pytest.mark.slow
 def test_as_many_documents_as_one_likes_are_claimed_at_once(ledger, begun):
     """Whatever the database allows in one statement."""
     names = [(f"/in/{number}.jpg", "1") for number in range(70_000)]

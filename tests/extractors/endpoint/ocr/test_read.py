@@ -81,8 +81,8 @@ async def test_a_receipt_is_read_into_its_schema(ocr):
     }
 
 
-async @pytest.mark.slow
-def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
+@pytest.mark.slow
+async def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
     """The first image's lines, then the second's."""
     first, second = url([(60, 40, "FIRST PAGE")], (400, 120)), url([(60, 40, "SECOND PAGE")], (400, 120))
     reply = (await ask(ocr, first, second)).json()

@@ -1,17 +1,19 @@
-"""scan: a source in, the documents that its images make out, as a stream in a stable order."""
+"""scan: list the documents of a source as a stream in a stable order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.scan.folder import EXTENSIONS, FolderStore, check_pdf, scan_file, scan_folder
+from extractors.scan.folder import FolderStore, scan_file, scan_folder
+from extractors.scan.formats import EXTENSIONS, check_extra
 from extractors.scan.group import GroupBy, group_images
+from extractors.scan.listing import Listing
 from extractors.scan.manifest import KINDS, is_manifest, read_manifest
+from extractors.scan.selection import Selection
 from extractors.scan.stores import MixedStore
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EXTENSIONS",
     "GroupBy",
+    "Listing",
+    "Selection",
     "Source",
     "create_store",
     "is_bucket_url",
@@ -34,54 +38,62 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source that can be read: its documents, from the start whenever they are asked for, and the store of its images.
+    """A source that can be read. `documents` walks it from the start, and notes in a Listing what it passes over.
 
-    `videos`: it names some that could be sent; `close` ends the connections that the store holds.
+    `videos`: it names some that could be sent; `close` ends the connections of the store.
     """
 
-    documents: Callable[[], Iterator[Document]]
+    documents: Callable[[Listing], Iterator[Document]]
     store: Store
     videos: bool = False
     close: Callable[[], None] = lambda: None
 
 
-def open_source(source: str, by: GroupBy | None = None, allow_hosts: Collection[str] = ()) -> Source:
-    """What a folder, an image, a bucket or a manifest holds; a manifest is read here, once.
+def open_source(
+    source: str, by: GroupBy | None = None, allow_hosts: Collection[str] = (), selection: Selection | None = None
+) -> Source:
+    """Open a folder, an image, a bucket or a manifest; a manifest is read here, once.
 
-    Raises ConfigurationError as `scan` does for what is no manifest (that is listed when its documents are asked for),
-    for a manifest that cannot be read, and for `by` where rows say which pages are one document.
+    Raises ConfigurationError for a manifest that cannot be read, and for `by` or a selection that manifests do not have.
+    Other sources are listed, and refused as by `scan`, when their documents are requested.
     """
     if not is_manifest(source):
-        return Source(partial(scan_documents, source, by), create_store(source))
+        return Source(lambda listing: scan_documents(source, by, selection, listing), create_store(source))
     if by in {"folder", "name"}:
         raise ConfigurationError(
             f"--document-by {by} is for folders and buckets: a manifest groups by its columns document and page"
         )
+    if selection and (selection.include or selection.exclude):
+        raise ConfigurationError("--include and --exclude are for folders and buckets: a manifest names its images")
     manifest = read_manifest(source)
     mixed = MixedStore(allow_hosts, urls=manifest.urls)
-    return Source(manifest.documents, mixed, manifest.videos, mixed.close)
+    return Source(lambda _: manifest.documents(), mixed, manifest.videos, mixed.close)
 
 
-def scan_documents(source: str, by: GroupBy | None = None) -> Iterator[Document]:
-    """The documents of a source. Raises ConfigurationError at once, as `scan` and `opened` do."""
-    return open_source(source, by).documents() if is_manifest(source) else group_images(scan(source), by)
+def scan_documents(
+    source: str, by: GroupBy | None = None, selection: Selection | None = None, listing: Listing | None = None
+) -> Iterator[Document]:
+    """List the documents of a source. Raises ConfigurationError at once, as `scan` and `open_source` do."""
+    if is_manifest(source):
+        return open_source(source, by, selection=selection).documents(Listing())
+    return group_images(scan(source, selection, listing), by)
 
 
-def scan(source: str) -> Iterator[Found]:
-    """The images of a folder or a bucket (recursive, sorted by name), or the one image named.
+def scan(source: str, selection: Selection | None = None, listing: Listing | None = None) -> Iterator[Found]:
+    """List the selected images of a folder or a bucket (recursive, sorted by name), or the one image named.
 
     Raises ConfigurationError at once, before any image is read, for a source that does not exist, may not be listed,
-    or holds no kind of image that is known.
+    or is a file that is not an image.
     """
     if is_bucket_url(source):
-        from extractors.scan.bucket import scan_bucket  # noqa: PLC0415 - 40 ms that a folder need not wait for
+        from extractors.scan.bucket import scan_bucket  # noqa: PLC0415 - 40 ms that a folder does not need
 
-        return scan_bucket(source)
+        return scan_bucket(source, selection, listing)
     path = Path(source).expanduser()
     if path.is_dir():
-        return scan_folder(path)
+        return scan_folder(path, selection, listing)
     if path.is_file():
-        check_pdf(source)
+        check_extra(source)
         if path.suffix.lower().removeprefix(".") not in EXTENSIONS:
             raise ConfigurationError(
                 f"source {source!r} is not an image: use a folder, {', '.join(EXTENSIONS)}, or a manifest:"
@@ -97,7 +109,7 @@ def scan(source: str) -> Iterator[Found]:
 
 
 def create_store(source: str, allow_hosts: Collection[str] = ()) -> Store:
-    """Reads what the documents of this source are made of."""
+    """Return the store that reads the images of this source."""
     if is_manifest(source):
         return MixedStore(allow_hosts)
     if is_bucket_url(source):

@@ -1,8 +1,9 @@
-"""Images in a bucket: the listing as a stream, and headers and bytes of what was found there, through obstore."""
+"""Images in a bucket: the listing as a stream, and headers and bytes of objects, through obstore."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -13,21 +14,25 @@ from extractors.core import Found, Problem
 from extractors.core.buckets import parse_location
 from extractors.core.buckets.client import ERRORS, QUICK_RETRY, open_bucket, translate_errors
 from extractors.core.buckets.errors import describe_error
+from extractors.core.buckets.listing import list_objects
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images.open import MAX_BYTES
-from extractors.scan.folder import SUFFIXES, check_pdf
+from extractors.scan.formats import MISSING, SUFFIXES, check_extra, suffix_of
+from extractors.scan.listing import Listing
 from extractors.scan.ranged import BLOCK, RangeReader
+from extractors.scan.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from obstore import GetOptions, ObjectMeta
     from obstore.store import S3Store
 
     from extractors.core.buckets import BucketLocation
 
-LINK_LIFETIME = timedelta(hours=1)  # for so long a server may fetch what is passed on to it
-PAGE_SIZE = 1000  # what a listing gives at once, as the servers do
+LINK_LIFETIME = timedelta(hours=1)  # how long a server may fetch a signed link
+PAGE_SIZE = 1000  # objects in a page of a listing, as servers have it
+_ODD_KEY = re.compile(r"empty path segment|illegal character sequence|parse path|invalid path", re.IGNORECASE)
 _KINDS = {
     FileNotFoundError: "missing",
     PermissionDeniedError: "forbidden",
@@ -36,54 +41,113 @@ _KINDS = {
 }
 
 
-def scan_bucket(source: str) -> Iterator[Found]:
-    """Every image below the prefix in the order of the keys, or the one image named.
+def scan_bucket(source: str, selection: Selection | None = None, listing: Listing | None = None) -> Iterator[Found]:
+    """Yield every selected image below the prefix in the order of the keys, or the one image named.
 
-    Raises ConfigurationError at once when the bucket cannot be listed; what goes wrong later is found with a flaw.
+    `listing` notes what is passed over or cannot be listed. Raises ConfigurationError at once when the bucket cannot be
+    listed at all.
     """
-    where = parse_location(source)
-    quick = open_bucket(where, QUICK_RETRY)
-    with translate_errors(where):
-        if where.prefix.lower().endswith((*SUFFIXES, ".pdf")):
+    location = parse_location(source)
+    quick = open_bucket(location, QUICK_RETRY)
+    with translate_errors(location):
+        if suffix_of(location.prefix) in {*SUFFIXES, *MISSING}:
             try:
-                meta = quick.head(where.prefix)
+                meta = quick.head(location.prefix)
             except FileNotFoundError:
                 pass  # a folder may be named like an image
             else:
-                check_pdf(where.url)
-                return iter([_make_found(where, meta)])
-        next(obstore.list(quick, where.prefix or None, chunk_size=PAGE_SIZE), None)
-    return _list_images(where, obstore.list(open_bucket(where), where.prefix or None, chunk_size=PAGE_SIZE))
+                check_extra(location.url)
+                return iter([_make_found(location, meta)])
+        try:
+            next(obstore.list(quick, location.prefix or None, chunk_size=PAGE_SIZE), None)
+        except ERRORS as error:
+            if not _is_odd_key(error, location):
+                raise
+    return _Walk(location, selection or Selection(), listing or Listing()).images()
 
 
 def read_object(source: str) -> bytes:
-    """All bytes of the one object named. Raises ConfigurationError when it is not there or may not be read."""
-    where = parse_location(source)
-    quick = open_bucket(where, QUICK_RETRY)
-    with translate_errors(where):
+    """Return all bytes of one object. Raises ConfigurationError when it is missing or may not be read."""
+    location = parse_location(source)
+    quick = open_bucket(location, QUICK_RETRY)
+    with translate_errors(location):
         try:
-            return bytes(quick.get(where.prefix).bytes())
+            return bytes(quick.get(location.prefix).bytes())
         except FileNotFoundError:
-            raise ConfigurationError(f"source {where.url!r} does not exist: name an object that is there") from None
+            raise ConfigurationError(f"source {location.url!r} does not exist: name an existing object") from None
 
 
-def _list_images(where: BucketLocation, pages: Iterable[Sequence[ObjectMeta]]) -> Iterator[Found]:
-    try:
-        for page in pages:
+@dataclass(slots=True)
+class _Walk:
+    """One walk of a bucket. `last` is the last key listed; `passed` the last folder passed over."""
+
+    location: BucketLocation
+    selection: Selection
+    listing: Listing
+    last: str = ""
+    passed: str = ""
+
+    def images(self) -> Iterator[Found]:
+        """Yield the selected images; a listing that breaks off ends with a Found that has the problem."""
+        try:
+            try:
+                yield from self._list_by_obstore()
+            except ERRORS as error:
+                if not _is_odd_key(error, self.location):
+                    raise
+                yield from self._list_by_api()
+        except ERRORS as error:
+            message = f"the listing of {self.location.url} broke off: {describe_error(error)}"
+            self.listing.unread.append(message)
+            yield Found(self.location.url, problem=Problem("unreadable", "scan", message, final=False))
+
+    def _list_by_obstore(self) -> Iterator[Found]:
+        for page in obstore.list(open_bucket(self.location), self.location.prefix or None, chunk_size=PAGE_SIZE):
             for meta in page:
-                if meta["path"].lower().endswith(SUFFIXES):
-                    yield _make_found(where, meta)
-    except ERRORS as error:
-        message = f"the listing of {where.url} broke off: {describe_error(error)}"
-        yield Found(where.url, problem=Problem("unreadable", "scan", message, final=False))
+                self.last = meta["path"]
+                if self._select(meta["path"]):
+                    yield _make_found(self.location, meta)
+
+    def _list_by_api(self) -> Iterator[Found]:
+        """Continue after the last key by the server's own API: one odd key costs only itself."""
+        for each in list_objects(self.location, self.last):
+            if not self._select(each.key):
+                continue
+            uri = self.location.root + each.key
+            if each.is_addressable:
+                time = each.modified
+                version = each.etag or f"{each.size}-{time.isoformat() if time else ''}"
+                yield Found(uri, each.size, version, time)
+            else:
+                message = (
+                    f"{uri!r} cannot be read: its key has an empty or relative part or a control character: rename it"
+                )
+                yield Found(
+                    uri, each.size, each.etag, each.modified, Problem("unreadable", "scan", message, final=False)
+                )
+
+    def _select(self, key: str) -> bool:
+        """Return whether to read the object; count it, or its folder once, where not."""
+        path = key.removeprefix(f"{self.location.prefix}/") if self.location.prefix else key
+        kind, counted = self.selection.judge_key(path)
+        if kind and (counted == path or counted != self.passed):
+            self.listing.pass_over(kind)
+        if kind and counted != path:
+            self.passed = counted
+        return kind is None
 
 
-def _make_found(where: BucketLocation, meta: ObjectMeta) -> Found:
-    return Found(where.root + meta["path"], meta["size"], _version_of(meta), meta["last_modified"])
+def _is_odd_key(error: Exception, location: BucketLocation) -> bool:
+    """Return whether obstore refused a key, and the server has an API that lists it all the same."""
+    return location.scheme == "s3" and bool(_ODD_KEY.search(str(error)))
+
+
+def _make_found(location: BucketLocation, meta: ObjectMeta) -> Found:
+    return Found(location.root + meta["path"], meta["size"], _version_of(meta), meta["last_modified"])
 
 
 def _version_of(meta: ObjectMeta) -> str:
-    """The etag in its quotes, which Azure leaves out in listings; size and time where a server has none."""
+    """Return the etag in its quotes, which Azure omits in listings; size and time where a server has none."""
     etag = meta["e_tag"]
     if etag is None:
         return f"{meta['size']}-{meta['last_modified'].isoformat()}"
@@ -91,13 +155,13 @@ def _version_of(meta: ObjectMeta) -> str:
 
 
 class BucketStore:
-    """Reads objects by uri, each only as the version that was found."""
+    """Reads objects by uri, each only in the version that was found."""
 
     readers = 64  # a request waits for the network, not for a core
 
-    def __init__(self, where: BucketLocation) -> None:
-        """Raises ConfigurationError as `opened` does."""
-        self._root, self._store = where.root, open_bucket(where)
+    def __init__(self, location: BucketLocation) -> None:
+        """Raises ConfigurationError as `open_bucket` does."""
+        self._root, self._store = location.root, open_bucket(location)
 
     def look(self, found: Found) -> Found:
         """The object's size, version and time, where only its name is known."""

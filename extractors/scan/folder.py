@@ -1,108 +1,166 @@
-"""Images on disk: a folder walked in the order of its names, and the bytes of what was found there."""
+"""Images on disk: walk a folder in the order of its names, and read the files that were found."""
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import features
-
 from extractors.core import Found, Problem
 from extractors.core.errors import ConfigurationError, DocumentError
-from extractors.images import pdf
 from extractors.images.open import MAX_BYTES
+from extractors.scan.listing import Listing
+from extractors.scan.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXTENSIONS = (
-    *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp"),
-    *(["avif"] if features.check("avif") else []),
-    *(["pdf"] if pdf.is_installed() else []),
-)
-SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+_LIST_ATTEMPTS = 3
 
 
-def check_pdf(source: str) -> None:
-    """Raises ConfigurationError for a PDF, by its name, where PDFs cannot be read: a folder's are passed over there."""
-    if source.lower().endswith(".pdf") and ".pdf" not in SUFFIXES:
-        raise ConfigurationError(f"source {source!r} is a PDF, which nothing here can read: {pdf.INSTALL}")
+def scan_folder(root: Path, selection: Selection | None = None, listing: Listing | None = None) -> Iterator[Found]:
+    """Yield every selected image under `root`, depth first, names sorted within a folder.
 
-
-def scan_folder(root: Path) -> Iterator[Found]:
-    """Every image under `root`, depth first, names sorted within a folder. Links are never followed out of `root`."""
+    Links that lead out of `root` are not followed. `listing` notes what is passed over or cannot be listed. Raises
+    ConfigurationError at once when `root` itself cannot be listed.
+    """
     top = os.path.abspath(root)  # noqa: PTH100 - keeps links in the path, which resolve() would replace
     try:
         os.scandir(top).close()
     except OSError as error:
         raise ConfigurationError(f"source {str(root)!r} cannot be listed: {error.strerror}") from error
-    return _walk(top, os.path.realpath(top))
+    return _Walk(top, os.path.realpath(top), selection or Selection(), listing or Listing()).images()
 
 
 def scan_file(path: Path) -> Iterator[Found]:
-    """The one image at `path`."""
+    """Yield the one image at `path`."""
     yield find_file(os.path.abspath(path))  # noqa: PTH100 - as above
 
 
 def find_file(uri: str) -> Found:
-    """The file at an absolute path that somebody named; one that is not there, or is no file, is found with a flaw."""
+    """Return the file at an absolute path; a missing one, or one that is not a file, has a problem."""
     try:
         status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
     except OSError as error:
         return Found(uri, problem=_problem_of(error, uri))
-    except ValueError:  # as an empty byte in its name
-        return Found(uri, problem=Problem("missing", "scan", f"{uri!r} is no file's name", final=False))
+    except ValueError:  # a null byte in the name
+        return Found(uri, problem=Problem("missing", "scan", f"{uri!r} is not a file name", final=False))
     if not stat.S_ISREG(status.st_mode):
         return Found(uri, problem=Problem("not_an_image", "scan", f"{uri} is not a file", final=False))
     return _make_found(uri, status)
 
 
-def _walk(folder: str, root: str) -> Iterator[Found]:
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Found(folder, problem=_problem_of(error, folder))
-        return
-    for entry in listed:
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One walk of a folder, without recursion: folders nest deeper than Python's stack."""
+
+    top: str
+    root: str  # the same with links resolved
+    selection: Selection
+    listing: Listing
+
+    def images(self) -> Iterator[Found]:
+        """Yield the images of all folders."""
+        pending = [self._list_folder(self.top)]
+        while pending:
+            item = next(pending[-1], None)
+            if item is None:
+                pending.pop()
+            elif isinstance(item, Found):
+                yield item
+            else:
+                pending.append(self._list_folder(item))
+
+    def _list_folder(self, folder: str) -> Iterator[Found | str]:
+        """Yield the images of one folder, and the paths of its folders, in the order of names."""
+        entries, error = _read_folder(folder)
+        for entry in entries:
+            path = entry.path[len(self.top) :].lstrip(os.sep)
+            try:
+                is_folder = entry.is_dir(follow_symlinks=False)
+            except OSError:  # a file system without entry types, and an entry that is gone
+                is_folder = False
+            kind = self.selection.judge_folder(path) if is_folder else self.selection.judge_file(path)
+            if kind:
+                self.listing.pass_over(kind)
+            elif is_folder:
+                yield entry.path
+            else:
+                yield from self._find_entry(entry)
+        if error:
+            problem = _problem_of(error, folder)
+            self.listing.unread.append(problem.message)
+            yield Found(_printable(folder), problem=problem)
+
+    def _find_entry(self, entry: os.DirEntry[str]) -> Iterator[Found]:
         if not _is_utf8(entry.path):
-            if entry.is_dir(follow_symlinks=False) or entry.name.lower().endswith(SUFFIXES):
-                yield _reject_name(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, root)
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield from _find_entry(entry, root)
+            yield _reject_name(entry.path)
+            return
+        if entry.is_symlink() and self._leads_out(entry.path):
+            return
+        try:
+            status = entry.stat()
+        except OSError as error:
+            yield Found(entry.path, problem=_problem_of(error, entry.path))
+            return
+        if stat.S_ISREG(status.st_mode):
+            yield _make_found(entry.path, status)
+        else:
+            self.listing.pass_over("folder link" if stat.S_ISDIR(status.st_mode) else "not a file")
+
+    def _leads_out(self, path: str) -> bool:
+        target = os.path.realpath(path)
+        inside = target.startswith(self.root.rstrip(os.sep) + os.sep)
+        if not inside:
+            self.listing.pass_link(path, _printable(target))
+        return not inside
 
 
-def _find_entry(entry: os.DirEntry[str], root: str) -> Iterator[Found]:
-    if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root + os.sep):
-        return
-    try:
-        status = entry.stat()
-    except OSError as error:
-        yield Found(entry.path, problem=_problem_of(error, entry.path))
-        return
-    if stat.S_ISREG(status.st_mode):
-        yield _make_found(entry.path, status)
+def _read_folder(folder: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
+    """Return a folder's entries sorted by name, and the error that ended the listing early, after retries."""
+    entries: list[os.DirEntry[str]] = []
+    for _ in range(_LIST_ATTEMPTS):
+        found: list[os.DirEntry[str]] = []
+        failure: OSError | None = None
+        try:
+            with os.scandir(folder) as stream:
+                found.extend(stream)
+        except OSError as error:
+            failure = error
+        if len(found) >= len(entries):
+            entries = found
+        if failure is None or isinstance(failure, PermissionError | FileNotFoundError):
+            break
+    return sorted(entries, key=lambda entry: entry.name), failure
 
 
 def _is_utf8(path: str) -> bool:
-    """Whether the path can be written into a table: a file system takes any bytes for a name, Parquet only UTF-8."""
+    """Return whether a table can hold the path: file systems take any bytes as names, Parquet only UTF-8."""
     return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
+def _printable(path: str) -> str:
+    return path if _is_utf8(path) else os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 def _reject_name(path: str) -> Found:
-    shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    shown = _printable(path)
     return Found(shown, problem=Problem("unreadable", "scan", f"{shown}: the name is not UTF-8", final=False))
 
 
 def _make_found(uri: str, status: os.stat_result) -> Found:
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return Found(uri, status.st_size, _version_of(status), modified)
+    return Found(uri, status.st_size, _version_of(status), _time_of(status))
+
+
+def _time_of(status: os.stat_result) -> datetime | None:
+    """Return the time of modification; None where it is outside the years 1 to 9999."""
+    try:
+        return datetime.fromtimestamp(status.st_mtime, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _version_of(status: os.stat_result) -> str:
@@ -110,7 +168,7 @@ def _version_of(status: os.stat_result) -> str:
 
 
 def _problem_of(error: OSError, path: str) -> Problem:
-    raised = _translate(error, path)
+    raised = _translate(error, _printable(path))
     return Problem(raised.kind, "scan", raised.message, final=False)
 
 

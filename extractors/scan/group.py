@@ -10,14 +10,14 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from extractors.core import Document
-from extractors.scan.folder import SUFFIXES
+from extractors.scan.formats import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from extractors.core import Found
 
-GroupBy = Literal["folder", "name", "frames"]
+GroupBy = Literal["folder", "name", "frames", "page"]
 
 _NUMBERED = re.compile(r"(.+)-(\d+)\.[^./]+")  # `invoice_001-2.jpg` is page 2 of `invoice_001`
 _DIGITS = re.compile(r"(\d+)")
@@ -38,7 +38,7 @@ def group_images(images: Iterable[Found], by: GroupBy | None) -> Iterator[Docume
     | `folder` | the images of a folder, without those of its folders | their names, where 10 comes after 9       |
     | `name`   | `a-1.jpg`, `a-2.jpg`, … in one folder, named `a`     | their numbers; `a.jpg` is another document |
     """
-    if by in {None, "frames"}:
+    if by in {None, "frames", "page"}:
         return (Document(found.uri, (found,)) for found in images)
     return _group_by_key(images, _folder_key if by == "folder" else _number_key)
 

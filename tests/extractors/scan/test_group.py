@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from extractors.core import Found, Problem
 from extractors.scan import scan, scan_documents
-from extractors.scan.folder import SUFFIXES
+from extractors.scan.formats import SUFFIXES
 from extractors.scan.group import group_images
 
 WHOLE = st.sampled_from(["folder", "name"])

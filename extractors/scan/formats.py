@@ -1,0 +1,40 @@
+"""The extensions of images that are read, which of them need an extra that is not installed, and how to install it."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+from PIL import features
+
+from extractors.core.errors import ConfigurationError
+from extractors.images import pdf
+
+HEIF = ("heic", "heif", "hif")
+INSTALL_HEIF = "pip install 'tilewise[heif]'"
+EXTENSIONS = (
+    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp"),
+    *(["avif"] if features.check("avif") else []),
+    *(["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"] if features.check("jpg_2000") else []),
+    *(HEIF if find_spec("pillow_heif") else []),
+    *(["pdf"] if pdf.is_installed() else []),
+)
+SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+MISSING = {
+    **({} if ".pdf" in SUFFIXES else {".pdf": pdf.INSTALL}),
+    **({} if ".heic" in SUFFIXES else {f".{extension}": INSTALL_HEIF for extension in HEIF}),
+}
+_SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,12}")
+
+
+def suffix_of(name: str) -> str:
+    """Return a file's extension as the kind it is counted by, in lower case."""
+    stem, dot, end = name.lower().rpartition(".")
+    suffix = dot + end
+    return suffix if stem and _SUFFIX.fullmatch(suffix) else "no extension"
+
+
+def check_extra(source: str) -> None:
+    """Raises ConfigurationError for a file whose format needs an extra that is not installed."""
+    if install := MISSING.get(suffix_of(source.rpartition("/")[2])):
+        raise ConfigurationError(f"source {source!r} needs an extra to be read: {install}")

@@ -60,7 +60,7 @@ def estimate(
         job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.console import show_estimate
 
-        show_estimate(job, _load_settings(), as_json=as_json, sample=sample)
+        raise typer.Exit(show_estimate(job, _load_settings(), as_json=as_json, sample=sample))
 
 
 @app.command()
@@ -84,8 +84,10 @@ def run(
     fail_above: Annotated[float, typer.Option(help=FIELD_HELP["fail_above"])] = 0.0,
     max_time: Annotated[str | None, typer.Option(help=FIELD_HELP["max_time"])] = None,
     document_by: Annotated[
-        Literal["folder", "name", "frames"] | None, typer.Option(help=FIELD_HELP["document_by"])
+        Literal["folder", "name", "frames", "page"] | None, typer.Option(help=FIELD_HELP["document_by"])
     ] = None,
+    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help=FIELD_HELP["include"])] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help=FIELD_HELP["exclude"])] = None,
     send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
     video_tokens: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["video_tokens"])] = None,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
@@ -126,6 +128,8 @@ def run(
             fail_above=fail_above,
             max_time=max_time,
             document_by=document_by,
+            include=include or (),
+            exclude=exclude or (),
             send_urls=send_urls,
             video_tokens=video_tokens,
             offline=offline,
@@ -135,13 +139,11 @@ def run(
             yes=yes,
         )
         if dry_run:
-            show_estimate(job, settings, as_json=as_json)
-            return
+            raise typer.Exit(show_estimate(job, settings, as_json=as_json))
         with divert_stdout():
             config = check_job(job, settings)
         if plan_only:
-            show_plan(job, settings, as_json=as_json)
-            return
+            raise typer.Exit(show_plan(job, settings, as_json=as_json))
         as_flow = (
             with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
         )

@@ -58,8 +58,8 @@ async def _read_line() -> str:
         loop.remove_reader(sys.stdin)
 
 
-def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> None:
-    """Estimates the job, if asked from a sample of its images, and prints the estimate."""
+def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> int:
+    """Estimates the job, if asked from a sample of its images, and prints the estimate, and returns the exit code."""
     from extractors.config.run_config import resolve
     from extractors.plan.estimate import estimate_job
     from extractors.plan.sampling import sample_of
@@ -69,12 +69,13 @@ def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | 
         estimate = estimate_job(config, sample_of(sample), done=job.output is not None or job.dry_run)
     if as_json:
         print_json(estimate.as_json())
-        return
-    _print_estimate(estimate, config.model)
+    else:
+        _print_estimate(estimate, config.model)
+    return _exit_code(estimate)
 
 
-def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
-    """Plans the job, stores the plan, and prints its estimate and its path."""
+def show_plan(job: Job, settings: Settings, *, as_json: bool) -> int:
+    """Plans the job, stores the plan, prints its estimate and its path, and returns the exit code."""
     from extractors.config.run_config import resolve
     from extractors.plan.stored_plan import store_plan
 
@@ -83,9 +84,16 @@ def show_plan(job: Job, settings: Settings, *, as_json: bool) -> None:
         estimate, url = store_plan(config)
     if as_json:
         print_json(estimate.as_json() | {"plan": url})
-        return
+        return _exit_code(estimate)
     _print_estimate(estimate, config.model)
-    print_lines([f"plan: {url} (run it with `tilewise apply`)" if url else "no plan stored: no documents to process"])
+    reason = "the source was not listed to its end" if _exit_code(estimate) else "no documents to process"
+    print_lines([f"plan: {url} (run it with `tilewise apply`)" if url else f"no plan stored: {reason}"])
+    return _exit_code(estimate)
+
+
+def _exit_code(estimate: Estimate) -> int:
+    """2 for an estimate of a source that was not listed to its end."""
+    return 2 if estimate.listing.incomplete else 0
 
 
 def _print_estimate(estimate: Estimate, model: str) -> None:
@@ -104,8 +112,10 @@ def _print_estimate(estimate: Estimate, model: str) -> None:
         calibrated=estimate.calibrated,
         intervals=estimate.intervals,
         causes=estimate.causes.lines() if estimate.causes else (),
+        passed_over=estimate.listing.passed_over,
     )
     terminal().print(view.table())
+    print_lines(f"warning: {warning}" for warning in estimate.warnings)
 
 
 def show_result(result: RunResult, *, as_json: bool) -> None:
@@ -124,6 +134,7 @@ def show_result(result: RunResult, *, as_json: bool) -> None:
         bill_rule=result.record.run_info.bill_rule,
         results=list(result.results),
         warnings=result.record.warnings,
+        passed_over=result.record.passed_over,
     )
     print_lines(view.lines())
 

@@ -42,6 +42,8 @@ async def run_estimate(job: Job) -> State:
     await show_estimate(found, config.model)
     words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"
     get_run_logger().info(words)
+    if found.listing.incomplete:
+        return Failed(message=f"{found.listing.incomplete}; of what was listed: {words}", data=found)
     return Completed(message=words, data=found)
 
 
@@ -51,6 +53,8 @@ async def run_plan(config: RunConfig) -> State:
     await show_estimate(estimated, config.model, url)
     words = _describe_plan(estimated, url)
     get_run_logger().info(words)
+    if estimated.listing.incomplete:
+        return Failed(message=f"{estimated.listing.incomplete}; no plan is stored", data=estimated)
     return Completed(message=words, data=estimated)
 
 

@@ -26,5 +26,5 @@ def check_job(job: Job, settings: Settings) -> RunConfig:
             " with `prefect --no-prompt deploy --all`, or leave it out"
         )
     check_compatible(open_output(config.output), config.schema)
-    scan_documents(job.source, job.document_by)
+    scan_documents(job.source, job.document_by, job.selection)
     return config

@@ -22,7 +22,8 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
     """Read the headers of the file's pages and bill each at its own size; errors become a Problem, no exception.
 
     With `frames` each frame of a TIFF is a page. A file of more than `most` pages, or one that cannot be opened, is one
-    page with a Problem; a broken page of a readable file has its own. A video is not opened: no rule bills it.
+    page with a Problem; a broken page of a readable file has its own. Where `found` names one page, only that page is
+    read. A video is not opened: no rule bills it.
     """
     if found.problem or found.video:
         return (Billed(found, problem=found.problem),)
@@ -39,6 +40,24 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
         return (Billed(found, problem=_to_problem(error)),)
 
 
+def count_pages(found: Found, store: Store) -> int | None:
+    """Count the pages of a PDF or the frames of a TIFF, told by its extension; None for any other file.
+
+    Raises DocumentError for one that cannot be opened.
+    """
+    name = found.uri.lower()
+    if found.problem or found.video or not name.endswith((".pdf", ".tif", ".tiff")):
+        return None
+    with _open_stream(found, store) as stream:
+        head = stream.read(_HEAD)
+        stream.seek(0)
+        if is_pdf(head):
+            data = stream.read() if isinstance(stream, BytesIO) else store.read(found)
+            with open_pdf(data, "bill") as pdf:
+                return pdf.pages
+        return len(list_frames(stream)) or None
+
+
 def reject_page_count(pages: int, most: int) -> Problem:
     """Describe why a document of this many pages is rejected."""
     return Problem("too_many_pages", "bill", f"{pages} pages are over TILEWISE_MAX_IMAGES={most}")
@@ -51,6 +70,8 @@ def _open_stream(found: Found, store: Store) -> BinaryIO:
 
 def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
     with open_pdf(data, "bill") as pdf:
+        if found.page is not None:
+            return (_read_named(found, pdf.pages, lambda number: Header(pdf.measure(number), "PDF", pdf.pages, 1)),)
         if pdf.pages > most:
             return (Billed(found, problem=reject_page_count(pdf.pages, most)),)
         return _read_each(found, pdf.pages, lambda number: Header(pdf.measure(number), "PDF", pdf.pages, 1))
@@ -59,6 +80,9 @@ def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
 def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Billed, ...]:
     """Read the picture; with `most` given, every frame of a TIFF of several."""
     frames = list_frames(stream)
+    if found.page is not None:
+        headers = [describe_frame(frame, len(frames)) for frame in frames] or [read_header(stream)]
+        return (_read_named(found, len(headers), lambda number: headers[number - 1]),)
     if most is None or len(frames) < 2:
         header = describe_frame(frames[0], len(frames)) if frames else read_header(stream)
         note = f"first of {header.frames} frames" if header.frames > 1 else None
@@ -70,6 +94,13 @@ def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Bil
 
 def _read_each(found: Found, count: int, header: Callable[[int], Header]) -> tuple[Billed, ...]:
     return tuple(_read_page(replace(found, page=number), header) for number in range(1, count + 1))
+
+
+def _read_named(found: Found, count: int, header: Callable[[int], Header]) -> Billed:
+    """Read the page that `found` names, of so many."""
+    if found.page is not None and found.page > count:
+        return Billed(found, problem=Problem("missing", "bill", f"{found.name}: the file has {count} pages"))
+    return _read_page(found, header)
 
 
 def _read_page(found: Found, header: Callable[[int], Header]) -> Billed:

@@ -7,6 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +22,7 @@ from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
 from extractors.record.output import open_output
-from extractors.scan import scan_documents
+from extractors.scan import Listing, scan_documents
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.memory import EndpointMemory
 
 Verdict = Literal["ok", "note", "fails"]
+LISTED = 1000  # documents of a source that are listed to show what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +148,20 @@ def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
 
 
 def _check_source(source: str) -> Finding:
+    listing = Listing()
     try:
-        first = next(scan_documents(source), None)
+        documents = list(islice(scan_documents(source, listing=listing), LISTED))
     except ConfigurationError as error:
         return Finding("source", "fails", error.message)
-    if first is None:
-        return Finding("source", "fails", f"{source!r} holds no images")
-    flaw = first.pages[0].problem
-    if flaw:
-        return Finding("source", "fails", flaw.message)
-    return Finding("source", "ok", f"can be listed: the first document is {first.document}")
+    passed = [f"passed over: {listing.summary}"] if listing.passed_over else []
+    if not documents:
+        return Finding("source", "fails", "; ".join([f"{source!r} holds no images", *passed, *listing.warnings]))
+    problem = documents[0].pages[0].problem
+    if listing.incomplete or problem:
+        return Finding("source", "fails", listing.incomplete or (problem.message if problem else ""))
+    more = "at least " if len(documents) == LISTED else ""
+    words = f"can be listed: {more}{len(documents):,} documents, the first is {documents[0].document}"
+    return Finding("source", "note" if listing.warnings else "ok", "; ".join([words, *passed, *listing.warnings]))
 
 
 def _check_ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemory | None]:

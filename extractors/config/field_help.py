@@ -25,8 +25,11 @@ FIELD_HELP = {
     "bill": "Rule by which the server bills images, for example formula or table; auto selects it.",
     "fail_above": "Share of failed documents, from 0 to 1, above which the run fails.",
     "max_time": "Start no new documents after this time: 90s, 30m, 6h.",
-    "document_by": "Combine pages into one document: the images of a folder, images named a-1.jpg and a-2.jpg, or the"
-    " frames of a TIFF. The pages of a PDF always form one document.",
+    "document_by": "What is one document. folder: the images of a folder; name: images named a-1.jpg and a-2.jpg; frames:"
+    " the frames of a TIFF; page: each page of a PDF and each frame of a TIFF. Default: each file.",
+    "include": "Only images that match this pattern: *.png matches names at any depth, 2026/**/*.png the whole path below"
+    " the source; .scans/** also reads that hidden folder. Can be repeated.",
+    "exclude": "No images that match this pattern, written as for include, which it overrides. Can be repeated.",
     "send_urls": "Send http(s) image URLs to the API instead of downloading the images.",
     "video_tokens": "Maximum number of tokens billed for one video.",
     "shard_size": "Number of documents per shard: splits the run into flow runs on the Prefect work pool.",

@@ -15,6 +15,7 @@ from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, tiles
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.schema import shipped
+from extractors.scan.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Policy = Literal["balanced", "faithful", "thrifty"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
+Pattern = Annotated[str, Field(min_length=1)]
 Redo = Literal["failed", "changed", "reparse", "all"]
 
 # What a form asks for where pydantic takes more than one type for the same thing.
@@ -162,11 +164,13 @@ class Job(BaseModel):
     max_time: Annotated[float | None, _DURATION] = Field(
         None, gt=0, title="Longest time", description=FIELD_HELP["max_time"]
     )
-    document_by: Literal["folder", "name", "frames"] | None = Field(
+    document_by: Literal["folder", "name", "frames", "page"] | None = Field(
         None,
         title="Document by",
         description=FIELD_HELP["document_by"],
     )
+    include: tuple[Pattern, ...] = Field((), title="Include", description=FIELD_HELP["include"])
+    exclude: tuple[Pattern, ...] = Field((), title="Exclude", description=FIELD_HELP["exclude"])
     send_urls: bool = Field(default=False, title="Send URLs", description=FIELD_HELP["send_urls"])
     video_tokens: int | None = Field(None, ge=1, title="Video tokens", description=FIELD_HELP["video_tokens"])
     shard_size: int | None = Field(
@@ -175,6 +179,11 @@ class Job(BaseModel):
         title="Shard size",
         description=FIELD_HELP["shard_size"],
     )
+
+    @property
+    def selection(self) -> Selection:
+        """The patterns that choose images below the source."""
+        return Selection(self.include, self.exclude)
 
     @property
     def window(self) -> TimeWindow:

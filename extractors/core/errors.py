@@ -9,6 +9,7 @@
         - LedgerError: nothing may be sent that the ledger would not know of (exit 2)
         - Refused: key, account, URL or model are not accepted (exit 2)
         - Failing: too much fails to go on (exit 2)
+        - Incomplete: the source could not be listed to its end (exit 2)
         - Stopped: a person or a time limit said so (exit 3)
 
 Every error takes a message and keyword extras with defaults, so it survives pickling between processes.
@@ -108,6 +109,12 @@ class Failing(RunError):  # noqa: N818 - as above
     """Too much fails to go on: the server answers nothing, or most answers are not accepted, or cost too much."""
 
     status = "failing"
+
+
+class Incomplete(RunError):  # noqa: N818 - as above
+    """The source could not be listed to its end; what was listed is done."""
+
+    status = "incomplete"
 
 
 class Abandoned(RunError):  # noqa: N818 - as above

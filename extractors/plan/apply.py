@@ -15,7 +15,7 @@ from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.plan.feed import each_of
 from extractors.plan.stored_plan import StoredPlan
-from extractors.scan import is_manifest, open_source
+from extractors.scan import Listing, is_manifest, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -128,8 +128,10 @@ class PlanFeed:
         """`plan_range`: only these documents. Raises ConfigurationError when the source cannot be listed."""
         config = inputs.config
         self._job, self._history, self.tariff, self._info = config.job, inputs.history, inputs.tariff, info
-        self._source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts)
-        self._source.documents()  # else every document of an unreachable source would seem to have changed
+        job, hosts = config.job, config.settings.allow_hosts
+        self._source = open_source(job.source, job.document_by, hosts, job.selection)
+        self.listing = Listing()  # empty: the plan was made of a whole one
+        self._source.documents(Listing())  # else every document of an unreachable source would seem to have changed
         self.store = self._source.store
         self._range = plan_range or PlanRange(0, info.documents)
         self._batches = stored_plan.planned(self._range.first, self._range.count, batch=config.settings.chunk)
@@ -191,7 +193,7 @@ class PlanFeed:
         """The signed URLs of a manifest, by name: a plan does not store them."""
         if not is_manifest(self._job.source):
             return {}
-        pages = (found for each in self._source.documents() for found in each.pages)
+        pages = (found for each in self._source.documents(Listing()) for found in each.pages)
         return {found.uri: found.address for found in pages if found.address is not None}
 
     def _is_done(self, planned: Planned) -> bool:

@@ -15,6 +15,7 @@ from extractors.core.money import FREE, Costs
 from extractors.plan.feed import Feed
 from extractors.plan.redo import RedoSummary
 from extractors.plan.sampling import apportion, interval, reservoir_sample
+from extractors.scan import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +67,7 @@ class Estimate:
     eta_seconds: float | None = None
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
     causes: RedoSummary | None = None  # with --redo
+    listing: Listing = field(default_factory=Listing)
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -100,6 +102,12 @@ class Estimate:
         names = ("low", "expected", "high")
         self.intervals = {name: interval([getattr(each, name) for each in sampled], total) for name in names}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know before a run."""
+        incomplete = self.listing.incomplete
+        return [*([incomplete] if incomplete else []), *self.listing.warnings]
+
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars as numbers."""
         low, expected, high = (None if cost is None else float(cost) for cost in self.costs.values())
@@ -115,6 +123,9 @@ class Estimate:
             "sampled": self.intervals is not None,
             "seconds": round(self.seconds, 3),
             "eta_seconds": None if self.eta_seconds is None else round(self.eta_seconds, 1),
+            "incomplete": self.listing.incomplete is not None,
+            "passed_over": dict(self.listing.passed_over),
+            "warnings": self.warnings,
         }
         if self.intervals is not None:
             values["interval_usd"] = {
@@ -135,7 +146,7 @@ def estimate(
     started = time.perf_counter()
     config, history = inputs.config, inputs.history
     with closing(Feed(config, inputs.tariff, history)) as feed:
-        result = Estimate(config.rule.name, feed.tariff.calibrated)
+        result = Estimate(config.rule.name, feed.tariff.calibrated, listing=feed.listing)
         if history and config.job.redo:
             result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):

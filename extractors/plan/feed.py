@@ -14,7 +14,8 @@ from extractors.bill import estimate_costs, read_pages, reject_page_count
 from extractors.core import Billed, Document, Planned, Problem
 from extractors.core.errors import ConfigurationError
 from extractors.plan.choose import Plan
-from extractors.scan import EXTENSIONS, open_source
+from extractors.plan.split import split_pages
+from extractors.scan import EXTENSIONS, Listing, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ class DocumentFeed(Protocol):
     store: Store
     skipped: int
     waiting: int
+    listing: Listing
 
     @property
     def videos(self) -> bool:
@@ -64,10 +66,11 @@ class Feed:
         """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
         job = config.job
         self._job, self._history, self.tariff, self._most = job, history, tariff, config.settings.max_images
-        self._source = open_source(job.source, job.document_by, config.settings.allow_hosts)
+        self._source = open_source(job.source, job.document_by, config.settings.allow_hosts, job.selection)
+        self.listing = Listing()
         self._takes_videos = config.takes_videos
         self.videos = self._source.videos and self._takes_videos
-        self._documents = self._source.documents()
+        self._documents = self._source.documents(self.listing)
         self._ahead = deque[Document]()  # pulled together, to be looked at together
         self._plan = Plan(
             job.policy, tariff.rule, partial(estimate_costs, tariff), config.passes_urls, tariff.video_tokens
@@ -102,8 +105,9 @@ class Feed:
         Raises ConfigurationError when the source turned out to hold no image at all.
         """
         if self._empty:
-            allowed = ", ".join(EXTENSIONS)
-            raise ConfigurationError(f"source {self._job.source!r} holds no images: looked for {allowed}")
+            passed = f"; passed over: {self.listing.summary}" if self.listing.passed_over else ""
+            words = f"source {self._job.source!r} holds no images: looked for {', '.join(EXTENSIONS)}{passed}"
+            raise ConfigurationError("; ".join([words, *self.listing.warnings]))
         return each_of(self._planned, taken, self.store.readers)
 
     def fresh(self, taken: Sequence[Document]) -> list[Document]:
@@ -124,7 +128,8 @@ class Feed:
 
     def count(self) -> int:
         """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
-        listed = (self._allowed(each) for each in self._source.documents())
+        files = (self._allowed(each) for each in self._source.documents(Listing()))
+        listed = chain.from_iterable(self._split([each], looks=False) for each in files)
         total = sum(self._window.contains(each.modified) and self._fate(each) == "taken" for each in listed)
         return min(total, self._job.limit) if self._job.limit else total
 
@@ -157,11 +162,17 @@ class Feed:
         many = looks and asked and self.store.readers > 1
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
         batch = [self._allowed(each) for each in islice(self._documents, most)]
+        self._empty = self._empty and not batch
         if many and not all(map(_known, batch)):
             batch = each_of(self._looked, batch, self.store.readers)
-        self._empty = self._empty and not batch
-        self._ahead.extend(batch)
+        self._ahead.extend(self._split(batch, looks=looks))
         return len(batch)
+
+    def _split(self, documents: Sequence[Document], *, looks: bool) -> list[Document]:
+        """Split files into their pages with `--document-by page`; remote files only with `looks`, which downloads them."""
+        if self._job.document_by != "page" or not (looks or self.store.readers == 1):
+            return list(documents)
+        return list(chain.from_iterable(each_of(partial(split_pages, self.store), documents, self.store.readers)))
 
     def _allowed(self, document: Document) -> Document:
         """The document, with a flaw in what may not be sent: a video, unless the endpoint is one that reads them."""
@@ -200,7 +211,9 @@ def may_hold_videos(config: RunConfig) -> bool:
     """Whether the source may hold videos that the endpoint reads."""
     if not config.takes_videos:
         return False
-    source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts)
+    source = open_source(
+        config.job.source, config.job.document_by, config.settings.allow_hosts, config.job.selection
+    )
     source.close()
     return source.videos
 

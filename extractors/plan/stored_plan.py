@@ -135,6 +135,11 @@ class PlanWriter:
             self._output.write(part, pl.DataFrame(rows, schema=DOCUMENTS, orient="row"))
         self._parts.append(part)
 
+    def discard(self) -> None:
+        """Removes what was staged: no plan is stored."""
+        with writing(self._output):
+            self._output.remove_folder(self._staging)
+
     def finish(self, run_info: RunInfo, rule: str) -> str | None:
         """Stores the plan and returns its URL; None when it has no documents. `rule` is the bill rule's text."""
         if not self._parts:
@@ -148,17 +153,27 @@ class PlanWriter:
 
 
 def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
-    """Plans every document that is not done, and stores the plan. Raises as `estimate_job` and `write_plan` do."""
-    return write_plan(read_inputs(config, done=True), config.run_info(None))
+    """Plans every document that is not done, and stores the plan of a source that was listed to its end.
+
+    Raises as `estimate_job` and `write_plan` do.
+    """
+    return write_plan(read_inputs(config, done=True), config.run_info(None), incomplete=False)
 
 
-def write_plan(inputs: EstimateInputs, run_info: RunInfo) -> tuple[Estimate, str | None]:
+def write_plan(
+    inputs: EstimateInputs, run_info: RunInfo, *, incomplete: bool = True
+) -> tuple[Estimate, str | None]:
     """Plans and stores every document under the id of a run; returns the plan's URL, None when the plan is empty.
+
+    Without `incomplete`, the plan of a source that could not be listed to its end is not stored.
 
     Raises ConfigurationError when the source cannot be read, OutputError when the plan cannot be written.
     """
     writer = PlanWriter(open_output(inputs.config.output), run_info.run)
     estimated = estimate(inputs, keep=writer.add)
+    if estimated.listing.incomplete and not incomplete:
+        writer.discard()
+        return estimated, None
     return estimated, writer.finish(run_info, inputs.config.rule.text)
 
 

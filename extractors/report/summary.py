@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class EstimateView:
     calibrated: bool = False
     intervals: Mapping[str, tuple[Decimal, Decimal] | None] | None = None
     causes: Sequence[tuple[str, str]] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def table(self) -> Table:
         """The estimate as a table of two columns."""
@@ -48,7 +49,8 @@ class EstimateView:
             table.add_row(name, f"{count:,}")
         for (action, reason), count in sorted(self.reasons.items()):
             table.add_row(f"  {action} ({reason})", f"{count:,}")
-        for line in self.causes:
+        passed = [(f"  passed over ({kind})", f"{count:,}") for kind, count in sorted(self.passed_over.items())]
+        for line in (*self.causes, *passed):
             table.add_row(*line)
         table.add_section()
         table.add_row("image tokens by the formula, as they are", f"{self.tokens['formula']:,}")
@@ -83,6 +85,7 @@ class RunView:
     bill_rule: str
     results: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[RenderableType]:
         """The closing summary, top to bottom."""
@@ -90,6 +93,9 @@ class RunView:
         if self.totals.done or self.totals.calls:
             said.append(self._make_table())
         said += [f"warning: {warning}" for warning in self.warnings]
+        if self.passed_over:
+            kinds = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
+            said.append("passed over: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds))
         said.append(self.message)
         said += [f"rows: {path}" for path in self.results]
         return said

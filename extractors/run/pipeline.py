@@ -6,8 +6,9 @@ A run is opened once, as a session. Then its documents are scheduled in this pro
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from extractors.core.money import FREE
@@ -21,7 +22,7 @@ from extractors.record.tables.writer import Tables
 from extractors.run.approval import is_preapproved, require_approval
 from extractors.run.drift import find_drift
 from extractors.run.hooks import NO_HOOKS, RunHooks
-from extractors.run.result import RunCounts, RunRecord, RunResult
+from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.session import check_videos, open_session
 from extractors.run.shards.coordinator import coordinate, require_backend
@@ -109,6 +110,7 @@ class _VolumeLoop:
 
     scheduler: ChunkScheduler
     waiting: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)  # as published by earlier volumes
 
     async def run(self, pending: list[Planned]) -> RunResult:
         """Processes documents until the feed is empty; `pending` are the first of them."""
@@ -158,11 +160,18 @@ class _VolumeLoop:
         await asyncio.to_thread(self._publish, volume, record.row(counts, volume), unfinished, ahead)
         scheduler.claimed_elsewhere = 0
         unfinished.clear()
-        return RunResult(record, counts, scheduler.tables.result_files)
+        self.passed_over = Counter(scheduler.feed.listing.passed_over)
+        return RunResult(replace(record, passed_over=self.passed_over), counts, scheduler.tables.result_files)
 
     def _record(self, error: RunError | None, warnings: tuple[str, ...]) -> RunRecord:
-        session = self.scheduler.session
-        record = RunRecord(session.run_info, session.config.job.fail_above, error, warnings)
+        session, listing = self.scheduler.session, self.scheduler.feed.listing
+        record = RunRecord(
+            session.run_info,
+            session.config.job.fail_above,
+            check_listing(listing, error),
+            (*warnings, *listing.warnings),
+            passed_over=listing.passed_over - self.passed_over,
+        )
         kind = "reparse" if session.stored_replies is not None else session.run_info.flow
         return replace(record, remain=REMAINING[kind]) if kind in REMAINING else record
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from extractors.core.errors import Incomplete, Stopped
 from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from extractors.core import RunInfo
     from extractors.core.errors import RunError
+    from extractors.scan import Listing
+
+
+def check_listing(listing: Listing, error: RunError | None) -> RunError | None:
+    """Return the run's error: an incomplete listing comes before a stop by budget, time or a person."""
+    if listing.incomplete and (error is None or isinstance(error, Stopped)):
+        return Incomplete(listing.incomplete)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class RunRecord:
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
     remain: str = "are left to another run, which is reading them"
+    passed_over: Mapping[str, int] = field(default_factory=dict)
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def row(self, counts: RunCounts, volume: int) -> dict[str, object]:
@@ -90,6 +103,7 @@ class RunRecord:
             "prefect_flow_run_id": terms.flow_run,
             "approved_by": terms.approved_by,
             "version": version("tilewise"),
+            "passed_over": json.dumps(self.passed_over) if self.passed_over else None,
         }
 
 

@@ -122,9 +122,10 @@ class _Walk:
 def _read_folder(folder: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
     """Return a folder's entries sorted by name, and the error that ended the listing early, after retries."""
     entries: list[os.DirEntry[str]] = []
+    failure: OSError | None = None
     for _ in range(_LIST_ATTEMPTS):
         found: list[os.DirEntry[str]] = []
-        failure: OSError | None = None
+        failure = None
         try:
             with os.scandir(folder) as stream:
                 found.extend(stream)

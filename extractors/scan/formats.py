@@ -13,7 +13,7 @@ from extractors.images import pdf
 HEIF = ("heic", "heif", "hif")
 INSTALL_HEIF = "pip install 'tilewise[heif]'"
 EXTENSIONS = (
-    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp"),
+    *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", "jpe", "jfif"),
     *(["avif"] if features.check("avif") else []),
     *(["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"] if features.check("jpg_2000") else []),
     *(HEIF if find_spec("pillow_heif") else []),

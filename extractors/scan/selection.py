@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from functools import cached_property
 
 from extractors.scan.formats import SUFFIXES, suffix_of
 
+_SET = re.compile(r"\(\?s:(.*)\)\\[Zz]", re.DOTALL)  # what fnmatch puts around a set
 EXCLUDED, NOT_INCLUDED = "excluded", "not included"
 _TRASH = frozenset({"#recycle", "@recycle", "$recycle.bin", "recycler", ".trash", ".trashes", ".recycle"})
 _THUMBNAILS = frozenset({".@__thumb", ".thumbnails", ".thumbs", ".thumb", ".sh_thumbnails"})
@@ -126,7 +127,7 @@ def _normalize(path: str) -> str:
 
 def _translate(text: str) -> str:
     parts, at = [], 0
-    for match in re.finditer(r"(?:(?<=/)|^)\*\*/|\*{2,}|\*|\?|\[!?\]?[^]/]*\]", text):
+    for match in re.finditer(r"(?:(?<=/)|^)\*\*/|\*{2,}|\*|\?|\[(?:!(?:\]|[^]/])|\]|[^]!/])[^]/]*\]", text):
         parts += [re.escape(text[at : match.start()]), _translate_wildcard(match[0])]
         at = match.end()
     return "".join([*parts, re.escape(text[at:])])
@@ -136,10 +137,5 @@ def _translate_wildcard(wildcard: str) -> str:
     if wildcard == "**/":
         return "(?:.*/)?"
     if wildcard.startswith("["):
-        inner = wildcard[1:-1].replace("\\", "\\\\").replace("[", "\\[").replace("&&", "&\\&").replace("||", "|\\|")
-        inner = inner.replace("~~", "~\\~").replace("--", "-\\-")
-        negated = inner.startswith("!")
-        inner = inner.removeprefix("!")
-        inner = f"\\{inner}" if inner.startswith(("^", "]")) else inner
-        return f"(?!/)[{'^' if negated else ''}{inner}]"
+        return "(?!/)" + _SET.sub(r"\1", translate(wildcard))
     return {"*": "[^/]*", "?": "[^/]"}.get(wildcard, ".*")

@@ -80,7 +80,7 @@ def _page_url(location: BucketLocation, query: dict[str, str]) -> str:
     page's query signs it with them. The last parameter takes the slash that obstore appends; servers ignore it.
     """
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items() if value)
-    profile = cast("dict[str, str]", read_profile())
+    profile = read_profile()
     dummy = {**profile, "access_key_id": "x", "secret_access_key": "x", "skip_signature": "false"}
     base = _sign(location.bucket, dummy, "x").partition("?")[0].removesuffix("/x")
     if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in {"true", "1", "yes", "on"}:

@@ -199,6 +199,7 @@ RUNS: Columns = {
     "prefect_flow_run_id": TEXT,
     "approved_by": TEXT,
     "version": TEXT,
+    "passed_over": TEXT,
 }
 
 

@@ -29,6 +29,7 @@ from extractors.run.approval import require_approval
 from extractors.run.session import check_videos
 from extractors.run.shards.fold import ShardFold, ShardsOutcome, count_done, publish_nothing
 from extractors.run.shutdown import Shutdown
+from extractors.scan import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -64,10 +65,10 @@ async def require_backend(config: RunConfig, hooks: RunHooks) -> ShardBackend:
 async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks, stack: AsyncExitStack) -> RunResult:
     """Processes all documents on other workers. Raises as `pipeline.run` does."""
     config, run_info = session.config, session.run_info
-    plan, skipped = await _plan(session, hooks)
+    plan, skipped, listing = await _plan(session, hooks)
     tables = stack.enter_context(Tables(session.output, run_info, config.schema.model, config.settings.keep_replies))
     if plan is None:
-        return await publish_nothing(session, tables, skipped)
+        return await publish_nothing(session, tables, skipped, listing)
     documents = plan.info.documents
     done = await asyncio.to_thread(_count_done, session, plan) if session.approved_plan else 0
     hooks.on_total(documents - done)
@@ -84,32 +85,32 @@ async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks
     session.lease.begin_calls(shutdown)
     states = {spec.number: ShardState(spec) for spec in specs}
     outcome = await ShardCoordinator(session, backend, shutdown, hooks, states).run()
-    return await ShardFold(session, tables, plan, outcome, done, skipped).publish()
+    return await ShardFold(session, tables, plan, outcome, listing, done, skipped).publish()
 
 
-async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | None, int]:
+async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | None, int, Listing]:
     """Stores a plan, unless there is an approved one, and has its cost approved; None when there is nothing to do.
 
-    Also counts the documents that are done and not in the plan.
+    Also counts the documents that are done and not in the plan, and returns the record of the listing.
     """
     config = session.config
     needs_approval = session.run_info.price != FREE
     if plan := session.approved_plan:
         if needs_approval:
             await require_approval(config, plan.info.costs, hooks.confirm)
-        return plan, 0
+        return plan, 0, Listing()
     videos = may_hold_videos(config)
     check_videos(config, videos=videos)
     estimated, url = await asyncio.to_thread(write_plan, session.estimate_inputs, session.run_info)
     if estimated.causes:
         hooks.notify(estimated.causes.sentence)
     if url is None:
-        return None, estimated.skipped
+        return None, estimated.skipped, estimated.listing
     if needs_approval:
         await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
     stored_plan = StoredPlan(url)
     info = await asyncio.to_thread(stored_plan.read_info)
-    return ApprovedPlan(config, stored_plan, info, None), estimated.skipped
+    return ApprovedPlan(config, stored_plan, info, None), estimated.skipped, estimated.listing
 
 
 def _count_done(session: RunSession, plan: ApprovedPlan) -> int:

@@ -13,7 +13,7 @@ from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.replies import load_history_with_replies
 from extractors.run.drift import find_drift
 from extractors.run.recovery import totals_from_tables
-from extractors.run.result import RunCounts, RunRecord, RunResult
+from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from extractors.record.tables.history import RunHistory
     from extractors.record.tables.writer import Tables
     from extractors.run.session import RunSession
+    from extractors.scan import Listing
 
 REMAIN = "have changed since they were planned, or are being processed by another run"
 
@@ -51,6 +52,7 @@ class ShardFold:
     tables: Tables
     plan: ApprovedPlan
     outcome: ShardsOutcome
+    listing: Listing
     done: int = 0
     skipped: int = 0
 
@@ -72,7 +74,8 @@ class ShardFold:
         totals += RunTotals(remaining=self.plan.info.documents - totals.done - done)
         warnings = (*self.outcome.warnings, *_find_drift(session, tables, totals))
         counts = RunCounts(self.skipped + done, totals)
-        return _publish_row(self.session, tables, counts, self.outcome.error, warnings, (waiting, unfinished))
+        record = _record(session, self.outcome.error, warnings, self.listing)
+        return _publish_row(session, tables, counts, record, (waiting, unfinished))
 
     def _waiting(self) -> list[Name]:
         """The documents of the plan that no shard has ended: the next run may take them."""
@@ -95,10 +98,11 @@ class ShardFold:
         return max(self.done + self.outcome.skipped, count_done(history, session, self.plan.info, waiting))
 
 
-async def publish_nothing(session: RunSession, tables: Tables, skipped: int) -> RunResult:
+async def publish_nothing(session: RunSession, tables: Tables, skipped: int, listing: Listing) -> RunResult:
     """Publishes a run that has nothing to do, and ends it in the ledger."""
     await session.lease.renew()
-    return await asyncio.to_thread(_publish_row, session, tables, RunCounts(skipped), None, (), ((), ()))
+    record = _record(session, None, (), listing)
+    return await asyncio.to_thread(_publish_row, session, tables, RunCounts(skipped), record, ((), ()))
 
 
 def count_done(history: RunHistory, session: RunSession, info: PlanInfo, names: Iterable[Name]) -> int:
@@ -113,19 +117,25 @@ def _find_drift(session: RunSession, tables: Tables, totals: RunTotals) -> list[
     return find_drift(profile, recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run))
 
 
+def _record(session: RunSession, error: RunError | None, warnings: Sequence[str], listing: Listing) -> RunRecord:
+    run_info = session.run_info
+    candidates = (warn_old_price(run_info), *listing.warnings, *warnings)
+    distinct = dict.fromkeys(each for each in candidates if each)  # shards repeat some
+    error = check_listing(listing, error)
+    fail_above = session.config.job.fail_above
+    return RunRecord(run_info, fail_above, error, tuple(distinct), REMAIN, passed_over=listing.passed_over)
+
+
 def _publish_row(
     session: RunSession,
     tables: Tables,
     counts: RunCounts,
-    error: RunError | None,
-    warnings: Sequence[str],
+    record: RunRecord,
     left: tuple[Collection[Name], Collection[str]],
 ) -> RunResult:
     """Publishes the volume with the run's row. `left` are the names of waiting, and the ids of unfinished documents."""
     ledger, run_info = session.ledger, session.run_info
     waiting, unfinished = left
-    distinct = dict.fromkeys(each for each in (warn_old_price(run_info), *warnings) if each)  # shards repeat some
-    record = RunRecord(run_info, session.config.job.fail_above, error, tuple(distinct), REMAIN)
     tables.publish(record.row(counts, 1))
     ledger.claims.release(run_info, waiting)
     ledger.claims.mark_published(run_info, ())

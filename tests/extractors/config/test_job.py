@@ -27,6 +27,8 @@ DEFAULTS = {
     "fail_above": 0.0,
     "max_time": None,
     "document_by": None,
+    "include": (),
+    "exclude": (),
     "send_urls": False,
     "video_tokens": None,
     "shard_size": None,

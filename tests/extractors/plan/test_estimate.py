@@ -30,6 +30,9 @@ KEYS = [
     "sampled",
     "seconds",
     "eta_seconds",
+    "incomplete",
+    "passed_over",
+    "warnings",
 ]
 KIMI = "moonshotai/Kimi-K3"
 

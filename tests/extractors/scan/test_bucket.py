@@ -5,7 +5,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import pytest
 from PIL import Image
@@ -20,7 +20,7 @@ from extractors.core.money import FREE
 from extractors.core.tiles import Size, get_rule
 from extractors.images.open import MAX_BYTES
 from extractors.plan.feed import Feed
-from extractors.scan import create_store, scan
+from extractors.scan import Listing, Selection, create_store, scan
 
 SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -48,6 +48,11 @@ def reading(bucket, found, act="read"):
     with pytest.raises(DocumentError) as raised:
         getattr(create_store(bucket.url), act)(found)
     return raised.value.kind, raised.value.final
+
+
+def put_raw(bucket, key):
+    """An object whose key obstore refuses."""
+    bucket.ask("PUT", f"{bucket.name}/{key}", b"picture")
 
 
 def refused(source):
@@ -350,10 +355,58 @@ def test_a_server_that_is_busy_all_along_is_refused(bucket):
     assert "cannot be listed: SlowDown" in refused(bucket.url)
 
 
-def test_a_key_that_cannot_be_listed_is_named(bucket):
-    """An empty part in a key stops a listing: better said than images silently left out."""
-    bucket.fill(["a.jpg", "b//c.jpg"])
-    assert 'Path "b//c.jpg" contained empty path segment' in refused(bucket.url)
+@pytest.mark.parametrize("odd", ["in//b.jpg", "in/../x.jpg", "in/./x.jpg", "in/t%09b.jpg", "in/%01.jpg"])
+def test_scan_costs_an_odd_key_only_that_key(bucket, odd):
+    """Its neighbours on the same page are found, and it is a problem of its own."""
+    put_raw(bucket, odd)
+    bucket.fill(["in/a.jpg", "in/c.jpg", "in/z/y.jpg"])
+    listing = Listing()
+    found = list(scan(f"{bucket.url}/in", listing=listing))
+    good = [each.uri.removeprefix(f"{bucket.url}/") for each in found if each.problem is None]
+    (bad,) = [each for each in found if each.problem]
+    assert good == ["in/a.jpg", "in/c.jpg", "in/z/y.jpg"]
+    assert (bad.problem.kind, bad.problem.stage, bad.uri) == ("unreadable", "scan", f"{bucket.url}/{unquote(odd)}")
+    assert listing.incomplete is None
+
+
+def test_scan_finds_the_same_objects_by_either_api(bucket):
+    """Size, version and time of an object do not depend on a neighbour with an odd key."""
+    bucket.fill([quote(key) for key in ("in/a b+c.jpg", "in/ü&<.jpg", "in/z.jpg")])
+    before = list(scan(f"{bucket.url}/in"))
+    put_raw(bucket, "in//b.jpg")
+    after = [each for each in scan(f"{bucket.url}/in") if each.problem is None]
+    assert after == before
+
+
+def test_scan_continues_after_an_odd_key_on_a_later_page(bucket):
+    """Every image is found once, in order."""
+    names = [f"in/{number:05}.jpg" for number in range(1100)]
+    bucket.fill(names)
+    put_raw(bucket, "in/01050//x.jpg")
+    found = [each.uri.removeprefix(f"{bucket.url}/") for each in scan(f"{bucket.url}/in") if not each.problem]
+    assert found == names
+
+
+def test_listing_is_incomplete_when_the_api_fails_too(bucket):
+    """What was listed is kept, and the listing says that it is not whole."""
+    bucket.fill(["a.jpg"])
+    put_raw(bucket, "b//c.jpg")
+    listing = Listing()
+    stream = scan(bucket.url, listing=listing)
+    bucket.front.answer = lambda path: (403, b"<Error><Code>ExpiredToken</Code></Error>") if "x-id" in path else None
+    assert [each.problem.kind for each in stream] == ["unreadable"]
+    assert "ExpiredToken" in listing.incomplete
+
+
+def test_scan_passes_over_hidden_and_excluded_keys(bucket):
+    """A folder of keys counts once; what an include names is read."""
+    bucket.fill(["in/a.jpg", "in/.thumbnails/1.jpg", "in/.thumbnails/2.jpg", "in/._a.jpg", "in/b.txt", "in/x/c.jpg"])
+    listing = Listing()
+    found = list(scan(f"{bucket.url}/in", Selection(exclude=("x/**",)), listing))
+    assert [each.uri for each in found] == [f"{bucket.url}/in/a.jpg"]
+    assert listing.passed_over == {"thumbnails": 1, "AppleDouble": 1, ".txt": 1, "excluded": 1}
+    lifted = list(scan(f"{bucket.url}/in", Selection((".thumbnails/1.jpg",))))
+    assert [each.uri for each in lifted] == [f"{bucket.url}/in/.thumbnails/1.jpg"]
 
 
 @pytest.mark.parametrize("source", ["s3://user:hidden@bucket/in", "s3://bucket/in?X-Amz-Signature=hidden"])

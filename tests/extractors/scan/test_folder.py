@@ -1,6 +1,7 @@
 """scan/folder.py and scan/__init__.py: which files a folder gives, in which order, and how they are read."""
 
 import os
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from extractors.core import Found
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images.open import MAX_BYTES
-from extractors.scan import create_store, scan
+from extractors.scan import Listing, Selection, create_store, scan
 
 
 def write(path, data=b"bytes"):
@@ -293,3 +294,148 @@ def test_a_file_found_without_a_version_is_read_as_it_is(tmp_path):
     """Where nothing is known of the version, nothing can have changed."""
     path = write(tmp_path / "a.jpg", b"picture")
     assert create_store(str(path)).read(Found(str(path))) == b"picture"
+
+
+def walk(root, selection=None):
+    """What is found under `root` as relative paths, and the walk's record."""
+    listing = Listing()
+    found = list(scan(str(root), selection, listing))
+    return [os.path.relpath(each.uri, root) for each in found if each.problem is None], listing
+
+
+@pytest.fixture
+def nest(tmp_path):
+    """Makes folders in folders, and removes them, which Python's own functions cannot."""
+
+    def make(name, depth, file):
+        at = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(depth):
+            os.mkdir(name, dir_fd=at)
+            at, old = os.open(name, os.O_RDONLY, dir_fd=at), at
+            os.close(old)
+        os.close(os.open(file, os.O_CREAT, dir_fd=at))
+        os.close(at)
+
+    yield make
+    for path in tmp_path.iterdir():
+        subprocess.run(["rm", "-rf", path], check=True)
+
+
+def test_deep_folders_are_walked_without_recursion(tmp_path, nest):
+    """More folders than Python's stack has room for are walked like others."""
+    nest("d", 1100, "deep.jpg")
+    write(tmp_path / "z.jpg")
+    found, listing = walk(tmp_path)
+    assert found == ["d/" * 1100 + "deep.jpg", "z.jpg"]
+    assert listing.incomplete is None
+
+
+def test_folder_too_deep_for_the_system_costs_only_itself(tmp_path, nest):
+    """A path longer than the system takes is one unread folder; its neighbours are read."""
+    nest("d" * 200, 30, "deep.jpg")
+    write(tmp_path / "z.jpg")
+    found, listing = walk(tmp_path)
+    assert found == ["z.jpg"]
+    assert len(listing.unread) == 1
+
+
+@pytest.mark.parametrize("seconds", [10**12, -(10**12), 2**62 // 10**9])
+def test_time_beyond_the_calendar_is_unknown(monkeypatch, tmp_path, seconds):
+    """A time that no table holds costs the time, not the image."""
+    path = write(tmp_path / "a.jpg")
+    try:
+        os.utime(path, (seconds, seconds))
+    except OverflowError:
+        pytest.skip("the system takes no such time")
+    if path.stat().st_mtime != seconds:
+        pytest.skip("the file system keeps no such time")
+    found = found_at(path)
+    assert (found.problem, found.size) == (None, 5)
+    assert found.modified is None or found.modified.year < 10_000
+
+
+def test_system_files_and_folders_are_passed_over_and_counted(tmp_path):
+    """What Macs and storage boxes leave behind is never an image."""
+    fill(tmp_path, "a.jpg", "._a.jpg", ".DS_Store", "@eaDir/a.jpg/T.jpg", "#recycle/b.jpg", ".thumbnails/c.jpg")
+    fill(tmp_path, "s/.hidden.jpg", "s/b.png", "s/notes.txt", "s/IMG.XYZ", ".Trash-1000/d.jpg")
+    found, listing = walk(tmp_path)
+    assert found == ["a.jpg", "s/b.png"]
+    assert listing.passed_over == {
+        "AppleDouble": 1,
+        "system": 2,
+        "trash": 2,
+        "thumbnails": 1,
+        "hidden": 1,
+        ".txt": 1,
+        ".xyz": 1,
+    }
+
+
+def test_hidden_source_is_read(tmp_path):
+    """Only what lies below the source is passed over, never the source itself."""
+    write(tmp_path / ".scans" / "a.jpg")
+    assert walk(tmp_path / ".scans")[0] == ["a.jpg"]
+    assert found_at(write(tmp_path / "._b.jpg")).problem is None
+
+
+def test_links_that_lead_out_are_counted_and_named(tmp_path):
+    """A folder of links to files elsewhere says so, with one example."""
+    write(tmp_path / "blobs" / "0a")
+    root = tmp_path / "snapshot"
+    root.mkdir()
+    (root / "0.jpg").symlink_to("../blobs/0a")
+    found, listing = walk(root)
+    assert found == []
+    (warning,) = listing.warnings
+    assert warning.startswith(f"1 links lead out of the source and were not followed, for example {root}/0.jpg")
+
+
+def test_selection_chooses_files(tmp_path):
+    """Exclude wins over include."""
+    fill(tmp_path, "2026/a.jpg", "2026/draft-a.jpg", "2025/b.jpg", "c.png")
+    found, listing = walk(tmp_path, Selection(("2026/**", "*.png"), ("draft*",)))
+    assert found == ["2026/a.jpg", "c.png"]
+    assert listing.passed_over == {"excluded": 1, "not included": 1}
+
+
+def test_folder_that_may_not_be_listed_is_unread(tmp_path, monkeypatch):
+    """Its neighbours are read, and the listing is incomplete."""
+    fill(tmp_path, "a/x.jpg", "b/y.jpg")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found, listing = walk(tmp_path)
+    assert found == ["b/y.jpg"]
+    assert f"{tmp_path}/a cannot be read: Permission denied" in listing.incomplete
+
+
+def test_folder_that_breaks_off_keeps_what_was_listed(tmp_path, monkeypatch):
+    """A disk that fails in the middle of a folder costs the rest of it only, after retries."""
+    fill(tmp_path, "a.jpg", "b.jpg")
+    real, tries = os.scandir, []
+
+    class Broken:
+        def __enter__(self):
+            tries.append(1)
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def close(self):
+            return None
+
+        def __iter__(self):
+            with real(tmp_path) as entries:
+                yield next(entries)
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", lambda path: Broken())
+    found, listing = walk(tmp_path)
+    assert (len(found), len(tries)) == (1, 3)
+    assert "Input/output error" in listing.incomplete

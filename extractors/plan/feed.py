@@ -211,9 +211,7 @@ def may_hold_videos(config: RunConfig) -> bool:
     """Whether the source may hold videos that the endpoint reads."""
     if not config.takes_videos:
         return False
-    source = open_source(
-        config.job.source, config.job.document_by, config.settings.allow_hosts, config.job.selection
-    )
+    source = open_source(config.job.source, config.job.document_by, config.settings.allow_hosts, config.job.selection)
     source.close()
     return source.videos
 

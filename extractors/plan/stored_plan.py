@@ -160,9 +160,7 @@ def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
     return write_plan(read_inputs(config, done=True), config.run_info(None), incomplete=False)
 
 
-def write_plan(
-    inputs: EstimateInputs, run_info: RunInfo, *, incomplete: bool = True
-) -> tuple[Estimate, str | None]:
+def write_plan(inputs: EstimateInputs, run_info: RunInfo, *, incomplete: bool = True) -> tuple[Estimate, str | None]:
     """Plans and stores every document under the id of a run; returns the plan's URL, None when the plan is empty.
 
     Without `incomplete`, the plan of a source that could not be listed to its end is not stored.

@@ -34,7 +34,7 @@ slow: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "slow and not ui"
 
 postgres: $(READY)
-	$(BIN)/python -m pytest -q -m "postgres and not slow"
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "postgres and not slow"
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)

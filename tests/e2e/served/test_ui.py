@@ -18,6 +18,7 @@ from extractors.config.job import Job
 
 pytestmark = pytest.mark.ui
 PATIENCE = 60  # seconds
+SAMPLES = Path(__file__).parents[3] / "data" / "samples"
 NEEDS = ("chromium", "chromedriver")  # of Debian's packages chromium and chromium-driver
 FLAGS = (
     "--headless=new",
@@ -175,6 +176,20 @@ def test_a_backfill_from_its_form(form, workspace_of_receipts):
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
     form.shot("summary", 1800)
     assert workspace_of_receipts.only("runs")["prefect_flow_run_id"] == run["id"]
+
+
+def test_the_page_of_a_run_loads_nothing(page, workspaces):
+    """Receipts read with local OCR and files that are no images, at a price; the page is the file alone."""
+    workspace = workspaces(TILEWISE_BASE_URL="offline", TILEWISE_API_KEY=None)
+    for kind in ("receipts", "bad"):
+        shutil.copytree(SAMPLES / kind, workspace.folder / "receipts", dirs_exist_ok=True)
+    with workspace.start("run", "receipts", "--schema", "receipt", "--yes", "--direct") as process:
+        assert process.wait(5 * PATIENCE) == 1
+    path = workspace.tilewise("report").stdout.strip()
+    page.driver.get(f"file://{path}")
+    page.see("17 accepted", "4 rejected", "formula", "too_many_pixels")
+    assert page.driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+    page.shot("report", 1500)
 
 
 def test_a_day_of_the_window_is_sent_as_a_day(form):

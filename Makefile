@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # A file's tests stay together, for what they share; a lost worker ends the run with an error.
 PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
+# Seconds after which a test counts as stuck where one may take minutes on a busy machine.
+PATIENT := -o faulthandler_timeout=1500
 
 .PHONY: demo test slow postgres ui lint format lock samples clean
 .DEFAULT_GOAL := help
@@ -31,14 +33,14 @@ test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "slow and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "slow and not ui"
 
 postgres: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "postgres and not slow"
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "postgres and not slow"
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)
-	$(BIN)/python -m pytest -q -m ui
+	$(BIN)/python -m pytest -q $(PATIENT) -m ui
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -109,7 +109,7 @@ def test_code_and_docs_name_their_subjects():
 
 @NOT_YET
 def test_every_module_is_named_by_a_test():
-    """By a test file of its name, or as `extractors.run.session` in one that covers it."""
+    """By a test file of its name, by an import, or in the docstring of a test that covers it, too."""
     tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
     files, text = {path.name for path in tests}, "\n".join(tests.values())
     modules = [path.relative_to(ROOT) for path in SOURCES if not path.name.startswith("__")]

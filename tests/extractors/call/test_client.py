@@ -1,4 +1,7 @@
-"""call/caller.py over real sockets: retries, deadlines, and a note of every attempt."""
+"""call/caller.py over real sockets: retries, deadlines, and a note of every attempt.
+
+Covers `extractors.call.request`, too.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""job.py: the defaults of a run, and every bad field refused by the name of its flag."""
+"""job.py: the defaults of a run, and every bad field refused by the name of its flag.
+
+Covers `extractors.config.field_help`, too.
+"""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 

@@ -1,4 +1,7 @@
-"""The wire: requests, replies, streams, bills and errors, through the app itself with the echo reader."""
+"""The wire: requests, replies, streams, bills and errors, through the app itself with the echo reader.
+
+Covers `extractors.endpoint.chat` and `extractors.endpoint.reply`, too.
+"""
 
 import asyncio
 import base64

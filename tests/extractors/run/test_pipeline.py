@@ -1,4 +1,8 @@
-"""pipeline: a whole run as its callers see it: how a chunk is run, who is told, what is kept when it is cancelled."""
+"""pipeline: a whole run as its callers see it: how a chunk is run, who is told, what is kept when it is cancelled.
+
+Covers `extractors.run.approval`, `extractors.run.context`, `extractors.run.journal` and `extractors.run.scheduler`,
+too.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""closing.py: a run's counts add up, its exit code follows from them, and its sentence says what was kept."""
+"""closing.py: a run's counts add up, its exit code follows from them, and its sentence says what was kept.
+
+Covers `extractors.core.outcomes`, too.
+"""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Replies that never come whole, over a real socket: resets, stalls and drips, from an endpoint in its own process."""
+"""Replies that never come whole, over a real socket: resets, stalls and drips, from an endpoint in its own process.
+
+Covers `extractors.endpoint.faults.connection`, too.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""The limit and the rehearsal's own route: what passes, what is refused, and what can be changed while it runs."""
+"""The limit and the rehearsal's own route: what passes, what is refused, and what can be changed while it runs.
+
+Covers `extractors.endpoint.faults.tally` and `extractors.endpoint.faults.rehearsal`, too.
+"""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Faults on purpose, as a client sees them, through the app: refusals, errors, and answers that are no good."""
+"""Faults on purpose, as a client sees them, through the app: refusals, errors, and answers that are no good.
+
+Covers `extractors.endpoint.faults.corrupt`, too.
+"""
 
 import contextlib
 import json

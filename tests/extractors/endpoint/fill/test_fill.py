@@ -1,4 +1,8 @@
-"""Filling: schemas as pydantic writes them, over words written by hand. What was not read stays empty."""
+"""Filling: schemas as pydantic writes them, over words written by hand. What was not read stays empty.
+
+Covers `extractors.endpoint.fill.finders`, `extractors.endpoint.fill.kinds` and `extractors.endpoint.fill.records`,
+too.
+"""
 
 from datetime import date
 from decimal import Decimal

@@ -1,4 +1,7 @@
-"""The finders, over words written by hand: a line of text is a line, and | stands for a wide gap."""
+"""The finders, over words written by hand: a line of text is a line, and | stands for a wide gap.
+
+Covers `extractors.endpoint.fill.find.labels` and `extractors.endpoint.fill.find.prose`, too.
+"""
 
 from datetime import date
 from decimal import Decimal

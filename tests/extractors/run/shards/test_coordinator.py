@@ -1,4 +1,7 @@
-"""A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once."""
+"""A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once.
+
+Covers `extractors.run.shards.fold`, too.
+"""
 
 import asyncio
 import json

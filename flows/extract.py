@@ -18,7 +18,6 @@ from prefect.utilities.annotations import quote
 from extractors.config.job import FAIL_ABOVE, Job
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError, TilewiseError
-from extractors.core.shards import TRY
 from extractors.core.totals import RunTotals
 from extractors.record.output import open_output
 from extractors.report.page import write_report
@@ -56,7 +55,7 @@ async def run_chunk(number: int, chunk: Chunk) -> RunTotals:
 async def as_task(chunk: Chunk) -> RunTotals:
     """Runs a chunk as a task of this flow run, in its own event loop."""
     # Quoted, so that Prefect does not walk through hundreds of documents in search of futures.
-    return await run_chunk(chunk.number % TRY, cast("Chunk", quote(chunk)))
+    return await run_chunk(chunk.part.part, cast("Chunk", quote(chunk)))
 
 
 @flow(name="extract", flow_run_name=flow_run_name, persist_result=False)

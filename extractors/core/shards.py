@@ -1,4 +1,4 @@
-"""Slice: a piece of a stored plan, as a parent run hands it to a shard; and what the parent asks of who starts shards."""
+"""Shards: consecutive documents of a stored plan, as a run hands them to a worker; and the backend that starts workers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-EACH = 10**9  # numbers of parts that a shard has for itself, the first of them beyond those of any run without shards
-TRY = 10**6  # of them, those that each try at it has
-
 
 class ShardSpec(BaseModel):
-    """So many documents of a plan from one on: the work of one shard of a run. It holds no secret."""
+    """The documents of one shard of a run. It holds no secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,47 +22,38 @@ class ShardSpec(BaseModel):
     count: int = Field(ge=1, title="Count", description="How many documents it has.")
     offline: bool = Field(default=False, title="Offline", description="Whether the endpoint reads with local OCR.")
 
-    @property
-    def parts(self) -> range:
-        """The numbers of the parts that it stages."""
-        return range((self.number + 1) * EACH, (self.number + 2) * EACH)
-
-    def part(self, attempt: int) -> int:
-        """The number of the first part of a try at it: no two tries write the same."""
-        return self.parts[attempt * TRY]
-
 
 class ShardExit(NamedTuple):
-    """That a shard is over, by who started it; `refused`: it could not begin, and another try could not either."""
+    """How a shard ended by its backend; `refused`: it could not begin, and another attempt could not either."""
 
     words: str
     refused: bool = False
 
 
 class ShardBackend(Protocol):
-    """Who starts shards and can tell whether they are over."""
+    """Starts shards, and reports which have ended."""
 
-    poll: float  # seconds between two looks at them
-    hint: str  # what a person does where nobody takes them
+    poll: float  # seconds between two looks at the shards
+    hint: str  # what a person does when no worker takes them
 
     async def ready(self) -> None:
-        """Raises ConfigurationError when no shard could be started, before anything is planned."""
+        """Raises ConfigurationError when no shard could be started; called before anything is planned."""
 
     async def start(self, shard: ShardSpec) -> str | None:
-        """Has a worker work on this piece; gives what it is known by, None when that is to be tried again later.
+        """Has a worker run this shard; returns the attempt's name, None when the start is to be retried later.
 
-        Raises ConfigurationError when nobody can be asked to.
+        Raises ConfigurationError when no worker can be asked.
         """
 
     async def over(self, shards: Collection[str]) -> Mapping[str, ShardExit]:
-        """Those of these that are over, in whatever way; none when that cannot be told now."""
+        """Those of these attempts that have ended, in any way; none when that is unknown now."""
 
     async def give_up(self, shards: Collection[str]) -> None:
-        """Nobody waits for these any more, whatever is said of them: their process is gone, or has not begun."""
+        """Gives these attempts up: their process is gone, or has not begun."""
 
 
 def split_plan(plan: str, run: str, documents: int, size: int, *, offline: bool) -> list[ShardSpec]:
-    """All documents of a plan in slices of this size; the last one may be smaller."""
+    """Splits all documents of a plan into shards of this size; the last one may be smaller."""
     return [
         ShardSpec(plan=plan, run=run, number=number, first=first, count=min(size, documents - first), offline=offline)
         for number, first in enumerate(range(0, documents, size))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from extractors.bill import Tariff
     from extractors.core import DocumentResult, Found, Planned, PlannedPage, Reply, RunInfo, Store
+    from extractors.record.tables.volume import PartId
     from extractors.run.context import RunContext
 
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class Chunk:
     """Some documents of a run and their context: an opaque value for the orchestrator that schedules it."""
 
-    number: int
+    part: PartId
     documents: Sequence[Planned]
     context: RunContext = field(repr=False)
 
@@ -50,8 +51,8 @@ class Chunk:
     async def record(self, results: Sequence[DocumentResult]) -> RunTotals:
         """Stages the rows of these results, and returns their totals."""
         context = self.context
-        await asyncio.to_thread(context.services.tables.stage, self.number, results)
-        context.reuse.deduplicator.staged(self.number, results)
+        await asyncio.to_thread(context.services.tables.stage, self.part, results)
+        context.reuse.deduplicator.staged(self.part, results)
         context.unfinished.extend(result.planned for result in results if isinstance(result, Unfinished))
         return sum((totals_of(result) for result in results), RunTotals())
 

@@ -21,7 +21,7 @@ from extractors.core.totals import RunTotals
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.rows import restore_attempt
-from extractors.record.tables.volume import Volume, list_volumes
+from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Keep, Row
 
-SALVAGED = 999_999  # the number of the part that holds what was answered and not staged
 _CALL_COLUMNS = (
     "outcome",
     "billed",
@@ -119,7 +118,9 @@ class _AbandonedRun:
             if self._same_schema
             else ()
         )
-        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(SALVAGED, list(accepted))
+        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(
+            PartId(0).restored, list(accepted)
+        )
         volume.stage_calls(self.ledger.calls.iter_unpublished(self.run_info.run), self.keep)
 
     def _seal(self, volume: Volume, earlier: Sequence[Volume], totals: RunTotals) -> None:
@@ -127,7 +128,7 @@ class _AbandonedRun:
         volume.stage_fields([each.published_key("results") for each in earlier if each.is_published("results")])
         error = Abandoned("its process ended before it was done")
         row = RunRecord(self.run_info, error=error).row(RunCounts(0, totals), volume.number)
-        volume.stage("runs", 0, [row])
+        volume.stage("runs", PartId(0), [row])
 
     def _publish(self, volume: Volume, unfinished: set[str]) -> None:
         run = self.run_info.run

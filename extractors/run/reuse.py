@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.calls import Calls
     from extractors.record.ledger.schema import CallId
     from extractors.record.tables.row_index import RowIndex
+    from extractors.record.tables.volume import PartId
     from extractors.record.tables.writer import Tables
 
 
@@ -51,7 +52,7 @@ class Deduplicator:
             del self._in_progress[key]
             ended.set_result(None)
 
-    def staged(self, part: int, results: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
+    def staged(self, part: PartId, results: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """Records that these results are now the rows of this part, in this order."""
         heights = Counter[str]()
         for result in results:

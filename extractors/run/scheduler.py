@@ -16,6 +16,7 @@ from extractors.core.schema import ASK
 from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.tables.row_index import RowIndex
+from extractors.record.tables.volume import PartId
 from extractors.run.chunk import Chunk
 from extractors.run.context import Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from extractors.run.monitors import Monitor
     from extractors.run.session import RunSession
 
+FIRST_PART = PartId(0)
 WINDOW = 3  # chunks in progress: the next ones use the rate while the slow tail of one ends, and memory stays flat
 
 
@@ -69,9 +71,9 @@ class ChunkScheduler:
         return []
 
     async def run_chunks(
-        self, pending: list[Planned], context: RunContext, limit: int, number: int = 0
+        self, pending: list[Planned], context: RunContext, limit: int, part: PartId = FIRST_PART
     ) -> tuple[RunTotals, list[Planned]]:
-        """Processes up to `limit` documents in chunks numbered from `number` on; returns what was taken beyond the limit.
+        """Processes up to `limit` documents in chunks that are staged from this part on; returns what was taken beyond the limit.
 
         Raises the error that stops the run when a chunk could not be staged.
         """
@@ -80,8 +82,8 @@ class ChunkScheduler:
             while running or (pending and limit):
                 while pending and limit and len(running) < WINDOW:
                     documents, pending = pending[:limit], pending[limit:]
-                    running.add(asyncio.ensure_future(self.hooks.run_chunk(Chunk(number, documents, context))))
-                    limit, number = limit - len(documents), number + 1
+                    running.add(asyncio.ensure_future(self.hooks.run_chunk(Chunk(part, documents, context))))
+                    limit, part = limit - len(documents), part.next
                     if not pending and context.shutdown.error is None:
                         pending = await self.take()
                         await asyncio.to_thread(context.reuse.orphaned_replies.refresh)
@@ -98,15 +100,15 @@ class ChunkScheduler:
             await asyncio.gather(*running, return_exceptions=True)
         if failed:
             raise failed
-        return totals + await self._settle(number, context), pending
+        return totals + await self._settle(part, context), pending
 
-    async def _settle(self, number: int, context: RunContext) -> RunTotals:
+    async def _settle(self, part: PartId, context: RunContext) -> RunTotals:
         """Records the withheld refusals, and counts what remains in the feed when the run was stopped."""
         totals = RunTotals()
         if withheld := context.services.refusals.release():
-            totals += await Chunk(number, (), context).record(withheld)
+            totals += await Chunk(part, (), context).record(withheld)
         if withheld := context.services.refusals.release():
-            totals += await Chunk(number, (), context).record(withheld)
+            totals += await Chunk(part, (), context).record(withheld)
         if context.shutdown.error is not None and not context.shutdown.hurried:
             totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
         return totals

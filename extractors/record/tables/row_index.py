@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from extractors.record.tables.rows import Row
-    from extractors.record.tables.volume import Volume
+    from extractors.record.tables.volume import PartId, Volume
     from extractors.record.tables.writer import Tables
 
 DIGITS = 15  # hexadecimal digits of a key: 60 bits
@@ -52,8 +52,8 @@ class RowIndex:
         """`earlier`: include rows of earlier runs; `offline`: also those read offline."""
         self._tables, self._offline = tables, offline
         self._volume: Volume = tables.volume  # the volume of `_staged`
-        self._staged: dict[int, tuple[str, int, int]] = {}  # table, part and row
-        self._heights: dict[str, dict[int, int]] = {table: {} for table in TABLES}  # by part
+        self._staged: dict[int, tuple[str, PartId, int]] = {}  # table, part and row
+        self._heights: dict[str, dict[PartId, int]] = {table: {} for table in TABLES}  # by part
         self._files: list[tuple[str, bool]] = []
         self._published = pl.DataFrame(schema=_PLACES)  # sorted by bits; rows of one key in the order of publication
         self._bits = array("q")  # a copy of that column, which is 20 times as fast to search
@@ -97,12 +97,12 @@ class RowIndex:
             return row if place.failed or row["_key"] == key else None
         return None
 
-    def add(self, key: str, table: str, part: int, row: int) -> None:
+    def add(self, key: str, table: str, part: PartId, row: int) -> None:
         """Add a staged row of the current volume."""
         self._follow_volume()
         self._staged[int(key[:DIGITS], 16)] = (table, part, row)
 
-    def note_staged(self, part: int, heights: Mapping[str, int]) -> None:
+    def note_staged(self, part: PartId, heights: Mapping[str, int]) -> None:
         """Note a staged part with its number of rows per table, copies included."""
         self._follow_volume()
         for table, height in heights.items():
@@ -150,11 +150,11 @@ class RowIndex:
         return self._blocks[file, number]
 
 
-def _first_rows(heights: Mapping[int, int]) -> dict[int, int]:
+def _first_rows(heights: Mapping[PartId, int]) -> dict[PartId, int]:
     """The row number of each part's first row in the published file."""
-    firsts: dict[int, int] = {}
+    firsts: dict[PartId, int] = {}
     total = 0
-    for part in sorted(heights):
+    for part in sorted(heights, key=lambda part: part.number):
         firsts[part] = total
         total += heights[part]
     return firsts

@@ -8,6 +8,7 @@ published last, which commits it. Publishing is idempotent, so any process can f
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -37,6 +38,46 @@ _COLUMNS: dict[str, Columns] = {
     "fields": columns.FIELDS,
     "runs": columns.RUNS,
 }
+
+
+SHARD_PARTS = 10**9  # part numbers of each shard, after those of a run without shards
+ATTEMPT_PARTS = 10**6  # of these, those of each attempt at the shard
+RESTORED = ATTEMPT_PARTS - 1  # the last part of an attempt: answers that were recorded and not staged
+
+
+@dataclass(frozen=True, slots=True)
+class PartId:
+    """A part: its number within an attempt at a shard; a run without shards has no shard and one attempt.
+
+    Each attempt at each shard has a range of numbers in the names of its files, so no two write the same file.
+    """
+
+    part: int
+    shard: int | None = None
+    attempt: int = 0
+
+    @property
+    def number(self) -> int:
+        """The number in the name of a file; it orders the parts of a run."""
+        shard = 0 if self.shard is None else self.shard + 1
+        return shard * SHARD_PARTS + self.attempt * ATTEMPT_PARTS + self.part
+
+    @property
+    def next(self) -> PartId:
+        """The part after this one."""
+        return replace(self, part=self.part + 1)
+
+    @property
+    def restored(self) -> PartId:
+        """The part for answers that this attempt restores from the ledger."""
+        return replace(self, part=RESTORED)
+
+    @classmethod
+    def parse(cls, key: str) -> PartId:
+        """Reads it from the name of a file."""
+        shard, number = divmod(int(key.rpartition("-")[2].removesuffix(".parquet")), SHARD_PARTS)
+        attempt, part = divmod(number, ATTEMPT_PARTS)
+        return cls(part, shard - 1 if shard else None, attempt)
 
 
 class Volume:
@@ -77,9 +118,9 @@ class Volume:
         """The staged parts of a table, in order."""
         return self.output.list_files(self.folder, f"{table}-*.parquet")
 
-    def part_key(self, table: str, number: int) -> str:
+    def part_key(self, table: str, part: PartId) -> str:
         """The key of a staged part of a table."""
-        return f"{self.folder}/{table}-{number:06d}.parquet"
+        return f"{self.folder}/{table}-{part.number:06d}.parquet"
 
     def scan(self, table: str) -> pl.LazyFrame:
         """The published or staged rows of a table that is not divided by schema."""
@@ -90,22 +131,22 @@ class Volume:
         """The documents that were called, published or staged."""
         return set(self.scan("calls").select("document").collect()["document"])
 
-    def staged_documents(self, numbers: range) -> set[Name]:
-        """The documents, with versions, of the staged parts with these numbers: those of a shard."""
+    def staged_documents(self, shard: int) -> set[Name]:
+        """The documents, with versions, that all attempts at a shard have staged."""
         documents: set[Name] = set()
         for table, names in (("results", ("_document", "_version")), ("failures", ("document", "version"))):
-            parts = [part for part in self.list_parts(table) if _part_number(part) in numbers]
+            parts = [part for part in self.list_parts(table) if PartId.parse(part).shard == shard]
             documents.update(self.output.scan(parts).select(names).collect().rows() if parts else [])
         return documents
 
-    def drop_torn_images(self, ended: Collection[Name], numbers: range | None = None) -> None:
-        """Remove from the staged parts with these numbers the images of documents that are not in `ended`.
+    def drop_torn_images(self, ended: Collection[Name], shard: int | None = None) -> None:
+        """Remove images of documents that are not in `ended` from all staged parts, or from those of a shard.
 
         A process killed between two tables of a part leaves such rows; those documents are staged again or remain.
         """
         documents = {document for document, _ in ended}
         for part in self.list_parts("images"):
-            if numbers is None or _part_number(part) in numbers:
+            if shard is None or PartId.parse(part).shard == shard:
                 images = self.output.scan([part]).collect()
                 torn = {each for each in images["document"].unique() if each not in documents}
                 if torn:
@@ -139,7 +180,7 @@ class Volume:
         failures = self.scan("failures").filter(~pl.col("final")).select("document", "version").collect().rows()
         return self.finished_documents() - set(failures)
 
-    def stage(self, table: str, part: int, rows: Sequence[Row], schema: Columns | None = None) -> None:
+    def stage(self, table: str, part: PartId, rows: Sequence[Row], schema: Columns | None = None) -> None:
         """Write rows atomically as one part of a table; without rows no part is written."""
         if not rows:
             return
@@ -150,8 +191,8 @@ class Volume:
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
         """Stage calls of the ledger, and the replies selected by `keep`."""
         for part, batch in enumerate(batches):
-            self.stage("calls", part, [call_row(call, self.run_info) for call in batch])
-            self.stage("replies", part, [reply_row(call) for call in batch if is_kept(call, keep)])
+            self.stage("calls", PartId(part), [call_row(call, self.run_info) for call in batch])
+            self.stage("replies", PartId(part), [reply_row(call) for call in batch if is_kept(call, keep)])
 
     def stage_fields(self, results: Sequence[str] = ()) -> list[Row]:
         """Stage the field statistics over these files and the volume's own results; returns the rows."""
@@ -162,7 +203,7 @@ class Volume:
             scanned = self.output.scan(files)
             names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
             rows = field_rows(scanned, names, self.run_info.run, self.run_info.schema)
-        self.stage("fields", 0, rows)
+        self.stage("fields", PartId(0), rows)
         return rows
 
     def publish(self) -> None:
@@ -191,7 +232,3 @@ def list_volumes(output: Output, run_info: RunInfo) -> list[Volume]:
     """The staged volumes of a run, in order."""
     names = output.list_folders(f"{STAGING}/{run_info.run}")
     return [Volume(output, run_info, int(name)) for name in names if name.isdigit()]
-
-
-def _part_number(part: str) -> int:
-    return int(part.rpartition("-")[2].removesuffix(".parquet"))

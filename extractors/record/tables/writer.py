@@ -13,7 +13,7 @@ from extractors.record.tables import columns
 from extractors.record.tables.columns import CellError, Fields
 from extractors.record.tables.profile import profile_of
 from extractors.record.tables.rows import Keep, Row, copy_row, failure_row, image_rows, result_row
-from extractors.record.tables.volume import PUBLISHED, Volume
+from extractors.record.tables.volume import PUBLISHED, PartId, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +85,7 @@ class Tables:
             return failure_row(end, self._run_info)
         return result_row(end, self._run_info, self._fields)
 
-    def stage(self, part: int, results: Sequence[DocumentResult]) -> None:
+    def stage(self, part: PartId, results: Sequence[DocumentResult]) -> None:
         """Stage these results, in this order, as one part of every table that has rows of them."""
         ended = [result for result in results if not isinstance(result, Unfinished)]
         accepted = [self.build_row(result) for result in ended if table_of(result) == "results"]
@@ -111,7 +111,7 @@ class Tables:
 
     def publish(self, run_row: Row) -> None:
         """Seal the volume with the run's row and publish it; later chunks are staged in the next volume."""
-        self.volume.stage("runs", 0, [run_row])
+        self.volume.stage("runs", PartId(0), [run_row])
         with writing(self.output):
             rows = [self.volume.published_key("results")] if self.volume.list_parts("results") else []
         self.volume.publish()

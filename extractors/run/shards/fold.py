@@ -66,7 +66,7 @@ class ShardFold:
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(session.run_info.run))
         with writing(session.output):
             for spec in self.outcome.torn:
-                volume.drop_torn_images(volume.staged_documents(spec.parts), spec.parts)
+                volume.drop_torn_images(volume.staged_documents(spec.number), spec.number)
             totals = totals_from_tables(volume, remaining=0)
             unfinished = volume.unfinished_documents()
             waiting = self._waiting()

@@ -17,7 +17,6 @@ from extractors.config.job import Job
 from extractors.config.run_config import prior_stats
 from extractors.core import Unfinished
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
-from extractors.core.shards import TRY
 from extractors.plan.apply import PlanFeed, PlanRange, resolve_plan
 from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
@@ -27,7 +26,7 @@ from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.replies import load_history_with_replies
-from extractors.record.tables.volume import Volume
+from extractors.record.tables.volume import PartId, Volume
 from extractors.record.tables.writer import Tables, table_of
 from extractors.run.hooks import NO_HOOKS
 from extractors.run.recovery import restore_answered
@@ -73,7 +72,7 @@ async def run_shard(spec: ShardSpec, settings: Settings, hooks: RunHooks = NO_HO
                 worker.prepare, LedgerWriter(ledger.calls, run_info, config.budget, writer)
             )
             stack.callback(scheduler.feed.close)
-            attempt = await _run_chunks(scheduler, spec.part(attempt.attempt), lease)
+            attempt = await _run_chunks(scheduler, PartId(0, spec.number, attempt.attempt), lease)
         except RunError as error:
             attempt = replace(lease.attempt, status=error.status, message=error.message)
         except BaseException as error:
@@ -128,25 +127,25 @@ class _ShardWorker:
     def _take_over(self, tables: Tables) -> set[Name]:
         """The documents that earlier attempts staged, and those that they were answered, which are staged now."""
         with writing(tables.output):
-            done = tables.volume.staged_documents(self.spec.parts)
-            tables.volume.drop_torn_images(done, self.spec.parts)
+            done = tables.volume.staged_documents(self.spec.number)
+            tables.volume.drop_torn_images(done, self.spec.number)
         missing: dict[str, Planned] = {}
         for batch in self.stored_plan.planned(self.spec.first, self.spec.count):
             missing |= {each.document: each for each in batch if each.name not in done}
         calls = self.lease.ledger.calls.iter_unpublished(self.spec.run, self.earlier)
         restored = list(restore_answered(calls, missing, self.config.schema))
-        tables.stage(self.spec.part(self.lease.attempt.attempt) + TRY - 1, restored)
+        tables.stage(PartId(0, self.spec.number, self.lease.attempt.attempt).restored, restored)
         return done | {each.planned.name for each in restored}
 
 
-async def _run_chunks(scheduler: ChunkScheduler, number: int, lease: ShardLease) -> ShardAttempt:
+async def _run_chunks(scheduler: ChunkScheduler, first: PartId, lease: ShardLease) -> ShardAttempt:
     """Processes and stages the documents; returns the attempt as it ended."""
     async with AsyncExitStack() as stack:
         pending = await scheduler.take()
         if not pending:
             return replace(lease.attempt, status=COMPLETED, skipped=scheduler.done_elsewhere)
         context = await scheduler.build_context(stack)
-        await scheduler.run_chunks(pending, context, sys.maxsize, number)
+        await scheduler.run_chunks(pending, context, sys.maxsize, first)
         if forbidden := context.services.client.breaker.check_forbidden():
             context.shutdown.stop(forbidden)
         await asyncio.to_thread(_remember, scheduler, context)

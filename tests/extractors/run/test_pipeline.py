@@ -86,7 +86,7 @@ async def test_its_caller_runs_the_chunks(asked, settings, url):
     handed = []
 
     async def run_chunk(chunk):
-        handed.append((chunk.number, len(chunk.documents)))
+        handed.append((chunk.part.part, len(chunk.documents)))
         return await chunk.run()
 
     closing = await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
@@ -124,7 +124,7 @@ async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, u
     """An error that is nobody's is neither a row nor a stop: it comes out as it is."""
 
     async def run_chunk(chunk):
-        if chunk.number == 1:
+        if chunk.part.part == 1:
             raise TypeError("a bug")
         return await chunk.run()
 
@@ -137,7 +137,7 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
     """The next run publishes what was done, does the rest, and pays for nothing twice."""
 
     async def run_chunk(chunk):
-        if chunk.number == 1:
+        if chunk.part.part == 1:
             raise TypeError("a bug")
         return await chunk.run()
 

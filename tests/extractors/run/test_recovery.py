@@ -15,6 +15,7 @@ from extractors.core import Copied, Problem
 from extractors.core.errors import OutputError
 from extractors.core.schema import Schema
 from extractors.record.output.folder import FolderOutput
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 from extractors.run.recovery import recover_abandoned
 
@@ -60,7 +61,7 @@ def dead(root, ledger, ledger_writer, make, model, terms):
 @pytest.fixture
 def staged(dead, make):
     """The same, with the chunk of its first two documents staged."""
-    dead.stage(0, [make.accepted(DONE), make.failed(FAILED)])
+    dead.stage(PartId(0), [make.accepted(DONE), make.failed(FAILED)])
     return dead
 
 
@@ -105,7 +106,7 @@ def whole(root, ledger, terms):
 def seal(tables, ledger, make):
     """What the run does first when it publishes."""
     tables.stage_calls_and_fields(ledger.calls.iter_unpublished(make.run_info.run))
-    tables.volume.stage("runs", 0, [make.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
+    tables.volume.stage("runs", PartId(0), [make.row(accepted=1, failed=1, remaining=2, calls=4, status="stopped")])
 
 
 def test_a_run_killed_before_anything_was_staged_is_published(dead, root, ledger, terms, taken_over):
@@ -146,7 +147,7 @@ def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, make, root, term
     """Of a row and of a failure: they were not accepted and did not fail, and nothing was estimated for them."""
     rows = {name: dead.build_row(end) for name, end in ((SENT, make.accepted(DONE)), (TAKEN, make.failed(FAILED)))}
     copies = [Copied(make.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
-    dead.stage(0, [make.accepted(DONE), make.failed(FAILED), *copies])
+    dead.stage(PartId(0), [make.accepted(DONE), make.failed(FAILED), *copies])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     counts = {name: row[name] for name in ("found", "duplicates", "accepted", "failed", "rejected", "remaining")}
@@ -217,7 +218,7 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, le
     staged.volume = type(staged.volume)(FolderOutput(root), staged.volume.run_info, 2)
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
-    staged.stage(0, [make.accepted("/in/second.jpg")])
+    staged.stage(PartId(0), [make.accepted("/in/second.jpg")])
     taken_over()
     rows = table(root, "runs").sort("volume").rows(named=True)
     assert [(row["volume"], row["status"], row["found"]) for row in rows] == [(1, "stopped", 0), (2, "abandoned", 1)]
@@ -280,7 +281,7 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
 
 def test_a_rejected_document_is_counted_as_rejected(dead, root, make, taken_over):
     """An image that could not be sent is no call that failed."""
-    dead.stage(0, [make.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
+    dead.stage(PartId(0), [make.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
@@ -288,7 +289,7 @@ def test_a_rejected_document_is_counted_as_rejected(dead, root, make, taken_over
 
 def test_an_empty_answer_is_counted_as_failed(dead, root, make, taken_over):
     """The image was sent and the answer paid for, though an empty file goes by the same name."""
-    dead.stage(0, [make.failed("/in/b.jpg", problem=Problem("empty", "validate", "no answer"))])
+    dead.stage(PartId(0), [make.failed("/in/b.jpg", problem=Problem("empty", "validate", "no answer"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"]) == (0, 1)

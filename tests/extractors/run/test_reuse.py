@@ -10,6 +10,7 @@ from extractors.core.errors import OutputError
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.row_index import RowIndex
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 from extractors.run.reuse import Deduplicator, OrphanedReplies
 
@@ -142,8 +143,8 @@ async def test_staged_result_is_copied_from_its_row(copies, tables, make, publis
         asked.go.set()
         done = [await copies.run_once(make.planned(f"/in/{number}.jpg"), key, asked)]
         done += [await copies.run_once(make.planned(f"/in/{number}-copy.jpg"), key, asked), make.left("/in/left.jpg")]
-        tables.stage(5 - number, done)  # in another order than they are named
-        copies.staged(5 - number, done)
+        tables.stage(PartId(5 - number), done)  # in another order than they are named
+        copies.staged(PartId(5 - number), done)
     if published:
         tables.publish(make.row())
     assert copies._unstaged == {}

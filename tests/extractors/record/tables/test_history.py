@@ -22,6 +22,7 @@ from extractors.record.tables.history import (
     document_key,
     load_history,
 )
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -35,7 +36,7 @@ def publish(tmp_path, model, terms):
 
     def published(*ends, by=terms):
         with Tables(FolderOutput(tmp_path), by, model) as tables:
-            tables.stage(0, ends)
+            tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
     return published
@@ -330,7 +331,7 @@ def test_a_file_without_hashes_is_done_and_changed(publish, skipped, make, tmp_p
 def test_parts_in_staging_are_not_done(tmp_path, skipped, make, terms, model):
     """What was never published is not there for the next run either."""
     with Tables(FolderOutput(tmp_path), terms, model) as tables:
-        tables.stage(0, [make.accepted()])
+        tables.stage(PartId(0), [make.accepted()])
     assert skipped() == set()
 
 
@@ -339,6 +340,6 @@ def test_a_second_volume_counts(tmp_path, skipped, make, terms, model):
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
     with Tables(FolderOutput(tmp_path), terms, model) as tables:
         tables.publish(row | {"volume": 1})
-        tables.stage(0, [make.accepted()])
+        tables.stage(PartId(0), [make.accepted()])
         tables.publish(row | {"volume": 2})
     assert None in skipped()

@@ -10,6 +10,7 @@ from extractors.core import Problem
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import load_history
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 
 REDO = (None, "failed", "changed", "all", "reparse")
@@ -24,7 +25,7 @@ def publish(tmp_path, model, terms):
 
     def published(*ends, by=terms):
         with Tables(FolderOutput(tmp_path), by, model) as tables:
-            tables.stage(0, ends)
+            tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
     return published

@@ -12,6 +12,7 @@ from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import document_key
 from extractors.record.tables.replies import load_history_with_replies, load_replies
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -23,7 +24,7 @@ def publish(tmp_path, model, make, terms):
 
     def published(*ends, by=terms, keep="all"):
         with Tables(FolderOutput(tmp_path), by, model, keep) as tables:
-            tables.stage(0, ends)
+            tables.stage(PartId(0), ends)
             tables.stage_calls_and_fields([make.calls(*ends)])
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 

@@ -13,7 +13,7 @@ from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables import row_index as originals
 from extractors.record.tables.row_index import DIGITS, Place, RowIndex
-from extractors.record.tables.volume import Volume
+from extractors.record.tables.volume import PartId, Volume
 from extractors.record.tables.writer import Tables
 
 ONE, TWO = "f" * 64, "0" * 64
@@ -25,7 +25,7 @@ def publish(tmp_path, model, terms):
 
     def published(*ends, run="20261119T021500Z-0000"):
         with Tables(FolderOutput(tmp_path), vary(terms, run=run), model) as tables:
-            tables.stage(0, ends)
+            tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": run, "volume": 1})
 
     return published
@@ -137,8 +137,8 @@ def test_every_key_is_found_and_no_other(terms, model, numbers, other):
     found = RowIndex(tables, earlier=False, offline=False)
     keys = [f"{number:0{DIGITS}x}".ljust(64, "0") for number in numbers]
     for part, key in enumerate(keys):
-        found.add(key, "results", part, 0)
-        found.note_staged(part, {"results": 1})
+        found.add(key, "results", PartId(part), 0)
+        found.note_staged(PartId(part), {"results": 1})
     unknown = f"{other:0{DIGITS}x}".ljust(64, "0")
     assert [found.find(key).row for key in keys] == [0] * len(keys)
     assert (found.find(unknown) is None) == (other not in numbers)

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from extractors.core.errors import OutputError
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.columns import Fields
-from extractors.record.tables.volume import ALWAYS, PUBLISHED, Volume, list_volumes
+from extractors.record.tables.volume import ALWAYS, PUBLISHED, PartId, Volume, list_volumes
 
 
 @pytest.fixture
@@ -27,12 +27,14 @@ def sealed(root, terms, model, make):
         fields = Fields(model)
         for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
             end = make.accepted(uri)
-            volume.stage("results", part, [rows.result_row(end, terms, fields)], fields.columns | columns.RESULTS)
-            volume.stage("images", part, rows.image_rows(end, terms))
-        volume.stage("failures", 0, [rows.failure_row(make.failed("/in/c.jpg"), terms)])
+            volume.stage(
+                "results", PartId(part), [rows.result_row(end, terms, fields)], fields.columns | columns.RESULTS
+            )
+            volume.stage("images", PartId(part), rows.image_rows(end, terms))
+        volume.stage("failures", PartId(0), [rows.failure_row(make.failed("/in/c.jpg"), terms)])
         ends = (make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg"), make.failed("/in/c.jpg"))
         volume.stage_calls([make.calls(*ends)], "all")
-        volume.stage("runs", 0, [make.row(volume=number, finished_at=terms.started_at)])
+        volume.stage("runs", PartId(0), [make.row(volume=number, finished_at=terms.started_at)])
         return volume
 
     return stage
@@ -52,9 +54,9 @@ def assert_same(one, other):
 def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
     """Nothing else says that every part is there."""
     volume = Volume(FolderOutput(root), terms, 1)
-    volume.stage("calls", 0, [])
+    volume.stage("calls", PartId(0), [])
     assert (volume.sealed, volume.committed) == (False, False)
-    volume.stage("runs", 0, [make.row()])
+    volume.stage("runs", PartId(0), [make.row()])
     assert (volume.sealed, volume.committed) == (True, False)
 
 
@@ -65,7 +67,7 @@ def test_a_volume_is_committed_by_its_published_row(sealed):
 
 
 def test_no_rows_make_no_part(root, terms):
-    Volume(FolderOutput(root), terms, 1).stage("calls", 0, [])
+    Volume(FolderOutput(root), terms, 1).stage("calls", PartId(0), [])
     assert not root.exists()
 
 
@@ -160,3 +162,27 @@ def test_an_output_that_cannot_be_written_says_what_is_kept(sealed, root):
         volume.publish()
     assert volume.sealed
     assert not volume.committed
+
+
+PARTS = [
+    PartId(part, shard, attempt)
+    for shard in (None, 0, 1, 12)
+    for attempt in ((0,) if shard is None else (0, 1, 7))
+    for part in (0, 3, 999_999)
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_part_id_is_read_back_from_the_name_of_its_file(root, terms, part):
+    assert PartId.parse(Volume(FolderOutput(root), terms, 1).part_key("results", part)) == part
+
+
+def test_part_ids_of_all_shards_and_attempts_differ_and_keep_their_order():
+    """A run without shards comes first, then each shard with its attempts."""
+    numbers = [part.number for part in PARTS]
+    assert numbers == sorted(set(numbers))
+
+
+def test_part_of_a_run_without_shards_has_the_plain_number():
+    """Runs that older versions have staged are recovered by the same names."""
+    assert (PartId(7).number, PartId(0).restored.number) == (7, 999_999)

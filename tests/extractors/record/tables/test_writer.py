@@ -14,6 +14,7 @@ from extractors.core.errors import ConfigurationError, OutputError
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.columns import Fields
+from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 
 RUN = "20261120T021500Z-3f9a"
@@ -50,7 +51,7 @@ def publish(root, terms, model, make):
 
     def published(*ends, by=terms, keep="all"):
         with Tables(FolderOutput(root), by, model, keep) as tables:
-            tables.stage(0, ends)
+            tables.stage(PartId(0), ends)
             tables.stage_calls_and_fields([[call | {"run": by.run} for call in make.calls(*ends)]])
             tables.publish(run_row(by))
 
@@ -66,7 +67,7 @@ def test_nothing_is_written_before_it_is_entered(root, terms, model):
 def test_nothing_is_visible_before_publishing(root, terms, model, make):
     """Rows that are staged lie in the run's staging folder alone."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(0, [make.accepted(), make.failed("/in/b.jpg")])
+        tables.stage(PartId(0), [make.accepted(), make.failed("/in/b.jpg")])
         staged = files(root)
     assert staged
     assert {path.split("/")[0] for path in staged} == {"staging"}
@@ -88,7 +89,7 @@ def test_staging_is_gone_after_publishing(root, publish, make):
 def test_parts_that_were_not_published_stay(root, terms, model, make):
     """A run that ends before publishing keeps what it has staged."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(0, [make.accepted()])
+        tables.stage(PartId(0), [make.accepted()])
     assert f"staging/{RUN}/0001/results-000000.parquet" in files(root)
 
 
@@ -96,7 +97,7 @@ def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, m
     """Two runs under one output do not clear each other's parts."""
     other = Tables(FolderOutput(root), vary(terms, run="other"), model)
     with other:
-        other.stage(0, [make.accepted()])
+        other.stage(PartId(0), [make.accepted()])
         publish(make.accepted())
     assert "staging/other/0001/results-000000.parquet" in files(root)
 
@@ -136,8 +137,8 @@ def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, 
 def test_the_parts_of_a_run_are_folded(root, terms, model, make):
     """One file holds the rows of all chunks, in the chunks' order."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(1, [make.accepted("/in/c.jpg")])
-        tables.stage(0, [make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg")])
+        tables.stage(PartId(1), [make.accepted("/in/c.jpg")])
+        tables.stage(PartId(0), [make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg")])
         tables.publish(run_row(terms))
     frame = pl.read_parquet(root / f"results/schema=slip/{DAY}/{RUN}.parquet")
     assert frame["_document"].to_list() == ["/in/a.jpg", "/in/b.jpg", "/in/c.jpg"]
@@ -147,7 +148,7 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
     """Volume 2 stands beside volume 1 and holds its own rows only."""
     with Tables(FolderOutput(root), terms, model) as tables:
         for number, uri in enumerate(("/in/a.jpg", "/in/b.jpg"), 1):
-            tables.stage(0, [make.accepted(uri), make.failed("/in/x.jpg")])
+            tables.stage(PartId(0), [make.accepted(uri), make.failed("/in/x.jpg")])
             tables.stage_calls_and_fields([make.calls(make.accepted(uri))])
             tables.publish(run_row(terms, volume=number))
     assert files(root) == ALL | {
@@ -160,7 +161,7 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
 def test_the_published_files_are_named(root, terms, model, make):
     """Who publishes can say where the rows are."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(0, [make.accepted()])
+        tables.stage(PartId(0), [make.accepted()])
         tables.publish(run_row(terms))
         assert tables.result_files == (str(root / f"results/schema=slip/{DAY}/{RUN}.parquet"),)
 
@@ -196,7 +197,7 @@ def test_the_row_of_runs_comes_last(root, terms, model, make):
     """A run whose publishing breaks off before the end is not in `runs`: its row is the commit."""
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(0, [make.accepted()])
+        tables.stage(PartId(0), [make.accepted()])
         tables.stage_calls_and_fields([make.calls(make.accepted())])
         with pytest.raises(OutputError, match=r"calls"):
             tables.publish(run_row(terms))

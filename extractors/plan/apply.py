@@ -13,7 +13,7 @@ from extractors.config.job import DOLLARS, Job, simplify_form, validate
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.plan.feed import each_of
+from extractors.plan.feed import map_items
 from extractors.plan.stored_plan import StoredPlan
 from extractors.scan import Listing, is_manifest, open_source
 
@@ -144,7 +144,7 @@ class PlanFeed:
         while (batch := next(self._batches, None)) is not None:
             self._read += len(batch)
             pending = [each for each in batch if not self._is_done(each)]
-            checked = each_of(self._check_unchanged, pending, self.store.readers)
+            checked = map_items(self._check_unchanged, pending, self.store.readers)
             unchanged = [each for each in checked if each is not None]
             self.skipped += len(batch) - len(pending)
             self.waiting += len(pending) - len(unchanged)

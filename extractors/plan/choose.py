@@ -1,4 +1,4 @@
-"""plan: a billed image in, the choice made for it out: send, shrink, resize, url or reject, and the ladder to climb.
+"""Choose: decides for a billed image whether it is sent, shrunk, resized, passed as a URL or rejected, and its ladder.
 
 A rung is a budget of image tokens a page; the picture sent at a rung is the largest whose bill fits in it. A ladder
 starts at the cheapest rung whose picture stays above the policy's floor and ends at the first rung that pays for the
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Floor(NamedTuple):
-    """The least that a resized picture may have, in pixels of its longest and its shortest side."""
+    """The minimum size of a resized picture, in pixels of its longest and its shortest side."""
 
     longest: int
     shortest: int
@@ -33,7 +33,7 @@ FLOORS: dict[str, Floor | None] = {"balanced": Floor(1000, 350), "thrifty": Floo
 
 
 class Priced(Protocol):
-    """The costs of sending a picture once; the first of a document bears those of its text and its answer."""
+    """Prices one step; the first page of a document includes the costs of the text and of the answer."""
 
     def __call__(self, step: Step, *, first: bool) -> Costs:
         """The costs of this step."""
@@ -41,7 +41,7 @@ class Priced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every choice of a run follows: its policy's floor, the rule in force, and the price of a step.
+    """The policy, the bill rule and the prices by which a run chooses.
 
     `send_urls`: an image at an http(s) URL is passed on; one that needs a signature only where it would be sent as it is.
     """
@@ -53,18 +53,18 @@ class Plan:
     video_tokens: int | None = None
 
     def document(self, pages: Sequence[Billed]) -> tuple[PlannedPage, ...]:
-        """The choices for the pages of a document."""
+        """Chooses for the pages of a document."""
         return tuple(self.page(billed, first=not number) for number, billed in enumerate(pages))
 
     def page(self, billed: Billed, *, first: bool = True) -> PlannedPage:
-        """The choice for one page, with its reason; `first` of its document or not."""
+        """Chooses for one page, which may be the `first` of its document."""
         if billed.found.video and not billed.problem:
             step = Step(0, UNSEEN, self.video_tokens or 0)
             return PlannedPage(billed, "url", "passed_on", (step,), self.price(step, first=first))
         if billed.problem or billed.header is None:
             return PlannedPage(billed, "reject", billed.problem.kind if billed.problem else "unreadable")
         chosen = self._chosen(billed, billed.header.size, first=first)
-        if not (self.send_urls and _passes(chosen)):
+        if not (self.send_urls and _can_pass_url(chosen)):
             return chosen
         size, tokens = billed.header.size, self.rule.tokens(billed.header.size)
         whole = Step(tokens, size, tokens)
@@ -83,7 +83,7 @@ class Plan:
 
 @lru_cache(maxsize=4096)  # what one camera took, or one scanner, is all of a few sizes
 def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bool]:
-    """The steps from the first to the one that pays for the whole image, and whether the floor forbade a cheaper one."""
+    """The steps from the cheapest to that of the whole image, and whether the floor ruled out a cheaper one."""
     whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
     floor = FLOORS[policy]
     if floor is None:
@@ -101,8 +101,8 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
     return (*steps, whole), floored
 
 
-def _passes(page: PlannedPage) -> bool:
-    """Whether a server can be told where this image is, rather than be sent it."""
+def _can_pass_url(page: PlannedPage) -> bool:
+    """Whether this image can be sent as a URL."""
     found, header = page.billed.found, page.billed.header
     if found.page is not None or header is None:
         return False

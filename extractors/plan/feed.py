@@ -60,10 +60,10 @@ class DocumentFeed(Protocol):
 
 
 class Feed:
-    """The planned documents of one job, a `DocumentFeed`. `found` counts every document seen so far, `skipped` those that are done."""
+    """The planned documents of one job, a `DocumentFeed`. `found` counts all documents that were listed so far."""
 
     def __init__(self, config: RunConfig, tariff: Tariff, history: RunHistory | None = None) -> None:
-        """Raises ConfigurationError when the source cannot be read; images are not looked at before they are pulled."""
+        """Raises ConfigurationError when the source cannot be read; no image is read yet."""
         job = config.job
         self._job, self._history, self.tariff, self._most = job, history, tariff, config.settings.max_images
         self._source = open_source(job.source, job.document_by, config.settings.allow_hosts, job.selection)
@@ -71,28 +71,28 @@ class Feed:
         self._takes_videos = config.takes_videos
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents(self.listing)
-        self._ahead = deque[Document]()  # pulled together, to be looked at together
+        self._ahead = deque[Document]()  # listed, and looked at together
         self._plan = Plan(
             job.policy, tariff.rule, partial(estimate_costs, tariff), config.passes_urls, tariff.video_tokens
         )
         self.store: Store = self._source.store
         self.found = self.skipped = 0
-        self.waiting = 0  # documents that are not done, and not to be done in this run
+        self.waiting = 0  # documents that are not done and that this run does not take
         self._empty, self._window = True, job.window
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
 
     def take(self, count: int) -> list[Planned]:
-        """The next documents, fewer than `count` only at the end. Reads headers: meant for a thread.
+        """Takes the next documents, fewer than `count` only at the end. Reads headers: call it in a thread.
 
-        Raises ConfigurationError when the source turns out to hold no image at all.
+        Raises ConfigurationError when the source holds no image at all.
         """
         return self.planned(list(islice(self.listed(), count)))
 
     def listed(self, *, looks: bool = True) -> Iterator[Document]:
-        """What needs work and was not taken, by the listing alone; what is pulled is taken.
+        """Yields the documents to process, which are taken then.
 
-        Where the listing does not say what is done, as a manifest of URLs, it is looked at first, many at a time;
-        without `looks` it counts as not done.
+        Where the listing does not show whether documents are done, as in a manifest of URLs, they are looked at first, many
+        at a time; without `looks` they count as not done.
         """
         new = self._new(looks=looks)
         while self._room > 0 and (each := next(new, None)) is not None:
@@ -100,41 +100,41 @@ class Feed:
             yield each
 
     def planned(self, taken: Sequence[Document]) -> list[Planned]:
-        """The documents as they will be sent. Reads headers: meant for a thread.
+        """Plans these documents. Reads headers: call it in a thread.
 
-        Raises ConfigurationError when the source turned out to hold no image at all.
+        Raises ConfigurationError when the source holds no image at all.
         """
         if self._empty:
             passed = f"; passed over: {self.listing.summary}" if self.listing.passed_over else ""
             words = f"source {self._job.source!r} holds no images: looked for {', '.join(EXTENSIONS)}{passed}"
             raise ConfigurationError("; ".join([words, *self.listing.warnings]))
-        return each_of(self._planned, taken, self.store.readers)
+        return map_items(self._plan_document, taken, self.store.readers)
 
-    def fresh(self, taken: Sequence[Document]) -> list[Document]:
-        """Those of these documents that need work, now that each is looked at. Meant for a thread."""
+    def keep_pending(self, taken: Sequence[Document]) -> list[Document]:
+        """Looks at these documents, and returns those that are to be processed. Blocks: call it in a thread."""
         if self._history is None:
             return list(taken)
-        looked = taken if all(map(_known, taken)) else each_of(self._looked, taken, self.store.readers)
+        looked = taken if all(map(_has_version, taken)) else map_items(self._look_up, taken, self.store.readers)
         return [each for each in looked if self._fate(each) == "taken"]
 
     def skip(self, count: int) -> None:
-        """So many of the documents taken turned out to be done: as many others may be taken."""
+        """Counts documents that were taken and turned out to be done: the limit does not count them."""
         self.skipped += count
         self._room += count
 
     def rest(self) -> int:
-        """How many documents need work that were not taken, by the listing alone. Meant for a thread; ends the feed."""
+        """Counts the documents to process that were not taken, by the listing alone, and ends the feed. Blocks."""
         return sum(1 for _ in self.listed(looks=False))
 
     def count(self) -> int:
-        """How many documents there are to do, by the listing alone. Walks it once more: meant for a thread."""
-        files = (self._allowed(each) for each in self._source.documents(Listing()))
+        """Counts the documents to process, by the listing alone, which is read again. Blocks: call it in a thread."""
+        files = (self._check_allowed(each) for each in self._source.documents(Listing()))
         listed = chain.from_iterable(self._split([each], looks=False) for each in files)
         total = sum(self._window.contains(each.modified) and self._fate(each) == "taken" for each in listed)
         return min(total, self._job.limit) if self._job.limit else total
 
     def close(self) -> None:
-        """Nothing is read any more."""
+        """Closes the source."""
         self._source.close()
 
     def _fate(self, document: Document) -> Literal["taken", "skipped", "waiting"]:
@@ -145,7 +145,7 @@ class Feed:
         return "waiting" if self._history.lacks_reply(document.name, self._job.redo) else "taken"
 
     def _new(self, *, looks: bool) -> Iterator[Document]:
-        while self._ahead or self._pulled(looks=looks):
+        while self._ahead or self._list_next(looks=looks):
             each = self._ahead.popleft()
             if not self._window.contains(each.modified):
                 continue
@@ -156,15 +156,15 @@ class Feed:
             if fate == "taken":
                 yield each
 
-    def _pulled(self, *, looks: bool) -> int:
-        """Pulls the next documents, and looks at them where only that tells what is asked of them; says how many."""
+    def _list_next(self, *, looks: bool) -> int:
+        """Lists the next documents, and looks at them where the listing does not suffice; returns their number."""
         asked = self._history is not None or self._window.is_bounded
         many = looks and asked and self.store.readers > 1
         most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
-        batch = [self._allowed(each) for each in islice(self._documents, most)]
+        batch = [self._check_allowed(each) for each in islice(self._documents, most)]
         self._empty = self._empty and not batch
-        if many and not all(map(_known, batch)):
-            batch = each_of(self._looked, batch, self.store.readers)
+        if many and not all(map(_has_version, batch)):
+            batch = map_items(self._look_up, batch, self.store.readers)
         self._ahead.extend(self._split(batch, looks=looks))
         return len(batch)
 
@@ -172,34 +172,34 @@ class Feed:
         """Split files into their pages with `--document-by page`; remote files only with `looks`, which downloads them."""
         if self._job.document_by != "page" or not (looks or self.store.readers == 1):
             return list(documents)
-        return list(chain.from_iterable(each_of(partial(split_pages, self.store), documents, self.store.readers)))
+        return list(chain.from_iterable(map_items(partial(split_pages, self.store), documents, self.store.readers)))
 
-    def _allowed(self, document: Document) -> Document:
-        """The document, with a flaw in what may not be sent: a video, unless the endpoint is one that reads them."""
+    def _check_allowed(self, document: Document) -> Document:
+        """The document, with a problem in each video unless the endpoint reads videos."""
         if self._takes_videos or not any(page.video for page in document.pages):
             return document
-        return replace(document, pages=tuple(_refused(page) if page.video else page for page in document.pages))
+        return replace(document, pages=tuple(_refuse_video(page) if page.video else page for page in document.pages))
 
-    def _planned(self, document: Document) -> Planned:
-        """The document with its headers read: none of one that has too many pages anyway."""
+    def _plan_document(self, document: Document) -> Planned:
+        """Reads the headers of a document, except when it has too many pages."""
         most = self._most
-        looked = self._looked(document)
+        looked = self._look_up(document)
         tries = self._history.tries(looked.name) if self._history else 0
-        billed = self._billed(looked)
+        billed = self._bill(looked)
         if len(billed) > most:
             billed = [Billed(each.found, problem=reject_page_count(len(billed), most)) for each in billed]
         elif len(billed) > 1:
-            billed = [_named(each) for each in billed]
+            billed = [_name_page(each) for each in billed]
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
 
-    def _looked(self, document: Document) -> Document:
-        """The document with what the store has to say of its pages; of one that has too many they do not matter."""
+    def _look_up(self, document: Document) -> Document:
+        """Looks up its pages in the store, except when there are too many."""
         if len(document.pages) > self._most:
             return document
         looked = tuple(self.store.look(found) for found in document.pages)
         return document if looked == document.pages else replace(document, pages=looked)
 
-    def _billed(self, document: Document) -> list[Billed]:
+    def _bill(self, document: Document) -> list[Billed]:
         if len(document.pages) > self._most:
             return [Billed(found) for found in document.pages]
         frames = self._job.document_by == "frames"
@@ -216,24 +216,24 @@ def may_hold_videos(config: RunConfig) -> bool:
     return source.videos
 
 
-def _named(billed: Billed) -> Billed:
-    """The page with a flaw that says whose it is."""
+def _name_page(billed: Billed) -> Billed:
+    """The page, with the page's name in its problem."""
     flaw = billed.problem
     return billed if flaw is None else replace(billed, problem=replace(flaw, message=billed.found.blamed(flaw.message)))
 
 
-def _known(document: Document) -> bool:
-    """Whether the listing says which version it is of, or that there is none."""
+def _has_version(document: Document) -> bool:
+    """Whether the listing has its version, or its problem."""
     return all(page.version is not None or page.problem is not None for page in document.pages)
 
 
-def _refused(video: Found) -> Found:
+def _refuse_video(video: Found) -> Found:
     message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
     return replace(video, problem=video.problem or Problem("video_not_allowed", "scan", message, final=False))
 
 
-def each_of(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
-    """The results in the same order: many at a time where a read is a wait."""
+def map_items(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:
+    """Maps in order, many at a time where reading waits."""
     if readers == 1 or len(items) < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(min(readers, len(items)), thread_name_prefix="bill") as threads:

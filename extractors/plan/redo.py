@@ -1,4 +1,4 @@
-"""again: what is done again, and why, in documents and dollars: said before anything is sent."""
+"""Redo: the documents that a run processes again, by reason, with their cost; reported before any call."""
 
 from __future__ import annotations
 
@@ -16,102 +16,102 @@ if TYPE_CHECKING:
     from extractors.core import Name
 
 CENT = Decimal("0.01")
-ANYWAY = {RETRY: "to try again", NEW: "new"}  # what is taken without being asked for, in words
+WITHOUT_REDO = {RETRY: "to retry", NEW: "new"}  # reasons for which a run takes documents without --redo
 
 
 class RedoGroup(NamedTuple):
-    """The documents that are taken for one cause, and what they would cost."""
+    """The documents that are taken for one reason, and their estimated cost."""
 
     documents: int = 0
     costs: Costs = Costs()
 
     @property
     def price(self) -> str:
-        """What they would cost, in words."""
+        """The estimated cost in words."""
         low, _, high = self.costs.values()
         if low is None or high is None:
-            return "for nobody knows how much"
+            return "at unknown cost"
         return f"for {_dollars(low)}" if low == high else f"for {_dollars(low)} to {_dollars(high)}"
 
 
 @dataclass(slots=True)
 class RedoSummary:
-    """The documents that are taken, by cause, which `why` tells; `sampled`: a sample speaks for all of them."""
+    """The documents that are taken, by the reason that `why` gives; `sampled`: the numbers are scaled from a sample."""
 
     why: Callable[[Name], str]
-    shares: dict[str, RedoGroup] = field(default_factory=dict)
+    groups: dict[str, RedoGroup] = field(default_factory=dict)
     sampled: bool = False
 
     def add(self, name: Name, costs: Costs) -> None:
         """Counts one document."""
-        cause = self.why(name)
-        before = self.shares.get(cause, RedoGroup())
-        self.shares[cause] = RedoGroup(before.documents + 1, before.costs + costs)
+        reason = self.why(name)
+        before = self.groups.get(reason, RedoGroup())
+        self.groups[reason] = RedoGroup(before.documents + 1, before.costs + costs)
 
     def extend(self, total: int, times: float) -> None:
-        """Makes those of a sample those of `total` documents, so many times as much."""
-        counts = apportion({cause: share.documents for cause, share in self.shares.items()}, total)
-        self.shares = {
-            cause: RedoGroup(counts[cause], share.costs.scale(times)) for cause, share in self.shares.items()
+        """Scales the numbers of a sample to `total` documents."""
+        counts = apportion({reason: group.documents for reason, group in self.groups.items()}, total)
+        self.groups = {
+            reason: RedoGroup(counts[reason], group.costs.scale(times)) for reason, group in self.groups.items()
         }
         self.sampled = True
 
     @property
     def sentence(self) -> str:
-        """All of it on one line: what is done again, by cause, and what is taken beside it."""
-        again = [(cause, share) for cause, share in self._in_order() if cause not in ANYWAY]
-        beside = [(cause, share) for cause, share in self._in_order() if cause in ANYWAY]
-        said = "to do again: nothing"
+        """One line: the documents that are processed again, by reason, and those that are taken anyway."""
+        again = [(reason, group) for reason, group in self._in_order() if reason not in WITHOUT_REDO]
+        beside = [(reason, group) for reason, group in self._in_order() if reason in WITHOUT_REDO]
+        line = "reprocessing: nothing"
         if again:
             whole = _sum(share for _, share in again)
             documents = "1 document" if whole.documents == 1 else f"{whole.documents:,} documents"
-            by_cause = ", ".join(f"{share.documents:,} {_words(cause)}" for cause, share in again)
-            said = f"to do again: {documents} {whole.price}: {by_cause}"
-        others = ", ".join(f"{share.documents:,} {_words(cause)} {share.price}" for cause, share in beside)
-        return said + (f"; and {others}" if others else "") + (" (by a sample)" if self.sampled else "")
+            by_reason = ", ".join(f"{group.documents:,} {_describe(reason)}" for reason, group in again)
+            line = f"reprocessing: {documents} {whole.price}: {by_reason}"
+        others = ", ".join(f"{group.documents:,} {_describe(reason)} {group.price}" for reason, group in beside)
+        return line + (f"; and {others}" if others else "") + (" (by a sample)" if self.sampled else "")
 
     def lines(self) -> list[tuple[str, str]]:
-        """Lines of a table: a heading, and each cause with its numbers."""
-        each = [(f"  {_words(cause)}", f"{share.documents:,} {share.price}") for cause, share in self._in_order()]
-        return [("to do, by cause", ""), *each]
+        """The lines of a table: a heading, and each reason with its numbers."""
+        each = [(f"  {_describe(reason)}", f"{group.documents:,} {group.price}") for reason, group in self._in_order()]
+        return [("to process, by reason", ""), *each]
 
     def as_json(self) -> dict[str, object]:
-        """By cause: documents, and dollars as numbers."""
+        """Documents, and dollars as numbers, by reason."""
         return {
-            cause: {
-                "documents": share.documents,
+            reason: {
+                "documents": group.documents,
                 "cost_usd": {
                     name: None if cost is None else float(cost)
-                    for name, cost in zip(("low", "expected", "high"), share.costs.values(), strict=True)
+                    for name, cost in zip(("low", "expected", "high"), group.costs.values(), strict=True)
                 },
             }
-            for cause, share in self._in_order()
+            for reason, group in self._in_order()
         }
 
     def _in_order(self) -> list[tuple[str, RedoGroup]]:
-        """What is done again by number, then what is tried again, then what is new."""
-        last = [*ANYWAY]
+        """Reprocessed documents by number, then retried ones, then new ones."""
+        last = [*WITHOUT_REDO]
         return sorted(
-            self.shares.items(),
+            self.groups.items(),
             key=lambda each: (last.index(each[0]) if each[0] in last else -1, -each[1].documents, each[0]),
         )
 
 
-def _words(cause: str) -> str:
-    if cause == DONE:
+def _describe(reason: str) -> str:
+    if reason == DONE:
         return "done before"
-    if cause in DIFFERS:
-        return f"with another {cause}"
-    return ANYWAY.get(cause, f"failed with {cause}")
+    if reason in DIFFERS:
+        return f"with another {reason}"
+    return WITHOUT_REDO.get(reason, f"failed with {reason}")
 
 
-def _sum(shares: Iterable[RedoGroup]) -> RedoGroup:
+def _sum(groups: Iterable[RedoGroup]) -> RedoGroup:
     documents, costs = 0, Costs()
-    for share in shares:
-        documents, costs = documents + share.documents, costs + share.costs
+    for group in groups:
+        documents, costs = documents + group.documents, costs + group.costs
     return RedoGroup(documents, costs)
 
 
 def _dollars(amount: Decimal) -> str:
-    """Cents say enough of what costs some."""
+    """Dollars with cents; smaller amounts in full."""
     return f"${amount:,.2f}" if amount >= CENT else dollars(amount)

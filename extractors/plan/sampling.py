@@ -1,4 +1,4 @@
-"""sample: what a few images say of all of them: how they are drawn, and how far the whole may be from what they say."""
+"""Sampling: how a sample of documents is drawn, scaled to all of them, and how wide its confidence interval is."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Name = TypeVar("Name")
-_95 = Decimal("1.96")  # standard errors to either side, for 95 %
+Z_95 = Decimal("1.96")  # standard errors to either side, for 95 %
 
 
 class Sample(NamedTuple):
-    """Of more than `above` documents, `size` are looked at; `for_waits` only where a header is a request, not on disk."""
+    """Of more than `above` documents, `size` are read; `for_waits`: only where reading a header is a request."""
 
     above: int
     size: int
     for_waits: bool = False
 
 
-REMOTE = Sample(20_000, 2_000, for_waits=True)  # when nothing is asked for
+REMOTE = Sample(20_000, 2_000, for_waits=True)  # without --sample
 
 
 def sample_of(asked: str | None) -> Sample | None:
-    """The sample that `--sample` asks for: a number, or None for all. Raises ConfigurationError for anything else."""
+    """Parses `--sample`: a number, `all` (None), or nothing. Raises ConfigurationError for anything else."""
     if asked is None:
         return REMOTE
     if asked == "all":
@@ -43,11 +43,11 @@ def sample_of(asked: str | None) -> Sample | None:
 
 
 def reservoir_sample(items: Iterable[Item], sample: Sample, seed: str) -> tuple[list[Item], int]:
-    """All items, or as many as the sample says, each as likely as any other, in their order; and how many there are.
+    """Draws a sample, each item with the same probability, in order; returns it with the number of all items.
 
-    One pass and no more memory than `above` items need; the same items and seed give the same sample.
+    It takes one pass and the memory of `above` items; the same items and seed give the same sample.
     """
-    chance, kept, count = random.Random(seed), list[tuple[int, Item]](), 0  # noqa: S311 - nobody is to be kept out
+    chance, kept, count = random.Random(seed), list[tuple[int, Item]](), 0  # noqa: S311 - not for security
     for count, item in enumerate(items, 1):
         if count <= sample.above:
             kept.append((count, item))
@@ -60,7 +60,7 @@ def reservoir_sample(items: Iterable[Item], sample: Sample, seed: str) -> tuple[
 
 
 def apportion(counts: Mapping[Name, int], total: int) -> Counter[Name]:
-    """The counts in the same proportion, as whole numbers that add up to `total`."""
+    """Scales the counts to whole numbers that add up to `total`."""
     whole = sum(counts.values()) or 1
     shares = {name: divmod(count * total, whole) for name, count in counts.items()}
     result = Counter({name: share for name, (share, _) in shares.items()})
@@ -71,11 +71,11 @@ def apportion(counts: Mapping[Name, int], total: int) -> Counter[Name]:
 
 
 def interval(amounts: Sequence[Decimal | None], total: int) -> tuple[Decimal, Decimal] | None:
-    """Between which sums the whole of `total` documents lies with 95 %, by these; None when an amount is unknown."""
+    """The 95 % confidence interval of the sum over `total` documents; None when an amount is unknown."""
     known = [amount for amount in amounts if amount is not None]
     if len(known) < len(amounts) or len(known) < 2:
         return None
     mean, share = statistics.fmean(known), len(known) / total
     error = statistics.stdev(map(float, known)) / math.sqrt(len(known)) * math.sqrt(max(1 - share, 0))
-    middle, margin = Decimal(mean) * total, _95 * Decimal(error) * total
+    middle, margin = Decimal(mean) * total, Z_95 * Decimal(error) * total
     return max(middle - margin, Decimal(0)).quantize(NANO), (middle + margin).quantize(NANO)

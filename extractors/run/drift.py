@@ -1,4 +1,4 @@
-"""Drift: says in words where a run's answers differ from those of the runs before it, by more than chance."""
+"""Drift: reports where a run's answers differ from those of earlier runs by more than chance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.profile import RunProfile
 
-LEAST_ROWS = 200  # accepted or failed documents: fewer say nothing about a share
-ERRORS = 3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
+LEAST_ROWS = 200  # accepted or failed documents: a share of fewer means nothing
+MAX_ERRORS = (
+    3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
+)
 ACCIDENTS = 2  # documents: of a share near nothing, standard errors alone would warn of a single one
 COST_MARGIN = Decimal("0.2")
 
@@ -27,40 +29,40 @@ class _Share:
 
 
 def find_drift(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
-    """One sentence for each null share, the accepted share, the climbed share and the cost that left the past's range.
+    """Returns a sentence for each null share, accepted share, climbed share and cost outside of the range of the past.
 
-    `past` are runs of the same source and schema. Nothing is said of fewer than 200 rows, or without a past.
+    `past` are runs of the same source and schema. Runs of fewer than 200 rows, or without a past, have none.
     """
     if now.rows < LEAST_ROWS or not past:
         return []
-    told = [_null(name, now, past) for name in now.nulls]
-    told += [_accepted(now, past), _climbed(now, past), _cost(now, past)]
-    return [sentence for sentence in told if sentence]
+    warnings = [_check_nulls(name, now, past) for name in now.nulls]
+    warnings += [_check_accepted(now, past), _check_climbed(now, past), _check_cost(now, past)]
+    return [sentence for sentence in warnings if sentence]
 
 
-def _null(name: str, now: RunProfile, past: Sequence[RunProfile]) -> str | None:
+def _check_nulls(name: str, now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.nulls[name], _answers(each)) for each in past if name in each.nulls]
     today = _Share(now.nulls[name], _answers(now))
-    if not _left(today, known):
+    if not _is_outside(today, known):
         return None
     return f"{name} is null in {_percent(today.value)} of {today.count:,} rows; it was in {_shares(known)}"
 
 
-def _accepted(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
+def _check_accepted(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.accepted, each.rows) for each in past]
-    if not _left(_Share(now.accepted, now.rows), known):
+    if not _is_outside(_Share(now.accepted, now.rows), known):
         return None
     return f"{_percent(now.accepted)} of {now.rows:,} documents were accepted; it was {_shares(known)}"
 
 
-def _climbed(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
+def _check_climbed(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [_Share(each.climbed, each.rows) for each in past if each.climbed is not None]
-    if now.climbed is None or not _left(_Share(now.climbed, now.rows), known):
+    if now.climbed is None or not _is_outside(_Share(now.climbed, now.rows), known):
         return None
     return f"{_percent(now.climbed)} of {now.rows:,} documents climbed to another rung; it was {_shares(known)}"
 
 
-def _cost(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
+def _check_cost(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     known = [each.cost for each in past if each.cost is not None]
     if now.cost is None or not known:
         return None
@@ -76,8 +78,8 @@ def _answers(profile: RunProfile) -> int:
     return round(profile.rows * profile.accepted)
 
 
-def _left(today: _Share, known: Sequence[_Share]) -> bool:
-    """Whether this share is outside of those known, by more than chance would take it from the nearest of them."""
+def _is_outside(today: _Share, known: Sequence[_Share]) -> bool:
+    """Whether this share is outside of the known ones by more than chance."""
     if not known or not today.count:
         return False
     low, high = min(known, key=lambda each: each.value), max(known, key=lambda each: each.value)
@@ -86,11 +88,11 @@ def _left(today: _Share, known: Sequence[_Share]) -> bool:
 
 
 def _margin(today: _Share, other: _Share) -> float:
-    """How far chance takes today's share from the other, were both samples of one; in shares of 1."""
+    """The difference that chance explains between two samples of one share, in shares of 1."""
     hits = today.value * today.count + other.value * other.count
     pooled = (hits + 1) / (today.count + other.count + 2)  # smoothed: 0 of 200 does not prove that it is never
     error = sqrt(pooled * (1 - pooled) * (1 / today.count + 1 / max(1, other.count)))
-    return ERRORS * error + ACCIDENTS / today.count
+    return MAX_ERRORS * error + ACCIDENTS / today.count
 
 
 def _shares(known: Sequence[_Share]) -> str:

@@ -1,4 +1,4 @@
-"""Dossier: one document's journal. It puts a price on every attempt and has it in the ledger before it counts."""
+"""DocumentJournal: prices every attempt at a document, and records it in the ledger before it counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DocumentJournal:
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
     async def reserve(self, request: CallRequest) -> int | None:
-        """Notes the attempt and the most that it can cost, which the budget must have room for."""
+        """Records the attempt and its maximum cost, which the budget must have room for."""
         price = self.writer.run_info.price
         most = request.worst_prompt_tokens
         reserved = None
@@ -34,15 +34,15 @@ class DocumentJournal:
         return handle
 
     async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Notes how the attempt ended and what it cost."""
-        cost = _cost(attempt, self.writer.run_info.price)
+        """Records how the attempt ended, and its cost."""
+        cost = _cost_of(attempt, self.writer.run_info.price)
         priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
         self.attempts.append(priced)
         await self.writer.settle(handle, priced)
 
 
-def _cost(attempt: Attempt, price: Price | None) -> Decimal | None:
-    """What this attempt cost: nothing when it was not billed, None when that or its price is unknown."""
+def _cost_of(attempt: Attempt, price: Price | None) -> Decimal | None:
+    """The cost of this attempt: 0 when it was not billed, None when the bill or the price is unknown."""
     if attempt.billed == "no":
         return Decimal(0)
     if attempt.usage is None or price is None or attempt.billed == "unknown":

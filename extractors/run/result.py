@@ -1,4 +1,4 @@
-"""closing: what became of a run: its row of `runs`, its exit code, and the sentence that says what was kept."""
+"""The result of a run: its row of `runs`, its exit code, and the message that says what was kept."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RunCounts:
 
     @property
     def found(self) -> int:
-        """Every document that scan found."""
+        """All documents that scan found."""
         return self.skipped + self.totals.done + self.totals.remaining
 
     @property
@@ -50,58 +50,58 @@ class RunCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What a run's row says beside its counts: who ran what, and how it ended."""
+    """What a run's row has beside its counts: what was run, and how it ended."""
 
     run_info: RunInfo
     fail_above: float = 0.0
     error: RunError | None = None
     warnings: tuple[str, ...] = ()
-    remain: str = "are left to another run, which is reading them"
+    remain: str = "are being processed by another run"
     passed_over: Mapping[str, int] = field(default_factory=dict)
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def row(self, counts: RunCounts, volume: int) -> dict[str, object]:
         """The row of `runs`."""
-        terms, tally = self.run_info, counts.totals
-        low, expected, high = tally.estimated.values()
+        info, totals = self.run_info, counts.totals
+        low, expected, high = totals.estimated.values()
         return {
-            "run": terms.run,
+            "run": info.run,
             "volume": volume,
-            "flow": terms.flow,
-            "schema": terms.schema,
-            "source": terms.source,
-            "model": terms.model,
-            "endpoint": terms.endpoint,
-            "policy": terms.policy,
-            "bill_rule": terms.bill_rule,
-            "output": terms.output,
-            "job": terms.job,
+            "flow": info.flow,
+            "schema": info.schema,
+            "source": info.source,
+            "model": info.model,
+            "endpoint": info.endpoint,
+            "policy": info.policy,
+            "bill_rule": info.bill_rule,
+            "output": info.output,
+            "job": info.job,
             "status": self.error.status if self.error else "completed",
-            "started_at": terms.started_at,
+            "started_at": info.started_at,
             "finished_at": self.finished_at,
             "found": counts.found,
             "skipped": counts.skipped,
-            "duplicates": tally.duplicates,
-            "rejected": tally.rejected,
-            "accepted": tally.accepted,
-            "failed": tally.failed,
-            "remaining": tally.remaining,
-            "calls": tally.calls,
-            "prompt_tokens": tally.prompt_tokens,
-            "cached_tokens": tally.cached_tokens,
-            "completion_tokens": tally.completion_tokens,
-            "reasoning_tokens": tally.reasoning_tokens,
+            "duplicates": totals.duplicates,
+            "rejected": totals.rejected,
+            "accepted": totals.accepted,
+            "failed": totals.failed,
+            "remaining": totals.remaining,
+            "calls": totals.calls,
+            "prompt_tokens": totals.prompt_tokens,
+            "cached_tokens": totals.cached_tokens,
+            "completion_tokens": totals.completion_tokens,
+            "reasoning_tokens": totals.reasoning_tokens,
             "estimated_low_usd": low,
             "estimated_expected_usd": expected,
             "estimated_high_usd": high,
-            "cost_usd": tally.cost_usd,
-            "cost_wasted_usd": tally.wasted_usd,
-            "cost_unknown_usd": tally.unknown_usd,
-            "residual_tokens": tally.residual_tokens,
+            "cost_usd": totals.cost_usd,
+            "cost_wasted_usd": totals.wasted_usd,
+            "cost_unknown_usd": totals.unknown_usd,
+            "residual_tokens": totals.residual_tokens,
             "warnings": list(self.warnings),
             "error": self.error.message if self.error else None,
-            "prefect_flow_run_id": terms.flow_run,
-            "approved_by": terms.approved_by,
+            "prefect_flow_run_id": info.flow_run,
+            "approved_by": info.approved_by,
             "version": version("tilewise"),
             "passed_over": json.dumps(self.passed_over) if self.passed_over else None,
         }
@@ -122,35 +122,35 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 done but with more failures than allowed, 2 stopped by what is wrong, 3 stopped as told."""
+        """0 done, 1 done with more failures than allowed, 2 stopped by an error, 3 stopped by a limit or a person."""
         if self.record.error:
             return self.record.error.exit_code
         return int(self.counts.failure_share > self.record.fail_above)
 
     @property
     def message(self) -> str:
-        """What happened, what was kept, and what to do, in one line."""
-        tally, output = self.counts.totals, self.record.run_info.output
+        """One line: what happened, what was kept, and what to do."""
+        totals, output = self.counts.totals, self.record.run_info.output
         if self.record.error:
-            copied = f" and {tally.copied} copies" if tally.copied else ""
-            kept = f"{tally.accepted} accepted documents{copied} are kept in {output}"
-            return f"stopped: {self.record.error.message}; {kept}, {tally.remaining} remain for the next run"
-        others = f"{tally.remaining} documents {self.record.remain}"
-        if not tally.done and tally.remaining:
+            copied = f" and {totals.copied} copies" if totals.copied else ""
+            kept = f"{totals.accepted} accepted documents{copied} are kept in {output}"
+            return f"stopped: {self.record.error.message}; {kept}, {totals.remaining} remain for the next run"
+        others = f"{totals.remaining} documents {self.record.remain}"
+        if not totals.done and totals.remaining:
             return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
         if not self.counts.found:
             return "nothing to do: no image was modified in that time; no call was made"
-        if not tally.done:
+        if not totals.done:
             done = f"all {self.counts.skipped} documents are done in {output}"
             return f"nothing to do: {done}; no call was made (--redo reads them again)"
-        copied = f", {tally.copied:,} copied" if tally.copied else ""
-        lost = f"; {tally.bad:,} not: see {output}/failures" if tally.bad else ""
-        left = f"; {others}" if tally.remaining else ""
-        return f"{tally.accepted:,} of {tally.done:,} documents accepted{copied}{lost}{left}{self.against_plan}"
+        copied = f", {totals.copied:,} copied" if totals.copied else ""
+        lost = f"; {totals.bad:,} not: see {output}/failures" if totals.bad else ""
+        left = f"; {others}" if totals.remaining else ""
+        return f"{totals.accepted:,} of {totals.done:,} documents accepted{copied}{lost}{left}{self.against_plan}"
 
     @property
     def against_plan(self) -> str:
-        """How far the bill of a stored plan was from it, of the documents that were sent."""
+        """The cost compared with that of the stored plan, for the documents that were sent."""
         planned, paid = self.counts.totals.estimated.expected, self.counts.totals.cost_usd
         if self.record.run_info.flow != "apply" or not planned or paid is None:
             return ""

@@ -1,4 +1,4 @@
-"""Brake: what stops a run. The first reason counts; calls on their way may finish for a while, then they are cut."""
+"""Shutdown: stops a run. The first reason is kept; calls in flight may finish for a while, then they are cancelled."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Shutdown:
-    """Stops one run; a context manager that listens to signals and to the clock while the run lasts.
+    """Stops one run, by a signal, the time limit or an error; a context manager.
 
-    `cutting` once calls on their way are ended, `hurried` when a person asked for it with a second signal.
+    `cutting`: calls in flight are being cancelled; `hurried`: a second signal asked for that.
     """
 
     def __init__(
         self, limiter: RateLimiter, *, drain: float, max_time: float | None, say: Callable[[str], None]
     ) -> None:
-        """`drain` is the seconds that calls on their way are given, `max_time` those of the whole run."""
+        """`drain` is the seconds that calls in flight may take to finish, `max_time` the time limit of the run."""
         self._limiter, self._drain, self._max_time, self._say = limiter, drain, max_time, say
         self._timers: list[asyncio.TimerHandle] = []
         self._signals: list[signal.Signals] = []
@@ -38,34 +38,34 @@ class Shutdown:
         self.cutting = self.hurried = False
 
     def __enter__(self) -> Self:
-        """Begins to listen; where signals cannot be taken (another thread than the main one), to the clock alone."""
+        """Installs signal handlers and the time limit; outside of the main thread, the time limit alone."""
         loop = asyncio.get_running_loop()
         if self._max_time is not None:
             reason = Stopped(f"the time limit of {self._max_time:g} s is reached")
             self._timers.append(loop.call_later(self._max_time, self.stop, reason))
         for number in SIGNALS:
-            # Another thread than the main one (ValueError, RuntimeError), or a loop without signals: the clock remains.
+            # Not the main thread (ValueError, RuntimeError), or a loop without signals: the time limit remains.
             with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-                loop.add_signal_handler(number, self._signalled, number)
+                loop.add_signal_handler(number, self._handle_signal, number)
                 self._signals.append(number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the signals back."""
+        """Removes the signal handlers."""
         for timer in self._timers:
             timer.cancel()
         for number in self._signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def track(self, task: asyncio.Task[object]) -> None:
-        """This task is cut when the calls on their way have had their time."""
+        """Has this task cancelled when the drain is over."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def stop(self, error: RunError) -> None:
-        """No document is begun and no call is sent from here on."""
+        """Starts no document and sends no call from here on."""
         if self.error is not None:
             return
         self.error = error
@@ -73,15 +73,17 @@ class Shutdown:
         self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.cancel_calls))
 
     def cancel_calls(self) -> None:
-        """Ends the calls that are still on their way; each is noted as aborted."""
+        """Cancels the calls in flight; each is recorded as aborted."""
         self.cutting = True
         for task in self._tasks:
             task.cancel()
 
-    def _signalled(self, number: signal.Signals) -> None:
+    def _handle_signal(self, number: signal.Signals) -> None:
         if self.error is None:
-            self._say(f"{number.name}: calls on their way may finish for {self._drain:g} s; once more stops at once")
-            self.stop(Stopped(f"{number.name} came"))
+            self._say(
+                f"{number.name}: waiting up to {self._drain:g} s for calls in flight; a second signal stops at once"
+            )
+            self.stop(Stopped(f"{number.name} was received"))
         else:
             self.hurried = True
             self.cancel_calls()

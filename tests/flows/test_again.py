@@ -25,22 +25,22 @@ def images_to_redo(workspace, server, serve, replies):
 
 def announced(ended):
     """The announcement's line on stderr."""
-    [line] = [line for line in ended.stderr.splitlines() if line.startswith("to do again: ")]
+    [line] = [line for line in ended.stderr.splitlines() if line.startswith("reprocessing: ")]
     return line
 
 
 @pytest.mark.parametrize(
     ("flags", "said", "calls"),
     [
-        (("--redo", "failed"), ["1 document for ", ": 1 failed with client_error; and 1 to try again ", ", 1 new "], 3),
-        (("--redo", "failed", "--kind", "timeout"), ["nothing; and 1 to try again ", ", 1 new "], 2),
-        (("--redo", "changed"), ["nothing; and 1 to try again ", ", 1 new "], 2),
+        (("--redo", "failed"), ["1 document for ", ": 1 failed with client_error; and 1 to retry ", ", 1 new "], 3),
+        (("--redo", "failed", "--kind", "timeout"), ["nothing; and 1 to retry ", ", 1 new "], 2),
+        (("--redo", "changed"), ["nothing; and 1 to retry ", ", 1 new "], 2),
         (
             ("--redo", "changed", "--model", "maker/other", "--yes"),
-            ["3 documents for nobody", ": 3 with another model; and 1 to try"],
+            ["3 documents for nobody", ": 3 with another model; and 1 to retry"],
             5,
         ),
-        (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to try"], 5),
+        (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to retry"], 5),
     ],
 )
 def test_what_is_done_again_is_said_by_cause(workspace, server, flags, said, calls):
@@ -56,7 +56,7 @@ def test_it_is_said_before_anything_is_sent(workspace, server):
     before = len(server.asked)
     ended = workspace.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 2
-    assert announced(ended).startswith("to do again: 3 documents for $")
+    assert announced(ended).startswith("reprocessing: 3 documents for $")
     assert len(server.asked) == before
 
 
@@ -65,30 +65,30 @@ def test_it_is_said_however_the_run_is_asked_for(workspace, flags):
     """With a budget, with a yes, and where stdout is an object."""
     ended = workspace.run(*RUN, "--redo", "failed", *flags)
     assert "1 failed with client_error" in announced(ended)
-    assert "to do again" not in ended.stdout
+    assert "reprocessing" not in ended.stdout
 
 
 def test_a_run_that_does_nothing_again_announces_nothing(workspace):
     """It takes what is new, as every night."""
-    assert "to do again" not in workspace.run(*RUN).stderr
+    assert "reprocessing" not in workspace.run(*RUN).stderr
 
 
 def test_nothing_to_do_announces_nothing(workspace):
     """There is nobody to warn."""
     assert workspace.run(*RUN, "--redo", "failed").exit_code == 0
     ended = workspace.run(*RUN, "--redo", "failed")
-    assert "to do again" not in ended.stderr
+    assert "reprocessing" not in ended.stderr
     assert "nothing to do" in ended.stdout
 
 
 def test_a_dry_run_shows_causes_as_lines(workspace):
     """Each with its documents and dollars."""
     lines = [" ".join(line.split()) for line in workspace.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()]
-    start = lines.index("to do, by cause")
+    start = lines.index("to process, by reason")
     assert [line.partition(" for $")[0] for line in lines[start + 1 : start + 5]] == [
         "done before 2",
         "failed with client_error 1",
-        "to try again 1",
+        "to retry 1",
         "new 1",
     ]
 

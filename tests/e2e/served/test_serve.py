@@ -118,7 +118,7 @@ def test_some_failures_are_forgiven(api, job, workspace_with_rate):
     (workspace_with_rate.folder / "mostly" / "x.jpg").write_bytes(b"no image")
     run = api.ended("backfill/backfill", job=job | {"source": "mostly"})
     assert (run["state_name"], run["state"]["message"]) == ("Completed", "5 accepted, 1 rejected")
-    assert any(line.startswith("to do again: ") for line in api.logs(run))
+    assert any(line.startswith("reprocessing: ") for line in api.logs(run))
 
 
 def test_a_run_that_stops_as_told_is_partial(api, job, server):

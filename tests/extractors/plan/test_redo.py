@@ -22,8 +22,8 @@ def test_the_sentence_names_documents_dollars_and_causes():
     """What is done again first, by number; then what is taken beside it."""
     told = ["new"] * 40 + ["schema"] * 5 + ["timeout"] * 7 + ["retry"] * 2
     assert causes(*told).sentence == (
-        "to do again: 12 documents for $0.01 to $0.12: 7 failed with timeout, 5 with another schema;"
-        " and 2 to try again for $0.002000 to $0.02, 40 new for $0.04 to $0.40"
+        "reprocessing: 12 documents for $0.01 to $0.12: 7 failed with timeout, 5 with another schema;"
+        " and 2 to retry for $0.002000 to $0.02, 40 new for $0.04 to $0.40"
     )
 
 
@@ -39,45 +39,43 @@ def test_the_sentence_names_documents_dollars_and_causes():
 )
 def test_every_cause_has_words(cause, words):
     """One document, by the causes of any redo."""
-    assert causes(cause).sentence == f"to do again: 1 document for $0.001000 to $0.01: {words}"
+    assert causes(cause).sentence == f"reprocessing: 1 document for $0.001000 to $0.01: {words}"
 
 
 def test_nothing_to_do_again_is_said():
     """What is new is taken all the same."""
-    assert causes("new").sentence == "to do again: nothing; and 1 new for $0.001000 to $0.01"
+    assert causes("new").sentence == "reprocessing: nothing; and 1 new for $0.001000 to $0.01"
 
 
 def test_a_price_that_nobody_knows_is_not_nothing():
     """Neither for what is done again nor for what is new."""
     said = causes("timeout", "new", costs=Costs(None, None, None)).sentence
-    assert said == (
-        "to do again: 1 document for nobody knows how much: 1 failed with timeout; and 1 new for nobody knows how much"
-    )
+    assert said == ("reprocessing: 1 document at unknown cost: 1 failed with timeout; and 1 new at unknown cost")
 
 
 def test_what_costs_nothing_has_one_price():
     """As local reading, and an image that cannot be sent."""
-    assert causes("timeout", costs=Costs()).sentence == "to do again: 1 document for $0.00: 1 failed with timeout"
+    assert causes("timeout", costs=Costs()).sentence == "reprocessing: 1 document for $0.00: 1 failed with timeout"
 
 
 def test_large_numbers_are_readable():
     """Thousands have a comma."""
-    assert causes(*["done"] * 1200).sentence.startswith("to do again: 1,200 documents for $1.20 to $12.00: 1,200 done")
+    assert causes(*["done"] * 1200).sentence.startswith("reprocessing: 1,200 documents for $1.20 to $12.00: 1,200 done")
 
 
 def test_a_sample_speaks_for_all():
     """Counts add up to the whole, dollars follow, and the sentence says so."""
     made = causes(*["timeout"] * 2, "new")
     made.extend(3000, 1000.0)
-    assert {cause: share.documents for cause, share in made.shares.items()} == {"timeout": 2000, "new": 1000}
-    assert made.shares["timeout"].costs.high == Decimal(20)
+    assert {cause: share.documents for cause, share in made.groups.items()} == {"timeout": 2000, "new": 1000}
+    assert made.groups["timeout"].costs.high == Decimal(20)
     assert made.sentence.endswith("1,000 new for $1.00 to $10.00 (by a sample)")
 
 
 def test_lines_have_a_heading_and_numbers():
     """In the order of the sentence."""
     assert causes("new", "prompt").lines() == [
-        ("to do, by cause", ""),
+        ("to process, by reason", ""),
         ("  with another prompt", "1 for $0.001000 to $0.01"),
         ("  new", "1 for $0.001000 to $0.01"),
     ]

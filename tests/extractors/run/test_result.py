@@ -225,9 +225,12 @@ def test_the_message_of_a_run_with_nothing_to_do_says_so():
     [
         (
             RunTotals(remaining=3),
-            "nothing to do: 3 documents are left to another run, which is reading them, 40 are done",
+            "nothing to do: 3 documents are being processed by another run, 40 are done",
         ),
-        (RunTotals(accepted=2, remaining=3), "2 of 2 documents accepted; 3 documents are left to another run"),
+        (
+            RunTotals(accepted=2, remaining=3),
+            "2 of 2 documents accepted; 3 documents are being processed by another run",
+        ),
     ],
 )
 def test_the_message_says_what_is_left_to_another_run(tally, begins):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.profile import RunProfile
 
-LEAST_ROWS = 200  # accepted or failed documents: a share of fewer means nothing
+MIN_ROWS = 200  # accepted or failed documents: a share of fewer means nothing
 MAX_ERRORS = (
     3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
 )
@@ -33,7 +33,7 @@ def find_drift(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
 
     `past` are runs of the same source and schema. Runs of fewer than 200 rows, or without a past, have none.
     """
-    if now.rows < LEAST_ROWS or not past:
+    if now.rows < MIN_ROWS or not past:
         return []
     warnings = [_check_nulls(name, now, past) for name in now.nulls]
     warnings += [_check_accepted(now, past), _check_climbed(now, past), _check_cost(now, past)]

@@ -124,7 +124,7 @@ def test_nothing_accepted_has_no_null_shares():
 
 def test_both_look_at_runs_of_one_size():
     """The past that is read is the past that is compared with."""
-    assert drift.LEAST_ROWS == shapes.LEAST_ROWS
+    assert drift.MIN_ROWS == shapes.MIN_ROWS
 
 
 def night(chance, rows):

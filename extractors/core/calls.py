@@ -37,7 +37,11 @@ LOST = {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it."""
+    """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it.
+
+    `reasoning` is what stood beside the answer, `refusal` the words with which the model or a filter declined, `ended`
+    is False where a stream broke off.
+    """
 
     status: int
     body: str
@@ -46,6 +50,9 @@ class Reply:
     model: str | None = None
     usage: Usage | None = None
     request_id: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    ended: bool = True
 
 
 class Refusal(NamedTuple):
@@ -57,11 +64,15 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try."""
+    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try.
+
+    `runaway` marks an answer that was cut off while it repeated itself or filled up with blanks: more tokens do not help.
+    """
 
     outcome: Outcome
     document: BaseModel | None = None
     errors: str = ""
+    runaway: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""validate.py: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict."""
+"""validate: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict."""
 
 import json
 from decimal import Decimal
@@ -76,7 +76,13 @@ def test_an_accepted_answer_has_a_document_and_no_errors():
         ("I cannot read this.", "stop", "not_json"),
         ('{"total": 1}}', "stop", "accepted"),
         ('Here is [the answer]: {"total": 1} Use {curly}.', "stop", "accepted"),
-        ('{"total": 1} {"total": 2}', "stop", "accepted"),
+        ('{"total": 1} {"total": 2}', "stop", "not_json"),
+        ('{"total": 1} {"total": 1}', "stop", "accepted"),
+        ('{"total": 1}', "length", "accepted"),
+        ('{"total": 1}', "content_filter", "accepted"),
+        ('{"total": 1', "content_filter", "empty"),
+        ("I cannot", "SAFETY", "empty"),
+        (None, "content_filter", "empty"),
         ('<think>Maybe {"total": 9} or not, let me', "stop", "empty"),
         ('<think>Maybe {"total": 9} or not, let me', "length", "truncated"),
         ("I am sorry, I cannot read this.", "stop", "not_json"),
@@ -247,3 +253,45 @@ def test_a_validator_that_breaks_refuses_the_document():
 
     verdict = validate(Reply(200, "", content='{"total": 1}'), Broken)
     assert (verdict.outcome, verdict.errors) == ("refused", "a validator raised KeyError: 1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "words"),
+    [
+        ({"refusal": "I cannot help with this."}, "empty", "the model declined: I cannot help with this."),
+        ({"finish_reason": "content_filter"}, "empty", "a content filter ended it"),
+        ({"reasoning": '{"total": 1}'}, "accepted", ""),
+        ({"reasoning": '```json\n{"total": 1}\n```'}, "accepted", ""),
+        ({"reasoning": 'Perhaps {"total": 1}'}, "empty", "no answer"),
+        ({"reasoning": '{"total": 1} or not'}, "empty", "no answer"),
+        ({"reasoning": '{"total": 1', "finish_reason": "length"}, "truncated", "no answer"),
+        ({"content": '{"total": 1}', "ended": False}, "accepted", ""),
+        ({"content": '{"total": 1', "ended": False}, "connection", "the stream broke off"),
+        ({"content": None, "ended": False}, "connection", "the stream broke off"),
+        ({"content": '{"pieces": "x"}', "ended": False}, "off_schema", "pieces"),
+    ],
+)
+def test_what_stands_beside_the_answer_decides_where_there_is_none(changes, outcome, words):
+    """A model that declines, a filter, an answer in the place of the reasoning, and a stream that broke off."""
+    judged = validate(Reply(**{"status": 200, "body": "", "finish_reason": "stop"} | changes), Slip)
+    assert judged.outcome == outcome
+    assert words in judged.errors
+
+
+@pytest.mark.parametrize(
+    ("content", "runaway"),
+    [
+        ('{"words": "a",' + "\n  " * 3000, True),
+        (" " * 500, True),
+        ('{"words": "' + "la la " * 300, True),
+        ('{"words": "' + "and the total is 12.50, " * 60, True),
+        ("<think>" + "But wait, let me look again. " * 40, True),
+        ('{"words": "a perfectly ordinary text that was cut', False),
+        ('{"lines": [' + ",".join(f'{{"name": "item {n}", "price": {n * 7}}}' for n in range(200)), False),
+        ('{"words": "' + "=" * 100, False),
+    ],
+)
+def test_an_answer_that_repeats_itself_is_a_runaway(content, runaway):
+    """More tokens would bring more blanks or more of the same words."""
+    cut = verdict(content, "length")
+    assert (cut.outcome, cut.runaway) == ("truncated", runaway)

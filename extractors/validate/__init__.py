@@ -1,0 +1,149 @@
+"""validate: turns a reply into a document, or into the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from extractors.core import Outcome, Reply, Verdict
+from extractors.core.errors import first_line
+from extractors.validate.find_json import find_json, unwrap
+from extractors.validate.repetition import is_runaway
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from extractors.validate.find_json import FoundJson
+
+# What pydantic reports when a validator of the schema raised, rather than when the shape was wrong.
+_VALUE_ERRORS = frozenset({"value_error", "assertion_error"})
+# Finish reasons of a filter: OpenAI's, Azure's and Gemini's gateways name it so.
+_FILTERED = frozenset(
+    {"content_filter", "safety", "prohibited_content", "blocklist", "recitation", "spii", "image_safety", "sensitive"}
+    | {"refusal"}
+)
+_BLANK = "\ufeff \t\r\n"
+_MAX_ERRORS, _MAX_CHARS, _MAX_NAME_CHARS = 5, 200, 60
+
+
+def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
+    """The verdict on this reply: `accepted` with the document, else what is wrong with it, in words."""
+    content = (reply.content or "").lstrip(_BLANK)
+    verdict = _judge_text(content, reply, model) if content else _judge_nothing(reply, model)
+    if verdict.document is not None:
+        return verdict
+    if not reply.ended and verdict.outcome in {"truncated", "not_json", "empty"}:
+        return Verdict("connection", errors="the stream broke off before the answer was complete")
+    if verdict.outcome == "truncated" and _is_filtered(reply):
+        return Verdict("empty", errors=_describe_filter(reply))
+    return verdict
+
+
+def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:
+    """The verdict on a reply without content: servers that misplace the answer leave it whole beside the reasoning."""
+    if reply.refusal:
+        return Verdict("empty", errors=f"the model declined: {reply.refusal}"[:_MAX_CHARS])
+    if _is_filtered(reply):
+        return Verdict("empty", errors=_describe_filter(reply))
+    misplaced = unwrap(reply.reasoning or "")
+    if misplaced is not None and (verdict := _judge_candidate(misplaced, model)).document is not None:
+        return verdict
+    if reply.finish_reason == "length":
+        runaway = is_runaway(reply.content or reply.reasoning or "")
+        return Verdict("truncated", errors="no answer: finish_reason is 'length'", runaway=runaway)
+    why = f"finish_reason is {reply.finish_reason!r}" if reply.finish_reason else "the answer has no content"
+    return Verdict("empty", errors=f"no answer: {why}")
+
+
+def _judge_text(content: str, reply: Reply, model: type[BaseModel]) -> Verdict:
+    """The verdict on a text: one candidate that fits is the document, two that differ are none."""
+    found = find_json(content)
+    if found.unfinished:
+        errors = "not JSON: the answer ends before its last closing bracket"
+        return Verdict("truncated", errors=errors, runaway=is_runaway(content))
+    fitting, last = _fit(found, model)
+    if fitting.clash:
+        return Verdict("not_json", errors="not JSON: the answer holds two documents that differ")
+    if fitting.document is not None and (not found.malformed or fitting.behind):
+        return Verdict("accepted", fitting.document)
+    if last is not None and (not found.malformed or found.behind):
+        return last
+    return _describe_absence(found, content, reply)
+
+
+class _Fit(NamedTuple):
+    """The document among the candidates; whether one that differs fits too; whether it stands behind what is malformed."""
+
+    document: BaseModel | None = None
+    clash: bool = False
+    behind: bool = False
+
+
+def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None]:
+    """The candidate that fits the schema, and the verdict on the last candidate that does not."""
+    fitting, last, seen = _Fit(), None, set[str]()
+    first_behind = len(found.candidates) - found.behind
+    for number, candidate in enumerate(found.candidates):
+        behind = number >= first_behind
+        if candidate in seen and not behind:
+            continue
+        seen.add(candidate)
+        verdict = _judge_candidate(candidate, model)
+        if verdict.document is None:
+            last = verdict
+        elif fitting.document is None or fitting.document == verdict.document:
+            fitting = _Fit(verdict.document, behind=behind or fitting.behind)
+        else:
+            return _Fit(clash=True), None
+    return fitting, last
+
+
+def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
+    """The verdict on one JSON value."""
+    try:
+        return Verdict("accepted", model.model_validate_json(candidate))
+    except ValidationError as invalid:
+        details = invalid.errors(include_input=False, include_url=False)
+        return Verdict(_classify_errors(candidate, details), errors=_format_errors(details))
+    except Exception as error:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
+        return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
+
+
+def _describe_absence(found: FoundJson, content: str, reply: Reply) -> Verdict:
+    """The verdict on a text without a candidate."""
+    if found.malformed:
+        return Verdict("not_json", errors=f"not JSON: {found.malformed.message} at character {found.malformed.at}")
+    if reply.finish_reason == "length":
+        return Verdict("truncated", errors="not JSON: there is no object in the answer", runaway=is_runaway(content))
+    if _is_filtered(reply):
+        return Verdict("empty", errors=_describe_filter(reply))
+    if found.blank:
+        return Verdict("empty", errors="no answer: nothing but thinking, or an empty fence")
+    return Verdict("not_json", errors="not JSON: there is no object in the answer")
+
+
+def _is_filtered(reply: Reply) -> bool:
+    return (reply.finish_reason or "").lower() in _FILTERED
+
+
+def _describe_filter(reply: Reply) -> str:
+    return f"no answer: a content filter ended it (finish_reason is {reply.finish_reason!r})"
+
+
+def _classify_errors(candidate: str, details: list[ErrorDetails]) -> Outcome:
+    kinds = {each["type"] for each in details}
+    if kinds == {"json_invalid"}:  # nested deeper than pydantic follows
+        return "not_json"
+    # A document that is no object at all has one error and no field to name.
+    return "refused" if kinds <= _VALUE_ERRORS and candidate.startswith("{") else "off_schema"
+
+
+def _format_errors(details: list[ErrorDetails]) -> str:
+    lines = [f"{_format_location(each)}: {each['msg']}"[:_MAX_CHARS] for each in details[:_MAX_ERRORS]]
+    more = f" (and {len(details) - _MAX_ERRORS} more)" if len(details) > _MAX_ERRORS else ""
+    return "; ".join(lines) + more
+
+
+def _format_location(detail: ErrorDetails) -> str:
+    return ".".join(str(part)[:_MAX_NAME_CHARS] for part in detail["loc"][:_MAX_ERRORS]) or "document"

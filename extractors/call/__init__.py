@@ -1,1 +1,1 @@
-"""call: an order in, the server's reply and its verdict out; every HTTP attempt is noted in the journal."""
+"""call: sends a request and returns the reply with its verdict; records every HTTP attempt in the journal."""

@@ -1,4 +1,4 @@
-"""Sends an order until it is answered, and notes each attempt: retries around one send, one loop each."""
+"""Sends a request until it is answered, and records each attempt: retries around one send, one loop each."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ if TYPE_CHECKING:
 
     Judge = Callable[[Reply], Verdict]
 
-MIN_SECRET_CHARS = 12  # characters: what signs is longer
-BUDGET_POLL_SECONDS = 0.2  # between two looks whether calls on their way have left room in the budget
-_REMEDIES = {
+MIN_SECRET_CHARS = 12  # of a value in an image's URL that may be a signature
+MIN_MASKED_CHARS = 4
+BUDGET_POLL_SECONDS = 0.2  # between two attempts to reserve the cost of a call while calls in flight hold the budget
+MASK = "**********"
+_ACTIONS = {
     401: "the key was refused: set TILEWISE_API_KEY or TOGETHER_API_KEY to one that this endpoint accepts",
     402: "the account's spending limit is reached: raise it, then run again",
     404: "no such model or address: check --model and TILEWISE_BASE_URL",
 }
+_NO_ANSWER = "nothing is answered at this address: check TILEWISE_BASE_URL"
 
 
 class ChatClient:
-    """One run's way to its endpoint."""
+    """Sends one run's calls to its endpoint."""
 
     def __init__(
         self,
@@ -49,20 +52,28 @@ class ChatClient:
         *,
         timeout: float = 120.0,
         secret: str = "",
+        masked: Sequence[str] = (),
     ) -> None:
-        """`timeout` is the seconds that a call may take in all; `secret` is the key, to be kept out of every word."""
+        """`timeout` limits the seconds of a whole call; `secret` is the key, which is masked in every text.
+
+        `masked` are the values of extra headers and of the URL's query. Such a value may be an ordinary word, so an answer
+        is left as it is unless the value looks like a key.
+        """
         self.http, self.limiter, self.retries, self.breaker = http, limiter, retries, breaker
-        self._timeout, self._secret = timeout, secret
+        self._timeout = timeout
+        self._keys = [each for each in (secret, *filter(_looks_like_key, masked)) if each]
+        values = {*self._keys, *(value for value in masked if len(value) >= MIN_MASKED_CHARS)}
+        self._masked = sorted(values, key=len, reverse=True)
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
 
     async def call(
         self, request: CallRequest, body: bytes, journal: Journal, judge: Judge, spent: int = 0
     ) -> tuple[Reply, Verdict]:
-        """The answer to this order, whose request is `body`, and its verdict, whatever that is.
+        """Returns the answer to this request, whose bytes are `body`, and its verdict, accepted or not.
 
-        `spent` is how many of the document's attempts earlier orders have used up.
+        `spent` is how many of the document's attempts earlier requests have used up.
 
-        Raises DocumentError when no answer can be had for this document, a RunError when none can be had for any.
+        Raises DocumentError when this document cannot be answered, a RunError when no document can be.
         """
         try:
             async for attempt in self.retries.build_policy(self.limiter.sleep, spent):
@@ -75,33 +86,40 @@ class ChatClient:
     async def _send_once(
         self, request: CallRequest, body: bytes, journal: Journal, judge: Judge
     ) -> tuple[Reply, Verdict]:
-        async with self.limiter.slot(request.tokens) as ticket:
-            note = _CallRecord(request, journal)
-            while not await note.reserve():
+        async with self.limiter.slot(request.tokens) as permit:
+            record = _CallRecord(request, journal)
+            while not await record.reserve():
                 await self.limiter.sleep(BUDGET_POLL_SECONDS)
-            try:
-                reply, fault = await self._exchange(body, self._collect_secrets(request))
-            except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                reply, fault = None, faults.classify_error(error)
-            except asyncio.CancelledError:
-                await note.settle("aborted", "unknown", None, "the run was stopped while the call was on its way")
-                raise
-            if fault is not None or reply is None:
+            reply, fault = await self._exchange_caught(request, body, record)
+            verdict = judge(reply) if reply is not None and fault is None else None
+            if verdict is not None and verdict.outcome == "connection":  # a stream that broke off
+                fault = faults.Fault("connection", "retry", verdict.errors, billed=_tell_billed(reply))
+            if reply is None or verdict is None or fault is not None:
                 assert fault is not None
-                await note.settle(fault.outcome, fault.billed, reply, self._mask(fault.full_message))
-                self._handle_failure(fault, ticket)
+                await record.settle(fault.outcome, fault.billed, reply, self._mask(fault.full_message))
+                self._handle_failure(fault, permit)
                 raise CallFault(fault)
-            verdict = judge(reply)
-            billed: Billing = "yes" if reply.usage else "unknown"
-            await self._finish_settling(note.settle(verdict.outcome, billed, reply, verdict.errors or None), verdict)
+            settling = record.settle(verdict.outcome, _tell_billed(reply), reply, verdict.errors or None)
+            await self._finish_settling(settling, verdict)
             self.breaker.record_answer()
-            self.limiter.record_answer(
-                ticket, reply.usage.prompt + reply.usage.completion if reply.usage else ticket.tokens
-            )
+            tokens = reply.usage.prompt + reply.usage.completion if reply.usage else permit.tokens
+            self.limiter.record_answer(permit, tokens)
             return reply, verdict
 
+    async def _exchange_caught(
+        self, request: CallRequest, body: bytes, record: _CallRecord
+    ) -> tuple[Reply | None, Fault | None]:
+        """One exchange; errors of the connection are faults, and a cancellation settles the record."""
+        try:
+            return await self._exchange(body, self._collect_secrets(request))
+        except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            return None, faults.classify_exception(error)
+        except asyncio.CancelledError:
+            await record.settle("aborted", "unknown", None, "the run was stopped while the call was in flight")
+            raise
+
     async def _exchange(self, body: bytes, secrets: Sequence[str]) -> tuple[Reply, Fault | None]:
-        """One request and its reply, within the time limit, and no more of it than an answer can have."""
+        """Sends one request and reads its reply, within the time limit, up to the most bytes that an answer can have."""
         async with (
             asyncio.timeout(self._timeout),
             self.http.stream("POST", self._url, content=body) as response,
@@ -112,12 +130,13 @@ class ChatClient:
                 if len(content) > replies.MAX_REPLY_BYTES:
                     break
             whole = len(content) <= replies.MAX_REPLY_BYTES
+            secrets = secrets if response.status_code == httpx.codes.OK else [*secrets, *self._masked]
             reply, fault = replies.parse_response(response, _mask_secrets(bytes(content), secrets), whole=whole)
             return replace(reply, request_id=reply.request_id and self._mask(reply.request_id)), fault
 
     @staticmethod
     async def _finish_settling(settling: Coroutine[None, None, None], verdict: Verdict) -> None:
-        """Waits for the note. A cut in this moment must not lose a document that is accepted and paid for."""
+        """Waits until the attempt is recorded. A cancellation must not lose a document that is accepted and billed."""
         waiting = asyncio.ensure_future(settling)
         try:
             await asyncio.shield(waiting)
@@ -126,51 +145,69 @@ class ChatClient:
             if verdict.outcome != "accepted":
                 raise
 
-    def _handle_failure(self, fault: Fault, ticket: Permit) -> None:
-        """Tells traffic and breaker. Raises what stops the run, if this fault does."""
+    def _handle_failure(self, fault: Fault, permit: Permit) -> None:
+        """Tells the rate limiter and the circuit breaker. Raises the error that stops the run, if this fault does."""
         match fault.outcome:
             case "rate_limited":
-                self.limiter.record_refusal(ticket, fault.wait)
+                self.limiter.record_refusal(permit, fault.wait)
             case "capacity":
-                self.limiter.record_no_capacity(ticket)
+                self.limiter.record_no_capacity(permit)
             case "timeout" | "connection":
-                self.limiter.record_lost(ticket)
+                self.limiter.record_lost(permit)
             case _:
-                self.limiter.record_answer(ticket, 0)
+                self.limiter.record_answer(permit, 0)
         if fault.remedy == "stop":
-            message = self._mask(fault.message)
-            mend = _REMEDIES.get(int(message[:3]), "nothing is answered at this address: check TILEWISE_BASE_URL")
-            raise Refused(f"{mend} (the server says: {message})")
-        stops = self.breaker.record_failure(fault)
-        if stops:
-            raise stops
+            action = _ACTIONS.get(fault.status, _NO_ANSWER)
+            raise Refused(f"{action} (the server says: {self._mask(fault.message)})")
+        error = self.breaker.record_failure(fault)
+        if error:
+            raise error
 
     def _make_document_error(self, fault: Fault) -> DocumentError:
-        final = fault.remedy == "never" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
-        kept, public = self._mask(fault.full_message), self._mask(fault.message)
-        return DocumentError(kept, kind=fault.outcome, stage="call", final=final, public=public, refusal=fault.refusal)
+        final = fault.remedy == "fail" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
+        message, public = self._mask(fault.full_message), self._mask(fault.message)
+        return DocumentError(
+            message, kind=fault.outcome, stage="call", final=final, public=public, refusal=fault.refusal
+        )
 
     def _collect_secrets(self, request: CallRequest) -> list[str]:
-        """What must not be kept of a reply: the key, and the signatures of the URLs that were passed on."""
+        """What must not be kept of a reply: the key and the like, and the signatures of the URLs that were passed on."""
         signatures = [value for link in request.links for value in _find_signatures(link.get_secret_value())]
-        return [self._secret, *signatures] if self._secret else signatures
+        return [*self._keys, *signatures]
 
     def _mask(self, text: str) -> str:
-        """The server's words, without the key that some servers repeat."""
-        return text.replace(self._secret, "**********") if self._secret else text
+        """The server's words without the secrets that some servers repeat."""
+        for secret in self._masked:
+            text = text.replace(secret, MASK)
+        return text
+
+
+def _looks_like_key(value: str) -> bool:
+    """Whether a value is a key and not a word, a date or a version."""
+    return (
+        len(value) >= MIN_SECRET_CHARS
+        and any(char.isdigit() for char in value)
+        and any(char.isalpha() for char in value)
+        and not any(char.isspace() for char in value)
+    )
+
+
+def _tell_billed(reply: Reply | None) -> Billing:
+    """Whether a call with this reply was billed: the reply's usage says so."""
+    return "yes" if reply is not None and reply.usage else "unknown"
 
 
 def _mask_secrets(content: bytes, secrets: Sequence[str]) -> bytes:
     """The reply without these: it is kept in the ledger and published."""
     for secret in secrets:
-        content = content.replace(secret.encode(), b"**********")
+        content = content.replace(secret.encode(), MASK.encode())
     return content
 
 
 def _find_signatures(link: str) -> set[str]:
-    """A URL's user and password, and the values in its query that are long enough to sign something.
+    """A URL's user and password, and the values in its query that are long enough to be a signature.
 
-    As they are written and as they are meant.
+    Both as they are written and decoded.
     """
     parts = urlsplit(link)
     written = [pair.partition("=")[2] for pair in parts.query.split("&")]
@@ -181,7 +218,7 @@ def _find_signatures(link: str) -> set[str]:
 
 
 class _CallRecord:
-    """One attempt's entry in the journal: opened before the send, settled once."""
+    """One attempt's entry in the journal: reserved before the send, settled once."""
 
     def __init__(self, request: CallRequest, journal: Journal) -> None:
         self._request, self._journal = request, journal

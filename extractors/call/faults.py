@@ -1,63 +1,95 @@
-"""What a reply that is no answer stands for. Together's taxonomy, decided on the HTTP status first.
+"""Classifies the replies that hold no answer, on the HTTP status first, and on the error code.
 
 | status | outcome | remedy |
 |---|---|---|
-| 400, 415, 422, other 4xx | `client_error` | never: permanent for this document |
+| 400, 415, 422, other 4xx | `client_error` | fail: permanent for this document |
 | 401, 402, 404, 405, 407, 410, 3xx | `client_error` | stop: nothing can succeed until a person changes something |
-| 403 | `context_exceeded` | never at this size; where every call ends so, it is the key (`breaker.py`) |
-| 408, 409, 425, 5xx | `server_error` | again |
-| 429 | `rate_limited` | later: uses up no attempt |
-| 503 | `capacity` | again |
-| 200 without an answer in it | `server_error` | again |
-| no reply | `timeout`, `connection` | again; nobody knows whether it is billed |
+| an account at its end, in any status | `client_error` | stop, as 402 |
+| a request that exceeds the context, in any status | `context_exceeded` | fail at this size |
+| 403 | `context_exceeded` | fail at this size; where every call ends so, it is the key (`circuit_breaker.py`) |
+| 408, 409, 425, 5xx | `server_error` | retry |
+| 429 | `rate_limited` | wait: uses up no attempt |
+| 503 | `capacity` | retry |
+| 200 with an error in it | as the status that its code stands for | |
+| 200 without an answer in it | `server_error` | retry |
+| no reply | `timeout`, `connection` | retry; it is unknown whether the call is billed |
 
-What stops a run says so where anybody may read it, so a fault has two texts. Of what the server said, `message` has only
-what a model or an image cannot have written: nothing of a body under 2xx or 5xx, which may hold an answer.
+A fault has two texts, since what stops a run is shown in public. `message` quotes only what a model or an image cannot
+have written: nothing of a body under 2xx or 5xx, which may hold an answer.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 import httpx
-import orjson
+
+from extractors.call.error_body import ErrorBody, clean_line, extract_message, parse_error, parse_json
+from extractors.call.waits import parse_time, parse_wait
+from extractors.core import Billing, Outcome, Refusal
+from extractors.core.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Remedy = Literal["retry", "wait", "fail", "stop"]
+STOPPING = frozenset({401, 402, 404, 405, 407, 410})
 
-from extractors.core import Billing, Outcome, Refusal
-from extractors.core.errors import first_line
-
-Remedy = Literal["again", "later", "never", "stop"]
-MAX_WAIT = 300.0  # seconds; a server that asks for more is asked again after this
-MAX_MESSAGE_CHARS = 200  # characters of a server's message
-ERROR_CODE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # of an error, as `invalid_api_key`: a sentence is none
-MAX_CODE_CHARS = 60  # characters
-# Error codes that speak of one image, as OpenAI's API lists them: another image may be answered.
-IMAGE_CODES = frozenset(
-    {
-        *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "invalid_image_mode"),
-        *("image_too_large", "image_too_small", "image_file_too_large", "image_parse_error", "empty_image_file"),
-        *("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found"),
-        *("image_content_policy_violation", "content_policy_violation", "content_filter"),
-    }
+# What an error's code says in whatever status it comes.
+_QUOTA_CODES = re.compile(
+    r"insufficient_?(quota|balance|credits?|funds)|budget_?exceeded|exceeded_?budget|out_of_credits|payment_required"
+    r"|billing_(hard_limit_reached|not_active)|credit_balance_too_low|account_(deactivated|suspended)|arrearage",
+    re.IGNORECASE,
 )
-EPOCH = 1e9  # an `x-ratelimit-reset` above this is a time, not a number of seconds
+_CONTEXT_CODES = re.compile(r"context_?(length|window|size).*|exceed_context_size_error|prompt_too_long", re.IGNORECASE)
+_RATE_CODES = re.compile(
+    r"rate_?limit(ed|_exceeded|_error|_reached)?|too_many_requests|dynamic_(request|token)_limited|throttling\w*",
+    re.IGNORECASE,
+)
+_CODE_STATUS = (  # of an error inside a 200 whose code is a name
+    (re.compile(r"invalid_api_key|authentication_error|unauthorized|invalid_authentication", re.IGNORECASE), 401),
+    (re.compile(r"model_not_found|not_found_error", re.IGNORECASE), 404),
+    (re.compile(r"invalid_request(_error)?|bad_request(_error)?|badrequesterror|invalid_argument", re.IGNORECASE), 400),
+)
+# What speaks of one image and not of the request: these refusals say nothing about other documents.
+_IMAGE_CODES = re.compile(
+    r"image|vision|media|base64|content_?(policy|filter)|moderation|safety|sensitive|inspection|context|too_large",
+    re.IGNORECASE,
+)
+_IMAGE_STATUSES = frozenset({413, 415})
+
+_QUOTA_WORDS = re.compile(
+    r"exceeded your current quota|insufficient[ _](quota|balance|credits?|funds)|budget has been exceeded"
+    r"|exceeded (your|the|its)? ?(monthly |daily )?(budget|spend(ing)? limit)|credit balance is too low|out of credits"
+    r"|requires more credits|billing hard limit|account (is )?(not active|suspended|in arrears)",
+    re.IGNORECASE,
+)
+_CONTEXT_WORDS = re.compile(
+    r"\bcontext[ _-]?(length|window|size|limit)|maximum context|maximum model length|(prompt|input|request) (is )?too long"
+    r"|too many (input |prompt )?tokens|(token count|tokens?|input|prompt|length)\b.{0,60}\b(exceeds?|longer than|greater than)"
+    r"\b.{0,60}\b(tokens?|context|limit of this model|maximum (model|input|sequence|number of tokens)\w*)"
+    r"|input exceeds the limit of this model|max_new_tokens. must be|context the overflows|too large for model with",
+    re.IGNORECASE,
+)
+_MODERATION_WORDS = re.compile(r"requires moderation|was flagged|content (management )?policy", re.IGNORECASE)
+_WORD_STATUS = (  # of an error inside a 200 without a code
+    (_QUOTA_WORDS, 402),
+    (re.compile(r"rate.?limit|too many requests", re.IGNORECASE), 429),
+    (_MODERATION_WORDS, 400),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong, what to do about it, in words; how long the server asks to wait; whether it may be billed.
+    """What went wrong and what to do about it; how long the server asks to wait; whether the call may be billed.
 
-    `refusal` is set where the request was refused and not one image. `message` may be shown anywhere. `server_message` has the server's words, whatever they are: it belongs into the tables alone.
+    `message` may be shown in public. `server_message` quotes the server and is kept in the tables alone. `status` is the
+    HTTP status that the error stands for, which may differ from that of the reply; 0 without a reply. `refusal` is set
+    where the server refused the request and not one image.
     """
 
     outcome: Outcome
@@ -66,11 +98,12 @@ class Fault:
     wait: float | None = None
     billed: Billing = "no"
     server_message: str = ""
+    status: int = 0
     refusal: Refusal | None = None
 
     @property
     def full_message(self) -> str:
-        """What the tables say of it."""
+        """The text for the tables."""
         return self.server_message or self.message
 
 
@@ -78,116 +111,93 @@ def classify_status(status: int, reason: str, headers: Mapping[str, str], body: 
     """The fault of a reply with this status; None for 200."""
     if status == 200:
         return None
-    words = extract_message(body) or reason
-    fault = partial(
-        Fault, message=f"{status} {_format_public(status, body)}".rstrip(), server_message=f"{status} {words}"
-    )
-    if status == 429:
-        return fault("rate_limited", "later", wait=parse_wait(headers, "x-ratelimit-reset"))
-    if status == 503:
-        return fault("capacity", "again", wait=parse_wait(headers))
-    if status in {401, 402, 404, 405, 407, 410} or 300 <= status < 400:
-        return fault("client_error", "stop")
-    if status == 403 or (status in {400, 413} and _is_context_overflow(words)):
-        return fault("context_exceeded", "never")
-    if status in {408, 409, 425} or status >= 500:
-        return fault("server_error", "again", wait=parse_wait(headers))
-    code = find_error_code(_parse_json(body))
-    return fault("client_error", "never", refusal=None if code in IMAGE_CODES else Refusal(status, code))
+    error, words = parse_error(parse_json(body)), extract_message(body) or reason
+    message = f"{status} {_format_public(status, error)}".rstrip()
+    return _classify(status, error, words, headers, message=message, server_message=f"{status} {words}")
 
 
-def classify_error(error: Exception) -> Fault:
+def classify_error_body(parsed: object, headers: Mapping[str, str]) -> Fault:
+    """The fault of an error inside a reply with status 200: the status that its code stands for decides."""
+    error = parse_error(parsed)
+    words = clean_line(error.message or "")
+    message = "200 without an answer"
+    shown = f"{message}: {error.code}" if error.code else message
+    status = _read_status(error, words)
+    return _classify(status, error, words, headers, message=shown, server_message=f"{message}: {words or error.code}")
+
+
+def classify_exception(error: Exception) -> Fault:
     """The fault of a call without a whole reply. The aiohttp transport reports a broken connection as a timeout, too."""
     cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
-        return Fault("timeout", "again", "no whole reply within the time limit", billed="unknown")
+        return Fault("timeout", "retry", "no whole reply within the time limit", billed="unknown")
     name, words = type(cause).__name__, first_line(error)
-    # What the system says of a connection is its own; a parser quotes the bytes that it cannot read.
+    # The system's words about a connection are its own; a parser quotes the bytes that it cannot read.
     message = f"{name}: {words}" if isinstance(cause, OSError) else name
-    return Fault("connection", "again", message, billed="unknown", server_message=f"{name}: {words}")
+    return Fault("connection", "retry", message, billed="unknown", server_message=f"{name}: {words}")
 
 
-def parse_wait(headers: Mapping[str, str], other: str = "", now: float | None = None) -> float | None:
-    """Seconds that the server asks to wait, capped: `Retry-After` as seconds or a date, else this other header's."""
-    now = time.time() if now is None else now
-    seconds = _parse_seconds(headers.get("retry-after", ""), now)
-    if seconds is None:
-        seconds = _parse_seconds(headers.get(other, ""), now)
-    return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT)
+def _classify(
+    status: int, error: ErrorBody, words: str, headers: Mapping[str, str], *, message: str, server_message: str
+) -> Fault:
+    fault = partial(Fault, message=message, server_message=server_message, status=status)
+    limited = status == 429 or _has_code(error, _RATE_CODES)
+    wait = _find_wait(error, words, headers, limited=limited)
+    if _is_quota(status, error, words, waits=limited and wait is not None):
+        return fault("client_error", "stop", status=402)
+    if limited:
+        return fault("rate_limited", "wait", wait=wait)
+    if status == 503:
+        return fault("capacity", "retry", wait=wait)
+    if status in STOPPING or 300 <= status < 400:
+        return fault("client_error", "stop")
+    if _is_context_overflow(error, words) or (status == 403 and not _MODERATION_WORDS.search(words)):
+        return fault("context_exceeded", "fail")
+    if status in {408, 409, 425} or status >= 500:
+        return fault("server_error", "retry", wait=wait)
+    about_image = _is_about_image(status, error, words)
+    return fault("client_error", "fail", refusal=None if about_image else Refusal(status, error.code))
 
 
-def remove_images(text: str) -> str:
-    """The text without the base64 of an image that a server may have sent back."""
-    if "base64," not in text:
-        return text
-    return re.sub(r"data:[\w/+.-]*;base64,[\w+/=\\]*", "[image]", text)
+def _has_code(error: ErrorBody, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.fullmatch(code) for code in error.codes)
 
 
-def extract_message(body: str) -> str:
-    """The server's words on one line, without any image that it may have sent back."""
-    said = _find_message(body)
-    return _clean_line(re.sub(r"<[^>]*>", " ", body[:10_000]) if said is None else said)
+def _read_status(error: ErrorBody, words: str) -> int:
+    """The HTTP status that an error inside a 200 stands for; 500 where it does not tell."""
+    if error.status:
+        return error.status
+    named = next((status for pattern, status in _CODE_STATUS if _has_code(error, pattern)), None)
+    worded = next((status for pattern, status in _WORD_STATUS if pattern.search(words)), None)
+    return named or worded or 500
 
 
-def find_error_code(parsed: object) -> str:
-    """What an error's JSON calls it, by its code or its type; empty where that is no name."""
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return next(
-        (
-            each
-            for each in named
-            if isinstance(each, str) and len(each) <= MAX_CODE_CHARS and ERROR_CODE.fullmatch(each)
-        ),
-        "",
-    )
+def _is_quota(status: int, error: ErrorBody, words: str, *, waits: bool) -> bool:
+    """Whether the account is at its end. Gemini says so of a rate, too, and then it says how long to wait."""
+    if _has_code(error, _QUOTA_CODES):
+        return True
+    return status < 500 and not waits and bool(_QUOTA_WORDS.search(words)) and "RESOURCE_EXHAUSTED" not in error.codes
 
 
-def _format_public(status: int, body: str) -> str:
-    """What may be shown of an error: of a 4xx, which comes before an answer, the API's sentence; else its name.
+def _is_context_overflow(error: ErrorBody, words: str) -> bool:
+    return _has_code(error, _CONTEXT_CODES) or bool(_CONTEXT_WORDS.search(words))
+
+
+def _is_about_image(status: int, error: ErrorBody, words: str) -> bool:
+    named = any(_IMAGE_CODES.search(code) for code in error.codes)
+    return named or status in _IMAGE_STATUSES or bool(_MODERATION_WORDS.search(words))
+
+
+def _find_wait(error: ErrorBody, words: str, headers: Mapping[str, str], *, limited: bool) -> float | None:
+    if limited and error.retry_delay and (seconds := parse_time(error.retry_delay, 0.0)) is not None:
+        return parse_wait({"retry-after": str(max(seconds, 0.0))})
+    return parse_wait(headers, limited=limited, words=words)
+
+
+def _format_public(status: int, error: ErrorBody) -> str:
+    """What may be shown of an error: of a 4xx, which comes before an answer, the API's sentence; else its code.
 
     Where such a sentence goes on to quote the request, in which an earlier answer may stand, it is cut.
     """
-    words = _clean_line(re.split(r'[\[{<"]', _find_message(body) or "")[0]) if 400 <= status < 500 else ""
-    if words:
-        return words
-    return ", ".join(filter(None, [httpx.codes.get_reason_phrase(status), find_error_code(_parse_json(body))]))
-
-
-def _find_message(body: str) -> str | None:
-    """The sentence in an error's JSON; None where there is no such thing."""
-    parsed = _parse_json(body)
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
-    words = error.get("message") if isinstance(error, dict) else error
-    return words if isinstance(words, str) else None
-
-
-def _parse_json(body: str) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _clean_line(text: str) -> str:
-    shown = re.sub(r"[\w+/=]{200,}", "[image]", remove_images(text[:10_000]))
-    return " ".join("".join(each if each.isprintable() else " " for each in shown).split())[:MAX_MESSAGE_CHARS]
-
-
-def _parse_seconds(value: str, now: float) -> float | None:
-    if re.fullmatch(r"\d{1,15}(\.\d+)?", value.strip()):
-        number = float(value)
-        return number - now if number > EPOCH else number
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-
-
-def _is_context_overflow(words: str) -> bool:
-    return bool(
-        re.search(
-            r"context.{0,20}(length|window)|maximum context|too many tokens|prompt is too long", words, re.IGNORECASE
-        )
-    )
+    words = clean_line(re.split(r'[\[{<"]', error.message or "")[0]) if 400 <= status < 500 else ""
+    return words or ", ".join(filter(None, [httpx.codes.get_reason_phrase(status), error.code]))

@@ -1,111 +1,60 @@
-"""What came back over the wire: an HTTP response, plain or streamed, in; a `Reply` or the fault that it stands for out.
+"""Parses what came back over the wire: from an HTTP response, plain or streamed, to a `Reply` or the fault in it.
 
-Nothing that a server sends raises here: what cannot be read is left out, and what is left decides.
+No reply raises here: each part that cannot be read is left out by itself, and the rest decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import httpx
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from extractors.call import faults
-from extractors.call.faults import Fault
+from extractors.call.error_body import extract_message, has_error, parse_error, parse_json, remove_images
+from extractors.call.faults import Fault, classify_error_body, classify_status
+from extractors.call.usage import read_usage
 from extractors.core import Reply
-from extractors.core.money import Usage
 
-MAX_REPLY_BYTES = 16 * 2**20  # what is longer is no answer to anything that is asked here
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_REPLY_BYTES = 16 * 2**20  # longer than any answer
 MAX_KEPT_CHARS = 2**20  # of a body, in the ledger and the tables
+_REASONING_PARTS = frozenset({"thinking", "reasoning", "refusal"})
+
+Object = dict[str, object]
 
 
-class _Lenient(BaseModel):
-    """A part of the wire's reply; unknown fields are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class _Details(_Lenient):
-    cached_tokens: int | None = Field(None, ge=0, lt=2**40)
-    reasoning_tokens: int | None = Field(None, ge=0, lt=2**40)
-
-
-class _Usage(_Lenient):
-    prompt_tokens: int = Field(ge=0, lt=2**40)
-    completion_tokens: int = Field(0, ge=0, lt=2**40)
-    cached_tokens: int | None = Field(None, ge=0, lt=2**40)
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-
-class _Function(_Lenient):
-    arguments: str = ""
-
-
-class _ToolCall(_Lenient):
-    function: _Function = _Function()
-
-
-class _Message(_Lenient):
-    """A whole message, or a streamed delta of one. Reasoning is not the answer, and is left where it is."""
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A whole message, or a streamed delta of one, as far as it can be read."""
 
     content: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _join_parts(cls, value: Any) -> Any:  # Any: as the wire has it
-        if isinstance(value, list):
-            return "".join(
-                part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str)
-            )
-        return value
-
-    @property
-    def answer(self) -> str | None:
-        """The answer, wherever it stands."""
-        return self.tool_calls[0].function.arguments if self.tool_calls else self.content
-
-
-class _Choice(_Lenient):
-    message: _Message | None = None
-    delta: _Message | None = None
-    finish_reason: str | None = None
+    arguments: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
 
 
 def parse_response(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
     """The reply, and the fault if it is no answer. `whole`: the body was not cut at `MAX_REPLY_BYTES`."""
     text = content.decode("utf-8", errors="replace")
     streamed = text.lstrip()[:5] == "data:" or response.headers.get("content-type", "").startswith("text/event-stream")
-    parts = _split_events(text) if streamed and response.status_code == 200 else [_parse_json(content)]
+    streamed = streamed and response.status_code == 200
+    parts = _split_events(text) if streamed else [parse_json(content)]
     objects = [part for part in parts if isinstance(part, dict)]
-    choices = [choice for each in objects for choice in _read_choices(each)]
-    usages = [usage for each in objects if (usage := _read_usage(each.get("usage")))]
-    reply = Reply(
-        status=response.status_code,
-        body=faults.remove_images(text)[:MAX_KEPT_CHARS],
-        content=_join_content(choices),
-        finish_reason=next((each.finish_reason for each in reversed(choices) if each.finish_reason is not None), None),
-        model=next((each["model"] for each in objects if isinstance(each.get("model"), str)), None),
-        usage=usages[-1] if usages and response.status_code == 200 else None,
-        request_id=response.headers.get("x-request-id") or _as_text(objects[0].get("id") if objects else None),
-    )
-    fault = faults.classify_status(response.status_code, response.reason_phrase, response.headers, text)
-    broken = len(objects) < len(parts) or any(each.get("error") for each in objects)
-    if fault is None and (broken or not choices or not whole):
-        fault = _make_no_answer_fault(text, objects, "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes")
-        fault = replace(fault, billed="yes" if reply.usage else "unknown")
+    choices = [choice for each in objects if (choice := _read_choice(each)) is not None]
+    reply = _read_reply(response, text, objects, choices)
+    if streamed and len(objects) == len(parts) - 1 and parts[-1] is None:
+        parts = parts[:-1]  # the event in which the stream broke off
+    if streamed:
+        reply = replace(reply, ended=reply.finish_reason is not None or "data: [DONE]" in text or "data:[DONE]" in text)
+    fault = classify_status(response.status_code, response.reason_phrase, response.headers, text)
+    if fault is None:
+        problem = "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
+        fault = _find_error(response, parts, choices) or _find_absence(reply, parts, choices, problem)
+        fault = fault and replace(fault, billed="yes" if reply.usage else fault.billed)
     return reply, fault
-
-
-def _make_no_answer_fault(text: str, objects: list[dict[str, Any]], why: str) -> Fault:
-    """The fault of a 200 that is no answer, though part of one may be in it: so only the tables quote it."""
-    message = "200 without an answer"
-    known = why or next(filter(None, map(faults.find_error_code, objects)), "")
-    shown = f"{message}: {known}" if known else message
-    return Fault("server_error", "again", shown, server_message=f"{message}: {why or faults.extract_message(text)}")
 
 
 def parse_stored(body: str, request_id: str | None = None) -> Reply:
@@ -114,49 +63,110 @@ def parse_stored(body: str, request_id: str | None = None) -> Reply:
     return replace(reply, request_id=request_id or reply.request_id)
 
 
+def _read_reply(response: httpx.Response, text: str, objects: list[Object], choices: list[Object]) -> Reply:
+    messages = [_read_message(choice) for choice in choices]
+    arguments = _join(message.arguments for message in messages)
+    finish_reasons = [reason for each in choices if (reason := _as_text(each.get("finish_reason"))) is not None]
+    usages = [usage for each in (*objects, *choices) if (usage := read_usage(each)) is not None]
+    return Reply(
+        status=response.status_code,
+        body=remove_images(text)[:MAX_KEPT_CHARS],
+        content=arguments or _join(message.content for message in messages),
+        finish_reason=finish_reasons[-1] if finish_reasons else None,
+        model=next((model for each in objects if (model := _as_text(each.get("model"))) is not None), None),
+        usage=usages[-1] if usages and response.status_code == 200 else None,
+        request_id=response.headers.get("x-request-id") or _as_text(objects[0].get("id") if objects else None),
+        reasoning=_join(message.reasoning for message in messages),
+        refusal=_join(message.refusal for message in messages),
+    )
+
+
+def _find_error(response: httpx.Response, parts: list[object], choices: list[Object]) -> Fault | None:
+    """The fault of an error in the body, in a choice or in a stream of a 200."""
+    for each in (*parts, *choices):
+        if has_error(each) or (not choices and parse_error(each).status):
+            fault = classify_error_body(each, response.headers)
+            refused = not choices and fault.outcome not in {"server_error", "capacity"}
+            return fault if refused else replace(fault, billed="unknown")
+    return None
+
+
+def _find_absence(reply: Reply, parts: list[object], choices: list[Object], problem: str) -> Fault | None:
+    """The fault of a 200 in which there is no answer. Part of one may be in it: only the tables quote it."""
+    if not problem and choices and all(isinstance(part, dict) for part in parts):
+        return None
+    if not problem and not reply.ended and not choices:
+        return Fault("connection", "retry", "the stream broke off before an answer", billed="unknown")
+    message = "200 without an answer"
+    shown = f"{message}: {problem}" if problem else message
+    quoted = f"{message}: {problem or extract_message(reply.body)}"
+    return Fault("server_error", "retry", shown, billed="unknown", server_message=quoted)
+
+
 def _split_events(text: str) -> list[object]:
     """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none."""
-    # Lines end with \n only: JSON may carry the other separators that splitlines() knows.
+    # Lines end with \n only: JSON may carry the other separators that splitlines() splits at.
     lines = (line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:"))
-    return [_parse_json(line.encode()) for line in lines if line.startswith("{")]
+    return [parse_json(line) for line in lines if line.startswith("{")]
 
 
-def _parse_json(content: bytes) -> object:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
+def _read_choice(part: Object) -> Object | None:
+    """The first choice of one body or event, if it has one."""
+    choices = part.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
         return None
+    places = (first.get("message"), first.get("delta"), first.get("error"))
+    return first if any(isinstance(each, dict) for each in places) or isinstance(first.get("text"), str) else None
 
 
-def _read_choices(part: dict[str, Any]) -> list[_Choice]:
-    """The first choice of one body or event, if it has any that can be read."""
-    try:
-        return [_Choice.model_validate(part["choices"][0])]
-    except (KeyError, IndexError, TypeError, ValidationError):
-        return []
-
-
-def _join_content(choices: list[_Choice]) -> str | None:
-    """The answer, joined from its deltas where it was streamed; None where there is none, as of a model that declines."""
-    messages = [message for each in choices if (message := each.message or each.delta)]
-    answers = [answer for each in messages if (answer := each.answer) is not None]
-    return "".join(answers) if answers else None
-
-
-def _read_usage(raw: object) -> Usage | None:
-    """The token counts, None when they are missing or make no sense: then it is unknown what was billed."""
-    try:
-        usage = _Usage.model_validate(raw, strict=True)
-    except ValidationError:
-        return None
-    details = usage.prompt_tokens_details or _Details()
-    return Usage(
-        prompt=usage.prompt_tokens,
-        completion=usage.completion_tokens,
-        cached=usage.cached_tokens or details.cached_tokens or 0,
-        reasoning=(usage.completion_tokens_details or _Details()).reasoning_tokens or 0,
+def _read_message(choice: Object) -> _Message:
+    message = choice.get("message") or choice.get("delta")
+    if not isinstance(message, dict):
+        return _Message(content=_as_text(choice.get("text")))
+    parts = message.get("content")
+    return _Message(
+        content=_as_json_text(_join_parts(parts) if isinstance(parts, list) else parts),
+        arguments=_read_arguments(message),
+        reasoning=_as_text(message.get("reasoning_content")) or _as_text(message.get("reasoning")),
+        refusal=_as_text(message.get("refusal")) or (_join_refusals(parts) if isinstance(parts, list) else None),
     )
+
+
+def _read_arguments(message: Object) -> str | None:
+    """The arguments of the first call of a tool: JSON text, or an object."""
+    calls = message.get("tool_calls")
+    first = calls[0] if isinstance(calls, list) and calls else None
+    if isinstance(first, dict) and first.get("index") not in {None, 0}:
+        return None  # streamed: the second call
+    function = first.get("function") if isinstance(first, dict) else message.get("function_call")
+    return _as_json_text(function.get("arguments")) if isinstance(function, dict) else None
+
+
+def _join_parts(parts: list[object]) -> str | None:
+    """The text of content that is given as a list, without the parts that are reasoning."""
+    texts = [
+        text
+        for part in parts
+        if isinstance(part, dict) and part.get("type") not in _REASONING_PARTS and (text := _as_text(part.get("text")))
+    ]
+    return "".join(texts) if texts else None
+
+
+def _join_refusals(parts: list[object]) -> str | None:
+    return _join(_as_text(part.get("refusal")) for part in parts if isinstance(part, dict))
+
+
+def _join(texts: Iterable[str | None]) -> str | None:
+    """The texts as one, None where there is none."""
+    present = [text for text in texts if text is not None]
+    return "".join(present) if present else None
 
 
 def _as_text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _as_json_text(value: object) -> str | None:
+    """Text as it is, and an object as the JSON that it was."""
+    return orjson.dumps(value).decode() if isinstance(value, dict) else _as_text(value)

@@ -48,7 +48,7 @@ class Retries:
     def _compute_wait(self, retry_state: tenacity.RetryCallState) -> float:
         fault = _get_fault(retry_state)
         backoff: float = min(self.first * 2.0 ** min(retry_state.attempt_number - 1, 20), self.longest)
-        if fault.wait is None or (fault.remedy == "again" and fault.wait < backoff):
+        if fault.wait is None or (fault.remedy == "retry" and fault.wait < backoff):
             return backoff * self.random.uniform(1.0, 1.25)
         return fault.wait * self.random.uniform(1.0, 1.25)
 
@@ -60,13 +60,13 @@ class _StopAfterCounted(tenacity.stop.stop_base):
         self._left = attempts
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        if _get_fault(retry_state).remedy != "later":
+        if _get_fault(retry_state).remedy != "wait":
             self._left -= 1
         return self._left <= 0
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, CallFault) and error.fault.remedy in {"again", "later"}
+    return isinstance(error, CallFault) and error.fault.remedy in {"retry", "wait"}
 
 
 def _get_fault(retry_state: tenacity.RetryCallState) -> Fault:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from extractors.call.transport import MODELS_SECONDS, build_client, parse_models
+from extractors.call.model_list import MODELS_SECONDS, parse_models
+from extractors.call.transport import build_client
 from extractors.config.job import Job
 from extractors.config.prices import OLD_PRICE_DAYS, find_price
 from extractors.config.run_config import resolve
@@ -89,7 +90,7 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
     if response.status_code in {401, 403}:
         words = f"refused by {config.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
         return _ModelList(Finding("key", "fails", words))
-    models = parse_models(response)
+    models = parse_models(response, config.profile)
     if not models:
         words = f"{config.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
         return _ModelList(Finding("key", "note", words))

@@ -43,8 +43,11 @@ FAIL_ABOVE = 0.2  # of a deployment's run, which a person looks at later; of the
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
 
 
-def check_base_url(value: str) -> str:
-    """An endpoint's address, or `offline`. Raises ValueError for what is none, or would carry a password into a table."""
+def check_base_url(value: str, *, with_query: bool = False) -> str:
+    """An endpoint's address, or `offline`. Raises ValueError for what is none, or would carry a secret into a table.
+
+    `with_query`: it may have a query, since it is not stored with the job.
+    """
     if value == "offline":
         return value
     parts = urlsplit(value)
@@ -52,9 +55,11 @@ def check_base_url(value: str) -> str:
         raise ValueError("must be an address without spaces, with a port from 1 to 65535")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with http:// or https://, or be offline")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must not hold a user, a password or a query: set TILEWISE_API_KEY")
-    return value.rstrip("/")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError("must not hold a user, a password or a fragment: set TILEWISE_API_KEY")
+    if parts.query and not with_query:
+        raise ValueError("must not hold a query, which is stored with the job: set TILEWISE_BASE_URL")
+    return parts._replace(path=parts.path.rstrip("/")).geturl()
 
 
 def simplify_form(schema: JsonDict) -> None:

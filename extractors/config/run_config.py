@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from extractors.bill import Tariff, estimate_text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
@@ -122,11 +123,33 @@ class RunConfig:
         """The key, for the places that must keep it out of their words."""
         return self.settings.api_key.get_secret_value() if self.settings.api_key else ""
 
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The query of TILEWISE_BASE_URL, where calls go to that address: it may hold secrets, and is in no table."""
+        parts = urlsplit(self.settings.base_url or "")
+        own = parts._replace(query="").geturl() == self.base_url
+        return tuple(parse_qsl(parts.query, keep_blank_values=True)) if own else ()
+
+    @property
+    def masked(self) -> list[str]:
+        """The values of extra headers and of the base URL's query, which must be kept out of every text."""
+        headers = [value.get_secret_value() for value in self.settings.headers.values()]
+        return [*headers, *(value for name, value in self.query if name != "api-version")]
+
     def endpoint_at(self, base_url: str) -> Endpoint:
-        """Where calls go; local OCR is sent no key."""
-        key = None if self.offline else self.settings.api_key
-        silence = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
-        return Endpoint(base_url, key, silence, self.concurrency)
+        """Where calls go; local OCR is sent neither the key nor the extra headers."""
+        read_timeout = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
+        if self.offline:
+            return Endpoint(base_url, None, read_timeout, self.concurrency)
+        return Endpoint(
+            base_url,
+            self.settings.api_key,
+            read_timeout,
+            self.concurrency,
+            self.profile,
+            self.settings.headers,
+            self.query,
+        ).for_model(self.model)
 
     def tariff(self, price: Price | None, prior: PriorStats) -> Tariff:
         """By what this run's pages are billed: measured where it was, else as documented."""
@@ -200,7 +223,7 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
         schema=schema,
         rule=_rule(job.bill, offline=offline),
         model=model,
-        base_url=base_url or TOGETHER,
+        base_url=urlsplit(base_url or TOGETHER)._replace(query="").geturl(),
         output=output(job.output or settings.output),
         offline=offline,
     )

@@ -26,6 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from extractors.config.headers import parse_headers
 from extractors.config.job import check_base_url
 from extractors.core.errors import ConfigurationError, format_value
 
@@ -58,7 +59,8 @@ class Settings(BaseSettings):
     base_url: str | None = None
     api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("TILEWISE_API_KEY", "TOGETHER_API_KEY"))
     model: str | None = None
-    profile: Literal["together", "openai", "vllm", "generic"] | None = None
+    profile: Literal["together", "openai", "azure", "openrouter", "vllm", "generic"] | None = None
+    headers: Annotated[dict[str, SecretStr], NoDecode] = {}  # a model's default is copied
     mode: Literal["json_schema", "json_object", "tools", "prompt"] = "json_schema"
     stream: bool = False
     temperature: float = Field(0.0, ge=0, le=2)
@@ -120,7 +122,12 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
-        return None if value is None else check_base_url(value)
+        return None if value is None else check_base_url(value, with_query=True)
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _check_headers(cls, value: object) -> dict[str, str]:
+        return parse_headers(value)
 
     @field_validator("allow_hosts", mode="before")
     @classmethod
@@ -213,8 +220,10 @@ def list_origins(settings: Settings) -> list[Origin]:
 
 def _format_value(value: object) -> str:
     """A setting as a person writes it; a URL without its password."""
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
+    if isinstance(value, dict):
+        return ",".join(f"{name}: {secret}" for name, secret in value.items())
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, bool):
@@ -235,10 +244,12 @@ def _check_toml(path: Path) -> None:
         keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    allowed = sorted(Settings.model_fields.keys() - {"api_key"})
+    secrets = {"api_key": "key", "headers": "extra headers"}
+    allowed = sorted(Settings.model_fields.keys() - secrets.keys())
     for key in keys:
-        if key == "api_key":
-            raise ConfigurationError(f"{path}: the key belongs into the environment or .env, as TILEWISE_API_KEY")
+        if key in secrets:
+            message = f"{path}: set the {secrets[key]} in the environment or .env, as {PREFIX}{key.upper()}"
+            raise ConfigurationError(message)
         if key not in allowed:
             raise ConfigurationError(f"{path}: {key!r} is not a setting: use {', '.join(allowed)}")
 
@@ -246,6 +257,6 @@ def _check_toml(path: Path) -> None:
 def _format_error(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
-    secret = name.endswith("API_KEY") or (name.endswith("LEDGER") and "@" in str(error["input"]))
+    secret = name.endswith(("API_KEY", "HEADERS")) or (name.endswith("LEDGER") and "@" in str(error["input"]))
     value = "**********" if secret else format_value(error["input"])
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

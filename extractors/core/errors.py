@@ -1,16 +1,19 @@
-"""The error tree. A leaf: every stage raises from it, and foreign errors are translated into it at the border.
+"""The error tree. Every stage raises from it, and foreign errors are translated into it at the border.
 
 - TilewiseError
     - ConfigurationError: before anything is read or spent (exit 2)
-        - NeedsYes: the estimate is above what may be spent without being asked
-    - DocumentError: one document cannot be done; becomes a row
-    - RunError: the whole run stops, what is done is kept
+        - ApprovalRequired: the estimate is above the amount that may be spent without approval
+    - DocumentError: one document failed; becomes a row
+    - RunError: the whole run stops, completed documents are kept
         - OutputError: the tables cannot be written (exit 2)
-        - LedgerError: nothing may be sent that the ledger would not know of (exit 2)
-        - Refused: key, account, URL or model are not accepted (exit 2)
-        - Failing: too much fails to go on (exit 2)
+        - LedgerError: the ledger cannot record calls, so none is sent (exit 2)
+            - LeaseLost: another process has taken the run over
+        - Refused: the key, the account, the URL or the model is not accepted (exit 2)
+        - Failing: too many calls or documents fail (exit 2)
         - Incomplete: the source could not be listed to its end (exit 2)
-        - Stopped: a person or a time limit said so (exit 3)
+        - Abandoned: the run's process ended early (exit 2)
+        - Stopped: a person or a time limit stopped the run (exit 3)
+            - BudgetSpent: the budget is spent or reserved
 
 Every error takes a message and keyword extras with defaults, so it survives pickling between processes.
 """
@@ -25,17 +28,17 @@ if TYPE_CHECKING:
 
 
 def format_value(value: object) -> str:
-    """A value as an error shows it: quoted where it is text, and without the password or query that a URL may hold."""
+    """Returns a value as an error shows it: quoted where it is text, with a URL's password and query masked."""
     return re.sub(r"(?<=[?#])[^'\"]*", "**********", re.sub(r"://[^/\s]*@", "://**********@", repr(value)))
 
 
 def first_line(error: BaseException) -> str:
-    """The error's text on one line, cut to a length that a table can show."""
+    """Returns the error's text on one line, cut to a length that a table can show."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class TilewiseError(Exception):
-    """Whatever tilewise raises on purpose; its text is one line for a person."""
+    """The base of all errors that tilewise raises on purpose; its text is one line."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -43,19 +46,19 @@ class TilewiseError(Exception):
 
 
 class ConfigurationError(TilewiseError):
-    """What was asked for cannot be begun: the text names the thing, its value and what is allowed."""
+    """The job cannot start: the text names the setting, its value and what is allowed."""
 
 
-class ApprovalRequired(ConfigurationError):  # noqa: N818 - what it needs is its name
-    """The estimate is above what may be spent without being asked: a person may answer, `--yes` answers for one."""
+class ApprovalRequired(ConfigurationError):  # noqa: N818 - named for what it needs
+    """The estimate is above the amount that may be spent without approval: a person or `--yes` may approve it."""
 
 
 class DocumentError(TilewiseError):
-    """One document cannot be done.
+    """One document failed.
 
-    `kind` is a reject reason or a call's outcome, `stage` where it came up; `final` says that another try cannot
-    cure it. The message may quote what a server or a model said; `public` never does.
-    `refusal` is set where the server refused the request rather than this image.
+    `kind` is a reject reason or a call's outcome, `stage` where it failed; `final` says that another try cannot succeed.
+    The message may quote a server or a model; `public` never does. `refusal` is set where the server refused the request
+    and not this image.
     """
 
     def __init__(
@@ -69,11 +72,11 @@ class DocumentError(TilewiseError):
         refusal: Refusal | None = None,
     ) -> None:
         super().__init__(message)
-        self.refusal = refusal
         self.kind = kind
         self.stage = stage
         self.final = final
         self.public = public or kind
+        self.refusal = refusal
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keyword extras travel as state: `Exception` would pickle the message alone."""
@@ -81,32 +84,32 @@ class DocumentError(TilewiseError):
 
 
 class RunError(TilewiseError):
-    """The run stops here; what was answered is kept and published. `status` is the run's in the table `runs`."""
+    """The run stops; completed documents are kept and published. `status` is the run's in the table `runs`."""
 
     status = "failed"
     exit_code = 2
 
 
 class LedgerError(RunError):
-    """The ledger cannot be read or written: nothing may be sent that it would not know of."""
+    """The ledger cannot be read or written, so no call is sent."""
 
 
-class LeaseLost(LedgerError):  # noqa: N818 - what it is is its name
-    """Another process has taken the run over: it publishes what is there."""
+class LeaseLost(LedgerError):  # noqa: N818 - named for what happened
+    """Another process has taken the run over and publishes its documents."""
 
 
 class OutputError(RunError):
     """The tables cannot be written."""
 
 
-class Refused(RunError):  # noqa: N818 - it is what the server did, and the status's own word
-    """Key, account, URL or model are not accepted: no call can succeed until a person changes something."""
+class Refused(RunError):  # noqa: N818 - named for its status
+    """The key, the account, the URL, the model or the request is not accepted: no call can succeed until that is changed."""
 
     status = "refused"
 
 
 class Failing(RunError):  # noqa: N818 - as above
-    """Too much fails to go on: the server answers nothing, or most answers are not accepted, or cost too much."""
+    """Too much fails: the server does not answer, most answers are not accepted, or they cost too much."""
 
     status = "failing"
 
@@ -118,19 +121,19 @@ class Incomplete(RunError):  # noqa: N818 - as above
 
 
 class Abandoned(RunError):  # noqa: N818 - as above
-    """The run's process ended before it was done; a later run has published what was left of it."""
+    """The run's process ended early; a later run has published its completed documents."""
 
     status = "abandoned"
 
 
 class Stopped(RunError):  # noqa: N818 - as above
-    """The run was told to stop; the rest waits for the next run."""
+    """The run was stopped; the next run takes the remaining documents."""
 
     status = "stopped"
     exit_code = 3
 
 
 class BudgetSpent(Stopped):
-    """What may be spent is spent, or reserved for calls of which nobody knows whether they were billed."""
+    """The budget is spent, or reserved for calls whose billing status is unknown."""
 
     status = "budget_spent"

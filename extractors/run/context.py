@@ -86,7 +86,13 @@ async def open_client(config: RunConfig, limiter: RateLimiter, stack: AsyncExitS
     http = await stack.enter_async_context(build_client(config.endpoint_at(base_url)))
     settings = config.settings
     return ChatClient(
-        http, limiter, Retries(settings.attempts), CircuitBreaker(), timeout=settings.timeout, secret=config.secret
+        http,
+        limiter,
+        Retries(settings.attempts),
+        CircuitBreaker(),
+        timeout=settings.timeout,
+        secret=config.secret,
+        masked=config.masked,
     )
 
 

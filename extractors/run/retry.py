@@ -30,16 +30,19 @@ class RetryState:
     stepped_down: bool = False
     answers: int = 0
     feedback: Feedback | None = None
+    ran_away: bool = False
 
     def after_answer(self, verdict: Verdict, reply: Reply, rungs: int) -> RetryState:
         """Returns the state after an answer that was not accepted. Raises DocumentError when the document has failed.
 
-        A truncated answer is retried with more tokens, a malformed one is re-asked with the errors in words, and a value
-        that a validator refused is read again on the next rung.
+        A truncated answer is retried with more tokens, or once at the same limit where it repeats itself; a malformed one
+        is re-asked with the errors in words, and a value that a validator refused is read again on the next rung.
         """
         state = replace(self, answers=self.answers + 1)
         if state.answers < MAX_ANSWERS:
-            if verdict.outcome == "truncated" and self.max_tokens < self.token_ceiling:
+            if verdict.runaway and not self.ran_away:
+                return replace(state, ran_away=True, feedback=None)
+            if verdict.outcome == "truncated" and not verdict.runaway and self.max_tokens < self.token_ceiling:
                 return replace(state, max_tokens=min(2 * self.max_tokens, self.token_ceiling))
             if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
                 feedback = Feedback(reply.content, verdict.errors) if reply.content else None

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from extractors.call.transport import build_client, fetch_models
+from extractors.call.model_list import fetch_models
+from extractors.call.transport import build_client
 from extractors.config.prices import find_price
 from extractors.config.run_config import prior_stats
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError
@@ -178,7 +179,7 @@ async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | Non
     if config.offline:
         return _require_price(config, find_price(config, {}, free=True)), True
     async with build_client(config.endpoint_at(config.base_url)) as http:
-        listed = await fetch_models(http)
+        listed = await fetch_models(http, config.profile)
     free = config.reads_locally(listed)
     served = {model: price or FREE for model, price in listed.items() if price or free}
     if served or (listed and config.reads_locally(ledger.memory.prices(config.endpoint))):

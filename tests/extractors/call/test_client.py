@@ -15,10 +15,11 @@ from pydantic import SecretStr
 
 from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.client import ChatClient
-from extractors.call.profiles import Endpoint
+from extractors.call.model_list import fetch_models
+from extractors.call.profiles import PROFILES, Endpoint
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.retry import Retries
-from extractors.call.transport import build_client, fetch_models
+from extractors.call.transport import build_client
 from extractors.core.errors import BudgetSpent, ConfigurationError, DocumentError, Failing, Refused, Stopped
 
 pytestmark = pytest.mark.anyio
@@ -350,7 +351,7 @@ async def test_a_stop_ends_the_wait_between_attempts(an_order, notes, judge):
 async def test_an_endpoint_that_is_not_there_is_named():
     async with build_client(Endpoint("http://127.0.0.1:9/v1")) as opened:
         with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/v1/ cannot be reached"):
-            await fetch_models(opened)
+            await fetch_models(opened, PROFILES["together"])
 
 
 @pytest.mark.parametrize(
@@ -379,5 +380,5 @@ async def test_the_models_that_a_server_lists(body, models):
 
     server = await asyncio.start_server(listing, "127.0.0.1", 0)
     async with server, build_client(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as opened:
-        listed = await fetch_models(opened)
+        listed = await fetch_models(opened, PROFILES["together"])
     assert {name: price and str(price.input) for name, price in listed.items()} == models

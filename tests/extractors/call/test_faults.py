@@ -5,39 +5,41 @@ import pytest
 from aiohttp import ServerDisconnectedError, ServerTimeoutError
 
 from extractors.call.circuit_breaker import CircuitBreaker
-from extractors.call.faults import MAX_WAIT, Fault, classify_error, classify_status, extract_message, parse_wait
+from extractors.call.error_body import extract_message
+from extractors.call.faults import Fault, classify_exception, classify_status
+from extractors.call.waits import MAX_WAIT, parse_wait
 
 NOW = 1_795_000_000.0
-FAILED = Fault("server_error", "again", "500 no")
-REFUSED = Fault("rate_limited", "later", "429 slower", 1.0)
-CROWDED = Fault("capacity", "again", "503 full", 1.0)
-FORBIDDEN = Fault("context_exceeded", "never", "403 no")
+FAILED = Fault("server_error", "retry", "500 no")
+REFUSED = Fault("rate_limited", "wait", "429 slower", 1.0)
+CROWDED = Fault("capacity", "retry", "503 full", 1.0)
+FORBIDDEN = Fault("context_exceeded", "fail", "403 no")
 
 
 @pytest.mark.parametrize(
     ("status", "body", "outcome", "remedy"),
     [
-        (400, "bad image", "client_error", "never"),
-        (400, '{"error":{"message":"exceeds the maximum context length of 8192"}}', "context_exceeded", "never"),
-        (415, "", "client_error", "never"),
-        (422, "", "client_error", "never"),
+        (400, "bad image", "client_error", "fail"),
+        (400, '{"error":{"message":"exceeds the maximum context length of 8192"}}', "context_exceeded", "fail"),
+        (415, "", "client_error", "fail"),
+        (422, "", "client_error", "fail"),
         (401, "", "client_error", "stop"),
         (402, "", "client_error", "stop"),
         (404, "", "client_error", "stop"),
-        (403, "", "context_exceeded", "never"),
-        (408, "", "server_error", "again"),
-        (429, "", "rate_limited", "later"),
-        (500, "<html>oops</html>", "server_error", "again"),
-        (502, "", "server_error", "again"),
-        (503, "", "capacity", "again"),
-        (504, "", "server_error", "again"),
-        (520, "", "server_error", "again"),
-        (529, "", "server_error", "again"),
+        (403, "", "context_exceeded", "fail"),
+        (408, "", "server_error", "retry"),
+        (429, "", "rate_limited", "wait"),
+        (500, "<html>oops</html>", "server_error", "retry"),
+        (502, "", "server_error", "retry"),
+        (503, "", "capacity", "retry"),
+        (504, "", "server_error", "retry"),
+        (520, "", "server_error", "retry"),
+        (529, "", "server_error", "retry"),
         (301, "", "client_error", "stop"),
         (405, "", "client_error", "stop"),
         (407, "", "client_error", "stop"),
         (410, "", "client_error", "stop"),
-        (418, "", "client_error", "never"),
+        (418, "", "client_error", "fail"),
     ],
 )
 def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
@@ -79,7 +81,7 @@ def test_200_is_no_fault():
 )
 def test_the_wait_that_a_server_asks_for(headers, seconds):
     """Seconds, a date, or an epoch; capped, never negative; nonsense is no wait."""
-    assert parse_wait(headers, "x-ratelimit-reset", NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
+    assert parse_wait(headers, limited=True, now=NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 
 @pytest.mark.parametrize(
@@ -157,13 +159,13 @@ def caused(error, cause):
 )
 def test_a_lost_call_may_have_been_billed(error, outcome):
     """What the connection did is told from how the transport names it."""
-    fault = classify_error(error)
-    assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "again", "unknown")
+    fault = classify_exception(error)
+    assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "retry", "unknown")
 
 
 def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
     """A parser quotes them, and they may be of an answer."""
-    fault = classify_error(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
+    fault = classify_exception(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
     assert (fault.message, fault.full_message) == (
         "ServerDisconnectedError",
         "ServerDisconnectedError: bad line: b'Acme'",
@@ -172,7 +174,7 @@ def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
 
 def test_what_the_system_says_of_a_connection_may_be_shown():
     refused = ConnectionRefusedError(111, "Connection refused")
-    assert classify_error(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
+    assert classify_exception(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
 
 
 class Clock:
@@ -226,9 +228,9 @@ def test_half_an_hour_of_refusals_stops_the_run(breaker, clock, fault):
 
 
 def test_a_full_server_that_names_no_time_is_failing(breaker, clock):
-    breaker.record_failure(Fault("capacity", "again", "503 full"))
+    breaker.record_failure(Fault("capacity", "retry", "503 full"))
     clock.now = 60.0
-    assert breaker.record_failure(Fault("capacity", "again", "503 full")).status == "failing"
+    assert breaker.record_failure(Fault("capacity", "retry", "503 full")).status == "failing"
 
 
 def test_a_wall_of_403_stops_the_run(breaker):

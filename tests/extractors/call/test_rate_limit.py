@@ -58,7 +58,7 @@ def test_without_a_limit_the_slots_are_full(limited, drive):
 
 def test_the_sustained_rate_starts_the_next_run(limited, drive, loop):
     """The next run begins near the rate that this one found, without a ramp and without a wave of refusals."""
-    learned = drive(limited(20), 60).sustained
+    learned = drive(limited(20), 60).sustained_rate
     server = limited(20)
     start = loop.now
     drive(server, start + 20, rate=learned)

@@ -63,12 +63,24 @@ def test_an_answer_given_in_parts():
 
 def test_reasoning_is_not_the_answer():
     reply, _ = received(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
-    assert reply.content is None
+    assert (reply.content, reply.reasoning) == (None, "{}")
 
 
 @pytest.mark.parametrize(
     ("usage", "counted"),
     [
+        (USAGE | {"prompt_tokens_details": []}, Usage(1700, 50)),
+        (USAGE | {"completion_tokens_details": {"reasoning_tokens": -1}}, Usage(1700, 50)),
+        (USAGE | {"cached_tokens": "many"}, Usage(1700, 50)),
+        (USAGE | {"prompt_cache_hit_tokens": 64}, Usage(1700, 50, cached=64)),
+        (USAGE | {"total_tokens": "x"}, Usage(1700, 50)),
+        (USAGE | {"total_tokens": 2**39}, Usage(1700, 50)),
+        (USAGE | {"total_tokens": 2050}, Usage(1700, 350, reasoning=300)),
+        (
+            USAGE | {"total_tokens": 2050, "completion_tokens_details": {"reasoning_tokens": 300}},
+            Usage(1700, 350, reasoning=300),
+        ),
+        (USAGE | {"completion_tokens_details": {"reasoning_tokens": 300}}, Usage(1700, 350, reasoning=300)),
         (USAGE | {"cached_tokens": 64}, Usage(1700, 50, cached=64)),
         (USAGE | {"prompt_tokens_details": {"cached_tokens": 64}}, Usage(1700, 50, cached=64)),
         (USAGE | {"completion_tokens_details": {"reasoning_tokens": 7}}, Usage(1700, 50, reasoning=7)),
@@ -145,7 +157,7 @@ def test_a_streamed_tool_call_is_joined():
 def test_a_200_without_an_answer_is_a_servers_error(body):
     """A proxy's page or an error under 200 is sent again; nobody knows whether it is billed."""
     reply, fault = received(body)
-    assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "again", "unknown")
+    assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "retry", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +166,6 @@ def test_a_200_without_an_answer_is_a_servers_error(body):
         (b'{"choices":[{"message":{"content":"Acme, 12.50', "200 without an answer"),
         (b"<html>Acme, 12.50</html>", "200 without an answer"),
         (b'{"error":{"message":"Acme, 12.50","type":"overloaded"}}', "200 without an answer: overloaded"),
-        (streamed(delta(content="Acme, 12.50"))[:-20] + b'data: {"cut', "200 without an answer"),
     ],
 )
 def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
@@ -224,11 +235,121 @@ def test_a_line_separator_in_a_streamed_answer_is_text():
     assert received(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
 
 
-@pytest.mark.parametrize("event", [b'{"error":{"message":"overloaded"}}', b'{"choices":[{"del'])
-def test_a_stream_that_breaks_off_is_a_servers_error(event):
-    """An error in the middle, or an event that cannot be read: part of an answer is no answer."""
-    body = streamed(delta(content='{"a"')).replace(b"data: [DONE]", b"data: " + event)
-    assert received(body)[1].outcome == "server_error"
+def test_an_error_in_the_middle_of_a_stream_is_a_fault():
+    """Part of an answer stands before it."""
+    body = streamed(delta(content='{"a"')).replace(b"data: [DONE]", b'data: {"error":{"message":"overloaded"}}')
+    fault = received(body)[1]
+    assert (fault.outcome, fault.billed, fault.full_message) == (
+        "server_error",
+        "unknown",
+        "200 without an answer: overloaded",
+    )
+
+
+@pytest.mark.parametrize("end", [b"", b'data: {"choices":[{"del'])
+def test_a_stream_without_its_end_is_marked(end):
+    """Its answer may be complete all the same, which the verdict tells."""
+    reply, fault = received(streamed(delta(content='{"a"')).replace(b"data: [DONE]", end))
+    assert (reply.content, reply.ended, fault) == ('{"a"', False, None)
+
+
+def test_a_stream_without_an_answer_is_a_connection():
+    fault = received(b'data: {"id":"c","choices":[]}\n\n')[1]
+    assert (fault.outcome, fault.remedy, fault.billed) == ("connection", "retry", "unknown")
+
+
+@pytest.mark.parametrize("last", [delta("stop"), delta("length")])
+def test_a_finish_reason_ends_a_stream(last):
+    """Not every server sends `[DONE]`."""
+    assert received(streamed(delta(content="{}"), last).replace(b"data: [DONE]\n\n", b""))[0].ended
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "remedy", "status", "billed"),
+    [
+        (
+            {"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-min"}},
+            "rate_limited",
+            "wait",
+            429,
+            "no",
+        ),
+        ({"error": {"message": "Rate limit exceeded"}}, "rate_limited", "wait", 429, "no"),
+        ({"error": {"code": "rate_limit_exceeded", "message": "slow"}}, "rate_limited", "wait", 500, "no"),
+        ({"error": {"code": 402, "message": "Insufficient credits"}}, "client_error", "stop", 402, "no"),
+        ({"error": {"code": "insufficient_quota", "message": "x"}}, "client_error", "stop", 402, "no"),
+        ({"error": {"code": "invalid_api_key", "message": "x"}}, "client_error", "stop", 401, "no"),
+        ({"error": {"code": 400, "message": "Invalid schema"}}, "client_error", "fail", 400, "no"),
+        ({"error": {"code": 403, "message": "Your input was flagged"}}, "client_error", "fail", 403, "no"),
+        ({"error": {"code": "context_length_exceeded", "message": "x"}}, "context_exceeded", "fail", 500, "no"),
+        ({"object": "error", "message": "x", "code": 400}, "client_error", "fail", 400, "no"),
+        ({"code": 429, "msg": "too fast"}, "rate_limited", "wait", 429, "no"),
+        (
+            [{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}],
+            "rate_limited",
+            "wait",
+            429,
+            "no",
+        ),
+        ({"error": {"code": 502, "message": "upstream"}}, "server_error", "retry", 502, "unknown"),
+        ({"error": "overloaded"}, "server_error", "retry", 500, "unknown"),
+    ],
+)
+def test_an_error_inside_a_200_counts_by_its_own_code(body, outcome, remedy, status, billed):
+    """The body's code is the status."""
+    fault = received(json.dumps(body).encode())[1]
+    assert (fault.outcome, fault.remedy, fault.status, fault.billed) == (outcome, remedy, status, billed)
+
+
+def test_an_error_inside_a_choice_is_a_fault():
+    """As gateways send it for a provider that failed in the middle."""
+    choice = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 429, "message": "slow down"}}
+    fault = received(completion(choices=[choice]))[1]
+    assert (fault.outcome, fault.billed, fault.full_message) == (
+        "rate_limited",
+        "yes",
+        "200 without an answer: slow down",
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"content": None, "tool_calls": [{"function": {"arguments": {"a": 1}}}]}, '{"a":1}'),
+        ({"content": "{}", "tool_calls": [{"function": {"arguments": None}}]}, "{}"),
+        ({"content": "{}", "tool_calls": []}, "{}"),
+        ({"content": "{}", "tool_calls": "odd"}, "{}"),
+        ({"content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}}, '{"a":1}'),
+        ({"content": {"a": 1}}, '{"a":1}'),
+        ({"content": [{"type": "thinking", "text": "hm"}, {"type": "text", "text": "{}"}]}, "{}"),
+        ({"content": 5}, None),
+    ],
+)
+def test_an_answer_is_read_in_every_form(message, content):
+    """The arguments of a tool as text or as an object, the content as text, parts or an object."""
+    reply, fault = received(completion(message))
+    assert (reply.content, fault) == (content, None)
+
+
+def test_the_second_call_of_a_tool_is_no_part_of_a_streamed_answer():
+    body = streamed(
+        delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":1}'}}]),
+        delta(tool_calls=[{"index": 1, "function": {"arguments": '{"b":1}'}}]),
+        delta("tool_calls"),
+    )
+    assert received(body)[0].content == '{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "refusal": "I cannot help."},
+        {"content": [{"type": "refusal", "refusal": "I cannot help."}]},
+    ],
+)
+def test_a_refusal_of_the_model_is_kept(message):
+    reply, _ = received(completion(message))
+    assert (reply.content, reply.refusal) == (None, "I cannot help.")
 
 
 def test_a_200_without_choices_is_billed_when_it_says_so():

@@ -182,7 +182,7 @@ def test_settings_do_not_change(monkeypatch):
     [
         ("BASE_URL", "host/v1", "must begin with http:// or https://, or be offline"),
         ("BASE_URL", "ftp://host", "must begin with http:// or https://, or be offline"),
-        ("PROFILE", "azure", "'together', 'openai', 'vllm' or 'generic'"),
+        ("PROFILE", "bedrock", "'together', 'openai', 'azure', 'openrouter', 'vllm' or 'generic'"),
         ("MODE", "xml", "'json_schema'"),
         ("TEMPERATURE", "-0.1", "greater than or equal to 0"),
         ("TEMPERATURE", "2.1", "less than or equal to 2"),

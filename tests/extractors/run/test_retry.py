@@ -32,6 +32,15 @@ def test_truncated_answer_fails_at_the_token_ceiling():
     assert (raised.value.kind, raised.value.stage, raised.value.final) == ("truncated", "validate", False)
 
 
+def test_runaway_answer_is_retried_once_at_the_same_limit():
+    """More tokens would bring more of the same."""
+    runaway = Verdict("truncated", errors="cut", runaway=True)
+    following = first_state().after_answer(runaway, REPLY, 3)
+    assert (following.max_tokens, following.reasks, following.feedback) == (1000, 1, None)
+    with pytest.raises(DocumentError, match="cut"):
+        following.after_answer(runaway, REPLY, 3)
+
+
 @pytest.mark.parametrize("outcome", ["off_schema", "not_json", "empty"])
 def test_malformed_answer_is_re_asked_with_its_errors(outcome):
     following = after(outcome, first_state())

@@ -1,0 +1,113 @@
+"""The body of an error: the server's words, its code and its status, in the forms that servers and gateways use.
+
+| form | of |
+|---|---|
+| `{"error": {"message", "type", "code"}}` | OpenAI, and most who are compatible |
+| `{"error": "…"}`, `{"message": "…"}`, `{"detail": "…"}` | proxies, FastAPI |
+| `{"object": "error", "message", "code": 400}` | vLLM, SGLang |
+| `[{"error": {"code": 400, "message", "status"}}]` | Gemini |
+| `{"base_resp": {"status_code", "status_msg"}}` | MiniMax |
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import orjson
+
+MAX_MESSAGE_CHARS = 200
+ERROR_CODE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # `invalid_api_key`: a sentence is no code
+MAX_CODE_CHARS = 60
+_MESSAGES = ("message", "detail", "msg", "status_msg", "error_description")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What an error says. `codes` are its code, type and status as far as they are names, `status` the number among them.
+
+    `message` is None where there is no sentence; `retry_delay` is what Gemini's details ask for.
+    """
+
+    message: str | None = None
+    codes: tuple[str, ...] = ()
+    status: int | None = None
+    retry_delay: str = ""
+
+    @property
+    def code(self) -> str:
+        """The name of the error, empty where it has none."""
+        return next((code for code in self.codes if not code.isdigit()), "")
+
+
+def parse_error(parsed: object) -> ErrorBody:
+    """The error in this JSON, as far as it has one."""
+    error = _find_error(parsed)
+    if isinstance(error, str):
+        return ErrorBody(error)
+    if not isinstance(error, dict):
+        return ErrorBody()
+    fields = [error.get(name) for name in ("code", "type", "status", "status_code", "error_type")]
+    codes = [str(each) for each in fields if isinstance(each, str | int) and not isinstance(each, bool)]
+    named = tuple(each for each in codes if len(each) <= MAX_CODE_CHARS and ERROR_CODE.fullmatch(each))
+    statuses = [int(each) for each in named if re.fullmatch(r"[45]\d\d", each)]
+    message = next((error[name] for name in _MESSAGES if isinstance(error.get(name), str)), None)
+    return ErrorBody(message, named, statuses[0] if statuses else None, _find_retry_delay(error))
+
+
+def has_error(parsed: object) -> bool:
+    """Whether this JSON of a reply with status 200 is, or holds, an error."""
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]
+    if not isinstance(parsed, dict):
+        return False
+    return bool(parsed.get("error")) or parsed.get("object") == "error" or parsed.get("type") == "error"
+
+
+def _find_error(parsed: object) -> object:
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]
+    if not isinstance(parsed, dict):
+        return None
+    if parsed.get("error"):
+        return parsed["error"]
+    nested = parsed.get("base_resp")
+    if isinstance(nested, dict):
+        return nested
+    return parsed
+
+
+def _find_retry_delay(error: dict[str, object]) -> str:
+    """As in `"details": [{"@type": "…RetryInfo", "retryDelay": "34s"}]`."""
+    details = error.get("details")
+    for each in details if isinstance(details, list) else []:
+        if isinstance(each, dict) and isinstance(delay := each.get("retryDelay"), str):
+            return delay
+    return ""
+
+
+def parse_json(body: str | bytes) -> object:
+    """The JSON of a body, None where it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def remove_images(text: str) -> str:
+    """The text without the base64 of an image that a server may have sent back."""
+    if "base64," not in text:
+        return text
+    return re.sub(r"data:[\w/+.-]*;base64,[\w+/=\\]*", "[image]", text)
+
+
+def extract_message(body: str) -> str:
+    """The server's words on one line, without any image that it may have sent back."""
+    message = parse_error(parse_json(body)).message
+    return clean_line(re.sub(r"<[^>]*>", " ", body[:10_000]) if message is None else message)
+
+
+def clean_line(text: str) -> str:
+    """The text on one printable line, cut to a length that a table can show."""
+    shown = re.sub(r"[\w+/=]{200,}", "[image]", remove_images(text[:10_000]))
+    return " ".join("".join(each if each.isprintable() else " " for each in shown).split())[:MAX_MESSAGE_CHARS]

@@ -182,9 +182,11 @@ async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | Non
         listed = await fetch_models(http, config.profile)
     free = config.reads_locally(listed)
     served = {model: price or FREE for model, price in listed.items() if price or free}
-    if served or (listed and config.reads_locally(ledger.memory.prices(config.endpoint))):
+    if listed:
         ledger.memory.keep_prices(config.endpoint, served)
-    return _require_price(config, find_price(config, served or ledger.memory.prices(config.endpoint), free=free)), free
+    return _require_price(
+        config, find_price(config, served if listed else ledger.memory.prices(config.endpoint), free=free)
+    ), free
 
 
 def _require_price(config: RunConfig, price: Price | None) -> Price | None:

@@ -17,6 +17,7 @@ def one_image_at_shipped_prices(workspace, server, replies):
     """One image, a model that is in the shipped table, no price file, and a usage with cached tokens."""
     server.answers_with(replies.ok(usage=USAGE))
     workspace.with_images("a.png").using(server, model=SHIPPED, prices=None)
+    workspace.env["TILEWISE_PROFILE"] = "together"  # whose prices are dollars for a million tokens
 
 
 @pytest.fixture
@@ -138,3 +139,25 @@ def test_a_price_without_a_day_is_no_warning(workspace, own):
     own("input = 1\noutput = 2")
     workspace.run(*RUN)
     assert not any("price" in warning for warning in workspace.only("runs")["warnings"])
+
+
+def test_price_of_an_unknown_unit_is_refused(workspace, server, replies):
+    """Some gateways list dollars for one token under the same names: a budget would hold nothing."""
+    server.listed = replies.raw(
+        json.dumps([{"id": "mine/model", "pricing": {"input": "0.000003", "output": "0.000015"}}])
+    )
+    env = {"TILEWISE_PROFILE": None}
+    ended = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.001", env=env)
+    assert ended.exit_code == 2
+    assert "TILEWISE_PRICES" in ended.stderr
+    assert server.asked == []
+
+
+def test_price_for_one_token_holds_a_budget(workspace, server, replies):
+    """OpenRouter's names, in dollars for one token."""
+    pricing = {"prompt": "0.000003", "completion": "0.000015", "input_cache_read": "0.0000003", "request": "0"}
+    server.listed = replies.raw(json.dumps({"data": [{"id": "mine/model", "pricing": pricing}]}))
+    workspace.run(*RUN, "--model", "mine/model", "--yes")
+    assert prices(workspace) == (3, 15, Decimal("0.3"), today())
+    assert workspace.run(*RUN, "--model", "mine/model", "--redo", "all", "--budget", "0.001").exit_code == 3
+    assert len(server.asked) == 1

@@ -8,14 +8,16 @@ import contextlib
 import itertools
 import random
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
+import httpx
 import orjson
 import pytest
 from pydantic import SecretStr
 
 from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.client import ChatClient
-from extractors.call.model_list import fetch_models
+from extractors.call.model_list import fetch_models, parse_models
 from extractors.call.profiles import PROFILES, Endpoint
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.retry import Retries
@@ -352,6 +354,38 @@ async def test_an_endpoint_that_is_not_there_is_named():
     async with build_client(Endpoint("http://127.0.0.1:9/v1")) as opened:
         with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/v1/ cannot be reached"):
             await fetch_models(opened, PROFILES["together"])
+
+
+@pytest.mark.parametrize(
+    ("profile", "pricing", "dollars"),
+    [
+        ("together", {"input": 0.5, "output": 2.8}, "0.5"),
+        ("openrouter", {"prompt": "0.0000005", "completion": "0.0000028"}, "0.5"),
+        ("generic", {"prompt": "0.0000005", "completion": "0.0000028"}, "0.5"),
+        ("generic", {"input": "0.0000005", "output": "0.0000028"}, None),
+        ("generic", {"input": 0.5, "output": 2.8}, None),
+        ("vllm", {"input": 0.5, "output": 2.8}, None),
+        ("openrouter", {"prompt": "-1", "completion": "-1"}, None),
+        ("openrouter", {"prompt": "0", "completion": "0"}, None),
+        ("openrouter", {"prompt": "0.0000005", "completion": "0.0000028", "request": "0.005"}, None),
+        ("openrouter", {"prompt": "3", "completion": "15"}, None),
+    ],
+)
+def test_the_unit_of_a_price_is_known_or_the_price_is_refused(profile, pricing, dollars):
+    """A price for one token read as one for a million would let a budget hold nothing."""
+    request = httpx.Request("GET", "https://gateway.example/v1/models")
+    response = httpx.Response(200, json={"data": [{"id": "a", "pricing": pricing}]}, request=request)
+    price = parse_models(response, PROFILES[profile])["a"]
+    assert (price and str(price.input.normalize())) == dollars
+
+
+def test_the_host_tells_the_unit_of_a_price():
+    """Vercel's gateway lists dollars for one token under Together's names."""
+    request = httpx.Request("GET", "https://ai-gateway.vercel.sh/v1/models")
+    pricing = {"input": "0.000003", "output": "0.000015", "input_cache_read": "0.0000003"}
+    response = httpx.Response(200, json={"data": [{"id": "a", "pricing": pricing}]}, request=request)
+    price = parse_models(response, PROFILES["generic"])["a"]
+    assert (price.input, price.output, price.cached) == (3, 15, Decimal("0.3"))
 
 
 @pytest.mark.parametrize(

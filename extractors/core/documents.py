@@ -104,9 +104,10 @@ def version_of(pages: Sequence[Found]) -> str | None:
     first = pages[0]
     if all(page.uri == first.uri for page in pages):
         return first.version
-    files = (page for page in pages if page.page in {None, 1})  # however many pages they turn out to have
-    said = "\0".join(f"{file.uri}\0{file.version or ''}" for file in files)
-    return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    opening = {page.uri: page.page for page in reversed(pages)}  # each file counts once, however many pages it has
+    files = (page for page in pages if page.page == opening[page.uri])
+    text = "\0".join(f"{file.uri}\0{file.version or ''}" for file in files)
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def modified_of(pages: Sequence[Found]) -> datetime | None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.redact import is_signed
 
 BUCKETS = ("s3", "gs", "az")
 
@@ -43,9 +44,9 @@ def parse_location(url: str, role: str = "source") -> BucketLocation:
     """Parse a bucket URL. Raises ConfigurationError where the bucket is missing, or for user info or a signature."""
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
-    if "@" in bucket or re.search(r"[?#]", url):
+    if "@" in bucket or re.search(r"[?#]", bucket) or is_signed(url):
         raise ConfigurationError(
-            f"{role} {format_value(url)} holds more than a place: leave out user, query and fragment; credentials come"
+            f"{role} {format_value(url)} holds more than a location: leave out user and signature; credentials come"
             " from the environment"
         )
     if not bucket:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os.path
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from extractors.core import Found, Problem
+from extractors.core.redact import is_signed, redact_url
 from extractors.scan.folder import find_file
-from extractors.scan.redact import is_signed, redact_url
+from extractors.scan.manifest.pages import parse_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +67,14 @@ def _name_entry(text: str, base: Base) -> tuple[str, str | None]:
     uri = redact_url(text)
     address = text.partition("#")[0].strip()
     return uri, None if uri.lower() == address.lower() else text
+
+
+def find_pages(name: str, address: str | None, pages: str | None) -> list[Found]:
+    """Return the image that an entry names, or the chosen pages of it; `name` ends in `#page=` and the pages."""
+    if pages is None:
+        return [find_image(name, address)]
+    found = find_image(name.removesuffix(f"#page={pages}"), address)
+    return [replace(found, page=number) for number in parse_pages(pages)]
 
 
 def find_image(uri: str, address: str | None) -> Found:

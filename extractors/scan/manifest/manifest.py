@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import polars as pl
 
 from extractors.core import Document
 from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.redact import redact_text
 from extractors.scan.manifest.entry import (
     PLAIN,
     PRESIGNED,
@@ -22,11 +23,11 @@ from extractors.scan.manifest.entry import (
     UNTIDY_BELOW,
     URL,
     Base,
-    find_image,
+    find_pages,
     name_entries,
 )
+from extractors.scan.manifest.pages import PAGED, parse_pages
 from extractors.scan.manifest.rows import OTHER_JSON, ROW, ManifestError, Rows, encode_other, quote_value, read_rows
-from extractors.scan.redact import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ SLICE = 10_000  # rows held as Python objects at once
 BATCH = 50_000  # rows resolved at once, which bounds temporary memory
 WHOLE = r"^\+?0*[1-9][0-9]{0,8}(\.0*)?$"  # a page number, also as a float
 _HIDES_URL = r"(?i)://|%3a%2f%2f"
-_DOCUMENT = ("first", "document", "uri", "address")
+_DOCUMENT = ("first", "document", "uri", "address", "pages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,11 @@ class Manifest:
         """Yield the documents; files are looked at in turn, remote images are not."""
         for _, rows in groupby(self._rows(), itemgetter(0)):
             pages = list(rows)
-            _, document, _, _, other = pages[0]
-            yield Document(document, tuple(find_image(uri, address) for _, _, uri, address, _ in pages), other)
+            _, document, _, _, _, other = pages[0]
+            images = (find_pages(uri, address, chosen) for _, _, uri, address, chosen, _ in pages)
+            yield Document(document, tuple(chain.from_iterable(images)), other)
 
-    def _rows(self) -> Iterator[tuple[int, str, str, str | None, str | None]]:
+    def _rows(self) -> Iterator[tuple[int, str, str, str | None, str | None, str | None]]:
         for part in self.table.iter_slices(SLICE):
             yield from zip(*(part[name] for name in _DOCUMENT), self._other_columns(part["place"]), strict=True)
 
@@ -114,8 +116,12 @@ def _check_rows(rows: Rows, base: Base) -> Manifest:
     text = _strip(rows.table["uri"])
     if text.null_count():
         raise ManifestError(f"names no uri in {rows.unit} {rows.table[ROW][text.is_null().arg_max() or 0]}")
+    text, chosen = _split_pages(text, rows)
     parts = (text.slice(start, BATCH) for start in range(0, len(text), BATCH))
-    names = pl.concat([_resolve_names(part, base) for part in parts])
+    names = pl.concat([_resolve_names(part, base) for part in parts]).with_columns(pages=chosen)
+    if chosen.null_count() < len(chosen):  # the pages are part of the image's name
+        suffix = pl.concat_str(pl.lit("#page="), "pages").fill_null("")
+        names = names.with_columns(uri=pl.concat_str("uri", suffix))
     given, page = _document_names(rows.table["document"]), _page_numbers(rows)
     table = names.with_columns(rows.table[ROW], given.alias("given"), page.alias("page")).with_row_index("place")
     if given.null_count() == len(given):
@@ -127,6 +133,27 @@ def _check_rows(rows: Rows, base: Base) -> Manifest:
         _check_documents(table, rows.unit)
         table = table.sort("first", "page", "place")
     return Manifest(table.select(*_DOCUMENT, "place"), rows.other)
+
+
+def _split_pages(text: pl.Series, rows: Rows) -> tuple[pl.Series, pl.Series]:
+    """Return the uris without `#page=`, and the chosen pages, null for all. Raises ManifestError."""
+    column = _strip(rows.table["pages"])
+    if column.null_count() == len(column) and not text.str.contains("#page=", literal=True).any():
+        return text, column.alias("pages")
+    behind = text.str.extract(PAGED, 2)
+    for place in (column.is_not_null() | behind.is_not_null()).arg_true():
+        where = f"{rows.unit} {rows.table[ROW][place]}"
+        if column[place] is not None and behind[place] is not None:
+            raise ManifestError(f"names pages twice in {where}: in the uri and in the column pages")
+        try:
+            parse_pages(column[place] or behind[place])
+        except ValueError as error:
+            raise ManifestError(
+                f"has pages {quote_value(column[place] or behind[place])} in {where}: {error}"
+            ) from None
+    chosen = column.zip_with(column.is_not_null(), behind).str.replace_all(r"\s", "").str.strip_suffix(".0")
+    plain = text.str.extract(PAGED, 1)
+    return plain.zip_with(plain.is_not_null(), text), chosen.alias("pages")
 
 
 def _strip(text: pl.Series) -> pl.Series:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,19 +12,22 @@ import orjson
 import polars as pl
 
 from extractors.core.errors import format_value
-from extractors.scan.redact import redact_text
+from extractors.core.redact import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROW = "row"  # the row number in messages
-NAMES = ("uri", "document", "page")
+NAMES = ("uri", "document", "page", "pages")
 OTHER_JSON = "\0"  # the one column of other values that are JSON already: no file has a column of this name
-COLUMNS = {ROW: pl.UInt32, "uri": pl.String, "document": pl.String, "page": pl.String}
+COLUMNS = {ROW: pl.UInt32, "uri": pl.String, "document": pl.String, "page": pl.String, "pages": pl.String}
 _BATCH = 20_000  # lines held as Python objects at once
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 and UTF-32 begin
 _SHOWN_COLUMNS = 20
+_SEPARATORS = (",", ";", "\t", "|")
+_EXCEL = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # a first line that spreadsheets write
+_LOSSY = re.compile(rb"(?<=[:,\[\s])-?(?:\d{16}|\d+[.eE])")  # numbers that a float or a 64-bit integer may change
 
 
 class Rows(NamedTuple):
@@ -34,6 +39,12 @@ class Rows(NamedTuple):
     table: pl.DataFrame
     other: pl.DataFrame
     unit: str = "row"
+
+
+class _Number(str):
+    """A number as the file has it."""
+
+    __slots__ = ()
 
 
 class ManifestError(ValueError):
@@ -67,13 +78,27 @@ def _read_text(data: bytes) -> Rows:
 
 
 def _read_csv(data: bytes) -> Rows:
-    frame = _parse(data, "CSV")
+    data, separator = _find_separator(data.removeprefix(_BOM))
+    frame = _parse(data, "CSV", separator=separator)
     names = [name.strip() for name in frame.columns]
     copies = [name.rpartition("_duplicated_")[0] for name in names if re.search(r".+_duplicated_\d+$", name)]
     if twice := next((name for name in [*copies, *names] if name in copies or names.count(name) > 1), None):
         raise ManifestError(f"has two columns named {quote_value(twice)}")
     frame.columns = names
     return _rows_of_frame(frame, blank=True)._replace(unit="data row")
+
+
+def _find_separator(data: bytes) -> tuple[bytes, str]:
+    """Return the table and its separator: the one under which the header has a column `uri`, else a comma."""
+    if match := _EXCEL.match(data):
+        return data[match.end() :], match[1].decode("latin-1")
+    lines = io.TextIOWrapper(io.BytesIO(data[:1_000_000]), "utf-8", errors="replace", newline="")
+    text = next((line for line in lines if line.strip()), "")
+    for separator in _SEPARATORS:
+        header = next(csv.reader([text], delimiter=separator), [])
+        if "uri" in [name.strip() for name in header]:
+            return data, separator
+    return data, ","
 
 
 def _parse(data: bytes, kind: str, **options: object) -> pl.DataFrame:
@@ -128,13 +153,13 @@ def _check_columns(names: list[str]) -> None:
 
 def _read_json(data: bytes) -> Rows:
     parts: list[pl.DataFrame] = []
-    held: list[tuple[int, str | None, str | None, str | None, str | None]] = []
+    held: list[tuple[int | str | None, ...]] = []
     names: dict[str, None] = {}
     schema = COLUMNS | {OTHER_JSON: pl.String}
     for number, value in _iter_objects(data.removeprefix(_BOM)):
         names.update(dict.fromkeys(value))
-        uri, document, page = (_as_text(value.pop(name, None), name, number) for name in NAMES)
-        held.append((number, uri, document, page, encode_other(value)))
+        named = [_as_text(value.pop(name, None), name, number) for name in NAMES]
+        held.append((number, *named, encode_other(value)))
         if len(held) == _BATCH:
             parts.append(pl.DataFrame(held, schema, orient="row"))
             held = []
@@ -151,6 +176,8 @@ def _iter_objects(data: bytes) -> Iterator[tuple[int, dict[str, object]]]:
             continue
         try:
             value = orjson.loads(line)
+            if _LOSSY.search(line):
+                value = json.loads(line, parse_int=_Number, parse_float=_Number)
         except orjson.JSONDecodeError as error:
             line.decode()
             raise ManifestError(f"is not valid JSON Lines: row {number}: {error.msg}") from None
@@ -171,17 +198,20 @@ def encode_other(value: dict[str, object]) -> str | None:
     """Encode the other columns of a row as JSON, URLs redacted; None without any."""
     if not value:
         return None
-    return orjson.dumps(_redact(value), default=_encode_value, option=orjson.OPT_NON_STR_KEYS).decode()
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+    return orjson.dumps(_redact(value), default=_encode_value, option=options).decode()
 
 
 def _redact(value: object) -> object:
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, _Number):
         return redact_text(value) if "://" in value or "%3A" in value or "%3a" in value else value
     if isinstance(value, dict):
         return {_redact(key): _redact(each) for key, each in value.items()}
     return [_redact(each) for each in value] if isinstance(value, list) else value
 
 
-def _encode_value(value: object) -> str:
-    """Encode a value without a JSON type as text, bytes in hexadecimal."""
+def _encode_value(value: object) -> str | orjson.Fragment:
+    """Encode a value without a JSON type as text, bytes in hexadecimal; numbers keep their text."""
+    if isinstance(value, _Number):
+        return orjson.Fragment(value.encode())
     return value.hex() if isinstance(value, bytes) else str(value)

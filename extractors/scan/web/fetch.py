@@ -14,8 +14,8 @@ import httpcore
 import tenacity
 
 from extractors.core.errors import DocumentError, first_line
+from extractors.core.redact import redact_url
 from extractors.images.open import MAX_BYTES
-from extractors.scan.redact import redact_url
 from extractors.scan.web.connect import SsrfGuardBackend
 from extractors.scan.web.response import FetchResponse, parse_date
 from extractors.scan.web.target import Target

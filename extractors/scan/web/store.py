@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from extractors.core import Problem
 from extractors.core.errors import DocumentError
+from extractors.core.redact import redact_url
 from extractors.scan.ranged import BLOCK, RangeReader
-from extractors.scan.redact import redact_url
 from extractors.scan.web.fetch import Fetcher, FetchLimits, FetchRequest, NetworkEnvironment
 from extractors.scan.web.response import FetchResponse, if_match
 from extractors.scan.web.target import Target

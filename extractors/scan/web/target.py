@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
 from extractors.core.errors import DocumentError, format_value
-from extractors.scan.redact import redact_url, split_url
+from extractors.core.redact import redact_url, split_url
 from extractors.scan.web.ssrf import canonical
 
 _PORTS = {"http": 80, "https": 443}

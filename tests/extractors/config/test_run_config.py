@@ -232,7 +232,7 @@ def test_an_output_in_a_bucket_is_its_url():
 @pytest.mark.parametrize("output", ["s3://user:hidden@bucket/out", "az://box/out?sig=hidden", "s3://"])
 def test_an_output_holds_a_place_and_no_secret(output):
     """It ends in tables and logs."""
-    with pytest.raises(ConfigurationError, match=r"^output .* (holds more than a place|names no bucket)") as raised:
+    with pytest.raises(ConfigurationError, match=r"^output .* (holds more than a location|names no bucket)") as raised:
         resolve(job(output=output), settings())
     assert "hidden" not in raised.value.message
 

@@ -413,8 +413,17 @@ def test_scan_passes_over_hidden_and_excluded_keys(bucket):
 def test_a_source_holds_no_secret(source):
     """What is in a source ends in tables and logs."""
     said = refused(source)
-    assert "holds more than a place" in said
+    assert "holds more than a location" in said
     assert "hidden" not in said
+
+
+@pytest.mark.parametrize("folder", ["Invoices #1", "What?", "a?b=1#page=2", "50% & more"])
+def test_prefix_may_hold_marks_of_urls(bucket, folder):
+    """Object URLs have no query and no fragment."""
+    bucket.fill([quote(f"{folder}/a.jpg"), "other/b.jpg"])
+    (found,) = scan(f"{bucket.url}/{folder}/")
+    assert found.uri == f"{bucket.url}/{folder}/a.jpg"
+    assert create_store(bucket.url).read(found) == b"picture"
 
 
 def test_a_source_names_a_bucket():

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core.errors import ConfigurationError
+from extractors.core.redact import redact_url
 from extractors.scan import open_source, scan_documents
 from extractors.scan.manifest import is_manifest, read_manifest, scan_manifest
 from extractors.scan.manifest.entry import PLAIN, PRESIGNED, VIDEOS
 from extractors.scan.manifest.rows import ManifestError, read_rows
-from extractors.scan.redact import redact_url
 
 A, B, C = (f"https://images.example/{name}.jpg" for name in "abc")
 SECRET = "5e1f0c4a97d3b2685e1f0c4a97d3b2685e1f0c4a97d3b2685e1f0c4a97d3b268"
@@ -66,6 +66,87 @@ def test_a_manifest_is_known_by_its_name(name):
 def test_what_is_named_otherwise_is_no_manifest(name):
     """A manifest is not fetched from a web server."""
     assert not is_manifest(name)
+
+
+@pytest.mark.parametrize(
+    ("head", "separator"),
+    [(b"", ","), (b"", ";"), (b"", "\t"), (b"", "|"), (BOM, ";"), (b"sep=;\r\n", ";"), (BOM + b"sep=\t\n", "\t")],
+)
+def test_csv_is_read_with_the_separator_of_its_header(write, head, separator):
+    """Spreadsheets write semicolons where a comma is the decimal mark, and tabs where asked to."""
+    rows = [["uri", "branch", "total"], ["a.jpg", "north", "1.50"], ["b.jpg", '"so,u;th"', "2"]]
+    path = write("a.csv", head + "\n".join(separator.join(row) for row in rows).encode())
+    first, second = shape(path)
+    assert first[2] == {"branch": "north", "total": "1.50"}
+    assert (second[0].rpartition("/")[2], second[2]) == ("b.jpg", {"branch": "so,u;th", "total": "2"})
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "123456789012345678901234567890",
+        "-99999999999999999999",
+        "1.10",
+        "0.1000000000000000055511151231257827",
+        "1E+2",
+        "12",
+        "-0",
+    ],
+)
+def test_json_numbers_keep_their_text(write, number):
+    """A column of ids is no column of floats."""
+    path = write("a.jsonl", f'{{"uri": "a.jpg", "id": {number}, "more": [{number}], "name": "v1.2"}}\n')
+    (document,) = scan_manifest(path)
+    expected = number if number != "-0" else "0"
+    assert document.manifest in {
+        f'{{"id":{number},"more":[{number}],"name":"v1.2"}}',
+        f'{{"id":{expected},"more":[{expected}],"name":"v1.2"}}',
+    }
+
+
+def test_long_number_names_a_document(write):
+    """Rows with the same number are one document, with neighbours a float would mix up."""
+    rows = [(10**30 + 1, "a"), (10**30 + 2, "b"), (10**30 + 1, "c")]
+    path = write("a.jsonl", "".join(f'{{"uri": "{name}.jpg", "document": {number}}}\n' for number, name in rows))
+    assert [each[0] for each in shape(path)] == [str(10**30 + 1), str(10**30 + 2)]
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("uri\na.pdf#page=3\n", [["a.pdf#page=3"]]),
+        ("uri\nhttps://h.example/doc?id=1#page=2\n", [["https://h.example/doc?id=1#page=2"]]),
+        ("uri\ns3://b/a.TIF#page=2\n", [["s3://b/a.TIF#page=2"]]),
+        ('uri,pages\na.pdf,"1-3, 7"\n', [["a.pdf#page=1", "a.pdf#page=2", "a.pdf#page=3", "a.pdf#page=7"]]),
+        ("uri;pages\na.pdf;2,1\nb.pdf;\n", [["a.pdf#page=2", "a.pdf#page=1"], ["b.pdf"]]),
+        ("uri,pages,document\na.pdf,1,x\na.pdf,2,y\nb.pdf,2,y\n", [["a.pdf#page=1"], ["a.pdf#page=2", "b.pdf#page=2"]]),
+    ],
+)
+def test_pages_are_chosen_by_name_or_column(write, data, names):
+    """As pages are named in every table."""
+    path = write("a.csv", data)
+    folder = path.rpartition("/")[0] + "/"
+    assert [[page.name.removeprefix(folder) for page in each.pages] for each in scan_manifest(path)] == names
+
+
+def test_chosen_pages_are_part_of_the_documents_name(write):
+    """One page is named as `--document-by page` names it; two choices of one file are two documents."""
+    path = write("a.csv", 'uri,pages\na.pdf,3\na.pdf,"1-2"\n')
+    assert [each[0].rpartition("/")[2] for each in shape(path)] == ["a.pdf#page=3", "a.pdf#page=1-2"]
+
+
+@pytest.mark.parametrize("pages", ["0", "3-1", "a", "1-", "1,,2", "1-99999999", "-1"])
+def test_pages_that_are_none_name_their_row(write, pages):
+    """Before anything is read or sent."""
+    path = write("a.csv", f'uri,pages\na.pdf,1\nb.pdf,"{pages}"\n')
+    with pytest.raises(ConfigurationError, match=r"pages .* in data row 2"):
+        read_manifest(path)
+
+
+def test_file_named_with_a_number_sign_is_not_a_page(write):
+    """Only a PDF, a TIFF or a web address has pages behind the sign."""
+    (document,) = scan_manifest(write("a.csv", "uri\nscan#page=3\n"))
+    assert document.pages[0].page is None
 
 
 def test_a_folder_is_no_manifest(tmp_path):

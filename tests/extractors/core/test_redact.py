@@ -1,4 +1,4 @@
-"""scan/redact.py: which parts of a URL are removed."""
+"""core/redact.py: which parts of a URL are removed."""
 
 from urllib.parse import quote
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.scan.redact import is_signed, redact_text, redact_url
+from extractors.core.redact import is_signed, redact_text, redact_url
 
 AZURE = "sv=2022-11-02&ss=b&srt=o&sp=r&st=2026-01-01&se=2026-12-31&spr=https&sip=1.2.3.4&skoid=a&sktid=b&skt=c&ske=d&sks=b&skv=e"
 SIGNED = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -137,6 +138,7 @@ class PlanFeed:
         self._batches = stored_plan.planned(self._range.first, self._range.count, batch=config.settings.chunk)
         self._addresses = self._signed_addresses()
         self.skipped = self.waiting = self._read = 0
+        self.skipped_failed = Counter[str]()
 
     def take(self, count: int | None = None) -> list[Planned]:
         """Takes the next batch of documents that are to be done; empty only at the end. Blocks."""
@@ -147,6 +149,9 @@ class PlanFeed:
             checked = map_items(self._check_unchanged, pending, self.store.readers)
             unchanged = [each for each in checked if each is not None]
             self.skipped += len(batch) - len(pending)
+            if self._history is not None:
+                kinds = (self._history.failed_kind(each.name) for each in batch if self._is_done(each))
+                self.skipped_failed.update(kind for kind in kinds if kind)
             self.waiting += len(pending) - len(unchanged)
             if unchanged:
                 return unchanged

@@ -59,6 +59,7 @@ class Estimate:
     documents: int = 0
     rejected: int = 0
     skipped: int = 0
+    skipped_failed: Counter[str] = field(default_factory=Counter)  # of them, those that failed for good, by kind
     actions: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=lambda: Counter(formula=0, table=0, planned=0))
@@ -116,6 +117,7 @@ class Estimate:
             "documents": self.documents,
             "rejected": self.rejected,
             "skipped": self.skipped,
+            "skipped_failed": self.skipped_failed.total(),
             "actions": dict(self.actions),
             "tokens": dict(self.tokens),
             "bill_rule": self.bill_rule,
@@ -153,7 +155,7 @@ def estimate(
             _add_sample(feed, result, sample, config.job.source)
         else:
             _add_all(feed, result, keep)
-    result.skipped = feed.skipped
+    result.skipped, result.skipped_failed = feed.skipped, feed.skipped_failed
     if seconds := inputs.prior.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / config.concurrency
     result.seconds = time.perf_counter() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -31,11 +31,16 @@ LOOKS = 1000  # documents that are looked at together where the listing does not
 
 
 class DocumentFeed(Protocol):
-    """Planned documents for a run. `skipped` counts those that are done, `waiting` those that this run does not take."""
+    """Planned documents for a run.
+
+    `skipped` counts those that need nothing, `skipped_failed` by kind those of them that failed for good, and `waiting`
+    those that this run does not take.
+    """
 
     tariff: Tariff
     store: Store
     skipped: int
+    skipped_failed: Counter[str]
     waiting: int
     listing: Listing
 
@@ -77,6 +82,7 @@ class Feed:
         )
         self.store: Store = self._source.store
         self.found = self.skipped = 0
+        self.skipped_failed = Counter[str]()
         self.waiting = 0  # documents that are not done and that this run does not take
         self._empty, self._window = True, job.window
         self._room = sys.maxsize if job.limit is None else job.limit  # documents that may still be taken
@@ -137,6 +143,10 @@ class Feed:
         """Closes the source."""
         self._source.close()
 
+    def _count_failed(self, document: Document) -> None:
+        if self._history is not None and (kind := self._history.failed_kind(document.name)):
+            self.skipped_failed[kind] += 1
+
     def _fate(self, document: Document) -> Literal["taken", "skipped", "waiting"]:
         if self._history is None:
             return "taken"
@@ -151,7 +161,9 @@ class Feed:
                 continue
             self.found += 1
             fate = self._fate(each)
-            self.skipped += fate == "skipped"
+            if fate == "skipped":
+                self.skipped += 1
+                self._count_failed(each)
             self.waiting += fate == "waiting"
             if fate == "taken":
                 yield each

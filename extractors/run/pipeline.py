@@ -116,7 +116,7 @@ class _VolumeLoop:
         """Processes documents until the feed is empty; `pending` are the first of them."""
         async with AsyncExitStack() as stack:
             if not pending:
-                result = await self._publish_volume(1, RunCounts(self.scheduler.feed.skipped), None)
+                result = await self._publish_volume(1, self.scheduler.count_skipped(), None)
                 return await self._end(result)
             context = await self.scheduler.build_context(stack)
             counting = asyncio.ensure_future(asyncio.to_thread(self.scheduler.feed.count))
@@ -125,15 +125,16 @@ class _VolumeLoop:
             return await self._end(await self._run_volumes(pending, context), context)
 
     async def _run_volumes(self, pending: list[Planned], context: RunContext) -> RunResult:
-        total, volume, skipped = RunCounts(), 1, 0
+        total, volume, skipped = RunCounts(), 1, RunCounts()
         scheduler = self.scheduler
         while True:
             totals, pending = await scheduler.run_chunks(pending, context, scheduler.session.config.settings.volume)
             if forbidden := context.services.client.breaker.check_forbidden():
                 context.shutdown.stop(forbidden)
-            counts = RunCounts(scheduler.feed.skipped - skipped, totals)
+            now_skipped = scheduler.count_skipped()
+            counts = now_skipped.since(skipped) + RunCounts(0, totals)
             result = await self._publish_volume(volume, counts, context, total.totals, pending)
-            total, volume, skipped = total + result.counts, volume + 1, scheduler.feed.skipped
+            total, volume, skipped = total + result.counts, volume + 1, now_skipped
             if not pending:
                 return replace(result, counts=total)
 

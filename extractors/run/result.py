@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -32,15 +33,39 @@ class RunCounts:
 
     skipped: int = 0
     totals: RunTotals = field(default_factory=RunTotals)
+    skipped_failed: Counter[str] = field(default_factory=Counter)  # part of `skipped`: failed for good, by kind
 
     def __add__(self, other: RunCounts) -> RunCounts:
         """Both together."""
-        return RunCounts(self.skipped + other.skipped, self.totals + other.totals)
+        return RunCounts(
+            self.skipped + other.skipped, self.totals + other.totals, self.skipped_failed + other.skipped_failed
+        )
+
+    def since(self, earlier: RunCounts) -> RunCounts:
+        """Returns what was skipped after `earlier`; without totals."""
+        return RunCounts(self.skipped - earlier.skipped, skipped_failed=self.skipped_failed - earlier.skipped_failed)
 
     @property
     def found(self) -> int:
         """All documents that scan found."""
         return self.skipped + self.totals.done + self.totals.remaining
+
+    def warnings(self) -> list[str]:
+        """Returns a warning where a run had nothing to do and documents failed for good."""
+        return [self.describe_failed()] if self.skipped_failed and not self.totals.done else []
+
+    def describe_skipped(self, output: str) -> str:
+        """Says why documents were skipped: they have a result, or they failed for good."""
+        failed = self.skipped_failed.total()
+        if not failed:
+            return f"all {self.skipped:,} documents have a result in {output} (--redo all reads them again)"
+        accepted = f"{self.skipped - failed:,} documents have a result in {output}, " if self.skipped > failed else ""
+        return accepted + self.describe_failed()
+
+    def describe_failed(self) -> str:
+        """Says how many documents were skipped because they failed for good, why, and what to do."""
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.skipped_failed.most_common())
+        return f"{self.skipped_failed.total():,} failed for good earlier ({kinds}): --redo failed tries them again"
 
     @property
     def failure_share(self) -> float:
@@ -81,6 +106,7 @@ class RunRecord:
             "finished_at": self.finished_at,
             "found": counts.found,
             "skipped": counts.skipped,
+            "skipped_failed": counts.skipped_failed.total(),
             "duplicates": totals.duplicates,
             "rejected": totals.rejected,
             "accepted": totals.accepted,
@@ -98,7 +124,7 @@ class RunRecord:
             "cost_wasted_usd": totals.wasted_usd,
             "cost_unknown_usd": totals.unknown_usd,
             "residual_tokens": totals.residual_tokens,
-            "warnings": list(self.warnings),
+            "warnings": [*self.warnings, *counts.warnings()],
             "error": self.error.message if self.error else None,
             "prefect_flow_run_id": info.flow_run,
             "approved_by": info.approved_by,
@@ -137,15 +163,16 @@ class RunResult:
             return f"stopped: {self.record.error.message}; {kept}, {totals.remaining} remain for the next run"
         others = f"{totals.remaining} documents {self.record.remain}"
         if not totals.done and totals.remaining:
-            return f"nothing to do: {others}, {self.counts.skipped} are done in {output}; no call was made"
+            return f"nothing to do: {others}; {self.counts.describe_skipped(output)}; no call was made"
         if not self.counts.found:
             return "nothing to do: no image was modified in that time; no call was made"
         if not totals.done:
-            done = f"all {self.counts.skipped} documents are done in {output}"
-            return f"nothing to do: {done}; no call was made (--redo reads them again)"
+            return f"nothing to do: {self.counts.describe_skipped(output)}; no call was made"
         copied = f", {totals.copied:,} copied" if totals.copied else ""
         lost = f"; {totals.bad:,} not: see {output}/failures" if totals.bad else ""
         left = f"; {others}" if totals.remaining else ""
+        if self.counts.skipped_failed:
+            left += f"; {self.counts.describe_failed()}"
         return f"{totals.accepted:,} of {totals.done:,} documents accepted{copied}{lost}{left}{self.against_plan}"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from extractors.run.context import Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
+from extractors.run.result import RunCounts
 from extractors.run.reuse import Deduplicator, OrphanedReplies
 from extractors.run.shutdown import Shutdown
 
@@ -173,6 +175,10 @@ class ChunkScheduler:
             FailureGuard(config.job.fail_above),
             ModelGuard(config.model, earlier_models, stops=config.settings.on_model_change == "stop"),
         ]
+
+    def count_skipped(self) -> RunCounts:
+        """Counts the documents that the feed has skipped so far."""
+        return RunCounts(self.feed.skipped, skipped_failed=Counter(self.feed.skipped_failed))
 
     def warnings(self, context: RunContext | None) -> tuple[str, ...]:
         """The warnings for the run's row."""

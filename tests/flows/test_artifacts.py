@@ -121,7 +121,7 @@ def test_failures_by_kind():
         (
             closing(RunTotals()),
             ("COMPLETED", "Completed"),
-            "nothing to do: all 10 documents are done in /out; no call was made (--redo reads them again)",
+            "nothing to do: all 10 documents have a result in /out (--redo all reads them again); no call was made",
         ),
     ],
 )

@@ -60,9 +60,11 @@ def test_a_broken_image_has_one_row_with_its_reason(published, workspace_with_ba
 
 @pytest.mark.parametrize("name", REASONS)
 def test_a_broken_image_has_one_failure(published, workspace_with_bad_files, name):
-    """It is final, cost nothing, and was no call."""
+    """It is final unless a limit was reached, cost nothing, and was no call."""
     [row] = published["failures"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
-    assert (row["kind"], row["final"], row["attempts"], row["cost_usd"]) == (REASONS[name], True, 0, 0)
+    final = REASONS[name] != "too_many_pixels"
+    assert (row["kind"], row["final"], row["tries"], row["attempts"]) == (REASONS[name], final, int(final), 0)
+    assert row["cost_usd"] == 0
     assert row["message"]
 
 
@@ -73,12 +75,12 @@ def test_rejected_and_accepted_add_up(published):
     assert published["failures"].height == 4
 
 
-def test_a_second_run_skips_them_all(first, workspace_with_bad_files):
-    """A final failure is done, so nothing has failed this time."""
+def test_a_second_run_skips_results_and_final_failures(first, workspace_with_bad_files):
+    """The image over a limit is looked at again: the limit may have been raised."""
     ended = workspace_with_bad_files.run(*BASE)
     row = workspace_with_bad_files.table("runs").sort("started_at").to_dicts()[-1]
-    assert ended.exit_code == 0
-    assert (row["found"], row["skipped"]) == (6, 6)
+    assert ended.exit_code == 1
+    assert (row["found"], row["skipped"], row["skipped_failed"], row["rejected"]) == (6, 5, 3, 1)
 
 
 def test_fail_above_1_allows_every_failure(first, workspace_with_bad_files):

@@ -13,6 +13,7 @@ KEYS = [
     "documents",
     "rejected",
     "skipped",
+    "skipped_failed",
     "actions",
     "tokens",
     "bill_rule",

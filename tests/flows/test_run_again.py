@@ -32,7 +32,7 @@ def test_a_second_run_calls_nothing_and_says_so(workspace, server):
     ended = workspace.run(*BASE)
     assert ended.exit_code == 0
     assert len(server.asked) == 2
-    assert "nothing to do: all 2 documents are done" in ended.stdout
+    assert "nothing to do: all 2 documents have a result" in ended.stdout
     assert "no call was made" in ended.stdout
 
 

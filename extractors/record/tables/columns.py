@@ -177,6 +177,7 @@ RUNS: Columns = {
     "finished_at": TIME,
     "found": INT,
     "skipped": INT,
+    "skipped_failed": INT,
     "duplicates": INT,
     "rejected": INT,
     "accepted": INT,

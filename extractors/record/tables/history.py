@@ -27,11 +27,16 @@ OFFLINE = "offline/"
 DAYS = "run_date=*/*.parquet"
 # Failures of these kinds depend on model, schema and prompt: under others they are not final.
 REQUEST_KINDS = ("client_error", "context_exceeded")
+KIND = pl.col("kind").fill_null("unknown").cast(pl.Categorical)
 SETTLED = pl.col("final") | (pl.col("tries") >= MAX_TRIES)
 
 # One row per published outcome; `now`: it was reached with the schema, prompt and model of this run.
 OUTCOME_COLUMNS: columns.Columns = {"key": columns.INT, "at": columns.TIME, "now": columns.FLAG}
-FAILURE_COLUMNS: columns.Columns = OUTCOME_COLUMNS | {"final": columns.FLAG, "tries": columns.INT}
+FAILURE_COLUMNS: columns.Columns = OUTCOME_COLUMNS | {
+    "final": columns.FLAG,
+    "tries": columns.INT,
+    "kind": pl.Categorical(),
+}
 # Added under `--redo`: a failure's kind, or what differs under `changed`.
 REASON_COLUMN: columns.Columns = {"why": pl.Categorical()}
 
@@ -60,6 +65,7 @@ class RunHistory:
         self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
         self._done: dict[Redo | None, set[int]] = {}
         self._reasons: dict[Redo, _ReasonIndex] = {}
+        self._failed_kinds: _ReasonIndex | None = None
         self._stored: Container[int] | None = None
         self._since: tuple[datetime, set[int]] | None = None
 
@@ -74,6 +80,15 @@ class RunHistory:
             self._done[redo] = set(self._done_keys(redo))
         key = document_key(*name)
         return key in self._done[redo] and (self._stored is None or key not in self._stored)
+
+    def failed_kind(self, name: Name) -> str | None:
+        """The kind of the failure for which this document is skipped; None where it has a result."""
+        if self._failed_kinds is None:
+            final = self._failed.filter(SETTLED).sort("at", maintain_order=True).unique("key", keep="last")
+            without_result = final.join(self._accepted, on="key", how="anti")
+            self._failed_kinds = _ReasonIndex(without_result.select("key", why="kind"))
+        kind = self._failed_kinds.of(document_key(*name))
+        return None if kind == NEW else kind
 
     def has_ended(self, name: Name, since: datetime) -> bool:
         """Whether this document was accepted, or failed for good, at or after this time."""
@@ -181,7 +196,7 @@ def load_history(
     if redo == "changed":
         accepted = failed = {"now": now, "why": _first_difference(fingerprint)}
     elif redo:
-        failed = {"now": now, "why": pl.col("kind").fill_null("unknown").cast(pl.Categorical)}
+        failed = {"now": now, "why": KIND}
     with reading(output):
         return RunHistory(
             _read_accepted(output, fingerprint.schema, accepted, offline=offline),
@@ -216,7 +231,7 @@ def _read_accepted(output: Output, schema: str, computed: dict[str, pl.Expr], *,
 def _read_failed(output: Output, schema: str, computed: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     about_request = pl.col("kind").is_in(REQUEST_KINDS).fill_null(value=False)
     final = pl.col("final").fill_null(value=False) & (computed["now"] | ~about_request)
-    ends = {"final": final, "tries": pl.col("tries").fill_null(1)}
+    ends = {"final": final, "tries": pl.col("tries").fill_null(1), "kind": KIND}
     whole = {"at": pl.col("failed_at"), "now": computed["now"], **ends, **computed}
 
     def read(file: str) -> pl.DataFrame:

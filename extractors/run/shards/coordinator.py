@@ -26,6 +26,7 @@ from extractors.record.ledger.shards import COMPLETED
 from extractors.record.output.base import reading
 from extractors.record.tables.writer import Tables
 from extractors.run.approval import require_approval
+from extractors.run.result import RunCounts
 from extractors.run.session import check_videos
 from extractors.run.shards.fold import ShardFold, ShardsOutcome, count_done, publish_nothing
 from extractors.run.shutdown import Shutdown
@@ -88,7 +89,7 @@ async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks
     return await ShardFold(session, tables, plan, outcome, listing, done, skipped).publish()
 
 
-async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | None, int, Listing]:
+async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | None, RunCounts, Listing]:
     """Stores a plan, unless there is an approved one, and has its cost approved; None when there is nothing to do.
 
     Also counts the documents that are done and not in the plan, and returns the record of the listing.
@@ -98,19 +99,20 @@ async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | No
     if plan := session.approved_plan:
         if needs_approval:
             await require_approval(config, plan.info.costs, hooks.confirm)
-        return plan, 0, Listing()
+        return plan, RunCounts(), Listing()
     videos = may_hold_videos(config)
     check_videos(config, videos=videos)
     estimated, url = await asyncio.to_thread(write_plan, session.estimate_inputs, session.run_info)
+    skipped = RunCounts(estimated.skipped, skipped_failed=estimated.skipped_failed)
     if estimated.causes:
         hooks.notify(estimated.causes.sentence)
     if url is None:
-        return None, estimated.skipped, estimated.listing
+        return None, skipped, estimated.listing
     if needs_approval:
         await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
     stored_plan = StoredPlan(url)
     info = await asyncio.to_thread(stored_plan.read_info)
-    return ApprovedPlan(config, stored_plan, info, None), estimated.skipped, estimated.listing
+    return ApprovedPlan(config, stored_plan, info, None), skipped, estimated.listing
 
 
 def _count_done(session: RunSession, plan: ApprovedPlan) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extractors.config.prices import warn_old_price
@@ -54,7 +54,7 @@ class ShardFold:
     outcome: ShardsOutcome
     listing: Listing
     done: int = 0
-    skipped: int = 0
+    skipped: RunCounts = field(default_factory=RunCounts)
 
     async def publish(self) -> RunResult:
         """Publishes the volume, and ends the run in the ledger."""
@@ -73,7 +73,7 @@ class ShardFold:
         done = self._count_done(waiting)
         totals += RunTotals(remaining=self.plan.info.documents - totals.done - done)
         warnings = (*self.outcome.warnings, *_find_drift(session, tables, totals))
-        counts = RunCounts(self.skipped + done, totals)
+        counts = self.skipped + RunCounts(done, totals)
         record = _record(session, self.outcome.error, warnings, self.listing)
         return _publish_row(session, tables, counts, record, (waiting, unfinished))
 
@@ -98,11 +98,11 @@ class ShardFold:
         return max(self.done + self.outcome.skipped, count_done(history, session, self.plan.info, waiting))
 
 
-async def publish_nothing(session: RunSession, tables: Tables, skipped: int, listing: Listing) -> RunResult:
+async def publish_nothing(session: RunSession, tables: Tables, skipped: RunCounts, listing: Listing) -> RunResult:
     """Publishes a run that has nothing to do, and ends it in the ledger."""
     await session.lease.renew()
     record = _record(session, None, (), listing)
-    return await asyncio.to_thread(_publish_row, session, tables, RunCounts(skipped), record, ((), ()))
+    return await asyncio.to_thread(_publish_row, session, tables, skipped, record, ((), ()))
 
 
 def count_done(history: RunHistory, session: RunSession, info: PlanInfo, names: Iterable[Name]) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from extractors.core.calls import Attempt, Billing, CallRequest, Journal, Outcome, Permits, Refusal, Reply, Verdict
 from extractors.core.documents import (
     REJECT_REASONS,
+    SETTING_KINDS,
     UNSEEN,
     UNSENT,
     Action,
@@ -51,6 +52,7 @@ __all__ = [
     "NEW",
     "REJECT_REASONS",
     "RETRY",
+    "SETTING_KINDS",
     "UNSEEN",
     "UNSENT",
     "Accepted",

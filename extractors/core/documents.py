@@ -36,6 +36,10 @@ REJECT_REASONS = frozenset(
         "viewer_only",
     }
 )
+# What a setting rejected: raising it cures that, so it is never final, and no try.
+SETTING_KINDS = frozenset(
+    {"too_many_pages", "too_many_bytes", "too_many_pixels", "video_not_allowed", "blocked_address", "password"}
+)
 UNSEEN = Size(0, 0)  # of a video: no rule bills it
 UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an answer, too, can be `empty`
 
@@ -51,6 +55,16 @@ class Problem:
     stage: Stage
     message: str
     final: bool = True
+
+    def __post_init__(self) -> None:
+        """Makes what a setting rejected not final, wherever it was noticed."""
+        if self.is_setting:
+            object.__setattr__(self, "final", False)
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether a setting rejected the image."""
+        return self.kind in SETTING_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ def images_to_redo(workspace, server, serve, replies):
     workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*RUN).exit_code == 0
-    for name, width, answer in (("c.jpg", 310, replies.error(400)), ("d.jpg", 320, replies.ok({"odd": 1}))):
+    for name, width, answer in (("c.jpg", 310, replies.error(400, code="invalid_image")), ("d.jpg", 320, replies.ok({"odd": 1}))):
         workspace.images(name, size=(width, 200))
         assert workspace.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
         (workspace.folder / "in" / name).rename(workspace.folder / name)

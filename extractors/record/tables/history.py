@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from extractors.core import DIFFERS, DONE, NEW, RETRY
+from extractors.core import DIFFERS, DONE, NEW, RETRY, SETTING_KINDS
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
 
@@ -230,8 +230,10 @@ def _read_accepted(output: Output, schema: str, computed: dict[str, pl.Expr], *,
 
 def _read_failed(output: Output, schema: str, computed: dict[str, pl.Expr], *, offline: bool) -> pl.DataFrame:
     about_request = pl.col("kind").is_in(REQUEST_KINDS).fill_null(value=False)
-    final = pl.col("final").fill_null(value=False) & (computed["now"] | ~about_request)
-    ends = {"final": final, "tries": pl.col("tries").fill_null(1), "kind": KIND}
+    by_setting = pl.col("kind").is_in(SETTING_KINDS).fill_null(value=False)  # earlier versions published them as final
+    final = pl.col("final").fill_null(value=False) & (computed["now"] | ~about_request) & ~by_setting
+    tries = pl.when(by_setting).then(0).otherwise(pl.col("tries").fill_null(1))
+    ends = {"final": final, "tries": tries, "kind": KIND}
     whole = {"at": pl.col("failed_at"), "now": computed["now"], **ends, **computed}
 
     def read(file: str) -> pl.DataFrame:

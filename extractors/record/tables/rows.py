@@ -87,11 +87,16 @@ def failure_row(end: Failed, run_info: RunInfo) -> Row:
         "kind": end.problem.kind,
         "message": end.problem.message,
         "final": end.problem.final,
-        "tries": end.planned.tries + (end.origin is None),  # reparsing a stored answer is not a try
+        "tries": end.planned.tries + _counts_as_try(end),
         "attempts": len(end.attempts),
         "cost_usd": end.cost_usd,
         "failed_at": end.ended_at,
     }
+
+
+def _counts_as_try(end: Failed) -> bool:
+    """Whether the failure says something about trying again: not a reparsed answer, and not what a setting rejected."""
+    return end.origin is None and not end.problem.is_setting
 
 
 def copy_row(end: Copied, run_info: RunInfo) -> Row:

@@ -225,7 +225,7 @@ def test_the_message_of_a_run_with_nothing_to_do_says_so():
     [
         (
             RunTotals(remaining=3),
-            "nothing to do: 3 documents are being processed by another run, 40 are done",
+            "nothing to do: 3 documents are being processed by another run; all 40 documents have a result",
         ),
         (
             RunTotals(accepted=2, remaining=3),

@@ -44,7 +44,7 @@ TABLES = {
     "FIELDS": "run schema field rows:count nulls:count distinct:count min max mean_length:real",
     "RUNS": """
         run volume:count flow schema source model endpoint policy bill_rule output job status started_at:time
-        finished_at:time found:count skipped:count duplicates:count rejected:count accepted:count failed:count
+        finished_at:time found:count skipped:count skipped_failed:count duplicates:count rejected:count accepted:count failed:count
         remaining:count calls:count prompt_tokens:count cached_tokens:count completion_tokens:count
         reasoning_tokens:count estimated_low_usd:money estimated_expected_usd:money estimated_high_usd:money
         cost_usd:money cost_wasted_usd:money cost_unknown_usd:money residual_tokens:count warnings:list error

@@ -7,12 +7,13 @@ from decimal import Decimal
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from extractors.record.tables.profile import MIN_ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.record.tables.profile import RunProfile
 
-MIN_ROWS = 200  # accepted or failed documents: a share of fewer means nothing
 MAX_ERRORS = (
     3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
 )

@@ -14,7 +14,10 @@ def images_to_redo(workspace, server, serve, replies):
     workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*RUN).exit_code == 0
-    for name, width, answer in (("c.jpg", 310, replies.error(400, code="invalid_image")), ("d.jpg", 320, replies.ok({"odd": 1}))):
+    for name, width, answer in (
+        ("c.jpg", 310, replies.error(400, code="invalid_image")),
+        ("d.jpg", 320, replies.ok({"odd": 1})),
+    ):
         workspace.images(name, size=(width, 200))
         assert workspace.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
         (workspace.folder / "in" / name).rename(workspace.folder / name)
@@ -37,7 +40,7 @@ def announced(ended):
         (("--redo", "changed"), ["nothing; and 1 to retry ", ", 1 new "], 2),
         (
             ("--redo", "changed", "--model", "maker/other", "--yes"),
-            ["3 documents for nobody", ": 3 with another model; and 1 to retry"],
+            ["3 documents", ": 3 with another model; and 1 to retry"],
             5,
         ),
         (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to retry"], 5),

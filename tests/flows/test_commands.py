@@ -21,6 +21,9 @@ KEYS = [
     "sampled",
     "seconds",
     "eta_seconds",
+    "incomplete",
+    "passed_over",
+    "warnings",
 ]
 NOTHING = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_BASE_URL": None}
 

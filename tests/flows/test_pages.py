@@ -257,7 +257,12 @@ def test_a_pdf_that_cannot_be_sent_is_rejected(workspace, write, ran, pdf, texts
     ended, asked = ran()
     failure, image = workspace.only("failures"), workspace.only("images")
     assert (ended.exit_code, asked) == (1, [])
-    assert (failure["document"], failure["kind"], failure["stage"], failure["final"]) == (path, kind, "bill", kind == "empty")
+    assert (failure["document"], failure["kind"], failure["stage"], failure["final"]) == (
+        path,
+        kind,
+        "bill",
+        kind == "empty",
+    )
     assert (image["image"], image["page"], image["action"], image["reason"]) == (path, 1, "reject", kind)
     assert row_of(ran()[0])["skipped_failed"] == (kind == "empty")
 

@@ -112,7 +112,12 @@ def test_a_phone_photo_has_no_pages(billed):
 def test_too_many_pages_are_one_that_is_rejected(billed, pdf):
     """The flaw says how many there are, how many may be, and where that is set."""
     (page,) = billed(pdf("1", "2", "3"), "a.pdf", most=2)
-    assert (page.found.page, page.header, page.problem.kind, page.problem.final) == (None, None, "too_many_pages", False)
+    assert (page.found.page, page.header, page.problem.kind, page.problem.final) == (
+        None,
+        None,
+        "too_many_pages",
+        False,
+    )
     assert page.problem.message == "3 pages are over TILEWISE_MAX_IMAGES=2"
 
 
@@ -147,7 +152,12 @@ def test_a_frame_that_claims_too_many_pixels_has_its_own_flaw(billed):
 def test_a_pdf_that_cannot_be_opened_is_one_page_with_a_flaw(billed, pdf, texts, password, kind):
     """Nobody knows how many it has."""
     (page,) = billed(pdf(*texts, password=password), "a.pdf")
-    assert (page.found.page, page.problem.kind, page.problem.stage, page.problem.final) == (None, kind, "bill", kind == "empty")
+    assert (page.found.page, page.problem.kind, page.problem.stage, page.problem.final) == (
+        None,
+        kind,
+        "bill",
+        kind == "empty",
+    )
 
 
 def test_a_file_that_is_called_a_pdf_and_is_none_is_no_image(billed):

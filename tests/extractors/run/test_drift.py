@@ -6,9 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.record.tables import profile as shapes
 from extractors.record.tables.profile import RunProfile
-from extractors.run import drift
 from extractors.run.drift import find_drift
 
 USUAL = RunProfile("now", 1000, {"shop": 0.0, "total": 0.01}, 1.0, 0.1, Decimal("0.001"))
@@ -120,11 +118,6 @@ def test_nothing_accepted_has_no_null_shares():
     """Where nothing was accepted that is what is said, and no field is spoken of."""
     (sentence,) = find_drift(replace(USUAL, accepted=0.0, nulls={"total": 1.0}), WEEK)
     assert sentence.startswith("0.0 % of 1,000 documents were accepted")
-
-
-def test_both_look_at_runs_of_one_size():
-    """The past that is read is the past that is compared with."""
-    assert drift.MIN_ROWS == shapes.MIN_ROWS
 
 
 def night(chance, rows):

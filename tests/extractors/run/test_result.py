@@ -217,7 +217,10 @@ def test_the_row_counts_copies_of_both_kinds_as_duplicates():
 def test_the_message_of_a_run_with_nothing_to_do_says_so():
     """Running again costs nothing, says it, and says how to read all of it anew."""
     message = close(RunTotals(), skipped=40).message
-    assert message == "nothing to do: all 40 documents have a result in /out (--redo all reads them again); no call was made"
+    assert (
+        message
+        == "nothing to do: all 40 documents have a result in /out (--redo all reads them again); no call was made"
+    )
 
 
 @pytest.mark.parametrize(

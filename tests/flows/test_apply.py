@@ -154,8 +154,8 @@ def test_a_password_in_a_plans_url_is_not_repeated(workspace):
     ("name", "said"),
     [
         ("out/plans/none.parquet", "does not exist: `run --plan-only` stores one"),
-        ("in/a.jpg", "is none: name a file"),
-        ("out/plans/other.parquet", "is no plan of tilewise"),
+        ("in/a.jpg", "is not a plan file"),
+        ("out/plans/other.parquet", "was not written by tilewise"),
     ],
 )
 def test_what_is_no_plan_is_refused(workspace, name, said):

@@ -48,7 +48,7 @@ def test_a_server_without_usage_is_said_to_have_none(workspace, calibrated, repl
     """The first reply tells, so the others are not asked for."""
     ended, server = calibrated(replies.ok(usage=None))
     assert ended.exit_code == 2
-    assert "the server's replies have no `usage`: no bill can be known from it" in ended.stderr
+    assert "the server's replies have no `usage`: the bill rule cannot be identified" in ended.stderr
     assert len(server.asked) == 1
     assert (workspace.only("calls")["billed"], workspace.only("runs")["status"]) == ("unknown", "failing")
     assert uncalibrated()
@@ -118,7 +118,7 @@ def test_more_than_may_be_spent_unasked_needs_a_yes(workspace, calibrated, repli
     script = replies.billing(get_rule("formula").tokens)
     ended, server = calibrated(script, TILEWISE_ASK_ABOVE="0.0001")
     assert (ended.exit_code, server.asked) == (2, [])
-    assert "the probes may cost up to $" in ended.stderr
+    assert "this may cost up to $" in ended.stderr
     assert "above TILEWISE_ASK_ABOVE=0.0001" in ended.stderr
     ended, _ = calibrated(script, flags=["--yes"], TILEWISE_ASK_ABOVE="0.0001")
     assert ended.exit_code == 0
@@ -159,7 +159,7 @@ def test_it_can_be_stopped(workspace, stopping, wait, uncalibrated, number):
     server.gate.set()
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (3, "")
-    assert f"tilewise: {number.name} came; no rule is remembered, and what was sent is in {workspace.folder}" in stderr
+    assert f"tilewise: {number.name} was received; no rule is stored, and the calls are in {workspace.folder}" in stderr
     assert workspace.table("calls")["outcome"].to_list() == ["accepted"] * 3
     assert (workspace.only("runs")["status"], len(server.asked)) == ("stopped", 3)
     assert uncalibrated()

@@ -5,6 +5,7 @@ The constant text stands before the images, so that a server can cache it as a p
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -75,9 +76,9 @@ class RequestTemplate:
 
 def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:
     """The part of a request that holds the answer to its JSON schema; `prompt` trusts the words alone."""
-    name = schema.name[:64]
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.name)[:64]
     if mode == "json_schema":
-        asked = {"type": "json_schema", "json_schema": {"name": name, "schema": schema.wire, "strict": True}}
+        asked = {"type": "json_schema", "json_schema": {"name": name, "schema": schema.wire, "strict": schema.strict}}
         return {"response_format": asked | ({"schema": schema.wire} if flat else {})}
     if mode == "json_object":
         return {"response_format": {"type": "json_object"}}

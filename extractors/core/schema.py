@@ -1,28 +1,31 @@
-"""A schema as the engine sees it: a pydantic model by name, the prompt's words, the JSON schema on the wire. A leaf.
+"""A schema: a pydantic model loaded by name, the prompt, and the JSON schema that is sent. A leaf.
 
-A schema is loaded by name, so the engine imports no schema: `receipt` is the model `Receipt` of `schemas/receipt.py`,
-and `package.module:Model` is a user's own.
+| name                     | model                                                                                        |
+|--------------------------|----------------------------------------------------------------------------------------------|
+| `receipt`                | `Receipt` in `schemas/receipt.py` of the working folder, else of the shipped schemas         |
+| `package.module:Model`   | `Model` in a module that can be imported from the working folder                             |
+| `path/to/file.py:Model`  | `Model` in that file                                                                         |
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import pkgutil
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
-from pydantic import BaseModel, PydanticUserError
+from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError
 
+from extractors.core import schema_files
+from extractors.core.annotations import find_models
 from extractors.core.errors import ConfigurationError, first_line
+from extractors.core.wire_schema import has_scalar_root, is_strict, to_wire
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-# A hive partition of these names stands in every published path and would overwrite the field in every reader.
+# Published paths have hive partitions of these names, which would overwrite the field in every reader.
 RESERVED_FIELDS = frozenset({"schema", "run_date"})
 
 RULES = (
@@ -34,9 +37,9 @@ ASK = "Read this document."
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a document is: its published name, its model, and what the vision model is told about it.
+    """A kind of document: its published name, its model, the JSON schema and the prompt of its requests.
 
-    `module` is where its `VERSION` is set.
+    `module` sets its `VERSION`.
     """
 
     name: str
@@ -48,14 +51,19 @@ class Schema:
 
     @property
     def next_name(self) -> str:
-        """What it is published as when its module sets the next `VERSION`."""
+        """Its published name after the next `VERSION`."""
         base = self.name if self.version == 1 else self.name.removesuffix(f"_v{self.version}")
         return f"{base}_v{self.version + 1}"
 
     @property
     def hash(self) -> str:
-        """Identifies the wire's JSON schema."""
+        """A hash of the JSON schema that is sent."""
         return digest(orjson.dumps(self.wire, option=orjson.OPT_SORT_KEYS))
+
+    @property
+    def strict(self) -> bool:
+        """Whether OpenAI's strict mode accepts the JSON schema."""
+        return is_strict(self.wire)
 
     @property
     def prompt_bytes(self) -> int:
@@ -63,69 +71,96 @@ class Schema:
         return len(self.prompt.encode()) + len(ASK.encode())
 
     def prompt_hash(self, sampling: str) -> str:
-        """Identifies the words of the prompt and the sampling that they are asked with."""
+        """A hash of the prompt and of the sampling options."""
         return digest(f"{self.prompt}\0{ASK}\0{sampling}".encode())
 
 
 class _NoDocument(BaseModel):
-    """Stands in where an estimate is asked for without a schema."""
+    """The model of an estimate without a schema."""
 
 
 NONE = Schema("", _NoDocument, {}, "")
 
 
 def digest(data: bytes) -> str:
-    """Sixteen hexadecimal digits of SHA-256: enough to tell a billion apart."""
+    """Sixteen hexadecimal digits of SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def shipped() -> list[str]:
-    """The names of the documents in `schemas/`, sorted."""
-    package = importlib.import_module("schemas")
-    return sorted(each.name for each in pkgutil.iter_modules(package.__path__) if not each.name.startswith("_"))
+    """The names of the shipped schemas, sorted."""
+    return schema_files.shipped()
 
 
 def load(name: str) -> Schema:
-    """The schema of this name, or of `package.module:Model`. Raises ConfigurationError that says what is allowed."""
-    module_name, colon, class_name = name.partition(":")
+    """Load a schema: `name`, `package.module:Model` or `path/to/file.py:Model`. Raises ConfigurationError."""
+    source, colon, class_name = name.rpartition(":")
     if colon:
-        if not all(part.isidentifier() for part in module_name.split(".")):
-            raise ConfigurationError(f"schema {name!r}: write it as package.module:Model")
-        module = _import(module_name, name)
-        published = _snake(class_name)
-    elif name in shipped():
-        module = importlib.import_module(f"schemas.{name}")
+        module = schema_files.import_source(source, name)
+        published = _to_snake_case(class_name)
+    else:
+        module = schema_files.import_named(name)
         class_name = "".join(word.title() for word in name.split("_"))
         published = name
-    else:
-        raise ConfigurationError(f"unknown schema {name!r}: use {', '.join(shipped())}, or package.module:Model")
     model = getattr(module, class_name, None)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise ConfigurationError(f"schema {name!r}: {module.__name__} has no pydantic model named {class_name!r}")
-    return _schema(published, model, module)
+    return _build_schema(published, model, module)
 
 
-def _schema(published: str, model: type[BaseModel], module: ModuleType) -> Schema:
-    for field in model.model_fields:
-        if field.casefold() in RESERVED_FIELDS:
-            message = (
-                f"schema {published!r}: a field may not be named {field!r}: the output is partitioned by that name"
-            )
-            raise ConfigurationError(message)
-    version = _version(published, module)
+def _build_schema(published: str, model: type[BaseModel], module: ModuleType) -> Schema:
+    _check_names(published, model)
+    version = _read_version(published, module)
     try:
-        wire = strict(model.model_json_schema())
+        wire = to_wire(model.model_json_schema())
     except PydanticUserError as error:
         message = f"schema {published!r}: {module.__name__} has no JSON schema: {first_line(error)}"
         raise ConfigurationError(message) from error
+    if has_scalar_root(wire):
+        raise ConfigurationError(
+            f"schema {published!r}: {model.__name__} is a single value: an answer must be an object or a list, so make"
+            " the value a field of a model"
+        )
     words = [(model.__doc__ or "").strip(), getattr(module, "INSTRUCTIONS", "").strip(), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"
     return Schema(name, model, wire, prompt, module.__name__, version)
 
 
-def _version(published: str, module: ModuleType) -> int:
-    """The module's `VERSION`, 1 where it sets none."""
+def _check_names(published: str, model: type[BaseModel]) -> None:
+    """Raises ConfigurationError for field names that readers of the tables would confuse, and for unreadable aliases."""
+    for field in (*model.model_fields, *model.model_computed_fields):
+        if field.casefold() in RESERVED_FIELDS:
+            message = (
+                f"schema {published!r}: a field may not be named {field!r}: the output is partitioned by that name"
+            )
+            raise ConfigurationError(message)
+    for part in find_models(model):
+        seen: dict[str, str] = {}
+        for field in (*part.model_fields, *part.model_computed_fields):
+            other = seen.setdefault(field.casefold(), field)
+            if other != field:
+                raise ConfigurationError(
+                    f"schema {published!r}: {part.__name__} has the fields {other!r} and {field!r}, which readers of the"
+                    " tables take for one name (DuckDB ignores case): rename one"
+                )
+        for field, info in part.model_fields.items():
+            if _is_nested_alias(info.validation_alias):
+                raise ConfigurationError(
+                    f"schema {published!r}: field {field!r} of {part.__name__} is read from inside another field"
+                    " (AliasPath), which its JSON schema cannot say: make the nested value a model"
+                )
+
+
+def _is_nested_alias(alias: object) -> bool:
+    """Whether an alias names only values inside of other fields."""
+    if isinstance(alias, AliasChoices):
+        return all(_is_nested_alias(choice) for choice in alias.choices)
+    return isinstance(alias, AliasPath) and len(alias.path) > 1
+
+
+def _read_version(published: str, module: ModuleType) -> int:
+    """The module's `VERSION`; 1 by default."""
     version = getattr(module, "VERSION", 1)
     if type(version) is not int or version < 1:
         raise ConfigurationError(
@@ -134,49 +169,5 @@ def _version(published: str, module: ModuleType) -> int:
     return version
 
 
-def strict(node: object) -> dict[str, object]:
-    """The JSON schema in the form that strict structured output asks for.
-
-    Every object names all its properties as required and allows no others; titles and defaults, which the servers
-    refuse or ignore, are left out. What may be missing stays nullable.
-    """
-    result = _strict(node)
-    if not isinstance(result, dict):
-        raise TypeError("a JSON schema is an object")
-    return result
-
-
-def _strict(node: object) -> object:
-    if isinstance(node, list):
-        return [_strict(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    result: dict[str, object] = {}
-    for key, value in node.items():
-        if key in {"properties", "$defs"}:  # here the keys are names that somebody chose
-            result[key] = {name: _strict(each) for name, each in value.items()}
-        elif key not in {"title", "default"}:
-            result[key] = _strict(value)
-    if "properties" in node:
-        result |= {"required": list(node["properties"]), "additionalProperties": False}
-    return result
-
-
-def _import(module_name: str, name: str) -> ModuleType:
-    """The user's module; the working directory counts as a place to find it, as for `python -m`."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"schema {name!r}: no module named {error.name!r} can be imported from here"
-        ) from error
-    # The module's own code runs here and nothing of ours, so whatever is raised is a matter of its author.
-    except (Exception, SystemExit) as error:
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise ConfigurationError(f"schema {name!r}: module {module_name} cannot be imported: {said}") from error
-
-
-def _snake(name: str) -> str:
+def _to_snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

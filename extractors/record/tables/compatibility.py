@@ -24,7 +24,7 @@ import polars as pl
 from extractors.core.errors import ConfigurationError
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
-from extractors.record.tables.columns import Fields
+from extractors.record.tables.fields import Fields
 from extractors.record.tables.history import DAYS
 
 if TYPE_CHECKING:

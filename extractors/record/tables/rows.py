@@ -26,7 +26,7 @@ from extractors.record.tables import columns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from extractors.record.tables.columns import Fields
+    from extractors.record.tables.fields import Fields
 
 Keep = Literal["all", "failed", "none"]
 Row = dict[str, object]

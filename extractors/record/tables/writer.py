@@ -10,7 +10,7 @@ import polars as pl
 from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.record.output.base import writing
 from extractors.record.tables import columns
-from extractors.record.tables.columns import CellError, Fields
+from extractors.record.tables.fields import Fields
 from extractors.record.tables.profile import profile_of
 from extractors.record.tables.rows import Keep, Row, copy_row, failure_row, image_rows, result_row
 from extractors.record.tables.volume import PUBLISHED, PartId, Volume
@@ -69,11 +69,14 @@ class Tables:
         """Remove the staging folder unless it holds unpublished parts."""
         self.output.remove_empty(self.volume.folder)
 
-    def column_error(self, document: BaseModel) -> str | None:
-        """The first value of this document that its column cannot hold, in words; None if all fit."""
+    def column_error(self, document: BaseModel | None) -> str | None:
+        """The first value of this document that its column cannot hold, in words; None if all fit.
+
+        Also for what a model validator returned instead of the document.
+        """
         try:
-            self._fields.row(document)
-        except CellError as error:
+            self._fields.cell(document)
+        except ValueError as error:
             return str(error)
         return None
 

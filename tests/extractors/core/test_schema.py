@@ -6,7 +6,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from extractors.core.errors import ConfigurationError
-from extractors.core.schema import ASK, NONE, RULES, load, shipped, strict
+from extractors.core.schema import ASK, NONE, RULES, load, shipped
+from extractors.core.wire_schema import to_wire
 
 SHIPPED = ["caption", "comparison", "invoice", "receipt", "screenshot", "table"]
 
@@ -166,7 +167,7 @@ def test_a_later_version_is_published_apart(module, line, name):
 
 def test_every_object_is_closed_and_requires_all_it_has():
     """Strict structured output allows no other form, in nested definitions too."""
-    wire = strict(Paper.model_json_schema())
+    wire = to_wire(Paper.model_json_schema())
     assert len(objects(wire)) == 2
     assert [each["additionalProperties"] for each in objects(wire)] == [False, False]
     assert [each["required"] for each in objects(wire)] == [list(each["properties"]) for each in objects(wire)]
@@ -188,12 +189,12 @@ def test_no_shipped_schema_carries_titles_or_defaults(name):
 
 def test_titles_and_defaults_are_left_out():
     """Of the model and of its fields, in nested definitions too."""
-    assert keywords(strict(Paper.model_json_schema())) & {"title", "default"} == set()
+    assert keywords(to_wire(Paper.model_json_schema())) & {"title", "default"} == set()
 
 
 def test_fields_named_title_and_default_survive():
     """What a field is called is no keyword."""
-    properties = strict(Paper.model_json_schema())["properties"]
+    properties = to_wire(Paper.model_json_schema())["properties"]
     assert list(properties) == ["title", "default", "lines", "best"]
     assert properties["title"] == {"type": "string"}
     assert properties["default"] == {"type": "integer"}
@@ -205,33 +206,33 @@ def test_a_field_named_properties_survives():
     class Estate(BaseModel):
         properties: list[Line]
 
-    wire = strict(Estate.model_json_schema())
+    wire = to_wire(Estate.model_json_schema())
     assert list(wire["properties"]) == ["properties"]
     assert wire["required"] == ["properties"]
 
 
 def test_nested_definitions_are_kept():
     """References still lead somewhere."""
-    wire = strict(Paper.model_json_schema())
+    wire = to_wire(Paper.model_json_schema())
     assert list(wire["$defs"]) == ["Line"]
     assert wire["properties"]["lines"]["items"] == {"$ref": "#/$defs/Line"}
 
 
 def test_what_may_be_missing_stays_nullable():
     """Required on the wire, null where the image does not show it."""
-    wire = strict(Paper.model_json_schema())
+    wire = to_wire(Paper.model_json_schema())
     assert {"type": "null"} in wire["properties"]["best"]["anyOf"]
 
 
 def test_descriptions_are_kept():
     """They are the prompt's words."""
-    assert strict(Paper.model_json_schema())["description"] == Paper.__doc__
+    assert to_wire(Paper.model_json_schema())["description"] == Paper.__doc__
 
 
 def test_a_schema_that_is_no_object_is_a_bug():
     """Only a JSON object can be a JSON schema."""
     with pytest.raises(TypeError):
-        strict([])
+        to_wire([])
 
 
 def test_the_prompt_holds_all_the_words(module):

@@ -14,8 +14,8 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.schema import Schema
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.columns import Fields
 from extractors.record.tables.compatibility import check_compatible
+from extractors.record.tables.fields import Fields
 
 EVENING = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
 from extractors.record.tables import columns
-from extractors.record.tables.columns import Fields
 from extractors.record.tables.field_stats import field_rows
+from extractors.record.tables.fields import Fields
 
 RUN = "20261120T021500Z-3f9a"
 

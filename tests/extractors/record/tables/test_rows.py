@@ -8,7 +8,7 @@ from support.runs import vary
 
 from extractors.core import Copied, Problem
 from extractors.record.tables import columns
-from extractors.record.tables.columns import Fields
+from extractors.record.tables.fields import Fields
 from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, is_kept, reply_row, result_row
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from extractors.core.errors import OutputError
 from extractors.record.output.folder import FolderOutput
-from extractors.record.tables.columns import Fields
+from extractors.record.tables.fields import Fields
 from extractors.record.tables.volume import ALWAYS, PUBLISHED, PartId, Volume, list_volumes
 
 

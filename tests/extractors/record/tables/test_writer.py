@@ -13,7 +13,7 @@ from support.runs import vary
 from extractors.core.errors import ConfigurationError, OutputError
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
-from extractors.record.tables.columns import Fields
+from extractors.record.tables.fields import Fields
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 

@@ -24,7 +24,7 @@ from extractors.images.pixels import load_pixels
 if TYPE_CHECKING:
     from PIL import Image
 
-    from extractors.core import Header, PlannedPage, Step, Store
+    from extractors.core import Found, Header, PlannedPage, Step, Store
     from extractors.core.tiles import Size
 
 MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; no limit is documented for requests
@@ -43,9 +43,7 @@ def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
     data = store.read(page.billed.found)
     sha256 = hashlib.sha256(data).hexdigest()
     if header.format == "PDF":
-        return Prepared(
-            _draw_page(data, page.billed.found.page or 1, step.size), step.size, encoded=True, sha256=sha256
-        )
+        return Prepared(_draw_page(data, page.billed.found, step.size), step.size, encoded=True, sha256=sha256)
     if step.size == header.size and _can_send_original(data, header):
         return Prepared(_build_block(header.format, data), step.size, encoded=False, sha256=sha256)
     pixels = load_pixels(data, "prepare", page.billed.found.page, header.orientation, step.size)
@@ -101,14 +99,14 @@ def _ends_webp(data: bytes) -> bool:
 _ENDS = {"JPEG": _ends_jpeg, "PNG": _ends_png, "WEBP": _ends_webp}
 
 
-def _draw_page(data: bytes, number: int, size: Size) -> bytes:
+def _draw_page(data: bytes, found: Found, size: Size) -> bytes:
     """Draw a PDF's page at the size that is sent, and make its block.
 
     Of a grey page whichever is smaller, PNG or JPEG: at 1,119 px a page of 10 pt text is 141 KB as a grey PNG and 380 KB
     as a JPEG, a scan 107 and 94 KB. A coloured page is no smaller as a PNG.
     """
-    with open_pdf(data, "prepare") as pdf:
-        pixels = pdf.render(number, size)
+    with open_pdf(data, "prepare", found.passwords) as pdf:
+        pixels = pdf.render(found.page or 1, size)
     red, green, blue = pixels.split()
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
         return _build_block(*_encode(pixels, lossless=False))

@@ -53,7 +53,7 @@ def count_pages(found: Found, store: Store) -> int | None:
         stream.seek(0)
         if is_pdf(head):
             data = stream.read() if isinstance(stream, BytesIO) else store.read(found)
-            with open_pdf(data, "bill") as pdf:
+            with open_pdf(data, "bill", found.passwords) as pdf:
                 return pdf.pages
         return len(list_frames(stream)) or None
 
@@ -69,7 +69,7 @@ def _open_stream(found: Found, store: Store) -> BinaryIO:
 
 
 def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
-    with open_pdf(data, "bill") as pdf:
+    with open_pdf(data, "bill", found.passwords) as pdf:
         if found.page is not None:
             return (_read_named(found, pdf.pages, lambda number: Header(pdf.measure(number), "PDF", pdf.pages, 1)),)
         if pdf.pages > most:

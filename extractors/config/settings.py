@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+import orjson
 import platformdirs
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     on_model_change: Literal["warn", "stop"] = "warn"
     keep_replies: Literal["all", "failed", "none"] = "all"
     allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    pdf_passwords: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
@@ -142,6 +144,18 @@ class Settings(BaseSettings):
                 " write it as images.example, 10.0.0.5:8080 or [fd00::5], with no scheme, path, range or *"
             )
         return tuple(filter(None, hosts))
+
+    @field_validator("pdf_passwords", mode="before")
+    @classmethod
+    def _parse_passwords(cls, value: object) -> tuple[str, ...]:
+        try:
+            listed = orjson.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        except orjson.JSONDecodeError:
+            listed = None
+        listed = listed.split(",") if isinstance(listed, str) else listed
+        if not isinstance(listed, list | tuple) or not all(isinstance(each, str | SecretStr) for each in listed):
+            raise ValueError('must be passwords separated by commas, or a JSON list of them, as ["a,b", "c"]')
+        return tuple(each for each in listed if each)
 
     @field_validator("ledger")
     @classmethod
@@ -244,7 +258,7 @@ def _check_toml(path: Path) -> None:
         keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    secrets = {"api_key": "key", "headers": "extra headers"}
+    secrets = {"api_key": "key", "headers": "extra headers", "pdf_passwords": "passwords"}
     allowed = sorted(Settings.model_fields.keys() - secrets.keys())
     for key in keys:
         if key in secrets:
@@ -257,6 +271,8 @@ def _check_toml(path: Path) -> None:
 def _format_error(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     name = name if name.isupper() else PREFIX + name.upper()
-    secret = name.endswith(("API_KEY", "HEADERS")) or (name.endswith("LEDGER") and "@" in str(error["input"]))
+    secret = name.endswith(("API_KEY", "HEADERS", "PASSWORDS")) or (
+        name.endswith("LEDGER") and "@" in str(error["input"])
+    )
     value = "**********" if secret else format_value(error["input"])
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

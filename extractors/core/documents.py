@@ -72,7 +72,7 @@ class Found:
     """An image that exists: where, its size in bytes, and a version that changes when its bytes may have.
 
     `page` counts from 1 in a file of several pages. `address` is where it is fetched from, when that is more than `uri`
-    may tell (a signature): it is kept in memory only.
+    may tell (a signature); `passwords` may open it, tried in turn. Both are kept in memory only.
     """
 
     uri: str
@@ -83,6 +83,7 @@ class Found:
     page: int | None = None
     address: SecretStr | None = None
     video: bool = False
+    passwords: tuple[SecretStr, ...] = ()
 
     @property
     def name(self) -> str:

@@ -20,7 +20,9 @@ from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import SecretStr
 
 DPI = 200  # what offices scan at: 8 pt print is 22 px high, and A4 is 1654x2339, about all that a tile rule sees
 LONGEST = 10_000  # px; A0 at 200 dpi is 9,362, and 100 million pixels are half of what a picture may have
@@ -41,15 +43,15 @@ def is_pdf(head: bytes) -> bool:
 
 
 @contextmanager
-def open_pdf(data: bytes, stage: str) -> Iterator[Pdf]:
+def open_pdf(data: bytes, stage: str, passwords: Sequence[SecretStr] = ()) -> Iterator[Pdf]:
     """Open the PDF of these bytes for this thread; other threads wait until it is closed.
 
-    Raises DocumentError of `stage`: `password` for one that needs a password, `unreadable` for what is broken, `empty`
+    `passwords` are tried in turn. Raises DocumentError of `stage`: `password` for one that needs another, `unreadable` for what is broken, `empty`
     for one without pages, `not_an_image` where the extra is not installed.
     """
     with _LOCK:
         raw = _import_pdfium(stage)
-        document = raw.FPDF_LoadMemDocument64(data, len(data), None)
+        document = _load_document(raw, data, passwords)
         if not document:
             raise _explain_refusal(raw, stage)
         try:
@@ -132,10 +134,23 @@ def _import_pdfium(stage: str) -> Any:
     return pypdfium2.raw
 
 
+def _load_document(raw: Any, data: bytes, passwords: Sequence[SecretStr]) -> Any:
+    """Load the document, without a password first; old encryption takes Latin-1, new takes UTF-8."""
+    texts = [each.get_secret_value() for each in passwords]
+    encoded = [text.encode(code, "replace") for text in texts for code in ("utf-8", "latin-1")]
+    document = raw.FPDF_LoadMemDocument64(data, len(data), None)
+    for password in dict.fromkeys(encoded):
+        if document or raw.FPDF_GetLastError() != raw.FPDF_ERR_PASSWORD:
+            break
+        document = raw.FPDF_LoadMemDocument64(data, len(data), password)
+    return document
+
+
 def _explain_refusal(raw: Any, stage: str) -> DocumentError:
     """Describe why the last document was not opened; one with an empty user password opens without one."""
     if raw.FPDF_GetLastError() == raw.FPDF_ERR_PASSWORD:
-        return DocumentError("the PDF can be opened with a password only", kind="password", stage=stage)
+        message = "the PDF can be opened with a password only: add it to TILEWISE_PDF_PASSWORDS"
+        return DocumentError(message, kind="password", stage=stage, final=False)
     return DocumentError("the PDF is broken: it cannot be opened", kind="unreadable", stage=stage)
 
 

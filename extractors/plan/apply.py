@@ -130,6 +130,7 @@ class PlanFeed:
         config = inputs.config
         self._job, self._history, self.tariff, self._info = config.job, inputs.history, inputs.tariff, info
         job, hosts = config.job, config.settings.allow_hosts
+        self._passwords = config.settings.pdf_passwords
         self._source = open_source(job.source, job.document_by, hosts, job.selection)
         self.listing = Listing()  # empty: the plan was made of a whole one
         self._source.documents(Listing())  # else every document of an unreachable source would seem to have changed
@@ -192,7 +193,11 @@ class PlanFeed:
     def _with_address(self, page: PlannedPage) -> PlannedPage:
         found = page.billed.found
         address = self._addresses.get(found.uri)
-        return replace(page, billed=replace(page.billed, found=replace(found, address=address))) if address else page
+        if not address and not self._passwords:
+            return page
+        return replace(
+            page, billed=replace(page.billed, found=replace(found, address=address, passwords=self._passwords))
+        )
 
     def _signed_addresses(self) -> dict[str, SecretStr]:
         """The signed URLs of a manifest, by name: a plan does not store them."""

@@ -20,6 +20,8 @@ from extractors.scan import EXTENSIONS, Listing, open_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pydantic import SecretStr
+
     from extractors.bill import Tariff
     from extractors.config.run_config import RunConfig
     from extractors.core import Found, Store
@@ -72,7 +74,7 @@ class Feed:
         job = config.job
         self._job, self._history, self.tariff, self._most = job, history, tariff, config.settings.max_images
         self._source = open_source(job.source, job.document_by, config.settings.allow_hosts, job.selection)
-        self.listing = Listing()
+        self.listing, self._passwords = Listing(), config.settings.pdf_passwords
         self._takes_videos = config.takes_videos
         self.videos = self._source.videos and self._takes_videos
         self._documents = self._source.documents(self.listing)
@@ -188,6 +190,7 @@ class Feed:
 
     def _check_allowed(self, document: Document) -> Document:
         """The document, with a problem in each video unless the endpoint reads videos."""
+        document = add_passwords(document, self._passwords)
         if self._takes_videos or not any(page.video for page in document.pages):
             return document
         return replace(document, pages=tuple(_refuse_video(page) if page.video else page for page in document.pages))
@@ -242,6 +245,13 @@ def _has_version(document: Document) -> bool:
 def _refuse_video(video: Found) -> Found:
     message = f"{video.uri} is a video: endpoints that read them are dedicated ones, which TILEWISE_DEDICATED=1 tells"
     return replace(video, problem=video.problem or Problem("video_not_allowed", "scan", message, final=False))
+
+
+def add_passwords(document: Document, passwords: tuple[SecretStr, ...]) -> Document:
+    """Return the document whose files carry the passwords that may open them."""
+    if not passwords:
+        return document
+    return replace(document, pages=tuple(replace(page, passwords=passwords) for page in document.pages))
 
 
 def map_items(function: Callable[[Item], Result], items: Sequence[Item], readers: int) -> list[Result]:

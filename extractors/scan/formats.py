@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 
 from PIL import features
 
 from extractors.core.errors import ConfigurationError
 from extractors.images import pdf
+from extractors.images.open import INSTALL_HEIF, can_read_heif
 
 HEIF = ("heic", "heif", "hif")
-INSTALL_HEIF = "pip install 'tilewise[heif]'"
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", "jpe", "jfif"),
     *(["avif"] if features.check("avif") else []),
     *(["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"] if features.check("jpg_2000") else []),
-    *(HEIF if find_spec("pillow_heif") else []),
+    *(HEIF if can_read_heif() else []),
     *(["pdf"] if pdf.is_installed() else []),
 )
 SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)

@@ -249,7 +249,7 @@ def test_pages_of_several_files_count_together(workspace, write, ran, pdf):
 
 @pytest.mark.parametrize(
     ("texts", "password", "kind"),
-    [(("one",), "secret", "password"), ((), None, "empty"), (("1",) * 11, None, "too_many_pages")],
+    [((), None, "empty"), (("1",) * 11, None, "too_many_pages")],
 )
 def test_a_pdf_that_cannot_be_sent_is_rejected(workspace, write, ran, pdf, texts, password, kind):
     """One row says why; the next run skips it unless a setting can change that."""
@@ -265,6 +265,18 @@ def test_a_pdf_that_cannot_be_sent_is_rejected(workspace, write, ran, pdf, texts
     )
     assert (image["image"], image["page"], image["action"], image["reason"]) == (path, 1, "reject", kind)
     assert row_of(ran()[0])["skipped_failed"] == (kind == "empty")
+
+
+def test_passwords_of_the_settings_open_pdfs(workspace, write, ran, pdf):
+    """Each is tried in turn; without the right one the document is rejected, and tried again when it is set."""
+    write("a.pdf", pdf("one", "two", password="s,1"))
+    ended, asked = ran(TILEWISE_PDF_PASSWORDS="wrong")
+    failure = workspace.only("failures")
+    assert (ended.exit_code, asked, failure["kind"], failure["final"]) == (1, [], "password", False)
+    ended, (asked,) = ran(TILEWISE_PDF_PASSWORDS='["wrong", "s,1"]')
+    assert (ended.exit_code, len(colours(asked))) == (0, 2)
+    stored = [file.read_bytes() for file in (workspace.folder / "out").rglob("*.parquet")]
+    assert not any(b"s,1" in data for data in stored)
 
 
 def test_a_broken_page_of_a_pdf_rejects_it(workspace, write, ran, pdf):

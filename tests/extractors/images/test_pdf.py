@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import ImageChops
+from pydantic import SecretStr
 
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
@@ -131,9 +132,17 @@ def test_a_pdf_without_pages_is_empty(pdf):
     assert refusal(pdf()) == ("empty", "bill", True)
 
 
-def test_a_pdf_with_a_password_is_refused_for_good(pdf):
-    """Nobody is there to be asked for it."""
-    assert refusal(pdf("one", password="secret")) == ("password", "bill", True)
+def test_a_pdf_with_an_unknown_password_is_refused(pdf):
+    """Not for good: the password may be set for the next run."""
+    assert refusal(pdf("one", password="secret")) == ("password", "bill", False)
+
+
+@pytest.mark.parametrize("password", ["secret", "gehüpft"])
+def test_a_pdf_is_opened_with_one_of_the_passwords(pdf, password):
+    """They are tried in turn."""
+    passwords = [SecretStr("wrong"), SecretStr(password)]
+    with open_pdf(pdf("one", password=password), "bill", passwords) as document:
+        assert document.pages == 1
 
 
 def test_a_pdf_encrypted_without_a_password_is_read(pdf):

@@ -1,4 +1,4 @@
-"""Apply: runs exactly what a stored plan says, as a flow; what has changed since is left out and counted."""
+"""Apply: runs a stored plan exactly, as a flow; documents that changed since then are left out and counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @flow(name="apply", flow_run_name=flow_run_name, persist_result=False)
 async def apply(order: ApplyRequest) -> State:
-    """Runs a plan that somebody has approved; the state says what became of it."""
+    """Runs a stored plan; the final state summarizes the run."""
 
     async def start(settings: Settings, hooks: RunHooks) -> RunResult:
         approved = order.model_copy(update={"yes": True})  # who names a plan has approved it

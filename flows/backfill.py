@@ -1,7 +1,6 @@
-"""Backfill: the same as the nightly flow over a window of the past, made for a form; plan, then apply.
+"""Backfill: the nightly flow over a time window in the past, started from a form; plan, then apply.
 
-What may cost much is planned only: the plan is stored and shown, nothing waits, and the deployment `apply` runs it when
-somebody has approved it.
+An expensive backfill is planned only: the plan is stored and shown, and the deployment `apply` runs it after approval.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from flows.extract import run_job, with_failure_threshold
 
 @flow(name="backfill", flow_run_name=flow_run_name, persist_result=False)
 async def backfill(job: Job) -> State:
-    """Reads the images of the past that lie in the job's window, and are not done or are to be done again."""
+    """Processes images of the job's time window that have no result, or that the job asks to process again."""
     if job.dry_run or job.plan_only is not None:
         return await run_job(job)
     try:

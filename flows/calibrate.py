@@ -1,4 +1,4 @@
-"""The calibration as a flow: by which rule the endpoint bills a model's images, shown as an artifact."""
+"""Calibrate: identifies the rule by which the endpoint bills images of a model, as a flow with an artifact."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flows.adapters.secrets import load_flow_settings
 
 @flow(name="calibrate", flow_run_name=flow_run_name, persist_result=False)
 async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
-    """Sends a text and four probe pictures, and remembers by which rule the endpoint bills this model's images.
+    """Sends one text and four probe images, and stores the rule by which the endpoint bills images of the model.
 
     Args:
-        model: The model's id at the endpoint; where it is left out, that of TILEWISE_MODEL.
-        yes: Go on whatever the probes may cost.
+        model: Model id, as the endpoint lists it. Default: TILEWISE_MODEL.
+        yes: Skip the cost confirmation.
     """
     log = get_run_logger()
     try:
-        found = await engine.calibrate(await load_flow_settings(), model, RunHooks(notify=log.info), yes=yes)
+        calibration = await engine.calibrate(await load_flow_settings(), model, RunHooks(notify=log.info), yes=yes)
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
-    await show_calibration(found)
-    return Completed(message=found.lines()[-2], data=found)
+    await show_calibration(calibration)
+    return Completed(message=calibration.lines()[-2], data=calibration)

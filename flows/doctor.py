@@ -1,4 +1,4 @@
-"""What `tilewise doctor` prints: every setting with its origin, and a line for each thing that a run needs."""
+"""The lines of `tilewise doctor`: every setting with its origin, and one finding per requirement of a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def run_doctor(settings: Settings, source: str | None) -> tuple[list[str], bool]:
-    """What is found, a line each, and whether a run can begin."""
+    """The lines to print, and whether a run can start."""
     findings = asyncio.run(_collect_findings(settings, source))
-    told = [f"{each.name} = {each.value}  ({each.place})" for each in list_origins(settings)]
-    return [*told, "", *_align(findings)], all(each.verdict != "fails" for each in findings)
+    settings_lines = [f"{each.name} = {each.value}  ({each.place})" for each in list_origins(settings)]
+    return [*settings_lines, "", *_align(findings)], all(each.verdict != "fails" for each in findings)
 
 
 def _align(findings: list[Finding]) -> Iterator[str]:
@@ -30,20 +30,20 @@ def _align(findings: list[Finding]) -> Iterator[str]:
 
 
 async def _collect_findings(settings: Settings, source: str | None) -> list[Finding]:
-    """All findings; the key is one that flow runs find in Prefect where the environment has none."""
+    """All findings. If the environment has no key, the key of the Prefect block is checked, which flow runs use."""
     try:
         url = find_prefect_url()
     except ConfigurationError as error:
         return [*await examine(settings, source), Finding("prefect", "fails", error.message)]
     if url is None:
-        words = "not configured: runs go directly, or with --prefect on a temporary server"
+        words = "not configured: runs start directly, or on a temporary server with --prefect"
         return [*await examine(settings, source), Finding("prefect", "ok", words)]
     from flows.adapters.checks import check_server  # noqa: PLC0415 - imports Prefect, which takes a second
 
-    found = await check_server(settings)
-    examined = await examine(settings.with_key(found.key) if found.key else settings, source)
+    check = await check_server(settings)
+    examined = await examine(settings.with_key(check.key) if check.key else settings, source)
     keyed = [
-        replace(each, words=f"{each.words}; {found.key_note}") if each.name == "key" and found.key_note else each
+        replace(each, words=f"{each.words}; {check.key_note}") if each.name == "key" and check.key_note else each
         for each in examined
     ]
-    return [*keyed, *found.findings]
+    return [*keyed, *check.findings]

@@ -1,4 +1,4 @@
-"""The estimate as a flow: what a run would send and cost, shown as an artifact."""
+"""Estimate: what a run would send and cost, as a flow with an artifact; or the same as a stored plan for `apply`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 @flow(name="estimate", flow_run_name=flow_run_name, persist_result=False)
 async def estimate(job: Job) -> State:
-    """Says what a run of this job would send and cost, without what is done already; sends nothing."""
+    """Estimates what a run of this job would send and cost, without documents that have a result; sends nothing."""
     return await run_estimate(job)
 
 
 async def run_estimate(job: Job) -> State:
-    """Estimates the job inside a flow run, and gives the state that it ends in."""
+    """Estimates the job inside a flow run; returns the final state."""
     try:
         config = resolve(job, read_settings(), sends=False)
-        found = await asyncio.to_thread(estimate_job, config, REMOTE, done=bool(job.schema_name))
+        job_estimate = await asyncio.to_thread(estimate_job, config, REMOTE, done=bool(job.schema_name))
     except TilewiseError as error:
         return Failed(message=error.message, data=error)
-    await show_estimate(found, config.model)
-    words = f"{found.documents:,} documents, {dollars(found.costs.high)} at most; nothing was sent"
+    await show_estimate(job_estimate, config.model)
+    words = f"{job_estimate.documents:,} documents, at most {dollars(job_estimate.costs.high)}; nothing was sent"
     get_run_logger().info(words)
-    if found.listing.incomplete:
-        return Failed(message=f"{found.listing.incomplete}; of what was listed: {words}", data=found)
-    return Completed(message=words, data=found)
+    if job_estimate.listing.incomplete:
+        return Failed(message=f"{job_estimate.listing.incomplete}; of what was listed: {words}", data=job_estimate)
+    return Completed(message=words, data=job_estimate)
 
 
 async def run_plan(config: RunConfig) -> State:
-    """Stores and shows the plan, and gives the state that the flow run ends in. Raises as `store_plan` does."""
+    """Stores and shows the plan; returns the final state of the flow run. Raises as `store_plan` does."""
     estimated, url = await asyncio.to_thread(store_plan, config)
     await show_estimate(estimated, config.model, url)
     words = _describe_plan(estimated, url)
@@ -60,6 +60,6 @@ async def run_plan(config: RunConfig) -> State:
 
 def _describe_plan(estimated: Estimate, url: str | None) -> str:
     if url is None:
-        return f"nothing to do: {estimated.skipped:,} documents are done; no plan is stored"
-    words = f"{estimated.documents:,} documents, {dollars(estimated.costs.high)} at most"
-    return f"planned, waiting for approval: {words}: run the deployment apply with {url}"
+        return f"no plan stored: no documents to process, {estimated.skipped:,} skipped"
+    counts = f"{estimated.documents:,} documents, at most {dollars(estimated.costs.high)}"
+    return f"plan stored, waiting for approval: {counts}; to run it, start the deployment apply with plan {url}"

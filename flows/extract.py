@@ -1,4 +1,4 @@
-"""The nightly flow: the pipeline, with its chunks awaited as Prefect tasks in the flow's own event loop."""
+"""Extract: the pipeline as a flow, whose chunks run as Prefect tasks in the event loop of the flow."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CONFIRM: ContextVar[Callable[[Progress], Confirm | None]] = ContextVar("confirm"
 
 @task(name="chunk", task_run_name="chunk {number}", cache_policy=NO_CACHE, retries=0, persist_result=False)
 async def run_chunk(number: int, chunk: Chunk) -> RunTotals:
-    """One chunk: hundreds of documents, so that tracking it costs next to nothing a document."""
+    """One chunk of several hundred documents, so that the cost of tracking it per document is small."""
     del number  # names the task run
     return await chunk.run()
 
@@ -60,12 +60,12 @@ async def as_task(chunk: Chunk) -> RunTotals:
 
 @flow(name="extract", flow_run_name=flow_run_name, persist_result=False)
 async def extract(job: Job) -> State:
-    """Turns the images of a source into validated rows in Parquet; the state says in words how it ended."""
+    """Extracts validated rows from the images of a source into Parquet; the final state summarizes the run."""
     return await run_job(job)
 
 
 async def run_job(job: Job) -> State:
-    """Does the job inside a flow run, and gives the state that it ends in."""
+    """Runs the job inside a flow run; returns the final state."""
     job = with_failure_threshold(job)
     if job.dry_run:
         return await run_estimate(job)
@@ -83,14 +83,14 @@ async def run_job(job: Job) -> State:
 
 
 def with_failure_threshold(job: Job) -> Job:
-    """The job as a deployment runs it, where it does not say itself how many failures are too many."""
+    """The job with the failure threshold of deployments, unless the job sets its own."""
     return job if "fail_above" in job.model_fields_set else job.model_copy(update={"fail_above": FAIL_ABOVE})
 
 
 async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]]) -> State:
-    """Runs what was begun inside a flow run, shows it, and gives the state that it ends in."""
+    """Runs the pipeline inside a flow run, shows the result, and returns the final state."""
     log = get_run_logger()
-    log.info("begins: %s", flow_run_name())
+    log.info("started: %s", flow_run_name())
     try:
         settings = await load_flow_settings()
         with Progress() as progress:
@@ -104,20 +104,20 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
                 PrefectShards(),
                 CONFIRM.get()(progress),
             )
-            # Shielded, because Prefect cancels a flow whose server it cannot reach: the run does and publishes its work.
+            # Shielded: Prefect cancels a flow whose server does not answer, but the run has to finish and publish.
             with CancelScope(shield=True):
                 async with follow_progress(progress):
-                    closing = await start(settings, hooks)
+                    result = await start(settings, hooks)
     except TilewiseError as error:
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
-    log.info("ended: %s", closing.message)
-    await show_run(closing, await _write_report(closing))
-    return final_state(closing)
+    log.info("ended: %s", result.message)
+    await show_run(result, await _write_report(result))
+    return final_state(result)
 
 
 def make_notifier(progress: Progress) -> Callable[[str], None]:
-    """Says what a person should know where the run is watched: at the terminal, and in the flow run's log."""
+    """A function that writes a message to the terminal and to the log of the flow run."""
     log = get_run_logger()
 
     def say(words: str) -> None:
@@ -128,19 +128,21 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
 
 
 async def _write_report(result: RunResult) -> str | None:
-    """Writes the run's page, and gives where it is; None, and a line in the log, where it cannot be written soon."""
+    """Writes the report page and returns its path; returns None and logs a warning if that fails or takes too long."""
     terms = result.record.run_info
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):  # a run that was told to stop has half a minute for everything
+        async with asyncio.timeout(TIMEOUT_SECONDS):  # a run that is asked to stop has half a minute for everything
             return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run))
     except (ConfigurationError, TimeoutError) as error:
-        get_run_logger().warning("no report is written: %s", str(error) or f"it took more than {TIMEOUT_SECONDS:.0f} s")
+        get_run_logger().warning(
+            "the report page was not written: %s", str(error) or f"it took more than {TIMEOUT_SECONDS:.0f} s"
+        )
         return None
 
 
 def final_state(result: RunResult) -> State:
-    """Completed; `Partial` where it was stopped as told; Failed above --fail-above, or stopped by what is wrong."""
-    if result.exit_code == 3:  # the rest waits for the next run
+    """Completed; `Partial` after a requested stop; Failed above --fail-above or after an error."""
+    if result.exit_code == 3:  # the next run takes the remaining documents
         return Completed(name="Partial", message=summarize(result), data=result)
     end = Failed if result.exit_code else Completed
     return end(message=summarize(result), data=result)

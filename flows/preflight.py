@@ -22,8 +22,8 @@ def check_job(job: Job, settings: Settings) -> RunConfig:
     config = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
-            f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL to it, and deploy"
-            " with `prefect --no-prompt deploy --all`, or leave it out"
+            f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL and run"
+            " `prefect --no-prompt deploy --all`, or leave out --shard-size"
         )
     check_compatible(open_output(config.output), config.schema)
     scan_documents(job.source, job.document_by, job.selection)

@@ -1,4 +1,4 @@
-"""How the command starts a run: directly, or as a Prefect flow on the configured server or a temporary one."""
+"""Starts runs for the command: directly, or as a Prefect flow on the configured server or a temporary one."""
 
 from __future__ import annotations
 
@@ -89,18 +89,20 @@ async def _apply_as_flow(request: ApplyRequest, plan: ApprovedPlan) -> RunResult
 
 
 def _run_as_flow(job: Job) -> RunResult:
-    """The same pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
+    """Runs the pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if is_prefect_configured():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
         return _start_flow_run(job)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what a run has to say, it says itself
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the run prints its own messages
     from flows.serving.server import temporary_server
 
     with temporary_server() as url:
         os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # nobody reads its logs, and it ends before the last
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = (
+            "false"  # the temporary server keeps no logs, and ends before the last message
+        )
         return _start_flow_run(job)
 
 
@@ -118,7 +120,7 @@ def _start_flow_run(job: Job) -> RunResult:
 
 
 async def _await_result(begun: Callable[[], Awaitable[State]]) -> RunResult:
-    """What a flow run came to. Raises what it was stopped by."""
+    """The result of a flow run. Raises the error that stopped it."""
     from extractors.run.result import RunResult
 
     state = await begun()

@@ -1,4 +1,4 @@
-"""Shard: one piece of a parent's run, as a flow run of its own that any worker of the pool may take."""
+"""Shard: one part of a run, as a separate flow run that any worker of the pool can take."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 def shard_run_name() -> str:
-    """The name of the flow run: the run that it is a piece of, and which."""
+    """The name of the flow run: the id of its parent run and the number of the shard."""
     spec: ShardSpec = flow_run.parameters["spec"]
     return f"{spec.run}, shard {spec.number}"
 
 
 @flow(name="shard", flow_run_name=shard_run_name, persist_result=False)
 async def shard(spec: ShardSpec) -> State:
-    """Works on a piece of a plan for the run that it belongs to, which publishes what is staged here."""
+    """Processes one part of a plan; the parent run publishes the rows that are staged here."""
     log = get_run_logger()
     try:
         settings = await load_flow_settings()
@@ -44,7 +44,7 @@ async def shard(spec: ShardSpec) -> State:
             hooks = RunHooks(
                 as_task, progress.add, progress.set_total, make_notifier(progress), flow_run.id, lease_rate
             )
-            with CancelScope(shield=True):  # Prefect cancels a flow whose server it cannot reach
+            with CancelScope(shield=True):  # Prefect cancels a flow whose server does not answer
                 async with follow_progress(progress):
                     ended = await run_shard(spec, settings, hooks)
     except ConfigurationError as error:
@@ -58,6 +58,6 @@ async def shard(spec: ShardSpec) -> State:
 
 
 def describe_attempt(ended: ShardAttempt) -> str:
-    """What became of the piece, in a few words."""
-    counts = f"{ended.accepted:,} accepted, {ended.failed:,} not"
+    """The result of the shard in a few words."""
+    counts = f"{ended.accepted:,} accepted, {ended.failed:,} not accepted"
     return counts if ended.status == COMPLETED else f"{counts}; stopped: {ended.message}"

@@ -1,4 +1,4 @@
-"""Doctor: what a run needs, whether it is there, and what to do where it is not; found out without spending anything."""
+"""Doctor: checks the requirements of a run, and says how to meet missing ones, without spending anything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LISTED = 1000  # documents of a source that are listed to show what it holds
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a run needs: whether it is there, and in words what was found or what to do."""
+    """The check of one requirement: its verdict, and what was found or what to do."""
 
     name: str
     verdict: Verdict
@@ -46,14 +46,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _ModelList:
-    """What the endpoint said when it was asked for its models: None where it has no such list, or said nothing."""
+    """The finding on the endpoint, and the models that it lists: None if it lists none."""
 
     key: Finding
     models: dict[str, Price | None] | None = None
 
 
 async def examine(settings: Settings, source: str | None) -> list[Finding]:
-    """Findings on key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
+    """Checks key, model, price, bill rule, source, output and ledger. Raises ConfigurationError for bad settings."""
     config = resolve(Job(source=source or "."), settings, sends=False)
     served = _check_offline() if config.offline else await _check_endpoint(config)
     with ExitStack() as stack:
@@ -74,27 +74,31 @@ def _check_offline() -> _ModelList:
         check_extra("ocr")
     except EndpointError as error:
         return _ModelList(Finding("endpoint", "fails", str(error)))
-    return _ModelList(Finding("endpoint", "ok", "offline: local OCR reads, no key is needed"), {})
+    return _ModelList(Finding("endpoint", "ok", "offline: local OCR, no key needed"), {})
 
 
 async def _check_endpoint(config: RunConfig) -> _ModelList:
-    """Asks the endpoint for its models, which costs nothing and needs the key."""
+    """Requests the list of models, which is free of charge and needs the key."""
     if config.settings.api_key is None and config.settings.base_url is None:
-        return _ModelList(Finding("key", "fails", "none: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try it"))
+        return _ModelList(
+            Finding("key", "fails", "not set: set TOGETHER_API_KEY, or TILEWISE_BASE_URL=offline to try local OCR")
+        )
     try:
         async with build_client(config.endpoint_at(config.base_url)) as http:
             response = await http.get("models", timeout=MODELS_SECONDS)
     except (httpx.HTTPError, OSError) as error:
-        words = f"{config.base_url} cannot be reached: {first_line(error)}: check TILEWISE_BASE_URL"
+        words = f"{config.base_url} does not answer: {first_line(error)}: check TILEWISE_BASE_URL"
         return _ModelList(Finding("endpoint", "fails", words))
     if response.status_code in {401, 403}:
-        words = f"refused by {config.base_url} ({response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
+        words = f"refused by {config.base_url} (HTTP {response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"
         return _ModelList(Finding("key", "fails", words))
     models = parse_models(response, config.profile)
     if not models:
-        words = f"{config.base_url} answers ({response.status_code}) and lists no models: the first call will tell"
+        words = (
+            f"{config.base_url} answers HTTP {response.status_code} and lists no models: the first call tests the key"
+        )
         return _ModelList(Finding("key", "note", words))
-    accepted = "accepted" if config.settings.api_key else "none, and none is asked for,"
+    accepted = "accepted" if config.settings.api_key else "not set and not required"
     return _ModelList(
         Finding("key", "ok", f"{accepted} by {config.base_url}, which lists {len(models):,} models"), models
     )
@@ -102,16 +106,16 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
 
 def _check_model(config: RunConfig, served: _ModelList) -> Finding:
     if not config.model:
-        return Finding("model", "fails", "none: name one with TILEWISE_MODEL, as the endpoint lists it")
+        return Finding("model", "fails", "not set: set TILEWISE_MODEL to an id that the endpoint lists")
     if config.offline:
         return Finding("model", "ok", config.model)
     if served.models is None:
-        return Finding("model", "note", f"{config.model}: nobody says whether it is served")
+        return Finding("model", "note", f"{config.model}: not checked, because the endpoint lists no models")
     if config.model in served.models:
         return Finding("model", "ok", f"{config.model} is served")
     near = [each for each in served.models if config.model.rpartition("/")[2].lower() in each.lower()]
-    hint = f"; it lists {', '.join(near[:3])}" if near else ""
-    return Finding("model", "fails", f"{config.model} is not in the endpoint's list: check TILEWISE_MODEL{hint}")
+    hint = f"; similar ids: {', '.join(near[:3])}" if near else ""
+    return Finding("model", "fails", f"{config.model} is not listed by the endpoint: correct TILEWISE_MODEL{hint}")
 
 
 def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory | None) -> Finding:
@@ -124,28 +128,30 @@ def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory |
         return Finding("price", "fails", error.message)
     if price is None:
         return Finding(
-            "price", "fails", f"nobody knows that of {config.model or 'no model'}: name it in TILEWISE_PRICES"
+            "price", "fails", f"unknown for {config.model or 'an unset model'}: add it to the file of TILEWISE_PRICES"
         )
-    said = f"${price.input} in, ${price.output} out for a million tokens"
+    said = f"${price.input} in, ${price.output} out per million tokens"
     if price.as_of is None:
         return Finding("price", "ok", said)
     age = (datetime.now(UTC).date() - price.as_of).days
     words = f"{said}, as of {price.as_of} ({age} days old)"
     old = age > OLD_PRICE_DAYS
-    return Finding("price", "note" if old else "ok", words + (": name today's in TILEWISE_PRICES" if old else ""))
+    return Finding(
+        "price",
+        "note" if old else "ok",
+        words + (": add the current price to the file of TILEWISE_PRICES" if old else ""),
+    )
 
 
 def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
     found = memory.calibration(config.endpoint, config.model) if memory and not config.offline else None
     if config.offline:
-        return Finding("bill rule", "ok", f"{config.rule.name}: the offline endpoint bills by it")
+        return Finding("bill rule", "ok", f"{config.rule.name}, used by the offline endpoint")
     if found is None:
-        words = (
-            f"{config.rule.name}, the larger of the two documented readings: `tilewise calibrate` finds the true one"
-        )
+        words = f"{config.rule.name}, the larger of two documented rules: run `tilewise calibrate` to identify the right one"
         return Finding("bill rule", "note", words)
     said = f"{found.rule.partition(':')[0]}, calibrated on {found.measured_at:%Y-%m-%d}"
-    return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exactly"))
+    return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exact"))
 
 
 def _check_source(source: str) -> Finding:
@@ -156,46 +162,46 @@ def _check_source(source: str) -> Finding:
         return Finding("source", "fails", error.message)
     passed = [f"passed over: {listing.summary}"] if listing.passed_over else []
     if not documents:
-        return Finding("source", "fails", "; ".join([f"{source!r} holds no images", *passed, *listing.warnings]))
+        return Finding("source", "fails", "; ".join([f"{source!r} contains no images", *passed, *listing.warnings]))
     problem = documents[0].pages[0].problem
     if listing.incomplete or problem:
         return Finding("source", "fails", listing.incomplete or (problem.message if problem else ""))
     more = "at least " if len(documents) == LISTED else ""
-    words = f"can be listed: {more}{len(documents):,} documents, the first is {documents[0].document}"
+    words = f"listed: {more}{len(documents):,} documents, the first is {documents[0].document}"
     return Finding("source", "note" if listing.warnings else "ok", "; ".join([words, *passed, *listing.warnings]))
 
 
 def _check_ledger(settings: Settings, stack: ExitStack) -> tuple[Finding, EndpointMemory | None]:
-    """The finding, and what the ledger remembers, for as long as the stack is open."""
+    """The finding, and the memory of the ledger, open as long as the stack."""
     if not settings.has_ledger:
         return _check_new_ledger(Path(settings.ledger.removeprefix(SQLITE))), None
     try:
         ledger = stack.enter_context(Ledger(settings.ledger))
     except TilewiseError as error:
         return Finding("ledger", "fails", error.message), None
-    return Finding("ledger", "ok", "can be read"), ledger.memory
+    return Finding("ledger", "ok", "readable"), ledger.memory
 
 
 def _check_new_ledger(path: Path) -> Finding:
-    """Whether the first run can make it: its folder, or the nearest one that is there, can be written."""
+    """Whether the first run can create the ledger: its folder, or the nearest existing one, is writable."""
     try:
         if path.exists():
-            return Finding("ledger", "fails", f"{str(path)!r} is no file: check TILEWISE_LEDGER")
+            return Finding("ledger", "fails", f"{str(path)!r} is not a file: correct TILEWISE_LEDGER")
         folder = next((each for each in path.parents if each.exists()), path.parent)
-        with tempfile.TemporaryFile(dir=folder):  # what permissions say is not all: a file system may be read-only
+        with tempfile.TemporaryFile(dir=folder):  # permissions do not tell: a file system may be read-only
             pass
     except OSError as error:
-        words = f"{str(path)!r} cannot be made ({error.strerror}): check TILEWISE_LEDGER"
+        words = f"{str(path)!r} cannot be created ({error.strerror}): correct TILEWISE_LEDGER"
         return Finding("ledger", "fails", words)
-    return Finding("ledger", "ok", "there is none yet: the first run makes it")
+    return Finding("ledger", "ok", "does not exist yet: the first run creates it")
 
 
 def _check_output(config: RunConfig) -> Finding:
-    tried = f"staging/doctor-{secrets.token_hex(4)}"  # made, and taken away; a run's name is another one
+    tried = f"staging/doctor-{secrets.token_hex(4)}"  # created and removed; no run has such a name
     try:
         output = open_output(config.output)
         output.create_staging(tried, ())
         output.remove_empty(tried)
     except ConfigurationError as error:
-        return Finding("output", "fails", f"{error.message}: check TILEWISE_OUTPUT")
-    return Finding("output", "ok", f"{config.output} can be written")
+        return Finding("output", "fails", f"{error.message}: correct TILEWISE_OUTPUT")
+    return Finding("output", "ok", f"{config.output} is writable")

@@ -1,4 +1,4 @@
-"""Job: what one run is asked to do. The command line and the Prefect form are this one model."""
+"""Job: the parameters of one run. The command line and the Prefect form share this model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 Pattern = Annotated[str, Field(min_length=1)]
 Redo = Literal["failed", "changed", "reparse", "all"]
 
-# What a form asks for where pydantic takes more than one type for the same thing.
+# The type shown in a form where pydantic accepts several types.
 DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
-_DAY = WithJsonSchema({"type": "string", "format": "date"})  # a time is taken, too; a form's would begin the last day
+_DAY = WithJsonSchema(
+    {"type": "string", "format": "date"}
+)  # a time is accepted too; the time picker of a form would cut the last day
 _DURATION = WithJsonSchema(
     {
         "anyOf": [
@@ -39,34 +41,34 @@ _DURATION = WithJsonSchema(
     }
 )
 
-FAIL_ABOVE = 0.2  # of a deployment's run, which a person looks at later; of the command's it is 0
-KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of a failure
+FAIL_ABOVE = 0.2  # default of deployments; the default of the command is 0
+KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of failures
 
 
 def check_base_url(value: str, *, with_query: bool = False) -> str:
-    """An endpoint's address, or `offline`. Raises ValueError for what is none, or would carry a secret into a table.
+    """Checks the address of an endpoint, or `offline`. Raises ValueError if invalid or if it would store a secret.
 
     `with_query`: it may have a query, since it is not stored with the job.
     """
     if value == "offline":
         return value
     parts = urlsplit(value)
-    if parts.port == 0 or re.search(r"\s", value):  # reading a port that is none raises ValueError
-        raise ValueError("must be an address without spaces, with a port from 1 to 65535")
+    if parts.port == 0 or re.search(r"\s", value):  # reading an invalid port raises ValueError
+        raise ValueError("must be a URL without spaces, with a port from 1 to 65535")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with http:// or https://, or be offline")
     if "@" in parts.netloc or parts.fragment:
-        raise ValueError("must not hold a user, a password or a fragment: set TILEWISE_API_KEY")
+        raise ValueError("must not contain a user, a password or a fragment: set the key with TILEWISE_API_KEY")
     if parts.query and not with_query:
-        raise ValueError("must not hold a query, which is stored with the job: set TILEWISE_BASE_URL")
+        raise ValueError("must not contain a query, which is stored with the job: set TILEWISE_BASE_URL")
     return parts._replace(path=parts.path.rstrip("/")).geturl()
 
 
 def simplify_form(schema: JsonDict) -> None:
-    """Makes a model's JSON schema one that Prefect shows as a plain form.
+    """Changes the JSON schema of a model so that Prefect shows a plain form.
 
-    The fields come in the model's order, which a database may lose: each carries its place. What may be left out is left
-    empty, where a choice between a type and `None` would have to be opened before anything can be written.
+    Every field carries its position, because a database may lose their order. Optional fields are shown as empty fields;
+    otherwise the form would ask to choose between a type and `None` first.
     """
     properties = schema["properties"]
     assert isinstance(properties, dict)
@@ -89,7 +91,7 @@ def _drop_null(shown_as: JsonDict, ways: list[JsonDict]) -> None:
 
 
 class Job(BaseModel):
-    """Which images are read, by which schema, and how. What is left empty is as usual."""
+    """The images to process, the schema, and the options of the run. Empty fields take their defaults."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -128,7 +130,7 @@ class Job(BaseModel):
     )
     redo: Redo | None = Field(
         None,
-        title="Do again",
+        title="Redo",
         description=FIELD_HELP["redo"],
     )
     kind: str | None = Field(
@@ -147,10 +149,10 @@ class Job(BaseModel):
         title="Plan only",
         description=FIELD_HELP["plan_only"]
         + " If left empty, a backfill above TILEWISE_ASK_ABOVE is stored as a plan.",
-        json_schema_extra={"enum": [True, False]},  # a choice that can be left open, where a switch is on or off
+        json_schema_extra={"enum": [True, False]},  # a choice that can stay empty, unlike a switch
     )
     dry_run: bool = Field(default=False, title="Dry run", description=FIELD_HELP["dry_run"])
-    yes: bool = Field(default=False, title="Yes", description=FIELD_HELP["yes"])
+    yes: bool = Field(default=False, title="Skip confirmation", description=FIELD_HELP["yes"])
     base_url: str | None = Field(
         None,
         title="Base URL",
@@ -167,7 +169,7 @@ class Job(BaseModel):
         json_schema_extra={"default": FAIL_ABOVE},
     )
     max_time: Annotated[float | None, _DURATION] = Field(
-        None, gt=0, title="Longest time", description=FIELD_HELP["max_time"]
+        None, gt=0, title="Maximum time", description=FIELD_HELP["max_time"]
     )
     document_by: Literal["folder", "name", "frames", "page"] | None = Field(
         None,
@@ -192,7 +194,7 @@ class Job(BaseModel):
 
     @property
     def window(self) -> TimeWindow:
-        """When the images were modified that this job is about."""
+        """The modification times of the images to process."""
         return TimeWindow(self.modified_since, self.modified_until)
 
     @field_validator("base_url")
@@ -207,16 +209,16 @@ class Job(BaseModel):
             return value
         written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())
         if not written:
-            raise ValueError("write it as 90s, 30m, 6h or 1d")
+            raise ValueError("use the form 90s, 30m, 6h or 1d")
         return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[written[2]]
 
     @field_validator("kind")
     @classmethod
     def _check_kind(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value not in KINDS:
-            raise ValueError(f"use {', '.join(KINDS)}")
+            raise ValueError(f"use one of {', '.join(KINDS)}")
         if value is not None and info.data.get("redo", "failed") != "failed":
-            raise ValueError("choose it together with --redo failed: it is the kind of failure to take again")
+            raise ValueError("requires --redo failed: it selects the kind of failure to process again")
         return value
 
     @field_validator("modified_since", "modified_until", mode="before")
@@ -232,14 +234,14 @@ class Job(BaseModel):
     def _check_window(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         since = info.data.get("modified_since")
         if value and since and since > value:
-            raise ValueError(f"earlier than --modified-since {since.isoformat()}: nothing lies between them")
+            raise ValueError(f"is before --modified-since {since.isoformat()}: use a later time")
         return value
 
     @field_validator("shard_size")
     @classmethod
     def _check_shard_size(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("redo") == "reparse":
-            raise ValueError("stored answers are read again in one process: leave it out with --redo reparse")
+            raise ValueError("cannot be combined with --redo reparse, which runs in one process: leave it out")
         return value
 
     @field_validator("bill")
@@ -251,12 +253,12 @@ class Job(BaseModel):
 
 
 def build_job(**fields: object) -> Job:
-    """A Job from these fields. Raises ConfigurationError as `validated` does."""
+    """Builds a Job from these fields. Raises ConfigurationError as `validate` does."""
     return validate(Job, fields)
 
 
 def validate(model: type[ModelT], fields: Mapping[str, object]) -> ModelT:
-    """What is asked for. Raises ConfigurationError that names the field, its value and what is allowed."""
+    """Validates the fields of a model. Raises ConfigurationError that names the field, its value and what is allowed."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:

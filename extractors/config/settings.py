@@ -1,8 +1,8 @@
-"""Settings: endpoint, key, limits, ledger. The only reader of the environment.
+"""Settings: endpoint, key, limits, ledger. The only module that reads the environment.
 
-The environment (`TILEWISE_*`) wins over `.env`, which wins over `tilewise.toml`; both files are looked for in the working
-directory. In `tilewise.toml` a setting is written without its prefix and in lower case (`model = "…"`); the key is
-read from the environment or `.env` only.
+The environment (`TILEWISE_*`) wins over `.env`, which wins over `tilewise.toml`; both files are read from the working
+directory. `tilewise.toml` uses names in lower case without the prefix (`model = "…"`); the key is read only from the
+environment or `.env`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _default_ledger() -> str:
 
 
 class Settings(BaseSettings):
-    """Everything that is the same for every run of one installation."""
+    """The settings of one installation, common to all its runs."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -92,12 +92,12 @@ class Settings(BaseSettings):
 
     @property
     def key_places(self) -> str:
-        """In words, where a key could have been."""
+        """The places that can hold the key, for messages."""
         return f"TOGETHER_API_KEY or {self._key_place}" if self._key_place else "TOGETHER_API_KEY"
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a ledger is there to be read; one in a file is made by the first run."""
+        """Whether a ledger exists; the first run creates one in a file."""
         return not self.ledger.startswith(SQLITE) or Path(self.ledger.removeprefix(SQLITE)).is_file()
 
     @field_validator("api_key")
@@ -105,18 +105,18 @@ class Settings(BaseSettings):
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         key = value.get_secret_value().strip() if value else ""
         if not (key.isascii() and key.isprintable()):
-            raise ValueError("must be printable ASCII, as an HTTP header is")
+            raise ValueError("must be printable ASCII, because it is sent as an HTTP header")
         return SecretStr(key) if key else None
 
     def with_key(self, key: str) -> Settings:
-        """The same with this key, which came from elsewhere. Raises ConfigurationError, without the key, for what is none."""
+        """A copy with this key. Raises ConfigurationError, which does not quote the key, for an invalid one."""
         try:
             return self.model_copy(update={"api_key": self._check_key(SecretStr(key))})
         except ValueError as error:
             raise ConfigurationError(f"the key {error}") from None
 
     def with_key_place(self, place: str) -> Settings:
-        """The same, with another place in which a key was looked for, and where a person may put it."""
+        """A copy that names another place which can hold the key."""
         settings = self.model_copy()
         settings._key_place = place  # noqa: SLF001 - a copy of this class
         return settings
@@ -136,12 +136,12 @@ class Settings(BaseSettings):
     def _parse_hosts(cls, value: object) -> tuple[str, ...]:
         listed = value.split(",") if isinstance(value, str) else value
         if not isinstance(listed, list | tuple):
-            raise ValueError("must be hosts, separated by commas")  # noqa: TRY004 - pydantic makes its errors of these
+            raise ValueError("must be host names, separated by commas")  # noqa: TRY004 - pydantic makes its errors of these
         hosts = [str(each).strip().lower() for each in listed]
         if wrong := next((each for each in hosts if each and not _is_host(each)), None):
             raise ValueError(
-                f"must be host names or addresses, each with a port or without, separated by commas: {format_value(wrong)} is neither;"
-                " write it as images.example, 10.0.0.5:8080 or [fd00::5], with no scheme, path, range or *"
+                f"must be host names or addresses with an optional port, separated by commas: {format_value(wrong)} is not one;"
+                " use the form images.example, 10.0.0.5:8080 or [fd00::5], without scheme, path, range or *"
             )
         return tuple(filter(None, hosts))
 
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
             return value
         if value.startswith(POSTGRESQL) and len(value) > len(POSTGRESQL):
             if value.partition("?")[0].count("@") > 1:
-                raise ValueError("may hold one @, before the host: write that of a password as %40")
+                raise ValueError("must contain only one @, before the host: write an @ of the password as %40")
             return value
         raise ValueError(f"must be {SQLITE} and the path of a file, or {POSTGRESQL}user@host/database")
 
@@ -177,8 +177,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The places that settings are read from, the strongest first: pydantic-settings' hook for it."""
-        del file_secret_settings  # no secrets folder: the environment and `.env` are where people keep the key
+        """The sources of settings, the strongest first: a hook of pydantic-settings."""
+        del file_secret_settings  # no secrets folder: the key is in the environment or `.env`
         return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
 
 
@@ -194,7 +194,7 @@ def _is_host(text: str) -> bool:
 
 
 def read_settings() -> Settings:
-    """The settings in force here. Raises ConfigurationError that names each bad setting, its value and what it may be."""
+    """Reads the settings. Raises ConfigurationError that names each invalid setting, its value and what is allowed."""
     _check_toml(Path(TOML))
     try:
         return Settings()
@@ -205,7 +205,7 @@ def read_settings() -> Settings:
 
 
 class Origin(NamedTuple):
-    """One setting as it is in force, and where it came from; a secret is masked."""
+    """The value of one setting, with secrets masked, and the place that it was read from."""
 
     name: str
     value: str
@@ -213,11 +213,11 @@ class Origin(NamedTuple):
 
 
 def list_origins(settings: Settings) -> list[Origin]:
-    """Every setting with the place that it was read from."""
+    """Lists every setting with the place that it was read from."""
     in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
     in_toml = set(tomllib.loads(Path(TOML).read_text(encoding="utf-8"))) if Path(TOML).exists() else set()
     environment = {name.upper() for name, value in os.environ.items() if value}
-    said: list[Origin] = []
+    origins: list[Origin] = []
     for name in Settings.model_fields:
         variable = PREFIX + name.upper()
         variables = {variable, "TOGETHER_API_KEY"} if name == "api_key" else {variable}
@@ -228,8 +228,8 @@ def list_origins(settings: Settings) -> list[Origin]:
             place = ".env"
         if variables & environment:
             place = "environment"
-        said.append(Origin(variable, _format_value(getattr(settings, name)), place))
-    return said
+        origins.append(Origin(variable, _format_value(getattr(settings, name)), place))
+    return origins
 
 
 def _format_value(value: object) -> str:
@@ -246,7 +246,7 @@ def _format_value(value: object) -> str:
 
 
 def find_unknown_settings() -> list[str]:
-    """Variables of the environment that begin like a setting and are none: most often a typing error."""
+    """Lists environment variables with the prefix of the settings that are not settings: mostly typing errors."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
@@ -265,7 +265,7 @@ def _check_toml(path: Path) -> None:
             message = f"{path}: set the {secrets[key]} in the environment or .env, as {PREFIX}{key.upper()}"
             raise ConfigurationError(message)
         if key not in allowed:
-            raise ConfigurationError(f"{path}: {key!r} is not a setting: use {', '.join(allowed)}")
+            raise ConfigurationError(f"{path}: unknown setting {key!r}: use one of {', '.join(allowed)}")
 
 
 def _format_error(error: ErrorDetails) -> str:

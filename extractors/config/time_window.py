@@ -1,4 +1,4 @@
-"""Moments: a UTC day or time as a person writes it, and the window between two of them. A leaf."""
+"""UTC days and times as users write them, and the window between two of them. A leaf."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ TIME_FORMATS = "write 2026-11-20 or 2026-11-20T02:15:00"
 
 
 class TimeWindow(NamedTuple):
-    """A span of time, both ends included; an end that is not given is open."""
+    """A span of time, both ends inclusive; a missing end is open."""
 
     since: datetime | None = None
     until: datetime | None = None
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is any end to it."""
+        """Whether it has an end."""
         return self.since is not None or self.until is not None
 
     def contains(self, modified: datetime | None) -> bool:
-        """Whether this time lies within; of a time that is not known nobody can say so."""
+        """Whether this time lies within; an unknown time lies in no bounded window."""
         if not self.is_bounded:
             return True
         if modified is None or (self.since and modified < self.since):
@@ -31,18 +31,18 @@ class TimeWindow(NamedTuple):
 
 
 def parse_time(value: str, *, end: bool = False) -> datetime:
-    """A UTC day or time as a moment; a day's `end` is its last microsecond. Raises ValueError for what is neither."""
+    """Parses a UTC day or time; the `end` of a day is its last microsecond. Raises ValueError for other text."""
     try:
         if len(value) <= len("2026-11-20"):
             return datetime.combine(date.fromisoformat(value), time.max if end else time.min, UTC)
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"no UTC day or time: {TIME_FORMATS}") from None
+        raise ValueError(f"not a UTC day or time: {TIME_FORMATS}") from None
 
 
 def parse_bound(flag: str, value: str | None, *, end: bool = False) -> datetime | None:
-    """The moment that a flag names, if any. Raises ConfigurationError for what is none."""
+    """Parses the time of a flag, if it is set. Raises ConfigurationError for other text."""
     if value is None:
         return None
     try:

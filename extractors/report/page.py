@@ -33,8 +33,8 @@ STATUSES = (
     "failed",
     "remaining",
     "skipped",
-)  # of a document; they add up to `found`
-MAX_EXAMPLES = 50  # documents that failed, one by one; all of them are in the table
+)  # of documents; they add up to `found`
+MAX_EXAMPLES = 50  # failed documents on the page; the table failures has all of them
 _RUN_FILE = re.compile(
     r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?"
 )  # of a run's file: the run, and its volume after the first
@@ -44,7 +44,7 @@ _LAST_VOLUME = ("status", "finished_at", "error")  # of a run's row: how the las
 
 
 class SentPages(NamedTuple):
-    """Pages of one choice; the tokens are image tokens as they are, by both readings, and as they were sent first."""
+    """Pages with the same planned action; image tokens at full size by both rules, and as first sent."""
 
     action: str
     reason: str
@@ -55,7 +55,7 @@ class SentPages(NamedTuple):
 
 
 class PromptTokens(NamedTuple):
-    """Answered calls of one bill rule: prompt tokens, and the share of calls whose every token was predicted."""
+    """Prompt tokens of answered calls by bill rule, and the share of calls that were predicted exactly."""
 
     bill_rule: str
     calls: int
@@ -66,7 +66,7 @@ class PromptTokens(NamedTuple):
 
 
 class CallGroup(NamedTuple):
-    """Calls of one outcome; `seconds` is the median of theirs, `cost_usd` None where a price was not known."""
+    """Calls with the same outcome; `seconds` is their median, `cost_usd` is None if a price was unknown."""
 
     outcome: str
     billed: str
@@ -78,7 +78,7 @@ class CallGroup(NamedTuple):
 
 
 class FailureKind(NamedTuple):
-    """Documents that failed in the same way; `final`: another try cannot cure it."""
+    """Documents that failed for the same reason; `final` failures are not retried."""
 
     stage: str
     kind: str
@@ -96,7 +96,7 @@ class FailureExample(NamedTuple):
 
 
 class FieldStats(NamedTuple):
-    """One field of the schema, over all accepted rows."""
+    """Statistics of one schema field over all accepted rows."""
 
     field: str
     rows: int
@@ -107,7 +107,7 @@ class FieldStats(NamedTuple):
 
 
 class ScaleMark(NamedTuple):
-    """An amount on the scale of a run's money: `place` in percent of it."""
+    """An amount on the cost scale of a run; `place` is in percent."""
 
     name: str
     amount: str
@@ -116,7 +116,7 @@ class ScaleMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the page shows. `run` is the run's row of `runs`, volumes summed; `files` are those of each table."""
+    """The data of the page: `run` is the row of `runs` with volumes summed, `files` the files of each table."""
 
     run: Mapping[str, object]
     sent: Sequence[SentPages]
@@ -128,7 +128,7 @@ class Page:
     files: Mapping[str, Sequence[str]]
 
     def html(self) -> str:
-        """The whole file. Whatever comes from images, models and settings is escaped."""
+        """The complete HTML file. Values from images, models and settings are escaped."""
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {
             "dollars": dollars,
@@ -143,7 +143,7 @@ class Page:
 
     @property
     def marks(self) -> list[ScaleMark]:
-        """What was predicted and what was paid, on one scale; none where it cost nothing or no price is known."""
+        """Predicted and real cost on one scale; empty if the cost is 0 or a price is unknown."""
         names = {
             "low": "estimated_low_usd",
             "expected": "estimated_expected_usd",
@@ -158,9 +158,9 @@ class Page:
 
 
 def write_report(output: Output, run: str | None = None) -> str:
-    """Writes the page of a published run, by default of the last one; gives its full name.
+    """Writes the page of a published run, by default of the last one; returns its full path.
 
-    Raises ConfigurationError where there is no such run, its tables cannot be read, or the page cannot be written.
+    Raises ConfigurationError if the run does not exist, its tables cannot be read, or the page cannot be written.
     """
     with reading(output):
         page = _load_page(output, _find_run(output, run))
@@ -173,35 +173,35 @@ def write_report(output: Output, run: str | None = None) -> str:
 
 
 def _find_run(output: Output, run: str | None) -> str:
-    """The run asked for, as it is published; the last one where none is."""
+    """The id of the requested published run, or of the last one."""
     if run is None:
         return _find_latest_run(output)
     named = _RUN_FILE.fullmatch(run)
     if not named or named[1] != run:
         raise ConfigurationError(
-            f"run {format_value(run)} is none: write it as in the column run, 20261120T021500Z-3f9a"
+            f"run {format_value(run)} is not a run id: use a value of column run, for example 20261120T021500Z-3f9a"
         )
     if not _list_files(output, "runs", run):
-        raise ConfigurationError(f"run {run} is not published in {output}: see the column run of its table runs")
+        raise ConfigurationError(f"run {run} is not published in {output}: see column run of its table runs")
     return run
 
 
 def _find_latest_run(output: Output) -> str:
-    """The run that began last. Raises ConfigurationError where none is published."""
+    """The run that started last. Raises ConfigurationError if none is published."""
     keys = {
         key: named[1]
         for key in output.list_files("runs", DAYS)
         if (named := _RUN_FILE.fullmatch(PurePosixPath(key).stem))
     }
     if not keys:
-        raise ConfigurationError(f"output {str(output)!r} has no run that is published: name another one with --output")
-    second = max(keys.values()).partition("-")[0]  # names tell runs of one second apart, and not which was first
+        raise ConfigurationError(f"output {str(output)!r} has no published run: choose another output with --output")
+    second = max(keys.values()).partition("-")[0]  # ids do not order runs of one second
     begun = output.scan([key for key, run in keys.items() if run.startswith(second)], _START_COLUMNS).sort("started_at")
     return str(begun.select("run").last().collect().item())
 
 
 def _list_files(output: Output, table: str, run: str) -> list[str]:
-    """The run's files of a table, volume by volume."""
+    """The files of a table of the run, in order of volumes."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
         found = output.list_files(table, f"schema=*/{day}/{run}*.parquet")
@@ -275,12 +275,12 @@ def _select_fields(fields: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sort_by_count(grouped: pl.LazyFrame, *names: str) -> pl.LazyFrame:
-    """The groups in order, by how many rows each has and then by name; a page reads the same every time."""
+    """Sorts groups by count, then by name, so that the page is reproducible."""
     return grouped.sort("len", *names, descending=[True, *(False for _ in names)])
 
 
 def _sum_volumes(volumes: pl.DataFrame) -> Row:
-    """The run's row, its volumes summed; an amount that is not known of one of them is not known."""
+    """The row of the run with its volumes summed; an amount that is unknown in one volume is unknown."""
     sums = [
         pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name) for name in _SUMMED
     ]

@@ -1,4 +1,4 @@
-"""The live line of a run on stderr: documents done, rate, spent so far, time left; plain lines when not a terminal."""
+"""The progress line of a run on stderr: documents, rate, cost, time left; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-LINE_SECONDS = 10.0  # between two lines where lines cannot be rewritten
+LINE_SECONDS = 10.0  # between two lines without a terminal
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """A console that shows outside words (paths, a server's messages, model names) as they are, never as markup."""
+    """A console that prints foreign text (paths, server messages, model names) verbatim, never as markup."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 class Progress:
-    """Told what became of each document; shows it at a readable pace."""
+    """Sums the results of documents and shows them at a readable rate."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Shows on stderr; `clock` counts seconds."""
+        """Prints to stderr; `clock` counts seconds."""
         self._console = console or terminal(stderr=True)
         self._clock = clock
         self._started = self._shown = clock()
@@ -37,7 +37,7 @@ class Progress:
         self._live = Live(console=self._console, get_renderable=self._text, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        """Begins to show."""
+        """Starts the live line."""
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -61,23 +61,23 @@ class Progress:
                 self._live.start()
 
     def set_total(self, documents: int) -> None:
-        """So many documents are to be done, as far as is known."""
+        """Sets the expected number of documents."""
         self._expected = documents
 
     def add(self, totals: RunTotals) -> None:
-        """One more document has ended."""
+        """Adds the result of documents."""
         self._totals += totals
         if not self._console.is_terminal and self._clock() - self._shown >= LINE_SECONDS:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
 
     def notify(self, text: str) -> None:
-        """Something that a person should know at once, above the live line."""
+        """Prints a message above the live line."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
     @property
     def line(self) -> str:
-        """The line as it reads now."""
+        """The current text of the line."""
         done, elapsed = self._totals.done, self._clock() - self._started
         rate = done / elapsed if elapsed > 0 else 0.0
         of = f" of {self._expected:,}" if self._expected else ""
@@ -94,7 +94,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """The part of what is expected that is done, from 0 to 1; 0 while nobody knows what to expect."""
+        """The processed share of the expected documents, from 0 to 1; 0 while their number is unknown."""
         return min(self._totals.done / self._expected, 1.0) if self._expected else 0.0
 
     def _text(self) -> Text:
@@ -102,7 +102,7 @@ class Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person says them: `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Formats seconds: `42 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

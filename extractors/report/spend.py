@@ -1,4 +1,4 @@
-"""spend: what calls have cost, by day, model, schema, source or outcome: the tables' calls, and those not published yet."""
+"""Spend: the cost of calls by day, model, schema, source or outcome, from the tables and the ledger's unpublished calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from extractors.record.tables.rows import Row
 
 By = Literal["day", "model", "schema", "source", "outcome"]
-_CALL = ["run", "document", "attempt"]  # what tells two calls apart
+_CALL = ["run", "document", "attempt"]  # identifies a call
 _COLUMNS = {
     name: columns.CALLS[name]
     for name in (
@@ -46,14 +46,14 @@ _SUMS = (
     pl.col("cost_usd").filter(_BILLED).sum().alias("billed_usd"),
     pl.col("cost_usd").filter(_BILLED & (pl.col("outcome") != "accepted")).sum().alias("wasted_usd"),
     pl.col("reserved_usd").filter(_UNKNOWN).sum().alias("unknown_usd"),
-    # Their price was not known: what they cost is in no sum.
+    # Calls without a known price are in no sum.
     ((_BILLED & pl.col("cost_usd").is_null()) | (_UNKNOWN & pl.col("reserved_usd").is_null())).sum().alias("unpriced"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Sums by group, and over all: calls, tokens, dollars billed, of them wasted, dollars of which nobody knows."""
+    """Sums by group and in total: calls, tokens, dollars billed, wasted, and with unknown billing status."""
 
     by: By
     rows: list[Row]
@@ -61,9 +61,9 @@ class Spending:
 
 
 def spend(output: Output, ledger: Ledger | None, by: By, since: datetime | None, until: datetime | None) -> Spending:
-    """The spending under an output between two moments, both included; by UTC days, in order of the group's name.
+    """Sums the spending of an output between two times, both inclusive, sorted by group; days are UTC days.
 
-    Raises ConfigurationError when a table cannot be read.
+    Raises ConfigurationError if a table cannot be read.
     """
     with reading(output):
         calls = _load_calls(output, ledger)
@@ -77,12 +77,12 @@ def spend(output: Output, ledger: Ledger | None, by: By, since: datetime | None,
 
 
 def _load_calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
-    """Every call under this output, once: published, or known to the ledger alone."""
+    """Every call of this output once: published, or only in the ledger."""
     calls, runs = _load_published(output, "calls", _COLUMNS), _load_published(output, "runs", _RUNS).unique()
     parts = [calls.join(runs, on="run", how="left")]
     for batch in _load_unpublished(output, ledger):
         rows = pl.DataFrame(batch, schema=_COLUMNS | {"source": columns.TEXT}, orient="row")
-        # A run killed between its commit and its end is in both.
+        # A run that was killed between commit and end is in both.
         parts.append(rows.join(calls.select(_CALL), on=_CALL, how="anti"))
     return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of an estimate and of a run that has ended."""
+"""Tables for the terminal: an estimate, the summary of a run, and the spending."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from extractors.core.totals import RunTotals
 
 
-# Whether a failure is tried again, by whether it is final.
-RETRIED = {True: "no: another try cannot cure it", False: "yes: the next run takes it again"}
+# Whether a failure is retried, by whether it is final.
+RETRIED = {True: "no, final", False: "yes, by the next run"}
 
 
 @dataclass(frozen=True, slots=True)
 class EstimateView:
-    """What an estimate says, for people."""
+    """The figures of an estimate, for the terminal."""
 
     counts: Mapping[str, int]
     tokens: Mapping[str, int]
@@ -53,29 +53,29 @@ class EstimateView:
         for line in (*self.causes, *passed):
             table.add_row(*line)
         table.add_section()
-        table.add_row("image tokens by the formula, as they are", f"{self.tokens['formula']:,}")
-        table.add_row("image tokens by the table, as they are", f"{self.tokens['table']:,}")
+        table.add_row("image tokens at full size, formula", f"{self.tokens['formula']:,}")
+        table.add_row("image tokens at full size, table", f"{self.tokens['table']:,}")
         rule = f"{self.bill_rule} (calibrated)" if self.calibrated else self.bill_rule
-        table.add_row(f"image tokens as sent first, by {rule}", f"{self.tokens['planned']:,}")
+        table.add_row(f"image tokens as first sent, {rule}", f"{self.tokens['planned']:,}")
         table.add_section()
         for name, cost in zip(("low", "expected", "high"), self.costs.values(), strict=True):
             table.add_row(f"cost, {name}", dollars(cost))
         if self.intervals is not None:
-            table.add_row("by a sample of the images; with 95 %", "")
+            table.add_row("estimated from a sample, 95 % intervals", "")
             for name, ends in self.intervals.items():
                 if ends:
                     table.add_row(f"  {name}", f"{dollars(ends[0])} to {dollars(ends[1])}")
         if None in self.costs.values():
-            table.add_row("", f"no price is known for {self.model or 'no model'}: set --model or TILEWISE_PRICES")
+            table.add_row("", f"no known price for {self.model or 'an unset model'}: set --model or TILEWISE_PRICES")
         if self.eta_seconds is not None:
-            table.add_row("time, from earlier answers", format_duration(self.eta_seconds))
+            table.add_row("time, from previous runs", format_duration(self.eta_seconds))
         table.add_row("planned in", f"{self.seconds:.2f} s")
         return table
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What a run that has ended says, for people."""
+    """The summary of an ended run, for the terminal."""
 
     run: str
     totals: RunTotals
@@ -88,69 +88,71 @@ class RunView:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[RenderableType]:
-        """The closing summary, top to bottom."""
-        said: list[RenderableType] = []
+        """The summary, top to bottom."""
+        lines: list[RenderableType] = []
         if self.totals.done or self.totals.calls:
-            said.append(self._make_table())
-        said += [f"warning: {warning}" for warning in self.warnings]
+            lines.append(self._make_table())
+        lines += [f"warning: {warning}" for warning in self.warnings]
         if self.passed_over:
             kinds = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
-            said.append("passed over: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds))
-        said.append(self.message)
-        said += [f"rows: {path}" for path in self.results]
-        return said
+            lines.append("passed over: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds))
+        lines.append(self.message)
+        lines += [f"rows: {path}" for path in self.results]
+        return lines
 
     def _make_table(self) -> Table:
-        tally, table = self.totals, _make_table(f"run {self.run}")
+        totals, table = self.totals, _make_table(f"run {self.run}")
         counts = Counter(
             found=self.found,
             skipped=self.skipped,
-            duplicates=tally.duplicates,
-            accepted=tally.accepted,
-            rejected=tally.rejected,
-            failed=tally.failed,
-            remaining=tally.remaining,
+            duplicates=totals.duplicates,
+            accepted=totals.accepted,
+            rejected=totals.rejected,
+            failed=totals.failed,
+            remaining=totals.remaining,
         )
         for name, count in counts.items():
             if count or name in {"found", "accepted"}:
                 table.add_row(name, f"{count:,}")
         table.add_section()
-        table.add_row("calls", f"{tally.calls:,}")
+        table.add_row("calls", f"{totals.calls:,}")
         table.add_row(
-            f"prompt tokens, predicted by {self.bill_rule}", f"{tally.prompt_tokens - tally.residual_tokens:,}"
+            f"prompt tokens, predicted by {self.bill_rule}", f"{totals.prompt_tokens - totals.residual_tokens:,}"
         )
-        table.add_row("prompt tokens, billed", f"{tally.prompt_tokens:,}")
-        table.add_row("completion tokens, billed", f"{tally.completion_tokens:,}")
+        table.add_row("prompt tokens, billed", f"{totals.prompt_tokens:,}")
+        table.add_row("completion tokens, billed", f"{totals.completion_tokens:,}")
         table.add_section()
         table.add_row(
-            "cost, predicted (low to high)", f"{dollars(tally.estimated.low)} to {dollars(tally.estimated.high)}"
+            "cost, predicted (low to high)", f"{dollars(totals.estimated.low)} to {dollars(totals.estimated.high)}"
         )
-        table.add_row("cost, paid", dollars(tally.cost_usd))
-        if tally.wasted_usd != 0:
-            table.add_row("  of it wasted", dollars(tally.wasted_usd))
-        if tally.duplicates:
-            table.add_row("copies, not paid again", f"{tally.duplicates:,}, saving {dollars(tally.saved_usd)}")
-        if tally.unknown_usd != 0:
-            table.add_row("cost, unknown whether billed (at most)", dollars(tally.unknown_usd))
+        table.add_row("cost, paid", dollars(totals.cost_usd))
+        if totals.wasted_usd != 0:
+            table.add_row("  wasted", dollars(totals.wasted_usd))
+        if totals.duplicates:
+            table.add_row("copied duplicates, not paid", f"{totals.duplicates:,}, saving {dollars(totals.saved_usd)}")
+        if totals.unknown_usd != 0:
+            table.add_row("cost, billing status unknown (at most)", dollars(totals.unknown_usd))
         return table
 
 
 def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping[str, object]) -> Table:
-    """What was spent, a line a group and the total."""
+    """The spending, one line per group and the total."""
     names = ("calls", "prompt_tokens", "completion_tokens", "billed_usd", "wasted_usd", "unknown_usd")
-    headers = ("calls", "prompt tokens", "completion tokens", "billed", "of it wasted", "unknown")
+    headers = ("calls", "prompt tokens", "completion tokens", "billed", "wasted", "unknown")
     lines = [[str(row[by]), *(_format_cell(row[name]) for name in names)] for row in rows]
     lines.append(["total", *(_format_cell(total[name]) for name in names)])
     widths = [max(map(len, cells)) for cells in list(zip(*lines, strict=True))[1:]]
     numbers = [
-        Column(header, justify="right", min_width=width)  # no digit is cut where the terminal is narrow
+        Column(header, justify="right", min_width=width)  # no digit is cut on a narrow terminal
         for header, width in zip(headers, widths, strict=True)
     ]
     table = Table(Column(by, overflow="fold", min_width=10), *numbers, box=None)
     for line in lines:
         table.add_row(*line)
     if total["unpriced"]:
-        table.caption = f"{total['unpriced']} calls have no known price and are in no sum: name it in TILEWISE_PRICES"
+        table.caption = (
+            f"{total['unpriced']} calls have no known price and are in no sum: add it to the file of TILEWISE_PRICES"
+        )
     return table
 
 

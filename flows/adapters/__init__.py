@@ -1,1 +1,1 @@
-"""adapters: what Prefect is used for: its API, secrets, artifacts, rate limits and shards."""
+"""Adapters to Prefect: its API, secrets, artifacts, rate limits and shards."""

@@ -1,7 +1,7 @@
-"""What a run shows in Prefect: progress while it works, a summary and its failures at the end, warnings as events.
+"""Artifacts of a run in Prefect: progress while it runs, a summary and its failures at the end, warnings as events.
 
-Nothing in it came from an image or a model: counts, money, our own sentences, and names and paths escaped. A Prefect server
-that does not answer costs a run a few seconds at most, never its work.
+They hold counts, money, messages of tilewise, and escaped names and paths; never text from an image or a model. A Prefect
+server that does not answer delays a run by a few seconds and never fails it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from extractors.run.calibrate import CalibrationResult
     from extractors.run.result import RunResult
 
-UPDATE_SECONDS = 5.0  # seconds between two looks at a run's progress
-TIMEOUT_SECONDS = 10.0  # seconds that Prefect is given to take one artifact
+UPDATE_SECONDS = 5.0  # seconds between two updates of the progress artifact
+TIMEOUT_SECONDS = 10.0  # seconds per artifact
 WARNING = "tilewise.warning"
 
 
 @contextlib.asynccontextmanager
 async def follow_progress(progress: Progress) -> AsyncIterator[None]:
-    """Shows the progress as an artifact as long as the run works, and once more when it has ended."""
+    """Updates the progress artifact while the run works, and once more at its end."""
     following = asyncio.create_task(_update_progress(progress))
     try:
         yield
@@ -73,7 +73,7 @@ def _percent(progress: Progress) -> float:
 
 
 async def show_run(result: RunResult, report: str | None = None) -> None:
-    """What is shown of a run that has ended, and its warnings as events; `report` is where its page is."""
+    """Creates the artifacts of an ended run and emits its warnings as events; `report` is the path of its page."""
     for warning in result.record.warnings:
         emit_event(
             WARNING,
@@ -90,7 +90,7 @@ async def show_run(result: RunResult, report: str | None = None) -> None:
 
 
 async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
-    """What is shown of an estimate, and of the plan that was stored with it."""
+    """Creates the artifact of an estimate, and of the plan that was stored with it."""
     words = format_estimate(estimate, model, plan)
     await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
 
@@ -102,23 +102,23 @@ async def show_calibration(found: CalibrationResult) -> None:
 
 
 def format_summary(result: RunResult, report: str | None = None) -> str:
-    """A run's counts, which add up, its money and tokens, its warnings, and where its rows and its page are."""
-    row, terms, tally = result.row, result.record.run_info, result.counts.totals
+    """The counts, money, tokens and warnings of a run as Markdown, with the paths of its rows and report page."""
+    row, run_info, totals = result.row, result.record.run_info, result.counts.totals
     kinds = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
-    low, expected, high = (dollars(cost) for cost in tally.estimated.values())
+    low, expected, high = (dollars(cost) for cost in totals.estimated.values())
     tokens = {
-        f"prompt, predicted by {escape_markdown(terms.bill_rule)}": tally.prompt_tokens - tally.residual_tokens,
-        "prompt, billed": tally.prompt_tokens,
-        "residual: billed less predicted": tally.residual_tokens,
-        "completion, billed": tally.completion_tokens,
+        f"prompt, predicted by {escape_markdown(run_info.bill_rule)}": totals.prompt_tokens - totals.residual_tokens,
+        "prompt, billed": totals.prompt_tokens,
+        "residual: billed minus predicted": totals.residual_tokens,
+        "completion, billed": totals.completion_tokens,
     }
     money = {
         "predicted, low to high": f"{low} to {high}",
         "predicted, expected": expected,
-        "paid": dollars(tally.cost_usd),
-        "of it wasted": dollars(tally.wasted_usd),
-        "unknown whether billed, at most": dollars(tally.unknown_usd),
-        "saved by copies": dollars(tally.saved_usd),
+        "paid": dollars(totals.cost_usd),
+        "wasted: billed, answer not published": dollars(totals.wasted_usd),
+        "billing status unknown, at most": dollars(totals.unknown_usd),
+        "saved by copied duplicates": dollars(totals.saved_usd),
     }
     return "\n\n".join(
         [
@@ -137,24 +137,30 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
 
 
 def failure_rows(result: RunResult) -> list[dict[str, object]]:
-    """A row for each kind of failure, the most frequent first."""
+    """One row per kind of failure, the most frequent first."""
     return [
-        {"stage": stage, "kind": kind, "documents": count, "tried again": RETRIED[final]}
+        {"stage": stage, "kind": kind, "documents": count, "retried": RETRIED[final]}
         for (stage, kind, final), count in result.counts.totals.kinds.most_common()
     ]
 
 
 def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> str:
-    """What would be sent, what it would cost, and the plan that waits for approval."""
+    """The documents, image tokens and cost of an estimate as Markdown, with the plan that waits for approval."""
     costs = zip(("low", "expected", "high"), estimate.costs.values(), strict=True)
     money = {name: dollars(cost) for name, cost in costs}
     for name, ends in (estimate.intervals or {}).items():
         if ends:
-            money[f"{name}, with 95 %"] = f"{dollars(ends[0])} to {dollars(ends[1])}"
+            money[f"{name}, 95 % interval"] = f"{dollars(ends[0])} to {dollars(ends[1])}"
     counts = ("documents", "images", "rejected", "skipped")
     parts = [
         f"## {_title_estimate(estimate)}",
-        *([f"Waiting for approval: run the deployment `apply` with the plan\n\n{format_code(plan)}"] if plan else []),
+        *(
+            [
+                f"Plan stored, waiting for approval. To run it, start the deployment `apply` with the plan\n\n{format_code(plan)}"
+            ]
+            if plan
+            else []
+        ),
         f"Model {format_code(model)}, billed by {format_code(estimate.bill_rule)}." if model else "No model is set.",
         _format_table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
         _format_table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
@@ -165,20 +171,20 @@ def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> 
 
 
 def _title_estimate(estimate: Estimate) -> str:
-    return f"{estimate.documents:,} documents, {dollars(estimate.costs.high)} at most"
+    return f"{estimate.documents:,} documents, at most {dollars(estimate.costs.high)}"
 
 
 def _format_facts(result: RunResult) -> str:
-    terms = result.record.run_info
+    run_info = result.record.run_info
     named = {
-        "run": terms.run,
-        "source": terms.source,
-        "schema": terms.schema,
-        "model": terms.model,
-        "endpoint": terms.endpoint,
-        "policy": terms.policy,
-        "output": terms.output,
-        "approved by": terms.approved_by,
+        "run": run_info.run,
+        "source": run_info.source,
+        "schema": run_info.schema,
+        "model": run_info.model,
+        "endpoint": run_info.endpoint,
+        "policy": run_info.policy,
+        "output": run_info.output,
+        "approved by": run_info.approved_by,
     }
     return "\n".join(f"- {name} {format_code(value)}" for name, value in named.items() if value)
 
@@ -194,10 +200,10 @@ def _format_list(title: str, lines: Iterable[str]) -> list[str]:
 
 
 async def _create(creation: Awaitable[UUID]) -> UUID | None:
-    """What Prefect makes of it; None, and a line in the log, where Prefect does not answer in time or refuses."""
+    """The id of the artifact; None, with a warning in the log, if Prefect refuses or does not answer in time."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await creation
     except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
-        get_run_logger().warning("an artifact could not be shown: %s", type(error).__name__)
+        get_run_logger().warning("an artifact could not be written: %s", type(error).__name__)
         return None

@@ -1,4 +1,4 @@
-"""What a flow run is called, what its state says, and how words of others are put into Markdown."""
+"""Names of flow runs, the message of their final state, and the escaping of foreign text in Markdown."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from extractors.config.job import Job
     from extractors.run.result import RunResult
 
-MAX_NAME_LENGTH = 60  # characters of a name that are shown
+MAX_NAME_LENGTH = 60  # characters
 
 
 def flow_run_name() -> str:
     """The name of the flow run that is running."""
-    asked, due = flow_run.parameters, flow_run.scheduled_start_time
-    return format_run_name(asked.get("job") or asked.get("order") or asked.get("model"), due)
+    parameters, due = flow_run.parameters, flow_run.scheduled_start_time
+    return format_run_name(parameters.get("job") or parameters.get("order") or parameters.get("model"), due)
 
 
-def format_run_name(asked: Job | ApplyRequest | str | None, due: datetime) -> str:
-    """What a flow run is about, and when in UTC it was due: `receipts → receipt, 2026-11-21 02:15`.
+def format_run_name(subject: Job | ApplyRequest | str | None, due: datetime) -> str:
+    """Subject and scheduled UTC time of a flow run: `receipts → receipt, 2026-11-21 02:15`.
 
-    That is a job, a plan that is applied, or a model that is calibrated: None for the one of the settings.
+    The subject is a job, a plan to apply, or a model to calibrate (None for the model of the settings).
     """
-    return f"{_describe(asked)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return f"{_describe(subject)}, {due.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def _describe(asked: Job | ApplyRequest | str | None) -> str:
-    if asked is None or isinstance(asked, str):
-        return f"calibrate {_truncate(asked)}" if asked else "calibrate"
-    if isinstance(asked, ApplyRequest):
-        return _shorten_source(asked.plan)
-    return _shorten_source(asked.source) + (f" → {_truncate(asked.schema_name)}" if asked.schema_name else "")
+def _describe(subject: Job | ApplyRequest | str | None) -> str:
+    if subject is None or isinstance(subject, str):
+        return f"calibrate {_truncate(subject)}" if subject else "calibrate"
+    if isinstance(subject, ApplyRequest):
+        return _shorten_source(subject.plan)
+    return _shorten_source(subject.source) + (f" → {_truncate(subject.schema_name)}" if subject.schema_name else "")
 
 
 def summarize(result: RunResult) -> str:
-    """What became of a run in a few words: `998 accepted, 2 failed`; and why it stopped, where it did."""
+    """The result of a run in a few words: `998 accepted, 2 failed`, with the reason if it was stopped."""
     row = result.row
     if not result.record.error and not result.counts.totals.done:
         return result.message
@@ -52,14 +52,14 @@ def summarize(result: RunResult) -> str:
 
 
 def escape_markdown(words: str) -> str:
-    """Words that are not ours as Markdown shows them: no markup, no HTML, no link, on one line."""
+    """Foreign text on one line of Markdown, without markup, HTML or links."""
     marked = re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", _join_lines(words))
     marked = marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(?i)(?<=\w)(?=://|@)|(?<=www)(?=\.)", "\u200b", marked)  # what looks like a link is made one
+    return re.sub(r"(?i)(?<=\w)(?=://|@)|(?<=www)(?=\.)", "\u200b", marked)  # Markdown turns bare addresses into links
 
 
 def format_code(words: str) -> str:
-    """A path, a name, an address as it is: Markdown's code, in which nothing has a meaning. Not for a table's cells."""
+    """A path, name or address as inline code of Markdown. Not for cells of a table."""
     line = _join_lines(words) or " "
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
@@ -71,7 +71,7 @@ def _join_lines(words: str) -> str:
 
 
 def _shorten_source(source: str) -> str:
-    """The last part of where images come from, without a query, in which a signature may be."""
+    """The last part of a source, without its query, which may hold a signature."""
     if "://" in source:
         parts = urlsplit(source)
         return _truncate(PurePosixPath(parts.path).name or parts.hostname or source.partition("?")[0])

@@ -1,4 +1,4 @@
-"""Which Prefect API is configured: read as Prefect reads it, the strongest place first, without the second of importing it."""
+"""The configured Prefect API URL, from the places that Prefect reads, in its order; without importing Prefect."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ URL, PROFILES = "PREFECT_API_URL", "PREFECT_PROFILES_PATH"
 
 
 def find_prefect_url() -> str | None:
-    """The Prefect API of the environment, of the files in the working directory, or of the active profile.
+    """The Prefect API URL of the environment, of the files in the working directory, or of the active profile.
 
-    Raises ConfigurationError for a file that Prefect could not read either.
+    Raises ConfigurationError for a file that cannot be read.
     """
     places: list[Callable[[], object]] = [
         lambda: os.environ.get(URL),
@@ -29,8 +29,8 @@ def find_prefect_url() -> str | None:
         lambda: _look_up(_read_toml("pyproject.toml"), "tool", "prefect", "api", "url"),
         lambda: _read_profile().get(URL),
     ]
-    found = (place() for place in places)
-    return next((url for url in found if isinstance(url, str) and url), None)
+    urls = (place() for place in places)
+    return next((url for url in urls if isinstance(url, str) and url), None)
 
 
 def is_prefect_configured() -> bool:
@@ -39,7 +39,7 @@ def is_prefect_configured() -> bool:
 
 
 def _read_profile() -> Mapping[str, object]:
-    """The active profile; a file that cannot be read holds none."""
+    """The active profile; empty if there is none or its file cannot be read."""
     named = os.environ.get(PROFILES) or dotenv_values(".env").get(PROFILES)
     path = Path(named) if named else Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
     try:
@@ -57,12 +57,12 @@ def _read_toml(name: str) -> Mapping[str, object]:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{name}, in which Prefect looks for its settings, cannot be read: {error}; mend it, or run with --direct"
+            f"{name} cannot be read for Prefect settings: {error}; correct the file, or use --direct"
         ) from error
 
 
 def _look_up(tables: object, *keys: str) -> object:
-    """What stands there in nested tables; None where nothing does."""
+    """The value at these keys of nested tables; None if there is none."""
     for key in keys:
         tables = tables.get(key) if isinstance(tables, dict) else None
     return tables

@@ -1,7 +1,7 @@
-"""A worker's share of a rate that many workers share: permits leased in blocks, sent evenly; pure bookkeeping and one loop.
+"""The share of one worker in a rate that many workers share: permits are leased in blocks and used evenly.
 
-A worker holds at most a second of its share. What its share is it learns from the limit: who finds permits lying ready
-takes more, who had to wait takes less. While nobody answers, it goes on at a stated rate.
+A worker holds at most one second of its share. It adapts the share to the limit: it grows while permits are available, and
+shrinks when the worker had to wait. While the server does not answer, a fallback rate applies.
 """
 
 from __future__ import annotations
@@ -19,35 +19,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HELD_SECONDS = 1.0  # seconds of its share that a worker holds at most: what a kill leaves unused
-RESERVE = 0.3  # seconds of its share that are left when it asks for more: an acquire takes hundredths of one
-MIN_BLOCK = 5  # permits a block: the server forgets half a permit at every acquire
-FIRST_SHARE = 0.25  # of the limit: what a newcomer sends before it knows its share
-GROW, GROW_FAST, SHRINK = 1.04, 1.25, 0.95  # what a share is multiplied by: nothing waited for, much lies ready, waited
-MAX_GROWTH_SECONDS = 4.0  # seconds of growth at once: at low rates a block lasts long
-READY = 0.8  # of what can lie ready: others leave much unused
-MIN_SHARE = 0.02  # of the limit: what a share never falls below
-USED = 0.8  # of a share: who does not use what it has needs no more
-TIMEOUT_SECONDS = 3.0  # seconds after which a server that says nothing is taken for gone
-RETRY_SECONDS = 5.0  # seconds between two tries to reach a server that is gone
-FALLBACK_SHARE = (
-    0.5  # of the last known limit: two is the fewest workers that share one, and each may be as blind as this one
-)
-POLL_SECONDS = 0.02  # seconds: how late a call may notice that a block has come
-CATCH_UP_SECONDS = 0.02  # seconds of delay that may be made good: a loop wakes late
+HELD_SECONDS = 1.0  # maximum seconds of its share that a worker holds: permits that a kill leaves unused
+RESERVE = 0.3  # seconds of its share that are left when it leases more: an acquire takes hundredths of a second
+MIN_BLOCK = 5  # permits per block: the server loses half a permit at every acquire
+FIRST_SHARE = 0.25  # of the limit: the share of a new worker
+GROW, GROW_FAST, SHRINK = 1.04, 1.25, 0.95  # factors of the share: no wait, many permits available, waited
+MAX_GROWTH_SECONDS = 4.0  # maximum seconds of growth at once: at low rates a block lasts long
+READY = 0.8  # of the size: from this on, many permits are available
+MIN_SHARE = 0.02  # of the limit: minimum of a share
+USED = 0.8  # of a share: a worker that uses less than this gets no more
+TIMEOUT_SECONDS = 3.0  # of a request to the server
+RETRY_SECONDS = 5.0  # between two requests to a server that does not answer
+FALLBACK_SHARE = 0.5  # of the last known limit: at least two workers share it, and both may have lost the server
+POLL_SECONDS = 0.02  # until a waiting call notices a new block
+CATCH_UP_SECONDS = 0.02  # of delay that later calls may catch up: an event loop wakes late
 
 
 class LimitUnavailableError(Exception):
-    """The server did not say how the limit stands, or what it said cannot be used."""
+    """The server did not answer, or its answer cannot be used."""
 
 
 class LimitNotFoundError(LimitUnavailableError):
-    """There is no limit of this name."""
+    """No limit of this name exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A rate limit as it stands: permits that come back a second, the most that lie ready, how many do not now."""
+    """The state of a rate limit: permits per second, the maximum available at once, and how many are taken."""
 
     rate: float
     size: int
@@ -56,20 +54,20 @@ class Limit:
 
 
 class SharedLimit(Protocol):
-    """Where a limit is counted. Every method raises UnansweredError."""
+    """A limit that is counted on a server. Every method raises LimitUnavailableError."""
 
     async def read(self) -> Limit:
-        """The limit as it stands; its rate and its size are above 0."""
+        """Reads the state of the limit; its rate and its size are above 0."""
 
     async def take(self, permits: int) -> bool:
-        """Takes so many; False where fewer lie ready."""
+        """Takes this number of permits; False if fewer are available."""
 
     async def give_back(self, permits: int) -> None:
-        """Makes so many ready again."""
+        """Returns this number of permits."""
 
 
 class LeasedRate:
-    """Permits of one worker: counted here, leased by `keep` in the background."""
+    """Permits of one worker: counted here, leased by `keep_leasing` in the background."""
 
     def __init__(
         self,
@@ -78,7 +76,7 @@ class LeasedRate:
         say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rate` is that of the limit, as far as it is known; `clock` counts the seconds that asyncio sleeps."""
+        """`rate` is that of the limit, if it is known; `clock` counts the seconds of the event loop."""
         self._counter, self._rate, self._say, self._clock = counter, rate, say, clock
         self._share = rate * FIRST_SHARE
         self._left = self._sent = 0
@@ -90,7 +88,7 @@ class LeasedRate:
         self._lost_for, self._reason, self._blind = 0.0, "", rate * FALLBACK_SHARE
 
     def wait(self) -> float:
-        """Seconds until the next call may leave, or until it is worth asking again; 0 where one may leave now."""
+        """Seconds until the next call may start, or until the next check; 0 if a call may start now."""
         if self._open:
             return 0.0
         if self._left < 1 and self._lost_at is None:
@@ -98,7 +96,7 @@ class LeasedRate:
         return max(0.0, self._next - self._clock())
 
     def take(self) -> None:
-        """A call leaves."""
+        """Counts one call."""
         pace = self._share if self._lost_at is None else self._blind
         self._next = max(self._next, self._clock() - CATCH_UP_SECONDS) + 1 / pace
         if self._open or self._lost_at is not None:
@@ -109,15 +107,15 @@ class LeasedRate:
             self._low.set()
 
     def warning(self) -> str | None:
-        """What a person should know of a run that the server left alone."""
+        """A warning if the server did not answer for some time."""
         if not self._reason:
             return None
         lost = self._lost_for + (self._clock() - self._lost_at if self._lost_at is not None else 0.0)
-        return f"{self._reason}: for {lost:.0f} s calls left at {self._blind:.3g} a second, whatever others sent"
+        return f"{self._reason}: for {lost:.0f} s this worker sent {self._blind:.3g} calls per second, regardless of other workers"
 
     @asynccontextmanager
     async def lease_in_background(self) -> AsyncIterator[LeasedRate]:
-        """Leases in the background while it is entered, and then gives back what is left; raises a bug only then."""
+        """Leases in the background inside the context, and returns unused permits at its end."""
         keeping = asyncio.create_task(self.keep_leasing(), name="permits")
         keeping.add_done_callback(self._on_leasing_end)
         try:
@@ -131,10 +129,10 @@ class LeasedRate:
 
     def _on_leasing_end(self, keeping: asyncio.Task[None]) -> None:
         if not keeping.cancelled():
-            self.fall_back("leasing broke off")
+            self.fall_back("leasing failed")
 
     async def keep_leasing(self) -> None:
-        """Leases block after block, each before the last one is used up; for ever."""
+        """Leases block after block, each before the previous one is used up, without end."""
         while True:
             await self._low.wait()
             try:
@@ -148,18 +146,18 @@ class LeasedRate:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def fall_back(self, why: str) -> None:
-        """Nothing can be leased: until it can, calls leave at a stated rate. Says so the first time."""
+        """Switches to the fallback rate until the server answers again; notifies the first time."""
         if self._lost_at is not None:
             return
         self._lost_at, self._open = self._clock(), False
         if self._knows:
             self._blind = min(self._share, self._rate * FALLBACK_SHARE)
         if not self._reason:
-            self._reason = f"the rate that workers share was not to be had ({why})"
-            self._say(f"{self._reason}: going on at {self._blind:.3g} calls a second")
+            self._reason = f"the shared rate limit was unavailable ({why})"
+            self._say(f"{self._reason}: continuing at {self._blind:.3g} calls per second")
 
     async def give_back(self) -> None:
-        """Makes ready again what is left unused."""
+        """Returns unused permits to the server."""
         left, self._left = self._left, 0
         if left > 0 and self._lost_at is None:
             with suppress(LimitUnavailableError):
@@ -177,30 +175,30 @@ class LeasedRate:
         return limit
 
     async def _lease(self, limit: Limit) -> None:
-        """Waits until a block lies ready, and takes it.
+        """Waits until a block is available, and takes it.
 
-        The limit is read before it is asked: an acquire that is denied makes the server forget what had come back
-        since the last one, so that workers that ask too early starve each other.
+        The limit is read first: a denied acquire makes the server drop the permits that were regained since the
+        previous one, so that workers that acquire too early starve each other.
         """
         waited, seen, since = False, limit.taken, self._clock()
         while True:
             block = self._block_size(limit)
             short = block - (limit.size - limit.taken)
-            stale = self._clock() - since > limit.size / limit.rate + 1  # some servers do not tell what came back
+            stale = self._clock() - since > limit.size / limit.rate + 1  # some servers do not report regained permits
             if short <= 0 or stale:
                 if await self._await_server(self._counter.take(block)):
                     return self._grant(block, limit, waited=waited)
                 short, since = block, self._clock()
             waited = True
             self._scale_share(SHRINK, limit)
-            jitter = random.uniform(1.0, 1.5)  # noqa: S311 - so that those who wait do not all come at once
+            jitter = random.uniform(1.0, 1.5)  # noqa: S311 - so that waiting workers do not retry together
             await asyncio.sleep(max(short / limit.rate, POLL_SECONDS) * jitter)
             limit = await self._read()
             if limit.taken != seen:
                 seen, since = limit.taken, self._clock()
 
     def _block_size(self, limit: Limit) -> int:
-        """Permits to ask for: so many that a second of the share is held."""
+        """The number of permits to lease, so that one second of the share is held."""
         return min(max(math.ceil(self._share * HELD_SECONDS - self._left), MIN_BLOCK), limit.size)
 
     def _grant(self, block: int, limit: Limit, *, waited: bool) -> None:

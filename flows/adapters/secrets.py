@@ -1,4 +1,4 @@
-"""The settings that a flow run works with: those of its environment, with the key of a Prefect block where it has none."""
+"""The settings of a flow run: those of its environment, with the key of a Prefect block if the environment has none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BLOCK_LABEL = f"the Prefect Secret block `{BLOCK}`"
 
 
 async def load_flow_settings() -> Settings:
-    """The settings in force; a key that the environment does not have is looked for in Prefect, where it may be absent.
+    """The settings of the environment; without a key there, the key of the Prefect block, if it exists.
 
-    A block that cannot be read is a run's trouble where the run needs a key, which nobody knows here.
+    A block that cannot be read raises no error here, because the run may need no key: the place is noted for its message.
     """
     settings = read_settings()
     if settings.api_key is not None:
@@ -29,28 +29,32 @@ async def load_flow_settings() -> Settings:
 
 
 class BlockUnreadableError(ConfigurationError):
-    """The block may be there, and cannot be read now, or by this login."""
+    """The block may exist, but cannot be read now or with this login."""
 
 
 async def read_block_key() -> str | None:
-    """The key in the block, None where there is no block.
+    """The key in the block, None if there is no block.
 
-    Raises UnreadError where that cannot be told, ConfigurationError where what it holds is none.
+    Raises BlockUnreadableError if the server does not tell, ConfigurationError if the block holds no key.
     """
     try:
-        async with get_client() as client:  # `Secret.aload` would make events of it, and a number of a key of digits
+        async with get_client() as client:  # `Secret.aload` would emit events, and turn a key of digits into a number
             block = await client.read_block_document_by_name(BLOCK, "secret")
     except ObjectNotFound:
         return None
     except httpx.HTTPStatusError as error:
-        raise BlockUnreadableError(f"it cannot be read: Prefect's server says {error.response.status_code}") from None
+        raise BlockUnreadableError(
+            f"cannot be read: the Prefect server answers HTTP {error.response.status_code}"
+        ) from None
     except httpx.HTTPError as error:
         raise BlockUnreadableError(
-            f"it cannot be read: Prefect's server does not answer: {type(error).__name__}"
+            f"cannot be read: the Prefect server does not answer: {type(error).__name__}"
         ) from None
     except ValueError:
-        raise BlockUnreadableError("it cannot be read: what Prefect's server gives is none") from None
+        raise BlockUnreadableError(
+            "cannot be read: the server at PREFECT_API_URL did not return a valid Prefect response"
+        ) from None
     key = block.data.get("value")
     if not isinstance(key, str) or key.lstrip().startswith(("{", "[")):
-        raise ConfigurationError(f"{BLOCK_LABEL} holds JSON: save the key alone in it, as text")
+        raise ConfigurationError(f"{BLOCK_LABEL} holds JSON: save only the key in it, as text")
     return key

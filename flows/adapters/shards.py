@@ -1,4 +1,4 @@
-"""Shards as flow runs of the deployment `shard`: started, and looked after, by the flow run of their parent."""
+"""Shards as flow runs of the deployment `shard`: started and monitored by the flow run of their parent."""
 
 from __future__ import annotations
 
@@ -28,26 +28,22 @@ if TYPE_CHECKING:
     from extractors.core.shards import ShardSpec
 
 DEPLOYMENT = "shard/shard"
-REFUSED = "Refused"  # the state of a shard that could not begin, and could not at another try
-REFUSALS = set(range(400, 500)) - {408, 429}  # what trying again does not change
-START_TIMEOUT = timedelta(minutes=10)  # a container's image may have to be fetched first
-TIMEOUT_SECONDS = (
-    5.0  # that the server is given for an answer: Prefect's own client tries for a minute, and a stop may come
-)
-PAGE_SIZE = 100  # flow runs asked for at once: the server gives no more than 200
+REFUSED = "Refused"  # the state of a shard that cannot start, also not on a retry
+REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP statuses that a retry does not change
+START_TIMEOUT = timedelta(minutes=10)  # a container image may have to be pulled first
+TIMEOUT_SECONDS = 5.0  # per request: Prefect's own client retries for a minute, which would delay a stop
+PAGE_SIZE = 100  # flow runs per request: the server returns at most 200
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError)
 
 
 class PrefectShards:
-    """A `Starter`: the deployment `shard` of the Prefect server in use."""
+    """A `ShardBackend`: the deployment `shard` of the configured Prefect server."""
 
     poll = 2.0
-    hint = (
-        "a worker takes them: `prefect worker start --pool tilewise`; a run that was started from a form takes a place"
-    )
+    hint = "start a worker for them: `prefect worker start --pool tilewise`; a run that was started from a form occupies one slot"
 
     async def ready(self) -> None:
-        """Looks for the deployment. Raises ConfigurationError where it is not there, or nobody answers."""
+        """Checks the deployment. Raises ConfigurationError if it does not exist or the server does not answer."""
         try:
             async with get_client() as client:
                 await client.read_deployment_by_name(DEPLOYMENT)
@@ -55,11 +51,11 @@ class PrefectShards:
             raise _missing_deployment() from None
         except SERVER_ERRORS as error:
             raise ConfigurationError(
-                f"--shard-size needs Prefect's server, which does not answer: {_explain(error)}"
+                f"--shard-size needs the Prefect server, which does not answer: {_explain(error)}"
             ) from None
 
     async def start(self, shard: ShardSpec) -> str | None:
-        """Has the work pool run it. Raises ConfigurationError when there is no such deployment, or it is refused."""
+        """Starts a flow run on the work pool. Raises ConfigurationError if the deployment is missing or refused."""
         asked = {"spec": shard.model_dump(mode="json")}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -68,15 +64,15 @@ class PrefectShards:
             raise _missing_deployment() from None
         except SERVER_ERRORS as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSALS:
-                raise ConfigurationError(f"Prefect's server refuses to start a shard: {_explain(error)}") from None
-            get_run_logger().warning("a shard could not be started yet: %s", _explain(error))
+                raise ConfigurationError(f"the Prefect server refuses to start a shard: {_explain(error)}") from None
+            get_run_logger().warning("a shard could not be started, retrying: %s", _explain(error))
             return None
         return str(run.id)
 
     async def over(self, shards: Collection[str]) -> Mapping[str, ShardExit]:
-        """Those whose flow run is in a final state, deleted, or with a worker that has not begun it for long.
+        """The shards whose flow run is final or deleted, or whose worker has not started it for a long time.
 
-        None while the server does not answer.
+        Empty while the server does not answer.
         """
         asked = [UUID(each) for each in shards]
         found: dict[str, State | None] = {}
@@ -92,9 +88,9 @@ class PrefectShards:
         return gone | {each: said for each, state in found.items() if state is not None and (said := _exit_of(state))}
 
     async def give_up(self, shards: Collection[str]) -> None:
-        """Their flow runs are shown as crashed: their worker is gone with them, and would never say so.
+        """Sets their flow runs to Crashed: their worker is lost and cannot report it.
 
-        As many as can be in a few seconds: of a run that has ended, the others begin nothing.
+        Only as many as a few seconds allow: shards of an ended run start nothing.
         """
         with suppress(*SERVER_ERRORS):
             async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
@@ -102,11 +98,13 @@ class PrefectShards:
 
 
 def _exit_of(state: State) -> ShardExit | None:
-    """What this state says of a shard that is over, None of one that is not. One that is at work is known to the ledger."""
+    """The exit of a shard in this state, None if it has not ended. The ledger knows the shards that are running."""
     if state.is_final():
-        return ShardExit(f"{state.name}: {state.message or 'no more is known'}", refused=state.name == REFUSED)
+        return ShardExit(f"{state.name}: {state.message or 'no message'}", refused=state.name == REFUSED)
     if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > START_TIMEOUT:
-        return ShardExit(f"a worker took it {START_TIMEOUT.total_seconds() / 60:.0f} minutes ago and has not begun")
+        return ShardExit(
+            f"a worker took it {START_TIMEOUT.total_seconds() / 60:.0f} minutes ago and has not started it"
+        )
     return None
 
 
@@ -114,19 +112,21 @@ async def _crash(client: PrefectClient, shard: str) -> None:
     try:
         run = await client.read_flow_run(UUID(shard))
         if run.state is None or not run.state.is_final():
-            await client.set_flow_run_state(run.id, Crashed(message="nobody waits for it any more"), force=True)
+            await client.set_flow_run_state(
+                run.id, Crashed(message="its parent run no longer waits for it"), force=True
+            )
     except SERVER_ERRORS as error:
-        get_run_logger().warning("flow run %s could not be shown as crashed: %s", shard, _explain(error))
+        get_run_logger().warning("flow run %s could not be set to Crashed: %s", shard, _explain(error))
 
 
 def _missing_deployment() -> ConfigurationError:
     return ConfigurationError(
-        f"--shard-size needs the deployment {DEPLOYMENT} on the Prefect server: `prefect --no-prompt deploy --all` makes it"
+        f"--shard-size needs the deployment {DEPLOYMENT} on the Prefect server: run `prefect --no-prompt deploy --all`"
     )
 
 
 def _explain(error: Exception) -> str:
-    """What the server says, or what went wrong on the way to it, on one line."""
+    """The answer of the server, or the kind of connection error, on one line."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"{error.response.status_code} {' '.join(error.response.text.split())[:200]}"
     return type(error).__name__

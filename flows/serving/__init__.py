@@ -1,1 +1,1 @@
-"""serving: the local Prefect server and the deployments that it serves."""
+"""Serving: the local Prefect server and its deployments."""

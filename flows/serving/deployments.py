@@ -1,7 +1,6 @@
-"""Everything that can be scheduled or started, as `prefect.yaml` lists it, and the process that runs it for `serve`.
+"""The deployments of `prefect.yaml`, and the process that runs them for `serve`.
 
-`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that came with
-tilewise.
+`prefect --no-prompt deploy --all` reads the same file: the one of the working directory, else the one that tilewise ships.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 FILE = "prefect.yaml"
-GRACE_SECONDS = 30.0  # seconds that running flow runs are given to end, as Prefect gives them elsewhere
-POLL_SECONDS = 2.0  # seconds between two looks for runs that are due
-WATCH_SECONDS = 10.0  # seconds between two looks for what the server's being away has left
+GRACE_SECONDS = 30.0  # for running flow runs to end, as in Prefect's own runner
+POLL_SECONDS = 2.0  # between two queries for scheduled runs
+WATCH_SECONDS = 10.0  # between two checks for runs that an outage of the server left behind
 
 
 class DeploymentSpec(BaseModel):
-    """One deployment of the file. What `prefect deploy` alone needs, the work pool, is not looked at here."""
+    """One deployment of the file. Its work pool, which only `prefect deploy` needs, is ignored here."""
 
     model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
@@ -58,7 +57,7 @@ class DeploymentSpec(BaseModel):
     concurrency_limit: int | ConcurrencyLimitConfig | None = None
 
     def to_runner_deployment(self) -> RunnerDeployment:
-        """What Prefect registers. An unknown parameter is refused before there is a run, as a wrong value is."""
+        """The deployment as Prefect registers it; unknown parameters are refused before a run is created."""
         made = RunnerDeployment.from_entrypoint(
             self.entrypoint,
             self.name,
@@ -74,9 +73,9 @@ class DeploymentSpec(BaseModel):
 
 
 class _StrictParameters(ParameterSchema):
-    """The form of a flow that takes these parameters alone; by Prefect's own schema any others pass, and the run crashes."""
+    """A parameter schema that refuses unknown parameters; Prefect's own accepts them, and the run crashes."""
 
-    additionalProperties: Literal[False]  # noqa: N815 - a word of JSON Schema
+    additionalProperties: Literal[False]  # noqa: N815 - a keyword of JSON Schema
 
 
 class _File(BaseModel):
@@ -84,7 +83,7 @@ class _File(BaseModel):
 
 
 def load_deployments(path: Path | None = None) -> list[DeploymentSpec]:
-    """The deployments of the file. Raises ConfigurationError that names the file and what is wrong in it."""
+    """The deployments of the file. Raises ConfigurationError that names the file, the key and the error."""
     path = path or find_file()
     try:
         return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).deployments
@@ -95,52 +94,52 @@ def load_deployments(path: Path | None = None) -> list[DeploymentSpec]:
         place = ".".join(str(part) for part in first["loc"])
         why = first["msg"].removeprefix("Value error, ")
         if first["loc"][-1] == "[key]":
-            why = "a name is no text: YAML reads a bare yes, no, on or off as true or false, so put it into quotes"
+            why = "a key is not text: YAML reads a bare yes, no, on or off as true or false; put it in quotes"
         raise ConfigurationError(f"{path}: {place}: {why}") from None
 
 
 def find_file() -> Path:
-    """The working directory's file, else the one that came with tilewise: in a clone or in a wheel."""
+    """The file of the working directory, else the one of tilewise: of the clone or of the wheel."""
     here = Path(__file__).parent
     return next(each for each in (Path(FILE), here.parents[1] / FILE, here.parent / FILE) if each.is_file())
 
 
 class _Runner(Runner):
-    """A runner that ends its flow runs as a person would: one SIGTERM each, on which a run publishes what it has done."""
+    """A runner that ends its flow runs with one SIGTERM each, so that they publish their results."""
 
     def active_runs(self) -> set[UUID]:
-        """The flow runs that it starts or runs."""
-        return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - nothing else says so
+        """The flow runs that it is starting or running."""
+        return set(self._scheduled_run_poller._submitting_flow_run_ids)  # noqa: SLF001 - there is no public property
 
     async def cancel_late(self) -> None:
-        """Cancels what was cancelled unheard: once its server was away, Prefect's runner may hear of it no more."""
+        """Handles cancellations that were missed: after an outage of the server, Prefect's runner may not receive them."""
         if observer := self._cancelling_observer:
-            await observer._check_for_cancelled_flow_runs()  # type: ignore[no-untyped-call]  # noqa: SLF001 - what it does itself at times
+            await observer._check_for_cancelled_flow_runs()  # type: ignore[no-untyped-call]  # noqa: SLF001 - its own periodic check
 
     @override
     async def cancel_all(self) -> None:
-        """Tells all flow runs, which are this process's group, to end. Leaving the runner waits for them."""
+        """Sends SIGTERM to all flow runs, which form the group of this process. Leaving the runner waits for them."""
         ours = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
         signal.signal(signal.SIGTERM, ours)
 
 
 async def serve(deployments: Sequence[DeploymentSpec], address: str) -> None:
-    """Registers the deployments and runs what is due, until it is told to stop; running flow runs end first.
+    """Registers the deployments and runs scheduled flow runs until a stop signal; running flow runs end first.
 
-    TILEWISE_RPM is made a limit of the server's first, so that runs at the same time share it.
+    Creates a limit from TILEWISE_RPM on the server, so that concurrent runs share it.
     """
     settings = read_settings()
     limit = await ensure_limit(settings)
     runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL_SECONDS)
     registered = [await _register(runner, each) for each in deployments]
-    left_over = await crash_stale_runs(registered, set)  # none is ours yet
+    left_over = await crash_stale_runs(registered, set)  # this process has started none yet
     running = asyncio.create_task(runner.start())
-    await asyncio.sleep(0)  # by now it has taken the signals, which we take from it
+    await asyncio.sleep(0)  # it has installed its signal handlers, which are replaced next
     _install_stop_handler(runner)
-    _print(f"serving {', '.join(each.name for each in deployments)} at {address} (Ctrl-C stops)")
+    _print(f"serving {', '.join(each.name for each in deployments)} at {address} (stop with Ctrl-C)")
     if limit:
-        _print(f"all runs share TILEWISE_RPM={settings.rpm:g} by the rate limit {limit}")
+        _print(f"all runs share TILEWISE_RPM={settings.rpm:g} through the rate limit {limit}")
     _report_crashed(left_over)
     looking = asyncio.create_task(_watch_runs(runner, registered))
     await running
@@ -155,19 +154,19 @@ async def _register(runner: Runner, deployed: DeploymentSpec) -> UUID:
 
 
 async def _watch_runs(runner: _Runner, registered: Sequence[UUID]) -> None:
-    """Makes good, from time to time, what went amiss while the server was away."""
+    """Repairs periodically what an outage of the server left behind."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         with contextlib.suppress(
             httpx.HTTPError, PrefectException, OSError, ValueError, RuntimeError
-        ):  # it is away, or odd
+        ):  # the server does not answer, or not as expected
             await runner.cancel_late()
             _report_crashed(await crash_stale_runs(registered, runner.active_runs))
 
 
 def _report_crashed(left_over: int) -> None:
     if left_over:
-        _print(f"{left_over} flow run(s) of which no process was left are shown as crashed, and hold up no others")
+        _print(f"{left_over} flow run(s) without a process were set to Crashed and no longer block other runs")
 
 
 def _print(words: str) -> None:
@@ -175,13 +174,13 @@ def _print(words: str) -> None:
 
 
 def _install_stop_handler(runner: _Runner) -> None:
-    """On SIGTERM, and when the parent is gone: ends the flow runs, and after their grace whoever is left."""
+    """On SIGTERM or when the parent ends: stops the flow runs, and kills the remaining ones after a grace period."""
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[None]] = []
 
     def stop() -> None:
         if stopping:
-            stopping.append(loop.create_task(runner.cancel_all()))  # once more: at once
+            stopping.append(loop.create_task(runner.cancel_all()))  # a second signal: stop immediately
             return
         loop.call_later(GRACE_SECONDS, os.killpg, 0, signal.SIGKILL)
         stopping.append(loop.create_task(runner.astop()))
@@ -196,19 +195,19 @@ def _install_stop_handler(runner: _Runner) -> None:
 
 
 def _explain_refusal(error: DeploymentApplyError) -> str:
-    """What Prefect has against a deployment, on one line, without the whole request that it shows."""
+    """The reason why Prefect refuses a deployment, on one line, without the request."""
     said = " ".join(str(error).split())
     reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", said)
     return f"{reason[1]}: {reason[2]}" if reason else said[:200]
 
 
 def main() -> None:
-    """The child of `tilewise serve`: the leader of a process group of its own, in which its flow runs are."""
+    """The child of `tilewise serve`: leads a separate process group, which contains its flow runs."""
     address = sys.argv[1]
     try:
         deployments = load_deployments()
         if not wait_until_ready(f"{address}/api"):
-            raise ConfigurationError(f"Prefect's server does not answer at {address}")
+            raise ConfigurationError(f"the Prefect server does not answer at {address}")
         asyncio.run(serve(deployments, address))
     except TilewiseError as error:
         sys.exit(f"tilewise: {error.message}")

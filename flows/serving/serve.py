@@ -1,6 +1,6 @@
 """`tilewise serve`: a local Prefect server and a runner of every deployment, as two children that stop together.
 
-A server that ends in the middle is started again: the runs go on, and report to the new one.
+A server that ends early is started again: the runs continue, and report to the new one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-RUNNER_STOP_SECONDS = 40.0  # that the runner is given: more than it gives its flow runs
-SHORT_LIFE_SECONDS = 60.0  # seconds: a server that ends so soon after its start has not come back
-MAX_SHORT_LIVES = 3  # such ends, one after the other, until it is given up
+RUNNER_STOP_SECONDS = 40.0  # for the runner to end: more than it gives its flow runs
+SHORT_LIFE_SECONDS = 60.0  # a server that ends sooner after its start counts as failed
+MAX_SHORT_LIVES = 3  # consecutive failed starts until `serve` gives up
 
 
 def serve(port: int) -> None:
-    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError when the port is taken, or a child does not start or stay.
+    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError if the port is in use, or a child does not start or ends.
 
     Both children start at once: the runner loads the flows while the server makes its database.
     """
@@ -40,16 +40,18 @@ def serve(port: int) -> None:
         while not stops.acquire(timeout=0.5):
             server.restart_if_ended()
             if runner.poll() is not None:
-                raise ConfigurationError("the deployments are not served: the reason stands above")
-        typer.echo("tilewise: runs are told to end, and may take half a minute; once more ends them at once")
+                raise ConfigurationError("the deployments are not served: see the error above")
+        typer.echo(
+            "tilewise: stopping flow runs, which may take half a minute; press Ctrl-C again to stop them immediately"
+        )
         _stop_runner(runner, stops)
 
 
 class _Server:
-    """Prefect's server on this port, started again when it ends."""
+    """The Prefect server on this port, started again if it ends."""
 
     def __init__(self, port: int, stack: contextlib.ExitStack) -> None:
-        """Starts it; closing `stack` ends it."""
+        """Starts the server; closing `stack` ends it."""
         self._port, self._stack = port, stack
         self._short = 0
         self._answered = False
@@ -60,47 +62,51 @@ class _Server:
         self._process = self._stack.enter_context(local_server(self._port))
 
     def restart_if_ended(self) -> None:
-        """Starts it again when it has ended. Raises ConfigurationError when it never answered, or does not come back."""
+        """Restarts the server if it has ended. Raises ConfigurationError if it never answered, or keeps ending."""
         code = self._process.poll()
         if code is None:
             self._answered = self._answered or is_ready(f"http://127.0.0.1:{self._port}/api")
             return
         if not self._answered:
-            raise ConfigurationError("Prefect's server has ended: what it said stands above")
+            raise ConfigurationError("the Prefect server ended during its start: see its output above")
         self._short = self._short + 1 if time.monotonic() - self._began < SHORT_LIFE_SECONDS else 0
         if self._short >= MAX_SHORT_LIVES:
             raise ConfigurationError(
-                f"Prefect's server does not come back: it ended {MAX_SHORT_LIVES} times within {SHORT_LIFE_SECONDS:.0f} seconds of its start,"
-                f" the last time with exit code {code}; what it said stands above"
+                f"the Prefect server does not stay up: it ended {MAX_SHORT_LIVES} times within {SHORT_LIFE_SECONDS:.0f} seconds of its start,"
+                f" the last time with exit code {code}; see its output above"
             )
-        typer.echo(f"tilewise: Prefect's server ended (exit code {code}): it is started again")
-        self._stack.close()  # what is left of the one that ended
+        typer.echo(f"tilewise: the Prefect server ended with exit code {code}; starting it again")
+        self._stack.close()  # of the server that ended
         self._start()
 
 
 def _stop_runner(runner: subprocess.Popen[bytes], stops: threading.Semaphore) -> None:
-    """Tells the runner to end, and tells it again when a person does."""
+    """Sends SIGTERM to the runner, and again for every further stop signal."""
     runner.terminate()
     while runner.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            runner.wait(1.0)  # two signals at once would arrive as one
+            runner.wait(1.0)  # two signals at the same time would arrive as one
         if stops.acquire(blocking=False):
             runner.terminate()
 
 
 def _check_free(port: int) -> None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a server that has just ended is in the way
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a server that has just ended may still occupy the port
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigurationError(f"port {port} cannot be used ({reason}): choose another one with --port") from None
+            raise ConfigurationError(
+                f"port {port} cannot be used ({reason}): choose another port with --port"
+            ) from None
 
 
 @contextlib.contextmanager
 def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The runner of the deployments, in this working directory, so that its runs have the same settings."""
+    """Starts the runner in this working directory, so that its runs have the same settings."""
     address = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.serving.deployments", address],
@@ -123,7 +129,7 @@ def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def _count_stop_signals() -> Iterator[threading.Semaphore]:
-    """Counts SIGINT and SIGTERM instead of raising in the middle of something."""
+    """Counts SIGINT and SIGTERM instead of raising exceptions."""
     stops = threading.Semaphore(0)
 
     def tell(number: int, frame: FrameType | None) -> None:

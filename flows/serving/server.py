@@ -1,8 +1,8 @@
-"""A Prefect server as a child process of its own session: Ctrl-C stops the run, not what it reports to.
+"""A Prefect server as a child process in its own session: Ctrl-C stops the run, not its server.
 
-For one run it is Prefect's temporary server (no UI, no services), started by us: Prefect's own stands in the terminal's process
-group, dies of the same Ctrl-C as the run, and lives on when the run is killed. For `serve` it is the whole server, on
-SQLite in Prefect's home.
+For one run it is a temporary server without UI and services. Prefect's own temporary server would belong to the process
+group of the terminal: it would end on the same Ctrl-C as the run, and outlive a killed run. For `serve` it is the complete
+server, on SQLite in the home of Prefect.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from extractors.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-START_SECONDS = 120.0  # a new database is made first
+START_SECONDS = 120.0  # includes the creation of a new database
 STOP_SECONDS = 10.0
 TEMPORARY, LOCAL = "temporary", "local"
-# Whatever a run tells anybody, it tells its own server alone.
+# No telemetry: a run reports only to its own server.
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "DO_NOT_TRACK": "1",
 }
-DEFAULTS = {  # of the local server; a person's own settings win
-    # Events written in larger batches: on SQLite, smaller ones make whoever takes a rate limit wait for seconds.
+DEFAULTS = {  # of the local server; settings of the user win
+    # Events are written in larger batches: on SQLite, small ones delay the acquire of a rate limit by seconds.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
-    # A schedule that has just been served is looked at within a second: its first run may be due.
+    # A new schedule is evaluated within a second: its first run may be due.
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
-    # On disk, not in the server's memory: started again, it knows who holds a deployment's slot, and lets him keep it.
+    # On disk, not in memory: after a restart, the server knows which run holds the slot of a deployment.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 
 @contextlib.contextmanager
 def temporary_server() -> Iterator[str]:
-    """Starts the server, gives its API's URL, and ends it afterwards. Raises ConfigurationError when it does not start."""
+    """Starts the server, gives its API URL, and ends it afterwards. Raises ConfigurationError if it does not start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with _start_server(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}/api"
         if not wait_until_ready(url, lambda: process.poll() is None):
-            raise ConfigurationError("Prefect's temporary server did not start: try --direct, or set PREFECT_API_URL")
+            raise ConfigurationError("the temporary Prefect server did not start: use --direct, or set PREFECT_API_URL")
         yield url
 
 
 @contextlib.contextmanager
 def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts the whole server on a free port, and ends it afterwards. Who needs its answers waits for them: `answers`."""
+    """Starts the complete server on a free port, and ends it afterwards. Wait for it with `wait_until_ready`."""
     url = f"http://127.0.0.1:{port}/api"
     environ = DEFAULTS | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
     environ.pop("PREFECT_API_URL", None)  # of another server
@@ -90,7 +90,7 @@ def _start_server(
 
 
 def wait_until_ready(url: str, lives: Callable[[], bool] = lambda: True) -> bool:
-    """Waits until the server answers; false when it lives no more, or takes too long."""
+    """Waits until the server answers; False if it ends or takes too long."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and lives():
         if is_ready(url):
@@ -107,11 +107,11 @@ def is_ready(url: str) -> bool:
 
 
 def main() -> None:
-    """The child: serves on the port given, and goes when the parent goes."""
+    """The child: serves on the given port, and ends with its parent."""
     from extractors.endpoint.serve import exit_with_parent
 
     exit_with_parent()
-    gc.disable()  # nothing that is imported goes again: looking for it is a quarter of the time that this takes
+    gc.disable()  # imports create no garbage: collection would take a quarter of the start
     import uvicorn
     from prefect.server.api.server import create_app
 

@@ -1,6 +1,6 @@
-"""Flow runs that are left over: their process is gone, and could not say how they ended. They are ended as crashed.
+"""Stale flow runs: their process was lost before it could report their end. They are set to Crashed.
 
-Prefect itself would keep them Running, and their deployment's slot with them: no night would ever begin again.
+Prefect would keep them Running and their deployment's slot occupied, so that no further run would start.
 """
 
 from __future__ import annotations
@@ -27,27 +27,34 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-SLOT_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]  # the states that hold a deployment's slot
-PAGE_SIZE = 100  # flow runs asked for at once: the server gives no more than 200
-RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="  # by which Prefect tells a process which flow run it is
+SLOT_STATES = [
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.CANCELLING,
+]  # the states that occupy a slot of the deployment
+PAGE_SIZE = 100  # flow runs per request: the server returns at most 200
+RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="  # of the environment of a flow run's process
 
 
 async def crash_stale_runs(deployments: Collection[UUID], ours: Callable[[], Collection[UUID]]) -> int:
-    """Ends the begun runs of these deployments that have no process, which frees their slots; gives how many.
+    """Sets started runs of these deployments without a process to Crashed, which frees their slots; returns how many.
 
-    `ours` are those that this process starts or runs now.
+    `ours` gives the runs that this process is starting or running.
     """
-    # A run may outlive the `serve` that started it, by the half minute in which it publishes or, where its runner was
-    # killed too, to its end; it reports to the server that is there by then. Its process is looked for in /proc, which
-    # Linux alone has; elsewhere the run is shown as crashed until it reports. Those that live are asked for first: who
-    # ends in between has reported.
+    # A run may outlive the `serve` that started it: by the half minute in which it publishes or, if its runner was killed
+    # too, to its end; it then reports to the new server. Its process is searched in /proc, which only Linux has; elsewhere
+    # the run is Crashed until it reports. Live runs are listed first: a run that ends in between has reported.
     living = _list_live_runs() | set(ours())
     async with get_client() as client:
         begun = await _list_started_runs(client, deployments)
-        left = [run for run in begun if run.id not in living | set(ours())]  # asked twice: one may have begun meanwhile
+        left = [
+            run for run in begun if run.id not in living | set(ours())
+        ]  # listed twice: a run may have started meanwhile
         for run in left:
-            # Forced, as Prefect lets no rule but the one that frees the slot stand in the way then.
-            await client.set_flow_run_state(run.id, Crashed(message="its process is gone without a word"), force=True)
+            # Forced, so that only the orchestration rule that frees the slot applies.
+            await client.set_flow_run_state(
+                run.id, Crashed(message="its process ended without reporting a state"), force=True
+            )
     return len(left)
 
 
@@ -64,7 +71,7 @@ async def _list_started_runs(client: PrefectClient, deployments: Collection[UUID
 
 
 def _list_live_runs() -> set[UUID]:
-    """The flow runs of the processes that can be seen from here."""
+    """The flow runs of the processes that are visible here."""
     found = set()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError, ValueError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from extractors.run.result import RunResult
 
 
-@flow(name="apply", flow_run_name=flow_run_name, persist_result=False)
+@flow(name="apply", flow_run_name=flow_run_name, retries=0, persist_result=False)
 async def apply(order: ApplyRequest) -> State:
     """Runs a stored plan; the final state summarizes the run."""
 

@@ -23,7 +23,7 @@ from flows.estimate import run_plan
 from flows.extract import run_job, with_failure_threshold
 
 
-@flow(name="backfill", flow_run_name=flow_run_name, persist_result=False)
+@flow(name="backfill", flow_run_name=flow_run_name, retries=0, persist_result=False)
 async def backfill(job: Job) -> State:
     """Processes images of the job's time window that have no result, or that the job asks to process again."""
     if job.dry_run or job.plan_only is not None:

@@ -15,7 +15,7 @@ from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import load_flow_settings
 
 
-@flow(name="calibrate", flow_run_name=flow_run_name, persist_result=False)
+@flow(name="calibrate", flow_run_name=flow_run_name, retries=0, persist_result=False)
 async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     """Sends one text and four probe images, and stores the rule by which the endpoint bills images of the model.
 

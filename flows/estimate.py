@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from extractors.plan.estimate import Estimate
 
 
-@flow(name="estimate", flow_run_name=flow_run_name, persist_result=False)
+@flow(name="estimate", flow_run_name=flow_run_name, retries=0, persist_result=False)
 async def estimate(job: Job) -> State:
     """Estimates what a run of this job would send and cost, without documents that have a result; sends nothing."""
     return await run_estimate(job)

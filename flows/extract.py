@@ -58,7 +58,7 @@ async def as_task(chunk: Chunk) -> RunTotals:
     return await run_chunk(chunk.part.part, cast("Chunk", quote(chunk)))
 
 
-@flow(name="extract", flow_run_name=flow_run_name, persist_result=False)
+@flow(name="extract", flow_run_name=flow_run_name, retries=0, persist_result=False)
 async def extract(job: Job) -> State:
     """Extracts validated rows from the images of a source into Parquet; the final state summarizes the run."""
     return await run_job(job)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from extractors.core.errors import TilewiseError
+from extractors.core.errors import TilewiseError, first_line
 from extractors.report.progress import Progress
 from flows.adapters.prefect_api import is_prefect_configured
 from flows.console import terminal_confirm
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(config: RunConfig, *, as_flow: bool) -> RunResult:
-    """Runs the job; on a terminal, a person is asked to approve its cost if needed."""
+    """Runs the job; asks on a terminal to confirm its cost if needed."""
     import asyncio
 
     if as_flow:
@@ -36,12 +36,12 @@ def run(config: RunConfig, *, as_flow: bool) -> RunResult:
 
     with Progress() as progress:
         result = asyncio.run(pipeline.run(config, _build_hooks(progress)))
-    typer.echo("tilewise: ran directly; --prefect runs it as a flow", err=True)
+    typer.echo("tilewise: ran without Prefect; use --prefect to run it as a flow", err=True)
     return result
 
 
 def apply(request: ApplyRequest, settings: Settings) -> RunResult:
-    """Runs a stored plan; on a terminal, a person is asked to approve its cost if needed."""
+    """Runs a stored plan; asks on a terminal to confirm its cost if needed."""
     import asyncio
 
     from extractors.run import pipeline
@@ -54,7 +54,7 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
 
 
 def calibrate(settings: Settings, model: str | None, *, yes: bool) -> CalibrationResult:
-    """Sends the probes; on a terminal, a person is asked to approve their cost if needed."""
+    """Sends the probes; asks on a terminal to confirm their cost if needed."""
     import asyncio
 
     from extractors.run.calibrate import calibrate
@@ -68,7 +68,7 @@ def calibrate(settings: Settings, model: str | None, *, yes: bool) -> Calibratio
 
 
 def _build_hooks(progress: Progress) -> RunHooks:
-    """The hooks of a run in this process, without an orchestrator."""
+    """The hooks of a run without an orchestrator."""
     from extractors.run.hooks import RunHooks
 
     return RunHooks(
@@ -82,49 +82,69 @@ def _build_hooks(progress: Progress) -> RunHooks:
 async def _apply_as_flow(request: ApplyRequest, plan: ApprovedPlan) -> RunResult:
     """Runs a plan in shards: as a flow, which takes the plan as approved."""
     from extractors.run.approval import require_approval
+    from flows.adapters.checks import verify_server
     from flows.apply import apply as apply_flow
 
+    await verify_server()
     await require_approval(plan.config, plan.info.costs, terminal_confirm())
     return await _await_result(lambda: apply_flow(request, return_state=True))
 
 
 def _run_as_flow(job: Job) -> RunResult:
     """Runs the pipeline inside a flow run, on the configured Prefect server or on a temporary one."""
+    from extractors.call.transport import check_client_environment
+
+    check_client_environment()
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if is_prefect_configured():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        return _start_flow_run(job)
+        return _start_flow_run(job, configured=True)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the run prints its own messages
-    from flows.serving.server import temporary_server
+    from flows.serving.server import bypass_proxy, temporary_server
 
+    bypass_proxy(os.environ)
     with temporary_server() as url:
         os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = (
-            "false"  # the temporary server keeps no logs, and ends before the last message
-        )
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # the temporary server keeps no logs, and ends before the last message
         return _start_flow_run(job)
 
 
-def _start_flow_run(job: Job) -> RunResult:
+def _start_flow_run(job: Job, *, configured: bool = False) -> RunResult:
     import asyncio
     import gc
 
-    gc.disable()  # nothing that Prefect imports goes again: looking for it is a seventh of the time that this takes
+    gc.disable()  # imports create no garbage: collection would take a seventh of the start
+    from flows.adapters.checks import verify_server
     from flows.extract import CONFIRM, extract
 
     gc.freeze()
     gc.enable()
     CONFIRM.set(terminal_confirm)
-    return asyncio.run(_await_result(lambda: extract(job, return_state=True)))
+
+    async def run() -> RunResult:
+        if configured:
+            await verify_server(", or use --direct")
+        return await _await_result(lambda: extract(job, return_state=True))
+
+    return asyncio.run(run())
 
 
-async def _await_result(begun: Callable[[], Awaitable[State]]) -> RunResult:
+async def _await_result(begin: Callable[[], Awaitable[State]]) -> RunResult:
     """The result of a flow run. Raises the error that stopped it."""
+    import httpx
+    from prefect.exceptions import PrefectException
+
     from extractors.run.result import RunResult
 
-    state = await begun()
-    end = await state.aresult(raise_on_failure=False)
-    if isinstance(end, RunResult):
-        return end
-    raise end if isinstance(end, TilewiseError) else TilewiseError(f"the flow run ended early: {end}")
+    try:
+        state = await begin()
+        outcome = await state.aresult(raise_on_failure=False)
+    except (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueError) as error:  # of Prefect's own client
+        raise TilewiseError(
+            f"the Prefect server did not record the flow run ({type(error).__name__}: {first_line(error)}): answered calls"
+            " are stored in the ledger and published rows are kept; run again, or use --direct"
+        ) from error
+    if isinstance(outcome, RunResult):
+        return outcome
+    raise outcome if isinstance(outcome, TilewiseError) else TilewiseError(f"the flow run ended early: {outcome}")

@@ -33,7 +33,7 @@ def shard_run_name() -> str:
     return f"{spec.run}, shard {spec.number}"
 
 
-@flow(name="shard", flow_run_name=shard_run_name, persist_result=False)
+@flow(name="shard", flow_run_name=shard_run_name, retries=0, persist_result=False)
 async def shard(spec: ShardSpec) -> State:
     """Processes one part of a plan; the parent run publishes the rows that are staged here."""
     log = get_run_logger()

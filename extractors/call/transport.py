@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
+from extractors.core.errors import ConfigurationError, first_line
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from extractors.call.profiles import Endpoint
 
 CONNECT_SECONDS = 10.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})  # never behind a proxy
 
 
+@contextmanager
+def translate_client_errors() -> Iterator[None]:
+    """Raises ConfigurationError if a client cannot be built from the certificates and proxies of the environment."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read ({first_line(error)}):"
+            " correct or unset the variable"
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the proxy of the environment cannot be used ({first_line(error)}):"
+            " correct or unset HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        ) from None
+
+
+def check_client_environment() -> None:
+    """Checks certificates and proxies of the environment, for clients that others build. Raises ConfigurationError."""
+    with translate_client_errors():
+        httpx.Client().close()
+
+
 def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Builds a client for this endpoint; `transport` replaces the network in tests. Proxies come from the environment.
 
-    It follows no redirects, so that the key and the user's headers and query reach this address only.
+    It follows no redirects, so that the key and the user's headers and query reach this address only. Raises
+    ConfigurationError if certificates or proxies of the environment cannot be used.
     """
     if endpoint.query:  # httpx logs every URL at this level, with its query
         logging.getLogger("httpx").setLevel(logging.WARNING)
-    return HttpxAiohttpClient(
-        base_url=endpoint.base_url.rstrip("/") + "/",
-        params=dict(endpoint.query),
-        headers=_build_headers(endpoint),
-        timeout=httpx.Timeout(endpoint.read_timeout, connect=CONNECT_SECONDS, pool=None),
-        limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
-        transport=transport,
-        trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,
-        follow_redirects=False,
-    )
+    with translate_client_errors():
+        return HttpxAiohttpClient(
+            base_url=endpoint.base_url.rstrip("/") + "/",
+            params=dict(endpoint.query),
+            headers=_build_headers(endpoint),
+            timeout=httpx.Timeout(endpoint.read_timeout, connect=CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
+            transport=transport,
+            trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,
+            follow_redirects=False,
+        )
 
 
 def _build_headers(endpoint: Endpoint) -> httpx.Headers:

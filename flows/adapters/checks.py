@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from extractors.config.doctor import Finding
@@ -35,26 +36,37 @@ class ServerCheck:
     key_note: str = ""
 
 
-async def check_server(settings: Settings) -> ServerCheck:
-    """Checks the configured server; a server that does not answer or refuses access is a finding."""
+async def find_problem() -> str | None:
+    """Why the configured server cannot be used; None if it answers as a Prefect API."""
     url = get_current_settings().api.url or ""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
             await client.read_flows(limit=1)  # `/health` needs no login
-            rate = await _check_rate(client, settings)
     except httpx.HTTPStatusError as error:
-        return ServerCheck([Finding("prefect", "fails", _explain_refusal(url, error.response.status_code))])
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        words = f"PREFECT_API_URL={format_value(url)} does not answer ({type(error).__name__}): start the server or correct the setting"
-        return ServerCheck([Finding("prefect", "fails", words)])
-    except ValueError:  # not JSON, or not a URL
-        return ServerCheck(
-            [
-                Finding(
-                    "prefect", "fails", f"PREFECT_API_URL={format_value(url)} is not a Prefect API: correct the setting"
-                )
-            ]
+        return _explain_refusal(url, error.response.status_code)
+    except (httpx.HTTPError, httpx.InvalidURL, PrefectException, TimeoutError, OSError, RuntimeError) as error:
+        reason = type(error).__name__
+        return (
+            f"PREFECT_API_URL={format_value(url)} does not answer ({reason}): start the server or correct the setting"
         )
+    except ValueError:  # not JSON, or not a URL
+        return f"PREFECT_API_URL={format_value(url)} is not a Prefect API: correct the setting"
+    return None
+
+
+async def verify_server(hint: str = "") -> None:
+    """Raises ConfigurationError, which ends with the hint, if the configured server cannot be used."""
+    if problem := await find_problem():
+        raise ConfigurationError(problem + hint)
+
+
+async def check_server(settings: Settings) -> ServerCheck:
+    """Checks the configured server; a server that does not answer or refuses access is a finding."""
+    if problem := await find_problem():
+        return ServerCheck([Finding("prefect", "fails", problem)])
+    async with get_client() as client:
+        rate = await _check_rate(client, settings)
+    url = get_current_settings().api.url or ""
     findings = [Finding("prefect", "ok", f"{format_value(url)} answers"), *rate]
     return ServerCheck(findings) if settings.api_key else await _check_key_block(findings)
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from extractors.call.transport import check_client_environment
 from extractors.core.errors import ConfigurationError
-from flows.serving.server import QUIET, is_ready, local_server
+from flows.serving.server import QUIET, bypass_proxy, is_ready, local_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,7 @@ def serve(port: int) -> None:
 
     Both children start at once: the runner loads the flows while the server makes its database.
     """
+    check_client_environment()
     _check_free(port)
     with _count_stop_signals() as stops, contextlib.ExitStack() as servers, _start_runner(port) as runner:
         server = _Server(port, servers)
@@ -108,10 +110,12 @@ def _check_free(port: int) -> None:
 def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the runner in this working directory, so that its runs have the same settings."""
     address = f"http://127.0.0.1:{port}"
+    environ = os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api"}
+    bypass_proxy(environ)
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.serving.deployments", address],
         stdin=subprocess.PIPE,
-        env=os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api"},
+        env=environ,
         start_new_session=True,
     )
     try:

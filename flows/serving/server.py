@@ -21,7 +21,7 @@ import httpx
 from extractors.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, MutableMapping
 
 START_SECONDS = 120.0  # includes the creation of a new database
 STOP_SECONDS = 10.0
@@ -40,6 +40,13 @@ DEFAULTS = {  # of the local server; settings of the user win
     # On disk, not in memory: after a restart, the server knows which run holds the slot of a deployment.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
+
+
+def bypass_proxy(environ: MutableMapping[str, str]) -> None:
+    """Exempts this machine from proxies of the environment, which cannot reach a server on it."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in environ.get(name, environ.get("NO_PROXY", "")).split(",") if host]
+        environ[name] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
 
 
 @contextlib.contextmanager

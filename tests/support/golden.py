@@ -35,7 +35,9 @@ def transcript(workspace, *commands, env=None):
     lines = []
     for arguments in commands:
         ended = workspace.run(*arguments, env={"COLUMNS": "100"} | (env or {}))
-        lines.append(f"$ tilewise {' '.join(map(str, arguments))}\n{ended.stdout}{ended.stderr}[exit {ended.exit_code}]\n")
+        lines.append(
+            f"$ tilewise {' '.join(map(str, arguments))}\n{ended.stdout}{ended.stderr}[exit {ended.exit_code}]\n"
+        )
     return normalise("\n".join(lines), workspace.folder)
 
 

@@ -1,0 +1,186 @@
+"""The command line: its help starts fast and agrees with the job's fields; what it prints is held by golden files."""
+
+import subprocess
+import sys
+
+import pytest
+from support.golden import transcript
+
+from extractors.config.field_help import FIELD_HELP
+from extractors.config.job import Job
+from flows.cli import app
+
+COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+NO_ENDPOINT = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_of_commands(workspace, golden, command):
+    """Every command says what it does and what each flag means."""
+    golden(f"help/{command or 'tilewise'}", transcript(workspace, [*([command] if command else []), "--help"]))
+
+
+def test_help_texts_cover_the_fields_of_a_job():
+    """Every field of the form has a text, no text is left over, and the form begins with the text of the flag."""
+    assert FIELD_HELP.keys() == Job.model_fields.keys()
+    assert all(field.description.startswith(FIELD_HELP[name]) for name, field in Job.model_fields.items())
+
+
+def test_estimate_output(workspace, golden):
+    """The table of an estimate: counts, actions, tokens, cost."""
+    workspace.with_images("a.jpg").with_images("b.jpg", size=(2000, 1500))
+    (workspace.folder / "in" / "c.jpg").write_bytes(b"")
+    golden("estimate/table", transcript(workspace, ["estimate", "in", "--schema", "caption"]))
+    golden("estimate/sample", transcript(workspace, ["estimate", "in", "--sample", "2"]))
+    golden("estimate/no-price", transcript(workspace, ["estimate", "in"], env=NO_ENDPOINT))
+
+
+def test_run_output(workspace, golden, echo):
+    """The summary of a run, of the next run with nothing to do, and of one that processes everything again."""
+    workspace.with_images("a.jpg", "b.jpg").env["TILEWISE_BASE_URL"] = echo
+    run = ["run", "in", "--schema", "caption", "--yes"]
+    golden("run/summary", transcript(workspace, run))
+    golden("run/nothing-to-do", transcript(workspace, run))
+    golden("run/redo", transcript(workspace, [*run, "--redo", "all"]))
+
+
+def test_run_with_failures_output(workspace, golden, serve, replies):
+    """The summary of a run whose documents were rejected or answered wrongly."""
+    workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = serve(replies.ok("no JSON")).url
+    (workspace.folder / "in" / "b.jpg").write_bytes(b"")
+    golden("run/failures", transcript(workspace, ["run", "in", "--schema", "caption", "--yes"]))
+
+
+def test_consent_output(workspace, golden, serve, replies):
+    """Without a terminal, a run above the limit stops and names the limit and the flag."""
+    workspace.with_images("a.jpg").env |= {"TILEWISE_BASE_URL": serve(replies.ok()).url, "TILEWISE_ASK_ABOVE": "0"}
+    golden("run/consent", transcript(workspace, ["run", "in", "--schema", "caption"]))
+
+
+def test_plan_output(workspace, golden, echo):
+    """Storing a plan prints its estimate and its path; applying it prints the summary."""
+    workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = echo
+    golden("run/plan-only", transcript(workspace, ["run", "in", "--schema", "caption", "--plan-only"]))
+    [plan] = (workspace.folder / "out").rglob("plans/*.parquet")
+    golden("apply/summary", transcript(workspace, ["apply", plan, "--yes"]))
+
+
+RUN = ["run", "in", "--schema", "caption"]
+ERRORS = {
+    "run": [
+        ["run", "nowhere", "--schema", "caption"],
+        ["run", "in"],
+        ["run", "in", "--schema", "unknown"],
+        [*RUN, "--policy", "fast"],
+        [*RUN, "--bill", "free"],
+        [*RUN, "--budget", "-1"],
+        [*RUN, "--max-time", "soon"],
+        [*RUN, "--kind", "late"],
+        [*RUN, "--base-url", "ftp://example.org"],
+        [*RUN, "--base-url", "https://user:secret@example.org/v1"],
+        [*RUN, "--modified-since", "yesterday"],
+        [*RUN, "--modified-since", "2026-11-20", "--modified-until", "2026-11-19"],
+        [*RUN, "--output", "ftp://example.org/out"],
+        [*RUN, "--prefect", "--direct"],
+        [*RUN, "--direct", "--shard-size", "10"],
+        [*RUN, "--shard-size", "10"],
+        [*RUN, "--redo", "reparse", "--shard-size", "10"],
+    ],
+    "apply": [["apply", "nowhere.parquet"], ["apply", "plan.parquet", "--budget", "0"]],
+    "report": [["report"], ["report", "yesterday"], ["report", "20261120T021500Z-3f9a"]],
+    "spend": [["spend", "--since", "then"], ["spend", "--since", "2026-11-20", "--until", "2026-11-19"]],
+    "estimate": [["estimate", "in", "--sample", "few"], ["estimate", "nowhere"]],
+    "endpoint": [["endpoint", "--bill", "free"], ["endpoint", "--reader", "echo", "--faults", "nowhere.toml"]],
+}
+
+
+@pytest.mark.parametrize("command", ERRORS)
+def test_errors_of_commands(workspace, golden, command):
+    """A wrong argument is one line that names the argument, its value and what is allowed; nothing is written."""
+    workspace.with_images("a.jpg")
+    golden(f"{command}/errors", transcript(workspace, *ERRORS[command]))
+
+
+def test_errors_of_settings(workspace, golden):
+    """A wrong setting is one line that names the setting, its value and what is allowed; a secret is not quoted."""
+    workspace.with_images("a.jpg")
+    wrong = {
+        "TILEWISE_MODE": "xml",
+        "TILEWISE_RPM": "0",
+        "TILEWISE_API_KEY": "sécret",
+        "TILEWISE_LEDGER": "ledger.db",
+        "TILEWISE_ALLOW_HOSTS": "http://10.0.0.5",
+        "TILEWISE_BASE_URL": "example.org",
+        "TILEWISE_MODLE": "maker/model",
+    }
+    texts = [f"{name}={value}\n" + transcript(workspace, RUN, env={name: value}) for name, value in wrong.items()]
+    golden("run/settings", "\n".join(texts))
+
+
+def test_missing_settings_output(workspace, golden):
+    """A run without a key, and one without a model, say which setting to set."""
+    workspace.with_images("a.jpg")
+    without_model = {"TILEWISE_MODEL": None}
+    golden("run/no-key", transcript(workspace, RUN, env=NO_ENDPOINT))
+    golden("run/no-model", transcript(workspace, RUN, env=without_model))
+
+
+def test_doctor_output(workspace, golden, echo):
+    """Doctor lists every setting with its origin, and one finding per requirement."""
+    workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = echo
+    golden("doctor/all-good", transcript(workspace, ["doctor", "in"]))
+    golden(
+        "doctor/not-set", transcript(workspace, ["doctor", "nowhere"], env=NO_ENDPOINT | {"TILEWISE_BASE_URL": None})
+    )
+
+
+def test_spend_output(workspace, golden, echo):
+    """The spending, one line per group and the total."""
+    workspace.with_images("a.jpg", "b.jpg").env["TILEWISE_BASE_URL"] = echo
+    assert workspace.run(*RUN, "--yes").exit_code == 0
+    golden("spend/by-outcome", transcript(workspace, ["spend", "--by", "outcome"]))
+
+
+def test_schemas_output(workspace, golden):
+    """The shipped schemas with their fields."""
+    golden("schemas/list", transcript(workspace, ["schemas"]))
+
+
+PRINTING = '''
+from pydantic import BaseModel, field_validator
+
+print("loaded")
+
+class Caption(BaseModel):
+    """A caption."""
+
+    caption: str
+
+    @field_validator("caption")
+    @classmethod
+    def check(cls, value):
+        print("checked", value)
+        return value
+'''
+
+
+@pytest.mark.parametrize("command", ["estimate", "run"])
+def test_json_is_alone_on_stdout_when_a_schema_prints(workspace, echo, command):
+    """What a user's schema prints while it is loaded and validates goes to stderr."""
+    workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = echo
+    name = workspace.module(PRINTING)
+    flags = ["--yes"] if command == "run" else []
+    code = "import sys; sys.path.insert(0, '.'); from flows.cli import app; app(prog_name='tilewise')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, command, "in", "--schema", f"{name}:Caption", "--json", *flags],
+        cwd=workspace.folder,
+        env=workspace.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("{")
+    assert ended.stdout.count("\n") == 1
+    assert "loaded" in ended.stderr

@@ -22,6 +22,7 @@ from extractors.core.totals import RunTotals
 from extractors.record.output import open_output
 from extractors.report.page import write_report
 from extractors.report.progress import Progress
+from extractors.report.summary import failure_lines
 from extractors.run import pipeline
 from extractors.run.chunk import Chunk
 from extractors.run.pipeline import RunHooks
@@ -112,6 +113,8 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
         log.info("ended: %s", error.message)
         return Failed(message=error.message, data=error)
     log.info("ended: %s", result.message)
+    for line in failure_lines(result.counts.totals):
+        log.warning("%s", line)
     await show_run(result, await _write_report(result))
     return final_state(result)
 

@@ -16,11 +16,30 @@ if TYPE_CHECKING:
     from extractors.core import Attempt
 
 
+FailureKind = tuple[str, str, bool]  # stage, kind, and whether the failure is final
+REASON_LENGTH = 160  # characters of a failure's message that are kept for the summary
+
+
+class FailureReasons(dict[FailureKind, str]):
+    """The message of one document per kind of failure; of two runs, the first one's."""
+
+    def __add__(self, other: FailureReasons) -> FailureReasons:
+        """Both together."""
+        return FailureReasons({**other, **self})
+
+
+def reason_of(message: str) -> str:
+    """The first words of a failure's message, on one line."""
+    line = " ".join(message.split())
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
+
+
 @dataclass(frozen=True, slots=True)
 class RunTotals:
     """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
 
-    `kinds` counts those without an answer by stage, kind, and whether another try cannot cure it.
+    `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
+    the message of one of each.
     """
 
     rejected: int = 0
@@ -40,7 +59,8 @@ class RunTotals:
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
-    kinds: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+    kinds: Counter[FailureKind] = field(default_factory=Counter)
+    reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
 
     def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""
@@ -75,9 +95,15 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
         kinds = Counter([kind] if kind else [])
         return RunTotals(
-            copied=int(not end.failed), copied_failed=int(end.failed), saved_usd=end.saved_usd, kinds=kinds
+            copied=int(not end.failed),
+            copied_failed=int(end.failed),
+            saved_usd=end.saved_usd,
+            kinds=kinds,
+            reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
         )
     rejected = isinstance(end, Failed) and end.rejected
+    problem = end.problem if isinstance(end, Failed) else None
+    failure = (problem.stage, problem.kind, problem.final) if problem else None
     return replace(
         usage_of(end.attempts),
         rejected=int(rejected),
@@ -85,7 +111,8 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Unfinished)),
         estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
-        kinds=Counter([(end.problem.stage, end.problem.kind, end.problem.final)] if isinstance(end, Failed) else []),
+        kinds=Counter([failure] if failure else []),
+        reasons=FailureReasons({failure: reason_of(problem.message)} if problem and failure else {}),
     )
 
 

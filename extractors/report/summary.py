@@ -92,6 +92,8 @@ class RunView:
         lines: list[RenderableType] = []
         if self.totals.done or self.totals.calls:
             lines.append(self._make_table())
+        if self.totals.kinds:
+            lines.append(failures_table(self.totals))
         lines += [f"warning: {warning}" for warning in self.warnings]
         if self.passed_over:
             kinds = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
@@ -133,6 +135,24 @@ class RunView:
         if totals.unknown_usd != 0:
             table.add_row("cost, billing status unknown (at most)", dollars(totals.unknown_usd))
         return table
+
+
+def failures_table(totals: RunTotals) -> Table:
+    """The failures by kind, the most frequent first, each with the message of one document."""
+    table = Table(title="failures", title_justify="left", box=None, pad_edge=False, show_header=True)
+    for header in ("kind", "documents", "retried", "for example"):
+        table.add_column(header, justify="right" if header == "documents" else "left", overflow="fold")
+    for kind, count in totals.kinds.most_common():
+        table.add_row(f"{kind[0]}, {kind[1]}", f"{count:,}", RETRIED[kind[2]], totals.reasons.get(kind, ""))
+    return table
+
+
+def failure_lines(totals: RunTotals) -> list[str]:
+    """The failures by kind, one line each, for a log."""
+    return [
+        f"{count:,} documents failed: {stage}, {kind} (retried: {RETRIED[final]}): {totals.reasons.get((stage, kind, final), '')}"
+        for (stage, kind, final), count in totals.kinds.most_common()
+    ]
 
 
 def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping[str, object]) -> Table:

@@ -17,7 +17,7 @@ from extractors.call.response import parse_stored
 from extractors.core import REJECT_REASONS, UNSENT, Accepted
 from extractors.core.errors import Abandoned, LeaseLost, LedgerError
 from extractors.core.money import Costs, sum_known
-from extractors.core.totals import RunTotals
+from extractors.core.totals import FailureReasons, RunTotals, reason_of
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.rows import restore_attempt
@@ -184,7 +184,7 @@ def restore_answered(
 def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
     """Adds up the volume's rows, staged or published, beside the documents that remain. Blocks: call it in a thread."""
     calls = volume.scan("calls").select(_CALL_COLUMNS).collect()
-    failures = volume.scan("failures").select("document", "stage", "kind", "final", "attempts").collect()
+    failures = volume.scan("failures").select("document", "stage", "kind", "final", "attempts", "message").collect()
     ended = volume.scan_finished().select(pl.len()).collect().item()
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
@@ -211,6 +211,7 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
         cost_usd=sum_known(billed["cost_usd"]),
         wasted_usd=sum_known(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
         kinds=_kinds(failures),
+        reasons=_reasons(failures),
         unknown_usd=sum_known(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
 
@@ -235,6 +236,11 @@ def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
 def _kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
     kinds = failures.group_by("stage", "kind", "final").len()
     return Counter({(stage, kind, final): count for stage, kind, final, count in kinds.rows()})
+
+
+def _reasons(failures: pl.DataFrame) -> FailureReasons:
+    reasons = failures.group_by("stage", "kind", "final").agg(pl.col("message").first())
+    return FailureReasons({(stage, kind, final): reason_of(message) for stage, kind, final, message in reasons.rows()})
 
 
 def _sum(frame: pl.DataFrame, column: str) -> int:

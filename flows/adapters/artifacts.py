@@ -1,6 +1,6 @@
 """Artifacts of a run in Prefect: progress while it runs, a summary and its failures at the end, warnings as events.
 
-They hold counts, money, messages of tilewise, and escaped names and paths; never text from an image or a model. A Prefect
+They hold counts, money and messages; names, paths and messages are escaped. A Prefect
 server that does not answer delays a run by a few seconds and never fails it.
 """
 
@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from extractors.core.money import dollars
-from extractors.report.summary import RETRIED
+from extractors.report.summary import RETRIED, failure_lines
 from flows.adapters.naming import escape_markdown, format_code, summarize
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
             ),
             _format_table("money", money),
             _format_table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
+            *_format_list("Failures", map(escape_markdown, failure_lines(totals))),
             *_format_list("Warnings", map(escape_markdown, result.record.warnings)),
             *_format_list("Rows", map(format_code, result.results)),
             *_format_list("Report", map(format_code, [report] if report else [])),
@@ -139,8 +140,14 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
 def failure_rows(result: RunResult) -> list[dict[str, object]]:
     """One row per kind of failure, the most frequent first."""
     return [
-        {"stage": stage, "kind": kind, "documents": count, "retried": RETRIED[final]}
-        for (stage, kind, final), count in result.counts.totals.kinds.most_common()
+        {
+            "stage": failure[0],
+            "kind": failure[1],
+            "documents": count,
+            "retried": RETRIED[failure[2]],
+            "for example": escape_markdown(result.counts.totals.reasons.get(failure, "")),
+        }
+        for failure, count in result.counts.totals.kinds.most_common()
     ]
 
 

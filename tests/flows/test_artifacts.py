@@ -66,10 +66,10 @@ def test_the_money_of_the_summary():
     for row in (
         "| predicted, low to high | $0.100000 to $1.40 |",
         "| paid | $1.25 |",
-        "| of it wasted | $0.050000 |",
-        "| unknown whether billed, at most | $0.010000 |",
+        "| wasted: billed, answer not published | $0.050000 |",
+        "| billing status unknown, at most | $0.010000 |",
         "| prompt, predicted by table | 17,512 |",
-        "| residual: billed less predicted | -12 |",
+        "| residual: billed minus predicted | -12 |",
     ):
         assert row in text
 

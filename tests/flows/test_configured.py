@@ -68,7 +68,7 @@ def test_a_profile_that_says_nothing_is_none(folder, text):
 @pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml"])
 def test_a_file_that_prefect_cannot_read_is_named(folder, name):
     (folder / name).write_text("[api\n")
-    with pytest.raises(ConfigurationError, match=f"^{name}, in which Prefect looks"):
+    with pytest.raises(ConfigurationError, match=f"^{name} cannot be read"):
         find_prefect_url()
 
 

@@ -100,7 +100,7 @@ def test_the_working_directorys_file_comes_first(tmp_path, monkeypatch):
         ("deployments: [", "cannot be read"),
         ("deployments: [{name: a}]", "deployments.0.entrypoint: Field required"),
         ("deployments: [{name: a, entrypoint: b, schedules: [{cron: soon}]}]", "schedules.0"),
-        ("deployments: [{name: a, entrypoint: b, parameters: {job: {yes: true}}}]", "put it into quotes"),
+        ("deployments: [{name: a, entrypoint: b, parameters: {job: {yes: true}}}]", "put it in quotes"),
     ],
 )
 def test_a_bad_file_is_named(written, text, said):

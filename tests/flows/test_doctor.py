@@ -67,14 +67,14 @@ def test_every_setting_is_shown_with_its_origin(workspace):
 @pytest.mark.parametrize(
     ("env", "name", "said"),
     [
-        ({"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None}, "key", "none: set TOGETHER_API_KEY"),
+        ({"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None}, "key", "set TOGETHER_API_KEY"),
         ({"TILEWISE_MODEL": "model-large"}, "model", "it lists maker/model-large"),
-        ({"TILEWISE_MODEL": None}, "model", "none: name one with TILEWISE_MODEL"),
-        ({"TILEWISE_MODEL": "a/b", "TILEWISE_PRICES": None}, "price", "nobody knows that of a/b"),
+        ({"TILEWISE_MODEL": None}, "model", "set TILEWISE_MODEL"),
+        ({"TILEWISE_MODEL": "a/b", "TILEWISE_PRICES": None}, "price", "unknown for a/b"),
         ({"TILEWISE_PRICES": "/nowhere.toml"}, "price", "TILEWISE_PRICES='/nowhere.toml' cannot be read: No such file"),
-        ({"TILEWISE_OUTPUT": "/proc/out"}, "output", "check TILEWISE_OUTPUT"),
-        ({"TILEWISE_LEDGER": "sqlite:////proc/nope/ledger.db"}, "ledger", "check TILEWISE_LEDGER"),
-        ({"TILEWISE_LEDGER": "sqlite:////tmp"}, "ledger", "'/tmp' is no file: check TILEWISE_LEDGER"),
+        ({"TILEWISE_OUTPUT": "/proc/out"}, "output", "correct TILEWISE_OUTPUT"),
+        ({"TILEWISE_LEDGER": "sqlite:////proc/nope/ledger.db"}, "ledger", "correct TILEWISE_LEDGER"),
+        ({"TILEWISE_LEDGER": "sqlite:////tmp"}, "ledger", "'/tmp' is not a file: correct TILEWISE_LEDGER"),
         ({"TILEWISE_BASE_URL": "http://127.0.0.1:9/v1"}, "endpoint", "cannot be reached"),
     ],
 )

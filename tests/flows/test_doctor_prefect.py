@@ -81,12 +81,12 @@ def test_a_key_that_is_nowhere_is_missed_in_prefect_too(findings, prefect_like):
     key = findings(PREFECT_API_URL=prefect_like(), TILEWISE_API_KEY=None)["key"]
     assert key.startswith("fails")
     assert "set TOGETHER_API_KEY" in key
-    assert "nor is there the Prefect Secret block `tilewise-api-key`" in key
+    assert "the Prefect Secret block `tilewise-api-key` does not exist" in key
 
 
 def test_a_block_that_is_no_key_fails(findings, prefect_like, secret_block):
     """In the words of a run."""
     block = findings(PREFECT_API_URL=prefect_like(name=secret_block({"key": "sk-hidden"})), TILEWISE_API_KEY=None)
     assert block["key block"].startswith("fails")
-    assert "holds JSON: save the key alone in it, as text" in block["key block"]
+    assert "holds JSON: save only the key in it, as text" in block["key block"]
     assert "sk-hidden" not in str(block)

@@ -43,7 +43,7 @@ async def test_a_block_of_json_is_refused_by_name(prefect, secret_block, value):
     with prefect(name=secret_block(value)), pytest.raises(ConfigurationError) as raised:
         await load_flow_settings()
     assert (
-        str(raised.value) == "the Prefect Secret block `tilewise-api-key` holds JSON: save the key alone in it, as text"
+        str(raised.value) == "the Prefect Secret block `tilewise-api-key` holds JSON: save only the key in it, as text"
     )
 
 
@@ -62,7 +62,7 @@ async def test_a_server_that_is_not_there_is_one_line(prefect):
     with prefect("http://127.0.0.1:9/api"), pytest.raises(ConfigurationError) as raised:
         resolve(build_job(source="in", schema_name="caption"), await load_flow_settings())
     assert str(raised.value) == (
-        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key` (it cannot be read: Prefect's server"
+        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key` (cannot be read: the Prefect server"
         " does not answer: ConnectError), or add --offline to try it with local OCR"
     )
 
@@ -77,5 +77,8 @@ async def test_a_run_that_needs_no_key_does_not_miss_the_block(prefect):
 
 
 async def test_what_is_no_block_is_one_line(prefect):
-    with prefect(name=lambda name: {"name": name}), pytest.raises(ConfigurationError, match="gives is none"):
+    with (
+        prefect(name=lambda name: {"name": name}),
+        pytest.raises(ConfigurationError, match="did not return a valid Prefect response"),
+    ):
         await read_block_key()

@@ -48,5 +48,5 @@ def test_a_shard_in_a_final_state_is_over(state, words, refused):
 async def test_a_server_that_does_not_answer_is_said_before_anything_is_planned():
     """With the flag that needs it."""
     gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    with temporary_settings(gone), pytest.raises(ConfigurationError, match="--shard-size needs Prefect's server"):
+    with temporary_settings(gone), pytest.raises(ConfigurationError, match="--shard-size needs the Prefect server"):
         await PrefectShards().ready()

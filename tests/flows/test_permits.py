@@ -148,7 +148,7 @@ def test_a_second_of_the_rate_lies_ready_and_two_blocks_at_least():
 @pytest.mark.anyio
 async def test_shards_need_their_deployment(prefect):
     """A server without it is noticed, with the command that makes it."""
-    with pytest.raises(ConfigurationError, match="`prefect --no-prompt deploy --all` makes it"):
+    with pytest.raises(ConfigurationError, match="run `prefect --no-prompt deploy --all`"):
         await PrefectShards().ready()
 
 
@@ -192,7 +192,7 @@ async def test_a_limit_without_decay_is_said(prefect):
     prefect.make(limit=40)
     async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
         assert permits.wait() == 0.0
-        assert "its limit and slot decay must be above 0" in permits.warning()
+        assert "its limit and its slot decay must be above 0" in permits.warning()
 
 
 @pytest.mark.slow
@@ -215,8 +215,8 @@ async def test_a_limit_that_is_missed_is_said_with_the_command_that_makes_it(pre
         [await client.request("POST", "/flow_runs/", json=running) for _ in range(2)]
     async with lease_rate(ENDPOINT, MODEL, 2400, lambda _: None) as permits:
         assert permits.warning() == (
-            f"TILEWISE_RPM=2400 held for each of 2 runs alone, because there is no rate limit {NAME}:"
-            f" make it with `prefect gcl create {NAME} --limit 40 --slot-decay-per-second 40`"
+            f"TILEWISE_RPM=2400 applied to each of 2 concurrent runs, because the rate limit {NAME} does not exist:"
+            f" create it with `prefect gcl create {NAME} --limit 40 --slot-decay-per-second 40`"
         )
     async with get_client() as client:
         await client.delete_flow(flow)
@@ -259,14 +259,16 @@ async def test_a_killed_server_is_survived(tmp_path):
             after = await sent_after(permits, server.process.kill)
     assert 10 <= len(after) <= 62
     assert len(said) == 1
-    assert "the rate that workers share was not to be had" in permits.warning()
+    assert "the shared rate limit was unavailable" in permits.warning()
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(nowhere):
     """In one line, with the limit's name."""
-    with pytest.raises(ConfigurationError, match=f"the rate limit {NAME} cannot be made from TILEWISE_RPM: Prefect's"):
+    with pytest.raises(
+        ConfigurationError, match=f"the rate limit {NAME} cannot be created from TILEWISE_RPM: the Prefect"
+    ):
         await ensure_limit(Settings(base_url=ENDPOINT, model=MODEL, rpm=2400))
     async with get_client() as client:
         with pytest.raises(LimitUnavailableError, match="does not answer"):
@@ -280,10 +282,10 @@ async def test_a_server_that_is_not_there_leaves_half_of_what_is_set(nowhere):
     said: asyncio.Queue[str] = asyncio.Queue()
     async with lease_rate(ENDPOINT, MODEL, 2400, said.put_nowait):
         async with asyncio.timeout(30):
-            assert (await said.get()).endswith(": going on at 20 calls a second")
+            assert (await said.get()).endswith(": continuing at 20 calls per second")
     async with lease_rate(ENDPOINT, MODEL, None, said.put_nowait) as permits:
         assert permits.wait() == 0.0
-        assert permits.warning().endswith(": this run went by its own")
+        assert permits.warning().endswith(": this run applied its own limits")
 
 
 @pytest.mark.anyio
@@ -293,7 +295,7 @@ async def test_something_else_at_the_servers_address_is_no_server(serve, replies
     answering.listed = replies.raw("<html>welcome</html>", kind="text/html")
     with temporary_settings({PREFECT_API_URL: answering.url}):
         async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
-            assert "what answers for Prefect's server is none" in permits.warning()
+            assert "did not return a valid Prefect response" in permits.warning()
 
 
 @pytest.mark.slow

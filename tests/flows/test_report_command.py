@@ -46,7 +46,7 @@ def test_the_page_is_the_runs(workspace_with_a_report, written):
     assert "send fits 5 8,005 8,005 8,005" in page
     assert f"paid ${runs['cost_usd'].sum():.6f}" in page
     assert f"formula 6 {workspace_with_a_report.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
-    assert "bill not_an_image 1 no: another try cannot cure it" in page
+    assert "bill not_an_image 1 no, final" in page
     assert f"{workspace_with_a_report.folder}/in/x.png" in page
     assert "caption 0.0% 1" in page
     assert len(re.findall(r"/out/results/schema=caption/run_date=\S+\.parquet", page)) == 2
@@ -86,10 +86,10 @@ def test_a_price_that_nobody_knows(workspace_with_a_report, written):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["nonsense"], "run 'nonsense' is none: write it as in the column run, 20261120T021500Z-3f9a"),
-        (["../../etc-3f9a"], "run '../../etc-3f9a' is none"),
+        (["nonsense"], "run 'nonsense' is not a run id"),
+        (["../../etc-3f9a"], "run '../../etc-3f9a' is not a run id"),
         (["20261120T021500Z-3f9a"], "run 20261120T021500Z-3f9a is not published in"),
-        (["--output", "nowhere"], "has no run that is published: name another one with --output"),
+        (["--output", "nowhere"], "has no published run: choose another output with --output"),
         (["--output", "s3://bucket/out", "--open"], "--open needs a page on this machine"),
     ],
 )

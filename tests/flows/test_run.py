@@ -59,7 +59,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(ended):
 
 def test_what_a_person_reads_goes_to_stderr(ended):
     """One line says that the run was not a flow, and how to make it one."""
-    assert ended.stderr == "tilewise: ran directly; --prefect runs it as a flow\n"
+    assert ended.stderr == "tilewise: ran without Prefect; use --prefect to run it as a flow\n"
 
 
 @pytest.mark.parametrize("table", COLUMNS)

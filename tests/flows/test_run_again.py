@@ -159,9 +159,9 @@ def test_a_window_takes_what_was_modified_in_it(workspace, window, expected):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--kind", "timeout"), "kind 'timeout': choose it together with --redo failed"),
+        (("--kind", "timeout"), "kind 'timeout': requires --redo failed"),
         (("--redo", "failed", "--kind", "tmeout"), "kind 'tmeout': use aborted, "),
-        (("--modified-since", "monday"), "modified-since 'monday': no UTC day or time"),
+        (("--modified-since", "monday"), "modified-since 'monday': not a UTC day or time"),
         (("--modified-since", "2026-11-20", "--modified-until", "2026-11-19"), "modified-until '2026-11-19': earlier"),
     ],
 )

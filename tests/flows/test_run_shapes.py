@@ -136,7 +136,7 @@ def test_a_setting_that_is_none_is_named_and_ignored(workspace):
     workspace.images("a.jpg")
     ended = workspace.run("run", "in", "--schema", "caption", env={"TILEWISE_MODLE": "x"})
     assert ended.exit_code == 0
-    assert "tilewise: TILEWISE_MODLE is no setting and is ignored\n" in ended.stderr
+    assert "tilewise: unknown setting TILEWISE_MODLE, ignored\n" in ended.stderr
 
 
 def test_settings_are_read_from_the_files_of_the_working_directory(workspace):

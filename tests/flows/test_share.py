@@ -198,10 +198,10 @@ def test_a_server_that_dies_leaves_half_of_the_limit(loop, drive):
     [worker] = drive(Counter(loop, down=(30, 1000)), 95)
     assert worker.rate(35, 95) == pytest.approx(RATE / 2, rel=0.05)
     [words] = worker.said
-    assert words == "the rate that workers share was not to be had (it is down): going on at 20 calls a second"
+    assert words == "the shared rate limit was unavailable (it is down): continuing at 20 calls per second"
     assert worker.permits.warning() == (
-        "the rate that workers share was not to be had (it is down): for 65 s calls left at 20 a second,"
-        " whatever others sent"
+        "the shared rate limit was unavailable (it is down): for 65 s this worker sent 20 calls per second,"
+        " regardless of other workers"
     )
 
 
@@ -263,6 +263,6 @@ def test_a_bug_in_leasing_holds_no_call_and_is_raised_in_the_end(loop, drive):
     with pytest.raises(TypeError, match="a bug"):
         loop.run_until_complete(broken())
     assert told == [
-        "the rate that workers share was not to be had (leasing broke off): going on at 20 calls a second",
+        "the shared rate limit was unavailable (leasing failed): continuing at 20 calls per second",
         0.0,
     ]

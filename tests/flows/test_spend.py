@@ -156,7 +156,7 @@ def test_what_is_no_day_is_refused(workspace_of_two_models, runs, flag, value):
     """The value is named, and what may be written."""
     ended = workspace_of_two_models.run("spend", flag, value)
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert f"{value!r} is no UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in ended.stderr
+    assert f"{value!r} is not a UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in ended.stderr
 
 
 def test_a_group_that_is_none_is_refused(workspace_of_two_models, runs):

@@ -40,7 +40,7 @@ def plan_of(run):
 def test_a_costly_backfill_is_planned_only(planned, api, server):
     """It ends, says what waits for approval, and shows the bill and the plan; nothing was sent."""
     assert planned["state_name"] == "Completed"
-    assert re.match(r"planned, waiting for approval: 2 documents, \$[\d.]+ at most: ", planned["state"]["message"])
+    assert re.match(r"plan stored, waiting for approval: 2 documents, at most \$[\d.]+; ", planned["state"]["message"])
     shown = api.artifacts(planned)["tilewise-estimate"]
     assert plan_of(planned) in shown["data"]
     assert "| high | $" in shown["data"]
@@ -80,7 +80,7 @@ def test_what_was_approved_needs_no_plan(api, job, server):
 def test_a_plan_that_is_asked_for_is_made(api, job, server, name):
     """Also where a budget would have let it run."""
     run = api.ended(name, job=job | {"budget": 1, "plan_only": True})
-    assert run["state"]["message"].startswith("planned, waiting for approval")
+    assert run["state"]["message"].startswith("plan stored, waiting for approval")
     assert server.asked == []
 
 
@@ -104,7 +104,7 @@ def test_a_wrong_value_is_refused_before_a_run(api, name, parameters, named):
 def test_what_is_left_out_may_be_null(api, job):
     """As a client sends it that fills in everything that is no choice."""
     run = api.ended("backfill/backfill", job=job | {"budget": None, "model": None, "output": None, "limit": None})
-    assert run["state"]["message"].startswith("planned, waiting for approval")
+    assert run["state"]["message"].startswith("plan stored, waiting for approval")
 
 
 def test_a_plan_that_is_not_there(api):

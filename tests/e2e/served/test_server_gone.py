@@ -25,7 +25,7 @@ def test_a_run_goes_on_and_reports_to_the_next_server(running, workspace, end_se
     served, server, run = running
     wait(lambda: server.asked)
     end_server(served)
-    assert "server ended (exit code -9): it is started again" in served.process.stdout.readline()
+    assert "server ended with exit code -9" in served.process.stdout.readline()
     answering(served.api.url)
     server.gate.set()
     assert served.api.until(run)["state"]["message"] == "2 accepted"

@@ -137,7 +137,7 @@ def test_the_form_asks_for_a_job(form):
     labels = [each.text for each in form.driver.find_elements(By.TAG_NAME, "label")]
     fields = [title + " (Optional)" * optional for title, optional in TITLES]
     assert [each for each in labels if each in fields] == fields
-    assert [form.field(title).get_attribute("aria-haspopup") for title in ("Do again", "Plan only")] == ["listbox"] * 2
+    assert [form.field(title).get_attribute("aria-haspopup") for title in ("Redo", "Plan only")] == ["listbox"] * 2
     assert "None" not in shown
     assert not form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
 
@@ -157,7 +157,7 @@ def test_a_backfill_from_its_form(form, workspace_of_receipts):
     """Filled in and submitted, it completes, and its page leads to what became of it."""
     form.write("Source", "receipts")
     form.write("Schema", "receipt")
-    form.choose("Do again", "failed")
+    form.choose("Redo", "failed")
     form.write("Budget", "2")
     form.shot("form", 2800)
     form.press("Submit")

@@ -181,7 +181,7 @@ def test_a_kind_that_is_none_is_refused_with_those_that_are(kind):
 @pytest.mark.parametrize("redo", [None, "changed", "all"])
 def test_a_kind_without_failed_is_refused(redo):
     """It would choose among nothing."""
-    with pytest.raises(ConfigurationError, match=r"^kind 'timeout': choose it together with --redo failed"):
+    with pytest.raises(ConfigurationError, match=r"^kind 'timeout': requires --redo failed"):
         build_job(source="a", redo=redo, kind="timeout")
 
 
@@ -222,7 +222,7 @@ def test_a_window_is_of_utc_days_or_times(written, since, until):
 def test_a_window_of_anything_else_is_refused(field, written):
     """The message names the flag, its value and how to write it."""
     flag = field.replace("_", "-")
-    with pytest.raises(ConfigurationError, match="no UTC day or time: write 2026-11-20 or ") as raised:
+    with pytest.raises(ConfigurationError, match="not a UTC day or time: write 2026-11-20 or ") as raised:
         build_job(source="a", **{field: written})
     assert raised.value.message.startswith(f"{flag} {written!r}: ")
 
@@ -230,7 +230,7 @@ def test_a_window_of_anything_else_is_refused(field, written):
 def test_a_window_that_ends_before_it_begins_is_refused():
     """Nothing lies in it."""
     with pytest.raises(
-        ConfigurationError, match=r"^modified-until '2026-11-19': earlier than --modified-since 2026-11-20"
+        ConfigurationError, match=r"^modified-until '2026-11-19': is before --modified-since 2026-11-20"
     ):
         build_job(source="a", modified_since="2026-11-20", modified_until="2026-11-19")
 

@@ -130,7 +130,7 @@ def test_hosts_are_a_text_or_a_list_in_toml(folder, written):
 def test_hosts_that_are_neither_text_nor_list_are_refused(folder):
     """As any bad value is."""
     (folder / "tilewise.toml").write_text("allow_hosts = 5\n")
-    assert refusal() == "TILEWISE_ALLOW_HOSTS=5: must be hosts, separated by commas"
+    assert refusal() == "TILEWISE_ALLOW_HOSTS=5: must be host names, separated by commas"
 
 
 def test_files_of_other_folders_are_not_read(folder, monkeypatch):
@@ -208,7 +208,7 @@ def test_settings_do_not_change(monkeypatch):
         ("KEEP_REPLIES", "some", "'all', 'failed' or 'none'"),
         ("ALLOW_HOSTS", "a.internal,http://b.internal", "'http://b.internal' is neither"),
         ("ALLOW_HOSTS", "10.0.0.0/8", "'10.0.0.0/8' is neither"),
-        ("ALLOW_HOSTS", "*", "with no scheme, path, range or *"),
+        ("ALLOW_HOSTS", "*", "without scheme, path, range or *"),
         ("ALLOW_HOSTS", "*.internal", "'*.internal' is neither"),
         ("ALLOW_HOSTS", "me@a.internal", "'me@a.internal' is neither"),
         ("ALLOW_HOSTS", "a.internal b.internal", "separated by commas"),
@@ -262,7 +262,7 @@ def test_an_unknown_key_in_toml_is_refused(folder, line):
     (folder / "tilewise.toml").write_text(line + "\n")
     message = refusal()
     assert message.startswith("tilewise.toml: ")
-    assert "is not a setting: use allow_hosts, ask_above, attempts, base_url" in message
+    assert "use one of allow_hosts, ask_above, attempts, base_url" in message
     assert "api_key" not in message
 
 
@@ -278,7 +278,7 @@ def test_the_key_is_refused_in_toml(folder):
     (folder / "tilewise.toml").write_text('api_key = "sesame"\n')
     message = refusal()
     assert "tilewise.toml" in message
-    assert ".env, as TILEWISE_API_KEY" in message
+    assert "set TILEWISE_API_KEY" in message
     assert "sesame" not in message
 
 

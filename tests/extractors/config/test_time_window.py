@@ -49,7 +49,7 @@ def test_a_days_end_is_its_last_microsecond():
 
 def test_a_flag_that_is_no_moment_is_named():
     """By its name, its value and how to write it."""
-    with pytest.raises(ConfigurationError, match=r"^--since 'then' is no UTC day or time: write 2026-11-20 or"):
+    with pytest.raises(ConfigurationError, match=r"^--since 'then' is not a UTC day or time: write 2026-11-20 or"):
         parse_bound("--since", "then")
 
 

@@ -223,8 +223,8 @@ def test_a_bill_shows_counts_choices_tokens_and_costs(bill):
         "send (fits) 1",
     ]
     assert "image tokens by the formula, as they are 3,202" in lines
-    assert "image tokens by the table, as they are 12,808" in lines
-    assert "image tokens as sent first, by table 3,202" in lines
+    assert "image tokens at full size, table 12,808" in lines
+    assert "image tokens as first sent, table 3,202" in lines
     assert lines[-4:] == ["cost, low $0.001000", "cost, expected $0.002000", "cost, high $3.00", "planned in 0.25 s"]
 
 
@@ -238,13 +238,13 @@ def test_a_bill_without_a_price_says_how_to_name_one(bill, model, named):
 
 def test_a_bill_says_how_long_it_may_take(bill):
     """The time is said where earlier answers tell it, and left out where nothing does."""
-    assert "time, from earlier answers 2 h 5 min" in shown(bill(eta_seconds=7500).table())
+    assert "time, from previous runs 2 h 5 min" in shown(bill(eta_seconds=7500).table())
     assert "time" not in " ".join(shown(bill().table()))
 
 
 def test_a_bill_by_a_calibrated_rule_says_so(bill):
     """What was measured is worth more than what is documented."""
-    assert "image tokens as sent first, by table (calibrated) 3,202" in shown(bill(calibrated=True).table())
+    assert "image tokens as first sent, table (calibrated) 3,202" in shown(bill(calibrated=True).table())
 
 
 def summary(tally, **fields):
@@ -270,8 +270,8 @@ def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
     tally = RunTotals(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
     lines = shown(*summary(tally).lines())
     assert "cost, paid $1.50" in lines
-    assert "of it wasted $0.500000" in lines
-    assert "cost, unknown whether billed (at most) $0.250000" in lines
+    assert "wasted $0.500000" in lines
+    assert "cost, billing status unknown (at most) $0.250000" in lines
 
 
 def test_a_summary_leaves_out_what_did_not_happen():
@@ -304,7 +304,7 @@ CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.000450 $0.00"
 
 def test_what_was_spent_has_a_line_a_group_and_a_total():
     lines = shown(spending_table("source", [spending("/a"), spending("/b")], spending("", calls=8)))
-    assert lines[0] == "source calls prompt tokens completion tokens billed of it wasted unknown"
+    assert lines[0] == "source calls prompt tokens completion tokens billed wasted unknown"
     assert lines[1:] == [f"/a 4 {CELLS}", f"/b 4 {CELLS}", f"total 8 {CELLS}"]
 
 
@@ -319,4 +319,4 @@ def test_no_digit_is_cut_where_the_terminal_is_narrow(width):
 def test_what_has_no_price_is_said_below():
     """It is in no sum, so nobody may take the sum for all."""
     lines = shown(spending_table("source", [], spending("", unpriced=3)))
-    assert lines[-1] == "3 calls have no known price and are in no sum: name it in TILEWISE_PRICES"
+    assert lines[-1] == "3 calls have no known price and are in no sum: add it to the file of TILEWISE_PRICES"

@@ -579,7 +579,7 @@ async def test_a_shard_that_cannot_be_started_keeps_what_others_did(asked, setti
     class Once(Here):
         async def start(self, piece):
             if self.pieces:
-                raise ConfigurationError("Prefect's server refuses to start a shard: 403")
+                raise ConfigurationError("the Prefect server refuses to start a shard: 403")
             return await super().start(piece)
 
     closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=Once(settings)))

@@ -24,7 +24,7 @@ from flows.adapters.rate_share import Limit, LimitNotFoundError, LimitUnavailabl
 from flows.adapters.shards import PrefectShards
 from flows.serving.server import TEMPORARY
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENDPOINT, MODEL = "https://api.example/v1", "maker/model"
 NAME = "tilewise-api.example-maker-model"
 SEND = """

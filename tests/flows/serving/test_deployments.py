@@ -21,7 +21,7 @@ from flows.extract import extract, with_failure_threshold
 from flows.serving.deployments import FILE, find_file, load_deployments
 from flows.shard import shard
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIRST = [
     "source",
     "schema_name",

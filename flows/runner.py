@@ -106,7 +106,9 @@ def _run_as_flow(job: Job) -> RunResult:
     bypass_proxy(os.environ)
     with temporary_server() as url:
         os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"  # the temporary server keeps no logs, and ends before the last message
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = (
+            "false"  # the temporary server keeps no logs, and ends before the last message
+        )
         return _start_flow_run(job)
 
 

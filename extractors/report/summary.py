@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from extractors.core.money import Costs
-    from extractors.core.totals import RunTotals
+    from extractors.core.totals import FailureKind, RunTotals
 
 
 # Whether a failure is retried, by whether it is final.
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 RETRIED = {True: "no, final", False: "yes, by the next run"}
 
 
@@ -148,11 +150,19 @@ def failures_table(totals: RunTotals) -> Table:
 
 
 def failure_lines(totals: RunTotals) -> list[str]:
-    """The failures by kind, one line each, for a log."""
+    """The failures by kind, one line each, for places outside of the output: the log and the summary in Prefect."""
     return [
-        f"{count:,} documents failed: {stage}, {kind} (retried: {RETRIED[final]}): {totals.reasons.get((stage, kind, final), '')}"
-        for (stage, kind, final), count in totals.kinds.most_common()
+        f"{count:,} documents failed: {failure[0]}, {failure[1]} (retried: {RETRIED[failure[2]]}): "
+        f"{public_reason(failure, totals.reasons.get(failure, ''))}"
+        for failure, count in totals.kinds.most_common()
     ]
+
+
+def public_reason(failure: FailureKind, reason: str) -> str:
+    """The reason without what may quote an answer: quoted values of a validator, and the body of a server error."""
+    if failure[1] == "server_error":
+        return "see the table failures"
+    return _QUOTED.sub("'…'", reason) if failure[0] == "validate" else reason
 
 
 def spending_table(by: str, rows: Sequence[Mapping[str, object]], total: Mapping[str, object]) -> Table:

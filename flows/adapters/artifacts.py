@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from extractors.core.money import dollars
-from extractors.report.summary import RETRIED, failure_lines
+from extractors.report.summary import RETRIED, failure_lines, public_reason
 from flows.adapters.naming import escape_markdown, format_code, summarize
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def failure_rows(result: RunResult) -> list[dict[str, object]]:
             "kind": failure[1],
             "documents": count,
             "retried": RETRIED[failure[2]],
-            "for example": escape_markdown(result.counts.totals.reasons.get(failure, "")),
+            "for example": escape_markdown(public_reason(failure, result.counts.totals.reasons.get(failure, ""))),
         }
         for failure, count in result.counts.totals.kinds.most_common()
     ]

@@ -31,7 +31,6 @@ def test_estimate_output(workspace, golden):
     workspace.with_images("a.jpg").with_images("b.jpg", size=(2000, 1500))
     (workspace.folder / "in" / "c.jpg").write_bytes(b"")
     golden("estimate/table", transcript(workspace, ["estimate", "in", "--schema", "caption"]))
-    golden("estimate/sample", transcript(workspace, ["estimate", "in", "--sample", "2"]))
     golden("estimate/no-price", transcript(workspace, ["estimate", "in"], env=NO_ENDPOINT))
 
 
@@ -113,8 +112,9 @@ def test_errors_of_settings(workspace, golden):
         "TILEWISE_BASE_URL": "example.org",
         "TILEWISE_MODLE": "maker/model",
     }
-    texts = [f"{name}={value}\n" + transcript(workspace, RUN, env={name: value}) for name, value in wrong.items()]
-    golden("run/settings", "\n".join(texts))
+    estimate = ["estimate", "in"]
+    texts = [f"{name}={value}\n" + transcript(workspace, estimate, env={name: value}) for name, value in wrong.items()]
+    golden("estimate/settings", "\n".join(texts))
 
 
 def test_missing_settings_output(workspace, golden):
@@ -123,6 +123,11 @@ def test_missing_settings_output(workspace, golden):
     without_model = {"TILEWISE_MODEL": None}
     golden("run/no-key", transcript(workspace, RUN, env=NO_ENDPOINT))
     golden("run/no-model", transcript(workspace, RUN, env=without_model))
+
+
+def findings_of(text):
+    """What doctor prints without the lines of the settings."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("TILEWISE_"))
 
 
 def test_doctor_output(workspace, golden, echo):

@@ -17,6 +17,7 @@ VOLATILE = (  # what differs from run to run, and what stands for it
     (re.compile(r"\b\d+(\.\d+)? s\b"), "<seconds> s"),
     (re.compile(r"\d+(\.\d+)?/s\b"), "<rate>/s"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
+    (re.compile(r"\b\d+ days old"), "<days> days old"),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 

@@ -1,5 +1,6 @@
 """report: what the terminal says, while a run goes and when it has ended."""
 
+from collections import Counter
 from decimal import Decimal
 from io import StringIO
 
@@ -7,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from extractors.core.money import Costs, dollars
-from extractors.core.totals import RunTotals
+from extractors.core.totals import REASON_LENGTH, FailureReasons, RunTotals, reason_of
 from extractors.report.progress import Progress, format_duration
-from extractors.report.summary import EstimateView, RunView, spending_table
+from extractors.report.summary import EstimateView, RunView, failure_lines, spending_table
 
 
 class Clock:
@@ -320,3 +321,19 @@ def test_what_has_no_price_is_said_below():
     """It is in no sum, so nobody may take the sum for all."""
     lines = shown(spending_table("source", [], spending("", unpriced=3)))
     assert lines[-1] == "3 calls have no known price and are in no sum: add it to the file of TILEWISE_PRICES"
+
+
+def test_summary_lists_failures_by_kind_with_a_reason():
+    """The most frequent kind first, whether it is retried, and the first words of one failure."""
+    rare, often = ("bill", "empty", True), ("call", "timeout", False)
+    totals = RunTotals(rejected=1, failed=3, kinds=Counter({rare: 1, often: 3}))
+    totals += RunTotals(reasons=FailureReasons({often: "no answer"})) + RunTotals(reasons=FailureReasons({often: "b"}))
+    lines = shown(*summary(totals).lines())
+    assert lines[-3:-1] == ["call, timeout 3 yes, by the next run no answer", "bill, empty 1 no, final"]
+    assert failure_lines(totals)[0] == "3 documents failed: call, timeout (retried: yes, by the next run): no answer"
+
+
+def test_reason_of_a_failure_is_one_short_line():
+    """Long messages and line breaks do not reach the summary."""
+    assert reason_of("a\n b") == "a b"
+    assert len(reason_of("x" * 1000)) == REASON_LENGTH

@@ -12,7 +12,8 @@ from support.runs import vary
 from extractors.core import Fingerprint, RunInfo
 from extractors.core.errors import BudgetSpent, Refused
 from extractors.core.money import Costs
-from extractors.core.totals import RunTotals
+from extractors.core.totals import FailureReasons, RunTotals
+from extractors.report.summary import public_reason
 from extractors.run.result import RunCounts, RunRecord, RunResult
 from flows.adapters.artifacts import failure_rows, format_summary
 from flows.adapters.naming import summarize
@@ -93,14 +94,14 @@ def test_where_the_rows_and_the_page_are():
 
 
 def test_failures_by_kind():
-    """A row a kind, the most frequent first, in four columns; no message, in which a reply may be quoted."""
+    """A row per kind, the most frequent first, in five columns."""
     rows = failure_rows(closing())
     assert [(row["stage"], row["kind"], row["documents"]) for row in rows] == [
         ("call", "timeout", 5),
         ("bill", "unreadable", 2),
     ]
-    assert [row["tried again"][:3] for row in rows] == ["yes", "no:"]
-    assert {len(row) for row in rows} == {4}
+    assert [row["retried"][:3] for row in rows] == ["yes", "no,"]
+    assert {len(row) for row in rows} == {5}
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,23 @@ def test_the_state_says_what_happened(run, state, message):
     made = final_state(run)
     assert (made.type.value, made.name) == state
     assert made.message == summarize(run) == message
+
+
+def test_summary_quotes_the_reasons_of_failures_escaped():
+    """The first words of one failure per kind, without markup."""
+    totals = replace(TALLY, reasons=FailureReasons({("call", "timeout", False): "no answer <b>in</b> 120 s"}))
+    assert "no answer &lt;b&gt;in&lt;/b&gt; 120 s" in format_summary(closing(totals))
+    assert failure_rows(closing(totals))[0]["for example"] == "no answer &lt;b&gt;in&lt;/b&gt; 120 s"
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "reason"),
+    [
+        (("validate", "off_schema", False), "total: 'ACME 4111' is no number", "total: '…' is no number"),
+        (("call", "server_error", False), "200 without an answer: ACME", "see the table failures"),
+        (("call", "client_error", True), "400: Unknown model 'm'", "400: Unknown model 'm'"),
+    ],
+)
+def test_public_reason_quotes_no_answer(failure, message, reason):
+    """What may hold text of an answer stays in the tables."""
+    assert public_reason(failure, message) == reason

@@ -24,16 +24,16 @@ def test_a_server_that_is_not_there_fails(findings):
     """The rest is looked at all the same."""
     found = findings(PREFECT_API_URL="http://127.0.0.1:9/api")
     assert found["prefect"].startswith("fails")
-    assert "PREFECT_API_URL=http://127.0.0.1:9/api cannot be reached" in found["prefect"].replace("'", "")
+    assert "PREFECT_API_URL=http://127.0.0.1:9/api does not answer" in found["prefect"].replace("'", "")
     assert found["output"].startswith("ok")
 
 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({}, "asks for a login (401): set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY"),
-        ({"PREFECT_API_AUTH_STRING": "me:wrong"}, "refuses PREFECT_API_AUTH_STRING (401)"),
-        ({"PREFECT_API_KEY": "wrong"}, "refuses PREFECT_API_KEY (401)"),
+        ({}, "requires a login (HTTP 401): set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY"),
+        ({"PREFECT_API_AUTH_STRING": "me:wrong"}, "refuses PREFECT_API_AUTH_STRING (HTTP 401)"),
+        ({"PREFECT_API_KEY": "wrong"}, "refuses PREFECT_API_KEY (HTTP 401)"),
     ],
 )
 def test_a_login_that_is_refused_is_named(findings, serve, replies, env, said):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from extractors.config.job import build_job
-from extractors.plan.apply import order
+from extractors.plan.apply import build_request
 from flows.adapters.naming import escape_markdown, format_code, format_run_name
 
 DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))
@@ -33,7 +33,7 @@ def test_the_name_of_a_flow_run(source, place):
     ("asked", "about"),
     [
         (build_job(source="in"), "in"),
-        (order(plan="s3://bucket/out/plans/p1.parquet"), "p1.parquet"),
+        (build_request(plan="s3://bucket/out/plans/p1.parquet"), "p1.parquet"),
         ("maker/model", "calibrate maker/model"),
         (None, "calibrate"),
     ],

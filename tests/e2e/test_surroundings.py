@@ -1,0 +1,43 @@
+"""Certificates, proxies and a Prefect server that cannot be used: one line, exit 2, nothing on stdout, nothing sent."""
+
+import subprocess
+import sys
+
+import pytest
+
+RUN = ["run", "in", "--schema", "caption", "--yes", "--json"]
+NOT_LOCALHOST = {"TILEWISE_BASE_URL": "http://127.0.0.2:9/v1"}  # localhost is never behind a proxy
+FLOWS = ["apply", "backfill", "calibrate", "estimate", "extract", "shard"]
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE"),
+        ({"SSL_CERT_FILE": "/etc/hostname"}, "SSL_CERT_FILE"),
+        ({"HTTP_PROXY": "foo://proxy:1"}, "HTTP_PROXY"),
+        ({"ALL_PROXY": "nonsense"}, "ALL_PROXY"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["--direct", "--prefect"])
+def test_unusable_client_environment_is_one_line(workspace, env, named, mode):
+    """It names the variable to correct."""
+    workspace.with_images("a.jpg")
+    ended = workspace.run(*RUN, mode, env=NOT_LOCALHOST | env)
+    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
+    assert named in ended.stderr
+
+
+def test_dead_proxy_is_one_line(workspace):
+    """A proxy that refuses connections is an endpoint that cannot be reached."""
+    workspace.with_images("a.jpg")
+    ended = workspace.run(*RUN, "--direct", env=NOT_LOCALHOST | {"HTTP_PROXY": "http://127.0.0.1:9"})
+    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
+
+
+def test_flows_are_never_retried_by_default(workspace):
+    """A default of Prefect's would send every document of a failed run again."""
+    code = "".join(f"from flows.{name} import {name}\nassert {name}.retries == 0\n" for name in FLOWS)
+    env = workspace.environment({"PREFECT_FLOWS_DEFAULT_RETRIES": "2"})
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -16,7 +16,7 @@ FLOWS = ["apply", "backfill", "calibrate", "estimate", "extract", "shard"]
         ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE"),
         ({"SSL_CERT_FILE": "/etc/hostname"}, "SSL_CERT_FILE"),
         ({"HTTP_PROXY": "foo://proxy:1"}, "HTTP_PROXY"),
-        ({"ALL_PROXY": "nonsense"}, "ALL_PROXY"),
+        ({"ALL_PROXY": "nonsense://proxy:1"}, "ALL_PROXY"),
     ],
 )
 @pytest.mark.parametrize("mode", ["--direct", "--prefect"])

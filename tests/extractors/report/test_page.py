@@ -138,7 +138,7 @@ def test_without_amounts_there_is_no_scale(money):
     assert ("paid unknown" if money["cost_usd"] is None else "paid $0.00") in Reader(shown.html()).text
 
 
-@pytest.mark.parametrize(("listed", "said"), [(2, "The first 2:"), (3, "Each:")])
+@pytest.mark.parametrize(("listed", "said"), [(2, "First 2:"), (3, "All:")])
 def test_a_list_that_is_cut_says_so(listed, said):
     """Fewer cases than failures."""
     cases = [FailureExample(f"/in/{number}", "call", "timeout", "no answer") for number in range(listed)]

@@ -223,18 +223,18 @@ def test_a_bill_shows_counts_choices_tokens_and_costs(bill):
         "resize (cheaper) 1,199",
         "send (fits) 1",
     ]
-    assert "image tokens by the formula, as they are 3,202" in lines
+    assert "image tokens at full size, formula 3,202" in lines
     assert "image tokens at full size, table 12,808" in lines
     assert "image tokens as first sent, table 3,202" in lines
     assert lines[-4:] == ["cost, low $0.001000", "cost, expected $0.002000", "cost, high $3.00", "planned in 0.25 s"]
 
 
-@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for no model:")])
+@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
 def test_a_bill_without_a_price_says_how_to_name_one(bill, model, named):
     """An unknown price is said as such, with the way out."""
     lines = shown(bill(Costs(None, None, None), model).table())
     assert "cost, high unknown" in lines
-    assert f"no price is known {named} set --model or TILEWISE_PRICES" in lines
+    assert f"no known price {named} set --model or TILEWISE_PRICES" in lines
 
 
 def test_a_bill_says_how_long_it_may_take(bill):

@@ -26,14 +26,14 @@ def test_a_shard_that_may_still_come_is_not_over(state):
 def test_a_shard_that_a_worker_took_and_never_began_is_over(kind):
     """The worker was killed with it, and nobody else would ever say so."""
     said = _exit_of(kind(timestamp=LONG_AGO))
-    assert said.words == "a worker took it 10 minutes ago and has not begun"
+    assert said.words == "a worker took it 10 minutes ago and has not started it"
     assert not said.refused
 
 
 @pytest.mark.parametrize(
     ("state", "words", "refused"),
     [
-        (Completed(), "Completed: no more is known", False),
+        (Completed(), "Completed: no message", False),
         (Crashed(message="exit code -9"), "Crashed: exit code -9", False),
         (Failed(name=REFUSED, message="set TILEWISE_LEDGER"), "Refused: set TILEWISE_LEDGER", True),
     ],

@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # A file's tests stay together, for what they share; a lost worker ends the run with an error.
 PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
+# Asserts are rewritten and compiled once, not in every run: that takes longer than all the rest of collecting.
+export PYTHONDONTWRITEBYTECODE :=
 # Seconds after which a test counts as stuck where one may take minutes on a busy machine.
 PATIENT := -o faulthandler_timeout=1500
 

@@ -36,7 +36,7 @@ _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
     """Make the page's image block at this step of its ladder. Reads, decodes and encodes: call it in a thread.
 
-    Raises DocumentError: whatever the store raises, or `unreadable` for pixels that cannot be decoded.
+    Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.
     """
     header = page.billed.header
     assert header is not None, "a page without a header is rejected by its plan"

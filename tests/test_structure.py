@@ -93,7 +93,6 @@ def test_no_context_object_has_more_than_ten_fields():
     assert {name: names for name, names in found.items() if len(names) > MOST_FIELDS} == {}
 
 
-@NOT_YET
 def test_code_and_docs_name_their_subjects():
     """A sentence whose subject is "nobody" or "whoever" hides which part of the program acts."""
     documents = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.is_file()]
@@ -106,7 +105,6 @@ def test_code_and_docs_name_their_subjects():
     assert len(found) <= MOST_VAGUE_WORDS, found
 
 
-@NOT_YET
 def test_every_module_is_named_by_a_test():
     """By a test file of its name, by an import, or in the docstring of a test that covers it, too."""
     tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Remedy = Literal["retry", "wait", "fail", "stop"]
 STOPPING = frozenset({401, 402, 404, 405, 407, 410})
 
-# What an error's code says in whatever status it comes.
+# What an error's code says, with any status.
 _QUOTA_CODES = re.compile(
     r"insufficient_?(quota|balance|credits?|funds)|budget_?exceeded|exceeded_?budget|out_of_credits|payment_required"
     r"|billing_(hard_limit_reached|not_active)|credit_balance_too_low|account_(deactivated|suspended)|arrearage",

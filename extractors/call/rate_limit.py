@@ -8,7 +8,7 @@ rate follows what the server refuses:
 | nothing was refused | grows, slowly near the rate that was last refused, faster the longer nothing is (as CUBIC's) |
 | a call was refused (429) | falls by 5 %, once a burst |
 | more than a tenth of the replies were refusals | falls to what was let through |
-| more than half | halves; all of them: nobody is sent before the server's time has come |
+| more than half | halves; all of them: no call is sent before the time that the server named |
 | the server had no room (503) | holds |
 
 Concurrency follows from rate and latency, below its ceiling. CUBIC: RFC 9438, with a rate in place of a window.
@@ -39,7 +39,7 @@ MIN_REPLIES, REFUSED_SHARE = (
 )  # replies that say something about a second; the share of refusals that says the rate is wrong
 TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
 CATCH_UP = 0.02  # seconds of delay that may be made good: a loop wakes late, and a rate must not suffer from it
-MIN_WAIT = 1e-6  # seconds that nobody can wait for
+MIN_WAIT = 1e-6  # seconds; a shorter wait cannot be measured
 MIN_USED_SHARE = 0.8  # of the rate: what is not used says nothing about whether more would be let through
 
 
@@ -113,7 +113,7 @@ class RateLimiter:
         self._settle(ticket, 0)
 
     def record_lost(self, ticket: Permit) -> None:
-        """Nobody knows what became of the call: it says nothing about the rate, and its tokens stay taken."""
+        """The outcome of the call is unknown: it says nothing about the rate, and its tokens stay taken."""
         del ticket
         self._controller.record_hold(self._clock())
 
@@ -135,7 +135,7 @@ class RateLimiter:
 
     @property
     def sustained_rate(self) -> float | None:
-        """The calls a second that the server lets through; None while it refused nothing, so nobody knows."""
+        """The calls a second that the server lets through; None while it refused nothing, so it is unknown."""
         return self._controller.sustained_rate(self._clock())
 
     @property
@@ -213,7 +213,7 @@ class RateController:
             self._reduce(now, self._curve(now))
 
     def blocked_until(self, now: float) -> float:
-        """The time before which nobody is sent: what the server asked for in a second of which it refused everything."""
+        """The time before which no call is sent: what the server asked for in a second of which it refused everything."""
         self._advance(now)
         return self._closed_until
 

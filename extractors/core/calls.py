@@ -1,4 +1,4 @@
-"""One request, its attempts and its reply, and how whoever sends it notes what became of it."""
+"""One request, its attempts and its reply, and how its sender records the outcome."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CallRequest:
     """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
 
     `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
-    `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where nobody knows:
+    `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where it is unknown:
     a video's. `links` are the URLs that were passed on: a server may repeat them.
     """
 

@@ -84,7 +84,7 @@ class RunTotals:
 
 
 def since(before: RunTotals, now: RunTotals) -> RunTotals:
-    """What documents and dollars have come to a tally; of dollars that nobody knows, none."""
+    """What documents and dollars have come to a tally; dollars that are unknown are left out."""
     cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
     return RunTotals(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
 

@@ -48,7 +48,7 @@ class Chat:
             raise
         except ClientDisconnect:
             self._tally.count("gone")
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the client has disconnected
         except asyncio.CancelledError:
             self._tally.count("gone")
             raise

@@ -76,7 +76,7 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
 
 
 def exit_with_parent() -> None:
-    """Leave at once when stdin ends: whoever holds its other end has closed it, or is gone."""
+    """Leave at once when stdin ends: the parent process has closed it, or has ended."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):  # not through sys.stdin, whose lock would break the exit

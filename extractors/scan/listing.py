@@ -14,7 +14,7 @@ MAX_KINDS = 40
 class Listing:
     """One walk's record. `passed_over` counts entries by kind; `unread` names what could not be listed.
 
-    A folder that is passed over counts once, whatever is in it.
+    A folder that is passed over counts once, with any content.
     """
 
     passed_over: Counter[str] = field(default_factory=Counter)

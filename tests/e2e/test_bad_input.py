@@ -1,4 +1,7 @@
-"""What cannot be begun: exit 2, one line that names the thing and what is allowed, nothing sent and nothing written."""
+"""What cannot be begun: exit 2, one line that names the thing and what is allowed, nothing sent and nothing written.
+
+Covers `flows.preflight`, too.
+"""
 
 import socket
 

@@ -1,4 +1,7 @@
-"""The command `run`, from a folder of images to the published tables."""
+"""The command `run`, from a folder of images to the published tables.
+
+Covers `flows.console`, too.
+"""
 
 import json
 

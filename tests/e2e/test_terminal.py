@@ -1,4 +1,7 @@
-"""Money on a terminal: a person is asked, and the answer counts."""
+"""Money on a terminal: a person is asked, and the answer counts.
+
+Covers `flows.runner`, too.
+"""
 
 import os
 import pty

@@ -76,7 +76,7 @@ def list_objects(
 def _page_url(location: BucketLocation, query: dict[str, str]) -> str:
     """Return the signed URL of one page.
 
-    obstore holds the credentials, of whatever kind, and signs URLs of objects only: a store whose endpoint ends in the
+    obstore holds the credentials, of any kind, and signs URLs of objects only: a store whose endpoint ends in the
     page's query signs it with them. The last parameter takes the slash that obstore appends; servers ignore it.
     """
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items() if value)

@@ -11,7 +11,7 @@ import secrets
 _OPENS = b'"data:'
 _HEAD = 100  # bytes: a data URL's media type ends well before
 _SMALL = 4096  # bytes: less is quicker parsed than lifted
-_MARK = f"#{secrets.token_hex(8)}-"  # nobody can have sent it
+_MARK = f"#{secrets.token_hex(8)}-"  # random, so that no request contains it
 
 
 def lifted(body: bytes) -> tuple[bytes, list[memoryview]]:

@@ -1,4 +1,4 @@
-"""A picture as it travels: a base64 data URL. Its size comes from its header; its pixels only when somebody reads them."""
+"""A picture as it travels: a base64 data URL. Its size comes from its header; its pixels are decoded only when they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""validate: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict."""
+"""validate: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict.
+
+Covers `extractors.validate.marks` and `extractors.validate.repetition`, too.
+"""
 
 import json
 from decimal import Decimal

@@ -113,7 +113,7 @@ def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
     year += 0 if year >= 100 else 2000 if year < 70 else 1900
     first, second = int(match["d"]), _MONTHS.get(written) or int(written)
     straight, swapped = _date(year, second, first), _date(year, first, second)
-    dotted = match.groupdict().get("s") == "."  # nobody writes the month first with dots
+    dotted = match.groupdict().get("s") == "."  # dates with dots never begin with the month
     if dotted or not written.isdigit() or match.start("y") < match.start("d"):
         return (straight, None, False) if straight else None
     if straight is None:

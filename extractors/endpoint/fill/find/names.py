@@ -55,7 +55,7 @@ def find_company(document: Document) -> str | None:
     place = scores.index(max(scores))
     trades = _LEGAL.search(top[place].text.upper()) or _TRADE.search(top[place].text.upper())
     if scores[place] <= 0 or not (trades or any(map(amounts, document.texts))):
-        return None  # the first line of just any picture names nobody
+        return None  # the first line of a picture without a caption is not a name
     names = [*(_clean(line.text) for line in top), ""]
     if _only_legal(names[place]) and place:
         return f"{names[place - 1]} {names[place]}"

@@ -49,10 +49,15 @@ def parse_error(parsed: object) -> ErrorBody:
         return ErrorBody()
     fields = [error.get(name) for name in ("code", "type", "status", "status_code", "error_type")]
     codes = [str(each) for each in fields if isinstance(each, str | int) and not isinstance(each, bool)]
-    named = tuple(each for each in codes if len(each) <= MAX_CODE_CHARS and ERROR_CODE.fullmatch(each))
+    named = tuple(each for each in codes if _is_code(each))
     statuses = [int(each) for each in named if re.fullmatch(r"[45]\d\d", each)]
     message = next((error[name] for name in _MESSAGES if isinstance(error.get(name), str)), None)
     return ErrorBody(message, named, statuses[0] if statuses else None, _find_retry_delay(error))
+
+
+def _is_code(text: str) -> bool:
+    """Whether this is a name; some gateways write what they do not have as `None`."""
+    return len(text) <= MAX_CODE_CHARS and text.lower() not in {"none", "null"} and bool(ERROR_CODE.fullmatch(text))
 
 
 def has_error(parsed: object) -> bool:

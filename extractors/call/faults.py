@@ -72,7 +72,7 @@ _CONTEXT_WORDS = re.compile(
     r"\bcontext[ _-]?(length|window|size|limit)|maximum context|maximum model length|(prompt|input|request) (is )?too long"
     r"|too many (input |prompt )?tokens|(token count|tokens?|input|prompt|length)\b.{0,60}\b(exceeds?|longer than|greater than)"
     r"\b.{0,60}\b(tokens?|context|limit of this model|maximum (model|input|sequence|number of tokens)\w*)"
-    r"|input exceeds the limit of this model|max_new_tokens. must be|context the overflows|too large for model with",
+    r"|input exceeds the limit of this model|reduce the length of (the|your) (messages|prompt|input)|max_new_tokens. must be|context the overflows|too large for model with",
     re.IGNORECASE,
 )
 _MODERATION_WORDS = re.compile(r"requires moderation|was flagged|content (management )?policy", re.IGNORECASE)

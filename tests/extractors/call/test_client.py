@@ -22,6 +22,7 @@ from extractors.call.profiles import PROFILES, Endpoint
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.retry import Retries
 from extractors.call.transport import build_client
+from extractors.core import Verdict
 from extractors.core.errors import BudgetSpent, ConfigurationError, DocumentError, Failing, Refused, Stopped
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +240,83 @@ async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
     error, server = await call_once([http(401, b"bad key geheim-7")], an_order, notes, judge, secret="geheim-7")
     assert b"Bearer geheim-7" in server.requests[0][0]
     assert "geheim-7" not in str(error) + str(notes.attempts[0].error)
+
+
+@pytest.mark.parametrize(
+    ("profile", "path", "line"),
+    [
+        ("generic", "/v1", b"POST /v1/chat/completions?code=Geheim-4711-abc HTTP/1.1"),
+        ("azure", "/v1", b"POST /v1/chat/completions?code=Geheim-4711-abc HTTP/1.1"),
+        (
+            "azure",
+            "/openai/deployments/dep",
+            b"POST /openai/deployments/dep/chat/completions?code=Geheim-4711-abc&api-version=2024-10-21 HTTP/1.1",
+        ),
+        (
+            "azure",
+            "",
+            b"POST /openai/deployments/gpt-4o/chat/completions?code=Geheim-4711-abc&api-version=2024-10-21 HTTP/1.1",
+        ),
+    ],
+)
+async def test_extra_headers_and_query_reach_the_base_url(an_order, notes, judge, profile, path, line):
+    """And the key stands where this kind of server looks for it."""
+    async with WireServer([http()]).running() as server:
+        endpoint = Endpoint(
+            server.url.removesuffix("/v1") + path,
+            SecretStr("geheim-7"),
+            profile=PROFILES[profile],
+            headers={"X-Team": SecretStr("invoices")},
+            query=(("code", "Geheim-4711-abc"),),
+        )
+        async with build_client(endpoint.for_model("gpt-4o")) as opened:
+            chat = ChatClient(opened, RateLimiter(Limits()), Retries(), CircuitBreaker(), secret="geheim-7")
+            await chat.call(an_order, b"{}", notes, judge)
+    head = server.requests[0][0]
+    assert head.startswith(line)
+    assert b"x-team: invoices" in head.lower()
+    assert (b"api-key: geheim-7" if profile == "azure" else b"authorization: bearer geheim-7") in head.lower()
+
+
+async def test_a_redirect_is_not_followed(an_order, notes, judge):
+    """Key, headers and query go to the base URL's address only."""
+    elsewhere = WireServer([http()])
+    async with elsewhere.running():
+        redirect = http(307, b"", location=f"{elsewhere.url}/chat/completions")
+        error, _ = await call_once([redirect], an_order, notes, judge, secret="geheim-7")
+    assert isinstance(error, Refused)
+    assert elsewhere.requests == []
+
+
+async def test_values_of_headers_and_query_are_masked_but_in_answers(an_order, notes, judge):
+    """An ordinary word among them may stand in an answer, which must stay as it is; a key may not."""
+    content = "2024-10-21 tok-4f1c9e77a2b8"
+    answer = orjson.dumps({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
+    script = [http(500, b'{"error":{"message":"bad 2024-10-21 tok-4f1c9e77a2b8"}}'), http(200, answer)]
+    async with WireServer(script).running() as server, build_client(Endpoint(server.url)) as opened:
+        retries = Retries(3, first=0.001, longest=0.002)
+        masked = ["2024-10-21", "tok-4f1c9e77a2b8"]
+        chat = ChatClient(opened, RateLimiter(Limits()), retries, CircuitBreaker(), masked=masked)
+        reply, _ = await chat.call(an_order, b"{}", notes, judge)
+    assert notes.attempts[0].error == "500 bad ********** **********"
+    assert "tok-4f1c" not in notes.attempts[0].reply.body
+    assert reply.content == "2024-10-21 **********"
+
+
+async def test_a_stream_that_breaks_off_is_called_again(an_order, notes):
+    """Unless its answer is complete, which the verdict tells."""
+    events = [b'data: {"choices":[{"delta":{"content":"{"}}]}\n\n', ANSWER]
+    verdicts = iter([Verdict("connection", errors="broke off"), Verdict("accepted")])
+    await call_once([http(200, each) for each in events], an_order, notes, lambda _: next(verdicts))
+    assert notes.outcomes == [("connection", "unknown"), ("accepted", "yes")]
+
+
+async def test_a_429_inside_a_200_uses_up_no_attempt(an_order, notes, judge):
+    """The code in the body is the status."""
+    limited = http(200, b'{"error":{"code":429,"message":"free-models-per-min"}}', **{"retry-after": "0"})
+    reply, _ = await call_once([limited] * 8 + [http()], an_order, notes, judge, attempts=2)
+    assert reply.content == "{}"
+    assert notes.outcomes[:8] == [("rate_limited", "no")] * 8
 
 
 async def test_what_stops_a_run_quotes_no_answer(an_order, notes, judge):

@@ -1,5 +1,7 @@
 """call/faults.py and call/breaker.py: what a failed call stands for, and when a run stops for it."""
 
+import json
+
 import httpx
 import pytest
 from aiohttp import ServerDisconnectedError, ServerTimeoutError
@@ -48,6 +50,134 @@ def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, remedy, "no")
 
 
+SPENT = "You exceeded your current quota, please check your plan and billing details."
+
+
+def error(message="no", **fields):
+    """The body of an error."""
+    return json.dumps({"error": {"message": message} | fields})
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, error(SPENT, type="insufficient_quota", code="insufficient_quota")),
+        (429, error(SPENT)),
+        (403, error("no", code="insufficient_quota")),
+        (
+            400,
+            error("Budget has been exceeded! Current cost: 20.1, Max budget: 20.0", type="budget_exceeded", code="400"),
+        ),
+        (429, error("ExceededBudget: over budget", type="budget_exceeded", code="429")),
+        (400, error("Your credit balance is too low to access the API.", type="invalid_request_error")),
+        (403, error("This request requires more credits, or fewer max_tokens.")),
+        (500, error("no", code="billing_hard_limit_reached")),
+        (402, error("Insufficient Balance")),
+        (400, error("no", code="Arrearage")),
+    ],
+)
+def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
+    """It is told by its code, and before an answer by its words; waiting does not help."""
+    fault = classify_status(status, "", {}, body)
+    assert (fault.outcome, fault.remedy, fault.status, fault.refusal) == ("client_error", "stop", 402, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ({}, error(SPENT, status="RESOURCE_EXHAUSTED"), None),
+        ({"retry-after": "7"}, error(SPENT), 7),
+        ({}, error(SPENT, details=[{"@type": "RetryInfo", "retryDelay": "34s"}]), 34),
+        ({}, error("Rate limit reached. Please try again in 1.5s. Visit the page."), 1.5),
+        ({}, error("Rate limit reached. Please retry after 20ms."), 0.02),
+    ],
+)
+def test_a_rate_that_is_worded_like_an_account_is_a_rate(headers, body, wait):
+    """Gemini uses one sentence for both, and says how long to wait for a rate."""
+    fault = classify_status(429, "", headers, body)
+    assert (fault.outcome, fault.remedy, fault.wait) == ("rate_limited", "wait", wait)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, error("The decoder prompt (length 16476) is longer than the maximum model length of 16384.")),
+        (400, error("The prompt (total length 9000) is too long to fit into the model (context length 8192).")),
+        (400, error("Multimodal prompt is too long after expanding multimodal tokens. After expanding 5192 => 6153")),
+        (400, error("The input (9000 tokens) is longer than the model's context length (8192 tokens).")),
+        (400, error("no", type="exceed_context_size_error", code=400)),
+        (400, error("request (4390 tokens) exceeds the available context size (4096 tokens), try increasing it")),
+        (500, error("Context size has been exceeded.", type="server_error", code=500)),
+        (
+            400,
+            error(
+                "Your input exceeds the limit of this model. Please adjust your input.", code="context_length_exceeded"
+            ),
+        ),
+        (400, error("Your input exceeds the context window of this model.")),
+        (400, error("Please reduce the length of the messages or completion.")),
+        (400, error("The input token count (1200000) exceeds the maximum number of tokens allowed (1048575).")),
+        (400, error("prompt is too long: 213456 tokens > 200000 maximum", type="invalid_request_error")),
+        (400, error("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens")),
+        (413, error("Prompt contains 40000 tokens, too large for model with 32768 maximum context length")),
+        (400, json.dumps({"object": "error", "message": "the input length exceeds the context length", "code": 400})),
+        (
+            400,
+            json.dumps(
+                [{"error": {"code": 400, "message": "The input token count exceeds the maximum number of tokens"}}]
+            ),
+        ),
+    ],
+)
+def test_a_request_beyond_the_context_is_told_in_every_servers_words(status, body):
+    """A smaller picture may fit, so it says nothing about other documents."""
+    fault = classify_status(status, "", {}, body)
+    assert (fault.outcome, fault.remedy, fault.refusal) == ("context_exceeded", "fail", None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid schema for response_format 'caption': In context=(), 'oneOf' is not permitted.",
+        "Invalid schema for response_format: In context=('properties', 'x'), 'maxLength' is not permitted",
+        "max_tokens is too large: 8192. This model supports at most 4096 completion tokens.",
+        "Unsupported parameter: 'max_tokens' is not supported with this model.",
+        "image exceeds 5 MB maximum: 5316852 bytes > 5242880 bytes",
+        "Invalid model name passed in model=m. Call `/v1/models` to view available models for your key.",
+    ],
+)
+def test_a_refusal_of_the_request_is_not_taken_for_its_length(message):
+    fault = classify_status(400, "", {}, error(message, type="invalid_request_error"))
+    assert (fault.outcome, fault.refusal) == ("client_error", (400, "invalid_request_error"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refusal"),
+    [
+        (400, error("no"), (400, "")),
+        (400, error("no", type="None", code="400"), (400, "")),
+        (400, error("no", code="unsupported_parameter", type="invalid_request_error"), (400, "unsupported_parameter")),
+        (422, json.dumps({"detail": "no"}), (422, "")),
+        (
+            400,
+            json.dumps([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}]),
+            (400, "INVALID_ARGUMENT"),
+        ),
+        (400, error("no", code="invalid_image_format"), None),
+        (400, error("no", code="image_parse_error"), None),
+        (400, error("no", code="content_policy_violation"), None),
+        (400, error("The response was filtered", code="content_filter", innererror={}), None),
+        (403, error("Your chosen model requires moderation and your input was flagged."), None),
+        (413, "too large", None),
+        (415, "", None),
+    ],
+)
+def test_a_refusal_of_the_request_has_its_status_and_code(status, body, refusal):
+    """What speaks of one image has none: it says nothing about the others."""
+    fault = classify_status(status, "", {}, body)
+    assert (fault.outcome, fault.remedy, fault.refusal) == ("client_error", "fail", refusal)
+
+
 def test_an_error_without_words_has_its_reason():
     assert classify_status(500, "Internal Server Error", {}, "").message == "500 Internal Server Error"
 
@@ -73,6 +203,28 @@ def test_200_is_no_fault():
         ({"x-ratelimit-reset": "1795000012.5"}, 12.5),
         ({"x-ratelimit-reset": "1794999999"}, 0),
         ({"retry-after": "soon", "x-ratelimit-reset": "4"}, 4),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "2026-11-18T11:06:50Z"}, 10),
+        ({"retry-after": "6m0s"}, MAX_WAIT),
+        ({"retry-after": "1m26.4s"}, 86.4),
+        ({"retry-after": "1h"}, MAX_WAIT),
+        ({"retry-after": "1795000012500"}, 12.5),
+        ({"x-ratelimit-reset": "1795000012500"}, 12.5),
+        ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
+        ({"x-ratelimit-reset-requests": "8.64s", "x-ratelimit-reset-tokens": "1m0s"}, 60),
+        (
+            {
+                "x-ratelimit-reset-requests": "8.64s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-tokens": "6m0s",
+                "x-ratelimit-remaining-tokens": "149984",
+            },
+            8.64,
+        ),
+        ({"anthropic-ratelimit-requests-reset": "2026-11-18T11:06:50Z"}, 10),
+        ({"ratelimit-reset": "5"}, 5),
+        ({"x-ratelimit-reset-requests": "6 minutes"}, None),
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "9" * 400}, None),
@@ -80,7 +232,7 @@ def test_200_is_no_fault():
     ],
 )
 def test_the_wait_that_a_server_asks_for(headers, seconds):
-    """Seconds, a date, or an epoch; capped, never negative; nonsense is no wait."""
+    """Seconds, a date, a duration or a time; capped, never negative; nonsense is no wait."""
     assert parse_wait(headers, limited=True, now=NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 

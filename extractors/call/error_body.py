@@ -19,6 +19,7 @@ import orjson
 MAX_MESSAGE_CHARS = 200
 ERROR_CODE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # `invalid_api_key`: a sentence is no code
 MAX_CODE_CHARS = 60
+_WRAPPED = re.compile(r"""\{(['"])(?:error|message|detail)\1:\s*(['"])(?P<words>.*)\2\}""", re.DOTALL)
 _MESSAGES = ("message", "detail", "msg", "status_msg", "error_description")
 
 
@@ -51,8 +52,14 @@ def parse_error(parsed: object) -> ErrorBody:
     codes = [str(each) for each in fields if isinstance(each, str | int) and not isinstance(each, bool)]
     named = tuple(each for each in codes if _is_code(each))
     statuses = [int(each) for each in named if re.fullmatch(r"[45]\d\d", each)]
-    message = next((error[name] for name in _MESSAGES if isinstance(error.get(name), str)), None)
-    return ErrorBody(message, named, statuses[0] if statuses else None, _find_retry_delay(error))
+    message = next((each for name in _MESSAGES if isinstance(each := error.get(name), str)), None)
+    return ErrorBody(message and _unwrap(message), named, statuses[0] if statuses else None, _find_retry_delay(error))
+
+
+def _unwrap(message: str) -> str:
+    """The sentence of a message that is itself written as an object, as LiteLLM's proxy does."""
+    matched = _WRAPPED.fullmatch(message)
+    return matched["words"] if matched else message
 
 
 def _is_code(text: str) -> bool:

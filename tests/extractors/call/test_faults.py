@@ -256,6 +256,7 @@ def test_a_servers_words_are_one_line_without_images(body, text):
     [
         (401, '{"error":{"message":"Invalid\\nkey\\u0000"}}', "401 Invalid key"),
         (404, '{"error":"no such model"}', "404 no such model"),
+        (400, """{"error":{"message":"{'error': 'no such model: m'}","type":"None"}}""", "400 no such model: m"),
         (400, '{"error":{"message":"bad field: [{\'input\': \'Acme, 12.50\'}]"}}', "400 bad field:"),
         (422, '{"error":{"message":"cannot parse \\"Acme, 12.50\\"","code":"bad_json"}}', "422 cannot parse"),
         (401, "<b>Acme, 12.50</b>", "401 Unauthorized"),

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from extractors.bill.notes import NoteCounts
 from extractors.bill.pages import count_pages, read_pages, reject_page_count
 from extractors.bill.tariff import Tariff, estimate_costs, estimate_text_tokens
 
-__all__ = ["Tariff", "count_pages", "estimate_costs", "estimate_text_tokens", "read_pages", "reject_page_count"]
+__all__ = [
+    "NoteCounts",
+    "Tariff",
+    "count_pages",
+    "estimate_costs",
+    "estimate_text_tokens",
+    "read_pages",
+    "reject_page_count",
+]

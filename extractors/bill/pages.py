@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from extractors.bill.header import bill_page, describe_frame, list_frames, read_header
 from extractors.core import Billed, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
-from extractors.images.pdf import is_pdf, open_pdf
+from extractors.images.pdf import Pdf, is_pdf, open_pdf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
             head = stream.read(_HEAD)
             stream.seek(0)
             if is_pdf(head):
-                return _read_pdf(found, stream.read() if isinstance(stream, BytesIO) else store.read(found), most)
+                data = stream.read() if isinstance(stream, BytesIO) else store.read(found)
+                return _read_pdf(found, data, most)
             return _read_picture(found, stream, most if frames else None)
     except DocumentError as error:
         return (Billed(found, problem=_to_problem(error)),)
@@ -70,19 +71,36 @@ def _open_stream(found: Found, store: Store) -> BinaryIO:
 
 def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
     with open_pdf(data, "bill", found.passwords) as pdf:
+
+        def measure(number: int) -> Header:
+            return Header(pdf.measure(number), "PDF", pdf.pages, 1)
+
         if found.page is not None:
-            return (_read_named(found, pdf.pages, lambda number: Header(pdf.measure(number), "PDF", pdf.pages, 1)),)
+            return (_note_pdf_page(_read_named(found, pdf.pages, measure), pdf),)
         if pdf.pages > most:
             return (Billed(found, problem=reject_page_count(pdf.pages, most)),)
-        return _read_each(found, pdf.pages, lambda number: Header(pdf.measure(number), "PDF", pdf.pages, 1))
+        return tuple(_note_pdf_page(page, pdf) for page in _read_each(found, pdf.pages, measure))
+
+
+def _note_pdf_page(billed: Billed, pdf: Pdf) -> Billed:
+    """Note text of the page that is not drawn, and with the first page the attachments."""
+    number = billed.found.page
+    if billed.header is None or number is None:
+        return billed
+    notes = [pdf.find_undrawn(number, billed.header.size), pdf.describe_attachments() if number == 1 else None]
+    return replace(billed, note="; ".join(note for note in notes if note) or None)
 
 
 def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Billed, ...]:
     """Read the picture; with `most` given, every frame of a TIFF of several."""
     frames = list_frames(stream)
     if found.page is not None:
-        headers = [describe_frame(frame, len(frames)) for frame in frames] or [read_header(stream)]
-        return (_read_named(found, len(headers), lambda number: headers[number - 1]),)
+        count = max(1, len(frames))
+        return (
+            _read_named(
+                found, count, lambda page: describe_frame(frames[page - 1], count) if frames else read_header(stream)
+            ),
+        )
     if most is None or len(frames) < 2:
         header = describe_frame(frames[0], len(frames)) if frames else read_header(stream)
         note = f"first of {header.frames} frames" if header.frames > 1 else None

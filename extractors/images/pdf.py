@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from extractors.core.errors import DocumentError
-from extractors.core.tiles import Size
+from extractors.core.tiles import TILE_NATIVE, Size
+from extractors.images.pdf_content import find_undrawn, measure_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 DPI = 200  # what offices scan at: 8 pt print is 22 px high, and A4 is 1654x2339, about all that a tile rule sees
+MOST_PIXELS = 100_000_000
 LONGEST = 10_000  # px; A0 at 200 dpi is 9,362, and 100 million pixels are half of what a picture may have
 INSTALL = "pip install 'tilewise[pdf]'"
 _MARK, _WITHIN = b"%PDF-", 1024  # readers accept what mail servers and printers put before it
 _PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II", b"MM", b"BM")  # in their metadata the mark may stand
+_WAIT = re.compile(r"please wait|cannot display this type|Adobe Reader \d", re.IGNORECASE)
+_SMALL = 600  # px, the longest side at which text is looked for
+_MOST_NAMES, _MOST_LETTERS = 3, 2000
 _LOCK = Lock()
 
 
@@ -44,10 +50,10 @@ def is_pdf(head: bytes) -> bool:
 
 @contextmanager
 def open_pdf(data: bytes, stage: str, passwords: Sequence[SecretStr] = ()) -> Iterator[Pdf]:
-    """Open the PDF of these bytes for this thread; other threads wait until it is closed.
+    """Open the PDF of these bytes for this thread, with the first password that fits; others wait until it is closed.
 
-    `passwords` are tried in turn. Raises DocumentError of `stage`: `password` for one that needs another, `unreadable` for what is broken, `empty`
-    for one without pages, `not_an_image` where the extra is not installed.
+    Raises DocumentError of `stage`: `password` for one that none opens, `unreadable` for what is broken, `empty` for one
+    without pages, `viewer_only` for a form that only Adobe's viewer shows, `not_an_image` without the extra.
     """
     with _LOCK:
         raw = _import_pdfium(stage)
@@ -59,7 +65,9 @@ def open_pdf(data: bytes, stage: str, passwords: Sequence[SecretStr] = ()) -> It
             if pages < 1:
                 raise DocumentError("the PDF has no pages", kind="empty", stage=stage)
             with _open_forms(raw, document) as forms:
-                yield Pdf(raw, document, forms, pages, stage)
+                pdf = Pdf(raw, document, forms, pages, stage)
+                pdf.check_viewer()
+                yield pdf
         finally:
             raw.FPDF_CloseDocument(document)
 
@@ -75,35 +83,87 @@ class Pdf:
     stage: str
 
     def measure(self, number: int) -> Size:
-        """Measure a page in pixels: its crop box, upright, at 200 dpi. Raises DocumentError for a broken page."""
+        """Measure a page in pixels: its crop box, upright. Raises DocumentError for a broken page.
+
+        The images that fill the page decide, with text over them at 200 dpi at least. Other pages have 200 dpi and at
+        least the pixels that tile models see. No page has more than LONGEST a side or MOST_PIXELS.
+        """
         points = self.raw.FS_SIZEF()
         if not self.raw.FPDF_GetPageSizeByIndexF(self.document, number - 1, points):
             raise self._page_error("cannot be opened")
         if not (0 < points.width < math.inf and 0 < points.height < math.inf):
             raise self._page_error("has no area")
-        scale = min(DPI / 72, LONGEST / max(points.width, points.height))
-        return Size(max(1, round(points.width * scale)), max(1, round(points.height * scale)))
+        width, height = float(points.width), float(points.height)
+        with self._load_page(number) as page:
+            density, has_text = measure_content(self.raw, page, width * height)
+        if density is None:
+            scale = max(DPI / 72, TILE_NATIVE / max(width, height))
+        else:
+            scale = max(density, DPI / 72) if has_text else density
+        scale = min(scale, LONGEST / max(width, height), math.sqrt(MOST_PIXELS / (width * height)))
+        return Size(max(1, round(width * scale)), max(1, round(height * scale)))
+
+    def find_undrawn(self, number: int, size: Size) -> str | None:
+        """Describe text of a page that leaves no ink when it is drawn; None where all of it does."""
+        with self._load_page(number) as page:
+            return find_undrawn(self.raw, page, size.scaled(_SMALL), lambda small: self._draw(page, small))
+
+    def describe_attachments(self) -> str | None:
+        """Describe the files that the PDF carries, which are not read; None where it has none."""
+        count = self.raw.FPDFDoc_GetAttachmentCount(self.document)
+        if count < 1:
+            return None
+        names = ", ".join(self._read_attachment_name(place) for place in range(min(count, _MOST_NAMES)))
+        return f"{count} attachments of the PDF are not read: {names}{', ...' if count > _MOST_NAMES else ''}"
+
+    def _read_attachment_name(self, place: int) -> str:
+        attachment = self.raw.FPDFDoc_GetAttachment(self.document, place)
+        length = self.raw.FPDFAttachment_GetName(attachment, None, 0)
+        buffer = (ctypes.c_ushort * (length // 2 + 1))()
+        self.raw.FPDFAttachment_GetName(attachment, buffer, length)
+        return bytes(buffer)[: max(0, length - 2)].decode("utf-16-le", "replace")
+
+    def check_viewer(self) -> None:
+        """Raise DocumentError `viewer_only` for an XFA form whose pages only say that another viewer is needed."""
+        kind = self.raw.FPDF_GetFormType(self.document)
+        static = kind == self.raw.FORMTYPE_XFA_FOREGROUND and not _WAIT.search(self._read_page_text(1))
+        if kind not in {self.raw.FORMTYPE_XFA_FULL, self.raw.FORMTYPE_XFA_FOREGROUND} or static:
+            return
+        message = "an XFA form, which only Adobe's viewer shows: print it to a PDF from there"
+        raise DocumentError(message, kind="viewer_only", stage=self.stage)
+
+    def _read_page_text(self, number: int) -> str:
+        with self._load_page(number) as page:
+            letters = self.raw.FPDFText_LoadPage(page)
+            count = min(self.raw.FPDFText_CountChars(letters), _MOST_LETTERS)
+            buffer = (ctypes.c_ushort * (count + 1))()
+            self.raw.FPDFText_GetText(letters, 0, count, buffer)
+            self.raw.FPDFText_ClosePage(letters)
+        return bytes(buffer).decode("utf-16-le", "replace")
 
     def render(self, number: int, size: Size) -> Image.Image:
         """Draw a page in RGB at this size, on white, with its annotations and form fields.
 
         Raises DocumentError for a broken page.
         """
+        with self._load_page(number) as page:
+            return self._draw(page, size)
+
+    def _draw(self, page: Any, size: Size) -> Image.Image:
         raw, stride = self.raw, 4 * math.ceil(3 * size.width / 4)
         flags = raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER
         pixels = (ctypes.c_ubyte * (stride * size.height))()
-        with self._load_page(number) as page:
-            bitmap = raw.FPDFBitmap_CreateEx(size.width, size.height, raw.FPDFBitmap_BGR, pixels, stride)
-            if not bitmap:
-                raise self._page_error(f"cannot be rendered at {size.width}x{size.height} px")
-            try:
-                where = (0, 0, size.width, size.height, 0, flags)
-                raw.FPDFBitmap_FillRect(bitmap, 0, 0, size.width, size.height, 0xFFFFFFFF)
-                raw.FPDF_RenderPageBitmap(bitmap, page, *where)
-                if self.forms:
-                    raw.FPDF_FFLDraw(self.forms, bitmap, page, *where)
-            finally:
-                raw.FPDFBitmap_Destroy(bitmap)
+        bitmap = raw.FPDFBitmap_CreateEx(size.width, size.height, raw.FPDFBitmap_BGR, pixels, stride)
+        if not bitmap:
+            raise self._page_error(f"cannot be rendered at {size.width}x{size.height} px")
+        try:
+            where = (0, 0, size.width, size.height, 0, flags)
+            raw.FPDFBitmap_FillRect(bitmap, 0, 0, size.width, size.height, 0xFFFFFFFF)
+            raw.FPDF_RenderPageBitmap(bitmap, page, *where)
+            if self.forms:
+                raw.FPDF_FFLDraw(self.forms, bitmap, page, *where)
+        finally:
+            raw.FPDFBitmap_Destroy(bitmap)
         return Image.frombytes("RGB", size, memoryview(pixels), "raw", "RGB", stride)
 
     @contextmanager

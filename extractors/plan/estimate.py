@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from extractors.bill import NoteCounts
 from extractors.config.prices import find_price
 from extractors.config.run_config import PriorStats, prior_stats
 from extractors.core.money import FREE, Costs
@@ -69,12 +70,14 @@ class Estimate:
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
     causes: RedoSummary | None = None  # with --redo
     listing: Listing = field(default_factory=Listing)
+    notes: NoteCounts = field(default_factory=NoteCounts)
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
         self.documents += 1
         self.images += len(planned.pages)
         self.rejected += planned.problem is not None
+        self.notes.add(planned)
         for page in planned.pages:
             self.actions[page.action] += 1
             self.reasons[page.action, page.reason] += 1
@@ -107,7 +110,7 @@ class Estimate:
     def warnings(self) -> list[str]:
         """What a person should know before a run."""
         incomplete = self.listing.incomplete
-        return [*([incomplete] if incomplete else []), *self.listing.warnings]
+        return [*([incomplete] if incomplete else []), *self.listing.warnings, *self.notes.warnings()]
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars as numbers."""

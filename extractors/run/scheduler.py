@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from extractors.bill import NoteCounts
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
 from extractors.config.prices import warn_old_price
@@ -59,6 +60,7 @@ class ChunkScheduler:
     claimed_elsewhere: int = 0
     done_elsewhere: int = 0
     permits: Permits | None = None
+    notes: NoteCounts = field(default_factory=NoteCounts)
 
     async def take(self) -> list[Planned]:
         """Takes and claims the next documents of this run; empty only at the end."""
@@ -69,6 +71,8 @@ class ChunkScheduler:
             self.done_elsewhere += claimed.count("done")
             self.claimed_elsewhere += claimed.count("theirs")
             if ours := [each for each, claim in zip(taken, claimed, strict=True) if claim == "ours"]:
+                for each in ours:
+                    self.notes.add(each)
                 return ours
         return []
 
@@ -182,7 +186,7 @@ class ChunkScheduler:
 
     def warnings(self, context: RunContext | None) -> tuple[str, ...]:
         """The warnings for the run's row."""
-        warnings = [warn_old_price(self.session.run_info)]
+        warnings = [warn_old_price(self.session.run_info), *self.notes.warnings()]
         if self.claimed_elsewhere:
             warnings.append(f"{self.claimed_elsewhere} documents are being processed by another run")
         if self.session.stored_replies is not None and (unstored := self.feed.skipped + self.feed.waiting):

@@ -173,6 +173,7 @@ def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> 
         _format_table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
         _format_table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),
         _format_table("cost", money),
+        *_format_list("Warnings", map(escape_markdown, estimate.warnings)),
     ]
     return "\n\n".join(parts)
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.images.pdf import LONGEST, is_pdf, open_pdf
+from extractors.images.pdf_content import UNDRAWN
 
 A4 = Size(1653, 2339)
 FIELD = "<</Type/Annot/Subtype/Widget/FT/Tx/T(total)/V(8.20)/DA(/F 12 Tf 0 g)/Rect[20 20 280 60]/F 4>>"
@@ -18,6 +19,44 @@ def sizes(data):
     """The size of every page."""
     with open_pdf(data, "bill") as document:
         return [document.measure(number) for number in range(1, document.pages + 1)]
+
+
+def scan(pdf, box, width, height, *, pieces=1, share=1.0):
+    """A page with an image of this many pixels, or one below the other, over a share of each side of the page."""
+    right, top = (float(side) for side in box.split()[2:])
+    image = f"<</Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/DeviceGray/BitsPerComponent 8"
+    image = f"{image}/Length 1>>stream\n0\nendstream"
+    high = top * share / pieces
+    places = " ".join(f"q {right * share} 0 0 {high} 0 {high * piece} cm /I Do Q" for piece in range(pieces))
+    form = (
+        f"<</Type/XObject/Subtype/Form/BBox[0 0 {right} {top}]/Resources<</XObject<</I 4 0 R>>>>/Length {len(places)}>>"
+    )
+    form = f"{form}stream\n{places}\nendstream"
+    page = f"<</Type/Page/Parent 2 0 R/MediaBox[{box}]/Resources<</XObject<</F 5 0 R>>>>/Contents 6 0 R>>"
+    data = pdf("", objects=[image.encode(), form.encode(), b"<</Length 5>>stream\n/F Do\nendstream", page.encode()])
+    return data.replace(b"/Kids[8 0 R]", b"/Kids[7 0 R]")
+
+
+def noted(data, number=1):
+    """What is noted of a page's text."""
+    with open_pdf(data, "bill") as document:
+        return document.find_undrawn(number, document.measure(number))
+
+
+def write_text(pdf, font, words, *, more=""):
+    """A page that shows words in another font, which is not embedded."""
+    fonts = f"/Resources<</Font<</F 3 0 R/C {font}>>>>"
+    text = f"BT {more} /C 24 Tf 20 40 Td {words} Tj ET"
+    page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 100]{fonts}/Contents 4 0 R>>"
+    content = f"<</Length {len(text)}>>stream\n{text}\nendstream"
+    return pdf("", objects=[content.encode(), page.encode()]).replace(b"/Kids[6 0 R]", b"/Kids[5 0 R]")
+
+
+CHINESE = (
+    "<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font"
+    "/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>>>]>>"
+)
+HELVETICA = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 
 
 def drawn(data, number=1, size=A4):
@@ -55,7 +94,7 @@ def test_a_turned_page_has_its_upright_size(pdf):
 def test_the_crop_box_is_what_is_seen(pdf):
     """What a printer would cut off is neither counted nor drawn."""
     cropped = pdf("one", more="/CropBox[0 300 360 660]")
-    assert sizes(cropped) == [Size(1000, 1000)]
+    assert sizes(cropped) == [Size(2240, 2240)]
     assert dark(drawn(cropped, size=Size(360, 360))) is None
 
 
@@ -64,14 +103,36 @@ def test_the_crop_box_is_what_is_seen(pdf):
     [
         ("0 0 14400 14400", Size(LONGEST, LONGEST)),
         ("0 0 14400 1", Size(LONGEST, 1)),
-        ("0 0 0.1 0.1", Size(1, 1)),
-        ("0 0 0 0", Size(1700, 2200)),
+        ("0 0 0.1 0.1", Size(2240, 2240)),
+        ("0 0 0 0", Size(1731, 2240)),
     ],
     ids=["poster", "line", "dot", "none"],
 )
 def test_an_odd_page_has_a_size_that_can_be_drawn(pdf, box, size):
     """A page without a size is what PDFium takes for one: letter."""
     assert sizes(pdf("one", box=box)) == [size]
+
+
+def test_a_scan_has_the_size_of_its_image(pdf):
+    """However large or small the page is said to be."""
+    assert sizes(scan(pdf, "0 0 595 842", 3000, 4243)) == [Size(2999, 4244)]
+    assert sizes(scan(pdf, "0 0 72 96", 1500, 2000)) == [Size(1500, 2000)]
+    assert sizes(scan(pdf, "0 0 1800 2400", 900, 1200)) == [Size(900, 1200)]
+
+
+def test_strips_that_fill_the_page_are_one_scan(pdf):
+    """Scanners cut an image into pieces, none of which fills the page."""
+    assert sizes(scan(pdf, "0 0 100 300", 1000, 1000, pieces=3)) == [Size(1000, 3000)]
+
+
+def test_a_logo_does_not_decide_the_size_of_its_page(pdf):
+    """A letter with a large image in a corner is drawn at 200 dpi."""
+    assert sizes(scan(pdf, "0 0 595 842", 4000, 4000, share=0.2)) == [A4]
+
+
+def test_a_scan_of_absurd_resolution_is_capped(pdf):
+    """Its longest side, and its area."""
+    assert sizes(scan(pdf, "0 0 100 100", 60_000, 60_000)) == [Size(LONGEST, LONGEST)]
 
 
 def test_a_page_without_area_is_broken(pdf):
@@ -185,3 +246,62 @@ def test_threads_wait_for_each_other(pdf):
 def test_a_pdf_is_known_by_its_first_bytes(head, is_one):
     """Mail servers put lines before it; in a picture's metadata the same letters mean nothing."""
     assert is_pdf(head) is is_one
+
+
+def test_text_in_a_font_that_is_not_there_is_noted(pdf):
+    """Nothing of a Chinese page is drawn where neither file nor machine has the font: the note names it."""
+    note = noted(write_text(pdf, CHINESE, "<53D1 7968 91D1 989D>".replace(" ", "")))
+    assert UNDRAWN in note
+    assert "STSong-Light" in note
+
+
+def test_text_beside_other_ink_is_noted_too(pdf):
+    """Digits of the same page may be drawn."""
+    note = noted(write_text(pdf, CHINESE, "<53D1796891D1989D> Tj /F 24 Tf (1200)"))
+    assert "STSong-Light" in note
+
+
+@pytest.mark.parametrize(("words", "more"), [("(Total)", ""), ("( )", ""), ("(Total)", "3 Tr")])
+def test_text_that_is_drawn_or_meant_to_be_invisible_is_not_noted(pdf, words, more):
+    """The standard fonts need not be embedded; what a scanner recognized lies invisible over its image."""
+    assert noted(write_text(pdf, HELVETICA, words, more=more)) is None
+
+
+def test_white_text_on_white_is_noted(pdf):
+    """A page with text of which nothing is seen."""
+    assert UNDRAWN in noted(write_text(pdf, HELVETICA, "(Total)", more="1 g"))
+
+
+@pytest.mark.parametrize("needs", ["/NeedsRendering true", ""])
+def test_a_form_of_another_viewer_is_rejected(pdf, needs):
+    """Its pages say nothing but that another program is needed."""
+    xfa = b"<</Length 10>>stream\n<xdp></xdp>\nendstream"
+    form = pdf("Please wait...", objects=[xfa], catalog=f"/AcroForm<</Fields[]/XFA 4 0 R>>{needs}")
+    assert refusal(form) == ("viewer_only", "bill", True)
+
+
+def test_a_form_that_has_pages_as_well_is_read(pdf):
+    """Many XFA forms carry their pages for other viewers."""
+    xfa = b"<</Length 10>>stream\n<xdp></xdp>\nendstream"
+    assert sizes(pdf("Invoice", objects=[xfa], catalog="/AcroForm<</Fields[]/XFA 4 0 R>>")) == [A4]
+
+
+def test_attachments_are_described(pdf):
+    """A portfolio's documents are not its pages."""
+    names = "/Names<</EmbeddedFiles<</Names[(a.pdf) 4 0 R]>>>>/Collection<</Type/Collection>>"
+    spec = b"<</Type/Filespec/F(a.pdf)/UF(a.pdf)/EF<</F 5 0 R>>>>"
+    data = pdf("cover", objects=[spec, b"<</Type/EmbeddedFile/Length 1>>stream\nx\nendstream"], catalog=names)
+    with open_pdf(data, "bill") as document:
+        assert document.describe_attachments() == "1 attachments of the PDF are not read: a.pdf"
+    with open_pdf(pdf("cover"), "bill") as document:
+        assert document.describe_attachments() is None
+
+
+@pytest.mark.parametrize("passwords", [("secret",), ("wrong", "secret", "other")])
+def test_passwords_are_tried_in_turn(pdf, passwords):
+    """The first that fits opens the document."""
+    data = pdf("one", password="secret")
+    with open_pdf(data, "bill", [SecretStr(each) for each in passwords]) as document:
+        assert document.pages == 1
+    with pytest.raises(DocumentError, match="password"), open_pdf(data, "bill", [SecretStr("wrong")]):
+        pass

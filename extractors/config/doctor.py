@@ -144,14 +144,16 @@ def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory |
 
 
 def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
-    found = memory.calibration(config.endpoint, config.model) if memory and not config.offline else None
+    calibration = memory.calibration(config.endpoint, config.model) if memory and not config.offline else None
     if config.offline:
         return Finding("bill rule", "ok", f"{config.rule.name}, used by the offline endpoint")
-    if found is None:
+    if calibration is None:
         words = f"{config.rule.name}, the larger of two documented rules: run `tilewise calibrate` to identify the right one"
         return Finding("bill rule", "note", words)
-    said = f"{found.rule.partition(':')[0]}, calibrated on {found.measured_at:%Y-%m-%d}"
-    return Finding("bill rule", "ok" if found.explains else "note", said + ("" if found.explains else ", not exact"))
+    words = f"{calibration.rule.partition(':')[0]}, calibrated on {calibration.measured_at:%Y-%m-%d}"
+    return Finding(
+        "bill rule", "ok" if calibration.explains else "note", words + ("" if calibration.explains else ", not exact")
+    )
 
 
 def _check_source(source: str) -> Finding:

@@ -119,12 +119,12 @@ class Page:
     """The data of the page: `run` is the row of `runs` with volumes summed, `files` the files of each table."""
 
     run: Mapping[str, object]
-    sent: Sequence[SentPages]
-    predicted: Sequence[PromptTokens]
-    called: Sequence[CallGroup]
-    kinds: Sequence[FailureKind]
-    cases: Sequence[FailureExample]
-    told: Sequence[FieldStats]
+    pages: Sequence[SentPages]
+    prompt_tokens: Sequence[PromptTokens]
+    calls: Sequence[CallGroup]
+    failures: Sequence[FailureKind]
+    examples: Sequence[FailureExample]
+    fields: Sequence[FieldStats]
     files: Mapping[str, Sequence[str]]
 
     def html(self) -> str:
@@ -204,10 +204,10 @@ def _list_files(output: Output, table: str, run: str) -> list[str]:
     """The files of a table of the run, in order of volumes."""
     day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
     if table in BY_SCHEMA:
-        found = output.list_files(table, f"schema=*/{day}/{run}*.parquet")
+        files = output.list_files(table, f"schema=*/{day}/{run}*.parquet")
     else:  # in a bucket, all that is below a folder is listed
-        found = output.list_files(f"{table}/{day}", f"{run}*.parquet")
-    return sorted(found, key=lambda key: (len(key), key))
+        files = output.list_files(f"{table}/{day}", f"{run}*.parquet")
+    return sorted(files, key=lambda key: (len(key), key))
 
 
 def _load_page(output: Output, run: str) -> Page:
@@ -219,7 +219,7 @@ def _load_page(output: Output, run: str) -> Page:
     images, calls = rows("images", columns.IMAGES), rows("calls", columns.CALLS)
     failures, fields = rows("failures", columns.FAILURES), rows("fields", columns.FIELDS)
     volumes = rows("runs", columns.RUNS).sort("volume").collect()
-    asked = [
+    queries = [
         _group_pages(images),
         _group_prompt_tokens(calls),
         _group_calls(calls),
@@ -227,16 +227,16 @@ def _load_page(output: Output, run: str) -> Page:
         _select_examples(failures),
         _select_fields(fields),
     ]
-    sent, predicted, called, kinds, cases, told = (frame.iter_rows() for frame in pl.collect_all(asked))
+    groups = [frame.iter_rows() for frame in pl.collect_all(queries)]
     return Page(
-        _sum_volumes(volumes),
-        [SentPages(*each) for each in sent],
-        [PromptTokens(*each) for each in predicted],
-        [CallGroup(*each) for each in called],
-        [FailureKind(*each) for each in kinds],
-        [FailureExample(*each) for each in cases],
-        [FieldStats(*each) for each in told],
-        {table: [output.full_name(key) for key in keys] for table, keys in files.items()},
+        run=_sum_volumes(volumes),
+        pages=[SentPages(*row) for row in groups[0]],
+        prompt_tokens=[PromptTokens(*row) for row in groups[1]],
+        calls=[CallGroup(*row) for row in groups[2]],
+        failures=[FailureKind(*row) for row in groups[3]],
+        examples=[FailureExample(*row) for row in groups[4]],
+        fields=[FieldStats(*row) for row in groups[5]],
+        files={table: [output.full_name(key) for key in keys] for table, keys in files.items()},
     )
 
 

@@ -95,9 +95,9 @@ async def show_estimate(estimate: Estimate, model: str, plan: str | None = None)
     await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
 
 
-async def show_calibration(found: CalibrationResult) -> None:
+async def show_calibration(calibration: CalibrationResult) -> None:
     """What is shown of a calibration."""
-    lines = "\n".join(f"- {escape_markdown(line)}" for line in found.lines())
+    lines = "\n".join(f"- {escape_markdown(line)}" for line in calibration.lines())
     await _create(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 
 

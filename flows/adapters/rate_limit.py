@@ -93,11 +93,11 @@ async def lease_rate(
     """
     async with get_client() as client:
         limit_client = PrefectRateLimit(client, limit_name(endpoint, model))
-        found = await _read_rate(limit_client, rpm)
-        if not isinstance(found, float):
-            yield found
+        rate = await _read_rate(limit_client, rpm)
+        if not isinstance(rate, float):
+            yield rate
             return
-        async with LeasedRate(limit_client, found, say).lease_in_background() as permits:
+        async with LeasedRate(limit_client, rate, say).lease_in_background() as permits:
             yield permits
 
 
@@ -146,12 +146,12 @@ class PrefectRateLimit:
     async def read(self) -> Limit:
         """Reads the current state of the limit."""
         with _translate_errors(self.name):
-            found = await self._client.read_global_concurrency_limit_by_name(self.name)
-        if found.slot_decay_per_second <= 0 or found.limit < 1:
+            limit = await self._client.read_global_concurrency_limit_by_name(self.name)
+        if limit.slot_decay_per_second <= 0 or limit.limit < 1:
             raise LimitUnavailableError(
                 f"the rate limit {self.name} grants no permits: its limit and its slot decay must be above 0"
             )
-        return Limit(found.slot_decay_per_second, found.limit, found.active_slots, found.active)
+        return Limit(limit.slot_decay_per_second, limit.limit, limit.active_slots, limit.active)
 
     async def take(self, permits: int) -> bool:
         """Takes this number of permits; False if fewer are available.
@@ -176,11 +176,11 @@ class PrefectRateLimit:
         """The number of runs that send calls now, including this one."""
         running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
         with _translate_errors(self.name):
-            found = await self._client.read_flow_runs(
+            flow_runs = await self._client.read_flow_runs(
                 flow_filter=FlowFilter(name=FlowFilterName(any_=SENDING_FLOWS)),
                 flow_run_filter=FlowRunFilter(state=running),
             )
-        return len(found)
+        return len(flow_runs)
 
 
 class _TooFewPermitsError(LimitUnavailableError):

@@ -217,9 +217,9 @@ class LeasedRate:
     def _scale_share(self, factor: float, limit: Limit) -> None:
         self._share = min(max(self._share * factor, limit.rate * MIN_SHARE), limit.rate)
 
-    async def _await_server(self, asked: Awaitable[T]) -> T:
+    async def _await_server(self, request: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await asked
+                return await request
         except TimeoutError:
             raise LimitUnavailableError(f"no answer in {TIMEOUT_SECONDS:.0f} s") from None

@@ -56,10 +56,10 @@ class PrefectShards:
 
     async def start(self, shard: ShardSpec) -> str | None:
         """Starts a flow run on the work pool. Raises ConfigurationError if the deployment is missing or refused."""
-        asked = {"spec": shard.model_dump(mode="json")}
+        parameters = {"spec": shard.model_dump(mode="json")}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                run = await arun_deployment(DEPLOYMENT, parameters=asked, timeout=0, as_subflow=True)
+                run = await arun_deployment(DEPLOYMENT, parameters=parameters, timeout=0, as_subflow=True)
         except ObjectNotFound:
             raise _missing_deployment() from None
         except SERVER_ERRORS as error:
@@ -74,18 +74,18 @@ class PrefectShards:
 
         Empty while the server does not answer.
         """
-        asked = [UUID(each) for each in shards]
-        found: dict[str, State | None] = {}
+        flow_run_ids = [UUID(each) for each in shards]
+        states: dict[str, State | None] = {}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
-                for first in range(0, len(asked), PAGE_SIZE):
-                    ids = asked[first : first + PAGE_SIZE]
-                    listed = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
-                    found |= {str(each.id): each.state for each in listed}
+                for first in range(0, len(flow_run_ids), PAGE_SIZE):
+                    ids = flow_run_ids[first : first + PAGE_SIZE]
+                    flow_runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
+                    states |= {str(each.id): each.state for each in flow_runs}
         except SERVER_ERRORS:
             return {}
-        gone = {each: ShardExit("its flow run was deleted") for each in shards if each not in found}
-        return gone | {each: said for each, state in found.items() if state is not None and (said := _exit_of(state))}
+        gone = {each: ShardExit("its flow run was deleted") for each in shards if each not in states}
+        return gone | {each: end for each, state in states.items() if state is not None and (end := _exit_of(state))}
 
     async def give_up(self, shards: Collection[str]) -> None:
         """Sets their flow runs to Crashed: their worker is lost and cannot report it.

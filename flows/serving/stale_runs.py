@@ -59,22 +59,22 @@ async def crash_stale_runs(deployments: Collection[UUID], ours: Callable[[], Col
 
 
 async def _list_started_runs(client: PrefectClient, deployments: Collection[UUID]) -> list[FlowRun]:
-    found: list[FlowRun] = []
+    flow_runs: list[FlowRun] = []
     while page := await client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(deployments))),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=SLOT_STATES))),
         limit=PAGE_SIZE,
-        offset=len(found),
+        offset=len(flow_runs),
     ):
-        found += page
-    return found
+        flow_runs += page
+    return flow_runs
 
 
 def _list_live_runs() -> set[UUID]:
     """The flow runs of the processes that are visible here."""
-    found = set()
+    live = set()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError, ValueError):
-            said = environ.read_bytes().partition(RUN_ID_VARIABLE)[2]
-            found.add(UUID(said.partition(b"\0")[0].decode("ascii")))
-    return found
+            value = environ.read_bytes().partition(RUN_ID_VARIABLE)[2]
+            live.add(UUID(value.partition(b"\0")[0].decode("ascii")))
+    return live

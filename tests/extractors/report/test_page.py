@@ -68,7 +68,7 @@ class Reader(HTMLParser):
 
 def page(run=None, **parts):
     """A page of a run that differs from the usual one in this."""
-    empty = dict.fromkeys(("sent", "predicted", "called", "kinds", "cases", "told"), ()) | {"files": {}}
+    empty = dict.fromkeys(("pages", "prompt_tokens", "calls", "failures", "examples", "fields"), ()) | {"files": {}}
     return Page(RUN | (run or {}), **empty | parts)
 
 
@@ -94,9 +94,9 @@ def test_what_others_wrote_is_text():
     """A file's name, a model's value, a message: no tag and no attribute comes of it."""
     plain, evil = page(), page(
         {"source": EVIL, "model": EVIL, "warnings": [EVIL]},
-        kinds=[FailureKind("bill", "unreadable", final=True, documents=1)],
-        cases=[FailureExample(EVIL, "bill", "unreadable", EVIL)],
-        told=[FieldStats(EVIL, 1, 0, 1, EVIL, EVIL)],
+        failures=[FailureKind("bill", "unreadable", final=True, documents=1)],
+        examples=[FailureExample(EVIL, "bill", "unreadable", EVIL)],
+        fields=[FieldStats(EVIL, 1, 0, 1, EVIL, EVIL)],
         files={"results": [EVIL]},
     )  # fmt: skip
     seen = Reader(evil.html())
@@ -143,5 +143,6 @@ def test_a_list_that_is_cut_says_so(listed, said):
     """Fewer cases than failures."""
     cases = [FailureExample(f"/in/{number}", "call", "timeout", "no answer") for number in range(listed)]
     assert (
-        said in Reader(page(kinds=[FailureKind("call", "timeout", final=False, documents=3)], cases=cases).html()).text
+        said
+        in Reader(page(failures=[FailureKind("call", "timeout", final=False, documents=3)], examples=cases).html()).text
     )

@@ -21,8 +21,8 @@ COLUMNS = {
     "failures": "run document image schema version schema_hash prompt_hash model_requested stage kind message final"
     " tries attempts cost_usd failed_at",
     "runs": "run volume flow schema source model endpoint policy bill_rule output job status started_at finished_at"
-    " found skipped duplicates rejected accepted failed remaining calls prompt_tokens cached_tokens completion_tokens"
-    " reasoning_tokens estimated_low_usd estimated_expected_usd estimated_high_usd cost_usd cost_wasted_usd"
+    " found skipped skipped_failed duplicates rejected accepted failed remaining calls prompt_tokens cached_tokens"
+    " completion_tokens reasoning_tokens estimated_low_usd estimated_expected_usd estimated_high_usd cost_usd cost_wasted_usd"
     " cost_unknown_usd residual_tokens warnings error prefect_flow_run_id approved_by version passed_over",
 }
 

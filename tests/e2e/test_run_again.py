@@ -160,9 +160,12 @@ def test_a_window_takes_what_was_modified_in_it(workspace, window, expected):
     ("flags", "said"),
     [
         (("--kind", "timeout"), "kind 'timeout': requires --redo failed"),
-        (("--redo", "failed", "--kind", "tmeout"), "kind 'tmeout': use aborted, "),
+        (("--redo", "failed", "--kind", "tmeout"), "kind 'tmeout': use one of aborted, "),
         (("--modified-since", "monday"), "modified-since 'monday': not a UTC day or time"),
-        (("--modified-since", "2026-11-20", "--modified-until", "2026-11-19"), "modified-until '2026-11-19': earlier"),
+        (
+            ("--modified-since", "2026-11-20", "--modified-until", "2026-11-19"),
+            "modified-until '2026-11-19': is before --modified-since",
+        ),
     ],
 )
 def test_what_chooses_nothing_is_refused(workspace, server, flags, said):

@@ -28,7 +28,7 @@ class Documented:
         (workspace.folder / "mine" / "ticket.py").write_text(ticket)
         samples = workspace.folder / "data" / "samples" / "receipts"
         samples.mkdir(parents=True)
-        for path in (ROOT / "data" / "samples" / "receipts").glob("*.jpg"):
+        for path in (ROOT / "data" / "samples" / "receipts").iterdir():
             shutil.copy(path, samples)
 
     def publish_a_run(self):

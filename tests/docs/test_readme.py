@@ -1,14 +1,19 @@
-"""The README: short, and what it shows of the commands is what they print."""
+"""The README: short, and what it shows of the commands is what they print.
 
+`UPDATE_GOLDEN=1 pytest tests/docs/test_readme.py` writes what they print into it.
+"""
+
+import os
 import re
 import subprocess
 
 import pytest
 from support.markdown import README, ROOT, RUN
 
-MOST_LINES = 160
+MAX_LINES = 160
 PATIENCE = 280  # seconds: local OCR is slow on a busy machine
 SESSIONS = README.sessions()
+SAMPLES = "data/samples/receipts"
 
 
 def shape(line):
@@ -18,14 +23,25 @@ def shape(line):
     return " ".join(re.sub(r"\$?\d[\d,.]*", "N", line).split())
 
 
-def differences(shown, printed):
-    """The lines that are shown and were not printed."""
-    return {shape(line) for line in shown} - {shape(line) for line in printed.splitlines()}
+def differences(command, printed):
+    """The lines that are shown below a command and were not printed, or the other way round."""
+    return {shape(line) for line in SESSIONS[command]} ^ {shape(line) for line in printed.splitlines() if line.strip()}
+
+
+def update(command, printed, workspace):
+    """Shows in the README what the command has printed, where UPDATE_GOLDEN asks for it."""
+    if not os.environ.get("UPDATE_GOLDEN"):
+        return
+    lines = [line.rstrip() for line in printed.replace(str(workspace.folder), "…").splitlines() if line.strip()]
+    begin = f"$ {command}\n"
+    before, _, rest = README.text.partition(begin)
+    README.path.write_text(before + begin + "\n".join(lines) + "\n" + rest[rest.index("```") :], encoding="utf-8")
+    SESSIONS[command] = lines
 
 
 def test_it_is_short():
-    """Whatever does not fit has a page in docs/."""
-    assert len(README.text.splitlines()) <= MOST_LINES
+    """What does not fit has a page in docs/."""
+    assert len(README.text.splitlines()) <= MAX_LINES
 
 
 def test_it_leads_to_every_page():
@@ -44,19 +60,20 @@ def test_it_opens_with_one_sentence_and_six_promises_that_have_a_number():
 
 def test_the_estimate_that_is_shown_is_printed(documented, workspace):
     """The same lines, with other numbers."""
-    [(command, shown)] = [each for each in SESSIONS.items() if "estimate" in each[0]]
+    [command] = [command for command in SESSIONS if "estimate" in command]
     ended = workspace.run(*documented.arguments(command))
-    assert differences(shown, ended.output) == set()
+    update(command, ended.stdout, workspace)
+    assert differences(command, ended.stdout) == set()
 
 
 @pytest.mark.slow
 def test_the_run_and_the_spending_that_are_shown_are_printed(workspace):
     """One after the other, as the reader types them in a clone."""
-    samples = str(ROOT / "data" / "samples" / "receipts")
     workspace.env |= {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_OUTPUT": None}
     for command in [command for command in SESSIONS if "estimate" not in command]:
-        words = command.replace("data/samples/receipts", samples).split()[1:]
+        words = command.replace(SAMPLES, str(ROOT / SAMPLES)).split()[1:]
         with workspace.start(*words, stdout=subprocess.PIPE) as process:
             printed = process.communicate(timeout=PATIENCE)[0]
         assert process.returncode == 0
-        assert differences(SESSIONS[command], printed) == set()
+        update(command, printed, workspace)
+        assert differences(command, printed) == set()

@@ -48,7 +48,7 @@ class Prices:
         self._tables = [_read_price_file(own) if own else {}, served or {}, _read_price_file(SHIPPED)]
 
     def find(self, model: str) -> Price | None:
-        """The price of this model, None when it is unknown: an unknown price is never taken as 0."""
+        """The price of this model; None, never 0, when it is unknown."""
         return next((place[model] for place in self._tables if model in place), None)
 
 

@@ -1,4 +1,4 @@
-"""Brief: a job and the settings, resolved into what a run stands on. Everything that is wrong is said here, unspent."""
+"""RunConfig: a job resolved with the settings. Errors in either are raised here, before any cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OFFLINE_MODEL = "offline/rapidocr"
 
 @dataclass(frozen=True, slots=True)
 class PriorStats:
-    """What earlier runs have shown: the means of their answers, and the tokens of the prompt's text."""
+    """Statistics of earlier runs: the means of their answers, and the tokens of the prompt's text."""
 
     means: Means = NO_MEANS
     text_tokens: int | None = None
@@ -52,7 +52,7 @@ def prior_stats(memory: EndpointMemory, fingerprint: Fingerprint) -> PriorStats:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run is asked to do, with every default filled in."""
+    """The configuration of a run, with every default filled in."""
 
     job: Job
     settings: Settings
@@ -65,7 +65,7 @@ class RunConfig:
     calibration: Calibration | None = None
 
     def calibrated(self, memory: EndpointMemory) -> RunConfig:
-        """The same with what probes have shown of this endpoint and model: `auto` is their rule."""
+        """Returns it with the calibration of this endpoint and model: `auto` is the calibrated rule."""
         found = None if self.offline else memory.calibration(self.endpoint, self.model)
         if found is None:
             return self
@@ -73,7 +73,7 @@ class RunConfig:
         return replace(self, rule=rule, calibration=found)
 
     def reads_locally(self, listed: Iterable[str]) -> bool:
-        """Whether local OCR answers, which the endpoint's list of models tells, of now or as it was last seen."""
+        """Whether local OCR answers, as the endpoint's list of models shows."""
         return self.offline or any(model.startswith(f"{OFFLINE}/") for model in listed)
 
     @property
@@ -83,61 +83,61 @@ class RunConfig:
 
     @property
     def style(self) -> RequestOptions:
-        """How the server is asked."""
+        """The options of every request."""
         asked = self.settings
         return RequestOptions(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
 
     @property
     def limits(self) -> Limits:
-        """What the run may not pass."""
+        """The ceilings of the run's rate and concurrency."""
         return Limits(self.concurrency, self.settings.rpm, self.settings.tpm)
 
     @property
     def concurrency(self) -> int:
-        """How many calls may be on their way: local OCR gains nothing beyond the cores."""
+        """The maximum of calls in flight: local OCR gains nothing beyond the cores."""
         return min(self.settings.concurrency, CORES) if self.offline else self.settings.concurrency
 
     @property
     def profile(self) -> Profile:
-        """How this server differs from others."""
+        """The profile of the server."""
         named = self.settings.profile
         return PROFILES[named] if named else find_profile("" if self.offline else self.base_url)
 
     @property
     def budget(self) -> Budget:
-        """What may be spent."""
+        """The budgets of the run and of the day."""
         return Budget(self.job.budget, self.settings.daily_budget)
 
     @property
     def passes_urls(self) -> bool:
-        """Whether images at URLs are passed on; local OCR reads none, so they are fetched and sent as bytes."""
+        """Whether images at URLs are sent as URLs; for local OCR they are fetched and sent as bytes."""
         return self.job.send_urls and not self.offline
 
     @property
     def takes_videos(self) -> bool:
-        """Whether the endpoint is one that reads videos, which travel as URLs only."""
+        """Whether the endpoint reads videos, which are sent as URLs only."""
         return self.settings.dedicated and not self.offline
 
     @property
     def secret(self) -> str:
-        """The key, for the places that must keep it out of their words."""
+        """The key, for code that must remove it from texts."""
         return self.settings.api_key.get_secret_value() if self.settings.api_key else ""
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
-        """The query of TILEWISE_BASE_URL, where calls go to that address: it may hold secrets, and is in no table."""
+        """The query of TILEWISE_BASE_URL, if calls go to that address: it may hold secrets, and is in no table."""
         parts = urlsplit(self.settings.base_url or "")
         own = parts._replace(query="").geturl() == self.base_url
         return tuple(parse_qsl(parts.query, keep_blank_values=True)) if own else ()
 
     @property
     def masked(self) -> list[str]:
-        """The values of extra headers and of the base URL's query, which must be kept out of every text."""
+        """The values of extra headers and of the base URL's query, which must be removed from every text."""
         headers = [value.get_secret_value() for value in self.settings.headers.values()]
         return [*headers, *(value for name, value in self.query if name != "api-version")]
 
     def endpoint_at(self, base_url: str) -> Endpoint:
-        """Where calls go; local OCR is sent neither the key nor the extra headers."""
+        """The endpoint at this address; local OCR is sent neither the key nor the extra headers."""
         read_timeout = min(self.settings.timeout, STREAM_SILENCE) if self.settings.stream else self.settings.timeout
         if self.offline:
             return Endpoint(base_url, None, read_timeout, self.concurrency)
@@ -152,7 +152,7 @@ class RunConfig:
         ).for_model(self.model)
 
     def tariff(self, price: Price | None, prior: PriorStats) -> Tariff:
-        """By what this run's pages are billed: measured where it was, else as documented."""
+        """How this run's pages are billed: as measured if they were, else as documented."""
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
         measured = found.estimate_text_tokens(text_bytes) if found else estimate_text_tokens(text_bytes)
@@ -180,7 +180,7 @@ class RunConfig:
         )
 
     def run_info(self, price: Price | None, flow_run: str | None = None) -> RunInfo:
-        """The values that every row of a run that starts now has in common."""
+        """Identifies a run that starts now."""
         started_at = datetime.now(UTC)
         source = self.job.source if "://" in self.job.source else str(Path(self.job.source).expanduser().absolute())
         return RunInfo(
@@ -198,7 +198,7 @@ class RunConfig:
 
 
 def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = True) -> RunConfig:
-    """The job resolved. `sends`: it is to call the endpoint, so a key and a model must be there; `reads`: a schema, too.
+    """Resolves a job. `sends`: it calls the endpoint, so it needs a key and a model; `reads`: it needs a schema.
 
     Raises ConfigurationError that says what is missing or wrong, and what is allowed.
     """
@@ -230,14 +230,14 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
 
 
 def _rule(name: str, *, offline: bool) -> tiles.Rule:
-    """`auto` is what the offline endpoint bills by, or the larger of the two readings that Together documents."""
+    """The rule by name; `auto` is the rule of the offline endpoint, or the larger of the two that Together documents."""
     if name == "auto":
         return tiles.get_rule("formula" if offline else "table")
     return tiles.get_rule(name)
 
 
 def output(value: str) -> str:
-    """The output's name: an absolute folder, or a bucket's URL with no slash at its end.
+    """The output's name: an absolute folder, or a bucket's URL without a slash at its end.
 
     Raises ConfigurationError for what is neither.
     """

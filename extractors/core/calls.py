@@ -1,4 +1,4 @@
-"""One request, its attempts and its reply, and how its sender records the outcome."""
+"""A request, its attempts and its reply, and the journal that records them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an answer is worth: its outcome, the document if accepted, else the errors in words for a next try.
+    """The verdict on an answer: its outcome, the document if accepted, else the errors in words for the next request.
 
     `runaway` marks an answer that was cut off while it repeated itself or filled up with blanks: more tokens do not help.
     """
@@ -77,7 +77,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """One request about one document, and what is expected of it; its bytes travel beside it and are not kept.
+    """One request about one document, with its expected tokens; its bytes are passed beside it and are not kept.
 
     `key` names the document's content and how it is asked about, `request` also the pictures and words of this request;
     `sha256` and `encoded` are those of the first page, as in Prepared. `worst_prompt_tokens` is None where it is unknown:
@@ -99,7 +99,7 @@ class CallRequest:
 
     @property
     def tokens(self) -> int:
-        """What the call is expected to take in all."""
+        """The expected tokens of the call in all."""
         return self.image_tokens + self.text_tokens + self.output_tokens
 
     @property
@@ -110,7 +110,7 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP attempt, as it ended."""
+    """One HTTP attempt that ended."""
 
     request: CallRequest
     started_at: datetime
@@ -136,26 +136,26 @@ class Attempt:
 
 
 class Journal(Protocol):
-    """Notes every attempt: before its call, and as it ends."""
+    """Records every attempt: before its call, and when it ends."""
 
     async def reserve(self, request: CallRequest) -> int | None:
-        """Returns when the attempt is noted, durably, with the handle by which it is settled: now it may be sent.
+        """Returns once the attempt is recorded durably, with the handle by which it is settled: then it may be sent.
 
         None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.
         """
 
     async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Returns when its end is noted, durably: now it counts."""
+        """Returns once its end is recorded durably: then it counts."""
 
 
 class Permits(Protocol):
-    """Leave to send that several processes share: a ceiling on top of what each of them has learned."""
+    """Permits of a rate that several processes share: a ceiling on top of the rate that each has learned."""
 
     def wait(self) -> float:
-        """Seconds until a call may leave, or until it is worth asking again; 0 where one may leave now."""
+        """Seconds until a call may be sent, or until the next query is useful; 0 when one may be sent now."""
 
     def take(self) -> None:
-        """A call leaves."""
+        """Counts a call that is sent."""
 
     def warning(self) -> str | None:
-        """What a person should know of it at the end of a run."""
+        """Returns the warning for the run's row, if any."""

@@ -1,4 +1,4 @@
-"""From an image that was found to the bytes that are sent of it, page by page, and how a stage reaches what lies elsewhere."""
+"""The values from a found image to the bytes that are sent of it, page by page, and the store that reads images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNSENT = frozenset({"scan", "bill", "prepare"})  # the stages that reject: an an
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why one image cannot be sent: a reject reason, the stage that saw it, a sentence; `final` as in DocumentError."""
+    """Why one image cannot be sent: the reject reason, the stage that found it, a sentence; `final` as in DocumentError."""
 
     kind: str
     stage: Stage
@@ -69,7 +69,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image that exists: where, its size in bytes, and a version that changes when its bytes may have.
+    """An image that exists: its URI, its size in bytes, and a version that changes when its bytes may have changed.
 
     `page` counts from 1 in a file of several pages. `address` is where it is fetched from, when that is more than `uri`
     may tell (a signature); `passwords` may open it, tried in turn. Both are kept in memory only.
@@ -87,17 +87,17 @@ class Found:
 
     @property
     def name(self) -> str:
-        """The image's name in every table; a page of a file as RFC 8118 writes it."""
+        """The image's name in every table; a page of a file is written as in RFC 8118."""
         return self.uri if self.page is None else f"{self.uri}#page={self.page}"
 
     def blamed(self, message: str) -> str:
-        """What is wrong with a document, as the fault of this page of it."""
+        """A message about a document, with the name of this page."""
         return message if self.uri in message else f"{self.name}: {message}"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The images that make one document, in order; `manifest` is what else is said of it there, as JSON."""
+    """The images that make one document, in order; `manifest` has the manifest's other columns as JSON."""
 
     document: str
     pages: tuple[Found, ...]
@@ -105,17 +105,17 @@ class Document:
 
     @property
     def name(self) -> Name:
-        """What tells it from other documents, and from itself before it changed."""
+        """The document's id and version."""
         return self.document, version_of(self.pages)
 
     @property
     def modified(self) -> datetime | None:
-        """When the last of its pages was."""
+        """The latest modification time of its pages."""
         return modified_of(self.pages)
 
 
 def version_of(pages: Sequence[Found]) -> str | None:
-    """Changes when any page may have, or their order: of one file that file's version, else a digest of all."""
+    """A version that changes when any page or the order may have changed: that of the one file, else a digest of all."""
     first = pages[0]
     if all(page.uri == first.uri for page in pages):
         return first.version
@@ -126,32 +126,32 @@ def version_of(pages: Sequence[Found]) -> str | None:
 
 
 def modified_of(pages: Sequence[Found]) -> datetime | None:
-    """The latest time of these images, None when one's is not known."""
+    """The latest modification time of these images; None when one is unknown."""
     times = [page.modified for page in pages if page.modified is not None]
     return max(times) if len(times) == len(pages) else None
 
 
 class Store(Protocol):
-    """Reads what scan found; what it cannot read raises a DocumentError: missing, forbidden, changed, and the like.
+    """Reads found images; raises DocumentError for what it cannot read: missing, forbidden, changed, and the like.
 
     `readers` is how many reads at once are worth a thread each; all methods may be called from any.
     """
 
     @property
     def readers(self) -> int:
-        """1 where a read is no wait."""
+        """1 where reading does not wait."""
 
     def look(self, found: Found) -> Found:
-        """The same with size, version and time where scan did not know them; what keeps them hidden is its flaw."""
+        """Returns it with size, version and time if scan did not know them, or with the problem that hides them."""
 
     def open(self, found: Found) -> BinaryIO:
-        """A seekable stream, for readers that need a header only."""
+        """Opens a seekable stream, for readers that need a header only."""
 
     def read(self, found: Found) -> bytes:
-        """All bytes, of the version that was found."""
+        """Reads all bytes of the version that was found."""
 
     def link(self, found: Found) -> str:
-        """The URL at which a server can fetch it by itself, signed where it must be: it belongs into a request only."""
+        """Returns the URL at which a server can fetch it, signed if needed: use it in a request only."""
 
 
 # --- bill
@@ -159,7 +159,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image's header says; `size` is upright, so sides are swapped for orientations 5 to 8."""
+    """An image's header; `size` is upright, so sides are swapped for orientations 5 to 8."""
 
     size: Size
     format: str
@@ -169,7 +169,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """An image with its header and both documented readings of its bill as it is, or the flaw that hides them."""
+    """An image with its header and both documented bills of it as it is, or the problem that hides them."""
 
     found: Found
     header: Header | None = None
@@ -184,7 +184,7 @@ class Billed:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung for one page: its budget of image tokens, the picture that is sent at it, and what that is billed."""
+    """One rung for one page: its budget of image tokens, the size of the picture that is sent, and its bill."""
 
     rung: int
     size: Size
@@ -193,7 +193,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPage:
-    """One page, the choice made for it, and the ladder from that choice upwards (`ladder[0]` is sent first)."""
+    """One page, the action chosen for it, and the ladder from that choice upwards (`ladder[0]` is sent first)."""
 
     billed: Billed
     action: Action
@@ -220,17 +220,17 @@ class Planned:
 
     @property
     def first(self) -> PlannedPage:
-        """The page that speaks for the document in its row."""
+        """The page that stands for the document in its row."""
         return self.pages[0]
 
     @property
     def name(self) -> Name:
-        """What tells it from other documents, and from itself before it changed."""
+        """The document's id and version."""
         return self.document, version_of(self._found)
 
     @property
     def modified(self) -> datetime | None:
-        """When the last of its pages was."""
+        """The latest modification time of its pages."""
         return modified_of(self._found)
 
     @property
@@ -239,16 +239,16 @@ class Planned:
 
     @property
     def problem(self) -> Problem | None:
-        """The first page's flaw that rejects the whole document."""
+        """The first problem of a page, which rejects the whole document."""
         return next((page.billed.problem for page in self.pages if page.billed.problem), None)
 
     @property
     def rungs(self) -> int:
-        """How many rungs the document can stand on."""
+        """The number of rungs of the document."""
         return max(len(page.ladder) for page in self.pages)
 
     def steps(self, rung: int) -> tuple[Step, ...]:
-        """The pages' pictures when the document stands on this rung of its ladder, 0 the cheapest."""
+        """The pages' steps when the document is on this rung of its ladder, 0 the cheapest."""
         return tuple(page.ladder[min(rung, len(page.ladder) - 1)] for page in self.pages)
 
     @property
@@ -262,7 +262,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The image block of a request as bytes, made once; `encoded` says that they are not the original's bytes.
+    """The image block of a request as bytes; `encoded`: they are not the original's bytes.
 
     `sha256` is of the original bytes: '' where none were read, as of an image that is passed on by its `link`.
     """

@@ -1,4 +1,4 @@
-"""What became of documents, added up: the counts, tokens and dollars of a run. A leaf."""
+"""RunTotals: the documents, tokens and dollars of a run, added up. A leaf."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reason_of(message: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """What became of some documents, in documents, tokens and dollars; tallies add up. None: a price is unknown.
+    """The sums over some documents, which add up; an amount is None when a price is unknown.
 
     `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
     the message of one of each.
@@ -69,7 +69,7 @@ class RunTotals:
 
     @property
     def done(self) -> int:
-        """Documents that came to an end."""
+        """Documents that ended."""
         return self.accepted + self.copied + self.bad
 
     @property
@@ -79,18 +79,18 @@ class RunTotals:
 
     @property
     def bad(self) -> int:
-        """Documents without an answer: these have a row in failures."""
+        """Documents with a row in failures."""
         return self.rejected + self.failed + self.copied_failed
 
 
 def since(before: RunTotals, now: RunTotals) -> RunTotals:
-    """What documents and dollars have come to a tally; dollars that are unknown are left out."""
+    """The accepted and failed documents, and the dollars if known, that came between two totals."""
     cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
     return RunTotals(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
 
 
 def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
-    """What one document adds to its run's tally. Estimates are of what was sent, so a copy has none."""
+    """The totals of one document. Estimates are of what was sent, so a copy has none."""
     if isinstance(end, Copied):
         kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
         kinds = Counter([kind] if kind else [])
@@ -117,7 +117,7 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
 
 
 def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
-    """What these attempts took; those billed whose answer was not accepted, and so is not published, are wasted."""
+    """The totals of these attempts; billed attempts whose answer was not accepted are wasted."""
     billed = [each for each in attempts if each.billed == "yes"]
     usages = [each.usage for each in attempts if each.usage]
     return RunTotals(

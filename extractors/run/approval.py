@@ -36,7 +36,7 @@ def approval_reason(config: RunConfig, costs: Costs, *, videos: bool = False) ->
 async def require_approval(config: RunConfig, costs: Costs, confirm: Confirm | None, *, videos: bool = False) -> None:
     """Asks for approval if these costs need it.
 
-    Raises ApprovalRequired without a terminal to ask on, and ConfigurationError when the answer is no.
+    Raises ApprovalRequired when no person can be asked, and ConfigurationError when the answer is no.
     """
     reason = approval_reason(config, costs, videos=videos)
     if reason is None:

@@ -1,4 +1,4 @@
-"""Probes: what a server counts for four pictures of known size in, the bill rule that explains it out.
+"""Probes: identifies the bill rule from the tokens that a server counts for four pictures of known size.
 
 The four sizes tell the shipped rules apart (image tokens, without the few that a server puts around an image):
 
@@ -29,7 +29,7 @@ NEAR = 0.02  # of a rule's tokens: more than rounding and markers explain is ano
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the probes say: the rule behind them, the tokens of the call without an image, and each probe's beyond it."""
+    """What the probes showed: the rule, the tokens of the call without an image, and each probe's image tokens."""
 
     rule: Rule
     text_tokens: int
@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def exact(self) -> bool:
-        """Whether a shipped rule explains the probes, and nothing had to be fitted."""
+        """Whether a shipped rule explains the probes, without fitting."""
         return self.rule.name != tiles.FITTED
 
     @property
@@ -47,12 +47,12 @@ class Finding:
 
     @property
     def explains(self) -> bool:
-        """Whether the rule, shipped or fitted, is near every probe: a fitted rule need not be, on a model of patches."""
+        """Whether the rule is near every probe; a rule fitted by tiles may not be, for a model that counts patches."""
         return _explains(self.rule, self.image_tokens)
 
 
 def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
-    """The rule behind the prompt tokens of a call with text alone and of one call for each of `PROBES`.
+    """Identifies the rule from the prompt tokens of a call with text alone and of one call for each of `PROBES`.
 
     The shipped rule that is nearest, if it explains all probes; else `flat:N` where they are all alike; else a rule
     fitted to them. Raises ConfigurationError when the server counts no images.
@@ -62,7 +62,7 @@ def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
         if tokens <= MARKERS:
             raise ConfigurationError(
                 f"the server's usage does not count images: {prompt_tokens[size]:,} prompt tokens with one of"
-                f" {size.width}x{size.height} px, {text_tokens:,} without; no bill can be known from it"
+                f" {size.width}x{size.height} px, {text_tokens:,} without; the bill rule cannot be identified"
             )
     shipped = [rule for name in tiles.NAMES if _explains(rule := tiles.get_rule(name), measured)]
     flat = tiles.get_rule(f"flat:{max(measured.values())}")
@@ -71,7 +71,7 @@ def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
 
 
 def _fitted(measured: Mapping[Size, int]) -> Rule:
-    """The fitted rule that is nearest to the probes; of several that explain them the one with the fewest numbers."""
+    """Fits the rule that is nearest to the probes; of several that explain them the one with the fewest numbers."""
 
     def rank(candidate: tuple[int, Rule]) -> tuple[int, int, int]:
         numbers, rule = candidate
@@ -83,7 +83,7 @@ def _fitted(measured: Mapping[Size, int]) -> Rule:
 
 
 def _table(geometry: str, measured: Mapping[Size, int]) -> dict[int, int]:
-    """The tokens for each count of tiles that the probes have; the most where they differ, so that a budget holds."""
+    """The tokens for each number of tiles of the probes; the maximum where they differ, so that a budget holds."""
     table: dict[int, int] = defaultdict(int)
     for size, tokens in measured.items():
         count = tiles.GEOMETRIES[geometry].tiles(size)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from extractors.core import Reply, Verdict
 
 TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # outcomes that use up call attempts
-MAX_ANSWERS = 8  # to one document, for all reasons together
+MAX_ANSWERS = 8  # to one document, for all outcomes together
 MAX_TOKENS_FACTOR = 4  # how far `max_tokens` is raised, by doubling, for a truncated answer
 
 

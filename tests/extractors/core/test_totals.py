@@ -73,6 +73,7 @@ def copied(*, bad=False, cost="0.5"):
     """A document whose content was read before."""
     cost_usd = None if cost is None else Decimal(cost)
     row = {"cost_usd": cost_usd, "_cost_usd": cost_usd, "stage": "validate", "kind": "refused", "final": True}
+    row |= {"message": "total: no number"}
     return Copied(planned(), (), "key", NOW, row, failed=bad)
 
 

@@ -285,13 +285,14 @@ def schemas() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from extractors.core.schema import load, shipped
+    from extractors.core.schema import load
+    from extractors.core.schema_files import own, shipped
 
     table = Table("schema", "description", "fields")
-    for name in shipped():
+    for name in [*own(), *(each for each in shipped() if each not in own())]:
         model = load(name).model
         first_line = (model.__doc__ or "").strip().partition("\n")[0]
-        table.add_row(name, first_line, " ".join(model.model_fields))
+        table.add_row(name, first_line, " ".join([*model.model_fields, *model.model_computed_fields]))
     Console().print(table)
 
 

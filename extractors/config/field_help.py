@@ -5,7 +5,7 @@ from __future__ import annotations
 FIELD_HELP = {
     "source": "Folder or bucket of images (s3://, gs://, az://), one image, or a manifest (.txt, .csv, .jsonl, .parquet"
     " with a column uri).",
-    "schema_name": "Schema to extract: a name from `tilewise schemas`, or package.module:Model.",
+    "schema_name": "Schema to extract: a name from `tilewise schemas`, package.module:Model, or path/to/file.py:Model.",
     "policy": "Image size policy. faithful: keep every pixel that the model can see; balanced: start small, retry larger"
     " if validation fails; thrifty: start smaller still.",
     "output": "Folder or bucket (s3://, gs://, az://) for the tables. Default: TILEWISE_OUTPUT.",

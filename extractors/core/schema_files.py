@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PACKAGE = "schemas"
+_OWN_FILES_ONLY: ContextVar[bool] = ContextVar("own_files_only", default=False)
 
 
 def shipped() -> list[str]:
@@ -49,6 +51,8 @@ def import_source(source: str, name: str) -> ModuleType:
     """The module of `package.module` or `path/to/file.py`, the part of a schema's name before the colon."""
     if source.endswith(".py"):
         path = Path(source)
+        if _OWN_FILES_ONLY.get():
+            check_location(name)
         if not path.is_file():
             raise ConfigurationError(f"schema {name!r}: there is no file {str(path)!r} below {str(Path.cwd())!r}")
         return _import_file(path, _module_name(path), name)
@@ -59,6 +63,11 @@ def import_source(source: str, name: str) -> ModuleType:
     if folder and len(parts) == 2 and parts[0] == PACKAGE and (folder / f"{parts[1]}.py").is_file():
         return _import_file(folder / f"{parts[1]}.py", source, name)
     return _import_module(source, name)
+
+
+def allow_own_files_only() -> None:
+    """From here on refuse, in this context, files outside of the working folder's `schemas/`: see `check_location`."""
+    _OWN_FILES_ONLY.set(True)
 
 
 def check_location(name: str) -> None:

@@ -25,7 +25,13 @@ async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 
     check_extra(reader)
     arguments = ("--port", "0", "--parent-pipe", "--reader", reader, "--bill", bill, "--latency", str(latency))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "extractors.endpoint", *arguments),
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            "extractors.endpoint",
+            *arguments,
+        ),  # -P: the folder may have `extractors/` of its own
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment
 
 from extractors.config.settings import Settings, read_settings
 from extractors.core.errors import ConfigurationError
+from extractors.core.schema_files import allow_own_files_only
 
 BLOCK = "tilewise-api-key"
 BLOCK_LABEL = f"the Prefect Secret block `{BLOCK}`"
@@ -18,6 +20,8 @@ async def load_flow_settings() -> Settings:
 
     A block that cannot be read raises no error here, because the run may need no key: the place is noted for its message.
     """
+    if deployment.id:  # the job came from a form or the API
+        allow_own_files_only()
     settings = read_settings()
     if settings.api_key is not None:
         return settings

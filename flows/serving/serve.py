@@ -110,10 +110,11 @@ def _check_free(port: int) -> None:
 def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the runner in this working directory, so that its runs have the same settings."""
     address = f"http://127.0.0.1:{port}"
-    environ = os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api"}
+    # PYTHONSAFEPATH: a folder `flows/` or `extractors/` of the project does not replace tilewise in its processes
+    environ = os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api", "PYTHONSAFEPATH": "1"}
     bypass_proxy(environ)
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.serving.deployments", address],
+        [sys.executable, "-P", "-m", "flows.serving.deployments", address],
         stdin=subprocess.PIPE,
         env=environ,
         start_new_session=True,

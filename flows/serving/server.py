@@ -77,7 +77,14 @@ def _start_server(
     kind: str, port: int, environ: os._Environ[str] | dict[str, str], stderr: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.serving.server", kind, str(port)],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "flows.serving.server",
+            kind,
+            str(port),
+        ],  # -P: the folder may have `flows/` of its own
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

@@ -284,3 +284,55 @@ def test_the_prompt_s_hash_changes_with_the_instructions(module):
 def test_no_schema_says_nothing():
     """An estimate without a schema has no name and no prompt."""
     assert (NONE.name, NONE.prompt) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "    Total: int\n    total: int\n",
+        "    straße: str\n    STRASSE: str\n",
+        "    total: int\n    @computed_field\n    @property\n    def Total(self) -> int:\n        return 1\n",
+    ],
+)
+def test_fields_that_differ_by_case_alone_are_refused(module, fields):
+    """DuckDB takes them for one column; a computed field is a column as well."""
+    module("own_case", f"from pydantic import computed_field\nclass Model(BaseModel):\n{fields}")
+    with pytest.raises(ConfigurationError, match="rename one"):
+        load("own_case:Model")
+
+
+def test_nested_fields_that_differ_by_case_alone_are_refused(module):
+    """A struct's fields are names in a reader, too."""
+    text = "class Line(BaseModel):\n    A: int\n    a: int\nclass Model(BaseModel):\n    lines: list[Line]\n"
+    module("own_nested_case", text)
+    with pytest.raises(ConfigurationError, match="Line has the fields 'A' and 'a'"):
+        load("own_nested_case:Model")
+
+
+@pytest.mark.parametrize("root", ["str", "int | None", "Decimal"])
+def test_a_single_value_is_no_document(module, root):
+    """No answer to it begins with a bracket."""
+    text = f"from decimal import Decimal\nfrom pydantic import RootModel\nclass Model(RootModel[{root}]):\n    pass\n"
+    module("own_scalar", text)
+    with pytest.raises(ConfigurationError, match="single value"):
+        load("own_scalar:Model")
+
+
+def test_a_list_is_a_document_without_strict_mode(module):
+    """OpenAI's strict mode wants an object at the root."""
+    module("own_list", "from pydantic import RootModel\nclass Model(RootModel[list[str]]):\n    pass\n")
+    assert not load("own_list:Model").strict
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_schema_is_sent_in_strict_mode(name):
+    """The shipped documents use nothing that it refuses."""
+    assert load(name).strict
+
+
+def test_an_alias_into_another_field_is_refused(module):
+    """The JSON schema would ask for a field that the model does not read."""
+    text = "from pydantic import AliasPath, Field\nclass Model(BaseModel):\n"
+    module("own_path", text + "    city: str = Field(validation_alias=AliasPath('address', 'city'))\n")
+    with pytest.raises(ConfigurationError, match="'city'"):
+        load("own_path:Model")

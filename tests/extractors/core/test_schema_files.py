@@ -1,12 +1,13 @@
 """schema_files.py: where a schema's module is found, and which files a job from a form or the API may name."""
 
 import sys
+from contextvars import copy_context
 
 import pytest
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import load
-from extractors.core.schema_files import check_location, own
+from extractors.core.schema_files import allow_own_files_only, check_location, own
 
 MODEL = "from pydantic import BaseModel\nclass {0}(BaseModel):\n    '''A document.'''\n    {1}: str\n"
 
@@ -129,3 +130,16 @@ def test_a_link_out_of_the_schemas_folder_is_another_file(project):
     (folder / "bill.py").symlink_to(outside)
     with pytest.raises(ConfigurationError, match="form or the API"):
         check_location("schemas/bill.py:Bill")
+
+
+def test_a_flow_of_a_deployment_loads_own_files_only(project):
+    """From the first call on, in that context alone."""
+    project("bill.py", MODEL.format("Bill", "shop"))
+
+    def load_restricted():
+        allow_own_files_only()
+        load("bill.py:Bill")
+
+    with pytest.raises(ConfigurationError, match="form or the API"):
+        copy_context().run(load_restricted)
+    assert load("bill.py:Bill").name == "bill"

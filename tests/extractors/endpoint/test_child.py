@@ -100,3 +100,12 @@ async def test_importing_the_launcher_loads_no_ocr():
     )
     said, _ = await process.communicate()
     assert said.decode().strip() == "set()"
+
+
+async def test_a_folder_of_tilewises_name_does_not_replace_it(tmp_path, monkeypatch):
+    """The working directory may have an `extractors/` of its own, which the child does not import."""
+    (tmp_path / "extractors").mkdir()
+    (tmp_path / "extractors" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    async with child("echo") as url:
+        assert listens(url)

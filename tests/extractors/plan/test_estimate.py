@@ -247,7 +247,7 @@ def test_a_sample_speaks_for_causes(tmp_path):
     found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False), past), Sample(10, 10)).causes
     assert found.sampled
     assert sum(share.documents for share in found.groups.values()) == 40
-    assert found.groups["done"].documents > found.shares["new"].documents
+    assert found.groups["done"].documents > found.groups["new"].documents
 
 
 def test_a_sample_of_an_empty_source_is_refused(tmp_path):

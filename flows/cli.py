@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from extractors.config.field_help import FIELD_HELP
-from extractors.core.errors import ConfigurationError, RunError, TilewiseError
+from extractors.core.errors import ConfigurationError
+from flows.console import exit_on_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from extractors.config.job import Job
     from extractors.config.settings import Settings
 
@@ -56,7 +54,7 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Estimate what a run would send and cost, from image headers only. Needs no key and sends nothing."""
-    with _exit_on_error():
+    with exit_on_error():
         job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.console import show_estimate
 
@@ -100,7 +98,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Extract validated rows from all images without a result, and write them as Parquet."""
-    with _exit_on_error():
+    with exit_on_error():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: use one of them")
         from flows.adapters.prefect_api import is_prefect_configured
@@ -163,7 +161,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Run a stored plan exactly; documents that changed since then are left out."""
-    with _exit_on_error():
+    with exit_on_error():
         from extractors.plan.apply import build_request
         from flows.console import divert_stdout, show_result
         from flows.runner import apply as apply_plan
@@ -183,7 +181,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Send four probe images and a text, and store the rule by which the endpoint bills images of the model."""
-    with _exit_on_error():
+    with exit_on_error():
         from flows.console import print_json, print_lines
         from flows.runner import calibrate as run_probes
 
@@ -206,7 +204,7 @@ def spend(
     as_json: Json = False,
 ) -> None:
     """Sum the cost of calls: billed, wasted (billed, answer not published) and unknown, from tables and ledger."""
-    with _exit_on_error():
+    with exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
         from extractors.plan.estimate import open_ledger
@@ -238,7 +236,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the HTML page of a run, reports/<run>.html: documents, predicted and real cost, failures."""
-    with _exit_on_error():
+    with exit_on_error():
         from extractors.config.run_config import output as named
         from extractors.core.buckets import is_bucket_url
         from extractors.record.output import open_output
@@ -258,7 +256,7 @@ def doctor(
     source: Annotated[str | None, typer.Argument(help="Source to check, as for `run`.")] = None,
 ) -> None:
     """Show every setting with its origin, and check what a run needs. Spends nothing."""
-    with _exit_on_error():
+    with exit_on_error():
         from flows.doctor import run_doctor
 
         lines, passed = run_doctor(_load_settings(), source)
@@ -272,7 +270,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the server and its UI.")] = 4200,
 ) -> None:
     """Start a local Prefect server, and serve every deployment of prefect.yaml with its schedule and form."""
-    with _exit_on_error():
+    with exit_on_error():
         from flows.serving.serve import serve
 
         _load_settings()
@@ -309,7 +307,7 @@ def endpoint(
     faults: Annotated[Path | None, typer.Option(help="TOML file of faults to inject, by share and seed.")] = None,
 ) -> None:
     """Serve an offline stand-in for the API: local OCR, billing by a chosen rule, injected faults."""
-    with _exit_on_error():
+    with exit_on_error():
         from extractors.core import tiles
         from extractors.endpoint.extra import EndpointError, check_extra
 
@@ -330,22 +328,6 @@ def endpoint(
 def main() -> None:
     """The console script."""
     app(prog_name="tilewise")
-
-
-@contextmanager
-def _exit_on_error() -> Iterator[None]:
-    """Prints an error of tilewise as one line on stderr; exits with its code: 2, or 3 for a requested stop."""
-    try:
-        yield
-    except TilewiseError as error:
-        typer.echo(f"tilewise: {error.message}", err=True)
-        raise typer.Exit(error.exit_code if isinstance(error, RunError) else 2) from None
-    except KeyboardInterrupt:
-        typer.echo(
-            "tilewise: stopped immediately; answered calls are stored in the ledger and the next run continues from there",
-            err=True,
-        )
-        raise typer.Exit(3) from None
 
 
 def _build_job(**fields: object) -> Job:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
+
+from extractors.core.errors import RunError, TilewiseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
     from extractors.report.progress import Progress
     from extractors.run.approval import Confirm
     from extractors.run.result import RunResult
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Prints an error of tilewise as one line on stderr; exits with its code: 2, or 3 for a requested stop."""
+    try:
+        yield
+    except TilewiseError as error:
+        typer.echo(f"tilewise: {error.message}", err=True)
+        raise typer.Exit(error.exit_code if isinstance(error, RunError) else 2) from None
+    except KeyboardInterrupt:
+        typer.echo(
+            "tilewise: stopped immediately; answered calls are stored in the ledger and the next run continues from there",
+            err=True,
+        )
+        raise typer.Exit(3) from None
 
 
 @contextmanager
@@ -44,6 +61,8 @@ def terminal_confirm(progress: Progress | None = None) -> Confirm | None:
 
 async def _read_line() -> str:
     """Reads a line of stdin without blocking the event loop, in which the lease of the run is renewed."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 

@@ -48,8 +48,10 @@ class Listing:
         if self.link is None:
             return []
         path, target = self.link
+        count = self.passed_over[LINK_OUTSIDE]
+        links = "1 link leads" if count == 1 else f"{count:,} links lead"
         words = (
-            f"{self.passed_over[LINK_OUTSIDE]:,} links lead out of the source and were not followed, for example {path}"
+            f"{links} out of the source and {'was' if count == 1 else 'were'} not followed, for example {path}"
             f" to {target}: choose a source that holds both, or list the files in a manifest"
         )
         return [words]

@@ -104,7 +104,7 @@ def test_a_source_of_links_that_lead_out_says_so(ran, workspace):
     (workspace.folder / "in" / "0.png").symlink_to("../0a")
     ended = ran("run", "in", *ARGS)
     assert ended.exit_code == 2
-    assert "links lead out of the source" in ended.stderr
+    assert "1 link leads out of the source" in ended.stderr
 
 
 def test_pages_are_documents_of_their_own(ran, workspace):

@@ -387,7 +387,7 @@ def test_links_that_lead_out_are_counted_and_named(tmp_path):
     found, listing = walk(root)
     assert found == []
     (warning,) = listing.warnings
-    assert warning.startswith(f"1 links lead out of the source and were not followed, for example {root}/0.jpg")
+    assert warning.startswith(f"1 link leads out of the source and was not followed, for example {root}/0.jpg")
 
 
 def test_selection_chooses_files(tmp_path):

@@ -19,7 +19,7 @@ from extractors.plan.stored_plan import StoredPlan
 from extractors.scan import Listing, is_manifest, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pydantic import SecretStr
 
@@ -136,7 +136,7 @@ class PlanFeed:
         self._source.documents(Listing())  # else every document of an unreachable source would seem to have changed
         self.store = self._source.store
         self._range = plan_range or PlanRange(0, info.documents)
-        self._batches = stored_plan.planned(self._range.first, self._range.count, batch=config.settings.chunk)
+        self._batches = stored_plan.iter_documents(self._range.first, self._range.count, batch=config.settings.chunk)
         self._addresses = self._signed_addresses()
         self.skipped = self.waiting = self._read = 0
         self.skipped_failed = Counter[str]()
@@ -146,17 +146,22 @@ class PlanFeed:
         del count  # the plan is read in batches of its own
         while (batch := next(self._batches, None)) is not None:
             self._read += len(batch)
-            pending = [each for each in batch if not self._is_done(each)]
+            pending = self._drop_done(batch)
             checked = map_items(self._check_unchanged, pending, self.store.readers)
             unchanged = [each for each in checked if each is not None]
-            self.skipped += len(batch) - len(pending)
-            if self._history is not None:
-                kinds = (self._history.failed_kind(each.name) for each in batch if self._is_done(each))
-                self.skipped_failed.update(kind for kind in kinds if kind)
             self.waiting += len(pending) - len(unchanged)
             if unchanged:
                 return unchanged
         return []
+
+    def _drop_done(self, batch: Sequence[Planned]) -> list[Planned]:
+        """Counts the documents that are done, by kind if they have failed; returns the others."""
+        pending = [each for each in batch if not self._is_done(each)]
+        self.skipped += len(batch) - len(pending)
+        if self._history is not None:
+            kinds = (self._history.failed_kind(each.name) for each in batch if self._is_done(each))
+            self.skipped_failed.update(kind for kind in kinds if kind)
+        return pending
 
     def skip(self, count: int) -> None:
         """Counts documents that were taken and turned out to be done."""

@@ -63,14 +63,14 @@ class Plan:
             return PlannedPage(billed, "url", "passed_on", (step,), self.price(step, first=first))
         if billed.problem or billed.header is None:
             return PlannedPage(billed, "reject", billed.problem.kind if billed.problem else "unreadable")
-        chosen = self._chosen(billed, billed.header.size, first=first)
+        chosen = self._choose_size(billed, billed.header.size, first=first)
         if not (self.send_urls and _can_pass_url(chosen)):
             return chosen
         size, tokens = billed.header.size, self.rule.tokens(billed.header.size)
         whole = Step(tokens, size, tokens)
         return PlannedPage(billed, "url", "passed_on", (whole,), self.price(whole, first=first))
 
-    def _chosen(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
+    def _choose_size(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
         ladder, floored = ladder_of(self.rule, self.policy, size)
         step = ladder[0]
         costs = self.price(step, first=first)

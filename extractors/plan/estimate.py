@@ -223,10 +223,10 @@ def _add_all(feed: Feed, result: Estimate, keep: Callable[[Sequence[Planned]], N
 
 def _add_sample(feed: Feed, result: Estimate, sample: Sample, seed: str) -> None:
     """Counts all documents, plans and adds a sample, and scales the sums to all."""
-    drawn, total = reservoir_sample(feed.listed(looks=False), sample, seed)
+    drawn, total = reservoir_sample(feed.iter_pending(looks=False), sample, seed)
     costs: list[Costs] = []
     for start in range(0, max(len(drawn), 1), BATCH):  # once for none: the feed raises when its source is empty
-        for planned in feed.planned(feed.keep_pending(drawn[start : start + BATCH])):
+        for planned in feed.plan(feed.keep_pending(drawn[start : start + BATCH])):
             result.add(planned)
             costs.append(planned.costs if planned.problem is None else Costs())
     pending = round(total * len(costs) / len(drawn)) if drawn else 0  # some turn out to be done only when looked at

@@ -94,9 +94,9 @@ class Feed:
 
         Raises ConfigurationError when the source holds no image at all.
         """
-        return self.planned(list(islice(self.listed(), count)))
+        return self.plan(list(islice(self.iter_pending(), count)))
 
-    def listed(self, *, looks: bool = True) -> Iterator[Document]:
+    def iter_pending(self, *, looks: bool = True) -> Iterator[Document]:
         """Yields the documents to process, which are taken then.
 
         Where the listing does not show whether documents are done, as in a manifest of URLs, they are looked at first, many
@@ -107,7 +107,7 @@ class Feed:
             self._room -= 1
             yield each
 
-    def planned(self, taken: Sequence[Document]) -> list[Planned]:
+    def plan(self, taken: Sequence[Document]) -> list[Planned]:
         """Plans these documents. Reads headers: call it in a thread.
 
         Raises ConfigurationError when the source holds no image at all.
@@ -132,7 +132,7 @@ class Feed:
 
     def rest(self) -> int:
         """Counts the documents to process that were not taken, by the listing alone, and ends the feed. Blocks."""
-        return sum(1 for _ in self.listed(looks=False))
+        return sum(1 for _ in self.iter_pending(looks=False))
 
     def count(self) -> int:
         """Counts the documents to process, by the listing alone, which is read again. Blocks: call it in a thread."""

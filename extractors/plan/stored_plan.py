@@ -101,7 +101,7 @@ class StoredPlan:
         costs = Costs(*(sum_known(sent[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
         return PlanInfo(**{name: first[0][name] for name in INFO}, documents=len(money), costs=costs)
 
-    def planned(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
+    def iter_documents(self, first: int = 0, count: int | None = None, *, batch: int = 500) -> Iterator[list[Planned]]:
         """Yields `count` planned documents from the one of number `first` on, a batch at a time."""
         end = first + count if count is not None else None
         while True:

@@ -52,7 +52,7 @@ class Chunk:
         """Stages the rows of these results, and returns their totals."""
         context = self.context
         await asyncio.to_thread(context.services.tables.stage, self.part, results)
-        context.reuse.deduplicator.staged(self.part, results)
+        context.reuse.deduplicator.note_staged(self.part, results)
         context.unfinished.extend(result.planned for result in results if isinstance(result, Unfinished))
         return sum((totals_of(result) for result in results), RunTotals())
 
@@ -74,20 +74,25 @@ async def _run_document(planned: Planned, context: RunContext) -> DocumentResult
     except asyncio.CancelledError:
         if not context.shutdown.cutting:
             raise
-        result = _unfinished(planned, journal)
+        result = _build_unfinished(planned, journal)
+    _report(result, context)
+    return result
+
+
+def _report(result: DocumentResult, context: RunContext) -> None:
+    """Reports a result to the caller and to the monitors, any of which may stop the run."""
     totals = totals_of(result)
     context.on_document(totals)
     for monitor in context.monitors:
         if error := monitor.observe(totals, result.attempts):
             context.shutdown.stop(error)
-    return result
 
 
 async def _process(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     if context.shutdown.error is not None:
-        return _unfinished(planned, journal)
+        return _build_unfinished(planned, journal)
     if planned.problem is not None:
-        return _failed(planned, journal, planned.problem)
+        return _build_failure(planned, journal, planned.problem)
     return await _catch(planned, journal, context, partial(_answer_once, planned, journal, context))
 
 
@@ -101,7 +106,7 @@ async def _catch(
         return _fail(error, planned, journal, context)
     except RunError as error:
         context.shutdown.stop(error)
-        return _unfinished(planned, journal)
+        return _build_unfinished(planned, journal)
 
 
 def _fail(error: DocumentError, planned: Planned, journal: DocumentJournal, context: RunContext) -> Failed:
@@ -111,7 +116,7 @@ def _fail(error: DocumentError, planned: Planned, journal: DocumentJournal, cont
     if error.refusal is not None and (stop := refusals.count(planned.document, error.refusal, error.public)):
         context.shutdown.stop(stop)
     problem = Problem(error.kind, error.stage, error.message, final)  # type: ignore[arg-type]  # a closed list
-    return replace(_failed(planned, journal, problem), refusal=error.refusal)
+    return replace(_build_failure(planned, journal, problem), refusal=error.refusal)
 
 
 async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
@@ -125,11 +130,11 @@ async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunC
     return await context.reuse.deduplicator.run_once(planned, key, answer_or_failure)
 
 
-def _failed(planned: Planned, journal: DocumentJournal, problem: Problem) -> Failed:
+def _build_failure(planned: Planned, journal: DocumentJournal, problem: Problem) -> Failed:
     return Failed(planned, tuple(journal.attempts), _last_key(journal), datetime.now(UTC), problem)
 
 
-def _unfinished(planned: Planned, journal: DocumentJournal) -> Unfinished:
+def _build_unfinished(planned: Planned, journal: DocumentJournal) -> Unfinished:
     return Unfinished(planned, tuple(journal.attempts))
 
 

@@ -63,6 +63,9 @@ class FailureGuard:
         if sent < self._next:
             return None
         self._next += CHECK_EVERY
+        return self._check(sent)
+
+    def _check(self, sent: int) -> RunError | None:
         share, limit = self._totals.failed / sent, max(MAX_FAILED_SHARE, self.fail_above)
         if share > limit:
             return Failing(f"{self._totals.failed} of the first {sent} documents failed, more than {limit:.0%}")
@@ -228,13 +231,13 @@ class BillingMonitor:
         call is explained, and each is off by its distance from the expected text tokens.
         """
         texts = [(call.prompt - (image := call.image_tokens(tokens)), image, n) for call, n in self._seen.items()]
-        plausible = _counted((text, n) for text, _, n in texts if self._plausible(text))
+        plausible = _count_values((text, n) for text, _, n in texts if self._plausible(text))
         if not plausible:
-            return _Match(self._calls, None, _counted((text - self.text_tokens, n) for text, _, n in texts))
+            return _Match(self._calls, None, _count_values((text - self.text_tokens, n) for text, _, n in texts))
         baseline = _median(plausible)
         # The baseline includes the markers around the images of the usual number of pages.
         slack = max(SLACK_TOKENS, MARKERS * max(len(call.sizes) for call in self._seen))
-        off = _counted(
+        off = _count_values(
             (text - baseline, n) for text, image, n in texts if abs(text - baseline) > max(slack, SLACK_SHARE * image)
         )
         return _Match(self._calls, baseline, off)
@@ -269,7 +272,7 @@ class BillingMonitor:
         return round((_median(prompts[most]) - _median(prompts[least])) / (most - least))
 
 
-def _counted(values: Iterable[tuple[int, int]]) -> Counter[int]:
+def _count_values(values: Iterable[tuple[int, int]]) -> Counter[int]:
     """Counts the calls of each value."""
     counts: Counter[int] = Counter()
     for value, calls in values:

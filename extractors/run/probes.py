@@ -67,10 +67,10 @@ def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
     shipped = [rule for name in tiles.NAMES if _explains(rule := tiles.get_rule(name), measured)]
     flat = tiles.get_rule(f"flat:{max(measured.values())}")
     nearest = min(shipped, key=lambda rule: _worst(rule, measured), default=flat)
-    return Finding(nearest if _explains(nearest, measured) else _fitted(measured), text_tokens, measured)
+    return Finding(nearest if _explains(nearest, measured) else _fit_rule(measured), text_tokens, measured)
 
 
-def _fitted(measured: Mapping[Size, int]) -> Rule:
+def _fit_rule(measured: Mapping[Size, int]) -> Rule:
     """Fits the rule that is nearest to the probes; of several that explain them the one with the fewest numbers."""
 
     def rank(candidate: tuple[int, Rule]) -> tuple[int, int, int]:

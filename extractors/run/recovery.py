@@ -189,7 +189,7 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
     unsent, reason = pl.col("stage").is_in(list(UNSENT)), pl.col("kind").is_in(list(REJECT_REASONS))
     rejected = len(failures.filter(unsent & reason))
     copied = volume.copied_documents()
-    copied_failed = _copies_of_failed(
+    copied_failed = _select_copies(
         volume, failures.filter(~pl.col("stage").is_in(list(UNSENT)) & (pl.col("attempts") == 0))
     )
     copies = {document for document, _ in copied} | set(copied_failed["document"])
@@ -207,16 +207,16 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
         completion_tokens=_sum(calls, "completion_tokens"),
         reasoning_tokens=_sum(calls, "reasoning_tokens"),
         residual_tokens=_sum(calls, "residual_tokens"),
-        estimated=_estimated(volume, copies),
+        estimated=_sum_estimates(volume, copies),
         cost_usd=sum_known(billed["cost_usd"]),
         wasted_usd=sum_known(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
-        kinds=_kinds(failures),
+        kinds=_count_kinds(failures),
         reasons=_reasons(failures),
         unknown_usd=sum_known(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
 
 
-def _copies_of_failed(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
+def _select_copies(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
     """Selects the failures that are copies: of a document that the run did not call at all.
 
     A called document has no attempts where a later attempt at a shard has validated its answer again. A reused reply that
@@ -226,14 +226,14 @@ def _copies_of_failed(volume: Volume, uncalled: pl.DataFrame) -> pl.DataFrame:
     return uncalled.lazy().join(called, on="document", how="anti").collect()
 
 
-def _estimated(volume: Volume, copies: Collection[str]) -> Costs:
+def _sum_estimates(volume: Volume, copies: Collection[str]) -> Costs:
     """The estimate of the documents that were sent and ended."""
     sent = (pl.col("action") != "reject") & ~pl.col("document").is_in(list(copies))
     images = volume.scan("images").filter(sent).select(pl.col("^cost_.*_usd$")).collect()
     return Costs(*(sum_known(images[f"cost_{name}_usd"]) for name in ("low", "expected", "high")))
 
 
-def _kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
+def _count_kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
     kinds = failures.group_by("stage", "kind", "final").len()
     return Counter({(stage, kind, final): count for stage, kind, final, count in kinds.rows()})
 

@@ -67,13 +67,15 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
     answer, verdict = reading.answer, reading.verdict
     origin = AnswerOrigin(answer.model, answer.prompt_hash, answer.action)
     if verdict.document is None:
-        return _failed(planned, answer, Problem(verdict.outcome, "validate", verdict.errors, final=False), origin)
+        return _build_failure(
+            planned, answer, Problem(verdict.outcome, "validate", verdict.errors, final=False), origin
+        )
     step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
     if sha256 is None or encoded is None:  # the document had failed: no row says what was sent of it
         try:
             prepared = await prepare_page(planned.first, step, context)
         except DocumentError as error:
-            return _failed(planned, answer, Problem(error.kind, "prepare", error.message, final=False), origin)
+            return _build_failure(planned, answer, Problem(error.kind, "prepare", error.message, final=False), origin)
         encoded, sha256 = prepared.encoded, prepared.sha256
         origin = AnswerOrigin(answer.model, answer.prompt_hash, _action_of(planned.first, step))
     return Accepted(
@@ -90,7 +92,7 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
     )
 
 
-def _failed(planned: Planned, answer: StoredAnswer, problem: Problem, origin: AnswerOrigin) -> Failed:
+def _build_failure(planned: Planned, answer: StoredAnswer, problem: Problem, origin: AnswerOrigin) -> Failed:
     return Failed(planned, (), answer.key, datetime.now(UTC), problem, origin=origin)
 
 

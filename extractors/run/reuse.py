@@ -52,7 +52,7 @@ class Deduplicator:
             del self._in_progress[key]
             ended.set_result(None)
 
-    def staged(self, part: PartId, results: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
+    def note_staged(self, part: PartId, results: Sequence[Accepted | Copied | Failed | Unfinished]) -> None:
         """Records that these results are now the rows of this part, in this order."""
         heights = Counter[str]()
         for result in results:

@@ -184,9 +184,8 @@ async def price_in_force(config: RunConfig, ledger: Ledger) -> tuple[Price | Non
     served = {model: price or FREE for model, price in listed.items() if price or free}
     if listed:
         ledger.memory.keep_prices(config.endpoint, served)
-    return _require_price(
-        config, find_price(config, served if listed else ledger.memory.prices(config.endpoint), free=free)
-    ), free
+    prices = served if listed else ledger.memory.prices(config.endpoint)
+    return _require_price(config, find_price(config, prices, free=free)), free
 
 
 def _require_price(config: RunConfig, price: Price | None) -> Price | None:

@@ -297,7 +297,7 @@ class ShardCoordinator:
             )
 
     async def _report(self, attempts: Sequence[ShardAttempt], *, busy: bool) -> None:
-        """Reports the progress of all shards, and notifies a person when no worker takes any."""
+        """Reports the progress of all shards, or that there is none."""
         held = await self._ask_ledger(self.session.ledger.shards.held_usd)
         totals = RunTotals(
             accepted=sum(each.accepted for each in attempts),
@@ -307,6 +307,10 @@ class ShardCoordinator:
         if totals != self.reported:
             self.hooks.on_document(since(self.reported, totals))
             self.reported = totals
+        self._notify_when_quiet(busy=busy)
+
+    def _notify_when_quiet(self, *, busy: bool) -> None:
+        """Notifies a person when no worker has taken any running shard for a while."""
         running = self._in("running")
         if busy or not running:
             self.active_at = time.monotonic()

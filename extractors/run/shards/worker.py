@@ -130,7 +130,7 @@ class _ShardWorker:
             done = tables.volume.staged_documents(self.spec.number)
             tables.volume.drop_torn_images(done, self.spec.number)
         missing: dict[str, Planned] = {}
-        for batch in self.stored_plan.planned(self.spec.first, self.spec.count):
+        for batch in self.stored_plan.iter_documents(self.spec.first, self.spec.count):
             missing |= {each.document: each for each in batch if each.name not in done}
         calls = self.lease.ledger.calls.iter_unpublished(self.spec.run, self.earlier)
         restored = list(restore_answered(calls, missing, self.config.schema))
@@ -250,16 +250,20 @@ class ShardLease:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                told = await asyncio.to_thread(self.heartbeat)
+                command = await asyncio.to_thread(self.heartbeat)
             except LedgerError as error:
                 if loop.time() - last > LEASE_SECONDS:
                     self._stop(error)
                 continue
             last = loop.time()
-            if told == "stop":
-                self._stop(Stopped("its run was told to stop, or its parent is gone"))
-            elif told == "lost":
-                self._stop(self._lost())
+            self._obey(command)
+
+    def _obey(self, command: ShardCommand) -> None:
+        """Stops when the run says so."""
+        if command == "stop":
+            self._stop(Stopped("its run was told to stop, or its parent is gone"))
+        elif command == "lost":
+            self._stop(self._lost())
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"run {self.attempt.run} has ended, or goes on without this attempt")

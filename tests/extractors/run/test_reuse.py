@@ -144,7 +144,7 @@ async def test_staged_result_is_copied_from_its_row(copies, tables, make, publis
         done = [await copies.run_once(make.planned(f"/in/{number}.jpg"), key, asked)]
         done += [await copies.run_once(make.planned(f"/in/{number}-copy.jpg"), key, asked), make.left("/in/left.jpg")]
         tables.stage(PartId(5 - number), done)  # in another order than they are named
-        copies.staged(PartId(5 - number), done)
+        copies.note_staged(PartId(5 - number), done)
     if published:
         tables.publish(make.row())
     assert copies._unstaged == {}

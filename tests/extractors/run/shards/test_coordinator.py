@@ -220,7 +220,7 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     assert "shard 1 was started 3 times and got nothing done" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
-        [planned] = StoredPlan(starter.pieces[0].plan).planned()
+        [planned] = StoredPlan(starter.pieces[0].plan).iter_documents()
         assert ledger.claims.claim(before, planned) == ["done"] * 3 + ["ours"] * 3 + ["done"]
         ledger.runs.forget(before.run)
     again = await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings)))

@@ -1,10 +1,12 @@
-"""When to stop calling altogether, instead of burning the night on a server that does not answer."""
+"""Stops a run whose server does not answer, or refuses every call."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import httpx
 
 from extractors.core.errors import Failing, Refused
 
@@ -16,16 +18,15 @@ if TYPE_CHECKING:
 
 FAILING_SECONDS = 60.0
 REFUSED_SECONDS = 1800.0
-FORBIDDEN_LIMIT = (
-    10  # calls forbidden (403) before any was answered or judged otherwise: then it is the key, not the length
-)
+# Calls with status 403 before any was answered or refused for its content: then the key is refused, not the length.
+FORBIDDEN_LIMIT = 10
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Told how every call of a run ended. Any answer, accepted or not, closes it again.
+    """Counts how the calls of a run end. Any answer, accepted or not, closes the breaker again.
 
-    `trusted` once a call was answered: the key and what it may use are sound, so a 403 is about one document.
+    `trusted` is set once a call was answered: the key is accepted, so a 403 is about one document.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -37,19 +38,19 @@ class CircuitBreaker:
     _last: str = field(default="")
 
     def record_answer(self) -> None:
-        """A call was answered."""
+        """Records a call that was answered."""
         self.trusted = True
         self._failing_since = self._refused_since = None
 
     def record_failure(self, fault: Fault) -> RunError | None:
-        """A call failed; the error that stops the run, when it is time."""
+        """Records a call that failed. Returns the error that stops the run once there is one."""
         now, self._last = self.clock(), fault.message
-        if fault.outcome == "context_exceeded":
+        if fault.status == httpx.codes.FORBIDDEN:  # Together's for a request that is too long, others' for a key
             self._forbidden += 1
         elif fault.outcome == "client_error":
             self._client_errors += 1
         if fault.outcome == "rate_limited" or (fault.outcome == "capacity" and fault.wait is not None):
-            # The server is there and says when to come back.
+            # The server is up and says when to send again.
             self._failing_since = None
             self._refused_since = now if self._refused_since is None else self._refused_since
         else:
@@ -57,7 +58,7 @@ class CircuitBreaker:
         return self.check_forbidden(FORBIDDEN_LIMIT) or self._check_duration(now)
 
     def check_forbidden(self, least: int = 1) -> RunError | None:
-        """The error when at least so many calls were forbidden (403), and none was answered or refused for its content."""
+        """Returns the error when at least so many calls ended with 403, and none was answered or refused for its content."""
         if self.trusted or self._client_errors or self._forbidden < least:
             return None
         return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")

@@ -1,13 +1,13 @@
-"""How fast calls are sent: one controller for a process and an endpoint. What it controls is the send rate.
+"""Limits the rate at which calls are sent: one controller for a process and an endpoint.
 
-Servers enforce limits per second, sustained traffic raises them, and bursts are throttled; so calls leave evenly, and the
-rate follows what the server refuses:
+Servers enforce limits per second, sustained traffic raises them, and bursts are throttled; so calls are sent evenly, and
+the rate follows the refusals of the server:
 
 | in a second | the rate |
 |---|---|
-| nothing was refused | grows, slowly near the rate that was last refused, faster the longer nothing is (as CUBIC's) |
+| no call was refused | grows, slowly near the rate that was last refused, and faster with time (as CUBIC's) |
 | a call was refused (429) | falls by 5 %, once a burst |
-| more than a tenth of the replies were refusals | falls to what was let through |
+| more than a tenth of the replies were refusals | falls to the rate that was let through |
 | more than half | halves; all of them: no call is sent before the time that the server named |
 | the server had no room (503) | holds |
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from extractors.core import Permits
     from extractors.core.errors import RunError
 
-FIRST_RATE = 8.0  # calls a second, doubled every second until something is refused or the calls run out
+FIRST_RATE = 8.0  # calls a second, doubled every second until a call is refused or there are no more
 DROP = 0.95
 PLATEAU = 6.0  # seconds from a refusal back to the refused rate; CUBIC's K
-SEARCH_REFUSED_SHARE = 0.25  # of what a second has sent so far: a search has gone past the limit
+SEARCH_REFUSED_SHARE = 0.25  # refused of the calls sent in a second: the search has passed the limit
 HIGHEST_RATE, LOWEST_RATE = 10_000.0, 0.1
 MIN_REPLIES, REFUSED_SHARE = (
     3,
     0.1,
-)  # replies that say something about a second; the share of refusals that says the rate is wrong
-TICK = 1.0  # seconds over which replies are weighed: the span over which servers enforce their limits
-CATCH_UP = 0.02  # seconds of delay that may be made good: a loop wakes late, and a rate must not suffer from it
+)  # replies that are enough to evaluate a second; the share of refusals that lowers the rate
+TICK = 1.0  # seconds over which replies are evaluated: servers enforce their limits over this span
+CATCH_UP = 0.02  # seconds of delay that may be made up for: an event loop wakes late
 MIN_WAIT = 1e-6  # seconds; a shorter wait cannot be measured
-MIN_USED_SHARE = 0.8  # of the rate: what is not used says nothing about whether more would be let through
+MIN_USED_SHARE = 0.8  # of the rate: below it, a second does not show whether the server would let more through
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may not pass: calls at once, calls a minute, tokens a minute."""
+    """The ceilings of a run: calls in flight, calls a minute, tokens a minute."""
 
     concurrency: int = 64
     rpm: float | None = None
@@ -54,14 +54,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Permit:
-    """One call's leave to be sent: when it left and how many tokens it took from the allowance."""
+    """The permit of one call: when it was sent, and how many tokens it took from the allowance."""
 
     sent_at: float
     tokens: int
 
 
 class RateLimiter:
-    """Gives leave to send, and learns from what became of each call."""
+    """Gives permits to send, and learns from the outcome of each call."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class RateLimiter:
     ) -> None:
         """`rate` is the calls a second that an earlier run sustained; `clock` counts the seconds that asyncio sleeps.
 
-        `permits` are asked before a call leaves, where others send to the same limit.
+        `permits` limit the calls of several processes that share a limit.
         """
         self._limits, self._clock, self._permits = limits, clock, permits
         self._slots = asyncio.Semaphore(limits.concurrency)
@@ -84,9 +84,9 @@ class RateLimiter:
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[Permit]:
-        """Leave to send one call that is expected to take so many tokens, in turn; held until its reply is there.
+        """Waits for a permit to send one call that is expected to take this many tokens; it is held until the reply.
 
-        Raises what `stop` was given once there is to be no more sending.
+        Raises the error that `stop` was given.
         """
         async with self._slots:
             async with self._turn:
@@ -97,18 +97,18 @@ class RateLimiter:
             yield ticket
 
     def record_answer(self, ticket: Permit, tokens: int) -> None:
-        """The call was let through and took so many tokens: the difference to the estimate is given back or paid."""
+        """Records a call that was let through and the tokens that it took; the difference to the estimate is settled."""
         self._controller.record_reply(self._clock(), ticket.sent_at)
         self._settle(ticket, tokens)
 
     def record_refusal(self, ticket: Permit, wait: float | None) -> None:
-        """The call came too fast (429); the server may say when to come again, in seconds."""
+        """Records a call that was refused for its rate (429), with the seconds that the server asks to wait."""
         now = self._clock()
         self._controller.record_refusal(now, ticket.sent_at, wait or 0.0)
         self._settle(ticket, 0)
 
     def record_no_capacity(self, ticket: Permit) -> None:
-        """The server had no room (503): not our rate's fault, and no time to raise it."""
+        """Records a call that the server had no capacity for (503): the rate is held."""
         self._controller.record_hold(self._clock())
         self._settle(ticket, 0)
 
@@ -118,19 +118,19 @@ class RateLimiter:
         self._controller.record_hold(self._clock())
 
     def stop(self, error: RunError) -> None:
-        """No more calls: who waits, and who comes, is told by this error. Calls on their way are not touched."""
+        """Sends no more calls: all that wait for a permit raise this error. Calls in flight go on."""
         self._error = self._error or error
         self._stopped.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Waits, but not beyond a stop: then it raises what `stop` was given."""
+        """Waits, but not beyond a stop: then it raises the error that `stop` was given."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), seconds)
         self._raise_if_stopped()
 
     @property
     def rate(self) -> float:
-        """Calls a second, as of now."""
+        """The current rate, in calls a second."""
         return self._controller.rate(self._clock())
 
     @property
@@ -168,11 +168,11 @@ class RateLimiter:
 
 
 class RateController:
-    """The rate as a function of time: pure bookkeeping, told what happened and when."""
+    """The rate as a function of time, computed from the recorded calls without input or output."""
 
     def __init__(self, now: float, rate: float, *, known: bool) -> None:
-        """`known`: the rate was sustained before, so there is nothing to find out quickly."""
-        self._base = rate  # the rate that the curve comes back to after PLATEAU seconds, or began with
+        """`known`: the rate was sustained before, so no search for the limit is needed."""
+        self._base = rate  # the rate to which the curve returns after PLATEAU seconds, or began with
         self._since = now - PLATEAU if known else now  # where the curve's clock began
         self._searching = not known
         self._doubling = TICK  # seconds in which the search doubles the rate: no faster than replies come back
@@ -183,30 +183,30 @@ class RateController:
         self._closed_until = self._asked_until = now
 
     def rate(self, now: float) -> float:
-        """Calls a second at this time."""
+        """Returns the calls a second at this time."""
         self._advance(now)
         return max(LOWEST_RATE, min(self._curve(now), HIGHEST_RATE))
 
     def record_sent(self, now: float) -> None:
-        """A call leaves."""
+        """Records a call that is sent."""
         self._advance(now)
         self._sent += 1
 
     def record_reply(self, now: float, sent_at: float) -> None:
-        """A reply is there to a call that was let through."""
+        """Records the reply to a call that was let through."""
         self._advance(now)
         self._doubling = max(TICK, now - sent_at)
         self._replies += sent_at > self._weighed_at
         self._accepted += 1
 
     def record_refusal(self, now: float, sent_at: float, wait: float) -> None:
-        """A refusal is there, and the seconds that the server asks this call to wait."""
+        """Records a refusal, and the seconds that the server asks this call to wait."""
         self._advance(now)
         self._asked_until = max(self._asked_until, now + wait)
-        if sent_at > self._weighed_at:  # else it answers a rate that is no longer sent
+        if sent_at > self._weighed_at:  # else it answers a rate that is no longer in force
             self._replies += 1
             self._refusals += 1
-        if self._searching:  # ended by many refusals, not by one; what they let through is the rate to go on from
+        if self._searching:  # ended by many refusals, not by one; the rate that was let through is the next one
             if self._refusals >= MIN_REPLIES and self._refusals > self._sent * SEARCH_REFUSED_SHARE:
                 self._reduce(now, self._curve(now) * (1 - SEARCH_REFUSED_SHARE))
         elif sent_at > self._cut_at:
@@ -218,12 +218,12 @@ class RateController:
         return self._closed_until
 
     def record_hold(self, now: float) -> None:
-        """No growth in a second that has many of these."""
+        """Records a call after which the rate should not grow; a second with many of these has no growth."""
         self._advance(now)
         self._held += 1
 
     def sustained_rate(self, now: float) -> float | None:
-        """The rate to begin the next run with; None while nothing was refused: then the calls ran out, not the server."""
+        """Returns the rate to begin the next run with; None while no call was refused, so that the limit is unknown."""
         self._advance(now)
         return None if self._searching else self._base
 
@@ -234,7 +234,7 @@ class RateController:
         return self._base * (1 + (1 - DROP) * ((elapsed - PLATEAU) / PLATEAU) ** 3)
 
     def _is_crowded(self) -> bool:
-        """Whether the server had no room in this second, rather than for a call or two."""
+        """Whether the server had no capacity in this second, for more than a call or two."""
         share = self._held / max(self._sent, self._held, 1)
         return share > 0.5 or (self._held >= MIN_REPLIES and share > REFUSED_SHARE)
 
@@ -244,17 +244,17 @@ class RateController:
         self._searching = False
 
     def _advance(self, now: float) -> None:
-        """Weighs the seconds that have ended."""
+        """Evaluates the seconds that have ended."""
         while now >= self._tick_end:
             self._evaluate_tick()
             self._tick_end += TICK
-            if now - self._tick_end > 60:  # a long pause has nothing to weigh
+            if now - self._tick_end > 60:  # a long pause has nothing to evaluate
                 self._since += now - self._tick_end
                 self._tick_end = now + TICK
 
     def _evaluate_tick(self) -> None:
         end = self._tick_end
-        # Answers come later than refusals: what is still on its way counts as let through.
+        # Answers come later than refusals: calls in flight count as let through.
         if self._refusals == self._replies >= MIN_REPLIES and not self._accepted:
             self._closed_until = self._asked_until
         share = self._refusals / max(self._replies, self._sent, 1)
@@ -264,7 +264,7 @@ class RateController:
             self._reduce(end, max(before * kept, LOWEST_RATE))
             self._weighed_at = end
         elif self._is_crowded() or self._sent < MIN_USED_SHARE * TICK * self._curve(end - TICK):
-            self._since += TICK  # neither refused nor tried: the curve's clock stands still
+            self._since += TICK  # the rate was neither refused nor used: the curve's clock stands still
         elif self._searching:
             self._base, self._since = self._curve(end), end
         self._sent = self._replies = self._refusals = self._accepted = self._held = 0

@@ -1,4 +1,4 @@
-"""The request's body, joined from bytes: what is constant for a run is encoded once, the images are never re-encoded.
+"""Builds the request's body from bytes: the constant part of a run is encoded once, images are never re-encoded.
 
 The constant text stands before the images, so that a server can cache it as a prefix.
 """
@@ -22,25 +22,25 @@ Mode = Literal["json_schema", "json_object", "tools", "prompt"]
 
 
 class Feedback(NamedTuple):
-    """The answer that was not accepted and what was wrong with it, for the next request about the same images."""
+    """An answer that was not accepted and its errors, for the next request about the same images."""
 
     answer: str
     errors: str
 
     @property
     def text(self) -> str:
-        """The words of the next question."""
+        """The text of the next question."""
         return f"That answer was not accepted: {self.errors}\nAnswer again, only in JSON that follows the JSON schema."
 
     @property
     def bytes(self) -> int:
-        """UTF-8 bytes that this adds to a request."""
+        """The UTF-8 bytes that this adds to a request."""
         return len(self.answer.encode()) + len(self.text.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """How a server is asked: the mode in which it is held to the JSON schema, and whether it streams its answer."""
+    """The options of a request: how the answer is constrained to the JSON schema, and whether it is streamed."""
 
     mode: Mode = "json_schema"
     stream: bool = False
@@ -49,10 +49,10 @@ class RequestOptions:
 
 
 class RequestTemplate:
-    """The request of one run, but for its images and its `max_tokens`."""
+    """The request of one run, without its images and its `max_tokens`."""
 
     def __init__(self, schema: Schema, *, ask: str, model: str, profile: Profile, style: RequestOptions) -> None:
-        """`ask` is the question beside the images; the JSON schema stands in the prompt in every mode."""
+        """`ask` is the question beside the images; the JSON schema is in the prompt in every mode."""
         self._profile = profile
         options: dict[str, object] = {"model": model, "temperature": style.temperature, "stream": style.stream}
         if style.stream:
@@ -65,7 +65,7 @@ class RequestTemplate:
         self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
 
     def body(self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None) -> bytes:
-        """The whole request for these image blocks."""
+        """Builds the whole request for these image blocks."""
         turns = b""
         if feedback:
             said = {"role": "assistant", "content": feedback.answer}, {"role": "user", "content": feedback.text}
@@ -75,7 +75,7 @@ class RequestTemplate:
 
 
 def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:
-    """The part of a request that holds the answer to its JSON schema; `prompt` trusts the words alone."""
+    """Builds the part of a request that constrains the answer to the JSON schema; `prompt` relies on the prompt alone."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.name)[:64]
     if mode == "json_schema":
         asked = {"type": "json_schema", "json_schema": {"name": name, "schema": schema.wire, "strict": schema.strict}}

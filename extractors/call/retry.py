@@ -1,4 +1,4 @@
-"""How often and how soon a failed call is sent again: tenacity policies, built at run time."""
+"""Retries of one call after a network or server error: tenacity policies, built at run time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from extractors.call.faults import Fault
 
 
-class CallFault(Exception):  # noqa: N818 - a fault is the noun of this room
-    """Carries a fault from one attempt to the policy; never leaves this room."""
+class CallFault(Exception):  # noqa: N818 - carries a `Fault`
+    """Carries a fault from one attempt to the policy; never leaves this package."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -24,10 +24,11 @@ class CallFault(Exception):  # noqa: N818 - a fault is the noun of this room
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Up to `attempts` tries that count; a refusal for rate counts for none: the breaker knows when it is enough.
+    """Up to `attempts` tries. A refusal for rate does not count: the circuit breaker limits those.
 
-    The wait is what the server asks for, at least (but for a refusal for rate) one that grows from `first` seconds, doubling up to `longest`; both are spread by
-    up to a quarter, so that calls that failed together do not come back together.
+    The wait is the one that the server asks for, and at least a backoff, which doubles from `first` up to `longest`
+    seconds; a refusal for rate has no such minimum. Both are spread by up to a quarter, so that calls that failed together
+    are not sent again together.
     """
 
     attempts: int = 6
@@ -36,7 +37,7 @@ class Retries:
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     def build_policy(self, sleep: Callable[[float], Awaitable[None]], spent: int = 0) -> tenacity.AsyncRetrying:
-        """The policy for one call of a document that has used up so many tries; one is left in any case."""
+        """Builds the policy for one call of a document that has used up `spent` tries; at least one is left."""
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             stop=_StopAfterCounted(self.attempts - spent),
@@ -54,7 +55,7 @@ class Retries:
 
 
 class _StopAfterCounted(tenacity.stop.stop_base):
-    """Stops after so many faults that count; one instance serves one call."""
+    """Stops after this many faults that count; one instance serves one call."""
 
     def __init__(self, attempts: int) -> None:
         self._left = attempts

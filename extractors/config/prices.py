@@ -1,4 +1,4 @@
-"""What a model's tokens cost: from the user's price file, else the server's own list, else the table shipped here."""
+"""The price of a model's tokens: from the user's price file, else the server's list, else the table shipped here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Prices:
 
 
 def find_price(config: RunConfig, served: dict[str, Price], *, free: bool) -> Price | None:
-    """The price in force: the user's own file, else nothing for local OCR, else what is served, else what is shipped."""
+    """The price in force: from the user's file, else 0 for local OCR, else from the server's list, else as shipped."""
     own = config.settings.prices
     if free:
         return Prices(own, {config.model: FREE}).find(config.model)
@@ -61,7 +61,7 @@ def find_price(config: RunConfig, served: dict[str, Price], *, free: bool) -> Pr
 
 
 def warn_old_price(run_info: RunInfo) -> str | None:
-    """What a person should know of the price, if it is an old one."""
+    """The warning about an old price, None for a recent one."""
     as_of = run_info.price.as_of if run_info.price else None
     age = (run_info.started_at.date() - as_of).days if as_of else 0
     old = f"the price of {run_info.model} is of {as_of}, {age} days old: name today's in TILEWISE_PRICES"
@@ -69,7 +69,7 @@ def warn_old_price(run_info: RunInfo) -> str | None:
 
 
 def _read_price_file(path: Path) -> dict[str, Price]:
-    """The prices of one file. Raises ConfigurationError that names the file and what is wrong in it."""
+    """Reads the prices of one file. Raises ConfigurationError that names the file and what is wrong in it."""
     try:
         parsed = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))
     except OSError as error:

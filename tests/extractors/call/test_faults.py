@@ -1,4 +1,4 @@
-"""call/faults.py and call/breaker.py: what a failed call stands for, and when a run stops for it."""
+"""call/faults.py, call/waits.py, call/error_body.py, call/circuit_breaker.py: what a failed call is, and when a run stops."""
 
 import json
 
@@ -15,7 +15,8 @@ NOW = 1_795_000_000.0
 FAILED = Fault("server_error", "retry", "500 no")
 REFUSED = Fault("rate_limited", "wait", "429 slower", 1.0)
 CROWDED = Fault("capacity", "retry", "503 full", 1.0)
-FORBIDDEN = Fault("context_exceeded", "fail", "403 no")
+FORBIDDEN = Fault("context_exceeded", "fail", "403 no", status=403)
+TOO_LONG = Fault("context_exceeded", "fail", "400 too long", status=400)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +397,12 @@ def test_a_wall_of_403_stops_the_run(breaker):
 def test_a_403_among_answers_is_a_length(breaker):
     breaker.record_answer()
     assert [breaker.record_failure(FORBIDDEN) for _ in range(20)] == [None] * 20
+
+
+def test_requests_beyond_the_context_are_no_wall(breaker):
+    """The server has told why, and it is not the key."""
+    assert [breaker.record_failure(TOO_LONG) for _ in range(20)] == [None] * 20
+    assert breaker.check_forbidden() is None
 
 
 def test_a_short_run_of_nothing_but_403_is_a_wall(breaker):

@@ -63,7 +63,11 @@ def test_a_grey_picture_stays_grey():
     assert convert(55, linear, "L") == pytest.approx(128, abs=3)
 
 
-@pytest.mark.parametrize("profile", [b"", b"no profile", SRGB[:100], make_profile([], b"GRAY"), "text"])
+@pytest.mark.parametrize(
+    "profile",
+    [b"", b"no profile", SRGB[:100], make_profile([], b"GRAY"), "text"],
+    ids=["empty", "words", "cut", "grey", "text"],  # the profiles themselves hold the time at which they were made
+)
 def test_a_profile_that_is_broken_or_of_another_space_is_ignored(profile):
     """It does not hide the picture."""
     assert convert((200, 100, 50), profile) == (200, 100, 50)

@@ -40,7 +40,7 @@ def announced(ended):
         (("--redo", "changed"), ["nothing; and 1 to retry ", ", 1 new "], 2),
         (
             ("--redo", "changed", "--model", "maker/other", "--yes"),
-            ["3 documents", ": 3 with another model; and 1 to retry"],
+            ["2 documents", ": 2 with another model; and 2 to retry"],
             5,
         ),
         (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to retry"], 5),

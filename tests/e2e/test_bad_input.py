@@ -72,7 +72,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(workspace, server, args, w
     [
         ("TILEWISE_MODEL", None, ("--model", "TILEWISE_MODEL")),
         ("TILEWISE_BASE_URL", "ftp://host", ("TILEWISE_BASE_URL", "ftp://host", "http://", "offline")),
-        ("TILEWISE_PROFILE", "azure", ("TILEWISE_PROFILE", "azure", "together", "vllm")),
+        ("TILEWISE_PROFILE", "bedrock", ("TILEWISE_PROFILE", "bedrock", "together", "vllm")),
         ("TILEWISE_MODE", "yaml", ("TILEWISE_MODE", "yaml", "json_schema", "tools")),
         ("TILEWISE_STREAM", "perhaps", ("TILEWISE_STREAM", "perhaps", "boolean")),
         ("TILEWISE_TEMPERATURE", "9", ("TILEWISE_TEMPERATURE", "9", "2")),

@@ -119,7 +119,7 @@ def test_an_estimate_for_people_has_the_same_numbers(workspace):
     assert ended.exit_code == 0
     said = [" ".join(line.split()) for line in ended.stdout.splitlines()]
     assert {"documents 3", "rejected 1", "resize (cheaper) 1", "reject (empty) 1"} <= set(said)
-    assert "image tokens by the formula, as they are 8,005" in said
+    assert "image tokens at full size, formula 8,005" in said
     assert "image tokens as first sent, formula 3,202" in said
 
 

@@ -90,7 +90,7 @@ def test_a_price_that_nobody_knows(workspace_with_a_report, written):
         (["../../etc-3f9a"], "run '../../etc-3f9a' is not a run id"),
         (["20261120T021500Z-3f9a"], "run 20261120T021500Z-3f9a is not published in"),
         (["--output", "nowhere"], "has no published run: choose another output with --output"),
-        (["--output", "s3://bucket/out", "--open"], "--open needs a page on this machine"),
+        (["--output", "s3://bucket/out", "--open"], "--open works for local output only"),
     ],
 )
 def test_what_cannot_be_shown_is_said(workspace_with_a_report, args, said):

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from extractors.call.faults import Fault
 
 
+# Seconds between two tries of a call that was refused for its rate by a server that names no time: the rate limiter has
+# lowered the rate already.
+LONGEST_LIMITED = 8.0
+
+
 class CallFault(Exception):  # noqa: N818 - carries a `Fault`
     """Carries a fault from one attempt to the policy; never leaves this package."""
 
@@ -48,7 +53,8 @@ class Retries:
 
     def _compute_wait(self, retry_state: tenacity.RetryCallState) -> float:
         fault = _get_fault(retry_state)
-        backoff: float = min(self.first * 2.0 ** min(retry_state.attempt_number - 1, 20), self.longest)
+        longest = min(self.longest, LONGEST_LIMITED) if fault.remedy == "wait" else self.longest
+        backoff: float = min(self.first * 2.0 ** min(retry_state.attempt_number - 1, 20), longest)
         if fault.wait is None or (fault.remedy == "retry" and fault.wait < backoff):
             return backoff * self.random.uniform(1.0, 1.25)
         return fault.wait * self.random.uniform(1.0, 1.25)

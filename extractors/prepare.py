@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from extractors.core import Prepared
 from extractors.core.errors import DocumentError
-from extractors.images.open import open_picture, translate_errors
+from extractors.images.open import has_odd_metadata, open_picture, translate_errors
 from extractors.images.pdf import open_pdf
 from extractors.images.pixels import load_pixels
 
@@ -69,7 +69,7 @@ def _can_send_original(data: bytes, header: Header) -> bool:
     picture = open_picture(BytesIO(data), "prepare")
     if picture.mode not in {"RGB", "L"} or picture.size != tuple(header.size) or "transparency" in picture.info:
         return False
-    if header.format == "PNG" and data[24:25] != b"\x08":  # IHDR's bit depth: 16-bit RGB opens as RGB
+    if header.format == "PNG" and (data[24:25] != b"\x08" or has_odd_metadata(data)):  # 16-bit RGB opens as RGB
         return False
     if not _ENDS[header.format](data):
         with translate_errors("unreadable", "prepare"):

@@ -42,6 +42,7 @@ Image.preinit()  # registers the common formats; the imports above register the 
 INSTALL_HEIF = "pip install 'tilewise[heif]'"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF_BRANDS = (b"avif", b"avis")
+_USUAL_TEXT = 2**20  # bytes; Pillow rejects a PNG with a longer packed text or profile
 MAX_PROFILE = 4 * 2**20  # bytes of a PNG's colour profile; the largest printers' profiles have 3 MB
 
 # Pillow's own limit warns at half of ours and cannot be set for one call; `open_picture` checks every header itself.
@@ -99,6 +100,35 @@ def refuse_pixels(width: int, height: int, stage: str) -> DocumentError:
 def can_read_heif() -> bool:
     """Tell whether the extra `heif` is installed, without importing it."""
     return importlib.util.find_spec("pillow_heif") is not None
+
+
+def has_odd_metadata(data: bytes) -> bool:
+    """Tell whether other decoders may reject a PNG for its metadata: a long text or profile, or a wrong checksum."""
+    position = 8
+    while position + 12 <= len(data):
+        length, name = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
+        body = data[position + 8 : position + 8 + length]
+        checksum = data[position + 8 + length : position + 12 + length]
+        if name[:1].islower() and int.from_bytes(checksum) != zlib.crc32(body, zlib.crc32(name)):
+            return True
+        if name in {b"tEXt", b"zTXt", b"iTXt", b"iCCP"} and _measure_unpacked(name, body) > _USUAL_TEXT:
+            return True
+        position += 12 + length
+    return False
+
+
+def _measure_unpacked(name: bytes, body: bytes) -> int:
+    """Measure a text or a profile, unpacked as far as other decoders allow."""
+    key, _, rest = body.partition(b"\0")
+    if name == b"iTXt" and rest[:1] == b"\1":
+        packed = rest[2:].split(b"\0", 2)[-1]
+    elif name in {b"zTXt", b"iCCP"}:
+        packed = rest[1:]
+    else:
+        return len(body) - len(key)
+    with suppress(zlib.error):
+        return len(zlib.decompressobj().decompress(packed, _USUAL_TEXT + 1))
+    return 0
 
 
 def _choose_formats(source: BinaryIO, stage: str) -> tuple[str, ...]:

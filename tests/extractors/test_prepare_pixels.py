@@ -269,3 +269,27 @@ def test_text_in_a_png_is_dropped():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     again = sent_bytes(saved(Image.new("RGBA", SIZE), pnginfo=text, icc_profile=profile, exif=exif(1)))
     assert [word for word in (b"SECRET", b"tEXt", b"iCCP", b"eXIf") if word in again] == []
+
+
+def write_text(words, **options):
+    """A PNG with a text beside its pixels."""
+    text = PngInfo()
+    text.add_text("prompt", words, **options)
+    return saved(Image.new("L", SIZE, 90), pnginfo=text)
+
+
+@pytest.mark.parametrize("options", [{"zip": True}, {}])
+def test_a_png_with_metadata_that_other_decoders_reject_is_encoded_anew(options):
+    """A text of two megabytes does not travel, packed or not; a short one does, with the original's bytes."""
+    long, short = write_text("x" * 2_000_000, **options), write_text("short", **options)
+    assert b"prompt" not in sent_bytes(long)
+    assert colour(long) == (90, 90, 90)
+    assert sent_bytes(short) == short
+
+
+def test_a_png_with_a_wrong_checksum_beside_its_pixels_is_encoded_anew():
+    """Strict decoders reject the file, and its pixels are sound."""
+    data = bytearray(write_text("short"))
+    data[data.index(b"short")] ^= 1
+    assert b"prompt" not in sent_bytes(bytes(data))
+    assert colour(bytes(data)) == (90, 90, 90)

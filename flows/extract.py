@@ -54,8 +54,8 @@ async def run_chunk(number: int, chunk: Chunk) -> RunTotals:
 
 
 async def as_task(chunk: Chunk) -> RunTotals:
-    """Runs a chunk as a task of this flow run, in its own event loop."""
-    # Quoted, so that Prefect does not walk through hundreds of documents in search of futures.
+    """Runs a chunk as a task of this flow run, in its event loop."""
+    # Quoted, so that Prefect does not search hundreds of documents for futures.
     return await run_chunk(chunk.part.part, cast("Chunk", quote(chunk)))
 
 

@@ -96,7 +96,7 @@ async def show_estimate(estimate: Estimate, model: str, plan: str | None = None)
 
 
 async def show_calibration(calibration: CalibrationResult) -> None:
-    """What is shown of a calibration."""
+    """Creates the artifact of a calibration."""
     lines = "\n".join(f"- {escape_markdown(line)}" for line in calibration.lines())
     await _create(acreate_markdown_artifact(lines, "tilewise-calibration", "How images are billed"))
 

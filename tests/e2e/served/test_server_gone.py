@@ -63,7 +63,7 @@ def test_a_server_that_does_not_come_back_is_given_up(running, workspace, end_se
     end_server(served)
     server.gate.set()
     assert served.process.wait(90) == 2
-    assert served.process.stdout.read().count("it is started again") == 2
+    assert served.process.stdout.read().count("starting it again") == 2
     assert workspace.only("runs")["accepted"] > 0
 
 

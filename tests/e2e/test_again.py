@@ -8,22 +8,37 @@ RUN = ("run", "in", "--schema", "caption")
 SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''{words}'''\n\n    caption: str\n"
 
 
-@pytest.fixture(autouse=True)
-def images_to_redo(workspace, server, serve, replies):
+@pytest.fixture(scope="module")
+def three_runs(workspaces, serve_all, replies):
     """A workspace at which two images were accepted, one has failed for good, one not for good, and one is new."""
-    workspace.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_REASKS": "0"}
-    workspace.images("a.jpg", "b.jpg")
+    server = serve_all(replies.ok())
+    workspace = workspaces().with_images("a.jpg", "b.jpg").using(server, reasks="0")
     assert workspace.run(*RUN).exit_code == 0
     for name, width, answer in (
         ("c.jpg", 310, replies.error(400, code="invalid_image")),
         ("d.jpg", 320, replies.ok({"odd": 1})),
     ):
         workspace.images(name, size=(width, 200))
-        assert workspace.run(*RUN, "--base-url", serve(answer).url, "--fail-above", "1").exit_code == 0
+        assert workspace.run(*RUN, "--base-url", serve_all(answer).url, "--fail-above", "1").exit_code == 0
         (workspace.folder / "in" / name).rename(workspace.folder / name)
     for name in ("c.jpg", "d.jpg"):
         (workspace.folder / name).rename(workspace.folder / "in" / name)
     workspace.images("e.jpg", size=(330, 200))
+    return workspace, server, workspace.saved()
+
+
+@pytest.fixture
+def workspace_to_redo(three_runs):
+    """The workspace as the three runs left it."""
+    workspace, _, restore = three_runs
+    restore()
+    return workspace
+
+
+@pytest.fixture
+def redo_server(three_runs):
+    """The server that accepts every picture."""
+    return three_runs[1]
 
 
 def announced(ended):
@@ -46,47 +61,49 @@ def announced(ended):
         (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to retry"], 5),
     ],
 )
-def test_what_is_done_again_is_said_by_cause(workspace, server, flags, said, calls):
+def test_what_is_done_again_is_said_by_cause(workspace_to_redo, redo_server, flags, said, calls):
     """Its documents and dollars on one line, with what would have been taken anyway behind it."""
-    before = len(server.asked)
-    line = announced(workspace.run(*RUN, *flags))
+    before = len(redo_server.asked)
+    line = announced(workspace_to_redo.run(*RUN, *flags))
     assert [part for part in said if part not in line] == []
-    assert len(server.asked) - before == calls
+    assert len(redo_server.asked) - before == calls
 
 
-def test_it_is_said_before_anything_is_sent(workspace, server):
+def test_it_is_said_before_anything_is_sent(workspace_to_redo, redo_server):
     """Above the question whether to go on, which nobody answers here."""
-    before = len(server.asked)
-    ended = workspace.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
+    before = len(redo_server.asked)
+    ended = workspace_to_redo.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 2
     assert announced(ended).startswith("reprocessing: 3 documents for $")
-    assert len(server.asked) == before
+    assert len(redo_server.asked) == before
 
 
 @pytest.mark.parametrize("flags", [("--budget", "1"), ("--yes",), ("--json",), ("--direct",)])
-def test_it_is_said_however_the_run_is_asked_for(workspace, flags):
+def test_it_is_said_however_the_run_is_asked_for(workspace_to_redo, flags):
     """With a budget, with a yes, and where stdout is an object."""
-    ended = workspace.run(*RUN, "--redo", "failed", *flags)
+    ended = workspace_to_redo.run(*RUN, "--redo", "failed", *flags)
     assert "1 failed with client_error" in announced(ended)
     assert "reprocessing" not in ended.stdout
 
 
-def test_a_run_that_does_nothing_again_announces_nothing(workspace):
+def test_a_run_that_does_nothing_again_announces_nothing(workspace_to_redo):
     """It takes what is new, as every night."""
-    assert "reprocessing" not in workspace.run(*RUN).stderr
+    assert "reprocessing" not in workspace_to_redo.run(*RUN).stderr
 
 
-def test_nothing_to_do_announces_nothing(workspace):
+def test_nothing_to_do_announces_nothing(workspace_to_redo):
     """There is nobody to warn."""
-    assert workspace.run(*RUN, "--redo", "failed").exit_code == 0
-    ended = workspace.run(*RUN, "--redo", "failed")
+    assert workspace_to_redo.run(*RUN, "--redo", "failed").exit_code == 0
+    ended = workspace_to_redo.run(*RUN, "--redo", "failed")
     assert "reprocessing" not in ended.stderr
     assert "nothing to do" in ended.stdout
 
 
-def test_a_dry_run_shows_causes_as_lines(workspace):
+def test_a_dry_run_shows_causes_as_lines(workspace_to_redo):
     """Each with its documents and dollars."""
-    lines = [" ".join(line.split()) for line in workspace.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()]
+    lines = [
+        " ".join(line.split()) for line in workspace_to_redo.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()
+    ]
     start = lines.index("to process, by reason")
     assert [line.partition(" for $")[0] for line in lines[start + 1 : start + 5]] == [
         "done before 2",
@@ -96,9 +113,9 @@ def test_a_dry_run_shows_causes_as_lines(workspace):
     ]
 
 
-def test_a_dry_run_has_causes_in_json(workspace):
+def test_a_dry_run_has_causes_in_json(workspace_to_redo):
     """Their documents are those of the estimate, their dollars too; only where something is done again."""
-    found = json.loads(workspace.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
+    found = json.loads(workspace_to_redo.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
     causes = found["causes"]
     assert {cause: told["documents"] for cause, told in causes.items()} == {
         "done": 2,
@@ -107,14 +124,16 @@ def test_a_dry_run_has_causes_in_json(workspace):
         "new": 1,
     }
     assert sum(told["cost_usd"]["high"] for told in causes.values()) == pytest.approx(found["cost_usd"]["high"])
-    assert "causes" not in json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)
+    assert "causes" not in json.loads(workspace_to_redo.run(*RUN, "--dry-run", "--json").stdout)
 
 
 @pytest.mark.parametrize(("words", "cause"), [("Another description.", "schema"), ("What the picture shows.", "new")])
-def test_another_schema_of_the_same_name_is_another_schema(workspace, words, cause):
+def test_another_schema_of_the_same_name_is_another_schema(workspace_to_redo, words, cause):
     """Its words are part of it; the same words under the same name are the same."""
-    first = workspace.module(SCHEMA.format(words="What the picture shows."))
-    assert workspace.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
-    second = workspace.module(SCHEMA.format(words=words))
-    ended = workspace.run("run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed")
+    first = workspace_to_redo.module(SCHEMA.format(words="What the picture shows."))
+    assert workspace_to_redo.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
+    second = workspace_to_redo.module(SCHEMA.format(words=words))
+    ended = workspace_to_redo.run(
+        "run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed"
+    )
     assert ("5 with another schema" in ended.stderr) is (cause == "schema")

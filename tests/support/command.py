@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -157,6 +158,17 @@ class Workspace:
         """Every file under the workspace, or under one of its folders."""
         root = self.folder / below
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def saved(self):
+        """Keeps a copy of the folder as it is; gives what brings it back."""
+        copy = self.folder.with_name("saved")
+        shutil.copytree(self.folder, copy)
+
+        def restore():
+            shutil.rmtree(self.folder)
+            shutil.copytree(copy, self.folder)
+
+        return restore
 
     def said(self):
         """Whatever can be read in any file: all bytes, and the values behind the compression of the tables."""

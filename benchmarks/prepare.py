@@ -22,8 +22,8 @@ from accuracy import same_company, same_date, same_total
 from PIL import Image
 from pydantic import ValidationError
 
-from extractors.endpoint.fill.fill import fill
-from extractors.endpoint.ocr.picture import picture
+from extractors.endpoint.fill.fill import fill_schema
+from extractors.endpoint.ocr.picture import parse_picture
 from extractors.endpoint.ocr.read import Ocr
 from schemas.receipt import Receipt
 
@@ -106,7 +106,7 @@ async def read(ocr, files, truth):
     async def one(data, line):
         url = "data:image/jpeg;base64," + base64.b64encode(data).decode()
         async with gate:
-            found = await ocr.read((picture(url),), lambda document: fill(schema, document))
+            found = await ocr.read((parse_picture(url),), lambda document: fill_schema(schema, document))
         try:
             row = Receipt.model_validate(found).model_dump()
         except ValidationError:

@@ -320,7 +320,7 @@ def endpoint(
             from extractors.endpoint.serve import Options, serve
 
             options = Options(port=port, reader=reader, bill=bill, latency=latency, rpm=rpm, faults=faults)
-            serve(options, lambda url: typer.echo(options.sentence(url)))
+            serve(options, lambda url: typer.echo(options.describe(url)))
         except EndpointError as error:
             raise ConfigurationError(str(error)) from None
 

@@ -45,42 +45,42 @@ def create_app(
         openapi_url=None,
         routes=[
             Route("/v1/chat/completions", Chat(reader, get_rule(bill), rehearsal).route, methods=["POST"]),
-            Route("/v1/models", _fixed([_model(reader.model)])),
-            Route("/health", _fixed({"status": "ok"})),
-            Route("/rehearsal", _told(rehearsal)),
-            Route("/rehearsal", _changed(rehearsal), methods=["PUT"]),
+            Route("/v1/models", _build_fixed_route([_describe_model(reader.model)])),
+            Route("/health", _build_fixed_route({"status": "ok"})),
+            Route("/rehearsal", _build_state_route(rehearsal)),
+            Route("/rehearsal", _build_change_route(rehearsal), methods=["PUT"]),
         ],
-        exception_handlers={Refusal: _refused, HTTPException: _no_route, Exception: _broken},
+        exception_handlers={Refusal: _answer_refusal, HTTPException: _answer_unknown_route, Exception: _answer_failure},
     )
     app.state.rehearsal = rehearsal
     return app
 
 
-def _told(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
-    async def told(_: Request) -> Response:
+def _build_state_route(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
+    async def show_state(_: Request) -> Response:
         return Response(orjson.dumps(rehearsal.state()), media_type=JSON)
 
-    return told
+    return show_state
 
 
-def _changed(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
-    async def changed(request: Request) -> Response:
+def _build_change_route(rehearsal: Rehearsal) -> Callable[[Request], Awaitable[Response]]:
+    async def change_state(request: Request) -> Response:
         rehearsal.change(await request.body())
         return Response(orjson.dumps(rehearsal.state()), media_type=JSON)
 
-    return changed
+    return change_state
 
 
-def _fixed(value: object) -> Callable[[Request], Awaitable[Response]]:
+def _build_fixed_route(value: object) -> Callable[[Request], Awaitable[Response]]:
     body = orjson.dumps(value)
 
-    async def fixed(_: Request) -> Response:
+    async def answer(_: Request) -> Response:
         return Response(body, media_type=JSON)
 
-    return fixed
+    return answer
 
 
-def _model(name: str) -> dict[str, object]:
+def _describe_model(name: str) -> dict[str, object]:
     pricing = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}
     organization, _, short = name.partition("/")
     return {
@@ -94,16 +94,18 @@ def _model(name: str) -> dict[str, object]:
     }
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _answer_refusal(_: Request, error: Exception) -> Response:
     refusal = error if isinstance(error, Refusal) else Refusal("the endpoint failed", status=500)
     headers = {"Retry-After": "1"} if refusal.status == 503 else None
     return Response(orjson.dumps(refusal.body()), refusal.status, headers, JSON)
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _answer_unknown_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
-    return await _refused(request, Refusal(f"{request.method} {request.url.path} is not served here", status=status))
+    return await _answer_refusal(
+        request, Refusal(f"{request.method} {request.url.path} is not served here", status=status)
+    )
 
 
-async def _broken(request: Request, _: Exception) -> Response:
-    return await _refused(request, Refusal("the endpoint failed", status=500))
+async def _answer_failure(request: Request, _: Exception) -> Response:
+    return await _answer_refusal(request, Refusal("the endpoint failed", status=500))

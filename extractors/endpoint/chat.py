@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from extractors.endpoint.faults.corrupt import spoiled
+from extractors.endpoint.chat_response import build_response
+from extractors.endpoint.faults.corrupt import corrupt_response
 from extractors.endpoint.faults.network import Drip, Reset, Stall
-from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, instead
+from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, replace_response
 from extractors.endpoint.refusal import Refusal
-from extractors.endpoint.reply import reply
-from extractors.endpoint.wire import ask
+from extractors.endpoint.wire import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from extractors.endpoint.faults.rehearsal import Rehearsal
     from extractors.endpoint.faults.spec import Draw
     from extractors.endpoint.readers import Reader
-    from extractors.endpoint.wire import Ask
+    from extractors.endpoint.wire import ChatRequest
 
 
 class Chat:
@@ -34,7 +34,7 @@ class Chat:
 
     def __init__(self, reader: Reader, bill: Rule, rehearsal: Rehearsal) -> None:
         self._reader = reader
-        self._respond = partial(reply, model=reader.model, rule=bill)
+        self._respond = partial(build_response, model=reader.model, rule=bill)
         self._rehearsal = rehearsal
         self._tally = rehearsal.tally
 
@@ -42,7 +42,7 @@ class Chat:
         """The response to one request, counted once."""
         draw = self._rehearsal.arrive()
         try:
-            return await self._response(request, draw)
+            return await self._build_response(request, draw)
         except Refusal as refusal:
             self._tally.count("crowded" if refusal.status == 503 else "refused")
             raise
@@ -56,41 +56,45 @@ class Chat:
             self._tally.count("failed")
             raise
 
-    async def _response(self, request: Request, draw: Draw) -> ASGIApp:
+    async def _build_response(self, request: Request, draw: Draw) -> ASGIApp:
         started = asyncio.get_running_loop().time()
         body = await request.body()  # of a refused request too: a client may not listen before it has sent all
-        response = instead(draw, self._rehearsal) or self._unanswered(draw, asked := ask(body))
+        response = replace_response(draw, self._rehearsal) or self._withhold_answer(
+            draw, chat_request := parse_request(body)
+        )
         if response is not None:
             self._tally.count(draw.kind)
             return response
-        return await self._answered(draw, asked, started)
+        return await self._send_answer(draw, chat_request, started)
 
-    def _unanswered(self, draw: Draw, asked: Ask) -> ASGIApp | None:
+    def _withhold_answer(self, draw: Draw, chat_request: ChatRequest) -> ASGIApp | None:
         match draw.kind:
             case "error_body":
-                return error_body(stream=asked.stream)
+                return error_body(stream=chat_request.stream)
             case "stall":
-                return Stall(self._rehearsal, asked.stream)
+                return Stall(self._rehearsal, chat_request.stream)
             case "drip":
-                return Drip(self._rehearsal, asked.stream)
+                return Drip(self._rehearsal, chat_request.stream)
             case _:
                 return None
 
-    async def _answered(self, draw: Draw, asked: Ask, started: float) -> ASGIApp:
-        done = spoiled(draw, asked, await self._reader.answer(asked), self._respond)
-        if (left := started + self._rehearsal.latency - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(left)
+    async def _send_answer(self, draw: Draw, chat_request: ChatRequest, started: float) -> ASGIApp:
+        response = corrupt_response(draw, chat_request, await self._reader.answer(chat_request), self._respond)
+        if (remaining := started + self._rehearsal.latency - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(remaining)
         if draw.kind == "reset":
             self._tally.count("reset")
-            return Reset(draw, list(done.events()) if asked.stream else [done.whole()], asked.stream)
-        kind = "truncated" if done.finish_reason == "length" else draw.kind
-        self._tally.bill(kind, done.prompt_tokens, done.completion_tokens)
-        if asked.stream:
-            return StreamingResponse(_sent(done.events()), media_type=EVENTS)
-        return Response(done.whole(), media_type=JSON)
+            return Reset(
+                draw, list(response.iter_events()) if chat_request.stream else [response.to_json()], chat_request.stream
+            )
+        kind = "truncated" if response.finish_reason == "length" else draw.kind
+        self._tally.bill(kind, response.prompt_tokens, response.completion_tokens)
+        if chat_request.stream:
+            return StreamingResponse(_stream_events(response.iter_events()), media_type=EVENTS)
+        return Response(response.to_json(), media_type=JSON)
 
 
-async def _sent(events: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _stream_events(events: Iterator[bytes]) -> AsyncIterator[bytes]:
     """The events one by one, without a thread for each."""
     for event in events:
         yield event

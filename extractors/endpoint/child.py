@@ -15,8 +15,8 @@ from extractors.endpoint.extra import EndpointError, check_extra
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_START = 60.0  # seconds until it listens, on a machine that is busy and cold
-_STOP = 5.0  # seconds for each way of asking it to go
+_START_SECONDS = 60.0  # seconds until it listens, on a machine that is busy and cold
+_STOP_SECONDS = 5.0  # seconds for each way of asking it to go
 
 
 @contextlib.asynccontextmanager
@@ -37,46 +37,48 @@ async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 
         stderr=PIPE,
         start_new_session=True,  # Ctrl-C is for the parent, which still has replies to wait for
     )
-    said = bytearray()
-    listening = asyncio.create_task(_drain(process, said))
+    stderr = bytearray()
+    listening = asyncio.create_task(_drain(process, stderr))
     try:
-        yield await _announced(process, said, listening)
+        yield await _read_url(process, stderr, listening)
     finally:
-        await asyncio.shield(_end(process, listening))
+        await asyncio.shield(_stop_process(process, listening))
 
 
-async def _announced(process: Process, said: bytearray, draining: asyncio.Task[None]) -> str:
+async def _read_url(process: Process, stderr: bytearray, draining: asyncio.Task[None]) -> str:
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), _START)
+        line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
     except TimeoutError:
-        raise EndpointError(f"the offline endpoint did not start within {_START:.0f} s{_last(said)}") from None
+        raise EndpointError(
+            f"the offline endpoint did not start within {_START_SECONDS:.0f} s{_last_line(stderr)}"
+        ) from None
     if not line:
         await draining
-        raise EndpointError(f"the offline endpoint stopped while it started{_last(said)}")
+        raise EndpointError(f"the offline endpoint stopped while it started{_last_line(stderr)}")
     return str(orjson.loads(line)["url"])
 
 
-async def _drain(process: Process, said: bytearray) -> None:
+async def _drain(process: Process, stderr: bytearray) -> None:
     """Keep its last words, and its pipe from filling up."""
     assert process.stderr is not None
     while chunk := await process.stderr.read(4096):
-        said += chunk
-        del said[:-4096]
+        stderr += chunk
+        del stderr[:-4096]
 
 
-def _last(said: bytearray) -> str:
-    lines = said.decode(errors="replace").split("\n")
+def _last_line(stderr: bytearray) -> str:
+    lines = stderr.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {last}" if last else ""
 
 
-async def _end(process: Process, draining: asyncio.Task[None]) -> None:
+async def _stop_process(process: Process, draining: asyncio.Task[None]) -> None:
     assert process.stdin is not None
     process.stdin.close()
     for insist in (process.terminate, process.kill):
         with contextlib.suppress(TimeoutError, ProcessLookupError):
-            await asyncio.wait_for(process.wait(), _STOP)
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
             break
         with contextlib.suppress(ProcessLookupError):
             insist()

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
-from extractors.endpoint.fill.echo import instance
-from extractors.endpoint.fill.fill import fill
+from extractors.endpoint.fill.echo import build_instance
+from extractors.endpoint.fill.fill import fill_schema
 from extractors.endpoint.ocr.read import Ocr
 
 if TYPE_CHECKING:
     from extractors.endpoint.ocr.words import Document
-    from extractors.endpoint.wire import Ask, Schema
+    from extractors.endpoint.wire import ChatRequest, Schema
 
 NAMES = ("ocr", "echo")
-_KEPT = 64  # schemas whose echo is remembered
+_CACHED_SCHEMAS = 64  # schemas whose echo is remembered
 
 
 class Reader(Protocol):
@@ -24,7 +24,7 @@ class Reader(Protocol):
 
     model: str
 
-    async def answer(self, ask: Ask) -> str:
+    async def answer(self, ask: ChatRequest) -> str:
         """The content of the reply: a JSON document when the request has a schema, else text."""
 
 
@@ -36,9 +36,9 @@ class OcrReader:
     def __init__(self, ocr: Ocr | None = None) -> None:
         self._ocr = ocr or Ocr()
 
-    async def answer(self, ask: Ask) -> str:
+    async def answer(self, ask: ChatRequest) -> str:
         """Without a schema, the lines that were read."""
-        return await self._ocr.read(ask.pictures, partial(_said, ask.schema))
+        return await self._ocr.read(ask.pictures, partial(_format_answer, ask.schema))
 
 
 class EchoReader:
@@ -49,26 +49,26 @@ class EchoReader:
     def __init__(self) -> None:
         self._answers: dict[bytes, str] = {}
 
-    async def answer(self, ask: Ask) -> str:
+    async def answer(self, ask: ChatRequest) -> str:
         """Without a schema, the word "echo"."""
         if ask.schema is None:
             return "echo"
         key = orjson.dumps(ask.schema)
         if key not in self._answers:
-            if len(self._answers) >= _KEPT:
+            if len(self._answers) >= _CACHED_SCHEMAS:
                 self._answers.clear()
-            self._answers[key] = orjson.dumps(instance(ask.schema)).decode()
+            self._answers[key] = orjson.dumps(build_instance(ask.schema)).decode()
         return self._answers[key]
 
 
-def reader(name: str) -> Reader:
+def create_reader(name: str) -> Reader:
     """The reader of this name: one of `NAMES`."""
     if name not in NAMES:
         raise ValueError(f"{name!r} is not a reader: use {' or '.join(NAMES)}")
     return OcrReader() if name == "ocr" else EchoReader()
 
 
-def _said(schema: Schema | None, document: Document) -> str:
+def _format_answer(schema: Schema | None, document: Document) -> str:
     if schema is None:
         return "\n".join(document.texts)
-    return orjson.dumps(fill(schema, document)).decode()
+    return orjson.dumps(fill_schema(schema, document)).decode()

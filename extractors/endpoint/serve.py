@@ -15,8 +15,8 @@ from typing_extensions import override
 from extractors.endpoint.app import create_app
 from extractors.endpoint.extra import EndpointError
 from extractors.endpoint.faults.connection import Connection
-from extractors.endpoint.faults.spec import faults
-from extractors.endpoint.readers import reader
+from extractors.endpoint.faults.spec import read_faults
+from extractors.endpoint.readers import create_reader
 
 if TYPE_CHECKING:
     import socket
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from extractors.endpoint.faults.rehearsal import Rehearsal
 
-_KEPT = 75  # seconds that an idle connection stays open, as behind most proxies: shorter would add faults of our own
+_KEEP_ALIVE_SECONDS = (
+    75  # seconds that an idle connection stays open, as behind most proxies: shorter would add faults of our own
+)
 _READS = {"ocr": "reads with RapidOCR", "echo": "echoes the schema"}
 
 
@@ -41,7 +43,7 @@ class Options:
     rpm: float | None = None
     faults: Path | None = None
 
-    def sentence(self, url: str) -> str:
+    def describe(self, url: str) -> str:
         """The line that a person reads once it listens."""
         limit = f", at {self.rpm:,g} requests a minute" if self.rpm is not None else ""
         wrong = f", with the faults of {self.faults}" if self.faults is not None else ""
@@ -56,11 +58,11 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
     if options.rpm is not None and not 0 < options.rpm < math.inf:
         raise EndpointError(f"rpm: above 0 requests a minute, not {options.rpm:g}")
     app = create_app(
-        reader(options.reader),
+        create_reader(options.reader),
         bill=options.bill,
         latency=options.latency,
         rpm=options.rpm,
-        faults=None if options.faults is None else faults(options.faults),
+        faults=None if options.faults is None else read_faults(options.faults),
     )
     config = uvicorn.Config(
         app,
@@ -70,7 +72,7 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        timeout_keep_alive=_KEPT,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     _Server(config, announce, app.state.rehearsal).run()
 

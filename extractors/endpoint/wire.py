@@ -11,15 +11,14 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extractors.endpoint.ocr.lift import lifted, number
-from extractors.endpoint.ocr.picture import Picture, picture
+from extractors.endpoint.ocr.picture import Picture, extract_images, parse_mark, parse_picture
 from extractors.endpoint.refusal import Refusal
 
 Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values are of any kind by nature
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ChatRequest:
     """What one request asks for: pictures, the schema to fill (None: just the words), and how to answer."""
 
     pictures: tuple[Picture, ...]
@@ -75,7 +74,7 @@ class _Format(_Wire):
     json_schema: Schema | None = None
     flat: Schema | None = Field(default=None, alias="schema")  # the older form, without a name
 
-    def found(self) -> Schema | None:
+    def find_schema(self) -> Schema | None:
         if self.json_schema is not None and isinstance(self.json_schema.get("schema"), dict):
             return dict(self.json_schema["schema"])
         return self.flat
@@ -94,37 +93,37 @@ class _Request(_Wire):
         return [block for message in self.messages for block in message.blocks()]
 
 
-def ask(body: bytes) -> Ask:
+def parse_request(body: bytes) -> ChatRequest:
     """Read a request's body."""
-    request, pieces = _read(body)
+    request, pieces = _parse_body(body)
     texts = [block.text for block in request.blocks if block.type == "text"]
     tool = request.tools[0].function if request.tools else None
-    return Ask(
-        pictures=tuple(picture(_url(block), pieces) for block in request.blocks if block.type != "text"),
-        schema=tool.parameters if tool else _schema(request, texts),
+    return ChatRequest(
+        pictures=tuple(parse_picture(_image_url(block), pieces) for block in request.blocks if block.type != "text"),
+        schema=tool.parameters if tool else _find_schema(request, texts),
         tool=tool.name if tool else None,
-        text_tokens=tokens("".join(texts)),
+        text_tokens=count_tokens("".join(texts)),
         max_tokens=request.max_tokens or request.max_completion_tokens,
         stream=request.stream,
     )
 
 
-def tokens(text: str) -> int:
+def count_tokens(text: str) -> int:
     """The tokens that this endpoint counts for a text: four UTF-8 bytes each."""
     return math.ceil(len(text.encode()) / 4)
 
 
-def _read(body: bytes) -> tuple[_Request, list[memoryview]]:
-    """The request, without the pictures' data where that could be lifted out; as a whole where a text begins like one."""
-    small, pieces = lifted(body)
-    request = _request(small)
-    marks = [number(block.url.partition(",")[2]) for block in request.blocks if block.url is not None]
+def _parse_body(body: bytes) -> tuple[_Request, list[memoryview]]:
+    """The request, without the pictures' data if it could be extracted; parsed as a whole if a text contains a mark."""
+    small, pieces = extract_images(body)
+    request = _validate_request(small)
+    marks = [parse_mark(block.url.partition(",")[2]) for block in request.blocks if block.url is not None]
     if all(mark in marks for mark in range(len(pieces))):
         return request, pieces
-    return _request(body), []
+    return _validate_request(body), []
 
 
-def _request(body: bytes) -> _Request:
+def _validate_request(body: bytes) -> _Request:
     try:
         return _Request.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError:
@@ -135,18 +134,20 @@ def _request(body: bytes) -> _Request:
         raise Refusal(f"{param or 'the body'}: {first['msg']}", param=param or None, code=first["type"]) from None
 
 
-def _url(block: _Block) -> str:
+def _image_url(block: _Block) -> str:
     if block.url is None:
         raise Refusal("content blocks are text or image_url here", param="messages", code="content_not_supported")
     return block.url
 
 
-def _schema(request: _Request, texts: list[str]) -> Schema | None:
-    given = request.response_format.found() if request.response_format else None
-    return given if given is not None else next((found for text in texts if (found := _written(text))), None)
+def _find_schema(request: _Request, texts: list[str]) -> Schema | None:
+    given = request.response_format.find_schema() if request.response_format else None
+    return (
+        given if given is not None else next((found for text in texts if (found := _find_schema_in_text(text))), None)
+    )
 
 
-def _written(text: str) -> Schema | None:
+def _find_schema_in_text(text: str) -> Schema | None:
     """The JSON schema that stands in a prompt, where the mode of the request has no other place for it."""
     decoder = json.JSONDecoder()
     start = text.find("{")

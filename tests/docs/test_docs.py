@@ -17,7 +17,7 @@ from extractors.config.settings import PREFIX, Settings, read_settings
 from extractors.core import REJECT_REASONS, Outcome, tiles
 from extractors.core.schema import shipped
 from extractors.endpoint.faults.rehearsal import Rehearsal
-from extractors.endpoint.faults.spec import KINDS, faults
+from extractors.endpoint.faults.spec import KINDS, read_faults
 from extractors.record.tables import columns
 from extractors.scan import EXTENSIONS, read_manifest
 from flows.cli import app
@@ -273,7 +273,7 @@ def test_every_configuration_file_is_read(tmp_path, monkeypatch):
         if "[models" in text:
             assert Prices(path).find("Qwen/Qwen3.5-9B")
         elif "[shares]" in text:
-            assert faults(path).shares.server_error
+            assert read_faults(path).shares.server_error
         else:
             assert read_settings().model == "Qwen/Qwen3.5-9B"
     for text in [text for each in PAGES for text in each.blocks("json")]:

@@ -10,9 +10,9 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from extractors.endpoint.chat_response import ChatResponse
     from extractors.endpoint.faults.spec import Draw
-    from extractors.endpoint.reply import Reply
-    from extractors.endpoint.wire import Ask
+    from extractors.endpoint.wire import ChatRequest
 
 _PROSE = (
     "I am sorry, but I cannot make out enough of this picture.",
@@ -21,7 +21,9 @@ _PROSE = (
 _THOUGHT = 'It may be {"total": 0}, or {"a": [1, 2}. No: look again.'
 
 
-def spoiled(draw: Draw, ask: Ask, answer: str, respond: Callable[[Ask, str], Reply]) -> Reply:
+def corrupt_response(
+    draw: Draw, ask: ChatRequest, answer: str, respond: Callable[[ChatRequest, str], ChatResponse]
+) -> ChatResponse:
     """The reply to `ask`, spoiled as drawn. `respond` makes a reply of a text, and bills and cuts it like any other."""
     said = replace(ask, tool=None)  # for words that are not the arguments of a call
     match draw.kind:
@@ -29,7 +31,7 @@ def spoiled(draw: Draw, ask: Ask, answer: str, respond: Callable[[Ask, str], Rep
             cut = respond(ask, answer[: int(len(answer) * (0.1 + 0.8 * draw.way))])
             return cut if draw.pick("length", "length", "stop") == "stop" else replace(cut, finish_reason="length")
         case "off_schema":
-            return respond(ask, _other(answer, draw))
+            return respond(ask, _replace_value(answer, draw))
         case "prose":
             return respond(said, draw.pick(*_PROSE))
         case "fenced":
@@ -40,12 +42,12 @@ def spoiled(draw: Draw, ask: Ask, answer: str, respond: Callable[[Ask, str], Rep
         case "empty":
             return replace(respond(said, _THOUGHT), text=None)
         case "no_usage":
-            return replace(respond(ask, answer), told=False)
+            return replace(respond(ask, answer), has_usage=False)
         case _:
             return respond(ask, answer)
 
 
-def _other(answer: str, draw: Draw) -> str:
+def _replace_value(answer: str, draw: Draw) -> str:
     """JSON that no schema of the answer takes: every value two lists deep, or a list of the names."""
     try:
         values: Any = orjson.loads(answer)

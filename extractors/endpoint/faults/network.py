@@ -41,9 +41,9 @@ class Reset:
         where = self.draw.pick("before", "before, politely", "middle", "middle, politely")
         if where.startswith("middle"):
             whole = b"".join(self.parts)
-            await send(_start(stream=self.stream, length=None if self.stream else len(whole)))
-            await send(_body(whole[: len(whole) // 2]))
-        await _broken(scope, receive, politely=where.endswith("politely"))
+            await send(_build_start(stream=self.stream, length=None if self.stream else len(whole)))
+            await send(_build_body(whole[: len(whole) // 2]))
+        await _break_connection(scope, receive, politely=where.endswith("politely"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Stall:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say that an answer comes, and send none."""
-        await send(_start(stream=self.stream))
-        await _ended(self.rehearsal, receive, self.rehearsal.options.stall_seconds)
-        await _broken(scope, receive)
+        await send(_build_start(stream=self.stream))
+        await _wait_for_end(self.rehearsal, receive, self.rehearsal.options.stall_seconds)
+        await _break_connection(scope, receive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,18 @@ class Drip:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Spaces before a JSON body that never begins; comments in a stream without events."""
-        await send(_start(stream=self.stream))
+        await send(_build_start(stream=self.stream))
         letters: Iterator[int] = itertools.cycle(b": wait\n\n" if self.stream else b" ")
         for letter in letters:
-            await send(_body(bytes([letter])))
-            if await _ended(self.rehearsal, receive, self.rehearsal.options.drip_seconds):
+            await send(_build_body(bytes([letter])))
+            if await _wait_for_end(self.rehearsal, receive, self.rehearsal.options.drip_seconds):
                 break
-        await _broken(scope, receive)
+        await _break_connection(scope, receive)
 
 
-async def _ended(rehearsal: Rehearsal, receive: Receive, seconds: float) -> bool:
+async def _wait_for_end(rehearsal: Rehearsal, receive: Receive, seconds: float) -> bool:
     """Whether the client went, or the server closes, within these seconds."""
-    ends = {asyncio.create_task(_gone(receive)), asyncio.create_task(_closing(rehearsal))}
+    ends = {asyncio.create_task(_wait_for_disconnect(receive)), asyncio.create_task(_wait_for_closing(rehearsal))}
     try:
         done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -89,16 +89,16 @@ async def _ended(rehearsal: Rehearsal, receive: Receive, seconds: float) -> bool
     return bool(done)
 
 
-async def _closing(rehearsal: Rehearsal) -> None:
+async def _wait_for_closing(rehearsal: Rehearsal) -> None:
     await rehearsal.closing.wait()
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _broken(scope: Scope, receive: Receive, *, politely: bool = False) -> None:
+async def _break_connection(scope: Scope, receive: Receive, *, politely: bool = False) -> None:
     transport: asyncio.Transport | None = scope.get("extensions", {}).get(TRANSPORT)
     if transport is None:
         raise ConnectionResetError("broken on purpose")
@@ -108,15 +108,15 @@ async def _broken(scope: Scope, receive: Receive, *, politely: bool = False) -> 
         with contextlib.suppress(OSError):  # it may be closed by now
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
-    await _gone(receive)  # so that the server knows, and does not call it a mistake
+    await _wait_for_disconnect(receive)  # so that the server knows, and does not call it a mistake
 
 
-def _start(*, stream: bool, length: int | None = None) -> dict[str, object]:
+def _build_start(*, stream: bool, length: int | None = None) -> dict[str, object]:
     headers = [(b"content-type", (EVENTS if stream else JSON).encode())]
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return {"type": "http.response.start", "status": 200, "headers": headers}
 
 
-def _body(body: bytes) -> dict[str, object]:
+def _build_body(body: bytes) -> dict[str, object]:
     return {"type": "http.response.body", "body": body, "more_body": True}

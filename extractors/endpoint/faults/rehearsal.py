@@ -1,22 +1,64 @@
-"""What a rehearsal can set and ask: latency, a limit and faults in, the server's own count out."""
+"""A rehearsal: the settings of latency, rate limit and faults, and the server's own count of requests and tokens.
+
+| kind | |
+|---|---|
+| `answered` | a good answer, as asked for |
+| the kinds of `faults.Shares` | a fault; `truncated` counts also what the request's own `max_tokens` cut |
+| `limited` | 429, above the rate of `--rpm` (`rate_limited` is the fault) |
+| `crowded` | 503, more requests waiting for the reader than it takes |
+| `refused` | 400, a request or an image that cannot be answered |
+| `gone` | the client left before its request was complete |
+| `failed` | 500, a bug of the endpoint |
+
+Billed are the answers that were made whole: `answered`, `truncated`, `off_schema`, `prose`, `fenced`, `empty`, `no_usage`.
+Answers are counted when they are ready, everything else when it is decided: what `requests` has more than all kinds
+together is still in flight.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extractors.endpoint.faults.rate_limit import Limit
-from extractors.endpoint.faults.spec import Draw, Faults, draws
-from extractors.endpoint.faults.tally import Tally
+from extractors.endpoint.faults.spec import Draw, Faults, iter_draws
 from extractors.endpoint.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMITED = "limited"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by kind, and the tokens of every answer that was made whole, whether or not the client liked it."""
+
+    requests: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def count(self, kind: str) -> None:
+        """Note a request that nothing is billed for."""
+        self.kinds[kind] += 1
+
+    def bill(self, kind: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Note an answer and its bill."""
+        self.kinds[kind] += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+
+    def reset(self) -> None:
+        """Start again; requests in flight stay counted, as they are yet to be counted by kind."""
+        self.requests -= self.kinds.total()
+        self.kinds.clear()
+        self.prompt_tokens = self.completion_tokens = 0
 
 
 class _Change(BaseModel):
@@ -49,7 +91,7 @@ class Rehearsal:
         self.limit = Limit(rpm, clock)
         self.tally = Tally()
         self.closing = asyncio.Event()  # set, it ends what would otherwise never end
-        self._rehearse(faults or Faults())
+        self._set_faults(faults or Faults())
 
     def arrive(self) -> Draw:
         """Count a request in and say what it gets. One above the limit is refused and draws nothing."""
@@ -70,7 +112,7 @@ class Rehearsal:
         if "latency" in change.model_fields_set:
             self.latency = change.latency
         if "faults" in change.model_fields_set:
-            self._rehearse(change.faults or Faults())
+            self._set_faults(change.faults or Faults())
         if change.reset:
             self.tally.reset()
 
@@ -86,7 +128,7 @@ class Rehearsal:
             "completion_tokens": self.tally.completion_tokens,
         }
 
-    def _rehearse(self, faults: Faults) -> None:
+    def _set_faults(self, faults: Faults) -> None:
         self._faults = faults
         self.options = faults.options
-        self._draws = draws(faults)
+        self._draws = iter_draws(faults)

@@ -20,7 +20,7 @@ EVENTS = "text/event-stream"
 _PAGE = b"<html><head><title>%s</title></head><body><center><h1>%s</h1></center><hr>proxy</body></html>\n"
 
 
-def instead(draw: Draw, rehearsal: Rehearsal) -> Response | None:
+def replace_response(draw: Draw, rehearsal: Rehearsal) -> Response | None:
     """The reply to a request that is not even read; None when it is to be read."""
     make = _UNREAD.get(draw.kind)
     return make(draw, rehearsal) if make else None
@@ -32,12 +32,12 @@ def error_body(*, stream: bool) -> Response:
     return Response(b"data: " + body + b"\n\n", media_type=EVENTS) if stream else Response(body, media_type=JSON)
 
 
-def _limited(_: Draw, rehearsal: Rehearsal) -> Response:
+def _answer_limited(_: Draw, rehearsal: Rehearsal) -> Response:
     body = _error("above the request rate of this model", "rate_limit", "dynamic_request_limited")
     return Response(body, 429, rehearsal.limit.headers(), JSON)
 
 
-def _rate_limited(draw: Draw, rehearsal: Rehearsal) -> Response:
+def _answer_rate_limited(draw: Draw, rehearsal: Rehearsal) -> Response:
     """The type is found in three places, as servers of different ages write it."""
     message, kind = "above your dynamic rate", "dynamic_request_limited"
     match draw.pick("type", "code", "top", "tokens"):
@@ -52,7 +52,7 @@ def _rate_limited(draw: Draw, rehearsal: Rehearsal) -> Response:
     return Response(body, 429, _retry_after(rehearsal), JSON)
 
 
-def _server_error(draw: Draw, _: Rehearsal) -> Response:
+def _answer_server_error(draw: Draw, _: Rehearsal) -> Response:
     match draw.pick("json", "json", "html", "text"):
         case "html":
             return Response(_PAGE % ((b"500 Internal Server Error",) * 2), 500, media_type="text/html")
@@ -62,12 +62,12 @@ def _server_error(draw: Draw, _: Rehearsal) -> Response:
             return Response(_error("the model failed", "server_error", "internal_error"), 500, media_type=JSON)
 
 
-def _capacity(draw: Draw, rehearsal: Rehearsal) -> Response:
+def _answer_capacity(draw: Draw, rehearsal: Rehearsal) -> Response:
     headers = _retry_after(rehearsal) if draw.pick("says", "silent") == "says" else None
     return Response(_error("the model is at its capacity", "service_unavailable", "overloaded"), 503, headers, JSON)
 
 
-def _html(_: Draw, __: Rehearsal) -> Response:
+def _answer_html(_: Draw, __: Rehearsal) -> Response:
     return Response(_PAGE % ((b"Just a moment",) * 2), media_type="text/html")
 
 
@@ -80,9 +80,9 @@ def _error(message: str, kind: str, code: str | None = None) -> bytes:
 
 
 _UNREAD: dict[str, Callable[[Draw, Rehearsal], Response]] = {
-    LIMITED: _limited,
-    "rate_limited": _rate_limited,
-    "server_error": _server_error,
-    "capacity": _capacity,
-    "html": _html,
+    LIMITED: _answer_limited,
+    "rate_limited": _answer_rate_limited,
+    "server_error": _answer_server_error,
+    "capacity": _answer_capacity,
+    "html": _answer_html,
 }

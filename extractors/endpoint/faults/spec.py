@@ -96,7 +96,7 @@ class Draw:
         return ways[int(self.way * len(ways))]
 
 
-def faults(path: Path) -> Faults:
+def read_faults(path: Path) -> Faults:
     """Read a file of faults. Raises EndpointError with one line that names the file and the key."""
     try:
         return Faults.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -105,10 +105,10 @@ def faults(path: Path) -> Faults:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EndpointError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
-        raise EndpointError(f"{path}: {_first(error)}") from None
+        raise EndpointError(f"{path}: {_describe_first(error)}") from None
 
 
-def draws(found: Faults) -> Iterator[Draw]:
+def iter_draws(found: Faults) -> Iterator[Draw]:
     """A draw for each request, without end: the same ones for the same file."""
     if not any(found.shares.model_dump().values()):
         yield from itertools.repeat(Draw(ANSWERED, 0.0))
@@ -119,7 +119,7 @@ def draws(found: Faults) -> Iterator[Draw]:
         yield Draw(dice.choices(kinds, weights)[0], dice.random())
 
 
-def _first(error: ValidationError) -> str:
+def _describe_first(error: ValidationError) -> str:
     """The first thing that is wrong with the file, in words."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(step) for step in first["loc"])

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from extractors.endpoint.fill.schema import kind, resolved
+from extractors.endpoint.fill.json_schema import resolve_references, type_of
 
 if TYPE_CHECKING:
     from extractors.endpoint.wire import Schema
@@ -26,9 +26,9 @@ _FORMATS = {
 }
 
 
-def instance(schema: Schema) -> Any:
+def build_instance(schema: Schema) -> Any:
     """A minimal instance: every property, and of `X or null` the X, as all-empty documents are often refused."""
-    return _instance(schema, _Place(schema))
+    return _build_value(schema, _Place(schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +38,49 @@ class _Place:
     root: Schema
     followed: frozenset[str] = frozenset()
 
-    def endless(self, node: object) -> bool:
+    def is_recursive(self, node: object) -> bool:
         return isinstance(node, dict) and node.get("$ref") in self.followed
 
-    def below(self, node: object) -> _Place:
+    def descend(self, node: object) -> _Place:
         if not isinstance(node, dict) or "$ref" not in node:
             return self
         return replace(self, followed=self.followed | {node["$ref"]})
 
 
-def _instance(node: Schema, place: _Place) -> Any:
-    if place.endless(node):
+def _build_value(node: Schema, place: _Place) -> Any:
+    if place.is_recursive(node):
         return {}
-    place, node = place.below(node), resolved(node, place.root)
+    place, node = place.descend(node), resolve_references(node, place.root)
     for key in ("const", "default"):
         if node.get(key) is not None:
             return node[key]
     if node.get("enum"):
         return next((each for each in node["enum"] if each is not None), None)
     if ways := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
-        solid = (each for each in ways if not place.endless(each) and each != {"type": "null"})
+        solid = (each for each in ways if not place.is_recursive(each) and each != {"type": "null"})
         chosen = next(solid, None)
-        return None if chosen is None else _instance(chosen, place)
-    return _of_type(node, place)
+        return None if chosen is None else _build_value(chosen, place)
+    return _build_typed(node, place)
 
 
-def _of_type(node: Schema, place: _Place) -> Any:
-    match kind(node):
+def _build_typed(node: Schema, place: _Place) -> Any:
+    match type_of(node):
         case "object":
-            return {name: _instance(each, place) for name, each in node.get("properties", {}).items()}
+            return {name: _build_value(each, place) for name, each in node.get("properties", {}).items()}
         case "array":
-            fixed = [_instance(each, place) for each in node.get("prefixItems", ())]
+            fixed = [_build_value(each, place) for each in node.get("prefixItems", ())]
             item = node.get("items") or {}
-            more = 0 if place.endless(item) else node.get("minItems", 0) - len(fixed)
-            return fixed + [_instance(item, place) for _ in range(more)]
+            more = 0 if place.is_recursive(item) else node.get("minItems", 0) - len(fixed)
+            return fixed + [_build_value(item, place) for _ in range(more)]
         case "number" | "integer" as number:
-            return _number(node, whole=number == "integer")
+            return _build_number(node, whole=number == "integer")
         case "string":
-            return _string(node)
+            return _build_string(node)
         case other:
             return False if other == "boolean" else None
 
 
-def _number(node: Schema, *, whole: bool) -> float:
+def _build_number(node: Schema, *, whole: bool) -> float:
     """1, or the number nearest to a bound that the bounds and the step allow."""
     low, high = node.get("minimum", node.get("exclusiveMinimum")), node.get("maximum", node.get("exclusiveMaximum"))
     step = node.get("multipleOf") or 1
@@ -88,10 +88,10 @@ def _number(node: Schema, *, whole: bool) -> float:
     tries += [math.floor(low), math.floor(low) + 1, low, (math.floor(low / step) + 1) * step] if low is not None else []
     tries += [math.ceil(high) - 1, high, (math.ceil(high / step) - 1) * step] if high is not None else []
     tries += [(low + high) / 2] if low is not None and high is not None else []
-    return next((each for each in tries if _allowed(each, node, whole=whole)), 1)
+    return next((each for each in tries if _is_allowed(each, node, whole=whole)), 1)
 
 
-def _allowed(value: float, node: Schema, *, whole: bool) -> bool:
+def _is_allowed(value: float, node: Schema, *, whole: bool) -> bool:
     return (
         value >= node.get("minimum", -math.inf)
         and value > node.get("exclusiveMinimum", -math.inf)
@@ -102,16 +102,16 @@ def _allowed(value: float, node: Schema, *, whole: bool) -> bool:
     )
 
 
-def _string(node: Schema) -> str:
+def _build_string(node: Schema) -> str:
     text = _FORMATS.get(node.get("format", ""))
     if text is None and "pattern" in node:
-        text = _matching(node["pattern"])
+        text = _build_matching(node["pattern"])
     text = text if text is not None else "echo"
     text = text.ljust(node.get("minLength", 0), "o")
     return text[: node.get("maxLength", len(text))]
 
 
-def _matching(pattern: str) -> str:
+def _build_matching(pattern: str) -> str:
     """A text for the simple patterns that schemas use; "echo" where none of these fits."""
     tries = (
         "echo",

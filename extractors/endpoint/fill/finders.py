@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from extractors.endpoint.ocr.words import Document
 
 
-def _due(document: Document) -> date | None:
+def _find_due_date(document: Document) -> date | None:
     return find_date(document, due=True)
 
 
-def _title(document: Document) -> str | None:
+def _find_title(document: Document) -> str | None:
     table = find_table(document)
     return table.title if table and table.title else find_title(document)
 
 
-def _columns(document: Document) -> list[str]:
+def _find_columns(document: Document) -> list[str]:
     table = find_table(document)
     return table.columns if table else []
 
 
-def _rows(document: Document) -> list[list[str]]:
+def _find_rows(document: Document) -> list[list[str]]:
     table = find_table(document)
     return table.rows if table else []
 
 
-def _lines(document: Document) -> list[str]:
+def _find_lines(document: Document) -> list[str]:
     return list(document.parts)
 
 
-def _named_number(document: Document, name: str) -> Decimal | None:
+def _find_named_number(document: Document, name: str) -> Decimal | None:
     amount = find_amount(document, name)
     return amount if amount is not None else find_labelled_number(document, name)
 
@@ -56,28 +56,28 @@ TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
     "customer_address": find_customer_address,
     "date": find_date,
     "different": lambda document: "\n".join(different(document)),
-    "due_date": _due,
+    "due_date": _find_due_date,
     "email": find_email,
     "phone": find_phone,
     "sentence": sentence,
     "shared": lambda document: "\n".join(shared(document)),
     "text": lambda document: "\n".join(document.texts),
     "time": find_time,
-    "title": _title,
+    "title": _find_title,
     "url": find_url,
 }
 NUMBERS: Mapping[str, Callable[[Document, str], Decimal | None]] = {
-    "": _named_number,
+    "": _find_named_number,
     "subtotal": lambda document, _: find_subtotal(document),
     "tax": lambda document, _: find_tax(document),
     "total": lambda document, _: find_total(document),
 }
 LISTS: Mapping[str, Callable[[Document], list[str] | list[list[str]]]] = {
-    "": _lines,
-    "columns": _columns,
+    "": _find_lines,
+    "columns": _find_columns,
     "different": different,
     "each": one_by_one,
     "shared": shared,
-    "table_rows": _rows,
+    "table_rows": _find_rows,
     "tags": tags,
 }

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from extractors.endpoint.fill.schema import Field
+    from extractors.endpoint.fill.json_schema import Field
 
 _ISSUER = "company|vendor|seller|merchant|store|shop|supplier|issuer|retailer|business|biller|restaurant"
 _PAYER = "customer|buyer|client|recipient|payer"
@@ -68,25 +68,25 @@ _BARE = frozenset({"name", "number", "no", "id", "value", "date", "amount", "cod
 
 def kind_of(field: Field, parent: str) -> str:
     """The kind of a field; "" when nothing tells."""
-    name = spaced(field.name)
-    if parent and (name in _BARE or _CUSTOMER.search(spaced(parent))):
-        name = f"{spaced(parent)} {name}"
+    name = split_name(field.name)
+    if parent and (name in _BARE or _CUSTOMER.search(split_name(parent))):
+        name = f"{split_name(parent)} {name}"
     named = next((kind for kind, words in _NAMES if words.search(name)), "")
     by_format = _FORMATS.get(field.format, "")
     if by_format:
         return named if named in {"due_date", "other_date"} else by_format
-    return named or _described(field.description)
+    return named or _kind_from_description(field.description)
 
 
-def spaced(name: str) -> str:
+def split_name(name: str) -> str:
     """A name's words in lower case: `invoiceNumber`, `invoice_number` and `Invoice-Number` are the same."""
     return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)).strip().lower()
 
 
-def _described(description: str) -> str:
+def _kind_from_description(description: str) -> str:
     """The kind of what a description begins with, up to its first comma or bracket."""
     first = (
-        spaced(re.split(r"[,.;:(]", description, maxsplit=1)[0].replace("'s", ""))
+        split_name(re.split(r"[,.;:(]", description, maxsplit=1)[0].replace("'s", ""))
         .removeprefix("the ")
         .removeprefix("a ")
     )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from extractors.endpoint.fill.find.prose import compared
 from extractors.endpoint.fill.find.rows import Row, find_rows
-from extractors.endpoint.fill.kinds import kind_of, spaced
+from extractors.endpoint.fill.kinds import kind_of, split_name
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from extractors.endpoint.fill.schema import Field
+    from extractors.endpoint.fill.json_schema import Field
     from extractors.endpoint.ocr.words import Document
 
 _COLUMNS = (
@@ -28,46 +28,52 @@ _HONEST = ("text", "other", "unknown")
 def fill_records(item: Field, document: Document) -> list[Any]:
     """The objects of a list, each with what its row or line says."""
     fields = item.fields()
-    if any(each.way("number", "integer") and _column(each) in {"amount", "unit_price"} for each in fields):
-        return [_record(fields, row) for row in find_rows(document)]
-    return [_spoken(fields, text) for text in document.parts] if any(each.just_text for each in fields) else []
+    if any(each.branch_of("number", "integer") and _column_of(each) in {"amount", "unit_price"} for each in fields):
+        return [_build_record(fields, row) for row in find_rows(document)]
+    return (
+        [_build_text_record(fields, text) for text in document.parts] if any(each.just_text for each in fields) else []
+    )
 
 
 def fill_differences(item: Field, document: Document) -> list[Any]:
     """An object for each line that not every picture has, with what was read in each where a list asks for that."""
     fields = item.fields()
-    lists = [each.name for each in fields if kind_of(each, "") == "each" and each.way("array")]
-    return [_spoken(fields, text) | dict.fromkeys(lists, every) for text, every in compared(document)]
+    lists = [each.name for each in fields if kind_of(each, "") == "each" and each.branch_of("array")]
+    return [_build_text_record(fields, text) | dict.fromkeys(lists, every) for text, every in compared(document)]
 
 
-def _record(fields: list[Field], row: Row) -> dict[str, Any]:
-    values = {each.name: (each, getattr(row, _column(each), None)) for each in fields}
+def _build_record(fields: list[Field], row: Row) -> dict[str, Any]:
+    values = {each.name: (each, getattr(row, _column_of(each), None)) for each in fields}
     return {
-        name: _shaped(each, value) for name, (each, value) in values.items() if value is not None or _may_be_empty(each)
+        name: _convert_value(each, value)
+        for name, (each, value) in values.items()
+        if value is not None or _may_be_empty(each)
     }
 
 
-def _column(wanted: Field) -> str:
-    name = spaced(wanted.name)
+def _column_of(wanted: Field) -> str:
+    name = split_name(wanted.name)
     return next((column for column, words in _COLUMNS if words.search(name)), "")
 
 
-def _shaped(wanted: Field, value: Decimal | str | None) -> float | str | list[Any] | None:
+def _convert_value(wanted: Field, value: Decimal | str | None) -> float | str | list[Any] | None:
     if value is None:
-        return None if wanted.nullable else [] if wanted.way("array") else ""
-    if wanted.way("number", "integer") and not isinstance(value, str):
-        return int(value) if wanted.way("integer") and not wanted.way("number") else float(value)
+        return None if wanted.nullable else [] if wanted.branch_of("array") else ""
+    if wanted.branch_of("number", "integer") and not isinstance(value, str):
+        return int(value) if wanted.branch_of("integer") and not wanted.branch_of("number") else float(value)
     return str(value)
 
 
 def _may_be_empty(wanted: Field) -> bool:
-    return wanted.nullable or wanted.just_text or bool(wanted.way("array"))
+    return wanted.nullable or wanted.just_text or bool(wanted.branch_of("array"))
 
 
-def _spoken(fields: list[Field], text: str) -> dict[str, Any]:
+def _build_text_record(fields: list[Field], text: str) -> dict[str, Any]:
     """One line as an object: its text where a field asks for one, and nothing where a field asks for more."""
     texts = [each for each in fields if each.just_text]
-    named = [each for each in texts if _column(each) == "description" and spaced(each.name) != "description"] or texts
+    named = [
+        each for each in texts if _column_of(each) == "description" and split_name(each.name) != "description"
+    ] or texts
     record: dict[str, Any] = {}
     for each in fields:
         honest = next((choice for choice in each.choices if choice in _HONEST), None)
@@ -78,5 +84,5 @@ def _spoken(fields: list[Field], text: str) -> dict[str, Any]:
         elif honest is not None:
             record[each.name] = honest
         elif _may_be_empty(each):
-            record[each.name] = "text" if spaced(each.name) in {"kind", "type"} else _shaped(each, None)
+            record[each.name] = "text" if split_name(each.name) in {"kind", "type"} else _convert_value(each, None)
     return record

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from extractors.endpoint.ocr.words import Document, Line, lines, upright
+from extractors.endpoint.ocr.words import Document, Line, group_lines, turn_upright
 from extractors.endpoint.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Ocr:
     """A few OCR engines behind a queue that refuses what it could only keep waiting."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self._rapidocr = _rapidocr()
+        self._load_rapidocr = _load_rapidocr()
         self._workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ocr")
         self._engines = threading.local()
@@ -52,29 +52,29 @@ class Ocr:
             raise Refusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
         self._taken += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, pictures, then)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_pictures, pictures, then)
         finally:
             self._taken -= 1
 
-    def _work(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
-        return then(Document(tuple(self._page(picture) for picture in pictures)))
+    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
+        return then(Document(tuple(self._read_page(picture) for picture in pictures)))
 
-    def _page(self, picture: Picture) -> tuple[Line, ...]:
+    def _read_page(self, picture: Picture) -> tuple[Line, ...]:
         import numpy as np  # noqa: PLC0415  comes with the extra, so only where the extra is used
 
-        red_green_blue = np.asarray(_bounded(picture.pixels()))
+        red_green_blue = np.asarray(_limit_size(picture.pixels()))
         result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]))
         if result.boxes is None or result.txts is None:
             return ()
-        return lines(upright(zip(result.txts, result.boxes.tolist(), strict=True)))
+        return group_lines(turn_upright(zip(result.txts, result.boxes.tolist(), strict=True)))
 
     def _engine(self) -> Any:
         if not hasattr(self._engines, "one"):
-            self._engines.one = self._rapidocr(params=dict(_ENGINE))
+            self._engines.one = self._load_rapidocr(params=dict(_ENGINE))
         return self._engines.one
 
 
-def _bounded(image: Image.Image) -> Image.Image:
+def _limit_size(image: Image.Image) -> Image.Image:
     """The picture within what one engine reads in a bounded space.
 
     The detector enlarges the shorter side to 736 px, which would make a line of 3000x2 a million pixels wide: a picture
@@ -92,7 +92,7 @@ def _bounded(image: Image.Image) -> Image.Image:
     return page
 
 
-def _rapidocr() -> Any:
+def _load_rapidocr() -> Any:
     """RapidOCR's class; it ships no types. Imported late, as it is an extra and takes half a second."""
     from rapidocr import RapidOCR  # noqa: PLC0415
 

@@ -92,7 +92,7 @@ class Document:
         return tuple(line.text for line in self.lines)
 
 
-def upright(read: Iterable[tuple[str, Quad]]) -> list[Word]:
+def turn_upright(read: Iterable[tuple[str, Quad]]) -> list[Word]:
     """Boxes of a picture that was held at a slant, turned straight by the median slope of its wide words."""
     found = list(read)
     slopes = [
@@ -103,14 +103,14 @@ def upright(read: Iterable[tuple[str, Quad]]) -> list[Word]:
     angle = -math.atan(median(slopes)) if slopes else 0.0
     sine, cosine = math.sin(angle), math.cos(angle)
     turned = [(text, [(x * cosine - y * sine, x * sine + y * cosine) for x, y in quad]) for text, quad in found]
-    return [_word(text, quad) for text, quad in turned]
+    return [_build_word(text, quad) for text, quad in turned]
 
 
-def lines(words: Iterable[Word]) -> tuple[Line, ...]:
+def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
     """Words in lines, from top to bottom: a word joins the line whose middle it shares."""
     rows: list[list[Word]] = []
     for word in sorted(words, key=lambda each: each.middle):
-        home = next((row for row in reversed(rows[-3:]) if _beside(word, row)), None)
+        home = next((row for row in reversed(rows[-3:]) if _is_beside(word, row)), None)
         if home is None:
             rows.append([word])
         else:
@@ -118,11 +118,11 @@ def lines(words: Iterable[Word]) -> tuple[Line, ...]:
     return tuple(Line(tuple(sorted(row, key=lambda each: each.left))) for row in rows)
 
 
-def _word(text: str, quad: Quad) -> Word:
+def _build_word(text: str, quad: Quad) -> Word:
     across, down = [x for x, _ in quad], [y for _, y in quad]
     return Word(text, min(across), min(down), max(across), max(down))
 
 
-def _beside(word: Word, row: list[Word]) -> bool:
+def _is_beside(word: Word, row: list[Word]) -> bool:
     middle = sum(each.middle for each in row) / len(row)
     return abs(middle - word.middle) < 0.5 * min(word.height, row[0].height)

@@ -42,7 +42,7 @@ def client(reader=None, **options):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://x/v1")
 
 
-async def ask(body, reader=None, **options):
+async def parse_request(body, reader=None, **options):
     async with client(reader, **options) as http:
         if isinstance(body, bytes):
             return await http.post("/chat/completions", content=body)
@@ -50,7 +50,7 @@ async def ask(body, reader=None, **options):
 
 
 async def answer(body, **options):
-    reply = await ask(body, **options)
+    reply = await parse_request(body, **options)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -142,7 +142,7 @@ async def test_max_tokens_cuts_the_answer():
 
 async def test_stream_has_usage_on_its_last_chunk():
     """The pieces make the whole answer; usage comes with the finish reason; then the stream is done."""
-    reply = await ask(request(data_url(), response_format=FORMAT, stream=True))
+    reply = await parse_request(request(data_url(), response_format=FORMAT, stream=True))
     assert reply.headers["content-type"].startswith("text/event-stream")
     *events, done = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line]
     chunks = [orjson.loads(event) for event in events]
@@ -158,7 +158,7 @@ async def test_a_streamed_tool_call_is_put_together_by_its_pieces():
     """The name comes once, the arguments in pieces."""
     schema = {"type": "object", "properties": {f"field_{number}": {"type": "string"} for number in range(30)}}
     tools = [{"type": "function", "function": {"name": "save", "parameters": schema}}]
-    reply = await ask(request(data_url(), tools=tools, stream=True))
+    reply = await parse_request(request(data_url(), tools=tools, stream=True))
     events = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line.startswith("data: {")]
     calls = [
         call["function"]
@@ -186,7 +186,7 @@ async def test_a_streamed_tool_call_is_put_together_by_its_pieces():
 )
 async def test_what_cannot_be_answered_is_refused_for_good(body, says):
     """A bad request or image is a 400 with the documented body, which never repeats what was sent."""
-    reply = await ask(body)
+    reply = await parse_request(body)
     error = reply.json()["error"]
     assert reply.status_code == 400
     assert says in error["message"]
@@ -199,12 +199,12 @@ async def test_content_other_than_images_is_refused():
     """A video is not read here."""
     body = request()
     body["messages"][0]["content"].append({"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}})
-    assert (await ask(body)).status_code == 400
+    assert (await parse_request(body)).status_code == 400
 
 
 async def test_overload_says_so():
     """A reader that is full is a 503 of the documented type."""
-    reply = await ask(request(data_url()), reader=Failing())
+    reply = await parse_request(request(data_url()), reader=Failing())
     assert reply.status_code == 503
     assert reply.json()["error"]["type"] == "service_unavailable"
 
@@ -229,7 +229,7 @@ async def test_latency_is_the_least_that_an_answer_takes():
     """Each answer waits, and answers wait side by side."""
     clock = asyncio.get_running_loop().time
     started = clock()
-    await asyncio.gather(*(ask(request(data_url()), latency=0.2) for _ in range(5)))
+    await asyncio.gather(*(parse_request(request(data_url()), latency=0.2) for _ in range(5)))
     assert 0.2 <= clock() - started < 0.8
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from extractors.core.schema import load, shipped
-from extractors.endpoint.fill.echo import instance
+from extractors.endpoint.fill.echo import build_instance
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_the_echo_of_every_shipped_schema_is_accepted(name):
     """A minimal instance of the JSON schema passes the schema's own validators, and fits its columns."""
     schema = load(name)
-    assert isinstance(schema.model.model_validate(instance(schema.wire)), schema.model)
+    assert isinstance(schema.model.model_validate(build_instance(schema.wire)), schema.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from extractors.endpoint.fill.find.dates import date_in, has_date
+from extractors.endpoint.fill.find.dates import find_date_in, has_date
 from extractors.endpoint.fill.find.labels import beside, letters
 from extractors.endpoint.fill.find.money import numbers
 
@@ -101,7 +101,7 @@ def find_labelled(document: Document, name: str) -> str | None:
 def find_labelled_date(document: Document, name: str) -> date | None:
     """The date beside a label that reads like the field's own name."""
     found = find_labelled(document, re.sub(r"\b(?:date|of|on|until|by)\b", "", name).strip() or name)
-    return date_in(found) if found else None
+    return find_date_in(found) if found else None
 
 
 def find_labelled_number(document: Document, name: str) -> Decimal | None:

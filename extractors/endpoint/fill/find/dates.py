@@ -72,7 +72,7 @@ class Dated:
 
 def find_date(document: Document, *, due: bool = False) -> date | None:
     """The date that a document was issued on, or the one by which it is due."""
-    found = list(dates(document))
+    found = list(iter_dates(document))
     american = any(each.american for each in found)
     scores = [_score(each, due=due) for each in found]
     if max(scores, default=0) <= 0:
@@ -81,38 +81,38 @@ def find_date(document: Document, *, due: bool = False) -> date | None:
     return best.swapped if american and best.swapped else best.day
 
 
-def dates(document: Document) -> Iterator[Dated]:
+def iter_dates(document: Document) -> Iterator[Dated]:
     """Every date, once for each place where it stands."""
     before = ""
     for text in document.texts:
         capitals = text.upper()
         for pattern in _PATTERNS:
             for match in pattern.finditer(capitals):
-                read = _read(match)
+                read = _parse_match(match)
                 if read is not None:
                     label = letters(capitals[: match.start()]) or letters(before)
                     yield Dated(*read, label, bool(_TIME.search(capitals[match.end() - 2 :])))
         before = capitals
 
 
-def date_in(text: str) -> date | None:
+def find_date_in(text: str) -> date | None:
     """The first date of a text, day first."""
-    found = (_read(match) for pattern in _PATTERNS for match in pattern.finditer(text.upper()))
+    found = (_parse_match(match) for pattern in _PATTERNS for match in pattern.finditer(text.upper()))
     return next((each[0] for each in found if each), None)
 
 
 def has_date(text: str) -> bool:
     """Whether a text holds a date."""
-    return date_in(text) is not None
+    return find_date_in(text) is not None
 
 
-def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
+def _parse_match(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
     """The date, day first; what it is with the month first; and if it can only be that."""
     written = match["m"]
     year = int(match["y"])
     year += 0 if year >= 100 else 2000 if year < 70 else 1900
     first, second = int(match["d"]), _MONTHS.get(written) or int(written)
-    straight, swapped = _date(year, second, first), _date(year, first, second)
+    straight, swapped = _build_date(year, second, first), _build_date(year, first, second)
     dotted = match.groupdict().get("s") == "."  # dates with dots never begin with the month
     if dotted or not written.isdigit() or match.start("y") < match.start("d"):
         return (straight, None, False) if straight else None
@@ -121,7 +121,7 @@ def _read(match: re.Match[str]) -> tuple[date, date | None, bool] | None:
     return straight, swapped, False
 
 
-def _date(year: int, month: int, day: int) -> date | None:
+def _build_date(year: int, month: int, day: int) -> date | None:
     try:
         return date(year, month, day)
     except ValueError:

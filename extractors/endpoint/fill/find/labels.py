@@ -24,7 +24,7 @@ def letters(text: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def corrected(text: str, vocabulary: tuple[str, ...]) -> str:
+def correct_word(text: str, vocabulary: tuple[str, ...]) -> str:
     """The letters of a text, each word that is misread by about one letter in five spelled as in the vocabulary."""
     words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKD", text).upper())
     return "".join(_nearest(word, vocabulary) for word in words)

@@ -59,20 +59,20 @@ class Amount:
 
 def amounts(text: str) -> list[Amount]:
     """The amounts of a text that are written as such: with two decimals, or behind a currency."""
-    found = [_amount(match) for match in _AMOUNT.finditer(text) if _numeric(match)]
-    whole = [_amount(match) for match in _WHOLE.finditer(text)]
+    found = [_build_amount(match) for match in _AMOUNT.finditer(text) if _is_numeric(match)]
+    whole = [_build_amount(match) for match in _WHOLE.finditer(text)]
     found += [each for each in whole if all(each.end <= other.start or each.start >= other.end for other in found)]
     return sorted(found, key=lambda each: each.start)
 
 
 def whole_amounts(text: str) -> list[Amount]:
     """The whole numbers of a text, for documents that count in whole units."""
-    return [_amount(match) for match in _BARE.finditer(text)]
+    return [_build_amount(match) for match in _BARE.finditer(text)]
 
 
 def broken_amounts(text: str) -> list[Amount]:
     """Amounts whose decimal point was misread: "7-40", "27 00", and guessed, "170" for 1.70."""
-    return [_amount(match) for match in _BROKEN.finditer(text)]
+    return [_build_amount(match) for match in _BROKEN.finditer(text)]
 
 
 def find_currency(document: Document) -> str | None:
@@ -89,11 +89,11 @@ def numbers(text: str) -> Iterator[tuple[Decimal, int, int]]:
         yield Decimal(match[0].replace(",", ".")), match.start(), match.end()
 
 
-def _numeric(match: re.Match[str]) -> bool:
+def _is_numeric(match: re.Match[str]) -> bool:
     return any(each.isdigit() for each in match["whole"] + match["cents"])
 
 
-def _amount(match: re.Match[str]) -> Amount:
+def _build_amount(match: re.Match[str]) -> Amount:
     groups = match.groupdict()
     whole = re.sub(r"[,.' ]", "", groups["whole"].translate(_LOOKALIKES))
     cents = groups.get("cents")

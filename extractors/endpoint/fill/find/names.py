@@ -57,9 +57,9 @@ def find_company(document: Document) -> str | None:
     if scores[place] <= 0 or not (trades or any(map(amounts, document.texts))):
         return None  # the first line of a picture without a caption is not a name
     names = [*(_clean(line.text) for line in top), ""]
-    if _only_legal(names[place]) and place:
+    if _is_only_legal(names[place]) and place:
         return f"{names[place - 1]} {names[place]}"
-    return f"{names[place]} {names[place + 1]}" if _only_legal(names[place + 1]) else names[place]
+    return f"{names[place]} {names[place + 1]}" if _is_only_legal(names[place + 1]) else names[place]
 
 
 def find_address(document: Document) -> str | None:
@@ -98,7 +98,7 @@ def _customer(document: Document) -> tuple[str | None, int]:
     for number, line in enumerate(document.lines):
         for part in line.groups:
             match = _CUSTOMER.search(part.text)
-            if match is None or not _alone(match, part.text):
+            if match is None or not _is_alone(match, part.text):
                 continue
             rest = re.sub(r"^[\s:.#]*(?:NAME)?[\s:.]*", "", part.text[match.end() :], flags=re.IGNORECASE).strip()
             beside = [each.text.strip(" :") for each in line.groups if each.words[0].left > part.words[-1].right]
@@ -114,7 +114,7 @@ def _customer(document: Document) -> tuple[str | None, int]:
     return None, 0
 
 
-def _alone(match: re.Match[str], text: str) -> bool:
+def _is_alone(match: re.Match[str], text: str) -> bool:
     """Whether the label is one, not a word in a sentence ("customer's copy")."""
     rest = text[match.end() :].strip()
     return not letters(text[: match.start()]) and (not rest or rest[0] in ":.#" or rest.upper().startswith("NAME"))
@@ -148,7 +148,7 @@ def _name_score(line: Line, place: int, usual: float) -> float:
     return score
 
 
-def _only_legal(text: str) -> bool:
+def _is_only_legal(text: str) -> bool:
     return len(text) > 1 and not letters(_LEGAL.sub("", text.upper()))
 
 

@@ -39,24 +39,24 @@ class Row:
 
 def find_rows(document: Document) -> list[Row]:
     """The items, in order: every line with an amount between the head of the table and the first total."""
-    area = _area(document)
-    priced = [number for number, line in enumerate(area) if _priced(line.text)]
+    area = _find_area(document)
+    priced = [number for number, line in enumerate(area) if _find_prices(line.text)]
     if not priced:
         return []
-    bare = [number for number in priced if not _described(area[number].text)]
-    above = bool(bare) and bare[0] > 0 and bare[0] - 1 not in priced and _described(area[bare[0] - 1].text)
+    bare = [number for number in priced if not _has_description(area[number].text)]
+    above = bool(bare) and bare[0] > 0 and bare[0] - 1 not in priced and _has_description(area[bare[0] - 1].text)
     rows = []
     for number in priced:
         other = number - 1 if above else number + 1
         named = number in bare and 0 <= other < len(area) and other not in priced
-        rows.append(_row(area[number], area[other].text if named else ""))
+        rows.append(_build_row(area[number], area[other].text if named else ""))
     return rows
 
 
-def _area(document: Document) -> list[Line]:
+def _find_area(document: Document) -> list[Line]:
     """The lines of the items: below their header, or where there is none, from the first amount, to the totals."""
     lines = document.lines
-    priced = [number for number, line in enumerate(lines) if _priced(line.text)]
+    priced = [number for number, line in enumerate(lines) if _find_prices(line.text)]
     last = next((number for number in priced if ends_items(lines[number].text)), len(lines))
     heads = [number for number in range(last) if _is_header(lines[number])]
     start = heads[0] + 1 if heads else max(0, priced[0] - 1) if priced else len(lines)
@@ -71,12 +71,12 @@ def _is_header(line: Line, least: int = 2) -> bool:
     return len(names) >= least and not any(map(str.isdigit, line.text)) and len(letters(line.text)) <= 60
 
 
-def _priced(text: str) -> list[Amount]:
+def _find_prices(text: str) -> list[Amount]:
     """The amounts of a line; one behind "@" is the price of a piece."""
     return [each for each in amounts(text) if not text[: each.start].rstrip(" .").endswith("@")]
 
 
-def _described(text: str) -> bool:
+def _has_description(text: str) -> bool:
     words = [part for part in _description(text).split() if not _CODE.match(part)]
     return len(letters("".join(words))) > 2 and not has_date(text.upper())
 
@@ -88,9 +88,9 @@ def _description(text: str) -> str:
     return re.sub(r"\s+", " ", _NOTE.sub(" ", head)).strip(" -.:,*")
 
 
-def _row(line: Line, name: str) -> Row:
+def _build_row(line: Line, name: str) -> Row:
     text = _WIDE.join(word.text for word in line.words)
-    amount = _priced(text)[-1]
+    amount = _find_prices(text)[-1]
     quantity, price = _factors(text, amount.start, amount.value)
     own = _description(text)
     parts = own.split()

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extractors.endpoint.fill.find.labels import corrected, letters
+from extractors.endpoint.fill.find.labels import correct_word, letters
 from extractors.endpoint.fill.find.money import Amount, amounts, broken_amounts, whole_amounts
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class Labelled:
     guessed: bool = False
 
 
-def labelled(document: Document) -> Iterator[Labelled]:
+def iter_labelled(document: Document) -> Iterator[Labelled]:
     """Every amount, with the text before it on its line, or where there is none, the line above."""
     fallback = broken_amounts if any(map(amounts, document.texts)) else whole_amounts
     above = ""
     for number, line in enumerate(document.lines):
         broken = not amounts(line.text)
-        found = list(_labelled(line, fallback if broken else amounts, above))
+        found = list(_iter_labelled_line(line, fallback if broken else amounts, above))
         for label, amount in found:
             yield Labelled(label, amount.value, number, broken and fallback is broken_amounts, amount.guessed)
         above = _label(line.text) if not found and len(line.words) == 1 else ""
@@ -69,7 +69,7 @@ def labelled(document: Document) -> Iterator[Labelled]:
 def find_total(document: Document) -> Decimal | None:
     """The amount to pay: by its label, and where that could not be read, what was paid less the change."""
     above = _above_summary(document)
-    due = _due(above, document)
+    due = _find_due_amount(above, document)
     changes = [each.line for each in above if _CHANGE.search(each.label)]
     ranks = [(_rank(each, changes, due), place) for place, each in enumerate(above)]
     rank, place = max(ranks, default=(0, 0))  # of equals the last: a sum comes after its parts
@@ -102,7 +102,7 @@ def ends_items(text: str) -> bool:
     )
 
 
-def _labelled(line: Line, read: Callable[[str], list[Amount]], above: str) -> Iterator[tuple[str, Amount]]:
+def _iter_labelled_line(line: Line, read: Callable[[str], list[Amount]], above: str) -> Iterator[tuple[str, Amount]]:
     before: list[Word] = []
     for word in line.words:
         start = 0
@@ -125,16 +125,16 @@ def _nearest(words: list[Word]) -> str:
 
 
 def _label(text: str) -> str:
-    return corrected(text, _VOCABULARY)
+    return correct_word(text, _VOCABULARY)
 
 
 def _first(document: Document, wanted: re.Pattern[str]) -> Decimal | None:
-    return next((each.value for each in labelled(document) if not each.broken and wanted.search(each.label)), None)
+    return next((each.value for each in iter_labelled(document) if not each.broken and wanted.search(each.label)), None)
 
 
 def _above_summary(document: Document) -> list[Labelled]:
     """The labelled amounts above the table of taxes, which has totals of its own."""
-    found = list(labelled(document))
+    found = list(iter_labelled(document))
     end = next((number for number, text in enumerate(document.texts) if _SUMMARY.search(letters(text))), None)
     return [each for each in found if end is None or each.line < end] or found
 
@@ -151,7 +151,7 @@ def _rank(found: Labelled, changes: list[int], due: Decimal | None) -> float:
     return rank - 2 * late - found.broken + 1.5 * agrees
 
 
-def _due(found: list[Labelled], document: Document) -> Decimal | None:
+def _find_due_amount(found: list[Labelled], document: Document) -> Decimal | None:
     """What was paid less the change; None when a change is written that could not be read."""
     change = [each.value for each in found if _CHANGE.search(each.label)]
     paid = [each.value for each in found if _PAID.search(each.label) and not _CHANGE.search(each.label)]

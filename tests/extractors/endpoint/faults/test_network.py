@@ -31,7 +31,7 @@ def toml(tmp_path):
     return write
 
 
-async def ask(http, **more):
+async def parse_request(http, **more):
     return await http.post("/v1/chat/completions", json={**REQUEST, **more})
 
 
@@ -63,7 +63,7 @@ async def test_a_reset_breaks_the_connection(toml, stream):
     async with process("--faults", toml(reset=1)) as (http, said):
         for _ in range(16):
             with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)) as raised:
-                await ask(http, stream=stream)
+                await parse_request(http, stream=stream)
             errors.append(str(raised.value))
         assert (await state_of(http))["kinds"] == {"reset": 16}
     assert {"without sending a response" in error for error in errors} == {True, False}
@@ -89,7 +89,7 @@ async def test_a_stall_breaks_when_its_seconds_are_over(toml):
     """A client without patience of its own is let go."""
     async with process("--faults", toml(stall=1, options="stall_seconds = 0.1")) as (http, _):
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
-            await ask(http)
+            await parse_request(http)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -110,7 +110,7 @@ async def test_a_drip_never_ends(toml, stream):
 async def test_a_server_with_a_stalled_reply_still_stops(toml):
     """It breaks what would never end."""
     async with process("--faults", toml(stall=1)) as (http, said):
-        waiting = asyncio.create_task(ask(http))
+        waiting = asyncio.create_task(parse_request(http))
         while not (await state_of(http))["kinds"]:  # noqa: ASYNC110  another process
             await asyncio.sleep(0.01)
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -139,7 +139,7 @@ async def test_counts_hold_over_a_socket_with_many_at_once(toml):
 
     async def one(http):
         try:
-            reply = await ask(http)
+            reply = await parse_request(http)
         except (httpx.ReadError, httpx.RemoteProtocolError):
             return "reset"
         statuses = {429: "rate_limited", 500: "server_error", 200: "answered"}

@@ -1,6 +1,6 @@
 """The limit and the rehearsal's own route: what passes, what is refused, and what can be changed while it runs.
 
-Covers `extractors.endpoint.faults.tally` and `extractors.endpoint.faults.rehearsal`, too.
+Covers `extractors.endpoint.faults.rehearsal` and `extractors.endpoint.faults.rehearsal`, too.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def client(**options):
     return httpx.AsyncClient(transport=transport, base_url="http://x")
 
 
-async def ask(http, body=REQUEST):
+async def parse_request(http, body=REQUEST):
     return await http.post("/v1/chat/completions", json=body)
 
 
@@ -103,7 +103,7 @@ def test_a_new_limit_holds_at_once():
 async def test_a_refused_request_is_told_so_as_documented():
     """429, the type of a dynamic limit, and when to come back."""
     async with client(rpm=1200, clock=Clock()) as http:
-        replies = [await ask(http) for _ in range(3)]
+        replies = [await parse_request(http) for _ in range(3)]
     refused = replies[-1]
     assert [reply.status_code for reply in replies] == [200, 200, 429]
     assert refused.json()["error"]["code"] == "dynamic_request_limited"
@@ -119,7 +119,7 @@ async def test_limit_and_latency_change_while_it_runs():
         doubled = (await http.put("/rehearsal", json={"rpm": 2400})).json()
         slowed = (await http.put("/rehearsal", json={"latency": 0.01})).json()
         lifted = (await http.put("/rehearsal", json={"rpm": None})).json()
-        replies = [await ask(http) for _ in range(50)]
+        replies = [await parse_request(http) for _ in range(50)]
     assert (doubled["rpm"], doubled["latency"]) == (2400, 0.0)
     assert (slowed["rpm"], slowed["latency"]) == (2400, 0.01)
     assert (lifted["rpm"], lifted["latency"]) == (None, 0.01)
@@ -157,7 +157,7 @@ async def test_a_change_that_makes_no_sense_changes_nothing(body, says):
 async def test_the_count_equals_what_the_client_saw():
     """By kind, with the tokens of the answers."""
     async with client(rpm=1200, clock=Clock()) as http:
-        replies = [await ask(http), await ask(http, {"messages": []}), await ask(http)]
+        replies = [await parse_request(http), await parse_request(http, {"messages": []}), await parse_request(http)]
         state = (await http.get("/rehearsal")).json()
     usage = orjson.loads(replies[0].content)["usage"]
     assert [reply.status_code for reply in replies] == [200, 400, 429]
@@ -177,11 +177,11 @@ async def test_faults_change_while_it_runs():
     halves = {"seed": 3, "shares": {"server_error": 0.5}, "options": {"retry_after": 0.25}}
     async with client() as http:
         told = (await http.put("/rehearsal", json={"faults": halves})).json()
-        first = [(await ask(http)).status_code for _ in range(20)]
+        first = [(await parse_request(http)).status_code for _ in range(20)]
         await http.put("/rehearsal", json={"faults": halves})
-        again = [(await ask(http)).status_code for _ in range(20)]
+        again = [(await parse_request(http)).status_code for _ in range(20)]
         ended = (await http.put("/rehearsal", json={"faults": None})).json()
-        quiet = {(await ask(http)).status_code for _ in range(20)}
+        quiet = {(await parse_request(http)).status_code for _ in range(20)}
         emptied = (await http.put("/rehearsal", json={"faults": {}})).json()
     assert told["faults"] == halves
     assert set(first) == {200, 500}
@@ -195,7 +195,7 @@ async def test_faults_stay_where_a_change_leaves_them_out():
     async with client() as http:
         await http.put("/rehearsal", json={"faults": {"shares": {"capacity": 1}}})
         await http.put("/rehearsal", json={"latency": 0.0})
-        assert (await ask(http)).status_code == 503
+        assert (await parse_request(http)).status_code == 503
 
 
 class Held(EchoReader):
@@ -215,8 +215,8 @@ async def test_the_count_starts_again_when_asked():
     """From the requests in flight: what it has more than all kinds together is still theirs."""
     reader = Held()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(reader)), base_url="http://x") as http:
-        await ask(http, {"messages": []})
-        flying = asyncio.create_task(ask(http))
+        await parse_request(http, {"messages": []})
+        flying = asyncio.create_task(parse_request(http))
         await reader.asked.wait()
         at_reset = (await http.put("/rehearsal", json={"reset": True})).json()
         reader.go.set()
@@ -230,8 +230,8 @@ async def test_the_count_starts_again_when_asked():
 def test_the_announcement_names_what_is_rehearsed():
     """One sentence, as long as it has to be."""
     plain, hostile = Options(reader="echo"), Options(reader="echo", rpm=1200, faults=Path("bad.toml"))
-    assert plain.sentence("U") == "tilewise endpoint: U echoes the schema, bills by formula"
-    assert hostile.sentence("U") == f"{plain.sentence('U')}, at 1,200 requests a minute, with the faults of bad.toml"
+    assert plain.describe("U") == "tilewise endpoint: U echoes the schema, bills by formula"
+    assert hostile.describe("U") == f"{plain.sentence('U')}, at 1,200 requests a minute, with the faults of bad.toml"
 
 
 class Broken:
@@ -255,7 +255,7 @@ async def test_what_is_the_endpoints_own_trouble_is_no_fault(error, kind, status
     """It is counted under a name of its own."""
     transport = httpx.ASGITransport(create_app(Broken(error)), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
-        reply = await ask(http)
+        reply = await parse_request(http)
         state = (await http.get("/rehearsal")).json()
     assert reply.status_code == status
     assert state["kinds"] == {kind: 1}

@@ -14,7 +14,7 @@ import pytest
 
 from extractors.endpoint.app import create_app
 from extractors.endpoint.extra import EndpointError
-from extractors.endpoint.faults.spec import KINDS, draws, faults
+from extractors.endpoint.faults.spec import KINDS, iter_draws, read_faults
 from extractors.endpoint.readers import EchoReader
 
 pytestmark = pytest.mark.anyio
@@ -45,11 +45,11 @@ def toml(tmp_path):
 
 
 def client(path):
-    app = create_app(EchoReader(), faults=faults(path))
+    app = create_app(EchoReader(), faults=read_faults(path))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x")
 
 
-async def ask(http, **more):
+async def parse_request(http, **more):
     body = {"messages": [{"role": "user", "content": "Read it."}], **more}
     if "tools" not in body:
         body["response_format"] = FORMAT
@@ -107,7 +107,7 @@ class Seen:
 async def test_every_kind_that_ends_is_seen(toml, kind, more):
     """In plain and streaming requests, with a format or a tool; and the server counts what the client saw."""
     async with client(toml(**{kind: 1})) as http:
-        seen = [Seen(await ask(http, **more)) for _ in range(12)]
+        seen = [Seen(await parse_request(http, **more)) for _ in range(12)]
         state = (await http.get("/rehearsal")).json()
     assert [each.kind for each in seen] == [kind] * 12
     assert state["kinds"] == {kind: 12}
@@ -116,7 +116,7 @@ async def test_every_kind_that_ends_is_seen(toml, kind, more):
 async def test_counts_and_tokens_equal_what_the_client_saw(toml):
     """By kind, and in the sum of `usage`; an answer without `usage` is billed like its like."""
     async with client(toml(**dict.fromkeys(WHOLE, 0.08))) as http:
-        seen = [Seen(await ask(http)) for _ in range(400)]
+        seen = [Seen(await parse_request(http)) for _ in range(400)]
         state = (await http.get("/rehearsal")).json()
     answered = next(each.usage for each in seen if each.kind == "answered")
     usages = [each.usage or answered for each in seen if each.usage or each.kind == "no_usage"]
@@ -133,7 +133,7 @@ async def test_same_seed_same_faults(toml):
     runs = []
     for seed in (7, 7, 8):
         async with client(toml(seed=seed, **shares)) as http:
-            runs.append([(await ask(http)).content.partition(b'"created"')[2] for _ in range(60)])
+            runs.append([(await parse_request(http)).content.partition(b'"created"')[2] for _ in range(60)])
     bodies = [[re.sub(rb":\d{10},", b"", body) for body in run] for run in runs]
     assert bodies[0] == bodies[1]
     assert bodies[0] != bodies[2]
@@ -141,7 +141,7 @@ async def test_same_seed_same_faults(toml):
 
 def test_shares_are_kept(toml):
     """Within what chance allows."""
-    source = draws(faults(toml(server_error=0.1, reset=0.02)))
+    source = iter_draws(read_faults(toml(server_error=0.1, reset=0.02)))
     counts = Counter(next(source).kind for _ in range(20_000))
     assert counts["server_error"] == pytest.approx(2000, abs=150)
     assert counts["reset"] == pytest.approx(400, abs=80)
@@ -151,12 +151,12 @@ def test_shares_are_kept(toml):
 async def test_a_request_above_the_limit_draws_nothing(toml):
     """The faults of the requests that pass stay the same ones."""
     path = toml(server_error=0.5)
-    app = create_app(EchoReader(), faults=faults(path), rpm=60, clock=lambda: 0.0)
+    app = create_app(EchoReader(), faults=read_faults(path), rpm=60, clock=lambda: 0.0)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
-        limited = [(await ask(http)).status_code for _ in range(4)]
+        limited = [(await parse_request(http)).status_code for _ in range(4)]
         await http.put("/rehearsal", json={"rpm": None})
-        later = [(await ask(http)).status_code for _ in range(10)]
-    source = draws(faults(path))
+        later = [(await parse_request(http)).status_code for _ in range(10)]
+    source = iter_draws(read_faults(path))
     drawn = [500 if next(source).kind == "server_error" else 200 for _ in range(12)]
     assert limited[2:] == [429, 429]
     assert limited[:2] + later == drawn
@@ -166,7 +166,7 @@ async def test_a_request_above_the_limit_draws_nothing(toml):
 async def test_retry_after_is_as_asked(toml, kind, status):
     """A fraction of a second may be told; capacity sometimes tells nothing."""
     async with client(toml(**{kind: 1}, options="retry_after = 0.25")) as http:
-        replies = [await ask(http) for _ in range(20)]
+        replies = [await parse_request(http) for _ in range(20)]
     told = {reply.headers.get("retry-after") for reply in replies}
     assert {reply.status_code for reply in replies} == {status}
     assert told == ({"0.25"} if kind == "rate_limited" else {"0.25", None})
@@ -175,7 +175,7 @@ async def test_retry_after_is_as_asked(toml, kind, status):
 async def test_a_rate_refusal_has_its_type_in_any_of_three_places(toml):
     """As error type, as error code, or beside the error."""
     async with client(toml(rate_limited=1)) as http:
-        bodies = [(await ask(http)).json() for _ in range(40)]
+        bodies = [(await parse_request(http)).json() for _ in range(40)]
     places = {(b["error"].get("type"), b["error"].get("code"), b.get("error_type")) for b in bodies}
     assert places == {
         ("dynamic_request_limited", None, None),
@@ -188,14 +188,14 @@ async def test_a_rate_refusal_has_its_type_in_any_of_three_places(toml):
 async def test_a_server_error_comes_in_json_html_and_text(toml):
     """The proxy in front speaks too."""
     async with client(toml(server_error=1)) as http:
-        types = {(await ask(http)).headers["content-type"].partition(";")[0] for _ in range(30)}
+        types = {(await parse_request(http)).headers["content-type"].partition(";")[0] for _ in range(30)}
     assert types == {"application/json", "text/html", "text/plain"}
 
 
 async def test_truncated_json_ends_with_length_and_sometimes_with_stop(toml):
     """Neither can be parsed, and what was said is billed."""
     async with client(toml(truncated=1)) as http:
-        seen = [Seen(await ask(http)) for _ in range(30)]
+        seen = [Seen(await parse_request(http)) for _ in range(30)]
     parsed = []
     for each in seen:
         with contextlib.suppress(json.JSONDecodeError):
@@ -208,7 +208,7 @@ async def test_truncated_json_ends_with_length_and_sometimes_with_stop(toml):
 async def test_off_schema_is_an_object_of_wrong_values_or_no_object(toml):
     """JSON either way, and no value has the type that was asked for."""
     async with client(toml(off_schema=1)) as http:
-        values = [json.loads(Seen(await ask(http)).text) for _ in range(20)]
+        values = [json.loads(Seen(await parse_request(http)).text) for _ in range(20)]
     assert {json.dumps(value) for value in values} == {
         '{"company": [["echo"]], "total": [[1]]}',
         '["company", "total"]',
@@ -218,7 +218,7 @@ async def test_off_schema_is_an_object_of_wrong_values_or_no_object(toml):
 async def test_a_fenced_answer_is_good_once_the_thought_is_taken_off(toml):
     """The thought holds a lure that looks like JSON."""
     async with client(toml(fenced=1)) as http:
-        text = Seen(await ask(http)).text
+        text = Seen(await parse_request(http)).text
     thought, _, rest = text.partition("</think>")
     (fenced,) = re.findall(r"```json\n(.*?)\n```", rest, re.DOTALL)
     assert "{" in thought
@@ -228,7 +228,7 @@ async def test_a_fenced_answer_is_good_once_the_thought_is_taken_off(toml):
 async def test_what_max_tokens_cut_counts_as_truncated(toml):
     """Whoever cut it."""
     async with client(toml(fenced=0.5)) as http:
-        seen = [Seen(await ask(http, max_tokens=3)) for _ in range(10)]
+        seen = [Seen(await parse_request(http, max_tokens=3)) for _ in range(10)]
         state = (await http.get("/rehearsal")).json()
     assert {each.finish for each in seen} == {"length"}
     assert max(each.usage["completion_tokens"] for each in seen) == 3
@@ -256,7 +256,7 @@ def test_a_bad_file_is_refused_by_its_name_and_key(toml, text, says):
     """In one line."""
     path = toml(text)
     with pytest.raises(EndpointError) as raised:
-        faults(path)
+        read_faults(path)
     assert str(raised.value).startswith(f"{path}: {says}")
     assert "\n" not in str(raised.value)
 
@@ -264,9 +264,9 @@ def test_a_bad_file_is_refused_by_its_name_and_key(toml, text, says):
 def test_a_missing_file_is_refused_by_its_name(tmp_path):
     """It is not taken for one without faults."""
     with pytest.raises(EndpointError, match=r"none\.toml: no such file or directory"):
-        faults(tmp_path / "none.toml")
+        read_faults(tmp_path / "none.toml")
 
 
 def test_shares_that_fill_the_whole_are_taken(toml):
     """Rounding is no reason to refuse."""
-    assert sum(faults(toml(**dict.fromkeys(KINDS[:10], 0.1))).shares.model_dump().values()) == pytest.approx(1)
+    assert sum(read_faults(toml(**dict.fromkeys(KINDS[:10], 0.1))).shares.model_dump().values()) == pytest.approx(1)

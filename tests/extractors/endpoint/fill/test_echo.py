@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from extractors.endpoint.fill.echo import instance
+from extractors.endpoint.fill.echo import build_instance
 
 
 class Size(Enum):
@@ -45,13 +45,13 @@ class Everything(BaseModel):
 
 def test_instance_of_a_model_validates():
     """Types, formats, bounds, enums, references and least counts are kept."""
-    made = Everything.model_validate(instance(Everything.model_json_schema()))
+    made = Everything.model_validate(build_instance(Everything.model_json_schema()))
     assert (made.kind, made.size, len(made.items)) == ("thing", Size.SMALL, 2)
 
 
 def test_what_may_be_null_is_filled():
     """Validators that refuse an empty document are content."""
-    made = instance(Everything.model_json_schema())
+    made = build_instance(Everything.model_json_schema())
     assert (made["day"], made["price"]) == ("2000-01-01", 1)
 
 
@@ -72,7 +72,7 @@ def test_what_may_be_null_is_filled():
 )
 def test_simple_schemas(schema, expected):
     """One schema, one smallest value."""
-    assert instance(schema) == expected
+    assert build_instance(schema) == expected
 
 
 def test_a_schema_that_holds_itself_ends():
@@ -85,4 +85,4 @@ def test_a_schema_that_holds_itself_ends():
             "many": {"type": "array", "items": {"$ref": "#/$defs/N"}, "minItems": 2},
         },
     }
-    assert instance({"$ref": "#/$defs/N", "$defs": {"N": node}}) == {"must": {}, "may": None, "many": []}
+    assert build_instance({"$ref": "#/$defs/N", "$defs": {"N": node}}) == {"must": {}, "may": None, "many": []}

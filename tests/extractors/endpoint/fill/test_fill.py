@@ -12,8 +12,8 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from extractors.endpoint.fill.fill import fill
-from extractors.endpoint.ocr.words import Document, Word, lines
+from extractors.endpoint.fill.fill import fill_schema
+from extractors.endpoint.ocr.words import Document, Word, group_lines
 
 
 def pages(*texts):
@@ -27,7 +27,7 @@ def page(texts):
             said, left = part.strip(), 400 * column
             if said:
                 words.append(Word(said, left, row * 50, left + 10 * len(said), row * 50 + 20))
-    return lines(words)
+    return group_lines(words)
 
 
 RECEIPT = (
@@ -65,7 +65,7 @@ class Receipt(BaseModel):
 
 
 def read(model, *texts):
-    return model.model_validate(fill(model.model_json_schema(), pages(*texts)))
+    return model.model_validate(fill_schema(model.model_json_schema(), pages(*texts)))
 
 
 def test_a_receipt_is_filled():
@@ -82,7 +82,7 @@ def test_a_receipt_is_filled():
 
 def test_nothing_read_is_null_and_empty():
     """A blank picture gives a document without a single value."""
-    assert fill(Receipt.model_json_schema(), pages(())) == {
+    assert fill_schema(Receipt.model_json_schema(), pages(())) == {
         "company": None,
         "date": None,
         "address": None,
@@ -104,7 +104,7 @@ class Strict(BaseModel):
 
 def test_what_may_not_be_null_and_was_not_read_is_left_out():
     """Texts and lists are empty; a number, a date or a truth would be an invention, and so fails validation."""
-    assert fill(Strict.model_json_schema(), pages(())) == {"cashier": "", "tags": []}
+    assert fill_schema(Strict.model_json_schema(), pages(())) == {"cashier": "", "tags": []}
     with pytest.raises(ValidationError, match="total"):
         read(Strict, ())
 
@@ -150,7 +150,7 @@ def test_names_decide_when_their_words_differ():
 def test_a_field_that_only_sounds_alike_is_not_filled(name):
     """A count is no amount, an hour is no name."""
     schema = {"type": "object", "properties": {name: {"type": ["string", "number", "null"]}}}
-    assert fill(schema, pages(RECEIPT)) == {name: None}
+    assert fill_schema(schema, pages(RECEIPT)) == {name: None}
 
 
 def test_other_fields_are_found_by_their_label():
@@ -183,17 +183,21 @@ def test_a_choice_is_one_that_was_read_or_one_that_claims_nothing():
         version: Literal[3]
         size: Literal["small", "large"] | None
 
-    assert fill(Choices.model_json_schema(), pages(("so BUSY here",))) == {"mood": "busy", "version": 3, "size": None}
-    assert fill(Choices.model_json_schema(), pages(())) == {"mood": "unknown", "version": 3, "size": None}
+    assert fill_schema(Choices.model_json_schema(), pages(("so BUSY here",))) == {
+        "mood": "busy",
+        "version": 3,
+        "size": None,
+    }
+    assert fill_schema(Choices.model_json_schema(), pages(())) == {"mood": "unknown", "version": 3, "size": None}
     schema = {"type": "object", "properties": {"size": {"enum": ["small", "large"]}}}
-    assert fill(schema, pages(())) == {}
+    assert fill_schema(schema, pages(())) == {}
 
 
 def test_currency_as_a_choice_is_only_one_of_them():
     """A currency that the schema does not know is not forced into it."""
     schema = {"type": "object", "properties": {"currency": {"anyOf": [{"enum": ["EUR", "USD"]}, {"type": "null"}]}}}
-    assert fill(schema, pages(("TOTAL | 5,00 €",))) == {"currency": "EUR"}
-    assert fill(schema, pages(("TOTAL | RM 5.00",))) == {"currency": None}
+    assert fill_schema(schema, pages(("TOTAL | 5,00 €",))) == {"currency": "EUR"}
+    assert fill_schema(schema, pages(("TOTAL | RM 5.00",))) == {"currency": None}
 
 
 def test_a_table_has_its_header_and_rows():
@@ -287,7 +291,7 @@ def test_parts_of_a_screen_are_the_texts_on_it():
         goal: str
         parts: list[Part]
 
-    made = fill(Screen.model_json_schema(), pages(("Acme Dashboard", "Home | Reports")))
+    made = fill_schema(Screen.model_json_schema(), pages(("Acme Dashboard", "Home | Reports")))
     assert made["project_name"] == "Acme Dashboard"
     assert made["goal"] == 'A picture with the words "Acme Dashboard / Home Reports".'
     assert [part["label"] for part in made["parts"]] == ["Acme Dashboard", "Home", "Reports"]
@@ -300,7 +304,7 @@ def test_a_picture_without_words_is_called_that():
         "type": "object",
         "properties": {"caption": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
     }
-    assert fill(schema, pages(())) == {"caption": "A picture without readable words.", "tags": []}
+    assert fill_schema(schema, pages(())) == {"caption": "A picture without readable words.", "tags": []}
 
 
 @pytest.mark.parametrize(
@@ -315,4 +319,4 @@ def test_a_picture_without_words_is_called_that():
 )
 def test_odd_schemas_are_filled_without_an_error(schema):
     """Whatever the request calls a schema has an answer."""
-    fill(schema, pages(RECEIPT))
+    fill_schema(schema, pages(RECEIPT))

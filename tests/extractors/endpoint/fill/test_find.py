@@ -15,7 +15,7 @@ from extractors.endpoint.fill.find.names import find_address, find_company, find
 from extractors.endpoint.fill.find.rows import find_rows
 from extractors.endpoint.fill.find.tables import find_table
 from extractors.endpoint.fill.find.totals import find_subtotal, find_tax, find_total
-from extractors.endpoint.ocr.words import Document, Word, lines, upright
+from extractors.endpoint.ocr.words import Document, Word, group_lines, turn_upright
 
 
 def page(*texts, tall=()):
@@ -26,7 +26,7 @@ def page(*texts, tall=()):
             height = 40 if said in tall else 20
             if said:
                 words.append(Word(said, left, row * 40, left + 10 * len(said), row * 40 + height))
-    return Document((lines(words),))
+    return Document((group_lines(words),))
 
 
 @pytest.mark.parametrize(
@@ -286,4 +286,4 @@ def test_words_of_a_slanted_picture_share_their_line():
         ("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)]),
         ("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)]),
     ]
-    assert [line.text for line in lines(upright(slanted))] == ["LEFT SIDE RIGHT SIDE"]
+    assert [line.text for line in group_lines(turn_upright(slanted))] == ["LEFT SIDE RIGHT SIDE"]

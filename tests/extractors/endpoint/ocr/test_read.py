@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from extractors.endpoint.app import create_app
-from extractors.endpoint.ocr.picture import picture
+from extractors.endpoint.ocr.picture import parse_picture
 from extractors.endpoint.ocr.read import Ocr
 from extractors.endpoint.readers import OcrReader
 from extractors.endpoint.refusal import Refusal
@@ -60,7 +60,7 @@ def url(lines, size=(620, 480), cut=None):
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()[:cut]).decode()
 
 
-async def ask(ocr, *urls, **more):
+async def parse_request(ocr, *urls, **more):
     blocks = [{"type": "image_url", "image_url": {"url": each}} for each in urls]
     body = {"model": "any", "messages": [{"role": "user", "content": blocks}], **more}
     transport = httpx.ASGITransport(create_app(OcrReader(ocr)))
@@ -71,7 +71,7 @@ async def ask(ocr, *urls, **more):
 async def test_a_receipt_is_read_into_its_schema(ocr):
     """Pixels in, the fields of the schema out."""
     response_format = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA}}
-    reply = (await ask(ocr, url(RECEIPT), response_format=response_format)).json()
+    reply = (await parse_request(ocr, url(RECEIPT), response_format=response_format)).json()
     assert reply["model"] == "offline/rapidocr"
     assert orjson.loads(reply["choices"][0]["message"]["content"]) == {
         "company": "CORNER BAKERY LTD",
@@ -85,13 +85,13 @@ async def test_a_receipt_is_read_into_its_schema(ocr):
 async def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
     """The first image's lines, then the second's."""
     first, second = url([(60, 40, "FIRST PAGE")], (400, 120)), url([(60, 40, "SECOND PAGE")], (400, 120))
-    reply = (await ask(ocr, first, second)).json()
+    reply = (await parse_request(ocr, first, second)).json()
     assert reply["choices"][0]["message"]["content"] == "FIRST PAGE\nSECOND PAGE"
 
 
 async def test_a_picture_without_words_is_read_as_nothing(ocr):
     """A blank image is an answer without lines, not an error."""
-    reply = await ask(ocr, url([]))
+    reply = await parse_request(ocr, url([]))
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
@@ -99,20 +99,20 @@ async def test_a_picture_without_words_is_read_as_nothing(ocr):
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
 async def test_the_oddest_shapes_are_read_as_nothing(ocr, size):
     """A line of pixels is not enlarged until the memory is full."""
-    reply = await ask(ocr, url([], size))
+    reply = await parse_request(ocr, url([], size))
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
 async def test_an_image_that_is_cut_short_is_refused_for_good(ocr):
     """Its header is fine, its pixels are not."""
-    reply = await ask(ocr, url(RECEIPT, cut=3000))
+    reply = await parse_request(ocr, url(RECEIPT, cut=3000))
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "image_unreadable"
 
 
 async def test_more_than_twice_the_workers_is_too_many(ocr):
     """What would only wait is refused at once, and the rest is answered."""
-    pictures = (picture(url([(60, 40, "ONE")], (400, 120))),)
+    pictures = (parse_picture(url([(60, 40, "ONE")], (400, 120))),)
     reads = [ocr.read(pictures, lambda document: document.texts[0]) for _ in range(3)]
     done = await asyncio.gather(*reads, return_exceptions=True)
     assert done[:2] == ["ONE", "ONE"]

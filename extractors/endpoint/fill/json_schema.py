@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _HOPS = 16  # a reference to a reference to itself ends here
 
 
-def resolved(node: Schema, root: Schema) -> Schema:
+def resolve_references(node: Schema, root: Schema) -> Schema:
     """The node that a `$ref` points at; what stands beside the `$ref` (a description) wins."""
     for _ in range(_HOPS):
         if not isinstance(node, dict):  # `true` and `false` are schemas too
@@ -19,17 +19,17 @@ def resolved(node: Schema, root: Schema) -> Schema:
         if "$ref" not in node:
             return node
         beside = {key: value for key, value in node.items() if key != "$ref"}
-        node = {**_pointed(str(node["$ref"]), root), **beside}
+        node = {**_follow_pointer(str(node["$ref"]), root), **beside}
     return {}
 
 
-def branches(node: Schema, root: Schema) -> list[Schema]:
+def list_branches(node: Schema, root: Schema) -> list[Schema]:
     """The alternatives of `anyOf`, `oneOf` or a lone `allOf`, each resolved; none when there is only one way."""
     found = node.get("anyOf") or node.get("oneOf") or node.get("allOf") or []
-    return [resolved(each, root) for each in found]
+    return [resolve_references(each, root) for each in found]
 
 
-def _pointed(pointer: str, root: Schema) -> Schema:
+def _follow_pointer(pointer: str, root: Schema) -> Schema:
     target: Any = root
     for step in pointer.removeprefix("#").strip("/").split("/"):
         name = step.replace("~1", "/").replace("~0", "~")
@@ -47,9 +47,9 @@ class Field:
     nullable: bool
     root: Schema
 
-    def way(self, *kinds: str) -> Schema | None:
+    def branch_of(self, *kinds: str) -> Schema | None:
         """The first of the field's alternatives that has one of these types."""
-        return next((each for each in self.ways if kind(each) in kinds), None)
+        return next((each for each in self.ways if type_of(each) in kinds), None)
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -65,7 +65,7 @@ class Field:
         """Whether any text would do: no format, no choices, and no number that may also come as text."""
         return (
             bool(self.ways)
-            and all(kind(way) == "string" and "format" not in way for way in self.ways)
+            and all(type_of(way) == "string" and "format" not in way for way in self.ways)
             and not self.choices
         )
 
@@ -76,25 +76,25 @@ class Field:
 
     def fields(self) -> list[Field]:
         """The properties of an object."""
-        way = self.way("object") or {}
-        return [field(name, each, self.root) for name, each in way.get("properties", {}).items()]
+        way = self.branch_of("object") or {}
+        return [build_field(name, each, self.root) for name, each in way.get("properties", {}).items()]
 
     def item(self) -> Field:
         """What an array holds."""
-        way = self.way("array") or {}
-        return field(self.name, way.get("items") or {}, self.root)
+        way = self.branch_of("array") or {}
+        return build_field(self.name, way.get("items") or {}, self.root)
 
     @property
     def required(self) -> frozenset[str]:
         """The properties that an object must have."""
-        return frozenset((self.way("object") or {}).get("required", ()))
+        return frozenset((self.branch_of("object") or {}).get("required", ()))
 
 
-def field(name: str, node: Schema, root: Schema) -> Field:
+def build_field(name: str, node: Schema, root: Schema) -> Field:
     """Read one property of a schema."""
-    node = resolved(node, root)
-    ways = branches(node, root) or [node]
-    flat = [inner for way in ways for inner in (branches(way, root) or [way])]
+    node = resolve_references(node, root)
+    ways = list_branches(node, root) or [node]
+    flat = [inner for way in ways for inner in (list_branches(way, root) or [way])]
     kinds = [way.get("type") for way in flat]
     solid = tuple(way for way in flat if way.get("type") != "null")
     return Field(
@@ -106,7 +106,7 @@ def field(name: str, node: Schema, root: Schema) -> Field:
     )
 
 
-def kind(node: Schema) -> str:
+def type_of(node: Schema) -> str:
     """The type of one alternative, guessed where the schema leaves it out."""
     given = node.get("type")
     if isinstance(given, list):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from extractors.endpoint.wire import Ask, tokens
+from extractors.endpoint.wire import ChatRequest, count_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ _DELTA = 120  # characters a chunk
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ChatResponse:
     """An answer with its bill, ready for the wire."""
 
     model: str
@@ -29,30 +29,30 @@ class Reply:
     tool: str | None
     prompt_tokens: int
     completion_tokens: int
-    told: bool = True  # whether the reply says what it billed
+    has_usage: bool = True  # whether the reply says what it billed
 
-    def whole(self) -> bytes:
+    def to_json(self) -> bytes:
         """The reply as one JSON body."""
-        message = {"role": "assistant", **self._said(self.text)}
+        message = {"role": "assistant", **self._content(self.text)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
-        usage = {"usage": self._usage()} if self.told else {}
+        usage = {"usage": self._usage()} if self.has_usage else {}
         return orjson.dumps({**self._head("chat.completion"), "choices": [choice], **usage})
 
-    def events(self) -> Iterator[bytes]:
+    def iter_events(self) -> Iterator[bytes]:
         """The reply as server-sent events; `usage` travels on the chunk that has the finish reason."""
         head = self._head("chat.completion.chunk")
         text = self.text or ""
         opening = {"role": "assistant", "content": None if self.text is None else ""}
         yield _event({**head, "choices": [_delta(opening)], "usage": None})
         for start in range(0, len(text), _DELTA):
-            said = self._said(text[start : start + _DELTA], first=start == 0)
-            yield _event({**head, "choices": [_delta(said)], "usage": None})
+            content = self._content(text[start : start + _DELTA], first=start == 0)
+            yield _event({**head, "choices": [_delta(content)], "usage": None})
         yield _event(
-            {**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage() if self.told else None}
+            {**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage() if self.has_usage else None}
         )
         yield b"data: [DONE]\n\n"
 
-    def _said(self, text: str | None, *, first: bool = True) -> dict[str, Any]:
+    def _content(self, text: str | None, *, first: bool = True) -> dict[str, Any]:
         if self.tool is None:
             return {"content": text}
         function = {"name": self.tool, "arguments": text} if first else {"arguments": text}
@@ -75,18 +75,18 @@ class Reply:
         }
 
 
-def reply(ask: Ask, answer: str, model: str, rule: Rule) -> Reply:
+def build_response(ask: ChatRequest, answer: str, model: str, rule: Rule) -> ChatResponse:
     """Cut the answer to `max_tokens` and bill the request: its pictures by the rule, its text by its bytes."""
     text, finish_reason = answer, "stop" if ask.tool is None else "tool_calls"
-    if ask.max_tokens is not None and tokens(answer) > ask.max_tokens:
+    if ask.max_tokens is not None and count_tokens(answer) > ask.max_tokens:
         text, finish_reason = answer.encode()[: ask.max_tokens * 4].decode(errors="ignore"), "length"
-    return Reply(
+    return ChatResponse(
         model=model,
         text=text,
         finish_reason=finish_reason,
         tool=ask.tool,
         prompt_tokens=ask.text_tokens + sum(rule.tokens(picture.size) for picture in ask.pictures),
-        completion_tokens=tokens(text),
+        completion_tokens=count_tokens(text),
     )
 
 

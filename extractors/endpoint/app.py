@@ -1,4 +1,4 @@
-"""The app: the API's routes over a reader. Nothing here knows how an answer is found."""
+"""The app: the API's routes over a reader."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def create_app(
 ) -> FastAPI:
     """An app that answers by `reader`, bills by the rule named `bill`, and takes at least `latency` seconds.
 
-    Above `rpm` requests a minute by `clock` it refuses, and it does wrong as often as `faults` say. Its `Rehearsal` is
+    It refuses more than `rpm` requests per minute by `clock`, and injects `faults` by their shares. Its `Rehearsal` is
     `app.state.rehearsal`.
     """
     rehearsal = Rehearsal(rpm=rpm, latency=latency, faults=faults, clock=clock)

@@ -1,4 +1,4 @@
-"""The chat route: a request's arrival, its draw, its answer, its count. One path for good answers and for faults."""
+"""The chat route: a request arrives, draws a fault or none, is answered and counted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """Answers by a reader, bills by a rule, and does wrong as the rehearsal has it."""
+    """Answers by a reader, bills by a rule, and injects the faults of the rehearsal."""
 
     def __init__(self, reader: Reader, bill: Rule, rehearsal: Rehearsal) -> None:
         self._reader = reader
@@ -58,7 +58,7 @@ class Chat:
 
     async def _build_response(self, request: Request, draw: Draw) -> ASGIApp:
         started = asyncio.get_running_loop().time()
-        body = await request.body()  # of a refused request too: a client may not listen before it has sent all
+        body = await request.body()  # of a refused request too: a client may send everything before it reads
         response = replace_response(draw, self._rehearsal) or self._withhold_answer(
             draw, chat_request := parse_request(body)
         )
@@ -95,6 +95,6 @@ class Chat:
 
 
 async def _stream_events(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The events one by one, without a thread for each."""
+    """Yield the events without a thread for each."""
     for event in events:
         yield event

@@ -1,4 +1,4 @@
-"""The reply's bytes: one completion, or the same as server-sent events. Billing by a rule happens here."""
+"""A chat response: one completion, or the same as server-sent events, billed by a rule."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
     from extractors.core.tiles import Rule
 
-_DELTA = 120  # characters a chunk
+_DELTA = 120  # characters per chunk
 
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """An answer with its bill, ready for the wire."""
+    """An answer with its usage."""
 
     model: str
-    text: str | None  # None: no content at all
+    text: str | None  # None: without content
     finish_reason: str
     tool: str | None
     prompt_tokens: int
     completion_tokens: int
-    has_usage: bool = True  # whether the reply says what it billed
+    has_usage: bool = True  # whether the response has `usage`
 
     def to_json(self) -> bytes:
-        """The reply as one JSON body."""
+        """The response as one JSON body."""
         message = {"role": "assistant", **self._content(self.text)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
         usage = {"usage": self._usage()} if self.has_usage else {}
         return orjson.dumps({**self._head("chat.completion"), "choices": [choice], **usage})
 
     def iter_events(self) -> Iterator[bytes]:
-        """The reply as server-sent events; `usage` travels on the chunk that has the finish reason."""
+        """The response as server-sent events; `usage` is in the chunk with the finish reason."""
         head = self._head("chat.completion.chunk")
         text = self.text or ""
         opening = {"role": "assistant", "content": None if self.text is None else ""}
@@ -76,7 +76,7 @@ class ChatResponse:
 
 
 def build_response(ask: ChatRequest, answer: str, model: str, rule: Rule) -> ChatResponse:
-    """Cut the answer to `max_tokens` and bill the request: its pictures by the rule, its text by its bytes."""
+    """Cut the answer to `max_tokens` and bill the request: pictures by the rule, text by its bytes."""
     text, finish_reason = answer, "stop" if ask.tool is None else "tool_calls"
     if ask.max_tokens is not None and count_tokens(answer) > ask.max_tokens:
         text, finish_reason = answer.encode()[: ask.max_tokens * 4].decode(errors="ignore"), "length"

@@ -1,4 +1,4 @@
-"""The endpoint as a child process for one run. It goes when the run goes, however the run goes."""
+"""The endpoint as a child process for one run; it ends with the run, also when the run is killed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from extractors.endpoint.extra import EndpointError, check_extra
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_START_SECONDS = 60.0  # seconds until it listens, on a machine that is busy and cold
-_STOP_SECONDS = 5.0  # seconds for each way of asking it to go
+_START_SECONDS = 60.0  # seconds until it listens, on a busy machine
+_STOP_SECONDS = 5.0  # seconds for each signal
 
 
 @contextlib.asynccontextmanager
 async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 0.0) -> AsyncIterator[str]:
-    """Start the endpoint, give its base URL (`http://127.0.0.1:43211/v1`), and end it afterwards."""
+    """Start the endpoint, yield its base URL (`http://127.0.0.1:43211/v1`), and stop it afterwards."""
     check_extra(reader)
     arguments = ("--port", "0", "--parent-pipe", "--reader", reader, "--bill", bill, "--latency", str(latency))
     process = await asyncio.create_subprocess_exec(
@@ -35,7 +35,7 @@ async def child(reader: str = "ocr", bill: str = "formula", *, latency: float = 
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
-        start_new_session=True,  # Ctrl-C is for the parent, which still has replies to wait for
+        start_new_session=True,  # Ctrl-C must only reach the parent, which still waits for replies
     )
     stderr = bytearray()
     listening = asyncio.create_task(_drain(process, stderr))
@@ -60,7 +60,7 @@ async def _read_url(process: Process, stderr: bytearray, draining: asyncio.Task[
 
 
 async def _drain(process: Process, stderr: bytearray) -> None:
-    """Keep its last words, and its pipe from filling up."""
+    """Read stderr so that the pipe does not fill up; keep its end."""
     assert process.stderr is not None
     while chunk := await process.stderr.read(4096):
         stderr += chunk

@@ -1,4 +1,4 @@
-"""The optional half of the room: what the offline extra brings, and the error that says it is missing."""
+"""The packages of the offline extra, and the error for missing ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _NEEDS = {"ocr": ("uvicorn", "rapidocr", "onnxruntime"), "echo": ("uvicorn",)}
 
 
 class EndpointError(Exception):
-    """The offline endpoint could not be started; the message says what to do."""
+    """The offline endpoint cannot be started; the message says what to do."""
 
 
 def check_extra(reader: str) -> None:
-    """Raise EndpointError, naming the command that installs it, when a package for this reader is missing.
+    """Raise EndpointError with the install command when a package for this reader is missing.
 
-    Ask before importing `serve`, which needs them. Nothing is imported to find out.
+    Call it before importing `serve`, which needs them. It imports nothing.
     """
     missing = [name for name in _NEEDS.get(reader, ()) if importlib.util.find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""The readers: what an `Ask` is answered with, by reading its pictures or by echoing its schema."""
+"""The readers: they answer a `ChatRequest` by OCR of its pictures, or by an echo of its schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from extractors.endpoint.wire import ChatRequest, Schema
 
 NAMES = ("ocr", "echo")
-_CACHED_SCHEMAS = 64  # schemas whose echo is remembered
+_CACHED_SCHEMAS = 64  # schemas with a cached echo
 
 
 class Reader(Protocol):
@@ -25,7 +25,7 @@ class Reader(Protocol):
     model: str
 
     async def answer(self, ask: ChatRequest) -> str:
-        """The content of the reply: a JSON document when the request has a schema, else text."""
+        """The content of the answer: a JSON document if the request has a schema, else text."""
 
 
 class OcrReader:
@@ -37,12 +37,12 @@ class OcrReader:
         self._ocr = ocr or Ocr()
 
     async def answer(self, ask: ChatRequest) -> str:
-        """Without a schema, the lines that were read."""
+        """Without a schema: the lines that were read."""
         return await self._ocr.read(ask.pictures, partial(_format_answer, ask.schema))
 
 
 class EchoReader:
-    """Answers at once with the smallest instance of the schema; the pictures are billed and not looked at."""
+    """Answers with the smallest instance of the schema; pictures are billed and not read."""
 
     model = "offline/echo"
 
@@ -50,7 +50,7 @@ class EchoReader:
         self._answers: dict[bytes, str] = {}
 
     async def answer(self, ask: ChatRequest) -> str:
-        """Without a schema, the word "echo"."""
+        """Without a schema: the word "echo"."""
         if ask.schema is None:
             return "echo"
         key = orjson.dumps(ask.schema)
@@ -62,7 +62,7 @@ class EchoReader:
 
 
 def create_reader(name: str) -> Reader:
-    """The reader of this name: one of `NAMES`."""
+    """The reader with this name, one of `NAMES`. Raises ValueError."""
     if name not in NAMES:
         raise ValueError(f"{name!r} is not a reader: use {' or '.join(NAMES)}")
     return OcrReader() if name == "ocr" else EchoReader()

@@ -1,4 +1,4 @@
-"""The errors that the wire documents: raised anywhere in the room, answered by the app as `{"error": {...}}`."""
+"""The documented errors of the API: raised anywhere in the endpoint, answered by the app as `{"error": {...}}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the app: bind, say where it listens, answer until it is told to stop."""
+"""Run the app: bind, announce the URL, answer until a stop signal."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 
     from extractors.endpoint.faults.rehearsal import Rehearsal
 
-_KEEP_ALIVE_SECONDS = (
-    75  # seconds that an idle connection stays open, as behind most proxies: shorter would add faults of our own
-)
+_KEEP_ALIVE_SECONDS = 75  # for idle connections, as behind most proxies: a shorter time would add faults
 _READS = {"ocr": "reads with RapidOCR", "echo": "echoes the schema"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `tilewise endpoint` is asked to do. Port 0 takes any that is free."""
+    """The options of `tilewise endpoint`. Port 0 selects a free port."""
 
     host: str = "127.0.0.1"
     port: int = 8399
@@ -44,7 +42,7 @@ class Options:
     faults: Path | None = None
 
     def describe(self, url: str) -> str:
-        """The line that a person reads once it listens."""
+        """The line that is printed once it listens."""
         limit = f", at {self.rpm:,g} requests a minute" if self.rpm is not None else ""
         wrong = f", with the faults of {self.faults}" if self.faults is not None else ""
         return f"tilewise endpoint: {url} {_READS[self.reader]}, bills by {self.bill}{limit}{wrong}"
@@ -53,7 +51,7 @@ class Options:
 def serve(options: Options, announce: Callable[[str], None]) -> None:
     """Answer requests until SIGINT or SIGTERM; `announce` gets the base URL once the socket listens.
 
-    Raises EndpointError, before it listens, when the limit or the file of faults makes no sense.
+    Raises EndpointError before it listens for a bad limit or a bad file of faults.
     """
     if options.rpm is not None and not 0 < options.rpm < math.inf:
         raise EndpointError(f"rpm: above 0 requests a minute, not {options.rpm:g}")
@@ -78,10 +76,10 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
 
 
 def exit_with_parent() -> None:
-    """Leave at once when stdin ends: the parent process has closed it, or has ended."""
+    """Exit at once when stdin ends, which means that the parent process has closed it or ended."""
 
     def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1024):  # not through sys.stdin, whose lock would break the exit
+        while os.read(sys.stdin.fileno(), 1024):  # not through sys.stdin, whose lock would block the exit
             pass
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The request, as far as the endpoint reads it: a body's bytes in, an `Ask` out, or a `Refusal`."""
+"""Parse the part of a request's body that the endpoint uses into a `ChatRequest`, or raise a `Refusal`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from extractors.endpoint.ocr.picture import Picture, extract_images, parse_mark, parse_picture
 from extractors.endpoint.refusal import Refusal
 
-Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values are of any kind by nature
+Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values have any type
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Block(_Wire):
 
     @property
     def url(self) -> str | None:
-        """The URL of a picture, None where the block is none."""
+        """The URL of a picture; None for other blocks."""
         if self.type != "image_url":
             return None
         return self.image_url.url if isinstance(self.image_url, _ImageUrl) else self.image_url
@@ -94,7 +94,7 @@ class _Request(_Wire):
 
 
 def parse_request(body: bytes) -> ChatRequest:
-    """Read a request's body."""
+    """Parse a request's body. Raises Refusal."""
     request, pieces = _parse_body(body)
     texts = [block.text for block in request.blocks if block.type == "text"]
     tool = request.tools[0].function if request.tools else None
@@ -148,7 +148,7 @@ def _find_schema(request: _Request, texts: list[str]) -> Schema | None:
 
 
 def _find_schema_in_text(text: str) -> Schema | None:
-    """The JSON schema that stands in a prompt, where the mode of the request has no other place for it."""
+    """The first JSON schema in a prompt, for modes that send it as text."""
     decoder = json.JSONDecoder()
     start = text.find("{")
     while start >= 0:

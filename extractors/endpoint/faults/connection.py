@@ -1,4 +1,4 @@
-"""A connection of uvicorn's with two things more: it can be broken on purpose, and it sends a reply in one piece."""
+"""A connection of uvicorn that can be broken on purpose, and that sends a response in one piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen when uvicorn starts
-    """Lets the app reach the transport: to break a connection is not in ASGI's vocabulary."""
+    """Gives the app access to the transport: ASGI has no message that breaks a connection."""
 
     app: ASGIApp
 
@@ -33,7 +33,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of 
 
 
 class _Joined:
-    """A transport that sends together what is written in one step of the loop.
+    """A transport that sends all writes of one loop step together.
 
     Uvicorn writes a reply's head and its body apart: two calls of the system here, and two wake-ups of the client, whose
     cost a benchmark would take for the client's own.

@@ -1,4 +1,4 @@
-"""Answers that came whole and are no good, or good in a disguise: a draw and a good answer in, a `Reply` out."""
+"""Corrupt a complete answer as drawn: wrong shape, prose or a fence around it, no content, no usage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _THOUGHT = 'It may be {"total": 0}, or {"a": [1, 2}. No: look again.'
 def corrupt_response(
     draw: Draw, ask: ChatRequest, answer: str, respond: Callable[[ChatRequest, str], ChatResponse]
 ) -> ChatResponse:
-    """The reply to `ask`, spoiled as drawn. `respond` makes a reply of a text, and bills and cuts it like any other."""
+    """The response to `ask`, corrupted as drawn. `respond` builds, cuts and bills the response of a text."""
     said = replace(ask, tool=None)  # for words that are not the arguments of a call
     match draw.kind:
         case "truncated":
@@ -48,7 +48,7 @@ def corrupt_response(
 
 
 def _replace_value(answer: str, draw: Draw) -> str:
-    """JSON that no schema of the answer takes: every value two lists deep, or a list of the names."""
+    """JSON that does not fit the schema: every value in two lists, or a list of the names."""
     try:
         values: Any = orjson.loads(answer)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Replies that never come whole: a connection that breaks, goes silent, or drips. Each is an ASGI app, like a response.
+"""Responses that never complete: a connection that breaks, stalls, or drips. Each is an ASGI app, like a response.
 
 To break a connection takes its transport, which `serve` puts among the scope's extensions. Where it is missing (an app
 called in process), ConnectionResetError is raised instead.
@@ -30,14 +30,14 @@ _RESET = struct.pack("ii", 1, 0)  # linger for no time: the close is a reset
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection breaks, before the reply or in the middle of it; by a reset, or by an end that came too early."""
+    """The connection breaks before or within the response, by a reset or an early end."""
 
     draw: Draw
     parts: list[bytes]
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send nothing, or half."""
+        """Send nothing, or half of the response."""
         where = self.draw.pick("before", "before, politely", "middle", "middle, politely")
         if where.startswith("middle"):
             whole = b"".join(self.parts)
@@ -48,13 +48,13 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Headers, then nothing, until the client gives up or the seconds are over."""
+    """Headers, then nothing, until the client disconnects or the time is over."""
 
     rehearsal: Rehearsal
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say that an answer comes, and send none."""
+        """Send the headers of an answer without the answer."""
         await send(_build_start(stream=self.stream))
         await _wait_for_end(self.rehearsal, receive, self.rehearsal.options.stall_seconds)
         await _break_connection(scope, receive)
@@ -62,13 +62,13 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """A byte now and then, which a reader has to skip, until the client gives up."""
+    """Bytes without meaning at intervals, until the client disconnects."""
 
     rehearsal: Rehearsal
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Spaces before a JSON body that never begins; comments in a stream without events."""
+        """Send spaces before a JSON body that never begins, or comments in a stream without events."""
         await send(_build_start(stream=self.stream))
         letters: Iterator[int] = itertools.cycle(b": wait\n\n" if self.stream else b" ")
         for letter in letters:
@@ -79,7 +79,7 @@ class Drip:
 
 
 async def _wait_for_end(rehearsal: Rehearsal, receive: Receive, seconds: float) -> bool:
-    """Whether the client went, or the server closes, within these seconds."""
+    """Whether the client disconnects or the server closes within these seconds."""
     ends = {asyncio.create_task(_wait_for_disconnect(receive)), asyncio.create_task(_wait_for_closing(rehearsal))}
     try:
         done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

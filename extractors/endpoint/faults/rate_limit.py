@@ -1,4 +1,4 @@
-"""A rate limit as the API enforces one: so many requests a minute, counted by the second, little saved for a burst."""
+"""A rate limit like the API's: requests per minute, counted per second, with a small burst."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAST = 2.0  # with less, traffic at the limit's own pace would be refused for 
 
 
 class Limit:
-    """A token bucket. `clock` gives seconds; None requests a minute is no limit."""
+    """A token bucket. `clock` gives seconds; `rpm` None means no limit."""
 
     def __init__(self, rpm: float | None, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class Limit:
 
     @property
     def rpm(self) -> float | None:
-        """Requests a minute; a new value holds from the next request on."""
+        """Requests per minute; a new value holds from the next request on."""
         return self._rpm
 
     @rpm.setter
@@ -32,7 +32,7 @@ class Limit:
         self._left = min(self._left, self._capacity)
 
     def take(self) -> bool:
-        """Whether one more request is within the limit, at this moment."""
+        """Take one request from the bucket; False above the limit."""
         if self._rpm is None:
             return True
         self._fill()
@@ -42,7 +42,7 @@ class Limit:
         return True
 
     def headers(self) -> dict[str, str]:
-        """What a refused request is told: when to come back, and the limit, what is left of it and its reset, a second."""
+        """The headers of a refusal: Retry-After, and the limit, the remainder and the reset per second."""
         short = max(0.0, 1 - self._left)
         return {
             "retry-after": "1",

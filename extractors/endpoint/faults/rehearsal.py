@@ -37,7 +37,7 @@ LIMITED = "limited"
 
 @dataclass(slots=True)
 class Tally:
-    """Counts by kind, and the tokens of every answer that was made whole, whether or not the client liked it."""
+    """Counts by kind, and the tokens of every complete answer."""
 
     requests: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -45,24 +45,24 @@ class Tally:
     completion_tokens: int = 0
 
     def count(self, kind: str) -> None:
-        """Note a request that nothing is billed for."""
+        """Count a request without a bill."""
         self.kinds[kind] += 1
 
     def bill(self, kind: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Note an answer and its bill."""
+        """Count an answer and its bill."""
         self.kinds[kind] += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 
     def reset(self) -> None:
-        """Start again; requests in flight stay counted, as they are yet to be counted by kind."""
+        """Reset all counts; requests in flight stay counted, since their kind is not counted yet."""
         self.requests -= self.kinds.total()
         self.kinds.clear()
         self.prompt_tokens = self.completion_tokens = 0
 
 
 class _Change(BaseModel):
-    """The body of `PUT /rehearsal`: what it leaves out stays as it is.
+    """The body of `PUT /rehearsal`: omitted settings stay as they are.
 
     `rpm: null` lifts the limit, `faults: null` (or `{}`) ends all faults, and faults given anew draw from their seed
     again. `reset: true` starts the count again from those requests that are still in flight.
@@ -77,7 +77,7 @@ class _Change(BaseModel):
 
 
 class Rehearsal:
-    """The state that one app's requests share."""
+    """The state shared by the requests of one app."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class Rehearsal:
         self._set_faults(faults or Faults())
 
     def arrive(self) -> Draw:
-        """Count a request in and say what it gets. One above the limit is refused and draws nothing."""
+        """Count a request and draw its answer or fault; above the limit it is refused without a draw."""
         self.tally.requests += 1
         return next(self._draws) if self.limit.take() else Draw(LIMITED, 0.0)
 
     def change(self, body: bytes) -> None:
-        """Change the limit, the latency or the faults, for the requests from now on, or start the count again."""
+        """Change the limit, the latency or the faults for later requests, or reset the counts."""
         try:
             change = _Change.model_validate_json(body)
         except ValidationError as error:

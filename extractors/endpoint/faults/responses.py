@@ -1,4 +1,4 @@
-"""What a server sends instead of an answer: refusals for rate and capacity, errors, a proxy's pages."""
+"""Responses in place of an answer: refusals for rate and capacity, errors, a proxy's pages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PAGE = b"<html><head><title>%s</title></head><body><center><h1>%s</h1></center>
 
 
 def replace_response(draw: Draw, rehearsal: Rehearsal) -> Response | None:
-    """The reply to a request that is not even read; None when it is to be read."""
+    """The response to a request that is not read; None if it has to be read."""
     make = _UNREAD.get(draw.kind)
     return make(draw, rehearsal) if make else None
 
 
 def error_body(*, stream: bool) -> Response:
-    """200, and an error where the answer should be."""
+    """Status 200 with an error in place of the answer."""
     body = _error("the model failed while it answered", "server_error", "engine_error")
     return Response(b"data: " + body + b"\n\n", media_type=EVENTS) if stream else Response(body, media_type=JSON)
 
@@ -38,7 +38,7 @@ def _answer_limited(_: Draw, rehearsal: Rehearsal) -> Response:
 
 
 def _answer_rate_limited(draw: Draw, rehearsal: Rehearsal) -> Response:
-    """The type is found in three places, as servers of different ages write it."""
+    """The error type is in three places, as different servers write it."""
     message, kind = "above your dynamic rate", "dynamic_request_limited"
     match draw.pick("type", "code", "top", "tokens"):
         case "type":

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: a share for each kind of fault in, from a TOML file, one draw a request out.
+"""Injected faults: a share for each kind of fault, from a TOML file, and one draw per request.
 
     seed = 7
     [shares]             # each from 0 to 1, together at most 1; 0 where left out
@@ -39,7 +39,7 @@ class _Table(BaseModel):
 
 
 class Shares(_Table):
-    """How many of all requests each kind of fault takes; the rest is answered."""
+    """The share of all requests for each kind of fault; the rest is answered."""
 
     rate_limited: _Share = 0.0  # 429 with Retry-After
     server_error: _Share = 0.0  # 500, in JSON, HTML or plain text
@@ -73,7 +73,7 @@ class Details(_Table):
 
 
 class Faults(_Table):
-    """The file, read, or the same as JSON. Without one, nothing goes wrong."""
+    """The content of the file, or the same as JSON. The default has no faults."""
 
     seed: int = 0
     shares: Shares = Shares()
@@ -86,7 +86,7 @@ _KNOWN = {"": tuple(Faults.model_fields), "shares": KINDS, "options": tuple(Deta
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What one request gets: a fault or `answered`, and a number from 0 to 1 that decides between its variants."""
+    """The draw of one request: a fault or `answered`, and a number from 0 to 1 that selects its variant."""
 
     kind: str
     way: float
@@ -109,7 +109,7 @@ def read_faults(path: Path) -> Faults:
 
 
 def iter_draws(found: Faults) -> Iterator[Draw]:
-    """A draw for each request, without end: the same ones for the same file."""
+    """An endless sequence of draws, the same for the same file."""
     if not any(found.shares.model_dump().values()):
         yield from itertools.repeat(Draw(ANSWERED, 0.0))
     dice = random.Random(found.seed)  # noqa: S311  a rehearsal must be repeatable
@@ -120,7 +120,7 @@ def iter_draws(found: Faults) -> Iterator[Draw]:
 
 
 def _describe_first(error: ValidationError) -> str:
-    """The first thing that is wrong with the file, in words."""
+    """The first error of the file, in words."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":

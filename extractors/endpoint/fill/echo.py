@@ -1,4 +1,4 @@
-"""The smallest instance of a JSON schema that a validator is likely to take, made without looking at any picture."""
+"""The smallest instance of a JSON schema that a validator is likely to accept, built without any picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A JSON schema and the words of some pictures in, an instance out. Nothing is filled in that was not read.
+"""Fill a JSON schema with the words of pictures. Only values that were read are filled in.
 
 What is not found is null where the schema allows that, an empty text or list where it does not, and a number, date or
 choice is left out: then the document fails its validation, as it should.

@@ -1,4 +1,4 @@
-"""Which finder answers for which kind of field."""
+"""The finder for each kind of field."""
 
 from __future__ import annotations
 

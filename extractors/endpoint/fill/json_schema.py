@@ -1,4 +1,4 @@
-"""JSON schemas, read: references followed, the several ways to say "or null" made one."""
+"""Read JSON schemas: follow references, and treat all forms of "or null" alike."""
 
 from __future__ import annotations
 

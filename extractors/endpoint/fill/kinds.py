@@ -1,4 +1,4 @@
-"""What a field is about: decided by the words of its name, then by its format, then by how its description begins."""
+"""The kind of a field, from the words of its name, then its format, then the start of its description."""
 
 from __future__ import annotations
 

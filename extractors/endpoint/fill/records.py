@@ -1,4 +1,4 @@
-"""Lists of objects: the items of a receipt where the object has numbers, else one object for each line that was read."""
+"""Lists of objects: the items of a receipt if the object has numbers, else one object per line."""
 
 from __future__ import annotations
 

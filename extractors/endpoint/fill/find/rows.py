@@ -54,7 +54,7 @@ def find_rows(document: Document) -> list[Row]:
 
 
 def _find_area(document: Document) -> list[Line]:
-    """The lines of the items: below their header, or where there is none, from the first amount, to the totals."""
+    """The lines of the items: from below their header, or without one from the first amount, to the totals."""
     lines = document.lines
     priced = [number for number, line in enumerate(lines) if _find_prices(line.text)]
     last = next((number for number in priced if ends_items(lines[number].text)), len(lines))

@@ -55,7 +55,7 @@ class Labelled:
 
 
 def iter_labelled(document: Document) -> Iterator[Labelled]:
-    """Every amount, with the text before it on its line, or where there is none, the line above."""
+    """Every amount, with the text before it on its line, else with the line above."""
     fallback = broken_amounts if any(map(amounts, document.texts)) else whole_amounts
     above = ""
     for number, line in enumerate(document.lines):

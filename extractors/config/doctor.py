@@ -87,7 +87,7 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
         async with build_client(config.endpoint_at(config.base_url)) as http:
             response = await http.get("models", timeout=MODELS_SECONDS)
     except (httpx.HTTPError, OSError) as error:
-        words = f"{config.base_url} does not answer: {first_line(error)}: check TILEWISE_BASE_URL"
+        words = f"{config.base_url} does not answer: {first_line(error)}: correct TILEWISE_BASE_URL"
         return _ModelList(Finding("endpoint", "fails", words))
     if response.status_code in {401, 403}:
         words = f"refused by {config.base_url} (HTTP {response.status_code}): set TILEWISE_API_KEY or TOGETHER_API_KEY"

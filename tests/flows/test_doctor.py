@@ -68,14 +68,14 @@ def test_every_setting_is_shown_with_its_origin(workspace):
     ("env", "name", "said"),
     [
         ({"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None}, "key", "set TOGETHER_API_KEY"),
-        ({"TILEWISE_MODEL": "model-large"}, "model", "it lists maker/model-large"),
+        ({"TILEWISE_MODEL": "model-large"}, "model", "similar ids: maker/model-large"),
         ({"TILEWISE_MODEL": None}, "model", "set TILEWISE_MODEL"),
         ({"TILEWISE_MODEL": "a/b", "TILEWISE_PRICES": None}, "price", "unknown for a/b"),
         ({"TILEWISE_PRICES": "/nowhere.toml"}, "price", "TILEWISE_PRICES='/nowhere.toml' cannot be read: No such file"),
         ({"TILEWISE_OUTPUT": "/proc/out"}, "output", "correct TILEWISE_OUTPUT"),
         ({"TILEWISE_LEDGER": "sqlite:////proc/nope/ledger.db"}, "ledger", "correct TILEWISE_LEDGER"),
         ({"TILEWISE_LEDGER": "sqlite:////tmp"}, "ledger", "'/tmp' is not a file: correct TILEWISE_LEDGER"),
-        ({"TILEWISE_BASE_URL": "http://127.0.0.1:9/v1"}, "endpoint", "cannot be reached"),
+        ({"TILEWISE_BASE_URL": "http://127.0.0.1:9/v1"}, "endpoint", "does not answer"),
     ],
 )
 def test_what_is_wrong_fails_and_says_what_to_do(workspace, env, name, said):

@@ -722,7 +722,7 @@ def test_split_plan_puts_every_document_in_one_shard():
 
 def test_stored_answers_are_not_read_again_in_shards():
     """Nothing is sent then."""
-    with pytest.raises(ConfigurationError, match="leave it out with --redo reparse"):
+    with pytest.raises(ConfigurationError, match="cannot be combined with --redo reparse"):
         build_job(source="in", schema_name="caption", redo="reparse", shard_size=3)
 
 

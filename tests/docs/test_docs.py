@@ -215,6 +215,14 @@ def test_the_commands_of_a_page_run_on_a_bucket(each, with_bucket):
         with_bucket.run_block(block)
 
 
+def test_every_key_of_the_estimate_in_json_is_named(documented, workspace):
+    """In docs/cost.md."""
+    assert documented
+    ended = workspace.run("estimate", "invoices", "--schema", "invoice", "--json")
+    text = page("cost").text
+    assert {key for key in json.loads(ended.stdout) if f"`{key}`" not in text} == set()
+
+
 @pytest.fixture(scope="module")
 def published(workspaces, serve_all, replies, tmp_path_factory):
     """A folder in which receipts were read, copied, rejected and refused, and probes were sent."""

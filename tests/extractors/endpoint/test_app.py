@@ -1,4 +1,4 @@
-"""The wire: requests, replies, streams, bills and errors, through the app itself with the echo reader.
+"""app.py, chat.py and `extractors.endpoint.chat_response`: requests, responses, streams, bills and errors, with the echo reader.
 
 Covers `extractors.endpoint.chat` and `extractors.endpoint.reply`, too.
 """

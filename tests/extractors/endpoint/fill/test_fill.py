@@ -1,4 +1,4 @@
-"""Filling: schemas as pydantic writes them, over words written by hand. What was not read stays empty.
+"""fill.py and `extractors.endpoint.fill.json_schema`: schemas as pydantic writes them, over words written by hand.
 
 Covers `extractors.endpoint.fill.finders`, `extractors.endpoint.fill.kinds` and `extractors.endpoint.fill.records`,
 too.

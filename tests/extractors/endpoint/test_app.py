@@ -1,6 +1,6 @@
 """app.py, chat.py and `extractors.endpoint.chat_response`: requests, responses, streams, bills and errors, with the echo reader.
 
-Covers `extractors.endpoint.chat` and `extractors.endpoint.reply`, too.
+Covers `extractors.endpoint.chat` and `extractors.endpoint.chat_response`, too.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """fill.py and `extractors.endpoint.fill.json_schema`: schemas as pydantic writes them, over words written by hand.
 
-Covers `extractors.endpoint.fill.finders`, `extractors.endpoint.fill.kinds` and `extractors.endpoint.fill.records`,
-too.
+Covers `extractors.endpoint.fill.finders`, `extractors.endpoint.fill.kinds`, `extractors.endpoint.fill.records` and
+`extractors.endpoint.fill.json_schema`, too.
 """
 
 from datetime import date

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Judge = Callable[[Reply], Verdict]
 
 MIN_SECRET_CHARS = 12  # of a value in an image's URL that may be a signature
+MIN_KEY_CHARS = 8  # of an API key that is a secret
 MIN_MASKED_CHARS = 4
 BUDGET_POLL_SECONDS = 0.2  # between two attempts to reserve the cost of a call while calls in flight hold the budget
 MASK = "**********"
@@ -37,7 +38,7 @@ _ACTIONS = {
     402: "the account's spending limit is reached: raise it, then run again",
     404: "no such model or address: check --model and TILEWISE_BASE_URL",
 }
-_NO_ANSWER = "nothing is answered at this address: check TILEWISE_BASE_URL"
+_NO_ANSWER = "no server answers at this address: check TILEWISE_BASE_URL"
 
 
 class ChatClient:
@@ -56,12 +57,14 @@ class ChatClient:
     ) -> None:
         """`timeout` limits the seconds of a whole call; `secret` is the key, which is masked in every text.
 
+        A key shorter than MIN_KEY_CHARS is a placeholder, as `EMPTY` for vLLM: masking it would change answers.
         `masked` are the values of extra headers and of the URL's query. Such a value may be an ordinary word, so an answer
         is left as it is unless the value looks like a key.
         """
         self.http, self.limiter, self.retries, self.breaker = http, limiter, retries, breaker
         self._timeout = timeout
-        self._keys = [each for each in (secret, *filter(_looks_like_key, masked)) if each]
+        keys = [secret] if len(secret) >= MIN_KEY_CHARS else []
+        self._keys = [*keys, *filter(_looks_like_key, masked)]
         values = {*self._keys, *(value for value in masked if len(value) >= MIN_MASKED_CHARS)}
         self._masked = sorted(values, key=len, reverse=True)
         self._url = http.base_url.join("chat/completions")  # parsed once, not for every call

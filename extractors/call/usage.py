@@ -1,4 +1,4 @@
-"""Reads the token counts of a reply. Servers put the details in different places; an odd one costs only itself.
+"""Reads the token counts of a reply. Servers put the details in different places; an invalid field is ignored, the others are read.
 
 | reasoning | counted |
 |---|---|

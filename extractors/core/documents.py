@@ -36,7 +36,7 @@ REJECT_REASONS = frozenset(
         "viewer_only",
     }
 )
-# What a setting rejected: raising it cures that, so it is never final, and no try.
+# What a setting rejected: changing the setting cures that, so it is never final, and it is not counted as a try.
 SETTING_KINDS = frozenset(
     {"too_many_pages", "too_many_bytes", "too_many_pixels", "video_not_allowed", "blocked_address", "password"}
 )

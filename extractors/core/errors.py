@@ -1,4 +1,4 @@
-"""The error tree. Every stage raises from it, and foreign errors are translated into it at the border.
+"""The error tree. Every stage raises from it, and errors of libraries are converted to it where they are caught.
 
 - TilewiseError
     - ConfigurationError: before anything is read or spent (exit 2)

@@ -96,7 +96,7 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
         picture = fit_size(rule, size, rung)
         if picture is None or below(picture, size, floor):
             floored = True
-        elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that buys nothing is no rung
+        elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that adds no pixels is left out
             steps.append(Step(rung, picture, rule.tokens(picture)))
     return (*steps, whole), floored
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from extractors.core.totals import FailureKind, RunTotals
 
 
-# Whether a failure is retried, by whether it is final.
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# Whether a failure is retried, by whether it is final.
 RETRIED = {True: "no, final", False: "yes, by the next run"}
 
 

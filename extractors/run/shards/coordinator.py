@@ -293,7 +293,7 @@ class ShardCoordinator:
         shard.phase, shard.torn = "ended", True
         if self.shutdown.error is None:
             self.shutdown.stop(
-                RunError(f"shard {number} was started {shard.starts} times and got nothing done: {reason}")
+                RunError(f"shard {number} was started {shard.starts} times and made no progress: {reason}")
             )
 
     async def _report(self, attempts: Sequence[ShardAttempt], *, busy: bool) -> None:
@@ -316,4 +316,4 @@ class ShardCoordinator:
             self.active_at = time.monotonic()
         elif time.monotonic() - self.active_at > QUIET_SECONDS:
             self.active_at = time.monotonic()
-            self.hooks.notify(f"no worker is at any of {len(running)} shards that wait: {self.backend.hint}")
+            self.hooks.notify(f"{len(running)} shards are waiting and no worker has started one: {self.backend.hint}")

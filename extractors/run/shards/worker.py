@@ -176,7 +176,7 @@ def _read_run(ledger: Ledger, spec: ShardSpec, settings: Settings) -> RunInfo:
         raise ConfigurationError(f"TILEWISE_LEDGER is SQLite here, and has no live run {spec.run}: {cure}")
     if live is None:
         raise RunError(
-            f"run {spec.run} takes no shards by the ledger of TILEWISE_LEDGER: does its parent use another ledger?"
+            f"run {spec.run} accepts no shards according to the ledger of TILEWISE_LEDGER: does its parent use another ledger?"
         )
     run_info, host = live
     if is_sqlite and host != current_process().host:

@@ -242,6 +242,13 @@ async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
     assert "geheim-7" not in str(error) + str(notes.attempts[0].error)
 
 
+async def test_a_placeholder_for_a_key_changes_no_answer(an_order, notes, judge):
+    """Local servers take any key: an answer that holds its letters is kept as it is."""
+    reply, _ = await call_once([http()], an_order, notes, judge, secret="e")
+    assert (reply.content, notes.outcomes) == ("{}", [("accepted", "yes")])
+    assert reply.usage is not None
+
+
 @pytest.mark.parametrize(
     ("profile", "path", "line"),
     [

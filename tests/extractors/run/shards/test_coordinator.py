@@ -217,7 +217,7 @@ async def test_a_shard_that_is_never_done_stops_the_run(asked, settings, server,
     closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert [each.number for each in starter.pieces] == [0, 1, 2, 1, 1]
     assert (closing.row["status"], closing.exit_code) == ("failed", 2)
-    assert "shard 1 was started 3 times and got nothing done" in closing.row["error"]
+    assert "shard 1 was started 3 times and made no progress" in closing.row["error"]
     assert counts(closing.row) == {"found": 7, "accepted": 4, "remaining": 3}
     with Ledger(settings.ledger) as ledger:
         [planned] = StoredPlan(starter.pieces[0].plan).iter_documents()
@@ -242,7 +242,7 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
     async with asyncio.timeout(30):
         closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert closing.row["status"] == "failed"
-    assert "shard 0 was started 3 times and got nothing done" in closing.row["error"]
+    assert "shard 0 was started 3 times and made no progress" in closing.row["error"]
     assert [each.number for each in starter.pieces].count(0) <= 5
     assert counts(closing.row)["accepted"] >= 4
     assert set(table("results")["_document"]) <= {str(tmp_path / "in" / f"{number}.png") for number in range(1, 7)}
@@ -608,7 +608,7 @@ async def test_shards_that_nobody_takes_are_spoken_of(asked, settings, monkeypat
     starter = Idle(settings)
     async with asyncio.timeout(10):  # less than calls in flight would be given
         closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter, notify=said.append))
-    assert "no worker is at any of 3 shards that wait: nobody is there" in said
+    assert "3 shards are waiting and no worker has started one: nobody is there" in said
     assert (closing.row["status"], closing.exit_code) == ("stopped", 3)
     assert sorted(starter.given_up) == ["0", "1", "2"]
 

@@ -47,3 +47,13 @@ def test_child_process_inherits_the_environment(monkeypatch):
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     child = json.loads(printed)
     assert {name: child.get(name) for name in os.environ} == dict(os.environ)
+
+
+def test_environment_is_attached_again_after_native_code_copied_it(monkeypatch):
+    """A library that calls setenv hides neither its own variable nor those that are set later."""
+    LIBC.setenv(b"NATIVE", b"1", 1)
+    try:
+        monkeypatch.setenv("LATER", "x")
+        assert (LIBC.getenv(b"NATIVE"), LIBC.getenv(b"LATER")) == (b"1", b"x")
+    finally:
+        os.unsetenv("NATIVE")

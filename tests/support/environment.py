@@ -8,6 +8,7 @@ with no Python thread marked as the current one. A core dump named `getenv` in p
 """
 
 import ctypes
+import itertools
 import os
 import sys
 
@@ -22,16 +23,27 @@ class StableEnvironment:
         self._slots = (ctypes.c_void_p * SLOTS)()  # the last one stays null
         self._names = []
         self._entries = {}  # never freed: a reader may hold one
-        for name, value in os.environb.items():
-            self.put(name, value)
+        self.attach()
 
     @property
     def address(self):
         """Where the array begins."""
         return ctypes.addressof(self._slots)
 
+    def attach(self):
+        """Makes this array the process's again where native code has called `setenv`, which made a copy of its own."""
+        environ = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
+        if environ.value == self.address:
+            return
+        added = [each.partition(b"=") for each in _read_entries(environ.value)]
+        environ.value = self.address
+        for name, _, value in added:
+            if name not in self._names:
+                self.put(name, value)
+
     def put(self, name, value):
         """Sets a variable, as `os.putenv` does."""
+        self.attach()
         name, entry = os.fsencode(name), os.fsencode(name) + b"=" + os.fsencode(value)
         buffer = self._entries.setdefault(entry, ctypes.create_string_buffer(entry))
         place = self._names.index(name) if name in self._names else len(self._names)
@@ -42,6 +54,7 @@ class StableEnvironment:
 
     def remove(self, name):
         """Removes a variable, as `os.unsetenv` does: the last one takes its place."""
+        self.attach()
         name = os.fsencode(name)
         if name not in self._names:
             return
@@ -52,11 +65,17 @@ class StableEnvironment:
         del self._names[last]
 
 
+def _read_entries(address):
+    """The entries of an array as `environ` is one, without those that are no assignments."""
+    slots = ctypes.cast(address, ctypes.POINTER(ctypes.c_char_p)) if address else [None]
+    entries = list(itertools.takewhile(lambda entry: entry is not None, (slots[place] for place in itertools.count())))
+    return [entry for entry in entries if b"=" in entry]
+
+
 def stabilize():
     """Keeps the environment of this process in an array that never moves, from now on; gives it, or None elsewhere."""
     if sys.platform != "linux":
         return None
     stable = StableEnvironment()
-    ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value = stable.address
     os.putenv, os.unsetenv = stable.put, stable.remove
     return stable

@@ -33,7 +33,7 @@ def _to_json(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, SecretStr):
-        return None  # a signed URL is not stored
+        return None  # a signed URL or a password is not stored
     raise TypeError(f"a plan cannot contain a {type(value).__name__}")
 
 
@@ -61,7 +61,8 @@ def _load_billed(billed: Json) -> Billed:
 
 def _load_found(found: Json) -> Found:
     modified = found["modified"] and datetime.fromisoformat(found["modified"])
-    return Found(**found | {"modified": modified, "problem": _load_problem(found["problem"])})
+    kept_in_memory = {"address": None, "passwords": ()}
+    return Found(**found | kept_in_memory | {"modified": modified, "problem": _load_problem(found["problem"])})
 
 
 def _load_problem(problem: Json | None) -> Problem | None:

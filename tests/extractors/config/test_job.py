@@ -174,7 +174,7 @@ def test_the_kinds_are_those_of_failures():
 @pytest.mark.parametrize("kind", ["tiemout", "accepted", "Timeout", ""])
 def test_a_kind_that_is_none_is_refused_with_those_that_are(kind):
     """The error lists what is allowed."""
-    with pytest.raises(ConfigurationError, match=f"^kind '{kind}': use {', '.join(KINDS)}$"):
+    with pytest.raises(ConfigurationError, match=f"^kind '{kind}': use one of {', '.join(KINDS)}$"):
         build_job(source="a", redo="failed", kind=kind)
 
 

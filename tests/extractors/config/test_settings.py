@@ -206,16 +206,16 @@ def test_settings_do_not_change(monkeypatch):
         ("ASK_ABOVE", "nan", "finite number"),
         ("ASK_ABOVE", "inf", "finite number"),
         ("KEEP_REPLIES", "some", "'all', 'failed' or 'none'"),
-        ("ALLOW_HOSTS", "a.internal,http://b.internal", "'http://b.internal' is neither"),
-        ("ALLOW_HOSTS", "10.0.0.0/8", "'10.0.0.0/8' is neither"),
+        ("ALLOW_HOSTS", "a.internal,http://b.internal", "'http://b.internal' is not one"),
+        ("ALLOW_HOSTS", "10.0.0.0/8", "'10.0.0.0/8' is not one"),
         ("ALLOW_HOSTS", "*", "without scheme, path, range or *"),
-        ("ALLOW_HOSTS", "*.internal", "'*.internal' is neither"),
-        ("ALLOW_HOSTS", "me@a.internal", "'me@a.internal' is neither"),
+        ("ALLOW_HOSTS", "*.internal", "'*.internal' is not one"),
+        ("ALLOW_HOSTS", "me@a.internal", "'me@a.internal' is not one"),
         ("ALLOW_HOSTS", "a.internal b.internal", "separated by commas"),
-        ("ALLOW_HOSTS", "a.internal:0", "'a.internal:0' is neither"),
-        ("ALLOW_HOSTS", "a.internal:65536", "'a.internal:65536' is neither"),
-        ("ALLOW_HOSTS", "[a.internal]", "'[a.internal]' is neither"),
-        ("ALLOW_HOSTS", "fd00::5::1", "'fd00::5::1' is neither"),
+        ("ALLOW_HOSTS", "a.internal:0", "'a.internal:0' is not one"),
+        ("ALLOW_HOSTS", "a.internal:65536", "'a.internal:65536' is not one"),
+        ("ALLOW_HOSTS", "[a.internal]", "'[a.internal]' is not one"),
+        ("ALLOW_HOSTS", "fd00::5::1", "'fd00::5::1' is not one"),
         ("DIRECT", "perhaps", "valid boolean"),
     ],
 )
@@ -278,7 +278,7 @@ def test_the_key_is_refused_in_toml(folder):
     (folder / "tilewise.toml").write_text('api_key = "sesame"\n')
     message = refusal()
     assert "tilewise.toml" in message
-    assert "set TILEWISE_API_KEY" in message
+    assert "TILEWISE_API_KEY" in message
     assert "sesame" not in message
 
 

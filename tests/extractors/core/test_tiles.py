@@ -98,7 +98,7 @@ def test_counts_of_tiles_that_were_not_measured_are_filled_in(geometry, measured
 
 @pytest.mark.parametrize("measured", [{}, {3: 1700}, {1: 0}, {1: -5}])
 def test_a_table_that_cannot_be_is_not_fitted(measured):
-    with pytest.raises(ValueError, match="no table of tokens by tiles for table"):
+    with pytest.raises(ValueError, match="not a table of tokens by tiles for table"):
         fit_rule("table", measured)
 
 

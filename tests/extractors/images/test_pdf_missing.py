@@ -17,11 +17,12 @@ for source in sys.argv[1:]:
 """
 BILLED = """
 from extractors.bill import read_pages
-from extractors.scan import scan, store
+from extractors.scan import create_store, scan
 for found in scan(sys.argv[1]):
-    (page,) = read_pages(found, store(found.uri), frames=False, most=10)
+    (page,) = read_pages(found, create_store(found.uri), frames=False, most=10)
     print(page.problem.kind, page.problem.final, page.problem.message)
 """
+NEEDED = "needs an extra to be read: pip install 'tilewise[pdf]'"
 HOW = "a PDF, which nothing here can read: pip install 'tilewise[pdf]'"
 
 
@@ -44,7 +45,7 @@ def test_a_pdf_that_is_the_source_is_refused(tmp_path):
     """Who names one wants it read: the refusal says what brings that."""
     path = tmp_path / "a.PDF"
     path.touch()
-    assert said(SCANNED, path) == [f"source '{path}' is {HOW}"]
+    assert said(SCANNED, path) == [f"source '{path}' {NEEDED}"]
 
 
 def test_a_pdf_in_a_bucket_is_refused_likewise(bucket):
@@ -52,7 +53,7 @@ def test_a_pdf_in_a_bucket_is_refused_likewise(bucket):
     bucket.put("in/a.pdf")
     bucket.put("in/b.pdf/a.png")
     first, second = (f"{bucket.url}/in/{name}.pdf" for name in "ab")
-    assert said(SCANNED, first, second) == [f"source '{first}' is {HOW}", f"['{second}/a.png']"]
+    assert said(SCANNED, first, second) == [f"source '{first}' {NEEDED}", f"['{second}/a.png']"]
 
 
 def test_a_pdf_that_is_called_an_image_is_rejected_until_the_extra_is_there(tmp_path):

@@ -231,7 +231,7 @@ def test_the_announcement_names_what_is_rehearsed():
     """One sentence, as long as it has to be."""
     plain, hostile = Options(reader="echo"), Options(reader="echo", rpm=1200, faults=Path("bad.toml"))
     assert plain.describe("U") == "tilewise endpoint: U echoes the schema, bills by formula"
-    assert hostile.describe("U") == f"{plain.sentence('U')}, at 1,200 requests a minute, with the faults of bad.toml"
+    assert hostile.describe("U") == f"{plain.describe('U')}, at 1,200 requests a minute, with the faults of bad.toml"
 
 
 class Broken:

@@ -52,6 +52,15 @@ def test_a_signature_is_not_written_down(make):
     assert load_plan(dump_plan(planned)) == make.planned()
 
 
+def test_passwords_are_not_written_down(make):
+    """They come from the settings of whoever applies the plan."""
+    page = make.page()
+    locked = replace(page.billed.found, passwords=(SecretStr("sesame"),))
+    planned = make.planned(pages=(replace(page, billed=replace(page.billed, found=locked)),))
+    assert "sesame" not in dump_plan(planned)
+    assert load_plan(dump_plan(planned)) == make.planned()
+
+
 def test_a_page_of_a_file_and_its_manifest_come_back(make):
     page = make.page()
     second = replace(page.billed.found, page=2)

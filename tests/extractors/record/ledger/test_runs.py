@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_terms_of_a_run_keep_what_is_not_usual(ledger, terms, change):
 
 
 def test_a_price_without_a_cached_one_stays_without(ledger, terms):
-    price = vary(terms.price, cached=None, as_of=None)
+    price = replace(terms.price, cached=None, as_of=None)
     ledger.runs.begin(vary(terms, price=price))
     ledger.runs.release(terms.run)
     assert ledger.runs.list_abandoned("/out", "slip")[0].price == price

@@ -138,7 +138,7 @@ def test_what_cannot_be_had_is_found_with_a_flaw(site, store, page, status, kind
 def test_too_many_bytes_are_a_flaw(site, store, page):
     """The length is enough to know."""
     site.pages["/a.png"] = page(b"", length=MAX_BYTES + 1)
-    assert (flaw(store, site).kind, flaw(store, site).final) == ("too_many_bytes", True)
+    assert (flaw(store, site).kind, flaw(store, site).final) == ("too_many_bytes", False)
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json", "video/mp4"])

@@ -37,6 +37,7 @@ _GOES_ON = re.compile(
 )
 _CITATION = re.compile(r"\[\d{1,4}(?:\s*[,-]\s*\d{1,4})*\]")  # of prose, as in `[1], [2]`
 _KEY_BEFORE = re.compile(r"""["'”]\s*:\s*\Z""")
+_CLOSES_TWICE = re.compile(r"\s*[}\]]\s*[}\]]")  # one bracket too many is a slip of the model, two end a larger value
 _CLOSES_MORE = re.compile(r"\s*[,}\]]")
 _JSON_TOKENS = re.compile(rf"(?:\s|[,:}}\]]|{_STRING}|-?\d[\d.eE+-]*|true\b|false\b|null\b)*+\Z", re.DOTALL)
 _WRAPPED = re.compile(r"\s*(?:```\w*\s*)?([{\[].*[}\]])\s*(?:```\s*)?", re.DOTALL)
@@ -184,6 +185,9 @@ class _Scanner:
             found.reject("the value goes on behind its closing bracket", end)
             found.unfinished = _is_open(text, end)
             return _find_mark(text, end)
+        if _CLOSES_TWICE.match(text, end):
+            found.reject("the opening brackets of the value are missing", start)
+            return end
         if self._doubtful and _JSON_SIGN.search(text, self._prose_from, start):
             found.reject("the opening bracket of the value is missing", start)
             return None

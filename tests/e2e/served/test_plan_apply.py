@@ -34,7 +34,7 @@ def planned(api, job):
 
 def plan_of(run):
     """Where the plan of such a run is, as its state says."""
-    return re.search(r"run the deployment apply with (\S+)", run["state"]["message"])[1]
+    return re.search(r"start the deployment apply with plan (\S+)", run["state"]["message"])[1]
 
 
 def test_a_costly_backfill_is_planned_only(planned, api, server):
@@ -50,7 +50,7 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
 
 def test_apply_runs_that_plan(planned, api, server, workspace_that_confirms):
     """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
-    run = api.ended("apply/apply", request={"plan": plan_of(planned), "approved_by": "ann"})
+    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
     assert run["state_name"] == "Completed"
     assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
     [row] = [
@@ -65,7 +65,7 @@ def test_apply_runs_that_plan(planned, api, server, workspace_that_confirms):
 def test_what_changed_since_is_left_out(planned, api, job, server, workspace_that_confirms):
     """It was not agreed on: it is counted, and left for another plan."""
     (workspace_that_confirms.folder / job["source"] / "b.jpg").unlink()
-    run = api.ended("apply/apply", request={"plan": plan_of(planned)})
+    run = api.ended("apply/apply", order={"plan": plan_of(planned)})
     assert run["state"]["message"].startswith("1 accepted, 1 remaining")
     assert len(server.asked) == 1
 
@@ -109,6 +109,6 @@ def test_what_is_left_out_may_be_null(api, job):
 
 def test_a_plan_that_is_not_there(api):
     """The state names it."""
-    run = api.ended("apply/apply", request={"plan": "nowhere/plans/p.parquet"})
+    run = api.ended("apply/apply", order={"plan": "nowhere/plans/p.parquet"})
     assert run["state_name"] == "Failed"
     assert "p.parquet" in run["state"]["message"]

@@ -96,7 +96,7 @@ def test_a_run_shows_what_it_did(api, job, server, workspace_with_rate):
     assert any(str(each) in shown["tilewise-summary"]["data"] for each in reports)
     assert "maker/model" in shown["tilewise-summary"]["data"]  # of .env where serve was started
     assert any("days old" in event["payload"]["warning"] for event in events)
-    assert [line.partition(":")[0] for line in log if line.startswith(("begins", "ended"))] == ["begins", "ended"]
+    assert [line.partition(":")[0] for line in log if line.startswith(("started", "ended"))] == ["started", "ended"]
     assert set(server.keys) == {f"Bearer {SECRET}"}
     everything = str([shown, events, log, run])
     assert REPLY[:10] not in everything

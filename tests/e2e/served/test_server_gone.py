@@ -72,9 +72,9 @@ def test_a_stop_is_heard_while_the_server_is_started_again(running, workspace, e
     served, server, _ = running
     wait(lambda: server.asked)
     end_server(served)
-    assert "started again" in served.process.stdout.readline()
+    assert "starting it again" in served.process.stdout.readline()
     served.process.send_signal(signal.SIGTERM)
-    assert "told to end" in served.process.stdout.readline()
+    assert "stopping flow runs" in served.process.stdout.readline()
     server.gate.set()
     assert served.process.wait(60) == 0
     assert workspace.only("runs")["status"] == "stopped"

@@ -14,7 +14,7 @@ def test_a_stop_drains_what_runs(running, workspace, descendants, gone, wait):
     wait(lambda: server.asked)
     below = descendants(served.process.pid)
     served.process.send_signal(signal.SIGTERM)
-    assert "told to end" in served.process.stdout.readline()
+    assert "stopping flow runs" in served.process.stdout.readline()
     server.gate.set()
     code = served.process.wait(60)
     gone(below)

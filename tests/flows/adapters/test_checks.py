@@ -61,7 +61,7 @@ def test_a_rate_that_is_shared_is_said(findings, prefect_like):
     )
     rate = findings(PREFECT_API_URL=url, **BASE)["rate"]
     assert rate.startswith("ok")
-    assert f"2400 calls a minute, by the rate limit {RATE}" in rate
+    assert f"2400 calls per minute through the rate limit {RATE}" in rate
 
 
 def test_a_key_that_flow_runs_find_in_prefect_is_tried(workspace, findings, prefect_like, secret_block, serve, replies):
@@ -72,7 +72,7 @@ def test_a_key_that_flow_runs_find_in_prefect_is_tried(workspace, findings, pref
     found = findings(PREFECT_API_URL=url, TILEWISE_API_KEY=None, TILEWISE_BASE_URL=server.url)
     assert found["key"].startswith("ok")
     assert "accepted by" in found["key"]
-    assert "it is of the Prefect Secret block `tilewise-api-key`" in found["key"]
+    assert "from the Prefect Secret block `tilewise-api-key`" in found["key"]
     assert "sk-hidden" not in str(found)
 
 

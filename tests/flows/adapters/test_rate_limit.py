@@ -29,13 +29,13 @@ ENDPOINT, MODEL = "https://api.example/v1", "maker/model"
 NAME = "tilewise-api.example-maker-model"
 SEND = """
 import asyncio, json, sys, time
-from extractors.call.rate_limit import Limits, Traffic
-from flows.adapters.rate_limit import leased
+from extractors.call.rate_limit import Limits, RateLimiter
+from flows.adapters.rate_limit import lease_rate
 
 async def main():
     sent, running, end = [], set(), time.monotonic() + float(sys.argv[1])
-    async with leased("https://api.example/v1", "maker/model", None, lambda _: None) as permits:
-        traffic = Traffic(Limits(100), 40, permits=permits)
+    async with lease_rate("https://api.example/v1", "maker/model", None, lambda _: None) as permits:
+        traffic = RateLimiter(Limits(100), 40, permits=permits)
 
         async def call():
             async with traffic.slot(1) as ticket:
@@ -179,7 +179,7 @@ async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(pref
         await counter.give_back(30)
         assert await counter.take(30)
         await client.delete_global_concurrency_limit_by_name(NAME)
-        with pytest.raises(LimitNotFoundError, match=f"there is no rate limit {NAME}"):
+        with pytest.raises(LimitNotFoundError, match=f"the rate limit {NAME} does not exist"):
             await counter.take(1)
         with pytest.raises(LimitNotFoundError):
             await counter.read()

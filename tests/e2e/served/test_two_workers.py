@@ -163,7 +163,7 @@ def test_a_parent_that_is_killed_is_taken_over(workspace, server, prefect, at_wo
     until(lambda: not at_work())
     again = workspace.tilewise("run", "in", *FLAGS, "--direct")
     row = json.loads(again.stdout)
-    assert "had ended without publishing" in again.stderr
+    assert "which ended without publishing" in again.stderr
     assert (row["found"], row["accepted"] + row["skipped"], row["remaining"]) == (IMAGES, IMAGES, 0)
     assert row["skipped"] >= 4
     assert workspace.table("results")["_document"].n_unique() == workspace.table("results").height == IMAGES

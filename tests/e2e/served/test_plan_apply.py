@@ -44,7 +44,7 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
     shown = api.artifacts(planned)["tilewise-estimate"]
     assert plan_of(planned) in shown["data"]
     assert "| high | $" in shown["data"]
-    assert shown["description"].startswith("2 documents, $")
+    assert shown["description"].startswith("2 documents, at most $")
     assert server.asked == []
 
 

@@ -99,7 +99,7 @@ def _find_retry_delay(error: dict[str, object]) -> str:
 
 
 def parse_json(body: str | bytes) -> object:
-    """The JSON of a body, None where it is none."""
+    """The JSON of a body, None where the body is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -158,7 +158,7 @@ def _join_refusals(parts: list[object]) -> str | None:
 
 
 def _join(texts: Iterable[str | None]) -> str | None:
-    """The texts as one, None where there is none."""
+    """The texts as one, None without any text."""
     present = [text for text in texts if text is not None]
     return "".join(present) if present else None
 

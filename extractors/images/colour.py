@@ -32,7 +32,7 @@ def convert_to_srgb(picture: Image.Image, profile: object) -> Image.Image:
 
 @lru_cache(maxsize=64)  # a camera or a scanner writes one profile into all its files
 def _find_transform(data: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build the transform to sRGB; None where there is none to do."""
+    """Build the transform to sRGB; None where the picture needs no conversion."""
     if mode == "LAB":
         return ImageCms.buildTransform(ImageCms.createProfile("LAB"), _SRGB, "LAB", "RGB")
     if not data:

@@ -56,7 +56,7 @@ def _assemble(frame: Frame, samples: Sequence[Image.Image]) -> Image.Image:
 
 
 def _choose_alpha(frame: Frame, extra: Sequence[Image.Image]) -> Image.Image | None:
-    """Give the extra sample that is alpha; one of unknown meaning that hides everything is none."""
+    """Give the extra sample that is alpha; one of unknown meaning that hides everything is ignored."""
     if not extra:
         return None
     kinds = (*frame.numbers(338), *([0] * len(extra)))

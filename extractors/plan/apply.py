@@ -156,11 +156,13 @@ class PlanFeed:
 
     def _drop_done(self, batch: Sequence[Planned]) -> list[Planned]:
         """Counts the documents that are done, by kind if they have failed; returns the others."""
-        pending = [each for each in batch if not self._is_done(each)]
+        pending: list[Planned] = []
+        for planned in batch:
+            if not self._is_done(planned):
+                pending.append(planned)
+            elif self._history is not None and (kind := self._history.failed_kind(planned.name)):
+                self.skipped_failed[kind] += 1
         self.skipped += len(batch) - len(pending)
-        if self._history is not None:
-            kinds = (self._history.failed_kind(each.name) for each in batch if self._is_done(each))
-            self.skipped_failed.update(kind for kind in kinds if kind)
         return pending
 
     def skip(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""validate: turns a reply into a document, or into the reason why there is none."""
+"""validate: turns a reply into a document, or into the reason why it is not one."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _LOOK_BACK = 2000  # characters before a value that are looked at for such signs
 
 
 class Malformed(NamedTuple):
-    """What opened as JSON and is none: the parser's words, and the character of the answer where it failed."""
+    """Text that starts like JSON and does not parse: the parser's words, and the character of the answer where it failed."""
 
     message: str
     at: int

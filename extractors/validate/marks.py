@@ -69,7 +69,7 @@ def read_mark(text: str, match: re.Match[str]) -> Mark:
 
 
 def skip_bare_channels(text: str) -> int:
-    """Where the final channel begins in a text whose channel tokens were dropped; 0 where there is none."""
+    """Where the final channel begins in a text whose channel tokens were dropped; 0 without one."""
     matched = _BARE_CHANNELS.match(text)
     return matched.end() if matched else 0
 

@@ -87,7 +87,7 @@ class Runs:
             return [_run_info_of(row) for row in dead if not _has_live_shards(connection, row.run, now)]
 
     def find_live(self, run: str) -> tuple[RunInfo, str] | None:
-        """A live run that accepts shards, and its host; None if there is none with this id."""
+        """A live run that accepts shards, and its host; None if no live run has this id."""
         query = sa.select(RUNS).filter_by(run=run, published_at=None, stopping=False)
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()

@@ -75,7 +75,7 @@ class RowIndex:
         self.loaded = True
 
     def find(self, key: str) -> Place | None:
-        """The position of the row with this key; None if there is none."""
+        """The position of the row with this key; None if no row has it."""
         self._follow_volume()
         bits = int(key[:DIGITS], 16)
         if (staged := self._staged.get(bits)) is not None:

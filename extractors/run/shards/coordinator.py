@@ -297,7 +297,7 @@ class ShardCoordinator:
             )
 
     async def _report(self, attempts: Sequence[ShardAttempt], *, busy: bool) -> None:
-        """Reports the progress of all shards, or that there is none."""
+        """Reports the progress of all shards, or that no shard makes progress."""
         held = await self._ask_ledger(self.session.ledger.shards.held_usd)
         totals = RunTotals(
             accepted=sum(each.accepted for each in attempts),

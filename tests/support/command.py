@@ -302,7 +302,7 @@ class Server(ThreadingHTTPServer):
         """A script by which every request waits until the gate is opened."""
 
         def script(asked):
-            self.gate.wait(30)
+            self.gate.wait(90)
             return answer
 
         self.script = script

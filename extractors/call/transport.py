@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from httpx_aiohttp import HttpxAiohttpClient
 from extractors.core.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from extractors.call.profiles import Endpoint
@@ -52,6 +55,7 @@ def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None 
     """
     if endpoint.query:  # httpx logs every URL at this level, with its query
         logging.getLogger("httpx").setLevel(logging.WARNING)
+    trust_env = urlsplit(endpoint.base_url).hostname not in LOOPBACK
     with translate_client_errors():
         return HttpxAiohttpClient(
             base_url=endpoint.base_url.rstrip("/") + "/",
@@ -60,9 +64,22 @@ def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None 
             timeout=httpx.Timeout(endpoint.read_timeout, connect=CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
             transport=transport,
-            trust_env=urlsplit(endpoint.base_url).hostname not in LOOPBACK,
+            trust_env=trust_env,
+            verify=_share_certificates(trust_env),
             follow_redirects=False,
         )
+
+
+def _share_certificates(trust_env: bool) -> ssl.SSLContext:  # noqa: FBT001  as httpx names it
+    """The context of all clients of this process: reading the certificates takes 45 ms, which a run would pay twice."""
+    named = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")) if trust_env else (None, None)
+    return _load_certificates(trust_env, *named)
+
+
+@lru_cache(maxsize=4)
+def _load_certificates(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001, FBT001
+    """Read anew where the variables that httpx reads have changed."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _build_headers(endpoint: Endpoint) -> httpx.Headers:

@@ -1,0 +1,36 @@
+"""The HTTP client: what the clients of one process share, and what the environment decides."""
+
+import pytest
+
+from extractors.call.profiles import Endpoint
+from extractors.call.transport import build_client
+from extractors.core.errors import ConfigurationError
+from support.command import AUTHORITY
+
+FAR = Endpoint("https://api.example.com/v1")
+NEAR = Endpoint("http://127.0.0.1:9/v1")
+
+
+def certificates(endpoint):
+    """The TLS context that a client of this endpoint uses."""
+    return build_client(endpoint)._transport.ssl_context
+
+
+def test_clients_of_one_process_read_the_certificates_once(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    assert certificates(FAR) is certificates(FAR)
+
+
+def test_a_changed_certificate_file_is_read_anew(monkeypatch, tmp_path):
+    """A context that was read before does not hide that today's file holds no certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    assert [each["serialNumber"] for each in certificates(FAR).get_ca_certs()]
+    (tmp_path / "none.pem").write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        build_client(FAR)
+
+
+def test_a_server_on_this_machine_ignores_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert certificates(NEAR).get_ca_certs()

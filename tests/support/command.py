@@ -121,9 +121,8 @@ class Workspace:
         paths = [self.folder / folder / name for name in names]
         for path, number in zip(paths, self.colours, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", size, (40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625))).save(
-                path
-            )
+            colour = 40 + 8 * (number % 25), 40 + 8 * (number // 25 % 25), 8 * (number // 625)
+            Image.new("RGB", size, colour).save(path, compress_level=1)
         return paths
 
     def with_images(self, *names, size=(300, 200), folder="in"):

@@ -1,11 +1,11 @@
 """The HTTP client: what the clients of one process share, and what the environment decides."""
 
 import pytest
+from support.command import AUTHORITY
 
 from extractors.call.profiles import Endpoint
 from extractors.call.transport import build_client
 from extractors.core.errors import ConfigurationError
-from support.command import AUTHORITY
 
 FAR = Endpoint("https://api.example.com/v1")
 NEAR = Endpoint("http://127.0.0.1:9/v1")

@@ -35,7 +35,7 @@ hypothesis.settings.register_profile(
     derandomize="CI" in os.environ,
 )
 hypothesis.settings.load_profile("tilewise")
-pytest_plugins = ["support.command", "support.golden"]
+pytest_plugins = ["support.command", "support.golden", "support.history"]
 START_SECONDS = 60
 
 

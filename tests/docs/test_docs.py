@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from pathlib import Path
 from typing import get_args
 
 import duckdb
@@ -18,7 +19,9 @@ from extractors.core import REJECT_REASONS, Outcome, tiles
 from extractors.core.schema import shipped
 from extractors.endpoint.faults.rehearsal import Rehearsal
 from extractors.endpoint.faults.spec import KINDS, read_faults
+from extractors.plan.stored_plan import DOCUMENTS, INFO
 from extractors.record.tables import columns
+from extractors.record.tables.views import list_views
 from extractors.scan import EXTENSIONS, read_manifest
 from flows.cli import app
 from flows.serving.deployments import FILE, load_deployments
@@ -33,6 +36,7 @@ TABLES = {
     "failures": columns.FAILURES,
     "fields": columns.FIELDS,
     "runs": columns.RUNS,
+    "plans": {**DOCUMENTS, **INFO},
 }
 ANSWER = {"company": "Blue Heron", "date": "2019-03-05", "total": "42.98", "currency": "USD"}
 
@@ -91,6 +95,13 @@ def test_every_column_has_a_row_with_its_type(table):
     """Each column of a table stands once in docs/tables.md, in the table's order."""
     shown = [(cells[0], cells[1]) for cells in page("tables").rows(table)]
     assert shown == [(name, type_name(dtype)) for name, dtype in TABLES[table].items()]
+
+
+def test_every_view_has_a_row():
+    """By the names that views.sql gives them."""
+    shown = {cells[0] for cells in page("tables").rows("Views")}
+    text = "\n".join(list_views("", ["<schema>"], {"failures", "images", "calls", "runs"}))
+    assert shown == {name.strip('"') for name in re.findall(r"CREATE OR REPLACE VIEW (\S+) AS", text)}
 
 
 def test_every_outcome_and_reject_reason_has_a_row():
@@ -231,7 +242,9 @@ def published(workspaces, serve_all, replies, tmp_path_factory):
     (workspace.folder / "receipts" / "three.jpg").write_bytes((workspace.folder / "receipts" / "one.jpg").read_bytes())
     (workspace.folder / "receipts" / "text.png").write_text("no picture")
     good = serve_all(replies.ok(ANSWER))
-    workspace.run("run", "receipts", "--schema", "receipt", "--base-url", good.url, "--yes", "--direct")
+    run = ("run", "receipts", "--schema", "receipt", "--base-url", good.url, "--yes", "--direct")
+    workspace.run(*run, "--plan-only")
+    workspace.run(*run)
     workspace.images("four.jpg", "five.jpg", folder="receipts")
     bad = serve_all([replies.error(400), replies.ok("no JSON"), replies.ok("no JSON"), replies.reset])
     workspace.run(
@@ -243,24 +256,37 @@ def published(workspaces, serve_all, replies, tmp_path_factory):
 
 
 def test_every_query_in_sql_answers(published, monkeypatch):
-    """Each finds rows in the published files as they are."""
-    monkeypatch.chdir(published.folder)
+    """Each finds rows in the published files as they are, by the views beside them."""
+    monkeypatch.chdir(published.folder / "data/out")
     queries = [query for each in PAGES for query in each.blocks("sql")]
     with duckdb.connect() as database:
+        database.execute(Path("views.sql").read_text())
         empty = [query for query in queries if not database.execute(query).fetchall()]
     assert queries
     assert empty == []
 
 
 def test_every_query_in_polars_answers(published, monkeypatch, capsys):
-    """The calls are printed by outcome."""
-    monkeypatch.chdir(published.folder)
-    for query in [query for each in PAGES for query in each.blocks("python") if "import polars" in query]:
-        with pl.Config(tbl_cols=-1, tbl_width_chars=400):
-            exec(compile(query, "docs", "exec"), {})
-        shown = capsys.readouterr().out
-        assert "residual_tokens" in shown
-        assert "accepted" in shown
+    """The calls are printed by outcome, and the spending by day."""
+    monkeypatch.chdir(published.folder / "data/out")
+    shown = {"import polars": ["residual_tokens", "accepted"], "import duckdb": ["billed_usd", "maker/model"]}
+    for library, words in shown.items():
+        for query in [query for query in page("tables").blocks("python") if library in query]:
+            with pl.Config(tbl_cols=-1, tbl_width_chars=400):
+                exec(compile(query, "docs", "exec"), {})
+            printed = capsys.readouterr().out
+            assert [word for word in words if word not in printed] == []
+
+
+SUM_OF_MONEY = re.compile(r"\bsum\(((?:\w+\.)?(?:total|amount|price|spent))\)")
+
+
+def test_no_query_sums_money_over_currencies():
+    """A query that sums an amount of the documents groups by their currency."""
+    queries = [query for each in PAGES for kind in ("sql", "python") for query in each.blocks(kind)]
+    summing = [query for query in queries if SUM_OF_MONEY.search(query)]
+    assert summing
+    assert [query for query in summing if not re.search(r"GROUP BY\b.*\bcurrency|GROUP BY ALL", query)] == []
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -81,6 +81,10 @@ class Output(ABC):
         """Write an HTML page atomically."""
 
     @abstractmethod
+    def write_text(self, key: str, text: str) -> None:
+        """Write a text file atomically."""
+
+    @abstractmethod
     def remove_folder(self, folder: str) -> None:
         """Delete a folder and its content."""
 

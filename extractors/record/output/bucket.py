@@ -87,13 +87,11 @@ class BucketOutput(Output):
 
     def write_page(self, key: str, text: str) -> None:
         """See Output. The content type lets a browser show it as a page."""
-        with self._translate_errors():
-            obstore.put(
-                self._store,
-                self._bucket_key(key),
-                text.encode(),
-                attributes={"Content-Type": "text/html; charset=utf-8"},
-            )
+        self._put_text(key, text, "text/html")
+
+    def write_text(self, key: str, text: str) -> None:
+        """See Output."""
+        self._put_text(key, text, "text/plain")
 
     def remove_folder(self, folder: str) -> None:
         """See Output. Another process may delete the same volume at the same time."""
@@ -119,6 +117,11 @@ class BucketOutput(Output):
         elif re.search(r"performing (GET|HEAD) ", text):
             act = "read"
         return explain_error(error, self._location.scheme, act)
+
+    def _put_text(self, key: str, text: str, content_type: str) -> None:
+        attributes = {"Content-Type": f"{content_type}; charset=utf-8"}
+        with self._translate_errors():
+            obstore.put(self._store, self._bucket_key(key), text.encode(), attributes=attributes)
 
     def _list_keys(self, folder: str) -> list[str]:
         """The sorted keys below a folder."""

@@ -57,6 +57,10 @@ class FolderOutput(Output):
 
     def write_page(self, key: str, text: str) -> None:
         """See Output."""
+        self.write_text(key, text)
+
+    def write_text(self, key: str, text: str) -> None:
+        """See Output."""
         with self._replace_file(key) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

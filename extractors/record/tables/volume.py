@@ -17,6 +17,7 @@ from extractors.record.output.base import writing
 from extractors.record.tables import columns
 from extractors.record.tables.field_stats import field_rows
 from extractors.record.tables.rows import Keep, Row, call_row, is_kept, reply_row
+from extractors.record.tables.views import write_views
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -207,12 +208,13 @@ class Volume:
         return rows
 
     def publish(self) -> None:
-        """Merge the staged parts into one file per table, `runs` last; then remove the parts."""
+        """Merge the staged parts into one file per table, `runs` last; then write the views and remove the parts."""
         with writing(self.output):
             for table in PUBLISHED:
                 parts = self.list_parts(table)
                 if parts or table in ALWAYS:
                     self._publish_table(table, parts)
+            write_views(self.output)
         self.remove_parts()
 
     def remove_parts(self) -> None:

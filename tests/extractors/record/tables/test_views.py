@@ -1,0 +1,177 @@
+"""views.py: DuckDB runs views.sql on published outputs, and each view has the rows that its name promises."""
+
+from decimal import Decimal
+
+import duckdb
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from support.history import OFFLINE_COMPANY, REDONE_TOTAL, publish_failures
+
+from extractors.record.output import open_output
+from extractors.record.output.folder import FolderOutput
+from extractors.record.tables import columns
+from extractors.record.tables.current import keep_current
+from extractors.record.tables.views import build_views, quote_name, write_views
+
+VIEWS = {"latest_receipt", "results_receipt", "latest_ticket_v2", "results_ticket_v2"}
+FIXED = {"runs_latest", "open_failures", "images_latest", "spend_by_day"}
+
+
+def connect(folder, monkeypatch, text=None):
+    """A database with the views of this output."""
+    monkeypatch.chdir(folder)
+    database = duckdb.connect()
+    database.execute(text or (folder / "views.sql").read_text())
+    return database
+
+
+@pytest.fixture
+def views(history, monkeypatch):
+    """A database with the views of the history."""
+    with connect(history.folder / "out", monkeypatch) as database:
+        yield database
+
+
+def rows(database, query):
+    """The rows of a query, by document where it selects one first."""
+    return database.execute(query).fetchall()
+
+
+def test_views_exist_for_each_published_schema_and_table(views):
+    assert {name for (name,) in rows(views, "SELECT view_name FROM duckdb_views() WHERE NOT internal")} == VIEWS | FIXED
+
+
+def test_latest_view_has_one_row_per_document_the_redone_one_and_not_the_offline_one(views):
+    found = rows(views, "SELECT parse_filename(_document), company, total, _copied_from IS NULL FROM latest_receipt")
+    assert sorted(found) == [
+        ("a.jpg", "Blue Heron", Decimal(REDONE_TOTAL), True),
+        ("b.jpg", "Inn", Decimal("10.00"), True),
+        ("c.jpg", "Kiosk", Decimal("7.50"), True),
+        ("copy.jpg", "Blue Heron", Decimal(REDONE_TOTAL), False),
+        ("d.jpg", "Baker", Decimal("3.20"), True),
+    ]
+    assert rows(views, "SELECT count(*) FROM results_receipt WHERE company = 'Read offline'") == [(1,)]
+    assert rows(views, "SELECT company, total FROM latest_ticket_v2") == [("Inn", 10.0)]
+
+
+def test_latest_view_has_the_rows_that_python_keeps_as_current(views):
+    """`keep_current` is the same rule in polars."""
+    everything = views.sql("FROM results_receipt").pl()
+    kept = keep_current(everything.lazy()).collect()
+    assert_frame_equal(views.sql("FROM latest_receipt").pl(), kept, check_row_order=False)
+
+
+def test_latest_view_has_an_offline_row_where_a_document_has_no_other(history, monkeypatch, tmp_path):
+    """And of two rows of one time that of the later run."""
+    files = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
+    frame = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+    offline = frame.filter(pl.col("company") == OFFLINE_COMPANY)
+    twins = [offline.with_columns(_run=pl.lit(run), company=pl.lit(run)) for run in ("20260101-b", "20260101-a")]
+    output = FolderOutput(tmp_path)
+    for number, each in enumerate((offline, *twins)):
+        output.write(f"results/schema=receipt/run_date=2026-01-0{number + 1}/x.parquet", each)
+    write_views(output)
+    with connect(tmp_path, monkeypatch) as database:
+        (latest,) = rows(database, "SELECT company FROM latest_receipt")
+    assert latest == (offline["company"][0],)  # its run id is the greatest
+
+
+def test_open_failures_has_the_latest_failure_of_documents_without_a_later_result(views, history):
+    found = rows(views, "SELECT parse_filename(document), kind, source, run FROM open_failures ORDER BY document")
+    assert [(name, kind) for name, kind, *_ in found] == [("e.jpg", "client_error"), ("text.png", "not_an_image")]
+    assert {source for _, _, source, _ in found} == {str(history.folder / "in")}
+    failures = history.table("failures")
+    assert "capacity" in failures["kind"].to_list()  # of d.jpg, which was accepted later
+    assert found[0][3] == failures.filter(pl.col("kind") == "client_error")["run"].max()
+
+
+def test_open_failures_works_on_an_output_with_failures_only(workspace, server, monkeypatch):
+    folder = publish_failures(workspace.using(server)).folder / "out"
+    with connect(folder, monkeypatch) as database:
+        names = {name for (name,) in rows(database, "SELECT view_name FROM duckdb_views() WHERE NOT internal")}
+        assert names == FIXED
+        assert rows(database, "SELECT count(*) FROM open_failures") == [(2,)]
+
+
+def test_open_failures_is_typed_and_empty_without_files(tmp_path, monkeypatch, views):
+    """Its columns and types are those of an output with failures."""
+    described = rows(views, "DESCRIBE open_failures")
+    with connect(tmp_path, monkeypatch, build_views(FolderOutput(tmp_path))) as database:
+        assert rows(database, "DESCRIBE open_failures") == described
+        assert rows(database, "SELECT * FROM open_failures") == []
+
+
+def test_spend_by_day_sums_what_the_command_spend_sums(views, history):
+    """By day, model, schema and source; a call is counted once although its run has several rows."""
+    found = rows(views, "SELECT sum(calls), sum(billed_usd), sum(wasted_usd), sum(unpriced) FROM spend_by_day")
+    calls = history.table("calls")
+    billed = calls.filter(pl.col("billed") == "yes")
+    wasted = billed.filter(pl.col("outcome") != "accepted")["cost_usd"].sum()
+    assert found == [(len(calls), billed["cost_usd"].sum(), wasted, 0)]
+    assert rows(views, "SELECT count(*) FROM (FROM spend_by_day WHERE schema = 'ticket_v2')") == [(1,)]
+
+
+def test_runs_latest_has_the_last_run_of_each_schema_and_source(views, history):
+    found = dict(rows(views, "SELECT schema, run FROM runs_latest"))
+    runs = history.table("runs").group_by("schema").agg(pl.col("run").max())
+    assert found == dict(runs.rows())
+
+
+def test_runs_latest_sums_the_volumes_of_a_run(history, tmp_path, monkeypatch):
+    """An amount that is unknown in one volume is unknown for the run."""
+    row = history.table("runs").head(1)
+    other = row.with_columns(volume=pl.lit(2), cost_usd=pl.lit(None, columns.MONEY), status=pl.lit("stopped"))
+    output = FolderOutput(tmp_path)
+    for number, each in enumerate((row, other), 1):
+        output.write(f"runs/run_date=2026-01-01/x-{number}.parquet", each)
+    with connect(tmp_path, monkeypatch, build_views(output)) as database:
+        found = rows(database, "SELECT volumes, found, status, cost_usd, warnings FROM runs_latest")
+    assert found == [(2, 2 * row["found"][0], "stopped", None, row["warnings"][0].to_list())]
+
+
+def test_images_latest_has_the_pages_of_each_documents_last_run(views, history):
+    images = history.table("images")
+    found = rows(views, "SELECT schema, document, page, run FROM images_latest")
+    latest = images.group_by("schema", "document", "page").agg(pl.col("run").max())
+    assert sorted(found) == sorted(latest.rows())
+
+
+@pytest.mark.parametrize(
+    ("url", "lines"),
+    [
+        ("s3://bucket/tables", ["LOAD httpfs", "TYPE s3, PROVIDER credential_chain, SCOPE 's3://bucket'"]),
+        ("gs://bucket/tables", ["LOAD httpfs", "TYPE gcs"]),
+        ("az://bucket/tables", ["LOAD azure", "TYPE azure, PROVIDER credential_chain"]),
+    ],
+)
+def test_views_of_a_bucket_have_absolute_paths_and_sign_in(url, lines, history, monkeypatch):
+    """The statements after the header run on the same files in a folder."""
+    folder = history.folder / "out"
+    output = open_output(str(folder))
+    monkeypatch.setattr(output, "_name", url)
+    text = build_views(output)
+    assert [line for line in lines if line not in text] == []
+    assert text.count(f"'{url}/") > len(FIXED)
+    views = text[text.index("CREATE OR REPLACE VIEW") :].replace(f"'{url}/", f"'{folder}/")
+    with duckdb.connect() as database:
+        database.execute(views)
+        assert len(database.execute("SELECT * FROM latest_receipt").fetchall()) == 5
+
+
+def test_names_and_paths_of_odd_schemas_are_quoted(history, tmp_path, monkeypatch):
+    """A number, a word of SQL, quotes and the characters of patterns."""
+    (file, *_) = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
+    frame, output = pl.read_parquet(file, hive_partitioning=False), FolderOutput(tmp_path)
+    for schema in ("2026", "select", 'o"d\'d', "x[1]"):
+        output.write(f"results/schema={schema}/run_date=2026-01-01/x.parquet", frame)
+        with connect(tmp_path, monkeypatch, build_views(output)) as database:
+            view = quote_name(f"latest_{schema}")
+            assert rows(database, f"SELECT DISTINCT schema FROM {view}") == [(schema,)]
+
+
+def test_views_are_written_with_each_publish(history):
+    """No unfinished file is left beside them."""
+    out = history.folder / "out"
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["views.sql"]
+    assert "duckdb -init views.sql" in (out / "views.sql").read_text()

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+
 from support.command import Workspace, picture_size, served
 
 ANSWERS = {  # by the width of a picture

@@ -55,7 +55,8 @@ def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None 
     """
     if endpoint.query:  # httpx logs every URL at this level, with its query
         logging.getLogger("httpx").setLevel(logging.WARNING)
-    trust_env = urlsplit(endpoint.base_url).hostname not in LOOPBACK
+    url = urlsplit(endpoint.base_url)
+    near = url.hostname in LOOPBACK
     with translate_client_errors():
         return HttpxAiohttpClient(
             base_url=endpoint.base_url.rstrip("/") + "/",
@@ -64,22 +65,25 @@ def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None 
             timeout=httpx.Timeout(endpoint.read_timeout, connect=CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
             transport=transport,
-            trust_env=trust_env,
-            verify=_share_certificates(trust_env),
+            trust_env=not near,
+            verify=_share_certificates(needed=not near or url.scheme == "https"),
             follow_redirects=False,
         )
 
 
-def _share_certificates(trust_env: bool) -> ssl.SSLContext:  # noqa: FBT001  as httpx names it
-    """The context of all clients of this process: reading the certificates takes 45 ms, which a run would pay twice."""
-    named = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")) if trust_env else (None, None)
-    return _load_certificates(trust_env, *named)
+def _share_certificates(*, needed: bool) -> ssl.SSLContext:
+    """The TLS context of all clients of this process: reading the certificates takes 45 ms, which a run would pay twice.
+
+    Not `needed`: plain HTTP to this machine. No proxy and no redirect can lead from there to TLS, so none are read.
+    """
+    named = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")) if needed else (None, None)
+    return _load_certificates(needed, *named)
 
 
 @lru_cache(maxsize=4)
-def _load_certificates(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001, FBT001
+def _load_certificates(needed: bool, file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001, FBT001
     """Read anew where the variables that httpx reads have changed."""
-    return httpx.create_ssl_context(trust_env=trust_env)
+    return httpx.create_ssl_context(verify=needed)
 
 
 def _build_headers(endpoint: Endpoint) -> httpx.Headers:

@@ -31,6 +31,13 @@ def test_a_changed_certificate_file_is_read_anew(monkeypatch, tmp_path):
         build_client(FAR)
 
 
-def test_a_server_on_this_machine_ignores_the_environment(monkeypatch, tmp_path):
+@pytest.mark.parametrize("url", ["https://localhost:9/v1", "https://127.0.0.1:9/v1"])
+def test_tls_to_this_machine_uses_the_certificates_of_the_environment(monkeypatch, url):
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    assert len(certificates(Endpoint(url)).get_ca_certs()) == 1
+
+
+def test_plain_http_to_this_machine_reads_no_certificates(monkeypatch, tmp_path):
+    """A path that leads nowhere does not stop a run that needs no certificate."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    assert certificates(NEAR).get_ca_certs()
+    assert certificates(NEAR).get_ca_certs() == []

@@ -1,4 +1,4 @@
-"""UTC days and times as users write them, and the window between two of them. A leaf."""
+"""UTC days and times as users write them, and the window between two of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that pass between stages, in pipeline order, and the protocols of what stages are given. A leaf.
+"""The values that pass between stages, in pipeline order, and the protocols of what stages are given.
 
     Found -> Document -> Billed -> Planned -> Prepared -> (CallRequest -> Attempt, Reply, Verdict)
           -> Accepted | Copied | Failed | Unfinished

@@ -1,4 +1,4 @@
-"""Type annotations of users' models: type aliases resolved, and every model that one model contains. A leaf."""
+"""Type annotations of users' models: type aliases resolved, and every model that one model contains."""
 
 from __future__ import annotations
 

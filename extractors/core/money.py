@@ -1,4 +1,4 @@
-"""Tokens and dollars: usage, prices, and estimates. A leaf."""
+"""Tokens and dollars: usage, prices, and estimates."""
 
 from __future__ import annotations
 

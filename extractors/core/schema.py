@@ -1,4 +1,4 @@
-"""A schema: a pydantic model loaded by name, the prompt, and the JSON schema that is sent. A leaf.
+"""A schema: a pydantic model loaded by name, the prompt, and the JSON schema that is sent.
 
 | name                     | model                                                                                        |
 |--------------------------|----------------------------------------------------------------------------------------------|

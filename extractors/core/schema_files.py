@@ -1,4 +1,4 @@
-"""Import the module of a schema: from the working folder's `schemas/`, the shipped ones, a module or a file. A leaf.
+"""Import the module of a schema: from the working folder's `schemas/`, the shipped ones, a module or a file.
 
 The working folder's `schemas/` come first. Its modules are imported as `schemas.<name>`, so they can import each other and
 the shipped helpers. Folders named `flows` or `extractors` there are never imported in place of tilewise's own.

@@ -1,4 +1,4 @@
-"""RunTotals: the documents, tokens and dollars of a run, added up. A leaf."""
+"""RunTotals: the documents, tokens and dollars of a run, added up."""
 
 from __future__ import annotations
 

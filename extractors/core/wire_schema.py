@@ -1,4 +1,4 @@
-"""A pydantic JSON schema in the form of strict structured output, or the note that strict mode cannot take it. A leaf.
+"""A pydantic JSON schema in the form of strict structured output, or the note that strict mode cannot take it.
 
 | in pydantic's schema                       | sent as                                              |
 |--------------------------------------------|------------------------------------------------------|

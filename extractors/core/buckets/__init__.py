@@ -1,4 +1,4 @@
-"""buckets: URLs of object stores, clients for them, and their errors in words. A leaf: it imports only errors."""
+"""buckets: URLs of object stores, clients for them, and their errors in words."""
 
 from __future__ import annotations
 

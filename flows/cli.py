@@ -76,6 +76,7 @@ def run(
     redo: Annotated[
         Literal["failed", "changed", "reparse", "all"] | None, typer.Option(help=FIELD_HELP["redo"])
     ] = None,
+    redo_before: Annotated[str | None, typer.Option(metavar="T", help=FIELD_HELP["redo_before"])] = None,
     kind: Annotated[str | None, typer.Option(help=FIELD_HELP["kind"])] = None,
     modified_since: Annotated[str | None, typer.Option(metavar="T", help=FIELD_HELP["modified_since"])] = None,
     modified_until: Annotated[str | None, typer.Option(metavar="T", help=FIELD_HELP["modified_until"])] = None,
@@ -120,6 +121,7 @@ def run(
             budget=budget,
             limit=limit,
             redo=redo,
+            redo_before=redo_before,
             kind=kind,
             modified_since=modified_since,
             modified_until=modified_until,

@@ -13,6 +13,8 @@ FIELD_HELP = {
     "modified_until": "Only images modified on or before this UTC day or time.",
     "redo": "Process documents again. failed: final failures; changed: results of another schema, prompt or model;"
     " reparse: validate stored replies again, without API calls; all: every document.",
+    "redo_before": "With redo: leave out documents that got a result, a copy or a final failure at or after this UTC day"
+    " or time, as the message of an interrupted redo names it.",
     "kind": "With redo `failed`: only failures of this kind.",
     "budget": "Maximum spend of this run in US dollars.",
     "model": "Model id, as the endpoint lists it. Default: TILEWISE_MODEL.",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from extractors.config.field_help import FIELD_HELP
 from extractors.config.time_window import TimeWindow, parse_time
-from extractors.core import REJECT_REASONS, Outcome, tiles
+from extractors.core import REJECT_REASONS, Outcome, Redo, RedoScope, tiles
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.schema import shipped
 from extractors.scan.selection import Selection
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Policy = Literal["balanced", "faithful", "thrifty"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Pattern = Annotated[str, Field(min_length=1)]
-Redo = Literal["failed", "changed", "reparse", "all"]
 
 # The type shown in a form where pydantic accepts several types.
 DOLLARS = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
 _DAY = WithJsonSchema(
     {"type": "string", "format": "date"}
 )  # a time is accepted too; the time picker of a form would cut the last day
+_INSTANT = WithJsonSchema({"type": "string"})  # to the microsecond, which no picker of a form gives
 _DURATION = WithJsonSchema(
     {
         "anyOf": [
@@ -186,11 +186,19 @@ class Job(BaseModel):
         title="Shard size",
         description=FIELD_HELP["shard_size"],
     )
+    redo_before: Annotated[datetime | None, _INSTANT] = Field(
+        None, title="Redo before", description=FIELD_HELP["redo_before"]
+    )
 
     @property
     def selection(self) -> Selection:
         """The patterns that choose images below the source."""
         return Selection(self.include, self.exclude)
+
+    @property
+    def redo_scope(self) -> RedoScope:
+        """Which documents are processed again."""
+        return RedoScope(self.redo, self.kind, self.redo_before)
 
     @property
     def window(self) -> TimeWindow:
@@ -221,11 +229,13 @@ class Job(BaseModel):
             raise ValueError("requires --redo failed: it selects the kind of failure to process again")
         return value
 
-    @field_validator("modified_since", "modified_until", mode="before")
+    @field_validator("modified_since", "modified_until", "redo_before", mode="before")
     @classmethod
     def _parse_time(cls, value: object, info: ValidationInfo) -> object:
         if value is None:
             return None
+        if info.field_name == "redo_before" and info.data.get("redo", "all") is None:
+            raise ValueError("requires --redo: it limits what is processed again")
         written = value.isoformat() if isinstance(value, date) else value
         return parse_time(str(written).strip(), end=info.field_name == "modified_until")
 

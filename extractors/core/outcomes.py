@@ -25,6 +25,21 @@ NEW, RETRY, DONE = "new", "retry", "done"
 DIFFERS = ("schema", "prompt", "model")
 
 
+Redo = Literal["failed", "changed", "reparse", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class RedoScope:
+    """Which documents are processed again: failures of a kind only, and only what ended before a time."""
+
+    redo: Redo | None = None
+    kind: str | None = None
+    before: datetime | None = None
+
+
+NO_REDO = RedoScope()
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What determines an answer beside the image: runs with the same fingerprint read a document in the same way."""

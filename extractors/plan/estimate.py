@@ -208,7 +208,7 @@ def _read_history(config: RunConfig, *, offline: bool) -> RunHistory:
 
     output, job = open_output(config.output), config.job
     check_compatible(output, config.schema)
-    history, _ = load_history_with_replies(output, config.fingerprint, offline=offline, redo=job.redo, kind=job.kind)
+    history, _ = load_history_with_replies(output, config.fingerprint, job.redo_scope, offline=offline)
     return history
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from extractors.call.response import parse_stored
+from extractors.config.command import describe_resume
 from extractors.core import REJECT_REASONS, UNSENT, Accepted
 from extractors.core.errors import Abandoned, LeaseLost, LedgerError
 from extractors.core.money import Costs, sum_known
@@ -66,9 +67,11 @@ def recover_abandoned(
                 with suppress(LedgerError):  # then the next run sees that this process has ended
                     ledger.runs.release(run_info.run)
                 raise
+            resume = describe_resume(run_info)
             notify(
                 f"recovered run {run_info.run}, which ended without publishing: {totals.accepted} accepted documents"
                 f" are published now, {totals.remaining} are left to this run"
+                + (f"; it was to process documents again: go on with: {resume}" if resume else "")
             )
 
 

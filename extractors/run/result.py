@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from extractors.config.command import describe_resume
 from extractors.core.errors import Incomplete, Stopped
 from extractors.core.totals import RunTotals
 
@@ -160,7 +161,9 @@ class RunResult:
         if self.record.error:
             copied = f" and {totals.copied} copies" if totals.copied else ""
             kept = f"{totals.accepted} accepted documents{copied} are kept in {output}"
-            return f"stopped: {self.record.error.message}; {kept}, {totals.remaining} remain for the next run"
+            stopped = f"stopped: {self.record.error.message}; {kept}, {totals.remaining} remain for the next run"
+            resume = describe_resume(self.record.run_info)
+            return f"{stopped}; go on with: {resume}" if resume else stopped
         others = f"{totals.remaining} documents {self.record.remain}"
         if not totals.done and totals.remaining:
             return f"nothing to do: {others}; {self.counts.describe_skipped(output)}; no call was made"

@@ -147,8 +147,10 @@ class ChunkScheduler:
         session = self.session
         orphaned_replies = OrphanedReplies(session.ledger.calls, session.run_info, self.earlier)
         await asyncio.to_thread(orphaned_replies.refresh)
-        earlier_rows = session.config.job.redo in {None, "failed"}
-        deduplicator = Deduplicator(self.tables, RowIndex(self.tables, earlier=earlier_rows, offline=session.offline))
+        job = session.config.job
+        earlier_rows = job.redo in {None, "failed"} or job.redo_before is not None
+        index = RowIndex(self.tables, earlier=earlier_rows, offline=session.offline, since=job.redo_before)
+        deduplicator = Deduplicator(self.tables, index)
         reparse = Reparse(session.stored_replies) if session.stored_replies is not None else None
         return Reuse(deduplicator, orphaned_replies, reparse)
 

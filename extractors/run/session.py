@@ -159,7 +159,7 @@ async def open_session(
         recover_abandoned, ledger, run_info, config.schema, config.settings.keep_replies, hooks.notify
     )
     history, stored_replies = await asyncio.to_thread(
-        load_history_with_replies, output, run_info.fingerprint, offline=offline, redo=job.redo, kind=job.kind
+        load_history_with_replies, output, run_info.fingerprint, job.redo_scope, offline=offline
     )
     return RunSession(config, run_info, ledger, lease, output, prior, history, stored_replies, offline, approved_plan)
 

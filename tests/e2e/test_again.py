@@ -1,7 +1,10 @@
 """What is done again is announced: how many documents, for how much, and why, before anything is sent."""
 
 import json
+import shlex
+import shutil
 
+import polars as pl
 import pytest
 
 RUN = ("run", "in", "--schema", "caption")
@@ -137,3 +140,27 @@ def test_another_schema_of_the_same_name_is_another_schema(workspace_to_redo, wo
         "run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed"
     )
     assert ("5 with another schema" in ended.stderr) is (cause == "schema")
+
+
+def test_an_interrupted_redo_goes_on_by_the_command_that_it_names(workspace, serve, replies):
+    """Only what is left is called, and a copy of what was redone is copied; without `--redo` the time is an error."""
+    good, stopping = serve(replies.ok()), serve(replies.ok(), replies.ok(), replies.error(401, "no such key"))
+    workspace.images("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    shutil.copyfile(workspace.folder / "in" / "a.jpg", workspace.folder / "in" / "e.jpg")
+    workspace.using(good, concurrency="1")
+    assert workspace.run(*RUN).exit_code == 0
+    ended = workspace.run(*RUN, "--redo", "all", "--base-url", stopping.url)
+    assert ended.exit_code == 2
+    command = ended.output[ended.output.index("tilewise run ") :].splitlines()[0].replace(stopping.url, good.url)
+    _, *words = shlex.split(command)
+    started = workspace.table("runs").filter(pl.col("status") == "refused")["started_at"].item()
+    assert words[words.index("--redo-before") + 1] == f"{started:%Y-%m-%dT%H:%M:%S.%f}Z"
+    before = len(good.asked)
+    assert workspace.run(*words).exit_code == 0
+    assert len(good.asked) - before == 2
+    results = workspace.table("results").filter(pl.col("_extracted_at") >= started)
+    assert sorted(path.rpartition("/")[2] for path in results["_document"]) == [f"{name}.jpg" for name in "abcde"]
+    assert workspace.run(*words).exit_code == 0
+    assert len(good.asked) - before == 2
+    refused = workspace.run(*RUN, "--redo-before", "2026-11-20")
+    assert (refused.exit_code, "requires --redo" in refused.stderr) == (2, True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.core import DIFFERS, DONE, NEW, RETRY, SETTING_KINDS
+from extractors.core import DIFFERS, DONE, NEW, NO_REDO, RETRY, SETTING_KINDS
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from extractors.core import Fingerprint, Name
+    from extractors.core import Fingerprint, Name, Redo, RedoScope
     from extractors.record.output.base import Output
-
-Redo = Literal["failed", "changed", "reparse", "all"]
 
 MAX_TRIES = 5  # runs that retry a failure that is not final without `--redo`
 OFFLINE = "offline/"
@@ -55,19 +53,22 @@ class RunHistory:
     process, so the next run takes the document.
     """
 
-    def __init__(self, accepted: pl.DataFrame, failed: pl.DataFrame, kind: str | None = None) -> None:
+    def __init__(
+        self, accepted: pl.DataFrame, failed: pl.DataFrame, kind: str | None = None, before: datetime | None = None
+    ) -> None:
         """`accepted` has OUTCOME_COLUMNS, `failed` has FAILURE_COLUMNS; both in the order of publication.
 
         `reason` needs REASON_COLUMN too. `kind`: under `--redo failed` final failures of other kinds stay done.
+        `before`: documents that ended at or after this time are done under every `--redo`.
         """
-        self._accepted, self._failed, self._kind = accepted, failed, kind
+        self._accepted, self._failed, self._kind, self._before = accepted, failed, kind, before
         most = failed.group_by("key").agg(pl.col("tries").max())
         self._tries: dict[int, int] = dict(zip(most["key"], most["tries"], strict=True))
         self._done: dict[Redo | None, set[int]] = {}
         self._reasons: dict[Redo, _ReasonIndex] = {}
         self._failed_kinds: _ReasonIndex | None = None
         self._stored: Container[int] | None = None
-        self._since: tuple[datetime, set[int]] | None = None
+        self._since: dict[datetime, set[int]] = {}
 
     def limit_to(self, stored: Container[int]) -> Self:
         """Take only documents that have a stored answer; `stored` holds their keys. Returns itself."""
@@ -76,6 +77,8 @@ class RunHistory:
 
     def skips(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document is done: it has a row in results, a final failure, or MAX_TRIES failures."""
+        if self._before is not None and self.has_ended(name, self._before):
+            return True
         if redo not in self._done:
             self._done[redo] = set(self._done_keys(redo))
         key = document_key(*name)
@@ -92,11 +95,11 @@ class RunHistory:
 
     def has_ended(self, name: Name, since: datetime) -> bool:
         """Whether this document was accepted, or failed for good, at or after this time."""
-        if self._since is None or self._since[0] != since:
+        if since not in self._since:
             late = pl.col("at") >= since
             ends = pl.concat([self._accepted.filter(late)["key"], self._failed.filter(late & SETTLED)["key"]])
-            self._since = since, set(ends)
-        return document_key(*name) in self._since[1]
+            self._since[since] = set(ends)
+        return document_key(*name) in self._since[since]
 
     def lacks_reply(self, name: Name, redo: Redo | None) -> bool:
         """Whether this document is not done and left out for lack of a stored answer."""
@@ -180,13 +183,12 @@ def document_key(document: str, version: str | None) -> int:
     return hash((document, version))
 
 
-def load_history(
-    output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None = None, kind: str | None = None
-) -> RunHistory:
+def load_history(output: Output, fingerprint: Fingerprint, scope: RedoScope = NO_REDO, *, offline: bool) -> RunHistory:
     """Read the history of this schema; rows read offline count only for offline runs.
 
-    `reason` works only for this `redo`, whose columns are read.
+    `reason` works only for this kind of `redo`, whose columns are read.
     """
+    redo = scope.redo
     now = (
         (pl.col("schema_hash") == fingerprint.schema_hash)
         & (pl.col("prompt_hash") == fingerprint.prompt_hash)
@@ -201,7 +203,8 @@ def load_history(
         return RunHistory(
             _read_accepted(output, fingerprint.schema, accepted, offline=offline),
             _read_failed(output, fingerprint.schema, failed, offline=offline),
-            kind,
+            scope.kind,
+            scope.before,
         )
 
 

@@ -21,9 +21,9 @@ from extractors.record.tables.history import DAYS, OFFLINE, document_key, load_h
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from extractors.core import Fingerprint, Name
+    from extractors.core import Fingerprint, Name, RedoScope
     from extractors.record.output.base import Output
-    from extractors.record.tables.history import Redo, RunHistory
+    from extractors.record.tables.history import RunHistory
 
 ANSWERS = ("accepted", "off_schema", "refused", "not_json", "truncated", "empty")
 _OF_RESULTS = {
@@ -133,11 +133,11 @@ class StoredReplies:
 
 
 def load_history_with_replies(
-    output: Output, fingerprint: Fingerprint, *, offline: bool, redo: Redo | None, kind: str | None = None
+    output: Output, fingerprint: Fingerprint, scope: RedoScope, *, offline: bool
 ) -> tuple[RunHistory, StoredReplies | None]:
     """Load the history; under `reparse` limited to the documents with stored answers, which are returned too."""
-    past = load_history(output, fingerprint, offline=offline, redo=redo, kind=kind)
-    if redo != "reparse":
+    past = load_history(output, fingerprint, scope, offline=offline)
+    if scope.redo != "reparse":
         return past, None
     stored = load_replies(output, fingerprint, offline=offline)
     return past.limit_to(stored), stored

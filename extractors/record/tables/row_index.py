@@ -21,6 +21,7 @@ from extractors.record.tables.history import DAYS, OFFLINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from extractors.record.tables.rows import Row
     from extractors.record.tables.volume import PartId, Volume
@@ -48,9 +49,9 @@ class RowIndex:
     of results is compared by its whole key when it is read.
     """
 
-    def __init__(self, tables: Tables, *, earlier: bool, offline: bool) -> None:
-        """`earlier`: include rows of earlier runs; `offline`: also those read offline."""
-        self._tables, self._offline = tables, offline
+    def __init__(self, tables: Tables, *, earlier: bool, offline: bool, since: datetime | None = None) -> None:
+        """`earlier`: include rows of earlier runs, `since`: those of this time or later; `offline`: also rows read offline."""
+        self._tables, self._offline, self._since = tables, offline, since
         self._volume: Volume = tables.volume  # the volume of `_staged`
         self._staged: dict[int, tuple[str, PartId, int]] = {}  # table, part and row
         self._heights: dict[str, dict[PartId, int]] = {table: {} for table in TABLES}  # by part
@@ -131,11 +132,13 @@ class RowIndex:
             self._bits.extend(some["bits"].to_list())
 
     def _read_keys(self, file: str, number: int) -> pl.DataFrame:
-        wanted = {name: columns.RESULTS[name] for name in ("_key", "_model", "_copied_from")}
+        wanted = {name: columns.RESULTS[name] for name in ("_key", "_model", "_copied_from", "_extracted_at")}
         rows = self._tables.output.scan([file], wanted).with_row_index("row")
         original = pl.col("_copied_from").is_null()
         if not self._offline:
             original &= ~pl.col("_model").str.starts_with(OFFLINE)
+        if self._since is not None:
+            original &= pl.col("_extracted_at") >= self._since
         bits = pl.col("_key").str.head(DIGITS).str.to_integer(base=16, dtype=pl.Int64)
         keys = rows.filter(original).select(bits=bits, file=pl.lit(number, dtype=pl.UInt32), row="row")
         return keys.collect(engine="streaming")

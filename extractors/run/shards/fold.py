@@ -93,7 +93,7 @@ class ShardFold:
             return 0
         session, job = self.session, self.session.config.job
         history, _ = load_history_with_replies(
-            session.output, session.run_info.fingerprint, offline=session.offline, redo=job.redo, kind=job.kind
+            session.output, session.run_info.fingerprint, job.redo_scope, offline=session.offline
         )
         return max(self.done + self.outcome.skipped, count_done(history, session, self.plan.info, waiting))
 

@@ -113,9 +113,7 @@ class _ShardWorker:
         tables = Tables(output, run_info, config.schema.model, config.settings.keep_replies, volume)
         tables.on_stage = self.lease.staging
         done = self._take_over(tables) if self.earlier else set()
-        history, _ = load_history_with_replies(
-            output, run_info.fingerprint, offline=offline, redo=job.redo, kind=job.kind
-        )
+        history, _ = load_history_with_replies(output, run_info.fingerprint, job.redo_scope, offline=offline)
         prior = prior_stats(ledger.memory, run_info.fingerprint)
         session = RunSession(
             config, run_info, ledger, self.lease, output, prior, history, stored_replies=None, offline=offline

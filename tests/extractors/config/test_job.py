@@ -35,6 +35,7 @@ DEFAULTS = {
     "send_urls": False,
     "video_tokens": None,
     "shard_size": None,
+    "redo_before": None,
     "offline": False,
     "dry_run": False,
     "yes": False,
@@ -238,3 +239,20 @@ def test_a_window_that_ends_before_it_begins_is_refused():
 def test_a_window_of_one_day_is_that_day():
     """Both ends are included."""
     assert build_job(source="a", modified_since="2026-11-20", modified_until="2026-11-20").window == (DAY, END)
+
+
+@pytest.mark.parametrize(
+    ("written", "instant"),
+    [
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T02:15:00.123456Z", datetime(2026, 11, 20, 2, 15, 0, 123_456, tzinfo=UTC)),
+        ("2026-11-20T03:15:00+01:00", datetime(2026, 11, 20, 2, 15, tzinfo=UTC)),
+    ],
+)
+def test_redo_before_is_an_instant_and_a_day_is_its_first(written, instant):
+    assert build_job(source="a", redo="all", redo_before=written).redo_before == instant
+
+
+def test_redo_before_without_redo_is_refused():
+    with pytest.raises(ConfigurationError, match=r"^redo-before '2026-11-20': requires --redo"):
+        build_job(source="a", redo_before="2026-11-20")

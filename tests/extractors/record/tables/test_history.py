@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.runs import vary
 
-from extractors.core import Problem
+from extractors.core import Problem, RedoScope
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import (
@@ -25,6 +25,7 @@ from extractors.record.tables.history import (
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 
+NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)  # when documents that are made by hand end
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 REDO = (None, "failed", "changed", "all")
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -75,6 +76,24 @@ def test_an_accepted_document_is_done(publish, skipped, make):
     """A row in results is paid for: only `all` reads it again."""
     publish(make.accepted())
     assert skipped() == {None, "failed", "changed"}
+
+
+@pytest.mark.parametrize(
+    ("end", "seconds", "skips"),
+    [("accepted", 0, True), ("failed", 0, True), ("rejected", 0, True), ("accepted", 1, False), ("failed", 1, False)],
+)
+def test_redo_before_skips_what_ended_at_or_after_that_instant(publish, tmp_path, make, terms, end, seconds, skips):
+    """A result or a final failure, under every kind of redo that would take it."""
+    publish(getattr(make, end)())
+    before = NOW + timedelta(microseconds=seconds)
+    past = load_history(FolderOutput(tmp_path), terms, RedoScope("all", before=before), offline=False)
+    assert past.skips(name(make.found()), "all") is skips
+
+
+def test_redo_before_takes_a_failure_that_is_not_final(publish, tmp_path, make, terms):
+    publish(make.failed(problem=Problem("timeout", "call", "no answer in 120 s", final=False)))
+    past = load_history(FolderOutput(tmp_path), terms, RedoScope("all", before=NOW), offline=False)
+    assert not past.skips(name(make.found()), "all")
 
 
 def test_a_final_failure_is_done(publish, skipped, make):

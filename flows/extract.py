@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from extractors.run.result import RunResult
 
 
+REPORT_SECONDS = 120.0  # for the report page, of which pictures may take half
 # Makes the question to a person who has started the flow run at a terminal; elsewhere there is none.
 CONFIRM: ContextVar[Callable[[Progress], Confirm | None]] = ContextVar("confirm", default=lambda _: None)
 
@@ -131,14 +132,23 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
 
 
 async def _write_report(result: RunResult) -> str | None:
-    """Writes the report page and returns its path; returns None and logs a warning if that fails or takes too long."""
-    terms = result.record.run_info
+    """Writes the report page and returns its path; returns None and logs a warning if that fails or takes too long.
+
+    A run without documents and calls has no page.
+    """
+    terms, totals = result.record.run_info, result.counts.totals
+    if not (totals.done or totals.calls):
+        return None
+    # A run that is asked to stop has half a minute for everything.
+    seconds = TIMEOUT_SECONDS if result.exit_code == 3 else REPORT_SECONDS
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):  # a run that is asked to stop has half a minute for everything
-            return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run))
+        async with asyncio.timeout(seconds):
+            return await asyncio.to_thread(
+                lambda: write_report(open_output(terms.output), terms.run, seconds=seconds / 2)
+            )
     except (ConfigurationError, TimeoutError) as error:
         get_run_logger().warning(
-            "the report page was not written: %s", str(error) or f"it took more than {TIMEOUT_SECONDS:.0f} s"
+            "the report page was not written: %s", str(error) or f"it took more than {seconds:.0f} s"
         )
         return None
 

@@ -1,5 +1,6 @@
 """The command `report`: the page of a published run, from its tables."""
 
+import json
 import re
 
 import polars as pl
@@ -28,7 +29,7 @@ def written(workspace_with_a_report):
         ended = workspace_with_a_report.run("report", *args)
         assert ended.exit_code == 0, ended.stderr
         text = (workspace_with_a_report.folder / ended.stdout.strip()).read_text()
-        return " ".join(re.sub(r"<style>.*</style>|<[^>]*>", " ", text, flags=re.DOTALL).split())
+        return " ".join(re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", text, flags=re.DOTALL).split())
 
     return write
 
@@ -55,13 +56,24 @@ def test_the_page_is_the_runs(workspace_with_a_report, written):
 def test_a_run_may_be_named(workspace_with_a_report, written):
     """An earlier one than the last; the page of each is a file of its own."""
     first = workspace_with_a_report.table("runs")["run"][0]
-    again = workspace_with_a_report.run("run", "in", *BASE)
+    again = workspace_with_a_report.run("run", "in", *BASE, "--redo", "all")
     assert again.exit_code == 0, again.stderr
     last = workspace_with_a_report.table("runs").sort("started_at")["run"][-1]
     assert last != first
     assert f"run {last}, completed" in written()
     assert f"run {first}, completed" in written(first)
     assert workspace_with_a_report.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
+
+
+def test_a_run_that_read_nothing_has_no_page(workspace_with_a_report, written):
+    """By default the last run with documents is shown; a run that is named and read none is an error of one line."""
+    idle = workspace_with_a_report.run("run", "in", *BASE, "--json")
+    run = json.loads(idle.stdout)["run"]
+    assert f"run {run}," not in written()
+    ended = workspace_with_a_report.run("report", run)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"run {run} read no document (6 of 6 skipped)" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_of_two_runs_in_one_second_the_later_one_is_last(workspace_with_a_report, written):

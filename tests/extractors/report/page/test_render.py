@@ -1,12 +1,19 @@
-"""page: the HTML of a run, as a reader's browser has it."""
+"""page.render: the HTML of a run, as a reader's browser has it."""
 
+import base64
+import hashlib
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import Markup
 
-from extractors.report.page import FailureExample, FailureKind, FieldStats, Page
+from extractors.report.page.charts import Chart
+from extractors.report.page.render import Page
+from extractors.report.page.tables import FailureKind, FieldStats, SummaryTables
 
 BEGAN = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 RUN = {
@@ -68,8 +75,8 @@ class Reader(HTMLParser):
 
 def page(run=None, **parts):
     """A page of a run that differs from the usual one in this."""
-    empty = dict.fromkeys(("pages", "prompt_tokens", "calls", "failures", "examples", "fields"), ()) | {"files": {}}
-    return Page(RUN | (run or {}), **empty | parts)
+    files = parts.pop("files", {})
+    return Page(RUN | (run or {}), SummaryTables(**parts), files)
 
 
 def test_the_page_says_what_became_of_the_run():
@@ -94,23 +101,28 @@ def test_what_others_wrote_is_text():
     """A file's name, a model's value, a message: no tag and no attribute comes of it."""
     plain, evil = page(), page(
         {"source": EVIL, "model": EVIL, "warnings": [EVIL]},
-        failures=[FailureKind("bill", "unreadable", final=True, documents=1)],
-        examples=[FailureExample(EVIL, "bill", "unreadable", EVIL)],
+        failures=[FailureKind("bill", "unreadable", final=True, documents=1, files=((EVIL, EVIL),))],
         fields=[FieldStats(EVIL, 1, 0, 1, EVIL, EVIL)],
         files={"results": [EVIL]},
     )  # fmt: skip
     seen = Reader(evil.html())
-    assert seen.tags <= Reader(plain.html()).tags | {"code", "th", "p", "br"}
+    assert seen.tags <= Reader(plain.html()).tags | {"code", "th", "p", "br", "details", "summary"}
     assert "onload" not in seen.attributes
     assert seen.text.count("alert('1')") >= 9
 
 
 def test_a_page_loads_nothing():
     """No picture, script or style from elsewhere; the browser is told so as well."""
-    seen = Reader(page().html())
-    assert not seen.tags & {"img", "script", "link", "iframe", "a"}
-    assert not seen.attributes & {"src", "href"}
-    assert "default-src 'none'" in page().html()
+    html = page().html()
+    assert not Reader(html).tags & {"img", "iframe"}
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)", html)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
+    assert policy.startswith("default-src &#39;none&#39;;")
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        text = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{rule} &#39;sha256-{digest}&#39;;" in policy
+    assert "unsafe" not in policy
 
 
 def test_money_stands_on_one_scale():
@@ -138,11 +150,18 @@ def test_without_amounts_there_is_no_scale(money):
     assert ("paid unknown" if money["cost_usd"] is None else "paid $0.00") in Reader(shown.html()).text
 
 
-@pytest.mark.parametrize(("listed", "said"), [(2, "First 2:"), (3, "All:")])
-def test_a_list_that_is_cut_says_so(listed, said):
-    """Fewer cases than failures."""
-    cases = [FailureExample(f"/in/{number}", "call", "timeout", "no answer") for number in range(listed)]
-    assert (
-        said
-        in Reader(page(failures=[FailureKind("call", "timeout", final=False, documents=3)], examples=cases).html()).text
-    )
+@pytest.mark.parametrize(("listed", "said"), [(2, "first 2 of 3 files"), (3, ": 3 files")])
+def test_a_list_of_files_that_is_cut_says_so(listed, said):
+    """Fewer files than failures."""
+    files = tuple((f"/in/{number}", "no answer") for number in range(listed))
+    html = page(failures=[FailureKind("call", "timeout", final=False, documents=3, files=files)]).html()
+    assert said in Reader(html).text
+
+
+def test_charts_are_drawn_or_the_page_says_how_to_get_them():
+    """In one line; a run without calls has none."""
+    usual = page()
+    drawn = replace(usual, charts=[Chart("Latency", "of calls", Markup("<svg><rect/></svg>"))]).html()
+    assert "<svg><rect/></svg>" in drawn
+    assert "Charts" not in Reader(usual.html()).text
+    assert "pip install 'tilewise[report]'" in Reader(replace(usual, charts=None).html()).text

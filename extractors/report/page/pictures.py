@@ -1,0 +1,164 @@
+"""Pictures of the report: reads each document's first page again and makes a small copy of it, as a data URL.
+
+Pictures are made in threads, a few ahead of the page that is written, so that few are in memory. A file that has changed
+or is missing has no picture, but a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from base64 import b64encode
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from io import BytesIO
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from extractors.core import Found
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
+from extractors.images.open import translate_errors
+from extractors.images.pdf import open_pdf
+from extractors.images.pixels import load_pixels
+from extractors.scan.stores import MixedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from PIL import Image
+
+    from extractors.core import Store
+
+CORES = min(4, os.cpu_count() or 1)
+THUMBNAIL_SIDE, LARGE_SIDE = 160, 1120  # px, the longest side
+MOST_LARGE = 100  # documents with a large picture, the first of the page
+REMOTE_READERS = 16  # threads where reading waits for the network
+_LARGE_PIXELS = 25_000_000  # of an original; only one above that is decoded at a time
+_THUMBNAIL_BYTES = (1_500, 6_000)  # least and most of one picture
+_LARGE_BYTES = (8_000, 160_000)
+_THUMBNAIL_TOTAL, _LARGE_TOTAL = 5_000_000, 2_600_000  # bytes of all; as base64 a third more
+_QUALITIES = (62, 45, 30, 20, 10)
+_REASONS = {
+    "changed": "no picture: the file has changed since this run read it",
+    "missing": "no picture: the file is missing now",
+    "forbidden": "no picture: the file may not be read now",
+}
+_LATE = "no picture: left out to write this page in time"
+
+
+class PictureSource(NamedTuple):
+    """A page as the table `images` describes it: where it is, in which version, and its upright size."""
+
+    uri: str
+    page: int | None = None
+    version: str | None = None
+    size: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    orientation: int | None = None
+
+
+class Picture(NamedTuple):
+    """A data URL with the picture's size, or the reason for which there is none."""
+
+    url: str = ""
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+    large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """The longest side of a picture, the most bytes of its file, and its format."""
+
+    side: int
+    most_bytes: int
+    format: str
+
+    @classmethod
+    def of(cls, place: int, documents: int) -> PictureSize:
+        """Of the document at this place of the page, from 0: the first ones are large; all stay within the page's size."""
+        if place < MOST_LARGE:
+            return cls(LARGE_SIDE, _share(_LARGE_TOTAL, min(documents, MOST_LARGE), _LARGE_BYTES), "WEBP")
+        return cls(THUMBNAIL_SIDE, _share(_THUMBNAIL_TOTAL, documents - MOST_LARGE, _THUMBNAIL_BYTES), "JPEG")
+
+
+class PictureReader:
+    """Makes the pictures of documents in their order; `seconds` limits the time, after which reasons take their place."""
+
+    def __init__(self, store: Store | None = None, seconds: float | None = None) -> None:
+        self._store = store or MixedStore()
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._decoding, self._decoding_large = BoundedSemaphore(CORES), Lock()
+
+    def pictures(self, sources: Sequence[PictureSource | None]) -> Iterator[Picture]:
+        """Yields one picture per source, in order; None is a page that was never read."""
+        threads = REMOTE_READERS if any(source and "://" in source.uri for source in sources) else CORES
+        with ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
+            waiting: deque[Future[Picture]] = deque()
+            for place, source in enumerate(sources):
+                waiting.append(pool.submit(self._make, source, PictureSize.of(place, len(sources))))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _make(self, source: PictureSource | None, wanted: PictureSize) -> Picture:
+        if source is None or not source.width or not source.height:
+            return Picture(reason="no picture: the file could not be opened as one")
+        if self._end is not None and time.monotonic() > self._end:
+            return Picture(reason=_LATE)
+        try:
+            data = self._store.read(Found(source.uri, size=source.size, version=source.version, page=source.page))
+            return self._encode(data, source, wanted)
+        except DocumentError as error:
+            return Picture(reason=_REASONS.get(error.kind, f"no picture: {error.message}"))
+
+    def _encode(self, data: bytes, source: PictureSource, wanted: PictureSize) -> Picture:
+        full = Size(source.width or 1, source.height or 1)
+        size = full.scaled(wanted.side) if full.longest > wanted.side else full
+        with self._decoding, self._decoding_large if full.width * full.height > _LARGE_PIXELS else nullcontext():
+            pixels = _decode(data, source, size)
+        with translate_errors("unreadable", "prepare"):
+            encoded = _compress(pixels, wanted)
+        media = f"image/{wanted.format.lower()}"
+        url = f"data:{media};base64,{b64encode(encoded).decode()}"
+        return Picture(url, size.width, size.height, large=wanted.side == LARGE_SIDE)
+
+
+def _share(total: int, documents: int, limits: tuple[int, int]) -> int:
+    least, most = limits
+    return min(most, max(least, total // max(1, documents)))
+
+
+def _decode(data: bytes, source: PictureSource, size: Size) -> Image.Image:
+    if source.format == "PDF":
+        with open_pdf(data, "prepare") as pdf:
+            return pdf.render(source.page or 1, size)
+    return load_pixels(data, "prepare", source.page, source.orientation or 1, size)
+
+
+def _compress(pixels: Image.Image, wanted: PictureSize) -> bytes:
+    """Encodes at the first quality that fits; what never fits is encoded at half the size."""
+    pixels.info = {}  # profiles and comments would be written out again
+    encoded = b""
+    for quality in _QUALITIES:
+        encoded = _encode_as(pixels, wanted.format, quality)
+        if len(encoded) <= wanted.most_bytes:
+            return encoded
+    smaller = pixels.resize((max(1, pixels.width // 2), max(1, pixels.height // 2)))
+    return _encode_as(smaller, wanted.format, _QUALITIES[-1])
+
+
+def _encode_as(pixels: Image.Image, kind: str, quality: int) -> bytes:
+    buffer = BytesIO()
+    pixels.save(buffer, kind, quality=quality, method=2) if kind == "WEBP" else pixels.save(
+        buffer, kind, quality=quality, subsampling=2
+    )
+    return buffer.getvalue()

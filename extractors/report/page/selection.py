@@ -1,0 +1,99 @@
+"""Selects and orders the documents of the report: failures first, then doubtful ones, then the rest.
+
+Of more than `MOST_DOCUMENTS`, every failure is shown, then the doubtful ones, then a random sample of the rest, which is
+the same each time that the page of a run is written.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from extractors.record.tables import columns
+
+if TYPE_CHECKING:
+    from extractors.report.page.runs import RunTables
+
+MOST_DOCUMENTS = 2_000
+LOW_CONFIDENCE = 0.8  # below it, a document is doubtful
+FAILED, DOUBTFUL, SURE = range(3)
+_SCHEMA: columns.Columns = {
+    "document": columns.TEXT,
+    "failed": columns.FLAG,
+    "attempts": columns.INT,
+    "copied_from": columns.TEXT,
+    "confidence": columns.REAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The documents of the page in their order; `total` and `shown` count them by rank, from failures to sure ones."""
+
+    documents: pl.DataFrame
+    total: tuple[int, int, int] = (0, 0, 0)
+    shown: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether documents are left out."""
+        return sum(self.shown) < sum(self.total)
+
+
+def select_documents(tables: RunTables, limit: int = MOST_DOCUMENTS) -> Selection:
+    """The documents of a run that its page shows, with the columns `climbed` and `rank` beside those of the tables."""
+    ranked = _load_documents(tables)
+    parts = [ranked.filter(pl.col("rank") == rank) for rank in (FAILED, DOUBTFUL, SURE)]
+    failed, doubtful, sure = parts
+    doubtful = doubtful.head(max(0, limit - failed.height))
+    sure = _draw_sample(sure, max(0, limit - failed.height - doubtful.height), tables.run)
+    shown = (failed.height, doubtful.height, sure.height)
+    total = (parts[0].height, parts[1].height, parts[2].height)
+    return Selection(pl.concat([failed, doubtful, sure]), total, shown)
+
+
+def _load_documents(tables: RunTables) -> pl.DataFrame:
+    """Every document with a row of this run, the worst first."""
+    failures = tables.rows("failures", columns.FAILURES).select(
+        "document",
+        pl.lit(value=True).alias("failed"),
+        "attempts",
+        pl.lit(None, columns.TEXT).alias("copied_from"),
+        pl.lit(None, columns.REAL).alias("confidence"),
+    )
+    ends = pl.concat([_select_results(tables), failures]).unique("document", keep="last")
+    calls = tables.rows("calls", columns.CALLS).group_by("document")
+    climbed = calls.agg((pl.col("rung").n_unique() > 1).alias("climbed"))
+    doubtful = (
+        pl.col("climbed") | (pl.col("attempts") > 1) | (pl.col("confidence") < LOW_CONFIDENCE).fill_null(value=False)
+    )
+    rank = pl.when("failed").then(FAILED).when(doubtful).then(DOUBTFUL).otherwise(SURE).alias("rank")
+    joined = ends.join(climbed, on="document", how="left").with_columns(pl.col("climbed").fill_null(value=False))
+    order = ["rank", "confidence", "climbed", "attempts", "document"]
+    return (
+        joined.with_columns(rank).sort(order, descending=[False, False, True, True, False], nulls_last=True).collect()
+    )
+
+
+def _select_results(tables: RunTables) -> pl.LazyFrame:
+    results = tables.results()
+    if results is None:
+        return pl.LazyFrame(schema=_SCHEMA)
+    known = results.collect_schema()
+    confidence = pl.col("_confidence") if "_confidence" in known else pl.lit(None, columns.REAL)
+    return results.select(
+        document="_document",
+        failed=pl.lit(value=False),
+        attempts="_attempts",
+        copied_from="_copied_from",
+        confidence=confidence.cast(columns.REAL),
+    )
+
+
+def _draw_sample(documents: pl.DataFrame, count: int, seed: str) -> pl.DataFrame:
+    if documents.height <= count:
+        return documents
+    return documents[sorted(random.Random(seed).sample(range(documents.height), count))]  # noqa: S311 - no secret

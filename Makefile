@@ -29,7 +29,9 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)
 	$(BIN)/tilewise run data/samples/receipts --schema receipt --offline --prefect
-	$(BIN)/python data/samples/show.py data/out receipt
+	$(BIN)/tilewise rows receipt
+	@echo "next:  $(BIN)/tilewise report --open           the page of this run: documents, cost, failures"
+	@echo "       $(BIN)/tilewise rows receipt --format csv > receipts.csv"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"

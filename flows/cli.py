@@ -9,7 +9,9 @@ import typer
 
 from extractors.config.field_help import FIELD_HELP
 from extractors.core.errors import ConfigurationError
+from flows.commands.rows import rows
 from flows.console import exit_on_error
+from flows.flags import BaseUrl, BillRule, Budget, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
 
 if TYPE_CHECKING:
     from extractors.config.job import Job
@@ -23,16 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
-Source = Annotated[str, typer.Argument(help=FIELD_HELP["source"])]
-SchemaName = Annotated[str, typer.Option("--schema", help=FIELD_HELP["schema_name"])]
-Output = Annotated[str | None, typer.Option(help=FIELD_HELP["output"])]
-Model = Annotated[str | None, typer.Option(help=FIELD_HELP["model"])]
-BaseUrl = Annotated[str | None, typer.Option(help=FIELD_HELP["base_url"])]
-Policy = Annotated[Literal["balanced", "faithful", "thrifty"], typer.Option(help=FIELD_HELP["policy"])]
-BillRule = Annotated[str, typer.Option("--bill", help=FIELD_HELP["bill"])]
-Budget = Annotated[str | None, typer.Option(metavar="USD", help=FIELD_HELP["budget"])]
-Yes = Annotated[bool, typer.Option("--yes", help=FIELD_HELP["yes"])]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+app.command(name="rows")(rows)
 
 
 @app.command()

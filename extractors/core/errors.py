@@ -21,9 +21,12 @@ Every error takes a message and keyword extras with defaults, so it survives pic
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from extractors.core.calls import Refusal
 
 
@@ -35,6 +38,12 @@ def format_value(value: object) -> str:
 def first_line(error: BaseException) -> str:
     """Returns the error's text on one line, cut to a length that a table can show."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Returns `, did you mean receipt?` where a known name is close to this one, else nothing."""
+    close = get_close_matches(name.casefold(), known, n=1)
+    return f", did you mean {close[0]}?" if close else ""
 
 
 class TilewiseError(Exception):

@@ -1,13 +1,16 @@
 """The command line: its help starts fast and agrees with the job's fields; what it prints is held by golden files."""
 
+import json
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from support.golden import transcript
 
 from extractors.config.field_help import FIELD_HELP
 from extractors.config.job import Job
+from flows import flags
 from flows.cli import app
 
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
@@ -24,6 +27,13 @@ def test_help_texts_cover_the_fields_of_a_job():
     """Every field of the form has a text, no text is left over, and the form begins with the text of the flag."""
     assert FIELD_HELP.keys() == Job.model_fields.keys()
     assert all(field.description.startswith(FIELD_HELP[name]) for name, field in Job.model_fields.items())
+
+
+def test_shared_flags_have_the_help_of_their_fields():
+    """A flag says the same in every command."""
+    names = {"Source": "source", "SchemaName": "schema_name", "BillRule": "bill", "BaseUrl": "base_url", "Yes": "yes"}
+    helps = {field: get_args(getattr(flags, name))[1].help for name, field in names.items()}
+    assert helps == {field: FIELD_HELP[field] for field in helps}
 
 
 def test_estimate_output(workspace, golden):
@@ -87,6 +97,7 @@ ERRORS = {
     ],
     "apply": [["apply", "nowhere.parquet"], ["apply", "plan.parquet", "--budget", "0"]],
     "report": [["report"], ["report", "yesterday"], ["report", "20261120T021500Z-3f9a"]],
+    "rows": [["rows"], ["rows", "--limit", "0"], ["rows", "--corrected", "nowhere.jsonl"]],
     "spend": [["spend", "--since", "then"], ["spend", "--since", "2026-11-20", "--until", "2026-11-19"]],
     "estimate": [["estimate", "in", "--sample", "few"], ["estimate", "nowhere"]],
     "endpoint": [["endpoint", "--bill", "free"], ["endpoint", "--reader", "echo", "--faults", "nowhere.toml"]],
@@ -143,6 +154,28 @@ def test_spend_output(workspace, golden, echo):
     workspace.with_images("a.jpg", "b.jpg").env["TILEWISE_BASE_URL"] = echo
     assert workspace.run(*RUN, "--yes").exit_code == 0
     golden("spend/by-outcome", transcript(workspace, ["spend", "--by", "outcome"]))
+
+
+def test_rows_output(workspace, golden, echo):
+    """The rows of a run as a table; names that are not there are one line with the nearest that is."""
+    workspace.with_images("a.jpg", "b.jpg").env["TILEWISE_BASE_URL"] = echo
+    assert workspace.run(*RUN, "--yes").exit_code == 0
+    (workspace.folder / "corrected.jsonl").write_text('{"document": "b.jpg", "caption": "Two walls", "tags": ["wall"]}')
+    (workspace.folder / "wrong.jsonl").write_text('{"document": "b.jpg", "captoin": "Two walls"}')
+    shown = (
+        ["rows"],
+        ["rows", "--columns", "_document,caption", "--limit", "1"],
+        ["rows", "--corrected", "corrected.jsonl"],
+    )
+    wrong = (
+        ["rows", "captoin"],
+        ["rows", "--columns", "captoin"],
+        ["rows", "--run", "x"],
+        ["rows", "--corrected", "wrong.jsonl"],
+    )
+    golden("rows/caption", transcript(workspace, *shown, *wrong))
+    jsonl = workspace.run("rows", "caption", "--format", "jsonl", "--columns", "_document").stdout.splitlines()
+    assert [json.loads(line)["_document"].rpartition("/")[2] for line in jsonl] == ["a.jpg", "b.jpg"]
 
 
 def test_schemas_output(workspace, golden):

@@ -1,0 +1,124 @@
+"""The form of a .jsonl of truth or corrections: one JSON object a line, with `document` and the fields that a person gave.
+
+    {"document": "/scans/receipts/a4-scan.jpg", "total": "21.10", "currency": "MYR"}
+
+`document` is the row's `_document`, or the end of it, such as a file's name; `image` may stand for `document`. A value is
+written as in `tilewise rows --format jsonl`: amounts and dates as text or number, null for what the image does not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import polars as pl
+
+from extractors.core.errors import ConfigurationError, first_line, format_value, suggest_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from polars._typing import PolarsDataType
+
+    from extractors.record.tables.columns import Columns
+
+NAMES = ("document", "image")  # of the key that names the document
+
+
+@dataclass(frozen=True, slots=True)
+class TruthLine:
+    """The values that a person gave for one document, as JSON; `place` is the file and the line, for messages."""
+
+    document: str
+    values: Mapping[str, object]
+    place: str
+
+    def names(self, document: str) -> bool:
+        """Whether this line is about the document of this `_document`."""
+        return document == self.document or document.endswith(f"/{self.document}")
+
+    def cells(self, columns: Columns) -> dict[str, object]:
+        """The values as cells of these columns. Raises ConfigurationError for a field or value that does not fit."""
+        cells: dict[str, object] = {}
+        for name, value in self.values.items():
+            if name not in columns:
+                hint = suggest_name(name, columns) or f": the fields are {', '.join(columns)}"
+                raise ConfigurationError(f"{self.place}: unknown field {name!r}{hint}")
+            try:
+                cells[name] = _to_cell(value, columns[name])
+            except (ValueError, TypeError, InvalidOperation):
+                raise ConfigurationError(
+                    f"{self.place}: field {name!r}: {format_value(value)} does not fit the column's type {columns[name]}"
+                ) from None
+        return cells
+
+
+def read_truth(path: str) -> list[TruthLine]:
+    """Read the lines of a file. Raises ConfigurationError with file and line for what is not such an object."""
+    try:
+        lines = Path(path).read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    return [_read_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _read_line(line: bytes, place: str) -> TruthLine:
+    try:
+        values = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(f"{place}: is no JSON object: {first_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{place}: is no JSON object")
+    named = [name for name in NAMES if name in values]
+    document = values.get(named[0]) if named else None
+    if not (isinstance(document, str) and document):
+        raise ConfigurationError(f"{place}: has no text `document`, which names the document as `_document` does")
+    return TruthLine(document, {name: value for name, value in values.items() if name != named[0]}, place)
+
+
+def _to_cell(value: object, dtype: PolarsDataType) -> object:
+    """A JSON value as a cell of this type. Raises ValueError, TypeError or InvalidOperation."""
+    if value is None or (value == "" and dtype != pl.String):
+        return None
+    if isinstance(dtype, pl.List):
+        if not isinstance(value, list):
+            raise TypeError("not a list")
+        return [_to_cell(item, dtype.inner) for item in value]
+    if isinstance(dtype, pl.Struct):
+        types = {field.name: field.dtype for field in dtype.fields}
+        if not isinstance(value, dict) or value.keys() - types.keys():
+            raise TypeError("not an object of the column's fields")
+        return {name: _to_cell(value.get(name), types[name]) for name in types}
+    if dtype == pl.String:
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return _to_scalar(value, dtype)
+
+
+def _to_scalar(value: object, dtype: PolarsDataType) -> object:
+    """As `_to_cell`, for booleans, numbers, dates and times."""
+    if isinstance(value, bool) != (dtype == pl.Boolean) or not isinstance(value, str | int | float):
+        raise TypeError("another type of JSON value")
+    text = str(value).strip()
+    if isinstance(dtype, pl.Decimal):
+        return _to_decimal(text, dtype.scale)
+    if dtype == pl.Date:
+        return date.fromisoformat(text)
+    if dtype == pl.Time:
+        return time.fromisoformat(text)
+    if isinstance(dtype, pl.Datetime):
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if dtype == pl.Boolean:
+        return value
+    return int(text) if dtype.is_integer() else float(text)
+
+
+def _to_decimal(text: str, scale: int) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError("not a finite number")
+    return number.quantize(Decimal(1).scaleb(-scale))

@@ -1,0 +1,88 @@
+"""The lines of truth and corrections: how they are read, and which values fit which columns."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from extractors.core.errors import ConfigurationError
+from extractors.core.schema import load
+from extractors.record.tables.fields import Fields
+from extractors.record.tables.truth import TruthLine, read_truth
+
+SAMPLES = Path(__file__).parents[4] / "data" / "samples"
+COLUMNS = {
+    "name": pl.String(),
+    "total": pl.Decimal(38, 2),
+    "day": pl.Date(),
+    "at": pl.Datetime("us", "UTC"),
+    "paid": pl.Boolean(),
+    "count": pl.Int64(),
+    "items": pl.List(pl.Struct({"text": pl.String, "amount": pl.Decimal(38, 2)})),
+}
+
+
+def cells(**values):
+    """The cells of one line."""
+    return TruthLine("a.jpg", values, "truth.jsonl, line 1").cells(COLUMNS)
+
+
+def test_values_become_cells_of_their_columns():
+    """Amounts may be text or numbers; an empty text is no value, but for text; missing fields of an item are null."""
+    assert cells(name="", total="21.10", day="2026-11-20", at="2026-11-20T02:00:00Z", paid=True, count=3) == {
+        "name": "",
+        "total": Decimal("21.10"),
+        "day": date(2026, 11, 20),
+        "at": datetime(2026, 11, 20, 2, tzinfo=UTC),
+        "paid": True,
+        "count": 3,
+    }
+    assert cells(total=21.1, day="", items=[{"text": "x"}]) == {
+        "total": Decimal("21.10"),
+        "day": None,
+        "items": [{"text": "x", "amount": None}],
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"total": "much"},
+        {"total": "NaN"},
+        {"day": "20/11/2026"},
+        {"paid": "yes"},
+        {"count": 1.5},
+        {"items": "x"},
+        {"items": [{"word": "x"}]},
+        {"total": True},
+    ],
+)
+def test_value_of_another_type_is_refused_by_line_and_field(values):
+    """The message names the place and the field."""
+    with pytest.raises(ConfigurationError, match=rf"truth\.jsonl, line 1: field '{next(iter(values))}': "):
+        cells(**values)
+
+
+def test_unknown_field_is_refused_with_the_nearest():
+    with pytest.raises(ConfigurationError, match=r"line 1: unknown field 'totl', did you mean total\?"):
+        cells(totl=1)
+
+
+@pytest.mark.parametrize("schema", ["receipt", "invoice"])
+def test_truth_of_the_samples_has_this_form(schema):
+    """Its lines are read, and all their values fit the schema's columns."""
+    lines = read_truth(str(SAMPLES / f"{schema}s" / "truth.jsonl"))
+    columns = Fields(load(schema).model).columns
+    assert {line.document for line in lines} <= {path.name for path in (SAMPLES / f"{schema}s").iterdir()}
+    assert [line.cells(columns).keys() - columns.keys() for line in lines] == [set()] * len(lines)
+
+
+@pytest.mark.parametrize("line", ['{"document": "a.jpg"', "[]", '{"total": 1}', '{"document": 7}'])
+def test_line_of_another_form_is_refused_by_number(tmp_path, line):
+    path = tmp_path / "truth.jsonl"
+    path.write_text(f"\n{json.dumps({'document': 'a.jpg'})}\n{line}\n")
+    with pytest.raises(ConfigurationError, match=r"truth\.jsonl, line 3: "):
+        read_truth(str(path))

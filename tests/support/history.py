@@ -14,6 +14,8 @@ ANSWERS = {  # by the width of a picture
     330: {"company": "Kiosk", "date": None, "total": "7.50", "currency": "USD"},
     340: {"company": "Baker", "date": "2026-03-08", "total": "3.20", "currency": "EUR"},
 }
+NOTHING = {"company": None, "date": None, "total": None}  # refused: the receipt is read again with more pixels
+CLIMBED = {"company": "Hotel", "date": "2026-03-09", "total": "120.00", "currency": "EUR"}
 TICKET = """
 from pydantic import BaseModel
 
@@ -34,17 +36,21 @@ def publish_history(workspace, serve_all, replies):
     """Publishes five runs of `receipt` and one of `ticket_v2`; returns the workspace.
 
     `in/a.jpg` is accepted, redone with another total, and then read offline; `in/copy.jpg` has its bytes. `in/b.jpg` and
-    `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted in a later run. `in/text.png` is no picture, and
+    `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted in a later run. `in/f.jpg` climbs. `in/text.png` is no picture, and
     `in/e.jpg` fails for good.
     """
     for name, width in {"a": 310, "b": 320, "c": 330, "d": 340, "e": 350}.items():
         workspace.images(f"{name}.jpg", size=(width, 200))
+    workspace.images("f.jpg", size=(2000, 1500))
     shutil.copyfile(workspace.folder / "in" / "a.jpg", workspace.folder / "in" / "copy.jpg")
     (workspace.folder / "in" / "text.png").write_text("no picture")
 
     def answer(changes, model="maker/model"):
         def script(asked):
-            width = picture_size(asked).width
+            size = picture_size(asked)
+            width = size.width
+            if abs(width / size.height - 4 / 3) < 0.01:  # f.jpg
+                return replies.ok(NOTHING if width < 1200 else CLIMBED, model=model)
             if width == 350:
                 return replies.error(400, "bad picture", code="invalid_image")
             if changes.get(width) == "fails":
@@ -53,7 +59,7 @@ def publish_history(workspace, serve_all, replies):
 
         return serve_all(script)
 
-    run = ("run", "in", "--schema", "receipt", "--yes", "--direct", "--json", "--fail-above", "1")
+    run = ("run", "in", "--schema", "receipt", "--yes", "--direct", "--fail-above", "1", "--bill", "formula")
     env = {"TILEWISE_REASKS": "0", "TILEWISE_ATTEMPTS": "1"}
     first = workspace.run(*run, "--base-url", answer({340: "fails"}).url, env=env)
     second = workspace.run(*run, "--base-url", answer({}).url, env=env)

@@ -49,6 +49,7 @@ def test_latest_view_has_one_row_per_document_the_redone_one_and_not_the_offline
         ("c.jpg", "Kiosk", Decimal("7.50"), True),
         ("copy.jpg", "Blue Heron", Decimal(REDONE_TOTAL), False),
         ("d.jpg", "Baker", Decimal("3.20"), True),
+        ("f.jpg", "Hotel", Decimal("120.00"), True),
     ]
     assert rows(views, "SELECT count(*) FROM results_receipt WHERE company = 'Read offline'") == [(1,)]
     assert rows(views, "SELECT company, total FROM latest_ticket_v2") == [("Inn", 10.0)]
@@ -155,7 +156,7 @@ def test_views_of_a_bucket_have_absolute_paths_and_sign_in(url, lines, history, 
     views = text[text.index("CREATE OR REPLACE VIEW") :].replace(f"'{url}/", f"'{folder}/")
     with duckdb.connect() as database:
         database.execute(views)
-        assert len(database.execute("SELECT * FROM latest_receipt").fetchall()) == 5
+        assert len(database.execute("SELECT * FROM latest_receipt").fetchall()) == 6
 
 
 def test_names_and_paths_of_odd_schemas_are_quoted(history, tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ import typer
 
 from extractors.config.field_help import FIELD_HELP
 from extractors.core.errors import ConfigurationError
+from flows.commands import schemas
+from flows.commands.init import init
 from flows.commands.rows import rows
 from flows.console import exit_on_error
 from flows.flags import BaseUrl, BillRule, Budget, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 
 app.command(name="rows")(rows)
+app.command(name="init")(init)
+app.add_typer(schemas.app, name="schemas")
 
 
 @app.command()
@@ -270,23 +274,6 @@ def serve(
 
         _load_settings()
         serve(port)
-
-
-@app.command()
-def schemas() -> None:
-    """List the available schemas with their fields."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from extractors.core.schema import load
-    from extractors.core.schema_files import own, shipped
-
-    table = Table("schema", "description", "fields")
-    for name in [*own(), *(each for each in shipped() if each not in own())]:
-        model = load(name).model
-        first_line = (model.__doc__ or "").strip().partition("\n")[0]
-        table.add_row(name, first_line, " ".join([*model.model_fields, *model.model_computed_fields]))
-    Console().print(table)
 
 
 @app.command()

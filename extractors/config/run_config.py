@@ -21,6 +21,7 @@ from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import NO_MEANS
 from extractors.record.ledger.calls import Budget
+from extractors.record.tables.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -208,6 +209,7 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
     if (sends or stored) and reads and not job.schema_name:
         raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
+    Fields(schema.model)  # a field that cannot be a column is refused here, before anything is read
     sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:
         raise ConfigurationError(f"no key: set {settings.key_places}, or add --offline to try it with local OCR")

@@ -42,8 +42,9 @@ def first_line(error: BaseException) -> str:
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Returns `, did you mean receipt?` where a known name is close to this one, else nothing."""
-    close = get_close_matches(name.casefold(), known, n=1)
-    return f", did you mean {close[0]}?" if close else ""
+    names = {each.casefold(): each for each in known}
+    close = get_close_matches(name.casefold(), names, n=1)
+    return f", did you mean {names[close[0]]}?" if close else ""
 
 
 class TilewiseError(Exception):

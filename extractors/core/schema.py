@@ -19,7 +19,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError
 
 from extractors.core import schema_files
 from extractors.core.annotations import find_models
-from extractors.core.errors import ConfigurationError, first_line
+from extractors.core.errors import ConfigurationError, first_line, suggest_name
 from extractors.core.wire_schema import has_scalar_root, is_strict, to_wire
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class Schema:
     def hash(self) -> str:
         """A hash of the JSON schema that is sent."""
         return digest(orjson.dumps(self.wire, option=orjson.OPT_SORT_KEYS))
+
+    @property
+    def instructions(self) -> str:
+        """The prompt without the JSON schema at its end."""
+        return self.prompt.removesuffix(orjson.dumps(self.wire).decode()).strip()
 
     @property
     def strict(self) -> bool:
@@ -104,7 +109,11 @@ def load(name: str) -> Schema:
         published = name
     model = getattr(module, class_name, None)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise ConfigurationError(f"schema {name!r}: {module.__name__} has no pydantic model named {class_name!r}")
+        models = [
+            each for each, value in vars(module).items() if isinstance(value, type) and issubclass(value, BaseModel)
+        ]
+        hint = suggest_name(class_name, models)
+        raise ConfigurationError(f"schema {name!r}: {module.__name__} has no pydantic model named {class_name!r}{hint}")
     return _build_schema(published, model, module)
 
 

@@ -11,17 +11,25 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import sysconfig
+import traceback
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.core.errors import ConfigurationError, first_line
+from extractors.core.errors import ConfigurationError, first_line, suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
 PACKAGE = "schemas"
+# Where code is that is not the user's: Python's, installed packages and tilewise.
+_FOREIGN = (
+    "<",
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[1]),
+)
 _OWN_FILES_ONLY: ContextVar[bool] = ContextVar("own_files_only", default=False)
 
 
@@ -36,6 +44,11 @@ def own() -> list[str]:
     return _list_names(folder) if folder else []
 
 
+def list_known() -> list[str]:
+    """The names of all schemas: the working folder's first."""
+    return [*own(), *(name for name in shipped() if name not in own())]
+
+
 def import_named(name: str) -> ModuleType:
     """The module of a schema's name. Raises ConfigurationError with the names that exist."""
     folder = _own_folder()
@@ -43,8 +56,11 @@ def import_named(name: str) -> ModuleType:
         return _import_file(folder / f"{name}.py", f"{PACKAGE}.{name}", name)
     if name in shipped():
         return _import_shipped(name)
-    known = ", ".join([*own(), *(each for each in shipped() if each not in own())])
-    raise ConfigurationError(f"unknown schema {name!r}: use {known}, package.module:Model or path/to/file.py:Model")
+    known = list_known()
+    raise ConfigurationError(
+        f"unknown schema {name!r}{suggest_name(name, known)}: use {', '.join(known)}, package.module:Model or"
+        " path/to/file.py:Model"
+    )
 
 
 def import_source(source: str, name: str) -> ModuleType:
@@ -161,9 +177,26 @@ def _run_module(run: Callable[[], object], name: str, source: str) -> None:
     try:
         run()
     except ModuleNotFoundError as error:
+        place = f"{place}: " if (place := _locate_error(error)) else ""
         raise ConfigurationError(
-            f"schema {name!r}: no module named {error.name!r} can be imported from here"
+            f"schema {name!r}: {place}no module named {error.name!r} can be imported from here"
         ) from error
     except (Exception, SystemExit) as error:  # only the module's own code runs here, which may raise anything
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ConfigurationError(f"schema {name!r}: module {source} cannot be imported: {reason}") from error
+        place = _locate_error(error) or f"module {source}"
+        words = error.msg if isinstance(error, SyntaxError) else first_line(error)
+        raise ConfigurationError(
+            f"schema {name!r}: {place}: cannot be imported: {type(error).__name__}: {words}"
+        ) from error
+
+
+def _locate_error(error: BaseException) -> str:
+    """The file and line of the user's code that raised this error; empty if no such code was run."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return _format_place(error.filename, error.lineno or 1)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_FOREIGN)]
+    return _format_place(frames[-1].filename, frames[-1].lineno or 1) if frames else ""
+
+
+def _format_place(file: str, line: int) -> str:
+    path = Path(file).resolve()
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}, line {line}"

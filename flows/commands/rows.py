@@ -38,7 +38,7 @@ def rows(
         Literal["table", "csv", "jsonl", "parquet"], typer.Option("--format", help="How the rows are written.")
     ] = "table",
 ) -> None:
-    """Show the current row of each document, newest run first, from a folder or a bucket."""
+    """Show the current row of each document, as a table or a file."""
     with exit_on_error():
         from extractors.config.run_config import output as name_output
         from extractors.config.settings import read_settings

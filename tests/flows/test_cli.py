@@ -7,13 +7,14 @@ from typing import get_args
 
 import pytest
 from support.golden import transcript
+from typer.main import get_command
 
 from extractors.config.field_help import FIELD_HELP
 from extractors.config.job import Job
 from flows import flags
 from flows.cli import app
 
-COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+COMMANDS = sorted(get_command(app).commands)
 NO_ENDPOINT = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
 
 
@@ -181,6 +182,7 @@ def test_rows_output(workspace, golden, echo):
 def test_schemas_output(workspace, golden):
     """The shipped schemas with their fields."""
     golden("schemas/list", transcript(workspace, ["schemas"]))
+    golden("schemas/show", transcript(workspace, ["schemas", "show", "receipt"]))
 
 
 PRINTING = '''

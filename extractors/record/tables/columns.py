@@ -6,7 +6,13 @@ read together.
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import polars as pl
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 Columns = dict[str, pl.DataType]
 
@@ -178,3 +184,8 @@ RUNS: Columns = {
     "version": TEXT,
     "passed_over": TEXT,
 }
+
+
+def format_type(dtype: PolarsDataType) -> str:
+    """A column's type as the documentation writes it: `Decimal(38, 6)`, `List(String)`."""
+    return re.sub(r"precision=|scale=|time_unit=|time_zone=|'", "", str(dtype))

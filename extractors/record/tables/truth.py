@@ -18,6 +18,7 @@ import orjson
 import polars as pl
 
 from extractors.core.errors import ConfigurationError, first_line, format_value, suggest_name
+from extractors.record.tables.columns import format_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ class TruthLine:
                 cells[name] = _to_cell(value, columns[name])
             except (ValueError, TypeError, InvalidOperation):
                 raise ConfigurationError(
-                    f"{self.place}: field {name!r}: {format_value(value)} does not fit the column's type {columns[name]}"
+                    f"{self.place}: field {name!r}: {format_value(value)} does not fit the column's type {format_type(columns[name])}"
                 ) from None
         return cells
 

@@ -1,5 +1,6 @@
 """schema.py: a document's model by name, its JSON schema on the wire, and the hashes that tell two apart."""
 
+import re
 import sys
 
 import pytest
@@ -119,19 +120,21 @@ def test_a_module_that_cannot_be_found_is_refused():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("1 / 0\n", "ZeroDivisionError: division by zero"),
-        ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
-        ("raise RuntimeError\n", "RuntimeError: RuntimeError"),
-        ("raise SystemExit(3)\n", "SystemExit: 3"),
-        ("class Model(BaseModel):\n    _ = a: int\n", "SyntaxError: "),
+        ("1 / 0\n", "2: cannot be imported: ZeroDivisionError: division by zero"),
+        ("\nraise ValueError('two\\nlines')\n", "3: cannot be imported: ValueError: two lines"),
+        ("raise RuntimeError\n", "2: cannot be imported: RuntimeError: RuntimeError"),
+        ("raise SystemExit(3)\n", "2: cannot be imported: SystemExit: 3"),
+        ("class Model(BaseModel):\n    _ = a: int\n", "3: cannot be imported: SyntaxError: "),
+        ("class Model(BaseModel):\n    a: Nothing\n", "3: cannot be imported: NameError: "),
+        ("\n\nimport nowhere_at_all\n", "4: no module named 'nowhere_at_all' can be imported from here"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_refused_in_one_line(module, text, said):
-    """Schema, module and error are named, whatever the user's own code raises."""
+    """Schema, file, line and error are named, whatever the user's own code raises."""
     module("own_eleven", text)
     with pytest.raises(ConfigurationError) as raised:
         load("own_eleven:Model")
-    assert str(raised.value).startswith(f"schema 'own_eleven:Model': module own_eleven cannot be imported: {said}")
+    assert re.fullmatch(rf"schema 'own_eleven:Model': \S*own_eleven\.py, line {re.escape(said)}.*", str(raised.value))
     assert "\n" not in str(raised.value)
 
 

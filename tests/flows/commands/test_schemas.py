@@ -1,0 +1,22 @@
+"""The commands `schemas show` and `schemas new`, and what they say of a file that is wrong."""
+
+from support.golden import transcript
+
+
+def test_new_schema_is_listed_and_read(workspace, golden):
+    """A written example is a schema at once; it is never overwritten; a broken file is one line below the others."""
+    written = transcript(workspace, ["schemas", "new", "delivery_note"], ["schemas", "new", "delivery_note"])
+    path = workspace.folder / "schemas" / "delivery_note.py"
+    shown = workspace.run("schemas", "show", "delivery_note")
+    assert (shown.exit_code, "DeliveryNote" in shown.stdout, "Decimal(38, 2)" in shown.stdout) == (0, True, True)
+    path.with_name("broken.py").write_text("from pydantic import BaseModel\n\nclass Broken(BaseModel)\n")
+    path.with_name("unfit.py").write_text(
+        "from decimal import Decimal\nfrom pydantic import BaseModel, Field\n"
+        "class Unfit(BaseModel):\n    total: Decimal = Field(decimal_places=39)\n"
+    )
+    listed = workspace.run("schemas")
+    assert "delivery_note" in listed.stdout
+    assert listed.stderr.count("\n") == 1
+    wrong = ["schemas", "new", "Delivery"], ["schemas", "show", "recipt"], ["schemas", "show", "broken"]
+    unfit = ["schemas", "show", "unfit"], ["estimate", "in", "--schema", "unfit"]
+    golden("schemas/errors", f"{written}\n{transcript(workspace, *wrong, *unfit)}")

@@ -42,9 +42,10 @@ def program(tmp_path_factory):
         return Path(named)
     folder = tmp_path_factory.mktemp("litellm")
     try:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
-        pip = [folder / "bin" / "pip", "install", "--quiet", PACKAGE]
-        subprocess.run(pip, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True, capture_output=True)
+        install = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", PACKAGE]
+        subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"{PACKAGE} cannot be installed: {type(error).__name__}")
     return folder / "bin" / "litellm"

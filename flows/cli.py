@@ -131,7 +131,7 @@ def run(
             video_tokens=video_tokens,
             offline=offline,
             shard_size=shard_size,
-            plan_only=plan_only or None,
+            plan_only=plan_only,
             dry_run=dry_run,
             yes=yes,
         )

@@ -19,6 +19,7 @@ from extractors.plan.estimate import estimate_job
 from extractors.plan.sampling import REMOTE
 from extractors.plan.stored_plan import store_plan
 from flows.adapters.artifacts import show_estimate
+from flows.adapters.form import describe, read_parameters
 from flows.adapters.naming import flow_run_name
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
     from extractors.plan.estimate import Estimate
 
 
-@flow(name="estimate", flow_run_name=flow_run_name, retries=0, persist_result=False)
+@flow(name="estimate", flow_run_name=flow_run_name, retries=0, persist_result=False, validate_parameters=False)
 async def estimate(job: Job) -> State:
     """Estimates what a run of this job would send and cost, without documents that have a result; sends nothing."""
-    return await run_estimate(job)
+    try:
+        return await run_estimate(read_parameters(Job, job))
+    except TilewiseError as error:
+        return Failed(message=describe(error.message), data=error)
 
 
 async def run_estimate(job: Job) -> State:
-    """Estimates the job inside a flow run; returns the final state."""
-    try:
-        config = resolve(job, read_settings(), sends=False)
-        job_estimate = await asyncio.to_thread(estimate_job, config, REMOTE, done=bool(job.schema_name))
-    except TilewiseError as error:
-        return Failed(message=error.message, data=error)
+    """Estimates the job inside a flow run; returns the final state. Raises as `estimate_job` does."""
+    config = resolve(job, read_settings(), sends=False)
+    job_estimate = await asyncio.to_thread(estimate_job, config, REMOTE, done=bool(job.schema_name))
     await show_estimate(job_estimate, config.model)
     words = f"{job_estimate.documents:,} documents, at most {dollars(job_estimate.costs.high)}; nothing was sent"
     get_run_logger().info(words)

@@ -19,14 +19,18 @@ from extractors.config.job import FAIL_ABOVE, Job
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError, TilewiseError
 from extractors.core.totals import RunTotals
+from extractors.plan.estimate import estimate_job
+from extractors.plan.sampling import REMOTE
 from extractors.record.output import open_output
 from extractors.report.page import write_report
 from extractors.report.progress import Progress
 from extractors.report.summary import failure_lines
 from extractors.run import pipeline
+from extractors.run.approval import approval_reason, is_preapproved
 from extractors.run.chunk import Chunk
 from extractors.run.pipeline import RunHooks
 from flows.adapters.artifacts import TIMEOUT_SECONDS, follow_progress, show_run
+from flows.adapters.form import describe, read_parameters
 from flows.adapters.naming import flow_run_name, summarize
 from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
@@ -60,28 +64,39 @@ async def as_task(chunk: Chunk) -> RunTotals:
     return await run_chunk(chunk.part.part, cast("Chunk", quote(chunk)))
 
 
-@flow(name="extract", flow_run_name=flow_run_name, retries=0, persist_result=False)
+@flow(name="extract", flow_run_name=flow_run_name, retries=0, persist_result=False, validate_parameters=False)
 async def extract(job: Job) -> State:
     """Extracts validated rows from the images of a source into Parquet; the final state summarizes the run."""
     return await run_job(job)
 
 
-async def run_job(job: Job) -> State:
-    """Runs the job inside a flow run; returns the final state."""
-    job = with_failure_threshold(job)
-    if job.dry_run:
-        return await run_estimate(job)
-    if job.plan_only:
-        try:
-            return await run_plan(resolve(job, await load_flow_settings()))
-        except TilewiseError as error:
-            return Failed(message=error.message, data=error)
+async def run_job(sent: Job) -> State:
+    """Runs the job that was sent inside a flow run; returns the final state."""
+    try:
+        job = with_failure_threshold(read_parameters(Job, sent))
+        if job.dry_run:
+            return await run_estimate(job)
+        settings = await load_flow_settings()
+        if job.plan_only or not await asyncio.to_thread(_may_run, job, settings):
+            return await run_plan(resolve(job, settings))
+    except TilewiseError as error:
+        return Failed(message=describe(error.message), data=error)
+    if job.when_expensive != "stop":
+        job = job.model_copy(update={"yes": True})  # an expensive job was planned above, or is to run
 
     async def start(settings: Settings, hooks: RunHooks) -> RunResult:
         config = await asyncio.to_thread(check_job, job, settings)
         return await pipeline.run(config, hooks)
 
     return await run_in_flow(start)
+
+
+def _may_run(job: Job, settings: Settings) -> bool:
+    """Whether the job is to run now; else it is to be planned, because its estimate needs approval. Blocks."""
+    if job.when_expensive != "plan":
+        return True
+    config = resolve(job, settings)
+    return is_preapproved(config) or approval_reason(config, estimate_job(config, REMOTE, done=True).costs) is None
 
 
 def with_failure_threshold(job: Job) -> Job:
@@ -111,9 +126,9 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
                 async with follow_progress(progress):
                     result = await start(settings, hooks)
     except TilewiseError as error:
-        log.info("ended: %s", error.message)
-        return Failed(message=error.message, data=error)
-    log.info("ended: %s", result.message)
+        log.info("ended: %s", describe(error.message))
+        return Failed(message=describe(error.message), data=error)
+    log.info("ended: %s", describe(result.message))
     for line in failure_lines(result.counts.totals):
         log.warning("%s", line)
     await show_run(result, await _write_report(result))
@@ -126,7 +141,7 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
 
     def say(words: str) -> None:
         progress.notify(words)
-        log.info("%s", words)
+        log.info("%s", describe(words))
 
     return say
 
@@ -156,6 +171,6 @@ async def _write_report(result: RunResult) -> str | None:
 def final_state(result: RunResult) -> State:
     """Completed; `Partial` after a requested stop; Failed above --fail-above or after an error."""
     if result.exit_code == 3:  # the next run takes the remaining documents
-        return Completed(name="Partial", message=summarize(result), data=result)
+        return Completed(name="Partial", message=describe(summarize(result)), data=result)
     end = Failed if result.exit_code else Completed
-    return end(message=summarize(result), data=result)
+    return end(message=describe(summarize(result)), data=result)

@@ -123,6 +123,7 @@ def _start_flow_run(job: Job, *, configured: bool = False) -> RunResult:
     gc.freeze()
     gc.enable()
     CONFIRM.set(terminal_confirm)
+    job = job.model_copy(update={"when_expensive": "stop"})  # asks on a terminal
 
     async def run() -> RunResult:
         if configured:

@@ -17,6 +17,8 @@ FIELD_HELP = {
     " or time, as the message of an interrupted redo names it.",
     "kind": "With redo `failed`: only failures of this kind.",
     "budget": "Maximum spend of this run in US dollars.",
+    "when_expensive": "What to do if the high estimate is above TILEWISE_ASK_ABOVE and no budget is set. plan: store a"
+    " plan that waits for approval; run: run without approval; stop: fail.",
     "model": "Model id, as the endpoint lists it. Default: TILEWISE_MODEL.",
     "limit": "Maximum number of documents to process.",
     "plan_only": "Store the plan with its cost estimate and stop; `apply` runs it.",

@@ -14,7 +14,7 @@ from extractors.config.field_help import FIELD_HELP
 from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, Redo, RedoScope, tiles
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.core.schema import shipped
+from extractors.core.schema_files import own, shipped
 from extractors.scan.selection import Selection
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _DURATION = WithJsonSchema(
     }
 )
 
+OVERRIDES = "Overrides the choice for an expensive run."
 FAIL_ABOVE = 0.2  # default of deployments; the default of the command is 0
 KINDS = sorted({*REJECT_REASONS, *get_args(Outcome)} - {"accepted"})  # of failures
 
@@ -90,6 +91,12 @@ def _drop_null(shown_as: JsonDict, ways: list[JsonDict]) -> None:
         shown_as["anyOf"] = [*ways]
 
 
+def _name_schemas(shown_as: JsonDict) -> None:
+    """Completes the description of the schema field with the names that are known in the working folder."""
+    names = dict.fromkeys((*own(), *shipped()))
+    shown_as["description"] = f"{shown_as['description']} Known here: {', '.join(names)}."
+
+
 class Job(BaseModel):
     """The images to process, the schema, and the options of the run. Empty fields take their defaults."""
 
@@ -101,94 +108,64 @@ class Job(BaseModel):
         json_schema_extra=simplify_form,
     )
 
-    source: str = Field(
-        min_length=1,
-        title="Source",
-        description=FIELD_HELP["source"],
-    )
+    source: str = Field(min_length=1, title="Source", description=FIELD_HELP["source"])
     schema_name: str = Field(
         "",
         title="Schema",
-        description=f"{FIELD_HELP['schema_name']} Shipped: {', '.join(shipped())}. An estimate needs none.",
+        description=FIELD_HELP["schema_name"],
         examples=shipped(),
-    )
-    policy: Policy = Field(
-        "balanced",
-        title="Policy",
-        description=FIELD_HELP["policy"],
-    )
-    output: str | None = Field(
-        None,
-        title="Output",
-        description=FIELD_HELP["output"],
-    )
-    modified_since: Annotated[datetime | None, _DAY] = Field(
-        None, title="Modified since", description=FIELD_HELP["modified_since"]
-    )
-    modified_until: Annotated[datetime | None, _DAY] = Field(
-        None, title="Modified until", description=FIELD_HELP["modified_until"]
-    )
-    redo: Redo | None = Field(
-        None,
-        title="Redo",
-        description=FIELD_HELP["redo"],
-    )
-    kind: str | None = Field(
-        None,
-        title="Kind",
-        description=FIELD_HELP["kind"],
-        json_schema_extra={"enum": [*KINDS]},
-    )
-    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
-        None, title="Budget", description=FIELD_HELP["budget"]
+        json_schema_extra=_name_schemas,
     )
     model: str | None = Field(None, title="Model", description=FIELD_HELP["model"])
-    limit: int | None = Field(None, ge=1, title="Limit", description=FIELD_HELP["limit"])
-    plan_only: bool | None = Field(
-        None,
-        title="Plan only",
-        description=FIELD_HELP["plan_only"]
-        + " If left empty, a backfill above TILEWISE_ASK_ABOVE is stored as a plan.",
-        json_schema_extra={"enum": [True, False]},  # a choice that can stay empty, unlike a switch
+    output: str | None = Field(None, title="Output", description=FIELD_HELP["output"])
+    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
+        None, title="Money: budget", description=FIELD_HELP["budget"]
     )
-    dry_run: bool = Field(default=False, title="Dry run", description=FIELD_HELP["dry_run"])
-    yes: bool = Field(default=False, title="Skip confirmation", description=FIELD_HELP["yes"])
-    base_url: str | None = Field(
-        None,
-        title="Base URL",
-        description=FIELD_HELP["base_url"],
+    when_expensive: Literal["plan", "run", "stop"] = Field(
+        "plan", title="Money: when expensive", description=FIELD_HELP["when_expensive"]
     )
-    offline: bool = Field(default=False, title="Offline", description=FIELD_HELP["offline"])
-    bill: str = Field("auto", title="Bill rule", description=FIELD_HELP["bill"])
+    modified_since: Annotated[datetime | None, _DAY] = Field(
+        None, title="Images: modified since", description=FIELD_HELP["modified_since"]
+    )
+    modified_until: Annotated[datetime | None, _DAY] = Field(
+        None, title="Images: modified until", description=FIELD_HELP["modified_until"]
+    )
+    limit: int | None = Field(None, ge=1, title="Images: limit", description=FIELD_HELP["limit"])
+    include: tuple[Pattern, ...] = Field((), title="Images: include", description=FIELD_HELP["include"])
+    exclude: tuple[Pattern, ...] = Field((), title="Images: exclude", description=FIELD_HELP["exclude"])
+    document_by: Literal["folder", "name", "frames", "page"] | None = Field(
+        None, title="Images: document by", description=FIELD_HELP["document_by"]
+    )
+    redo: Redo | None = Field(None, title="Again: redo", description=FIELD_HELP["redo"])
+    kind: str | None = Field(
+        None, title="Again: kind", description=FIELD_HELP["kind"], json_schema_extra={"enum": [*KINDS]}
+    )
+    redo_before: Annotated[datetime | None, _INSTANT] = Field(
+        None, title="Again: redo before", description=FIELD_HELP["redo_before"]
+    )
+    policy: Policy = Field("balanced", title="Tokens: policy", description=FIELD_HELP["policy"])
+    bill: str = Field("auto", title="Tokens: bill rule", description=FIELD_HELP["bill"])
+    video_tokens: int | None = Field(None, ge=1, title="Tokens: of a video", description=FIELD_HELP["video_tokens"])
+    base_url: str | None = Field(None, title="Endpoint: base URL", description=FIELD_HELP["base_url"])
+    offline: bool = Field(default=False, title="Endpoint: offline", description=FIELD_HELP["offline"])
+    send_urls: bool = Field(default=False, title="Endpoint: send URLs", description=FIELD_HELP["send_urls"])
     fail_above: float = Field(
         0.0,
         ge=0,
         le=1,
-        title="Fail above",
+        title="Run: fail above",
         description=FIELD_HELP["fail_above"],
         json_schema_extra={"default": FAIL_ABOVE},
     )
     max_time: Annotated[float | None, _DURATION] = Field(
-        None, gt=0, title="Maximum time", description=FIELD_HELP["max_time"]
+        None, gt=0, title="Run: maximum time", description=FIELD_HELP["max_time"]
     )
-    document_by: Literal["folder", "name", "frames", "page"] | None = Field(
-        None,
-        title="Document by",
-        description=FIELD_HELP["document_by"],
+    shard_size: int | None = Field(None, ge=1, title="Run: shard size", description=FIELD_HELP["shard_size"])
+    dry_run: bool = Field(default=False, title="Run: dry run", description=FIELD_HELP["dry_run"])
+    plan_only: bool = Field(
+        default=False, title="Always: plan only", description=f"{FIELD_HELP['plan_only']} {OVERRIDES}"
     )
-    include: tuple[Pattern, ...] = Field((), title="Include", description=FIELD_HELP["include"])
-    exclude: tuple[Pattern, ...] = Field((), title="Exclude", description=FIELD_HELP["exclude"])
-    send_urls: bool = Field(default=False, title="Send URLs", description=FIELD_HELP["send_urls"])
-    video_tokens: int | None = Field(None, ge=1, title="Video tokens", description=FIELD_HELP["video_tokens"])
-    shard_size: int | None = Field(
-        None,
-        ge=1,
-        title="Shard size",
-        description=FIELD_HELP["shard_size"],
-    )
-    redo_before: Annotated[datetime | None, _INSTANT] = Field(
-        None, title="Redo before", description=FIELD_HELP["redo_before"]
-    )
+    yes: bool = Field(default=False, title="Always: skip confirmation", description=f"{FIELD_HELP['yes']} {OVERRIDES}")
 
     @property
     def selection(self) -> Selection:
@@ -209,6 +186,11 @@ class Job(BaseModel):
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
         return None if value is None else check_base_url(value)
+
+    @field_validator("plan_only", mode="before")
+    @classmethod
+    def _accept_unset(cls, value: object) -> object:
+        return False if value is None else value  # plans of earlier versions store null
 
     @field_validator("max_time", mode="before")
     @classmethod

@@ -45,9 +45,11 @@ class ApplyRequest(BaseModel):
     plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
     approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
     budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
-        None, title="Budget", description="The most that this run may spend, in dollars."
+        None, title="Money: budget", description="The most that this run may spend, in dollars."
     )
-    yes: bool = Field(default=False, title="Yes", description="Go on whatever the plan may cost.")
+    yes: bool = Field(
+        default=False, title="Always: skip confirmation", description="Skip the cost confirmation. A form needs none."
+    )
 
     @property
     def url(self) -> str:
@@ -72,7 +74,7 @@ def resolve_plan(
         raise ConfigurationError(
             f"plan {format_value(url)} is of another version of tilewise: make a new plan"
         ) from None
-    changes = {"source": info.source, "budget": budget, "yes": yes, "plan_only": None}
+    changes = {"source": info.source, "budget": budget, "yes": yes, "plan_only": False}
     config = resolve(job.model_copy(update=changes), settings)
     output, found, _ = url.rpartition("/plans/")
     config = replace(config, rule=tiles.parse_rule(info.bill_rule), output=output if found else config.output)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from prefect.runtime import flow_run
 
+from extractors.config.job import Job
 from extractors.plan.apply import ApplyRequest
 
 if TYPE_CHECKING:
-    from extractors.config.job import Job
     from extractors.run.result import RunResult
 
 MAX_NAME_LENGTH = 60  # characters
@@ -22,7 +22,12 @@ MAX_NAME_LENGTH = 60  # characters
 def flow_run_name() -> str:
     """The name of the flow run that is running."""
     parameters, due = flow_run.parameters, flow_run.scheduled_start_time
-    return format_run_name(parameters.get("job") or parameters.get("order") or parameters.get("model"), due)
+    job, order = parameters.get("job"), parameters.get("order")
+    if isinstance(job, dict):  # of a form; a wrong one is refused when the flow run starts
+        job = Job.model_construct(source=str(job.get("source")), schema_name=str(job.get("schema_name") or ""))
+    if isinstance(order, dict):
+        order = ApplyRequest.model_construct(plan=str(order.get("plan") or "apply"))
+    return format_run_name(job or order or parameters.get("model"), due)
 
 
 def format_run_name(subject: Job | ApplyRequest | str | None, due: datetime) -> str:

@@ -30,6 +30,7 @@ from typing_extensions import override
 from extractors.config.settings import read_settings
 from extractors.core.errors import ConfigurationError, TilewiseError
 from flows.adapters.rate_limit import ensure_limit
+from flows.serving.forms import split_form
 from flows.serving.server import wait_until_ready
 from flows.serving.stale_runs import crash_stale_runs
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 FILE = "prefect.yaml"
 GRACE_SECONDS = 30.0  # for running flow runs to end, as in Prefect's own runner
 POLL_SECONDS = 2.0  # between two queries for scheduled runs
+FORMS = {"extract", "backfill", "apply", "estimate"}  # flows that a person starts, with a model as parameter
 WATCH_SECONDS = 10.0  # between two checks for runs that an outage of the server left behind
 
 
@@ -68,6 +70,8 @@ class DeploymentSpec(BaseModel):
             tags=self.tags,
         )
         known = made._parameter_openapi_schema.model_dump(exclude_unset=True)  # noqa: SLF001 - Prefect's own `deploy` sets it so
+        if made.flow_name in FORMS:
+            known = split_form(known, needs_schema=made.flow_name in {"extract", "backfill"})
         made._parameter_openapi_schema = _StrictParameters(**known, additionalProperties=False)  # noqa: SLF001 - likewise
         return made
 

@@ -78,7 +78,7 @@ def test_everything_is_deployed(api):
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert [each["schedule"]["cron"] for each in nightly["schedules"]] == ["15 2 * * *"]
-    assert nightly["parameters"]["job"]["yes"] is True
+    assert nightly["parameters"]["job"]["when_expensive"] == "run"
     assert api.deployment("backfill/backfill")["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert api.deployment("estimate/estimate")["enforce_parameter_schema"]
 

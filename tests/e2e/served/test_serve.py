@@ -160,7 +160,7 @@ def test_a_wrong_value_is_refused_before_a_run(api, job, wrong, named):
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
-        ({"bill": "nonsense"}, "job.bill: Value error, 'nonsense' is not a bill rule"),
+        ({"bill": "nonsense"}, "\"Tokens: bill rule\" 'nonsense': 'nonsense' is not a bill rule"),
         ({"schema_name": "letter"}, "'letter'"),
         ({"source": "nowhere"}, "source 'nowhere' does not exist"),
     ],

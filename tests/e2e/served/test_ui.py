@@ -29,7 +29,12 @@ FLAGS = (
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-TITLES = [(field.title, not field.is_required()) for field in Job.model_fields.values()]
+EMPTY = ([], (), "", None)
+TITLES = [
+    field.title + " (Optional)" * (name != "schema_name" and not field.is_required() and field.default in EMPTY)
+    for name, field in Job.model_fields.items()
+]
+INTERFACES = {"v1": "", "v2": "/v2"}
 
 
 class Page:
@@ -70,8 +75,10 @@ class Page:
         return self.find(f"//*[@id='{label.get_attribute('for')}']")
 
     def write(self, title, text):
-        """Fills in a field."""
-        self.field(title).send_keys(text)
+        """Fills in a field, in both interfaces."""
+        label = f"//label[normalize-space(.)='{title}' or normalize-space(.)='{title} (Optional)']"
+        near = "/ancestor::*[.//textarea or .//input][1]//*[self::textarea or self::input]"
+        self.find(label + near).send_keys(text)
 
     def choose(self, title, option):
         """Chooses from a field."""
@@ -121,8 +128,19 @@ def page(serve_at, workspace_of_receipts, tmp_path_factory):
 @pytest.fixture
 def form(page):
     """The form of `backfill`."""
-    page.open(f"deployments/deployment/{page.api.deployment('backfill/backfill')['id']}/run")
-    page.see("Source", "Video tokens")
+    return opened(page, page.home)
+
+
+@pytest.fixture(params=INTERFACES)
+def each_form(page, request):
+    """The form of `backfill`, in each of Prefect's interfaces."""
+    return opened(page, page.api.url + INTERFACES[request.param])
+
+
+def opened(page, home):
+    """The page at the form of `backfill` of this interface."""
+    page.driver.get(f"{home}/deployments/deployment/{page.api.deployment('backfill/backfill')['id']}/run")
+    page.see("Source", TITLES[-1])
     return page
 
 
@@ -131,38 +149,58 @@ def runs(page):
     return page.api.ask("POST", "flow_runs/filter", deployments={"name": {"any_": ["backfill"]}})
 
 
-def test_the_form_asks_for_a_job(form):
-    """Its titles in their order, choices as choices; nothing has to be opened first, or be written as JSON."""
-    shown = form.see("Source")
-    labels = [each.text for each in form.driver.find_elements(By.TAG_NAME, "label")]
-    fields = [title + " (Optional)" * optional for title, optional in TITLES]
-    assert [each for each in labels if each in fields] == fields
-    assert [form.field(title).get_attribute("aria-haspopup") for title in ("Redo", "Plan only")] == ["listbox"] * 2
+def test_the_form_asks_for_a_job(each_form):
+    """Its titles in their order, only what is optional called so; nothing is written as JSON or chosen to be None."""
+    shown = each_form.see("Source", "caption, comparison, invoice, receipt")
+    labels = [each.text for each in each_form.driver.find_elements(By.TAG_NAME, "label")]
+    assert [
+        each for each in labels if each.partition(" (")[0] in {title.partition(" (")[0] for title in TITLES}
+    ] == TITLES
     assert "None" not in shown
-    assert not form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
+    assert not each_form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
 
 
-def test_a_wrong_value_is_refused_with_its_fields_name(form):
-    """On the form, before there is a run."""
-    before = runs(form)
-    form.write("Source", "receipts")
-    form.write("Schema", "receipt")
-    form.write("Budget", "-1")
-    form.press("Submit")
-    assert "-1" in form.see("'job.budget'")
-    assert runs(form) == before
+def test_an_untouched_form_sends_what_it_shows(each_form, workspace_of_receipts):
+    """Beside source and schema, the defaults; the job plans only what is expensive, and runs."""
+    before = {each["id"] for each in runs(each_form)}
+    workspace_of_receipts.images(f"{len(before)}.png", folder="untouched")
+    each_form.write("Source", "untouched")
+    each_form.write("Schema", "receipt")
+    each_form.press("Submit")
+    [run] = each_form.waiting.until(lambda _: [each for each in runs(each_form) if each["id"] not in before])
+    sent = run["parameters"]["job"]
+    assert {name: sent[name] for name in ("when_expensive", "yes", "plan_only", "policy", "fail_above")} == {
+        "when_expensive": "plan",
+        "yes": False,
+        "plan_only": False,
+        "policy": "balanced",
+        "fail_above": 0.2,
+    }
+    assert "budget" not in sent
+    assert each_form.api.until(run)["state_name"] == "Completed"
+
+
+def test_a_wrong_value_is_refused_with_its_fields_name(each_form):
+    """On the form, which keeps what was written, before there is a run."""
+    before = runs(each_form)
+    each_form.write("Source", "receipts")
+    each_form.write("Schema", "receipt")
+    each_form.write("Money: budget", "-1")
+    each_form.press("Submit")
+    each_form.see("-1 is less than or equal to the minimum of 0")
+    assert runs(each_form) == before
 
 
 def test_a_backfill_from_its_form(form, workspace_of_receipts):
     """Filled in and submitted, it completes, and its page leads to what became of it."""
     form.write("Source", "receipts")
     form.write("Schema", "receipt")
-    form.choose("Redo", "failed")
-    form.write("Budget", "2")
+    form.choose("Again: redo", "failed")
+    form.write("Money: budget", "2")
     form.shot("form", 2800)
     form.press("Submit")
     form.see("Runs", "Upcoming")
-    [run] = form.waiting.until(lambda _: runs(form))
+    [run] = form.waiting.until(lambda _: [each for each in runs(form) if each["parameters"]["job"].get("budget")])
     form.open(f"runs/flow-run/{run['id']}")
     assert "receipts → receipt" in form.see("Completed")
     form.driver.refresh()  # a page that saw a run end does not always fetch its last lines
@@ -175,7 +213,7 @@ def test_a_backfill_from_its_form(form, workspace_of_receipts):
     form.follow(shown["id"][:8])
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
     form.shot("summary", 1800)
-    assert workspace_of_receipts.only("runs")["prefect_flow_run_id"] == run["id"]
+    assert run["id"] in workspace_of_receipts.table("runs")["prefect_flow_run_id"]
 
 
 def test_the_page_of_a_run_loads_nothing(page, workspaces, echo):
@@ -195,7 +233,7 @@ def test_a_day_of_the_window_is_sent_as_a_day(form):
     """Without a time, which would leave out most of the last one."""
     form.write("Source", "receipts")
     form.write("Schema", "receipt")
-    form.field("Modified until").click()
+    form.field("Images: modified until").click()
     form.find("//*[@role='dialog']//button[normalize-space(.)='15']").click()
     form.press("Submit")
     form.see("Runs", "Upcoming")

@@ -22,7 +22,8 @@ DEFAULTS = {
     "bill": "auto",
     "budget": None,
     "limit": None,
-    "plan_only": None,
+    "when_expensive": "plan",
+    "plan_only": False,
     "redo": None,
     "kind": None,
     "modified_since": None,
@@ -112,7 +113,7 @@ def test_a_job_without_a_source_is_refused():
 
 def test_all_bad_values_are_named_at_once():
     """One line tells of each."""
-    with pytest.raises(ConfigurationError, match=r"policy 'p': .*; limit 0: ") as raised:
+    with pytest.raises(ConfigurationError, match=r"limit 0: .*; policy 'p': ") as raised:
         build_job(source="a", policy="p", limit=0)
     assert "\n" not in str(raised.value)
 

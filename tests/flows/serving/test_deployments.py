@@ -1,4 +1,7 @@
-"""prefect.yaml: one file that `prefect deploy` and `tilewise serve` read, and the forms of what it lists."""
+"""prefect.yaml: one file that `prefect deploy` and `tilewise serve` read, and the forms of what it lists.
+
+Covers `flows.serving.forms`, too.
+"""
 
 import socket
 from datetime import UTC, datetime, timedelta
@@ -8,6 +11,7 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 
 from extractors.config.job import FAIL_ABOVE, Job, build_job
 from extractors.core.errors import ConfigurationError
@@ -25,17 +29,13 @@ ROOT = Path(__file__).parents[3]
 FIRST = [
     "source",
     "schema_name",
-    "policy",
+    "model",
     "output",
+    "budget",
+    "when_expensive",
     "modified_since",
     "modified_until",
-    "redo",
-    "kind",
-    "budget",
-    "model",
     "limit",
-    "plan_only",
-    "dry_run",
 ]
 
 
@@ -57,7 +57,7 @@ def test_the_deployments():
     nightly = named["nightly"]
     assert list(named) == ["nightly", "backfill", "apply", "shard", "estimate", "calibrate"]
     assert nightly.parameters["job"]["fail_above"] == 0.2
-    assert nightly.parameters["job"]["yes"] is True
+    assert nightly.parameters["job"]["when_expensive"] == "run"
     assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]
     assert (nightly.concurrency_limit.limit, nightly.concurrency_limit.collision_strategy) == (1, "CANCEL_NEW")
     assert {named[name].concurrency_limit.collision_strategy for name in ("backfill", "apply")} == {"ENQUEUE"}
@@ -72,12 +72,50 @@ def test_what_is_served_is_what_is_deployed(each):
     assert [schedule.schedule.cron for schedule in made.schedules or []] == [every.cron for every in each.schedules]
 
 
+def served_schema(name):
+    """The parameter schema that `serve` registers for this deployment."""
+    [each] = [each for each in load_deployments(ROOT / FILE) if each.name == name]
+    return each.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
+
+
 @pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
 def test_a_served_flow_takes_its_parameters_alone(each):
-    """What is registered says so; the rest of the form is Prefect's own."""
-    made = each.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
-    assert made.pop("additionalProperties") is False
-    assert made == parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
+    """What is registered says so; a model is checked by Prefect's own schema of it."""
+    made = served_schema(each.name)
+    plain = parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
+    assert made["additionalProperties"] is False
+    assert made["required"] == plain["required"] if "required" in plain else True
+    for name, model in plain.get("definitions", {}).items():
+        registered = made["definitions"][name]
+        assert registered.get("properties", {}).get("form", registered) == model
+
+
+@pytest.mark.parametrize(("name", "optional"), [("backfill", False), ("nightly", False), ("estimate", True)])
+def test_form_calls_only_optional_fields_optional(name, optional):
+    """A field with a default, and the schema unless the form is of an estimate, is marked as required."""
+    form = served_schema(name)["definitions"]["Job/properties/form"]
+    assert {"source", "when_expensive", "policy", "bill", "fail_above", "yes", "plan_only"} <= set(form["required"])
+    assert not {"model", "budget", "redo", "modified_since", "include", "max_time"} & set(form["required"])
+    assert ("schema_name" in form["required"]) is not optional
+    assert not [field for field in form["properties"].values() if "anyOf" in field]
+
+
+@pytest.mark.parametrize(
+    ("job", "field"),
+    [
+        ({"source": "in"}, None),
+        ({"source": "in", "budget": None, "limit": None, "model": None, "max_time": 5}, None),
+        ({"source": "in", "budget": -1}, "job.budget"),
+        ({"source": "in", "plan_only": None}, "job.plan_only"),
+        ({"source": "in", "when_expensive": "ask"}, "job.when_expensive"),
+        ({"source": "in", "unheard_of": 1}, "job"),
+        (None, "job"),
+    ],
+)
+def test_server_checks_a_job_by_its_own_schema(job, field):
+    """A job needs a source alone, also where the form calls more required."""
+    errors = validate({"job": job}, served_schema("backfill"))
+    assert [each.json_path.removeprefix("$.") for each in errors] == ([field] if field else [])
 
 
 def test_the_jobs_in_the_file_are_jobs():
@@ -117,7 +155,8 @@ def test_the_form_is_one_job(flow):
     schema = parameter_schema(flow)
     fields = schema.definitions["Job"]["properties"]
     assert list(schema.properties) == ["job"]
-    assert sorted(fields, key=lambda name: fields[name]["position"])[: len(FIRST)] == FIRST
+    order = sorted(fields, key=lambda name: fields[name]["position"])
+    assert (order[: len(FIRST)], order[-2:]) == (FIRST, ["plan_only", "yes"])
     assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
     assert len({each["position"] for each in fields.values()}) == len(fields)
 
@@ -165,7 +204,7 @@ def test_a_schema_of_ones_own_may_be_named():
     assert "enum" not in field
 
 
-@pytest.mark.parametrize("name", ["policy", "redo", "kind", "plan_only", "document_by"])
+@pytest.mark.parametrize("name", ["policy", "redo", "kind", "when_expensive", "document_by"])
 def test_what_has_few_values_is_a_choice(name):
     """Its values stand at the top of the field, where a form looks for them."""
     assert len(Job.model_json_schema()["properties"][name]["enum"]) >= 2

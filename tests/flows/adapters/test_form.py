@@ -1,0 +1,67 @@
+"""form.py: what a form sent is validated at once, and messages name fields of the form."""
+
+import pytest
+
+from extractors.config.job import Job
+from extractors.core.errors import ConfigurationError
+from extractors.plan.apply import ApplyRequest
+from flows.adapters.form import read_parameters, use_titles
+
+
+def test_wrong_fields_are_all_named_on_one_line():
+    """By their titles and values, without a flag."""
+    sent = {
+        "source": "",
+        "schema_name": 5,
+        "budget": -1,
+        "when_expensive": "ask",
+        "modified_since": "soon",
+        "kind": "nonsense",
+        "bill": "nonsense",
+        "redo": "all",
+        "max_time": "later",
+        "fail_above": 2,
+        "unheard_of": 1,
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        read_parameters(Job, sent)
+    message = caught.value.message
+    assert "\n" not in message
+    assert "--" not in message
+    assert [
+        name for name in sent if (Job.model_fields[name].title if name in Job.model_fields else name) not in message
+    ] == ["redo"]
+    assert all(value in message for value in ("'nonsense'", "'soon'", "'later'", "-1"))
+
+
+def test_right_fields_are_read():
+    """As a form sends them, and as the command has them."""
+    job = Job(source="in")
+    assert read_parameters(Job, {"source": " in ", "budget": None}) == job
+    assert read_parameters(Job, job) is job
+    assert read_parameters(ApplyRequest, {"plan": "p"}).plan == "p"
+
+
+@pytest.mark.parametrize("sent", [None, "in", 5, []])
+def test_parameters_of_another_type_are_refused(sent):
+    """On one line, too."""
+    with pytest.raises(ConfigurationError, match=r"^the parameters "):
+        read_parameters(Job, sent)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raise --budget", 'raise "Money: budget"'),
+        ("--redo failed tries them again", '"Again: redo" set to failed tries them again'),
+        ("without --redo", 'without "Again: redo"'),
+        ("add --schema with one of a, b", 'add "Schema" with one of a, b'),
+        ("set it, or continue with --yes", 'set it, or continue with "Money: when expensive" set to run'),
+        ("--document-by frames: a", '"Images: document by" set to frames: a'),
+        ("`run --plan-only` stores one", '"Always: plan only" stores one'),
+        ("use --direct; a--budget; -- 1", "use --direct; a--budget; -- 1"),
+    ],
+)
+def test_flags_become_titles(text, words):
+    """With their value; what is no field of the form stays."""
+    assert use_titles(text) == words

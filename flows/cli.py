@@ -11,6 +11,7 @@ from extractors.config.field_help import FIELD_HELP
 from extractors.core.errors import ConfigurationError
 from flows.commands import schemas
 from flows.commands.init import init
+from flows.commands.retention import forget, prune
 from flows.commands.rows import rows
 from flows.console import exit_on_error
 from flows.flags import BaseUrl, BillRule, Budget, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
@@ -30,6 +31,8 @@ app = typer.Typer(
 app.command(name="rows")(rows)
 app.command(name="init")(init)
 app.add_typer(schemas.app, name="schemas")
+app.command(name="prune")(prune)
+app.command(name="forget")(forget)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from extractors.core.errors import ConfigurationError
@@ -49,3 +50,11 @@ def parse_bound(flag: str, value: str | None, *, end: bool = False) -> datetime 
         return parse_time(value, end=end)
     except ValueError as error:
         raise ConfigurationError(f"{flag} {value!r} is {error}") from None
+
+
+def parse_age(flag: str, value: str) -> timedelta:
+    """Parses the age of a flag: `90d`, `12h`. Raises ConfigurationError for other text."""
+    written = re.fullmatch(r"(\d{1,6})\s*([hd])", value.strip())
+    if not written:
+        raise ConfigurationError(f"{flag} {value!r} is not an age: use the form 90d or 12h")
+    return timedelta(**{{"h": "hours", "d": "days"}[written[2]]: int(written[1])})

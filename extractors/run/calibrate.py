@@ -197,7 +197,9 @@ class _Calibration:
         tables.volume.stage_calls(
             self.ledger.calls.iter_unpublished(self.run_info.run), self.config.settings.keep_replies
         )
-        tables.publish(RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, totals), 1))
+        row = RunRecord(self.run_info, error=error, warnings=warnings).row(RunCounts(0, totals), 1)
+        with self.ledger.output_leases.hold(str(tables.output)):
+            tables.publish(row)
         self.ledger.runs.mark_volume_published(self.run_info.run, 1, ())
         self.ledger.runs.finish(self.run_info.run)
 

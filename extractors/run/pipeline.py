@@ -192,7 +192,8 @@ class _VolumeLoop:
     ) -> None:
         session = self.scheduler.session
         ledger, run_info = session.ledger, session.run_info
-        self.scheduler.tables.publish(row)
+        with ledger.output_leases.hold(str(session.output)):
+            self.scheduler.tables.publish(row)
         ledger.claims.release(run_info, [each.name for each in unfinished])
         ledger.claims.mark_published(run_info, ahead)
         ledger.runs.mark_volume_published(run_info.run, volume, {each.document for each in unfinished})

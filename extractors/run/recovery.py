@@ -138,7 +138,8 @@ class _AbandonedRun:
         if not self.ledger.runs.heartbeat(run):
             raise LeaseLost(f"run {run} was taken over by another process while it was being published")
         if not volume.committed:
-            volume.publish()
+            with self.ledger.output_leases.hold(str(self.output)):
+                volume.publish()
         self.ledger.runs.mark_volume_published(run, volume.number, unfinished)
 
     @property

@@ -1,1 +1,1 @@
-"""Commands that read and show, a module for each group; `flows/cli.py` registers them."""
+"""Commands that read, show and delete, a module for each group; `flows/cli.py` registers them."""

@@ -8,7 +8,9 @@ from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.calls import Calls
 from extractors.record.ledger.claims import Claims
 from extractors.record.ledger.database import LOCK_SECONDS, Database
+from extractors.record.ledger.erasure import Erasure
 from extractors.record.ledger.memory import EndpointMemory
+from extractors.record.ledger.output_lease import OutputLeases
 from extractors.record.ledger.runs import Runs
 from extractors.record.ledger.shards import Shards
 
@@ -30,6 +32,8 @@ class Ledger:
         self.calls = Calls(self._database)
         self.claims = Claims(self._database)
         self.shards = Shards(self._database)
+        self.output_leases = OutputLeases(self._database)
+        self.erasure = Erasure(self._database)
         self.memory = EndpointMemory(self._database)
 
     def __enter__(self) -> Self:

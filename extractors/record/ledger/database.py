@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -85,6 +85,16 @@ class Database:
         """A read-only transaction, concurrent with writers."""
         with self._translate_errors(), self._reader.begin() as connection:
             yield connection
+
+    def purge(self) -> None:
+        """Overwrite what was deleted before: SQLite keeps it in free pages. PostgreSQL removes it by itself."""
+        if not self._path:
+            return
+        with self._translate_errors(), closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.close()
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An insert with ON CONFLICT, which both dialects support."""

@@ -103,6 +103,15 @@ def _add_skipped(connection: sa.Connection) -> None:
         _add_missing_columns(connection, SHARDS)
 
 
+def _add_output_leases(_: sa.Connection) -> None:
+    """Version 5: leases on outputs, whose table `create_all` adds."""
+
+
 # Key: the version after the step.
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {2: _add_leases_and_budgets, 3: _add_stopping, 4: _add_skipped}
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {
+    2: _add_leases_and_budgets,
+    3: _add_stopping,
+    4: _add_skipped,
+    5: _add_output_leases,
+}
 NEWEST = max(_STEPS)

@@ -84,7 +84,7 @@ class Runs:
         with self.database.reading() as connection:
             now = self.database.clock(connection)
             dead = [row for row in connection.execute(query).all() if not is_live(row, now)]
-            return [_run_info_of(row) for row in dead if not _has_live_shards(connection, row.run, now)]
+            return [_run_info_of(row) for row in dead if not has_live_shards(connection, row.run, now)]
 
     def find_live(self, run: str) -> tuple[RunInfo, str] | None:
         """A live run that accepts shards, and its host; None if no live run has this id."""
@@ -111,7 +111,7 @@ class Runs:
                 row is None
                 or row.published_at is not None
                 or is_live(row, now)
-                or _has_live_shards(connection, run, now)
+                or has_live_shards(connection, run, now)
             ):
                 return False
             ours = self._lease(connection) | {"stopping": True}
@@ -168,7 +168,7 @@ def is_live(row: sa.Row[tuple[object, ...]], now: float) -> bool:
     return row.lease_until >= now if gone is None else not gone
 
 
-def _has_live_shards(connection: sa.Connection, run: str, now: float) -> bool:
+def has_live_shards(connection: sa.Connection, run: str, now: float) -> bool:
     """Whether a shard of this run is still worked on; without its parent it stops within seconds."""
     rows = connection.execute(sa.select(SHARDS).filter_by(run=run, status=None)).all()
     return any(is_live(row, now) for row in rows)

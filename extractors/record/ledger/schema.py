@@ -129,6 +129,17 @@ SHARDS = sa.Table(
     sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("skipped", sa.Integer, nullable=False, server_default="0"),
 )
+# The process that replaces published files of an output.
+OUTPUT_LEASES = sa.Table(
+    "output_leases",
+    METADATA,
+    sa.Column("output", sa.String, primary_key=True),
+    sa.Column("holder", sa.String, nullable=False),
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("born", sa.String, nullable=False),
+    sa.Column("lease_until", sa.Float, nullable=False),
+)
 ONE_CALL = CALLS.update().where(
     CALLS.c.run == sa.bindparam("_run"),
     CALLS.c.writer == sa.bindparam("_writer"),

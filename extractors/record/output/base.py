@@ -85,6 +85,10 @@ class Output(ABC):
         """Write a text file atomically."""
 
     @abstractmethod
+    def remove_file(self, key: str) -> None:
+        """Delete a file, which may be gone already, and folders that are empty then."""
+
+    @abstractmethod
     def remove_folder(self, folder: str) -> None:
         """Delete a folder and its content."""
 

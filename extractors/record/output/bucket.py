@@ -93,6 +93,11 @@ class BucketOutput(Output):
         """See Output."""
         self._put_text(key, text, "text/plain")
 
+    def remove_file(self, key: str) -> None:
+        """See Output."""
+        with self._translate_errors(), suppress(FileNotFoundError):
+            obstore.delete(self._store, self._bucket_key(key))
+
     def remove_folder(self, folder: str) -> None:
         """See Output. Another process may delete the same volume at the same time."""
         keys = [self._bucket_key(key) for key in self._list_keys(folder)]

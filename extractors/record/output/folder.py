@@ -74,6 +74,11 @@ class FolderOutput(Output):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, target)  # noqa: PTH105 - the atomic rename is the point
 
+    def remove_file(self, key: str) -> None:
+        """See Output."""
+        (self._path / key).unlink(missing_ok=True)
+        self.remove_empty(key.rpartition("/")[0])
+
     def remove_folder(self, folder: str) -> None:
         """See Output."""
         shutil.rmtree(self._path / folder)

@@ -136,7 +136,8 @@ def _publish_row(
     """Publishes the volume with the run's row. `left` are the names of waiting, and the ids of unfinished documents."""
     ledger, run_info = session.ledger, session.run_info
     waiting, unfinished = left
-    tables.publish(record.row(counts, 1))
+    with ledger.output_leases.hold(str(session.output)):
+        tables.publish(record.row(counts, 1))
     ledger.claims.release(run_info, waiting)
     ledger.claims.mark_published(run_info, ())
     ledger.runs.mark_volume_published(run_info.run, 1, unfinished)

@@ -1,0 +1,110 @@
+"""The commands `prune` and `forget`: stored data has an age and an exit."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from extractors.core.errors import ConfigurationError
+from flows.console import exit_on_error
+from flows.flags import Output  # noqa: TC001 - typer reads annotations
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from extractors.config.settings import Settings
+    from extractors.record.output.base import Output as Tables
+
+Preview = Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")]
+
+
+def prune(
+    *,
+    replies: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Delete stored answers of runs older than this: 90d, 12h.")
+    ] = None,
+    reports: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Delete pages of runs older than this: 30d.")
+    ] = None,
+    output: Output = None,
+    dry_run: Preview = False,
+) -> None:
+    """Delete stored answers and pages of runs that are older than an age."""
+    with exit_on_error():
+        from extractors.config.time_window import parse_age
+
+        ages = {name: parse_age(f"--{name}", age) for name, age in (("replies", replies), ("reports", reports)) if age}
+        if not ages:
+            raise ConfigurationError("prune needs an age: --replies 90d, --reports 30d, or both")
+        settings, place = _open_output(output)
+        for table, count in _prune(place, settings, ages, dry_run=dry_run).items():
+            verb = "to be deleted" if dry_run else "deleted"
+            typer.echo(
+                f"{verb}: {count:,} files of {table} of runs older than {replies if table == 'replies' else reports}"
+            )
+
+
+def forget(
+    uris: Annotated[list[str], typer.Argument(metavar="URI...", help="Paths or URLs of images, as in `_document`.")],
+    *,
+    output: Output = None,
+    dry_run: Preview = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Forget without asking.")] = False,
+) -> None:
+    """Remove documents from tables, replies, plans and reports; calls keep their amounts without names."""
+    with exit_on_error():
+        from extractors.plan.estimate import open_ledger
+        from extractors.record.ledger import Ledger
+        from extractors.run.forget import ForgetRequest, describe_found
+
+        settings, place = _open_output(output)
+        request = ForgetRequest.build(place, uris)
+        with open_ledger(settings) as known:
+            found = request.find(known)
+        remaining = request.list_remaining()
+        if dry_run or not yes:
+            typer.echo("\n".join(describe_found(found, remaining, done=False)), err=not dry_run)
+        if dry_run:
+            return
+        if not yes:
+            _confirm(len(uris))
+        with Ledger(settings.ledger) as ledger:
+            found = request.erase(ledger)
+        typer.echo("\n".join(describe_found(found, remaining, done=True)))
+
+
+def _open_output(output: str | None) -> tuple[Settings, Tables]:
+    from extractors.config.run_config import output as name_output
+    from extractors.config.settings import read_settings
+    from extractors.record.output import open_output
+
+    settings = read_settings()
+    return settings, open_output(name_output(output or settings.output))
+
+
+def _prune(place: Tables, settings: Settings, ages: dict[str, timedelta], *, dry_run: bool) -> dict[str, int]:
+    """Deletes what has expired, under a lease on the output; returns the number of files by table."""
+    from datetime import UTC, datetime
+
+    from extractors.record.ledger import Ledger
+    from extractors.record.output.base import reading
+    from extractors.record.tables.retention import list_expired, remove_files
+
+    with reading(place):
+        now = datetime.now(UTC)
+        expired = {table: list_expired(place, table, age, now) for table, age in ages.items()}
+        if not dry_run and any(expired.values()):
+            with Ledger(settings.ledger) as ledger, ledger.output_leases.hold(str(place)):
+                for keys in expired.values():
+                    remove_files(place, keys)
+    return {table: len(keys) for table, keys in expired.items()}
+
+
+def _confirm(count: int) -> None:
+    """Asks at the terminal. Raises ConfigurationError where there is none, or for a no."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError("forget asks before it deletes: add --yes, or --dry-run to see what goes")
+    if not typer.confirm(f"Forget {count} documents for good?", err=True):
+        raise ConfigurationError("nothing was forgotten")

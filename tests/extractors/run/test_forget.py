@@ -1,0 +1,247 @@
+"""forget.py: the commands `forget` and `prune` on published outputs.
+
+Covers `flows.commands.retention`, `extractors.record.tables.retention` and `extractors.record.tables.erasure`, too.
+"""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from support.runs import vary
+
+from extractors.core.errors import OutputError
+from extractors.record.ledger import Ledger
+from extractors.record.output.folder import FolderOutput
+from extractors.run.forget import ForgetRequest
+
+TABLES = ("results/schema=receipt", "replies", "failures", "images", "calls", "fields", "runs")
+
+
+@pytest.fixture(scope="module")
+def kept(history):
+    """Brings the history back as it was published."""
+    return history.saved()
+
+
+@pytest.fixture
+def published(history, kept):
+    """The history with a page of each run, which a test may change."""
+    for run in set(history.table("runs")["run"]):
+        path = history.folder / "out" / "reports" / f"{run}.html"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"the page of {run}")
+    yield history
+    kept()
+
+
+@pytest.fixture
+def image(published):
+    """The image that was accepted, redone, read offline, copied and called in every run of its schema."""
+    return str(published.folder / "in" / "a.jpg")
+
+
+def contents(workspace):
+    """All files under the output with their bytes."""
+    return {name: (workspace.folder / "out" / name).read_bytes() for name in workspace.files("out")}
+
+
+def latest(workspace):
+    """The names of the current documents."""
+    out = workspace.folder / "out"
+    views = (out / "views.sql").read_text().replace("read_parquet('", f"read_parquet('{out}/")
+    with duckdb.connect() as database:
+        database.execute(views)
+        found = database.execute("SELECT parse_filename(_document) FROM latest_receipt").fetchall()
+    return sorted(name for (name,) in found)
+
+
+def test_forget_leaves_nothing_of_a_document_but_amounts(published, image):
+    """Its name is in no file; what was spent, the copies and the other documents stay."""
+    calls = published.table("calls")
+    runs = calls.filter(pl.col("document") == image)["run"].unique().to_list()
+    ended = published.run("forget", image, "--yes")
+    assert ended.exit_code == 0, ended.stderr
+    assert image not in published.said()
+    assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
+    after = published.table("calls")
+    amounts = ["run", "attempt", "outcome", "billed", "prompt_tokens", "reserved_usd", "cost_usd"]
+    assert after.select(amounts).equals(calls.select(amounts))
+    assert after.filter(pl.col("document") == "").height == calls.filter(pl.col("document") == image).height
+    fields = published.table("fields")
+    assert (
+        fields.filter(pl.col("run").is_in(runs))["min", "max"].null_count().row(0)
+        == (fields.filter(pl.col("run").is_in(runs)).height,) * 2
+    )
+    assert fields.filter(~pl.col("run").is_in(runs))["min"].null_count() < fields.height
+    assert {Path(name).stem for name in published.files("out/reports")}.isdisjoint(runs)
+
+
+def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(published, image):
+    """The copy is named, and keeps a row that names no original."""
+    ended = published.run("forget", image, "--yes")
+    copy = str(published.folder / "in" / "copy.jpg")
+    assert f"kept: {copy} has the same bytes" in ended.stdout
+    assert f"{image} is still in its source" in ended.stdout
+    copies = published.table("results/schema=receipt").filter(pl.col("_document") == copy)
+    assert copies["_copied_from"].unique().to_list() == [""]
+
+
+def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(published, image):
+    """And of an image that has left its source, nothing of that."""
+    copy = Path(image).with_name("copy.jpg")
+    copy.unlink()
+    ended = published.run("forget", image, str(copy), "--yes")
+    assert "kept:" not in ended.stdout
+    assert f"{copy} is still" not in ended.stdout
+    assert "copy.jpg" not in latest(published)
+
+
+def test_forget_twice_finds_nothing_the_second_time(published, image):
+    published.run("forget", image, "--yes")
+    before = contents(published)
+    ended = published.run("forget", image, "--yes")
+    assert (ended.exit_code, "removed: no row" in ended.stdout) == (0, True)
+    assert contents(published) == before
+
+
+def test_forget_of_a_failed_document_removes_its_failure(published):
+    """Of a rejected picture and of one that never got an answer."""
+    for name in ("text.png", "e.jpg"):
+        assert published.run("forget", str(published.folder / "in" / name), "--yes").exit_code == 0
+    assert {Path(name).name for name in published.table("failures")["document"]} == {"d.jpg"}
+
+
+def test_forget_with_dry_run_changes_nothing(published, image):
+    before = contents(published)
+    ended = published.run("forget", image, "--dry-run")
+    assert (ended.exit_code, "to be removed: " in ended.stdout) == (0, True)
+    assert contents(published) == before
+
+
+def test_forget_without_a_terminal_needs_yes(published, image):
+    before = contents(published)
+    ended = published.run("forget", image)
+    assert (ended.exit_code, "add --yes" in ended.stderr) == (2, True)
+    assert contents(published) == before
+
+
+def test_forget_of_what_is_in_flight_is_refused(published, image, terms, make):
+    """By a run that is live on this output; once it has ended without publishing, its claim goes, too."""
+    run = vary(terms, run="20260101T000000Z-live", output=str(published.folder / "out"), schema="receipt")
+    before = contents(published)
+    with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:
+        ledger.runs.begin(run)
+        ledger.claims.claim(run, [make.planned(image)])
+        for flag in ("--yes", "--dry-run"):
+            ended = published.run("forget", image, flag)
+            assert (ended.exit_code, f"run {run.run} is reading {image} now" in ended.stderr) == (2, True)
+        assert contents(published) == before
+        ledger.runs.release(run.run)
+        assert published.run("forget", image, "--yes").exit_code == 0
+        assert ledger.claims.load_plans(run.run) == []
+
+
+class StoppingOutput(FolderOutput):
+    """A folder that can be written so many times."""
+
+    writes = 0
+
+    def write(self, key, rows, scratch=None):
+        """As FolderOutput, then no more."""
+        if self.writes == 0:
+            raise OSError(28, "No space left on device")
+        self.writes -= 1
+        super().write(key, rows, scratch)
+
+
+def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(published, image):
+    """Each attempt replaces two files; after each of them every table can be read."""
+    output = StoppingOutput(published.folder / "out")
+    request, attempts = ForgetRequest.build(output, [image]), 0
+    messages, empty = set(), []
+    with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:
+        while True:
+            output.writes, attempts = 2, attempts + 1
+            try:
+                request.erase(ledger)
+                break
+            except OutputError as error:
+                messages.add("run forget again for the rest" in error.message)
+            empty += [table for table in TABLES if not published.table(table).height]
+    assert (attempts > 3, messages, empty) == (True, {True}, [])
+    assert image not in published.said()
+    assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
+
+
+def test_forget_of_a_page_forgets_its_document(workspace, server):
+    """A document of several pages goes whole; so does each page of a file, by the file's name."""
+    workspace.using(server).images("one-1.jpg", "one-2.jpg", "two-1.jpg")
+    run = ("run", "in", "--schema", "caption", "--document-by", "name", "--yes", "--direct")
+    assert workspace.run(*run).exit_code == 0
+    assert workspace.run("run", "in", *run[2:], "--redo", "all", "--plan-only").exit_code == 0
+    assert workspace.run("forget", "in/one-2.jpg", "--yes").exit_code == 0
+    assert "one-" not in workspace.said()
+    assert [len(workspace.table(table)) for table in ("results", "plans")] == [1, 1]
+
+
+def test_forget_of_one_image_blanks_a_run_over_it(workspace, server):
+    """The run's source is the document."""
+    [path] = workspace.using(server).images("only.jpg")
+    assert workspace.run("run", str(path), "--schema", "caption", "--yes", "--direct").exit_code == 0
+    assert workspace.run("forget", str(path), "--yes").exit_code == 0
+    assert "only.jpg" not in workspace.said()
+    assert (workspace.only("runs")["source"], workspace.only("runs")["cost_usd"] > 0) == ("", True)
+    assert workspace.run("spend").exit_code == 0
+    assert workspace.only("calls")["cost_usd"] == Decimal("0.00045")
+
+
+def make_aged(workspace):
+    """Replies and pages of runs of these ages in days, and a file that is not named after a run."""
+    for days in (1, 40, 100):
+        started = datetime.now(UTC) - timedelta(days=days)
+        run = f"{started:%Y%m%dT%H%M%SZ}-{days:04d}"
+        for name in (f"replies/schema=receipt/run_date={started:%Y-%m-%d}/{run}.parquet", f"reports/{run}.html"):
+            path = workspace.folder / "out" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    (workspace.folder / "out" / "reports" / "notes.html").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("flags", "replies", "reports"),
+    [
+        (("--replies", "90d"), 2, 4),
+        (("--reports", "30d"), 3, 2),
+        (("--replies", "90d", "--reports", "30d"), 2, 2),
+        (("--replies", "1h", "--reports", "12h"), 0, 1),
+        (("--replies", "90d", "--reports", "30d", "--dry-run"), 3, 4),
+    ],
+)
+def test_prune_deletes_what_is_older_than_an_age(workspace, flags, replies, reports):
+    make_aged(workspace)
+    assert workspace.run("prune", *flags).exit_code == 0
+    out = workspace.folder / "out"
+    assert (len(list(out.rglob("*.parquet"))), len(list(out.rglob("*.html")))) == (replies, reports)
+    assert all(any(path.iterdir()) for path in out.rglob("*") if path.is_dir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [((), "needs an age"), (("--replies", "soon"), "--replies 'soon' is not an age")]
+)
+def test_prune_without_an_age_is_refused(workspace, flags, words):
+    make_aged(workspace)
+    ended = workspace.run("prune", *flags)
+    assert (ended.exit_code, words in ended.stderr) == (2, True)
+    assert len(workspace.files("out")) == 7
+
+
+def test_prune_leaves_tables_that_answer(published):
+    """Replies are in no view."""
+    shutil.rmtree(published.folder / "out" / "reports")
+    assert published.run("prune", "--replies", "0d").exit_code == 0
+    assert published.table("replies").is_empty()
+    assert len(latest(published)) == 6

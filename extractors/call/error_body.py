@@ -7,10 +7,13 @@
 | `{"object": "error", "message", "code": 400}` | vLLM, SGLang |
 | `[{"error": {"code": 400, "message", "status"}}]` | Gemini |
 | `{"base_resp": {"status_code", "status_msg"}}` | MiniMax |
+| `{"errors": [{"code", "message"}]}` | Cloudflare, watsonx |
+| `{"__type": "ThrottlingException", "message"}` | AWS |
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -21,6 +24,7 @@ ERROR_CODE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # `invalid_api_key
 MAX_CODE_CHARS = 60
 _WRAPPED = re.compile(r"""\{(['"])(?:error|message|detail)\1:\s*(['"])(?P<words>.*)\2\}""", re.DOTALL)
 _MESSAGES = ("message", "detail", "msg", "status_msg", "error_description")
+_CODES = ("code", "type", "status", "status_code", "error_type", "error_code", "__type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def parse_error(parsed: object) -> ErrorBody:
         return ErrorBody(error)
     if not isinstance(error, dict):
         return ErrorBody()
-    fields = [error.get(name) for name in ("code", "type", "status", "status_code", "error_type")]
+    fields = [error.get(name) for name in _CODES]
     codes = [str(each) for each in fields if isinstance(each, str | int) and not isinstance(each, bool)]
     named = tuple(each for each in codes if _is_code(each))
     statuses = [int(each) for each in named if re.fullmatch(r"[45]\d\d", each)]
@@ -73,7 +77,13 @@ def has_error(parsed: object) -> bool:
         parsed = parsed[0]
     if not isinstance(parsed, dict):
         return False
-    return bool(parsed.get("error")) or parsed.get("object") == "error" or parsed.get("type") == "error"
+    if parsed.get("object") == "error" or parsed.get("type") == "error" or parsed.get("success") is False:
+        return True
+    nested = parsed.get("base_resp")
+    if isinstance(nested, dict) and nested.get("status_code"):
+        return True
+    error = parsed.get("error")
+    return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def _find_error(parsed: object) -> object:
@@ -83,9 +93,10 @@ def _find_error(parsed: object) -> object:
         return None
     if parsed.get("error"):
         return parsed["error"]
-    nested = parsed.get("base_resp")
-    if isinstance(nested, dict):
-        return nested
+    listed = parsed.get("errors")
+    for nested in (parsed.get("base_resp"), listed[0] if isinstance(listed, list) and listed else None):
+        if isinstance(nested, dict):
+            return nested
     return parsed
 
 
@@ -99,11 +110,24 @@ def _find_retry_delay(error: dict[str, object]) -> str:
 
 
 def parse_json(body: str | bytes) -> object:
-    """The JSON of a body, None where the body is not JSON."""
+    """The JSON of a body, None where the body is not JSON.
+
+    Some servers write what JSON has no word for beside the answer (`NaN`, a byte order mark, a number without end).
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        return _parse_leniently(body)
+
+
+def _parse_leniently(body: str | bytes) -> object:
+    try:
+        text = body.decode("utf-8-sig") if isinstance(body, bytes) else body.removeprefix("\ufeff")
+        parsed: object = json.loads(text)
+        json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair fits in no table
+    except (ValueError, RecursionError):
         return None
+    return parsed
 
 
 def remove_images(text: str) -> str:

@@ -7,7 +7,7 @@
 | an account at its end, in any status | `client_error` | stop, as 402 |
 | a request that exceeds the context, in any status | `context_exceeded` | fail at this size |
 | 403 | `context_exceeded` | fail at this size; where every call ends so, it is the key (`circuit_breaker.py`) |
-| 408, 409, 425, 5xx | `server_error` | retry |
+| 408, 409, 425, 498, 499, 5xx | `server_error` | retry |
 | 429 | `rate_limited` | wait: uses up no attempt |
 | 503 | `capacity` | retry |
 | 200 with an error in it | as the status that its code stands for | |
@@ -38,16 +38,19 @@ if TYPE_CHECKING:
 
 Remedy = Literal["retry", "wait", "fail", "stop"]
 STOPPING = frozenset({401, 402, 404, 405, 407, 410})
+_TRANSIENT = frozenset({408, 409, 425, 498, 499})  # the last two: no capacity at Groq, and a proxy that gave up
 
 # What an error's code says, with any status.
 _QUOTA_CODES = re.compile(
     r"insufficient_?(quota|balance|credits?|funds)|budget_?exceeded|exceeded_?budget|out_of_credits|payment_required"
-    r"|billing_(hard_limit_reached|not_active)|credit_balance_too_low|account_(deactivated|suspended)|arrearage",
+    r"|billing_(hard_limit_reached|not_active)|credit_balance_too_low|account_?(deactivated|suspended|overdue\w*)|arrearage"
+    r"|exceeded_current_quota\w*|organization_restricted|blocked_api_access",
     re.IGNORECASE,
 )
 _CONTEXT_CODES = re.compile(r"context_?(length|window|size).*|exceed_context_size_error|prompt_too_long", re.IGNORECASE)
 _RATE_CODES = re.compile(
-    r"rate_?limit(ed|_exceeded|_error|_reached)?|too_many_requests|dynamic_(request|token)_limited|throttling\w*",
+    r"\w*rate_?limit(ed|_exceeded|_error|_reached|exceeded|reached)?|too_?many_?requests(exception)?"
+    r"|dynamic_(request|token)_limited|throttling\w*",
     re.IGNORECASE,
 )
 _CODE_STATUS = (  # of an error inside a 200 whose code is a name
@@ -57,7 +60,8 @@ _CODE_STATUS = (  # of an error inside a 200 whose code is a name
 )
 # What speaks of one image and not of the request: these refusals say nothing about other documents.
 _IMAGE_CODES = re.compile(
-    r"image|vision|media|base64|content_?(policy|filter)|moderation|safety|sensitive|inspection|context|too_large",
+    r"image|vision|media|base64|content_?(policy|filter)|moderation|safety|sensitive|inspection|context|too_large"
+    r"|above_max_length",
     re.IGNORECASE,
 )
 _IMAGE_STATUSES = frozenset({413, 415})
@@ -65,19 +69,36 @@ _IMAGE_STATUSES = frozenset({413, 415})
 _QUOTA_WORDS = re.compile(
     r"exceeded your current quota|insufficient[ _](quota|balance|credits?|funds)|budget has been exceeded"
     r"|exceeded (your|the|its)? ?(monthly |daily )?(budget|spend(ing)? limit)|credit balance is too low|out of credits"
-    r"|requires more credits|billing hard limit|account (is )?(not active|suspended|in arrears)",
+    r"|requires more credits|billing hard limit|account (\S{1,60} )?(is )?(not active|suspended|in arrears)"
+    r"|balance is insufficient|overdue balance|over budget|(doesn't|does not|don't) have (any|enough) credits"
+    r"|(reached|exceeded) (your|its|the) (specified |monthly |organization's )*(API )?(usage|spend(ing)?) limits?"
+    r"|usage limit exceeded for this|余额不足|欠费",
     re.IGNORECASE,
 )
 _CONTEXT_WORDS = re.compile(
     r"\bcontext[ _-]?(length|window|size|limit)|maximum context|maximum model length|(prompt|input|request) (is )?too long"
     r"|too many (input |prompt )?tokens|(token count|tokens?|input|prompt|length)\b.{0,60}\b(exceeds?|longer than|greater than)"
     r"\b.{0,60}\b(tokens?|context|limit of this model|maximum (model|input|sequence|number of tokens)\w*)"
-    r"|input exceeds the limit of this model|reduce the length of (the|your) (messages|prompt|input)|max_new_tokens. must be|context the overflows|too large for model with",
+    r"|input exceeds the limit of this model|reduce the length of (the|your) (messages|prompt|input)|max_new_tokens. must be"
+    r"|context the overflows|too large for model with|request too large for|must have less than \d+ tokens|session_len"
+    r"|prompt exceeds max|range of input length should be|maximum (prompt|input) length|token limit exceeded"
+    r"|should not exceed max_num_tokens",
     re.IGNORECASE,
 )
-_MODERATION_WORDS = re.compile(r"requires moderation|was flagged|content (management )?policy", re.IGNORECASE)
+# One request that is larger than all tokens of a minute: no wait helps.
+_TOO_LARGE_WORDS = re.compile(r"request too large for", re.IGNORECASE)
+_MODERATION_WORDS = re.compile(
+    r"requires moderation|was flagged|content (management )?policy|(input|output|content|new)[ _]sensitive",
+    re.IGNORECASE,
+)
 _WORD_STATUS = (  # of an error inside a 200 without a code
     (_QUOTA_WORDS, 402),
+    (
+        re.compile(
+            r"(invalid|incorrect|missing) (api|secret) key|api key not valid|unauthorized|login fail", re.IGNORECASE
+        ),
+        401,
+    ),
     (re.compile(r"rate.?limit|too many requests", re.IGNORECASE), 429),
     (_MODERATION_WORDS, 400),
 )
@@ -145,7 +166,7 @@ def _classify(
     wait = _find_wait(error, words, headers, limited=limited)
     if _is_quota(status, error, words, waits=limited and wait is not None):
         return fault("client_error", "stop", status=402)
-    if limited:
+    if limited and not _TOO_LARGE_WORDS.search(words):
         return fault("rate_limited", "wait", wait=wait)
     if status == 503:
         return fault("capacity", "retry", wait=wait)
@@ -153,7 +174,7 @@ def _classify(
         return fault("client_error", "stop")
     if _is_context_overflow(error, words) or (status == 403 and not _MODERATION_WORDS.search(words)):
         return fault("context_exceeded", "fail")
-    if status in {408, 409, 425} or status >= 500:
+    if status in _TRANSIENT or status >= 500:
         return fault("server_error", "retry", wait=wait)
     about_image = _is_about_image(status, error, words)
     return fault("client_error", "fail", refusal=None if about_image else Refusal(status, error.code))

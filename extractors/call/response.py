@@ -5,11 +5,13 @@ No reply raises here: each part that cannot be read is left out by itself, and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import httpx
-import orjson
 
 from extractors.call.error_body import extract_message, has_error, parse_error, parse_json, remove_images
 from extractors.call.faults import Fault, classify_error_body, classify_status
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 MAX_REPLY_BYTES = 16 * 2**20  # longer than any answer
 MAX_KEPT_CHARS = 2**20  # of a body, in the ledger and the tables
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "refusal"})
+# Finish reasons of a server that gave up: what there is of an answer is a part.
+_BROKEN_OFF = frozenset(
+    {"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "timeout"}
+)
+_OBJECT_ANSWER = re.compile(r'"(?:arguments|content)"\s*:\s*\{')
+_MARK = "\ue000"  # of private use: around the text of a number
+_MARKED = re.compile(f'"{_MARK}([^"{_MARK}]*){_MARK}"')
+_EVENT_START = re.compile(r"\ufeff?\s*(?::|data:|event:|id:|retry:)")
 
 Object = dict[str, object]
 
@@ -31,7 +41,7 @@ class _Message:
     """A whole message, or a streamed delta of one, as far as it can be read."""
 
     content: str | None = None
-    arguments: str | None = None
+    arguments: dict[int, str] = field(default_factory=dict)  # by the number of the tool's call
     reasoning: str | None = None
     refusal: str | None = None
 
@@ -39,8 +49,7 @@ class _Message:
 def parse_response(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
     """The reply, and the fault if it is no answer. `whole`: the body was not cut at `MAX_REPLY_BYTES`."""
     text = content.decode("utf-8", errors="replace")
-    streamed = text.lstrip()[:5] == "data:" or response.headers.get("content-type", "").startswith("text/event-stream")
-    streamed = streamed and response.status_code == 200
+    streamed = response.status_code == 200 and _is_stream(response, text)
     parts = _split_events(text) if streamed else [parse_json(content)]
     objects = [part for part in parts if isinstance(part, dict)]
     choices = [choice for each in objects if (choice := _read_choice(each)) is not None]
@@ -49,12 +58,22 @@ def parse_response(response: httpx.Response, content: bytes, *, whole: bool = Tr
         parts = parts[:-1]  # the event in which the stream broke off
     if streamed:
         reply = replace(reply, ended=reply.finish_reason is not None or "data: [DONE]" in text or "data:[DONE]" in text)
+    if (reply.finish_reason or "").lower() in _BROKEN_OFF:
+        reply = replace(reply, ended=False)
     fault = classify_status(response.status_code, response.reason_phrase, response.headers, text)
     if fault is None:
         problem = "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
         fault = _find_error(response, parts, choices) or _find_absence(reply, parts, choices, problem)
         fault = fault and replace(fault, billed="yes" if reply.usage else fault.billed)
     return reply, fault
+
+
+def _is_stream(response: httpx.Response, text: str) -> bool:
+    """Whether this is a stream of events, whatever its head says: some servers answer in one piece all the same."""
+    if _EVENT_START.match(text):
+        return True
+    whole = text.lstrip("\ufeff \t\r\n").startswith("{")
+    return not whole and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
 def parse_stored(body: str, request_id: str | None = None) -> Reply:
@@ -64,8 +83,8 @@ def parse_stored(body: str, request_id: str | None = None) -> Reply:
 
 
 def _read_reply(response: httpx.Response, text: str, objects: list[Object], choices: list[Object]) -> Reply:
-    messages = [_read_message(choice) for choice in choices]
-    arguments = _join(message.arguments for message in messages)
+    messages = [_read_message(choice) for choice in _read_exact_choices(text) or choices]
+    arguments = _join_arguments(messages)
     finish_reasons = [reason for each in choices if (reason := _as_text(each.get("finish_reason"))) is not None]
     usages = [usage for each in (*objects, *choices) if (usage := read_usage(each)) is not None]
     return Reply(
@@ -84,11 +103,19 @@ def _read_reply(response: httpx.Response, text: str, objects: list[Object], choi
 def _find_error(response: httpx.Response, parts: list[object], choices: list[Object]) -> Fault | None:
     """The fault of an error in the body, in a choice or in a stream of a 200."""
     for each in (*parts, *choices):
-        if has_error(each) or (not choices and parse_error(each).status):
+        if has_error(each) or _is_bare_error(each, choices):
             fault = classify_error_body(each, response.headers)
             refused = not choices and fault.outcome not in {"server_error", "capacity"}
             return fault if refused else replace(fault, billed="unknown")
     return None
+
+
+def _is_bare_error(part: object, choices: list[Object]) -> bool:
+    """Whether this body or event is an error without a frame: words and a status, or words where no answer is."""
+    if not isinstance(part, dict) or "choices" in part or "delta" in part:
+        return False
+    error = parse_error(part)
+    return error.message is not None and (error.status is not None or not choices)
 
 
 def _find_absence(reply: Reply, parts: list[object], choices: list[Object], problem: str) -> Fault | None:
@@ -105,19 +132,41 @@ def _find_absence(reply: Reply, parts: list[object], choices: list[Object], prob
 
 def _split_events(text: str) -> list[object]:
     """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none."""
-    # Lines end with \n only: JSON may carry the other separators that splitlines() splits at.
-    lines = (line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:"))
-    return [parse_json(line) for line in lines if line.startswith("{")]
+    # Not splitlines(): JSON may carry the other separators that it splits at.
+    lines = re.split(r"[\r\n]+", text.removeprefix("\ufeff"))
+    data = (line.removeprefix("data:").strip() for line in lines if line.startswith("data:"))
+    return [parse_json(line) for line in data if line.startswith(("{", "[{"))]
 
 
 def _read_choice(part: Object) -> Object | None:
     """The first choice of one body or event, if it has one."""
     choices = part.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict):
+    if not isinstance(first, dict) or first.get("index") not in {None, 0}:
         return None
     places = (first.get("message"), first.get("delta"), first.get("error"))
-    return first if any(isinstance(each, dict) for each in places) or isinstance(first.get("text"), str) else None
+    texts = (first.get("text"), first.get("finish_reason"))
+    return (
+        first
+        if any(isinstance(each, dict) for each in places) or any(isinstance(each, str) for each in texts)
+        else None
+    )
+
+
+def _read_exact_choices(text: str) -> list[Object]:
+    """The choice of a body whose answer is an object and no text, with each number as marked text: no digit is rounded."""
+    if not _OBJECT_ANSWER.search(text):
+        return []
+    try:
+        body = json.loads(text, parse_int=_mark_number, parse_float=_mark_number)
+    except (ValueError, RecursionError):
+        return []
+    choices = body.get("choices") if isinstance(body, dict) else None
+    return [choices[0]] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else []
+
+
+def _mark_number(text: str) -> str:
+    return f"{_MARK}{text}{_MARK}"
 
 
 def _read_message(choice: Object) -> _Message:
@@ -133,24 +182,41 @@ def _read_message(choice: Object) -> _Message:
     )
 
 
-def _read_arguments(message: Object) -> str | None:
-    """The arguments of the first call of a tool: JSON text, or an object."""
+def _read_arguments(message: Object) -> dict[int, str]:
+    """The arguments of each call of a tool by its number: JSON text, or an object. Deltas of one call have one number."""
     calls = message.get("tool_calls")
-    first = calls[0] if isinstance(calls, list) and calls else None
-    if isinstance(first, dict) and first.get("index") not in {None, 0}:
-        return None  # streamed: the second call
-    function = first.get("function") if isinstance(first, dict) else message.get("function_call")
-    return _as_json_text(function.get("arguments")) if isinstance(function, dict) else None
+    listed = calls if isinstance(calls, list) and calls else [{"function": message.get("function_call")}]
+    arguments: dict[int, str] = {}
+    for place, call in enumerate(listed):
+        function = call.get("function") if isinstance(call, dict) else None
+        text = _as_json_text(function.get("arguments")) if isinstance(function, dict) else None
+        if text is not None:
+            index = call.get("index")
+            number = index if isinstance(index, int) else place
+            arguments[number] = arguments.get(number, "") + text
+    return arguments
+
+
+def _join_arguments(messages: list[_Message]) -> str | None:
+    """The arguments of all calls, which count only where they are one document; None where they say nothing."""
+    arguments: defaultdict[int, str] = defaultdict(str)
+    for message in messages:
+        for number, text in message.arguments.items():
+            arguments[number] += text
+    content = any((message.content or "").strip() for message in messages)
+    joined = "\n".join(text for _, text in sorted(arguments.items()))
+    return joined if joined.strip() not in ({"", "{}"} if content else {""}) else None
 
 
 def _join_parts(parts: list[object]) -> str | None:
     """The text of content that is given as a list, without the parts that are reasoning."""
-    texts = [
-        text
-        for part in parts
-        if isinstance(part, dict) and part.get("type") not in _REASONING_PARTS and (text := _as_text(part.get("text")))
-    ]
-    return "".join(texts) if texts else None
+    return _join(_read_part(part) for part in parts)
+
+
+def _read_part(part: object) -> str | None:
+    if isinstance(part, dict):
+        return _as_text(part.get("text")) if part.get("type") not in _REASONING_PARTS else None
+    return _as_text(part)
 
 
 def _join_refusals(parts: list[object]) -> str | None:
@@ -168,5 +234,7 @@ def _as_text(value: object) -> str | None:
 
 
 def _as_json_text(value: object) -> str | None:
-    """Text as it is, and an object as the JSON that it was."""
-    return orjson.dumps(value).decode() if isinstance(value, dict) else _as_text(value)
+    """Text as it is, and an object or a list as the JSON that it was."""
+    if not isinstance(value, dict | list):
+        return _as_text(value)
+    return _MARKED.sub(r"\1", json.dumps(value, ensure_ascii=False, separators=(",", ":")))

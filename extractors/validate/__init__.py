@@ -10,6 +10,7 @@ from extractors.core import Outcome, Reply, Verdict
 from extractors.core.errors import first_line
 from extractors.validate.find_json import find_json, unwrap
 from extractors.validate.repetition import is_runaway
+from extractors.validate.wrappers import is_foreign, unwrap_call, unwrap_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -23,18 +24,20 @@ _FILTERED = frozenset(
     {"content_filter", "safety", "prohibited_content", "blocklist", "recitation", "spii", "image_safety", "sensitive"}
     | {"refusal"}
 )
+_LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})  # of the token limit
 _BLANK = "\ufeff \t\r\n"
 _MAX_ERRORS, _MAX_CHARS, _MAX_NAME_CHARS = 5, 200, 60
 
 
 def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
     """The verdict on this reply: `accepted` with the document, else what is wrong with it, in words."""
-    content = (reply.content or "").lstrip(_BLANK)
+    content = unwrap_text((reply.content or "").lstrip(_BLANK))
     verdict = _judge_text(content, reply, model) if content else _judge_nothing(reply, model)
     if verdict.document is not None:
         return verdict
     if not reply.ended and verdict.outcome in {"truncated", "not_json", "empty"}:
-        return Verdict("connection", errors="the stream broke off before the answer was complete")
+        why = f" (finish_reason is {reply.finish_reason!r})" if reply.finish_reason else ""
+        return Verdict("connection", errors=f"the server broke off before the answer was complete{why}")
     if verdict.outcome == "truncated" and _is_filtered(reply):
         return Verdict("empty", errors=_describe_filter(reply))
     return verdict
@@ -43,15 +46,15 @@ def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
 def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:
     """The verdict on a reply without content: servers that misplace the answer leave it whole beside the reasoning."""
     if reply.refusal:
-        return Verdict("empty", errors=f"the model declined: {reply.refusal}"[:_MAX_CHARS])
+        return _describe_refusal(reply.refusal)
     if _is_filtered(reply):
         return Verdict("empty", errors=_describe_filter(reply))
     misplaced = unwrap(reply.reasoning or "")
     if misplaced is not None and (verdict := _judge_candidate(misplaced, model)).document is not None:
         return verdict
-    if reply.finish_reason == "length":
+    if _is_at_limit(reply):
         runaway = is_runaway(reply.content or reply.reasoning or "")
-        return Verdict("truncated", errors="no answer: finish_reason is 'length'", runaway=runaway)
+        return Verdict("truncated", errors=f"no answer: finish_reason is {reply.finish_reason!r}", runaway=runaway)
     why = f"finish_reason is {reply.finish_reason!r}" if reply.finish_reason else "the answer has no content"
     return Verdict("empty", errors=f"no answer: {why}")
 
@@ -101,26 +104,40 @@ def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None
 
 def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
     """The verdict on one JSON value."""
+    candidate = unwrap_call(candidate, model)
     try:
-        return Verdict("accepted", model.model_validate_json(candidate))
+        document = model.model_validate_json(candidate)
     except ValidationError as invalid:
         details = invalid.errors(include_input=False, include_url=False)
         return Verdict(_classify_errors(candidate, details), errors=_format_errors(details))
     except Exception as error:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
         return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
+    if is_foreign(document, candidate):
+        return Verdict("off_schema", errors=f"document: no name in the object is a field of {model.__name__}")
+    return Verdict("accepted", document)
 
 
 def _describe_absence(found: FoundJson, content: str, reply: Reply) -> Verdict:
     """The verdict on a text without a candidate."""
     if found.malformed:
         return Verdict("not_json", errors=f"not JSON: {found.malformed.message} at character {found.malformed.at}")
-    if reply.finish_reason == "length":
+    if reply.refusal:
+        return _describe_refusal(reply.refusal)
+    if _is_at_limit(reply):
         return Verdict("truncated", errors="not JSON: there is no object in the answer", runaway=is_runaway(content))
     if _is_filtered(reply):
         return Verdict("empty", errors=_describe_filter(reply))
     if found.blank:
         return Verdict("empty", errors="no answer: nothing but thinking, or an empty fence")
     return Verdict("not_json", errors="not JSON: there is no object in the answer")
+
+
+def _is_at_limit(reply: Reply) -> bool:
+    return (reply.finish_reason or "").lower() in _LENGTH
+
+
+def _describe_refusal(refusal: str) -> Verdict:
+    return Verdict("empty", errors=f"the model declined: {refusal}"[:_MAX_CHARS])
 
 
 def _is_filtered(reply: Reply) -> bool:

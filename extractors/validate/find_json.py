@@ -25,7 +25,7 @@ from extractors.validate.marks import PATTERN, is_padding, read_mark, skip_bare_
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _OBJECT = r"""\{(?=\s*(?:["'“”„}]|//|/\*|\Z))"""
 _LITERAL = r"(?:[Tt]rue|[Ff]alse|null|None)(?=\s*(?:[,\]]|\Z))|(?:t|tr|tru|f|fa|fal|fals|n|nu|nul|-)\Z"
-_ARRAY = rf"""\[(?=\s*(?:["'“{{\[]|-?\d|//|/\*|\Z|{_LITERAL}))"""
+_ARRAY = rf"""\[(?=\s*(?:["'“{{\[]|-?\d|//|/\*|(?:\.{{3}}|…)\s*,|\Z|{_LITERAL}))"""
 _EMPTY_ARRAY = r"(?m:^[ \t]*(?P<empty>\[\s*\])[ \t]*$)"  # in prose `[]` and `[ ]` are signs, alone on a line a value
 _UNQUOTED = r"\{(?=\s*[A-Za-z_]\w*\s*:)"  # JavaScript's form: never a candidate, and nothing inside it is one
 _EVENT = re.compile(rf"{PATTERN}|(?P<value>{_OBJECT}|{_ARRAY})|{_EMPTY_ARRAY}|(?P<unquoted>{_UNQUOTED})")

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["open", "close", "channel"]
 
-_WORDS = r"(?:think|thought|reason|reflect|analys|scratchpad)"
+_WORDS = r"(?:think|thought|reason|reflect|analys|scratchpad|monolog|deliberat)"
 _NAME = rf"[\w:.-]{{0,20}}{_WORDS}[\w:.-]{{0,20}}"  # bounded, so that no text makes the search slow
 _BAR = "[|\uff5c]"  # some models write it full-width
 _OPEN = "|".join(
@@ -33,8 +33,10 @@ _CLOSE = "|".join(
         r"<unused95>",
     )
 )
-# A channel's header, as in `<|channel|>final<|message|>`: only the final channel holds the answer.
+# A channel's header, as in `<|channel|>final<|message|>`: the final channel holds the answer, or the call of a function.
 _CHANNEL = rf"<{_BAR}channel{_BAR}>\s*(?P<channel_name>\w+)[^<]{{0,200}}(?:<{_BAR}constrain{_BAR}>[^<]{{0,200}})?<{_BAR}message{_BAR}>"
+
+_TO_FUNCTION = "to=functions."
 
 PATTERN = rf"(?i:(?P<mark_channel>{_CHANNEL})|(?P<mark_open>{_OPEN})|(?P<mark_close>{_CLOSE}))"
 MARK = re.compile(PATTERN)
@@ -60,7 +62,7 @@ def read_mark(text: str, match: re.Match[str]) -> Mark:
     if match["mark_close"] is not None:
         return Mark("close", match.end())
     if match["mark_channel"] is not None:
-        if match["channel_name"].lower() == "final":
+        if match["channel_name"].lower() == "final" or _TO_FUNCTION in match["mark_channel"]:
             return Mark("channel", match.end())
         ending = _CHANNEL_END.search(text, match.end())
         return Mark("open", ending.start() if ending else None)

@@ -31,6 +31,7 @@ TOO_LONG = Fault("context_exceeded", "fail", "400 too long", status=400)
         (404, "", "client_error", "stop"),
         (403, "", "context_exceeded", "fail"),
         (408, "", "server_error", "retry"),
+        (499, "", "server_error", "retry"),
         (429, "", "rate_limited", "wait"),
         (500, "<html>oops</html>", "server_error", "retry"),
         (502, "", "server_error", "retry"),
@@ -75,6 +76,13 @@ def error(message="no", **fields):
         (500, error("no", code="billing_hard_limit_reached")),
         (402, error("Insufficient Balance")),
         (400, error("no", code="Arrearage")),
+        (403, error("no", code="AccountOverdueError", type="Forbidden")),
+        (429, error("Your account ab-1 is suspended, please check your plan.", type="exceeded_current_quota_error")),
+        (403, error("Your newly created team doesn't have any credits yet.")),
+        (403, '{"code": 30001, "message": "Sorry, your account balance is insufficient"}'),
+        (412, '{"status": "failure", "message": "Usage limit exceeded for this virtual key"}'),
+        (400, error("You have reached your specified API usage limits.", type="invalid_request_error")),
+        (429, error("your organization has reached its spend limit", code="blocked_api_access")),
     ],
 )
 def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
@@ -91,6 +99,7 @@ def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
         ({}, error(SPENT, details=[{"@type": "RetryInfo", "retryDelay": "34s"}]), 34),
         ({}, error("Rate limit reached. Please try again in 1.5s. Visit the page."), 1.5),
         ({}, error("Rate limit reached. Please retry after 20ms."), 0.02),
+        ({}, '{"__type": "ThrottlingException", "message": "Too many requests"}', None),
     ],
 )
 def test_a_rate_that_is_worded_like_an_account_is_a_rate(headers, body, wait):
@@ -120,6 +129,15 @@ def test_a_rate_that_is_worded_like_an_account_is_a_rate(headers, body, wait):
         (400, error("The input token count (1200000) exceeds the maximum number of tokens allowed (1048575).")),
         (400, error("prompt is too long: 213456 tokens > 200000 maximum", type="invalid_request_error")),
         (400, error("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens")),
+        (422, error("Input validation error: `inputs` must have less than 4095 tokens. Given: 5000")),
+        (400, error("The sum of prompt length (9000.0) should not exceed max_num_tokens (8192)")),
+        (400, error("Range of input length should be [1, 30720]", code="invalid_parameter_error")),
+        (400, error("This model's maximum prompt length is 131072 but the request contains 140000 tokens.")),
+        (400, json.dumps({"errors": [{"message": "the number of input tokens 9000 cannot exceed the context limit"}]})),
+        (
+            413,
+            error("Request too large for model `m` on tokens per minute (TPM): Limit 6000", code="rate_limit_exceeded"),
+        ),
         (413, error("Prompt contains 40000 tokens, too large for model with 32768 maximum context length")),
         (400, json.dumps({"object": "error", "message": "the input length exceeds the context length", "code": 400})),
         (

@@ -286,6 +286,10 @@ def test_a_finish_reason_ends_a_stream(last):
         ({"error": {"code": 403, "message": "Your input was flagged"}}, "client_error", "fail", 403, "no"),
         ({"error": {"code": "context_length_exceeded", "message": "x"}}, "context_exceeded", "fail", 500, "no"),
         ({"object": "error", "message": "x", "code": 400}, "client_error", "fail", 400, "no"),
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "client_error", "stop", 402, "no"),
+        ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "client_error", "stop", 401, "no"),
+        ({"success": False, "errors": [{"code": 1, "message": "rate limit"}]}, "rate_limited", "wait", 429, "no"),
+        ({"code": 30001, "message": "account balance is insufficient"}, "client_error", "stop", 402, "no"),
         ({"code": 429, "msg": "too fast"}, "rate_limited", "wait", 429, "no"),
         (
             [{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}],
@@ -324,6 +328,11 @@ def test_an_error_inside_a_choice_is_a_fault():
         ({"content": "{}", "tool_calls": "odd"}, "{}"),
         ({"content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}}, '{"a":1}'),
         ({"content": {"a": 1}}, '{"a":1}'),
+        ({"content": {"a": 123456789012345678901, "b": [0.10, True]}}, '{"a":123456789012345678901,"b":[0.1,true]}'),
+        ({"content": "{}", "tool_calls": [{"function": {"arguments": "{}"}}]}, "{}"),
+        ({"content": '{"a": 1}', "tool_calls": [{"function": {"arguments": "{}"}}]}, '{"a": 1}'),
+        ({"content": None, "tool_calls": [{"function": {"arguments": [{"a": 1}]}}]}, '[{"a":1}]'),
+        ({"content": ["a", {"text": "b"}]}, "ab"),
         ({"content": [{"type": "thinking", "text": "hm"}, {"type": "text", "text": "{}"}]}, "{}"),
         ({"content": 5}, None),
     ],
@@ -334,13 +343,50 @@ def test_an_answer_is_read_in_every_form(message, content):
     assert (reply.content, fault) == (content, None)
 
 
-def test_the_second_call_of_a_tool_is_no_part_of_a_streamed_answer():
+def test_two_calls_of_a_tool_are_two_answers():
+    """Streamed or not: which of two that differ is the document is not decided here."""
     body = streamed(
         delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":1}'}}]),
         delta(tool_calls=[{"index": 1, "function": {"arguments": '{"b":1}'}}]),
         delta("tool_calls"),
     )
+    assert received(body)[0].content == '{"a":1}\n{"b":1}'
+    calls = [{"function": {"arguments": text}} for text in ('{"a":1}', '{"b":1}')]
+    assert received(completion({"content": None, "tool_calls": calls}))[0].content == '{"a":1}\n{"b":1}'
+
+
+@pytest.mark.parametrize("head", ["", "\ufeff", ": waiting\n\n"])
+def test_a_stream_is_known_by_its_first_line(head):
+    """A byte order mark hides no event, and a comment before the first is none."""
+    body = head.encode() + streamed(delta(content='{"a":'), delta("stop", content="1}"))
     assert received(body)[0].content == '{"a":1}'
+
+
+def test_only_the_first_choice_is_read():
+    """The deltas of another choice are no part of the answer."""
+    body = streamed(
+        delta(content="{"), {"choices": [{"index": 1, "delta": {"content": "x"}}]}, delta("stop", content="}")
+    )
+    assert received(body)[0].content == "{}"
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+def test_a_server_that_gives_up_has_not_ended_its_answer(reason):
+    """Its finish reason says so, streamed or not."""
+    choice = {"message": {"content": '{"a"'}, "finish_reason": reason}
+    assert not received(completion(choices=[choice]))[0].ended
+
+
+def test_what_json_has_no_word_for_hides_no_answer():
+    """`NaN` among the log probabilities, and a byte order mark."""
+    body = b'\xef\xbb\xbf{"choices": [{"message": {"content": "{}"}, "logprobs": NaN}]}'
+    assert received(body)[0].content == "{}"
+
+
+def test_a_filter_leaves_a_choice_without_a_message():
+    """It has a finish reason alone."""
+    reply, fault = received(completion(choices=[{"index": 0, "finish_reason": "content_filter"}]))
+    assert (reply.finish_reason, reply.content, fault) == ("content_filter", None, None)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ def test_the_answer_is_found_in_what_surrounds_it(content):
         (ANSWER + ' {"a": 1,}', "not_json"),
         ('"a": 1, "inner": ' + ANSWER + "}", "not_json"),
         ('"inner": ' + ANSWER + ', "a": 1}', "not_json"),
+        ("[..., " + ANSWER + "]", "not_json"),
+        ("[…, " + ANSWER + "]", "not_json"),
         ('{"a": 1}, "inner": ' + ANSWER + "}", "not_json"),
         ('{"a": 1}, "b": 2}', "not_json"),
         ('{}"a": 1, "b": 2}', "not_json"),

@@ -268,9 +268,16 @@ def test_a_validator_that_breaks_refuses_the_document():
         ({"reasoning": 'Perhaps {"total": 1}'}, "empty", "no answer"),
         ({"reasoning": '{"total": 1} or not'}, "empty", "no answer"),
         ({"reasoning": '{"total": 1', "finish_reason": "length"}, "truncated", "no answer"),
+        ({"content": "I cannot.", "refusal": "I cannot."}, "empty", "the model declined: I cannot."),
+        ({"finish_reason": "MAX_TOKENS"}, "truncated", "MAX_TOKENS"),
+        (
+            {"content": '{"total": 1', "ended": False, "finish_reason": "error"},
+            "connection",
+            "finish_reason is 'error'",
+        ),
         ({"content": '{"total": 1}', "ended": False}, "accepted", ""),
-        ({"content": '{"total": 1', "ended": False}, "connection", "the stream broke off"),
-        ({"content": None, "ended": False}, "connection", "the stream broke off"),
+        ({"content": '{"total": 1', "ended": False, "finish_reason": None}, "connection", "broke off"),
+        ({"content": None, "ended": False, "finish_reason": None}, "connection", "broke off"),
         ({"content": '{"pieces": "x"}', "ended": False}, "off_schema", "pieces"),
     ],
 )

@@ -13,6 +13,7 @@ from flows.commands import schemas
 from flows.commands.init import init
 from flows.commands.retention import forget, prune
 from flows.commands.rows import rows
+from flows.commands.trial import try_document
 from flows.console import exit_on_error
 from flows.flags import BaseUrl, BillRule, Budget, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be one
 )
 
+app.command(name="try")(try_document)
 app.command(name="rows")(rows)
 app.command(name="init")(init)
 app.add_typer(schemas.app, name="schemas")

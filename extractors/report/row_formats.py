@@ -85,11 +85,16 @@ def format_cell(value: object) -> str:
     if isinstance(value, Decimal):
         whole, point, places = f"{value:f}".partition(".")
         return f"{whole}{point}{places.rstrip('0').ljust(2, '0')}" if point else whole
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    text = make_printable(str(value))
     if len(text) <= MAX_CELL:
         return text
     name = text.rpartition("/")[2] if text.startswith("/") or "://" in text else text
     return name if len(name) <= MAX_CELL else f"{name[: MAX_CELL - 1]}…"
+
+
+def make_printable(text: str, keep: str = "") -> str:
+    """The text without characters that would control a terminal; those in `keep` stay."""
+    return "".join(letter if letter.isprintable() or letter in keep else " " for letter in text)
 
 
 def _to_json(name: str) -> pl.Expr:

@@ -59,13 +59,13 @@ class Chunk:
 
 async def _run_documents(documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run_document(planned, context)) for planned in documents]
+        tasks = [group.create_task(run_document(planned, context)) for planned in documents]
         for task in tasks:
             context.shutdown.track(task)
     return [task.result() for task in tasks]
 
 
-async def _run_document(planned: Planned, context: RunContext) -> DocumentResult:
+async def run_document(planned: Planned, context: RunContext) -> DocumentResult:
     """Waits for admission, processes one document, and reports its result."""
     journal = DocumentJournal(context.services.writer)
     try:

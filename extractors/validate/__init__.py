@@ -43,6 +43,29 @@ def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
     return verdict
 
 
+class FieldError(NamedTuple):
+    """What is wrong with one field of an answer: its path, the words of pydantic, and the value there."""
+
+    field: str
+    message: str
+    value: object
+
+
+def list_errors(reply: Reply, model: type[BaseModel]) -> list[FieldError]:
+    """All errors of the last document in an answer, field by field; none where there is no document, or it fits."""
+    candidates = find_json((reply.content or "").lstrip(_BLANK)).candidates
+    if not candidates:
+        return []
+    try:
+        model.model_validate_json(candidates[-1])
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False, include_context=False)
+        return [FieldError(_format_location(each), each["msg"], each["input"]) for each in details]
+    except Exception as error:  # noqa: BLE001 - as in `_judge_candidate`
+        return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
+    return []
+
+
 def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:
     """The verdict on a reply without content: servers that misplace the answer leave it whole beside the reasoning."""
     if reply.refusal:

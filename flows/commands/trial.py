@@ -1,0 +1,88 @@
+"""The command `try`: one document, shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from extractors.config.field_help import FIELD_HELP
+from flows.console import exit_on_error
+from flows.flags import (  # noqa: TC001 - typer reads annotations
+    BaseUrl,
+    BillRule,
+    Budget,
+    Json,
+    Model,
+    Output,
+    Policy,
+    SchemaName,
+    Yes,
+)
+
+if TYPE_CHECKING:
+    from extractors.config.run_config import RunConfig
+    from extractors.run.trial import TrialResult
+
+
+def try_document(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="One image, as `run` takes it: a file or a URL.")],
+    *,
+    schema: SchemaName = "",
+    output: Output = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    policy: Policy = "balanced",
+    bill: BillRule = "auto",
+    budget: Budget = None,
+    document_by: Annotated[
+        Literal["folder", "name", "frames", "page"] | None, typer.Option(help=FIELD_HELP["document_by"])
+    ] = None,
+    send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
+    offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Do one document, and show plan, prompt, answers, errors, tokens, cost."""
+    with exit_on_error():
+        from extractors.config.job import build_job
+        from extractors.config.run_config import resolve
+        from extractors.config.settings import read_settings
+        from extractors.report.trial import TrialView
+        from flows.console import divert_stdout, print_json, print_lines
+
+        job = build_job(
+            source=image,
+            schema_name=schema,
+            output=output,
+            model=model,
+            base_url=base_url,
+            policy=policy,
+            bill=bill,
+            budget=budget,
+            document_by=document_by,
+            send_urls=send_urls,
+            offline=offline,
+            yes=yes,
+        )
+        with divert_stdout():
+            result = _run(resolve(job, read_settings()))
+        error = result.record.error.message if result.record.error else None
+        view = TrialView(result.record.run_info, result.config.schema, result.document, result.row, error)
+        if as_json:
+            print_json(view.as_json())
+        else:
+            print_lines([*view.lines(), *(f"warning: {warning}" for warning in result.record.warnings)])
+    raise typer.Exit(result.exit_code)
+
+
+def _run(config: RunConfig) -> TrialResult:
+    """Runs the trial; asks on a terminal to confirm its cost if needed."""
+    import asyncio
+
+    from extractors.run.hooks import RunHooks
+    from extractors.run.trial import run_trial
+    from flows.console import terminal_confirm
+
+    hooks = RunHooks(notify=lambda text: typer.echo(f"tilewise: {text}", err=True), confirm=terminal_confirm())
+    return asyncio.run(run_trial(config, hooks))

@@ -11,6 +11,7 @@ from extractors.core.errors import TilewiseError
 from extractors.run import calibrate as engine
 from extractors.run.hooks import RunHooks
 from flows.adapters.artifacts import show_calibration
+from flows.adapters.form import describe
 from flows.adapters.naming import flow_run_name
 from flows.adapters.secrets import load_flow_settings
 
@@ -27,6 +28,6 @@ async def calibrate(model: str | None = None, *, yes: bool = False) -> State:
     try:
         calibration = await engine.calibrate(await load_flow_settings(), model, RunHooks(notify=log.info), yes=yes)
     except TilewiseError as error:
-        return Failed(message=error.message, data=error)
+        return Failed(message=describe(error.message), data=error)
     await show_calibration(calibration)
     return Completed(message=calibration.lines()[-2], data=calibration)

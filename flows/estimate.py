@@ -20,11 +20,14 @@ from extractors.plan.sampling import REMOTE
 from extractors.plan.stored_plan import store_plan
 from flows.adapters.artifacts import show_estimate
 from flows.adapters.form import describe, read_parameters
+from flows.adapters.links import link_to_apply
 from flows.adapters.naming import flow_run_name
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.plan.estimate import Estimate
+
+PLANNED = "Planned"  # the name of the final state of a flow run that stored a plan
 
 
 @flow(name="estimate", flow_run_name=flow_run_name, retries=0, persist_result=False, validate_parameters=False)
@@ -51,16 +54,19 @@ async def run_estimate(job: Job) -> State:
 async def run_plan(config: RunConfig) -> State:
     """Stores and shows the plan; returns the final state of the flow run. Raises as `store_plan` does."""
     estimated, url = await asyncio.to_thread(store_plan, config)
-    await show_estimate(estimated, config.model, url)
-    words = _describe_plan(estimated, url)
+    link = await link_to_apply(url) if url else None
+    await show_estimate(estimated, config.model, url, link)
+    words = _describe_plan(estimated, url) + (f" or open {link}" if link else "")
     get_run_logger().info(words)
     if estimated.listing.incomplete:
         return Failed(message=f"{estimated.listing.incomplete}; no plan is stored", data=estimated)
-    return Completed(message=words, data=estimated)
+    return Completed(name=PLANNED if url else None, message=words, data=estimated)
 
 
 def _describe_plan(estimated: Estimate, url: str | None) -> str:
     if url is None:
-        return f"no plan stored: no documents to process, {estimated.skipped:,} skipped"
+        failed = sum(estimated.skipped_failed.values())
+        done = f"{estimated.skipped - failed:,} documents have a result, {failed:,} failed for good"
+        return f"no plan stored: no documents to process; {done}"
     counts = f"{estimated.documents:,} documents, at most {dollars(estimated.costs.high)}"
     return f"plan stored, waiting for approval: {counts}; to run it, start the deployment apply with plan {url}"

@@ -18,6 +18,7 @@ from extractors.report.progress import Progress
 from extractors.run.hooks import RunHooks
 from extractors.run.shards.worker import run_shard
 from flows.adapters.artifacts import follow_progress
+from flows.adapters.form import describe
 from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import REFUSED
@@ -48,9 +49,9 @@ async def shard(spec: ShardSpec) -> State:
                 async with follow_progress(progress):
                     ended = await run_shard(spec, settings, hooks)
     except ConfigurationError as error:
-        return Failed(name=REFUSED, message=error.message)
+        return Failed(name=REFUSED, message=describe(error.message))
     except TilewiseError as error:
-        return Failed(message=error.message)
+        return Failed(message=describe(error.message))
     log.info("ended: %s", describe_attempt(ended))
     if ended.status == COMPLETED:
         return Completed(message=describe_attempt(ended))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 FailureKind = tuple[str, str, bool]  # stage, kind, and whether the failure is final
+REFUSALS = {"rate_limited", "capacity"}  # outcomes of calls that the server put off
 REASON_LENGTH = 160  # characters of a failure's message that are kept for the summary
 
 
@@ -39,7 +40,7 @@ class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 
     `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
-    the message of one of each.
+    the message of one of each. `refusals` counts the calls that the server put off.
     """
 
     rejected: int = 0
@@ -49,6 +50,7 @@ class RunTotals:
     copied: int = 0
     copied_failed: int = 0
     calls: int = 0
+    refusals: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -122,6 +124,7 @@ def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
     usages = [each.usage for each in attempts if each.usage]
     return RunTotals(
         calls=len(attempts),
+        refusals=sum(each.outcome in REFUSALS for each in attempts),
         prompt_tokens=sum(usage.prompt for usage in usages),
         cached_tokens=sum(usage.cached for usage in usages),
         completion_tokens=sum(usage.completion for usage in usages),

@@ -93,6 +93,16 @@ class Progress:
         return " · ".join(parts)
 
     @property
+    def totals(self) -> RunTotals:
+        """The sums so far."""
+        return self._totals
+
+    @property
+    def expected(self) -> int:
+        """The expected number of documents; 0 while it is unknown."""
+        return self._expected
+
+    @property
     def share(self) -> float:
         """The processed share of the expected documents, from 0 to 1; 0 while their number is unknown."""
         return min(self._totals.done / self._expected, 1.0) if self._expected else 0.0

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 from prefect.artifacts import (
+    acreate_link_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -22,9 +24,13 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from extractors.core.errors import ConfigurationError
 from extractors.core.money import dollars
 from extractors.report.summary import RETRIED, failure_lines, public_reason
+from flows.adapters.failed_files import list_failed_files
+from flows.adapters.form import describe
 from flows.adapters.naming import escape_markdown, format_code, summarize
+from flows.adapters.progress_log import log_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
@@ -42,13 +48,18 @@ WARNING = "tilewise.warning"
 
 @contextlib.asynccontextmanager
 async def follow_progress(progress: Progress) -> AsyncIterator[None]:
-    """Updates the progress artifact while the run works, and once more at its end."""
-    following = asyncio.create_task(_update_progress(progress))
+    """Updates the progress artifact while the run works, and once more at its end; logs a line a minute."""
+    log = get_run_logger()
+    following = [
+        asyncio.create_task(_update_progress(progress)),
+        asyncio.create_task(log_progress(progress, log.info)),
+    ]
     try:
         yield
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
 
 
 async def _update_progress(progress: Progress) -> None:
@@ -73,8 +84,10 @@ def _percent(progress: Progress) -> float:
 
 
 async def show_run(result: RunResult, report: str | None = None) -> None:
-    """Creates the artifacts of an ended run and emits its warnings as events; `report` is the path of its page."""
+    """Creates the artifacts of an ended run, logs and emits its warnings; `report` is the path of its page."""
+    log = get_run_logger()
     for warning in result.record.warnings:
+        log.warning("%s", describe(warning))
         emit_event(
             WARNING,
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
@@ -82,16 +95,29 @@ async def show_run(result: RunResult, report: str | None = None) -> None:
         )
     await _create(
         acreate_markdown_artifact(
-            format_summary(result, report), "tilewise-summary", escape_markdown(summarize(result))
+            format_summary(result, report), "tilewise-summary", escape_markdown(describe(summarize(result)))
         )
     )
+    if report:
+        link = report if "://" in report else Path(report).as_uri()
+        await _create(acreate_link_artifact(link, f"Report of run {result.record.run_info.run}", "tilewise-report"))
     if result.counts.totals.kinds:
-        await _create(acreate_table_artifact(failure_rows(result), "tilewise-failures", "Failures by kind"))
+        await _create(acreate_table_artifact(await _list_failures(result), "tilewise-failures", "Failed files"))
 
 
-async def show_estimate(estimate: Estimate, model: str, plan: str | None = None) -> None:
-    """Creates the artifact of an estimate, and of the plan that was stored with it."""
-    words = format_estimate(estimate, model, plan)
+async def _list_failures(result: RunResult) -> list[dict[str, object]]:
+    """The failed files; if they cannot be read, the failures by kind."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await asyncio.to_thread(list_failed_files, result)
+    except (ConfigurationError, TimeoutError) as error:
+        get_run_logger().warning("failed files cannot be listed: %s", str(error) or type(error).__name__)
+        return failure_rows(result)
+
+
+async def show_estimate(estimate: Estimate, model: str, plan: str | None = None, link: str | None = None) -> None:
+    """Creates the artifact of an estimate, and of the plan that was stored with it; `link` is the form that runs it."""
+    words = format_estimate(estimate, model, plan, link)
     await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
 
 
@@ -122,7 +148,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
     }
     return "\n\n".join(
         [
-            f"## {escape_markdown(summarize(result))}",
+            f"## {escape_markdown(describe(summarize(result)))}",
             _format_facts(result),
             _format_table(
                 "documents", {kind: f"{row[kind]:,}" for kind in kinds} | {"**found**": f"**{row['found']:,}**"}
@@ -130,7 +156,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
             _format_table("money", money),
             _format_table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
             *_format_list("Failures", map(escape_markdown, failure_lines(totals))),
-            *_format_list("Warnings", map(escape_markdown, result.record.warnings)),
+            *_format_list("Warnings", map(escape_markdown, map(describe, result.record.warnings))),
             *_format_list("Rows", map(format_code, result.results)),
             *_format_list("Report", map(format_code, [report] if report else [])),
         ]
@@ -151,7 +177,7 @@ def failure_rows(result: RunResult) -> list[dict[str, object]]:
     ]
 
 
-def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> str:
+def format_estimate(estimate: Estimate, model: str, plan: str | None = None, link: str | None = None) -> str:
     """The documents, image tokens and cost of an estimate as Markdown, with the plan that waits for approval."""
     costs = zip(("low", "expected", "high"), estimate.costs.values(), strict=True)
     money = {name: dollars(cost) for name, cost in costs}
@@ -163,7 +189,13 @@ def format_estimate(estimate: Estimate, model: str, plan: str | None = None) -> 
         f"## {_title_estimate(estimate)}",
         *(
             [
-                f"Plan stored, waiting for approval. To run it, start the deployment `apply` with the plan\n\n{format_code(plan)}"
+                "Plan stored, waiting for approval. To run it, "
+                + (
+                    f"[open the form of `apply`]({link}), which names the plan"
+                    if link
+                    else "start the deployment `apply` with the plan"
+                )
+                + f"\n\n{format_code(plan)}"
             ]
             if plan
             else []

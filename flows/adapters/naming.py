@@ -53,7 +53,19 @@ def summarize(result: RunResult) -> str:
         return result.message
     kinds = ("accepted", "duplicates", "rejected", "failed", "remaining")
     counts = ", ".join(f"{row[kind]:,} {kind}" for kind in kinds if row[kind] or kind == "accepted")
-    return f"{counts}; stopped: {result.record.error.message}" if result.record.error else counts + result.against_plan
+    if result.record.error:
+        return f"{counts}; stopped: {result.record.error.message}"
+    if result.exit_code:
+        totals = result.counts.totals
+        share, allowed = _format_share(result.counts.failure_share), _format_share(result.record.fail_above)
+        counts += f"; {totals.bad:,} of {totals.done:,} failed ({share}), {allowed} allowed"
+    return counts + result.against_plan
+
+
+def _format_share(share: float) -> str:
+    """A share in percent: `57 %`, `0.1 %`."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 or not percent else f"{percent:.1g} %"
 
 
 def escape_markdown(words: str) -> str:

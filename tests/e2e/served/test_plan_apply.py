@@ -1,4 +1,7 @@
-"""Plan, then apply, as the forms of `tilewise serve` do it: nothing waits in between, and exactly the plan is run."""
+"""Plan, then apply, as the forms of `tilewise serve` do it: nothing waits in between, and exactly the plan is run.
+
+Covers `flows.adapters.links`, too.
+"""
 
 import re
 
@@ -39,7 +42,10 @@ def plan_of(run):
 
 def test_a_costly_backfill_is_planned_only(planned, api, server):
     """It ends, says what waits for approval, and shows the bill and the plan; nothing was sent."""
-    assert planned["state_name"] == "Completed"
+    assert (planned["state_type"], planned["state_name"]) == ("COMPLETED", "Planned")
+    assert (
+        f"/deployments/deployment/{api.deployment('apply/apply')['id']}/run?parameters=" in planned["state"]["message"]
+    )
     assert re.match(r"plan stored, waiting for approval: 2 documents, at most \$[\d.]+; ", planned["state"]["message"])
     shown = api.artifacts(planned)["tilewise-estimate"]
     assert plan_of(planned) in shown["data"]

@@ -62,8 +62,8 @@ def test_without_a_key_a_run_fails_with_a_sentence(api, name, parameters):
     run = api.ended(name, **parameters)
     assert run["state_name"] == "Failed"
     assert run["state"]["message"] == (
-        "no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add --offline to try it with"
-        " local OCR"
+        'no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add "Endpoint: offline" to try it'
+        " with local OCR"
     )
 
 
@@ -103,13 +103,16 @@ def test_a_run_shows_what_it_did(api, job, server, workspace_with_rate):
     assert SECRET not in everything
 
 
-def test_failures_are_shown_by_kind(api, job, workspace_with_rate):
-    """A table of four columns; a run of which more failed than may is Failed."""
+def test_failures_are_shown_by_file(api, job, workspace_with_rate):
+    """The files by name, and the share; a run of which more failed than may is Failed."""
     (workspace_with_rate.folder / "bad").mkdir()
     (workspace_with_rate.folder / "bad" / "c.jpg").write_bytes(b"no image")
     run = api.ended("extract/nightly", job=job | {"source": "bad"})
-    assert (run["state_name"], run["state"]["message"]) == ("Failed", "0 accepted, 1 rejected")
-    assert '"documents": 1' in str(api.artifacts(run)["tilewise-failures"]["data"]).replace("'", '"')
+    assert (run["state_name"], run["state"]["message"]) == (
+        "Failed",
+        "0 accepted, 1 rejected; 1 of 1 failed (100 %), 20 % allowed",
+    )
+    assert "/bad/c.jpg" in str(api.artifacts(run)["tilewise-failures"]["data"])
 
 
 def test_some_failures_are_forgiven(api, job, workspace_with_rate):

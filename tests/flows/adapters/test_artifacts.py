@@ -10,7 +10,7 @@ import pytest
 from support.runs import vary
 
 from extractors.core import Fingerprint, RunInfo
-from extractors.core.errors import BudgetSpent, Refused
+from extractors.core.errors import BudgetSpent, Incomplete, Refused
 from extractors.core.money import Costs
 from extractors.core.totals import FailureReasons, RunTotals
 from extractors.report.summary import public_reason
@@ -108,7 +108,21 @@ def test_failures_by_kind():
     ("run", "state", "message"),
     [
         (closing(), ("COMPLETED", "Completed"), "998 accepted, 2 rejected, 5 failed"),
-        (closing(fail_above=0.001), ("FAILED", "Failed"), "998 accepted, 2 rejected, 5 failed"),
+        (
+            closing(fail_above=0.001),
+            ("FAILED", "Failed"),
+            "998 accepted, 2 rejected, 5 failed; 7 of 1,005 failed (0.7 %), 0.1 % allowed",
+        ),
+        (
+            closing(RunTotals(accepted=3, failed=4), fail_above=0.2),
+            ("FAILED", "Failed"),
+            "3 accepted, 4 failed; 4 of 7 failed (57 %), 20 % allowed",
+        ),
+        (
+            closing(RunTotals(accepted=3), Incomplete("folder x could not be listed")),
+            ("FAILED", "Failed"),
+            "3 accepted; stopped: folder x could not be listed",
+        ),
         (
             closing(RunTotals(accepted=7, remaining=3), BudgetSpent("the budget of $1 is spent")),
             ("COMPLETED", "Partial"),
@@ -118,6 +132,14 @@ def test_failures_by_kind():
             closing(RunTotals(remaining=3), Refused("the key is refused")),
             ("FAILED", "Failed"),
             "0 accepted, 3 remaining; stopped: the key is refused",
+        ),
+        (
+            RunResult(closing().record, RunCounts(10, skipped_failed=Counter(refused=3))),
+            ("COMPLETED", "Completed"),
+            (
+                "nothing to do: 7 documents have a result in /out, 3 failed for good earlier (3 refused): --redo failed tries"
+                " them again; no call was made"
+            ),
         ),
         (
             closing(RunTotals()),

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -136,6 +137,29 @@ async def test_a_run_in_shards_is_whole(asked, settings, server, table, tmp_path
     assert len(set(table("results")["_document"])) == 7
     assert not (tmp_path / "out" / "staging").exists()
     assert len(list((tmp_path / "out" / "results").rglob("*.parquet"))) == 1
+
+
+@pytest.fixture
+def unlisted(asked, tmp_path):
+    """A folder below the source whose path is longer than the system takes."""
+    del asked  # makes the source
+    at = os.open(tmp_path / "in", os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=at)
+        at, above = os.open("d" * 200, os.O_RDONLY, dir_fd=at), at
+        os.close(above)
+    os.close(at)
+    yield
+    subprocess.run(["rm", "-rf", tmp_path / "in"], check=True)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("unlisted")
+async def test_sharded_run_on_an_incomplete_listing_ends_incomplete(asked, settings, table):
+    """What was listed has rows, and the exit code is that of an error."""
+    closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=Here(settings)))
+    assert (closing.row["status"], closing.exit_code) == ("incomplete", 2)
+    assert table("results").height == 7
 
 
 @pytest.mark.anyio

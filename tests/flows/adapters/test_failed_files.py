@@ -1,0 +1,31 @@
+"""failed_files.py: the failed documents of a run by name, without text of a model."""
+
+from datetime import UTC, datetime
+
+from extractors.core import Fingerprint, RunInfo
+from extractors.run.result import RunCounts, RunRecord, RunResult
+from flows.adapters.failed_files import list_failed_files
+
+
+def test_failed_files_are_listed_by_name(workspace, serve, replies):
+    """Name, kind, and the message without what the model answered."""
+    workspace.with_images("good.jpg").using(serve(replies.ok({"caption": "ACME <b>", "tags": 5})))
+    (workspace.folder / "in" / "no_image.jpg").write_bytes(b"no image")
+    workspace.run("run", "in", "--schema", "caption", "--direct", "--yes")
+    row = workspace.only("runs")
+    info = RunInfo(
+        run=row["run"],
+        started_at=datetime.now(UTC),
+        source=row["source"],
+        output=str(workspace.folder / "out"),
+        fingerprint=Fingerprint(row["endpoint"], row["model"], row["schema"], "", ""),
+        policy="balanced",
+        bill_rule="table",
+    )
+    rows = list_failed_files(RunResult(RunRecord(info), RunCounts()))
+    assert [(each["uri"].rpartition("/")[2], each["kind"]) for each in rows] == [
+        (r"no\_image.jpg", "bill, not_an_image"),
+        ("good.jpg", "validate, off_schema"),
+    ]
+    assert all(each["message"] and len(each) == 4 for each in rows)
+    assert "ACME" not in str(rows)

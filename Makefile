@@ -32,6 +32,8 @@ demo: $(READY)
 	$(BIN)/tilewise rows receipt
 	@echo "next:  $(BIN)/tilewise report --open           the page of this run: documents, cost, failures"
 	@echo "       $(BIN)/tilewise rows receipt --format csv > receipts.csv"
+	@echo "       $(BIN)/tilewise try data/samples/receipts/photo.webp --schema receipt --offline"
+	@echo "       $(BIN)/tilewise init my-folder          a working folder for your own images and schemas"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"

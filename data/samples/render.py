@@ -13,8 +13,9 @@ import broken
 import invoices
 import receipts
 import scenes
+import tickets
 
-FOLDERS = ("receipts", "invoices", "screenshots", "comparison", "documents", "bad")
+FOLDERS = ("receipts", "invoices", "screenshots", "comparison", "documents", "tickets", "bad")
 
 
 def render(into: Path) -> None:
@@ -24,6 +25,7 @@ def render(into: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     _truth(folders["receipts"], receipts.render(folders["receipts"]))
     _truth(folders["invoices"], invoices.render(folders["invoices"]))
+    _truth(folders["tickets"], tickets.render(folders["tickets"]))
     scenes.render_screenshots(folders["screenshots"])
     scenes.render_comparison(folders["comparison"])
     invoices.render_documents(folders["documents"])

@@ -52,7 +52,7 @@ def test_the_samples_stay_small():
     assert sum(path.stat().st_size for path in SAMPLES.rglob("*") if path.is_file()) < 6_000_000
 
 
-@pytest.mark.parametrize("folder", ["receipts", "invoices"])
+@pytest.mark.parametrize("folder", ["receipts", "invoices", "tickets"])
 def test_every_image_has_its_truth(folder):
     """No image without a line of truth, no line without an image, none twice."""
     images = sorted(path.name for path in (SAMPLES / folder).iterdir() if path.suffix in PICTURES)
@@ -140,7 +140,7 @@ def test_the_samples_can_be_drawn_again(tmp_path):
     """The script draws every picture anew, with the same sizes, and the same truth."""
     subprocess.run([sys.executable, "-W", "error", SAMPLES / "render.py", "--into", tmp_path], check=True)
     assert pictures(tmp_path) == pictures(SAMPLES)
-    for folder in ("receipts", "invoices"):
+    for folder in ("receipts", "invoices", "tickets"):
         assert (tmp_path / folder / "truth.jsonl").read_text() == (SAMPLES / folder / "truth.jsonl").read_text()
     drawn, kept = (sorted(path.name for path in (root / "bad").iterdir()) for root in (tmp_path, SAMPLES))
     assert drawn == kept

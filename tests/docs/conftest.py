@@ -26,10 +26,8 @@ class Documented:
         (workspace.folder / "mine").mkdir()
         [ticket] = [each for each in page("schemas").blocks("python") if "class Ticket" in each]
         (workspace.folder / "mine" / "ticket.py").write_text(ticket)
-        samples = workspace.folder / "data" / "samples" / "receipts"
-        samples.mkdir(parents=True)
-        for path in (ROOT / "data" / "samples" / "receipts").iterdir():
-            shutil.copy(path, samples)
+        for folder in ("receipts", "tickets"):
+            shutil.copytree(ROOT / "data" / "samples" / folder, workspace.folder / "data" / "samples" / folder)
 
     def publish_a_run(self):
         """What a page takes for granted that shows tables or a report."""

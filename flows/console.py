@@ -39,6 +39,15 @@ def exit_on_error() -> Iterator[None]:
         raise typer.Exit(3) from None
 
 
+def load_settings() -> Settings:
+    """The settings; each variable that is like one and is none is named on stderr."""
+    from extractors.config.settings import find_unknown_settings, read_settings
+
+    for name in find_unknown_settings():
+        typer.echo(f"tilewise: unknown setting {name}, ignored", err=True)
+    return read_settings()
+
+
 @contextmanager
 def divert_stdout() -> Iterator[None]:
     """Sends to stderr what schemas of the user print while they are loaded and validate: stdout is for the result."""

@@ -31,7 +31,7 @@ def prune(
     output: Output = None,
     dry_run: Preview = False,
 ) -> None:
-    """Delete stored answers and pages of runs that are older than an age."""
+    """Delete stored answers and pages of old runs."""
     with exit_on_error():
         from extractors.config.time_window import parse_age
 
@@ -53,7 +53,10 @@ def forget(
     dry_run: Preview = False,
     yes: Annotated[bool, typer.Option("--yes", help="Forget without asking.")] = False,
 ) -> None:
-    """Remove documents from tables, replies, plans and reports; calls keep their amounts without names."""
+    """Remove documents from everything that is stored.
+
+    Rows of tables, replies, plans and reports go; calls keep their amounts without names.
+    """
     with exit_on_error():
         from extractors.plan.estimate import open_ledger
         from extractors.record.ledger import Ledger

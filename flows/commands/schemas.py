@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 @app.callback(invoke_without_command=True)
 def schemas(context: typer.Context) -> None:
-    """List the schemas with their fields; show one, or begin a new one."""
+    """List the schemas with their fields; show or begin one."""
     if context.invoked_subcommand is None:
         with exit_on_error():
             _print_list()

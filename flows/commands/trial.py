@@ -43,7 +43,10 @@ def try_document(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Do one document, and show plan, prompt, answers, errors, tokens, cost."""
+    """Read one document and show every step, with its cost.
+
+    Shows plan, prompt, answers, errors, tokens and cost.
+    """
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve

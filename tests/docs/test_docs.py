@@ -26,7 +26,8 @@ from extractors.scan import EXTENSIONS, read_manifest
 from flows.cli import app
 from flows.serving.deployments import FILE, load_deployments
 
-COMMANDS = typer.main.get_command(app).commands
+COMMAND = typer.main.get_command(app)
+COMMANDS = COMMAND.commands
 PROCESSES = ("--offline", "--prefect", "--shard-size")  # in lines that the slow tests run
 TABLES = {
     "results": columns.RESULTS,
@@ -151,6 +152,7 @@ def test_no_setting_command_or_flag_is_invented():
     prose = "\n".join(each.prose for each in PAGES)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", prose))
     known = {flag for command in COMMANDS for flag in options(command)}
+    known |= {flag for parameter in COMMAND.params for flag in parameter.opts}
     assert flags - known == {"--no-prompt", "--strict"}  # of Prefect and of mypy
 
 

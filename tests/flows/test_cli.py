@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import get_args
 
 import pytest
@@ -13,6 +14,7 @@ from extractors.config.field_help import FIELD_HELP
 from extractors.config.job import Job
 from flows import flags
 from flows.cli import app
+from flows.help import OTHER
 
 COMMANDS = sorted(get_command(app).commands)
 NO_ENDPOINT = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
@@ -22,6 +24,32 @@ NO_ENDPOINT = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
 def test_help_of_commands(workspace, golden, command):
     """Every command says what it does and what each flag means."""
     golden(f"help/{command or 'tilewise'}", transcript(workspace, [*([command] if command else []), "--help"]))
+
+
+def test_help_has_every_command_in_a_group_with_a_whole_summary_and_an_example():
+    """At 80 columns no summary is cut; every example of a command that exists has flags of that command."""
+    command = get_command(app)
+    with command.make_context("tilewise", ["schemas"], resilient_parsing=True) as context:
+        shown = command.get_help(context)
+        examples = {name: command.get_command(context, name).epilog for name in COMMANDS}
+    assert "..." not in shown.partition("Start:")[2]
+    assert OTHER not in shown
+    for name, example in examples.items():
+        words = example.split()
+        flags = {flag for parameter in command.commands[name].params for flag in parameter.opts}
+        assert words[:3] == ["Example:", "tilewise", name]
+        assert {word for word in words if word.startswith("--")} <= flags
+
+
+def test_version(workspace):
+    """`--version` prints the version of the package."""
+    assert workspace.run("--version").stdout == f"tilewise {version('tilewise')}\n"
+
+
+def test_completion_completes_commands_and_flags(workspace):
+    """The shell asks for the words that may follow."""
+    asked = {"_TILEWISE_COMPLETE": "complete_bash", "COMP_WORDS": "tilewise run --redo-", "COMP_CWORD": "2"}
+    assert workspace.run(env=asked).stdout.split() == ["--redo-before"]
 
 
 def test_help_texts_cover_the_fields_of_a_job():

@@ -84,10 +84,11 @@ def test_every_table_is_published_and_nothing_is_left_staged(remote, tables):
     row = row_of(remote.run("run", "in", *MOST))
     assert counts(row) == (6, 0, 5, 1, 0)
     assert row["output"] == tables.url
-    assert layout(tables.keys(), row["run"]) == sorted(
+    files = [
         f"{table}{'/schema=caption' if table in {'results', 'replies'} else ''}/run_date=DAY/RUN.parquet"
         for table in TABLES
-    )
+    ]
+    assert layout(tables.keys(), row["run"]) == sorted([*files, "views.sql"])
     assert {name: tables.read(name).height for name in TABLES} == {
         "results": 5,
         "replies": 5,
@@ -101,10 +102,31 @@ def test_every_table_is_published_and_nothing_is_left_staged(remote, tables):
 
 
 def test_the_row_of_runs_is_the_last_that_appears(remote, bucket):
-    """Whoever sees it finds all that it refers to."""
+    """It refers only to rows that are there; the views over all tables are written after it."""
     remote.run("run", "in", *MOST)
     puts = [path for method, path, _ in bucket.front.asked if method == "PUT" and "/staging/" not in path]
-    assert [path.split("/")[3] for path in puts] == list(TABLES)
+    assert [path.split("/")[3] for path in puts] == [*TABLES, "views.sql"]
+
+
+def test_forget_erases_a_document_from_a_bucket(remote, tables, bucket):
+    """Its rows go, its call keeps its amount, and the views answer; an image in a bucket is looked up there."""
+    remote.run("run", "in", *MOST)
+    image = str(remote.folder / "in" / "1.png")
+    bucket.put("in/2.png", b"picture")
+    ended = remote.run("forget", image, f"{bucket.url}/in/2.png", f"{bucket.url}/in/9.png", "--yes")
+    assert ended.exit_code == 0, ended.stderr
+    assert f"{image} is still in its source" in ended.stdout
+    assert f"{bucket.url}/in/2.png is still in its source" in ended.stdout
+    assert f"{bucket.url}/in/9.png is still" not in ended.stdout
+    assert [tables.read(name).height for name in TABLES] == [4, 4, 1, 5, 5, 3, 1]
+    assert sorted(tables.read("calls")["document"])[:2] == ["", str(remote.folder / "in" / "0.png")]
+    tables.download(remote.folder / "copy")
+    text = (remote.folder / "copy" / "views.sql").read_text()
+    assert "LOAD httpfs" in text
+    views = text[text.index("CREATE OR REPLACE VIEW") :].replace(f"'{tables.url}/", f"'{remote.folder}/copy/")
+    with duckdb.connect() as database:
+        database.execute(views)
+        assert database.execute("SELECT count(*) FROM latest_caption").fetchall() == [(4,)]
 
 
 def test_a_second_run_calls_nothing(remote, tables, serve, replies):

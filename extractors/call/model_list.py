@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from extractors.call.profiles import PriceUnit, Profile
 
 MODELS_SECONDS = 5.0
-MAX_PRICE = 1_000_000  # dollars for a million tokens: the costs of a higher price would fit in no column
+MAX_PRICE = 20_000  # dollars for a million tokens: no model costs more, so a higher price has another unit
+MIN_PRICE = Decimal("0.0005")  # and a lower one that is not 0, too: a budget would hold nothing
 _CACHED = ("cached_input", "input_cache_read", "cache_read")
 
 
@@ -73,9 +74,11 @@ def _parse_price(pricing: object, unit: PriceUnit | None) -> Price | None:
         keys, unit = ("prompt", "completion"), "token"
     if unit is None:
         return None
+    if str(pricing.get("currency") or "USD").upper() not in {"USD", "$"}:
+        return None
     factor = MILLION if unit == "token" else Decimal(1)
     amounts = [_parse_amount(pricing, key, factor) for key in keys]
-    if _parse_amount(pricing, "request", Decimal(1)):  # OpenRouter's price of a call, which no price of tokens covers
+    if _read_amount(pricing, "request") > 0:  # OpenRouter's price of a call, which no price of tokens covers
         return None
     named = next((key for key in _CACHED if pricing.get(key)), None)
     cached = _parse_amount(pricing, named, factor) if named else None
@@ -86,9 +89,15 @@ def _parse_price(pricing: object, unit: PriceUnit | None) -> Price | None:
 
 
 def _parse_amount(pricing: Mapping[str, object], key: str, factor: Decimal) -> Decimal | None:
-    """Dollars for a million tokens, None for what is no price."""
+    """Dollars for a million tokens, None for what is no price, or has another unit than that of the list."""
+    amount = _read_amount(pricing, key) * factor
+    return amount if amount == 0 or MIN_PRICE <= amount < MAX_PRICE else None
+
+
+def _read_amount(pricing: Mapping[str, object], key: str) -> Decimal:
+    """The number as it is listed, -1 for what is none."""
     try:
-        amount = Decimal(str(pricing[key])) * factor
+        amount = Decimal(str(pricing[key]))
     except (KeyError, InvalidOperation):
-        return None
-    return amount if amount.is_finite() and 0 <= amount < MAX_PRICE else None
+        return Decimal(-1)
+    return amount if amount.is_finite() else Decimal(-1)

@@ -78,8 +78,11 @@ def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str
     """Builds the part of a request that constrains the answer to the JSON schema; `prompt` relies on the prompt alone."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.name)[:64]
     if mode == "json_schema":
-        asked = {"type": "json_schema", "json_schema": {"name": name, "schema": schema.wire, "strict": schema.strict}}
-        return {"response_format": asked | ({"schema": schema.wire} if flat else {})}
+        asked = {
+            "type": "json_schema",
+            "json_schema": {"name": name, "schema": schema.constraint, "strict": schema.strict},
+        }
+        return {"response_format": asked | ({"schema": schema.constraint} if flat else {})}
     if mode == "json_object":
         return {"response_format": {"type": "json_object"}}
     if mode == "tools":

@@ -5,7 +5,7 @@
 | seconds | `Retry-After: 7` |
 | milliseconds | `retry-after-ms: 250` |
 | an HTTP date or an ISO date | `Wed, 18 Nov 2026 11:06:50 GMT`, `2026-11-18T11:06:50Z` |
-| a duration | `6m0s`, `1.5s`, `20ms` |
+| a duration | `6m0s`, `1.5s`, `20ms`, `26 seconds`, `PT1M30S` |
 | a time in seconds or, with 13 digits, in milliseconds | `1795000012`, `1795000012500` |
 
 Of the headers that tell when a limit is full again, only those bind whose limit is used up.
@@ -23,19 +23,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_WAIT = 300.0  # seconds; a server that asks for more is called again after this
-EPOCH_SECONDS, EPOCH_MILLISECONDS = 1e9, 1e12  # a number above these is a time, not a duration
+EPOCH_SECONDS, EPOCH_MILLISECONDS, EPOCH_MICROSECONDS = 1e9, 1e12, 1e15  # a number above these is a time
 _RESETS = (  # with the header that tells how much is left of the same limit
     ("x-ratelimit-reset-requests", "x-ratelimit-remaining-requests"),
     ("x-ratelimit-reset-tokens", "x-ratelimit-remaining-tokens"),
     ("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-requests-remaining"),
     ("anthropic-ratelimit-tokens-reset", "anthropic-ratelimit-tokens-remaining"),
+    ("anthropic-ratelimit-input-tokens-reset", "anthropic-ratelimit-input-tokens-remaining"),
+    ("anthropic-ratelimit-output-tokens-reset", "anthropic-ratelimit-output-tokens-remaining"),
+    ("x-ratelimit-reset-after", "x-ratelimit-remaining"),
     ("x-ratelimit-reset", "x-ratelimit-remaining"),
+    ("x-rate-limit-reset", "x-rate-limit-remaining"),
     ("ratelimit-reset", "ratelimit-remaining"),
 )
-_NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?")
-_UNITS = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001))
-_DURATION = re.compile("".join(rf"(?:(\d{{1,12}}(?:\.\d{{1,9}})?){unit}(?![a-z]))?\s*" for unit, _ in _UNITS))
-_IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[dhms])\s*)+)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,17}(\.\d{1,9})?")
+_FIRST_NUMBER = re.compile(r"^(\d+(?:\.\d+)?)\s*[,;].*")  # a header that a proxy has doubled
+_UNITS = (
+    ("d(?:ays?)?", 86400.0),
+    ("h(?:(?:ou)?rs?)?", 3600.0),
+    ("m(?:in(?:ute)?s?)?", 60.0),
+    ("s(?:ec(?:ond)?s?)?", 1.0),
+    ("(?:ms(?:ecs?)?|milliseconds?)", 0.001),
+)
+_DURATION = re.compile(
+    "(?:pt?)?" + "".join(rf"(?:(\d{{1,12}}(?:\.\d{{1,9}})?)\s?{unit}(?![a-z]))?[\st]*" for unit, _ in _UNITS)
+)
+_ANY_UNIT = "|".join(unit for unit, _ in _UNITS)
+_IN_WORDS = re.compile(
+    rf"(?:(?:try again|retry|retrying) (?:in|after)|wait(?: for)?) ((?:\d+(?:\.\d+)?\s?(?:{_ANY_UNIT})(?![a-z])\s*)+)",
+    re.IGNORECASE,
+)
 
 
 def parse_wait(
@@ -55,7 +72,7 @@ def parse_wait(
 
 
 def _parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    milliseconds = headers.get("retry-after-ms", "").strip()
+    milliseconds = headers.get("retry-after-ms", "").strip().removesuffix("ms")
     if _NUMBER.fullmatch(milliseconds):
         return float(milliseconds) / 1000
     return parse_time(headers.get("retry-after", ""), now)
@@ -77,9 +94,11 @@ def _is_left(remaining: str) -> bool:
 
 def parse_time(value: str, now: float) -> float | None:
     """Seconds from now until this time, or of this duration; None where it is neither."""
-    value = value.strip()
+    value = _FIRST_NUMBER.sub(r"\1", value.strip(' "+'))
     if _NUMBER.fullmatch(value):
         number = float(value)
+        if number > EPOCH_MICROSECONDS:
+            return number / 1_000_000 - now
         if number > EPOCH_MILLISECONDS:
             return number / 1000 - now
         return number - now if number > EPOCH_SECONDS else number

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
+import pydantic
 from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError
 
 from extractors.core import schema_files
 from extractors.core.annotations import find_models
 from extractors.core.errors import ConfigurationError, first_line, suggest_name
-from extractors.core.wire_schema import has_scalar_root, is_strict, to_wire
+from extractors.core.wire_schema import drop_unsupported, has_scalar_root, is_strict, to_wire
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -69,6 +70,11 @@ class Schema:
     def strict(self) -> bool:
         """Whether OpenAI's strict mode accepts the JSON schema."""
         return is_strict(self.wire)
+
+    @property
+    def constraint(self) -> dict[str, object]:
+        """The JSON schema by which the server constrains the answer: in strict mode without what that does not know."""
+        return drop_unsupported(self.wire) if self.strict else self.wire
 
     @property
     def prompt_bytes(self) -> int:
@@ -171,6 +177,8 @@ def _is_nested_alias(alias: object) -> bool:
 def _read_version(published: str, module: ModuleType) -> int:
     """The module's `VERSION`; 1 by default."""
     version = getattr(module, "VERSION", 1)
+    if version is pydantic.VERSION:  # by `from pydantic import *`
+        return 1
     if type(version) is not int or version < 1:
         raise ConfigurationError(
             f"schema {published!r}: VERSION {version!r} in {module.__name__} must be a whole number from 1 on"

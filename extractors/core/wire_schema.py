@@ -8,6 +8,7 @@
 | `oneOf` with `discriminator`               | `anyOf`                                              |
 | `allOf` of one schema                      | that schema, by `anyOf` where it has siblings        |
 | `uniqueItems`, formats and patterns that strict mode does not know | left out                     |
+| lengths of texts, examples and notes (`_UNSUPPORTED`) | in the prompt alone, where strict mode takes the rest |
 | a `$ref` at the root (a recursive model)   | the definition itself                                |
 | dicts, tuples, values of any type, a root that is no object | as they are, with `strict: false`   |
 """
@@ -25,6 +26,10 @@ _LITERAL = frozenset({"enum", "const", "examples", "required"})  # their values 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _LOOKAROUND = re.compile(r"\(\?[=!<]")
 _TYPED = frozenset({"type", "$ref", "anyOf", "enum", "const"})  # one of them says what a value is
+_UNSUPPORTED = frozenset(
+    {"minLength", "maxLength", "minProperties", "maxProperties", "examples", "deprecated", "readOnly", "writeOnly"}
+    | {"contentMediaType", "contentEncoding", "contentSchema", "$comment"}
+)
 _NOT_STRICT = frozenset({"prefixItems", "patternProperties", "propertyNames", "allOf", "not", "if", "contains"})
 
 
@@ -45,6 +50,23 @@ def to_wire(schema: object) -> Json:
 def is_strict(wire: Json) -> bool:
     """Whether strict mode accepts this schema: an object at the root, and nothing in it that it does not know."""
     return wire.get("type") == "object" and "properties" in wire and _is_strict(wire)
+
+
+def drop_unsupported(wire: Json) -> Json:
+    """The schema without keywords that strict mode refuses and that only narrow or explain a value."""
+    return {key: _drop_unsupported(value, key) for key, value in wire.items() if key not in _UNSUPPORTED}
+
+
+def _drop_unsupported(value: object, key: str) -> object:
+    if key in _LITERAL:
+        return value
+    if isinstance(value, list):
+        return [_drop_unsupported(item, "") for item in value]
+    if not isinstance(value, dict):
+        return value
+    if key in _NAMES:
+        return {name: _drop_unsupported(inner, "") for name, inner in value.items()}
+    return drop_unsupported(value)
 
 
 def has_scalar_root(wire: Json) -> bool:

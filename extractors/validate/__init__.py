@@ -133,7 +133,7 @@ def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
     except ValidationError as invalid:
         details = invalid.errors(include_input=False, include_url=False)
         return Verdict(_classify_errors(candidate, details), errors=_format_errors(details))
-    except Exception as error:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
         return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
     if is_foreign(document, candidate):
         return Verdict("off_schema", errors=f"document: no name in the object is a field of {model.__name__}")

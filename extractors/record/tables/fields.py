@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import types
 from collections.abc import Sequence as AnySequence
 from datetime import UTC, date, datetime, time
@@ -23,6 +24,8 @@ from pydantic import (
     NaiveDatetime,
     PastDate,
     PastDatetime,
+    SecretBytes,
+    SecretStr,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
@@ -105,8 +108,8 @@ def _build_column(annotation: object, enclosing: Enclosing, places: int | None =
     if origin in _ARRAYS and len({*arguments} - {...}) == 1:
         dtype, to_cell = _build_column(arguments[0], enclosing)
         return pl.List(dtype), _list_cell(to_cell)
-    if origin is Literal and all(isinstance(value, str) for value in arguments):
-        return TEXT, _to_string
+    if origin is Literal:
+        return _build_literal_column(arguments)
     if isinstance(annotation, NewType):
         return _build_column(annotation.__supertype__, enclosing, places)
     if isinstance(annotation, type) and annotation not in {object, type(None)}:
@@ -127,6 +130,14 @@ def _build_union_column(arguments: tuple[object, ...], enclosing: Enclosing, pla
         scalars = [_scalar_kind(member) for member in members]
         dtype, to_cell = TEXT, _require(_to_text if all(scalars) and "text" in scalars else _to_json)
     return dtype, _allow_none(to_cell) if optional else to_cell
+
+
+def _build_literal_column(values: tuple[object, ...]) -> Column:
+    """Text as it is where a value is text, else JSON; a literal None makes the field optional."""
+    plain = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    texts = [value for value in plain if isinstance(value, str)]
+    to_cell = _to_string if len(texts) == len(values) and texts == list(values) else _to_text if texts else _to_json
+    return TEXT, to_cell if None in plain else _require(to_cell)
 
 
 def _scalar_kind(annotation: object) -> Literal["", "text", "number"]:
@@ -154,6 +165,8 @@ def _build_class_column(cls: type, enclosing: Enclosing, places: int | None) -> 
         return pl.Struct(fields.columns), fields.cell
     if issubclass(cls, enum.Enum):
         return TEXT, _enum_cell(cls)
+    if issubclass(cls, SecretStr | SecretBytes):
+        raise ValueError(f"the value of a {cls.__name__} is masked in every table: use str or bytes")  # noqa: TRY004
     if cls is Decimal:
         return _build_decimal_column(DECIMAL_PLACES if places is None else places)
     return _PLAIN.get(cls, (TEXT, _require(_to_text)))
@@ -246,9 +259,9 @@ def _enum_cell(cls: type[enum.Enum]) -> Cell:
     values = {member.value for member in cls}
 
     def to_cell(value: object) -> object:
-        if not isinstance(value, enum.Enum) and any(value == known for known in values):
-            return str(value)
-        return str(_expect(value, cls).value)
+        known = not isinstance(value, enum.Enum) and any(value == each for each in values)
+        plain = value if known else _expect(value, cls).value
+        return None if plain is None else str(plain)
 
     return to_cell
 
@@ -259,7 +272,7 @@ def _to_json(value: object) -> object:
 
 
 def _dump_json(plain: object) -> str:
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _to_text(value: object) -> object:
@@ -287,9 +300,10 @@ def _to_int(value: object) -> object:
 
 
 def _to_float(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return _expect(value, float)
+    number = float(value) if isinstance(value, int) and not isinstance(value, bool) else _expect(value, float)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
 
 
 def _to_date(value: object) -> object:

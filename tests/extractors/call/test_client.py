@@ -453,7 +453,11 @@ async def test_an_endpoint_that_is_not_there_is_named():
         ("openrouter", {"prompt": "-1", "completion": "-1"}, None),
         ("openrouter", {"prompt": "0", "completion": "0"}, None),
         ("openrouter", {"prompt": "0.0000005", "completion": "0.0000028", "request": "0.005"}, None),
+        ("openrouter", {"prompt": "0.0000005", "completion": "0.0000028", "request": "0.0001"}, None),
         ("openrouter", {"prompt": "3", "completion": "15"}, None),
+        ("together", {"input": 0.0000005, "output": 0.0000028}, None),
+        ("together", {"input": 0.5, "output": 2.8, "currency": "EUR"}, None),
+        ("generic", {"prompt": 0.5, "completion": 2.8}, None),
     ],
 )
 def test_the_unit_of_a_price_is_known_or_the_price_is_refused(profile, pricing, dollars):

@@ -161,7 +161,10 @@ def test_a_field_named_like_a_partition_is_refused(module, field):
         load("own_four:Model")
 
 
-@pytest.mark.parametrize(("line", "name"), [("VERSION = 2", "model_v2"), ("VERSION = 1", "model"), ("", "model")])
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("VERSION = 2", "model_v2"), ("VERSION = 1", "model"), ("", "model"), ("from pydantic import *", "model")],
+)
 def test_a_later_version_is_published_apart(module, line, name):
     """`VERSION = 2` is `_v2` in every column and path; the first version has no suffix."""
     module("own_five", f"{line}\nclass Model(BaseModel):\n    a: int\n")

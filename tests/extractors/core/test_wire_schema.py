@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, HttpUrl, RootModel, create_model
 from typing_extensions import TypeAliasType
 
 from extractors.core.annotations import expand_alias, find_models
-from extractors.core.wire_schema import has_scalar_root, is_strict, to_wire
+from extractors.core.wire_schema import drop_unsupported, has_scalar_root, is_strict, to_wire
 
 
 class Address(BaseModel):
@@ -170,3 +170,12 @@ def test_all_models_of_a_model_are_found():
     alias = TypeAliasType("alias", list[Address])
     model = create_model("Some", a=(alias, ...), b=(dict[str, Cat | None], ...), c=(Node, ...))
     assert set(find_models(model)) == {model, Address, Cat, Node}
+
+
+def test_what_strict_mode_does_not_know_is_not_sent():
+    """Lengths and examples stand in the prompt alone; a field of such a name stays."""
+    model = create_model("Some", value=(str, Field(alias="maxLength", max_length=3, examples=["a"])))
+    wire = to_wire(model.model_json_schema())
+    assert is_strict(wire)
+    assert drop_unsupported(wire)["properties"] == {"maxLength": {"type": "string"}}
+    assert wire["properties"] == {"maxLength": {"type": "string", "maxLength": 3, "examples": ["a"]}}

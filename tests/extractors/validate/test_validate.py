@@ -4,6 +4,7 @@ Covers `extractors.validate.marks` and `extractors.validate.repetition`, too.
 """
 
 import json
+import sys
 from decimal import Decimal
 from typing import get_args
 
@@ -252,10 +253,12 @@ def test_a_validator_that_breaks_refuses_the_document():
         @field_validator("total")
         @classmethod
         def _look_up(cls, value):
-            return {}[value]
+            return {}[value] if value else sys.exit(3)
 
     verdict = validate(Reply(200, "", content='{"total": 1}'), Broken)
     assert (verdict.outcome, verdict.errors) == ("refused", "a validator raised KeyError: 1")
+    verdict = validate(Reply(200, "", content='{"total": 0}'), Broken)
+    assert (verdict.outcome, verdict.errors) == ("refused", "a validator raised SystemExit: 3")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, computed_field, create_model
+from pydantic import BaseModel, Field, SecretStr, computed_field, create_model
 from typing_extensions import TypeAliasType
 
 from extractors.core import schema
@@ -154,7 +154,7 @@ mixed = st.builds(
     Mixed,
     text=st.text(st.characters(exclude_categories=["Cs"])),
     count=st.none() | st.integers(-(2**63), 2**63 - 1),
-    share=st.floats(allow_nan=False),
+    share=st.floats(allow_nan=False, allow_infinity=False),
     money=st.none() | st.decimals(-(10**9), 10**9, places=2),
     day=st.dates(),
     at=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - what hypothesis asks for
@@ -294,3 +294,32 @@ def test_the_values_of_an_enum_are_cells():
     assert Fields(model).row(model.model_construct(field=3)) == {"field": "3"}
     with pytest.raises(CellError):
         Fields(model).row(model.model_construct(field=4))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "cell"),
+    [
+        (Literal["a", "b", None], None, None),  # noqa: PYI061 - as people write it
+        (Literal["a", 1, None], "a", "a"),  # noqa: PYI061
+        (Literal["a", 1], 1, "1"),
+        (Literal[1, 2], 2, "2"),
+    ],
+)
+def test_a_literal_is_text_in_one_form(annotation, value, cell):
+    """Text as it is, beside numbers too; a literal None is a null."""
+    model = create_model("Some", field=(annotation, ...))
+    assert Fields(model).row(model(field=value)) == {"field": cell}
+
+
+@pytest.mark.parametrize(("annotation", "value"), [(float, "NaN"), (float, "inf"), (dict[str, float], {"a": "NaN"})])
+def test_a_number_that_is_none_fails_its_document(annotation, value):
+    """JSON text may say NaN where a float is wanted; every sum of the column would be NaN."""
+    model = create_model("Some", field=(annotation, ...))
+    with pytest.raises(CellError, match="field: "):
+        Fields(model).row(model(field=value))
+
+
+def test_a_masked_type_is_refused():
+    """Its column would hold stars."""
+    with pytest.raises(ConfigurationError, match="'field': the value of a SecretStr is masked"):
+        Fields(create_model("Some", field=(SecretStr, ...)))

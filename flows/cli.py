@@ -238,12 +238,11 @@ def report(
     The page is reports/<run>.html: documents, predicted and real cost, failures.
     """
     with exit_on_error():
-        from extractors.config.run_config import output as named
         from extractors.core.buckets import is_bucket_url
-        from extractors.record.output import open_output
+        from extractors.record.output import name_output, open_output
         from extractors.report.page import write_report
 
-        place = named(output or load_settings().output)
+        place = name_output(output or load_settings().output)
         if open_it and is_bucket_url(place):
             raise ConfigurationError(f"--open works for local output only: {place} is a bucket; leave out --open")
         path = write_report(open_output(place), run)

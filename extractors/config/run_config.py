@@ -17,10 +17,10 @@ from extractors.call.request import RequestOptions
 from extractors.config.settings import TOGETHER
 from extractors.core import Fingerprint, RunInfo, tiles
 from extractors.core import schema as schemas
-from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
-from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.errors import ConfigurationError
 from extractors.core.money import NO_MEANS
 from extractors.record.ledger.calls import Budget
+from extractors.record.output import name_output
 from extractors.record.tables.fields import Fields
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
         rule=_rule(job.bill, offline=offline),
         model=model,
         base_url=urlsplit(base_url or TOGETHER)._replace(query="").geturl(),
-        output=output(job.output or settings.output),
+        output=name_output(job.output or settings.output),
         offline=offline,
     )
 
@@ -236,19 +236,3 @@ def _rule(name: str, *, offline: bool) -> tiles.Rule:
     if name == "auto":
         return tiles.get_rule("formula" if offline else "table")
     return tiles.get_rule(name)
-
-
-def output(value: str) -> str:
-    """The output's name: an absolute folder, or a bucket's URL without a slash at its end.
-
-    Raises ConfigurationError for what is neither.
-    """
-    if is_bucket_url(value):
-        return parse_location(value, "output").url
-    if "://" in value:
-        allowed = ", ".join(f"{scheme}://" for scheme in BUCKETS)
-        raise ConfigurationError(f"output {format_value(value)} cannot be written: use a folder, or {allowed}")
-    path = Path(value).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise ConfigurationError(f"output {value!r} cannot be written: it is a file, name a folder")
-    return str(path)

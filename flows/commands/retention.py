@@ -79,9 +79,8 @@ def forget(
 
 
 def _open_output(output: str | None) -> tuple[Settings, Tables]:
-    from extractors.config.run_config import output as name_output
     from extractors.config.settings import read_settings
-    from extractors.record.output import open_output
+    from extractors.record.output import name_output, open_output
 
     settings = read_settings()
     return settings, open_output(name_output(output or settings.output))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from extractors.core.errors import ConfigurationError
-from flows.console import exit_on_error
+from flows.console import exit_on_error, load_settings
 from flows.flags import Output  # noqa: TC001 - typer reads annotations
 
 if TYPE_CHECKING:
@@ -40,15 +40,13 @@ def rows(
 ) -> None:
     """Show the current row of each document, as a table or a file."""
     with exit_on_error():
-        from extractors.config.run_config import output as name_output
-        from extractors.config.settings import read_settings
-        from extractors.record.output import open_output
+        from extractors.record.output import name_output, open_output
         from extractors.record.tables.truth import read_truth
         from extractors.report.rows import RowFilter, open_rows
 
         shown = limit or (FIRST_SCREEN if layout == "table" else None)
         lines = read_truth(corrected) if corrected else []
-        place = open_output(name_output(output or read_settings().output))
+        place = open_output(name_output(output or load_settings().output))
         chosen = open_rows(place, schema, RowFilter(run, every, shown))
         names = chosen.check_columns([name.strip() for name in columns.split(",")]) if columns else []
         for document in chosen.correct(lines) if lines else ():

@@ -26,14 +26,13 @@ def spend(
     Billed, wasted (billed, answer not published) and unknown, from tables and ledger.
     """
     with exit_on_error():
-        from extractors.config.run_config import output as named
         from extractors.config.time_window import parse_bound
         from extractors.plan.estimate import open_ledger
-        from extractors.record.output import open_output
+        from extractors.record.output import name_output, open_output
         from extractors.report.spend import spend as sum_spending
 
         settings = load_settings()
-        root = open_output(named(output or settings.output))
+        root = open_output(name_output(output or settings.output))
         first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
         if first and last and first > last:
             raise ConfigurationError(f"--since {since} is after --until {until}: use an earlier --since")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from extractors.config.field_help import FIELD_HELP
-from flows.console import exit_on_error
+from flows.console import exit_on_error, load_settings
 from flows.flags import (  # noqa: TC001 - typer reads annotations
     BaseUrl,
     BillRule,
@@ -50,7 +50,6 @@ def try_document(
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
-        from extractors.config.settings import read_settings
         from extractors.report.trial import TrialView
         from flows.console import divert_stdout, print_json, print_lines
 
@@ -69,7 +68,7 @@ def try_document(
             yes=yes,
         )
         with divert_stdout():
-            result = _run(resolve(job, read_settings()))
+            result = _run(resolve(job, load_settings()))
         error = result.record.error.message if result.record.error else None
         view = TrialView(result.record.run_info, result.config.schema, result.document, result.row, error)
         if as_json:

@@ -8,13 +8,13 @@ written as in `tilewise rows --format jsonl`: amounts and dates as text or numbe
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
 import polars as pl
 
 from extractors.core.errors import ConfigurationError, first_line, format_value, suggest_name
@@ -69,8 +69,8 @@ def read_truth(path: str) -> list[TruthLine]:
 
 def _read_line(line: bytes, place: str) -> TruthLine:
     try:
-        values = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError as error:
+        values = json.loads(line.decode("utf-8-sig"), parse_float=Decimal)  # a float would lose digits of an amount
+    except ValueError as error:
         raise ConfigurationError(f"{place}: is no JSON object: {first_line(error)}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"{place}: is no JSON object")
@@ -95,13 +95,13 @@ def _to_cell(value: object, dtype: PolarsDataType) -> object:
             raise TypeError("not an object of the column's fields")
         return {name: _to_cell(value.get(name), types[name]) for name in types}
     if dtype == pl.String:
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=float)
     return _to_scalar(value, dtype)
 
 
 def _to_scalar(value: object, dtype: PolarsDataType) -> object:
     """As `_to_cell`, for booleans, numbers, dates and times."""
-    if isinstance(value, bool) != (dtype == pl.Boolean) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) != (dtype == pl.Boolean) or not isinstance(value, str | int | float | Decimal):
         raise TypeError("another type of JSON value")
     text = str(value).strip()
     if isinstance(dtype, pl.Decimal):

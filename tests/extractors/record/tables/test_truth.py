@@ -80,6 +80,15 @@ def test_truth_of_the_samples_has_this_form(schema):
     assert [line.cells(columns).keys() - columns.keys() for line in lines] == [set()] * len(lines)
 
 
+def test_numbers_keep_the_digits_that_they_are_written_with(tmp_path):
+    """As the page of a run writes them: a float would lose digits."""
+    path = tmp_path / "corrections.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"document": "/in/a.jpg", "total": 12345678901234567890.12, "count": 3}\r\n')
+    [line] = read_truth(str(path))
+    assert line.cells(COLUMNS) == {"total": Decimal("12345678901234567890.12"), "count": 3}
+    assert (line.document, line.names("/in/a.jpg"), line.names("/in/aa.jpg")) == ("/in/a.jpg", True, False)
+
+
 @pytest.mark.parametrize("line", ['{"document": "a.jpg"', "[]", '{"total": 1}', '{"document": 7}'])
 def test_line_of_another_form_is_refused_by_number(tmp_path, line):
     path = tmp_path / "truth.jsonl"

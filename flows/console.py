@@ -62,7 +62,7 @@ def terminal_confirm(progress: Progress | None = None) -> Confirm | None:
 
     async def confirm(reason: str) -> bool:
         with progress.hidden() if progress else nullcontext():
-            typer.echo(f"{reason.partition(':')[0]}. Continue? [y/N]: ", nl=False, err=True)
+            typer.echo(f"{reason.rpartition(': ')[0]}. Continue? [y/N]: ", nl=False, err=True)
             return (await _read_line()).strip().lower() in {"y", "yes"}
 
     return confirm

@@ -86,7 +86,7 @@ async def _apply_as_flow(request: ApplyRequest, plan: ApprovedPlan) -> RunResult
     from flows.apply import apply as apply_flow
 
     await verify_server()
-    await require_approval(plan.config, plan.info.costs, terminal_confirm())
+    await require_approval(plan.config, plan.info.costs, terminal_confirm(), documents=plan.info.documents)
     return await _await_result(lambda: apply_flow(request, return_state=True))
 
 

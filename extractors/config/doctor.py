@@ -20,6 +20,7 @@ from extractors.config.prices import OLD_PRICE_DAYS, find_price
 from extractors.config.run_config import resolve
 from extractors.config.settings import SQLITE
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
+from extractors.core.money import dollars
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
 from extractors.record.output import open_output
@@ -130,7 +131,7 @@ def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory |
         return Finding(
             "price", "fails", f"unknown for {config.model or 'an unset model'}: add it to the file of TILEWISE_PRICES"
         )
-    said = f"${price.input} in, ${price.output} out per million tokens"
+    said = f"{dollars(price.input)} in, {dollars(price.output)} out per million tokens"
     if price.as_of is None:
         return Finding("price", "ok", said)
     age = (datetime.now(UTC).date() - price.as_of).days

@@ -108,7 +108,17 @@ def sum_known(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def dollars(amount: Decimal | None) -> str:
-    """Dollars with the digits that matter; `unknown` where the price is not known."""
+    """Dollars as every output writes them; `unknown` where the price is not known.
+
+    0 -> $0    1234.5 -> $1,234.50    0.5 -> $0.50    0.0174612 -> $0.0175    0.000000001 -> $0.000000001
+    """
     if amount is None:
         return "unknown"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
+    if amount == 0:
+        return "$0"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    if size >= 1:
+        return f"{sign}${size:,.2f}"
+    digits = f"{size:.{2 - size.adjusted()}f}"  # three that are significant
+    whole, _, cents = digits.partition(".")
+    return f"{sign}${whole}.{cents[:2]}{cents[2:].rstrip('0')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core import DIFFERS, DONE, NEW, RETRY
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from extractors.core import Name
 
-CENT = Decimal("0.01")
 WITHOUT_REDO = {RETRY: "to retry", NEW: "new"}  # reasons for which a run takes documents without --redo
 
 
@@ -31,7 +29,7 @@ class RedoGroup(NamedTuple):
         low, _, high = self.costs.values()
         if low is None or high is None:
             return "at unknown cost"
-        return f"for {_dollars(low)}" if low == high else f"for {_dollars(low)} to {_dollars(high)}"
+        return f"for {dollars(low)}" if low == high else f"for {dollars(low)} to {dollars(high)}"
 
 
 @dataclass(slots=True)
@@ -110,8 +108,3 @@ def _sum(groups: Iterable[RedoGroup]) -> RedoGroup:
     for group in groups:
         documents, costs = documents + group.documents, costs + group.costs
     return RedoGroup(documents, costs)
-
-
-def _dollars(amount: Decimal) -> str:
-    """Dollars with cents; smaller amounts in full."""
-    return f"${amount:,.2f}" if amount >= CENT else dollars(amount)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from extractors.core.money import dollars
 from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Progress:
             f"{done:,}{of} documents",
             *([f"{bad:,} not accepted"] if bad else []),
             f"{rate:.1f}/s",
-            "cost unknown" if self._totals.cost_usd is None else f"${self._totals.cost_usd:.4f} spent",
+            "cost unknown" if self._totals.cost_usd is None else f"{dollars(self._totals.cost_usd)} spent",
         ]
         if rate and self._expected > done:
             parts.append(f"{format_duration((self._expected - done) / rate)} left")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ApprovalRequired, ConfigurationError
+from extractors.core.money import dollars
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
@@ -19,26 +20,38 @@ def is_preapproved(config: RunConfig) -> bool:
     return config.job.yes or config.job.budget is not None or config.job.redo == "reparse"
 
 
-def approval_reason(config: RunConfig, costs: Costs, *, videos: bool = False) -> str | None:
-    """Why a person must approve these costs; None when they need no approval."""
+def approval_reason(
+    config: RunConfig, costs: Costs, *, documents: int | None = None, videos: bool = False
+) -> str | None:
+    """Why a person must approve these costs of so many documents; None when they need no approval."""
     if is_preapproved(config):
         return None
     high, limit = costs.high, config.settings.ask_above
     if high is None and config.job.video_tokens is None and videos:
         return "the cost of a video is unknown: set the maximum with --video-tokens, or continue with --yes"
     if high is None:
-        return f"the price of {config.model} is unknown: set it in TILEWISE_PRICES, or continue with --yes"
+        cost = "" if documents is None else f", and so is the cost of {_describe(config, documents)}"
+        return f"the price of {config.model} is unknown{cost}: set it in TILEWISE_PRICES, or continue with --yes"
     if high > limit:
-        return f"this may cost up to ${high:.2f}, above TILEWISE_ASK_ABOVE={limit}: continue with --yes"
+        amounts = f"{dollars(high)} (expected {dollars(costs.expected)})"
+        work = f"calls of {config.model}" if documents is None else _describe(config, documents)
+        return f"this may cost up to {amounts} for {work}, above TILEWISE_ASK_ABOVE={limit}: continue with --yes"
     return None
 
 
-async def require_approval(config: RunConfig, costs: Costs, confirm: Confirm | None, *, videos: bool = False) -> None:
-    """Asks for approval if these costs need it.
+def _describe(config: RunConfig, documents: int) -> str:
+    noun = "document" if documents == 1 else "documents"
+    return f"{documents:,} {noun} with schema {config.schema.name} and model {config.model}"
+
+
+async def require_approval(
+    config: RunConfig, costs: Costs, confirm: Confirm | None, *, documents: int | None = None, videos: bool = False
+) -> None:
+    """Asks for approval if these costs of so many documents need it.
 
     Raises ApprovalRequired when no person can be asked, and ConfigurationError when the answer is no.
     """
-    reason = approval_reason(config, costs, videos=videos)
+    reason = approval_reason(config, costs, documents=documents, videos=videos)
     if reason is None:
         return
     if confirm is None:

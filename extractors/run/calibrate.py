@@ -220,7 +220,7 @@ async def _approve(config: RunConfig, requests: list[CallRequest], run_info: Run
     tokens = sum(request.worst_prompt_tokens or 0 for request in requests)  # known for every probe
     high = price.cost(Usage(tokens, len(requests) * MAX_TOKENS)) if price else None
     await require_approval(config, Costs(high, high, high), hooks.confirm)
-    cost = "at an unknown price" if high is None else f"at most ${high:.4f}"
+    cost = "at an unknown price" if high is None else f"at most {dollars(high)}"
     hooks.notify(f"calibrating {config.model} at {config.endpoint}: {len(requests)} calls, {cost}")
 
 

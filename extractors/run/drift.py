@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from extractors.core.money import dollars
 from extractors.record.tables.profile import MIN_ROWS
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def _check_cost(now: RunProfile, past: Sequence[RunProfile]) -> str | None:
     low, high = min(known), max(known)
     if low * (1 - COST_MARGIN) <= now.cost <= high * (1 + COST_MARGIN):
         return None
-    before = _span(f"${low:.6f}", f"${high:.6f}")
-    return f"a document cost ${now.cost:.6f}; it was {before} in {_runs(len(known))}"
+    before = _span(dollars(low), dollars(high))
+    return f"a document cost {dollars(now.cost)}; it was {before} in {_runs(len(known))}"
 
 
 def _answers(profile: RunProfile) -> int:

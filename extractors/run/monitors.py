@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from extractors.core import UNSEEN, tiles
 from extractors.core.errors import Failing, Refused
+from extractors.core.money import dollars
 from extractors.core.tiles import MARKERS, Size
 from extractors.core.totals import RunTotals
 
@@ -72,7 +73,7 @@ class FailureGuard:
         cost, high = self._totals.cost_usd, self._totals.estimated.high
         if cost is not None and high is not None and cost > MAX_COST_RATIO * high:
             return Failing(
-                f"{sent} documents cost ${cost / sent:.6f} each, over twice the highest estimate of ${high / sent:.6f}"
+                f"{sent} documents cost {dollars(cost / sent)} each, over twice the highest estimate of {dollars(high / sent)}"
             )
         return None
 

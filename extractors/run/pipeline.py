@@ -93,15 +93,17 @@ async def _approve(session: RunSession, hooks: RunHooks, *, videos: bool, pendin
     """Estimates the cost where that matters, and has it approved. Raises as `require_approval`."""
     config = session.config
     needs_approval = not is_preapproved(config) and session.run_info.price != FREE
-    if session.approved_plan:
+    if plan := session.approved_plan:
         if needs_approval:
-            await require_approval(config, session.approved_plan.info.costs, hooks.confirm, videos=videos)
+            documents = plan.info.documents
+            await require_approval(config, plan.info.costs, hooks.confirm, documents=documents, videos=videos)
     elif pending and (needs_approval or config.job.redo):
         estimated = await asyncio.to_thread(estimate, session.estimate_inputs, REMOTE)
         if estimated.causes:
             hooks.notify(estimated.causes.sentence)
         if needs_approval:
-            await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
+            documents = estimated.documents - estimated.rejected
+            await require_approval(config, estimated.costs, hooks.confirm, documents=documents, videos=videos)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from extractors.config.command import describe_resume
 from extractors.core.errors import Incomplete, Stopped
+from extractors.core.money import dollars
 from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
@@ -184,4 +185,4 @@ class RunResult:
         planned, paid = self.counts.totals.estimated.expected, self.counts.totals.cost_usd
         if self.record.run_info.flow != "apply" or not planned or paid is None:
             return ""
-        return f"; paid ${paid:.6f} of ${planned:.6f} planned ({(paid - planned) / planned:+.1%})"
+        return f"; paid {dollars(paid)} of {dollars(planned)} planned ({(paid - planned) / planned:+.1%})"

@@ -74,7 +74,8 @@ async def run_trial(config: RunConfig, hooks: RunHooks) -> TrialResult:
         planned = await _take_document(feed)
         if planned.problem is None and session.run_info.price != FREE:
             check_videos(session.config, videos=feed.videos)
-            await require_approval(session.config, planned.costs, hooks.confirm, videos=feed.videos)
+            videos = feed.videos
+            await require_approval(session.config, planned.costs, hooks.confirm, documents=1, videos=videos)
         stack.enter_context(tables)
         return await _Trial(scheduler, planned).run()
 

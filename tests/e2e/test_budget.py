@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from extractors.core.money import dollars
+
 RUN = ("run", "in", "--schema", "caption")
 COST = (1000 * Decimal("0.30") + 100 * Decimal("1.50")) / 1_000_000  # of one answer of the server
 BUDGET = Decimal("0.012")  # some 26 answers, of which three may be on their way at first
@@ -69,7 +71,7 @@ def test_a_budget_below_one_worst_case_sends_nothing(worst, workspace, server):
     server.asked.clear()
     ended = workspace.run(*RUN, "--budget", worst - Decimal("0.000001"))
     assert (ended.exit_code, server.asked) == (3, [])
-    assert f"the next call may cost up to ${worst:.6f}" in ended.stdout
+    assert f"the next call may cost up to {dollars(worst)}" in ended.stdout
     row = workspace.only("runs")
     assert (row["status"], row["calls"], row["cost_usd"], row["remaining"]) == ("budget_spent", 0, 0, 34)
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from extractors.core.money import dollars
+
 RUN = ("run", "in", "--schema", "caption")
 INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")
 MILLION = Decimal(1_000_000)
@@ -40,7 +42,7 @@ def test_the_figure_is_the_high_estimate(workspace):
     """What is asked for is what `--dry-run` says that it can cost at most."""
     (workspace.folder / "prices.toml").write_text('[models."maker/model"]\ninput = 3000\noutput = 15000\n')
     high = json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)["cost_usd"]["high"]
-    assert f"up to ${high:.2f}, above" in workspace.run(*RUN).stderr
+    assert f"up to {dollars(Decimal(str(high)))} (expected" in workspace.run(*RUN).stderr
 
 
 def test_yes_goes_on(workspace, server):
@@ -110,5 +112,5 @@ def test_a_price_that_nobody_knows_makes_costs_null(workspace):
 def test_the_cost_is_said_in_the_end(workspace):
     """The summary shows what was predicted and what was paid."""
     stdout = workspace.run(*RUN).stdout
-    assert f"${2 * COST:.6f}" in stdout
+    assert f"{dollars(2 * COST)}" in stdout
     assert "cost, predicted (low to high)" in stdout

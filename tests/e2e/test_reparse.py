@@ -214,7 +214,7 @@ def test_it_is_announced_and_estimated_for_nothing(ran):
     assert (found["documents"], found["cost_usd"]["high"]) == (2, 0)
     assert {cause: told["documents"] for cause, told in found["causes"].items()} == {"done": 1, "retry": 1}
     line = next(line for line in ran.run(*AGAIN, name).stderr.splitlines() if line.startswith("reprocessing"))
-    assert line == "reprocessing: 1 document for $0.00: 1 done before; and 1 to retry for $0.00"
+    assert line == "reprocessing: 1 document for $0: 1 done before; and 1 to retry for $0"
 
 
 def test_a_limit_holds(ran):

@@ -171,7 +171,7 @@ def test_for_people_it_is_a_table(workspace_of_two_models, runs):
         " ".join(line.split()) for line in workspace_of_two_models.run("spend", "--by", "schema").stdout.splitlines()
     ]
     assert lines[-4].startswith("schema calls ")
-    assert lines[-3].startswith("caption 4 3,000 300 $0.001350 $0.000450 $0.00")
+    assert lines[-3].startswith("caption 4 3,000 300 $0.00135 $0.00045 $0")
     assert [line.split()[0] for line in lines[-2:]] == ["receipt", "total"]
 
 

@@ -121,4 +121,4 @@ def test_what_the_command_says_of_nothing(workspace):
     """No tables, no ledger: a total of 0."""
     ended = workspace.run("spend")
     assert ended.exit_code == 0
-    assert ended.stdout.split()[-7:] == ["total", "0", "0", "0", "$0.00", "$0.00", "$0.00"]
+    assert ended.stdout.split()[-7:] == ["total", "0", "0", "0", "$0", "$0", "$0"]

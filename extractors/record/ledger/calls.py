@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from extractors.core.errors import BudgetSpent
-from extractors.core.money import from_nano, to_nano
+from extractors.core.money import dollars, from_nano, to_nano
 from extractors.record.ledger.runs import is_live
 from extractors.record.ledger.schema import CALLS, DAYS, ONE_CALL, RUNS, CallId
 
@@ -195,6 +195,6 @@ def _budget_spent(name: str, limit: int, held: int, needed: int) -> BudgetSpent:
     budget = "the run's budget" if name == "run" else "the day's budget (TILEWISE_DAILY_BUDGET)"
     again = "raise --budget" if name == "run" else "it is free again tomorrow (UTC)"
     return BudgetSpent(
-        f"{budget} of ${from_nano(limit).normalize():f} is spent: ${from_nano(held):.6f} are paid or reserved, and the next"
-        f" call may cost up to ${from_nano(needed):.6f}; {again}"
+        f"{budget} of {dollars(from_nano(limit))} is spent: {dollars(from_nano(held))} are paid or reserved, and the next"
+        f" call may cost up to {dollars(from_nano(needed))}; {again}"
     )

@@ -98,7 +98,7 @@ async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | No
     needs_approval = session.run_info.price != FREE
     if plan := session.approved_plan:
         if needs_approval:
-            await require_approval(config, plan.info.costs, hooks.confirm)
+            await require_approval(config, plan.info.costs, hooks.confirm, documents=plan.info.documents)
         return plan, RunCounts(), Listing()
     videos = may_hold_videos(config)
     check_videos(config, videos=videos)
@@ -109,7 +109,8 @@ async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | No
     if url is None:
         return None, skipped, estimated.listing
     if needs_approval:
-        await require_approval(config, estimated.costs, hooks.confirm, videos=videos)
+        documents = estimated.documents - estimated.rejected
+        await require_approval(config, estimated.costs, hooks.confirm, documents=documents, videos=videos)
     stored_plan = StoredPlan(url)
     info = await asyncio.to_thread(stored_plan.read_info)
     return ApprovedPlan(config, stored_plan, info, None), skipped, estimated.listing

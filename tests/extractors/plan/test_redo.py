@@ -22,8 +22,8 @@ def test_the_sentence_names_documents_dollars_and_causes():
     """What is done again first, by number; then what is taken beside it."""
     told = ["new"] * 40 + ["schema"] * 5 + ["timeout"] * 7 + ["retry"] * 2
     assert causes(*told).sentence == (
-        "reprocessing: 12 documents for $0.01 to $0.12: 7 failed with timeout, 5 with another schema;"
-        " and 2 to retry for $0.002000 to $0.02, 40 new for $0.04 to $0.40"
+        "reprocessing: 12 documents for $0.012 to $0.12: 7 failed with timeout, 5 with another schema;"
+        " and 2 to retry for $0.002 to $0.02, 40 new for $0.04 to $0.40"
     )
 
 
@@ -39,12 +39,12 @@ def test_the_sentence_names_documents_dollars_and_causes():
 )
 def test_every_cause_has_words(cause, words):
     """One document, by the causes of any redo."""
-    assert causes(cause).sentence == f"reprocessing: 1 document for $0.001000 to $0.01: {words}"
+    assert causes(cause).sentence == f"reprocessing: 1 document for $0.001 to $0.01: {words}"
 
 
 def test_nothing_to_do_again_is_said():
     """What is new is taken all the same."""
-    assert causes("new").sentence == "reprocessing: nothing; and 1 new for $0.001000 to $0.01"
+    assert causes("new").sentence == "reprocessing: nothing; and 1 new for $0.001 to $0.01"
 
 
 def test_a_price_that_nobody_knows_is_not_nothing():
@@ -55,7 +55,7 @@ def test_a_price_that_nobody_knows_is_not_nothing():
 
 def test_what_costs_nothing_has_one_price():
     """As local reading, and an image that cannot be sent."""
-    assert causes("timeout", costs=Costs()).sentence == "reprocessing: 1 document for $0.00: 1 failed with timeout"
+    assert causes("timeout", costs=Costs()).sentence == "reprocessing: 1 document for $0: 1 failed with timeout"
 
 
 def test_large_numbers_are_readable():
@@ -76,8 +76,8 @@ def test_lines_have_a_heading_and_numbers():
     """In the order of the sentence."""
     assert causes("new", "prompt").lines() == [
         ("to process, by reason", ""),
-        ("  with another prompt", "1 for $0.001000 to $0.01"),
-        ("  new", "1 for $0.001000 to $0.01"),
+        ("  with another prompt", "1 for $0.001 to $0.01"),
+        ("  new", "1 for $0.001 to $0.01"),
     ]
 
 

@@ -50,7 +50,7 @@ def test_the_line_says_how_far_it_is(progress, clock):
     progress.set_total(1200)
     clock.now += 60
     progress.add(accepted(300, "0.75"))
-    assert progress.line == "300 of 1,200 documents · 5.0/s · $0.7500 spent · 3 min 0 s left"
+    assert progress.line == "300 of 1,200 documents · 5.0/s · $0.75 spent · 3 min 0 s left"
 
 
 def test_the_line_counts_what_was_not_accepted(progress, clock):
@@ -58,14 +58,14 @@ def test_the_line_counts_what_was_not_accepted(progress, clock):
     progress.set_total(100)
     clock.now += 10
     progress.add(accepted(7) + RunTotals(rejected=1, failed=2))
-    assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.0010 spent · 1 min 30 s left"
+    assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.001 spent · 1 min 30 s left"
 
 
 def test_the_line_does_without_a_total(progress, clock):
     """Before the source is counted there is a rate and no time left."""
     clock.now += 2
     progress.add(accepted(4))
-    assert progress.line == "4 documents · 2.0/s · $0.0010 spent"
+    assert progress.line == "4 documents · 2.0/s · $0.001 spent"
 
 
 def test_the_share_of_what_is_expected(progress):
@@ -81,7 +81,7 @@ def test_the_share_of_what_is_expected(progress):
 def test_the_line_begins_with_nothing(progress):
     """At the first moment nothing is done and no rate is known."""
     progress.set_total(5)
-    assert progress.line == "0 of 5 documents · 0.0/s · $0.0000 spent"
+    assert progress.line == "0 of 5 documents · 0.0/s · $0 spent"
 
 
 def test_the_line_has_no_time_left_when_all_is_done(progress, clock):
@@ -89,7 +89,7 @@ def test_the_line_has_no_time_left_when_all_is_done(progress, clock):
     progress.set_total(4)
     clock.now += 2
     progress.add(accepted(5))
-    assert progress.line == "5 of 4 documents · 2.5/s · $0.0010 spent"
+    assert progress.line == "5 of 4 documents · 2.5/s · $0.001 spent"
 
 
 def test_the_line_admits_an_unknown_cost(progress, clock):
@@ -117,7 +117,7 @@ def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
     clock.now += 9.9
     progress.add(accepted())
     assert early == ""
-    assert screen.getvalue() == "2 documents · 0.2/s · $0.0020 spent\n"
+    assert screen.getvalue() == "2 documents · 0.2/s · $0.002 spent\n"
 
 
 def test_plain_lines_go_on(progress, clock, screen):
@@ -134,7 +134,7 @@ def test_a_log_gets_no_control_characters(progress, clock, screen):
     with progress:
         clock.now += 10
         progress.add(accepted())
-    assert screen.getvalue() == "1 documents · 0.1/s · $0.0010 spent\n"
+    assert screen.getvalue() == "1 documents · 0.1/s · $0.001 spent\n"
 
 
 def test_a_terminal_gets_one_line_that_goes_away(clock, screen):
@@ -171,9 +171,13 @@ def test_a_duration_is_said_as_a_person_says_it(seconds, said):
     ("amount", "said"),
     [
         (None, "unknown"),
-        (Decimal(0), "$0.00"),
+        (Decimal(0), "$0"),
         (Decimal("0.000935"), "$0.000935"),
-        (Decimal("0.5"), "$0.500000"),
+        (Decimal("0.5"), "$0.50"),
+        (Decimal("0.0174612"), "$0.0175"),
+        (Decimal("0.9996"), "$1.00"),
+        (Decimal("-0.004"), "-$0.004"),
+        (Decimal("0.000000001"), "$0.000000001"),
         (Decimal(1), "$1.00"),
         (Decimal("12.345"), "$12.34"),
         (Decimal("1234567.8"), "$1,234,567.80"),
@@ -226,7 +230,7 @@ def test_a_bill_shows_counts_choices_tokens_and_costs(bill):
     assert "image tokens at full size, formula 3,202" in lines
     assert "image tokens at full size, table 12,808" in lines
     assert "image tokens as first sent, table 3,202" in lines
-    assert lines[-4:] == ["cost, low $0.001000", "cost, expected $0.002000", "cost, high $3.00", "planned in 0.25 s"]
+    assert lines[-4:] == ["cost, low $0.001", "cost, expected $0.002", "cost, high $3.00", "planned in 0.25 s"]
 
 
 @pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
@@ -271,8 +275,8 @@ def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
     tally = RunTotals(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
     lines = shown(*summary(tally).lines())
     assert "cost, paid $1.50" in lines
-    assert "wasted $0.500000" in lines
-    assert "cost, billing status unknown (at most) $0.250000" in lines
+    assert "wasted $0.50" in lines
+    assert "cost, billing status unknown (at most) $0.25" in lines
 
 
 def test_a_summary_leaves_out_what_did_not_happen():
@@ -300,7 +304,7 @@ def spending(name, calls=4, unpriced=0):
     return {"source": name, "calls": calls, **tokens, **dollars, "unpriced": unpriced}
 
 
-CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.000450 $0.00"
+CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.00045 $0"
 
 
 def test_what_was_spent_has_a_line_a_group_and_a_total():

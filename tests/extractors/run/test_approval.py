@@ -80,6 +80,14 @@ def test_preapproved_jobs_need_no_approval(config, fields):
     assert approval_reason(config(**fields), dollars(None)) is None
 
 
+def test_reason_names_expected_and_highest_cost_documents_schema_and_model(config):
+    costs = Costs(Decimal(0), Decimal("0.0041"), Decimal("0.0061"))
+    reason = approval_reason(config(), costs, documents=1204)
+    assert [
+        word for word in ("$0.0061", "$0.0041", "1,204 documents", "caption", "maker/model") if word not in reason
+    ] == []
+
+
 @pytest.mark.parametrize(("high", "named"), [("0.02", "$0.02"), (None, "maker/model")])
 def test_reason_names_the_cost_or_the_model_of_unknown_price(config, high, named):
     assert named in approval_reason(config(), dollars(high))

@@ -60,8 +60,8 @@ def test_null_shares_are_of_the_accepted():
             "0.0 % of 1,000 documents climbed to another rung; it was 10.0 % of them in the last 2 runs",
         ),
         ({"climbed": None}, None),
-        ({"cost": Decimal("0.0025")}, "a document cost $0.002500; it was $0.001000 to $0.002000 in the last 2 runs"),
-        ({"cost": Decimal("0.0007")}, "a document cost $0.000700; it was $0.001000 to $0.002000 in the last 2 runs"),
+        ({"cost": Decimal("0.0025")}, "a document cost $0.0025; it was $0.001 to $0.002 in the last 2 runs"),
+        ({"cost": Decimal("0.0007")}, "a document cost $0.0007; it was $0.001 to $0.002 in the last 2 runs"),
         ({"cost": Decimal("0.0024")}, None),
         ({"cost": Decimal("0.0008")}, None),
         ({"cost": None}, None),
@@ -99,8 +99,8 @@ def test_what_becomes_free_or_ceases_to_be_is_said():
     """Local OCR costs nothing: the first dollar is a difference, and so is the last."""
     free = replace(USUAL, cost=Decimal(0))
     assert find_drift(free, [free]) == []
-    assert find_drift(USUAL, [free]) == ["a document cost $0.001000; it was $0.000000 in the last run"]
-    assert find_drift(free, [USUAL]) == ["a document cost $0.000000; it was $0.001000 in the last run"]
+    assert find_drift(USUAL, [free]) == ["a document cost $0.001; it was $0 in the last run"]
+    assert find_drift(free, [USUAL]) == ["a document cost $0; it was $0.001 in the last run"]
 
 
 @pytest.mark.parametrize(("rows", "count"), [(199, 0), (200, 4)])

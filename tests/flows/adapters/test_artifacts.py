@@ -65,10 +65,10 @@ def test_the_money_of_the_summary():
     """Predicted against paid, wasted, unknown; and the residual of the tokens."""
     text = format_summary(closing())
     for row in (
-        "| predicted, low to high | $0.100000 to $1.40 |",
+        "| predicted, low to high | $0.10 to $1.40 |",
         "| paid | $1.25 |",
-        "| wasted: billed, answer not published | $0.050000 |",
-        "| billing status unknown, at most | $0.010000 |",
+        "| wasted: billed, answer not published | $0.05 |",
+        "| billing status unknown, at most | $0.01 |",
         "| prompt, predicted by table | 17,512 |",
         "| residual: billed minus predicted | -12 |",
     ):

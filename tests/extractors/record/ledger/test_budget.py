@@ -257,8 +257,8 @@ def test_a_spent_runs_budget_says_what_to_do(begun):
     with pytest.raises(BudgetSpent) as caught:
         noting.reserve("0.0061")
     assert caught.value.message == (
-        "the run's budget of $0.025 is spent: $0.020000 are paid or reserved, and the next call may cost up to"
-        " $0.006100; raise --budget"
+        "the run's budget of $0.025 is spent: $0.02 are paid or reserved, and the next call may cost up to"
+        " $0.0061; raise --budget"
     )
     assert (caught.value.status, caught.value.exit_code) == ("budget_spent", 3)
 
@@ -269,8 +269,8 @@ def test_a_spent_day_says_when_it_is_free_again(begun):
     with pytest.raises(BudgetSpent) as caught:
         noting.reserve()
     assert caught.value.message == (
-        "the day's budget (TILEWISE_DAILY_BUDGET) of $100 is spent: $100.000000 are paid or reserved, and the next"
-        " call may cost up to $0.010000; it is free again tomorrow (UTC)"
+        "the day's budget (TILEWISE_DAILY_BUDGET) of $100.00 is spent: $100.00 are paid or reserved, and the next"
+        " call may cost up to $0.01; it is free again tomorrow (UTC)"
     )
 
 

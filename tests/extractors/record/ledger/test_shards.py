@@ -107,7 +107,7 @@ def test_no_budget_waits_for_what_a_lost_try_had_on_its_way(ledger, run, elsewhe
         "finished": lambda: ledger.shards.finish(replace(last, status="failed")),
     }[how]()
     assert sql("select outcome, billed from calls") == [("aborted", "unknown")]
-    with pytest.raises(BudgetSpent, match=r"\$0\.020000 are paid or reserved"):
+    with pytest.raises(BudgetSpent, match=r"\$0\.02 are paid or reserved"):
         next_one.reserve("0.01")
 
 

@@ -86,7 +86,7 @@ def test_the_page_says_what_became_of_the_run():
     assert "started 2026-11-20 02:15:00 UTC, took 3 min 20 s" in text
     assert "993 accepted" in text
     assert "of 1,010 found" in text
-    assert "predicted, low to high $0.500000 to $4.00" in text
+    assert "predicted, low to high $0.50 to $4.00" in text
     assert "paid $1.25" in text
     assert "Failures" not in text
 
@@ -147,7 +147,7 @@ def test_without_amounts_there_is_no_scale(money):
     """A price that nobody knows is said to be unknown, and is not 0."""
     shown = page(money)
     assert shown.marks == []
-    assert ("paid unknown" if money["cost_usd"] is None else "paid $0.00") in Reader(shown.html()).text
+    assert ("paid unknown" if money["cost_usd"] is None else "paid $0") in Reader(shown.html()).text
 
 
 @pytest.mark.parametrize(("listed", "said"), [(2, "first 2 of 3 files"), (3, ": 3 files")])

@@ -238,8 +238,9 @@ def report(
     The page is reports/<run>.html: documents, predicted and real cost, failures.
     """
     with exit_on_error():
+        from extractors.config.output_name import name_output
         from extractors.core.buckets import is_bucket_url
-        from extractors.record.output import name_output, open_output
+        from extractors.record.output import open_output
         from extractors.report.page import write_report
 
         place = name_output(output or load_settings().output)

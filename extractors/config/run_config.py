@@ -14,14 +14,12 @@ from extractors.bill import Tariff, estimate_text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
 from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
+from extractors.config.output_name import name_output
 from extractors.config.settings import TOGETHER
 from extractors.core import Fingerprint, RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import NO_MEANS
-from extractors.record.ledger.calls import Budget
-from extractors.record.output import name_output
-from extractors.record.tables.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
+    from extractors.record.ledger.calls import Budget
     from extractors.record.ledger.memory import Calibration, EndpointMemory
 
 OFFLINE = "offline"
@@ -107,6 +106,8 @@ class RunConfig:
     @property
     def budget(self) -> Budget:
         """The budgets of the run and of the day."""
+        from extractors.record.ledger.calls import Budget  # noqa: PLC0415 - SQLAlchemy, which an error need not wait for
+
         return Budget(self.job.budget, self.settings.daily_budget)
 
     @property
@@ -209,7 +210,10 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
     if (sends or stored) and reads and not job.schema_name:
         raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
-    Fields(schema.model)  # a field that cannot be a column is refused here, before anything is read
+    if job.schema_name:
+        from extractors.record.tables.fields import Fields  # noqa: PLC0415 - polars, which not every estimate needs
+
+        Fields(schema.model)  # a field that cannot be a column is refused here, before anything is read
     sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:
         raise ConfigurationError(f"no key: set {settings.key_places}, or add --offline to try it with local OCR")

@@ -79,8 +79,9 @@ def forget(
 
 
 def _open_output(output: str | None) -> tuple[Settings, Tables]:
+    from extractors.config.output_name import name_output
     from extractors.config.settings import read_settings
-    from extractors.record.output import name_output, open_output
+    from extractors.record.output import open_output
 
     settings = read_settings()
     return settings, open_output(name_output(output or settings.output))

@@ -40,7 +40,8 @@ def rows(
 ) -> None:
     """Show the current row of each document, as a table or a file."""
     with exit_on_error():
-        from extractors.record.output import name_output, open_output
+        from extractors.config.output_name import name_output
+        from extractors.record.output import open_output
         from extractors.record.tables.truth import read_truth
         from extractors.report.rows import RowFilter, open_rows
 

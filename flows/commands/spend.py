@@ -26,9 +26,10 @@ def spend(
     Billed, wasted (billed, answer not published) and unknown, from tables and ledger.
     """
     with exit_on_error():
+        from extractors.config.output_name import name_output
         from extractors.config.time_window import parse_bound
         from extractors.plan.estimate import open_ledger
-        from extractors.record.output import name_output, open_output
+        from extractors.record.output import open_output
         from extractors.report.spend import spend as sum_spending
 
         settings = load_settings()

@@ -50,7 +50,6 @@ def try_document(
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
-        from extractors.report.trial import TrialView
         from flows.console import divert_stdout, print_json, print_lines
 
         job = build_job(
@@ -69,6 +68,8 @@ def try_document(
         )
         with divert_stdout():
             result = _run(resolve(job, load_settings()))
+        from extractors.report.trial import TrialView
+
         error = result.record.error.message if result.record.error else None
         view = TrialView(result.record.run_info, result.config.schema, result.document, result.row, error)
         if as_json:
@@ -82,6 +83,9 @@ def _run(config: RunConfig) -> TrialResult:
     """Runs the trial; asks on a terminal to confirm its cost if needed."""
     import asyncio
 
+    from extractors.scan import scan_documents
+
+    scan_documents(config.job.source, config.job.document_by, config.job.selection)  # before what takes long to import
     from extractors.run.hooks import RunHooks
     from extractors.run.trial import run_trial
     from flows.console import terminal_confirm

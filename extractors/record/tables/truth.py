@@ -38,10 +38,6 @@ class TruthLine:
     values: Mapping[str, object]
     place: str
 
-    def names(self, document: str) -> bool:
-        """Whether this line is about the document of this `_document`."""
-        return document == self.document or document.endswith(f"/{self.document}")
-
     def cells(self, columns: Columns) -> dict[str, object]:
         """The values as cells of these columns. Raises ConfigurationError for a field or value that does not fit."""
         cells: dict[str, object] = {}

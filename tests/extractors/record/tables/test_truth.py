@@ -86,7 +86,7 @@ def test_numbers_keep_the_digits_that_they_are_written_with(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf{"document": "/in/a.jpg", "total": 12345678901234567890.12, "count": 3}\r\n')
     [line] = read_truth(str(path))
     assert line.cells(COLUMNS) == {"total": Decimal("12345678901234567890.12"), "count": 3}
-    assert (line.document, line.names("/in/a.jpg"), line.names("/in/aa.jpg")) == ("/in/a.jpg", True, False)
+    assert line.document == "/in/a.jpg"
 
 
 @pytest.mark.parametrize("line", ['{"document": "a.jpg"', "[]", '{"total": 1}', '{"document": 7}'])

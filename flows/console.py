@@ -125,24 +125,27 @@ def _exit_code(estimate: Estimate) -> int:
 
 
 def _print_estimate(estimate: Estimate, model: str) -> None:
-    from extractors.report.progress import terminal
-    from extractors.report.summary import EstimateView
+    from extractors.report.estimate_table import EstimateView
 
     view = EstimateView(
-        counts={name: getattr(estimate, name) for name in ("images", "documents", "skipped", "rejected")},
-        tokens=estimate.tokens,
+        counts={name: getattr(estimate, name) for name in ("documents", "skipped", "rejected", "images")},
         reasons=estimate.reasons,
+        tokens=estimate.tokens,
         costs=estimate.costs,
         bill_rule=estimate.bill_rule,
         model=model,
         seconds=estimate.seconds,
+        sent=estimate.sent,
+        faithful_tokens=estimate.faithful_tokens,
+        saving_usd=estimate.saving_usd,
+        rejects=estimate.rejects,
         eta_seconds=estimate.eta_seconds,
         calibrated=estimate.calibrated,
         intervals=estimate.intervals,
         causes=estimate.causes.lines() if estimate.causes else (),
         passed_over=estimate.listing.passed_over,
     )
-    terminal().print(view.table())
+    print_lines(view.lines())
     print_lines(f"warning: {warning}" for warning in estimate.warnings)
 
 

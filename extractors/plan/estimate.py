@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from extractors.bill import NoteCounts
 from extractors.config.prices import find_price
 from extractors.config.run_config import PriorStats, prior_stats
-from extractors.core.money import FREE, Costs
+from extractors.core.money import FREE, Costs, Usage
 from extractors.plan.feed import Feed
 from extractors.plan.redo import RedoSummary
 from extractors.plan.sampling import apportion, interval, reservoir_sample
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from extractors.record.tables.history import RunHistory
 
 BATCH = 1000
+NAMED_REJECTS = 5
 NO_STATS = PriorStats()
 
 
@@ -69,6 +70,10 @@ class Estimate:
     eta_seconds: float | None = None
     intervals: dict[str, tuple[Decimal, Decimal] | None] | None = None
     causes: RedoSummary | None = None  # with --redo
+    price: Price | None = None
+    sent: int = 0  # images of documents that are not rejected
+    faithful_tokens: int = 0  # of these images, with every pixel that the model sees
+    rejects: list[tuple[str, str]] = field(default_factory=list)  # kind and page of the first rejected documents
     listing: Listing = field(default_factory=Listing)
     notes: NoteCounts = field(default_factory=NoteCounts)
 
@@ -78,13 +83,18 @@ class Estimate:
         self.images += len(planned.pages)
         self.rejected += planned.problem is not None
         self.notes.add(planned)
+        if (problem := planned.problem) and len(self.rejects) < NAMED_REJECTS:
+            page = next(page for page in planned.pages if page.billed.problem is problem)
+            self.rejects.append((problem.kind, page.billed.found.uri))
         for page in planned.pages:
             self.actions[page.action] += 1
             self.reasons[page.action, page.reason] += 1
             self.tokens["formula"] += page.billed.tokens_formula or 0
             self.tokens["table"] += page.billed.tokens_table or 0
             if planned.problem is None:  # a page beside a rejected one is not sent
+                self.sent += 1
                 self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
+                self.faithful_tokens += page.ladder[-1].tokens if page.ladder else 0
         costs = planned.costs if planned.problem is None else Costs()
         self.costs += costs
         if self.causes is not None:
@@ -94,7 +104,8 @@ class Estimate:
         """Scales the sums over a sample to `total` documents; `sampled` are the costs of each, 0 when rejected."""
         times = total / self.documents
         self.documents, self.images = total, round(self.images * times)
-        self.rejected = round(self.rejected * times)
+        self.rejected, self.sent = round(self.rejected * times), round(self.sent * times)
+        self.faithful_tokens = round(self.faithful_tokens * times)
         self.reasons = apportion(self.reasons, self.images)
         self.actions = Counter()
         for (action, _), count in self.reasons.items():
@@ -105,6 +116,13 @@ class Estimate:
             self.causes.extend(total, times)
         names = ("low", "expected", "high")
         self.intervals = {name: interval([getattr(each, name) for each in sampled], total) for name in names}
+
+    @property
+    def saving_usd(self) -> Decimal | None:
+        """What the pictures as first sent cost less than with `--policy faithful`."""
+        if self.price is None:
+            return None
+        return self.price.cost(Usage(prompt=self.faithful_tokens - self.tokens["planned"]))
 
     @property
     def warnings(self) -> list[str]:
@@ -151,7 +169,7 @@ def estimate(
     started = time.perf_counter()
     config, history = inputs.config, inputs.history
     with closing(Feed(config, inputs.tariff, history)) as feed:
-        result = Estimate(config.rule.name, feed.tariff.calibrated, listing=feed.listing)
+        result = Estimate(config.rule.name, feed.tariff.calibrated, listing=feed.listing, price=inputs.price)
         if history and config.job.redo:
             result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):

@@ -1,4 +1,4 @@
-"""Tables for the terminal: an estimate, the summary of a run, and the spending."""
+"""Tables for the terminal: the summary of a run, and the spending."""
 
 from __future__ import annotations
 
@@ -11,68 +11,18 @@ from typing import TYPE_CHECKING
 from rich.table import Column, Table
 
 from extractors.core.money import dollars
-from extractors.report.progress import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from extractors.core.money import Costs
     from extractors.core.totals import FailureKind, RunTotals
 
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 # Whether a failure is retried, by whether it is final.
 RETRIED = {True: "no, final", False: "yes, by the next run"}
-
-
-@dataclass(frozen=True, slots=True)
-class EstimateView:
-    """The figures of an estimate, for the terminal."""
-
-    counts: Mapping[str, int]
-    tokens: Mapping[str, int]
-    reasons: Mapping[tuple[str, str], int]
-    costs: Costs
-    bill_rule: str
-    model: str
-    seconds: float
-    eta_seconds: float | None = None
-    calibrated: bool = False
-    intervals: Mapping[str, tuple[Decimal, Decimal] | None] | None = None
-    causes: Sequence[tuple[str, str]] = ()
-    passed_over: Mapping[str, int] = field(default_factory=dict)
-
-    def table(self) -> Table:
-        """The estimate as a table of two columns."""
-        table = _make_table("estimate")
-        for name, count in self.counts.items():
-            table.add_row(name, f"{count:,}")
-        for (action, reason), count in sorted(self.reasons.items()):
-            table.add_row(f"  {action} ({reason})", f"{count:,}")
-        passed = [(f"  passed over ({kind})", f"{count:,}") for kind, count in sorted(self.passed_over.items())]
-        for line in (*self.causes, *passed):
-            table.add_row(*line)
-        table.add_section()
-        table.add_row("image tokens at full size, formula", f"{self.tokens['formula']:,}")
-        table.add_row("image tokens at full size, table", f"{self.tokens['table']:,}")
-        rule = f"{self.bill_rule} (calibrated)" if self.calibrated else self.bill_rule
-        table.add_row(f"image tokens as first sent, {rule}", f"{self.tokens['planned']:,}")
-        table.add_section()
-        for name, cost in zip(("low", "expected", "high"), self.costs.values(), strict=True):
-            table.add_row(f"cost, {name}", dollars(cost))
-        if self.intervals is not None:
-            table.add_row("estimated from a sample, 95 % intervals", "")
-            for name, ends in self.intervals.items():
-                if ends:
-                    table.add_row(f"  {name}", f"{dollars(ends[0])} to {dollars(ends[1])}")
-        if None in self.costs.values():
-            table.add_row("", f"no known price for {self.model or 'an unset model'}: set --model or TILEWISE_PRICES")
-        if self.eta_seconds is not None:
-            table.add_row("time, from previous runs", format_duration(self.eta_seconds))
-        table.add_row("planned in", f"{self.seconds:.2f} s")
-        return table
 
 
 @dataclass(frozen=True, slots=True)

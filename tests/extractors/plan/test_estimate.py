@@ -138,6 +138,26 @@ def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
     assert (tokens["formula"], tokens["planned"]) == (1601 + 3202 + 6404, 0)
 
 
+def test_saving_is_the_difference_to_the_estimate_of_faithful(pictures):
+    """In image tokens and in dollars, by the same rule and price."""
+    Image.new("L", (2000, 1000)).save(pictures / "e.png")
+    thrifty, faithful = (
+        estimated(pictures, model=KIMI, bill="formula", policy=name) for name in ("thrifty", "faithful")
+    )
+    assert thrifty.faithful_tokens == faithful.tokens["planned"] > thrifty.tokens["planned"]
+    assert thrifty.saving_usd == faithful.costs.expected - thrifty.costs.expected
+    assert faithful.saving_usd == 0
+
+
+def test_first_rejected_documents_are_named_with_their_kind(pictures):
+    """At most five, each by the page that rejects it; they are not counted as sent."""
+    for number in range(6):
+        (pictures / f"e{number}.png").touch()
+    found = estimated(pictures)
+    assert found.rejects == [("empty", str(pictures / f"{name}.png")) for name in ("d", "e0", "e1", "e2", "e3")]
+    assert (found.rejected, found.sent) == (7, 3)
+
+
 def test_what_is_done_is_left_out(pictures):
     """It is skipped: neither planned nor billed."""
     done = [

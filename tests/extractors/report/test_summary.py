@@ -7,10 +7,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from extractors.core.money import Costs, dollars
+from extractors.core.money import dollars
 from extractors.core.totals import REASON_LENGTH, FailureReasons, RunTotals, reason_of
 from extractors.report.progress import Progress, format_duration
-from extractors.report.summary import EstimateView, RunView, failure_lines, spending_table
+from extractors.report.summary import RunView, failure_lines, spending_table
 
 
 class Clock:
@@ -194,62 +194,6 @@ def shown(*renderables):
     console = Console(file=screen, width=120)
     console.print(*renderables, sep="\n")
     return [" ".join(line.split()) for line in screen.getvalue().splitlines()]
-
-
-@pytest.fixture
-def bill():
-    """Builds an estimate of three documents."""
-
-    def build(costs=None, model="maker/model", eta_seconds=None, **fields):
-        return EstimateView(
-            counts={"images": 1200, "documents": 3, "rejected": 1},
-            tokens={"formula": 3202, "table": 12_808, "planned": 3202},
-            reasons={("send", "fits"): 1, ("resize", "cheaper"): 1199},
-            costs=costs or Costs(Decimal("0.001"), Decimal("0.002"), Decimal(3)),
-            bill_rule="table",
-            model=model,
-            seconds=0.25,
-            eta_seconds=eta_seconds,
-            **fields,
-        )
-
-    return build
-
-
-def test_a_bill_shows_counts_choices_tokens_and_costs(bill):
-    """The estimate says what would be sent, why, by which rule it is billed, and what that costs."""
-    lines = shown(bill().table())
-    assert lines[0] == "estimate"
-    assert lines[1:6] == [
-        "images 1,200",
-        "documents 3",
-        "rejected 1",
-        "resize (cheaper) 1,199",
-        "send (fits) 1",
-    ]
-    assert "image tokens at full size, formula 3,202" in lines
-    assert "image tokens at full size, table 12,808" in lines
-    assert "image tokens as first sent, table 3,202" in lines
-    assert lines[-4:] == ["cost, low $0.001", "cost, expected $0.002", "cost, high $3.00", "planned in 0.25 s"]
-
-
-@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
-def test_a_bill_without_a_price_says_how_to_name_one(bill, model, named):
-    """An unknown price is said as such, with the way out."""
-    lines = shown(bill(Costs(None, None, None), model).table())
-    assert "cost, high unknown" in lines
-    assert f"no known price {named} set --model or TILEWISE_PRICES" in lines
-
-
-def test_a_bill_says_how_long_it_may_take(bill):
-    """The time is said where earlier answers tell it, and left out where nothing does."""
-    assert "time, from previous runs 2 h 5 min" in shown(bill(eta_seconds=7500).table())
-    assert "time" not in " ".join(shown(bill().table()))
-
-
-def test_a_bill_by_a_calibrated_rule_says_so(bill):
-    """What was measured is worth more than what is documented."""
-    assert "image tokens as first sent, table (calibrated) 3,202" in shown(bill(calibrated=True).table())
 
 
 def summary(tally, **fields):

@@ -1,0 +1,97 @@
+"""The table of an estimate, as the terminal shows it."""
+
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from extractors.core.money import Costs
+from extractors.report.estimate_table import EstimateView
+
+
+def shown(view, width=120):
+    """What a console of this width shows, runs of spaces as one."""
+    screen = StringIO()
+    Console(file=screen, width=width).print(*view.lines(), sep="\n")
+    return [" ".join(line.split()) for line in screen.getvalue().splitlines()]
+
+
+@pytest.fixture
+def estimate():
+    """Builds an estimate of three documents."""
+
+    def build(costs=None, model="maker/model", **fields):
+        return EstimateView(
+            counts={"documents": 3, "skipped": 0, "rejected": 9, "images": 1200},
+            tokens={"formula": 3202, "table": 12_808, "planned": 3202},
+            reasons={("send", "fits"): 1, ("resize", "cheaper"): 1199, ("reject", "empty"): 9},
+            costs=costs or Costs(Decimal("0.001"), Decimal("0.002"), Decimal(3)),
+            bill_rule="table",
+            model=model,
+            seconds=0.25,
+            sent=1000,
+            **fields,
+        )
+
+    return build
+
+
+def test_counts_choices_in_words_tokens_and_costs(estimate):
+    """What would be sent, why, by which rule it is billed, and what that costs."""
+    assert shown(estimate()) == [
+        "estimate",
+        "documents 3",
+        "rejected 9",
+        "images 1,200",
+        "reduced to a cheaper size: retried larger if invalid 1,199",
+        "sent as they are: a smaller size costs the same 1",
+        "rejected: empty 9",
+        "image tokens at full size, formula 3,202",
+        "image tokens at full size, table 12,808",
+        "image tokens as first sent, table 3,202",
+        "cost, low $0.001",
+        "cost, expected $0.002",
+        "cost, high $3.00",
+        "cost per 1,000 images, expected $0.002",
+        "planned in 0.25 s",
+    ]
+
+
+def test_saving_against_faithful_as_share_and_dollars(estimate):
+    lines = shown(estimate(faithful_tokens=6404, saving_usd=Decimal("0.00096")))
+    assert "saved against --policy faithful $0.00096 (50.0 %)" in lines
+
+
+def test_rejected_documents_by_kind_and_file_and_the_number_of_others(estimate):
+    lines = shown(estimate(rejects=[("empty", "in/a.jpg"), ("unreadable", "in/b.jpg")]))
+    assert lines[-4:] == [
+        "rejected, which a run does not send:",
+        "empty in/a.jpg",
+        "unreadable in/b.jpg",
+        "and 7 more",
+    ]
+
+
+@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
+def test_unknown_price_names_the_settings(estimate, model, named):
+    lines = shown(estimate(Costs(None, None, None), model))
+    assert "cost, high unknown" in lines
+    assert lines[-1] == f"no known price {named} set --model or TILEWISE_PRICES"
+    assert "1,000 images" not in " ".join(lines)
+
+
+def test_time_from_previous_runs(estimate):
+    """It is left out where no earlier answers are known."""
+    assert "time, from previous runs 2 h 5 min" in shown(estimate(eta_seconds=7500))
+    assert "time" not in " ".join(shown(estimate()))
+
+
+def test_calibrated_rule_is_marked(estimate):
+    assert "image tokens as first sent, table (calibrated) 3,202" in shown(estimate(calibrated=True))
+
+
+def test_no_row_of_the_table_wraps_at_80_columns(estimate):
+    most = Decimal("12345.67")
+    view = estimate(faithful_tokens=6404, saving_usd=most, intervals={"high": (most, most)})
+    assert shown(view, width=80) == shown(view)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
 from extractors.record.output.base import OUTPUT_ERRORS, reading
+from extractors.report.page.charts import draw_charts
 from extractors.report.page.documents import load_cards
 from extractors.report.page.pictures import PictureReader
 from extractors.report.page.render import Gallery, Page
@@ -43,7 +44,7 @@ def load_page(tables: RunTables, reader: PictureReader) -> Page:
             f"run {tables.run} read no document ({run['skipped']:,} of {run['found']:,} skipped), so it has no page:"
             " leave out the run for the last one that did"
         )
-    return Page(run, load_summary(tables), tables.paths, gallery=_load_gallery(tables, reader))
+    return Page(run, load_summary(tables), tables.paths, draw_charts(tables, run), _load_gallery(tables, reader))
 
 
 def _load_gallery(tables: RunTables, reader: PictureReader) -> Gallery | None:

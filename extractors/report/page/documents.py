@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_REPLY = 20_000  # characters of a raw reply on the page
 _LEAST_REPLY = 300
-_REPLY_TOTAL = 2_200_000  # characters of all replies; beyond it, each is cut
+_TEXT_TOTAL = 3_000_000  # characters of all values and replies; beyond it, replies are cut
 _LARGE_BODY = 100_000  # characters; a longer body is not parsed
 _PAGE = re.compile(r"#page=(\d+)$")
 _IMAGES: columns.Columns = {
@@ -134,10 +134,18 @@ class Card:
 
 
 @dataclass(slots=True)
-class ReplyAllowance:
-    """How much of each reply is shown: whole until the total is used up, and a few hundred characters after that."""
+class TextAllowance:
+    """How much of each reply is shown: whole until the total is used up, and a few hundred characters after that.
 
-    left: int = _REPLY_TOTAL
+    Long values of fields use it up, too.
+    """
+
+    left: int = _TEXT_TOTAL
+
+    def spend(self, values: Sequence[FieldValue]) -> Sequence[FieldValue]:
+        """Counts these values; returns them."""
+        self.left -= sum(len(value.text) + len(value.json) for value in values)
+        return values
 
     def cut(self, reply: str) -> tuple[str, bool]:
         """The reply, or its beginning, and whether it was cut."""
@@ -156,7 +164,7 @@ class DocumentRows:
     pages: Mapping[str, list[Row]]
     calls: Mapping[str, list[Row]]
     replies: Mapping[tuple[str, object], str]
-    allowance: ReplyAllowance = field(default_factory=ReplyAllowance)
+    allowance: TextAllowance = field(default_factory=TextAllowance)
 
 
 def load_cards(tables: RunTables, selection: Selection) -> Iterator[Card]:
@@ -223,11 +231,13 @@ def _make_card(chosen: Mapping[str, object], rows: DocumentRows) -> Card:
         result=result,
         failure=rows.failures.get(name) if result is None else None,
         pages=rows.pages.get(name, ()),
-        values=[make_value(key, value, rows.types[key]) for key, value in result.items() if not key.startswith("_")]
-        if result
-        else (),
+        values=rows.allowance.spend(_make_values(result or {}, rows.types)),
         attempts=[_make_attempt(call, rows) for call in rows.calls.get(name, ())],
     )
+
+
+def _make_values(result: Row, types: Mapping[str, pl.DataType]) -> list[FieldValue]:
+    return [make_value(name, value, types[name]) for name, value in result.items() if not name.startswith("_")]
 
 
 def _make_attempt(call: Row, rows: DocumentRows) -> Attempt:

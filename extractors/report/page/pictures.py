@@ -34,14 +34,17 @@ if TYPE_CHECKING:
     from extractors.core import Store
 
 CORES = min(4, os.cpu_count() or 1)
-THUMBNAIL_SIDE, LARGE_SIDE = 160, 1120  # px, the longest side
+THUMBNAIL_SIDE, MEDIUM_SIDE, LARGE_SIDE = 160, 880, 1120  # px, the longest side
 MOST_LARGE = 100  # documents with a large picture, the first of the page
 REMOTE_READERS = 16  # threads where reading waits for the network
 _LARGE_PIXELS = 25_000_000  # of an original; only one above that is decoded at a time
 _THUMBNAIL_BYTES = (1_500, 6_000)  # least and most of one picture
 _LARGE_BYTES = (8_000, 160_000)
-_THUMBNAIL_TOTAL, _LARGE_TOTAL = 5_000_000, 2_600_000  # bytes of all; as base64 a third more
-_QUALITIES = (62, 45, 30, 20, 10)
+_THUMBNAIL_TOTAL, _LARGE_TOTAL = 4_200_000, 2_400_000  # bytes of all; as base64 a third more
+_LARGE_TOTAL_OF_FEW = 8_000_000  # where thumbnails leave room
+_READABLE_BYTES = 50_000  # of a page of print at the largest side
+_STEPS = ((1, 55), (1, 30), (0.7, 30), (0.5, 20))  # scale and quality, tried in turn
+_FAR = 1.5  # times the wanted bytes: a lower quality alone does not make up for that
 _REASONS = {
     "changed": "no picture: the file has changed since this run read it",
     "missing": "no picture: the file is missing now",
@@ -85,7 +88,9 @@ class PictureSize:
     def of(cls, place: int, documents: int) -> PictureSize:
         """Of the document at this place of the page, from 0: the first ones are large; all stay within the page's size."""
         if place < MOST_LARGE:
-            return cls(LARGE_SIDE, _share(_LARGE_TOTAL, min(documents, MOST_LARGE), _LARGE_BYTES), "WEBP")
+            total = _LARGE_TOTAL if documents > 2 * MOST_LARGE else _LARGE_TOTAL_OF_FEW
+            most = _share(total, min(documents, MOST_LARGE), _LARGE_BYTES)
+            return cls(LARGE_SIDE if most > _READABLE_BYTES else MEDIUM_SIDE, most, "WEBP")
         return cls(THUMBNAIL_SIDE, _share(_THUMBNAIL_TOTAL, documents - MOST_LARGE, _THUMBNAIL_BYTES), "JPEG")
 
 
@@ -129,7 +134,7 @@ class PictureReader:
             encoded = _compress(pixels, wanted)
         media = f"image/{wanted.format.lower()}"
         url = f"data:{media};base64,{b64encode(encoded).decode()}"
-        return Picture(url, size.width, size.height, large=wanted.side == LARGE_SIDE)
+        return Picture(url, size.width, size.height, large=wanted.side > THUMBNAIL_SIDE)
 
 
 def _share(total: int, documents: int, limits: tuple[int, int]) -> int:
@@ -145,20 +150,22 @@ def _decode(data: bytes, source: PictureSource, size: Size) -> Image.Image:
 
 
 def _compress(pixels: Image.Image, wanted: PictureSize) -> bytes:
-    """Encodes at the first quality that fits; what never fits is encoded at half the size."""
+    """Encodes at the first size and quality that fit, else at the last."""
     pixels.info = {}  # profiles and comments would be written out again
     encoded = b""
-    for quality in _QUALITIES:
-        encoded = _encode_as(pixels, wanted.format, quality)
+    for scale, quality in _STEPS:
+        if encoded and len(encoded) > _FAR * wanted.most_bytes and scale == 1:
+            continue
+        smaller = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
+        encoded = _encode_as(pixels if scale == 1 else pixels.resize(smaller), wanted.format, quality)
         if len(encoded) <= wanted.most_bytes:
-            return encoded
-    smaller = pixels.resize((max(1, pixels.width // 2), max(1, pixels.height // 2)))
-    return _encode_as(smaller, wanted.format, _QUALITIES[-1])
+            break
+    return encoded
 
 
 def _encode_as(pixels: Image.Image, kind: str, quality: int) -> bytes:
     buffer = BytesIO()
-    pixels.save(buffer, kind, quality=quality, method=2) if kind == "WEBP" else pixels.save(
+    pixels.save(buffer, kind, quality=quality, method=1) if kind == "WEBP" else pixels.save(
         buffer, kind, quality=quality, subsampling=2
     )
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from extractors.core.money import dollars
 from extractors.report.progress import format_duration
@@ -152,6 +152,8 @@ def make_environment() -> Environment:
         "percent": _format_share,
         "lasted": format_duration,
         "describe_call": describe_call,
+        "as_text": _escape_text,
+        "as_value": _escape_value,
     }
     return environment
 
@@ -185,6 +187,16 @@ def _render_cards(environment: Environment, documents: Iterable[tuple[Card, Pict
     template = environment.from_string((_FOLDER / "card.html").read_text(encoding="utf-8"))
     for card, picture in documents:
         yield Markup(template.render(card=card, picture=picture, flags=FLAGS))  # noqa: S704 - escaped by the template
+
+
+def _escape_text(text: str) -> Markup:
+    """The text of an element, where quotes need no escape: JSON is a third shorter."""
+    return Markup(str(escape(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 - escaped
+
+
+def _escape_value(text: str) -> Markup:
+    """The value of an attribute in single quotes."""
+    return Markup(str(escape(text)).replace("&#34;", '"'))  # noqa: S704 - escaped
 
 
 def _format_count(number: int | None) -> str:

@@ -24,8 +24,8 @@ _RUN_FILE = re.compile(
     r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?"
 )  # of a run's file: the run, and its volume after the first
 _SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
-_ENDED = ("accepted", "rejected", "failed", "duplicates")  # documents with a row of this run
-_WORK: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at", *_ENDED)}
+ENDED = ("accepted", "rejected", "failed", "duplicates")  # documents with a row of this run
+_WORK: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at", *ENDED)}
 _READ_AT_ONCE = 50  # runs, from the last one backwards
 _LAST_VOLUME = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
@@ -75,7 +75,7 @@ def load_run(tables: RunTables) -> Row:
 
 def count_ended(run: Row) -> int:
     """The documents that have a row of this run, in results or failures."""
-    return sum(count for name in _ENDED if isinstance(count := run[name], int))
+    return sum(count for name in ENDED if isinstance(count := run[name], int))
 
 
 def list_runs(output: Output) -> dict[str, list[str]]:
@@ -116,7 +116,7 @@ def _find_latest_run(output: Output) -> str:
     runs = list_runs(output)
     if not runs:
         raise ConfigurationError(f"output {str(output)!r} has no published run: choose another output with --output")
-    names, worked = list(runs), pl.sum_horizontal(_ENDED).fill_null(0) > 0
+    names, worked = list(runs), pl.sum_horizontal(ENDED).fill_null(0) > 0
     for end in range(len(names), 0, -_READ_AT_ONCE):
         keys = [key for name in names[max(0, end - _READ_AT_ONCE) : end] for key in runs[name]]
         begun = output.scan(keys, _WORK).filter(worked).sort("started_at").select("run").collect()

@@ -42,6 +42,7 @@ Image.preinit()  # registers the common formats; the imports above register the 
 INSTALL_HEIF = "pip install 'tilewise[heif]'"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF_BRANDS = (b"avif", b"avis")
+_DECODER_ERROR = "decoder error"  # Pillow's words for all that its C decoders cannot read
 _USUAL_TEXT = 2**20  # bytes; Pillow rejects a PNG with a longer packed text or profile
 MAX_PROFILE = 4 * 2**20  # bytes of a PNG's colour profile; the largest printers' profiles have 3 MB
 
@@ -74,7 +75,9 @@ def translate_errors(kind: str, stage: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise DocumentError("not an image that can be read here", kind="not_an_image", stage=stage) from error
     except BROKEN as error:
-        raise DocumentError(f"cannot be decoded: {first_line(error)}", kind=kind, stage=stage) from error
+        words = first_line(error)
+        words = "its pixels are broken or cut short" if words.startswith(_DECODER_ERROR) else words
+        raise DocumentError(f"cannot be decoded: {words}", kind=kind, stage=stage) from error
 
 
 def open_picture(source: BinaryIO, stage: str, page: int | None = None) -> Image.Image:
@@ -103,13 +106,13 @@ def can_read_heif() -> bool:
 
 
 def has_odd_metadata(data: bytes) -> bool:
-    """Tell whether other decoders may reject a PNG for its metadata: a long text or profile, or a wrong checksum."""
+    """Tell whether other decoders may reject a PNG: for a long text or profile, or for a wrong checksum of any part."""
     position = 8
     while position + 12 <= len(data):
         length, name = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
         body = data[position + 8 : position + 8 + length]
         checksum = data[position + 8 + length : position + 12 + length]
-        if name[:1].islower() and int.from_bytes(checksum) != zlib.crc32(body, zlib.crc32(name)):
+        if int.from_bytes(checksum) != zlib.crc32(body, zlib.crc32(name)):
             return True
         if name in {b"tEXt", b"zTXt", b"iTXt", b"iCCP"} and _measure_unpacked(name, body) > _USUAL_TEXT:
             return True

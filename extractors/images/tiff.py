@@ -28,7 +28,7 @@ _MOST_SAMPLES = 16
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2  # bits of NewSubfileType, and SubfileType's value
 _RGB, _PALETTE, _INKS, _YCBCR, _CIELAB, _ICCLAB = 2, 3, 5, 6, 8, 9  # photometric interpretations; 0 and 1 are grey
 _FAX = frozenset({2, 3, 4, 32771, 32809})
-_PHOTO = frozenset({6, 7, 50001})  # JPEG of both kinds, WebP
+_PHOTO = frozenset({6, 7})  # JPEG of both kinds; the libtiff of Pillow reads no WebP
 _LOSSLESS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
 _COLOURS = {0: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4, _YCBCR: 3, _CIELAB: 3, _ICCLAB: 3}
 _UINT, _INT, _FLOAT, _VOID = 1, 2, 3, 4
@@ -87,7 +87,10 @@ class Frame:
     @cached_property
     def format(self) -> int:
         """1 unsigned, 2 signed, 3 floating; 0 where the samples differ."""
-        formats = set(self.numbers(339) or (_UINT,))
+        listed = self.numbers(339) or (_UINT,)
+        if self.photometric == _CIELAB and listed[:3] == (_UINT, _INT, _INT):
+            return _UINT  # as CIELab is without this tag, too
+        formats = set(listed)
         kind = formats.pop() if len(formats) == 1 else 0
         return _UINT if kind == _VOID else int(kind)
 
@@ -123,8 +126,8 @@ class Frame:
         """Whether Pillow and libtiff decode this layout right; the others are decoded sample by sample."""
         if self.compression in _FAX | _PHOTO or self.photometric == _YCBCR:
             return True
-        if self.format != _UINT or self.samples != self.colours:
-            return False
+        if self.format != _UINT or self.samples != self.colours or 262 not in self.tags:
+            return False  # Pillow takes white for 0 where libtiff takes black
         return (self.bits == 8 and self.photometric in {0, 1, _RGB}) or (self.bits == 1 and self.photometric in {0, 1})
 
     def explain_unsupported(self) -> str | None:
@@ -149,6 +152,7 @@ class Frame:
         allowed = {_UINT: range(1, 33), _INT: (8, 16, 32), _FLOAT: (16, 32, 64)}.get(self.format, ())
         if self.photometric in {_PALETTE, _INKS, _CIELAB, _ICCLAB}:
             allowed = (1, 2, 4, 8, 16) if self.photometric == _PALETTE else (8, 16)
+            allowed = allowed if self.format == _UINT else ()
         predictor = self.number(317, 1)
         if predictor not in {1, 2, 3} or (predictor > 1 and self.bits not in {8, 16, 32, 64}):
             return f"predictor {predictor} with {depth}"

@@ -12,12 +12,22 @@ from extractors.scan.formats import SUFFIXES, suffix_of
 
 _SET = re.compile(r"\(\?s:(.*)\)\\[Zz]", re.DOTALL)  # what fnmatch puts around a set
 EXCLUDED, NOT_INCLUDED = "excluded", "not included"
-_TRASH = frozenset({"#recycle", "@recycle", "$recycle.bin", "recycler", ".trash", ".trashes", ".recycle"})
+_TRASH = frozenset(
+    {"#recycle", "@recycle", "$recycle.bin", "recycler", ".trash", ".trashes", ".recycle", "network trash folder"}
+)
 _THUMBNAILS = frozenset({".@__thumb", ".thumbnails", ".thumbs", ".thumb", ".sh_thumbnails"})
 _SYSTEM = frozenset(
     {
         *("@eadir", "@tmp", "@sharebin", "@recently-snapshot", "#snapshot", "~snapshot", ".snapshot", ".snapshots"),
-        *("system volume information", "lost+found", "__macosx", "$extend"),
+        *(
+            "system volume information",
+            "lost+found",
+            "__macosx",
+            "$extend",
+            "@synoresource",
+            "thevolumesettingsfolder",
+            "found.000",
+        ),
         *(".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".localized"),
         *(".appledouble", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".documentrevisions-v100"),
     }

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from extractors.bill.header import read_header
 from extractors.core import Billed, Found, PlannedPage, Step
+from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.prepare import prepare
 
@@ -293,3 +294,11 @@ def test_a_png_with_a_wrong_checksum_beside_its_pixels_is_encoded_anew():
     data[data.index(b"short")] ^= 1
     assert b"prompt" not in sent_bytes(bytes(data))
     assert colour(bytes(data)) == (90, 90, 90)
+
+
+def test_a_png_with_a_wrong_checksum_of_its_pixels_is_rejected():
+    """Its bytes are not sent for a server to stumble over."""
+    data = bytearray(saved(marked()))
+    data[data.index(b"IDAT") + 20] ^= 1
+    with pytest.raises(DocumentError, match="cannot be decoded"):
+        sent_bytes(bytes(data))

@@ -78,7 +78,10 @@ def _read_text(data: bytes) -> Rows:
 
 
 def _read_csv(data: bytes) -> Rows:
-    data, separator = _find_separator(data.removeprefix(_BOM))
+    data = data.removeprefix(_BOM)
+    if b"\n" not in data:  # old spreadsheets end lines with the return alone
+        data = data.replace(b"\r", b"\n")
+    data, separator = _find_separator(data)
     frame = _parse(data, "CSV", separator=separator)
     names = [name.strip() for name in frame.columns]
     copies = [name.rpartition("_duplicated_")[0] for name in names if re.search(r".+_duplicated_\d+$", name)]

@@ -69,6 +69,8 @@ def test_tags_are_read_in_both_orders_and_in_bigtiff(order, big):
         ({"photometric": 1, "more": [(339, 3, 6)]}, "8 bits of sample format 6"),
         ({"photometric": 5, "bits": (8,) * 4, "more": [(332, 3, 2)]}, "inks that are not CMYK"),
         ({"photometric": 1, "more": [(317, 3, 7)]}, "predictor 7"),
+        ({"photometric": 8, "bits": (16,) * 3, "more": [(339, 3, (2, 2, 2))]}, "16 bits of sample format 2"),
+        ({"photometric": 5, "bits": (16,) * 4, "more": [(339, 3, (2, 2, 2, 2))]}, "16 bits of sample format 2"),
     ],
 )
 def test_what_would_be_decoded_wrong_is_rejected(tags, words):
@@ -78,9 +80,9 @@ def test_what_would_be_decoded_wrong_is_rejected(tags, words):
 
 
 def test_an_unknown_compression_is_rejected():
-    """JPEG 2000 in a TIFF is no error of the pixels."""
-    data = write_tiff(RGB, photometric="rgb", compression="jpeg2000")
-    assert explain(data)[0] == "unsupported"
+    """JPEG 2000 and WebP in a TIFF are no errors of the pixels."""
+    for codec in ("jpeg2000", "webp"):
+        assert explain(write_tiff(RGB, photometric="rgb", compression=codec))[0] == "unsupported"
 
 
 def test_a_chain_that_bites_its_tail_ends():

@@ -1,13 +1,15 @@
 """images/tiff_pixels.py: one variant of each kind of TIFF shows what was written; test_corpus.py tries them all."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import pictures
-from support.pictures import GREY, RGB, grey_of, write_tiff
+from support.pictures import GREY, RGB, grey_of, write_plain, write_tiff
 
+from extractors.core.errors import DocumentError
 from extractors.images.pixels import load_pixels
 from extractors.images.tiff import read_frames
 from extractors.images.tiff_pixels import decode_frame
@@ -82,3 +84,23 @@ def test_a_frame_behind_one_that_pillow_cannot_open_is_decoded():
     pictures.tifffile.imwrite(buffer, RGB, photometric="rgb", append=True)
     frames = read_frames(io.BytesIO(buffer.getvalue()), "prepare")
     assert (np.asarray(decode_frame(buffer.getvalue(), frames[1])) == RGB).all()
+
+
+def test_a_grey_frame_that_does_not_tell_its_sense_is_black_for_0():
+    """As libtiff takes it."""
+    entry = struct.pack("<HHI", 262, 3, 1) + b"\1\0\0\0"
+    data = write_plain(GREY.tobytes(), bits=(8,), photometric=1).replace(entry, b"\x07\x01" + entry[2:])
+    assert abs(show(data) - grey_of(GREY)).max() == 0
+
+
+def test_cielab_with_the_formats_of_its_samples_is_cielab():
+    """An unsigned lightness and two signed chromas."""
+    packed = bytes([128, 20, 236]) * GREY.size
+    plain, told = (write_plain(packed, bits=(8,) * 3, photometric=8, more=more) for more in ([], [(339, 3, (1, 2, 2))]))
+    assert (show(plain) == show(told)).all()
+
+
+def test_pixels_that_are_cut_short_are_rejected_in_words():
+    """Pillow only numbers its errors."""
+    with pytest.raises(DocumentError, match="its pixels are broken or cut short"):
+        show(write_tiff(GREY, photometric="minisblack")[:-500])

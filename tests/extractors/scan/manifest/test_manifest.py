@@ -81,6 +81,12 @@ def test_csv_is_read_with_the_separator_of_its_header(write, head, separator):
     assert (second[0].rpartition("/")[2], second[2]) == ("b.jpg", {"branch": "so,u;th", "total": "2"})
 
 
+def test_lines_that_end_with_a_return_alone_are_lines(write):
+    """As old spreadsheets write them."""
+    path = write("a.csv", b"uri,branch\ra.jpg,north\rb.jpg,south")
+    assert [document[2] for document in shape(path)] == [{"branch": "north"}, {"branch": "south"}]
+
+
 @pytest.mark.parametrize(
     "number",
     [

@@ -35,6 +35,7 @@ from flows.adapters.naming import flow_run_name, summarize
 from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import PrefectShards
+from flows.adapters.suspension import end_if_cancelled, stop_when_suspended
 from flows.estimate import run_estimate, run_plan
 from flows.preflight import check_job
 
@@ -123,7 +124,7 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
             )
             # Shielded: Prefect cancels a flow whose server does not answer, but the run has to finish and publish.
             with CancelScope(shield=True):
-                async with follow_progress(progress):
+                async with follow_progress(progress), stop_when_suspended(hooks.stop_switch):
                     result = await start(settings, hooks)
     except TilewiseError as error:
         log.info("ended: %s", describe(error.message))
@@ -132,6 +133,7 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
     for line in failure_lines(result.counts.totals):
         log.warning("%s", line)
     await show_run(result, await _write_report(result))
+    await end_if_cancelled()
     return final_state(result)
 
 

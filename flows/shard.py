@@ -22,6 +22,7 @@ from flows.adapters.form import describe
 from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import REFUSED
+from flows.adapters.suspension import end_if_cancelled, stop_when_suspended
 from flows.extract import as_task, make_notifier
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ async def shard(spec: ShardSpec) -> State:
                 as_task, progress.add, progress.set_total, make_notifier(progress), flow_run.id, lease_rate
             )
             with CancelScope(shield=True):  # Prefect cancels a flow whose server does not answer
-                async with follow_progress(progress):
+                async with follow_progress(progress), stop_when_suspended(hooks.stop_switch):
                     ended = await run_shard(spec, settings, hooks)
     except ConfigurationError as error:
         return Failed(name=REFUSED, message=describe(error.message))
     except TilewiseError as error:
         return Failed(message=describe(error.message))
     log.info("ended: %s", describe_attempt(ended))
+    await end_if_cancelled()
     if ended.status == COMPLETED:
         return Completed(message=describe_attempt(ended))
     return Failed(message=describe_attempt(ended))

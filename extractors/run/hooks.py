@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extractors.run.chunk import Chunk
+from extractors.run.shutdown import StopSwitch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ class RunHooks:
     it is known, `notify` what a person at the terminal should read at once. `permits` leases this run's part of the rate
     that workers share, given endpoint, model, the run's own limit in calls a minute, and whom to notify. `shards` starts
     parts of a plan on other workers. `confirm` asks a person to approve the cost; None where no person can be asked.
+    `stop_switch` stops the run from outside.
     """
 
     run_chunk: RunChunk = Chunk.run
@@ -38,6 +40,7 @@ class RunHooks:
     permits: LeaseRate | None = None
     shards: ShardBackend | None = None
     confirm: Confirm | None = None
+    stop_switch: StopSwitch = field(default_factory=StopSwitch)
 
 
 NO_HOOKS = RunHooks()

@@ -141,6 +141,7 @@ class ChunkScheduler:
             on_document=self.hooks.on_document,
         )
         session.lease.begin_calls(context.shutdown)
+        self.hooks.stop_switch.connect(context.shutdown)
         return context
 
     async def _build_reuse(self) -> Reuse:

@@ -87,3 +87,24 @@ class Shutdown:
         else:
             self.hurried = True
             self.cancel_calls()
+
+
+class StopSwitch:
+    """Stops a run from outside of it, also before its calls begin."""
+
+    def __init__(self) -> None:
+        """Nothing is stopped yet."""
+        self.error: RunError | None = None
+        self._shutdown: Shutdown | None = None
+
+    def connect(self, shutdown: Shutdown) -> None:
+        """From here on this shutdown stops the run; at once, if the run was stopped before."""
+        self._shutdown = shutdown
+        if self.error is not None:
+            shutdown.stop(self.error)
+
+    def stop(self, error: RunError) -> None:
+        """Stops the run; the first error is kept."""
+        self.error = self.error or error
+        if self._shutdown is not None:
+            self._shutdown.stop(self.error)

@@ -19,6 +19,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _FLAG = re.compile(
     r"`(?:tilewise )?(?:run )?--(?P<quoted>[a-z-]+)`|(?<![\w-])--(?P<bare>[a-z][a-z-]*[a-z])(?: (?P<value>[\w.]+))?"
 )
+# Commands that a message tells to run, in the words of forms.
+_COMMANDS = (
+    (re.compile(r"tilewise run .*--redo-before (\S+).*"), r'the same form and "Again: redo before" set to \1'),
+    (re.compile(r"run `tilewise (apply|calibrate|estimate)`"), r"start the deployment \1"),
+)
 _NAMES = {"schema": "schema_name"}  # flags that are not named like their field
 _APPROVAL = '"Money: when expensive" set to run'
 
@@ -49,6 +54,8 @@ def describe(text: str) -> str:
 
 def use_titles(text: str) -> str:
     """The text with the titles of form fields in place of the flags of the command."""
+    for command, words in _COMMANDS:
+        text = command.sub(words, text)
     return _FLAG.sub(_replace_flag, text)
 
 

@@ -84,6 +84,7 @@ async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks
         )
     )
     session.lease.begin_calls(shutdown)
+    hooks.stop_switch.connect(shutdown)
     states = {spec.number: ShardState(spec) for spec in specs}
     outcome = await ShardCoordinator(session, backend, shutdown, hooks, states).run()
     return await ShardFold(session, tables, plan, outcome, listing, done, skipped).publish()

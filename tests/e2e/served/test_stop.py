@@ -45,3 +45,33 @@ def test_who_asks_twice_is_not_kept_waiting(running, wait):
     served.process.stdout.readline()
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN
+
+
+@pytest.mark.parametrize("name", ["Suspended", "Paused"])
+def test_a_suspended_run_drains_and_publishes(running, workspace, wait, name):
+    """No call is sent after it, Resume does nothing, and the state says how to go on."""
+    served, server, run = running
+    wait(lambda: server.asked)
+    state = {"type": "PAUSED", "name": name, "state_details": {"pause_reschedule": name == "Suspended"}}
+    served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": state})
+    wait(lambda: served.api.flow_run(run)["state_name"] == "Stopping")
+    resumed = served.api.send("POST", f"flow_runs/{run['id']}/resume", {})
+    server.gate.set()
+    ended = served.api.until(run)
+    assert resumed["status"] == "ABORT"
+    assert (ended["state_type"], ended["state_name"]) == ("COMPLETED", "Partial")
+    assert "run it again to continue" in ended["state"]["message"]
+    assert workspace.only("runs")["status"] == "stopped"
+    assert workspace.only("runs")["accepted"] == len(server.asked)
+
+
+def test_a_cancelled_run_publishes_without_a_traceback(capfd, running, workspace, wait):
+    """What its calls brought is published; the console of `serve` says that it was cancelled."""
+    served, server, run = running
+    wait(lambda: server.asked)
+    served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    wait(lambda: any("SIGTERM" in line for line in served.api.logs(run, "SIGTERM")))
+    server.gate.set()
+    assert served.api.until(run, "CANCELLED", "CRASHED", "COMPLETED")["state_name"] == "Cancelled"
+    assert workspace.only("runs")["accepted"] == len(server.asked)
+    assert "Traceback" not in capfd.readouterr().err

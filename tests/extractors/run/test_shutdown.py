@@ -8,7 +8,7 @@ import pytest
 
 from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.core.errors import Failing, Stopped
-from extractors.run.shutdown import Shutdown
+from extractors.run.shutdown import Shutdown, StopSwitch
 
 
 @pytest.fixture
@@ -58,3 +58,17 @@ async def test_first_stop_reason_is_kept(limiter):
         shutdown.stop(Stopped("first"))
         shutdown.stop(Failing("second"))
     assert str(shutdown.error) == "first"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", [True, False], ids=["before its calls", "while it calls"])
+async def test_stop_switch_stops_a_run(limiter, before):
+    """The first error is kept, also when it came before the run began its calls."""
+    switch = StopSwitch()
+    with Shutdown(limiter, drain=60, max_time=None, say=print) as shutdown:
+        if before:
+            switch.stop(Stopped("suspended"))
+            assert shutdown.error is None
+        switch.connect(shutdown)
+        switch.stop(Stopped("suspended" if not before else "again"))
+        assert shutdown.error.message == "suspended"

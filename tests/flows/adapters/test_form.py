@@ -59,6 +59,11 @@ def test_parameters_of_another_type_are_refused(sent):
         ("set it, or continue with --yes", 'set it, or continue with "Money: when expensive" set to run'),
         ("--document-by frames: a", '"Images: document by" set to frames: a'),
         ("`run --plan-only` stores one", '"Always: plan only" stores one'),
+        (
+            "go on with: tilewise run in --redo all --redo-before T",
+            'go on with: the same form and "Again: redo before" set to T',
+        ),
+        ("it fits: run `tilewise calibrate`", "it fits: start the deployment calibrate"),
         ("use --direct; a--budget; -- 1", "use --direct; a--budget; -- 1"),
     ],
 )

@@ -1,0 +1,99 @@
+"""Suspend, Pause and Cancel of a flow run in Prefect stop the run: its calls in flight finish and its rows are published.
+
+Prefect itself would end the process at the next task, before anything is published, and would fail the flow run later if
+nobody resumes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import httpx
+from prefect._internal.control_listener import _set_intent  # why this process ends; there is no public name
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.runtime import deployment, flow_run
+from prefect.states import Running
+
+from extractors.core.errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import State
+
+    from extractors.run.shutdown import StopSwitch
+
+POLL_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
+SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError, ValueError)
+STOPPING = "Stopping"  # the name of the running state in which a suspended flow run finishes its calls
+REASON = "the flow run was suspended in Prefect; run it again to continue"
+
+
+@contextlib.asynccontextmanager
+async def stop_when_suspended(switch: StopSwitch) -> AsyncIterator[None]:
+    """Stops the run by its switch when its flow run, or the parent of its flow run, is suspended or paused."""
+    _keep_process()
+    parent = flow_run.parent_flow_run_id
+    watching = asyncio.create_task(_watch(UUID(parent or flow_run.id), switch, own=parent is None))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def end_if_cancelled() -> None:
+    """Ends a flow run that was cancelled, after its rows are published, so that Prefect sets it to Cancelled.
+
+    Prefect refuses any other state of such a flow run, and prints the refusal as a traceback.
+    """
+    if deployment.id is None:
+        return
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
+            state = (await client.read_flow_run(UUID(flow_run.id))).state
+    except SERVER_ERRORS:
+        return
+    if state is not None and state.is_cancelling():
+        _set_intent("cancel")
+        raise TerminationSignal(signal.SIGTERM)
+
+
+def _keep_process() -> None:
+    """Keeps Prefect from ending this process at the next task after a suspension."""
+    context = FlowRunContext.get()
+    if context is not None:
+        context.flow_run_suspension_request.mark_requested = _ignore  # type: ignore[method-assign]  # there is no setting
+
+
+def _ignore(state: State) -> None:
+    """The suspension is handled by `_watch`."""
+
+
+async def _watch(watched: UUID, switch: StopSwitch, *, own: bool) -> None:
+    """Polls the state of the flow run. Its own one is set to Running: then Resume does nothing, and the end is accepted."""
+    async with get_client() as client:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            # A server that does not answer is asked again.
+            with contextlib.suppress(*SERVER_ERRORS):
+                await _check_state(client, watched, switch, own=own)
+
+
+async def _check_state(client: PrefectClient, watched: UUID, switch: StopSwitch, *, own: bool) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        state = (await client.read_flow_run(watched)).state
+        if state is None or not (state.is_paused() or (not own and state.name == STOPPING)):
+            return
+        switch.stop(Stopped(REASON))
+        if own:
+            message = "calls in flight finish and rows are published; run it again to continue"
+            await client.set_flow_run_state(watched, Running(name=STOPPING, message=message), force=True)

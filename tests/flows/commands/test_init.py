@@ -1,6 +1,11 @@
 """The command `init`: what it writes, and what it leaves alone."""
 
+import re
+import shutil
+
+import pytest
 from support.golden import transcript
+from support.markdown import ROOT
 
 
 def test_new_folder_is_complete_and_nothing_in_it_is_overwritten(workspace, golden):
@@ -14,3 +19,31 @@ def test_new_folder_is_complete_and_nothing_in_it_is_overwritten(workspace, gold
     assert "example" in workspace.run("schemas").stdout
     assert workspace.run("doctor", env={"TILEWISE_OUTPUT": None}).stdout.count("(tilewise.toml)") == 1
     assert "schema_name: example" in (folder / "prefect.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_commands_of_the_new_readme_work_from_an_empty_folder(workspace):
+    """With local OCR, on a photo, in the order in which the README names them."""
+    assert workspace.run("init", "new").exit_code == 0
+    workspace.folder /= "new"
+    shutil.copy(ROOT / "data" / "samples" / "receipts" / "till-short-02.jpg", workspace.folder / "data/in/photo.jpg")
+    env = {name: None for name in workspace.env if name.startswith("TILEWISE_") and name != "TILEWISE_LEDGER"}
+    text = (workspace.folder / "README.md").read_text()
+    assert len(text.splitlines()) <= 10
+    commands = [command for command in re.findall(r"`(tilewise [^`]+)`", text) if "serve" not in command]
+    for command in commands:
+        words = command.partition(" >")[0].removesuffix(" --open").split()[1:]
+        offline = ["--offline"] if words[0] == "run" else ["--model", "m"] if words[0] == "estimate" else []
+        ended = workspace.run(*words, *offline, env=env)
+        assert ended.exit_code == (2 if words[0] == "doctor" else 0), f"{command}\n{ended.output}"
+    assert [each.split()[1] for each in commands] == [
+        "schemas",
+        "try",
+        "estimate",
+        "run",
+        "rows",
+        "rows",
+        "report",
+        "doctor",
+    ]
+    assert "Blue Heron Diner" in workspace.run("rows", env=env).stdout

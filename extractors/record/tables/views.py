@@ -91,7 +91,8 @@ def list_views(root: str, schemas: Sequence[str], published: set[str]) -> Iterat
         yield _view("open_failures", _no_failures())
         return
     tables = {table: _files(root, table) for table in _TABLES}
-    runs = f"(SELECT DISTINCT run, source, flow FROM {tables['runs']}) AS runs"
+    columns_of_run = "run, any_value(source) AS source, any_value(flow) AS flow, min(started_at) AS run_started_at"
+    runs = f"(SELECT {columns_of_run} FROM {tables['runs']} GROUP BY run) AS runs"
     yield _view("runs_latest", _runs_latest(tables["runs"]))
     failures = _open_failures(tables["failures"], runs, schemas) if "failures" in published else _no_failures()
     yield _view("open_failures", failures)
@@ -158,7 +159,7 @@ def _images_latest(images: str, runs: str) -> str:
 SELECT images.*, runs.source
 FROM {images} AS images LEFT JOIN {runs} USING (run)
 WHERE {_OF_A_RUN}
-QUALIFY rank() OVER (PARTITION BY schema, document ORDER BY run DESC) = 1"""
+QUALIFY rank() OVER (PARTITION BY schema, document ORDER BY run_started_at DESC NULLS LAST, run DESC) = 1"""
 
 
 def _spend_by_day(calls: str, runs: str) -> str:
@@ -186,7 +187,8 @@ SELECT run,
 FROM {runs}
 GROUP BY run
 QUALIFY row_number() OVER (
-    PARTITION BY last(flow ORDER BY volume), last(schema ORDER BY volume), last(source ORDER BY volume) ORDER BY run DESC
+    PARTITION BY last(flow ORDER BY volume), last(schema ORDER BY volume), last(source ORDER BY volume)
+    ORDER BY min(started_at) DESC, run DESC
 ) = 1"""
 
 

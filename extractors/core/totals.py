@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.core.money import Costs, sum_known
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FailureKind = tuple[str, str, bool]  # stage, kind, and whether the failure is final
 REFUSALS = {"rate_limited", "capacity"}  # outcomes of calls that the server put off
+NAMED_FAILURES = 5
 REASON_LENGTH = 160  # characters of a failure's message that are kept for the summary
 
 
@@ -29,10 +30,42 @@ class FailureReasons(dict[FailureKind, str]):
         return FailureReasons({**other, **self})
 
 
+class FailedDocument(NamedTuple):
+    """A document without an answer, and why."""
+
+    document: str
+    stage: str
+    kind: str
+    message: str
+
+
+class FirstFailures(tuple[FailedDocument, ...]):
+    """The first five documents that failed, of as many kinds as there are."""
+
+    __slots__ = ()
+
+    def __add__(self, other: tuple[FailedDocument, ...]) -> FirstFailures:  # type: ignore[override]  # it stays short
+        """The first of each kind, then the second of each, up to five."""
+        if not other or (len(self) >= NAMED_FAILURES and {each[1:3] for each in other} <= {each[1:3] for each in self}):
+            return self
+        seen: Counter[tuple[str, ...]] = Counter()
+        ranked = []
+        for each in (*self, *other):
+            ranked.append((seen[each[1:3]], each))
+            seen[each[1:3]] += 1
+        ranked.sort(key=lambda pair: pair[0])
+        return FirstFailures(each for _, each in ranked[:NAMED_FAILURES])
+
+
 def reason_of(message: str) -> str:
-    """The first words of a failure's message, on one line."""
-    line = " ".join(message.split())
+    """The first words of a failure's message, on one line, without control characters."""
+    line = replace_controls(" ".join(message.split()))
     return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
+
+
+def replace_controls(text: str) -> str:
+    """The text with `?` for each character that a terminal would not print but obey."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +73,7 @@ class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 
     `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
-    the message of one of each. `refusals` counts the calls that the server put off.
+    the message of one of each, `first_failures` some by name. `refusals` counts the calls that the server put off.
     """
 
     rejected: int = 0
@@ -63,6 +96,7 @@ class RunTotals:
     saved_usd: Decimal | None = Decimal(0)
     kinds: Counter[FailureKind] = field(default_factory=Counter)
     reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
+    first_failures: FirstFailures = field(default_factory=FirstFailures, compare=False)
 
     def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""
@@ -102,6 +136,7 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
             saved_usd=end.saved_usd,
             kinds=kinds,
             reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
+            first_failures=_name_failure(end.planned.document, kind, str(end.row["message"]) if kind else ""),
         )
     rejected = isinstance(end, Failed) and end.rejected
     problem = end.problem if isinstance(end, Failed) else None
@@ -115,7 +150,12 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
         kinds=Counter([failure] if failure else []),
         reasons=FailureReasons({failure: reason_of(problem.message)} if problem and failure else {}),
+        first_failures=_name_failure(end.planned.document, failure, problem.message if problem else ""),
     )
+
+
+def _name_failure(document: str, failure: FailureKind | None, message: str) -> FirstFailures:
+    return FirstFailures([FailedDocument(document, *failure[:2], reason_of(message))] if failure else [])
 
 
 def usage_of(attempts: Sequence[Attempt]) -> RunTotals:

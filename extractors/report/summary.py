@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from rich.table import Column, Table
 
 from extractors.core.money import dollars
+from extractors.core.totals import replace_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -45,7 +46,7 @@ class RunView:
         if self.totals.done or self.totals.calls:
             lines.append(self._make_table())
         if self.totals.kinds:
-            lines.append(failures_table(self.totals))
+            lines += [failures_table(self.totals), *list_first_failures(self.totals)]
         lines += [f"warning: {warning}" for warning in self.warnings]
         if self.passed_over:
             kinds = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
@@ -90,13 +91,22 @@ class RunView:
 
 
 def failures_table(totals: RunTotals) -> Table:
-    """The failures by kind, the most frequent first, each with the message of one document."""
+    """The failures by kind, the most frequent first."""
     table = Table(title="failures", title_justify="left", box=None, pad_edge=False, show_header=True)
-    for header in ("kind", "documents", "retried", "for example"):
+    for header in ("kind", "documents", "retried"):
         table.add_column(header, justify="right" if header == "documents" else "left", overflow="fold")
     for kind, count in totals.kinds.most_common():
-        table.add_row(f"{kind[0]}, {kind[1]}", f"{count:,}", RETRIED[kind[2]], totals.reasons.get(kind, ""))
+        table.add_row(f"{kind[0]}, {kind[1]}", f"{count:,}", RETRIED[kind[2]])
     return table
+
+
+def list_first_failures(totals: RunTotals) -> Iterator[str]:
+    """The first failures by name, each with its kind and its message, which may quote an answer: for the terminal only."""
+    failures = totals.first_failures
+    if failures:
+        yield f"the first {len(failures)} of {totals.bad:,}:" if totals.bad > len(failures) else "by name:"
+    for each in failures:
+        yield f"  {replace_controls(each.document)}\n    {each.kind}: {each.message}"
 
 
 def failure_lines(totals: RunTotals) -> list[str]:

@@ -18,7 +18,7 @@ from extractors.config.command import describe_resume
 from extractors.core import REJECT_REASONS, UNSENT, Accepted
 from extractors.core.errors import Abandoned, LeaseLost, LedgerError
 from extractors.core.money import Costs, sum_known
-from extractors.core.totals import FailureReasons, RunTotals, reason_of
+from extractors.core.totals import NAMED_FAILURES, FailedDocument, FailureReasons, FirstFailures, RunTotals, reason_of
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.rows import restore_attempt
@@ -216,6 +216,7 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
         wasted_usd=sum_known(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
         kinds=_count_kinds(failures),
         reasons=_reasons(failures),
+        first_failures=_name_first(failures),
         unknown_usd=sum_known(calls.filter(pl.col("billed") == "unknown")["reserved_usd"]),
     )
 
@@ -245,6 +246,13 @@ def _count_kinds(failures: pl.DataFrame) -> Counter[tuple[str, str, bool]]:
 def _reasons(failures: pl.DataFrame) -> FailureReasons:
     reasons = failures.group_by("stage", "kind", "final").agg(pl.col("message").first())
     return FailureReasons({(stage, kind, final): reason_of(message) for stage, kind, final, message in reasons.rows()})
+
+
+def _name_first(failures: pl.DataFrame) -> FirstFailures:
+    """The first failures of each kind by name."""
+    first = failures.group_by("stage", "kind", maintain_order=True).head(NAMED_FAILURES)
+    named = first.select("document", "stage", "kind", pl.col("message").map_elements(reason_of, return_dtype=pl.String))
+    return FirstFailures() + tuple(FailedDocument(*row) for row in named.rows())
 
 
 def _sum(frame: pl.DataFrame, column: str) -> int:

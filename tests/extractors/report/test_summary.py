@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from extractors.core.money import dollars
-from extractors.core.totals import REASON_LENGTH, FailureReasons, RunTotals, reason_of
+from extractors.core.totals import REASON_LENGTH, FailedDocument, FailureReasons, FirstFailures, RunTotals, reason_of
 from extractors.report.progress import Progress, format_duration
-from extractors.report.summary import RunView, failure_lines, spending_table
+from extractors.report.summary import RunView, failure_lines, list_first_failures, spending_table
 
 
 class Clock:
@@ -277,8 +277,29 @@ def test_summary_lists_failures_by_kind_with_a_reason():
     totals = RunTotals(rejected=1, failed=3, kinds=Counter({rare: 1, often: 3}))
     totals += RunTotals(reasons=FailureReasons({often: "no answer"})) + RunTotals(reasons=FailureReasons({often: "b"}))
     lines = shown(*summary(totals).lines())
-    assert lines[-3:-1] == ["call, timeout 3 yes, by the next run no answer", "bill, empty 1 no, final"]
+    assert lines[-3:-1] == ["call, timeout 3 yes, by the next run", "bill, empty 1 no, final"]
     assert failure_lines(totals)[0] == "3 documents failed: call, timeout (retried: yes, by the next run): no answer"
+
+
+def failed(document, kind="timeout", message="no answer"):
+    return RunTotals(failed=1, first_failures=FirstFailures([FailedDocument(document, "call", kind, message)]))
+
+
+def test_summary_names_the_first_five_failures_of_as_many_kinds_as_there_are():
+    """A kind that comes late takes the place of one that is there already."""
+    ends = [failed(f"{number}.jpg") for number in range(8)] + [failed("8.jpg", "empty", "no bytes")]
+    lines = shown(*list_first_failures(sum(ends, RunTotals())))
+    assert lines[:3] == ["the first 5 of 9:", "0.jpg", "timeout: no answer"]
+    assert lines[-8:] == [
+        *("8.jpg", "empty: no bytes", "1.jpg", "timeout: no answer"),
+        *("2.jpg", "timeout: no answer", "3.jpg", "timeout: no answer"),
+    ]
+
+
+def test_summary_shows_control_characters_of_names_and_messages_as_question_marks():
+    """A terminal obeys escape sequences, and a file's name or a model may hold them."""
+    [_, line] = list_first_failures(failed("\x1b[2Ja.jpg", message=reason_of("no \x1b]0;x\x07 \u202eanswer")))
+    assert line == "  ?[2Ja.jpg\n    timeout: no ?]0;x? ?answer"
 
 
 def test_reason_of_a_failure_is_one_short_line():

@@ -19,7 +19,7 @@ from PIL import Image
 
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import TILE_NATIVE, Size
-from extractors.images.pdf_content import find_undrawn, measure_content
+from extractors.images.pdf_content import find_undrawn, has_broken_image, measure_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,10 +144,13 @@ class Pdf:
     def render(self, number: int, size: Size) -> Image.Image:
         """Draw a page in RGB at this size, on white, with its annotations and form fields.
 
-        Raises DocumentError for a broken page.
+        Raises DocumentError for a broken page, and for one that is blank because its image cannot be decoded.
         """
         with self._load_page(number) as page:
-            return self._draw(page, size)
+            picture = self._draw(page, size)
+            if _is_uniform(picture) and has_broken_image(self.raw, page):
+                raise self._page_error("shows an image that cannot be decoded")
+            return picture
 
     def _draw(self, page: Any, size: Size) -> Image.Image:
         raw, stride = self.raw, 4 * math.ceil(3 * size.width / 4)
@@ -182,6 +185,10 @@ class Pdf:
 
     def _page_error(self, what: str) -> DocumentError:
         return DocumentError(f"the page {what}", kind="unreadable", stage=self.stage)
+
+
+def _is_uniform(picture: Image.Image) -> bool:
+    return all(low == high for low, high in picture.getextrema())  # type: ignore[misc]  # of three bands
 
 
 def _import_pdfium(stage: str) -> Any:

@@ -70,6 +70,17 @@ def measure_content(raw: Any, page: Any, area: float) -> Content:
     return Content(math.sqrt(sum(pixels for pixels, _ in images) / covered), has_text)
 
 
+def has_broken_image(raw: Any, page: Any) -> bool:
+    """Tell whether an image of the page cannot be decoded: it is not drawn, and no error is told."""
+    images = (each for each in iterate_objects(raw, page) if raw.FPDFPageObj_GetType(each) == raw.FPDF_PAGEOBJ_IMAGE)
+    for image in images:
+        bitmap = raw.FPDFImageObj_GetBitmap(image)
+        if not bitmap:
+            return True
+        raw.FPDFBitmap_Destroy(bitmap)
+    return False
+
+
 def _is_visible_text(raw: Any, found: Any) -> bool:
     kind = raw.FPDFPageObj_GetType(found)
     invisible = raw.FPDF_TEXTRENDERMODE_INVISIBLE

@@ -305,3 +305,21 @@ def test_passwords_are_tried_in_turn(pdf, passwords):
         assert document.pages == 1
     with pytest.raises(DocumentError, match="password"), open_pdf(data, "bill", [SecretStr("wrong")]):
         pass
+
+
+@pytest.mark.parametrize("words", ["", "BT /F 24 Tf 20 40 Td (text) Tj ET"])
+def test_a_page_that_is_blank_for_its_broken_image_is_rejected(pdf, words):
+    """PDFium draws nothing where an image cannot be decoded; with other ink the page is sent."""
+    image = (
+        b"<</Type/XObject/Subtype/Image/Width 40/Height 40/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/DCTDecode"
+    )
+    content = f"q 400 0 0 100 0 0 cm /I Do Q {words}"
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 100]/Resources<</XObject<</I 4 0 R>>/Font<</F 3 0 R>>>>/Contents 5 0 R>>"
+    stream = f"<</Length {len(content)}>>stream\n{content}\nendstream"
+    objects = [image + b"/Length 6>>stream\nbroken\nendstream", stream.encode(), page]
+    data = pdf("", objects=objects).replace(b"/Kids[7 0 R]", b"/Kids[6 0 R]")
+    if words:
+        assert dark(drawn(data, size=Size(400, 100)))
+    else:
+        with pytest.raises(DocumentError, match="shows an image that cannot be decoded"):
+            drawn(data, size=Size(400, 100))

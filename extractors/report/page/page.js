@@ -101,7 +101,7 @@
     const cell = row.querySelector(".v");
     const kind = cell.dataset.k ?? "text";
     const value = JSON.parse(original(cell));
-    const nothing = make("input", { type: "checkbox", checked: value === null });
+    const nothing = make("input", { type: "checkbox" });
     const problem = make("p");
     let input;
     if (kind === "flag") {
@@ -128,7 +128,6 @@
     input.addEventListener("input", update);
     nothing.addEventListener("change", update);
     cell.append(make("div", { className: "editor" }, input, make("label", {}, nothing, " null: the image does not show it"), problem));
-    input.disabled = nothing.checked;
     set(card, row, { state: "wrong" });
     input.focus();
   }

@@ -1,0 +1,165 @@
+"""The report in Chromium, from a file: it loads nothing, says nothing on the console, and its review is downloaded.
+
+Marked `ui`: skipped without Chromium and its driver. SCREENSHOTS=docs renews the picture of the documentation.
+"""
+
+import json
+import shutil
+import time
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from extractors.record.tables.truth import read_truth
+
+pytestmark = pytest.mark.ui
+NEEDS = ("chromium", "chromedriver")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
+
+class Browser:
+    """A browser with the report open."""
+
+    def __init__(self, driver, folder):
+        self.driver, self.folder = driver, folder
+
+    def open(self, path, width=1280, scheme="light"):
+        """Opens the page in a window of this width and a colour scheme."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.driver.get(f"file://{path}")
+
+    def run(self, script, *args):
+        """What a script returns."""
+        return self.driver.execute_script(script, *args)
+
+    def card(self, name):
+        """The card of a document."""
+        return next(each for each in self.all(".card") if each.get_attribute("data-d") == name)
+
+    def all(self, selector):
+        """Every element of a selector."""
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def row(self, card, field):
+        """The row of a field in a card."""
+        rows = card.find_elements(By.CSS_SELECTOR, ".fields tr")
+        return next(each for each in rows if each.find_element(By.TAG_NAME, "th").text == field)
+
+    def press(self, element, selector):
+        """Presses a button inside an element."""
+        self.run("arguments[0].click()", element.find_element(By.CSS_SELECTOR, selector))
+
+    def correct(self, card, field, text):
+        """Marks a field wrong and writes another value; None is null."""
+        row = self.row(card, field)
+        self.press(row, ".wrong")
+        if text is None:
+            self.press(row, ".editor [type=checkbox]")
+        else:
+            self.run(
+                "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
+                row.find_element(By.CSS_SELECTOR, ".editor :is(input:not([type=checkbox]), textarea, select)"),
+                text,
+            )
+
+    def download(self):
+        """The path of the downloaded corrections."""
+        self.press(self.all("#dock")[0], "#download")
+        end = time.monotonic() + 20
+        while not (found := list(self.folder.glob("*.jsonl"))):
+            assert time.monotonic() < end, "nothing was downloaded"
+            time.sleep(0.05)
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium, or a skip."""
+    missing = [each for each in NEEDS if not shutil.which(each)]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver")
+    folder = tmp_path_factory.mktemp("downloads")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
+        yield Browser(driver, folder)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
+def test_page_loads_nothing_and_fits_the_screen(browser, report, width, scheme):
+    """No request but the file's own, nothing on the console, no sideways scrolling, also with every card opened."""
+    browser.driver.get_log("performance")
+    browser.open(report, width, scheme)
+    browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    events = [json.loads(each["message"])["message"] for each in browser.driver.get_log("performance")]
+    urls = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+    assert {url for url in urls if not url.startswith(("data:", "chrome:"))} == {f"file://{report}"}
+    assert browser.driver.get_log("browser") == []
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.run("return [...document.images].every((each) => each.naturalWidth > 0)")
+
+
+def test_filters_and_search_select_cards(browser, report):
+    browser.open(report)
+
+    def shown():
+        return browser.run("return [...document.querySelectorAll('.card')].filter((each) => !each.hidden).length")
+
+    assert shown() == 6
+    browser.press(browser.all("#tools")[0], "[data-filter=climbed]")
+    assert shown() == 1
+    browser.press(browser.all("#tools")[0], "[data-filter='']")
+    browser.run(
+        "const box = document.querySelector('#search'); box.value = 'PLAIN.png'; box.dispatchEvent(new Event('input'))"
+    )
+    assert shown() == 1
+
+
+def test_corrections_are_downloaded_with_their_types(browser, report, published):
+    """One line a document, of the fields that were judged: what was right unchanged, what was wrong as it was written."""
+    browser.open(report)
+    plain, climbed = browser.card(published.documents[3]), browser.card(published.documents[1])
+    for card in (plain, climbed):
+        browser.press(card, ".actions button")
+    for field in ("company", "day", "count", "items", "note"):
+        browser.press(browser.row(plain, field), ".right")
+    browser.correct(plain, "total", "19.90")
+    browser.correct(plain, "paid", "false")
+    browser.correct(climbed, "company", 'Bäcker "Ö" </script>')
+    browser.correct(climbed, "day", "2026-13-45")  # no date: left out
+    browser.correct(climbed, "count", "9007199254740995")
+    browser.correct(climbed, "total", None)
+    browser.correct(climbed, "items", '[{"what": "tea",\n "amount": "3"}]')
+    browser.correct(climbed, "note", "two\nlines")
+    assert "2 documents reviewed: 5 right, 7 corrected, 1 wrong without a value" in browser.all("#reviewed")[0].text
+    path = browser.download()
+    lines = {line.document: line.values for line in read_truth(str(path))}
+    assert path.name == f"corrections-{published.run}.jsonl"
+    assert lines == {
+        published.documents[3]: {
+            "company": lines[published.documents[3]]["company"],
+            "day": "2026-11-20",
+            "count": 9007199254740993,
+            "items": [{"what": "</td><b> it's", "amount": "2.50"}],
+            "note": None,
+            "total": "19.90",
+            "paid": False,
+        },
+        published.documents[1]: {
+            "company": 'Bäcker "Ö" </script>',
+            "count": 9007199254740995,
+            "total": None,
+            "items": [{"what": "tea", "amount": "3"}],
+            "note": "two\nlines",
+        },
+    }
+    assert "<script>alert" in lines[published.documents[3]]["company"]
+    assert browser.driver.get_log("browser") == []

@@ -87,7 +87,7 @@
     const corrected = fields.filter((field) => field.state === "wrong").length - open;
     const parts = [`${fields.length - open - corrected} right`, `${corrected} corrected`];
     if (open) parts.push(`${open} wrong without a value, left out of the file`);
-    byId("reviewed").textContent = `${reviews.size} documents reviewed: ${parts.join(", ")}`;
+    byId("reviewed").textContent = `${reviews.size} ${reviews.size === 1 ? "document" : "documents"} reviewed: ${parts.join(", ")}`;
     byId("dock").hidden = !fields.length;
     byId("download").disabled = fields.length === open;
     if (!fields.length) isSaved = true;
@@ -205,7 +205,7 @@
       const start = make("button", { type: "button", textContent: "Review" });
       const actions = make("div", { className: "actions" }, start);
       start.addEventListener("click", () => startReview(card, actions));
-      details.before(actions);
+      details.previousElementSibling.append(actions);
     }
     for (const button of byId("tools").querySelectorAll("button")) button.addEventListener("click", () => choose(button));
     byId("search").addEventListener("input", () => { limit = PAGE; show(); });

@@ -83,7 +83,7 @@ def test_open_failures_has_the_latest_failure_of_documents_without_a_later_resul
     assert {source for _, _, source, _ in found} == {str(history.folder / "in")}
     failures = history.table("failures")
     assert "capacity" in failures["kind"].to_list()  # of d.jpg, which was accepted later
-    assert found[0][3] == failures.filter(pl.col("kind") == "client_error")["run"].max()
+    assert found[0][3] == failures.filter(pl.col("kind") == "client_error").sort("failed_at")["run"][-1]
 
 
 def test_open_failures_works_on_an_output_with_failures_only(workspace, server, monkeypatch):
@@ -114,7 +114,7 @@ def test_spend_by_day_sums_what_the_command_spend_sums(views, history):
 
 def test_runs_latest_has_the_last_run_of_each_schema_and_source(views, history):
     found = dict(rows(views, "SELECT schema, run FROM runs_latest"))
-    runs = history.table("runs").group_by("schema").agg(pl.col("run").max())
+    runs = history.table("runs").sort("started_at").group_by("schema").agg(pl.col("run").last())
     assert found == dict(runs.rows())
 
 
@@ -131,9 +131,10 @@ def test_runs_latest_sums_the_volumes_of_a_run(history, tmp_path, monkeypatch):
 
 
 def test_images_latest_has_the_pages_of_each_documents_last_run(views, history):
-    images = history.table("images")
+    started = history.table("runs").select("run", "started_at")
+    images = history.table("images").join(started, on="run").sort("started_at")
     found = rows(views, "SELECT schema, document, page, run FROM images_latest")
-    latest = images.group_by("schema", "document", "page").agg(pl.col("run").max())
+    latest = images.group_by("schema", "document", "page").agg(pl.col("run").last())
     assert sorted(found) == sorted(latest.rows())
 
 

@@ -26,13 +26,13 @@ def write_csv(frames: Iterable[pl.DataFrame], target: IO[bytes]) -> None:
     """Write rows with a header; lists and structs are JSON text."""
     for number, frame in enumerate(frames):
         flat = frame.with_columns(_to_json(name) for name, dtype in frame.schema.items() if dtype.is_nested())
-        flat.write_csv(target, include_header=number == 0, datetime_format=_TIME)
+        target.write(flat.write_csv(include_header=number == 0, datetime_format=_TIME).encode())
 
 
 def write_jsonl(frames: Iterable[pl.DataFrame], target: IO[bytes]) -> None:
     """Write one JSON object a row; amounts, dates and times are text, so that none loses a digit."""
     for frame in frames:
-        frame.write_ndjson(target)
+        target.write(frame.write_ndjson().encode())
 
 
 def write_rows_parquet(frames: Iterable[pl.DataFrame], target: IO[bytes]) -> None:

@@ -24,13 +24,26 @@ def write_schema(name: str, path: Path) -> bool:
 
 
 def write_folder(folder: Path) -> dict[str, bool]:
-    """Write the files of a working folder; returns which of them were written, by name: others existed."""
+    """Write the files of a working folder; returns which of them were written, by name: others existed.
+
+    Raises ConfigurationError for what cannot be written.
+    """
+    written = {"data/in/": _make_folder(folder / "data" / "in")}
     texts = {"tilewise.toml": "tilewise.txt", ".env.example": "env.txt", "README.md": "readme.txt"}
-    written = {name: write_new(folder / name, _read(text)) for name, text in texts.items()}
+    written |= {name: write_new(folder / name, _read(text)) for name, text in texts.items()}
     written["prefect.yaml"] = write_new(folder / "prefect.yaml", _read_deployments())
-    (folder / "data" / "in").mkdir(parents=True, exist_ok=True)
     example = f"schemas/{EXAMPLE}.py"
     return written | {example: write_schema(EXAMPLE, folder / example)}
+
+
+def _make_folder(path: Path) -> bool:
+    """Make a folder; False if it exists. Raises ConfigurationError."""
+    new = not path.is_dir()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be made: {error.strerror}") from error
+    return new
 
 
 def write_new(path: Path, text: str) -> bool:

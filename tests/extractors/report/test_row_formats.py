@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
+import pytest
 
 from extractors.report.progress import terminal
 from extractors.report.row_formats import (
@@ -53,6 +55,15 @@ def test_parquet_is_one_file_of_the_same_types():
     """The frames are joined."""
     read = pl.read_parquet(io.BytesIO(written(write_rows_parquet)))
     assert read.equals(pl.concat(FRAMES))
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl])
+def test_closed_pipe_ends_the_output_as_python_names_it(write):
+    """`rows --format csv | head` ends quietly: polars' own writer would raise an error without a number."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError), os.fdopen(writer, "wb", 0) as target:
+        write(FRAMES, target)
 
 
 def test_cells_are_one_line_without_control_characters():

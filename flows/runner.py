@@ -34,7 +34,7 @@ def run(config: RunConfig, *, as_flow: bool) -> RunResult:
         return _run_as_flow(config.job)
     from extractors.run import pipeline
 
-    with Progress() as progress:
+    with Progress(budget=config.job.budget) as progress:
         result = asyncio.run(pipeline.run(config, _build_hooks(progress)))
     typer.echo("tilewise: ran without Prefect; use --prefect to run it as a flow", err=True)
     return result
@@ -49,7 +49,7 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
     plan = request.resolve(settings)
     if plan.config.job.shard_size is not None and is_prefect_configured():
         return asyncio.run(_apply_as_flow(request, plan))
-    with Progress() as progress:
+    with Progress(budget=plan.config.job.budget) as progress:
         return asyncio.run(pipeline.apply(plan, _build_hooks(progress)))
 
 

@@ -1,24 +1,33 @@
-"""The progress line of a run on stderr: documents, rate, cost, time left; plain lines without a terminal."""
+"""The progress of a run on stderr: a bar with rate, cost, time left and failures; plain lines without a terminal."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from extractors.core.money import dollars
 from extractors.core.totals import RunTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from decimal import Decimal
     from types import TracebackType
     from typing import Self
 
+    from rich.console import RenderableType
+
 LINE_SECONDS = 10.0  # between two lines without a terminal
+BAR_WIDTH = 40
+SHOWN_KINDS = 3  # of failures, below the bar
+SEPARATOR = " · "
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -27,38 +36,46 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 class Progress:
-    """Sums the results of documents and shows them at a readable rate."""
+    """Sums the results of documents, and shows them: as a bar on a terminal, elsewhere as a line now and then."""
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prints to stderr; `clock` counts seconds."""
+    def __init__(
+        self,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        budget: Decimal | None = None,
+    ) -> None:
+        """Prints to stderr; `clock` counts seconds, `budget` limits what the run may spend."""
         self._console = console or terminal(stderr=True)
-        self._clock = clock
+        self._clock, self._budget = clock, budget
         self._started = self._shown = clock()
         self._totals, self._expected = RunTotals(), 0
-        self._live = Live(console=self._console, get_renderable=self._text, transient=True, refresh_per_second=4)
+        self._has_bar = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live = Live(console=self._console, get_renderable=self._render, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        """Starts the live line."""
-        if self._console.is_terminal:
+        """Starts the bar."""
+        if self._has_bar:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Clears the live line; plain lines stay."""
-        if self._console.is_terminal:
+        """Clears the bar; plain lines stay."""
+        if self._has_bar:
             self._live.stop()
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Hides the live line, as while a question is asked below it."""
-        if self._console.is_terminal:
+        """Hides the bar, as while a question is asked below it; that time does not count for the rate."""
+        began = self._clock()
+        if self._has_bar:
             self._live.stop()
         try:
             yield
         finally:
-            if self._console.is_terminal:
+            self._started += self._clock() - began
+            if self._has_bar:
                 self._live.start()
 
     def set_total(self, documents: int) -> None:
@@ -68,30 +85,53 @@ class Progress:
     def add(self, totals: RunTotals) -> None:
         """Adds the result of documents."""
         self._totals += totals
-        if not self._console.is_terminal and self._clock() - self._shown >= LINE_SECONDS:
+        if not self._has_bar and self._clock() - self._shown >= LINE_SECONDS:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
 
     def notify(self, text: str) -> None:
-        """Prints a message above the live line."""
+        """Prints a message above the bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
     @property
     def line(self) -> str:
-        """The current text of the line."""
-        done, elapsed = self._totals.done, self._clock() - self._started
-        rate = done / elapsed if elapsed > 0 else 0.0
-        of = f" of {self._expected:,}" if self._expected else ""
-        bad = self._totals.bad
-        parts = [
-            f"{done:,}{of} documents",
-            *([f"{bad:,} not accepted"] if bad else []),
-            f"{rate:.1f}/s",
-            "cost unknown" if self._totals.cost_usd is None else f"{dollars(self._totals.cost_usd)} spent",
+        """The current text of a plain line."""
+        bad = [f"{self._totals.bad:,} not accepted"] if self._totals.bad else []
+        return SEPARATOR.join([f"{self._count} documents", *bad, *self._pace])
+
+    @property
+    def details(self) -> list[str]:
+        """What is shown below the bar: pace, retries, refusals, and failures by kind."""
+        totals = self._totals
+        retries = totals.calls - totals.accepted - totals.failed
+        kinds = Counter[str]()
+        for (_, kind, _), count in totals.kinds.items():
+            kinds[kind] += count
+        shown = [f"{count:,} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)]
+        if others := kinds.total() - sum(count for _, count in kinds.most_common(SHOWN_KINDS)):
+            shown.append(f"{others:,} other")
+        failures = shown or ([f"{totals.bad:,} documents"] if totals.bad else [])
+        return [
+            *self._pace,
+            *([_count_noun(retries, "retry", "retries")] if retries > 0 else []),
+            *([_count_noun(totals.refusals, "refusal", "refusals")] if totals.refusals else []),
+            *([f"failed: {failures[0]}", *failures[1:]] if failures else []),
         ]
+
+    @property
+    def _count(self) -> str:
+        return f"{self._totals.done:,} of {self._expected:,}" if self._expected else f"{self._totals.done:,}"
+
+    @property
+    def _pace(self) -> list[str]:
+        """Rate, dollars spent, and time left where that is known."""
+        done, elapsed, cost = self._totals.done, self._clock() - self._started, self._totals.cost_usd
+        rate = done / elapsed if elapsed > 0 else 0.0
+        budget = "" if self._budget is None else f" of {dollars(self._budget)}"
+        pace = [f"{rate:.1f}/s", "cost unknown" if cost is None else f"{dollars(cost)}{budget} spent"]
         if rate and self._expected > done:
-            parts.append(f"{format_duration((self._expected - done) / rate)} left")
-        return " · ".join(parts)
+            pace.append(f"{format_duration((self._expected - done) / rate)} left")
+        return pace
 
     @property
     def totals(self) -> RunTotals:
@@ -108,8 +148,36 @@ class Progress:
         """The processed share of the expected documents, from 0 to 1; 0 while their number is unknown."""
         return min(self._totals.done / self._expected, 1.0) if self._expected else 0.0
 
-    def _text(self) -> Text:
-        return Text(self.line)
+    def _render(self) -> RenderableType:
+        """The bar with its count, and below it as many lines as the details take at this width."""
+        width = self._console.width - 1  # a terminal may wrap a line that fills it
+        count = f"{self._count} documents"
+        if self._expected:
+            count += f", {self.share:.0%}".replace("%", " %")
+        bar = ProgressBar(
+            total=self._expected or None,
+            completed=self._totals.done,
+            width=max(min(BAR_WIDTH, width - len(count) - 1), 4),
+            pulse=not self._expected,
+        )
+        head = Table.grid(padding=(0, 1))
+        head.add_row(bar, Text(count, no_wrap=True, overflow="ellipsis"))
+        return Group(head, *(Text(line, no_wrap=True, overflow="ellipsis") for line in fill_lines(self.details, width)))
+
+
+def fill_lines(parts: Sequence[str], width: int) -> list[str]:
+    """Joins parts to lines of at most this width; a part is never divided."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(SEPARATOR) + len(part) <= width:
+            lines[-1] += SEPARATOR + part
+        else:
+            lines.append(part)
+    return lines
+
+
+def _count_noun(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def format_duration(seconds: float) -> str:

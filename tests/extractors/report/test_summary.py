@@ -1,5 +1,6 @@
 """report: what the terminal says, while a run goes and when it has ended."""
 
+import re
 from collections import Counter
 from decimal import Decimal
 from io import StringIO
@@ -137,14 +138,53 @@ def test_a_log_gets_no_control_characters(progress, clock, screen):
     assert screen.getvalue() == "1 documents · 0.1/s · $0.001 spent\n"
 
 
-def test_a_terminal_gets_one_line_that_goes_away(clock, screen):
-    """On a terminal the line is rewritten, and cleared at the end."""
+def test_a_terminal_gets_a_bar_that_goes_away(clock, screen):
+    """On a terminal the bar is rewritten, and cleared at the end; the cursor is shown again after an interrupt."""
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
-    with Progress(console, clock) as progress:
-        clock.now += 30
-        progress.add(accepted())
-    assert "1 documents" in screen.getvalue()
-    assert "\x1b[2K" in screen.getvalue().rpartition("1 documents")[2]
+    progress = Progress(console, clock)
+    progress.set_total(4)
+    progress.add(accepted())
+    with pytest.raises(KeyboardInterrupt), progress:
+        raise KeyboardInterrupt
+    assert "1 of 4 documents, 25 %" in screen.getvalue()
+    assert "\x1b[2K" in screen.getvalue().rpartition("1 of 4 documents")[2]
+    assert screen.getvalue().rindex("\x1b[?25h") > screen.getvalue().rindex("\x1b[?25l")
+
+
+KINDS = [("validate", "off_schema"), ("call", "timeout"), ("call", "server_error"), ("bill", "empty")]
+FAILED = RunTotals(failed=10, kinds=Counter({(*kind, False): 4 - n for n, kind in enumerate(KINDS)}))
+BELOW_THE_BAR = [
+    *("1.2/s", "$1.50 of $20.00 spent", "7 s left", "4 retries", "9 refusals"),
+    *("failed: 4 off_schema", "3 timeout", "2 server_error", "1 other"),
+]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_bar_shows_pace_budget_retries_refusals_and_kinds_and_does_not_wrap(clock, width):
+    """Every part is whole on a line of its own or beside others, and no line reaches the edge."""
+    screen = StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None)
+    progress = Progress(console, clock, Decimal(20))
+    progress.set_total(20)
+    clock.now += 10
+    progress.add(accepted(2, "1.50") + FAILED + RunTotals(calls=16, refusals=9))
+    with progress:
+        pass
+    lines = [
+        line for line in re.sub(r"\x1b\[[0-9?;]*[A-Za-z]|\r", "\n", screen.getvalue()).splitlines() if line.strip()
+    ]
+    assert max(map(len, lines)) < width
+    assert [part.strip() for line in lines if "━" not in line for part in line.split("·")] == BELOW_THE_BAR
+    assert "12 of 20 documents, 60 %" in lines[0]
+
+
+def test_time_of_a_question_does_not_count_for_the_rate(progress, clock):
+    """A person may think for long."""
+    with progress.hidden():
+        clock.now += 3600
+    clock.now += 1
+    progress.add(accepted())
+    assert progress.line.startswith("1 documents · 1.0/s")
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,11 @@ def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None
     """The candidate that fits the schema, and the verdict on the last candidate that does not."""
     fitting, last, seen = _Fit(), None, set[str]()
     first_behind = len(found.candidates) - found.behind
+    holds_names = any(map(_holds_names, found.candidates))
     for number, candidate in enumerate(found.candidates):
         behind = number >= first_behind
-        if candidate in seen and not behind:
-            continue
+        if (candidate in seen and not behind) or (holds_names and candidate.startswith("{") and ":" not in candidate):
+            continue  # an empty object beside another one is a sign of prose
         seen.add(candidate)
         verdict = _judge_candidate(candidate, model)
         if verdict.document is None:
@@ -123,6 +124,10 @@ def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None
         else:
             return _Fit(clash=True), None
     return fitting, last
+
+
+def _holds_names(candidate: str) -> bool:
+    return candidate.startswith("{") and ":" in candidate
 
 
 def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:

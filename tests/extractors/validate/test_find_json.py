@@ -34,6 +34,7 @@ def judge(content, model=Open, finish_reason="stop"):
         ANSWER,
         "Here is the JSON you asked for:\n" + ANSWER,
         "json\n" + ANSWER,
+        "The function f() {} is empty. " + ANSWER + " {}",
         "Here it is:\n```json\n" + ANSWER,
         "Page [1]:\n" + ANSWER,
         "As on pages [1], [2] and [3, 4]: " + ANSWER,

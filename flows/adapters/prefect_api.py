@@ -14,6 +14,11 @@ from extractors.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+DATABASE = tuple(
+    f"PREFECT_{kind}_DATABASE_{name}"
+    for kind in ("API", "SERVER")
+    for name in ("CONNECTION_URL", "DRIVER", "HOST", "NAME", "PASSWORD", "PORT", "USER")
+)
 URL, PROFILES = "PREFECT_API_URL", "PREFECT_PROFILES_PATH"
 
 
@@ -36,6 +41,16 @@ def find_prefect_url() -> str | None:
 def is_prefect_configured() -> bool:
     """Whether a Prefect API is set."""
     return find_prefect_url() is not None
+
+
+def has_own_database() -> bool:
+    """Whether the user has set a database for Prefect servers, in the places that Prefect reads."""
+    environ = {**dotenv_values(".env"), **_read_profile(), **os.environ}
+    tables = (
+        _look_up(_read_toml("prefect.toml"), "server", "database"),
+        _look_up(_read_toml("pyproject.toml"), "tool", "prefect", "server", "database"),
+    )
+    return any(name.startswith(DATABASE) for name in environ) or any(isinstance(each, dict) and each for each in tables)
 
 
 def _read_profile() -> Mapping[str, object]:

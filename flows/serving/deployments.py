@@ -33,6 +33,7 @@ from flows.adapters.rate_limit import ensure_limit
 from flows.serving.forms import split_form
 from flows.serving.server import wait_until_ready
 from flows.serving.stale_runs import crash_stale_runs
+from flows.serving.verdict import check_schedules, find_older_deployments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,12 +143,14 @@ async def serve(deployments: Sequence[DeploymentSpec], address: str) -> None:
     await asyncio.sleep(0)  # it has installed its signal handlers, which are replaced next
     _install_stop_handler(runner)
     _print(f"serving {', '.join(each.name for each in deployments)} at {address} (stop with Ctrl-C)")
+    _print(f"for the command prefect: export PREFECT_API_URL={address}/api")
     if limit:
         _print(f"all runs share TILEWISE_RPM={settings.rpm:g} through the rate limit {limit}")
     _report_crashed(left_over)
-    looking = asyncio.create_task(_watch_runs(runner, registered))
+    beside = [asyncio.create_task(_watch_runs(runner, registered)), asyncio.create_task(_print_verdict(deployments))]
     await running
-    looking.cancel()
+    for task in beside:
+        task.cancel()
 
 
 async def _register(runner: Runner, deployed: DeploymentSpec) -> UUID:
@@ -166,6 +169,13 @@ async def _watch_runs(runner: _Runner, registered: Sequence[UUID]) -> None:
         ):  # the server does not answer, or not as expected
             await runner.cancel_late()
             _report_crashed(await crash_stale_runs(registered, runner.active_runs))
+
+
+async def _print_verdict(deployments: Sequence[DeploymentSpec]) -> None:
+    """Prints whether the scheduled deployments can run, and where older deployments are left."""
+    for line in [find_older_deployments(), *await check_schedules(deployments)]:
+        if line:
+            _print(line)
 
 
 def _report_crashed(left_over: int) -> None:

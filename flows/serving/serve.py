@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from extractors.call.transport import check_client_environment
 from extractors.core.errors import ConfigurationError
+from flows.serving.database import folder_database
 from flows.serving.server import QUIET, bypass_proxy, is_ready, local_server
 
 if TYPE_CHECKING:
@@ -31,14 +33,21 @@ MAX_SHORT_LIVES = 3  # consecutive failed starts until `serve` gives up
 
 
 def serve(port: int) -> None:
-    """Serves until Ctrl-C or SIGTERM. Raises ConfigurationError if the port is in use, or a child does not start or ends.
+    """Serves until Ctrl-C or SIGTERM.
+
+    Raises ConfigurationError if the port is in use, the folder is served already, or a child does not start or ends.
 
     Both children start at once: the runner loads the flows while the server makes its database.
     """
     check_client_environment()
     _check_free(port)
-    with _count_stop_signals() as stops, contextlib.ExitStack() as servers, _start_runner(port) as runner:
-        server = _Server(port, servers)
+    with (
+        folder_database(Path.cwd()) as database,
+        _count_stop_signals() as stops,
+        contextlib.ExitStack() as servers,
+        _start_runner(port) as runner,
+    ):
+        server = _Server(port, servers, database.settings)
         while not stops.acquire(timeout=0.5):
             server.restart_if_ended()
             if runner.poll() is not None:
@@ -52,16 +61,16 @@ def serve(port: int) -> None:
 class _Server:
     """The Prefect server on this port, started again if it ends."""
 
-    def __init__(self, port: int, stack: contextlib.ExitStack) -> None:
-        """Starts the server; closing `stack` ends it."""
-        self._port, self._stack = port, stack
+    def __init__(self, port: int, stack: contextlib.ExitStack, settings: dict[str, str]) -> None:
+        """Starts the server with these settings of its database; closing `stack` ends it."""
+        self._port, self._stack, self._settings = port, stack, settings
         self._short = 0
         self._answered = False
         self._start()
 
     def _start(self) -> None:
         self._began = time.monotonic()
-        self._process = self._stack.enter_context(local_server(self._port))
+        self._process = self._stack.enter_context(local_server(self._port, self._settings))
 
     def restart_if_ended(self) -> None:
         """Restarts the server if it has ended. Raises ConfigurationError if it never answered, or keeps ending."""

@@ -2,7 +2,7 @@
 
 For one run it is a temporary server without UI and services. Prefect's own temporary server would belong to the process
 group of the terminal: it would end on the same Ctrl-C as the run, and outlive a killed run. For `serve` it is the complete
-server, on SQLite in the home of Prefect.
+server, on a database of the folder that is served.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from extractors.core.errors import ConfigurationError
+from flows.serving.database import save_template, temporary_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -55,18 +56,31 @@ def temporary_server() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with _start_server(TEMPORARY, port, os.environ, subprocess.DEVNULL) as process:
+    with (
+        temporary_database() as database,
+        _start_server(TEMPORARY, port, {**os.environ, **database.settings}, subprocess.DEVNULL) as process,
+    ):
         url = f"http://127.0.0.1:{port}/api"
         if not wait_until_ready(url, lambda: process.poll() is None):
             raise ConfigurationError("the temporary Prefect server did not start: use --direct, or set PREFECT_API_URL")
+        save_template(database)
         yield url
 
 
 @contextlib.contextmanager
-def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts the complete server on a free port, and ends it afterwards. Wait for it with `wait_until_ready`."""
+def local_server(port: int, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts the complete server on a free port with these settings of its database, and ends it afterwards.
+
+    Wait for it with `wait_until_ready`.
+    """
     url = f"http://127.0.0.1:{port}/api"
-    environ = DEFAULTS | os.environ | QUIET | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+    environ = (
+        DEFAULTS
+        | os.environ
+        | QUIET
+        | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+        | settings
+    )
     environ.pop("PREFECT_API_URL", None)  # of another server
     with _start_server(LOCAL, port, environ, None) as process:
         yield process
@@ -74,7 +88,7 @@ def local_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def _start_server(
-    kind: str, port: int, environ: os._Environ[str] | dict[str, str], stderr: int | None
+    kind: str, port: int, environ: dict[str, str], stderr: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [

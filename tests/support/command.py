@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")  # USD
 PRICES = f'[models."{MODEL}"]\ninput = {INPUT}\ncached_input = {CACHED}\noutput = {OUTPUT}\nas_of = 2026-11-01\n'
 CAPTION = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+CACHE = Path(tempfile.gettempdir()) / f"tilewise-tests-{os.getuid()}"  # of Prefect's migrated database, for all tests
 MODULES = itertools.count(1)
 
 
@@ -72,6 +74,7 @@ class Workspace:
             "HOME": str(self.folder / "home"),
             "SSL_CERT_FILE": str(AUTHORITY),
             "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CACHE_HOME": str(CACHE),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PYTHONPATH": str(ROOT),
             "TILEWISE_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}",

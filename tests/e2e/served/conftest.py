@@ -136,7 +136,8 @@ class Serving:
 
     def states(self):
         """The states of all flow runs as the database has them, also after the server has ended."""
-        with contextlib.closing(sqlite3.connect(self.workspace.folder / "prefect" / "prefect.db")) as database:
+        [path] = (self.workspace.folder / "state" / "tilewise" / "prefect").glob("workspace-*/prefect.db")
+        with contextlib.closing(sqlite3.connect(path)) as database:
             rows = database.execute("select id, state_name from flow_run where start_time is not null")
             return {str(UUID(identity)): state for identity, state in rows}
 

@@ -1,0 +1,44 @@
+"""verdict.py: whether scheduled deployments can run, said when `serve` starts."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from flows.serving.deployments import DeploymentSpec
+from flows.serving.verdict import check_schedules, find_older_deployments
+
+
+def scheduled(**job):
+    """A deployment with a schedule."""
+    schedules = [{"cron": "15 2 * * *"}]
+    return DeploymentSpec(
+        name="nightly", entrypoint="flows.extract.extract", parameters={"job": job}, schedules=schedules
+    )
+
+
+@pytest.mark.anyio
+async def test_schedule_that_would_fail_is_named_with_its_reason(workspace, monkeypatch):
+    """Key, model and source are checked; a deployment without a schedule is not."""
+    workspace.with_images("a.jpg")
+    monkeypatch.chdir(workspace.folder)
+    for name, value in workspace.environment({"TILEWISE_API_KEY": "key", "TILEWISE_BASE_URL": "offline"}).items():
+        monkeypatch.setenv(name, value)
+    unscheduled = DeploymentSpec(name="backfill", entrypoint="flows.backfill.backfill")
+    ready, gone = await check_schedules([scheduled(source="in"), unscheduled, scheduled(source="nowhere")])
+    assert ready.startswith("nightly is ready: ")
+    assert gone.startswith("WARNING: nightly would fail: source: ")
+    assert "nowhere" in gone
+
+
+def test_older_deployments_are_found(tmp_path, monkeypatch):
+    """In Prefect's home, where all folders once shared one database; none is nothing to say."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    assert find_older_deployments() is None
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
+        database.execute("create table deployment (entrypoint)")
+        database.commit()
+        assert find_older_deployments() is None
+        database.execute("insert into deployment values ('flows.extract.extract')")
+        database.commit()
+    assert find_older_deployments().startswith("1 deployments of tilewise are in ")

@@ -284,7 +284,10 @@ def test_no_query_sums_money_over_currencies():
     """A query that sums an amount of the documents groups by their currency."""
     queries = [query for each in PAGES for kind in ("sql", "python") for query in each.blocks(kind)]
     summing = [query for query in queries if SUM_OF_MONEY.search(query)]
+    summing_in_polars = [query for query in queries if re.search(r'"total"\)\.sum\(', query)]
     assert summing
+    assert summing_in_polars
+    assert [query for query in summing_in_polars if not re.search(r'group_by\(.*"currency"', query)] == []
     assert [query for query in summing if not re.search(r"GROUP BY\b.*\bcurrency|GROUP BY ALL", query)] == []
 
 

@@ -33,11 +33,11 @@ OFFLINE_COMPANY = "Read offline"
 
 
 def publish_history(workspace, serve_all, replies):
-    """Publishes five runs of `receipt` and one of `ticket_v2`; returns the workspace.
+    """Publishes four runs of `receipt` and one of `ticket_v2`; returns the workspace.
 
     `in/a.jpg` is accepted, redone with another total, and then read offline; `in/copy.jpg` has its bytes. `in/b.jpg` and
-    `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted in a later run. `in/f.jpg` climbs. `in/text.png` is no picture, and
-    `in/e.jpg` fails for good.
+    `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted in a later run. `in/f.jpg` climbs. `in/text.png`
+    is no picture, and `in/e.jpg` fails for good. Either of `in/a.jpg` and `in/copy.jpg` may be the copy.
     """
     for name, width in {"a": 310, "b": 320, "c": 330, "d": 340, "e": 350}.items():
         workspace.images(f"{name}.jpg", size=(width, 200))

@@ -87,7 +87,9 @@ def erase_rows(output: Output, found: FoundRows) -> None:
     """
     for key in found.reports:
         output.remove_file(key)
-    for table in PATTERNS:
+    for table, pattern in PATTERNS.items():
+        for key in output.list_files(table, f"{pattern.removesuffix('.parquet')}.part"):  # left by a killed process
+            output.remove_file(key)
         for key in _list_files(output, table):
             rows = output.scan([key])
             touched = _select_touched(rows, table, found)

@@ -9,7 +9,7 @@ import polars as pl
 
 from extractors.core.buckets import is_bucket_url, parse_location
 from extractors.record.tables import columns
-from extractors.record.tables.history import DAYS, OFFLINE
+from extractors.record.tables.history import OFFLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,10 +56,17 @@ def write_views(output: Output) -> None:
 
 def build_views(output: Output) -> str:
     """The text of views.sql: a header, and one view per statement."""
-    schemas = sorted({key.split("/")[1].removeprefix("schema=") for key in output.list_files("results", f"*/{DAYS}")})
-    published = {table for table in _TABLES if output.list_files(table, DAYS)}
+    folders = [folder for folder in output.list_folders("results") if folder.startswith("schema=")]
+    schemas = [folder.removeprefix("schema=") for folder in folders if _has_files(output, f"results/{folder}")]
+    published = {table for table in _TABLES if _has_files(output, table)}
     root = f"{output}/" if is_bucket_url(str(output)) else ""
     return "\n".join([_build_header(str(output)), *list_views(root, schemas, published), ""])
+
+
+def _has_files(output: Output, folder: str) -> bool:
+    """Whether a table has a file: a view over none cannot be made. Lists days, the last first, and not all files."""
+    days = (day for day in reversed(output.list_folders(folder)) if day.startswith("run_date="))
+    return any(output.list_files(f"{folder}/{day}", "*.parquet") for day in days)
 
 
 def quote_name(name: str) -> str:

@@ -87,7 +87,8 @@ def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(publ
     assert f"kept: {copy} has the same bytes" in ended.stdout
     assert f"{image} is still in its source" in ended.stdout
     copies = published.table("results/schema=receipt").filter(pl.col("_document") == copy)
-    assert copies["_copied_from"].unique().to_list() == [""]
+    assert copies.height
+    assert set(copies["_copied_from"]) <= {"", None}  # in a run in which it was read first it is no copy
 
 
 def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(published, image):
@@ -161,6 +162,11 @@ class StoppingOutput(FolderOutput):
 def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(published, image):
     """Each attempt replaces two files; after each of them every table can be read."""
     output = StoppingOutput(published.folder / "out")
+    torn = (
+        published.folder / "out" / "images" / "run_date=2026-01-01" / "x.part"
+    )  # of an earlier attempt that was killed
+    torn.parent.mkdir()
+    torn.write_text(image)
     request, attempts = ForgetRequest.build(output, [image]), 0
     messages, empty = set(), []
     with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:

@@ -62,13 +62,19 @@ class ForgetRequest:
                 write_views(self.output)
         return found
 
-    def list_remaining(self) -> list[str]:
-        """The documents whose image is still in the source: the next run over it reads them again."""
+    def warn_of_sources(self) -> list[str]:
+        """A warning for each image that is still in its source, or of which that is unknown: a run may read it again."""
         store = MixedStore()
         try:
-            return [uri for uri in self.uris if _exists(uri, store)]
+            known = {uri: _exists(uri, store) for uri in self.uris}
         finally:
             store.close()
+        words = {True: "is still in its source", None: "may still be in its source, which was not checked"}
+        return [
+            f"warning: {uri} {words[there]}: a run over it would read it again"
+            for uri, there in known.items()
+            if there in words
+        ]
 
     def _forgotten(self, found: FoundRows) -> Forgotten:
         return Forgotten(str(self.output), found.names, frozenset(found.runs), planned=found.rows["plans"] > 0)
@@ -84,7 +90,7 @@ class ForgetRequest:
             ) from error
 
 
-def describe_found(found: FoundRows, remaining: Sequence[str], *, done: bool) -> list[str]:
+def describe_found(found: FoundRows, warnings: Sequence[str], *, done: bool) -> list[str]:
     """What goes or is gone, what stays, and what a person has to do beside it."""
     verb = "removed" if done else "to be removed"
     counts = [f"{count:,} {table}" for table, count in found.rows.items() if count and table != "calls"]
@@ -95,8 +101,7 @@ def describe_found(found: FoundRows, remaining: Sequence[str], *, done: bool) ->
         names = ", ".join(key.rpartition("/")[2] for key in found.reports)
         lines.append(f"{verb}: {len(found.reports)} reports ({names}); `tilewise report RUN` writes one anew")
     lines += [f"kept: {name} has the same bytes; name it, too, to forget it" for name in sorted(found.copies)]
-    lines += [f"warning: {uri} is still in its source: a run over it would read it again" for uri in remaining]
-    return lines
+    return [*lines, *warnings]
 
 
 def _names_of(value: str) -> Iterator[str]:
@@ -109,9 +114,12 @@ def _names_of(value: str) -> Iterator[str]:
         yield plain
 
 
-def _exists(uri: str, store: MixedStore) -> bool:
-    """Whether the image is there; a page counts as its file, and what cannot be asked for as not there."""
+def _exists(uri: str, store: MixedStore) -> bool | None:
+    """Whether the image, or the file of a page, is there; None for a URL of the web or a bucket that cannot be read."""
     name = uri.rpartition("#page=")[0] or uri
     if "://" not in name:
         return Path(name).exists()
-    return is_bucket_url(name) and store.look(Found(name)).problem is None
+    if not is_bucket_url(name):
+        return None
+    problem = store.look(Found(name)).problem
+    return True if problem is None else False if problem.kind == "missing" else None

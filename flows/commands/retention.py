@@ -66,16 +66,16 @@ def forget(
         request = ForgetRequest.build(place, uris)
         with open_ledger(settings) as known:
             found = request.find(known)
-        remaining = request.list_remaining()
+        warnings = request.warn_of_sources()
         if dry_run or not yes:
-            typer.echo("\n".join(describe_found(found, remaining, done=False)), err=not dry_run)
+            typer.echo("\n".join(describe_found(found, warnings, done=False)), err=not dry_run)
         if dry_run:
             return
         if not yes:
             _confirm(len(uris))
         with Ledger(settings.ledger) as ledger:
             found = request.erase(ledger)
-        typer.echo("\n".join(describe_found(found, remaining, done=True)))
+        typer.echo("\n".join(describe_found(found, warnings, done=True)))
 
 
 def _open_output(output: str | None) -> tuple[Settings, Tables]:

@@ -101,6 +101,14 @@ def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(published, im
     assert "copy.jpg" not in latest(published)
 
 
+def test_forget_says_where_a_source_was_not_checked(workspace):
+    """An image of the web is not asked for."""
+    ended = workspace.run("forget", "https://example.com/a.jpg?X-Amz-Signature=1", "--dry-run")
+    assert ended.exit_code == 0
+    assert "https://example.com/a.jpg may still be in its source, which was not checked" in ended.stdout
+    assert "Signature" not in ended.stdout
+
+
 def test_forget_twice_finds_nothing_the_second_time(published, image):
     published.run("forget", image, "--yes")
     before = contents(published)

@@ -1,8 +1,11 @@
-"""The lines of `tilewise doctor`: every setting with its origin, and one finding per requirement of a run."""
+"""The lines of `tilewise doctor`: the verdict, one finding per requirement of a run, every setting with its origin."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
+import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from extractors.core.errors import ConfigurationError
 from flows.adapters.prefect_api import find_prefect_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from extractors.config.settings import Settings
 
@@ -21,12 +24,27 @@ def run_doctor(settings: Settings, source: str | None) -> tuple[list[str], bool]
     """The lines to print, and whether a run can start."""
     findings = asyncio.run(_collect_findings(settings, source))
     settings_lines = [f"{each.name} = {each.value}  ({each.place})" for each in list_origins(settings)]
-    return [*settings_lines, "", *_align(findings)], all(each.verdict != "fails" for each in findings)
+    lines = [describe_verdict(findings), *_align(findings), "", *settings_lines]
+    return lines, all(each.verdict != "fails" for each in findings)
 
 
-def _align(findings: list[Finding]) -> Iterator[str]:
-    width = max(len(each.name) for each in findings)
-    return (f"{each.verdict:5}  {each.name:{width}}  {each.words}" for each in findings)
+def describe_verdict(findings: Sequence[Finding]) -> str:
+    """Whether a run can start, and what is missing."""
+    missing = ", ".join(each.name for each in findings if each.verdict == "fails")
+    if missing:
+        return f"not ready: a run needs first: {missing}"
+    notes = ", ".join(each.name for each in findings if each.verdict == "note")
+    return f"ready: a run can start; note: {notes}" if notes else "ready: a run can start"
+
+
+def _align(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line each; on a terminal, long ones go on below their beginning."""
+    width, columns = max(len(each.name) for each in findings), shutil.get_terminal_size().columns - 1
+    for each in findings:
+        line = f"{each.verdict:5}  {each.name:{width}}  {each.words}"
+        indent = " " * (width + 9)
+        wraps = sys.stdout.isatty() and columns > 2 * len(indent)
+        yield textwrap.fill(line, columns, subsequent_indent=indent, break_on_hyphens=False) if wraps else line
 
 
 async def _collect_findings(settings: Settings, source: str | None) -> list[Finding]:

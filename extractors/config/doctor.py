@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,12 +28,17 @@ from extractors.record.output import open_output
 from extractors.scan import Listing, scan_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
+    from extractors.core import Document
     from extractors.core.money import Price
     from extractors.record.ledger.memory import EndpointMemory
 
 Verdict = Literal["ok", "note", "fails"]
+FONT_FOLDERS = tuple(map(Path, ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts")))
+FONT_SUFFIXES = {".ttf", ".ttc", ".otf", ".pfb"}
 LISTED = 1000  # documents of a source that are listed to show what it holds
 
 
@@ -66,7 +72,7 @@ async def examine(settings: Settings, source: str | None) -> list[Finding]:
             _check_rule(config, memory),
         ]
     if source:
-        findings.append(_check_source(source))
+        findings += _check_source(source)
     return [*findings, _check_output(config), ledger]
 
 
@@ -157,12 +163,29 @@ def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
     )
 
 
-def _check_source(source: str) -> Finding:
+def _check_source(source: str) -> list[Finding]:
     listing = Listing()
     try:
         documents = list(islice(scan_documents(source, listing=listing), LISTED))
     except ConfigurationError as error:
-        return Finding("source", "fails", error.message)
+        return [Finding("source", "fails", error.message)]
+    holds_pdf = any(page.uri.lower().endswith(".pdf") for document in documents for page in document.pages)
+    fonts = check_fonts() if holds_pdf and sys.platform == "linux" else None
+    return [_describe_source(source, documents, listing), *([fonts] if fonts else [])]
+
+
+def check_fonts(folders: Sequence[Path] = FONT_FOLDERS) -> Finding | None:
+    """A note where PDFium, which draws PDFs, finds no font in these folders: text without an embedded font is lost."""
+    files = (path for folder in folders for path in folder.rglob("*"))
+    if any(path.suffix.lower() in FONT_SUFFIXES for path in files):
+        return None
+    words = (
+        "none installed: PDF text whose font is not embedded may not be drawn: install fonts-dejavu or another package"
+    )
+    return Finding("fonts", "note", words)
+
+
+def _describe_source(source: str, documents: Sequence[Document], listing: Listing) -> Finding:
     passed = [f"passed over: {listing.summary}"] if listing.passed_over else []
     if not documents:
         return Finding("source", "fails", "; ".join([f"{source!r} contains no images", *passed, *listing.warnings]))

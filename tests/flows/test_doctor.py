@@ -1,7 +1,10 @@
 """The command `doctor`: every setting and its origin, a line for each thing that a run needs, and nothing is spent."""
 
+import re
+
 import pytest
 
+from extractors.config.doctor import check_fonts
 from extractors.config.settings import PREFIX, Settings
 
 NAMES = ["key", "model", "price", "bill rule", "source", "output", "ledger", "prefect"]
@@ -18,7 +21,7 @@ def all_in_order(workspace, server, replies):
 
 def findings(ended):
     """The verdict and the words of each finding, by its name."""
-    lines = ended.stdout.partition("\n\n")[2].splitlines()
+    _, *lines = ended.stdout.partition("\n\n")[0].splitlines()
     return {next(name for name in [*MORE, *NAMES] if line[7:].startswith(name)): line for line in lines}
 
 
@@ -34,6 +37,7 @@ def test_where_all_is_in_order_every_line_says_so(workspace, server):
     assert list(verdicts(ended)) == NAMES
     assert set(verdicts(ended).values()) == {"ok", "note"}
     assert verdicts(ended)["bill rule"] == "note"  # nothing was calibrated
+    assert ended.stdout.startswith("ready: a run can start; note: bill rule\n")
 
 
 def test_nothing_is_left_behind(workspace):
@@ -54,7 +58,7 @@ def test_every_setting_is_shown_with_its_origin(workspace):
     (workspace.folder / ".env").write_text("TILEWISE_DRAIN=7\nTILEWISE_MODE=prompt\n")
     (workspace.folder / "tilewise.toml").write_text("drain = 8\nchunk = 9\n")
     ended = workspace.run("doctor", env={"TILEWISE_MODE": "tools"})
-    shown = dict(line.split(" = ", 1) for line in ended.stdout.partition("\n\n")[0].splitlines())
+    shown = dict(line.split(" = ", 1) for line in ended.stdout.partition("\n\n")[2].splitlines())
     assert set(shown) == {PREFIX + name.upper() for name in Settings.model_fields}
     assert shown["TILEWISE_MODE"] == "tools  (environment)"
     assert shown["TILEWISE_DRAIN"] == "7.0  (.env)"
@@ -83,6 +87,7 @@ def test_what_is_wrong_fails_and_says_what_to_do(workspace, env, name, said):
     ended = workspace.run("doctor", "in", env=env)
     assert ended.exit_code == 2
     assert verdicts(ended)[name] == "fails"
+    assert re.match(rf"not ready: .*\b{name}\b", ended.stdout)
     assert said in findings(ended)[name]
     assert verdicts(ended)["source"] == "ok"
 
@@ -101,6 +106,19 @@ def test_a_source_that_cannot_be_listed_fails(workspace):
     ended = workspace.run("doctor", "nowhere")
     assert (ended.exit_code, verdicts(ended)["source"]) == (2, "fails")
     assert "'nowhere' does not exist" in findings(ended)["source"]
+
+
+def test_fonts_are_noted_for_a_source_with_pdfs_where_none_is_installed(workspace, tmp_path):
+    """Which package brings them is in the note; one font file is enough."""
+    assert "fonts" not in verdicts(workspace.run("doctor", "in"))
+    folder = tmp_path / "fonts"
+    folder.mkdir()
+    finding = check_fonts([folder, tmp_path / "nowhere"])
+    assert finding.verdict == "note"
+    assert "fonts-dejavu" in finding.words
+    (folder / "a").mkdir()
+    (folder / "a" / "b.ttf").touch()
+    assert check_fonts([folder, tmp_path / "nowhere"]) is None
 
 
 def test_a_damaged_ledger_fails(workspace):

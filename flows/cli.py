@@ -175,7 +175,9 @@ def run(
         )
         with divert_stdout():
             result = run_job(config, as_flow=as_flow)
-        show_result(result, as_json=as_json)
+        from extractors.config.output_name import name_output
+
+        show_result(result, as_json=as_json, page_output=None if as_flow else name_output(settings.output))
     raise typer.Exit(result.exit_code)
 
 
@@ -228,14 +230,14 @@ def calibrate(
 
 @app.command()
 def report(
-    run: Annotated[str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last run.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last one with documents.")] = None,
     *,
     output: Output = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the HTML page of a run.
+    """Write the page of a run: pictures, fields, cost, failures.
 
-    The page is reports/<run>.html: documents, predicted and real cost, failures.
+    The page is reports/<run>.html, one file that loads nothing, in which results can be reviewed and corrected.
     """
     with exit_on_error():
         from extractors.config.output_name import name_output

@@ -149,8 +149,11 @@ def _print_estimate(estimate: Estimate, model: str) -> None:
     print_lines(f"warning: {warning}" for warning in estimate.warnings)
 
 
-def show_result(result: RunResult, *, as_json: bool) -> None:
-    """Prints how a run ended."""
+def show_result(result: RunResult, *, as_json: bool, page_output: str | None = None) -> None:
+    """Prints how a run ended; for a run that wrote no page, the command that does.
+
+    `page_output` is where that command looks without `--output`.
+    """
     if as_json:
         print_json(result.row)
         return
@@ -166,8 +169,20 @@ def show_result(result: RunResult, *, as_json: bool) -> None:
         results=list(result.results),
         warnings=result.record.warnings,
         passed_over=result.record.passed_over,
+        page_command=_name_page(result, page_output) if page_output else "",
     )
     print_lines(view.lines())
+
+
+def _name_page(result: RunResult, page_output: str) -> str:
+    """The command that writes the page of this run; empty for a run that did nothing."""
+    import shlex
+
+    run_info, totals = result.record.run_info, result.counts.totals
+    if not (totals.done or totals.calls):
+        return ""
+    option = "" if run_info.output == page_output else f" --output {shlex.quote(run_info.output)}"
+    return f"tilewise report {run_info.run}{option}"
 
 
 def print_lines(lines: Iterable[RenderableType]) -> None:

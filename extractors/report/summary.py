@@ -39,6 +39,7 @@ class RunView:
     results: Sequence[str] = ()
     warnings: Sequence[str] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    page_command: str = ""
 
     def lines(self) -> list[RenderableType]:
         """The summary, top to bottom."""
@@ -53,6 +54,8 @@ class RunView:
             lines.append("passed over: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds))
         lines.append(self.message)
         lines += [f"rows: {path}" for path in self.results]
+        if self.page_command:
+            lines.append(f"page: {self.page_command}")
         return lines
 
     def _make_table(self) -> Table:

@@ -230,7 +230,9 @@ def calibrate(
 
 @app.command()
 def report(
-    run: Annotated[str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last one with documents.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last one with documents.")
+    ] = None,
     *,
     output: Output = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,

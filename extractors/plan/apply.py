@@ -42,7 +42,12 @@ class ApplyRequest(BaseModel):
         json_schema_extra=simplify_form,
     )
 
-    plan: str = Field(min_length=1, title="Plan", description="The plan's path or URL, as the run that made it says.")
+    plan: str | None = Field(
+        None,
+        min_length=1,
+        title="Plan",
+        description="The plan's path or URL, as the run that made it says. Left empty: the plans that wait are listed.",
+    )
     approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
     budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
         None, title="Money: budget", description="The most that this run may spend, in dollars."
@@ -53,7 +58,9 @@ class ApplyRequest(BaseModel):
 
     @property
     def url(self) -> str:
-        """The plan's URL or absolute path."""
+        """The plan's URL or absolute path. Raises ConfigurationError if no plan is named."""
+        if self.plan is None:
+            raise ConfigurationError("no plan is named: `run --plan-only` stores one and prints its path")
         return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
 
     def resolve(self, settings: Settings) -> ApprovedPlan:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from extractors.plan.estimate import Estimate
+    from extractors.plan.stored_plan import PlanInfo
     from extractors.report.progress import Progress
     from extractors.run.calibrate import CalibrationResult
     from extractors.run.result import RunResult
@@ -119,6 +120,20 @@ async def show_estimate(estimate: Estimate, model: str, plan: str | None = None,
     """Creates the artifact of an estimate, and of the plan that was stored with it; `link` is the form that runs it."""
     words = format_estimate(estimate, model, plan, link)
     await _create(acreate_markdown_artifact(words, "tilewise-estimate", _title_estimate(estimate)))
+
+
+async def show_plans(plans: Iterable[tuple[str, PlanInfo, str | None]]) -> None:
+    """Creates the table of the plans that wait for approval, each with the link to the form that runs it."""
+    rows = [
+        {
+            "plan": f"[{escape_markdown(url)}]({link})" if link else escape_markdown(url),
+            "planned": f"{info.planned_at:%Y-%m-%d %H:%M}, {escape_markdown(info.source)} → {escape_markdown(info.schema)}",
+            "documents": info.documents,
+            "at most": dollars(info.costs.high),
+        }
+        for url, info, link in plans
+    ]
+    await _create(acreate_table_artifact(rows, "tilewise-plans", "Plans that wait for approval"))
 
 
 async def show_calibration(calibration: CalibrationResult) -> None:

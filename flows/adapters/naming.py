@@ -26,7 +26,7 @@ def flow_run_name() -> str:
     if isinstance(job, dict):  # of a form; a wrong one is refused when the flow run starts
         job = Job.model_construct(source=str(job.get("source")), schema_name=str(job.get("schema_name") or ""))
     if isinstance(order, dict):
-        order = ApplyRequest.model_construct(plan=str(order.get("plan") or "apply"))
+        order = ApplyRequest.model_construct(plan=str(order.get("plan") or "waiting plans"))
     return format_run_name(job or order or parameters.get("model"), due)
 
 
@@ -42,7 +42,7 @@ def _describe(subject: Job | ApplyRequest | str | None) -> str:
     if subject is None or isinstance(subject, str):
         return f"calibrate {_truncate(subject)}" if subject else "calibrate"
     if isinstance(subject, ApplyRequest):
-        return _shorten_source(subject.plan)
+        return _shorten_source(subject.plan or "waiting plans")
     return _shorten_source(subject.source) + (f" → {_truncate(subject.schema_name)}" if subject.schema_name else "")
 
 

@@ -42,6 +42,8 @@ _CLOSES_MORE = re.compile(r"\s*[,}\]]")
 _JSON_TOKENS = re.compile(rf"(?:\s|[,:}}\]]|{_STRING}|-?\d[\d.eE+-]*|true\b|false\b|null\b)*+\Z", re.DOTALL)
 _WRAPPED = re.compile(r"\s*(?:```\w*\s*)?([{\[].*[}\]])\s*(?:```\s*)?", re.DOTALL)
 _BROKEN_TAIL = re.compile(r""".*"\s*:.*[}\]]\s*(?:```\s*)?""", re.DOTALL)
+_PROSE_TAIL = re.compile(r"\s*(?:```\s*)?\n\s*(?:[-*#>|•]+[ *]|[A-Za-z]+[\s:,.])")  # words on a line of their own
+_PROSE_BRACKET = re.compile(r'\[[^\[\]{}"\n]{1,80}\]')  # `[1/2]`, `[5 EUR]`, `[2026-01-02]`
 _JSON_SIGN = re.compile(r"""["}\]]""")
 _LOOK_BACK = 2000  # characters before a value that are looked at for such signs
 
@@ -107,7 +109,9 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._found = FoundJson()
-        self._skipped: Malformed | None = None  # JavaScript's form, told of where nothing else is there
+        self._skipped: Malformed | None = (
+            None  # JavaScript's form or a bracket of prose, told of where nothing else is there
+        )
         self._first = self._last_end = 0  # where the first candidate began, and the last value ended
         self._prose_from = 0
         self._doubtful = False  # the last mark stood inside a value: it may be the text of a broken string
@@ -124,7 +128,9 @@ class _Scanner:
             at = following
         else:
             self._note_prose(len(text))
-            if self._found.candidates and _BROKEN_TAIL.fullmatch(text, max(self._last_end, self._prose_from)):
+            tail = max(self._last_end, self._prose_from)
+            broken = _BROKEN_TAIL.fullmatch(text, tail) and not _PROSE_TAIL.match(text, tail)
+            if self._found.candidates and broken:
                 self._found.reject("the value goes on behind its closing bracket", self._last_end)
         if self._skipped and not self._found.candidates and not self._found.malformed:
             self._found.malformed = self._skipped
@@ -197,7 +203,10 @@ class _Scanner:
         try:
             orjson.loads(text[start:end])
         except orjson.JSONDecodeError as error:
-            found.reject(error.msg, start + error.pos)
+            if _PROSE_BRACKET.fullmatch(text, start, end):
+                self._skipped = Malformed(error.msg, start + error.pos)
+            else:
+                found.reject(error.msg, start + error.pos)
             return end
         if not found.candidates:
             self._first = start

@@ -109,6 +109,7 @@ def _draw_latency(seconds: pl.Series) -> Chart:
         for place, style in ((median, "-"), (late, "--")):
             axes[0].axvline(place, color=INK, alpha=0.6, linewidth=1, linestyle=style)
         axes[0].set(xlabel="seconds", ylabel="calls")
+        axes[0].locator_params(axis="y", integer=True)
 
     note = f"median {median:.2f} s (line), 95 % within {late:.2f} s (dashes)"
     return Chart("Latency", note, draw_svg("latency", draw))
@@ -128,6 +129,7 @@ def _draw_calls(calls: pl.DataFrame) -> Chart:
             )
             below = below + calls[name]
         axes[0].set(xlabel="minutes since the first call", ylabel="calls")
+        axes[0].locator_params(axis="y", integer=True)
         _place_legend(axes[0])
 
     return Chart("Calls over time", "by outcome", draw_svg("calls", draw))

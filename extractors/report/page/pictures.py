@@ -116,7 +116,7 @@ class PictureReader:
 
     def _make(self, source: PictureSource | None, wanted: PictureSize) -> Picture:
         if source is None or not source.width or not source.height:
-            return Picture(reason="no picture: the file could not be opened as one")
+            return Picture(reason="no picture: the file could not be opened as an image")
         if self._end is not None and time.monotonic() > self._end:
             return Picture(reason=_LATE)
         try:

@@ -1,6 +1,6 @@
 """The report in Chromium, from a file: it loads nothing, says nothing on the console, and its review is downloaded.
 
-Marked `ui`: skipped without Chromium and its driver. SCREENSHOTS=docs renews the picture of the documentation.
+Skipped without Chromium and its driver.
 """
 
 import json

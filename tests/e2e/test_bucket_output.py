@@ -205,6 +205,19 @@ def test_the_report_of_a_run_lies_in_the_bucket(remote, tables, bucket):
     assert f"{tables.url}/results/schema=caption/" in bytes(page.bytes()).decode()
 
 
+def test_the_report_shows_pictures_of_a_bucket(remote, tables, bucket):
+    """Read again from the source, in the version that the run has read; a changed one has no picture."""
+    for name in ("a.png", "b.png"):
+        bucket.put(f"scans/{name}", (remote.folder / "in" / "0.png").read_bytes() + name.encode())
+    row = row_of(remote.run("run", f"{bucket.url}/scans", *MOST, "--redo", "all"))
+    bucket.put("scans/b.png", (remote.folder / "in" / "1.png").read_bytes())
+    ended = remote.run("report", row["run"])
+    assert ended.exit_code == 0, ended.stderr
+    page = bytes(obstore.get(S3Store(bucket.name), f"out/reports/{row['run']}.html").bytes()).decode()
+    assert page.count('src="data:image/webp') == 1
+    assert page.count("the file has changed since this run read it") == 1
+
+
 def test_no_secret_is_in_what_is_published(remote, tables, tmp_path):
     """A table is read by many."""
     remote.run("run", "in", *MOST)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Published paths have hive partitions of these names, which would overwrite the field in every reader.
 RESERVED_FIELDS = frozenset({"schema", "run_date"})
 
+MAX_NAME_BYTES = 200  # of a published name, which is part of a folder's name
+
 RULES = (
     "Read the image and answer only in JSON that follows the JSON schema below."
     " Copy what is printed; do not guess. Use null for what the image does not show."
@@ -136,14 +138,28 @@ def _build_schema(published: str, model: type[BaseModel], module: ModuleType) ->
             f"schema {published!r}: {model.__name__} is a single value: an answer must be an object or a list, so make"
             " the value a field of a model"
         )
-    words = [(model.__doc__ or "").strip(), getattr(module, "INSTRUCTIONS", "").strip(), RULES]
+    words = [(model.__doc__ or "").strip(), _read_instructions(published, module), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"
     return Schema(name, model, wire, prompt, module.__name__, version)
 
 
+def _read_instructions(published: str, module: ModuleType) -> str:
+    """The module's `INSTRUCTIONS`; empty by default."""
+    instructions = getattr(module, "INSTRUCTIONS", "")
+    if not isinstance(instructions, str):
+        raise ConfigurationError(f"schema {published!r}: INSTRUCTIONS in {module.__name__} must be text")
+    return instructions.strip()
+
+
 def _check_names(published: str, model: type[BaseModel]) -> None:
     """Raises ConfigurationError for field names that readers of the tables would confuse, and for unreadable aliases."""
+    if len(published.encode()) > MAX_NAME_BYTES:
+        raise ConfigurationError(
+            f"schema {published[:40]!r}…: its name is too long for a folder of the output: shorten it"
+        )
+    if not model.model_fields:
+        raise ConfigurationError(f"schema {published!r}: {model.__name__} has no fields: every answer would fit")
     for field in (*model.model_fields, *model.model_computed_fields):
         if field.casefold() in RESERVED_FIELDS:
             message = (

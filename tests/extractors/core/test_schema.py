@@ -162,6 +162,22 @@ def test_a_field_named_like_a_partition_is_refused(module, field):
 
 
 @pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        ("INSTRUCTIONS = 5\nclass Model(BaseModel):\n    a: int\n", "Model", "INSTRUCTIONS in own_six must be text"),
+        ("class Model(BaseModel):\n    pass\n", "Model", "Model has no fields"),
+        (f"class {'A' * 201}(BaseModel):\n    a: int\n", "A" * 201, "its name is too long"),
+    ],
+    ids=["instructions", "fields", "name"],
+)
+def test_a_model_that_cannot_be_published_is_refused(module, text, name, words):
+    """Before anything is sent."""
+    module("own_six", text)
+    with pytest.raises(ConfigurationError, match=words):
+        load(f"own_six:{name}")
+
+
+@pytest.mark.parametrize(
     ("line", "name"),
     [("VERSION = 2", "model_v2"), ("VERSION = 1", "model"), ("", "model"), ("from pydantic import *", "model")],
 )

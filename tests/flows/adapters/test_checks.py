@@ -13,7 +13,7 @@ def findings(workspace):
 
     def found(**env):
         ended = workspace.tilewise("doctor", env=env)
-        lines = ended.stdout.partition("\n\n")[2].splitlines()
+        _, *lines = ended.stdout.partition("\n\n")[0].splitlines()
         names = ("key block", "bill rule", "key", "model", "price", "output", "ledger", "prefect", "rate", "endpoint")
         return {next(name for name in names if line[7:].startswith(name)): line for line in lines}
 

@@ -83,7 +83,9 @@ def estimate(
     with exit_on_error():
         job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
         from flows.console import show_estimate
+        from flows.preflight import check_local_source
 
+        check_local_source(job)
         raise typer.Exit(show_estimate(job, load_settings(), as_json=as_json, sample=sample))
 
 
@@ -131,7 +133,6 @@ def run(
         from flows.adapters.prefect_api import is_prefect_configured
         from flows.console import divert_stdout, show_estimate, show_plan, show_result
         from flows.preflight import check_job
-        from flows.runner import run as run_job
 
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards run on a Prefect work pool")
@@ -173,6 +174,8 @@ def run(
         as_flow = (
             with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
         )
+        from flows.runner import run as run_job
+
         with divert_stdout():
             result = run_job(config, as_flow=as_flow)
         from extractors.config.output_name import name_output

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.record.output import open_output
-from extractors.record.tables.compatibility import check_compatible
-from extractors.scan import scan_documents
+from extractors.scan import is_bucket_url, is_manifest, scan_documents
 from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
@@ -18,13 +16,26 @@ if TYPE_CHECKING:
 
 
 def check_job(job: Job, settings: Settings) -> RunConfig:
-    """Resolves the job, and checks output and source. Raises ConfigurationError before anything is started for the run."""
+    """Resolves the job, and checks source and output. Raises ConfigurationError before anything is started for the run."""
+    scan_documents(job.source, job.document_by, job.selection)
     config = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL and run"
             " `prefect --no-prompt deploy --all`, or leave out --shard-size"
         )
-    check_compatible(open_output(config.output), config.schema)
-    scan_documents(job.source, job.document_by, job.selection)
+    _check_output(config)
     return config
+
+
+def check_local_source(job: Job) -> None:
+    """Raises ConfigurationError for a local source that is not there, before anything heavy is imported for it."""
+    if not is_bucket_url(job.source) and not is_manifest(job.source):
+        scan_documents(job.source, job.document_by, job.selection)
+
+
+def _check_output(config: RunConfig) -> None:
+    from extractors.record.output import open_output  # noqa: PLC0415 - polars, which the errors above need not wait for
+    from extractors.record.tables.compatibility import check_compatible  # noqa: PLC0415 - as above
+
+    check_compatible(open_output(config.output), config.schema)

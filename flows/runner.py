@@ -44,11 +44,11 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
     """Runs a stored plan; asks on a terminal to confirm its cost if needed."""
     import asyncio
 
-    from extractors.run import pipeline
-
     plan = request.resolve(settings)
     if plan.config.job.shard_size is not None and is_prefect_configured():
         return asyncio.run(_apply_as_flow(request, plan))
+    from extractors.run import pipeline
+
     with Progress(budget=plan.config.job.budget) as progress:
         return asyncio.run(pipeline.apply(plan, _build_hooks(progress)))
 

@@ -32,13 +32,16 @@ def show(name: Name) -> None:
     """Show the fields, columns, prompt and JSON schema of a schema."""
     with exit_on_error():
         from extractors.core.schema import load
-        from extractors.record.tables.columns import format_type
-        from extractors.record.tables.fields import Fields
-        from extractors.report.progress import terminal
         from flows.console import divert_stdout, print_lines
 
         with divert_stdout():
             schema = load(name)
+
+        from extractors.record.tables.columns import format_type
+        from extractors.record.tables.fields import Fields
+        from extractors.report.progress import terminal
+
+        with divert_stdout():
             columns = Fields(schema.model).columns
         console = terminal()
         console.print(f"schema {schema.name}, {schema.model.__name__} in {schema.module}\n", soft_wrap=True)

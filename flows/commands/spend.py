@@ -28,15 +28,17 @@ def spend(
     with exit_on_error():
         from extractors.config.output_name import name_output
         from extractors.config.time_window import parse_bound
+
+        settings = load_settings()
+        first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
+        if first and last and first > last:
+            raise ConfigurationError(f"--since {since} is after --until {until}: use an earlier --since")
+
         from extractors.plan.estimate import open_ledger
         from extractors.record.output import open_output
         from extractors.report.spend import spend as sum_spending
 
-        settings = load_settings()
         root = open_output(name_output(output or settings.output))
-        first, last = parse_bound("--since", since), parse_bound("--until", until, end=True)
-        if first and last and first > last:
-            raise ConfigurationError(f"--since {since} is after --until {until}: use an earlier --since")
         with open_ledger(settings) as ledger:
             spending = sum_spending(root, ledger, by, first, last)
         if as_json:

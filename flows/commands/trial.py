@@ -51,6 +51,7 @@ def try_document(
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
         from flows.console import divert_stdout, print_json, print_lines
+        from flows.preflight import check_local_source
 
         job = build_job(
             source=image,
@@ -66,6 +67,7 @@ def try_document(
             offline=offline,
             yes=yes,
         )
+        check_local_source(job)
         with divert_stdout():
             result = _run(resolve(job, load_settings()))
         from extractors.report.trial import TrialView

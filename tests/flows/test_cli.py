@@ -140,6 +140,39 @@ def test_errors_of_commands(workspace, golden, command):
     golden(f"{command}/errors", transcript(workspace, *ERRORS[command]))
 
 
+HEAVY = {"prefect", "polars", "sqlalchemy", "httpx", "aiohttp", "rich.console"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "in", "--schema", "unknown"],
+        ["run", "nowhere", "--schema", "caption", "--offline"],
+        ["estimate", "nowhere"],
+        ["try", "nowhere.jpg", "--schema", "caption", "--offline"],
+        ["spend", "--since", "then"],
+        ["schemas", "show", "recipt"],
+    ],
+)
+def test_errors_do_not_wait_for_heavy_imports(workspace, arguments):
+    """What a person has typed wrongly is said at once."""
+    workspace.with_images("a.jpg")
+    code = (
+        "import sys\nfrom flows.cli import app\n"
+        "try: app(prog_name='tilewise')\nexcept SystemExit: print('HEAVY', {heavy} & sys.modules.keys())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code.replace("{heavy}", repr(HEAVY)), *arguments],
+        cwd=workspace.folder,
+        env=workspace.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.stdout.splitlines()[-1] == "HEAVY set()"
+
+
 def test_errors_of_settings(workspace, golden):
     """A wrong setting is one line that names the setting, its value and what is allowed; a secret is not quoted."""
     workspace.with_images("a.jpg")

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import polars as pl
 
-from extractors.call.response import parse_stored
 from extractors.core.money import dollars
 from extractors.record.tables import columns
 from extractors.report.page.pictures import PictureSource
@@ -253,6 +252,8 @@ def _sum(attempts: Sequence[Attempt], name: str) -> int:
 
 def read_answer(body: str) -> str:
     """The answer in the kept body of a response; the body itself where none can be read."""
+    from extractors.call.response import parse_stored  # noqa: PLC0415 - httpx and aiohttp, for those who have answers
+
     content = parse_stored(body).content if len(body) < _LARGE_BODY else None
     return content or body
 

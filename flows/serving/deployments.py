@@ -29,9 +29,10 @@ from typing_extensions import override
 
 from extractors.config.settings import read_settings
 from extractors.core.errors import ConfigurationError, TilewiseError
+from flows.adapters.checks import verify_server
 from flows.adapters.rate_limit import ensure_limit
 from flows.serving.forms import split_form
-from flows.serving.server import wait_until_ready
+from flows.serving.server import OTHERS, OWN, wait_until_ready
 from flows.serving.stale_runs import crash_stale_runs
 from flows.serving.verdict import check_schedules, find_older_deployments
 
@@ -129,25 +130,27 @@ class _Runner(Runner):
         signal.signal(signal.SIGTERM, ours)
 
 
-async def serve(deployments: Sequence[DeploymentSpec], address: str) -> None:
+async def serve(deployments: Sequence[DeploymentSpec], url: str, *, own: bool) -> None:
     """Registers the deployments and runs scheduled flow runs until a stop signal; running flow runs end first.
 
+    `own`: no other process runs these deployments, so a run without a process here was lost.
     Creates a limit from TILEWISE_RPM on the server, so that concurrent runs share it.
     """
     settings = read_settings()
     limit = await ensure_limit(settings)
     runner = _Runner(name="tilewise", pause_on_shutdown=False, query_seconds=POLL_SECONDS)
     registered = [await _register(runner, each) for each in deployments]
-    left_over = await crash_stale_runs(registered, set)  # this process has started none yet
+    left_over = await crash_stale_runs(registered, set) if own else 0  # this process has started none yet
     running = asyncio.create_task(runner.start())
     await asyncio.sleep(0)  # it has installed its signal handlers, which are replaced next
     _install_stop_handler(runner)
-    _print(f"serving {', '.join(each.name for each in deployments)} at {address} (stop with Ctrl-C)")
-    _print(f"for the command prefect: export PREFECT_API_URL={address}/api")
+    _print(f"serving {', '.join(each.name for each in deployments)} at {url.removesuffix('/api')} (stop with Ctrl-C)")
+    _print(f"for the command prefect: export PREFECT_API_URL={url}")
     if limit:
         _print(f"all runs share TILEWISE_RPM={settings.rpm:g} through the rate limit {limit}")
     _report_crashed(left_over)
-    beside = [asyncio.create_task(_watch_runs(runner, registered)), asyncio.create_task(_print_verdict(deployments))]
+    watched = registered if own else []
+    beside = [asyncio.create_task(_watch_runs(runner, watched)), asyncio.create_task(_print_verdict(deployments))]
     await running
     for task in beside:
         task.cancel()
@@ -168,7 +171,8 @@ async def _watch_runs(runner: _Runner, registered: Sequence[UUID]) -> None:
             httpx.HTTPError, PrefectException, OSError, ValueError, RuntimeError
         ):  # the server does not answer, or not as expected
             await runner.cancel_late()
-            _report_crashed(await crash_stale_runs(registered, runner.active_runs))
+            if registered:
+                _report_crashed(await crash_stale_runs(registered, runner.active_runs))
 
 
 async def _print_verdict(deployments: Sequence[DeploymentSpec]) -> None:
@@ -217,12 +221,14 @@ def _explain_refusal(error: DeploymentApplyError) -> str:
 
 def main() -> None:
     """The child of `tilewise serve`: leads a separate process group, which contains its flow runs."""
-    address = sys.argv[1]
+    url, whose = sys.argv[1:]
     try:
         deployments = load_deployments()
-        if not wait_until_ready(f"{address}/api"):
-            raise ConfigurationError(f"the Prefect server does not answer at {address}")
-        asyncio.run(serve(deployments, address))
+        if whose == OTHERS:
+            asyncio.run(verify_server())
+        elif not wait_until_ready(url):
+            raise ConfigurationError(f"the Prefect server does not answer at {url}")
+        asyncio.run(serve(deployments, url, own=whose == OWN))
     except TilewiseError as error:
         sys.exit(f"tilewise: {error.message}")
 

@@ -20,8 +20,9 @@ import typer
 
 from extractors.call.transport import check_client_environment
 from extractors.core.errors import ConfigurationError
+from flows.adapters.prefect_api import find_prefect_url
 from flows.serving.database import folder_database
-from flows.serving.server import QUIET, bypass_proxy, is_ready, local_server
+from flows.serving.server import OTHERS, OWN, QUIET, bypass_proxy, is_ready, local_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,23 +34,28 @@ MAX_SHORT_LIVES = 3  # consecutive failed starts until `serve` gives up
 
 
 def serve(port: int) -> None:
-    """Serves until Ctrl-C or SIGTERM.
+    """Serves until Ctrl-C or SIGTERM, on a server of this folder, or on that of PREFECT_API_URL if it is set.
 
     Raises ConfigurationError if the port is in use, the folder is served already, or a child does not start or ends.
 
     Both children start at once: the runner loads the flows while the server makes its database.
     """
     check_client_environment()
-    _check_free(port)
+    own = f"http://127.0.0.1:{port}/api"
+    url = find_prefect_url()
+    if url is None or url.rstrip("/").replace("localhost", "127.0.0.1") == own:
+        _check_free(port)
+        url = None
     with (
         folder_database(Path.cwd()) as database,
         _count_stop_signals() as stops,
         contextlib.ExitStack() as servers,
-        _start_runner(port) as runner,
+        _start_runner(url or own, OTHERS if url else OWN) as runner,
     ):
-        server = _Server(port, servers, database.settings)
+        server = None if url else _Server(port, servers, database.settings)
         while not stops.acquire(timeout=0.5):
-            server.restart_if_ended()
+            if server:
+                server.restart_if_ended()
             if runner.poll() is not None:
                 raise ConfigurationError("the deployments are not served: see the error above")
         typer.echo(
@@ -116,14 +122,13 @@ def _check_free(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _start_runner(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _start_runner(url: str, whose: str) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the runner in this working directory, so that its runs have the same settings."""
-    address = f"http://127.0.0.1:{port}"
     # PYTHONSAFEPATH: a folder `flows/` or `extractors/` of the project does not replace tilewise in its processes
-    environ = os.environ | QUIET | {"PREFECT_API_URL": f"{address}/api", "PYTHONSAFEPATH": "1"}
+    environ = os.environ | QUIET | {"PREFECT_API_URL": url, "PYTHONSAFEPATH": "1"}
     bypass_proxy(environ)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.serving.deployments", address],
+        [sys.executable, "-P", "-m", "flows.serving.deployments", url, whose],
         stdin=subprocess.PIPE,
         env=environ,
         start_new_session=True,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0  # includes the creation of a new database
 STOP_SECONDS = 10.0
 TEMPORARY, LOCAL = "temporary", "local"
+OWN, OTHERS = "own", "others"  # whose server the runner of `serve` uses
 # No telemetry: a run reports only to its own server.
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

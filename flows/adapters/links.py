@@ -21,4 +21,6 @@ async def link_to_apply(plan: str) -> str | None:
     except (httpx.HTTPError, PrefectException, OSError):
         return None
     page = url_for("deployment", deployment.id)
-    return page and f"{page}/run?parameters={quote(json.dumps({'order': {'plan': plan}}), safe='')}"
+    # One of Prefect's interfaces decodes the parameters twice, so a percent sign is written as JSON escapes it.
+    parameters = json.dumps({"order": {"plan": plan}}).replace("%", "\\u0025")
+    return page and f"{page}/run?parameters={quote(parameters, safe='')}"

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from support.runs import vary
 
-from extractors.core import Problem
+from extractors.core import Problem, RedoScope
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import load_history
@@ -36,7 +36,7 @@ def again(tmp_path, make, terms):
     """Why an image is taken today under a redo; None when it is not."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
-        past = load_history(FolderOutput(tmp_path), today, offline=False, redo=redo, kind=kind)
+        past = load_history(FolderOutput(tmp_path), today, RedoScope(redo, kind), offline=False)
         named = (uri, make.found(uri).version)
         return None if past.skips(named, redo) else past.reason(named, redo)
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from support.runs import vary
 
+from extractors.core import RedoScope
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
 from extractors.record.output.folder import FolderOutput
@@ -146,7 +147,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(ended(make, "accepted"), ended(make, "failed", "/in/b.jpg"))
     publish(make.accepted("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
-    past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, offline=False, redo="reparse")
+    past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("reparse"), offline=False)
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
     assert [past.lacks_reply(name, "reparse") for name in names] == [False, False, False, True]
@@ -156,7 +157,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
 def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
     """Whatever is not done is taken."""
     publish(ended(make, "accepted"))
-    past, stored = load_history_with_replies(FolderOutput(tmp_path), terms, offline=False, redo="all")
+    past, stored = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("all"), offline=False)
     assert stored is None
     assert not past.lacks_reply(("/in/new.jpg", None), "all")
 

@@ -28,6 +28,7 @@ ALL = {
     f"calls/{DAY}/{RUN}.parquet",
     f"fields/{DAY}/{RUN}.parquet",
     f"runs/{DAY}/{RUN}.parquet",
+    "views.sql",
 }
 EVERY_RUN = {path for path in ALL if not path.startswith(("results/", "replies/", "fields/"))}
 

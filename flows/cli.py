@@ -249,11 +249,13 @@ def report(
         from extractors.core.buckets import is_bucket_url
         from extractors.record.output import open_output
         from extractors.report.page import write_report
+        from extractors.report.page.pictures import PictureReader
 
-        place = name_output(output or load_settings().output)
+        settings = load_settings()
+        place = name_output(output or settings.output)
         if open_it and is_bucket_url(place):
             raise ConfigurationError(f"--open works for local output only: {place} is a bucket; leave out --open")
-        path = write_report(open_output(place), run)
+        path = write_report(open_output(place), run, PictureReader(settings.allow_hosts, settings.pdf_passwords))
         typer.echo(path)
     if open_it:
         typer.launch(path)

@@ -23,6 +23,7 @@ from extractors.plan.estimate import estimate_job
 from extractors.plan.sampling import REMOTE
 from extractors.record.output import open_output
 from extractors.report.page import write_report
+from extractors.report.page.pictures import PictureReader
 from extractors.report.progress import Progress
 from extractors.report.summary import failure_lines
 from extractors.run import pipeline
@@ -132,7 +133,7 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
     log.info("ended: %s", describe(result.message))
     for line in failure_lines(result.counts.totals):
         log.warning("%s", line)
-    await show_run(result, await _write_report(result))
+    await show_run(result, await _write_report(result, settings))
     await end_if_cancelled()
     return final_state(result)
 
@@ -148,7 +149,7 @@ def make_notifier(progress: Progress) -> Callable[[str], None]:
     return say
 
 
-async def _write_report(result: RunResult) -> str | None:
+async def _write_report(result: RunResult, settings: Settings) -> str | None:
     """Writes the report page and returns its path; returns None and logs a warning if that fails or takes too long.
 
     A run without documents and calls has no page.
@@ -160,9 +161,8 @@ async def _write_report(result: RunResult) -> str | None:
     seconds = TIMEOUT_SECONDS if result.exit_code == 3 else REPORT_SECONDS
     try:
         async with asyncio.timeout(seconds):
-            return await asyncio.to_thread(
-                lambda: write_report(open_output(terms.output), terms.run, seconds=seconds / 2)
-            )
+            reader = PictureReader(settings.allow_hosts, settings.pdf_passwords, seconds / 2)
+            return await asyncio.to_thread(lambda: write_report(open_output(terms.output), terms.run, reader))
     except (ConfigurationError, TimeoutError) as error:
         get_run_logger().warning(
             "the report page was not written: %s", str(error) or f"it took more than {seconds:.0f} s"

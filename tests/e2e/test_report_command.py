@@ -6,6 +6,8 @@ import re
 import polars as pl
 import pytest
 
+from extractors.core.money import dollars
+
 BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
 
 
@@ -45,7 +47,7 @@ def test_the_page_is_the_runs(workspace_with_a_report, written):
     assert "off_schema yes 1 1,000 100" in page
     assert "accepted yes 5 5,000 500" in page
     assert "send fits 5 8,005 8,005 8,005" in page
-    assert f"paid ${runs['cost_usd'].sum():.6f}" in page
+    assert f"paid {dollars(runs['cost_usd'].sum())}" in page
     assert f"formula 6 {workspace_with_a_report.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
     assert "bill not_an_image 1 no, final" in page
     assert f"{workspace_with_a_report.folder}/in/x.png" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
@@ -18,16 +19,15 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
 
 
-def write_report(output: Output, run: str | None = None, *, seconds: float | None = None) -> str:
+def write_report(output: Output, run: str | None = None, reader: PictureReader | None = None) -> str:
     """Writes the page of a published run, by default of the last one that read documents; returns its full path.
 
-    After `seconds`, pictures that are not made yet are left out. Raises ConfigurationError if the run does not exist or
-    did nothing, its tables cannot be read, or the page cannot be written.
+    `reader` makes its pictures. Raises ConfigurationError if the run does not exist or did nothing, its tables cannot be
+    read, or the page cannot be written.
     """
-    with reading(output):
+    with reading(output), closing(reader or PictureReader()) as pictures:
         tables = open_run(output, run)
-        page = load_page(tables, PictureReader(seconds=seconds))
-        text = page.html()
+        text = load_page(tables, pictures).html()
     key = f"reports/{tables.run}.html"
     try:
         output.write_page(key, text)

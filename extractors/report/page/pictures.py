@@ -26,12 +26,11 @@ from extractors.images.pixels import load_pixels
 from extractors.scan.stores import MixedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from concurrent.futures import Future
 
     from PIL import Image
-
-    from extractors.core import Store
+    from pydantic import SecretStr
 
 CORES = min(4, os.cpu_count() or 1)
 THUMBNAIL_SIDE, MEDIUM_SIDE, LARGE_SIDE = 160, 880, 1120  # px, the longest side
@@ -97,10 +96,20 @@ class PictureSize:
 class PictureReader:
     """Makes the pictures of documents in their order; `seconds` limits the time, after which reasons take their place."""
 
-    def __init__(self, store: Store | None = None, seconds: float | None = None) -> None:
-        self._store = store or MixedStore()
+    def __init__(
+        self,
+        allow_hosts: Collection[str] = (),
+        passwords: Sequence[SecretStr] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """Images are read as runs read them: `allow_hosts` and `passwords` are those of the settings."""
+        self._store, self._passwords = MixedStore(allow_hosts), tuple(passwords)
         self._end = None if seconds is None else time.monotonic() + seconds
         self._decoding, self._decoding_large = BoundedSemaphore(CORES), Lock()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._store.close()
 
     def pictures(self, sources: Sequence[PictureSource | None]) -> Iterator[Picture]:
         """Yields one picture per source, in order; None is a page that was never read."""
@@ -129,24 +138,23 @@ class PictureReader:
         full = Size(source.width or 1, source.height or 1)
         size = full.scaled(wanted.side) if full.longest > wanted.side else full
         with self._decoding, self._decoding_large if full.width * full.height > _LARGE_PIXELS else nullcontext():
-            pixels = _decode(data, source, size)
+            pixels = self._decode(data, source, size)
         with translate_errors("unreadable", "prepare"):
             encoded = _compress(pixels, wanted)
         media = f"image/{wanted.format.lower()}"
         url = f"data:{media};base64,{b64encode(encoded).decode()}"
         return Picture(url, size.width, size.height, large=wanted.side > THUMBNAIL_SIDE)
 
+    def _decode(self, data: bytes, source: PictureSource, size: Size) -> Image.Image:
+        if source.format == "PDF":
+            with open_pdf(data, "prepare", self._passwords) as pdf:
+                return pdf.render(source.page or 1, size)
+        return load_pixels(data, "prepare", source.page, source.orientation or 1, size)
+
 
 def _share(total: int, documents: int, limits: tuple[int, int]) -> int:
     least, most = limits
     return min(most, max(least, total // max(1, documents)))
-
-
-def _decode(data: bytes, source: PictureSource, size: Size) -> Image.Image:
-    if source.format == "PDF":
-        with open_pdf(data, "prepare") as pdf:
-            return pdf.render(source.page or 1, size)
-    return load_pixels(data, "prepare", source.page, source.orientation or 1, size)
 
 
 def _compress(pixels: Image.Image, wanted: PictureSize) -> bytes:

@@ -31,7 +31,7 @@ VALUE = {
     "total": Decimal("21.1000"),
     "count": 9007199254740993,  # more than a JavaScript number holds
     "paid": True,
-    "items": [{"what": "</td><b> it's", "amount": Decimal("2.500000")}],
+    "items": [{"what": "</td><b> it's' onload='x", "amount": Decimal("2.500000")}],
     "note": None,
 }
 

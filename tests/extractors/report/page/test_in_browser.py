@@ -148,7 +148,7 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
             "company": lines[published.documents[3]]["company"],
             "day": "2026-11-20",
             "count": 9007199254740993,
-            "items": [{"what": "</td><b> it's", "amount": "2.50"}],
+            "items": [{"what": "</td><b> it's' onload='x", "amount": "2.50"}],
             "note": None,
             "total": "19.90",
             "paid": False,

@@ -43,6 +43,15 @@ def test_pictures_are_upright(photo):
     assert shown.getpixel((350, 300))[2] > 200
 
 
+def test_pages_of_a_pdf_are_drawn(tmp_path):
+    """The page that the document's name has."""
+    path = tmp_path / "two.pdf"
+    Image.new("RGB", (200, 100), "red").save(path, save_all=True, append_images=[Image.new("RGB", (200, 100), "blue")])
+    [picture] = PictureReader().pictures([source_of(path, 200, 100, kind="PDF")._replace(page=2)])
+    assert picture.reason == ""
+    assert pixels_of(picture).getpixel((100, 50))[2] > 200
+
+
 def test_transparent_pictures_are_laid_on_white(tmp_path):
     path = tmp_path / "clear.png"
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(path)

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extractors.core.money import dollars
+
 BASE = ("run", "in", "--schema", "caption")
 CHEAP = {"TILEWISE_REASKS": "0", "TILEWISE_ATTEMPTS": "1"}
 COST = (1000 * Decimal("0.30") + 100 * Decimal("1.50")) / 1_000_000  # of one answer of the server
@@ -69,7 +71,7 @@ def test_equal_files_of_one_run_are_answered_about_once(workspace, server, equal
     assert sorted(workspace.table("results")["_document"]) == [a, b]
     assert copied(workspace) in ({a: b}, {b: a})
     assert "1 of 2 documents accepted, 1 copied" in ended.stdout
-    assert f"1, saving ${COST:.6f}" in ended.stdout
+    assert f"1, saving {dollars(COST)}" in ended.stdout
 
 
 def test_a_copy_is_its_source_under_its_own_name(workspace, equal):

@@ -112,7 +112,7 @@ def _find_retry_delay(error: dict[str, object]) -> str:
 def parse_json(body: str | bytes) -> object:
     """The JSON of a body, None where the body is not JSON.
 
-    Some servers write what JSON has no word for beside the answer (`NaN`, a byte order mark, a number without end).
+    Some servers write a byte order mark before it, or a number without end beside the answer.
     """
     try:
         return orjson.loads(body)
@@ -123,11 +123,15 @@ def parse_json(body: str | bytes) -> object:
 def _parse_leniently(body: str | bytes) -> object:
     try:
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body.removeprefix("\ufeff")
-        parsed: object = json.loads(text)
+        parsed: object = json.loads(text, parse_constant=_refuse_constant)
         json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair fits in no table
     except (ValueError, RecursionError):
         return None
     return parsed
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
 
 
 def remove_images(text: str) -> str:

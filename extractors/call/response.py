@@ -142,7 +142,10 @@ def _read_choice(part: Object) -> Object | None:
     """The first choice of one body or event, if it has one."""
     choices = part.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict) or first.get("index") not in {None, 0}:
+    if not isinstance(first, dict):
+        return None
+    index = first.get("index")
+    if isinstance(index, int) and index != 0:  # another choice; an odd index tells nothing
         return None
     places = (first.get("message"), first.get("delta"), first.get("error"))
     texts = (first.get("text"), first.get("finish_reason"))

@@ -210,6 +210,7 @@ def test_a_page_opens_with_its_task(each):
 # --- what is shown runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", LOCAL, ids=str)
 def test_the_commands_of_a_page_run(each, documented):
     """In the order in which they are shown."""
@@ -218,6 +219,7 @@ def test_the_commands_of_a_page_run(each, documented):
         documented.run_block(block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", REMOTE, ids=str)
 def test_the_commands_of_a_page_run_on_a_bucket(each, with_bucket):
     """The same for those that name a bucket."""

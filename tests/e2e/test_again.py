@@ -7,6 +7,8 @@ import shutil
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "in", "--schema", "caption")
 SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''{words}'''\n\n    caption: str\n"
 

@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 from obstore.store import S3Store
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("results", "replies", "failures", "images", "calls", "fields", "runs")
 MOST = ("--schema", "caption", "--yes", "--json", "--direct")
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -273,7 +275,6 @@ def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remot
     assert tables.keys("staging") == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("at", ["PUT /out/staging/", "PUT /out/results/", "PUT /out/calls/", "PUT /out/runs/", "POST "])
 def test_a_run_killed_anywhere_is_finished_by_the_next(remote, bucket, tables, at):
     """Before the first part, between two tables, before the commit and after it: every document is there once."""

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "in", "--schema", "caption")
 STOP = {"TILEWISE_ON_MODEL_CHANGE": "stop"}
 USAGE = {"prompt_tokens": 1601 + 216, "completion_tokens": 1}  # as predicted

@@ -6,6 +6,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BASE = ("run", "in", "--schema")
 AGAIN = ("run", "in", "--redo", "reparse", "--schema")
 STRICT = ("color: str", "total: int")

@@ -8,6 +8,8 @@ import pytest
 
 from extractors.core.money import dollars
 
+pytestmark = pytest.mark.slow
+
 BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
 
 

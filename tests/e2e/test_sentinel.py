@@ -6,6 +6,8 @@ import pytest
 
 from extractors.core.tiles import get_rule
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "in", "--schema", "caption")
 
 

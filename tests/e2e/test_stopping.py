@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "in", "--schema", "caption")
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
@@ -96,7 +98,6 @@ def test_a_killed_run_leaves_no_half_volume(running, workspace):
     assert [each for each in workspace.files("out") if not each.startswith("staging/")] == []
 
 
-@pytest.mark.slow
 def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replies):
     """After 200 documents the pilot looks: status failing, exit 2, and the rest is not paid for."""
     workspace.images(*(f"{number}.png" for number in range(280)), size=(20, 20))
@@ -110,7 +111,6 @@ def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replie
     assert 200 <= len(server.asked) == run["failed"] < 280
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, number):
     """The endpoint goes when its run goes, however it goes."""
@@ -122,7 +122,6 @@ def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, nu
     assert code == {signal.SIGINT: 3, signal.SIGKILL: -9}[number]
 
 
-@pytest.mark.slow
 def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, wait, descendants, gone):
     """Ctrl-C in the flow publishes what was answered, exits with 3, and leaves no server behind."""
     with workspace.start(*RUN, "--prefect", **PIPES) as process:
@@ -139,7 +138,6 @@ def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, 
     assert run["accepted"] + run["remaining"] == 6
 
 
-@pytest.mark.slow
 def test_a_killed_flow_leaves_no_server_behind(workspace, server, wait, descendants, gone):
     """The temporary server goes with the run that started it."""
     with workspace.start(*RUN, "--prefect", **PIPES) as process:

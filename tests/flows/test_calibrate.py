@@ -42,6 +42,7 @@ def uneven(size):
     return size.width * size.height // 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_found_at_an_endpoint_that_bills_by_it(workspace, endpoints, name):
     """The offline endpoint bills by any rule; text and four probes are enough to name it."""

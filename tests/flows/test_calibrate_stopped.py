@@ -8,6 +8,8 @@ import pytest
 
 from extractors.core.tiles import get_rule
 
+pytestmark = pytest.mark.slow
+
 ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 
@@ -208,7 +210,6 @@ def test_what_is_missing_is_said(workspace, env, said):
     assert said in ended.stderr
 
 
-@pytest.mark.slow
 def test_local_reading_can_be_calibrated(workspace):
     """The offline endpoint is a server like others; its address changes, its name does not."""
     ended = workspace.run("calibrate", "--json", env={"TILEWISE_BASE_URL": "offline", "TILEWISE_MODEL": None})

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = 24
 ROOM = 48 * 1024  # bytes that are left: enough to begin with
 ON_SQLITE = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
@@ -59,7 +61,6 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", path], check=True)
 
 
-@pytest.mark.slow
 @ON_SQLITE
 def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
     """It is said in one line, and once there is room again the next run goes on without paying again."""
@@ -83,7 +84,6 @@ def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
     assert kill_run.odds() == []
 
 
-@pytest.mark.slow
 @ON_SQLITE
 def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
     """Nothing is sent that it could not hold; what it holds is not paid again, and the bill lies within."""
@@ -134,7 +134,6 @@ def written(kill_run):
     return documents, kill_run.workspace.folder / "ledger.db"
 
 
-@pytest.mark.slow
 @ON_SQLITE
 def test_a_ledger_that_another_process_holds_is_said_to_be_locked(kill_run, written):
     """After a while of waiting; nothing was sent, and the next run goes on."""

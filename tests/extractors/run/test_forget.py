@@ -18,6 +18,8 @@ from extractors.record.ledger import Ledger
 from extractors.record.output.folder import FolderOutput
 from extractors.run.forget import ForgetRequest
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("results/schema=receipt", "replies", "failures", "images", "calls", "fields", "runs")
 
 

@@ -105,6 +105,7 @@ def sign_in(monkeypatch):
 # --- what is found
 
 
+@pytest.mark.slow
 def test_more_images_than_a_page_are_found_in_the_order_of_their_keys(bucket):
     """A listing goes on where a page of 1,000 ends, and what is no image by its name is passed over."""
     wanted = [f"in/{number:04}.jpg" for number in range(1050)]
@@ -378,6 +379,7 @@ def test_scan_finds_the_same_objects_by_either_api(bucket):
     assert after == before
 
 
+@pytest.mark.slow
 def test_scan_continues_after_an_odd_key_on_a_later_page(bucket):
     """Every image is found once, in order."""
     names = [f"in/{number:05}.jpg" for number in range(1100)]

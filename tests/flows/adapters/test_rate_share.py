@@ -11,6 +11,8 @@ import pytest
 from extractors.call.rate_limit import Limits, RateLimiter
 from flows.adapters.rate_share import RETRY_SECONDS, LeasedRate, Limit, LimitUnavailableError
 
+pytestmark = pytest.mark.slow
+
 RATE = 40
 
 

@@ -13,7 +13,7 @@ import httpx
 import orjson
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 REQUEST = {"messages": [{"role": "user", "content": "Read it."}]}
 

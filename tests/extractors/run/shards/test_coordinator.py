@@ -35,6 +35,8 @@ from extractors.run.hooks import RunHooks
 from extractors.run.shards import coordinator as watch
 from extractors.run.shards.worker import run_shard
 
+pytestmark = pytest.mark.slow
+
 PRICES = '[models."maker/model"]\ninput = 0.30\noutput = 1.50\n'
 COUNTS = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
 
@@ -653,7 +655,6 @@ class Away(Here):
         return {}
 
 
-@pytest.mark.slow
 @pytest.mark.anyio
 async def test_what_is_being_staged_when_nobody_waits_any_more_is_folded_whole(asked, settings, table):
     """A shard that was told too late to stop finishes its part; the parent folds after that."""

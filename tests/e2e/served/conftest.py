@@ -134,6 +134,15 @@ class Serving:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
+    def wait_for_line(self, words):
+        """Reads what it prints up to a line with these words; fails where its output ends before."""
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if words in line:
+                return line
+        pytest.fail(f"{words!r} is not in {lines}")
+
     def states(self):
         """The states of all flow runs as the database has them, also after the server has ended."""
         [path] = (self.workspace.folder / "state" / "tilewise" / "prefect").glob("workspace-*/prefect.db")

@@ -25,7 +25,7 @@ def test_a_run_goes_on_and_reports_to_the_next_server(running, workspace, end_se
     served, server, run = running
     wait(lambda: server.asked)
     end_server(served)
-    assert "server ended with exit code -9" in served.process.stdout.readline()
+    served.wait_for_line("server ended with exit code -9")
     answering(served.api.url)
     server.gate.set()
     assert served.api.until(run)["state"]["message"] == "2 accepted"
@@ -72,9 +72,9 @@ def test_a_stop_is_heard_while_the_server_is_started_again(running, workspace, e
     served, server, _ = running
     wait(lambda: server.asked)
     end_server(served)
-    assert "starting it again" in served.process.stdout.readline()
+    served.wait_for_line("starting it again")
     served.process.send_signal(signal.SIGTERM)
-    assert "stopping flow runs" in served.process.stdout.readline()
+    served.wait_for_line("stopping flow runs")
     server.gate.set()
     assert served.process.wait(60) == 0
     assert workspace.only("runs")["status"] == "stopped"

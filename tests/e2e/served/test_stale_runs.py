@@ -48,7 +48,7 @@ def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, workspace, s
     states = [api.flow_run(run) for run in runs.values()]
     assert held == ["RUNNING", "PENDING", "CANCELLING"]
     assert {(run["state_type"], run["state"]["message"]) for run in states} == {("CRASHED", MESSAGE)}
-    assert "3 flow run(s) without a process" in again.process.stdout.readline()
+    again.wait_for_line("3 flow run(s) without a process")
     assert all(limit["active_slots"] == 0 for limit in api.send("POST", "v2/concurrency_limits/filter", {}))
     server.gate.set()
     assert api.ended("extract/nightly", job=runs["nightly"]["parameters"]["job"])["state_name"] == "Completed"

@@ -14,7 +14,7 @@ def test_a_stop_drains_what_runs(running, workspace, descendants, gone, wait):
     wait(lambda: server.asked)
     below = descendants(served.process.pid)
     served.process.send_signal(signal.SIGTERM)
-    assert "stopping flow runs" in served.process.stdout.readline()
+    served.wait_for_line("stopping flow runs")
     server.gate.set()
     code = served.process.wait(60)
     gone(below)
@@ -42,7 +42,7 @@ def test_who_asks_twice_is_not_kept_waiting(running, wait):
     served, server, _ = running
     wait(lambda: server.asked)
     served.process.send_signal(signal.SIGINT)
-    served.process.stdout.readline()
+    served.wait_for_line("stopping flow runs")
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN
 

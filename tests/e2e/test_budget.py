@@ -139,6 +139,7 @@ def test_an_answer_that_has_to_be_asked_for_again_is_within_the_budget(workspace
     assert row["accepted"] == 0
 
 
+@pytest.mark.slow
 def test_a_refusal_gives_its_reservation_back(workspace, serve, replies):
     """What is not billed costs nothing: a budget of a few calls outlives many refusals."""
     refused = [replies.error(429, **{"Retry-After": "0"}), replies.error(503)] * 4

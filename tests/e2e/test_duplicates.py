@@ -270,6 +270,7 @@ def test_a_budget_that_is_spent_leaves_both(workspace, server, equal):
     assert counts(last(workspace)) == {"found": 2, "remaining": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_signal_leaves_nobody_waiting(workspace, server, replies, equal, wait, signals):
     """After one the first may finish, and is copied; a second cuts it, and both remain."""

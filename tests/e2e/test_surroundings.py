@@ -35,6 +35,7 @@ def test_dead_proxy_is_one_line(workspace):
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
 
 
+@pytest.mark.slow
 def test_flows_are_never_retried_by_default(workspace):
     """A default of Prefect's would send every document of a failed run again."""
     code = "".join(f"from flows.{name} import {name}\nassert {name}.retries == 0\n" for name in FLOWS)

@@ -34,6 +34,7 @@ def answered(workspace):
     return run
 
 
+@pytest.mark.slow
 def test_a_yes_on_the_terminal_goes_on(answered, server):
     """The question has the figure in it."""
     code, _, stderr = answered("y\n")

@@ -200,6 +200,7 @@ def test_what_no_rule_explains_is_said(workspace, billing):
     assert after["cost_usd"]["high"] >= before["cost_usd"]["high"]
 
 
+@pytest.mark.slow
 def test_after_a_calibration_and_a_run_nothing_is_left_unexplained(workspace, billing):
     """The text's tokens are measured, too: of the second run not one token is unforeseen."""
     billing(get_rule("kimi").tokens, bytes_a_token=3)

@@ -110,6 +110,7 @@ async def test_an_image_that_is_cut_short_is_refused_for_good(ocr):
     assert reply.json()["error"]["code"] == "image_unreadable"
 
 
+@pytest.mark.slow
 async def test_more_than_twice_the_workers_is_too_many(ocr):
     """What would only wait is refused at once, and the rest is answered."""
     pictures = (parse_picture(url([(60, 40, "ONE")], (400, 120))),)

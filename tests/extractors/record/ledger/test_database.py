@@ -61,6 +61,7 @@ def test_what_was_noted_is_there_after_closing(url, make, ledger_writer, ledger,
         assert again.memory.means(terms) == Means(40, 1.5)
 
 
+@pytest.mark.slow
 def test_a_ledger_may_be_opened_by_many_at_once(url, spawn):
     """The first to come makes it, whoever that is, and all the others find it made."""
     processes = [spawn(OPENS, url) for _ in range(4)]

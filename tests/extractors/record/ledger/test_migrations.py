@@ -170,6 +170,7 @@ def test_an_older_ledger_is_brought_up_to_date_once(path):
     assert rows(path, "select count, completion_tokens from answers") == [(3, 150)]
 
 
+@pytest.mark.slow
 def test_an_older_ledger_may_be_opened_by_many_at_once(path, spawn):
     """The first to come brings it up to date, and all the others find it so."""
     processes = [spawn(OPENS, f"sqlite:///{path}") for _ in range(4)]

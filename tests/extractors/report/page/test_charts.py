@@ -55,6 +55,7 @@ def tables(tmp_path):
     return RunTables(open_output(str(tmp_path)), RUN, {"calls": ["calls.parquet"]})
 
 
+@pytest.mark.slow
 def test_charts_need_no_style_and_load_nothing(tables):
     """What the data names is text, no attribute is a style, and the same data draws the same."""
     pytest.importorskip("matplotlib")

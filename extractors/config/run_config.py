@@ -210,10 +210,6 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
     if (sends or stored) and reads and not job.schema_name:
         raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.shipped())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
-    if job.schema_name:
-        from extractors.record.tables.fields import Fields  # noqa: PLC0415 - polars, which not every estimate needs
-
-        Fields(schema.model)  # a field that cannot be a column is refused here, before anything is read
     sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:
         raise ConfigurationError(f"no key: set {settings.key_places}, or add --offline to try it with local OCR")
@@ -223,6 +219,10 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
             "no model: name one with --model or TILEWISE_MODEL, as the endpoint lists it (`/v1/models`),"
             " for example Qwen/Qwen3.5-9B"
         )
+    if job.schema_name:
+        from extractors.record.tables.fields import Fields  # noqa: PLC0415 - polars, which the errors above do not wait for
+
+        Fields(schema.model)  # a field that cannot be a column is refused here, before anything is read
     return RunConfig(
         job=job,
         settings=settings,

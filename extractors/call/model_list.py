@@ -95,7 +95,7 @@ def _parse_amount(pricing: Mapping[str, object], key: str, factor: Decimal) -> D
 
 
 def _read_amount(pricing: Mapping[str, object], key: str) -> Decimal:
-    """The number as it is listed, -1 for what is none."""
+    """The number as it is listed; -1 if the value is not a number."""
     try:
         amount = Decimal(str(pricing[key]))
     except (KeyError, InvalidOperation):

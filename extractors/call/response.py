@@ -69,7 +69,7 @@ def parse_response(response: httpx.Response, content: bytes, *, whole: bool = Tr
 
 
 def _is_stream(response: httpx.Response, text: str) -> bool:
-    """Whether this is a stream of events, whatever its head says: some servers answer in one piece all the same."""
+    """Whether the body is a stream of events: some servers ignore `stream` and send one JSON object."""
     if _EVENT_START.match(text):
         return True
     whole = text.lstrip("\ufeff \t\r\n").startswith("{")

@@ -81,8 +81,8 @@ def _share_certificates(*, needed: bool) -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=4)
-def _load_certificates(needed: bool, file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001, FBT001
-    """Read anew where the variables that httpx reads have changed."""
+def _load_certificates(needed: bool, _file: str | None, _folder: str | None) -> ssl.SSLContext:  # noqa: FBT001 - a key of the cache
+    """Reads the certificates again when SSL_CERT_FILE or SSL_CERT_DIR, which httpx reads itself, has another value."""
     return httpx.create_ssl_context(verify=needed)
 
 

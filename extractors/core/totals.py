@@ -44,7 +44,7 @@ class FirstFailures(tuple[FailedDocument, ...]):
 
     __slots__ = ()
 
-    def __add__(self, other: tuple[FailedDocument, ...]) -> FirstFailures:  # type: ignore[override]  # it stays short
+    def __add__(self, other: tuple[FailedDocument, ...]) -> FirstFailures:  # type: ignore[override]  # a tuple's own + would exceed the limit
         """The first of each kind, then the second of each, up to five."""
         if not other or (len(self) >= NAMED_FAILURES and {each[1:3] for each in other} <= {each[1:3] for each in self}):
             return self

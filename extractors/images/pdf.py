@@ -188,7 +188,7 @@ class Pdf:
 
 
 def _is_uniform(picture: Image.Image) -> bool:
-    return all(low == high for low, high in picture.getextrema())  # type: ignore[misc]  # of three bands
+    return all(low == high for low, high in picture.getextrema())  # type: ignore[misc]  # a pair for each of three bands; Pillow's type also allows one band
 
 
 def _import_pdfium(stage: str) -> Any:

@@ -61,7 +61,7 @@ def list_errors(reply: Reply, model: type[BaseModel]) -> list[FieldError]:
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_context=False)
         return [FieldError(_format_location(each), each["msg"], each["input"]) for each in details]
-    except Exception as error:  # noqa: BLE001 - as in `_judge_candidate`
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything
         return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
     return []
 

@@ -166,7 +166,7 @@ def _build_class_column(cls: type, enclosing: Enclosing, places: int | None) -> 
     if issubclass(cls, enum.Enum):
         return TEXT, _enum_cell(cls)
     if issubclass(cls, SecretStr | SecretBytes):
-        raise ValueError(f"the value of a {cls.__name__} is masked in every table: use str or bytes")  # noqa: TRY004
+        raise ValueError(f"the value of a {cls.__name__} is masked in every table: use str or bytes")  # noqa: TRY004 - refused like all unfit types
     if cls is Decimal:
         return _build_decimal_column(DECIMAL_PLACES if places is None else places)
     return _PLAIN.get(cls, (TEXT, _require(_to_text)))

@@ -128,7 +128,7 @@ class Card:
         return PictureSource(
             uri,
             page,
-            *(row[name] for name in ("version", "size", "format", "width", "height", "orientation")),  # type: ignore[arg-type]
+            *(row[name] for name in ("version", "size", "format", "width", "height", "orientation")),  # type: ignore[arg-type]  # columns of known types
         )
 
 

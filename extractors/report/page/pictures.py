@@ -66,7 +66,7 @@ class PictureSource(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A data URL with the picture's size, or the reason for which there is none."""
+    """A data URL with the picture's size, or the reason why no picture is shown."""
 
     url: str = ""
     width: int = 0

@@ -106,7 +106,7 @@ class Page:
             again=RETRIED,
             policy=make_policy(style, script),
             style=Markup(style),  # noqa: S704 - a file of this package
-            script=Markup(script),  # noqa: S704
+            script=Markup(script),  # noqa: S704 - as above
         )
         return "".join(pieces)
 

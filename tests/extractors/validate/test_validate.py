@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator, model_validator
 
 from extractors.core import Outcome, Reply
-from extractors.validate import validate
+from extractors.validate import list_errors, validate
 
 OUTCOMES = frozenset(get_args(Outcome))
 LEVELS = 100_000
@@ -308,3 +308,26 @@ def test_an_answer_that_repeats_itself_is_a_runaway(content, runaway):
     """More tokens would bring more blanks or more of the same words."""
     cut = verdict(content, "length")
     assert (cut.outcome, cut.runaway) == ("truncated", runaway)
+
+
+class Exits(BaseModel):
+    """A model whose validator ends the interpreter."""
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def check_name(cls, value):
+        """Never returns."""
+        raise SystemExit(value)
+
+
+def test_the_errors_of_an_answer_survive_a_validator_that_exits():
+    """They are listed field by field for a person; the schema's own code does not end that."""
+    [error] = list_errors(Reply(200, "", content='{"name": "a"}'), Exits)
+    assert (error.field, "SystemExit" in error.message) == ("document", True)
+
+
+def test_the_errors_of_an_answer_name_each_field():
+    errors = list_errors(Reply(200, "", content='{"name": 1}'), Exits)
+    assert [(each.field, each.value) for each in errors] == [("name", 1)]

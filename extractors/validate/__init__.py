@@ -31,7 +31,7 @@ _MAX_ERRORS, _MAX_CHARS, _MAX_NAME_CHARS = 5, 200, 60
 
 def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
     """The verdict on this reply: `accepted` with the document, else what is wrong with it, in words."""
-    content = unwrap_text((reply.content or "").lstrip(_BLANK))
+    content = _read_content(reply)
     verdict = _judge_text(content, reply, model) if content else _judge_nothing(reply, model)
     if verdict.document is not None:
         return verdict
@@ -53,17 +53,22 @@ class FieldError(NamedTuple):
 
 def list_errors(reply: Reply, model: type[BaseModel]) -> list[FieldError]:
     """All errors of the last document in an answer, field by field; none where there is no document, or it fits."""
-    candidates = find_json((reply.content or "").lstrip(_BLANK)).candidates
+    candidates = find_json(_read_content(reply)).candidates
     if not candidates:
         return []
     try:
-        model.model_validate_json(candidates[-1])
+        model.model_validate_json(unwrap_call(candidates[-1], model))
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_context=False)
         return [FieldError(_format_location(each), each["msg"], each["input"]) for each in details]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything
         return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
     return []
+
+
+def _read_content(reply: Reply) -> str:
+    """The text in which a document is looked for."""
+    return unwrap_text((reply.content or "").lstrip(_BLANK))
 
 
 def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:

@@ -331,3 +331,10 @@ def test_the_errors_of_an_answer_survive_a_validator_that_exits():
 def test_the_errors_of_an_answer_name_each_field():
     errors = list_errors(Reply(200, "", content='{"name": 1}'), Exits)
     assert [(each.field, each.value) for each in errors] == [("name", 1)]
+
+
+def test_the_errors_of_a_call_written_as_text_are_those_of_its_arguments():
+    """As the verdict judges them: the call itself is not taken for the document."""
+    call = '{"name": "emit", "arguments": {"name": 1}}'
+    errors = list_errors(Reply(200, "", content=call), Exits)
+    assert [(each.field, each.value) for each in errors] == [("name", 1)]

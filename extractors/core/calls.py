@@ -36,11 +36,24 @@ LOST = {"outcome": "aborted", "billed": "unknown", "seconds": 0.0, "error": "its
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The tokens of a reply as the server gave them, in order, and the natural logarithm of each one's probability.
+
+    Both have the same length. They cover the whole generated text: think marks, special tokens and the wrapper of a tool
+    call included. A token whose bytes are no UTF-8 by themselves is written byte by byte: `<0xE2><0x82>`. A logarithm is
+    None where the server gave none that can be one (null, NaN, a positive number).
+    """
+
+    tokens: tuple[str, ...]
+    logprobs: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One HTTP reply, read as far as it can be: `content` holds the answer wherever the server put it.
 
     `reasoning` is what stood beside the answer, `refusal` the words with which the model or a filter declined, `ended`
-    is False where a stream broke off.
+    is False where a stream broke off. `logprobs` is None where the server gave none, or none that fit the tokens.
     """
 
     status: int
@@ -53,6 +66,7 @@ class Reply:
     reasoning: str | None = None
     refusal: str | None = None
     ended: bool = True
+    logprobs: TokenLogprobs | None = None
 
 
 class Refusal(NamedTuple):

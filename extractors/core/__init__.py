@@ -30,6 +30,7 @@ from extractors.core.documents import (
     modified_of,
     version_of,
 )
+from extractors.core.evidence import Evidence, FieldEvidence, Quality
 from extractors.core.outcomes import (
     DIFFERS,
     DONE,
@@ -70,7 +71,9 @@ __all__ = [
     "Document",
     "DocumentOutcome",
     "DocumentResult",
+    "Evidence",
     "Failed",
+    "FieldEvidence",
     "Fingerprint",
     "Found",
     "Header",
@@ -82,6 +85,7 @@ __all__ = [
     "PlannedPage",
     "Prepared",
     "Problem",
+    "Quality",
     "Redo",
     "RedoScope",
     "Refusal",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from extractors.core.evidence import Quality
+
 Name = tuple[str, str | None]  # a document and its version
 Stage = Literal["scan", "bill", "prepare", "call", "validate"]
 Action = Literal["send", "shrink", "resize", "url", "reject"]
@@ -264,7 +266,8 @@ class Planned:
 class Prepared:
     """The image block of a request as bytes; `encoded`: they are not the original's bytes.
 
-    `sha256` is of the original bytes: '' where none were read, as of an image that is passed on by its `link`.
+    `sha256` is of the original bytes: '' where none were read, as of an image that is passed on by its `link`. `quality` is
+    None where it was not measured.
     """
 
     block: bytes = field(repr=False)
@@ -272,3 +275,4 @@ class Prepared:
     encoded: bool
     sha256: str
     link: SecretStr | None = None
+    quality: Quality | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from extractors.core.calls import Attempt, Refusal, Reply
     from extractors.core.documents import Planned, Problem, Step
+    from extractors.core.evidence import Evidence
     from extractors.core.money import Price
 
 # Why a document is processed again, beside the kinds of failures: it never ended, it may be retried, it was accepted;
@@ -136,13 +137,17 @@ class DocumentOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(DocumentOutcome):
-    """A document whose answer validated, with that answer and what was sent of its first page."""
+    """A document whose answer validated, with that answer and what was sent of its first page.
+
+    `evidence` is None where the run asked for no confidence.
+    """
 
     value: BaseModel
     reply: Reply
     step: Step
     encoded: bool
     sha256: str
+    evidence: Evidence | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

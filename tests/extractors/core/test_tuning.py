@@ -1,0 +1,74 @@
+import re
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from extractors.core.tuning import Ladder, Tuning, TuningProtocol, parse_tuning
+
+PROTOCOL = TuningProtocol(
+    endpoint="https://api.example/v1",
+    model="vision-1",
+    schema_name="receipt",
+    schema_hash="a1",
+    prompt_hash="b2",
+    mode="json_schema",
+)
+
+
+def tuning(**values):
+    return Tuning(
+        protocol=PROTOCOL, measured_at=datetime(2026, 11, 30, tzinfo=UTC), run="20261130T100000Z-aaaa", **values
+    )
+
+
+def test_tuning_survives_its_json_form_and_gives_each_field_its_threshold():
+    """A stored tuning is read back as it was; a field without a threshold of its own has the one of all others."""
+    stored = tuning(
+        ladder=Ladder(rule="formula", budgets=(1601, 6404)),
+        climb_below={"total": 0.9},
+        climb_below_all=0.6,
+        score={"intercept": -1.5, "means": [0.1]},
+        ranks=True,
+    )
+    restored = parse_tuning(stored.model_dump_json())
+    assert restored == stored
+    assert (restored.threshold("total"), restored.threshold("company")) == (0.9, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "object"),
+        ("{}", "protocol"),
+        (tuning().model_dump_json().replace('"climb_below":{}', '"climb_below":{"total":1.5}'), "climb_below.total"),
+    ],
+)
+def test_tuning_that_cannot_be_read_raises_one_line_that_names_the_place(body, place):
+    """A body that is not a tuning raises ValueError, in one line, with the place of the first error."""
+    with pytest.raises(ValueError, match=re.escape(place)) as raised:
+        parse_tuning(body)
+    assert "\n" not in str(raised.value)
+
+
+def test_protocols_that_differ_name_what_differs_in_words():
+    """The differences between two protocols are named; there are none between equal ones."""
+    other = PROTOCOL.model_copy(update={"prompt_hash": "c3", "mode": "tools"})
+    assert PROTOCOL.differences(other) == ["instructions or sampling", "mode"]
+    assert PROTOCOL.differences(PROTOCOL.model_copy()) == []
+
+
+def test_ladder_of_shares_depends_on_the_image_and_one_of_budgets_does_not():
+    """Shares are of the image's own bill; budgets are the same for every image."""
+    assert Ladder(rule="qwen3", shares=(0.25, 1)).limits(1000) == (250, 1000)
+    assert Ladder(rule="formula", budgets=(1601, 6404)).limits(1000) == (1601, 6404)
+
+
+@pytest.mark.parametrize(
+    "rungs", [{}, {"budgets": (1,), "shares": (1,)}, {"budgets": (3202, 1601)}, {"shares": (1, 1.5)}]
+)
+def test_ladder_without_rising_rungs_of_one_kind_is_refused(rungs):
+    """A ladder has budgets or shares, not both, and they rise."""
+    with pytest.raises(ValidationError):
+        Ladder(rule="formula", **rungs)

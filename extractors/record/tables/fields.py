@@ -83,6 +83,10 @@ class Fields:
                 raise CellError(f"{name}: {reason}") from None
         return row
 
+    def field_cell(self, name: str, value: object) -> object:
+        """The value of one field as the cell of its column. Raises ValueError or ArithmeticError for one it cannot hold."""
+        return self._cells[name][1](value)
+
     def cell(self, value: object) -> object:
         """A nested document as the cell of a struct."""
         return self.row(_expect(value, self._model))

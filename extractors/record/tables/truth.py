@@ -1,13 +1,15 @@
-"""The form of a .jsonl of truth or corrections: one JSON object a line, with `document` and the fields that a person gave.
+"""The form of a file of truth or corrections: one document a line or row, with its name and the fields that a person gave.
 
     {"document": "/scans/receipts/a4-scan.jpg", "total": "21.10", "currency": "MYR"}
 
-`document` is the row's `_document`, or the end of it, such as a file's name; `image` may stand for `document`. A value is
+`document` is the row's `_document`, or the end of it, such as a file's name; `uri` or `image` may stand for it. A value is
 written as in `tilewise rows --format jsonl`: amounts and dates as text or number, null for what the image does not show.
+In `.csv` and `.parquet` an empty cell gives no value; in `.csv` the word `null` is null, and lists are written as JSON.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.columns import Columns
 
-NAMES = ("document", "image")  # of the key that names the document
+NAMES = ("uri", "document", "image")  # of the key that names the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class TruthLine:
         cells: dict[str, object] = {}
         for name, value in self.values.items():
             if name not in columns:
+                if name in NAMES:  # as in a manifest: `uri` beside `document`
+                    continue
                 hint = suggest_name(name, columns) or f": the fields are {', '.join(columns)}"
                 raise ConfigurationError(f"{self.place}: unknown field {name!r}{hint}")
             try:
@@ -56,11 +60,50 @@ class TruthLine:
 
 def read_truth(path: str) -> list[TruthLine]:
     """Read the lines of a file. Raises ConfigurationError with file and line for what is not such an object."""
+    kind = Path(path).suffix.lower()
     try:
-        lines = Path(path).read_bytes().splitlines()
+        if kind == ".parquet":
+            return _read_parquet(path)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    return [_read_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if kind == ".csv":
+        return _read_csv(content, path)
+    lines = enumerate(content.splitlines(), 1)
+    return [_read_line(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+
+
+def _read_parquet(path: str) -> list[TruthLine]:
+    try:
+        rows = pl.read_parquet(path).rows(named=True)
+    except pl.exceptions.PolarsError as error:
+        raise ConfigurationError(f"{path} is no readable Parquet file: {first_line(error)}") from None
+    return [
+        _build_line({name: value for name, value in row.items() if value is not None}, f"{path}, row {number}")
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _read_csv(content: bytes, path: str) -> list[TruthLine]:
+    try:
+        reader = csv.reader(content.decode("utf-8-sig").splitlines(keepends=True), strict=True)
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise ConfigurationError(f"{path}, line 1: a column's name occurs twice")
+        return [
+            _read_csv_row(header, cells, f"{path}, line {reader.line_num}")
+            for cells in reader
+            if any(map(str.strip, cells))
+        ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"{path} is no CSV file in UTF-8: {first_line(error)}") from None
+
+
+def _read_csv_row(header: list[str], cells: list[str], place: str) -> TruthLine:
+    if len(cells) != len(header):
+        raise ConfigurationError(f"{place}: has {len(cells)} cells, and the header has {len(header)}")
+    given = {name.strip(): cell for name, cell in zip(header, cells, strict=True) if cell.strip()}
+    return _build_line({name: None if cell.strip() == "null" else cell for name, cell in given.items()}, place)
 
 
 def _read_line(line: bytes, place: str) -> TruthLine:
@@ -70,17 +113,26 @@ def _read_line(line: bytes, place: str) -> TruthLine:
         raise ConfigurationError(f"{place}: is no JSON object: {first_line(error)}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"{place}: is no JSON object")
+    return _build_line(values, place)
+
+
+def _build_line(values: dict[str, object], place: str) -> TruthLine:
     named = [name for name in NAMES if name in values]
-    document = values.get(named[0]) if named else None
+    name = next((each for each in named if each != "uri"), "uri")  # pages of one document share its name, not their URI
+    document = values.get(name)
     if not (isinstance(document, str) and document):
-        raise ConfigurationError(f"{place}: has no text `document`, which names the document as `_document` does")
-    return TruthLine(document, {name: value for name, value in values.items() if name != named[0]}, place)
+        raise ConfigurationError(
+            f"{place}: has no text `document` or `uri`, which names the document as `_document` does"
+        )
+    return TruthLine(document, {each: value for each, value in values.items() if each != name}, place)
 
 
 def _to_cell(value: object, dtype: PolarsDataType) -> object:
     """A JSON value as a cell of this type. Raises ValueError, TypeError or InvalidOperation."""
     if value is None or (value == "" and dtype != pl.String):
         return None
+    if isinstance(value, str) and dtype.is_nested():  # as in a CSV file
+        value = json.loads(value, parse_float=Decimal)
     if isinstance(dtype, pl.List):
         if not isinstance(value, list):
             raise TypeError("not a list")

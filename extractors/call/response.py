@@ -21,6 +21,8 @@ from extractors.core import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from extractors.core.calls import TokenLogprobs
+
 MAX_REPLY_BYTES = 16 * 2**20  # longer than any answer
 MAX_KEPT_CHARS = 2**20  # of a body, in the ledger and the tables
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "refusal"})
@@ -76,10 +78,10 @@ def _is_stream(response: httpx.Response, text: str) -> bool:
     return not whole and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
-def parse_stored(body: str, request_id: str | None = None) -> Reply:
-    """The reply whose body was kept: an answer, with status 200."""
+def parse_stored(body: str, request_id: str | None = None, logprobs: TokenLogprobs | None = None) -> Reply:
+    """The reply whose body was kept, and its tokens: an answer, with status 200."""
     reply, _ = parse_response(httpx.Response(200), body.encode())
-    return replace(reply, request_id=request_id or reply.request_id)
+    return replace(reply, request_id=request_id or reply.request_id, logprobs=logprobs or reply.logprobs)
 
 
 def _read_reply(response: httpx.Response, text: str, objects: list[Object], choices: list[Object]) -> Reply:

@@ -169,7 +169,7 @@ def restore_answered(
         last = tried[-1]
         if last.outcome != "accepted" or last.reply is None:
             continue
-        reply = parse_stored(last.reply.body, last.reply.request_id)
+        reply = parse_stored(last.reply.body, last.reply.request_id, last.reply.logprobs)
         value = validate(reply, schema.model).document
         if value is not None:  # else a validator has changed: the next run calls again
             yield Accepted(

@@ -52,7 +52,7 @@ class Reparse:
         readings: dict[Name, _Reading] = {}
         for answer in self.stored_replies.find_answers(wanted):
             if answer.name in wanted:
-                reply = parse_stored(answer.body)
+                reply = parse_stored(answer.body, logprobs=answer.logprobs)
                 reading = _Reading(answer, reply, judge_reply(context, reply))
                 if reading.verdict.document is not None:
                     readings[answer.name] = reading

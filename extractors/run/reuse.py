@@ -110,11 +110,11 @@ class OrphanedReplies:
         call = self._waiting.pop(request, None)
         if call is None:
             return None
-        body = await asyncio.to_thread(self.calls.reply_body, call)
-        if body is None:  # another run has used it meanwhile
+        stored = await asyncio.to_thread(self.calls.stored_reply, call)
+        if stored is None:  # another run has used it meanwhile
             return None
         self.used.append(call)
-        return parse_stored(body)
+        return parse_stored(stored.body, logprobs=stored.logprobs)
 
 
 def _copy_of(planned: Planned, key: str, row: dict[str, object], *, failed: bool) -> Copied:

@@ -31,6 +31,7 @@ from extractors.core import (
     Step,
     Unfinished,
 )
+from extractors.core.calls import TokenLogprobs
 from extractors.core.money import Costs, Price, Usage
 from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
@@ -87,6 +88,10 @@ class Make:
         usage = Usage(prompt=1750, completion=40, cached=64, reasoning=8)
         reply = Reply(200, '{"raw": 1}', '{"shop": "Inn"}', "stop", "maker/model-2", usage, "req-1")
         return replace(reply, **changes)
+
+    def logprobs(self):
+        """The tokens of an answer: one without a logarithm, and one that is part of a character."""
+        return TokenLogprobs(('{"', "shop", '":"', "<0xC3>", '"}\0'), (-0.5, -0.0, None, -2.25, -9999.0))
 
     def attempt(self, **changes):
         """An attempt that was answered and billed."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import dollars, from_nano, to_nano
+from extractors.record.ledger.logprobs_json import load_logprobs
 from extractors.record.ledger.runs import is_live
 from extractors.record.ledger.schema import CALLS, DAYS, ONE_CALL, RUNS, CallId
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from extractors.core import RunInfo
+    from extractors.core.calls import TokenLogprobs
     from extractors.record.ledger.database import Database
 
 Row = dict[str, object]
@@ -42,6 +44,13 @@ class Budget:
     def limits(self) -> bool:
         """Whether there is any limit."""
         return self.run is not None or self.day is not None
+
+
+class StoredReply(NamedTuple):
+    """The body of a reply that the ledger keeps, and its tokens."""
+
+    body: str
+    logprobs: TokenLogprobs | None
 
 
 class Change(NamedTuple):
@@ -117,11 +126,14 @@ class Calls:
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
-    def reply_body(self, call: CallId) -> str | None:
-        """The body of one reply; None once the ledger has dropped it."""
-        query = sa.select(CALLS.c.reply).filter_by(**call._asdict())
+    def stored_reply(self, call: CallId) -> StoredReply | None:
+        """The reply of one call; None once the ledger has dropped it."""
+        query = sa.select(CALLS.c.reply, CALLS.c.tokens, CALLS.c.token_logprobs).filter_by(**call._asdict())
         with self.database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            row = connection.execute(query).one_or_none()
+        if row is None or row.reply is None:
+            return None
+        return StoredReply(row.reply, load_logprobs(row.tokens, row.token_logprobs))
 
     def _decide_grants(
         self, connection: sa.Connection, run: str, intents: Sequence[Row], budget: Budget

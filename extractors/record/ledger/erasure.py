@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.plan_json import load_plan
 from extractors.record.ledger.runs import has_live_shards, is_live
-from extractors.record.ledger.schema import CALLS, MARKS, RUNS
+from extractors.record.ledger.schema import CALLS, MARKS, NO_REPLY, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from extractors.core import Planned
     from extractors.record.ledger.database import Database
 
-_BLANK = {"document": "", "key": "", "request": "", "sha256": "", "error": None, "reply": None}
+_BLANK = {"document": "", "key": "", "request": "", "sha256": "", "error": None} | NO_REPLY
 
 
 @dataclass(frozen=True, slots=True)

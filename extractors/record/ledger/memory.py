@@ -1,22 +1,33 @@
-"""What the ledger stores about an endpoint across runs: prices, rate, answers, text, bill rule, returned models."""
+"""What the ledger stores about an endpoint across runs: prices, rate, answers, text, bill rule, models, tunings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from extractors.core.money import Means, Price
-from extractors.record.ledger.schema import ANSWERS, CALIBRATIONS, RATES, RETURNED_MODELS, SERVED_PRICES, TEXTS
+from extractors.record.ledger.schema import (
+    ANSWERS,
+    CALIBRATIONS,
+    LOGPROB_REFUSALS,
+    RATES,
+    RETURNED_MODELS,
+    SERVED_PRICES,
+    TEXTS,
+    TUNINGS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from extractors.core import Fingerprint
     from extractors.record.ledger.database import Database
+
+REFUSAL_DAYS = 30  # how long a server that refused log probabilities is not asked for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,28 @@ class EndpointMemory:
             )
             for row in rows
         }
+
+    def keep_tuning(self, fingerprint: Fingerprint, run: str, body: str) -> None:
+        """Store what this run recommends for the schema, as JSON text, in place of an earlier recommendation."""
+        key = _endpoint_key(fingerprint) | {"schema": fingerprint.schema}
+        self._upsert(TUNINGS, key, body=body, run=run, stored_at=_now())
+
+    def tuning(self, fingerprint: Fingerprint) -> str | None:
+        """The recommendation stored last for this endpoint, model and schema."""
+        query = sa.select(TUNINGS.c.body).filter_by(**_endpoint_key(fingerprint), schema=fingerprint.schema)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def keep_logprob_refusal(self, fingerprint: Fingerprint, message: str) -> None:
+        """Store that this endpoint refused to give log probabilities for this model, with its words."""
+        self._upsert(LOGPROB_REFUSALS, _endpoint_key(fingerprint), message=message, seen_at=_now())
+
+    def logprob_refusal(self, fingerprint: Fingerprint) -> str | None:
+        """The words of a refusal in the last REFUSAL_DAYS days: after that the endpoint is asked again."""
+        since = (datetime.now(UTC) - timedelta(days=REFUSAL_DAYS)).isoformat()
+        query = sa.select(LOGPROB_REFUSALS.c.message).filter_by(**_endpoint_key(fingerprint))
+        with self.database.reading() as connection:
+            return connection.execute(query.where(LOGPROB_REFUSALS.c.seen_at >= since)).scalar_one_or_none()
 
     def _upsert(self, table: sa.Table, key: dict[str, str], **values: object) -> None:
         insert = self.database.insert(table).values(**key, **values)

@@ -107,11 +107,17 @@ def _add_output_leases(_: sa.Connection) -> None:
     """Version 5: leases on outputs, whose table `create_all` adds."""
 
 
+def _add_tokens(connection: sa.Connection) -> None:
+    """Version 6: calls keep the tokens of their answers; `create_all` adds the tables of tunings and refusals."""
+    _add_missing_columns(connection, CALLS)
+
+
 # Key: the version after the step.
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {
     2: _add_leases_and_budgets,
     3: _add_stopping,
     4: _add_skipped,
     5: _add_output_leases,
+    6: _add_tokens,
 }
 NEWEST = max(_STEPS)

@@ -17,7 +17,17 @@ import sqlalchemy as sa
 from extractors.core import Fingerprint, RunInfo
 from extractors.core.money import Price
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, current_process
-from extractors.record.ledger.schema import ANSWERS, CALLS, MARKS, ONE_CALL, RUNS, SHARDS, CallId, select_accepted_sums
+from extractors.record.ledger.schema import (
+    ANSWERS,
+    CALLS,
+    MARKS,
+    NO_REPLY,
+    ONE_CALL,
+    RUNS,
+    SHARDS,
+    CallId,
+    select_accepted_sums,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -134,7 +144,7 @@ class Runs:
             kept = _find_orphaned_replies(connection, fresh, unfinished)
             if kept:
                 connection.execute(ONE_CALL.values(volume=volume), kept)
-            connection.execute(CALLS.update().where(fresh).values(volume=volume, reply=None))
+            connection.execute(CALLS.update().where(fresh).values(volume=volume, **NO_REPLY))
             changed = {"volumes": volume, "orphaned_replies": RUNS.c.orphaned_replies + len(kept)}
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(changed))
 
@@ -151,7 +161,7 @@ class Runs:
             _finish_run(connection, run, now.isoformat(), self.database.clock(connection))
             stale = (now - timedelta(days=KEEP_REPLY_DAYS)).isoformat()
             old = sa.select(RUNS.c.run).where(RUNS.c.orphaned_replies > 0, RUNS.c.published_at < stale)
-            connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(reply=None))
+            connection.execute(CALLS.update().where(CALLS.c.run.in_(old)).values(NO_REPLY))
             connection.execute(RUNS.update().where(RUNS.c.run.in_(old)).values(orphaned_replies=0))
 
     def _lease(self, connection: sa.Connection) -> dict[str, object]:
@@ -181,7 +191,7 @@ def _is_owned_by(owner: Owner) -> sa.ColumnElement[bool]:
 def _drop_used_replies(connection: sa.Connection, used: Collection[CallId]) -> None:
     if used:
         calls = [{"_run": call.run, "_writer": call.writer, "_call": call.call} for call in used]
-        connection.execute(ONE_CALL.values(reply=None), calls)
+        connection.execute(ONE_CALL.values(NO_REPLY), calls)
     for giver in {call.run for call in used}:
         unfinished = sa.select(sa.func.count()).where(CALLS.c.run == giver, CALLS.c.reply.is_not(None))
         connection.execute(

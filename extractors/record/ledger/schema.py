@@ -85,9 +85,14 @@ CALLS = sa.Table(
     sa.Column("request_id", sa.String),
     sa.Column("error", sa.String),
     sa.Column("reply", sa.Text),
+    # The tokens of the reply and their log probabilities, each a list as JSON.
+    sa.Column("tokens", sa.Text),
+    sa.Column("token_logprobs", sa.Text),
     # The volume that published the call; null before.
     sa.Column("volume", sa.Integer),
 )
+# What a call keeps of its answer until the answer is published or erased.
+NO_REPLY = {"reply": None, "tokens": None, "token_logprobs": None}
 # The calls in flight, which an exhausted budget waits for.
 OPEN_CALLS = sa.Index(
     "open_calls", CALLS.c.run, sqlite_where=CALLS.c.outcome.is_(None), postgresql_where=CALLS.c.outcome.is_(None)
@@ -203,6 +208,26 @@ RETURNED_MODELS = sa.Table(
     sa.Column("endpoint", sa.String, primary_key=True),
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("returned", sa.String, primary_key=True),
+)
+# The ladder, thresholds and score that labelled images have shown to be best, as JSON.
+TUNINGS = sa.Table(
+    "tunings",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("schema", sa.String, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("stored_at", sa.String, nullable=False),
+)
+# Endpoints that refused to give log probabilities, and their words.
+LOGPROB_REFUSALS = sa.Table(
+    "logprob_refusals",
+    METADATA,
+    sa.Column("endpoint", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("message", sa.String, nullable=False),
+    sa.Column("seen_at", sa.String, nullable=False),
 )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import to_nano
 from extractors.record.ledger.calls import Budget, Change, Grant, Row
+from extractors.record.ledger.logprobs_json import dump_logprobs
 from extractors.record.ledger.schema import CallId
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def settlement_row(call: CallId, attempt: Attempt) -> Row:
         "request_id": _replace_nul(reply.request_id) if reply else None,
         "error": _replace_nul(attempt.error),
         "reply": _replace_nul(reply.body) if reply else None,
+        **dump_logprobs(reply.logprobs if reply else None),
     }
 
 

@@ -49,7 +49,16 @@ RESULTS: Columns = {
     "_copied_from": TEXT,
     "_manifest": TEXT,
 }
-REPLIES: Columns = {"run": TEXT, "document": TEXT, "key": TEXT, "attempt": INT, "outcome": TEXT, "reply": TEXT}
+REPLIES: Columns = {
+    "run": TEXT,
+    "document": TEXT,
+    "key": TEXT,
+    "attempt": INT,
+    "outcome": TEXT,
+    "reply": TEXT,
+    "tokens": pl.List(pl.String()),
+    "token_logprobs": pl.List(pl.Float32()),
+}
 CALLS: Columns = {
     "run": TEXT,
     "document": TEXT,

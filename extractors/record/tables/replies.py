@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from extractors.core.calls import TokenLogprobs
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
 from extractors.record.output.base import reading
@@ -66,6 +67,7 @@ class StoredAnswer:
     name: Name
     key: str
     body: str = field(repr=False)
+    logprobs: TokenLogprobs | None = field(repr=False)
     model: str
     prompt_hash: str
     rung: int
@@ -209,6 +211,10 @@ def _document_name(row: dict[str, Any]) -> Name:
     return row["document"], row["version"]
 
 
+def _build_logprobs(tokens: list[str] | None, logprobs: list[float | None] | None) -> TokenLogprobs | None:
+    return None if tokens is None or logprobs is None else TokenLogprobs(tuple(tokens), tuple(logprobs))
+
+
 def _build_answer(row: dict[str, Any]) -> StoredAnswer:
     """Any: as the tables have it."""
     accepted = row["outcome"] == "accepted" and row["sha256"] is not None
@@ -219,6 +225,7 @@ def _build_answer(row: dict[str, Any]) -> StoredAnswer:
         _document_name(row),
         row["key"],
         row["reply"],
+        _build_logprobs(row["tokens"], row["token_logprobs"]),
         row["model"],
         row["prompt_hash"],
         row[f"{kind}rung"] or 0,

@@ -21,6 +21,7 @@ from extractors.core import (
 from extractors.core.calls import LOST
 from extractors.core.money import Usage, from_nano
 from extractors.core.tiles import Size
+from extractors.record.ledger.logprobs_json import load_logprobs
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
@@ -206,7 +207,10 @@ def restore_attempt(call: Mapping[str, Any]) -> Attempt:
     reply = None
     if call["http_status"] is not None:
         body, model = call["reply"] or "", call["model_returned"]
-        reply = Reply(call["http_status"], body, model=model, usage=usage, request_id=call["request_id"])
+        logprobs = load_logprobs(call["tokens"], call["token_logprobs"])
+        reply = Reply(
+            call["http_status"], body, model=model, usage=usage, request_id=call["request_id"], logprobs=logprobs
+        )
     return Attempt(
         request,
         datetime.fromisoformat(call["started_at"]),
@@ -221,8 +225,13 @@ def restore_attempt(call: Mapping[str, Any]) -> Attempt:
 
 
 def reply_row(call: Row) -> Row:
-    """The raw answer of a call in the ledger."""
-    return {name: call[name] for name in columns.REPLIES}
+    """The raw answer of a call in the ledger, with its tokens."""
+    logprobs = load_logprobs(call["tokens"], call["token_logprobs"])
+    tokens = {
+        "tokens": list(logprobs.tokens) if logprobs else None,
+        "token_logprobs": list(logprobs.logprobs) if logprobs else None,
+    }
+    return {name: call[name] for name in columns.REPLIES} | tokens
 
 
 def is_kept(call: Row, keep: Keep) -> bool:

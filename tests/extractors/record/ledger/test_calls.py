@@ -186,17 +186,17 @@ def test_what_a_volume_has_published_is_not_published_again(ledger, ledger_write
     assert [[row["document"] for row in batch] for batch in ledger.calls.iter_unpublished(terms.run)] == [["/in/b.jpg"]]
 
 
-def test_an_answer_waits_for_the_same_request(ledger, ledger_writer, terms):
-    """What was paid for and published no document is found by its request, with its body."""
+def test_an_answer_waits_for_the_same_request(ledger, ledger_writer, make, terms):
+    """What was paid for and published no document is found by its request, with its body and its tokens."""
     ledger.runs.begin(terms)
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/a.jpg"))
-    noting.settle(noting.reserve(document="/in/b.jpg"))
+    noting.settle(noting.reserve(document="/in/b.jpg"), reply=make.reply(logprobs=make.logprobs()))
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
     ledger.runs.finish(terms.run)
     waiting = ledger.calls.orphaned_replies(terms)
     assert list(waiting) == ["request-/in/b.jpg"]
-    assert ledger.calls.reply_body(waiting["request-/in/b.jpg"]) == '{"raw": 1}'
+    assert ledger.calls.stored_reply(waiting["request-/in/b.jpg"]) == ('{"raw": 1}', make.logprobs())
 
 
 @pytest.mark.parametrize("other", [{"endpoint": "offline"}, {"model": "maker/other"}, {"schema": "caption"}])

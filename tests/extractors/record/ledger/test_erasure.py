@@ -21,7 +21,10 @@ def begun(ledger, terms, make):
         info = vary(terms, run=run, started_at=datetime.now(UTC), **changes)
         ledger.runs.begin(info)
         ledger.claims.claim(info, [make.planned(A), make.planned(B)])
-        rows = [make.call(make.attempt(request=make.request(uri, request=f"r-{uri}"))) for uri in (A, B, PAGE)]
+        reply = make.reply(logprobs=make.logprobs())
+        rows = [
+            make.call(make.attempt(request=make.request(uri, request=f"r-{uri}"), reply=reply)) for uri in (A, B, PAGE)
+        ]
         with ledger._database.writing() as connection:
             connection.execute(CALLS.insert(), [row | {"run": run, "call": number} for number, row in enumerate(rows)])
         return info
@@ -35,8 +38,9 @@ def test_names_are_blanked_and_amounts_stay(ledger, begun, sql):
     ledger.runs.release(run.run)
     before = sql("select sum(cost_nano), sum(prompt_tokens), count(*) from calls")
     assert ledger.erasure.erase(FORGOTTEN) == 2
-    names = "select document, key, request, sha256, error, reply from calls where run = :run order by call"
-    blank = ("", "", "", "", None, None)
+    names = "select document, key, request, sha256, error, reply, tokens, token_logprobs from calls"
+    names += " where run = :run order by call"
+    blank = ("", "", "", "", None, None, None, None)
     first, second, third = sql(names, run=run.run)
     assert (first, third, second[0]) == (blank, blank, B)
     assert [row[0] for row in sql(names, run=other.run)] == [A, B, PAGE]

@@ -1,14 +1,14 @@
 """memory.py: what was seen of an endpoint is read back exactly, and only by who asks the same of it."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from support.runs import vary
 
 from extractors.core.money import Means, Price
-from extractors.record.ledger.memory import Calibration
+from extractors.record.ledger.memory import REFUSAL_DAYS, Calibration
 
 OTHERS = [{"model": "maker/other"}, {"endpoint": "offline"}]
 FOUND = Calibration(
@@ -113,6 +113,26 @@ def test_a_model_may_answer_without_a_name(ledger, terms):
     ledger.memory.keep_returned_models(terms, ["old"])
     ledger.memory.keep_returned_models(terms, [])
     assert ledger.memory.returned_models(terms) == frozenset()
+
+
+def test_tuning_is_the_last_one_of_its_schema(ledger, terms):
+    """Of this endpoint and model; as the text that was stored."""
+    assert ledger.memory.tuning(terms.fingerprint) is None
+    for body in ('{"ladder": [1601]}', '{"ladder": [6404]}'):
+        ledger.memory.keep_tuning(terms.fingerprint, terms.run, body)
+    assert ledger.memory.tuning(terms.fingerprint) == '{"ladder": [6404]}'
+    others = [vary(terms, **other).fingerprint for other in (*OTHERS, {"schema": "caption"})]
+    assert [ledger.memory.tuning(other) for other in others] == [None, None, None]
+
+
+def test_refusal_of_log_probabilities_is_remembered_for_a_while(ledger, sql, terms):
+    """By endpoint and model, for every schema; then the server may have learned it."""
+    ledger.memory.keep_logprob_refusal(terms.fingerprint, "logprobs is not supported")
+    assert ledger.memory.logprob_refusal(vary(terms, schema="caption").fingerprint) == "logprobs is not supported"
+    assert [ledger.memory.logprob_refusal(vary(terms, **other).fingerprint) for other in OTHERS] == [None, None]
+    seen = datetime.now(UTC) - timedelta(days=REFUSAL_DAYS, minutes=1)
+    sql("update logprob_refusals set seen_at = :at", at=seen.isoformat())
+    assert ledger.memory.logprob_refusal(terms.fingerprint) is None
 
 
 def test_prices_are_kept_with_the_day(ledger):

@@ -201,6 +201,25 @@ def test_the_shards_of_an_older_ledger_are_kept(ledger, url, sql, terms):
         assert [(each.writer, each.skipped) for each in opened.shards.list_attempts(terms.run)] == [(7, 0)]
 
 
+def test_calls_of_the_version_before_tokens_are_kept(ledger, url, sql, ledger_writer, make, terms):
+    """An answer that waits for its document is reused without tokens; the version's tables are there."""
+    ledger.runs.begin(terms)
+    noting = ledger_writer()
+    noting.settle(noting.reserve())
+    ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
+    ledger.runs.finish(terms.run)
+    for column in ("tokens", "token_logprobs"):
+        sql(f"alter table calls drop column {column}")
+    for table in ("tunings", "logprob_refusals"):
+        sql(f"drop table {table}")
+    sql("update ledger_version set version = 5")
+    with Ledger(url) as opened:
+        (call,) = opened.calls.orphaned_replies(terms).values()
+        assert opened.calls.stored_reply(call) == ('{"raw": 1}', None)
+        opened.memory.keep_tuning(terms.fingerprint, terms.run, "{}")
+        assert opened.memory.logprob_refusal(terms.fingerprint) is None
+
+
 def test_a_newer_ledger_is_refused(ledger, url, sql):
     """The error says what to do, and the ledger is left as it is."""
     sql("update ledger_version set version = 99")

@@ -30,6 +30,7 @@ with Ledger(sys.argv[1]) as ledger:
     print("begun", flush=True)
     sys.stdin.read()
 """
+TOKENS = "select count(tokens), count(token_logprobs) from calls"
 
 
 @pytest.fixture
@@ -279,12 +280,12 @@ def test_volumes_are_counted(ledger, terms):
 
 
 @pytest.fixture
-def bequest(ledger, ledger_writer, terms):
+def bequest(ledger, ledger_writer, make, terms):
     """A run that was published without the document of one answer, which is kept; its place in the ledger."""
     ledger.runs.begin(terms)
     noting = ledger_writer()
-    noting.settle(noting.reserve(document="/in/a.jpg"))
-    noting.settle(noting.reserve(document="/in/b.jpg"))
+    for uri in ("/in/a.jpg", "/in/b.jpg"):
+        noting.settle(noting.reserve(document=uri), reply=make.reply(logprobs=make.logprobs()))
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
     ledger.runs.finish(terms.run)
     return ledger.calls.orphaned_replies(terms)["request-/in/b.jpg"]
@@ -300,6 +301,7 @@ def later_run(ledger, terms, used=()):
 def test_an_answer_is_kept_for_a_document_that_was_left_alone(bequest, sql):
     """Every other body is in the tables."""
     assert sql("select document, reply from calls order by call") == [("/in/a.jpg", None), ("/in/b.jpg", '{"raw": 1}')]
+    assert sql(TOKENS) == [(1, 1)]
 
 
 def test_an_answer_that_was_used_goes(bequest, ledger, sql, terms):
@@ -307,6 +309,7 @@ def test_an_answer_that_was_used_goes(bequest, ledger, sql, terms):
     later_run(ledger, terms, [bequest])
     assert ledger.calls.orphaned_replies(terms) == {}
     assert sql("select count(reply) from calls") == [(0,)]
+    assert sql(TOKENS) == [(0, 0)]
     assert sql("select bequeathed from runs order by run") == [(0,), (0,)]
 
 
@@ -323,6 +326,7 @@ def test_an_answer_that_nobody_uses_goes_after_a_while(bequest, ledger, sql, ter
     sql("update runs set published_at = :at", at=published.isoformat())
     later_run(ledger, terms)
     assert sql("select count(reply) from calls") == [(kept,)]
+    assert sql(TOKENS) == [(kept, kept)]
     assert len(ledger.calls.orphaned_replies(terms)) == kept
 
 

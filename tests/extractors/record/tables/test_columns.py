@@ -13,7 +13,7 @@ TABLES = {
         _sent_width:pixels _sent_height:pixels _attempts:count _image_tokens_estimated:count _prompt_tokens:count
         _completion_tokens:count _cost_usd:money _copied_from _manifest
     """,
-    "REPLIES": "run document key attempt:count outcome reply",
+    "REPLIES": "run document key attempt:count outcome reply tokens:list token_logprobs:logarithms",
     "CALLS": """
         run document key schema endpoint attempt:count rung:count pages:count started_at:time seconds:real
         http_status:count outcome billed model_requested model_returned bill_rule payload_bytes:count
@@ -51,6 +51,7 @@ TYPES = {
     "flag": pl.Boolean(),
     "list": pl.List(pl.String()),
     "day": pl.Date(),
+    "logarithms": pl.List(pl.Float32()),
 }
 
 

@@ -78,6 +78,18 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, term
     assert seen == ["late"]
 
 
+def test_an_answer_has_its_tokens(publish, tmp_path, make, terms):
+    """A file of a version without them has none."""
+    with_tokens = make.attempt(reply=make.reply(logprobs=make.logprobs()))
+    publish(make.accepted(attempts=(with_tokens,)))
+    publish(ended(make, "accepted", uri="/in/b.jpg"), by=vary(terms, run="b"))
+    (file,) = tmp_path.glob("replies/*/*/b.parquet")
+    pl.read_parquet(file).drop("tokens", "token_logprobs").write_parquet(file)
+    stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
+    found = {uri: next(stored.find_answers({(uri, "1-2048")})).logprobs for uri in ("/in/a.jpg", "/in/b.jpg")}
+    assert found == {"/in/a.jpg": make.logprobs(), "/in/b.jpg": None}
+
+
 def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, terms):
     """What was sent, and how it was asked for."""
     publish(ended(make, "accepted"))

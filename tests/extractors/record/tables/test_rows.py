@@ -9,7 +9,16 @@ from support.runs import vary
 from extractors.core import Copied, Problem
 from extractors.record.tables import columns
 from extractors.record.tables.fields import Fields
-from extractors.record.tables.rows import call_row, copy_row, failure_row, image_rows, is_kept, reply_row, result_row
+from extractors.record.tables.rows import (
+    call_row,
+    copy_row,
+    failure_row,
+    image_rows,
+    is_kept,
+    reply_row,
+    restore_attempt,
+    result_row,
+)
 
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
@@ -306,4 +315,15 @@ def test_a_reply_has_every_cell(make):
         "attempt": 1,
         "outcome": "accepted",
         "reply": '{"raw": 1}',
+        "tokens": None,
+        "token_logprobs": None,
     }
+
+
+def test_a_reply_row_has_the_tokens_of_its_call(make):
+    """As the server gave them; they survive the ledger and the recovery of a run."""
+    call = make.call(make.attempt(reply=make.reply(logprobs=make.logprobs())))
+    row = reply_row(call)
+    assert row["tokens"] == ['{"', "shop", '":"', "<0xC3>", '"}\0']
+    assert row["token_logprobs"] == [-0.5, 0.0, None, -2.25, -9999.0]
+    assert restore_attempt(call).reply.logprobs == make.logprobs()

@@ -7,7 +7,7 @@ whole image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -99,6 +99,20 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
         elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that adds no pixels is left out
             steps.append(Step(rung, picture, rule.tokens(picture)))
     return (*steps, whole), floored
+
+
+def full_ladder(rule: Rule, size: Size) -> tuple[Step, ...]:
+    """One step for every rung of the rule, whatever the floors of the policies; the last one is the whole image.
+
+    Rungs that pay for the same picture have equal sizes.
+    """
+    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
+    steps: list[Step] = []
+    for rung in reversed(rule.rungs(size)):
+        picture = fit_size(rule, size, rung) if rung < whole.tokens else None
+        above = steps[0] if steps else whole
+        steps.insert(0, replace(above, rung=rung) if picture is None else Step(rung, picture, rule.tokens(picture)))
+    return tuple(steps)
 
 
 def _can_pass_url(page: PlannedPage) -> bool:

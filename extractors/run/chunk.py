@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from extractors.bill import Tariff
+    from extractors.call.request import Feedback
     from extractors.core import DocumentResult, Found, Planned, PlannedPage, Reply, RunInfo, Store
     from extractors.record.tables.volume import PartId
     from extractors.run.context import RunContext
@@ -65,9 +66,9 @@ async def _run_documents(documents: Sequence[Planned], context: RunContext) -> l
     return [task.result() for task in tasks]
 
 
-async def run_document(planned: Planned, context: RunContext) -> DocumentResult:
-    """Waits for admission, processes one document, and reports its result."""
-    journal = DocumentJournal(context.services.writer)
+async def run_document(planned: Planned, context: RunContext, earlier: int = 0) -> DocumentResult:
+    """Waits for admission, processes one document, and reports its result; its attempts count after `earlier` ones."""
+    journal = DocumentJournal(context.services.writer, earlier)
     try:
         async with context.services.admission:
             result = await _process(planned, journal, context)
@@ -125,7 +126,7 @@ async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunC
     answer = partial(_ask_until_accepted, planned, prepared, journal, context)
     if not all(page.sha256 for page in prepared):  # sent as a URL: its bytes are not known here
         return await answer()
-    key = _content_key(planned, prepared, context.run_info)
+    key = content_key(planned, [page.sha256 for page in prepared], context.run_info)
     answer_or_failure = partial(_catch, planned, journal, context, answer)
     return await context.reuse.deduplicator.run_once(planned, key, answer_or_failure)
 
@@ -232,11 +233,11 @@ def _build_request(
 ) -> CallRequest:
     steps, tariff = planned.steps(state.rung), context.tariff
     feedback_bytes = state.feedback.bytes if state.feedback else 0
-    key = _content_key(planned, prepared, context.run_info)
+    key = content_key(planned, [page.sha256 for page in prepared], context.run_info)
     return CallRequest(
         document=planned.document,
         key=key,
-        request=_request_key(key, steps, state),
+        request=request_key(key, steps, state.max_tokens, state.feedback),
         payload_bytes=size,
         steps=steps,
         text_tokens=tariff.expect_text_tokens(feedback_bytes),
@@ -256,13 +257,15 @@ def _worst_prompt_tokens(steps: tuple[Step, ...], tariff: Tariff, feedback_bytes
     return sum(tariff.high_tokens(step) for step in steps) + tariff.limit_text_tokens(feedback_bytes)
 
 
-def _content_key(planned: Planned, prepared: tuple[Prepared, ...], run_info: RunInfo) -> str:
+def content_key(planned: Planned, hashes: Sequence[str], run_info: RunInfo) -> str:
     """Hashes what determines the answer: the original bytes of all pages, schema, instructions, sampling and model.
+
+    `hashes` has the SHA-256 of each page's bytes.
 
     An image that is sent as a URL has no bytes here: its name and version stand for them.
     """
     found = [page.billed.found for page in planned.pages]
-    pages = [_page_identity(page.sha256, each) for page, each in zip(prepared, found, strict=True)]
+    pages = [_page_identity(sha256, each) for sha256, each in zip(hashes, found, strict=True)]
     parts = [*pages, run_info.schema, run_info.schema_hash, run_info.prompt_hash, run_info.model]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -273,11 +276,11 @@ def _page_identity(sha256: str, found: Found) -> str:
     return sha256 if found.page is None else f"{sha256}#page={found.page}"
 
 
-def _request_key(key: str, steps: tuple[Step, ...], state: RetryState) -> str:
+def request_key(key: str, steps: tuple[Step, ...], max_tokens: int, feedback: Feedback | None = None) -> str:
     """Hashes everything that one request's answer depends on, so that a paid answer to it can be reused."""
     sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
-    words = state.feedback.text + state.feedback.answer if state.feedback else ""
-    return hashlib.sha256("\0".join((key, sizes, str(state.max_tokens), words)).encode()).hexdigest()[:32]
+    words = feedback.text + feedback.answer if feedback else ""
+    return hashlib.sha256("\0".join((key, sizes, str(max_tokens), words)).encode()).hexdigest()[:32]
 
 
 def _last_key(journal: DocumentJournal) -> str | None:

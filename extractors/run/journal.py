@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class DocumentJournal:
-    """The attempts of one document in the order in which they ended; a `Journal`."""
+    """The attempts of one document in the order in which they ended, after `earlier` ones; a `Journal`."""
 
     writer: LedgerWriter
+    earlier: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
@@ -28,7 +29,7 @@ class DocumentJournal:
         reserved = None
         if price is not None and most is not None:
             reserved = price.cost(Usage(prompt=most, completion=request.max_tokens))
-        handle = await self.writer.reserve(request, len(self.attempts) + 1, reserved)
+        handle = await self.writer.reserve(request, self.earlier + len(self.attempts) + 1, reserved)
         if handle is not None:
             self._reserved[handle] = reserved
         return handle

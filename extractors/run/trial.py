@@ -66,7 +66,7 @@ class TrialResult:
 async def run_trial(config: RunConfig, hooks: RunHooks) -> TrialResult:
     """Does the one document of the job. Raises ConfigurationError when it cannot begin, as a run does."""
     async with AsyncExitStack() as stack:
-        session = await _open_session(config, hooks, stack)
+        session = await open_trial(config, hooks, stack, FLOW)
         tables = Tables(session.output, session.run_info, config.schema.model, config.settings.keep_replies)
         feed = Feed(session.config, session.estimate_inputs.tariff)
         stack.callback(feed.close)
@@ -80,12 +80,12 @@ async def run_trial(config: RunConfig, hooks: RunHooks) -> TrialResult:
         return await _Trial(scheduler, planned).run()
 
 
-async def _open_session(config: RunConfig, hooks: RunHooks, stack: AsyncExitStack) -> RunSession:
-    """Adds the trial to the ledger. It reads no history: a document that is done is done again."""
+async def open_trial(config: RunConfig, hooks: RunHooks, stack: AsyncExitStack, flow: str) -> RunSession:
+    """Adds a trial of this flow to the ledger. It reads no history: a document that is done is done again."""
     ledger = stack.enter_context(Ledger(config.settings.ledger))
     config = config.calibrated(ledger.memory)
     price, offline = await price_in_force(config, ledger)
-    run_info = replace(config.run_info(price), flow=FLOW)
+    run_info = replace(config.run_info(price), flow=flow)
     lease = await stack.enter_async_context(Lease(ledger, run_info))
     keep = config.settings.keep_replies
     await asyncio.to_thread(recover_abandoned, ledger, run_info, config.schema, keep, hooks.notify)

@@ -1,0 +1,54 @@
+"""text_similarity.py: which texts count as read right."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extractors.run.tune.text_similarity import fold_text, is_same_text, text_similarity
+
+SAME = [
+    ("OLD TOWN KOPITAM SDN BHD", "Old Town Kopitiam Sdn. Bhd."),  # one letter of twenty
+    ('Café "Zoë" GmbH', "CAFE ZOE GMBH"),
+    ("12, JALAN TAMPOI 7/4,KAWASAN", "12 Jalan Tampoi 7/4, Kawasan"),
+    ("Straße", "STRASSE"),
+    ("１２ＡＢ", "12ab"),  # noqa: RUF001 - full width, as printed
+    ("***", "* * *"),
+]
+OTHER = [
+    ("ABC STORE", "ABD STORE"),
+    ("INV-20018-7741-2231", "INV-20018-7741-2237"),  # a digit, in a text that is otherwise nearly the same
+    ("OLD TOWN KOPITAM", "OLD TOWN KOPITAM SDN BHD"),
+    ("カ", "ガ"),  # the mark is a part of the letter
+    ("***", "+"),
+]
+
+
+def same(read, true):
+    return is_same_text(read, true, text_similarity(read, true))
+
+
+@pytest.mark.parametrize(("read", "true"), SAME)
+def test_texts_that_a_reader_takes_for_the_same_are_right(read, true):
+    assert same(read, true)
+
+
+@pytest.mark.parametrize(("read", "true"), OTHER)
+def test_texts_that_a_reader_can_take_for_another_are_wrong(read, true):
+    assert not same(read, true)
+
+
+@given(st.text(), st.text())
+def test_similarity_is_symmetric_and_one_for_equal_folds_only(read, true):
+    assert text_similarity(read, true) == text_similarity(true, read)
+    assert 0 <= text_similarity(read, true) <= 1
+    assert (text_similarity(read, true) == 1) == (fold_text(read) == fold_text(true))
+
+
+@given(st.text())
+def test_folding_twice_changes_nothing(text):
+    assert fold_text(fold_text(text)) == fold_text(text)
+
+
+@given(st.text())
+def test_case_and_outer_whitespace_do_not_count(text):
+    assert fold_text(f" {text}\n") == fold_text(text)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from extractors.run.monitors import Monitor
     from extractors.run.refusals import RefusalGuard
     from extractors.run.reparse import Reparse
-    from extractors.run.reuse import Deduplicator, OrphanedReplies
+    from extractors.run.reuse import Deduplicator, Replies
     from extractors.run.shutdown import Shutdown
 
 
@@ -60,7 +60,7 @@ class Reuse:
     """What is used instead of a call; with `reparse` no call is made at all."""
 
     deduplicator: Deduplicator
-    orphaned_replies: OrphanedReplies
+    orphaned_replies: Replies
     reparse: Reparse | None = None
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from extractors.call.response import parse_stored
 from extractors.core import Accepted, Copied, Failed, Unfinished
@@ -82,6 +82,18 @@ class Deduplicator:
         if isinstance(result, Accepted) or (isinstance(result, Failed) and result.is_about_content):
             result = self._unstaged[key] = replace(result, key=key)
         return result
+
+
+class Replies(Protocol):
+    """Replies that earlier runs paid for; `used` are those that the ledger need not keep any longer."""
+
+    used: list[CallId]
+
+    def refresh(self) -> None:
+        """Reads the ledger again. Blocks: call it in a thread."""
+
+    async def reply(self, request: str) -> Reply | None:
+        """Takes the reply to this request, if there is one."""
 
 
 @dataclass(slots=True)

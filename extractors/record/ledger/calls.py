@@ -30,7 +30,7 @@ Row = dict[str, object]
 Grant = bool | BudgetSpent  # True: send it; False: wait, calls in flight may still free the amount
 BATCH_ROWS = 5_000  # rows per batch
 # Replies with these outcomes hold an answer of the model and can be reused by the next run.
-_ANSWER_OUTCOMES = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
+ANSWER_OUTCOMES = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,21 @@ class StoredReply(NamedTuple):
 
     body: str
     logprobs: TokenLogprobs | None
+
+
+class AnsweredCall(NamedTuple):
+    """A call with an answer of the model: its key in the ledger, in the tables, and the request that it answered."""
+
+    call: CallId
+    document: str
+    attempt: int
+    request: str
+    flow: str
+
+    @property
+    def run(self) -> str:
+        """The run that sent it."""
+        return self.call.run
 
 
 class Change(NamedTuple):
@@ -110,7 +125,7 @@ class Calls:
             RUNS.c.schema == run_info.schema,
         )
         query = sa.select(CALLS.c.request, CALLS.c.run, CALLS.c.writer, CALLS.c.call).where(
-            CALLS.c.run.in_(givers), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(_ANSWER_OUTCOMES)
+            CALLS.c.run.in_(givers), CALLS.c.reply.is_not(None), CALLS.c.outcome.in_(ANSWER_OUTCOMES)
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
@@ -121,10 +136,31 @@ class Calls:
             CALLS.c.run == run,
             CALLS.c.writer.in_(writers),
             CALLS.c.reply.is_not(None),
-            CALLS.c.outcome.in_(_ANSWER_OUTCOMES),
+            CALLS.c.outcome.in_(ANSWER_OUTCOMES),
         )
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
+
+    def list_answered(self, run_info: RunInfo, keys: Collection[str]) -> list[AnsweredCall]:
+        """The answered calls of all runs about this content at this endpoint, the oldest first, read by `keys`."""
+        names = ("run", "writer", "call", "document", "attempt", "request", "key")
+        query = (
+            sa.select(*(CALLS.c[name] for name in names), RUNS.c.flow)
+            .join(RUNS, RUNS.c.run == CALLS.c.run)
+            .where(
+                CALLS.c.endpoint == run_info.endpoint,
+                CALLS.c.model_requested == run_info.model,
+                CALLS.c.schema == run_info.schema,
+                CALLS.c.outcome.in_(ANSWER_OUTCOMES),
+            )
+            .order_by(CALLS.c.run, CALLS.c.writer, CALLS.c.call)
+        )
+        with self.database.reading() as connection:
+            rows = [row for row in connection.execute(query) if row.key in keys]
+        return [
+            AnsweredCall(CallId(row.run, row.writer, row.call), row.document, row.attempt, row.request, row.flow)
+            for row in rows
+        ]
 
     def stored_reply(self, call: CallId) -> StoredReply | None:
         """The reply of one call; None once the ledger has dropped it."""

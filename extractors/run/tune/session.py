@@ -1,0 +1,177 @@
+"""A tuning run: labelled images are read at every rung and published as calls, never as results; then they are compared.
+
+It is a run of its own (flow `tune`): it asks before it spends, can be stopped and killed, and pays for no reading twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from extractors.bill import estimate_costs
+from extractors.config.run_config import PriorStats
+from extractors.core import Accepted, Failed
+from extractors.core.errors import ConfigurationError
+from extractors.core.money import FREE, Costs, dollars
+from extractors.core.totals import RunTotals
+from extractors.plan.feed import Feed
+from extractors.record.tables.rows import failure_row, image_rows
+from extractors.record.tables.volume import PartId
+from extractors.record.tables.writer import Tables
+from extractors.run.approval import require_approval
+from extractors.run.result import RunCounts, RunRecord
+from extractors.run.scheduler import ChunkScheduler
+from extractors.run.trial import open_trial
+from extractors.run.tune.labels import read_labels
+from extractors.run.tune.paid_replies import FLOW, load_paid_replies
+from extractors.run.tune.readings import DocumentReader, LabelledDocument, name_content, plan_rungs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from extractors.config.run_config import RunConfig
+    from extractors.core import Reply
+    from extractors.core.errors import RunError
+    from extractors.run.hooks import RunHooks
+    from extractors.run.session import RunSession
+    from extractors.run.tune.labels import Labels
+    from extractors.run.tune.readings import DocumentReadings
+
+PART = PartId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsResult:
+    """The readings of all labelled documents, and the row of their run."""
+
+    session: RunSession
+    labels: Labels
+    readings: tuple[DocumentReadings, ...]
+    record: RunRecord
+    row: dict[str, object]
+
+    @property
+    def error(self) -> RunError | None:
+        """What stopped the run before it had read everything."""
+        return self.record.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be read: documents with their keys, paid replies by request, and the readings that need a call."""
+
+    documents: tuple[LabelledDocument, ...]
+    paid: Mapping[str, Reply]
+    costs: Costs
+    readings: int
+    calls: int
+
+
+async def read_labelled(config: RunConfig, truth: str, hooks: RunHooks) -> ReadingsResult:
+    """Reads the labelled images of the job's source at every rung.
+
+    Raises ConfigurationError before anything is sent: for a file of truth that does not fit the source or the schema, and
+    where the cost is not approved. What stops it later is the `error` of the result, and what was read is kept.
+    """
+    labels = await asyncio.to_thread(_read_labels, config, truth)
+    async with AsyncExitStack() as stack:
+        session = await open_trial(config, hooks, stack, FLOW)
+        tables = Tables(session.output, session.run_info, config.schema.model, config.settings.keep_replies)
+        feed = Feed(session.config, session.estimate_inputs.tariff)
+        stack.callback(feed.close)
+        work = await asyncio.to_thread(_plan_work, session, feed, labels)
+        await _approve(session, work, hooks)
+        stack.enter_context(tables)
+        return await _Tuning(ChunkScheduler(session, feed, tables, hooks), labels, work).run()
+
+
+def _read_labels(config: RunConfig, truth: str) -> Labels:
+    with closing(Feed(config, config.tariff(None, PriorStats()))) as feed:
+        return read_labels(truth, config.schema.model, feed.iter_pending(looks=False))
+
+
+def _plan_work(session: RunSession, feed: Feed, labels: Labels) -> _Work:
+    """Plans every rung of the labelled documents, and looks up what is paid for. Reads their bytes: call it in a thread."""
+    config, run_info = session.config, session.run_info
+    by_name = {label.document.document: label for label in labels.labelled}
+    listed = [document for document in feed.iter_pending(looks=False) if document.document in by_name]
+    price = partial(estimate_costs, feed.tariff)
+    documents = [
+        LabelledDocument(by_name[planned.document], plan_rungs(planned, config.rule, price))
+        for planned in feed.plan(listed)
+    ]
+    if all(document.planned.problem for document in documents):
+        problem = documents[0].planned.problem if documents else None
+        raise ConfigurationError(
+            f"no labelled image can be read: {problem.message if problem else 'the source has none'}"
+        )
+    documents = [name_content(document, feed.store, run_info) for document in documents]
+    keys = {document.key for document in documents if document.key}
+    paid = load_paid_replies(session.ledger, session.output, run_info, keys)
+    costs, readings, calls = Costs(), 0, 0
+    for document in documents:
+        for rung in document.rungs():
+            readings += 1
+            if document.request(rung, feed.tariff.max_tokens) not in paid:
+                calls += 1
+                steps = enumerate(document.planned.steps(rung))
+                costs = sum((price(step, first=not number) for number, step in steps), costs)
+    return _Work(tuple(documents), paid, costs, readings, calls)
+
+
+async def _approve(session: RunSession, work: _Work, hooks: RunHooks) -> None:
+    """Says what is read and what it may cost, and has that approved. Raises as `require_approval`."""
+    number, stored = len(work.documents), work.readings - work.calls
+    cost = f"expected {dollars(work.costs.expected)}, at most {dollars(work.costs.high)}" if work.calls else "no cost"
+    hooks.notify(
+        f"{number:,} labelled documents, each at every rung: {work.readings:,} readings, {stored:,} of them stored,"
+        f" {work.calls:,} calls, {cost}"
+    )
+    if work.calls and session.run_info.price != FREE:
+        await require_approval(session.config, work.costs, hooks.confirm, documents=number)
+    hooks.on_total(work.readings)
+
+
+@dataclass(slots=True)
+class _Tuning:
+    """A tuning run that may call."""
+
+    scheduler: ChunkScheduler
+    labels: Labels
+    work: _Work
+
+    async def run(self) -> ReadingsResult:
+        """Reads all documents, and publishes what happened."""
+        session = self.scheduler.session
+        async with AsyncExitStack() as stack:
+            context = await self.scheduler.build_context(stack)
+            readings = await DocumentReader(context, self.work.paid).read_all(self.work.documents)
+            error, warnings = context.shutdown.error, self.scheduler.warnings(context)
+        record = RunRecord(session.run_info, error=error, warnings=warnings)
+        row = record.row(RunCounts(0, sum((each.totals for each in readings), RunTotals())), 1)
+        await session.lease.renew()
+        await asyncio.to_thread(self._publish, readings, row)
+        return ReadingsResult(session, self.labels, tuple(readings), record, row)
+
+    def _publish(self, readings: Sequence[DocumentReadings], row: dict[str, object]) -> None:
+        """Publishes calls, images, failures that count as no try, and the row of `runs`."""
+        session, tables = self.scheduler.session, self.scheduler.tables
+        run_info, ledger, volume = session.run_info, session.ledger, tables.volume
+        ends = [each.end for each in readings]
+        images = [row for end in ends if isinstance(end, Accepted | Failed) for row in image_rows(end, run_info)]
+        failed = [failure_row(end, run_info) for end in ends if isinstance(end, Failed)]
+        volume.stage("images", PART, images)
+        volume.stage("failures", PART, [row | {"final": False, "tries": 0} for row in failed])
+        volume.stage_calls(ledger.calls.iter_unpublished(run_info.run), session.config.settings.keep_replies)
+        with ledger.output_leases.hold(str(session.output)):
+            tables.publish(row)
+        ledger.runs.mark_volume_published(run_info.run, 1, ())
+        ledger.runs.finish(run_info.run)
+
+
+def without_policy(config: RunConfig) -> RunConfig:
+    """The configuration that plans a source's whole images: a tuning reads every rung, whatever the policy."""
+    return replace(config, job=config.job.model_copy(update={"policy": "faithful"}))

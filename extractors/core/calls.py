@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -81,12 +81,14 @@ class Verdict:
     """The verdict on an answer: its outcome, the document if accepted, else the errors in words for the next request.
 
     `runaway` marks an answer that was cut off while it repeated itself or filled up with blanks: more tokens do not help.
+    `candidate` is the JSON text of the document, as the answer has it.
     """
 
     outcome: Outcome
     document: BaseModel | None = None
     errors: str = ""
     runaway: bool = False
+    candidate: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

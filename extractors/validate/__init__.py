@@ -96,17 +96,17 @@ def _judge_text(content: str, reply: Reply, model: type[BaseModel]) -> Verdict:
     fitting, last = _fit(found, model)
     if fitting.clash:
         return Verdict("not_json", errors="not JSON: the answer holds two documents that differ")
-    if fitting.document is not None and (not found.malformed or fitting.behind):
-        return Verdict("accepted", fitting.document)
+    if fitting.verdict is not None and (not found.malformed or fitting.behind):
+        return fitting.verdict
     if last is not None and (not found.malformed or found.behind):
         return last
     return _describe_absence(found, content, reply)
 
 
 class _Fit(NamedTuple):
-    """The document among the candidates; whether one that differs fits too; whether it stands behind what is malformed."""
+    """The verdict with the document; whether one that differs fits too; whether it stands behind what is malformed."""
 
-    document: BaseModel | None = None
+    verdict: Verdict | None = None
     clash: bool = False
     behind: bool = False
 
@@ -124,8 +124,8 @@ def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None
         verdict = _judge_candidate(candidate, model)
         if verdict.document is None:
             last = verdict
-        elif fitting.document is None or fitting.document == verdict.document:
-            fitting = _Fit(verdict.document, behind=behind or fitting.behind)
+        elif fitting.verdict is None or fitting.verdict.document == verdict.document:
+            fitting = _Fit(verdict, behind=behind or fitting.behind)
         else:
             return _Fit(clash=True), None
     return fitting, last
@@ -147,7 +147,7 @@ def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
         return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
     if is_foreign(document, candidate):
         return Verdict("off_schema", errors=f"document: no name in the object is a field of {model.__name__}")
-    return Verdict("accepted", document)
+    return Verdict("accepted", document, candidate=candidate)
 
 
 def _describe_absence(found: FoundJson, content: str, reply: Reply) -> Verdict:

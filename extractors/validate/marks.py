@@ -76,6 +76,20 @@ def skip_bare_channels(text: str) -> int:
     return matched.end() if matched else 0
 
 
+def has_reasoning(text: str) -> bool:
+    """Whether marks in this text set reasoning apart: more than blanks between them, or before a closing one."""
+    if skip_bare_channels(text):
+        return True
+    at = 0
+    while match := MARK.search(text, at):
+        mark = read_mark(text, match)
+        begin, end = (at, match.start()) if mark.kind == "close" else (match.end(), mark.end or len(text))
+        if mark.kind != "channel" and not is_padding(_CLOSING.sub("", text[begin:end])):
+            return True
+        at = max(match.end(), mark.end or 0)
+    return False
+
+
 def is_padding(text: str) -> bool:
     """Whether this is nothing but blanks, fences and special tokens, such as stand around an answer."""
     return _PADDING.fullmatch(text) is not None

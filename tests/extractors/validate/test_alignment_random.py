@@ -1,0 +1,261 @@
+"""Alignment of generated answers with random tokenisations: the generator knows each value's bytes while it writes them."""
+
+import json
+import math
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from extractors.core import Reply
+from extractors.core.calls import TokenLogprobs
+from extractors.validate.alignment import align
+
+WORDS = [
+    "Café",
+    "€ 5",
+    "日本",
+    "a",
+    "null",
+    ", ",
+    "x: y",
+    "🙂",
+    "tab\t",
+    "\\",
+    'say "hi"',
+    "{",
+    "]",
+    "Total",
+    "é",
+    "<b>",
+    "",
+]
+LITERALS = ["<|im_end|>", "</s>", "<0x41>"]  # as text of a value
+SPECIAL = ["<|im_end|>", "</s>", "<eos>", "", "<|endoftext|>"]
+PUNCTUATION = set(b'{}[],:" \t\r\n')
+
+
+class Paper(BaseModel):
+    """A document with a field of every kind of value."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    company: str | None = None
+    total: float | None = Field(default=None, validation_alias=AliasChoices("grand_total", "sum"))
+    paid: bool | None = None
+    lines: list[object] | None = None
+    seller: dict[str, object] | None = None
+    größe: int | None = None  # noqa: PLC2401 - keys beyond ASCII are read, too
+    anything: object = None
+
+
+KEYS = {name: [name] for name in Paper.model_fields} | {"total": ["grand_total", "sum", "total"]}
+
+
+@dataclass
+class Writer:
+    """Writes one answer and notes where the values stand; `spans` has the first and the last byte of each field's value."""
+
+    random: random.Random
+    text: bytearray = field(default_factory=bytearray)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    literals: bool = False
+    begin: int = 0
+
+    def put(self, text):
+        self.text += text.encode()
+
+    def blank(self):
+        self.put(self.random.choice(["", "", " ", "\n  ", "\t"]))
+
+    def string(self, text):
+        """Quoted, with characters escaped at random."""
+        escaped = json.dumps(text, ensure_ascii=self.random.random() < 0.3)
+        if self.random.random() < 0.1 and "\\" not in escaped:
+            escaped = escaped.replace("a", "\\u0061")
+        self.put(escaped)
+
+    def words(self):
+        pool = WORDS + LITERALS * self.literals
+        return "".join(self.random.choice(pool) for _ in range(self.random.randrange(4)))
+
+    def value(self, kind, depth=0):
+        """One value of this kind."""
+        kind = kind if kind != "anything" else self.random.choice(["company", "total", "paid", "lines", "seller"])
+        if self.random.random() < 0.2:
+            self.put("null")
+        elif kind == "company":
+            self.string(self.words())
+        elif kind == "total":
+            self.put(self.random.choice(["12.50", "-3", "1e3", "0", "1234567.89"]))
+        elif kind == "größe":
+            self.put(str(self.random.randrange(10**6)))
+        elif kind == "paid":
+            self.put(self.random.choice(["true", "false"]))
+        else:
+            self.container(kind == "lines", depth)
+
+    def container(self, is_list, depth):
+        self.put("[" if is_list else "{")
+        self.blank()
+        for place in range(self.random.randrange(4) if depth < 2 else 0):
+            if place:
+                self.put(",")
+                self.blank()
+            if not is_list:
+                self.string(f"{place}{self.words()}")
+                self.put(":")
+                self.blank()
+            self.value(self.random.choice(["company", "total", "paid", "lines", "seller"]), depth + 1)
+        self.blank()
+        self.put("]" if is_list else "}")
+
+    def document(self):
+        """An object with some of the fields, in any order, one perhaps twice, and a key that is no field."""
+        names = self.random.sample([*KEYS, "other"], self.random.randrange(1, 8))
+        if names == ["other"]:
+            names.append("paid")
+        if self.random.random() < 0.15:
+            names.insert(0, names[-1])  # the last one counts
+        self.put("{")
+        for place, name in enumerate(names):
+            if place:
+                self.put(",")
+            self.blank()
+            self.string(
+                self.random.choice(KEYS.get(name, [name])) if names.count(name) == 1 else KEYS.get(name, [name])[0]
+            )
+            self.blank()
+            self.put(":")
+            self.blank()
+            start = len(self.text)
+            self.value("company" if name == "other" else name)
+            self.spans[name] = start, len(self.text)
+        self.blank()
+        self.put("}")
+        self.spans.pop("other", None)
+
+    def answer(self):
+        """The document with what models put around it; returns the content as the server gives it."""
+        before, after = self.random.choice(AROUND)
+        self.put(before)
+        self.begin = len(self.text)
+        self.document()
+        document = self.text[self.begin :].decode()
+        self.put(after)
+        return document if "<tool_call>" in before else self.text.decode()
+
+
+AROUND = [
+    ("", ""),
+    ("", "\n"),
+    (" ", ""),
+    ("```json\n", "\n```"),
+    ("Here it is: ", " I hope it helps."),
+    ('<tool_call>\n{"name": "paper", "arguments": ', "}\n</tool_call>"),
+    ("<think>\n\n</think>\n\n", ""),
+    ("<|channel|>final<|message|>", ""),
+]
+
+
+@dataclass
+class Token:
+    """One token: its text, the bytes of the answer that it covers, and its log probability."""
+
+    text: str
+    start: int
+    end: int
+    logprob: float
+
+
+def cut(whole, begin, randomness, *, special, unreadable):
+    """The bytes cut at random into tokens, with special tokens between those of the document, which begins at `begin`."""
+    tokens, at = [], 0
+    longest = randomness.choice([1, 4, 12, 60])
+    while at < len(whole):
+        end = min(at + randomness.randint(1, longest), len(whole))
+        tokens.append(Token(write(whole[at:end], unreadable=unreadable), at, end, -randomness.expovariate(2.0)))
+        at = end
+        if special and at > begin and randomness.random() < 0.1:
+            tokens.append(Token(randomness.choice(SPECIAL), at, at, -randomness.expovariate(0.1)))
+    tokens.append(Token(randomness.choice(SPECIAL), at, at, -9.0))
+    return tokens
+
+
+def write(piece, *, unreadable):
+    """A token as servers write it: a part of a character in byte notation, or as a sign that it is unreadable."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return piece.decode("utf-8", "replace") if unreadable else "".join(f"<0x{byte:02X}>" for byte in piece)
+
+
+def owners(whole, tokens):
+    """The tokens of each byte; of a run beyond ASCII in which a token is unreadable anywhere, all of the run's."""
+    owned = [set() for _ in whole]
+    for number, token in enumerate(tokens):
+        for at in range(token.start, token.end):
+            owned[at].add(number)
+    if any("\ufffd" in token.text for token in tokens):
+        at = 0
+        while at < len(whole):
+            end = at
+            while end < len(whole) and whole[end] >= 0x80:
+                end += 1
+            shared = set().union(*owned[at:end])
+            owned[at:end] = [shared] * (end - at)
+            at = max(end, at + 1)
+    return owned
+
+
+def expect(span, whole, tokens, owned):
+    """Least, mean, first, total, length and not_null of a value, from the definition."""
+    start, end = span
+    value = whole[start:end]
+    overlapping = sorted(set().union(*owned[start:end]))
+    chosen = overlapping
+    if value[:1] == b'"' and end - start > 2:
+        chosen = sorted(set().union(*owned[start + 1 : end - 1]))
+    elif value[:1] in {b"[", b"{"}:
+        with_content = {number for at in range(start, end) if whole[at] not in PUNCTUATION for number in owned[at]}
+        chosen = sorted(with_content) or overlapping
+    logs = [tokens[number].logprob for number in chosen]
+    all_logs = [tokens[number].logprob for number in overlapping]
+    not_null = 1 - math.exp(sum(all_logs)) if value == b"null" else math.exp(all_logs[0])
+    return min(logs), sum(logs) / len(logs), logs[0], sum(logs), len(logs), not_null, math.exp(min(logs))
+
+
+def check(seed):
+    """Generate one answer and compare its alignment with what the generator knows."""
+    randomness = random.Random(seed)
+    special, unreadable = randomness.random() < 0.3, randomness.random() < 0.3
+    writer = Writer(randomness, literals=not special and not unreadable and randomness.random() < 0.3)
+    content = writer.answer()
+    whole = bytes(writer.text)
+    tokens = cut(whole, writer.begin, randomness, special=special, unreadable=unreadable)
+    logprobs = TokenLogprobs(tuple(each.text for each in tokens), tuple(each.logprob for each in tokens))
+    reply = Reply(200, "", content=content, logprobs=logprobs)
+    if writer.literals and any(each.text == "<0x41>" for each in tokens):
+        return  # beside real bytes it cannot be told from a byte: None is right, too
+    evidence = align(reply, Paper)
+    assert evidence is not None, (seed, content, logprobs.tokens)
+    assert [each.field for each in evidence.fields] == list(Paper.model_fields)
+    owned = owners(whole, tokens)
+    for each in evidence.fields:
+        got = each.least, each.mean, each.first, each.total, each.length, each.not_null, each.confidence
+        span = writer.spans.get(each.field)
+        wanted = expect(span, whole, tokens, owned) if span else (None, None, None, None, 0, None, None)
+        assert got == pytest.approx(wanted, abs=1e-9), (seed, each.field, content, logprobs.tokens)
+
+
+def test_alignment_gives_the_spans_of_generated_answers():
+    """Each value's tokens and the probability of a value other than null are those that the generator wrote."""
+    for seed in range(400):
+        check(seed)
+
+
+@pytest.mark.slow
+def test_alignment_gives_the_spans_of_100000_generated_answers():
+    """No generated answer with any tokenisation is aligned wrongly."""
+    for seed in range(100_000):
+        check(seed)

@@ -16,7 +16,7 @@ from flows.commands.rows import rows
 from flows.commands.spend import spend
 from flows.commands.trial import try_document
 from flows.console import exit_on_error, load_settings
-from flows.flags import BaseUrl, BillRule, Budget, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
+from flows.flags import BaseUrl, BillRule, Budget, ClimbBelow, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
 from flows.help import HelpGroup
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def run(
     model: Model = None,
     base_url: BaseUrl = None,
     policy: Policy = "balanced",
+    climb_below: ClimbBelow = None,
     bill: BillRule = "auto",
     budget: Budget = None,
     limit: Annotated[int | None, typer.Option(help=FIELD_HELP["limit"])] = None,
@@ -144,6 +145,7 @@ def run(
             model=model,
             base_url=base_url,
             policy=policy,
+            climb_below=climb_below,
             bill=bill,
             budget=budget,
             limit=limit,

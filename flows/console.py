@@ -170,6 +170,7 @@ def show_result(result: RunResult, *, as_json: bool, page_output: str | None = N
         warnings=result.record.warnings,
         passed_over=result.record.passed_over,
         page_command=_name_page(result, page_output) if page_output else "",
+        input_price=price.input if (price := result.record.run_info.price) else None,
     )
     print_lines(view.lines())
 

@@ -144,6 +144,9 @@ class Job(BaseModel):
         None, title="Again: redo before", description=FIELD_HELP["redo_before"]
     )
     policy: Policy = Field("balanced", title="Tokens: policy", description=FIELD_HELP["policy"])
+    climb_below: float | None = Field(
+        None, gt=0, lt=1, title="Tokens: climb below", description=FIELD_HELP["climb_below"]
+    )
     bill: str = Field("auto", title="Tokens: bill rule", description=FIELD_HELP["bill"])
     video_tokens: int | None = Field(None, ge=1, title="Tokens: of a video", description=FIELD_HELP["video_tokens"])
     base_url: str | None = Field(None, title="Endpoint: base URL", description=FIELD_HELP["base_url"])

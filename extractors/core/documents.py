@@ -195,13 +195,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPage:
-    """One page, the action chosen for it, and the ladder from that choice upwards (`ladder[0]` is sent first)."""
+    """One page, the action chosen for it, and the ladder from that choice upwards (`ladder[0]` is sent first).
+
+    `whole_tokens` is the bill of the whole image where the ladder ends below it.
+    """
 
     billed: Billed
     action: Action
     reason: str
     ladder: tuple[Step, ...] = ()
     costs: Costs = field(default_factory=Costs)
+    whole_tokens: int | None = None
+
+    @property
+    def faithful_tokens(self) -> int:
+        """The image tokens with every pixel that the model sees; 0 for a page that is not sent."""
+        return self.whole_tokens or (self.ladder[-1].tokens if self.ladder else 0)
 
     @property
     def scale(self) -> float | None:
@@ -252,6 +261,11 @@ class Planned:
     def steps(self, rung: int) -> tuple[Step, ...]:
         """The pages' steps when the document is on this rung of its ladder, 0 the cheapest."""
         return tuple(page.ladder[min(rung, len(page.ladder) - 1)] for page in self.pages)
+
+    @property
+    def faithful_tokens(self) -> int:
+        """The image tokens of all pages with every pixel that the model sees."""
+        return sum(page.faithful_tokens for page in self.pages)
 
     @property
     def costs(self) -> Costs:

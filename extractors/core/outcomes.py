@@ -139,7 +139,8 @@ class DocumentOutcome:
 class Accepted(DocumentOutcome):
     """A document whose answer validated, with that answer and what was sent of its first page.
 
-    `evidence` is None where the run asked for no confidence.
+    `evidence` is None where the run asked for no confidence. `agreed` says by field whether the accepted answer of the
+    rung below was the same; None where there was none.
     """
 
     value: BaseModel
@@ -148,6 +149,7 @@ class Accepted(DocumentOutcome):
     encoded: bool
     sha256: str
     evidence: Evidence | None = field(default=None, kw_only=True)
+    agreed: Mapping[str, bool] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

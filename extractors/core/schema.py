@@ -42,7 +42,7 @@ ASK = "Read this document."
 class Schema:
     """A kind of document: its published name, its model, the JSON schema and the prompt of its requests.
 
-    `module` sets its `VERSION`.
+    `module` sets its `VERSION`, and `agree_on`: the fields that make an answer sure when two rungs agree on them.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Schema:
     prompt: str
     module: str = ""
     version: int = 1
+    agree_on: tuple[str, ...] = ()
 
     @property
     def next_name(self) -> str:
@@ -141,7 +142,7 @@ def _build_schema(published: str, model: type[BaseModel], module: ModuleType) ->
     words = [(model.__doc__ or "").strip(), _read_instructions(published, module), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"
-    return Schema(name, model, wire, prompt, module.__name__, version)
+    return Schema(name, model, wire, prompt, module.__name__, version, _read_agree_on(published, model, module))
 
 
 def _read_instructions(published: str, module: ModuleType) -> str:
@@ -150,6 +151,21 @@ def _read_instructions(published: str, module: ModuleType) -> str:
     if not isinstance(instructions, str):
         raise ConfigurationError(f"schema {published!r}: INSTRUCTIONS in {module.__name__} must be text")
     return instructions.strip()
+
+
+def _read_agree_on(published: str, model: type[BaseModel], module: ModuleType) -> tuple[str, ...]:
+    """The module's `AGREE_ON`, fields of the model; none by default."""
+    names = getattr(module, "AGREE_ON", ())
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"schema {published!r}: AGREE_ON in {module.__name__} must be a list of field names")
+    for name in names:
+        if name not in model.model_fields:
+            hint = suggest_name(name, model.model_fields)
+            raise ConfigurationError(
+                f"schema {published!r}: AGREE_ON in {module.__name__} names {name!r}, which is no field of"
+                f" {model.__name__}{hint}"
+            )
+    return tuple(names)
 
 
 def _check_names(published: str, model: type[BaseModel]) -> None:

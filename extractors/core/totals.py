@@ -69,6 +69,33 @@ def replace_controls(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadeTotals:
+    """Where documents stopped, and what their rungs cost, by the bill rule.
+
+    `stopped_at_rung` counts accepted documents by the rung of their answer, `climbed` the documents with a billed call
+    above their first rung, and `climb_usd` is the cost of those calls. Image tokens count one call a rung: `sent_tokens` on
+    all rungs, `climb_tokens` above the first, and `faithful_tokens` of the same documents with every pixel.
+    """
+
+    stopped_at_rung: Counter[int] = field(default_factory=Counter)
+    climbed: int = 0
+    climb_usd: Decimal | None = Decimal(0)
+    sent_tokens: int = 0
+    climb_tokens: int = 0
+    faithful_tokens: int = 0
+
+    def __add__(self, other: CascadeTotals) -> CascadeTotals:
+        """Both together."""
+        parts = {each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        return CascadeTotals(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
+
+    @property
+    def saved_tokens(self) -> int:
+        """The image tokens less than with `--policy faithful`; below 0 where climbs cost more than they saved."""
+        return self.faithful_tokens - self.sent_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 
@@ -94,6 +121,7 @@ class RunTotals:
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
+    cascade: CascadeTotals = field(default_factory=CascadeTotals)
     kinds: Counter[FailureKind] = field(default_factory=Counter)
     reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
     first_failures: FirstFailures = field(default_factory=FirstFailures, compare=False)
@@ -141,8 +169,11 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
     rejected = isinstance(end, Failed) and end.rejected
     problem = end.problem if isinstance(end, Failed) else None
     failure = (problem.stage, problem.kind, problem.final) if problem else None
+    usage = usage_of(end.attempts)
     return replace(
-        usage_of(end.attempts),
+        usage,
+        wasted_usd=sum_known([usage.wasted_usd, *(each.cost_usd for each in _list_superseded(end))]),
+        cascade=_cascade_of(end),
         rejected=int(rejected),
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
@@ -154,12 +185,48 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
     )
 
 
+def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
+    """The billed attempts whose answer was accepted and is not the one that is published."""
+    if not isinstance(end, Accepted):
+        return []
+    accepted = [each for each in end.attempts if each.outcome == "accepted"]
+    published = next((each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung), None)
+    return [each for each in accepted if each is not published and each.billed == "yes"]
+
+
+def _cascade_of(end: Accepted | Failed | Unfinished) -> CascadeTotals:
+    if isinstance(end, Unfinished):
+        return CascadeTotals()
+    stopped = Counter({end.step.rung: 1}) if isinstance(end, Accepted) else Counter[int]()
+    billed = [each for each in end.attempts if each.billed == "yes"]
+    if not billed:
+        return CascadeTotals(stopped)
+    first = end.planned.steps(0)
+    climbs = [each for each in billed if each.request.steps != first]
+    return CascadeTotals(
+        stopped,
+        climbed=int(bool(climbs)),
+        climb_usd=sum_known(each.cost_usd for each in climbs),
+        sent_tokens=_count_rungs(billed),
+        climb_tokens=_count_rungs(climbs),
+        faithful_tokens=end.planned.faithful_tokens,
+    )
+
+
+def _count_rungs(attempts: Sequence[Attempt]) -> int:
+    """The image tokens of these attempts, those of each rung once."""
+    return sum({each.request.steps: each.request.image_tokens for each in attempts}.values())
+
+
 def _name_failure(document: str, failure: FailureKind | None, message: str) -> FirstFailures:
     return FirstFailures([FailedDocument(document, *failure[:2], reason_of(message))] if failure else [])
 
 
 def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
-    """The totals of these attempts; billed attempts whose answer was not accepted are wasted."""
+    """The totals of these attempts; billed attempts whose answer was not accepted are wasted.
+
+    So are, for a document that ended, accepted ones whose answer is not the published one: `totals_of` adds them.
+    """
     billed = [each for each in attempts if each.billed == "yes"]
     usages = [each.usage for each in attempts if each.usage]
     return RunTotals(

@@ -94,7 +94,7 @@ class Estimate:
             if planned.problem is None:  # a page beside a rejected one is not sent
                 self.sent += 1
                 self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
-                self.faithful_tokens += page.ladder[-1].tokens if page.ladder else 0
+                self.faithful_tokens += page.faithful_tokens
         costs = planned.costs if planned.problem is None else Costs()
         self.costs += costs
         if self.causes is not None:

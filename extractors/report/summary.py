@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from extractors.core.money import dollars
 from extractors.core.totals import replace_controls
+from extractors.report.cascade import list_cascade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ class RunView:
     warnings: Sequence[str] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     page_command: str = ""
+    input_price: Decimal | None = None
 
     def lines(self) -> list[RenderableType]:
         """The summary, top to bottom."""
@@ -90,6 +92,10 @@ class RunView:
             table.add_row("copied duplicates, not paid", f"{totals.duplicates:,}, saving {dollars(totals.saved_usd)}")
         if totals.unknown_usd != 0:
             table.add_row("cost, billing status unknown (at most)", dollars(totals.unknown_usd))
+        if cascade := [*list_cascade(totals.cascade, self.input_price)]:
+            table.add_section()
+            for name, value in cascade:
+                table.add_row(name, value)
         return table
 
 

@@ -17,6 +17,7 @@ from extractors.core import Accepted, CallRequest, Failed, Prepared, Problem, St
 from extractors.core.errors import DocumentError, RunError
 from extractors.core.totals import RunTotals, totals_of
 from extractors.prepare import prepare, prepare_link
+from extractors.run.cascade import choose_surest, compare_answers
 from extractors.run.journal import DocumentJournal
 from extractors.run.retry import MAX_TOKENS_FACTOR, TRANSIENT, RetryState
 from extractors.scan.stores import FetchedStore
@@ -123,7 +124,7 @@ def _fail(error: DocumentError, planned: Planned, journal: DocumentJournal, cont
 async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     """Copies the result of the same content if there is one, else calls. Raises DocumentError or RunError."""
     prepared = await _prepare_pages(planned, 0, context)
-    answer = partial(_ask_until_accepted, planned, prepared, journal, context)
+    answer = partial(_ask_until_sure, planned, prepared, journal, context)
     if not all(page.sha256 for page in prepared):  # sent as a URL: its bytes are not known here
         return await answer()
     key = content_key(planned, [page.sha256 for page in prepared], context.run_info)
@@ -139,36 +140,73 @@ def _build_unfinished(planned: Planned, journal: DocumentJournal) -> Unfinished:
     return Unfinished(planned, tuple(journal.attempts))
 
 
-async def _ask_until_accepted(
+async def _ask_until_sure(
     planned: Planned, prepared: tuple[Prepared, ...], journal: DocumentJournal, context: RunContext
 ) -> Accepted:
-    """Calls, with other pixels or words each time, until an answer is accepted. Raises DocumentError or RunError."""
+    """Calls, with other pixels or words each time, until an answer is accepted and sure enough.
+
+    Raises DocumentError or RunError where there is no accepted answer; else the surest accepted one is returned.
+    """
     max_tokens = context.tariff.max_tokens
-    state = RetryState(0, max_tokens, context.reasks, token_ceiling=max_tokens * MAX_TOKENS_FACTOR)
+    state = RetryState(0, max_tokens, context.answers.reasks, token_ceiling=max_tokens * MAX_TOKENS_FACTOR)
+    prepared_rung = 0
     while True:
-        body = context.services.template.body([page.block for page in prepared], state.max_tokens, state.feedback)
-        request = _build_request(planned, prepared, state, len(body), context)
         try:
-            reply, verdict = await _ask(request, body, journal, context)
-        except DocumentError as error:
-            following = state.step_down(error)
-        else:
-            if verdict.document is not None:
-                return Accepted(
-                    planned=planned,
-                    attempts=tuple(journal.attempts),
-                    key=request.key,
-                    ended_at=datetime.now(UTC),
-                    value=verdict.document,
-                    reply=reply,
-                    step=request.steps[0],
-                    encoded=prepared[0].encoded,
-                    sha256=prepared[0].sha256,
-                )
-            following = state.after_answer(verdict, reply, planned.rungs)
-        if following.rung != state.rung:
-            prepared = await _prepare_pages(planned, following.rung, context)
+            if state.rung != prepared_rung:
+                prepared, prepared_rung = await _prepare_pages(planned, state.rung, context), state.rung
+            following = await _ask_in_state(state, planned, prepared, journal, context)
+        except (DocumentError, RunError, asyncio.CancelledError) as error:
+            following = _keep_accepted(error, state, context)
+        if isinstance(following, Accepted):
+            return replace(following, attempts=tuple(journal.attempts), ended_at=datetime.now(UTC))
         state = following
+
+
+async def _ask_in_state(
+    state: RetryState,
+    planned: Planned,
+    prepared: tuple[Prepared, ...],
+    journal: DocumentJournal,
+    context: RunContext,
+) -> Accepted | RetryState:
+    """Calls once; returns the answer to publish, or the state of the next call. Raises DocumentError or RunError."""
+    body = context.services.template.body([page.block for page in prepared], state.max_tokens, state.feedback)
+    request = _build_request(planned, prepared, state, len(body), context)
+    try:
+        reply, verdict = await _ask(request, body, journal, context)
+    except DocumentError as error:
+        return state.step_down(error)
+    if verdict.document is None:
+        return state.after_answer(verdict, reply, planned.rungs)
+    answer = Accepted(
+        planned=planned,
+        attempts=tuple(journal.attempts),
+        key=request.key,
+        ended_at=datetime.now(UTC),
+        value=verdict.document,
+        reply=reply,
+        step=request.steps[0],
+        encoded=prepared[0].encoded,
+        sha256=prepared[0].sha256,
+        agreed=compare_answers(state.accepted[-1].value, verdict.document) if state.accepted else None,
+    )
+    if context.answers.cascade.is_sure(answer, state.accepted):
+        return answer
+    return state.climb(answer, planned.rungs) or choose_surest((*state.accepted, answer))
+
+
+def _keep_accepted(
+    error: DocumentError | RunError | asyncio.CancelledError, state: RetryState, context: RunContext
+) -> Accepted:
+    """Returns the surest accepted answer of the lower rungs, which is paid for; raises the error where there is none.
+
+    A run error stops the run all the same.
+    """
+    if not state.accepted or (isinstance(error, asyncio.CancelledError) and not context.shutdown.cutting):
+        raise error
+    if isinstance(error, RunError):
+        context.shutdown.stop(error)
+    return choose_surest(state.accepted)
 
 
 async def _ask(

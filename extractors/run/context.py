@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extractors.core.totals import RunTotals
     from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
+    from extractors.run.cascade import Cascade
     from extractors.run.monitors import Monitor
     from extractors.run.refusals import RefusalGuard
     from extractors.run.reparse import Reparse
@@ -56,6 +57,14 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """What follows an answer: how often a malformed one is re-asked, and whether an accepted one is sure enough."""
+
+    reasks: int
+    cascade: Cascade
+
+
+@dataclass(frozen=True, slots=True)
 class Reuse:
     """What is used instead of a call; with `reparse` no call is made at all."""
 
@@ -71,7 +80,7 @@ class RunContext:
     run_info: RunInfo
     schema: Schema
     tariff: Tariff
-    reasks: int
+    answers: AnswerPolicy
     services: Services
     reuse: Reuse
     monitors: Sequence[Monitor]

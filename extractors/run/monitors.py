@@ -71,7 +71,8 @@ class FailureGuard:
         if share > limit:
             return Failing(f"{self._totals.failed} of the first {sent} documents failed, more than {limit:.0%}")
         cost, high = self._totals.cost_usd, self._totals.estimated.high
-        if cost is not None and high is not None and cost > MAX_COST_RATIO * high:
+        climbs = self._totals.cascade.climb_usd  # paid on purpose, and in no estimate
+        if cost is not None and high is not None and climbs is not None and cost - climbs > MAX_COST_RATIO * high:
             return Failing(
                 f"{sent} documents cost {dollars(cost / sent)} each, over twice the highest estimate of {dollars(high / sent)}"
             )

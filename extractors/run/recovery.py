@@ -21,6 +21,7 @@ from extractors.core.money import Costs, sum_known
 from extractors.core.totals import NAMED_FAILURES, FailedDocument, FailureReasons, FirstFailures, RunTotals, reason_of
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
+from extractors.record.tables.cascade import select_superseded, sum_cascade
 from extractors.record.tables.rows import restore_attempt
 from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from extractors.core import Attempt, Planned, RunInfo
     from extractors.core.schema import Schema
+    from extractors.core.tiles import Rule
     from extractors.record.ledger import Ledger
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Keep, Row
@@ -185,8 +187,11 @@ def restore_answered(
             )
 
 
-def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
-    """Adds up the volume's rows, staged or published, beside the documents that remain. Blocks: call it in a thread."""
+def totals_from_tables(volume: Volume, remaining: int, rule: Rule | None = None) -> RunTotals:
+    """Adds up the volume's rows, staged or published, beside the documents that remain. Blocks: call it in a thread.
+
+    `rule` bills the whole images, for what was saved; without it nothing counts as saved.
+    """
     calls = volume.scan("calls").select(_CALL_COLUMNS).collect()
     failures = volume.scan("failures").select("document", "stage", "kind", "final", "attempts", "message").collect()
     ended = volume.scan_finished().select(pl.len()).collect().item()
@@ -198,6 +203,9 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
     )
     copies = {document for document, _ in copied} | set(copied_failed["document"])
     billed = calls.filter(pl.col("billed") == "yes")
+    results, whole = volume.scan_results(), rule.tokens if rule else None
+    superseded = select_superseded(results, volume.scan("calls"))
+    wasted = [*billed.filter(pl.col("outcome") != "accepted")["cost_usd"], *superseded["cost_usd"]]
     return RunTotals(
         rejected=rejected,
         accepted=ended - len(failures) - len(copied),
@@ -213,7 +221,8 @@ def totals_from_tables(volume: Volume, remaining: int) -> RunTotals:
         residual_tokens=_sum(calls, "residual_tokens"),
         estimated=_sum_estimates(volume, copies),
         cost_usd=sum_known(billed["cost_usd"]),
-        wasted_usd=sum_known(billed.filter(pl.col("outcome") != "accepted")["cost_usd"]),
+        wasted_usd=sum_known(wasted),
+        cascade=sum_cascade(results, volume.scan("calls"), volume.scan("images"), whole),
         kinds=_count_kinds(failures),
         reasons=_reasons(failures),
         first_failures=_name_first(failures),

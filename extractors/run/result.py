@@ -132,7 +132,13 @@ class RunRecord:
             "approved_by": info.approved_by,
             "version": version("tilewise"),
             "passed_over": json.dumps(self.passed_over) if self.passed_over else None,
+            "stopped_at_rung": _dump_rungs(totals.cascade.stopped_at_rung),
         }
+
+
+def _dump_rungs(stopped: Mapping[int, int]) -> str | None:
+    """The accepted documents by rung as JSON, the cheapest rung first; None where none was accepted."""
+    return json.dumps({str(rung): count for rung, count in sorted(stopped.items())}) if stopped else None
 
 
 @dataclass(frozen=True, slots=True)

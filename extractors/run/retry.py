@@ -1,4 +1,4 @@
-"""Retries of a document: which request follows an answer that was not accepted, and when the document has failed.
+"""Retries of a document: which request follows an answer that was not accepted or is not sure, and when it has failed.
 
 Retries of a call after a network or server error are in call/retry.py.
 """
@@ -12,7 +12,7 @@ from extractors.call.request import Feedback
 from extractors.core.errors import DocumentError
 
 if TYPE_CHECKING:
-    from extractors.core import Reply, Verdict
+    from extractors.core import Accepted, Reply, Verdict
 
 TRANSIENT = frozenset({"server_error", "capacity", "timeout", "connection"})  # outcomes that use up call attempts
 MAX_ANSWERS = 8  # to one document, for all outcomes together
@@ -21,7 +21,10 @@ MAX_TOKENS_FACTOR = 4  # how far `max_tokens` is raised, by doubling, for a trun
 
 @dataclass(frozen=True, slots=True)
 class RetryState:
-    """The state of a document between two calls: its rung, its token limit, the re-asks left, and the last errors."""
+    """The state of a document between two calls: its rung, its token limit, the re-asks left, and the last errors.
+
+    `accepted` are the accepted answers of lower rungs that were not sure enough, in the order of their rungs.
+    """
 
     rung: int
     max_tokens: int
@@ -31,6 +34,7 @@ class RetryState:
     answers: int = 0
     feedback: Feedback | None = None
     ran_away: bool = False
+    accepted: tuple[Accepted, ...] = ()
 
     def after_answer(self, verdict: Verdict, reply: Reply, rungs: int) -> RetryState:
         """Returns the state after an answer that was not accepted. Raises DocumentError when the document has failed.
@@ -52,8 +56,18 @@ class RetryState:
         final = verdict.outcome == "refused"
         raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
 
+    def climb(self, answer: Accepted, rungs: int) -> RetryState | None:
+        """Returns the state after an accepted answer that is not sure: the next rung; None where there is none."""
+        if self.rung + 1 >= rungs or self.stepped_down or self.answers + 1 >= MAX_ANSWERS:
+            return None
+        accepted = (*self.accepted, answer)
+        return replace(self, rung=self.rung + 1, answers=self.answers + 1, feedback=None, accepted=accepted)
+
     def step_down(self, error: DocumentError) -> RetryState:
-        """Returns the state after a request that exceeded the context: one rung down, once. Raises `error` otherwise."""
-        if error.kind != "context_exceeded" or self.stepped_down or self.rung == 0:
+        """Returns the state after a request that exceeded the context: one rung down, once.
+
+        Raises `error` otherwise, and where a lower rung has an accepted answer.
+        """
+        if error.kind != "context_exceeded" or self.stepped_down or self.rung == 0 or self.accepted:
             raise error
         return replace(self, rung=self.rung - 1, stepped_down=True, feedback=None)

@@ -19,8 +19,9 @@ from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import PartId
+from extractors.run.cascade import build_cascade
 from extractors.run.chunk import Chunk
-from extractors.run.context import Reuse, RunContext, Services, open_client
+from extractors.run.context import AnswerPolicy, Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
@@ -133,7 +134,7 @@ class ChunkScheduler:
             run_info=session.run_info,
             schema=config.schema,
             tariff=self.feed.tariff,
-            reasks=config.settings.reasks,
+            answers=AnswerPolicy(config.settings.reasks, build_cascade(config)),
             services=await self._open_services(limiter, stack),
             reuse=reuse,
             monitors=self._build_monitors(),

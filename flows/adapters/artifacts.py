@@ -26,6 +26,7 @@ from prefect.runtime import flow_run
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import dollars
+from extractors.report.cascade import list_cascade
 from extractors.report.summary import RETRIED, failure_lines, public_reason
 from flows.adapters.failed_files import list_failed_files
 from flows.adapters.form import describe
@@ -161,6 +162,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
         "billing status unknown, at most": dollars(totals.unknown_usd),
         "saved by copied duplicates": dollars(totals.saved_usd),
     }
+    rungs = dict(list_cascade(totals.cascade, run_info.price.input if run_info.price else None))
     return "\n\n".join(
         [
             f"## {escape_markdown(describe(summarize(result)))}",
@@ -170,6 +172,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
             ),
             _format_table("money", money),
             _format_table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
+            *([_format_table("rungs", rungs)] if rungs else []),
             *_format_list("Failures", map(escape_markdown, failure_lines(totals))),
             *_format_list("Warnings", map(escape_markdown, map(describe, result.record.warnings))),
             *_format_list("Rows", map(format_code, result.results)),

@@ -12,6 +12,7 @@ from flows.flags import (  # noqa: TC001 - typer reads annotations
     BaseUrl,
     BillRule,
     Budget,
+    ClimbBelow,
     Json,
     Model,
     Output,
@@ -33,6 +34,7 @@ def try_document(
     model: Model = None,
     base_url: BaseUrl = None,
     policy: Policy = "balanced",
+    climb_below: ClimbBelow = None,
     bill: BillRule = "auto",
     budget: Budget = None,
     document_by: Annotated[
@@ -60,6 +62,7 @@ def try_document(
             model=model,
             base_url=base_url,
             policy=policy,
+            climb_below=climb_below,
             bill=bill,
             budget=budget,
             document_by=document_by,

@@ -192,6 +192,7 @@ RUNS: Columns = {
     "approved_by": TEXT,
     "version": TEXT,
     "passed_over": TEXT,
+    "stopped_at_rung": TEXT,
 }
 
 

@@ -128,6 +128,11 @@ class Volume:
         files = self._list_files(table)
         return self.output.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
+    def scan_results(self) -> pl.LazyFrame | None:
+        """The published or staged rows of results; None where there are none."""
+        files = self._list_files("results")
+        return self.output.scan(files) if files else None
+
     def called_documents(self) -> set[str]:
         """The documents that were called, published or staged."""
         return set(self.scan("calls").select("document").collect()["document"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -70,7 +72,16 @@ def load_run(tables: RunTables) -> Row:
     ]
     rows, summed = volumes.to_dicts(), volumes.select(sums).to_dicts()[0]
     warnings = volumes["warnings"].explode().drop_nulls().unique(maintain_order=True).to_list()
-    return rows[0] | summed | {name: rows[-1][name] for name in _LAST_VOLUME} | {"warnings": warnings}
+    last = {name: rows[-1][name] for name in _LAST_VOLUME}
+    return rows[0] | summed | last | {"warnings": warnings, "stopped_at_rung": _sum_rungs(rows)}
+
+
+def _sum_rungs(volumes: Sequence[Row]) -> str | None:
+    """The accepted documents by rung of all volumes, as JSON."""
+    total = Counter[str]()
+    for volume in volumes:
+        total.update(json.loads(str(volume["stopped_at_rung"] or "{}")))
+    return json.dumps(total) if total else None
 
 
 def count_ended(run: Row) -> int:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from extractors.core.tiles import get_rule
 from extractors.record.tables import columns
+from extractors.record.tables.cascade import sum_cascade
+from extractors.report.cascade import list_cascade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +88,7 @@ class SummaryTables:
     calls: Sequence[CallGroup] = ()
     failures: Sequence[FailureKind] = ()
     fields: Sequence[FieldStats] = ()
+    rungs: Sequence[tuple[str, str]] = ()
 
 
 def load_summary(tables: RunTables) -> SummaryTables:
@@ -105,7 +109,19 @@ def load_summary(tables: RunTables) -> SummaryTables:
         calls=[CallGroup(*row) for row in groups[2]],
         failures=[_make_failures(row) for row in groups[3]],
         fields=[FieldStats(*row) for row in groups[4]],
+        rungs=_describe_rungs(tables, images, calls),
     )
+
+
+def _describe_rungs(tables: RunTables, images: pl.LazyFrame, calls: pl.LazyFrame) -> list[tuple[str, str]]:
+    """Where documents stopped, and what was saved by the run's rule; a fitted rule is not in the tables."""
+    known = calls.select(pl.col("bill_rule").drop_nulls().unique().first(), pl.col("price_input").max()).collect()
+    rule, price = known.row(0)
+    try:
+        tokens = get_rule(rule or "").tokens
+    except ValueError:
+        tokens = None
+    return [*list_cascade(sum_cascade(tables.results(), calls, images, tokens), price)]
 
 
 def _make_failures(row: tuple[object, ...]) -> FailureKind:

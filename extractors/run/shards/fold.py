@@ -67,7 +67,7 @@ class ShardFold:
         with writing(session.output):
             for spec in self.outcome.torn:
                 volume.drop_torn_images(volume.staged_documents(spec.number), spec.number)
-            totals = totals_from_tables(volume, remaining=0)
+            totals = totals_from_tables(volume, 0, session.config.rule)
             unfinished = volume.unfinished_documents()
             waiting = self._waiting()
         done = self._count_done(waiting)

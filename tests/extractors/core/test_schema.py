@@ -165,10 +165,12 @@ def test_a_field_named_like_a_partition_is_refused(module, field):
     ("text", "name", "words"),
     [
         ("INSTRUCTIONS = 5\nclass Model(BaseModel):\n    a: int\n", "Model", "INSTRUCTIONS in own_six must be text"),
+        ("AGREE_ON = 'a'\nclass Model(BaseModel):\n    a: int\n", "Model", "must be a list of field names"),
+        ("AGREE_ON = ['totl']\nclass Model(BaseModel):\n    total: int\n", "Model", "'totl'.*did you mean total"),
         ("class Model(BaseModel):\n    pass\n", "Model", "Model has no fields"),
         (f"class {'A' * 201}(BaseModel):\n    a: int\n", "A" * 201, "its name is too long"),
     ],
-    ids=["instructions", "fields", "name"],
+    ids=["instructions", "agree_on", "agree_on_unknown", "fields", "name"],
 )
 def test_a_model_that_cannot_be_published_is_refused(module, text, name, words):
     """Before anything is sent."""

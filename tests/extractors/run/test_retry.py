@@ -85,3 +85,9 @@ def test_other_errors_do_not_step_down(kind, rung):
     """Neither does a request over the context on the lowest rung."""
     with pytest.raises(DocumentError):
         first_state(rung=rung).step_down(DocumentError("no", kind=kind, stage="call"))
+
+
+def test_document_with_an_accepted_answer_does_not_step_down():
+    """The answer of the lower rung is there already."""
+    with pytest.raises(DocumentError):
+        first_state(rung=1, accepted=("answer",)).step_down(DocumentError("403", kind="context_exceeded", stage="call"))

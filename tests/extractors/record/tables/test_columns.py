@@ -38,7 +38,7 @@ TABLES = {
         remaining:count calls:count prompt_tokens:count cached_tokens:count completion_tokens:count
         reasoning_tokens:count estimated_low_usd:money estimated_expected_usd:money estimated_high_usd:money
         cost_usd:money cost_wasted_usd:money cost_unknown_usd:money residual_tokens:count warnings:list error
-        prefect_flow_run_id approved_by version passed_over
+        prefect_flow_run_id approved_by version passed_over stopped_at_rung
     """,
 }
 TYPES = {

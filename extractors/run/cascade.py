@@ -1,0 +1,97 @@
+"""The cascade: whether an accepted answer is sure enough, and which of a document's accepted answers is published.
+
+A document starts on the cheapest rung. An answer that validates and is sure enough is published; one that is not sure
+is kept, and the document is read again on the next rung:
+
+| what follows an accepted answer that is not sure                  | what is published                        |
+|-------------------------------------------------------------------|------------------------------------------|
+| a surer answer on a higher rung                                   | that answer                              |
+| an answer that agrees in all fields of `AGREE_ON`                 | that answer                              |
+| the top of the ladder, or the maximum of answers                  | the surest of the accepted answers       |
+| an error of the document: refused, truncated, over the context, … | the surest of the accepted answers       |
+| the end of the run: budget, stop, time limit, a server that is down | the surest of the accepted answers, and the run stops |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
+
+    from extractors.config.run_config import RunConfig
+    from extractors.core import Accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """When an accepted answer is not sure: below which confidence, by field, and `below_all` for all other fields.
+
+    Without a threshold every accepted answer is sure.
+    """
+
+    below: Mapping[str, float] = field(default_factory=dict)
+    below_all: float | None = None
+    agree_on: tuple[str, ...] = ()
+
+    @property
+    def can_climb(self) -> bool:
+        """Whether there is a threshold, so that an accepted answer may be read again."""
+        return bool(self.below) or self.below_all is not None
+
+    def is_sure(self, answer: Accepted, earlier: Sequence[Accepted] = ()) -> bool:
+        """Whether no field is below its threshold, or an earlier answer agrees; an unknown confidence is never below."""
+        return self._is_above(answer) or (
+            bool(self.agree_on) and any(self._agrees(each.value, answer.value) for each in earlier)
+        )
+
+    def _is_above(self, answer: Accepted) -> bool:
+        if answer.evidence is None:
+            return True
+        return not any(
+            each.confidence is not None
+            and (threshold := self.below.get(each.field, self.below_all)) is not None
+            and each.confidence < threshold
+            for each in answer.evidence.fields
+        )
+
+    def _agrees(self, lower: BaseModel, higher: BaseModel) -> bool:
+        agreed = compare_answers(lower, higher)
+        return all(agreed.get(name, False) for name in self.agree_on)
+
+
+def build_cascade(config: RunConfig) -> Cascade:
+    """The cascade of this configuration: the threshold of the job."""
+    return Cascade(below_all=config.job.climb_below, agree_on=config.schema.agree_on)
+
+
+def compare_answers(lower: BaseModel, higher: BaseModel) -> dict[str, bool]:
+    """Whether two answers agree, by top-level field; texts agree whatever their case and white space."""
+    return {
+        name: _fold(getattr(lower, name)) == _fold(getattr(higher, name))
+        for name in type(higher).model_fields
+        if name in type(lower).model_fields
+    }
+
+
+def choose_surest(answers: Sequence[Accepted]) -> Accepted:
+    """The answer with the highest confidence; of equal ones, and where one is unknown, that of the higher rung.
+
+    `answers` are in the order of their rungs, and there is at least one.
+    """
+    surest = answers[-1]
+    for lower in reversed(answers[:-1]):
+        if (mine := _confidence(lower)) is not None and (best := _confidence(surest)) is not None and mine > best:
+            surest = lower
+    return surest
+
+
+def _confidence(answer: Accepted) -> float | None:
+    return answer.evidence.confidence if answer.evidence is not None else None
+
+
+def _fold(value: object) -> object:
+    return " ".join(value.split()).casefold() if isinstance(value, str) else value

@@ -1,0 +1,82 @@
+"""cascade.py: where documents stopped and what climbing cost, from the tables as from the documents themselves."""
+
+from decimal import Decimal
+
+import pytest
+
+from extractors.core import Step
+from extractors.core.tiles import Size, get_rule
+from extractors.core.totals import RunTotals, totals_of
+from extractors.record.output.folder import FolderOutput
+from extractors.record.tables.volume import PartId
+from extractors.record.tables.writer import Tables
+from extractors.report.cascade import list_cascade
+from extractors.run.recovery import totals_from_tables
+from extractors.run.result import RunCounts, RunRecord
+
+LOW, TOP = Step(1, Size(560, 448), 1601), Step(3, Size(1000, 800), 6404)
+
+
+@pytest.fixture
+def ends(make):
+    """Stopped on the first rung; climbed for nothing; climbed after a refusal; climbed without an answer; a copy aside."""
+
+    def attempt(uri, step, outcome="accepted", cost="0.001"):
+        request = make.request(uri, steps=(step,))
+        return make.attempt(request=request, outcome=outcome, cost_usd=Decimal(cost))
+
+    def attempts(uri, *outcomes):
+        return tuple(
+            attempt(uri, step, outcome, cost)
+            for step, outcome, cost in zip((LOW, TOP), outcomes, ("0.001", "0.004"), strict=False)
+        )
+
+    return [
+        make.accepted("/in/low.jpg", attempts=attempts("/in/low.jpg", "accepted"), step=LOW),
+        make.accepted("/in/kept.jpg", attempts=attempts("/in/kept.jpg", "accepted", "accepted"), step=LOW),
+        make.accepted("/in/surer.jpg", attempts=attempts("/in/surer.jpg", "accepted", "accepted"), step=TOP),
+        make.accepted("/in/again.jpg", attempts=attempts("/in/again.jpg", "refused", "accepted"), step=TOP),
+        make.failed("/in/no.jpg", attempts=attempts("/in/no.jpg", "refused", "refused")),
+        make.rejected("/in/bad.jpg"),
+    ]
+
+
+@pytest.fixture
+def totals(ends):
+    """The totals of these documents."""
+    return sum((totals_of(end) for end in ends), RunTotals())
+
+
+def test_answers_that_were_not_published_are_wasted_and_climbs_are_counted(totals):
+    """Of two accepted answers the published one is not wasted; image tokens count every rung."""
+    cascade = totals.cascade
+    assert dict(cascade.stopped_at_rung) == {1: 2, 3: 2}
+    assert (cascade.climbed, cascade.climb_usd, cascade.climb_tokens) == (4, Decimal("0.016"), 4 * 6404)
+    assert cascade.saved_tokens == 5 * 6404 - 5 * 1601 - 4 * 6404
+    assert totals.wasted_usd == Decimal("0.004") + 2 * Decimal("0.001") + Decimal("0.005")
+
+
+def test_tables_give_the_same_totals_as_the_documents(tmp_path, ends, totals, make, model, terms):
+    """Shards and recovered runs are summed up from what was staged."""
+    tables = Tables(FolderOutput(tmp_path), terms, model)
+    with tables:
+        tables.stage(PartId(0), ends)
+        tables.volume.stage_calls([make.calls(*ends)], "all")
+        summed = totals_from_tables(tables.volume, 0, get_rule("table"))
+        assert (summed.cascade, summed.wasted_usd) == (totals.cascade, totals.wasted_usd)
+        assert totals_from_tables(tables.volume, 0).cascade.saved_tokens == 0
+    row = RunRecord(terms).row(RunCounts(0, summed), 1)
+    assert row["stopped_at_rung"] == '{"1": 2, "3": 2}'
+
+
+def test_summary_says_where_documents_stopped_and_what_was_saved(totals):
+    """In tokens, and in dollars where there is one price; a run of whole images says nothing."""
+    lines = dict(list_cascade(totals.cascade, Decimal("0.50")))
+    assert lines == {
+        "stopped at rung 1": "2 documents",
+        "stopped at rung 3": "2 documents",
+        "climbed": "4 documents, 25,616 image tokens, $0.016",
+        "saved against --policy faithful": "-1,601 image tokens (-5.0 %), -$0.0008",
+    }
+    assert "$" not in dict(list_cascade(totals.cascade, None))["saved against --policy faithful"]
+    assert list(list_cascade(RunTotals().cascade, None)) == []

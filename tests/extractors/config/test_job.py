@@ -19,6 +19,7 @@ DEFAULTS = {
     "model": None,
     "base_url": None,
     "policy": "balanced",
+    "climb_below": None,
     "bill": "auto",
     "budget": None,
     "limit": None,

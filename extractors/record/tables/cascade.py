@@ -47,7 +47,9 @@ def select_superseded(results: pl.LazyFrame | None, calls: pl.LazyFrame) -> pl.D
     accepted = calls.filter(pl.col("billed") == "yes", pl.col("outcome") == "accepted").select(CALL_COLUMNS)
     if results is None:
         return accepted.clear().collect()
-    rows = results.filter(pl.col("_copied_from").is_null()).select(document=pl.col("_document"), published=pl.col("_rung"))
+    rows = results.filter(pl.col("_copied_from").is_null()).select(
+        document=pl.col("_document"), published=pl.col("_rung")
+    )
     joined = accepted.join(rows, on="document").with_columns(fits=pl.col("rung").eq_missing(pl.col("published")))
     last = pl.col("started_at").filter(pl.col("fits")).max().over("document")
     return joined.filter(~(pl.col("fits") & (pl.col("started_at") == last))).collect()

@@ -128,6 +128,7 @@ class Serving:
     api: Api
     seconds: float
     port: int
+    errors: Path
 
     def stop(self, number=signal.SIGTERM):
         """Tells it to stop, and gives its exit code."""
@@ -160,11 +161,15 @@ def serving(workspace, text=None, port=None):
     if text:
         (workspace.folder / "prefect.yaml").write_text(text)
     port, began = port or free_port(), time.monotonic()
-    with workspace.start("serve", "--port", port, stdout=subprocess.PIPE) as process:
+    errors = workspace.folder / f"serve-{port}.log"
+    with (
+        errors.open("a") as stderr,
+        workspace.start("serve", "--port", port, stdout=subprocess.PIPE, stderr=stderr) as process,
+    ):
         try:
             said = process.stdout.readline()
-            assert f"at http://127.0.0.1:{port}" in said, said
-            yield Serving(workspace, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port)
+            assert f"at http://127.0.0.1:{port}" in said, errors.read_text()
+            yield Serving(workspace, process, Api(f"http://127.0.0.1:{port}"), time.monotonic() - began, port, errors)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -189,14 +194,49 @@ def server_of(descendants, wait):
     return lambda served: wait(lambda: found(served))[0]
 
 
+@dataclass
+class Running:
+    """A run whose calls are on their way, its server, and where its tables are."""
+
+    served: Serving
+    server: object
+    run: dict
+    output: str
+
+    def row(self):
+        """The run's row of the table `runs`."""
+        [row] = self.served.workspace.table("runs", self.output).to_dicts()
+        return row
+
+
+@contextlib.contextmanager
+def running_at(served, server, replies, output):
+    """A run of `nightly` into this output, until its calls may be answered."""
+    server.held(replies.ok())
+    job = {"source": "in", "schema_name": "caption", "base_url": server.url, "output": output, "yes": True}
+    run = served.api.start("extract/nightly", job=job)
+    served.api.until(run, "RUNNING")
+    try:
+        yield Running(served, server, run, output)
+    finally:
+        server.gate.set()
+
+
 @pytest.fixture
 def running(workspace, serve, replies):
-    """A run whose calls are on their way, and its server."""
-    server = serve(replies.ok())
-    server.held(replies.ok())
-    with serving(workspace) as served:
-        job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
-        run = served.api.start("extract/nightly", job=job)
-        served.api.until(run, "RUNNING")
-        yield served, server, run
-        server.gate.set()
+    """A run whose calls are on their way, at a `serve` of its own, which the test may end."""
+    with serving(workspace) as served, running_at(served, serve(replies.ok()), replies, "out") as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def shared_serve(workspaces, serve_at):
+    """A `serve` for the tests of a module that leave it alive."""
+    return serve_at(workspaces())
+
+
+@pytest.fixture
+def running_at_shared(shared_serve, serve, replies, request):
+    """A run whose calls are on their way, at the `serve` of the module, into an output of its own."""
+    with running_at(shared_serve, serve(replies.ok()), replies, f"out/{request.node.name}") as run:
+        yield run

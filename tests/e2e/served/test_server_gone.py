@@ -20,43 +20,39 @@ def end_server(server_of, gone):
     return end
 
 
-def test_a_run_goes_on_and_reports_to_the_next_server(running, workspace, end_server, answering, wait):
-    """It is started again, the run publishes all of its work, its state says so, and its slot is free for the next."""
-    served, server, run = running
-    wait(lambda: server.asked)
-    end_server(served)
-    served.wait_for_line("server ended with exit code -9")
-    answering(served.api.url)
-    server.gate.set()
-    assert served.api.until(run)["state"]["message"] == "2 accepted"
-    assert workspace.only("runs")["status"] == "completed"
-    assert served.api.ended("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
+def test_a_run_goes_on_and_reports_to_the_next_server(running_at_shared, end_server, answering, wait):
+    """It is started again, and the run publishes all of its work; its state says so, and its slot is free for the next.
 
-
-def test_a_run_keeps_its_slot_on_the_next_server(running, end_server, answering, wait):
-    """It renews the lease by which it holds it: Prefect would cancel it otherwise."""
-    served, server, run = running
+    The run renews the lease by which it holds its slot: Prefect would cancel it otherwise.
+    """
+    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
     wait(lambda: server.asked)
     lease = served.api.flow_run(run)["state"]["state_details"]["deployment_concurrency_lease_id"]
     end_server(served)
+    served.wait_for_line("server ended with exit code -9")
     api = answering(served.api.url)
-    assert api.send("POST", f"v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300}) is None
+    renewed = api.send("POST", f"v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
+    server.gate.set()
+    assert renewed is None
+    assert api.until(run)["state"]["message"] == "2 accepted"
+    assert running_at_shared.row()["status"] == "completed"
+    assert api.ended("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
 
 
-def test_a_run_is_cancelled_also_on_the_next_server(running, workspace, end_server, answering, wait):
+def test_a_run_is_cancelled_also_on_the_next_server(running_at_shared, end_server, answering, wait):
     """It is told to end, though the runner's connection for such news has ended with the server."""
-    served, server, run = running
+    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
     wait(lambda: server.asked)
     end_server(served)
     answering(served.api.url)
     served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
     served.api.until(run)
-    assert workspace.only("runs")["status"] == "stopped"
+    assert running_at_shared.row()["status"] == "stopped"
 
 
-def test_a_server_that_does_not_come_back_is_given_up(running, workspace, end_server, wait):
+def test_a_server_that_does_not_come_back_is_given_up(running, end_server, wait):
     """After three ends in a row the command ends as with bad input; the run publishes what it has done."""
-    served, server, _ = running
+    served, server = running.served, running.server
     wait(lambda: server.asked)
     end_server(served)
     end_server(served)
@@ -64,12 +60,12 @@ def test_a_server_that_does_not_come_back_is_given_up(running, workspace, end_se
     server.gate.set()
     assert served.process.wait(90) == 2
     assert served.process.stdout.read().count("starting it again") == 2
-    assert workspace.only("runs")["accepted"] > 0
+    assert running.row()["accepted"] > 0
 
 
-def test_a_stop_is_heard_while_the_server_is_started_again(running, workspace, end_server, wait):
+def test_a_stop_is_heard_while_the_server_is_started_again(running, end_server, wait):
     """The run publishes what it has done, as at any other stop."""
-    served, server, _ = running
+    served, server = running.served, running.server
     wait(lambda: server.asked)
     end_server(served)
     served.wait_for_line("starting it again")
@@ -77,4 +73,4 @@ def test_a_stop_is_heard_while_the_server_is_started_again(running, workspace, e
     served.wait_for_line("stopping flow runs")
     server.gate.set()
     assert served.process.wait(60) == 0
-    assert workspace.only("runs")["status"] == "stopped"
+    assert running.row()["status"] == "stopped"

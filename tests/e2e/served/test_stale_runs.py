@@ -25,7 +25,7 @@ def pull_the_plug(descendants, gone):
 @pytest.fixture
 def begun(running):
     """A run of each state that holds its deployment's slot, by deployment."""
-    served, server, run = running
+    served, server, run = running.served, running.server, running.run
     job = run["parameters"]["job"]
     later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
     runs = {"nightly": run}
@@ -56,7 +56,7 @@ def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, workspace, s
 
 def test_a_run_that_outlives_its_serve_is_left_to_end(running, workspace, serve_at, server_of, gone, wait):
     """A new `serve` on the same port does not touch it, and takes its report."""
-    served, server, run = running
+    served, server, run = running.served, running.server, running.run
     wait(lambda: server.asked)
     prefect = server_of(served)
     served.process.kill()

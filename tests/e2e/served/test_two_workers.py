@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -22,52 +23,76 @@ PATIENCE = 240  # seconds
 IMAGES, SIZE, SECONDS = 24, 6, 1.0
 
 
-@pytest.fixture(autouse=True)
-def images_on_postgres(workspace, server, replies, postgres):
-    """Pictures that take a while each; the ledger is on PostgreSQL, and calls leave one after the other."""
+@dataclass
+class Prefect:
+    """Prefect's own command at a server of these tests' own, each in a session of its own."""
+
+    workspace: object
+    api: object = None
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def run(self, *args, stack=None):
+        """The command as a process, which the stack ends: of one test, or of all."""
+        command = [sys.executable, "-m", "prefect", *map(str, args)]
+        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        process = subprocess.Popen(
+            command, cwd=self.workspace.folder, env=self.workspace.environment(), start_new_session=True, **silent
+        )
+        stack = stack or self.stack
+        stack.callback(process.wait, PATIENCE)
+        stack.callback(process.terminate)
+        return process
+
+    def count_states(self):
+        """The flow runs by the name of their state."""
+        return Counter(each["state_name"] for each in self.api.ask("POST", "flow_runs/filter"))
+
+
+@pytest.fixture(scope="module")
+def prefect(workspaces, postgres, free, answering):
+    """A server on PostgreSQL, with a pool and the deployment of shards."""
+    workspace = workspaces(
+        TILEWISE_CONCURRENCY="1",
+        TILEWISE_CHUNK="2",
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        DO_NOT_TRACK="1",
+        PREFECT_CLI_PROMPT="false",
+        PREFECT_WORKER_QUERY_SECONDS="1",
+        PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres().replace("+psycopg", "+asyncpg"),
+    )
+    shutil.copy(FILE, workspace.folder)
+    port, prefect = free(), Prefect(workspace)
+    with prefect.stack:
+        prefect.run("server", "start", "--port", port)
+        prefect.api = answering(f"http://127.0.0.1:{port}")
+        workspace.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        assert prefect.run("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
+        assert prefect.run("deploy", "--name", "shard").wait(PATIENCE) == 0
+        yield prefect
+
+
+@pytest.fixture
+def workspace(prefect, server, replies, postgres):
+    """Pictures that take a while each, which no other test has; the ledger is on PostgreSQL, and calls leave one by one."""
 
     def script(asked):
         time.sleep(SECONDS)
         return replies.ok()
 
     server.answers_with(script)
-    shutil.copy(FILE, workspace.folder)
-    workspace.images(*(f"{number:02}.png" for number in range(IMAGES)))
-    workspace.env |= {
-        "TILEWISE_BASE_URL": server.url,
-        "TILEWISE_LEDGER": postgres(),
-        "TILEWISE_CONCURRENCY": "1",
-        "TILEWISE_CHUNK": "2",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres().replace("+psycopg", "+asyncpg"),
-    }
+    shared = prefect.workspace
+    for name in ("in", "out"):
+        shutil.rmtree(shared.folder / name, ignore_errors=True)
+    shared.images(*(f"{number:02}.png" for number in range(IMAGES)))
+    shared.env |= {"TILEWISE_BASE_URL": server.url, "TILEWISE_LEDGER": postgres()}
+    return shared
 
 
 @pytest.fixture
-def prefect(workspace, free, answering):
-    """Runs Prefect's own command, each in a session of its own, at a server that is started first."""
-    port = free()
+def start_worker(prefect, workspace):
+    """Starts a worker with the settings of this test, and ends it."""
     with contextlib.ExitStack() as stack:
-
-        def run(*args):
-            command = [sys.executable, "-m", "prefect", *map(str, args)]
-            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            process = subprocess.Popen(
-                command, cwd=workspace.folder, env=workspace.environment(), start_new_session=True, **silent
-            )
-            stack.callback(process.wait, PATIENCE)
-            stack.callback(process.terminate)
-            return process
-
-        run("server", "start", "--port", port)
-        run.api = answering(f"http://127.0.0.1:{port}")
-        workspace.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        assert run("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
-        assert run("deploy", "--name", "shard").wait(PATIENCE) == 0
-        yield run
+        yield lambda: prefect.run("worker", "start", "--pool", "tilewise", "--limit", 2, stack=stack)
 
 
 @pytest.fixture
@@ -96,10 +121,11 @@ def until(holds):
 
 
 def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
-    workspace, server, prefect, at_work, descendants
+    workspace, server, prefect, start_worker, at_work, descendants
 ):
     """The other worker does the rest: complete results, in one volume, and nothing else was paid for twice."""
-    workers = [prefect("worker", "start", "--pool", "tilewise", "--limit", 2) for _ in range(2)]
+    before = prefect.count_states()
+    workers = [start_worker() for _ in range(2)]
     flags = ("--schema", "caption", "--bill", "formula", "--shard-size", SIZE, "--yes", "--json")
     with workspace.start("run", "in", *flags, stdout=subprocess.PIPE) as run:
         try:
@@ -124,7 +150,7 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
     assert calls.height == IMAGES + len(lost)
     assert not (workspace.folder / "out" / "staging").exists()
     assert not list((workspace.folder / "prefect").glob("*.db"))
-    states = Counter(each["state_name"] for each in prefect.api.ask("POST", "flow_runs/filter"))
+    states = prefect.count_states() - before
     assert states["Completed"] == IMAGES // SIZE + 1
     assert states["Crashed"] >= 1
     assert not states["Running"]
@@ -133,19 +159,19 @@ def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
 FLAGS = ("--schema", "caption", "--bill", "formula", "--yes", "--json")
 
 
-def begun(workspace, server, prefect, at_work):
-    """A run in two shards, both of which a worker is at, and the worker."""
-    worker = prefect("worker", "start", "--pool", "tilewise", "--limit", 2)
+@pytest.fixture
+def begun(workspace, server, start_worker, at_work):
+    """A run in two shards, both of which a worker is at."""
+    start_worker()
     run = workspace.start("run", "in", *FLAGS, "--shard-size", IMAGES // 2, stdout=subprocess.PIPE)
     until(lambda: len(at_work()) == 2)
     until(lambda: len(server.asked) >= 4)
-    return run, worker
+    return run
 
 
-def test_a_run_that_is_told_to_stop_tells_its_shards(workspace, server, prefect, at_work):
+def test_a_run_that_is_told_to_stop_tells_its_shards(begun, server, at_work):
     """Each lets its call in flight finish; what was answered is published, and the rest remains."""
-    run, _ = begun(workspace, server, prefect, at_work)
-    with run:
+    with begun as run:
         run.send_signal(signal.SIGTERM)
         stdout, _ = run.communicate(timeout=PATIENCE)
     row = json.loads(stdout)
@@ -155,10 +181,9 @@ def test_a_run_that_is_told_to_stop_tells_its_shards(workspace, server, prefect,
     assert not at_work()
 
 
-def test_a_parent_that_is_killed_is_taken_over(workspace, server, prefect, at_work):
+def test_a_parent_that_is_killed_is_taken_over(begun, workspace, server, at_work):
     """Its shards stop by themselves; the next run publishes what they had done, and pays for the rest alone."""
-    run, _ = begun(workspace, server, prefect, at_work)
-    with run:
+    with begun as run:
         run.kill()
     until(lambda: not at_work())
     again = workspace.tilewise("run", "in", *FLAGS, "--direct")

@@ -46,7 +46,7 @@ postgres: $(READY)
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)
-	$(BIN)/python -m pytest -q $(PATIENT) -m ui
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m ui
 
 lint: $(READY)
 	$(BIN)/ruff check .

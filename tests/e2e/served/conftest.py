@@ -1,6 +1,7 @@
 """A real Prefect server with every deployment on it, and its API as a test asks it."""
 
 import contextlib
+import re
 import signal
 import socket
 import sqlite3
@@ -238,5 +239,6 @@ def shared_serve(workspaces, serve_at):
 @pytest.fixture
 def running_at_shared(shared_serve, serve, replies, request):
     """A run whose calls are on their way, at the `serve` of the module, into an output of its own."""
-    with running_at(shared_serve, serve(replies.ok()), replies, f"out/{request.node.name}") as run:
+    output = re.sub(r"\W", "-", request.node.name)  # a bracket would be a pattern
+    with running_at(shared_serve, serve(replies.ok()), replies, output) as run:
         yield run

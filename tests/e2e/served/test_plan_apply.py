@@ -40,8 +40,11 @@ def plan_of(run):
     return re.search(r"start the deployment apply with plan (\S+)", run["state"]["message"])[1]
 
 
-def test_a_costly_backfill_is_planned_only(planned, api, server):
-    """It ends, says what waits for approval, and shows the bill and the plan; nothing was sent."""
+def test_a_costly_backfill_is_planned_only_and_apply_runs_that_plan(planned, api, server, workspace_that_confirms):
+    """It ends, says what waits for approval, and shows the bill and the plan; nothing was sent.
+
+    Who approved it is kept, and the summary shows what was predicted beside what was paid.
+    """
     assert (planned["state_type"], planned["state_name"]) == ("COMPLETED", "Planned")
     assert (
         f"/deployments/deployment/{api.deployment('apply/apply')['id']}/run?parameters=" in planned["state"]["message"]
@@ -52,10 +55,6 @@ def test_a_costly_backfill_is_planned_only(planned, api, server):
     assert "| high | $" in shown["data"]
     assert shown["description"].startswith("2 documents, at most $")
     assert server.asked == []
-
-
-def test_apply_runs_that_plan(planned, api, server, workspace_that_confirms):
-    """Who approved it is kept, and the summary shows what was predicted beside what was paid."""
     run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
     assert run["state_name"] == "Completed"
     assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
@@ -82,10 +81,9 @@ def test_what_was_approved_needs_no_plan(api, job, server):
     assert (run["state"]["message"], len(server.asked)) == ("2 accepted", 2)
 
 
-@pytest.mark.parametrize("name", ["backfill/backfill", "extract/nightly"])
-def test_a_plan_that_is_asked_for_is_made(api, job, server, name):
+def test_a_plan_that_is_asked_for_is_made(api, job, server):
     """Also where a budget would have let it run."""
-    run = api.ended(name, job=job | {"budget": 1, "plan_only": True})
+    run = api.ended("extract/nightly", job=job | {"budget": 1, "plan_only": True})
     assert run["state"]["message"].startswith("plan stored, waiting for approval")
     assert server.asked == []
 

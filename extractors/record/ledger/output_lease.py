@@ -64,14 +64,16 @@ class OutputLeases:
         owner = current_process()
         with self.database.writing() as connection:
             free = {"output": output, "holder": "", "host": "", "pid": 0, "born": "", "lease_until": 0.0}
-            connection.execute(self.database.insert(OUTPUT_LEASES).on_conflict_do_nothing(), free)
-            of_output = OUTPUT_LEASES.c.output == output
-            row = connection.execute(sa.select(OUTPUT_LEASES).where(of_output).with_for_update()).one()
+            # One statement, which also locks an existing row: after two, another process may have deleted it between them.
+            lock = self.database.insert(OUTPUT_LEASES).on_conflict_do_update(
+                index_elements=[OUTPUT_LEASES.c.output], set_={"output": output}
+            )
+            row = connection.execute(lock.returning(OUTPUT_LEASES), free).one()
             now = self.database.clock(connection)
             if row.holder != holder and is_live(row, now):
                 return False
             ours = {"holder": holder, "host": owner.host, "pid": owner.pid, "born": owner.started}
-            update = OUTPUT_LEASES.update().where(of_output)
+            update = OUTPUT_LEASES.update().where(OUTPUT_LEASES.c.output == output)
             connection.execute(update.values(ours | {"lease_until": now + LEASE_SECONDS}))
             return True
 

@@ -1,6 +1,7 @@
 """output_lease.py: one process at a time replaces the files of an output."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,3 +59,20 @@ def test_the_lease_of_a_process_that_is_gone_is_taken_over(url, ledger, impatien
     spawn(GONE, url).wait(60)
     with impatient.hold("/out"):
         pass
+
+
+def test_holders_that_come_and_go_at_once_hold_it_one_at_a_time(ledger):
+    """Also where one releases it at the moment in which another one finds it held."""
+    inside, most = [], []
+
+    def hold_often(number):
+        leases = OutputLeases(ledger._database, sleep=lambda _: None)
+        for _ in range(15):
+            with leases.hold("/out"):
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(hold_often, range(4)))
+    assert most == [1] * 60

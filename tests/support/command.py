@@ -406,10 +406,10 @@ def secret_block():
 
 @pytest.fixture
 def wait():
-    """Waits until something holds, for half a minute at most, and gives it."""
+    """Waits until something holds, for two minutes at most, and gives it."""
 
     def until(holds):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not (held := holds()):
             assert time.monotonic() < end, "it never came to hold"
             time.sleep(0.02)

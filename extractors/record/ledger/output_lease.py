@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from extractors.core.errors import LedgerError
 from extractors.record.ledger.owner import HEARTBEAT_SECONDS, LEASE_SECONDS, current_process
 from extractors.record.ledger.runs import is_live

@@ -16,7 +16,20 @@ from flows.commands.rows import rows
 from flows.commands.spend import spend
 from flows.commands.trial import try_document
 from flows.console import exit_on_error, load_settings
-from flows.flags import BaseUrl, BillRule, Budget, ClimbBelow, Json, Model, Output, Policy, SchemaName, Source, Yes  # noqa: TC001
+from flows.flags import (  # noqa: TC001 - typer reads annotations
+    BaseUrl,
+    BillRule,
+    Budget,
+    ClimbBelow,
+    Confidence,
+    Json,
+    Model,
+    Output,
+    Policy,
+    SchemaName,
+    Source,
+    Yes,
+)
 from flows.help import HelpGroup
 
 if TYPE_CHECKING:
@@ -118,6 +131,7 @@ def run(
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help=FIELD_HELP["exclude"])] = None,
     send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
     video_tokens: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["video_tokens"])] = None,
+    confidence: Confidence = False,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, even if it is configured.")] = False,
@@ -161,6 +175,7 @@ def run(
             exclude=exclude or (),
             send_urls=send_urls,
             video_tokens=video_tokens,
+            confidence=confidence,
             offline=offline,
             shard_size=shard_size,
             plan_only=plan_only,

@@ -17,5 +17,6 @@ Policy = Annotated[Literal["balanced", "faithful", "thrifty"], typer.Option(help
 ClimbBelow = Annotated[float | None, typer.Option(metavar="P", help=FIELD_HELP["climb_below"])]
 BillRule = Annotated[str, typer.Option("--bill", help=FIELD_HELP["bill"])]
 Budget = Annotated[str | None, typer.Option(metavar="USD", help=FIELD_HELP["budget"])]
+Confidence = Annotated[bool, typer.Option("--confidence", help=FIELD_HELP["confidence"])]
 Yes = Annotated[bool, typer.Option("--yes", help=FIELD_HELP["yes"])]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]

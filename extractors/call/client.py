@@ -15,6 +15,8 @@ import httpx
 
 from extractors.call import faults
 from extractors.call import response as replies
+from extractors.call.logprobs import LogprobOption, LogprobsRefused, refuses_logprobs
+from extractors.call.request import asks_logprobs, without_logprobs
 from extractors.call.retry import CallFault, Retries
 from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Reply, Verdict
 from extractors.core.errors import DocumentError, Refused, RunError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from extractors.call.circuit_breaker import CircuitBreaker
     from extractors.call.faults import Fault
     from extractors.call.rate_limit import Permit, RateLimiter
+    from extractors.core.calls import TokenLogprobs
 
     Judge = Callable[[Reply], Verdict]
 
@@ -54,6 +57,7 @@ class ChatClient:
         timeout: float = 120.0,
         secret: str = "",
         masked: Sequence[str] = (),
+        logprobs: LogprobOption | None = None,
     ) -> None:
         """`timeout` limits the seconds of a whole call; `secret` is the key, which is masked in every text.
 
@@ -62,6 +66,7 @@ class ChatClient:
         is left as it is unless the value looks like a key.
         """
         self.http, self.limiter, self.retries, self.breaker = http, limiter, retries, breaker
+        self.logprobs = logprobs or LogprobOption()
         self._timeout = timeout
         keys = [secret] if len(secret) >= MIN_KEY_CHARS else []
         self._keys = [*keys, *filter(_looks_like_key, masked)]
@@ -81,10 +86,23 @@ class ChatClient:
         try:
             async for attempt in self.retries.build_policy(self.limiter.sleep, spent):
                 with attempt:
-                    return await self._send_once(request, body, journal, judge)
+                    return await self._send(request, body, journal, judge)
         except CallFault as error:
             raise self._make_document_error(error.fault) from None
         raise AssertionError("the policy ends with a return or a fault")
+
+    async def _send(self, request: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+        """Sends the request, and once more without log probabilities where the server refuses them.
+
+        That the request is answered then shows that it was refused for them.
+        """
+        try:
+            return await self._send_once(request, body, journal, judge)
+        except LogprobsRefused as refused:
+            message = str(refused)
+        answer = await self._send_once(request, without_logprobs(body), journal, judge)
+        self.logprobs.refusal = self.logprobs.refusal or message
+        return answer
 
     async def _send_once(
         self, request: CallRequest, body: bytes, journal: Journal, judge: Judge
@@ -93,13 +111,20 @@ class ChatClient:
             record = _CallRecord(request, journal)
             while not await record.reserve():
                 await self.limiter.sleep(BUDGET_POLL_SECONDS)
+            if not self.logprobs.requested:  # refused while this call waited
+                body = without_logprobs(body)
             reply, fault = await self._exchange_caught(request, body, record)
             verdict = judge(reply) if reply is not None and fault is None else None
             if verdict is not None and verdict.outcome == "connection":  # a stream that broke off
                 fault = faults.Fault("connection", "retry", verdict.errors, billed=_tell_billed(reply))
             if reply is None or verdict is None or fault is not None:
                 assert fault is not None
-                await record.settle(fault.outcome, fault.billed, reply, self._mask(fault.full_message))
+                refused = asks_logprobs(body) and reply is not None and refuses_logprobs(reply.status, reply.body)
+                outcome = "client_error" if refused else fault.outcome
+                await record.settle(outcome, fault.billed, reply, self._mask(fault.full_message))
+                if refused:
+                    self.limiter.record_answer(permit, 0)
+                    raise LogprobsRefused(self._mask(fault.message))
                 self._handle_failure(fault, permit)
                 raise CallFault(fault)
             settling = record.settle(verdict.outcome, _tell_billed(reply), reply, verdict.errors or None)
@@ -135,6 +160,8 @@ class ChatClient:
             whole = len(content) <= replies.MAX_REPLY_BYTES
             secrets = secrets if response.status_code == httpx.codes.OK else [*secrets, *self._masked]
             reply, fault = replies.parse_response(response, _mask_secrets(bytes(content), secrets), whole=whole)
+            if reply.logprobs and _holds_secret(reply.logprobs, secrets):
+                reply = replace(reply, logprobs=None)
             return replace(reply, request_id=reply.request_id and self._mask(reply.request_id)), fault
 
     @staticmethod
@@ -205,6 +232,12 @@ def _mask_secrets(content: bytes, secrets: Sequence[str]) -> bytes:
     for secret in secrets:
         content = content.replace(secret.encode(), MASK.encode())
     return content
+
+
+def _holds_secret(logprobs: TokenLogprobs, secrets: Sequence[str]) -> bool:
+    """Whether the tokens of a reply spell one of these, which its text masks."""
+    text = "".join(logprobs.tokens) if secrets else ""
+    return any(secret in text for secret in secrets)
 
 
 def _find_signatures(link: str) -> set[str]:

@@ -23,7 +23,7 @@ class Profile:
     """One kind of server: how a request switches reasoning off, how it names the token limit and carries the key.
 
     `flat_schema`: the JSON schema is also given in the flat form `{"type": "json_schema", "schema": …}`, for servers that
-    know only that; those that know both ignore it. `price_unit`: the tokens that a price in its list of models is for,
+    know only that; those that know both ignore it. `logprobs`: the value that asks for log probabilities. `price_unit`: the tokens that a price in its list of models is for,
     None where that is unknown.
     """
 
@@ -32,6 +32,7 @@ class Profile:
     max_tokens: str = "max_tokens"
     flat_schema: bool = False
     key_header: str = "authorization"
+    logprobs: bool | int = True
     price_unit: PriceUnit | None = None
 
 
@@ -40,7 +41,7 @@ PROFILES = MappingProxyType(
     {
         each.name: each
         for each in (
-            Profile("together", _NO_REASONING, price_unit="million"),
+            Profile("together", _NO_REASONING, logprobs=1, price_unit="million"),
             Profile("openai", {}, max_tokens="max_completion_tokens"),
             Profile("azure", {}, max_tokens="max_completion_tokens", key_header="api-key"),
             Profile("openrouter", _NO_REASONING, price_unit="token"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Mode = Literal["json_schema", "json_object", "tools", "prompt"]
+_TAIL = 20  # bytes at the end of a request in which it asks for log probabilities
 
 
 class Feedback(NamedTuple):
@@ -62,16 +63,31 @@ class RequestTemplate:
         options |= _build_schema_options(schema, style.mode, flat=profile.flat_schema)
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
+        self._logprobs = b',"logprobs":' + orjson.dumps(profile.logprobs)
         self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
 
-    def body(self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None) -> bytes:
-        """Builds the whole request for these image blocks."""
+    def body(
+        self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None, *, logprobs: bool = False
+    ) -> bytes:
+        """Builds the whole request for these image blocks; `logprobs`: it asks for log probabilities."""
         turns = b""
         if feedback:
             said = {"role": "assistant", "content": feedback.answer}, {"role": "user", "content": feedback.text}
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
-        limit = b'],"%s":%d}' % (self._profile.max_tokens.encode(), max_tokens)
-        return b"".join((b",".join((self._head, *blocks)), b"]}", turns, limit))
+        limit = b'],"%s":%d' % (self._profile.max_tokens.encode(), max_tokens)
+        end = self._logprobs + b"}" if logprobs else b"}"
+        return b"".join((b",".join((self._head, *blocks)), b"]}", turns, limit, end))
+
+
+def asks_logprobs(body: bytes) -> bool:
+    """Whether this request asks for log probabilities."""
+    return b',"logprobs":' in body[-_TAIL:]
+
+
+def without_logprobs(body: bytes) -> bytes:
+    """The same request, which does not ask for log probabilities."""
+    tail = body[-_TAIL:]
+    return body[: len(body) - len(tail)] + tail[: tail.rindex(b',"logprobs":')] + b"}" if asks_logprobs(body) else body
 
 
 def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:

@@ -15,6 +15,7 @@ import httpx
 
 from extractors.call.error_body import extract_message, has_error, parse_error, parse_json, remove_images
 from extractors.call.faults import Fault, classify_error_body, classify_status
+from extractors.call.logprobs import clean_constants, read_logprobs, remove_logprobs
 from extractors.call.usage import read_usage
 from extractors.core import Reply
 
@@ -50,6 +51,7 @@ class _Message:
 
 def parse_response(response: httpx.Response, content: bytes, *, whole: bool = True) -> tuple[Reply, Fault | None]:
     """The reply, and the fault if it is no answer. `whole`: the body was not cut at `MAX_REPLY_BYTES`."""
+    content = clean_constants(content)
     text = content.decode("utf-8", errors="replace")
     streamed = response.status_code == 200 and _is_stream(response, text)
     parts = _split_events(text) if streamed else [parse_json(content)]
@@ -88,10 +90,12 @@ def _read_reply(response: httpx.Response, text: str, objects: list[Object], choi
     messages = [_read_message(choice) for choice in _read_exact_choices(text) or choices]
     arguments = _join_arguments(messages)
     finish_reasons = [reason for each in choices if (reason := _as_text(each.get("finish_reason"))) is not None]
+    logprobs = read_logprobs(choices)
+    kept = text if logprobs is None else remove_logprobs(text)
     usages = [usage for each in (*objects, *choices) if (usage := read_usage(each)) is not None]
     return Reply(
         status=response.status_code,
-        body=remove_images(text)[:MAX_KEPT_CHARS],
+        body=remove_images(kept)[:MAX_KEPT_CHARS],
         content=arguments or _join(message.content for message in messages),
         finish_reason=finish_reasons[-1] if finish_reasons else None,
         model=next((model for each in objects if (model := _as_text(each.get("model"))) is not None), None),
@@ -99,6 +103,7 @@ def _read_reply(response: httpx.Response, text: str, objects: list[Object], choi
         request_id=response.headers.get("x-request-id") or _as_text(objects[0].get("id") if objects else None),
         reasoning=_join(message.reasoning for message in messages),
         refusal=_join(message.refusal for message in messages),
+        logprobs=logprobs,
     )
 
 

@@ -38,5 +38,6 @@ FIELD_HELP = {
     "exclude": "No images that match this pattern, written as for include, which it overrides. Can be repeated.",
     "send_urls": "Send http(s) image URLs to the API instead of downloading the images.",
     "video_tokens": "Maximum number of tokens billed for one video.",
+    "confidence": "Ask the server for the log probability of each token, and record the confidence of every value.",
     "shard_size": "Number of documents per shard: splits the run into flow runs on the Prefect work pool.",
 }

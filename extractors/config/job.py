@@ -149,6 +149,7 @@ class Job(BaseModel):
     )
     bill: str = Field("auto", title="Tokens: bill rule", description=FIELD_HELP["bill"])
     video_tokens: int | None = Field(None, ge=1, title="Tokens: of a video", description=FIELD_HELP["video_tokens"])
+    confidence: bool = Field(default=False, title="Tokens: confidence", description=FIELD_HELP["confidence"])
     base_url: str | None = Field(None, title="Endpoint: base URL", description=FIELD_HELP["base_url"])
     offline: bool = Field(default=False, title="Endpoint: offline", description=FIELD_HELP["offline"])
     send_urls: bool = Field(default=False, title="Endpoint: send URLs", description=FIELD_HELP["send_urls"])

@@ -88,6 +88,13 @@ class RunConfig:
         return RequestOptions(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
 
     @property
+    def confidence(self) -> bool:
+        """Whether the server is asked for log probabilities, from which the confidence of values is computed."""
+        is_set = "confidence" in self.settings.model_fields_set
+        wanted = self.job.confidence or self.job.climb_below is not None
+        return wanted or (self.settings.confidence if is_set else self.offline)
+
+    @property
     def limits(self) -> Limits:
         """The ceilings of the run's rate and concurrency."""
         return Limits(self.concurrency, self.settings.rpm, self.settings.tpm)

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
+    confidence: bool = False  # offline: true unless it is set
     _key_place: str = PrivateAttr("")
 
     @property

@@ -170,7 +170,7 @@ async def _ask_in_state(
     context: RunContext,
 ) -> Accepted | RetryState:
     """Calls once; returns the answer to publish, or the state of the next call. Raises DocumentError or RunError."""
-    body = context.services.template.body([page.block for page in prepared], state.max_tokens, state.feedback)
+    body = _build_body(prepared, state, context)
     request = _build_request(planned, prepared, state, len(body), context)
     try:
         reply, verdict = await _ask(request, body, journal, context)
@@ -207,6 +207,12 @@ def _keep_accepted(
     if isinstance(error, RunError):
         context.shutdown.stop(error)
     return choose_surest(state.accepted)
+
+
+def _build_body(prepared: tuple[Prepared, ...], state: RetryState, context: RunContext) -> bytes:
+    services, blocks = context.services, [page.block for page in prepared]
+    logprobs = services.client.logprobs.requested
+    return services.template.body(blocks, state.max_tokens, state.feedback, logprobs=logprobs)
 
 
 async def _ask(

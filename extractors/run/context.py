@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from extractors.bill import Tariff
+    from extractors.call.logprobs import LogprobOption
     from extractors.call.rate_limit import RateLimiter
     from extractors.call.request import RequestTemplate
     from extractors.config.run_config import RunConfig
@@ -89,7 +90,9 @@ class RunContext:
     unfinished: list[Planned] = field(default_factory=list)
 
 
-async def open_client(config: RunConfig, limiter: RateLimiter, stack: AsyncExitStack) -> ChatClient:
+async def open_client(
+    config: RunConfig, limiter: RateLimiter, stack: AsyncExitStack, logprobs: LogprobOption | None = None
+) -> ChatClient:
     """Opens the client; the stack closes its connections, and the child process that reads with local OCR."""
     base_url = await stack.enter_async_context(_offline_endpoint()) if config.offline else config.base_url
     http = await stack.enter_async_context(build_client(config.endpoint_at(base_url)))
@@ -102,6 +105,7 @@ async def open_client(config: RunConfig, limiter: RateLimiter, stack: AsyncExitS
         timeout=settings.timeout,
         secret=config.secret,
         masked=config.masked,
+        logprobs=logprobs,
     )
 
 

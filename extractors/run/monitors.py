@@ -15,10 +15,12 @@ from extractors.core.errors import Failing, Refused
 from extractors.core.money import dollars
 from extractors.core.tiles import MARKERS, Size
 from extractors.core.totals import RunTotals
+from extractors.record.ledger.memory import REFUSAL_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from extractors.call.logprobs import LogprobOption
     from extractors.core import Attempt, Fingerprint
     from extractors.core.errors import RunError
     from extractors.core.tiles import Rule
@@ -123,6 +125,35 @@ class ModelGuard:
     def _change(self) -> str:
         now, before = ", ".join(sorted(self._new)), ", ".join(sorted(self.before))
         return f"{self.requested} was answered by {now}, in the last run by {before}"
+
+
+@dataclass(slots=True)
+class LogprobMonitor:
+    """Reports that the server does not give log probabilities, which the run wants."""
+
+    option: LogprobOption
+
+    def observe(self, totals: RunTotals, attempts: Sequence[Attempt]) -> RunError | None:
+        """Observes nothing: the client notes a refusal."""
+        del totals, attempts
+        return None
+
+    def warning(self) -> str | None:
+        """Quotes the server."""
+        refusal = self.option.refusal
+        if refusal is None:
+            return None
+        if self.option.earlier:
+            return f"log probabilities were not requested, since the server refused them in an earlier run: {refusal}"
+        return (
+            f"the server refused log probabilities: {refusal}; the refused calls were repeated without them, and the next"
+            f" runs do not request them for {REFUSAL_DAYS} days"
+        )
+
+    def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
+        """Stores a refusal of this run."""
+        if self.option.refusal is not None and not self.option.earlier:
+            memory.keep_logprob_refusal(fingerprint, self.option.refusal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from extractors.bill import NoteCounts
+from extractors.call.logprobs import LogprobOption
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
 from extractors.config.prices import warn_old_price
@@ -22,7 +23,7 @@ from extractors.record.tables.volume import PartId
 from extractors.run.cascade import build_cascade
 from extractors.run.chunk import Chunk
 from extractors.run.context import AnswerPolicy, Reuse, RunContext, Services, open_client
-from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
+from extractors.run.monitors import BillingMonitor, FailureGuard, LogprobMonitor, ModelGuard
 from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
 from extractors.run.result import RunCounts
@@ -130,14 +131,15 @@ class ChunkScheduler:
         limiter = RateLimiter(config.limits, session.ledger.memory.rate(fingerprint), permits=self.permits)
         shutdown = Shutdown(limiter, drain=config.settings.drain, max_time=config.job.max_time, say=self.hooks.notify)
         reuse = await self._build_reuse()
+        services = await self._open_services(limiter, stack)
         context = RunContext(
             run_info=session.run_info,
             schema=config.schema,
             tariff=self.feed.tariff,
             answers=AnswerPolicy(config.settings.reasks, build_cascade(config)),
-            services=await self._open_services(limiter, stack),
+            services=services,
             reuse=reuse,
-            monitors=self._build_monitors(),
+            monitors=self._build_monitors(services.client.logprobs),
             shutdown=stack.enter_context(shutdown),
             on_document=self.hooks.on_document,
         )
@@ -165,7 +167,7 @@ class ChunkScheduler:
         return Services(
             store=self.feed.store,
             template=template,
-            client=await open_client(reachable, limiter, stack),
+            client=await open_client(reachable, limiter, stack, self._build_logprob_option()),
             writer=self.writer or LedgerWriter(session.ledger.calls, session.run_info, config.budget),
             tables=self.tables,
             threads=stack.enter_context(ThreadPoolExecutor(CORES, thread_name_prefix="prepare")),
@@ -174,7 +176,14 @@ class ChunkScheduler:
             refusals=RefusalGuard(),
         )
 
-    def _build_monitors(self) -> list[Monitor]:
+    def _build_logprob_option(self) -> LogprobOption:
+        """Whether log probabilities are asked for: a server that refused them in an earlier run is not asked again."""
+        session = self.session
+        wanted = session.config.confidence and session.stored_replies is None
+        refusal = session.ledger.memory.logprob_refusal(session.run_info.fingerprint) if wanted else None
+        return LogprobOption(wanted, refusal, earlier=refusal is not None)
+
+    def _build_monitors(self, logprobs: LogprobOption) -> list[Monitor]:
         session, config, tariff = self.session, self.session.config, self.feed.tariff
         earlier_models = session.ledger.memory.returned_models(session.run_info.fingerprint)
         measured = session.prior.text_tokens is not None
@@ -182,6 +191,7 @@ class ChunkScheduler:
             BillingMonitor(config.rule, tariff.text_bytes, tariff.text_tokens, measured=measured),
             FailureGuard(config.job.fail_above),
             ModelGuard(config.model, earlier_models, stops=config.settings.on_model_change == "stop"),
+            LogprobMonitor(logprobs),
         ]
 
     def count_skipped(self) -> RunCounts:

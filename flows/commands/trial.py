@@ -13,6 +13,7 @@ from flows.flags import (  # noqa: TC001 - typer reads annotations
     BillRule,
     Budget,
     ClimbBelow,
+    Confidence,
     Json,
     Model,
     Output,
@@ -41,6 +42,7 @@ def try_document(
         Literal["folder", "name", "frames", "page"] | None, typer.Option(help=FIELD_HELP["document_by"])
     ] = None,
     send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
+    confidence: Confidence = False,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -67,6 +69,7 @@ def try_document(
             budget=budget,
             document_by=document_by,
             send_urls=send_urls,
+            confidence=confidence,
             offline=offline,
             yes=yes,
         )

@@ -38,6 +38,7 @@ DEFAULTS = {
     "video_tokens": None,
     "shard_size": None,
     "redo_before": None,
+    "confidence": False,
     "offline": False,
     "dry_run": False,
     "yes": False,

@@ -41,6 +41,25 @@ def job(**fields):
     return Job(**{"source": "pictures", "schema_name": "receipt", **fields})
 
 
+@pytest.mark.parametrize(
+    ("offline", "flag", "setting", "asked"),
+    [
+        (False, False, None, False),
+        (False, True, None, True),
+        (False, False, True, True),
+        (True, False, None, True),
+        (True, False, False, False),
+        (True, True, False, True),
+    ],
+)
+def test_confidence_is_off_by_default_and_on_offline(offline, flag, setting, asked):
+    """The flag and the setting win; neither changes what determines an answer."""
+    changed = {} if setting is None else {"confidence": setting}
+    config = resolve(job(offline=offline, confidence=flag), settings(**changed))
+    assert config.confidence is asked
+    assert config.fingerprint == resolve(job(offline=offline), settings()).fingerprint
+
+
 def test_a_run_without_a_key_is_refused():
     """It says what to set and how to try without, and never falls back in silence."""
     with pytest.raises(ConfigurationError) as raised:

@@ -17,7 +17,7 @@ from extractors.core.schema import Schema
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
-from extractors.run.recovery import recover_abandoned
+from extractors.run.recovery import recover_abandoned, restore_answered
 
 DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
 NOW = datetime(2026, 11, 20, 2, 16, 0, tzinfo=UTC)
@@ -321,6 +321,16 @@ def test_what_was_answered_is_published_without_paying(answered, root, ledger, t
     assert (row["cost_usd"], row["cost_wasted_usd"]) == (Decimal("0.004"), Decimal("0.001"))
     assert table(root, "images")["document"].to_list() == [SENT]
     assert list(ledger.calls.orphaned_replies(vary(terms, output=str(root)))) == []
+
+
+def test_restored_answer_has_its_tokens(ledger, ledger_writer, answered, make, terms):
+    """So its evidence is computed as that of an answer that came just now."""
+    body = make.reply(body=orjson.dumps(CHAT).decode(), logprobs=make.logprobs())
+    noting = ledger_writer()
+    noting.settle(noting.reserve(document=FAILED), reply=body)
+    planned = {uri: make.planned(uri) for uri in (FAILED, SENT)}
+    restored = restore_answered(ledger.calls.iter_unpublished(terms.run), planned, answered)
+    assert {each.planned.document: each.reply.logprobs for each in restored} == {FAILED: make.logprobs(), SENT: None}
 
 
 def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):

@@ -173,7 +173,7 @@ def left(ledger, make, terms):
         writer = LedgerWriter(ledger.calls, terms)
         for document in documents:
             handle = await writer.reserve(make.request(document), 1, None)
-            await writer.settle(handle, make.attempt(reply=make.reply(body=ANSWER)))
+            await writer.settle(handle, make.attempt(reply=make.reply(body=ANSWER, logprobs=make.logprobs())))
         ledger.runs.mark_volume_published(terms.run, 1, documents if left is None else left)
         ledger.runs.finish(terms.run)
 
@@ -186,13 +186,14 @@ def orphaned(ledger, terms):
     return lambda: OrphanedReplies(ledger.calls, terms)
 
 
-async def test_orphaned_reply_answers_the_same_request(left, orphaned):
-    """It has the content and the usage that were received."""
+async def test_orphaned_reply_answers_the_same_request(left, orphaned, make):
+    """It has the content, the usage and the tokens that were received."""
     await left("/in/a.jpg", "/in/b.jpg")
     replies = orphaned()
     replies.refresh()
     reply = await replies.reply("request-/in/b.jpg")
     assert (reply.status, reply.content, reply.model, reply.usage.prompt) == (200, "{}", "maker/model-2", 9)
+    assert reply.logprobs == make.logprobs()
     assert [call.run for call in replies.used] == ["20261120T021500Z-3f9a"]
 
 

@@ -1,0 +1,145 @@
+"""`--confidence`: log probabilities are asked for as each server wants it, kept, and done without where they are refused."""
+
+import json
+
+import pytest
+
+from extractors.run.refusals import MAX_CALLS
+
+RUN = ("run", "in", "--schema", "caption", "--bill", "formula", "--policy", "faithful")
+ANSWER = '{"caption": "A wall", "alt_text": null, "tags": []}'
+TOKENS = ['{"', "caption", '": "', "A", " wall", '", "alt_text": ', "null", ', "tags": []}']
+LOGPROBS = [-0.125, 0.0, -0.25, -0.5, -1.5, 0.0, -0.75, 0.0]
+REFUSAL = "logprobs is not supported with this model"
+WARNING = "the server refused log probabilities: 400 " + REFUSAL
+
+
+def with_logprobs(replies, form="openai", content=ANSWER, tokens=TOKENS, logprobs=LOGPROBS):
+    """An answer with its log probabilities."""
+    body = json.loads(replies.ok(content).body)
+    entries = [{"token": token, "logprob": each} for token, each in zip(tokens, logprobs, strict=True)]
+    forms = {"openai": {"content": entries}, "together": {"tokens": tokens, "token_logprobs": logprobs}}
+    body["choices"][0]["logprobs"] = forms[form]
+    return replies.raw(json.dumps(body))
+
+
+@pytest.fixture
+def refusing(serve, replies):
+    """A server that refuses log probabilities with this error, and answers every other request."""
+
+    def start(error=None, otherwise=None):
+        return serve(
+            lambda asked: (error or replies.error(400, REFUSAL)) if "logprobs" in asked else otherwise or replies.ok()
+        )
+
+    return start
+
+
+def requested(server):
+    """The value of `logprobs` in each request, None without it."""
+    return [asked.get("logprobs") for asked in server.asked]
+
+
+@pytest.mark.parametrize(("profile", "value", "form"), [("together", 1, "together"), ("generic", True, "openai")])
+def test_request_asks_in_the_words_of_the_server(workspace, serve, replies, profile, value, form):
+    """The request is otherwise the same; the tokens are in `replies`, without a change to the answer."""
+    workspace.with_images("a.jpg").using(server := serve(replies.ok(), with_logprobs(replies, form)), profile=profile)
+    assert workspace.run(*RUN).exit_code == 0
+    assert workspace.run(*RUN, "--redo", "all", "--confidence").exit_code == 0
+    plain, asking = server.asked
+    assert asking == plain | {"logprobs": value}
+    assert type(asking["logprobs"]) is type(value)
+    first, second = workspace.table("replies").sort("tokens", nulls_last=False).to_dicts()
+    assert (first["tokens"], first["token_logprobs"]) == (None, None)
+    assert (second["tokens"], second["token_logprobs"]) == (TOKENS, LOGPROBS)
+    assert json.loads(second["reply"])["choices"][0]["message"]["content"] == ANSWER
+
+
+def test_confidence_redoes_nothing(workspace, serve, replies):
+    """It changes no key and no hash: what was read without it is done, and the other way round."""
+    workspace.with_images("a.jpg").using(server := serve(with_logprobs(replies)))
+    assert workspace.run(*RUN).exit_code == 0
+    assert workspace.run(*RUN, env={"TILEWISE_CONFIDENCE": "1"}).exit_code == 0
+    assert workspace.run(*RUN, "--redo", "changed", "--confidence").exit_code == 0
+    assert requested(server) == [None]
+    workspace.images("b.jpg")
+    assert workspace.run(*RUN, env={"TILEWISE_CONFIDENCE": "1"}).exit_code == 0
+    assert requested(server) == [None, True]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", 1), ("failed", 0), ("none", 0)])
+def test_tokens_are_kept_as_long_as_the_reply(workspace, serve, replies, keep, kept):
+    """In the table as TILEWISE_KEEP_REPLIES says; the ledger drops both."""
+    workspace.with_images("a.jpg").using(serve(with_logprobs(replies)), keep_replies=keep)
+    assert workspace.run(*RUN, "--confidence").exit_code == 0
+    rows = workspace.table("replies")
+    assert rows.height == kept
+    assert rows.is_empty() or rows["tokens"].to_list() == [TOKENS]
+    assert b'": \\"' not in (workspace.folder / "ledger.db").read_bytes()
+
+
+def test_refused_log_probabilities_are_done_without(workspace, refusing):
+    """Every call before the first answer is repeated once: not billed, no failure, no try, with one warning; later runs do not ask."""
+    names = [f"{number}.jpg" for number in range(20)]
+    workspace.with_images(*names).using(server := refusing(), attempts="1", reasks="0", concurrency="4")
+    ended = workspace.run(*RUN, "--confidence")
+    assert ended.exit_code == 0, ended.output
+    run, calls = workspace.only("runs"), workspace.table("calls")
+    refused = calls.filter(calls["outcome"] == "client_error")
+    assert (run["accepted"], run["failed"]) == (20, 0)
+    assert workspace.table("failures").is_empty()
+    assert [text for text in run["warnings"] if "log prob" in text] == [
+        text for text in run["warnings"] if WARNING in text
+    ]
+    assert sum(WARNING in text for text in run["warnings"]) == 1
+    assert 1 <= refused.height <= MAX_CALLS
+    assert calls.height == 20 + refused.height == len(server.asked)
+    assert set(refused["billed"]) == {"no"}
+    assert REFUSAL in refused["error"][0]
+    before = len(server.asked)
+    workspace.images("later.jpg")
+    ended = workspace.run(*RUN, "--confidence")
+    assert requested(server)[before:] == [None]
+    last = workspace.table("runs").sort("started_at").to_dicts()[-1]
+    assert [REFUSAL in text for text in last["warnings"] if "log prob" in text] == [True]
+
+
+def test_refusal_that_is_an_error_inside_an_answer_or_a_stop(workspace, refusing, replies):
+    """A 404, which otherwise stops a run, and an error with status 200."""
+    errors = [
+        replies.error(404, "No endpoints found that can handle the requested parameters"),
+        replies.raw(json.dumps({"error": {"message": REFUSAL, "code": 400}})),
+    ]
+    for number, error in enumerate(errors):
+        workspace.with_images(f"{number}.jpg").using(
+            refusing(error), ledger=f"sqlite:///{workspace.folder}/{number}.db"
+        )
+        assert workspace.run(*RUN, "--confidence").exit_code == 0
+    assert set(workspace.table("runs")["accepted"]) == {1}
+
+
+def test_error_about_something_else_stays_what_it_was(workspace, serve, replies):
+    """It is not repeated; one that only quotes the parameter is repeated, and then decides as it is."""
+    workspace.with_images("a.jpg", "b.jpg").using(server := serve(replies.error(400, "Invalid image")))
+    assert workspace.run(*RUN, "--confidence").exit_code == 1
+    assert len(server.asked) == 2
+    workspace.images("c.jpg")
+    server.answers_with(replies.error(400, "Invalid image in the request with logprobs"))
+    workspace.run(*RUN, "--confidence", "--redo", "failed")
+    run = workspace.table("runs").sort("started_at").to_dicts()[-1]
+    assert (run["status"], run["failed"], run["calls"]) == ("completed", 3, 6)
+    assert [text for text in run["warnings"] if "log prob" in text] == []
+    server.answers_with(replies.ok())
+    workspace.images("d.jpg")
+    assert workspace.run(*RUN, "--confidence").exit_code == 0
+    assert requested(server)[-1] is True
+
+
+def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
+    """A reply that a stopped run has paid for, and one that is reparsed, are read without a call, with their tokens."""
+    off_schema = with_logprobs(replies, content='{"x": 1}', tokens=['{"x": ', "1}"], logprobs=[-0.5, -0.25])
+    workspace.with_images("a.jpg").using(server := serve(off_schema), reasks="0")
+    assert workspace.run(*RUN, "--confidence").exit_code == 1
+    assert workspace.run(*RUN, "--redo", "reparse").exit_code == 1
+    assert requested(server) == [True]
+    assert workspace.only("replies")["tokens"] == ['{"x": ', "1}"]

@@ -1,0 +1,241 @@
+"""logprobs.py: the tokens of a reply are read in both forms, or not at all; a refusal of them is told from others."""
+
+import json
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extractors.call.logprobs import refuses_logprobs
+from extractors.call.profiles import PROFILES
+from extractors.call.request import RequestOptions, RequestTemplate, asks_logprobs, without_logprobs
+from extractors.call.response import MAX_KEPT_CHARS, parse_response, parse_stored
+from extractors.core.calls import TokenLogprobs
+from extractors.core.schema import load
+
+CONTENT = '{"shop": "Café"}'
+TOKENS = ('{"', "shop", '": "', "Caf", "é", '"}')
+LOGPROBS = (-0.5, -0.25, 0.0, -1.5, None, -9999.0)
+
+
+def entry(token, logprob, raw="given"):
+    """A token as OpenAI writes it."""
+    raw = list(token.encode()) if raw == "given" else raw
+    return {"token": token, "logprob": logprob, "bytes": raw, "top_logprobs": []}
+
+
+def openai(*entries):
+    return {"content": [*entries], "refusal": None}
+
+
+def together(tokens=TOKENS, logprobs=LOGPROBS, **changes):
+    return {"tokens": [*tokens], "token_logprobs": [*logprobs], "token_ids": [1] * len(tokens), **changes}
+
+
+WHOLE = {"openai": openai(*map(entry, TOKENS, LOGPROBS)), "together": together()}
+
+
+def choice(logprobs, content=CONTENT, **changes):
+    return {"index": 0, "message": {"content": content}, "finish_reason": "stop", "logprobs": logprobs, **changes}
+
+
+def parse(body):
+    """The reply with this body, which is no fault."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    reply, fault = parse_response(httpx.Response(200), content)
+    assert fault is None
+    return reply
+
+
+def stream(*choices):
+    events = [{"model": "m", "choices": [each]} for each in choices]
+    return b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in events) + b"data: [DONE]\n\n"
+
+
+def chunk(text, logprobs, **changes):
+    return {"index": 0, "delta": {"content": text}, "finish_reason": None, "logprobs": logprobs, **changes}
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_log_probabilities_are_read_in_both_forms(form):
+    """Those of the first choice alone. The kept body does without them, and is read again with the tokens kept apart."""
+    reply = parse({"choices": [choice(WHOLE[form]), choice(together(["x"], [-1.0]), index=1)]})
+    assert reply.logprobs == TokenLogprobs(TOKENS, LOGPROBS)
+    assert json.loads(reply.body)["choices"][0]["logprobs"] is None
+    again = parse_stored(reply.body, logprobs=reply.logprobs)
+    assert (again.content, again.logprobs) == (CONTENT, reply.logprobs)
+
+
+@pytest.mark.parametrize(
+    "form", [openai, lambda *entries: together(*zip(*((e["token"], e["logprob"]) for e in entries), strict=False))]
+)
+def test_streamed_log_probabilities_are_joined(form):
+    """One part a chunk, some without any, and none on the last."""
+    pieces = [("", None), ('{"', None), ("shop", None), ('": "', None), ('Café"}', None)]
+    parts = [TOKENS[:0], TOKENS[:1], TOKENS[1:2], TOKENS[2:3], TOKENS[3:]]
+    values = [LOGPROBS[:0], LOGPROBS[:1], LOGPROBS[1:2], LOGPROBS[2:3], LOGPROBS[3:]]
+    chunks = [
+        chunk(text, form(*map(entry, tokens, numbers)) if tokens else None)
+        for (text, _), tokens, numbers in zip(pieces, parts, values, strict=True)
+    ]
+    reply = parse(stream(*chunks, chunk("", None, finish_reason="stop"), chunk("x", openai(entry("x", -1.0)), index=1)))
+    assert (reply.content, reply.logprobs) == (CONTENT, TokenLogprobs(TOKENS, LOGPROBS))
+    assert "top_logprobs" not in reply.body
+    assert "token_ids" not in reply.body
+
+
+def test_a_bare_number_is_of_the_streamed_token():
+    """As Together's chunks may have it."""
+    reply = parse(stream(chunk("{", -0.5), chunk("}", -0.25), chunk("", 0.0, finish_reason="stop")))
+    assert reply.logprobs == TokenLogprobs(("{", "}"), (-0.5, -0.25))
+
+
+@pytest.mark.parametrize(
+    ("given", "token"),
+    [
+        (entry("\\xe2\\x82", -1.0, [0xE2, 0x82]), "<0xE2><0x82>"),
+        (entry("�", -1.0, [0x22, 0xE2]), "<0x22><0xE2>"),
+        (entry("<0xE2>", -1.0, [0xE2]), "<0xE2>"),
+        (entry("▁the", -1.0, list(b" the")), " the"),
+        (entry("<|im_end|>", -1.0, None), "<|im_end|>"),
+        (entry("a", -1.0, []), "a"),
+        (entry("é", -1.0, [300, "x"]), "é"),
+        ({"token": None, "bytes": [97], "logprob": -1.0}, "a"),
+    ],
+)
+def test_bytes_of_a_token_are_its_text(given, token):
+    """A part of a character is written byte by byte."""
+    assert parse({"choices": [choice(openai(given))]}).logprobs == TokenLogprobs((token,), (-1.0,))
+
+
+@pytest.mark.parametrize("number", [None, "-0.5", True, 0.5, 10**400, -1e300, [], {}])
+def test_a_number_that_is_no_logarithm_is_unknown(number):
+    """The other tokens keep theirs."""
+    for logprobs in (openai(entry("a", number), entry("b", 3e-7)), together(["a", "b"], [number, 3e-7])):
+        assert parse({"choices": [choice(logprobs)]}).logprobs == TokenLogprobs(("a", "b"), (None, 0.0))
+
+
+def test_nan_among_log_probabilities_loses_no_answer():
+    """Python's servers write it although it is no JSON; elsewhere in a body it stays an error."""
+    for form in (openai(entry("a", float("nan")), entry("NaN", -1.0)), together(["a", "NaN"], [-float("inf"), -1.0])):
+        reply = parse({"choices": [choice(form)]})
+        assert (reply.content, reply.logprobs) == (CONTENT, TokenLogprobs(("a", "NaN"), (None, -1.0)))
+    assert parse_response(httpx.Response(200), json.dumps({"choices": [choice(None)], "x": float("nan")}).encode())[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        together(logprobs=LOGPROBS[:-1]),
+        together(token_logprobs=None),
+        together(["a", None], [-1.0, -1.0]),
+        openai(entry("a", -1.0), None),
+        openai({"logprob": -1.0}),
+        {"content": "a"},
+        {"tokens": "ab", "token_logprobs": [-1.0, -1.0]},
+        {"content": None, "refusal": []},
+        {"content": []},
+        [-1.0],
+        "none",
+        -1.0,
+        {},
+    ],
+)
+def test_what_cannot_be_read_is_no_tokens(given):
+    """Never a part of them: what follows would be laid over the wrong text."""
+    reply = parse({"choices": [choice(given)]})
+    assert (reply.content, reply.logprobs) == (CONTENT, None)
+    assert parse(stream(chunk("{}", openai(entry("{}", -1.0))), chunk("", {"tokens": 1}))).logprobs is None
+
+
+@given(
+    given=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["content", "tokens", "token_logprobs", "token", "bytes", "logprob"]), inner
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_value_is_read_or_left_out(given):
+    """Never an exception; what is read has as many logarithms as tokens, each at most 0; the answer is untouched."""
+    for reply in (parse({"choices": [choice(given)]}), parse(json.dumps({"choices": [choice(given)]}).encode())):
+        assert reply.content == CONTENT
+        if reply.logprobs is not None:
+            tokens, logprobs = reply.logprobs.tokens, reply.logprobs.logprobs
+            assert len(tokens) == len(logprobs) > 0
+            assert all(each is None or each <= 0 for each in logprobs)
+
+
+def test_an_answer_that_is_an_object_keeps_its_digits_and_fields():
+    """A field may be named as the log probabilities are: nothing is removed from such a body."""
+    answer = '{"logprobs":{"a":0.10},"total":12345678901234567890.10}'
+    logprobs = json.dumps(openai(entry("a", -1.0)))
+    body = f'{{"choices":[{{"message":{{"content":{answer}}},"finish_reason":"stop","logprobs":{logprobs}}}]}}'
+    reply = parse(body.encode())
+    assert (reply.content, reply.logprobs) == (answer, TokenLogprobs(("a",), (-1.0,)))
+    assert parse_stored(reply.body).content == answer
+
+
+def test_log_probabilities_do_not_cut_the_kept_body():
+    """They are longer than the answer: with them the body would be beyond what is kept, and of no use to a recovery."""
+    entries = [entry("x" * 20, -1.0) | {"top_logprobs": [{"token": "y" * 900}]}] * 2000
+    body = json.dumps({"choices": [choice(openai(*entries))]})
+    assert len(body) > MAX_KEPT_CHARS
+    assert parse_stored(parse(body.encode()).body).content == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("profile", "tail"), [*((name, b"true") for name in PROFILES if name != "together"), ("together", b"1")]
+)
+def test_request_asks_for_log_probabilities_at_its_end(profile, tail):
+    """In the way of the server; without that not a byte differs."""
+    schema = load("receipt")
+    template = RequestTemplate(schema, ask="?", model="m", profile=PROFILES[profile], style=RequestOptions())
+    plain, asking = (template.body([b"{}"], 2048, logprobs=logprobs) for logprobs in (False, True))
+    assert asking == plain[:-1] + b',"logprobs":' + tail + b"}"
+    assert (asks_logprobs(asking), asks_logprobs(plain)) == (True, False)
+    assert without_logprobs(asking) == without_logprobs(plain) == plain
+
+
+REFUSALS = [
+    (400, {"error": {"message": "logprobs is not supported", "type": "invalid_request_error"}}),
+    (400, {"error": {"message": "Unrecognized request argument supplied: logprobs", "param": None}}),
+    (400, {"error": {"message": "reasoning models do not support logprobs"}}),
+    (400, {"error": {"message": "Unsupported value", "param": "top_logprobs", "code": "unsupported_parameter"}}),
+    (403, {"error": {"message": "You are not allowed to request logprobs from this model"}}),
+    (422, {"detail": [{"loc": ["body", "logprobs"], "msg": "value is not a valid boolean", "type": "bool_type"}]}),
+    (422, {"detail": "Log probabilities are not available for this model."}),
+    (400, "logprobs: Extra inputs are not permitted"),
+    (404, {"error": {"message": "No endpoints found that can handle the requested parameters.", "code": 404}}),
+    (404, {"error": {"message": "No endpoints found that support the requested parameters", "code": 404}}),
+    (500, {"error": {"message": "logprobs is not supported with tools + stream", "type": "server_error"}}),
+    (200, {"error": {"message": "logprobs is not enabled for this model", "code": 400}}),
+]
+OTHERS = [
+    (400, {"error": {"message": "Invalid image"}}),
+    (404, {"error": {"message": "The model does not exist"}}),
+    (404, {"error": {"message": "No endpoints found that support image input"}}),
+    (429, {"error": {"message": "rate limit of logprobs requests"}}),
+    (401, "logprobs"),
+    (422, {"detail": [{"loc": ["body", "messages"], "msg": "too many", "input": {"logprobs": "logprobs"}}]}),
+    (200, {"choices": [{"error": {"code": 500}, "logprobs": None, "message": {"content": "logprobs"}}]}),
+    (200, 'data: {"choices":[{"delta":{"content":"logprobs"}}]}'),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSALS)
+def test_refusal_of_log_probabilities_is_recognised(status, body):
+    """In the words of several servers."""
+    assert refuses_logprobs(status, body if isinstance(body, str) else json.dumps(body))
+
+
+@pytest.mark.parametrize(("status", "body"), OTHERS)
+def test_other_errors_are_no_refusal_of_log_probabilities(status, body):
+    """Nor what quotes the request, nor an answer that broke off."""
+    assert not refuses_logprobs(status, body if isinstance(body, str) else json.dumps(body))

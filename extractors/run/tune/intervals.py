@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
     )
 
 
+@lru_cache(maxsize=4096)  # a certificate needs the same few for every threshold
 def trials_needed(target: float, errors: int = 0, level: float = LEVEL) -> int:
     """The fewest trials, this many of them errors, whose lower bound reaches the target: 299 for 0.99 without an error."""
     low, high = errors, max(1, errors)

@@ -14,8 +14,6 @@ from typing import cast
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from extractors.run.tune.text_similarity import fold_text
-
 ARRAYS = (list, tuple, set, frozenset)
 _GROUPED = re.compile(r"[^\d.,+\-]*([+\-]?)[^\d.,+\-]*(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?[^\d.,]*")
 
@@ -121,7 +119,7 @@ def canonical_json(value: object) -> str:
 
 
 def canonical_text(value: object) -> str:
-    """As `canonical_json`, with folded texts: two readings of a field agree where this is equal."""
+    """As `canonical_json`, with texts in one case and spacing: two readings of a field agree where this is equal."""
     return _dump(value, fold=True)
 
 
@@ -136,7 +134,9 @@ def _dump(value: object, *, fold: bool) -> str:
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool | enum.Enum):
         return _dump_number(Decimal(str(value)))
     plain = to_jsonable_python(value)
-    return json.dumps(fold_text(plain) if fold and isinstance(plain, str) else plain, ensure_ascii=False)
+    return json.dumps(
+        " ".join(plain.split()).casefold() if fold and isinstance(plain, str) else plain, ensure_ascii=False
+    )
 
 
 def _dump_number(number: Decimal) -> str:

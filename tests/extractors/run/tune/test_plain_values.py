@@ -99,7 +99,7 @@ def test_canonical_json_ignores_the_order_of_keys_nulls_and_the_writing_of_numbe
 
 def test_canonical_text_is_the_same_for_a_document_and_for_its_cell():
     document = [Inner(name="Café Zoë", amount=Decimal("1200.0"))]
-    assert canonical_text(document) == canonical_text([{"name": "CAFE ZOE", "amount": 1200, "other": None}])
+    assert canonical_text(document) == canonical_text([{"name": "CAFÉ  ZOË", "amount": 1200, "other": None}])
     assert canonical_text(Colour.RED) == canonical_text("Red")
     assert canonical_text({1, 2}) == canonical_text({2, 1})
     assert canonical_text(date(2018, 3, 22)) != canonical_text(date(2018, 3, 23))

@@ -78,7 +78,7 @@ def estimate(
     schema: SchemaName = "",
     output: Output = None,
     model: Model = None,
-    policy: Policy = "balanced",
+    policy: Policy = None,
     bill: BillRule = "auto",
     sample: Annotated[
         str | None,
@@ -110,7 +110,7 @@ def run(
     output: Output = None,
     model: Model = None,
     base_url: BaseUrl = None,
-    policy: Policy = "balanced",
+    policy: Policy = None,
     climb_below: ClimbBelow = None,
     bill: BillRule = "auto",
     budget: Budget = None,

@@ -144,6 +144,7 @@ def _print_estimate(estimate: Estimate, model: str) -> None:
         intervals=estimate.intervals,
         causes=estimate.causes.lines() if estimate.causes else (),
         passed_over=estimate.listing.passed_over,
+        tuning=estimate.tuning,
     )
     print_lines(view.lines())
     print_lines(f"warning: {warning}" for warning in estimate.warnings)

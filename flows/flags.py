@@ -13,7 +13,7 @@ SchemaName = Annotated[str, typer.Option("--schema", help=FIELD_HELP["schema_nam
 Output = Annotated[str | None, typer.Option(help=FIELD_HELP["output"])]
 Model = Annotated[str | None, typer.Option(help=FIELD_HELP["model"])]
 BaseUrl = Annotated[str | None, typer.Option(help=FIELD_HELP["base_url"])]
-Policy = Annotated[Literal["balanced", "faithful", "thrifty"], typer.Option(help=FIELD_HELP["policy"])]
+Policy = Annotated[Literal["balanced", "faithful", "thrifty"] | None, typer.Option(help=FIELD_HELP["policy"])]
 ClimbBelow = Annotated[float | None, typer.Option(metavar="P", help=FIELD_HELP["climb_below"])]
 BillRule = Annotated[str, typer.Option("--bill", help=FIELD_HELP["bill"])]
 Budget = Annotated[str | None, typer.Option(metavar="USD", help=FIELD_HELP["budget"])]

@@ -20,8 +20,10 @@ from extractors.config.job import Job
 from extractors.config.prices import OLD_PRICE_DAYS, find_price
 from extractors.config.run_config import resolve
 from extractors.config.settings import SQLITE
+from extractors.config.tuning import describe_certificate, describe_ladder, describe_thresholds
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.core.money import dollars
+from extractors.core.tuning import parse_tuning
 from extractors.endpoint.extra import EndpointError, check_extra
 from extractors.record.ledger import Ledger
 from extractors.record.output import open_output
@@ -70,6 +72,7 @@ async def examine(settings: Settings, source: str | None) -> list[Finding]:
             _check_model(config, served),
             _check_price(config, served, memory),
             _check_rule(config, memory),
+            *list_tunings(config, memory),
         ]
     if source:
         findings += _check_source(source)
@@ -161,6 +164,28 @@ def _check_rule(config: RunConfig, memory: EndpointMemory | None) -> Finding:
     return Finding(
         "bill rule", "ok" if calibration.explains else "note", words + ("" if calibration.explains else ", not exact")
     )
+
+
+def list_tunings(config: RunConfig, memory: EndpointMemory | None) -> list[Finding]:
+    """The stored tunings of the endpoint and model, one for each schema."""
+    stored = memory.tunings(config.endpoint, config.model) if memory else {}
+    return [_describe_tuning(schema, body) for schema, body in stored.items()]
+
+
+def _describe_tuning(schema: str, body: str) -> Finding:
+    name = f"tuning {schema}"
+    try:
+        tuning = parse_tuning(body)
+    except ValueError as error:
+        return Finding(name, "note", f"cannot be read ({error}): run `tilewise tune --apply` again")
+    parts = [
+        f"measured on {tuning.measured_at:%Y-%m-%d}",
+        f"ladder {describe_ladder(tuning.ladder)}" if tuning.ladder else "",
+        describe_thresholds(tuning.climb_below, tuning.climb_below_all),
+        describe_certificate(tuning.certificate) if tuning.certificate else "",
+        "this model's confidence cannot rank" if tuning.ranks is False else "",
+    ]
+    return Finding(name, "note" if tuning.ranks is False else "ok", ", ".join(filter(None, parts)))
 
 
 def _check_source(source: str) -> list[Finding]:

@@ -7,7 +7,7 @@ FIELD_HELP = {
     " with a column uri).",
     "schema_name": "Schema to extract: a name from `tilewise schemas`, package.module:Model, or path/to/file.py:Model.",
     "policy": "Image size policy. faithful: keep every pixel that the model can see; balanced: start small, retry larger"
-    " if validation fails; thrifty: start smaller still.",
+    " if validation fails; thrifty: start smaller still. Default: the ladder that tune stored, else balanced.",
     "climb_below": "Read a document again with more pixels while the confidence of a field is below this, from 0 to 1;"
     " implies confidence.",
     "output": "Folder or bucket (s3://, gs://, az://) for the tables. Default: TILEWISE_OUTPUT.",

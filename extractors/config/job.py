@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
 Policy = Literal["balanced", "faithful", "thrifty"]
+DEFAULT_POLICY: Policy = "balanced"
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Pattern = Annotated[str, Field(min_length=1)]
 
@@ -143,7 +144,7 @@ class Job(BaseModel):
     redo_before: Annotated[datetime | None, _INSTANT] = Field(
         None, title="Again: redo before", description=FIELD_HELP["redo_before"]
     )
-    policy: Policy = Field("balanced", title="Tokens: policy", description=FIELD_HELP["policy"])
+    policy: Policy | None = Field(None, title="Tokens: policy", description=FIELD_HELP["policy"])
     climb_below: float | None = Field(
         None, gt=0, lt=1, title="Tokens: climb below", description=FIELD_HELP["climb_below"]
     )

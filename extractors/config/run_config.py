@@ -14,17 +14,20 @@ from extractors.bill import Tariff, estimate_text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
 from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
+from extractors.config.job import DEFAULT_POLICY
 from extractors.config.output_name import name_output
 from extractors.config.settings import TOGETHER
+from extractors.config.tuning import NO_TUNING, TUNED, StoredTuning, select_tuning
 from extractors.core import Fingerprint, RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import NO_MEANS
+from extractors.core.tuning import TuningProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from extractors.config.job import Job
+    from extractors.config.job import Job, Policy
     from extractors.config.settings import Settings
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
@@ -63,6 +66,7 @@ class RunConfig:
     output: str  # an absolute folder, or a bucket's URL
     offline: bool
     calibration: Calibration | None = None
+    tuning: StoredTuning = NO_TUNING
 
     def calibrated(self, memory: EndpointMemory) -> RunConfig:
         """Returns it with the calibration of this endpoint and model: `auto` is the calibrated rule."""
@@ -71,6 +75,43 @@ class RunConfig:
             return self
         rule = tiles.parse_rule(found.rule) if self.job.bill == "auto" else self.rule
         return replace(self, rule=rule, calibration=found)
+
+    def tuned(self, memory: EndpointMemory) -> RunConfig:
+        """Returns it with the tuning stored for this endpoint, model and schema, as far as it holds; after `calibrated`."""
+        return self.with_tuning(memory.tuning(self.fingerprint) if self.job.schema_name else None)
+
+    def with_tuning(self, body: str | None) -> RunConfig:
+        """Returns it with this stored tuning, as far as it holds and no flag replaces it."""
+        job = self.job
+        used = select_tuning(body, self.protocol, self.rule.text, policy=job.policy, climb_below=job.climb_below)
+        return replace(self, tuning=used)
+
+    @property
+    def protocol(self) -> TuningProtocol:
+        """How answers are obtained: what a tuning holds for."""
+        mine = self.fingerprint
+        return TuningProtocol(
+            endpoint=mine.endpoint,
+            model=mine.model,
+            schema_name=mine.schema,
+            schema_hash=mine.schema_hash,
+            prompt_hash=mine.prompt_hash,
+            mode=self.settings.mode,
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The policy where no stored ladder is used."""
+        return self.job.policy or DEFAULT_POLICY
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the configuration has no effect."""
+        one_rung = self.policy == "faithful" and not self.tuning.ladder
+        reason = "--policy faithful" if one_rung else f"the bill rule {self.rule.name}"
+        if self.tuning.has_thresholds and (one_rung or self.rule.name.startswith("flat:")):
+            return [*self.tuning.warnings, f"no document climbs: under {reason} every image has one rung"]
+        return list(self.tuning.warnings)
 
     def reads_locally(self, listed: Iterable[str]) -> bool:
         """Whether local OCR answers, as the endpoint's list of models shows."""
@@ -198,7 +239,7 @@ class RunConfig:
             source=source,
             output=self.output,
             fingerprint=self.fingerprint,
-            policy=self.job.policy,
+            policy=TUNED if self.tuning.ladder else self.policy,
             bill_rule=self.rule.name,
             price=price,
             job=self.job.model_dump_json(),
@@ -239,6 +280,7 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
         base_url=urlsplit(base_url or TOGETHER)._replace(query="").geturl(),
         output=name_output(job.output or settings.output),
         offline=offline,
+        tuning=StoredTuning(climb_below_all=job.climb_below),
     )
 
 

@@ -85,6 +85,7 @@ def resolve_plan(
     config = resolve(job.model_copy(update=changes), settings)
     output, found, _ = url.rpartition("/plans/")
     config = replace(config, rule=tiles.parse_rule(info.bill_rule), output=output if found else config.output)
+    config = config.with_tuning(info.tuning)
     for name in ("endpoint", "model", "schema_hash", "prompt_hash"):
         planned, now = getattr(info, name), getattr(config.fingerprint, name)
         if now != planned:

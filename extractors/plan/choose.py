@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.core.money import Costs
+    from extractors.core.tuning import Ladder
 
 
 class Floor(NamedTuple):
@@ -44,6 +45,7 @@ class Plan:
     """The policy, the bill rule and the prices by which a run chooses.
 
     `send_urls`: an image at an http(s) URL is passed on; one that needs a signature only where it would be sent as it is.
+    `ladder` is that of a stored tuning, which replaces the policy's.
     """
 
     policy: str
@@ -51,6 +53,7 @@ class Plan:
     price: Priced
     send_urls: bool = False
     video_tokens: int | None = None
+    ladder: Ladder | None = None
 
     def document(self, pages: Sequence[Billed]) -> tuple[PlannedPage, ...]:
         """Chooses for the pages of a document."""
@@ -71,11 +74,15 @@ class Plan:
         return PlannedPage(billed, "url", "passed_on", (whole,), self.price(whole, first=first))
 
     def _choose_size(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
-        ladder, floored = ladder_of(self.rule, self.policy, size)
-        step = ladder[0]
+        if self.ladder is None:
+            ladder, floored = ladder_of(self.rule, self.policy, size)
+        else:
+            ladder, floored = tuned_ladder_of(self.rule, self.ladder, size), False
+        step, whole = ladder[0], self.rule.tokens(size)
         costs = self.price(step, first=first)
-        if step.tokens < self.rule.tokens(size):
-            return PlannedPage(billed, "resize", "cheaper", ladder, costs)
+        if step.tokens < whole:
+            ends_below = whole if ladder[-1].tokens < whole else None
+            return PlannedPage(billed, "resize", "cheaper", ladder, costs, ends_below)
         if step.size != size:
             return PlannedPage(billed, "shrink", "native", ladder, costs)
         return PlannedPage(billed, "send", "floor" if floored else "fits", ladder, costs)
@@ -99,6 +106,20 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
         elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that adds no pixels is left out
             steps.append(Step(rung, picture, rule.tokens(picture)))
     return (*steps, whole), floored
+
+
+@lru_cache(maxsize=4096)  # as above
+def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[Step, ...]:
+    """The steps of a stored ladder, whatever the floors of the policies: it was measured. It may end below the whole image."""
+    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
+    steps: list[Step] = []
+    for rung in ladder.limits(whole.tokens):
+        if rung >= whole.tokens:
+            return (*steps, Step(rung, whole.size, whole.tokens))
+        picture = fit_size(rule, size, rung)
+        if picture is not None and (not steps or rule.tokens(picture) > steps[-1].tokens):
+            steps.append(Step(rung, picture, rule.tokens(picture)))
+    return tuple(steps) or (whole,)
 
 
 def full_ladder(rule: Rule, size: Size) -> tuple[Step, ...]:

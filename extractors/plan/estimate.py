@@ -76,6 +76,8 @@ class Estimate:
     rejects: list[tuple[str, str]] = field(default_factory=list)  # kind and page of the first rejected documents
     listing: Listing = field(default_factory=Listing)
     notes: NoteCounts = field(default_factory=NoteCounts)
+    tuning: str = ""  # what of a stored tuning is used
+    configuration_warnings: Sequence[str] = ()
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -128,7 +130,8 @@ class Estimate:
     def warnings(self) -> list[str]:
         """What a person should know before a run."""
         incomplete = self.listing.incomplete
-        return [*([incomplete] if incomplete else []), *self.listing.warnings, *self.notes.warnings()]
+        listed = [*([incomplete] if incomplete else []), *self.listing.warnings]
+        return [*listed, *self.configuration_warnings, *self.notes.warnings()]
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars as numbers."""
@@ -170,6 +173,7 @@ def estimate(
     config, history = inputs.config, inputs.history
     with closing(Feed(config, inputs.tariff, history)) as feed:
         result = Estimate(config.rule.name, feed.tariff.calibrated, listing=feed.listing, price=inputs.price)
+        result.tuning, result.configuration_warnings = config.tuning.description, config.warnings
         if history and config.job.redo:
             result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
@@ -203,7 +207,7 @@ def read_inputs(config: RunConfig, *, done: bool) -> EstimateInputs:
         if ledger is None:
             return EstimateInputs(config, price, history)
         prior = prior_stats(ledger.memory, config.fingerprint)
-        return EstimateInputs(config.calibrated(ledger.memory), price, history, prior)
+        return EstimateInputs(config.calibrated(ledger.memory).tuned(ledger.memory), price, history, prior)
 
 
 @contextmanager

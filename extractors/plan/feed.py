@@ -80,7 +80,12 @@ class Feed:
         self._documents = self._source.documents(self.listing)
         self._ahead = deque[Document]()  # listed, and looked at together
         self._plan = Plan(
-            job.policy, tariff.rule, partial(estimate_costs, tariff), config.passes_urls, tariff.video_tokens
+            config.policy,
+            tariff.rule,
+            partial(estimate_costs, tariff),
+            config.passes_urls,
+            tariff.video_tokens,
+            config.tuning.ladder,
         )
         self.store: Store = self._source.store
         self.found = self.skipped = 0

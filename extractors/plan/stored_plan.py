@@ -52,6 +52,7 @@ INFO: columns.Columns = {
     "policy": columns.TEXT,
     "bill_rule": columns.TEXT,
     "job": columns.TEXT,
+    "tuning": columns.TEXT,
 }
 SUFFIX = ".parquet"
 NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
@@ -59,7 +60,7 @@ NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
 
 @dataclass(frozen=True, slots=True)
 class PlanInfo:
-    """What a plan is about and what it costs. `bill_rule` is the rule's text."""
+    """What a plan is about and what it costs. `bill_rule` is the rule's text, `tuning` the stored tuning as JSON, if any."""
 
     planned_at: datetime
     source: str
@@ -71,6 +72,7 @@ class PlanInfo:
     policy: str
     bill_rule: str
     job: str
+    tuning: str | None
     documents: int
     costs: Costs
 
@@ -140,12 +142,12 @@ class PlanWriter:
         with writing(self._output):
             self._output.remove_folder(self._staging)
 
-    def finish(self, run_info: RunInfo, rule: str) -> str | None:
-        """Stores the plan and returns its URL; None when it has no documents. `rule` is the bill rule's text."""
+    def finish(self, run_info: RunInfo, config: RunConfig) -> str | None:
+        """Stores the plan and returns its URL; None when it has no documents."""
         if not self._parts:
             return None
         key = f"plans/{self._name}{SUFFIX}"
-        info = {column: pl.lit(value, dtype=INFO[column]) for column, value in _info_row(run_info, rule).items()}
+        info = {column: pl.lit(value, dtype=INFO[column]) for column, value in _info_row(run_info, config).items()}
         with writing(self._output):
             self._output.write(key, self._output.scan(self._parts).with_columns(**info))
             self._output.remove_folder(self._staging)
@@ -157,7 +159,8 @@ def store_plan(config: RunConfig) -> tuple[Estimate, str | None]:
 
     Raises as `estimate_job` and `write_plan` do.
     """
-    return write_plan(read_inputs(config, done=True), config.run_info(None), incomplete=False)
+    inputs = read_inputs(config, done=True)
+    return write_plan(inputs, inputs.config.run_info(None), incomplete=False)
 
 
 def write_plan(inputs: EstimateInputs, run_info: RunInfo, *, incomplete: bool = True) -> tuple[Estimate, str | None]:
@@ -172,7 +175,7 @@ def write_plan(inputs: EstimateInputs, run_info: RunInfo, *, incomplete: bool = 
     if estimated.listing.incomplete and not incomplete:
         writer.discard()
         return estimated, None
-    return estimated, writer.finish(run_info, inputs.config.rule.text)
+    return estimated, writer.finish(run_info, inputs.config)
 
 
 def _row(planned: Planned) -> Row:
@@ -193,7 +196,8 @@ def _row(planned: Planned) -> Row:
     }
 
 
-def _info_row(run_info: RunInfo, rule: str) -> Row:
+def _info_row(run_info: RunInfo, config: RunConfig) -> Row:
+    tuning = config.tuning.tuning
     return {
         "planned_at": run_info.started_at,
         "source": run_info.source,
@@ -203,6 +207,7 @@ def _info_row(run_info: RunInfo, rule: str) -> Row:
         "model": run_info.model,
         "endpoint": run_info.endpoint,
         "policy": run_info.policy,
-        "bill_rule": rule,
+        "bill_rule": config.rule.text,
         "job": run_info.job,
+        "tuning": tuning.model_dump_json() if tuning else None,
     }

@@ -48,10 +48,13 @@ class EstimateView:
     intervals: Mapping[str, tuple[Decimal, Decimal] | None] | None = None
     causes: Sequence[tuple[str, str]] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    tuning: str = ""
 
     def lines(self) -> Iterator[RenderableType]:
         """The estimate, top to bottom."""
         yield self._make_table()
+        if self.tuning:
+            yield self.tuning
         if self.rejects:
             yield "rejected, which a run does not send:"
             width = max(len(kind) for kind, _ in self.rejects)

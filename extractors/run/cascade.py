@@ -64,8 +64,9 @@ class Cascade:
 
 
 def build_cascade(config: RunConfig) -> Cascade:
-    """The cascade of this configuration: the threshold of the job."""
-    return Cascade(below_all=config.job.climb_below, agree_on=config.schema.agree_on)
+    """The cascade of this configuration: the thresholds of its job, else of its stored tuning."""
+    tuning = config.tuning
+    return Cascade(tuning.climb_below, tuning.climb_below_all, config.schema.agree_on)
 
 
 def compare_answers(lower: BaseModel, higher: BaseModel) -> dict[str, bool]:

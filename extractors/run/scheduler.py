@@ -200,7 +200,7 @@ class ChunkScheduler:
 
     def warnings(self, context: RunContext | None) -> tuple[str, ...]:
         """The warnings for the run's row."""
-        warnings = [warn_old_price(self.session.run_info), *self.notes.warnings()]
+        warnings = [warn_old_price(self.session.run_info), *self.session.config.warnings, *self.notes.warnings()]
         if self.claimed_elsewhere:
             warnings.append(f"{self.claimed_elsewhere} documents are being processed by another run")
         if self.session.stored_replies is not None and (unstored := self.feed.skipped + self.feed.waiting):

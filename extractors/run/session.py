@@ -147,7 +147,9 @@ async def open_session(
     check_compatible(output, config.schema)
     ledger = stack.enter_context(Ledger(config.settings.ledger))
     calibrated = config.calibrated(ledger.memory)
-    config = replace(calibrated, rule=config.rule) if approved_plan else calibrated
+    config = replace(calibrated, rule=config.rule) if approved_plan else calibrated.tuned(ledger.memory)
+    if config.tuning.description:
+        hooks.notify(config.tuning.description)
     price, offline = await _read_price(config, ledger)
     run_info = config.run_info(price, hooks.flow_run_id)
     if approved_plan:

@@ -34,7 +34,7 @@ def try_document(
     output: Output = None,
     model: Model = None,
     base_url: BaseUrl = None,
-    policy: Policy = "balanced",
+    policy: Policy = None,
     climb_below: ClimbBelow = None,
     bill: BillRule = "auto",
     budget: Budget = None,

@@ -167,6 +167,12 @@ class EndpointMemory:
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
+    def tunings(self, endpoint: str, model: str) -> dict[str, str]:
+        """The recommendations stored for this endpoint and model, by schema."""
+        query = sa.select(TUNINGS.c.schema, TUNINGS.c.body).filter_by(endpoint=endpoint, model=model)
+        with self.database.reading() as connection:
+            return {row.schema: row.body for row in connection.execute(query.order_by(TUNINGS.c.schema))}
+
     def keep_logprob_refusal(self, fingerprint: Fingerprint, message: str) -> None:
         """Store that this endpoint refused to give log probabilities for this model, with its words."""
         self._upsert(LOGPROB_REFUSALS, _endpoint_key(fingerprint), message=message, seen_at=_now())

@@ -119,7 +119,7 @@ def _find_drift(session: RunSession, tables: Tables, totals: RunTotals) -> list[
 
 def _record(session: RunSession, error: RunError | None, warnings: Sequence[str], listing: Listing) -> RunRecord:
     run_info = session.run_info
-    candidates = (warn_old_price(run_info), *listing.warnings, *warnings)
+    candidates = (warn_old_price(run_info), *session.config.warnings, *listing.warnings, *warnings)
     distinct = dict.fromkeys(each for each in candidates if each)  # shards repeat some
     error = check_listing(listing, error)
     fail_above = session.config.job.fail_above

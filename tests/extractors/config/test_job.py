@@ -18,7 +18,7 @@ DEFAULTS = {
     "output": None,
     "model": None,
     "base_url": None,
-    "policy": "balanced",
+    "policy": None,
     "climb_below": None,
     "bill": "auto",
     "budget": None,

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from extractors.core import REJECT_REASONS, UNSEEN, Billed, Found, Header, Planned, PlannedPage, Problem, Step
 from extractors.core.money import Costs
 from extractors.core.tiles import NAMES, Size, get_rule
+from extractors.core.tuning import Ladder
 from extractors.plan.choose import FLOORS, Plan
 
 PATCH_RULES = ["qwen2", "qwen3", "kimi", "openai"]
@@ -285,3 +286,22 @@ def test_only_the_first_page_bears_the_text():
     pages = [Billed(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
     plan = Plan("balanced", get_rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
     assert [each.costs.expected for each in plan.document(pages)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "name", "size", "action", "tokens", "whole"),
+    [
+        (Ladder(rule="table", budgets=(1601, 6404)), "table", (900, 2100), "resize", [1601, 6404], None),
+        (Ladder(rule="table", budgets=(1601, 3202)), "table", (900, 2100), "resize", [1601, 3202], 6404),
+        (Ladder(rule="table", budgets=(1601, 3202)), "table", (500, 400), "send", [1601], None),
+        (Ladder(rule="qwen3", shares=(0.25, 0.5)), "qwen3", (2000, 2000), "resize", [902, 1851], 3846),
+        (Ladder(rule="qwen3", shares=(1,)), "qwen3", (2000, 2000), "send", [3846], None),
+        (Ladder(rule="qwen3", budgets=(1,)), "qwen3", (2000, 2000), "send", [3846], None),
+    ],
+)
+def test_stored_ladder_replaces_that_of_the_policy(ladder, name, size, action, tokens, whole):
+    """Whatever the floors; it may end below the whole image, whose bill is kept; a budget that buys nothing is left out."""
+    billed = Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1))
+    chosen = Plan("balanced", get_rule(name), dollars, ladder=ladder).page(billed)
+    assert (chosen.action, [step.tokens for step in chosen.ladder], chosen.whole_tokens) == (action, tokens, whole)
+    assert chosen.faithful_tokens == get_rule(name).tokens(Size(*size))

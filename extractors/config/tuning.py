@@ -1,0 +1,117 @@
+"""The stored tuning of a run: whether it holds for the run's protocol, and what of it explicit flags leave in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from extractors.core.tuning import parse_tuning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol
+
+TUNED = "tuned"  # the policy of a run that uses a stored ladder
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTuning:
+    """What `tilewise tune --apply` stored for an endpoint, model and schema; without `tuning` it is not used.
+
+    `warnings` say why a part of it, or all, is not used.
+    """
+
+    tuning: Tuning | None = None
+    ladder: Ladder | None = None
+    climb_below: Mapping[str, float] = field(default_factory=dict)
+    climb_below_all: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether accepted answers may be read again."""
+        return bool(self.climb_below) or self.climb_below_all is not None
+
+    @property
+    def description(self) -> str:
+        """One line that says what is used; empty where nothing is."""
+        if self.tuning is None:
+            return ""
+        ladder = f"ladder {describe_ladder(self.ladder)}" if self.ladder else ""
+        climbs = describe_thresholds(self.climb_below, self.climb_below_all)
+        score = "its score" if self.tuning.score is not None else ""
+        used = ", ".join(filter(None, (ladder, climbs, score))) or "nothing of it: flags replace it"
+        return f"stored tuning of {self.tuning.measured_at:%Y-%m-%d} (run {self.tuning.run}): {used}"
+
+
+NO_TUNING = StoredTuning()
+
+
+def select_tuning(
+    body: str | None, protocol: TuningProtocol, rule: str, *, policy: str | None, climb_below: float | None
+) -> StoredTuning:
+    """What of the stored tuning `body` a run of this protocol and bill rule uses beside its explicit flags."""
+    thresholds = StoredTuning(climb_below_all=climb_below)
+    if body is None:
+        return thresholds
+    name = f"the tuning stored for {protocol.schema_name} and {protocol.model}"
+    try:
+        tuning = parse_tuning(body)
+    except ValueError as error:
+        return _leave_out(
+            thresholds, f"{name} cannot be read ({error}) and is not used: run `tilewise tune --apply` again"
+        )
+    if differences := tuning.protocol.differences(protocol):
+        return _leave_out(
+            thresholds,
+            f"{name} is not used: {' and '.join(differences)} differ from its run {tuning.run}: run `tilewise tune --apply`"
+            " again",
+        )
+    return _combine(tuning, rule, policy, climb_below)
+
+
+def _combine(tuning: Tuning, rule: str, policy: str | None, climb_below: float | None) -> StoredTuning:
+    """A tuning that holds; an explicit policy replaces its ladder, an explicit threshold its thresholds."""
+    ladder, warnings = tuning.ladder if policy is None else None, []
+    if ladder is not None and ladder.rule != rule:
+        warnings.append(
+            f"the stored ladder is not used: it was chosen under the bill rule {ladder.rule}, and this run has {rule}"
+        )
+        ladder = None
+    if tuning.ranks is False and climb_below is not None:
+        warnings.append(
+            "this model's confidence cannot rank its answers (tuning of"
+            f" {tuning.measured_at:%Y-%m-%d}): --climb-below reads the wrong documents again"
+        )
+    by_field, below_all = ({}, climb_below) if climb_below is not None else (tuning.climb_below, tuning.climb_below_all)
+    return StoredTuning(tuning, ladder, by_field, below_all, tuple(warnings))
+
+
+def _leave_out(thresholds: StoredTuning, warning: str) -> StoredTuning:
+    return StoredTuning(climb_below_all=thresholds.climb_below_all, warnings=(warning,))
+
+
+def describe_ladder(ladder: Ladder) -> str:
+    """The rungs, the cheapest first: `1,601 > 6,404 image tokens`, `25 > 100 % of the image's tokens`."""
+    if ladder.budgets:
+        return " > ".join(f"{budget:,}" for budget in ladder.budgets) + " image tokens"
+    return " > ".join(f"{100 * share:g}" for share in ladder.shares) + " % of the image's tokens"
+
+
+def describe_thresholds(by_field: Mapping[str, float], below_all: float | None) -> str:
+    """The thresholds: `climbs below 0.9`, `climbs below 0.9 (total 0.95)`, `climbs below total 0.95`."""
+    named = ", ".join(f"{name} {threshold:g}" for name, threshold in by_field.items())
+    if below_all is None:
+        return f"climbs below {named}" if named else "climbs only after a refusal"
+    return f"climbs below {below_all:g}" + (f" ({named})" if named else "")
+
+
+def describe_certificate(certificate: Certificate) -> str:
+    """What was certified: `72 % of documents need no review (99.1 % right at least)`."""
+    if certificate.share is None or certificate.lower_bound is None:
+        return f"nothing certified at {100 * certificate.target:g} % from {certificate.documents:,} documents"
+    return (
+        f"{100 * certificate.share:.0f} % of documents need no review"
+        f" ({100 * certificate.lower_bound:.1f} % of them right at least)"
+    )

@@ -1,0 +1,118 @@
+"""Stored tunings: `run`, `estimate`, `apply` and `doctor` use what `tune --apply` stored, and say so."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from extractors.core import Fingerprint
+from extractors.core.schema import load
+from extractors.core.tiles import get_rule
+from extractors.core.tuning import Ladder, Tuning, TuningProtocol
+from extractors.record.ledger import Ledger
+
+SOURCE = ("in", "--schema", "caption", "--bill", "formula")
+RUN = ("run", *SOURCE)
+CHEAPEST, WHOLE = (1119, 1119), (2000, 2000)  # pictures that are sent of the image
+
+
+@pytest.fixture(autouse=True)
+def one_large_image(workspace, server, replies):
+    """A workspace with one image, of which `balanced` sends one tile first, and a server that bills as is planned."""
+    server.answers_with(replies.billing(get_rule("formula").tokens))
+    workspace.with_images("a.jpg", size=WHOLE).using(server)
+
+
+@pytest.fixture
+def store(workspace, server):
+    """Stores a tuning, of the whole image alone where nothing else is said; a body that is no tuning is stored as it is."""
+    caption = load("caption")
+    key = Fingerprint(server.url, "maker/model", "caption", caption.hash, caption.prompt_hash("0.0 False"))
+
+    def keep(body=None, *, budgets=(6404,), mode="json_schema", **values):
+        protocol = TuningProtocol(
+            endpoint=key.endpoint,
+            model=key.model,
+            schema_name=key.schema,
+            schema_hash=key.schema_hash,
+            prompt_hash=key.prompt_hash,
+            mode=mode,
+        )
+        ladder = Ladder(rule="formula", budgets=budgets)
+        at = datetime(2026, 11, 30, tzinfo=UTC)
+        tuning = Tuning(protocol=protocol, ladder=ladder, measured_at=at, run="20261130T100000Z-aaaa", **values)
+        with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
+            ledger.memory.keep_tuning(key, tuning.run, body or tuning.model_dump_json())
+
+    return keep
+
+
+def test_run_and_estimate_use_the_stored_ladder_and_say_so(workspace, server, store):
+    """The first picture is that of the ladder; one line names the day and the run of the tuning."""
+    store()
+    estimated = workspace.run("estimate", *SOURCE)
+    assert "tuning of 2026-11-30" in estimated.stdout
+    ended = workspace.run(*RUN)
+    assert (ended.exit_code, server.pictures) == (0, [WHOLE])
+    assert "tuning of 2026-11-30" in ended.stderr
+    row = workspace.only("runs")
+    assert (row["policy"], row["warnings"], json.loads(row["stopped_at_rung"])) == ("tuned", [], {"6404": 1})
+
+
+def test_explicit_policy_wins_over_the_stored_ladder(workspace, server, store):
+    store()
+    ended = workspace.run(*RUN, "--policy", "balanced")
+    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
+    assert workspace.only("runs")["policy"] == "balanced"
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [({"mode": "tools"}, "mode differ"), ({"body": "{"}, "cannot be read")],
+    ids=["protocol", "body"],
+)
+def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stored, words):
+    """The run is that of its policy."""
+    store(**stored)
+    assert workspace.run(*RUN).exit_code == 0
+    assert server.pictures == [CHEAPEST]
+    [warning] = workspace.only("runs")["warnings"]
+    assert words in warning
+
+
+def test_stored_plan_keeps_its_tuning(workspace, server, store):
+    """What is tuned afterwards changes neither its ladder nor its thresholds."""
+    store()
+    plan = json.loads(workspace.run(*RUN, "--plan-only", "--json").stdout)["plan"]
+    store(budgets=(1601,), climb_below_all=0.9)
+    ended = workspace.run("apply", plan)
+    assert (ended.exit_code, server.pictures) == (0, [WHOLE])
+    assert "climbs only after a refusal" in ended.stderr
+    assert workspace.only("runs")["policy"] == "tuned"
+
+
+def test_ladder_that_ends_below_the_whole_image_is_published_as_resized(workspace, server, store):
+    """The row says that pixels were left out; the saving is against the whole image."""
+    store(budgets=(1601,))
+    ended = workspace.run(*RUN)
+    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
+    row = workspace.only("results")
+    assert (row["_action"], row["_rung"]) == ("resize", 1601)
+    assert "4,803 image tokens (75.0 %)" in ended.stdout
+
+
+def test_doctor_shows_the_tunings_of_the_model_by_schema(workspace, server, store):
+    """With what is to be known of them."""
+    store(ranks=False, climb_below={"caption": 0.9})
+    verdict, *lines = workspace.run("doctor").stdout.splitlines()
+    [line] = [line for line in lines if "tuning caption" in line]
+    assert "tuning caption" in verdict
+    assert line.startswith("note")
+    assert "ladder 6,404 image tokens, climbs below caption 0.9, this model's confidence cannot rank" in line
+
+
+def test_cascade_without_a_second_rung_is_one_warning(workspace, server):
+    """Under `faithful` there is nothing to climb to."""
+    assert workspace.run(*RUN, "--policy", "faithful", "--climb-below", "0.9").exit_code == 0
+    [warning] = workspace.only("runs")["warnings"]
+    assert "--policy faithful" in warning

@@ -132,7 +132,7 @@ class RunConfig:
     def confidence(self) -> bool:
         """Whether the server is asked for log probabilities, from which the confidence of values is computed."""
         is_set = "confidence" in self.settings.model_fields_set
-        wanted = self.job.confidence or self.job.climb_below is not None
+        wanted = self.job.confidence or self.tuning.has_thresholds
         return wanted or (self.settings.confidence if is_set else self.offline)
 
     @property

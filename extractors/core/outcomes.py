@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from extractors.core.calls import Attempt, Refusal, Reply
     from extractors.core.documents import Planned, Problem, Step
-    from extractors.core.evidence import Evidence
+    from extractors.core.evidence import Evidence, Quality
     from extractors.core.money import Price
 
 # Why a document is processed again, beside the kinds of failures: it never ended, it may be retried, it was accepted;
@@ -116,7 +116,8 @@ class AnswerOrigin:
 class DocumentOutcome:
     """What all documents that ended share: the plan, the attempts, the key of the content, and the time.
 
-    `origin`: the run made no call for this document, it has reparsed a stored reply.
+    `origin`: the run made no call for this document, it has reparsed a stored reply. `qualities` are those of its pages,
+    as far as they were measured.
     """
 
     planned: Planned
@@ -124,6 +125,7 @@ class DocumentOutcome:
     key: str | None
     ended_at: datetime
     origin: AnswerOrigin | None = field(default=None, kw_only=True)
+    qualities: tuple[Quality | None, ...] = field(default=(), kw_only=True)
 
     def tokens(self, kind: Literal["prompt", "completion", "cached", "reasoning"]) -> int:
         """The tokens of this kind, over all attempts."""

@@ -100,13 +100,15 @@ class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 
     `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
-    the message of one of each, `first_failures` some by name. `refusals` counts the calls that the server put off.
+    the message of one of each, `first_failures` some by name. `refusals` counts the calls that the server put off,
+    `scored` the accepted documents with a confidence.
     """
 
     rejected: int = 0
     accepted: int = 0
     failed: int = 0
     remaining: int = 0
+    scored: int = 0
     copied: int = 0
     copied_failed: int = 0
     calls: int = 0
@@ -178,6 +180,7 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Unfinished)),
+        scored=int(isinstance(end, Accepted) and end.evidence is not None and end.evidence.confidence is not None),
         estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
         kinds=Counter([failure] if failure else []),
         reasons=FailureReasons({failure: reason_of(problem.message)} if problem and failure else {}),

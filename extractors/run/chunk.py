@@ -22,6 +22,7 @@ from extractors.run.journal import DocumentJournal
 from extractors.run.retry import MAX_TOKENS_FACTOR, TRANSIENT, RetryState
 from extractors.scan.stores import FetchedStore
 from extractors.validate import validate
+from extractors.validate.alignment import align
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -188,6 +189,7 @@ async def _ask_in_state(
         step=request.steps[0],
         encoded=prepared[0].encoded,
         sha256=prepared[0].sha256,
+        evidence=align(reply, context.schema.model, verdict.candidate),
         agreed=compare_answers(state.accepted[-1].value, verdict.document) if state.accepted else None,
     )
     if context.answers.cascade.is_sure(answer, state.accepted):

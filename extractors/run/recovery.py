@@ -27,6 +27,7 @@ from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
+from extractors.validate.alignment import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -172,18 +173,19 @@ def restore_answered(
         if last.outcome != "accepted" or last.reply is None:
             continue
         reply = parse_stored(last.reply.body, last.reply.request_id, last.reply.logprobs)
-        value = validate(reply, schema.model).document
-        if value is not None:  # else a validator has changed: the next run calls again
+        verdict = validate(reply, schema.model)
+        if verdict.document is not None:  # else a validator has changed: the next run calls again
             yield Accepted(
                 planned=missing[document],
                 attempts=tuple(tried),
                 key=last.request.key,
                 ended_at=last.started_at + timedelta(seconds=last.seconds),
-                value=value,
+                value=verdict.document,
                 reply=reply,
                 step=last.request.steps[0],
                 encoded=last.request.encoded,
                 sha256=last.request.sha256,
+                evidence=align(reply, schema.model, verdict.candidate),
             )
 
 

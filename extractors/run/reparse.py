@@ -12,6 +12,7 @@ from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfin
 from extractors.core.errors import DocumentError
 from extractors.core.totals import totals_of
 from extractors.run.chunk import judge_reply, prepare_page
+from extractors.validate.alignment import align
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,7 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
         encoded=encoded,
         sha256=sha256,
         origin=origin,
+        evidence=align(reading.reply, context.schema.model, verdict.candidate),
     )
 
 

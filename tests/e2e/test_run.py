@@ -10,14 +10,16 @@ import pytest
 COLUMNS = {
     "results": "caption alt_text tags _image _document _pages _version _modified _key _sha256 _run _extracted_at"
     " _model_requested _model _schema_hash _prompt_hash _action _encoded _rung _width _height _sent_width _sent_height"
-    " _attempts _image_tokens_estimated _prompt_tokens _completion_tokens _cost_usd _copied_from _manifest",
-    "replies": "run document key attempt outcome reply",
+    " _attempts _image_tokens_estimated _prompt_tokens _completion_tokens _cost_usd _copied_from _manifest"
+    " _confidence _evidence",
+    "replies": "run document key attempt outcome reply tokens token_logprobs",
     "calls": "run document key schema endpoint attempt rung pages started_at seconds http_status outcome billed"
     " model_requested model_returned bill_rule payload_bytes sent_width sent_height estimated_image_tokens"
     " estimated_prompt_tokens prompt_tokens cached_tokens completion_tokens reasoning_tokens residual_tokens"
     " price_input price_cached price_output price_as_of reserved_usd cost_usd finish_reason request_id error",
     "images": "run document schema page image size version modified format width height frames orientation action"
-    " reason note rung scale tokens_formula tokens_table tokens_planned cost_low_usd cost_expected_usd cost_high_usd",
+    " reason note rung scale tokens_formula tokens_table tokens_planned cost_low_usd cost_expected_usd cost_high_usd"
+    " sharpness contrast",
     "failures": "run document image schema version schema_hash prompt_hash model_requested stage kind message final"
     " tries attempts cost_usd failed_at",
     "runs": "run volume flow schema source model endpoint policy bill_rule output job status started_at finished_at"

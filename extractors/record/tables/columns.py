@@ -19,6 +19,16 @@ Columns = dict[str, pl.DataType]
 MONEY = pl.Decimal(18, 9)
 TIME = pl.Datetime("us", "UTC")
 TEXT, INT, PX, FLAG, REAL = pl.String(), pl.Int64(), pl.Int32(), pl.Boolean(), pl.Float64()
+# The evidence for the value of one field. The box is null until boxes are read.
+EVIDENCE: Columns = {
+    "field": TEXT,
+    "confidence": REAL,
+    "page": PX,
+    "x": PX,
+    "y": PX,
+    "width": PX,
+    "height": PX,
+}
 
 RESULTS: Columns = {
     "_image": TEXT,
@@ -48,6 +58,8 @@ RESULTS: Columns = {
     "_cost_usd": MONEY,
     "_copied_from": TEXT,
     "_manifest": TEXT,
+    "_confidence": REAL,
+    "_evidence": pl.List(pl.Struct(EVIDENCE)),
 }
 REPLIES: Columns = {
     "run": TEXT,
@@ -121,6 +133,8 @@ IMAGES: Columns = {
     "cost_low_usd": MONEY,
     "cost_expected_usd": MONEY,
     "cost_high_usd": MONEY,
+    "sharpness": REAL,
+    "contrast": REAL,
 }
 FAILURES: Columns = {
     "run": TEXT,
@@ -150,6 +164,7 @@ FIELDS: Columns = {
     "min": TEXT,
     "max": TEXT,
     "mean_length": REAL,
+    "mean_confidence": REAL,
 }
 RUNS: Columns = {
     "run": TEXT,

@@ -28,13 +28,24 @@ def field_rows(results: pl.LazyFrame, names: Sequence[str], run: str, schema: st
     | dates   | ISO 8601, times of a day and moments too  | null            |
     | lists   | null: they have no useful order           | mean items      |
     | others  | null: also structs and booleans           | null            |
+
+    `mean_confidence` is the mean of the known confidences.
     """
     if not names:
         return []
     types = results.collect_schema()
     frame = results.select(_stats_of(name, types[name]) for name in names).collect(engine="streaming")
     (stats,) = frame.to_dicts()
-    return [_build_row(stats[name], {"run": run, "schema": schema, "field": name}) for name in names]
+    means = _average_confidence(results) if "_evidence" in types else {}
+    common: Row = {"run": run, "schema": schema}
+    return [_build_row(stats[name], common | {"field": name, "mean_confidence": means.get(name)}) for name in names]
+
+
+def _average_confidence(results: pl.LazyFrame) -> dict[str, float]:
+    """The mean of the known confidences of each field."""
+    known = results.select(pl.col("_evidence").explode()).drop_nulls().unnest("_evidence").drop_nulls("confidence")
+    means = known.group_by("field").agg(pl.col("confidence").mean()).collect(engine="streaming")
+    return dict(means.iter_rows())
 
 
 def _stats_of(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -68,7 +79,9 @@ def _mean_length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _build_row(stats: dict[str, object], names: Row) -> Row:
-    return names | stats | {"min": _format_value(stats["min"]), "max": _format_value(stats["max"])}
+    ends = {"min": _format_value(stats["min"]), "max": _format_value(stats["max"])}
+    mean = {"mean_confidence": names.pop("mean_confidence")}
+    return names | stats | ends | mean
 
 
 def _format_value(value: object) -> str | None:

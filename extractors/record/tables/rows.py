@@ -12,8 +12,10 @@ from extractors.core import (
     Attempt,
     CallRequest,
     Copied,
+    Evidence,
     Failed,
     PlannedPage,
+    Quality,
     Reply,
     RunInfo,
     Step,
@@ -68,7 +70,17 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
         "_cost_usd": end.cost_usd,
         "_copied_from": None,
         "_manifest": end.planned.manifest,
+        "_confidence": end.evidence.confidence if end.evidence else None,
+        "_evidence": _list_evidence(end.evidence) if end.evidence else None,
     }
+
+
+def _list_evidence(evidence: Evidence) -> list[Row]:
+    """The cells of the evidence; fields without a confidence are listed, too."""
+    return [
+        dict.fromkeys(columns.EVIDENCE) | {"field": each.field, "confidence": each.confidence}
+        for each in evidence.fields
+    ]
 
 
 def failure_row(end: Failed, run_info: RunInfo) -> Row:
@@ -121,13 +133,24 @@ def copy_row(end: Copied, run_info: RunInfo) -> Row:
         "_extracted_at": end.ended_at,
         "_copied_from": end.row["_document"],
         "_manifest": planned.manifest,
+        "_confidence": None,
+        "_evidence": None,
     }
 
 
 def image_rows(end: Accepted | Copied | Failed, run_info: RunInfo) -> list[Row]:
     """One row per page; all pages of a document rejected in prepare count as rejected."""
     reject_reason = end.problem.kind if isinstance(end, Failed) and end.rejected else None
-    return [_image_row(page, number, reject_reason, end, run_info) for number, page in enumerate(end.planned.pages, 1)]
+    rows = [_image_row(page, number, reject_reason, end, run_info) for number, page in enumerate(end.planned.pages, 1)]
+    qualities = end.qualities or (None,) * len(rows)
+    return [row | _measure_quality(quality) for row, quality in zip(rows, qualities, strict=True)]
+
+
+def _measure_quality(quality: Quality | None) -> Row:
+    return {
+        "sharpness": quality.sharpness if quality else None,
+        "contrast": quality.contrast if quality else None,
+    }
 
 
 def _image_row(

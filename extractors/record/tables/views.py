@@ -22,6 +22,8 @@ _TABLES = ("failures", "images", "calls", "runs")
 _SQL_TYPES = {
     columns.TEXT: "VARCHAR",
     columns.INT: "BIGINT",
+    columns.PX: "INTEGER",
+    columns.REAL: "DOUBLE",
     columns.FLAG: "BOOLEAN",
     columns.MONEY: "DECIMAL(18, 9)",
     columns.TIME: "TIMESTAMPTZ",
@@ -92,8 +94,10 @@ def list_views(root: str, schemas: Sequence[str], published: set[str]) -> Iterat
     """Yields the statements. `root` precedes every path, and `published` are the tables with files beside results."""
     for schema in schemas:
         results, latest = quote_name(f"results_{schema}"), quote_name(f"latest_{schema}")
-        yield _view(results, f"SELECT * FROM {_files(root, f'results/schema={schema}', by_schema=True)}")
+        files = _files(root, f"results/schema={schema}", by_schema=True)
+        yield _view(results, f"SELECT * FROM {files}\nUNION ALL BY NAME {_NO_EVIDENCE}")
         yield _view(latest, f"SELECT * FROM {results}\n{_CURRENT}")
+    yield _view("evidence", _list_evidence(schemas))
     if "runs" not in published:  # nothing is published
         yield _view("open_failures", _no_failures())
         return
@@ -121,12 +125,32 @@ def _files(root: str, folder: str, *, by_schema: bool = False) -> str:
     return f"{read}, hive_types = {types}, union_by_name = true)"
 
 
+# Files of earlier versions lack these columns: beside this they are null.
+_EVIDENCE = ", ".join(f"{quote_name(name)} {_SQL_TYPES[dtype]}" for name, dtype in columns.EVIDENCE.items())
+_NO_EVIDENCE = f"SELECT NULL::DOUBLE AS _confidence, NULL::STRUCT({_EVIDENCE})[] AS _evidence WHERE false"
+
 # The current row of a document: the latest, where rows read offline count only without another one.
 _CURRENT = f"""\
 QUALIFY row_number() OVER (
     PARTITION BY _document
     ORDER BY starts_with(_model, '{OFFLINE}'), _extracted_at DESC, _run DESC, _version DESC NULLS LAST, _key DESC
 ) = 1"""
+
+
+def _list_evidence(schemas: Sequence[str]) -> str:
+    """The evidence for each field of the current rows; without rows one that has the columns and is empty."""
+    current = "\n    UNION ALL ".join(
+        f"SELECT {quote_text(schema)} AS schema, _document, _run, _evidence FROM {quote_name(f'latest_{schema}')}"
+        for schema in schemas
+    )
+    nothing = (
+        f"SELECT NULL::VARCHAR AS schema, NULL::VARCHAR AS _document, NULL::VARCHAR AS _run, * FROM ({_NO_EVIDENCE})"
+    )
+    return f"""\
+SELECT schema, _document AS document, _run AS run, unnest(_evidence, max_depth := 2)
+FROM (
+    {current or nothing}
+)"""
 
 
 def _no_failures() -> str:

@@ -126,7 +126,12 @@ class Volume:
     def scan(self, table: str) -> pl.LazyFrame:
         """The published or staged rows of a table that is not divided by schema."""
         files = self._list_files(table)
-        return self.output.scan(files) if files else pl.LazyFrame(schema=_COLUMNS[table])
+        return self.output.scan(files, _COLUMNS[table]) if files else pl.LazyFrame(schema=_COLUMNS[table])
+
+    def _scan_results(self, files: Sequence[str]) -> pl.LazyFrame:
+        """Rows of results; what an earlier version staged of the run lacks the columns that are new."""
+        first = self.output.scan(files[:1]).collect_schema()
+        return self.output.scan(files, {**first, **columns.RESULTS})
 
     def scan_results(self) -> pl.LazyFrame | None:
         """The published or staged rows of results; None where there are none."""
@@ -206,7 +211,7 @@ class Volume:
             files = [*results, *self.list_parts("results")]
             if not files:
                 return []
-            scanned = self.output.scan(files)
+            scanned = self._scan_results(files)
             names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
             rows = field_rows(scanned, names, self.run_info.run, self.run_info.schema)
         self.stage("fields", PartId(0), rows)
@@ -231,7 +236,10 @@ class Volume:
         return [self.published_key(table)] if self.committed and self.is_published(table) else self.list_parts(table)
 
     def _publish_table(self, table: str, parts: list[str]) -> None:
-        rows = self.output.scan(parts) if parts else pl.DataFrame(schema=_COLUMNS[table])
+        if not parts:
+            rows: pl.DataFrame | pl.LazyFrame = pl.DataFrame(schema=_COLUMNS[table])
+        else:
+            rows = self._scan_results(parts) if table == "results" else self.output.scan(parts, _COLUMNS[table])
         self.output.write(self.published_key(table), rows, scratch=f"{self.folder}/folded-{table}")
 
 

@@ -11,7 +11,7 @@ TABLES = {
         _image _document _pages:list _version _modified:time _key _sha256 _run _extracted_at:time _model_requested
         _model _schema_hash _prompt_hash _action _encoded:flag _rung:count _width:pixels _height:pixels
         _sent_width:pixels _sent_height:pixels _attempts:count _image_tokens_estimated:count _prompt_tokens:count
-        _completion_tokens:count _cost_usd:money _copied_from _manifest
+        _completion_tokens:count _cost_usd:money _copied_from _manifest _confidence:real _evidence:evidence
     """,
     "REPLIES": "run document key attempt:count outcome reply tokens:list token_logprobs:logarithms",
     "CALLS": """
@@ -26,12 +26,13 @@ TABLES = {
         run document schema page:count image size:count version modified:time format width:pixels height:pixels
         frames:count orientation:count action reason note rung:count scale:real tokens_formula:count
         tokens_table:count tokens_planned:count cost_low_usd:money cost_expected_usd:money cost_high_usd:money
+        sharpness:real contrast:real
     """,
     "FAILURES": """
         run document image schema version schema_hash prompt_hash model_requested stage kind message final:flag
         tries:count attempts:count cost_usd:money failed_at:time
     """,
-    "FIELDS": "run schema field rows:count nulls:count distinct:count min max mean_length:real",
+    "FIELDS": "run schema field rows:count nulls:count distinct:count min max mean_length:real mean_confidence:real",
     "RUNS": """
         run volume:count flow schema source model endpoint policy bill_rule output job status started_at:time
         finished_at:time found:count skipped:count skipped_failed:count duplicates:count rejected:count accepted:count failed:count
@@ -52,6 +53,12 @@ TYPES = {
     "list": pl.List(pl.String()),
     "day": pl.Date(),
     "logarithms": pl.List(pl.Float32()),
+    "evidence": pl.List(
+        pl.Struct(
+            {"field": pl.String(), "confidence": pl.Float64()}
+            | dict.fromkeys(("page", "x", "y", "width", "height"), pl.Int32())
+        )
+    ),
 }
 
 

@@ -95,6 +95,7 @@ def test_every_kind_of_field_tells_its_own(annotation, values, nulls, distinct, 
         "min": low,
         "max": high,
         "mean_length": pytest.approx(length) if length is not None else None,
+        "mean_confidence": None,
     }
 
 
@@ -127,6 +128,18 @@ def test_fields_come_in_the_order_asked_for():
         ("rows", 1, 0),
         ("field", 1, 1),
     ]
+
+
+def test_mean_confidence_is_that_of_the_rows_with_one():
+    """Rows without evidence and fields without a confidence do not count."""
+    evidence = [
+        [{"field": "shop", "confidence": 0.5}, {"field": "total", "confidence": None}],
+        None,
+        [{"field": "shop", "confidence": 1.0}],
+    ]
+    column = pl.Series("_evidence", evidence, dtype=columns.RESULTS["_evidence"])
+    frame = pl.LazyFrame({"shop": ["Inn", "Inn", None], "total": [1, 2, 3], "_evidence": column})
+    assert [row["mean_confidence"] for row in field_rows(frame, ["shop", "total"], RUN, "slip")] == [0.75, None]
 
 
 def test_no_fields_have_no_rows():

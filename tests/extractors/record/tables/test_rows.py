@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from support.runs import vary
 
-from extractors.core import Copied, Problem
+from extractors.core import Copied, Evidence, FieldEvidence, Problem, Quality
 from extractors.record.tables import columns
 from extractors.record.tables.fields import Fields
 from extractors.record.tables.rows import (
@@ -62,7 +62,23 @@ def test_a_result_has_every_cell(make, terms, fields):
         "_cost_usd": Decimal("0.000935"),
         "_copied_from": None,
         "_manifest": None,
+        "_confidence": None,
+        "_evidence": None,
     }
+
+
+def test_evidence_of_a_document_is_recorded_and_not_that_of_a_copy(make, terms, fields):
+    """Every field has an entry, known or not; the box of each is null."""
+    evidence = Evidence((FieldEvidence("shop", confidence=0.75), FieldEvidence("total")))
+    row = result_row(make.accepted(evidence=evidence), terms, fields)
+    box = dict.fromkeys(("page", "x", "y", "width", "height"))
+    assert row["_confidence"] == 0.75
+    assert row["_evidence"] == [
+        {"field": "shop", "confidence": 0.75} | box,
+        {"field": "total", "confidence": None} | box,
+    ]
+    copied = copy_row(copy_of(row, make), terms)
+    assert (copied["_confidence"], copied["_evidence"]) == (None, None)
 
 
 def copy_of(row, make, *, failed=False):
@@ -184,7 +200,17 @@ def test_a_planned_page_has_every_cell(make, terms):
         "cost_low_usd": Decimal("0.001"),
         "cost_expected_usd": Decimal("0.002"),
         "cost_high_usd": Decimal("0.01"),
+        "sharpness": None,
+        "contrast": None,
     }
+
+
+def test_quality_is_recorded_for_each_page(make, terms):
+    """A page that was not decoded has none."""
+    pages = (make.page("/in/a.jpg"), make.page("/in/b.jpg"))
+    end = make.accepted(planned=make.planned(pages=pages), qualities=(None, Quality(120.5, 0.2)))
+    measured = [(row["sharpness"], row["contrast"]) for row in image_rows(end, terms)]
+    assert measured == [(None, None), (120.5, 0.2)]
 
 
 def test_a_document_rejected_in_prepare_is_a_rejected_image(make, terms):

@@ -14,7 +14,7 @@ from extractors.record.tables.current import keep_current
 from extractors.record.tables.views import build_views, quote_name, write_views
 
 VIEWS = {"latest_receipt", "results_receipt", "latest_ticket_v2", "results_ticket_v2"}
-FIXED = {"runs_latest", "open_failures", "images_latest", "spend_by_day"}
+FIXED = {"evidence", "runs_latest", "open_failures", "images_latest", "spend_by_day"}
 
 
 def connect(folder, monkeypatch, text=None):
@@ -161,12 +161,33 @@ def test_views_of_a_bucket_have_absolute_paths_and_sign_in(url, lines, history, 
         assert len(database.execute("SELECT * FROM latest_receipt").fetchall()) == 6
 
 
+def test_evidence_lists_the_fields_of_current_rows(history, tmp_path, monkeypatch):
+    """Beside files of an earlier version, which lack the columns; a row without evidence has no line."""
+    files = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
+    frame = pl.read_parquet(files[0], hive_partitioning=False)
+    output, new = FolderOutput(tmp_path), ["_confidence", "_evidence"]
+    output.write("results/schema=receipt/run_date=2026-01-01/x.parquet", frame.drop(new))
+    older = build_views(output)
+    evidence = [[{"field": "company", "confidence": 0.5}, {"field": "total"}]] + [None] * (frame.height - 1)
+    column = pl.Series("_evidence", evidence, dtype=columns.RESULTS["_evidence"])
+    later = frame.with_columns(column, pl.col("_extracted_at") + pl.duration(hours=1), _run=pl.lit("later"))
+    assert connect(tmp_path, monkeypatch, older).execute("FROM evidence").fetchall() == []
+    output.write("results/schema=receipt/run_date=2026-01-02/x.parquet", later)
+    with connect(tmp_path, monkeypatch, build_views(output)) as database:
+        query = "SELECT schema, document, run, field, confidence, page, x, y, width, height FROM evidence"
+        known = ("receipt", later["_document"][0], "later")
+        assert rows(database, query) == [(*known, "company", 0.5, *[None] * 5), (*known, "total", *[None] * 6)]
+        types = rows(database, "DESCRIBE evidence")
+    with connect(tmp_path, monkeypatch, build_views(FolderOutput(tmp_path / "empty"))) as database:
+        assert rows(database, "DESCRIBE evidence") == types
+
+
 def test_an_empty_day_is_no_table(history, tmp_path):
     """A person may have deleted a file by hand; a view over no file would end the script."""
     for day in ("results/schema=receipt/run_date=2026-01-02", "calls/run_date=2026-01-02", "runs/run_date=2026-01-02"):
         (tmp_path / day).mkdir(parents=True)
     text = build_views(FolderOutput(tmp_path))
-    assert text.count("CREATE OR REPLACE VIEW") == 1
+    assert text.count("CREATE OR REPLACE VIEW") == 2  # of evidence and of failures, with their columns and no rows
     row = history.table("runs").head(1)
     FolderOutput(tmp_path).write("runs/run_date=2026-01-01/x.parquet", row)
     assert "runs_latest" in build_views(FolderOutput(tmp_path))

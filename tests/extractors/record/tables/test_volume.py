@@ -51,6 +51,19 @@ def assert_same(one, other):
     [assert_frame_equal(one[name], other[name]) for name in one]
 
 
+def test_parts_of_an_earlier_version_are_published_with_null_in_new_columns(root, sealed):
+    """A run that was killed before an update is published after it, beside parts of today."""
+    volume = sealed()
+    for table, new in (("results", ["_confidence", "_evidence"]), ("images", ["sharpness", "contrast"])):
+        path = root / volume.list_parts(table)[0]
+        pl.read_parquet(path).drop(new).write_parquet(path)
+    volume.stage_fields()
+    volume.publish()
+    results = published(root)[volume.published_key("results")]
+    assert (results.height, results["_confidence"].null_count()) == (2, 2)
+    assert [*results.columns[-2:]] == ["_confidence", "_evidence"]
+
+
 def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
     """Nothing else says that every part is there."""
     volume = Volume(FolderOutput(root), terms, 1)

@@ -13,7 +13,7 @@ from extractors.config.output_name import name_output
 from extractors.config.settings import read_settings
 from extractors.core.errors import TilewiseError
 from extractors.core.money import dollars
-from extractors.plan.apply import ApplyRequest
+from extractors.plan.apply_request import ApplyRequest
 from extractors.plan.waiting_plans import list_waiting_plans
 from extractors.record.output import open_output
 from extractors.run import pipeline

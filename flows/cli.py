@@ -215,13 +215,16 @@ def apply(
     Documents that changed since then are left out.
     """
     with exit_on_error():
-        from extractors.plan.apply import build_request
+        from extractors.plan.apply_request import build_request
+        from extractors.plan.plan_url import check_plan_url
         from flows.console import divert_stdout, show_result
+
+        request, settings = build_request(plan=plan, budget=budget, approved_by=approved_by, yes=yes), load_settings()
+        check_plan_url(request.url)
         from flows.runner import apply as apply_plan
 
-        request = build_request(plan=plan, budget=budget, approved_by=approved_by, yes=yes)
         with divert_stdout():
-            result = apply_plan(request, load_settings())
+            result = apply_plan(request, settings)
         show_result(result, as_json=as_json)
     raise typer.Exit(result.exit_code)
 
@@ -238,10 +241,14 @@ def calibrate(
     Sends four probe images and a text, and stores the rule.
     """
     with exit_on_error():
+        from extractors.config.run_config import resolve_probes
         from flows.console import print_json, print_lines
+
+        settings = load_settings()
+        resolve_probes(settings, model)  # before what takes long to import
         from flows.runner import calibrate as run_probes
 
-        calibration = run_probes(load_settings(), model, yes=yes)
+        calibration = run_probes(settings, model, yes=yes)
         if as_json:
             print_json(calibration.as_json())
         else:
@@ -264,14 +271,17 @@ def report(
     with exit_on_error():
         from extractors.config.output_name import name_output
         from extractors.core.buckets import is_bucket_url
-        from extractors.record.output import open_output
-        from extractors.report.page import write_report
-        from extractors.report.page.pictures import PictureReader
+        from extractors.report.lookup import check_run
 
         settings = load_settings()
         place = name_output(output or settings.output)
         if open_it and is_bucket_url(place):
             raise ConfigurationError(f"--open works for local output only: {place} is a bucket; leave out --open")
+        check_run(place, run)
+        from extractors.record.output import open_output
+        from extractors.report.page import write_report
+        from extractors.report.page.pictures import PictureReader
+
         path = write_report(open_output(place), run, PictureReader(settings.allow_hosts, settings.pdf_passwords))
         typer.echo(path)
     if open_it:

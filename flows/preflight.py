@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def check_job(job: Job, settings: Settings) -> RunConfig:
     """Resolves the job, and checks source and output. Raises ConfigurationError before anything is started for the run."""
     scan_documents(job.source, job.document_by, job.selection)
-    config = resolve(job, settings)
     if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL and run"
             " `prefect --no-prompt deploy --all`, or leave out --shard-size"
         )
+    config = resolve(job, settings)
     _check_output(config)
     return config
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from extractors.config.job import Job
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.plan.apply import ApplyRequest, ApprovedPlan
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.plan.apply_request import ApplyRequest
     from extractors.run.calibrate import CalibrationResult
     from extractors.run.hooks import RunHooks
     from extractors.run.result import RunResult

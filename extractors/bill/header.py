@@ -13,7 +13,8 @@ from PIL import ExifTags, Image
 
 from extractors.core import Billed, Found, Header, tiles
 from extractors.core.tiles import Size
-from extractors.images.open import BROKEN, MAX_PIXELS, open_picture, refuse_pixels, translate_errors
+from extractors.images.limits import MAX_PIXELS
+from extractors.images.open import BROKEN, open_picture, refuse_pixels, translate_errors
 from extractors.images.tiff import check_supported, is_tiff, read_frames
 from extractors.images.turn import SWAPPED, square_size
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from extractors.bill import Tariff, estimate_text_tokens
 from extractors.call.profiles import PROFILES, Endpoint, Profile, find_profile
-from extractors.call.rate_limit import Limits
 from extractors.call.request import RequestOptions
-from extractors.config.job import DEFAULT_POLICY
+from extractors.config.job import DEFAULT_POLICY, Job
 from extractors.config.output_name import name_output
 from extractors.config.settings import TOGETHER
 from extractors.config.tuning import NO_TUNING, TUNED, StoredTuning, select_tuning
@@ -27,7 +25,9 @@ from extractors.core.tuning import TuningProtocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from extractors.config.job import Job, Policy
+    from extractors.bill import Tariff
+    from extractors.call.rate_limit import Limits
+    from extractors.config.job import Policy
     from extractors.config.settings import Settings
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
@@ -138,6 +138,8 @@ class RunConfig:
     @property
     def limits(self) -> Limits:
         """The ceilings of the run's rate and concurrency."""
+        from extractors.call.rate_limit import Limits  # noqa: PLC0415 - asyncio, which an error need not wait for
+
         return Limits(self.concurrency, self.settings.rpm, self.settings.tpm)
 
     @property
@@ -203,6 +205,8 @@ class RunConfig:
 
     def tariff(self, price: Price | None, prior: PriorStats) -> Tariff:
         """How this run's pages are billed: as measured if they were, else as documented."""
+        from extractors.bill import Tariff, estimate_text_tokens  # noqa: PLC0415 - Pillow, which an error need not wait for
+
         text_bytes = self.schema.prompt_bytes
         found = self.calibration
         measured = found.estimate_text_tokens(text_bytes) if found else estimate_text_tokens(text_bytes)
@@ -282,6 +286,11 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
         offline=offline,
         tuning=StoredTuning(climb_below_all=job.climb_below),
     )
+
+
+def resolve_probes(settings: Settings, model: str | None, *, yes: bool = False) -> RunConfig:
+    """Resolves a calibration, which reads no source. Raises ConfigurationError as `resolve` does."""
+    return resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
 
 
 def _rule(name: str, *, offline: bool) -> tiles.Rule:

@@ -13,30 +13,35 @@ import tomllib
 from decimal import Decimal
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import orjson
 import platformdirs
-from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
 )
 
+from extractors.config.dotenv_file import DOTENV, read_dotenv
 from extractors.config.headers import parse_headers
 from extractors.config.job import check_base_url
 from extractors.core.errors import ConfigurationError, format_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic_core import ErrorDetails
 
 PREFIX = "TILEWISE_"
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 TOML = "tilewise.toml"
+KEY_NAMES = ("TILEWISE_API_KEY", "TOGETHER_API_KEY")  # the first wins
 TOGETHER = "https://api.together.ai/v1"
 
 
@@ -44,24 +49,16 @@ def _default_ledger() -> str:
     return f"sqlite:///{platformdirs.user_state_path('tilewise') / 'ledger.db'}"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The settings of one installation, common to all its runs."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=".env",
-        env_file_encoding="utf-8",
-        toml_file=TOML,
-        extra="ignore",
-        frozen=True,
-        env_ignore_empty=True,
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     base_url: str | None = None
-    api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("TILEWISE_API_KEY", "TOGETHER_API_KEY"))
+    api_key: SecretStr | None = Field(None, validation_alias=AliasChoices(*KEY_NAMES))
     model: str | None = None
     profile: Literal["together", "openai", "azure", "openrouter", "vllm", "generic"] | None = None
-    headers: Annotated[dict[str, SecretStr], NoDecode] = {}  # a model's default is copied
+    headers: dict[str, SecretStr] = {}  # a model's default is copied
     mode: Literal["json_schema", "json_object", "tools", "prompt"] = "json_schema"
     stream: bool = False
     temperature: float = Field(0.0, ge=0, le=2)
@@ -83,8 +80,8 @@ class Settings(BaseSettings):
     prices: Path | None = None
     on_model_change: Literal["warn", "stop"] = "warn"
     keep_replies: Literal["all", "failed", "none"] = "all"
-    allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    pdf_passwords: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    allow_hosts: tuple[str, ...] = ()
+    pdf_passwords: tuple[SecretStr, ...] = ()
     max_images: int = Field(10, ge=1)
     dedicated: bool = False
     direct: bool = False
@@ -169,19 +166,6 @@ class Settings(BaseSettings):
             return value
         raise ValueError(f"must be {SQLITE} and the path of a file, or {POSTGRESQL}user@host/database")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources of settings, the strongest first: a hook of pydantic-settings."""
-        del file_secret_settings  # no secrets folder: the key is in the environment or `.env`
-        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
-
 
 def _is_host(text: str) -> bool:
     matched = re.fullmatch(r"(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?|[0-9a-f:.]+", text)
@@ -196,13 +180,26 @@ def _is_host(text: str) -> bool:
 
 def read_settings() -> Settings:
     """Reads the settings. Raises ConfigurationError that names each invalid setting, its value and what is allowed."""
-    _check_toml(Path(TOML))
     try:
-        return Settings()
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f".env cannot be read: {error}") from error
+        return Settings.model_validate(_read_toml(Path(TOML)) | _select(read_dotenv()) | _select(os.environ))
     except ValidationError as error:
         raise ConfigurationError("; ".join(_format_error(each) for each in error.errors())) from None
+
+
+def _select(variables: Mapping[str, str | None]) -> dict[str, object]:
+    """The fields that these variables set; an empty one sets nothing."""
+    present = {name.upper(): value for name, value in variables.items() if value}
+    return {
+        field: present[name]
+        for field in Settings.model_fields
+        for name in reversed(_list_variables(field))
+        if name in present
+    }
+
+
+def _list_variables(field: str) -> tuple[str, ...]:
+    """The variables of a field, the strongest first."""
+    return KEY_NAMES if field == "api_key" else (PREFIX + field.upper(),)
 
 
 class Origin(NamedTuple):
@@ -215,22 +212,15 @@ class Origin(NamedTuple):
 
 def list_origins(settings: Settings) -> list[Origin]:
     """Lists every setting with the place that it was read from."""
-    in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
-    in_toml = set(tomllib.loads(Path(TOML).read_text(encoding="utf-8"))) if Path(TOML).exists() else set()
-    environment = {name.upper() for name, value in os.environ.items() if value}
-    origins: list[Origin] = []
-    for name in Settings.model_fields:
-        variable = PREFIX + name.upper()
-        variables = {variable, "TOGETHER_API_KEY"} if name == "api_key" else {variable}
-        place = "default"
-        if name in in_toml:
-            place = TOML
-        if variables & in_file:
-            place = ".env"
-        if variables & environment:
-            place = "environment"
-        origins.append(Origin(variable, _format_value(getattr(settings, name)), place))
-    return origins
+    sources = {"environment": _select(os.environ), DOTENV: _select(read_dotenv()), TOML: _read_toml(Path(TOML))}
+    return [
+        Origin(
+            PREFIX + name.upper(),
+            _format_value(getattr(settings, name)),
+            next((place for place, fields in sources.items() if name in fields), "default"),
+        )
+        for name in Settings.model_fields
+    ]
 
 
 def _format_value(value: object) -> str:
@@ -252,21 +242,22 @@ def find_unknown_settings() -> list[str]:
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
-def _check_toml(path: Path) -> None:
+def _read_toml(path: Path) -> dict[str, object]:
     if not path.exists():
-        return
+        return {}
     try:
-        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     secrets = {"api_key": "key", "headers": "extra headers", "pdf_passwords": "passwords"}
     allowed = sorted(Settings.model_fields.keys() - secrets.keys())
-    for key in keys:
+    for key in values:
         if key in secrets:
             message = f"{path}: set the {secrets[key]} in the environment or .env, as {PREFIX}{key.upper()}"
             raise ConfigurationError(message)
         if key not in allowed:
             raise ConfigurationError(f"{path}: unknown setting {key!r}: use one of {', '.join(allowed)}")
+    return values
 
 
 def _format_error(error: ErrorDetails) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 import zlib
 from contextlib import contextmanager, suppress
@@ -20,26 +19,23 @@ from PIL import (
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
-    features,
 )
 
 from extractors.core.errors import DocumentError, first_line
+from extractors.images.limits import MAX_PIXELS
+from extractors.images.support import CAN_READ_AVIF, CAN_READ_JPEG2000, INSTALL_HEIF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB when decoded
-MAX_BYTES = 256 * 2**20  # of a file as found; what is sent has a limit of its own
-
 # The formats that are read; no other of Pillow's plugins may open a file, because some start programs.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"),
-    *(["AVIF"] if features.check("avif") else []),
-    *(["JPEG2000"] if features.check("jpg_2000") else []),
+    *(["AVIF"] if CAN_READ_AVIF else []),
+    *(["JPEG2000"] if CAN_READ_JPEG2000 else []),
 )
 Image.preinit()  # registers the common formats; the imports above register the rest
 
-INSTALL_HEIF = "pip install 'tilewise[heif]'"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF_BRANDS = (b"avif", b"avis")
 _DECODER_ERROR = "decoder error"  # Pillow's words for all that its C decoders cannot read
@@ -98,11 +94,6 @@ def refuse_pixels(width: int, height: int, stage: str) -> DocumentError:
     """Make the error of a picture that is too large to be decoded."""
     message = f"{width}x{height} px is over the limit of {MAX_PIXELS:,} pixels"
     return DocumentError(message, kind="too_many_pixels", stage=stage)
-
-
-def can_read_heif() -> bool:
-    """Tell whether the extra `heif` is installed, without importing it."""
-    return importlib.util.find_spec("pillow_heif") is not None
 
 
 def has_odd_metadata(data: bytes) -> bool:

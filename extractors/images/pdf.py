@@ -7,7 +7,6 @@ open, and every handle is closed before the lock is released. The extra `pdf` in
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import math
 import re
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from PIL import Image
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import TILE_NATIVE, Size
 from extractors.images.pdf_content import find_undrawn, has_broken_image, measure_content
+from extractors.images.support import INSTALL_PDF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,18 +29,12 @@ if TYPE_CHECKING:
 DPI = 200  # what offices scan at: 8 pt print is 22 px high, and A4 is 1654x2339, about all that a tile rule sees
 MOST_PIXELS = 100_000_000
 LONGEST = 10_000  # px; A0 at 200 dpi is 9,362, and 100 million pixels are half of what a picture may have
-INSTALL = "pip install 'tilewise[pdf]'"
 _MARK, _WITHIN = b"%PDF-", 1024  # readers accept what mail servers and printers put before it
 _PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II", b"MM", b"BM")  # in their metadata the mark may stand
 _WAIT = re.compile(r"please wait|cannot display this type|Adobe Reader \d", re.IGNORECASE)
 _SMALL = 600  # px, the longest side at which text is looked for
 _MOST_NAMES, _MOST_LETTERS = 3, 2000
 _LOCK = Lock()
-
-
-def is_installed() -> bool:
-    """Tell whether the extra `pdf` is installed, without importing it."""
-    return importlib.util.find_spec("pypdfium2") is not None
 
 
 def is_pdf(head: bytes) -> bool:
@@ -196,7 +190,7 @@ def _import_pdfium(stage: str) -> Any:
     try:
         import pypdfium2.raw  # noqa: PLC0415 - an extra, and heavy
     except ImportError:
-        message = f"a PDF, which nothing here can read: {INSTALL}"
+        message = f"a PDF, which nothing here can read: {INSTALL_PDF}"
         raise DocumentError(message, kind="not_an_image", stage=stage, final=False) from None
     return pypdfium2.raw
 

@@ -4,71 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from extractors.config.job import DOLLARS, Job, simplify_form, validate
+from extractors.config.job import Job
 from extractors.config.run_config import RunConfig, resolve
 from extractors.core import tiles
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.plan.feed import map_items
-from extractors.plan.stored_plan import StoredPlan
 from extractors.scan import Listing, is_manifest, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from decimal import Decimal
 
     from pydantic import SecretStr
 
     from extractors.config.settings import Settings
     from extractors.core import Found, Name, Planned, PlannedPage
     from extractors.plan.estimate import EstimateInputs
-    from extractors.plan.stored_plan import PlanInfo
+    from extractors.plan.stored_plan import PlanInfo, StoredPlan
 
 SETTING_OF = {"endpoint": "TILEWISE_BASE_URL", "model": "TILEWISE_MODEL"}
-
-
-class ApplyRequest(BaseModel):
-    """A stored plan that is to be run, by whose approval, and for how much at most."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        str_strip_whitespace=True,
-        hide_input_in_errors=True,
-        json_schema_extra=simplify_form,
-    )
-
-    plan: str | None = Field(
-        None,
-        min_length=1,
-        title="Plan",
-        description="The plan's path or URL, as the run that made it says. Left empty: the plans that wait are listed.",
-    )
-    approved_by: str | None = Field(None, title="Approved by", description="Who has approved the plan.")
-    budget: Annotated[Decimal, Field(gt=0, allow_inf_nan=False), DOLLARS] | None = Field(
-        None, title="Money: budget", description="The most that this run may spend, in dollars."
-    )
-    yes: bool = Field(
-        default=False, title="Always: skip confirmation", description="Skip the cost confirmation. A form needs none."
-    )
-
-    @property
-    def url(self) -> str:
-        """The plan's URL or absolute path. Raises ConfigurationError if no plan is named."""
-        if self.plan is None:
-            raise ConfigurationError("no plan is named: `run --plan-only` stores one and prints its path")
-        return self.plan if "://" in self.plan else str(Path(self.plan).expanduser().absolute())
-
-    def resolve(self, settings: Settings) -> ApprovedPlan:
-        """Reads the plan and resolves its job. Raises ConfigurationError where the job would be another one by now."""
-        stored_plan = StoredPlan(self.url)
-        info = stored_plan.read_info()
-        config = resolve_plan(self.url, info, settings, budget=self.budget, yes=self.yes)
-        return ApprovedPlan(config, stored_plan, info, self.approved_by)
 
 
 def resolve_plan(
@@ -95,11 +53,6 @@ def resolve_plan(
                 f"plan {format_value(url)}: its {what} was {planned}, is {now} here: {cure}make a new plan"
             )
     return config
-
-
-def build_request(**fields: object) -> ApplyRequest:
-    """Builds a request. Raises ConfigurationError that names the field, its value and what is allowed."""
-    return validate(ApplyRequest, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import polars as pl
 from extractors.core.errors import ConfigurationError, format_value
 from extractors.core.money import Costs, sum_known
 from extractors.plan.estimate import estimate, read_inputs
+from extractors.plan.plan_url import SUFFIX, missing_plan, split_plan_url
 from extractors.record.ledger.plan_json import dump_plan, load_plan
 from extractors.record.output import open_output
 from extractors.record.output.base import reading, writing
@@ -54,7 +55,6 @@ INFO: columns.Columns = {
     "job": columns.TEXT,
     "tuning": columns.TEXT,
 }
-SUFFIX = ".parquet"
 NAMES: columns.Columns = {"document": columns.TEXT, "version": columns.TEXT}
 
 
@@ -82,16 +82,14 @@ class StoredPlan:
 
     def __init__(self, url: str) -> None:
         """`url` is the path or the URL of the file."""
-        folder, _, name = url.rpartition("/")
-        if not folder or not name.endswith(SUFFIX):
-            raise ConfigurationError(f"plan {format_value(url)} is not a plan file: name …/plans/<plan>.parquet")
+        folder, name = split_plan_url(url)
         self.url, self._output, self._key = url, open_output(folder), name
 
     def read_info(self) -> PlanInfo:
         """Reads what the plan is about, and sums up all documents."""
         with reading(self._output):
             if not self._output.exists(self._key):
-                raise ConfigurationError(f"plan {format_value(self.url)} does not exist: `run --plan-only` stores one")
+                raise missing_plan(self.url)
             rows = self._output.scan([self._key], DOCUMENTS | INFO)
             first = rows.head(1).collect().to_dicts()
             money = rows.select("action", *(f"cost_{name}_usd" for name in ("low", "expected", "high"))).collect()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.plan.stored_plan import SUFFIX, StoredPlan
+from extractors.plan.plan_url import SUFFIX
+from extractors.plan.stored_plan import StoredPlan
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
 

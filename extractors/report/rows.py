@@ -17,6 +17,7 @@ from extractors.record.output.base import reading
 from extractors.record.tables import columns
 from extractors.record.tables.current import KEYS, keep_current
 from extractors.record.tables.history import DAYS
+from extractors.report.lookup import SCHEMA_FOLDER, choose_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from extractors.record.tables.truth import TruthLine
 
 BLOCK = 10_000  # rows that are read at once
-_FOLDER = "schema="
 _POSITIONS = ("_document", "file", "row")
 
 
@@ -45,7 +45,7 @@ class ResultRows:
         """Lists the files and reads the columns. Raises ConfigurationError where there is no row to choose from."""
         self._output, self.schema, self._filter = output, schema, chosen
         with reading(output):
-            files = output.list_files(f"results/{_FOLDER}{schema}", DAYS)
+            files = output.list_files(f"results/{SCHEMA_FOLDER}{schema}", DAYS)
         self._files = _sort_newest_first(file for file in files if chosen.run in {None, _run_of(file)})
         if not self._files:
             known = sorted({_run_of(file) for file in files})
@@ -150,22 +150,18 @@ class ResultRows:
 def open_rows(output: Output, schema: str | None, chosen: RowFilter) -> ResultRows:
     """The rows of this schema, or of the only one. Raises ConfigurationError with the names that exist."""
     with reading(output):
-        names = [name.removeprefix(_FOLDER) for name in output.list_folders("results") if name.startswith(_FOLDER)]
+        names = [
+            name.removeprefix(SCHEMA_FOLDER)
+            for name in output.list_folders("results")
+            if name.startswith(SCHEMA_FOLDER)
+        ]
         if chosen.run is not None and schema is None:  # a run has one schema
             files = {
-                name: output.list_files(f"results/{_FOLDER}{name}", f"run_date=*/{chosen.run}*.parquet")
+                name: output.list_files(f"results/{SCHEMA_FOLDER}{name}", f"run_date=*/{chosen.run}*.parquet")
                 for name in names
             }
             names = [name for name, listed in files.items() if chosen.run in map(_run_of, listed)] or names
-    if not names:
-        raise ConfigurationError(f"output {str(output)!r} has no rows: run `tilewise run SOURCE --schema NAME` first")
-    if schema is None and len(names) > 1:
-        raise ConfigurationError(f"output {str(output)!r} has rows of {', '.join(names)}: name one of them")
-    name = names[0] if schema is None else schema
-    if name not in names:
-        hint = suggest_name(name, names) or f": it has rows of {', '.join(names)}"
-        raise ConfigurationError(f"output {str(output)!r} has no rows of {name!r}{hint}")
-    return ResultRows(output, name, chosen)
+    return ResultRows(output, choose_schema(str(output), names, schema), chosen)
 
 
 def _match_documents(documents: pl.Series, named: Mapping[str, object]) -> dict[str, str]:

@@ -21,9 +21,8 @@ from pydantic import BaseModel
 from extractors.bill import estimate_text_tokens
 from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
-from extractors.config.job import Job
 from extractors.config.prices import warn_old_price
-from extractors.config.run_config import RunConfig, resolve
+from extractors.config.run_config import RunConfig, resolve_probes
 from extractors.core import CallRequest, Step, Verdict
 from extractors.core.errors import DocumentError, Failing, RunError
 from extractors.core.money import Costs, Usage, dollars
@@ -108,8 +107,7 @@ async def calibrate(settings: Settings, model: str | None, hooks: RunHooks, *, y
 
     Raises ConfigurationError when it cannot begin or no rule can be found, and RunError when it is stopped.
     """
-    config = resolve(Job(source="probes", model=model, yes=yes), settings, reads=False)
-    config = replace(config, schema=load(TEXT))
+    config = replace(resolve_probes(settings, model, yes=yes), schema=load(TEXT))
     with Ledger(settings.ledger) as ledger:
         price, _ = await price_in_force(config, ledger)
         job = {"model": config.model, "yes": yes}

@@ -16,7 +16,7 @@ from extractors.core.buckets.client import ERRORS, QUICK_RETRY, open_bucket, tra
 from extractors.core.buckets.errors import describe_error
 from extractors.core.buckets.listing import list_objects
 from extractors.core.errors import ConfigurationError, DocumentError
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.scan.formats import MISSING, SUFFIXES, check_extra, suffix_of
 from extractors.scan.listing import Listing
 from extractors.scan.ranged import BLOCK, RangeReader

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.core import Found, Problem
 from extractors.core.errors import ConfigurationError, DocumentError
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.scan.listing import Listing
 from extractors.scan.selection import Selection
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 
-from PIL import features
-
 from extractors.core.errors import ConfigurationError
-from extractors.images import pdf
-from extractors.images.open import INSTALL_HEIF, can_read_heif
+from extractors.images.support import (
+    CAN_READ_AVIF,
+    CAN_READ_JPEG2000,
+    INSTALL_HEIF,
+    INSTALL_PDF,
+    can_read_heif,
+    can_read_pdf,
+)
 
 HEIF = ("heic", "heif", "hif")
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", "jpe", "jfif"),
-    *(["avif"] if features.check("avif") else []),
-    *(["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"] if features.check("jpg_2000") else []),
+    *(["avif"] if CAN_READ_AVIF else []),
+    *(["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"] if CAN_READ_JPEG2000 else []),
     *(HEIF if can_read_heif() else []),
-    *(["pdf"] if pdf.is_installed() else []),
+    *(["pdf"] if can_read_pdf() else []),
 )
 SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 MISSING = {
-    **({} if ".pdf" in SUFFIXES else {".pdf": pdf.INSTALL}),
+    **({} if ".pdf" in SUFFIXES else {".pdf": INSTALL_PDF}),
     **({} if ".heic" in SUFFIXES else {f".{extension}": INSTALL_HEIF for extension in HEIF}),
 }
 _SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,12}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from prefect.runtime import flow_run
 
 from extractors.config.job import Job
-from extractors.plan.apply import ApplyRequest
+from extractors.plan.apply_request import ApplyRequest
 
 if TYPE_CHECKING:
     from extractors.run.result import RunResult

@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
-
+from extractors.config.dotenv_file import read_dotenv
 from extractors.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def find_prefect_url() -> str | None:
     """
     places: list[Callable[[], object]] = [
         lambda: os.environ.get(URL),
-        lambda: dotenv_values(".env").get(URL),
+        lambda: read_dotenv().get(URL),
         lambda: _look_up(_read_toml("prefect.toml"), "api", "url"),
         lambda: _look_up(_read_toml("pyproject.toml"), "tool", "prefect", "api", "url"),
         lambda: _read_profile().get(URL),
@@ -45,7 +44,7 @@ def is_prefect_configured() -> bool:
 
 def has_own_database() -> bool:
     """Whether the user has set a database for Prefect servers, in the places that Prefect reads."""
-    environ = {**dotenv_values(".env"), **_read_profile(), **os.environ}
+    environ = {**read_dotenv(), **_read_profile(), **os.environ}
     tables = (
         _look_up(_read_toml("prefect.toml"), "server", "database"),
         _look_up(_read_toml("pyproject.toml"), "tool", "prefect", "server", "database"),
@@ -55,7 +54,7 @@ def has_own_database() -> bool:
 
 def _read_profile() -> Mapping[str, object]:
     """The active profile; empty if there is none or its file cannot be read."""
-    named = os.environ.get(PROFILES) or dotenv_values(".env").get(PROFILES)
+    named = os.environ.get(PROFILES) or read_dotenv().get(PROFILES)
     path = Path(named) if named else Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,8 +39,12 @@ def prune(
         ages = {name: parse_age(f"--{name}", age) for name, age in (("replies", replies), ("reports", reports)) if age}
         if not ages:
             raise ConfigurationError("prune needs an age: --replies 90d, --reports 30d, or both")
-        settings, place = _open_output(output)
-        for table, count in _prune(place, settings, ages, dry_run=dry_run).items():
+        settings, name = _name_output(output)
+        if _is_missing(name):
+            raise ConfigurationError(f"output {name!r} does not exist: choose another output with --output")
+        from extractors.record.output import open_output
+
+        for table, count in _prune(open_output(name), settings, ages, dry_run=dry_run).items():
             verb = "to be deleted" if dry_run else "deleted"
             typer.echo(
                 f"{verb}: {count:,} files of {table} of runs older than {replies if table == 'replies' else reports}"
@@ -58,12 +63,17 @@ def forget(
     Rows of tables, replies, plans and reports go; calls keep their amounts without names.
     """
     with exit_on_error():
+        if not (dry_run or yes or sys.stdin.isatty()):
+            raise ConfigurationError("forget asks before it deletes: add --yes, or --dry-run to see what goes")
+        settings, name = _name_output(output)
+        if not settings.has_ledger and _is_missing(name):
+            raise ConfigurationError(f"output {name!r} and a ledger do not exist: choose another output with --output")
         from extractors.plan.estimate import open_ledger
         from extractors.record.ledger import Ledger
+        from extractors.record.output import open_output
         from extractors.run.forget import ForgetRequest, describe_found
 
-        settings, place = _open_output(output)
-        request = ForgetRequest.build(place, uris)
+        request = ForgetRequest.build(open_output(name), uris)
         with open_ledger(settings) as known:
             found = request.find(known)
         warnings = request.warn_of_sources()
@@ -71,20 +81,27 @@ def forget(
             typer.echo("\n".join(describe_found(found, warnings, done=False)), err=not dry_run)
         if dry_run:
             return
-        if not yes:
-            _confirm(len(uris))
+        if not yes and not typer.confirm(f"Forget {len(uris)} documents for good?", err=True):
+            raise ConfigurationError("nothing was forgotten")
         with Ledger(settings.ledger) as ledger:
             found = request.erase(ledger)
         typer.echo("\n".join(describe_found(found, warnings, done=True)))
 
 
-def _open_output(output: str | None) -> tuple[Settings, Tables]:
+def _name_output(output: str | None) -> tuple[Settings, str]:
+    """The settings, and the name of the output."""
     from extractors.config.output_name import name_output
     from extractors.config.settings import read_settings
-    from extractors.record.output import open_output
 
     settings = read_settings()
-    return settings, open_output(name_output(output or settings.output))
+    return settings, name_output(output or settings.output)
+
+
+def _is_missing(output: str) -> bool:
+    """Whether there is no such folder; a bucket is not asked."""
+    from extractors.core.buckets import is_bucket_url
+
+    return not is_bucket_url(output) and not Path(output).exists()
 
 
 def _prune(place: Tables, settings: Settings, ages: dict[str, timedelta], *, dry_run: bool) -> dict[str, int]:
@@ -103,11 +120,3 @@ def _prune(place: Tables, settings: Settings, ages: dict[str, timedelta], *, dry
                 for keys in expired.values():
                     remove_files(place, keys)
     return {table: len(keys) for table, keys in expired.items()}
-
-
-def _confirm(count: int) -> None:
-    """Asks at the terminal. Raises ConfigurationError where there is none, or for a no."""
-    if not sys.stdin.isatty():
-        raise ConfigurationError("forget asks before it deletes: add --yes, or --dry-run to see what goes")
-    if not typer.confirm(f"Forget {count} documents for good?", err=True):
-        raise ConfigurationError("nothing was forgotten")

@@ -41,14 +41,17 @@ def rows(
     """Show the current row of each document, as a table or a file."""
     with exit_on_error():
         from extractors.config.output_name import name_output
-        from extractors.record.output import open_output
         from extractors.record.tables.truth import read_truth
-        from extractors.report.rows import RowFilter, open_rows
+        from extractors.report.lookup import check_rows
 
         shown = limit or (FIRST_SCREEN if layout == "table" else None)
         lines = read_truth(corrected) if corrected else []
-        place = open_output(name_output(output or load_settings().output))
-        chosen = open_rows(place, schema, RowFilter(run, every, shown))
+        place = name_output(output or load_settings().output)
+        check_rows(place, schema, run)
+        from extractors.record.output import open_output
+        from extractors.report.rows import RowFilter, open_rows
+
+        chosen = open_rows(open_output(place), schema, RowFilter(run, every, shown))
         names = chosen.check_columns([name.strip() for name in columns.split(",")]) if columns else []
         for document in chosen.correct(lines) if lines else ():
             typer.echo(f"tilewise: {document!r} in {corrected} has no row of {chosen.schema} here, ignored", err=True)

@@ -140,37 +140,54 @@ def test_errors_of_commands(workspace, golden, command):
     golden(f"{command}/errors", transcript(workspace, *ERRORS[command]))
 
 
-HEAVY = {"prefect", "polars", "sqlalchemy", "httpx", "aiohttp", "rich.console"}
+HEAVY = {"PIL.Image", "asyncio", "dotenv", "httpx", "polars", "prefect", "pydantic_settings", "rich.console", "sqlalchemy"}
+QUICK_ERRORS = [
+    ["run", "in", "--schema", "unknown"],
+    ["run", "in", "--schema", "caption"],  # without a key
+    ["run", "in", "--schema", "caption", "--budget", "0"],
+    ["run", "in", "--schema", "caption", "--shard-size", "5", "--offline"],
+    ["run", "nowhere", "--schema", "caption", "--offline"],
+    ["estimate", "nowhere"],
+    ["try", "nowhere.jpg", "--schema", "caption", "--offline"],
+    ["apply", "nowhere.parquet"],
+    ["apply", "plan.json"],
+    ["apply", "plan.parquet", "--budget", "0"],
+    ["calibrate"],
+    ["rows"],
+    ["rows", "--corrected", "nowhere.jsonl"],
+    ["report"],
+    ["report", "yesterday"],
+    ["report", "20261120T021500Z-3f9a"],
+    ["forget", "in/a.jpg"],  # without a terminal
+    ["forget", "in/a.jpg", "--yes"],  # without an output
+    ["prune", "--replies", "old"],
+    ["prune", "--replies", "90d"],  # without an output
+    ["spend", "--since", "then"],
+    ["schemas", "show", "recipt"],
+    ["endpoint", "--bill", "free"],
+]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["run", "in", "--schema", "unknown"],
-        ["run", "nowhere", "--schema", "caption", "--offline"],
-        ["estimate", "nowhere"],
-        ["try", "nowhere.jpg", "--schema", "caption", "--offline"],
-        ["spend", "--since", "then"],
-        ["schemas", "show", "recipt"],
-    ],
-)
-def test_errors_do_not_wait_for_heavy_imports(workspace, arguments):
-    """What a person has typed wrongly is said at once."""
+def test_errors_do_not_wait_for_heavy_imports(workspace):
+    """What a person has typed wrongly is said at once, with the exit code of an error, before any heavy library is imported."""
     workspace.with_images("a.jpg")
     code = (
-        "import sys\nfrom flows.cli import app\n"
-        "try: app(prog_name='tilewise')\nexcept SystemExit: print('HEAVY', {heavy} & sys.modules.keys())"
+        "import json, sys\nfrom flows.cli import app\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    try: app(arguments, prog_name='tilewise')\n"
+        f"    except SystemExit as end: print(json.dumps([arguments, end.code, sorted({HEAVY} & sys.modules.keys())]))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code.replace("{heavy}", repr(HEAVY)), *arguments],
+        [sys.executable, "-c", code, json.dumps(QUICK_ERRORS)],
         cwd=workspace.folder,
-        env=workspace.environment(),
+        env=workspace.environment() | {"TOGETHER_API_KEY": "", "TILEWISE_API_KEY": "", "TILEWISE_BASE_URL": ""},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert ended.stdout.splitlines()[-1] == "HEAVY set()"
+    assert [json.loads(line) for line in ended.stdout.splitlines()] == [[each, 2, []] for each in QUICK_ERRORS]
 
 
 def test_errors_of_settings(workspace, golden):

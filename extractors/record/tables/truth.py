@@ -12,20 +12,14 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from extractors.core.errors import ConfigurationError, first_line, format_value, suggest_name
-from extractors.record.tables.columns import format_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from polars._typing import PolarsDataType
 
     from extractors.record.tables.columns import Columns
 
@@ -42,6 +36,9 @@ class TruthLine:
 
     def cells(self, columns: Columns) -> dict[str, object]:
         """The values as cells of these columns. Raises ConfigurationError for a field or value that does not fit."""
+        from extractors.record.tables.columns import format_type  # noqa: PLC0415 - polars, which a wrong file need not wait for
+        from extractors.record.tables.json_cells import to_cell  # noqa: PLC0415 - as above
+
         cells: dict[str, object] = {}
         for name, value in self.values.items():
             if name not in columns:
@@ -50,7 +47,7 @@ class TruthLine:
                 hint = suggest_name(name, columns) or f": the fields are {', '.join(columns)}"
                 raise ConfigurationError(f"{self.place}: unknown field {name!r}{hint}")
             try:
-                cells[name] = _to_cell(value, columns[name])
+                cells[name] = to_cell(value, columns[name])
             except (ValueError, TypeError, InvalidOperation):
                 raise ConfigurationError(
                     f"{self.place}: field {name!r}: {format_value(value)} does not fit the column's type {format_type(columns[name])}"
@@ -74,6 +71,8 @@ def read_truth(path: str) -> list[TruthLine]:
 
 
 def _read_parquet(path: str) -> list[TruthLine]:
+    import polars as pl  # noqa: PLC0415 - takes 150 ms, which other files save
+
     try:
         rows = pl.read_parquet(path).rows(named=True)
     except pl.exceptions.PolarsError as error:
@@ -125,49 +124,3 @@ def _build_line(values: dict[str, object], place: str) -> TruthLine:
             f"{place}: has no text `document` or `uri`, which names the document as `_document` does"
         )
     return TruthLine(document, {each: value for each, value in values.items() if each != name}, place)
-
-
-def _to_cell(value: object, dtype: PolarsDataType) -> object:
-    """A JSON value as a cell of this type. Raises ValueError, TypeError or InvalidOperation."""
-    if value is None or (value == "" and dtype != pl.String):
-        return None
-    if isinstance(value, str) and dtype.is_nested():  # as in a CSV file
-        value = json.loads(value, parse_float=Decimal)
-    if isinstance(dtype, pl.List):
-        if not isinstance(value, list):
-            raise TypeError("not a list")
-        return [_to_cell(item, dtype.inner) for item in value]
-    if isinstance(dtype, pl.Struct):
-        types = {field.name: field.dtype for field in dtype.fields}
-        if not isinstance(value, dict) or value.keys() - types.keys():
-            raise TypeError("not an object of the column's fields")
-        return {name: _to_cell(value.get(name), types[name]) for name in types}
-    if dtype == pl.String:
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=float)
-    return _to_scalar(value, dtype)
-
-
-def _to_scalar(value: object, dtype: PolarsDataType) -> object:
-    """As `_to_cell`, for booleans, numbers, dates and times."""
-    if isinstance(value, bool) != (dtype == pl.Boolean) or not isinstance(value, str | int | float | Decimal):
-        raise TypeError("another type of JSON value")
-    text = str(value).strip()
-    if isinstance(dtype, pl.Decimal):
-        return _to_decimal(text, dtype.scale)
-    if dtype == pl.Date:
-        return date.fromisoformat(text)
-    if dtype == pl.Time:
-        return time.fromisoformat(text)
-    if isinstance(dtype, pl.Datetime):
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if dtype == pl.Boolean:
-        return value
-    return int(text) if dtype.is_integer() else float(text)
-
-
-def _to_decimal(text: str, scale: int) -> Decimal:
-    number = Decimal(text)
-    if not number.is_finite():
-        raise ValueError("not a finite number")
-    return number.quantize(Decimal(1).scaleb(-scale))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.errors import ConfigurationError
 from extractors.record.tables import columns
 from extractors.record.tables.history import DAYS
 from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
+from extractors.report.lookup import RUN_ID, check_run_id, day_of, no_run, unpublished_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
-_RUN_FILE = re.compile(
-    r"(\d{8}T\d{6}Z-[0-9a-f]{4})(?:-\d+)?"
-)  # of a run's file: the run, and its volume after the first
+_RUN_FILE = re.compile(rf"({RUN_ID})(?:-\d+)?")  # of a run's file: the run, and its volume after the first
 _SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
 ENDED = ("accepted", "rejected", "failed", "duplicates")  # documents with a row of this run
 _WORK: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at", *ENDED)}
@@ -100,7 +99,7 @@ def list_runs(output: Output) -> dict[str, list[str]]:
 
 def list_files(output: Output, table: str, run: str) -> list[str]:
     """The files of a table of the run, in order of volumes."""
-    day = f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}"
+    day = f"run_date={day_of(run)}"
     if table in BY_SCHEMA:
         files = output.list_files(table, f"schema=*/{day}/{run}*.parquet")
     else:  # in a bucket, all that is below a folder is listed
@@ -112,13 +111,9 @@ def _find_run(output: Output, run: str | None) -> str:
     """The id of the requested published run, or of the last one that read documents."""
     if run is None:
         return _find_latest_run(output)
-    named = _RUN_FILE.fullmatch(run)
-    if not named or named[1] != run:
-        raise ConfigurationError(
-            f"run {format_value(run)} is not a run id: use a value of column run, for example 20261120T021500Z-3f9a"
-        )
+    check_run_id(run)
     if not list_files(output, "runs", run):
-        raise ConfigurationError(f"run {run} is not published in {output}: see column run of its table runs")
+        raise unpublished_run(str(output), run)
     return run
 
 
@@ -126,7 +121,7 @@ def _find_latest_run(output: Output) -> str:
     """The run with documents that started last. Raises ConfigurationError if there is none."""
     runs = list_runs(output)
     if not runs:
-        raise ConfigurationError(f"output {str(output)!r} has no published run: choose another output with --output")
+        raise no_run(str(output))
     names, worked = list(runs), pl.sum_horizontal(ENDED).fill_null(0) > 0
     for end in range(len(names), 0, -_READ_AT_ONCE):
         keys = [key for name in names[max(0, end - _READ_AT_ONCE) : end] for key in runs[name]]

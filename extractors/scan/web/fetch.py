@@ -15,7 +15,7 @@ import tenacity
 
 from extractors.core.errors import DocumentError, first_line
 from extractors.core.redact import redact_url
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.scan.web.connect import SsrfGuardBackend
 from extractors.scan.web.response import FetchResponse, parse_date
 from extractors.scan.web.target import Target

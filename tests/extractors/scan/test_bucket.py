@@ -18,7 +18,7 @@ from extractors.core import Found
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.core.money import FREE
 from extractors.core.tiles import Size, get_rule
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.plan.feed import Feed
 from extractors.scan import Listing, Selection, create_store, scan
 

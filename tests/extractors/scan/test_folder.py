@@ -9,7 +9,7 @@ import pytest
 
 from extractors.core import Found
 from extractors.core.errors import ConfigurationError, DocumentError
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.scan import Listing, Selection, create_store, scan
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from extractors.config.job import Job
 from extractors.core.errors import ConfigurationError
-from extractors.plan.apply import ApplyRequest
+from extractors.plan.apply_request import ApplyRequest
 from flows.adapters.form import read_parameters, use_titles
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from extractors.config.job import build_job
-from extractors.plan.apply import build_request
+from extractors.plan.apply_request import build_request
 from flows.adapters.naming import escape_markdown, format_code, format_run_name
 
 DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))

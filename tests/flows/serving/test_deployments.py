@@ -16,7 +16,7 @@ from prefect.utilities.schema_tools.validation import validate
 from extractors.config.job import FAIL_ABOVE, Job, build_job
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import shipped
-from extractors.plan.apply import ApplyRequest
+from extractors.plan.apply_request import ApplyRequest
 from flows.apply import apply
 from flows.backfill import backfill
 from flows.calibrate import calibrate

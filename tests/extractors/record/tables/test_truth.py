@@ -1,4 +1,4 @@
-"""The lines of truth and corrections: how they are read, and which values fit which columns."""
+"""The lines of truth and corrections: how they are read, and which values fit which columns (`extractors.record.tables.json_cells`)."""
 
 import json
 from datetime import UTC, date, datetime

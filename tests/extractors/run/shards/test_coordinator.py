@@ -24,7 +24,7 @@ from extractors.config.settings import Settings
 from extractors.core import CallRequest
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
 from extractors.core.shards import ShardExit, split_plan
-from extractors.plan.apply import build_request
+from extractors.plan.apply_request import build_request
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import current_process

@@ -12,7 +12,7 @@ from extractors.bill import read_pages
 from extractors.core import Found
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
-from extractors.images.open import MAX_BYTES
+from extractors.images.limits import MAX_BYTES
 from extractors.scan.web.fetch import FetchLimits
 
 MODIFIED = {"Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}

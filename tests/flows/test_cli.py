@@ -140,7 +140,17 @@ def test_errors_of_commands(workspace, golden, command):
     golden(f"{command}/errors", transcript(workspace, *ERRORS[command]))
 
 
-HEAVY = {"PIL.Image", "asyncio", "dotenv", "httpx", "polars", "prefect", "pydantic_settings", "rich.console", "sqlalchemy"}
+HEAVY = {
+    "PIL.Image",
+    "asyncio",
+    "dotenv",
+    "httpx",
+    "polars",
+    "prefect",
+    "pydantic_settings",
+    "rich.console",
+    "sqlalchemy",
+}
 QUICK_ERRORS = [
     ["run", "in", "--schema", "unknown"],
     ["run", "in", "--schema", "caption"],  # without a key

@@ -7,4 +7,4 @@ from extractors.images.support import CAN_READ_AVIF, CAN_READ_JPEG2000
 
 def test_support_agrees_with_pillow():
     """A format that Pillow decodes is listed, and no other."""
-    assert (CAN_READ_AVIF, CAN_READ_JPEG2000) == (features.check("avif"), features.check("jpg_2000"))
+    assert (features.check("avif"), features.check("jpg_2000")) == (CAN_READ_AVIF, CAN_READ_JPEG2000)

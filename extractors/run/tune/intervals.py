@@ -45,8 +45,8 @@ def upper_bound(successes: int, trials: int, level: float = LEVEL) -> float:
     return 1 - lower_bound(trials - successes, trials, level)
 
 
-def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
-    """Wilson's two-sided score interval: (0, 1) without trials."""
+def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
+    """Wilson's two-sided score interval: (0, 1) without trials. `successes` may be a mean over fields."""
     _check_counts(successes, trials)
     if trials == 0:
         return Interval(0.0, 1.0)
@@ -74,6 +74,6 @@ def trials_needed(target: float, errors: int = 0, level: float = LEVEL) -> int:
     return high
 
 
-def _check_counts(successes: int, trials: int) -> None:
+def _check_counts(successes: float, trials: int) -> None:
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is no share")

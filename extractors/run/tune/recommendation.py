@@ -1,0 +1,216 @@
+"""The recommendation: the choice of least tokens that loses next to nothing against reading whole images.
+
+A choice is acceptable where, beside `faithful`, no field has more than 2.5 % of the documents worse (at least one document is
+granted) and the mean accuracy is at most 2 points lower. From few labels a choice can meet this by luck, so it has to
+meet it in at least 4 of 5 resamples of the documents, too (bootstrap, Efron 1979). Of acceptable choices that cost nearly the
+least, the one that loses least is taken.
+
+The figures of the choice on the documents by which it was chosen would flatter it. So choosing is repeated without each
+tenth of the documents, and followed on that tenth (cross-validation, Stone 1974): these are the figures to expect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from extractors.run.tune.choices import (
+    Choice,
+    ChoiceResult,
+    LabelledReadings,
+    Publication,
+    list_choices,
+    publish,
+    summarize,
+)
+from extractors.run.tune.extra import import_module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from extractors.run.tune.measurements import Reading, Scorer
+
+    Array = Any  # of numpy, which the extra installs
+
+FOLDS = 10
+RESAMPLES = 200
+SEED = 20_261_130
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How much worse than `faithful` a choice may be, and in which share of resamples it has to be no worse than that."""
+
+    field: float = 0.025
+    mean: float = 0.02
+    resamples: float = 0.8
+    tokens: float = 0.05  # choices that cost so little more than the cheapest are decided by accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The recommended choice, with its figures on all documents and those by cross-validation.
+
+    `worse` counts by field the documents that faithful reads right and the choices of cross-validation do not, less those
+    of the reverse; `mean_loss` is the mean of the fields' losses in accuracy. `folds_agreeing` is the share of folds that
+    chose the same ladder.
+    """
+
+    choice: Choice
+    fitted: ChoiceResult
+    expected: ChoiceResult
+    worse: Mapping[str, int]
+    mean_loss: float
+    folds_agreeing: float
+    results: tuple[ChoiceResult, ...] = ()
+
+    def is_within(self, margins: Margins) -> bool:
+        """Whether the figures by cross-validation are within the margins."""
+        allowed = {name: max(1.0, margins.field * each.labels) for name, each in self.expected.accuracy.items()}
+        return self.mean_loss <= margins.mean and all(self.worse[name] <= allowed[name] for name in allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    """What each choice makes of each document: tokens by choice and document, losses and labels by field beside."""
+
+    choices: Sequence[Choice]
+    publications: Sequence[Sequence[Publication]]
+    fields: Sequence[str]
+    tokens: Array
+    losses: Array  # 1: faithful is right and the choice is wrong; -1: the reverse
+    labels: Array
+
+
+def recommend(
+    documents: Sequence[LabelledReadings],
+    scorer: Scorer,
+    agree_on: Sequence[str] = (),
+    margins: Margins | None = None,
+) -> Recommendation:
+    """Chooses by all documents, and estimates by cross-validation what such a choice does elsewhere.
+
+    Raises ValueError for fewer than two documents: none could be left out.
+    """
+    if len(documents) < 2:
+        raise ValueError("cross-validation needs two documents")
+    margins = margins or Margins()
+    documents = sorted(documents, key=lambda each: _hash(each.document))  # their order decides nothing
+    outcomes = _follow_choices(documents, _remember(scorer), agree_on)
+    chosen = _choose(outcomes, range(len(documents)), margins)
+    held_out: dict[int, Publication] = {}
+    ladders: list[tuple[int, ...]] = []
+    for fold in _split(documents):
+        rest = [place for place in range(len(documents)) if place not in fold]
+        place_of_best = _choose(outcomes, rest, margins)
+        ladders.append(outcomes.choices[place_of_best].ladder)
+        held_out |= {place: outcomes.publications[place_of_best][place] for place in fold}
+    return _build_recommendation(outcomes, chosen, [held_out[place] for place in sorted(held_out)], documents, ladders)
+
+
+def _build_recommendation(
+    outcomes: _Outcomes,
+    chosen: int,
+    held_out: Sequence[Publication],
+    documents: Sequence[LabelledReadings],
+    ladders: Sequence[tuple[int, ...]],
+) -> Recommendation:
+    choice = outcomes.choices[chosen]
+    expected = summarize(choice, held_out, documents)
+    worse = _count_worse(held_out, documents, outcomes.fields)
+    results = [
+        summarize(each, published, documents)
+        for each, published in zip(outcomes.choices, outcomes.publications, strict=True)
+    ]
+    return Recommendation(
+        choice=choice,
+        fitted=results[chosen],
+        expected=expected,
+        worse=worse,
+        mean_loss=sum(worse[name] / each.labels for name, each in expected.accuracy.items()) / len(worse),
+        folds_agreeing=ladders.count(choice.ladder) / len(ladders),
+        results=tuple(results),
+    )
+
+
+def _remember(scorer: Scorer) -> Scorer:
+    """Scores each reading once for each rung from which it is climbed to."""
+    known: dict[tuple[str, int, int | None], Mapping[str, float | None]] = {}
+
+    def score(reading: Reading, lower: Reading | None) -> Mapping[str, float | None]:
+        key = (reading.document, reading.rung, None if lower is None else lower.rung)
+        if key not in known:
+            known[key] = scorer(reading, lower)
+        return known[key]
+
+    return score
+
+
+def _follow_choices(documents: Sequence[LabelledReadings], scorer: Scorer, agree_on: Sequence[str]) -> _Outcomes:
+    numpy = import_module("numpy")
+    choices = list_choices(documents, scorer, agree_on)
+    publications = [[publish(choice, each, scorer, agree_on) for each in documents] for choice in choices]
+    fields = list(dict.fromkeys(each.field for document in documents for each in document.faithful.comparisons))
+    faithful = numpy.array([_list_rights(document.faithful, fields) for document in documents])
+    rights = numpy.array([[_list_rights(each.reading, fields) for each in row] for row in publications])
+    labelled = [{each.field for each in document.faithful.comparisons} for document in documents]
+    return _Outcomes(
+        choices=choices,
+        publications=publications,
+        fields=fields,
+        tokens=numpy.array([[each.image_tokens for each in row] for row in publications]),
+        losses=faithful[None] - rights,
+        labels=numpy.array([[name in names for name in fields] for names in labelled], dtype=float),
+    )
+
+
+def _list_rights(reading: Reading, fields: Sequence[str]) -> list[float]:
+    right = {comparison.field for comparison in reading.comparisons if comparison.right}
+    return [float(name in right) for name in fields]
+
+
+def _choose(outcomes: _Outcomes, places: Sequence[int], margins: Margins) -> int:
+    """The place of the best acceptable choice by these documents; reading whole images always is one."""
+    numpy = import_module("numpy")
+    places = numpy.array(places)
+    losses, labels = outcomes.losses[:, places], outcomes.labels[places]
+    weights = numpy.random.default_rng(SEED).multinomial(len(places), [1 / len(places)] * len(places), RESAMPLES)
+    whole = _is_acceptable(losses, labels, numpy.ones((1, len(places))), margins)[:, 0]
+    often = _is_acceptable(losses, labels, weights, margins).mean(axis=1) >= margins.resamples
+    tokens = outcomes.tokens[:, places].sum(axis=1)
+    acceptable = numpy.flatnonzero(whole & often)
+    cheapest = tokens[acceptable].min()
+    near = acceptable[tokens[acceptable] <= cheapest * (1 + margins.tokens)]
+    return int(min(near, key=lambda place: (losses[place].sum(), tokens[place], place)))
+
+
+def _is_acceptable(losses: Array, labels: Array, weights: Array, margins: Margins) -> Array:
+    """Whether each choice is within the margins, by each row of weights of the documents."""
+    numpy = import_module("numpy")
+    counts = weights @ labels  # by resample and field
+    lost = numpy.einsum("cdf,rd->crf", losses, weights)
+    within = (lost <= numpy.maximum(1, margins.field * counts)).all(axis=2)
+    shares = numpy.divide(lost, counts[None], out=numpy.zeros_like(lost), where=counts[None] > 0)
+    return within & (shares.mean(axis=2) <= margins.mean)
+
+
+def _split(documents: Sequence[LabelledReadings]) -> list[set[int]]:
+    """The places of the documents in folds of nearly equal size."""
+    folds = min(FOLDS, len(documents))
+    return [set(range(first, len(documents), folds)) for first in range(folds)]
+
+
+def _hash(document: str) -> bytes:
+    return hashlib.blake2b(document.encode(errors="surrogatepass"), digest_size=16, person=b"fold").digest()
+
+
+def _count_worse(
+    publications: Sequence[Publication], documents: Sequence[LabelledReadings], fields: Sequence[str]
+) -> dict[str, int]:
+    worse = dict.fromkeys(fields, 0)
+    for publication, document in zip(publications, documents, strict=True):
+        faithful, read = (_list_rights(each, fields) for each in (document.faithful, publication.reading))
+        for name, above, mine in zip(fields, faithful, read, strict=True):
+            worse[name] += int(above - mine)
+    return worse

@@ -1,0 +1,85 @@
+"""recommendation.py: the cheapest choice that loses next to nothing, and figures that do not flatter it."""
+
+from dataclasses import replace
+
+import pytest
+from support.labelled import draw_documents, score_by_token
+
+from extractors.run.tune.choices import publish, summarize
+from extractors.run.tune.recommendation import Margins, recommend
+
+
+def test_confidence_that_announces_errors_saves_tokens_without_a_loss():
+    recommendation = recommend(draw_documents(60, errors=(0.2, 0.1, 0)), score_by_token)
+    assert recommendation.choice.kind == "confident"
+    assert recommendation.expected.image_tokens_share < 0.5
+    assert recommendation.is_within(Margins())
+    assert recommendation.fitted.accuracy_mean >= recommendation.expected.accuracy_mean - 0.02
+
+
+def test_confidence_that_says_nothing_saves_nothing_that_it_would_lose():
+    recommendation = recommend(draw_documents(60, errors=(0.5, 0.4, 0), informative=False), score_by_token)
+    assert recommendation.choice.ladder == (2,)
+    assert recommendation.is_within(Margins())
+
+
+def test_cheapest_rung_is_recommended_where_it_reads_as_well():
+    recommendation = recommend(draw_documents(40, errors=(0, 0, 0)), score_by_token)
+    assert recommendation.choice.ladder[0] == 0
+    assert recommendation.expected.image_tokens_share == 0.25
+    assert recommendation.folds_agreeing == 1
+
+
+def test_field_may_be_worse_in_one_document_of_forty_and_not_in_more():
+    documents = draw_documents(40, errors=(0, 0))
+    worse = [_spoil(each, "company") if place < 2 else each for place, each in enumerate(documents)]
+    few = [_spoil(each, "company") if place < 1 else each for place, each in enumerate(documents)]
+    lenient = Margins(resamples=0)
+    assert recommend(few, _score_nothing, margins=lenient).choice.ladder[0] == 0
+    assert recommend(worse, _score_nothing, margins=lenient).choice.ladder == (1,)
+
+
+def test_choice_that_is_acceptable_by_luck_is_not_recommended():
+    """One document worse in each field is within the margins, and in many resamples of these documents it is not."""
+    documents = draw_documents(40, errors=(0, 0))
+    spoilt = [_spoil(each, ("company", "date")[place]) if place < 2 else each for place, each in enumerate(documents)]
+    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder[0] == 0
+    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.9)).choice.ladder == (1,)
+
+
+def test_figures_of_cross_validation_do_not_flatter():
+    """On documents that were not there, the loss is at most what was announced, on average over draws."""
+    gaps = []
+    for seed in range(3):
+        documents = draw_documents(140, errors=(0.3, 0.1, 0.05), seed=seed)
+        seen, unseen = documents[:40], documents[40:]
+        recommendation = recommend(seen, score_by_token)
+        publications = [publish(recommendation.choice, each, score_by_token) for each in unseen]
+        actual = summarize(recommendation.choice, publications, unseen)
+        gaps.append(recommendation.expected.accuracy_mean - actual.accuracy_mean)
+    assert sum(gaps) / len(gaps) <= 0.01
+
+
+def test_recommendation_is_the_same_for_the_same_documents_in_any_order():
+    documents = draw_documents(40, errors=(0.2, 0.1, 0))
+    first, second = (recommend(each, score_by_token) for each in (documents, documents[::-1]))
+    assert (first.choice, first.expected.image_tokens) == (second.choice, second.expected.image_tokens)
+
+
+def test_one_document_is_too_few():
+    with pytest.raises(ValueError, match="two documents"):
+        recommend(draw_documents(1, errors=(0, 0)), score_by_token)
+
+
+def _score_nothing(read, lower):
+    return {}
+
+
+def _spoil(document, field):
+    """The document with this field wrong at the cheapest rung."""
+    lowest = document.readings[0]
+    comparisons = tuple(
+        replace(each, match=replace(each.match, right=False)) if each.field == field else each
+        for each in lowest.comparisons
+    )
+    return replace(document, readings=(replace(lowest, comparisons=comparisons), *document.readings[1:]))

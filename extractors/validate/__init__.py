@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -64,6 +65,18 @@ def list_errors(reply: Reply, model: type[BaseModel]) -> list[FieldError]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything
         return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
     return []
+
+
+def read_values(reply: Reply, model: type[BaseModel]) -> dict[str, object]:
+    """The values of the last document in an answer as JSON, whether or not it fits; empty where there is no object."""
+    candidates = find_json(_read_content(reply)).candidates
+    if not candidates:
+        return {}
+    try:
+        values = json.loads(unwrap_call(candidates[-1], model))
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _read_content(reply: Reply) -> str:

@@ -71,35 +71,20 @@ def read_labels(path: str, model: type[BaseModel], documents: Iterable[Document]
     return Labels(tuple(labels), tuple(unlabelled))
 
 
-class _LabelReader:
-    """Reads values of truth as the schema would read them from an answer."""
+class FieldReader:
+    """Reads the value of one field as the schema reads it from an answer, without the other fields."""
 
     def __init__(self, model: type[BaseModel]) -> None:
+        """Raises ConfigurationError for a field that cannot be a column."""
         self._model, self._fields = model, Fields(model)
+        self.columns = self._fields.columns
 
-    def read(self, line: TruthLine) -> tuple[dict[str, object], Draw]:
-        """The cells of a line, in the order of the schema. Raises ConfigurationError for a field or a value."""
-        given = dict(line.values)
-        draw = self._take_draw(given, line.place)
-        columns = self._fields.columns
-        cells: dict[str, object] = {}
-        for name, value in given.items():
-            try:
-                cells[name] = self._read_value(name, value)
-            except (
-                KeyError,
-                ValueError,
-                ArithmeticError,
-            ):  # not as the schema reads it: perhaps as the column holds it
-                cells |= TruthLine(line.document, {name: value}, line.place).cells(columns)
-        return {name: cells[name] for name in columns if name in cells}, draw
-
-    def _read_value(self, name: str, value: object) -> object:
-        """The value as the schema reads it from an answer. Raises KeyError for no field, ValueError for no value of it."""
+    def read(self, name: str, value: object) -> object:
+        """The cell of the value. Raises KeyError for no field; ValueError or ArithmeticError for no value of it."""
         field = self._model.model_fields[name]
         if value is None:
             raise ValueError("null is a cell as it is")
-        if isinstance(value, str) and self._fields.columns[name].is_nested():
+        if isinstance(value, str) and self.columns[name].is_nested():
             value = json.loads(value)  # as in a CSV file
         empty = self._model.model_construct(**dict.fromkeys(self._model.model_fields))
         try:
@@ -111,6 +96,30 @@ class _LabelReader:
             annotation = cast("type[object]", Annotated[(field.annotation, *field.metadata, None)])
             return self._fields.field_cell(name, TypeAdapter(annotation).validate_python(value))
         return self._fields.field_cell(name, getattr(empty, name))
+
+
+class _LabelReader:
+    """Reads values of truth as the schema would read them from an answer."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._fields = FieldReader(model)
+
+    def read(self, line: TruthLine) -> tuple[dict[str, object], Draw]:
+        """The cells of a line, in the order of the schema. Raises ConfigurationError for a field or a value."""
+        given = dict(line.values)
+        draw = self._take_draw(given, line.place)
+        columns = self._fields.columns
+        cells: dict[str, object] = {}
+        for name, value in given.items():
+            try:
+                cells[name] = self._fields.read(name, value)
+            except (
+                KeyError,
+                ValueError,
+                ArithmeticError,
+            ):  # not as the schema reads it: perhaps as the column holds it
+                cells |= TruthLine(line.document, {name: value}, line.place).cells(columns)
+        return {name: cells[name] for name in columns if name in cells}, draw
 
     def _take_draw(self, given: dict[str, object], place: str) -> Draw:
         """Removes how the document was chosen from the values."""

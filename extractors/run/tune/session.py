@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from extractors.bill import estimate_costs
 from extractors.config.run_config import PriorStats
 from extractors.core import Accepted, Failed
-from extractors.core.errors import ConfigurationError
+from extractors.core.errors import ConfigurationError, RunError
 from extractors.core.money import FREE, Costs, dollars
-from extractors.core.totals import RunTotals
+from extractors.core.totals import usage_of
 from extractors.plan.feed import Feed
 from extractors.record.tables.rows import failure_row, image_rows
 from extractors.record.tables.volume import PartId
@@ -25,6 +25,7 @@ from extractors.run.approval import require_approval
 from extractors.run.result import RunCounts, RunRecord
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.trial import open_trial
+from extractors.run.tune.blank_control import ControlResult, build_controls, run_controls
 from extractors.run.tune.labels import read_labels
 from extractors.run.tune.paid_replies import FLOW, load_paid_replies
 from extractors.run.tune.readings import DocumentReader, LabelledDocument, name_content, plan_rungs
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
     from extractors.config.run_config import RunConfig
     from extractors.core import Reply
-    from extractors.core.errors import RunError
+    from extractors.run.context import RunContext
     from extractors.run.hooks import RunHooks
     from extractors.run.session import RunSession
+    from extractors.run.tune.blank_control import ControlRequest
     from extractors.run.tune.labels import Labels
     from extractors.run.tune.readings import DocumentReadings
 
@@ -50,6 +52,7 @@ class ReadingsResult:
     session: RunSession
     labels: Labels
     readings: tuple[DocumentReadings, ...]
+    control: ControlResult
     record: RunRecord
     row: dict[str, object]
 
@@ -64,6 +67,7 @@ class _Work:
     """What is to be read: documents with their keys, paid replies by request, and the readings that need a call."""
 
     documents: tuple[LabelledDocument, ...]
+    controls: tuple[ControlRequest, ...]
     paid: Mapping[str, Reply]
     costs: Costs
     readings: int
@@ -109,17 +113,18 @@ def _plan_work(session: RunSession, feed: Feed, labels: Labels) -> _Work:
             f"no labelled image can be read: {problem.message if problem else 'the source has none'}"
         )
     documents = [name_content(document, feed.store, run_info) for document in documents]
-    keys = {document.key for document in documents if document.key}
+    controls = build_controls(feed.tariff, run_info)
+    keys = {document.key for document in documents if document.key} | {control.call.key for control in controls}
     paid = load_paid_replies(session.ledger, session.output, run_info, keys)
-    costs, readings, calls = Costs(), 0, 0
-    for document in documents:
-        for rung in document.rungs():
-            readings += 1
-            if document.request(rung, feed.tariff.max_tokens) not in paid:
-                calls += 1
-                steps = enumerate(document.planned.steps(rung))
-                costs = sum((price(step, first=not number) for number, step in steps), costs)
-    return _Work(tuple(documents), paid, costs, readings, calls)
+    requests = [
+        (document.request(rung, feed.tariff.max_tokens), document.planned.steps(rung))
+        for document in documents
+        for rung in document.rungs()
+    ]
+    requests += [(control.call.request, control.call.steps) for control in controls]
+    unpaid = [enumerate(steps) for request, steps in requests if request not in paid]
+    costs = sum((price(step, first=not number) for steps in unpaid for number, step in steps), Costs())
+    return _Work(tuple(documents), tuple(controls), paid, costs, len(requests), len(unpaid))
 
 
 async def _approve(session: RunSession, work: _Work, hooks: RunHooks) -> None:
@@ -149,12 +154,29 @@ class _Tuning:
         async with AsyncExitStack() as stack:
             context = await self.scheduler.build_context(stack)
             readings = await DocumentReader(context, self.work.paid).read_all(self.work.documents)
+            control = await self._control(context)
             error, warnings = context.shutdown.error, self.scheduler.warnings(context)
         record = RunRecord(session.run_info, error=error, warnings=warnings)
-        row = record.row(RunCounts(0, sum((each.totals for each in readings), RunTotals())), 1)
+        totals = sum((each.totals for each in readings), usage_of(control.attempts))
+        row = record.row(RunCounts(0, totals), 1)
         await session.lease.renew()
         await asyncio.to_thread(self._publish, readings, row)
-        return ReadingsResult(session, self.labels, tuple(readings), record, row)
+        return ReadingsResult(session, self.labels, tuple(readings), control, record, row)
+
+    async def _control(self, context: RunContext) -> ControlResult:
+        """Sends the control pictures, unless the run was stopped."""
+        if context.shutdown.error is not None:
+            return ControlResult()
+        sending = asyncio.ensure_future(run_controls(self.work.controls, self.work.paid, context))
+        context.shutdown.track(sending)
+        try:
+            return await sending
+        except RunError as error:
+            context.shutdown.stop(error)
+        except asyncio.CancelledError:
+            if not context.shutdown.cutting:
+                raise
+        return ControlResult()
 
     def _publish(self, readings: Sequence[DocumentReadings], row: dict[str, object]) -> None:
         """Publishes calls, images, failures that count as no try, and the row of `runs`."""

@@ -15,6 +15,7 @@ from flows.commands.retention import forget, prune
 from flows.commands.rows import rows
 from flows.commands.spend import spend
 from flows.commands.trial import try_document
+from flows.commands.tune import tune
 from flows.console import exit_on_error, load_settings
 from flows.flags import (  # noqa: TC001 - typer reads annotations
     BaseUrl,
@@ -50,6 +51,7 @@ app.command(name="spend")(spend)
 app.command(name="prune")(prune)
 app.command(name="forget")(forget)
 app.command(name="try")(try_document)
+app.command(name="tune")(tune)
 app.add_typer(schemas.app, name="schemas")
 
 

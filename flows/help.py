@@ -23,6 +23,7 @@ GROUPS = {
         "estimate": "tilewise estimate receipts/ --schema receipt",
         "apply": "tilewise apply data/out/plans/20261120T021500Z-3f9a.parquet",
         "calibrate": "tilewise calibrate --model Qwen/Qwen3.5-9B",
+        "tune": "tilewise tune receipts/ --truth truth.jsonl --schema receipt",
         "serve": "tilewise serve --port 4200",
     },
     "Look": {

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from extractors.core import Attempt, Reply, RunInfo
     from extractors.run.context import RunContext
 
-SIZE = Size(840, 1100)
+SIZE = Size(420, 560)  # one tile by every rule that counts tiles
 Control = Literal["white", "grey", "foreign"]
 CONTROLS: tuple[Control, ...] = ("white", "grey", "foreign")
 
@@ -135,8 +135,8 @@ def _image_block(control: Control) -> bytes:
     if control == "foreign":
         picture = Image.linear_gradient("L").resize(SIZE).convert("RGB")
         draw = ImageDraw.Draw(picture)
-        draw.ellipse((120, 150, 420, 450), fill=(190, 60, 40))
-        draw.polygon([(300, 900), (560, 480), (780, 900)], fill=(40, 110, 60))
+        draw.ellipse((60, 75, 210, 225), fill=(190, 60, 40))
+        draw.polygon([(150, 450), (280, 240), (390, 450)], fill=(40, 110, 60))
     stream = BytesIO()
     picture.save(stream, "PNG")
     url = b"data:image/png;base64," + base64.b64encode(stream.getvalue())

@@ -1,0 +1,214 @@
+"""What a tuning showed: for the terminal at 80 columns, and as one JSON object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from extractors.core.money import dollars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
+
+WIDTH = 80
+SHOWN_CHOICES = 8
+
+
+class Share(NamedTuple):
+    """A share with its 95 % interval: how many of how many."""
+
+    right: int
+    total: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The share; 0 of nothing."""
+        return self.right / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RungView:
+    """One rung on which every document was read: its mean tokens and dollars a document, and each field's accuracy."""
+
+    name: str
+    image_tokens: float
+    cost_usd: Decimal | None
+    fields: Mapping[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceView:
+    """A ladder with a threshold: what all labelled documents would cost with it, climbs included, and get right.
+
+    `image_tokens_share` is of reading the whole image once (`faithful`). Without `climb_below` only a refused answer climbs.
+    """
+
+    ladder: tuple[float, ...]
+    climb_below: float | None
+    image_tokens: int
+    image_tokens_share: float
+    cost_usd: Decimal | None
+    accuracy: Mapping[str, float]
+    accuracy_mean: float
+    on_front: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """The object of `choices` in `--json`."""
+        return {
+            "ladder": list(self.ladder),
+            "climb_below": self.climb_below,
+            "image_tokens": self.image_tokens,
+            "image_tokens_share": self.image_tokens_share,
+            "cost_usd": self.cost_usd,
+            "accuracy": dict(self.accuracy),
+            "accuracy_mean": self.accuracy_mean,
+        }
+
+    @property
+    def name(self) -> str:
+        """The ladder and the threshold in words."""
+        rungs = " > ".join(f"{rung:,.0f}" if rung > 1 else f"{rung:.0%}" for rung in self.ladder)
+        return rungs if self.climb_below is None else f"{rungs}  below {self.climb_below:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateView:
+    """The share of documents that may skip review, or how many labels are missing to certify one."""
+
+    target: float
+    labels: int
+    needed: int
+    feasible: float
+    threshold: float | None = None
+    share: float | None = None
+    bound: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The object `certificate` of `--json`."""
+        return {
+            "target": self.target,
+            "threshold": self.threshold,
+            "share": self.share,
+            "bound": self.bound,
+            "labels": self.labels,
+            "needed": self.needed,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The certificate in words."""
+        labels = f"{self.labels:,} randomly drawn labels"
+        if self.threshold is not None and self.share is not None and self.bound is not None:
+            yield f"{self.share:.1%} of the documents may skip review: those with a confidence of {self.threshold:.4f} on;"
+            yield f"at least {self.bound:.2%} of them are right (one-sided 95 %, {labels})"
+            return
+        yield f"no document may skip review at a target of {self.target:.1%}: {labels} can show"
+        yield f"at most {self.feasible:.1%}; {self.needed:,} more without an error are needed"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceView:
+    """Whether confidence ranks the values of one field, or of all: errors first; an area only from 30 errors on."""
+
+    errors: int
+    values: int
+    auc: float | None
+    auc_interval: tuple[float, float] | None
+    ece: float | None
+    words: str
+    coverage: Sequence[tuple[float, float]] = ()  # the share covered, and the risk there
+    bins: Sequence[tuple[float, float, float, float, int]] = ()  # confidence, share right, its interval, values
+
+    def as_json(self) -> dict[str, object]:
+        """The object of one name in `confidence` of `--json`."""
+        return {"errors": self.errors, "auc": self.auc, "ece": self.ece}
+
+
+@dataclass(frozen=True, slots=True)
+class TuningView:
+    """Everything that a tuning showed."""
+
+    run: str
+    schema: str
+    model: str
+    images: int
+    fields: Sequence[str]
+    rungs: Sequence[RungView]
+    choices: Sequence[ChoiceView]
+    recommended: ChoiceView | None
+    certificate: CertificateView
+    confidence: Mapping[str, ConfidenceView]
+    ablation: Mapping[str, float | None]
+    unlooked: Sequence[str]
+    foreign: Sequence[str] = ()
+    applied: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)  # what was written, by name
+    warnings: Sequence[str] = ()
+    held_out: Mapping[str, str] = field(default_factory=dict)  # the recommendation by cross-validation, in words
+
+    def as_json(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {
+            "images": self.images,
+            "fields": list(self.fields),
+            "choices": [choice.as_json() for choice in self.choices],
+            "recommended": self.recommended.as_json() if self.recommended else None,
+            "certificate": self.certificate.as_json(),
+            "confidence": {name: ranking.as_json() for name, ranking in self.confidence.items()},
+            "unlooked": list(self.unlooked),
+            "applied": self.applied,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What a person reads."""
+        yield f"{self.images:,} labelled images of schema {self.schema}, read by {self.model} at every rung"
+        yield from self._rung_lines()
+        yield from self._choice_lines()
+        yield ""
+        yield "Confidence"
+        yield f"  all fields: {self.confidence['all'].words}" if "all" in self.confidence else "  none was given"
+        yield from (f"  {name}: area {_area(auc)}" for name, auc in self.ablation.items())
+        yield ""
+        yield "Certificate"
+        yield from (f"  {line}" for line in self.certificate.lines())
+        if self.unlooked:
+            yield f"answered on a blank picture, so without looking: {', '.join(self.unlooked)}"
+        if self.foreign:
+            yield f"answered on a foreign picture: {', '.join(self.foreign)}"
+        yield from (f"warning: {warning}" for warning in self.warnings)
+        yield from (f"{name}: {place}" for name, place in self.files.items())
+        yield (
+            "stored: runs and estimates of this schema and model use it" if self.applied else "not stored: add --apply"
+        )
+
+    def _rung_lines(self) -> Iterator[str]:
+        yield ""
+        yield "Accuracy by rung, with 95 % intervals"
+        for rung in self.rungs:
+            yield f"  {rung.name}: {rung.image_tokens:,.0f} image tokens, {dollars(rung.cost_usd)} a document"
+            for name, share in rung.fields.items():
+                interval = f"{share.low:.1%} to {share.high:.1%}"
+                yield f"    {_cut(name, 26):26} {share.right:>5} of {share.total:<5} {share.value:>6.1%}  {interval}"
+
+    def _choice_lines(self) -> Iterator[str]:
+        yield ""
+        yield "Choices: share of faithful's image tokens, climbs included; mean accuracy"
+        front = [choice for choice in self.choices if choice.on_front]
+        shown = sorted({id(choice): choice for choice in front}.values(), key=lambda choice: choice.image_tokens)
+        for choice in shown[:SHOWN_CHOICES]:
+            yield f"  {choice.image_tokens_share:>6.1%}  {choice.accuracy_mean:>6.1%}  {_cut(choice.name, WIDTH - 20)}"
+        if self.recommended is not None:
+            best = self.recommended
+            yield f"recommended: {_cut(best.name, WIDTH - 13)}"
+            yield f"  {best.image_tokens_share:.1%} of faithful's image tokens, mean accuracy {best.accuracy_mean:.1%}"
+        yield from (f"  {name}: {words}" for name, words in self.held_out.items())
+
+
+def _area(auc: float | None) -> str:
+    return "cannot be told" if auc is None else f"{auc:.3f}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

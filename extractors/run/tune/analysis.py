@@ -1,0 +1,182 @@
+"""Analysis: the measurements of a tuning as the figures that a person and a program read."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from extractors.core.errors import ConfigurationError
+from extractors.core.money import NANO, sum_known
+from extractors.core.tiles import PATCH_SHARES, Size
+from extractors.report.rows import RowFilter, open_rows
+from extractors.report.tuning import CertificateView, RungView, Share, TuningView
+from extractors.run.tune.certificate import LabelledDocument, certify
+from extractors.run.tune.intervals import wilson
+from extractors.run.tune.label_next import label_next
+from extractors.run.tune.plain_values import canonical_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from extractors.core.tiles import Rule
+    from extractors.record.output.base import Output
+    from extractors.record.tables.rows import Row
+    from extractors.run.tune.evaluation import Evaluator
+    from extractors.run.tune.measurements import Reading
+    from extractors.run.tune.session import ReadingsResult
+    from extractors.run.tune.tuner import TuneRequest
+
+SMALL, LARGE = Size(1000, 1000), Size(1500, 2000)
+NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
+
+
+def list_comparisons(result: ReadingsResult, evaluator: Evaluator, readings: Sequence[Reading]) -> list[Row]:
+    """The rows of `tuning/<run>.parquet`."""
+    labels = {label.document.document: label.cells for label in result.labels.labelled}
+    by_place = {(reading.document, reading.rung): reading for reading in readings}
+    run_info = result.session.run_info
+    rows: list[Row] = []
+    for reading in readings:
+        evidence = {each.field: each for each in reading.evidence}
+        agreed = reading.agreement(by_place.get((reading.document, reading.rung - 1)))
+        for comparison in reading.comparisons:
+            match, given = comparison.match, evidence.get(comparison.field)
+            rows.append(
+                {
+                    "run": run_info.run,
+                    "document": reading.document,
+                    "schema": run_info.schema,
+                    "model": run_info.model,
+                    "field": comparison.field,
+                    "kind": comparison.kind,
+                    "rung": reading.rung,
+                    "draw": reading.draw,
+                    "accepted": reading.accepted,
+                    "right": match.right,
+                    "similarity": match.similarity,
+                    "truth": canonical_text(labels[reading.document][comparison.field]),
+                    "read": reading.answers.get(comparison.field),
+                    "read_null": match.read_null,
+                    "true_null": match.true_null,
+                    "rows": match.rows,
+                    "missing_rows": match.missing_rows,
+                    "invented_rows": match.invented_rows,
+                    "image_tokens": reading.image_tokens,
+                    "cost_usd": reading.cost_usd,
+                    "confidence": given.confidence if given else None,
+                    "least": given.least if given else None,
+                    "mean": given.mean if given else None,
+                    "first": given.first if given else None,
+                    "total": given.total if given else None,
+                    "length": given.length if given else None,
+                    "not_null": given.not_null if given else None,
+                    "agreed": agreed.get(comparison.field),
+                    "sharpness": reading.quality.sharpness if reading.quality else None,
+                    "contrast": reading.quality.contrast if reading.quality else None,
+                }
+            )
+    return rows
+
+
+def list_next(result: ReadingsResult) -> list[tuple[str, str]]:
+    """The documents to label next, each with how it was drawn."""
+    confidences = dict.fromkeys((*result.labels.unlabelled, *_names(result)), None) | dict(
+        _read_confidences(result.session.output, result.session.run_info.schema)
+    )
+    known = {*result.labels.unlabelled, *_names(result)}
+    labelled = {label.document.document: label.draw for label in result.labels.labelled}
+    listed = label_next(
+        {name: confidence for name, confidence in confidences.items() if name in known},
+        labelled,
+        random=NEXT_RANDOM,
+        doubtful=NEXT_DOUBTFUL,
+    )
+    return [(each.document, each.draw) for each in listed if not each.labelled]
+
+
+def view_rungs(result: ReadingsResult, readings: Sequence[Reading]) -> list[RungView]:
+    """The accuracy of each field at each rung, with the mean tokens and dollars of a document."""
+    names = rung_names(result)
+    rungs = []
+    for rung, name in enumerate(names):
+        at_rung = [reading for reading in readings if reading.rung == rung]
+        if at_rung:
+            costs = sum_known(reading.cost_usd for reading in at_rung)
+            mean = None if costs is None else (costs / Decimal(len(at_rung))).quantize(NANO)
+            tokens = fmean(reading.image_tokens for reading in at_rung)
+            rungs.append(RungView(name, tokens, mean, dict(_count_fields(result.labels.fields, at_rung))))
+    return rungs
+
+
+def rung_names(result: ReadingsResult) -> list[str]:
+    """The rungs in words: budgets of image tokens a page, or shares of the image's own bill."""
+    rungs = rung_limits(result.session.config.rule)
+    return [f"up to {rung:,.0f} tokens a page" if rung > 1 else f"{rung:.0%} of the image's tokens" for rung in rungs]
+
+
+def rung_limits(rule: Rule) -> tuple[float, ...]:
+    """The rungs of a rule, the cheapest first: budgets where every image has the same, else shares of the image's own bill."""
+    small, large = rule.rungs(SMALL), rule.rungs(LARGE)
+    return small if small == large else PATCH_SHARES
+
+
+def _names(result: ReadingsResult) -> list[str]:
+    return [label.document.document for label in result.labels.labelled]
+
+
+def _read_confidences(output: Output, schema: str) -> Iterator[tuple[str, float | None]]:
+    """The confidence of the current row of each document; nothing where there are no rows."""
+    try:
+        rows = open_rows(output, schema, RowFilter())
+        if "_confidence" not in rows.columns:
+            return
+        for frame in rows.frames(["_document", "_confidence"]):
+            yield from frame.iter_rows()
+    except ConfigurationError:  # no document has a result yet
+        return
+
+
+def _count_fields(fields: Sequence[str], readings: Sequence[Reading]) -> Iterator[tuple[str, Share]]:
+    for name in fields:
+        verdicts = [each.right for reading in readings for each in reading.comparisons if each.field == name]
+        low, high = wilson(sum(verdicts), len(verdicts))
+        yield name, Share(sum(verdicts), len(verdicts), low, high)
+
+
+def analyze(
+    result: ReadingsResult, readings: Sequence[Reading], request: TuneRequest, files: Mapping[str, str]
+) -> TuningView:
+    """The figures of a tuning."""
+    run_info = result.session.run_info
+    top = [reading for reading in readings if reading.rung == max(each.rung for each in readings)]
+    certificate = certify([LabelledDocument(_confidence(each), each.right, each.draw) for each in top], request.target)
+    return TuningView(
+        run=run_info.run,
+        schema=run_info.schema,
+        model=run_info.model,
+        images=len(top),
+        fields=result.labels.fields,
+        rungs=view_rungs(result, readings),
+        choices=[],
+        recommended=None,
+        certificate=CertificateView(
+            certificate.target,
+            certificate.labels,
+            certificate.needed,
+            certificate.feasible,
+            certificate.threshold,
+            certificate.share,
+            certificate.bound,
+        ),
+        confidence={},
+        ablation={},
+        unlooked=result.control.blank,
+        foreign=result.control.foreign,
+        files=files,
+        warnings=result.record.warnings,
+    )
+
+
+def _confidence(reading):
+    return min((each.confidence for each in reading.evidence if each.confidence is not None), default=None)

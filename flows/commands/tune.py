@@ -1,0 +1,77 @@
+"""The command `tune`: labelled images, read at every rung and compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.console import exit_on_error, load_settings
+from flows.flags import Json, Output, SchemaName, Source, Yes  # noqa: TC001 - typer reads annotations
+
+if TYPE_CHECKING:
+    from extractors.config.run_config import RunConfig
+    from extractors.report.tuning import TuningView
+    from extractors.run.tune.tuner import TuneRequest
+
+
+def tune(
+    source: Source,
+    *,
+    truth: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="True values: .jsonl, .csv or .parquet with `uri` and fields of the schema; corrections of the page fit.",
+        ),
+    ],
+    schema: SchemaName = "",
+    target: Annotated[
+        float, typer.Option(metavar="P", help="Share of right documents among those that may skip review.")
+    ] = 0.99,
+    output: Output = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Store ladder, thresholds and score for this endpoint, model and schema.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Measure accuracy against tokens on labelled images.
+
+    Reads each at every rung; recommends a ladder and a threshold.
+    """
+    with exit_on_error():
+        from extractors.config.job import build_job
+        from extractors.config.run_config import resolve
+        from extractors.run.tune.tuner import TuneRequest
+        from flows.console import divert_stdout, print_json, print_lines
+        from flows.preflight import check_local_source
+
+        job = build_job(source=source, schema_name=schema, output=output, yes=yes)
+        request = TuneRequest(truth, target, apply=apply)
+        check_local_source(job)
+        with divert_stdout():
+            view = _run(resolve(job, load_settings()), request)
+        if as_json:
+            print_json(view.as_json())
+        else:
+            print_lines(view.lines())
+
+
+def _run(config: RunConfig, request: TuneRequest) -> TuningView:
+    """Runs the tuning; asks on a terminal to confirm its cost if needed."""
+    import asyncio
+
+    from extractors.report.progress import Progress
+    from extractors.run.hooks import RunHooks
+    from extractors.run.tune.tuner import tune
+    from flows.console import terminal_confirm
+
+    with Progress() as progress:
+        hooks = RunHooks(
+            on_document=progress.add,
+            on_total=progress.set_total,
+            notify=progress.notify,
+            confirm=terminal_confirm(progress),
+        )
+        return asyncio.run(tune(config, request, hooks))

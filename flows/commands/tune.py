@@ -47,7 +47,7 @@ def tune(
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
-        job = build_job(source=source, schema_name=schema, output=output, yes=yes)
+        job = build_job(source=source, schema_name=schema, output=output, confidence=True, yes=yes)
         request = TuneRequest(truth, target, apply=apply)
         check_local_source(job)
         with divert_stdout():

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from extractors.core.tiles import Rule
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
-    from extractors.run.tune.evaluation import Evaluator
     from extractors.run.tune.measurements import Reading
     from extractors.run.tune.session import ReadingsResult
     from extractors.run.tune.tuner import TuneRequest
@@ -31,7 +30,7 @@ SMALL, LARGE = Size(1000, 1000), Size(1500, 2000)
 NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
 
 
-def list_comparisons(result: ReadingsResult, evaluator: Evaluator, readings: Sequence[Reading]) -> list[Row]:
+def list_comparisons(result: ReadingsResult, readings: Sequence[Reading]) -> list[Row]:
     """The rows of `tuning/<run>.parquet`."""
     labels = {label.document.document: label.cells for label in result.labels.labelled}
     by_place = {(reading.document, reading.rung): reading for reading in readings}
@@ -178,5 +177,5 @@ def analyze(
     )
 
 
-def _confidence(reading):
+def _confidence(reading: Reading) -> float | None:
     return min((each.confidence for each in reading.evidence if each.confidence is not None), default=None)

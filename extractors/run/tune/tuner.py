@@ -56,7 +56,7 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     readings = evaluator.measure(result.readings)
     output, run = session.output, session.run_info.run
     files = {
-        "comparisons": write_comparisons(output, run, list_comparisons(result, evaluator, readings)),
+        "comparisons": write_comparisons(output, run, list_comparisons(result, readings)),
         "label next": write_label_list(output, run, list_next(result)),
     }
     return analyze(result, readings, request, files)

@@ -1,10 +1,18 @@
-"""The command `tune`: what it reads, what it records and reports, and what it refuses."""
+"""The command `tune`: what it reads, what it records and reports, and what it refuses.
+
+Covers `extractors.run.tune.session`, `extractors.run.tune.tuner`, `extractors.run.tune.readings`,
+`extractors.run.tune.paid_replies`, `extractors.run.tune.blank_control`, `extractors.run.tune.evaluation`,
+`extractors.run.tune.analysis`, `extractors.record.tables.stored_calls`, `extractors.record.tables.tuning` and
+`extractors.report.tuning`.
+"""
 
 import json
 
+import polars as pl
 import pytest
 
 TUNE = ("tune", "in", "--truth", "truth.jsonl", "--schema", "caption", "--yes", "--json")
+ANSWER = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
 NAMES = tuple(f"{name}.jpg" for name in "abcdef")
 
 
@@ -19,16 +27,50 @@ def labelled(workspace):
 
 def test_labelled_images_are_read_at_every_rung_once_and_stay_to_be_done(labelled, serve, replies):
     """A second tuning makes no call; a run after it reads every document."""
-    server = serve(replies.ok({"caption": "A wall", "alt_text": None, "tags": ["wall"]}))
+    server = serve(replies.ok(ANSWER))
     labelled.using(server)
     first = labelled.run(*TUNE)
     assert first.exit_code == 0, first.output
     shown = json.loads(first.stdout)
-    assert (shown["images"], shown["fields"]) == (5, ["caption"])
+    assert (shown["images"], shown["fields"], shown["applied"]) == (5, ["caption"], False)
+    assert shown["unlooked"] == ["caption", "tags"]
     heights = {name: labelled.table(name).height for name in ("results", "calls", "replies", "images", "failures")}
     assert heights == {"results": 0, "calls": 18, "replies": 18, "images": 5, "failures": 0}
-    print(labelled.table("calls").select("document", "attempt", "rung", "sent_width", "outcome"))
-    print(first.stderr)
-    print(labelled.run(*TUNE[:-1]).output)
+    calls = labelled.table("calls")
+    assert calls.select("document", "attempt").is_unique().all()
+    assert sorted(calls["rung"].unique()) == [1601, 3202, 6404]
+    row = labelled.only("runs")
+    assert (row["flow"], row["status"], row["found"], row["accepted"], row["calls"]) == ("tune", "completed", 5, 5, 18)
+    assert "18 of them stored, 0 calls" in labelled.run(*TUNE[:-1]).stderr
     assert len(server.asked) == 18
-    run = labelled.only("runs")
+    after = json.loads(labelled.run("run", "in", "--schema", "caption", "--yes", "--json").stdout)
+    assert (after["accepted"], after["skipped"]) == (6, 0)
+
+
+def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):
+    """One row for each labelled field and rung; documents without a label are to be labelled next."""
+    labelled.using(serve(replies.ok(ANSWER)))
+    assert labelled.run(*TUNE).exit_code == 0
+    [path] = (labelled.folder / "out" / "tuning").glob("*.parquet")
+    rows = pl.read_parquet(path)
+    assert (rows.height, rows["right"].sum(), set(rows["rung"])) == (15, 12, {0, 1, 2})
+    wrong = rows.filter(~pl.col("right")).row(0, named=True)
+    assert (wrong["document"].rpartition("/")[2], wrong["truth"], wrong["read"]) == ("b.jpg", '"a door"', '"a wall"')
+    [listed] = (labelled.folder / "out" / "tuning").glob("*-label-next.csv")
+    assert pl.read_csv(listed).rows() == [(str(labelled.folder / "in" / "f.jpg"), "random")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "code", "named"),
+    [
+        ({"TILEWISE_ASK_ABOVE": "0.01"}, TUNE[:-2], 2, "above TILEWISE_ASK_ABOVE=0.01"),
+        ({}, (*TUNE, "--target", "1"), 2, "target 1.0: use a share"),
+        ({}, ("tune", "in", "--truth", "none.jsonl", "--schema", "caption"), 2, "none.jsonl cannot be read"),
+        ({"TILEWISE_DAILY_BUDGET": "0.000001"}, TUNE, 3, "the day's budget"),
+    ],
+)
+def test_nothing_is_sent_without_approval_or_budget_or_labels(labelled, serve, replies, settings, flags, code, named):
+    server = serve(replies.ok(ANSWER))
+    labelled.using(server)
+    ended = labelled.run(*flags, env=settings)
+    assert (ended.exit_code, server.asked, named in ended.output) == (code, [], True), ended.output

@@ -63,6 +63,9 @@ class Cascade:
         return all(agreed.get(name, False) for name in self.agree_on)
 
 
+NO_CASCADE = Cascade()
+
+
 def build_cascade(config: RunConfig) -> Cascade:
     """The cascade of this configuration: the thresholds of its job, else of its stored tuning."""
     tuning = config.tuning

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from extractors.record.tables.cascade import select_superseded, sum_cascade
 from extractors.record.tables.rows import restore_attempt
 from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
+from extractors.run.cascade import NO_CASCADE, choose_surest
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
 from extractors.validate.alignment import align
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger import Ledger
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Keep, Row
+    from extractors.run.cascade import Cascade
 
 _CALL_COLUMNS = (
     "outcome",
@@ -159,34 +161,45 @@ class _AbandonedRun:
 
 
 def restore_answered(
-    calls: Iterable[Sequence[Row]], missing: Mapping[str, Planned], schema: Schema
+    calls: Iterable[Sequence[Row]], missing: Mapping[str, Planned], schema: Schema, cascade: Cascade = NO_CASCADE
 ) -> Iterator[Accepted]:
-    """Yields those of the missing documents that have an accepted answer among these calls of the ledger."""
+    """Yields those of the missing documents that have an accepted answer among these calls of the ledger: the surest one.
+
+    `cascade`: a document without an answer that is sure is left out, so that it is read on; its replies are reused.
+    """
     attempts: dict[str, list[Attempt]] = defaultdict(list)
     for batch in calls:
         for call in batch:
             if (document := str(call["document"])) in missing:
                 attempts[document].append(restore_attempt(call))
     for document, tried in attempts.items():
-        tried.sort(key=lambda each: each.outcome == "accepted")  # the accepted answer comes last
-        last = tried[-1]
-        if last.outcome != "accepted" or last.reply is None:
-            continue
-        reply = parse_stored(last.reply.body, last.reply.request_id, last.reply.logprobs)
-        verdict = validate(reply, schema.model)
-        if verdict.document is not None:  # else a validator has changed: the next run calls again
-            yield Accepted(
-                planned=missing[document],
-                attempts=tuple(tried),
-                key=last.request.key,
-                ended_at=last.started_at + timedelta(seconds=last.seconds),
-                value=verdict.document,
-                reply=reply,
-                step=last.request.steps[0],
-                encoded=last.request.encoded,
-                sha256=last.request.sha256,
-                evidence=align(reply, schema.model, verdict.candidate),
-            )
+        tried.sort(key=lambda each: each.started_at)
+        answers = [answer for each in tried if (answer := _restore_answer(missing[document], each, schema))]
+        sure = [each for number, each in enumerate(answers) if cascade.is_sure(each, answers[:number])]
+        if sure:  # else a validator has changed, or the next rung is to be read
+            yield replace(choose_surest(sure), attempts=tuple(tried))
+
+
+def _restore_answer(planned: Planned, attempt: Attempt, schema: Schema) -> Accepted | None:
+    """The answer of an accepted attempt; None where it was not accepted, or a validator has changed."""
+    if attempt.outcome != "accepted" or attempt.reply is None:
+        return None
+    reply = parse_stored(attempt.reply.body, attempt.reply.request_id, attempt.reply.logprobs)
+    verdict = validate(reply, schema.model)
+    if verdict.document is None:
+        return None
+    return Accepted(
+        planned=planned,
+        attempts=(attempt,),
+        key=attempt.request.key,
+        ended_at=attempt.started_at + timedelta(seconds=attempt.seconds),
+        value=verdict.document,
+        reply=reply,
+        step=attempt.request.steps[0],
+        encoded=attempt.request.encoded,
+        sha256=attempt.request.sha256,
+        evidence=align(reply, schema.model, verdict.candidate),
+    )
 
 
 def totals_from_tables(volume: Volume, remaining: int, rule: Rule | None = None) -> RunTotals:

@@ -123,15 +123,22 @@ class StoredReplies:
         return numbers
 
     def _read_file(self, place: int) -> pl.DataFrame:
-        """The answers of one file, later attempts first."""
+        """The answers of one file: the published one of each document first, then later attempts first."""
         with self._lock:
             if self._open is None or self._open[0] != place:
                 self._open = None  # only one file is kept in memory
                 whole = _scan_answers(self._output, self._files[place], offline=self._offline).join(
                     _scan_calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
                 )
-                self._open = place, whole.sort("attempt", descending=True).collect()
+                self._open = place, _sort_answers(whole).collect()
             return self._open[1]
+
+
+def _sort_answers(answers: pl.LazyFrame) -> pl.LazyFrame:
+    """The answers with whether each is the `published` one of its document, which comes first; then later attempts first."""
+    published = (pl.col("outcome") == "accepted") & pl.col("called_rung").eq_missing(pl.col("rung"))
+    marked = answers.with_columns(published=published | pl.col("called_rung").is_null())
+    return marked.sort("published", "attempt", descending=True)
 
 
 def load_history_with_replies(
@@ -217,7 +224,7 @@ def _build_logprobs(tokens: list[str] | None, logprobs: list[float | None] | Non
 
 def _build_answer(row: dict[str, Any]) -> StoredAnswer:
     """Any: as the tables have it."""
-    accepted = row["outcome"] == "accepted" and row["sha256"] is not None
+    accepted = row["outcome"] == "accepted" and row["sha256"] is not None and row["published"]
     kind = "" if accepted else "called_"  # an earlier attempt may have sent another image
     size = Size(row[f"{kind}width"] or 0, row[f"{kind}height"] or 0)
     sent = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)

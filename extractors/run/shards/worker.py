@@ -28,6 +28,7 @@ from extractors.record.output.base import writing
 from extractors.record.tables.replies import load_history_with_replies
 from extractors.record.tables.volume import PartId, Volume
 from extractors.record.tables.writer import Tables, table_of
+from extractors.run.cascade import build_cascade
 from extractors.run.hooks import NO_HOOKS
 from extractors.run.recovery import restore_answered
 from extractors.run.scheduler import ChunkScheduler
@@ -123,7 +124,7 @@ class _ShardWorker:
         return ChunkScheduler(session, feed, tables, self.lease.hooks, writer=writer, earlier=self.earlier)
 
     def _take_over(self, tables: Tables) -> set[Name]:
-        """The documents that earlier attempts staged, and those that they were answered, which are staged now."""
+        """The documents that earlier attempts staged, and those that they were answered for sure, which are staged now."""
         with writing(tables.output):
             done = tables.volume.staged_documents(self.spec.number)
             tables.volume.drop_torn_images(done, self.spec.number)
@@ -131,7 +132,7 @@ class _ShardWorker:
         for batch in self.stored_plan.iter_documents(self.spec.first, self.spec.count):
             missing |= {each.document: each for each in batch if each.name not in done}
         calls = self.lease.ledger.calls.iter_unpublished(self.spec.run, self.earlier)
-        restored = list(restore_answered(calls, missing, self.config.schema))
+        restored = list(restore_answered(calls, missing, self.config.schema, build_cascade(self.config)))
         tables.stage(PartId(0, self.spec.number, self.lease.attempt.attempt).restored, restored)
         return done | {each.planned.name for each in restored}
 

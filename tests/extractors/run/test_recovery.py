@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import log
 
 import orjson
 import polars as pl
@@ -11,12 +12,15 @@ import pytest
 from pydantic import BaseModel, Field
 from support.runs import vary
 
-from extractors.core import Copied, Problem
+from extractors.core import Copied, Problem, Step
+from extractors.core.calls import TokenLogprobs
 from extractors.core.errors import OutputError
 from extractors.core.schema import Schema
+from extractors.core.tiles import Size
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
+from extractors.run.cascade import Cascade
 from extractors.run.recovery import recover_abandoned, restore_answered
 
 DONE, FAILED, SENT, FLYING, TAKEN = (f"/in/{name}.jpg" for name in ("done", "failed", "sent", "flying", "taken"))
@@ -331,6 +335,25 @@ def test_restored_answer_has_its_tokens(ledger, ledger_writer, answered, make, t
     planned = {uri: make.planned(uri) for uri in (FAILED, SENT)}
     restored = restore_answered(ledger.calls.iter_unpublished(terms.run), planned, answered)
     assert {each.planned.document: each.reply.logprobs for each in restored} == {FAILED: make.logprobs(), SENT: None}
+
+
+def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, answered, make, terms):
+    """A run that is over publishes it; a shard that goes on climbs, with the replies that are paid for, where none is sure."""
+
+    def reply(confidence):
+        tokens = ('{"shop": "', "Inn", '", "total": "8.20"}')
+        logprobs = TokenLogprobs(tokens, (0.0, log(confidence), 0.0))
+        return make.reply(body=orjson.dumps(CHAT).decode(), logprobs=logprobs)
+
+    noting = ledger_writer()
+    for step, confidence in ((Step(1, Size(560, 448), 1601), 0.5), (Step(3, Size(1000, 800), 6404), 0.3)):
+        request = make.request(FAILED, steps=(step,))
+        noting.settle(noting.reserve(document=FAILED, steps=(step,)), request=request, reply=reply(confidence))
+    planned, calls = {FAILED: make.planned(FAILED)}, list(ledger.calls.iter_unpublished(terms.run))
+    [restored] = restore_answered(calls, planned, answered)
+    assert (restored.step.rung, round(restored.evidence.confidence, 2), len(restored.attempts)) == (1, 0.5, 2)
+    assert list(restore_answered(calls, planned, answered, Cascade(below_all=0.9))) == []
+    assert len(list(restore_answered(calls, planned, answered, Cascade(below_all=0.4)))) == 1
 
 
 def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):

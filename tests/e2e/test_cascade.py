@@ -1,0 +1,179 @@
+"""`--climb-below`: doubtful answers are read again on the next rung, and the surest is published whatever comes between."""
+
+import json
+from math import log
+
+import pytest
+
+RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
+CLIMB = (*RUN, "--climb-below", "0.9")
+LOW, TOP = (1119, 1119), (2000, 2000)  # pictures on the first and the last rung: 1,601 and 6,404 tokens
+
+
+@pytest.fixture(autouse=True)
+def one_large_image(workspace):
+    """A workspace with one image, large enough to be sent smaller first."""
+    workspace.with_images("a.jpg", size=(2000, 2000))
+
+
+def answer(replies, caption, confidence, tokens=1601):
+    """A caption with this confidence; None: no log probabilities came. Billed by the rung's image tokens."""
+    usage = {"prompt_tokens": 500 + tokens, "completion_tokens": 100, "total_tokens": 0}
+    content = json.dumps({"caption": caption, "alt_text": None, "tags": []})
+    body = json.loads(replies.ok(content, usage=usage).body)
+    if confidence is not None:
+        before, after = content.split(caption)
+        logprobs = [(before, 0.0), (caption, log(confidence)), (after, 0.0)]
+        body["choices"][0]["logprobs"] = {"content": [{"token": t, "logprob": each} for t, each in logprobs]}
+    return replies.raw(json.dumps(body))
+
+
+@pytest.fixture
+def climb(workspace, server, replies):
+    """Runs against a server that gives these answers, by caption and confidence, or whole replies; gives both."""
+
+    def run(*answers, args=CLIMB, **env):
+        rungs = (1601, 6404, 6404, 6404)
+        script = [
+            answer(replies, *each, tokens) if isinstance(each[0], str) else each
+            for each, tokens in zip(answers, rungs, strict=False)
+        ]
+        server.asked.clear()
+        server.answers_with(*script)
+        return workspace.run(*args, env={"TILEWISE_BASE_URL": server.url, **env}), server
+
+    return run
+
+
+def published(workspace):
+    """Caption, rung and confidence of the only row."""
+    row = workspace.only("results")
+    return row["caption"], row["_rung"], None if row["_confidence"] is None else round(row["_confidence"], 2)
+
+
+def test_sure_answer_stops_on_the_first_rung(climb, workspace):
+    ended, server = climb(("sure", 0.9))
+    assert (ended.exit_code, server.pictures, published(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
+    row = workspace.only("runs")
+    assert (json.loads(row["stopped_at_rung"]), row["cost_wasted_usd"]) == ({"1601": 1}, 0)
+
+
+@pytest.mark.parametrize(
+    ("higher", "kept"), [(("top", 0.7), ("top", 6404, 0.7)), (("top", 0.3), ("low", 1601, 0.5)), (("top", None), None)]
+)
+def test_doubtful_answer_is_read_again_and_the_surest_is_published(climb, workspace, higher, kept):
+    """With the tokens and the cost of both; what was not published is wasted, and the summary says what climbing cost."""
+    ended, server = climb(("low", 0.5), higher)
+    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    assert published(workspace) == (kept or ("top", 6404, None))
+    result, run = workspace.only("results"), workspace.only("runs")
+    lost = 6404 if kept and kept[0] == "low" else 1601
+    assert (result["_attempts"], result["_image_tokens_estimated"]) == (2, 1601 + 6404)
+    assert result["_cost_usd"] == run["cost_usd"] == workspace.table("calls")["cost_usd"].sum()
+    [waste] = workspace.table("calls").sort("attempt").filter(rung=lost)["cost_usd"]
+    assert run["cost_wasted_usd"] == waste
+    assert workspace.table("calls")["outcome"].to_list() == ["accepted", "accepted"]
+    assert json.loads(run["stopped_at_rung"]) == {str(result["_rung"]): 1}
+    assert "climbed" in ended.stdout
+
+
+def test_unknown_confidence_does_not_climb(climb, workspace):
+    """A server without log probabilities is read once."""
+    ended, server = climb(("low", None))
+    assert (ended.exit_code, len(server.asked), published(workspace)) == (0, 1, ("low", 1601, None))
+
+
+def test_threshold_redoes_nothing(climb, workspace):
+    """What has a result is done, however doubtful it is."""
+    climb(("low", 0.1), args=RUN)
+    _, server = climb(("low", 0.1))
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("later", ["bad", "cut", "context", "down"])
+def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, replies, later):
+    """It is paid for, and accepted: off schema, truncated, over the context, or a server that fails for good."""
+    errors = {
+        "bad": replies.ok({"odd": 1}),
+        "cut": replies.ok('{"caption": "A wa', finish="length"),
+        "context": replies.error(400, "maximum context length is 4096 tokens", "context_length_exceeded"),
+        "down": replies.error(500),
+    }
+    ended, server = climb(("low", 0.5), errors[later], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
+    assert (ended.exit_code, published(workspace)) == (0, ("low", 1601, 0.5)), ended.output
+    assert server.pictures[:2] == [LOW, TOP]
+    assert workspace.table("failures").is_empty()
+    run = workspace.only("runs")
+    assert run["cost_wasted_usd"] == workspace.table("calls").filter(billed="yes", rung=6404)["cost_usd"].sum()
+
+
+def test_refused_key_publishes_the_lower_answer_and_stops(climb, workspace, replies):
+    """The run ends as it would have; the document is done."""
+    ended, _ = climb(("low", 0.5), replies.error(401))
+    assert (ended.exit_code, published(workspace)) == (2, ("low", 1601, 0.5))
+    assert workspace.only("runs")["status"] == "refused"
+    _, server = climb(("again", 0.9))
+    assert server.asked == []
+
+
+def test_spent_budget_publishes_the_lower_answer(climb, workspace):
+    """The climb has no room in the budget: it is not sent, and nothing is paid twice."""
+    climb(("first", 0.9), args=(*RUN, "--output", "other", "--policy", "faithful", "--yes"))
+    [most] = workspace.table("calls", "other")["reserved_usd"]
+    workspace.env["TILEWISE_LEDGER"] = f"sqlite:///{workspace.folder / 'new.db'}"
+    ended, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(most)))
+    assert (ended.exit_code, len(server.asked)) == (3, 1)
+    assert published(workspace) == ("low", 1601, 0.5)
+    run = workspace.only("runs")
+    assert (run["status"], run["accepted"], run["remaining"]) == ("budget_spent", 1, 0)
+    assert run["cost_usd"] <= most
+    _, server = climb(("again", 0.9))
+    assert server.asked == []
+
+
+def test_agreement_in_all_fields_of_agree_on_is_sure(climb, workspace):
+    """The higher rung's answer is published, though a lower one was surer."""
+    name = workspace.module(
+        "from pydantic import BaseModel\n\nAGREE_ON = ['caption']\n\n\nclass Page(BaseModel):\n"
+        "    caption: str\n    alt_text: str | None\n    tags: list[str]\n"
+    )
+    args = ("run", "in", "--schema", f"{name}:Page", "--bill", "formula", "--climb-below", "0.9")
+    ended, server = climb(("The Wall", 0.5), ("the  wall", 0.3), args=args)
+    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    assert published(workspace) == ("the  wall", 6404, 0.3)
+
+
+def test_reparse_keeps_the_published_answer(climb, workspace):
+    """Not the last one of its climb."""
+    climb(("low", 0.5), ("top", 0.3))
+    assert workspace.run(*RUN, "--redo", "reparse").exit_code == 0
+    rows = workspace.table("results").sort("_extracted_at")
+    assert rows["caption"].to_list() == ["low", "low"]
+    assert rows["_rung"].to_list() == [1601, 1601]
+    assert rows["_confidence"].to_list() == [pytest.approx(0.5)] * 2
+
+
+def test_try_shows_every_rung(climb, workspace):
+    """And publishes no row."""
+    args = ("try", "in/a.jpg", "--schema", "caption", "--bill", "formula", "--climb-below", "0.9", "--json")
+    ended, _ = climb(("low", 0.5), ("top", 0.8), args=args)
+    shown = json.loads(ended.stdout)
+    assert [each["rung"] for each in shown["attempts"]] == [1601, 6404]
+    assert (shown["outcome"], shown["fields"]["caption"]) == ("accepted", "top")
+
+
+def test_stored_plan_climbs_as_planned(climb, workspace):
+    """The threshold is part of its job."""
+    plan = json.loads(climb(("low", 0.5), args=(*CLIMB, "--plan-only", "--json"))[0].stdout)["plan"]
+    ended, server = climb(("low", 0.5), ("top", 0.95), args=("apply", plan))
+    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    assert published(workspace) == ("top", 6404, 0.95)
+
+
+def test_call_cut_off_by_a_stop_publishes_the_lower_answer(climb, workspace, replies):
+    """The time limit ends while the higher rung is awaited; the document is done, and its open call costs at most its reserve."""
+    ended, server = climb(("low", 0.5), replies.nothing, args=(*CLIMB, "--max-time", "2s"), TILEWISE_DRAIN="0")
+    assert (ended.exit_code, len(server.asked), published(workspace)) == (3, 2, ("low", 1601, 0.5))
+    run = workspace.only("runs")
+    assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 1, 0)
+    assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["accepted", "aborted"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from extractors.endpoint.chat_response import build_response
+from extractors.endpoint.chat_response import add_logprobs, build_response
 from extractors.endpoint.faults.corrupt import corrupt_response
 from extractors.endpoint.faults.network import Drip, Reset, Stall
 from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, replace_response
@@ -68,6 +68,8 @@ class Chat:
         return await self._send_answer(draw, chat_request, started)
 
     def _withhold_answer(self, draw: Draw, chat_request: ChatRequest) -> ASGIApp | None:
+        if chat_request.logprobs is not None and self._rehearsal.options.refuse_logprobs:
+            raise Refusal("logprobs is not supported with this model", param="logprobs", code="unsupported_parameter")
         match draw.kind:
             case "error_body":
                 return error_body(stream=chat_request.stream)
@@ -79,7 +81,9 @@ class Chat:
                 return None
 
     async def _send_answer(self, draw: Draw, chat_request: ChatRequest, started: float) -> ASGIApp:
-        response = corrupt_response(draw, chat_request, await self._reader.answer(chat_request), self._respond)
+        answer = await self._reader.answer(chat_request)
+        response = corrupt_response(draw, chat_request, answer.text, self._respond)
+        response = add_logprobs(response, chat_request, answer)
         if (remaining := started + self._rehearsal.latency - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(remaining)
         if draw.kind == "reset":

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from extractors.endpoint.tokens import format_logprobs, group_tokens, split_tokens
 from extractors.endpoint.wire import ChatRequest, count_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from extractors.core.tiles import Rule
+    from extractors.endpoint.answer import Answer
+    from extractors.endpoint.tokens import Form, Token
 
 _DELTA = 120  # characters per chunk
 
@@ -30,27 +33,47 @@ class ChatResponse:
     prompt_tokens: int
     completion_tokens: int
     has_usage: bool = True  # whether the response has `usage`
+    tokens: tuple[Token, ...] | None = None  # None: without log probabilities
+    form: Form = "entries"
+    alternatives: int = 0
 
     def to_json(self) -> bytes:
         """The response as one JSON body."""
         message = {"role": "assistant", **self._content(self.text)}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": self._logprobs(self.tokens),
+            "finish_reason": self.finish_reason,
+        }
         usage = {"usage": self._usage()} if self.has_usage else {}
         return orjson.dumps({**self._head("chat.completion"), "choices": [choice], **usage})
 
     def iter_events(self) -> Iterator[bytes]:
         """The response as server-sent events; `usage` is in the chunk with the finish reason."""
         head = self._head("chat.completion.chunk")
-        text = self.text or ""
         opening = {"role": "assistant", "content": None if self.text is None else ""}
         yield _event({**head, "choices": [_delta(opening)], "usage": None})
-        for start in range(0, len(text), _DELTA):
-            content = self._content(text[start : start + _DELTA], first=start == 0)
-            yield _event({**head, "choices": [_delta(content)], "usage": None})
+        for place, (text, tokens) in enumerate(self._iter_deltas()):
+            logprobs = {} if tokens is None else {"logprobs": self._logprobs(tokens)}
+            choice = _delta(self._content(text, first=place == 0)) | logprobs
+            yield _event({**head, "choices": [choice], "usage": None})
         yield _event(
             {**head, "choices": [_delta({}, self.finish_reason)], "usage": self._usage() if self.has_usage else None}
         )
         yield b"data: [DONE]\n\n"
+
+    def _iter_deltas(self) -> Iterator[tuple[str, Sequence[Token] | None]]:
+        """The text of each chunk, with its tokens."""
+        text = self.text or ""
+        if self.tokens is None:
+            yield from ((text[start : start + _DELTA], None) for start in range(0, len(text), _DELTA))
+            return
+        for tokens in group_tokens(self.tokens, _DELTA):
+            yield b"".join(token.raw for token in tokens).decode(), tokens
+
+    def _logprobs(self, tokens: Sequence[Token] | None) -> dict[str, Any] | None:
+        return None if tokens is None else format_logprobs(tokens, self.form, self.alternatives)
 
     def _content(self, text: str | None, *, first: bool = True) -> dict[str, Any]:
         if self.tool is None:
@@ -88,6 +111,14 @@ def build_response(ask: ChatRequest, answer: str, model: str, rule: Rule) -> Cha
         prompt_tokens=ask.text_tokens + sum(rule.tokens(picture.size) for picture in ask.pictures),
         completion_tokens=count_tokens(text),
     )
+
+
+def add_logprobs(response: ChatResponse, ask: ChatRequest, answer: Answer) -> ChatResponse:
+    """The response with the log probabilities of its tokens, if the request asks for them."""
+    if ask.logprobs is None:
+        return response
+    tokens = split_tokens(response.text or "", answer, ask.logprobs)
+    return replace(response, tokens=tokens, form=ask.logprobs, alternatives=ask.alternatives)
 
 
 def _delta(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

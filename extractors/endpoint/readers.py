@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from extractors.endpoint.answer import Answer, EchoCertainty, OcrCertainty, write_document, write_text
 from extractors.endpoint.fill.echo import build_instance
 from extractors.endpoint.fill.fill import fill_schema
 from extractors.endpoint.ocr.read import Ocr
 
 if TYPE_CHECKING:
     from extractors.endpoint.ocr.words import Document
-    from extractors.endpoint.wire import ChatRequest, Schema
+    from extractors.endpoint.wire import ChatRequest
 
 NAMES = ("ocr", "echo")
 _CACHED_SCHEMAS = 64  # schemas with a cached echo
@@ -24,8 +25,8 @@ class Reader(Protocol):
 
     model: str
 
-    async def answer(self, ask: ChatRequest) -> str:
-        """The content of the answer: a JSON document if the request has a schema, else text."""
+    async def answer(self, ask: ChatRequest) -> Answer:
+        """The answer: a JSON document if the request has a schema, else text."""
 
 
 class OcrReader:
@@ -36,9 +37,9 @@ class OcrReader:
     def __init__(self, ocr: Ocr | None = None) -> None:
         self._ocr = ocr or Ocr()
 
-    async def answer(self, ask: ChatRequest) -> str:
+    async def answer(self, ask: ChatRequest) -> Answer:
         """Without a schema: the lines that were read."""
-        return await self._ocr.read(ask.pictures, partial(_format_answer, ask.schema))
+        return await self._ocr.read(ask.pictures, partial(_build_answer, ask))
 
 
 class EchoReader:
@@ -47,17 +48,17 @@ class EchoReader:
     model = "offline/echo"
 
     def __init__(self) -> None:
-        self._answers: dict[bytes, str] = {}
+        self._answers: dict[bytes, Answer] = {}
 
-    async def answer(self, ask: ChatRequest) -> str:
+    async def answer(self, ask: ChatRequest) -> Answer:
         """Without a schema: the word "echo"."""
         if ask.schema is None:
-            return "echo"
+            return write_text("echo", EchoCertainty())
         key = orjson.dumps(ask.schema)
         if key not in self._answers:
             if len(self._answers) >= _CACHED_SCHEMAS:
                 self._answers.clear()
-            self._answers[key] = orjson.dumps(build_instance(ask.schema)).decode()
+            self._answers[key] = write_document(build_instance(ask.schema), ask.schema, EchoCertainty())
         return self._answers[key]
 
 
@@ -68,7 +69,12 @@ def create_reader(name: str) -> Reader:
     return OcrReader() if name == "ocr" else EchoReader()
 
 
-def _format_answer(schema: Schema | None, document: Document) -> str:
-    if schema is None:
-        return "\n".join(document.texts)
-    return orjson.dumps(fill_schema(schema, document)).decode()
+def _build_answer(ask: ChatRequest, document: Document) -> Answer:
+    """The answer of the words; with log probabilities only where they are asked for."""
+    if ask.schema is None:
+        text = "\n".join(document.texts)
+        return write_text(text, OcrCertainty(document)) if ask.logprobs else Answer(text)
+    value = fill_schema(ask.schema, document)
+    if ask.logprobs:
+        return write_document(value, ask.schema, OcrCertainty(document))
+    return Answer(orjson.dumps(value).decode())

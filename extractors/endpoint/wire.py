@@ -6,14 +6,18 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from extractors.endpoint.ocr.picture import Picture, extract_images, parse_mark, parse_picture
 from extractors.endpoint.refusal import Refusal
 
+if TYPE_CHECKING:
+    from extractors.endpoint.tokens import Form
+
+MOST_ALTERNATIVES = 20
 Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values have any type
 
 
@@ -27,6 +31,8 @@ class ChatRequest:
     text_tokens: int
     max_tokens: int | None
     stream: bool
+    logprobs: Form | None = None
+    alternatives: int = 0  # how many log probabilities a token gets
 
 
 class _Wire(BaseModel):
@@ -85,8 +91,17 @@ class _Request(_Wire):
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     stream: bool = False
+    logprobs: StrictBool | Annotated[StrictInt, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=MOST_ALTERNATIVES)
     response_format: _Format | None = None
     tools: list[_Tool] = Field(default_factory=list)
+
+    @property
+    def form(self) -> Form | None:
+        """How log probabilities are asked for: by a number as at Together, or by `true`."""
+        if isinstance(self.logprobs, bool) or self.logprobs is None:
+            return "entries" if self.logprobs else None
+        return "lists"
 
     @cached_property
     def blocks(self) -> list[_Block]:
@@ -105,6 +120,8 @@ def parse_request(body: bytes) -> ChatRequest:
         text_tokens=count_tokens("".join(texts)),
         max_tokens=request.max_tokens or request.max_completion_tokens,
         stream=request.stream,
+        logprobs=request.form,
+        alternatives=int(request.logprobs or 0) if request.form == "lists" else request.top_logprobs or 0,
     )
 
 

@@ -143,3 +143,15 @@ def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
     assert workspace.run(*RUN, "--redo", "reparse").exit_code == 1
     assert requested(server) == [True]
     assert workspace.only("replies")["tokens"] == ['{"x": ', "1}"]
+
+
+@pytest.mark.parametrize(("profile", "stream"), [("together", "0"), ("generic", "1")])
+def test_endpoint_gives_log_probabilities(workspace, echo, profile, stream):
+    """In both forms, plain and streamed: the tokens are the answer."""
+    workspace.with_images("a.jpg").using(echo, profile=profile, stream=stream, confidence="1")
+    assert workspace.run(*RUN).exit_code == 0
+    reply = workspace.only("replies")
+    assert json.loads("".join(reply["tokens"]))["caption"] == workspace.only("results")["caption"] == "echo"
+    assert len(reply["tokens"]) == len(reply["token_logprobs"])
+    assert min(reply["token_logprobs"]) < 0 == max(reply["token_logprobs"])
+    assert "log prob" not in " ".join(workspace.only("runs")["warnings"])

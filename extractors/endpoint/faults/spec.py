@@ -70,6 +70,7 @@ class Details(_Table):
     retry_after: Annotated[float, Field(ge=0, le=1e6)] = 0.05  # seconds, in the Retry-After of 429 and 503
     stall_seconds: _Seconds = 3600.0  # then the connection breaks
     drip_seconds: _Seconds = 1.0  # between two bytes
+    refuse_logprobs: bool = False  # 400 for every request that asks for log probabilities
 
 
 class Faults(_Table):

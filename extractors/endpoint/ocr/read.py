@@ -21,6 +21,7 @@ from extractors.endpoint.refusal import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from extractors.endpoint.answer import Answer
     from extractors.endpoint.ocr.picture import Picture
 
 _LONGEST = 4096  # px; a long till receipt keeps its pixels
@@ -46,7 +47,7 @@ class Ocr:
         self._engines = threading.local()
         self._taken = 0
 
-    async def read(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
+    async def read(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
         """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits."""
         if self._taken >= 2 * self._workers:
             raise Refusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
@@ -56,7 +57,7 @@ class Ocr:
         finally:
             self._taken -= 1
 
-    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[Document], str]) -> str:
+    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
         return then(Document(tuple(self._read_page(picture) for picture in pictures)))
 
     def _read_page(self, picture: Picture) -> tuple[Line, ...]:
@@ -66,7 +67,9 @@ class Ocr:
         result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]))
         if result.boxes is None or result.txts is None:
             return ()
-        return group_lines(turn_upright(zip(result.txts, result.boxes.tolist(), strict=True)))
+        return group_lines(
+            turn_upright(zip(result.txts, result.boxes.tolist(), map(float, result.scores), strict=True))
+        )
 
     def _engine(self) -> Any:
         if not hasattr(self._engines, "one"):

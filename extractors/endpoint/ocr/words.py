@@ -16,13 +16,17 @@ Quad: TypeAlias = "Sequence[tuple[float, float]]"  # top left, top right, bottom
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One piece of text that the reader saw as a whole (often several words), and where it stands."""
+    """One piece of text that the reader saw as a whole (often several words), and where it stands.
+
+    `score` is the mean probability of its characters.
+    """
 
     text: str
     left: float
     top: float
     right: float
     bottom: float
+    score: float = 1.0
 
     @property
     def height(self) -> float:
@@ -92,18 +96,20 @@ class Document:
         return tuple(line.text for line in self.lines)
 
 
-def turn_upright(read: Iterable[tuple[str, Quad]]) -> list[Word]:
+def turn_upright(read: Iterable[tuple[str, Quad, float]]) -> list[Word]:
     """Boxes of a picture that was held at a slant, turned straight by the median slope of its wide words."""
     found = list(read)
     slopes = [
         (right[1] - left[1]) / (right[0] - left[0])
-        for _, (left, right, _, lower) in found
+        for _, (left, right, _, lower), _ in found
         if right[0] - left[0] > 4 * abs(lower[1] - left[1])
     ]
     angle = -math.atan(median(slopes)) if slopes else 0.0
     sine, cosine = math.sin(angle), math.cos(angle)
-    turned = [(text, [(x * cosine - y * sine, x * sine + y * cosine) for x, y in quad]) for text, quad in found]
-    return [_build_word(text, quad) for text, quad in turned]
+    return [
+        _build_word(text, [(x * cosine - y * sine, x * sine + y * cosine) for x, y in quad], score)
+        for text, quad, score in found
+    ]
 
 
 def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
@@ -118,9 +124,9 @@ def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
     return tuple(Line(tuple(sorted(row, key=lambda each: each.left))) for row in rows)
 
 
-def _build_word(text: str, quad: Quad) -> Word:
+def _build_word(text: str, quad: Quad, score: float) -> Word:
     across, down = [x for x, _ in quad], [y for _, y in quad]
-    return Word(text, min(across), min(down), max(across), max(down))
+    return Word(text, min(across), min(down), max(across), max(down), score)
 
 
 def _is_beside(word: Word, row: list[Word]) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from extractors.endpoint.app import create_app
+from extractors.endpoint.faults.spec import Faults
 from extractors.endpoint.readers import EchoReader
 from extractors.endpoint.refusal import Refusal
 
@@ -237,3 +238,48 @@ def test_an_unknown_rule_is_refused_at_the_start():
     """A bad rule's name stops the app before it listens."""
     with pytest.raises(ValueError, match="formula"):
         create_app(EchoReader(), bill="formular")
+
+
+def join(logprobs):
+    """The text of the tokens, in both forms."""
+    if "content" in logprobs:
+        return b"".join(bytes(each["bytes"]) for each in logprobs["content"]).decode()
+    return "".join(logprobs["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "keys"),
+    [
+        ({"logprobs": True}, {"content", "refusal"}),
+        ({"logprobs": 1}, {"tokens", "token_ids", "token_logprobs", "top_logprobs"}),
+    ],
+)
+@pytest.mark.parametrize("tool", [False, True])
+async def test_log_probabilities_come_in_the_form_that_is_asked_for(asked, keys, tool):
+    """Plain or streamed; the tokens of the choice are its content or the arguments of its call."""
+    tools = [{"type": "function", "function": {"name": "price", "parameters": PRICE}}]
+    body = request(data_url(), **asked, **({"tools": tools} if tool else {"response_format": FORMAT}))
+    plain = (await answer(body))["choices"][0]
+    assert set(plain["logprobs"]) == keys
+    assert join(plain["logprobs"]) == '{"price":1}'
+    reply = await parse_request({**body, "stream": True})
+    events = [orjson.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")]
+    parts = [each["choices"][0]["logprobs"] for each in events if "logprobs" in each["choices"][0]]
+    assert "".join(map(join, parts)) == '{"price":1}'
+    without = await answer({key: value for key, value in body.items() if key != "logprobs"})
+    assert without["choices"][0]["logprobs"] is None
+    assert without["choices"][0]["message"] == plain["message"]
+
+
+@pytest.mark.parametrize("value", [21, -1, "true", 0.5])
+async def test_wrong_number_of_log_probabilities_is_refused(value):
+    reply = await parse_request(request(data_url(), logprobs=value))
+    assert (reply.status_code, reply.json()["error"]["param"].startswith("logprobs")) == (400, True)
+
+
+async def test_log_probabilities_can_be_refused():
+    """As servers do for some models; other requests are answered."""
+    faults = Faults.model_validate({"options": {"refuse_logprobs": True}})
+    reply = await parse_request(request(data_url(), logprobs=True), faults=faults)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "logprobs")
+    assert (await parse_request(request(data_url()), faults=faults)).status_code == 200

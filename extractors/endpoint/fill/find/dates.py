@@ -54,6 +54,7 @@ _ISSUED = re.compile(r"DATE|DATUM|FECHA|DATA|TARIKH|ISSUED|INVOICED|日期")
 _DUE = re.compile(r"DUE|PAYBY|PAYABLEBY|FALLIG|FAELLIG|VENCIMIENTO|ECHEANCE|SCADENZA")
 _OTHER = re.compile(r"EXPIR|VALID|RETURN|BIRTH|DOB|DELIVER|SHIP|PRINTED|WITHIN|BESTBEFORE")
 _TIME = re.compile(r"\d\d?:\d\d")
+_SWAPPED = 3  # how much less likely a date is with the month first than with the day first
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,22 @@ class Dated:
 
 def find_date(document: Document, *, due: bool = False) -> date | None:
     """The date that a document was issued on, or the one by which it is due."""
+    ranks = rank_dates(document, due=due)
+    best = max((rank for _, rank in ranks), default=0)
+    return next(day for day, rank in ranks if rank == best) if best > 0 else None
+
+
+def rank_dates(document: Document, *, due: bool = False) -> list[tuple[date, float]]:
+    """The dates that may be that one, in reading order, with their ranks; and what they are with day and month swapped."""
     found = list(iter_dates(document))
     american = any(each.american for each in found)
-    scores = [_score(each, due=due) for each in found]
-    if max(scores, default=0) <= 0:
-        return None
-    best = found[scores.index(max(scores))]
-    return best.swapped if american and best.swapped else best.day
+    ranks: list[tuple[date, float]] = []
+    for each in found:
+        days = [each.day] if each.swapped is None else [each.day, each.swapped]
+        first, *others = reversed(days) if american else days
+        score = _score(each, due=due)
+        ranks += [(first, score), *((other, score - _SWAPPED) for other in others)]
+    return ranks
 
 
 def iter_dates(document: Document) -> Iterator[Dated]:

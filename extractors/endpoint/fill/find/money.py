@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -77,10 +78,15 @@ def broken_amounts(text: str) -> list[Amount]:
 
 def find_currency(document: Document) -> str | None:
     """The ISO 4217 code of the currency that is named most often."""
+    ranks = [(rank, -place, code) for place, (code, rank) in enumerate(rank_currencies(document))]
+    return max(ranks)[2] if ranks else None
+
+
+def rank_currencies(document: Document) -> list[tuple[str, float]]:
+    """The currencies that are named, with ranks that grow with how often each is."""
     text = "\n".join(document.texts).upper()
-    counts = [(len(pattern.findall(text)), -place, code) for place, (pattern, code) in enumerate(_CURRENCIES)]
-    most, _, code = max(counts)
-    return code if most else None
+    counts = [(code, len(pattern.findall(text))) for pattern, code in _CURRENCIES]
+    return [(code, 1 + math.log(count)) for code, count in counts if count]
 
 
 def numbers(text: str) -> Iterator[tuple[Decimal, int, int]]:

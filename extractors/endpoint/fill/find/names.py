@@ -50,8 +50,7 @@ def find_company(document: Document) -> str | None:
     top = _parts(_head(document))
     if not top:
         return None
-    usual = median(line.height for line in document.lines)
-    scores = [_name_score(line, place, usual) for place, line in enumerate(top)]
+    scores = [rank for _, rank in rank_companies(document)]
     place = scores.index(max(scores))
     trades = _LEGAL.search(top[place].text.upper()) or _TRADE.search(top[place].text.upper())
     if scores[place] <= 0 or not (trades or any(map(amounts, document.texts))):
@@ -60,6 +59,13 @@ def find_company(document: Document) -> str | None:
     if _is_only_legal(names[place]) and place:
         return f"{names[place - 1]} {names[place]}"
     return f"{names[place]} {names[place + 1]}" if _is_only_legal(names[place + 1]) else names[place]
+
+
+def rank_companies(document: Document) -> list[tuple[str, float]]:
+    """The lines at the top, with the rank of each as the issuer's name."""
+    top = _parts(_head(document))
+    usual = median(line.height for line in document.lines) if top else 0.0
+    return [(line.text, _name_score(line, place, usual)) for place, line in enumerate(top)]
 
 
 def find_address(document: Document) -> str | None:

@@ -39,6 +39,8 @@ _AFTER_ITEMS = re.compile(
     r"(?:ROUND|RND|GST(?!REG|ID)|VAT|TAX(?!INV)|SERVICE|SRVCHG|QTY|QUANTITY|ITEMS?(?:COUNT|QTY|TOTAL)|ITEMS?$)"
 )
 
+_UNLABELLED = 0.5  # the rank of what was paid less the change: below every label
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -68,24 +70,39 @@ def iter_labelled(document: Document) -> Iterator[Labelled]:
 
 def find_total(document: Document) -> Decimal | None:
     """The amount to pay: by its label, and where that could not be read, what was paid less the change."""
+    ranks = [(rank, place, value) for place, (value, rank) in enumerate(rank_totals(document))]
+    return max(ranks)[2] if ranks else None  # of equals the last: a sum comes after its parts
+
+
+def rank_totals(document: Document) -> list[tuple[Decimal, float]]:
+    """The amounts that may be the one to pay, in reading order, with their ranks."""
     above = _above_summary(document)
     due = _find_due_amount(above, document)
     changes = [each.line for each in above if _CHANGE.search(each.label)]
-    ranks = [(_rank(each, changes, due), place) for place, each in enumerate(above)]
-    rank, place = max(ranks, default=(0, 0))  # of equals the last: a sum comes after its parts
-    return above[place].value if rank > 0 else due
+    ranks = [(each.value, _rank(each, changes, due)) for each in above]
+    return [*((value, rank) for value, rank in ranks if rank > 0), *([(due, _UNLABELLED)] if due is not None else [])]
 
 
 def find_subtotal(document: Document) -> Decimal | None:
     """The amount before taxes."""
-    found = _first(document, re.compile(r"SUBTOTAL|SUBTTL|ZWISCHENSUMME|NETTOBETRAG"))
-    return found if found is not None else _first(document, re.compile(r"TOTAL.*EXC|BEFORETAX"))
+    return next((value for value, _ in rank_subtotals(document)), None)
+
+
+def rank_subtotals(document: Document) -> list[tuple[Decimal, float]]:
+    """The amounts that may be the one before taxes, the likeliest first, with their ranks."""
+    named = _all(document, re.compile(r"SUBTOTAL|SUBTTL|ZWISCHENSUMME|NETTOBETRAG"))
+    return _rank_in_order([*named, *_all(document, re.compile(r"TOTAL.*EXC|BEFORETAX"))])
 
 
 def find_tax(document: Document) -> Decimal | None:
     """The tax; neither a total that includes it nor the amount it is taken from."""
+    return next((value for value, _ in rank_taxes(document)), None)
+
+
+def rank_taxes(document: Document) -> list[tuple[Decimal, float]]:
+    """The amounts that may be the tax, the likeliest first, with their ranks."""
     found = (each for each in _above_summary(document) if _TAX.search(each.label) and not _NOT_TAX.search(each.label))
-    return next((each.value for each in found if not each.broken), None)
+    return _rank_in_order([each.value for each in found if not each.broken])
 
 
 def find_amount(document: Document, name: str) -> Decimal | None:
@@ -129,7 +146,16 @@ def _label(text: str) -> str:
 
 
 def _first(document: Document, wanted: re.Pattern[str]) -> Decimal | None:
-    return next((each.value for each in iter_labelled(document) if not each.broken and wanted.search(each.label)), None)
+    return next(iter(_all(document, wanted)), None)
+
+
+def _all(document: Document, wanted: re.Pattern[str]) -> list[Decimal]:
+    return [each.value for each in iter_labelled(document) if not each.broken and wanted.search(each.label)]
+
+
+def _rank_in_order(values: list[Decimal]) -> list[tuple[Decimal, float]]:
+    """The values with ranks that fall from that of a plain label."""
+    return [(value, 4.0 - place) for place, value in enumerate(values)]
 
 
 def _above_summary(document: Document) -> list[Labelled]:

@@ -283,7 +283,8 @@ def test_a_table_is_found_by_its_columns():
 def test_words_of_a_slanted_picture_share_their_line():
     """Boxes are turned straight before lines are made."""
     slanted = [
-        ("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)]),
-        ("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)]),
+        ("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)], 0.9),
+        ("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)], 0.7),
     ]
-    assert [line.text for line in group_lines(turn_upright(slanted))] == ["LEFT SIDE RIGHT SIDE"]
+    [line] = group_lines(turn_upright(slanted))
+    assert [(word.text, word.score) for word in line.words] == [("LEFT SIDE", 0.9), ("RIGHT SIDE", 0.7)]

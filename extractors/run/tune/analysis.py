@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -10,11 +11,15 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.money import NANO, sum_known
 from extractors.core.tiles import PATCH_SHARES, Size
 from extractors.report.rows import RowFilter, open_rows
-from extractors.report.tuning import CertificateView, RungView, Share, TuningView
-from extractors.run.tune.certificate import LabelledDocument, certify
+from extractors.report.tuning import RungView, Share
+from extractors.run.tune.certificate import CertificateResult, LabelledDocument, certify
+from extractors.run.tune.choices import Publication, group_readings
 from extractors.run.tune.intervals import wilson
 from extractors.run.tune.label_next import label_next
+from extractors.run.tune.labels import LEAST_DOCUMENTS
 from extractors.run.tune.plain_values import canonical_text
+from extractors.run.tune.ranking import Ranking, ScoredValue, rank_scores
+from extractors.run.tune.recommendation import Recommendation, recommend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +29,9 @@ if TYPE_CHECKING:
     from extractors.record.tables.rows import Row
     from extractors.run.tune.measurements import Reading
     from extractors.run.tune.session import ReadingsResult
-    from extractors.run.tune.tuner import TuneRequest
 
 SMALL, LARGE = Size(1000, 1000), Size(1500, 2000)
+ALL = "all"  # the name of all fields together
 NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
 
 
@@ -143,39 +148,42 @@ def _count_fields(fields: Sequence[str], readings: Sequence[Reading]) -> Iterato
         yield name, Share(sum(verdicts), len(verdicts), low, high)
 
 
-def analyze(
-    result: ReadingsResult, readings: Sequence[Reading], request: TuneRequest, files: Mapping[str, str]
-) -> TuningView:
-    """The figures of a tuning."""
-    run_info = result.session.run_info
-    top = [reading for reading in readings if reading.rung == max(each.rung for each in readings)]
-    certificate = certify([LabelledDocument(_confidence(each), each.right, each.draw) for each in top], request.target)
-    return TuningView(
-        run=run_info.run,
-        schema=run_info.schema,
-        model=run_info.model,
-        images=len(top),
-        fields=result.labels.fields,
-        rungs=view_rungs(result, readings),
-        choices=[],
-        recommended=None,
-        certificate=CertificateView(
-            certificate.target,
-            certificate.labels,
-            certificate.needed,
-            certificate.feasible,
-            certificate.threshold,
-            certificate.share,
-            certificate.bound,
-        ),
-        confidence={},
-        ablation={},
-        unlooked=result.control.blank,
-        foreign=result.control.foreign,
-        files=files,
-        warnings=result.record.warnings,
-    )
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the measurements of a tuning show: the recommended choice, the certificate, and whether confidence ranks."""
+
+    recommendation: Recommendation
+    certificate: CertificateResult
+    rankings: Mapping[str, Ranking]
+
+    @property
+    def ranks(self) -> bool | None:
+        """Whether confidence ranks right values before wrong ones; None where too few errors tell."""
+        return self.rankings[ALL].ranks
 
 
-def _confidence(reading: Reading) -> float | None:
-    return min((each.confidence for each in reading.evidence if each.confidence is not None), default=None)
+def analyze(fields: Sequence[str], readings: Sequence[Reading], target: float, agree_on: Sequence[str]) -> Analysis:
+    """Chooses, certifies and ranks. Raises ConfigurationError where too few documents could be read."""
+    documents = group_readings(readings)
+    if len(documents) < LEAST_DOCUMENTS:
+        raise ConfigurationError(
+            f"{len(documents)} labelled images could be read: at least {LEAST_DOCUMENTS} are needed"
+        )
+    recommendation = recommend(documents, score_by_tokens, agree_on)
+    published = recommendation.held_out
+    labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
+    values = {name: [value for each in published for value in _list_values(each, name)] for name in fields}
+    pooled = [value for listed in values.values() for value in listed]
+    rankings = {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
+    return Analysis(recommendation, certify(labelled, target), rankings)
+
+
+def score_by_tokens(reading: Reading, lower: Reading | None) -> Mapping[str, float | None]:
+    """The confidence of each field without a fitted score: the least token probability of its value."""
+    del lower
+    return {each.field: each.confidence for each in reading.evidence}
+
+
+def _list_values(publication: Publication, name: str) -> list[ScoredValue]:
+    confidence = publication.confidences.get(name)
+    return [ScoredValue(confidence, each.right) for each in publication.reading.comparisons if each.field == name]

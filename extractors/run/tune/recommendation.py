@@ -54,7 +54,7 @@ class Recommendation:
 
     `worse` counts by field the documents that faithful reads right and the choices of cross-validation do not, less those
     of the reverse; `mean_loss` is the mean of the fields' losses in accuracy. `folds_agreeing` is the share of folds that
-    chose the same ladder.
+    chose the same ladder. `held_out` is each document as the choice without it publishes it.
     """
 
     choice: Choice
@@ -64,6 +64,7 @@ class Recommendation:
     mean_loss: float
     folds_agreeing: float
     results: tuple[ChoiceResult, ...] = ()
+    held_out: tuple[Publication, ...] = ()
 
     def is_within(self, margins: Margins) -> bool:
         """Whether the figures by cross-validation are within the margins."""
@@ -131,6 +132,7 @@ def _build_recommendation(
         mean_loss=sum(worse[name] / each.labels for name, each in expected.accuracy.items()) / len(worse),
         folds_agreeing=ladders.count(choice.ladder) / len(ladders),
         results=tuple(results),
+        held_out=tuple(held_out),
     )
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
+from extractors.core.tuning import Certificate, Ladder, Tuning
+from extractors.record.ledger import Ledger
 from extractors.record.tables.tuning import write_comparisons, write_label_list
-from extractors.run.tune.analysis import analyze, list_comparisons, list_next
+from extractors.run.tune.analysis import analyze, list_comparisons, list_next, rung_limits
 from extractors.run.tune.evaluation import Evaluator
 from extractors.run.tune.extra import check_extra
 from extractors.run.tune.session import read_labelled, without_policy
+from extractors.run.tune.view import build_view
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.report.tuning import TuningView
     from extractors.run.hooks import RunHooks
+    from extractors.run.tune.analysis import Analysis
     from extractors.run.tune.session import ReadingsResult
 
 
@@ -52,11 +57,44 @@ async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> Tuni
 
 def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     session = result.session
-    evaluator = Evaluator(session.config.schema, result.labels, session.run_info)
-    readings = evaluator.measure(result.readings)
-    output, run = session.output, session.run_info.run
+    schema, output, run = session.config.schema, session.output, session.run_info.run
+    readings = Evaluator(schema, result.labels, session.run_info).measure(result.readings)
+    analysis = analyze(result.labels.fields, readings, request.target, schema.agree_on)
     files = {
         "comparisons": write_comparisons(output, run, list_comparisons(result, readings)),
         "label next": write_label_list(output, run, list_next(result)),
     }
-    return analyze(result, readings, request, files)
+    if request.apply:
+        store_tuning(result, analysis)
+    return build_view(result, readings, analysis, files, applied=request.apply)
+
+
+def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:
+    """Stores ladder, threshold and certificate in the ledger, for runs under the same protocol."""
+    config, run_info, choice = result.session.config, result.session.run_info, analysis.recommendation.choice
+    limits = rung_limits(config.rule)
+    rungs = [limits[rung] for rung in choice.ladder]
+    budgets = all(isinstance(rung, int) for rung in rungs)
+    ladder = Ladder(
+        rule=config.rule.text,
+        budgets=tuple(int(rung) for rung in rungs) if budgets else (),
+        shares=() if budgets else tuple(rungs),
+    )
+    measured = analysis.certificate
+    tuning = Tuning(
+        protocol=config.protocol,
+        ladder=ladder,
+        climb_below_all=choice.climb_below,
+        certificate=Certificate(
+            target=measured.target,
+            documents=measured.labels,
+            threshold=measured.threshold,
+            share=measured.share,
+            lower_bound=measured.bound,
+        ),
+        ranks=analysis.ranks,
+        measured_at=datetime.now(UTC),
+        run=run_info.run,
+    )
+    with Ledger(config.settings.ledger) as ledger:  # that of the run is closed
+        ledger.memory.keep_tuning(run_info.fingerprint, run_info.run, tuning.model_dump_json())

@@ -2,7 +2,7 @@
 
 Covers `extractors.run.tune.session`, `extractors.run.tune.tuner`, `extractors.run.tune.readings`,
 `extractors.run.tune.paid_replies`, `extractors.run.tune.blank_control`, `extractors.run.tune.evaluation`,
-`extractors.run.tune.analysis`, `extractors.record.tables.stored_calls`, `extractors.record.tables.tuning` and
+`extractors.run.tune.analysis`, `extractors.run.tune.view`, `extractors.record.tables.stored_calls`, `extractors.record.tables.tuning` and
 `extractors.report.tuning`.
 """
 
@@ -34,6 +34,11 @@ def test_labelled_images_are_read_at_every_rung_once_and_stay_to_be_done(labelle
     shown = json.loads(first.stdout)
     assert (shown["images"], shown["fields"], shown["applied"]) == (5, ["caption"], False)
     assert shown["unlooked"] == ["caption", "tags"]
+    assert shown["recommended"] in shown["choices"]
+    assert (shown["recommended"]["ladder"], shown["recommended"]["accuracy"]) == ([1601], {"caption": 0.8})
+    assert shown["recommended"]["image_tokens_share"] == 0.25
+    assert shown["certificate"]["needed"] == 299
+    assert shown["confidence"]["all"] == {"errors": 0, "auc": None, "ece": None}  # this server gives no probabilities
     heights = {name: labelled.table(name).height for name in ("results", "calls", "replies", "images", "failures")}
     assert heights == {"results": 0, "calls": 18, "replies": 18, "images": 5, "failures": 0}
     calls = labelled.table("calls")
@@ -41,10 +46,11 @@ def test_labelled_images_are_read_at_every_rung_once_and_stay_to_be_done(labelle
     assert sorted(calls["rung"].unique()) == [1601, 3202, 6404]
     row = labelled.only("runs")
     assert (row["flow"], row["status"], row["found"], row["accepted"], row["calls"]) == ("tune", "completed", 5, 5, 18)
-    assert "18 of them stored, 0 calls" in labelled.run(*TUNE[:-1]).stderr
+    assert "18 of them stored, 0 calls" in labelled.run(*TUNE[:-1], "--apply").stderr
     assert len(server.asked) == 18
     after = json.loads(labelled.run("run", "in", "--schema", "caption", "--yes", "--json").stdout)
-    assert (after["accepted"], after["skipped"]) == (6, 0)
+    assert (after["accepted"], after["skipped"], after["policy"]) == (6, 0, "tuned")
+    assert set(labelled.table("images").filter(pl.col("run") == after["run"])["rung"]) == {1601}
 
 
 def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):

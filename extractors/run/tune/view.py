@@ -1,0 +1,109 @@
+"""The view of a tuning: its analysis in the values that the terminal, `--json` and the page show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extractors.report.tuning import CertificateView, ChoiceView, ConfidenceView, TuningView
+from extractors.run.tune.analysis import rung_limits, view_rungs
+from extractors.run.tune.choices import find_front
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from extractors.run.tune.analysis import Analysis
+    from extractors.run.tune.certificate import CertificateResult
+    from extractors.run.tune.choices import ChoiceResult
+    from extractors.run.tune.measurements import Reading
+    from extractors.run.tune.ranking import Ranking
+    from extractors.run.tune.recommendation import Recommendation
+    from extractors.run.tune.session import ReadingsResult
+
+
+def build_view(
+    result: ReadingsResult, readings: Sequence[Reading], analysis: Analysis, files: Mapping[str, str], *, applied: bool
+) -> TuningView:
+    """Everything that a tuning showed."""
+    run_info, limits = result.session.run_info, rung_limits(result.session.config.rule)
+    recommendation = analysis.recommendation
+    front = find_front(recommendation.results)
+    chosen = _select_results(recommendation, front)
+    views = [_view_choice(each, limits, on_front=each in front) for each in chosen]
+    return TuningView(
+        run=run_info.run,
+        schema=run_info.schema,
+        model=run_info.model,
+        images=recommendation.fitted.documents,
+        fields=result.labels.fields,
+        rungs=view_rungs(result, readings),
+        choices=views,
+        recommended=views[chosen.index(recommendation.fitted)],
+        certificate=_view_certificate(analysis.certificate),
+        confidence={name: _view_confidence(ranking) for name, ranking in analysis.rankings.items()},
+        ablation={},
+        unlooked=result.control.blank,
+        foreign=result.control.foreign,
+        applied=applied,
+        files=files,
+        warnings=result.record.warnings,
+        held_out=describe_held_out(recommendation),
+    )
+
+
+def describe_held_out(recommendation: Recommendation) -> dict[str, str]:
+    """The figures of the recommendation by cross-validation, which are those to expect on other documents."""
+    expected = recommendation.expected
+    low, high = expected.mean_interval
+    worse = ", ".join(f"{name} {count:+}" for name, count in recommendation.worse.items() if count)
+    return {
+        "image tokens": f"{expected.image_tokens_share:.1%} of faithful's",
+        "mean accuracy": f"{expected.accuracy_mean:.1%} ({low:.1%} to {high:.1%})",
+        "documents worse than faithful": worse or "none in any field",
+        "folds with the same ladder": f"{recommendation.folds_agreeing:.0%}",
+    }
+
+
+def _select_results(recommendation: Recommendation, front: Sequence[ChoiceResult]) -> list[ChoiceResult]:
+    """All ladders without a threshold; of those with one the front; and the recommended one."""
+    plain = [each for each in recommendation.results if each.choice.climb_below is None]
+    confident = find_front([each for each in recommendation.results if each.choice.climb_below is not None])
+    selected = [*plain, *(each for each in (*confident, *front, recommendation.fitted) if each not in plain)]
+    return list({(each.choice.ladder, each.choice.climb_below, each.choice.agree): each for each in selected}.values())
+
+
+def _view_choice(result: ChoiceResult, limits: Sequence[float], *, on_front: bool) -> ChoiceView:
+    return ChoiceView(
+        ladder=tuple(limits[rung] for rung in result.choice.ladder),
+        climb_below=result.choice.climb_below,
+        image_tokens=result.image_tokens,
+        image_tokens_share=result.image_tokens_share,
+        cost_usd=result.cost_usd,
+        accuracy={name: each.share for name, each in result.accuracy.items()},
+        accuracy_mean=result.accuracy_mean,
+        on_front=on_front,
+    )
+
+
+def _view_certificate(result: CertificateResult) -> CertificateView:
+    return CertificateView(
+        target=result.target,
+        labels=result.labels,
+        needed=result.needed,
+        feasible=result.feasible,
+        threshold=result.threshold,
+        share=result.share,
+        bound=result.bound,
+    )
+
+
+def _view_confidence(ranking: Ranking) -> ConfidenceView:
+    return ConfidenceView(
+        errors=ranking.errors,
+        values=ranking.errors + ranking.rights,
+        auc=ranking.auc,
+        auc_interval=ranking.auc_interval,
+        ece=ranking.ece,
+        words=ranking.words,
+        coverage=[(point.coverage, point.risk) for point in ranking.coverage],
+        bins=[(each[0], each[1], *each[2], each[3]) for each in ranking.bins],
+    )

@@ -114,14 +114,15 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
         settings = await load_flow_settings()
         with Progress() as progress:
             hooks = RunHooks(
-                as_task,
-                progress.add,
-                progress.set_total,
-                make_notifier(progress),
-                flow_run.id,
-                lease_rate,
-                PrefectShards(),
-                CONFIRM.get()(progress),
+                run_chunk=as_task,
+                on_document=progress.add,
+                on_calls=progress.add_calls,
+                on_total=progress.set_total,
+                notify=make_notifier(progress),
+                flow_run_id=flow_run.id,
+                permits=lease_rate,
+                shards=PrefectShards(),
+                confirm=CONFIRM.get()(progress),
             )
             # Shielded: Prefect cancels a flow whose server does not answer, but the run has to finish and publish.
             with CancelScope(shield=True):

@@ -74,6 +74,7 @@ def _build_hooks(progress: Progress) -> RunHooks:
 
     return RunHooks(
         on_document=progress.add,
+        on_calls=progress.add_calls,
         on_total=progress.set_total,
         notify=progress.notify,
         confirm=terminal_confirm(progress),

@@ -44,7 +44,13 @@ async def shard(spec: ShardSpec) -> State:
         with Progress() as progress:
             progress.set_total(spec.count)
             hooks = RunHooks(
-                as_task, progress.add, progress.set_total, make_notifier(progress), flow_run.id, lease_rate
+                run_chunk=as_task,
+                on_document=progress.add,
+                on_calls=progress.add_calls,
+                on_total=progress.set_total,
+                notify=make_notifier(progress),
+                flow_run_id=flow_run.id,
+                permits=lease_rate,
             )
             with CancelScope(shield=True):  # Prefect cancels a flow whose server does not answer
                 async with follow_progress(progress), stop_when_suspended(hooks.stop_switch):

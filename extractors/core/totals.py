@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core import Accepted, Copied, Failed, Unfinished
+from extractors.core.call_counts import REFUSALS
 from extractors.core.money import Costs, sum_known
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 
 FailureKind = tuple[str, str, bool]  # stage, kind, and whether the failure is final
-REFUSALS = {"rate_limited", "capacity"}  # outcomes of calls that the server put off
 NAMED_FAILURES = 5
 REASON_LENGTH = 160  # characters of a failure's message that are kept for the summary
 
@@ -150,9 +150,14 @@ class RunTotals:
 
 
 def since(before: RunTotals, now: RunTotals) -> RunTotals:
-    """The accepted and failed documents, and the dollars if known, that came between two totals."""
+    """The accepted and failed documents with their kinds, and the dollars if known, that came between two totals."""
     cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
-    return RunTotals(accepted=now.accepted - before.accepted, failed=now.failed - before.failed, cost_usd=cost)
+    return RunTotals(
+        accepted=now.accepted - before.accepted,
+        failed=now.failed - before.failed,
+        cost_usd=cost,
+        kinds=now.kinds - before.kinds,
+    )
 
 
 def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from extractors.core.call_counts import CallCounts
 from extractors.core.money import dollars
 from extractors.core.totals import RunTotals
 
@@ -48,7 +49,7 @@ class Progress:
         self._console = console or terminal(stderr=True)
         self._clock, self._budget = clock, budget
         self._started = self._shown = clock()
-        self._totals, self._expected = RunTotals(), 0
+        self._totals, self._calls, self._expected = RunTotals(), CallCounts(), 0
         self._has_bar = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = Live(console=self._console, get_renderable=self._render, transient=True, refresh_per_second=4)
 
@@ -89,6 +90,10 @@ class Progress:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
 
+    def add_calls(self, counts: CallCounts) -> None:
+        """Adds calls that have ended, before their documents do."""
+        self._calls += counts
+
     def notify(self, text: str) -> None:
         """Prints a message above the bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
@@ -101,22 +106,34 @@ class Progress:
 
     @property
     def details(self) -> list[str]:
-        """What is shown below the bar: pace, retries, refusals, and failures by kind."""
-        totals = self._totals
-        retries = totals.calls - totals.accepted - totals.failed
-        kinds = Counter[str]()
-        for (_, kind, _), count in totals.kinds.items():
-            kinds[kind] += count
-        shown = [f"{count:,} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)]
-        if others := kinds.total() - sum(count for _, count in kinds.most_common(SHOWN_KINDS)):
-            shown.append(f"{others:,} other")
-        failures = shown or ([f"{totals.bad:,} documents"] if totals.bad else [])
+        """What is shown below the bar: pace, retries, refusals, failed calls and failed documents by kind."""
+        calls, bad = self._calls, self._totals.bad
+        documents = _list_kinds(self.failures) or ([f"{bad:,}"] if bad else [])
         return [
             *self._pace,
-            *([_count_noun(retries, "retry", "retries")] if retries > 0 else []),
-            *([_count_noun(totals.refusals, "refusal", "refusals")] if totals.refusals else []),
-            *([f"failed: {failures[0]}", *failures[1:]] if failures else []),
+            *([_count_noun(calls.retries, "retry", "retries")] if calls.retries else []),
+            *([_count_noun(calls.refusals, "refusal", "refusals")] if calls.refusals else []),
+            *_head("failed calls", _list_kinds(calls.failures)),
+            *_head("failed documents", documents),
         ]
+
+    @property
+    def failures(self) -> Counter[str]:
+        """The documents without an answer, by kind."""
+        kinds = Counter[str]()
+        for (_, kind, _), count in self._totals.kinds.items():
+            kinds[kind] += count
+        return kinds
+
+    @property
+    def calls(self) -> CallCounts:
+        """The counts of the calls so far."""
+        return self._calls
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The dollars spent so far, also for documents in progress; None when a price is unknown."""
+        return self._calls.cost_usd if self._calls.calls else self._totals.cost_usd
 
     @property
     def _count(self) -> str:
@@ -125,7 +142,7 @@ class Progress:
     @property
     def _pace(self) -> list[str]:
         """Rate, dollars spent, and time left where that is known."""
-        done, elapsed, cost = self._totals.done, self._clock() - self._started, self._totals.cost_usd
+        done, elapsed, cost = self._totals.done, self._clock() - self._started, self.cost_usd
         rate = done / elapsed if elapsed > 0 else 0.0
         budget = "" if self._budget is None else f" of {dollars(self._budget)}"
         pace = [f"{rate:.1f}/s", "cost unknown" if cost is None else f"{dollars(cost)}{budget} spent"]
@@ -174,6 +191,18 @@ def fill_lines(parts: Sequence[str], width: int) -> list[str]:
         else:
             lines.append(part)
     return lines
+
+
+def _list_kinds(kinds: Counter[str]) -> list[str]:
+    """The most frequent kinds, each with its count."""
+    most = kinds.most_common(SHOWN_KINDS)
+    others = kinds.total() - sum(count for _, count in most)
+    return [f"{count:,} {kind}" for kind, count in most] + ([f"{others:,} other"] if others else [])
+
+
+def _head(title: str, parts: list[str]) -> list[str]:
+    """The parts, the first one with a title."""
+    return [f"{title}: {parts[0]}", *parts[1:]] if parts else []
 
 
 def _count_noun(count: int, one: str, many: str) -> str:

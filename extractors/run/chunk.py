@@ -70,7 +70,7 @@ async def _run_documents(documents: Sequence[Planned], context: RunContext) -> l
 
 async def run_document(planned: Planned, context: RunContext, earlier: int = 0) -> DocumentResult:
     """Waits for admission, processes one document, and reports its result; its attempts count after `earlier` ones."""
-    journal = DocumentJournal(context.services.writer, earlier)
+    journal = DocumentJournal(context.services.writer, earlier, on_calls=context.hooks.on_calls)
     try:
         async with context.services.admission:
             result = await _process(planned, journal, context)
@@ -85,7 +85,7 @@ async def run_document(planned: Planned, context: RunContext, earlier: int = 0) 
 def _report(result: DocumentResult, context: RunContext) -> None:
     """Reports a result to the caller and to the monitors, any of which may stop the run."""
     totals = totals_of(result)
-    context.on_document(totals)
+    context.hooks.on_document(totals)
     for monitor in context.monitors:
         if error := monitor.observe(totals, result.attempts):
             context.shutdown.stop(error)

@@ -16,7 +16,7 @@ from extractors.endpoint.extra import EndpointError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from concurrent.futures import Executor
     from contextlib import AsyncExitStack
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.core import Planned, RunInfo, Store
     from extractors.core.schema import Schema
-    from extractors.core.totals import RunTotals
     from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
     from extractors.run.cascade import Cascade
+    from extractors.run.hooks import RunHooks
     from extractors.run.monitors import Monitor
     from extractors.run.refusals import RefusalGuard
     from extractors.run.reparse import Reparse
@@ -86,7 +86,7 @@ class RunContext:
     reuse: Reuse
     monitors: Sequence[Monitor]
     shutdown: Shutdown
-    on_document: Callable[[RunTotals], None]
+    hooks: RunHooks
     unfinished: list[Planned] = field(default_factory=list)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from extractors.core import Permits
+    from extractors.core.call_counts import CallCounts
     from extractors.core.shards import ShardBackend
     from extractors.core.totals import RunTotals
     from extractors.run.approval import Confirm
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class RunHooks:
     """What a run asks of its caller.
 
-    `on_document` takes the totals of every document that ended, `on_total` the number of documents to process as soon as
+    `on_document` takes the totals of every document that ended, `on_calls` the counts of every call, `on_total` the number of documents to process as soon as
     it is known, `notify` what a person at the terminal should read at once. `permits` leases this run's part of the rate
     that workers share, given endpoint, model, the run's own limit in calls a minute, and whom to notify. `shards` starts
     parts of a plan on other workers. `confirm` asks a person to approve the cost; None where no person can be asked.
@@ -34,6 +35,7 @@ class RunHooks:
 
     run_chunk: RunChunk = Chunk.run
     on_document: Callable[[RunTotals], None] = lambda _: None
+    on_calls: Callable[[CallCounts], None] = lambda _: None
     on_total: Callable[[int], None] = lambda _: None
     notify: Callable[[str], None] = lambda _: None
     flow_run_id: str | None = None

@@ -6,20 +6,28 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from extractors.core.call_counts import count_call
 from extractors.core.money import Price, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extractors.core import Attempt, CallRequest
+    from extractors.core.call_counts import CallCounts
     from extractors.record.ledger.writer import LedgerWriter
 
 
 @dataclass(slots=True)
 class DocumentJournal:
-    """The attempts of one document in the order in which they ended, after `earlier` ones; a `Journal`."""
+    """The attempts of one document in the order in which they ended, after `earlier` ones; a `Journal`.
+
+    `on_calls` takes the counts of each attempt as soon as it ends.
+    """
 
     writer: LedgerWriter
     earlier: int = 0
     attempts: list[Attempt] = field(default_factory=list)
+    on_calls: Callable[[CallCounts], None] = lambda _: None
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
 
     async def reserve(self, request: CallRequest) -> int | None:
@@ -38,6 +46,7 @@ class DocumentJournal:
         """Records how the attempt ended, and its cost."""
         cost = _cost_of(attempt, self.writer.run_info.price)
         priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
+        self.on_calls(count_call(priced, self.attempts[-1] if self.attempts else None))
         self.attempts.append(priced)
         await self.writer.settle(handle, priced)
 

@@ -44,7 +44,7 @@ class Reparse:
             await _result_of(planned, readings.get(planned.name), context) for planned in documents
         ]
         for result in results:
-            context.on_document(totals_of(result))
+            context.hooks.on_document(totals_of(result))
         return results
 
     def _read(self, documents: Sequence[Planned], context: RunContext) -> dict[Name, _Reading]:

@@ -141,7 +141,7 @@ class ChunkScheduler:
             reuse=reuse,
             monitors=self._build_monitors(services.client.logprobs),
             shutdown=stack.enter_context(shutdown),
-            on_document=self.hooks.on_document,
+            hooks=self.hooks,
         )
         session.lease.begin_calls(context.shutdown)
         self.hooks.stop_switch.connect(context.shutdown)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from extractors.core.money import dollars
@@ -24,12 +23,10 @@ async def log_progress(progress: Progress, log: Callable[[str], object]) -> None
 
 
 def describe_progress(progress: Progress) -> str:
-    """Documents done, dollars spent, refused calls, and failures by kind: `3 of 9 documents done, $0.01 spent`."""
+    """Documents done, dollars spent, retries, refusals, and failed documents by kind: `3 of 9 documents done, …`."""
     totals = progress.totals
     of = f" of {progress.expected:,}" if progress.expected else ""
-    spent = "cost unknown" if totals.cost_usd is None else f"{dollars(totals.cost_usd)} spent"
-    kinds = Counter[str]()
-    for (_, kind, _), count in totals.kinds.items():
-        kinds[kind] += count
-    failures = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()) or f"{totals.bad:,}"
-    return f"{totals.done:,}{of} documents done, {spent}, {totals.refusals:,} calls refused, failures: {failures}"
+    spent = "cost unknown" if progress.cost_usd is None else f"{dollars(progress.cost_usd)} spent"
+    failures = ", ".join(f"{count:,} {kind}" for kind, count in progress.failures.most_common()) or f"{totals.bad:,}"
+    calls = f"{progress.calls.retries:,} retries, {progress.calls.refusals:,} calls refused"
+    return f"{totals.done:,}{of} documents done, {spent}, {calls}, failures: {failures}"

@@ -112,6 +112,12 @@ def _add_tokens(connection: sa.Connection) -> None:
     _add_missing_columns(connection, CALLS)
 
 
+def _add_progress(connection: sa.Connection) -> None:
+    """Version 7: shards count their calls and failed documents by kind."""
+    if SHARDS.name in sa.inspect(connection).get_table_names():  # else `create_all` makes it
+        _add_missing_columns(connection, SHARDS)
+
+
 # Key: the version after the step.
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {
     2: _add_leases_and_budgets,
@@ -119,5 +125,6 @@ _STEPS: dict[int, Callable[[sa.Connection], None]] = {
     4: _add_skipped,
     5: _add_output_leases,
     6: _add_tokens,
+    7: _add_progress,
 }
 NEWEST = max(_STEPS)

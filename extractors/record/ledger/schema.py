@@ -133,6 +133,8 @@ SHARDS = sa.Table(
     sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
     sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("skipped", sa.Integer, nullable=False, server_default="0"),
+    # Its calls and failed documents so far, counted by kind, as JSON.
+    sa.Column("progress", sa.Text, nullable=False, server_default="{}"),
 )
 # The process that replaces published files of an output.
 OUTPUT_LEASES = sa.Table(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
+from extractors.core.call_counts import CallCounts
 from extractors.core.calls import LOST
 from extractors.core.errors import LedgerError
 from extractors.core.money import from_nano
@@ -31,7 +33,7 @@ class ShardAttempt:
     """One attempt at a shard. `status` is None until it has reported its end; `live`: its process still runs.
 
     `accepted` and `failed` count its documents so far, without earlier attempts; `skipped` documents were done by another
-    run since this run began.
+    run since this run began. `calls` counts its calls so far, without their cost, and `kinds` its failed documents.
     """
 
     run: str
@@ -45,6 +47,8 @@ class ShardAttempt:
     failed: int = 0
     skipped: int = 0
     live: bool = True
+    calls: CallCounts = field(default_factory=CallCounts)
+    kinds: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,12 @@ class Shards:
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
             ours = _is_attempt(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
-            now = {"lease_until": until, "accepted": shard.accepted, "failed": shard.failed}
+            now = {
+                "lease_until": until,
+                "accepted": shard.accepted,
+                "failed": shard.failed,
+                "progress": _dump_progress(shard),
+            }
             renewed = connection.execute(SHARDS.update().where(ours).values(now)).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
             if not renewed or run is None or run.published_at is not None:
@@ -109,6 +118,7 @@ class Shards:
             "accepted": shard.accepted,
             "failed": shard.failed,
             "skipped": shard.skipped,
+            "progress": _dump_progress(shard),
             "host": RELEASED,
         }
         with self.database.writing() as connection:
@@ -168,8 +178,16 @@ def _is_attempt(shard: ShardAttempt) -> sa.ColumnElement[bool]:
     return (SHARDS.c.run == shard.run) & (SHARDS.c.number == shard.number) & (SHARDS.c.attempt == shard.attempt)
 
 
+def _dump_progress(shard: ShardAttempt) -> str:
+    calls = shard.calls
+    counts = {"calls": calls.calls, "retries": calls.retries, "refusals": calls.refusals}
+    return json.dumps(counts | {"failures": calls.failures, "kinds": shard.kinds})
+
+
 def _attempt_of(row: sa.Row[tuple[object, ...]], *, live: bool) -> ShardAttempt:
     warnings: Sequence[str] = json.loads(row.warnings)
+    progress = json.loads(row.progress)
+    counts = {name: progress.get(name, 0) for name in ("calls", "retries", "refusals")}
     return ShardAttempt(
         run=row.run,
         number=row.number,
@@ -182,4 +200,6 @@ def _attempt_of(row: sa.Row[tuple[object, ...]], *, live: bool) -> ShardAttempt:
         failed=row.failed,
         skipped=row.skipped,
         live=live,
+        calls=CallCounts(**counts, failures=Counter(progress.get("failures"))),
+        kinds=Counter(progress.get("kinds")),
     )

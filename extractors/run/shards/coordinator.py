@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import tenacity
 
 from extractors.call.rate_limit import RateLimiter
+from extractors.core.call_counts import CallCounts
 from extractors.core.errors import BudgetSpent, ConfigurationError, Failing, LedgerError, Refused, RunError
 from extractors.core.money import FREE
 from extractors.core.shards import split_plan
@@ -152,6 +154,7 @@ class ShardCoordinator:
     shards: dict[int, ShardState]
     warnings: list[str] = field(default_factory=list)
     reported: RunTotals = field(default_factory=RunTotals)
+    reported_calls: CallCounts = field(default_factory=CallCounts)
     active_at: float = field(default_factory=time.monotonic)  # when a shard was at work last, or a person was notified
     stopping: bool = False
 
@@ -301,14 +304,20 @@ class ShardCoordinator:
     async def _report(self, attempts: Sequence[ShardAttempt], *, busy: bool) -> None:
         """Reports the progress of all shards, or that no shard makes progress."""
         held = await self._ask_ledger(self.session.ledger.shards.held_usd)
+        kinds = sum((each.kinds for each in attempts), Counter[str]())
         totals = RunTotals(
             accepted=sum(each.accepted for each in attempts),
             failed=sum(each.failed for each in attempts),
             cost_usd=None if self.session.run_info.price is None else held,
+            kinds=Counter({("", kind, False): count for kind, count in kinds.items()}),
         )
         if totals != self.reported:
             self.hooks.on_document(since(self.reported, totals))
             self.reported = totals
+        calls = replace(sum((each.calls for each in attempts), CallCounts()), cost_usd=totals.cost_usd)
+        if calls != self.reported_calls:
+            self.hooks.on_calls(calls.since(self.reported_calls))
+            self.reported_calls = calls
         self._notify_when_quiet(busy=busy)
 
     def _notify_when_quiet(self, *, busy: bool) -> None:

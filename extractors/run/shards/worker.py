@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 from extractors.config.job import Job
 from extractors.config.run_config import prior_stats
 from extractors.core import Unfinished
+from extractors.core.call_counts import CallCounts
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
+from extractors.core.totals import totals_of
 from extractors.plan.apply import PlanFeed, PlanRange, resolve_plan
 from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
@@ -75,11 +78,11 @@ async def run_shard(spec: ShardSpec, settings: Settings, hooks: RunHooks = NO_HO
             stack.callback(scheduler.feed.close)
             attempt = await _run_chunks(scheduler, PartId(0, spec.number, attempt.attempt), lease)
         except RunError as error:
-            attempt = replace(lease.attempt, status=error.status, message=error.message)
+            attempt = replace(lease.attempt_now, status=error.status, message=error.message)
         except BaseException as error:
             message = error.message if isinstance(error, TilewiseError) else type(error).__name__
             with suppress(LedgerError):  # then the parent sees that this process has ended
-                ledger.shards.finish(replace(lease.attempt, status="failed", message=message))
+                ledger.shards.finish(replace(lease.attempt_now, status="failed", message=message))
             raise
         await asyncio.to_thread(ledger.shards.finish, attempt)
         return attempt
@@ -121,7 +124,8 @@ class _ShardWorker:
         )
         plan_range = PlanRange(self.spec.first, self.spec.count, done)
         feed = PlanFeed(session.estimate_inputs, self.stored_plan, self.info, plan_range)
-        return ChunkScheduler(session, feed, tables, self.lease.hooks, writer=writer, earlier=self.earlier)
+        hooks = replace(self.lease.hooks, on_calls=self.lease.add_calls)
+        return ChunkScheduler(session, feed, tables, hooks, writer=writer, earlier=self.earlier)
 
     def _take_over(self, tables: Tables) -> set[Name]:
         """The documents that earlier attempts staged, and those that they were answered for sure, which are staged now."""
@@ -142,7 +146,7 @@ async def _run_chunks(scheduler: ChunkScheduler, first: PartId, lease: ShardLeas
     async with AsyncExitStack() as stack:
         pending = await scheduler.take()
         if not pending:
-            return replace(lease.attempt, status=COMPLETED, skipped=scheduler.done_elsewhere)
+            return replace(lease.attempt_now, status=COMPLETED, skipped=scheduler.done_elsewhere)
         context = await scheduler.build_context(stack)
         await scheduler.run_chunks(pending, context, sys.maxsize, first)
         if forbidden := context.services.client.breaker.check_forbidden():
@@ -150,7 +154,7 @@ async def _run_chunks(scheduler: ChunkScheduler, first: PartId, lease: ShardLeas
         await asyncio.to_thread(_remember, scheduler, context)
         error = context.shutdown.error
         return replace(
-            lease.attempt,
+            lease.attempt_now,
             status=error.status if error else COMPLETED,
             message=error.message if error else "",
             warnings=scheduler.warnings(context),
@@ -212,12 +216,23 @@ class ShardLease:
     ledger: Ledger
     attempt: ShardAttempt
     hooks: RunHooks
+    _calls: CallCounts = field(default_factory=CallCounts, init=False)
     _shutdown: Shutdown | None = field(default=None, init=False)
     _stopped_by: RunError | None = field(default=None, init=False)
 
     def heartbeat(self) -> ShardCommand:
         """Renews the lease once; returns what the run says. Blocks: call it in a thread."""
-        return self.ledger.shards.heartbeat(self.attempt)
+        return self.ledger.shards.heartbeat(self.attempt_now)
+
+    @property
+    def attempt_now(self) -> ShardAttempt:
+        """The attempt with the calls so far."""
+        return replace(self.attempt, calls=self._calls)
+
+    def add_calls(self, counts: CallCounts) -> None:
+        """Counts calls that have ended, which the next heartbeat reports."""
+        self._calls += counts
+        self.hooks.on_calls(counts)
 
     @contextmanager
     def staging(self, results: Sequence[DocumentResult]) -> Iterator[None]:
@@ -227,8 +242,12 @@ class ShardLease:
         yield
         tables = [table_of(result) for result in results if not isinstance(result, Unfinished)]
         accepted, failed = (tables.count(name) for name in ("results", "failures"))
+        kinds = Counter(kind for result in results for _, kind, _ in totals_of(result).kinds)
         self.attempt = replace(
-            self.attempt, accepted=self.attempt.accepted + accepted, failed=self.attempt.failed + failed
+            self.attempt,
+            accepted=self.attempt.accepted + accepted,
+            failed=self.attempt.failed + failed,
+            kinds=self.attempt.kinds + kinds,
         )
 
     def begin_calls(self, shutdown: Shutdown) -> None:

@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from extractors.core.call_counts import CallCounts
 from extractors.core.money import dollars
 from extractors.core.totals import REASON_LENGTH, FailedDocument, FailureReasons, FirstFailures, RunTotals, reason_of
 from extractors.report.progress import Progress, format_duration
@@ -155,7 +156,8 @@ KINDS = [("validate", "off_schema"), ("call", "timeout"), ("call", "server_error
 FAILED = RunTotals(failed=10, kinds=Counter({(*kind, False): 4 - n for n, kind in enumerate(KINDS)}))
 BELOW_THE_BAR = [
     *("1.2/s", "$1.50 of $20.00 spent", "7 s left", "4 retries", "9 refusals"),
-    *("failed: 4 off_schema", "3 timeout", "2 server_error", "1 other"),
+    *("failed calls: 3 timeout", "2 not_json"),
+    *("failed documents: 4 off_schema", "3 timeout", "2 server_error", "1 other"),
 ]
 
 
@@ -167,7 +169,9 @@ def test_bar_shows_pace_budget_retries_refusals_and_kinds_and_does_not_wrap(cloc
     progress = Progress(console, clock, Decimal(20))
     progress.set_total(20)
     clock.now += 10
-    progress.add(accepted(2, "1.50") + FAILED + RunTotals(calls=16, refusals=9))
+    progress.add(accepted(2, "1.50") + FAILED)
+    failures = Counter({"timeout": 3, "not_json": 2})
+    progress.add_calls(CallCounts(16, retries=4, refusals=9, failures=failures, cost_usd=Decimal("1.50")))
     with progress:
         pass
     lines = [
@@ -176,6 +180,14 @@ def test_bar_shows_pace_budget_retries_refusals_and_kinds_and_does_not_wrap(cloc
     assert max(map(len, lines)) < width
     assert [part.strip() for line in lines if "━" not in line for part in line.split("·")] == BELOW_THE_BAR
     assert "12 of 20 documents, 60 %" in lines[0]
+
+
+def test_spent_includes_calls_of_documents_in_progress(progress, clock):
+    """What the server has billed is spent, whatever becomes of the document."""
+    clock.now += 1
+    progress.add(accepted(1, "0.01"))
+    progress.add_calls(CallCounts(calls=3, cost_usd=Decimal("0.03")))
+    assert progress.line == "1 documents · 1.0/s · $0.03 spent"
 
 
 def test_time_of_a_question_does_not_count_for_the_rate(progress, clock):

@@ -17,6 +17,7 @@ from PIL import Image
 from extractors.config.job import build_job
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
+from extractors.core.call_counts import CallCounts
 from extractors.core.errors import ApprovalRequired, ConfigurationError
 from extractors.core.totals import RunTotals
 from extractors.endpoint.child import child
@@ -80,6 +81,22 @@ async def test_its_caller_is_told_of_every_document(asked, settings, url):
     closing = await run(resolve(asked(), settings(base_url=url)), RunHooks(on_document=told.append))
     assert len(told) == 5
     assert sum(told, RunTotals()) == closing.counts.totals
+
+
+async def test_on_calls_counts_a_refused_call_before_its_document_ends(asked, settings, serve, replies):
+    """Every call as it ends: a refusal, a retry that is no JSON, and the retry that is accepted; then the document."""
+    server = serve(replies.error(429, **{"Retry-After": "0"}), replies.ok("sorry"), replies.ok())
+    told = []
+    hooks = RunHooks(on_calls=told.append, on_document=told.append)
+    closing = await run(resolve(asked(limit=1, yes=True), settings(base_url=server.url)), hooks)
+    *calls, document = told
+    assert [(each.refusals, each.retries, dict(each.failures)) for each in calls] == [
+        (1, 0, {}),
+        (0, 1, {"not_json": 1}),
+        (0, 1, {}),
+    ]
+    assert (document.accepted, document.calls) == (1, 3)
+    assert sum(calls, CallCounts()).cost_usd == closing.counts.totals.cost_usd
 
 
 async def test_its_caller_runs_the_chunks(asked, settings, url):

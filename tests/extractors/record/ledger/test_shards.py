@@ -1,11 +1,13 @@
 """shards.py: a piece of a run belongs to one living process at a time, and the run can tell it to stop."""
 
+from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from support.runs import vary
 
+from extractors.core.call_counts import CallCounts
 from extractors.core.errors import BudgetSpent, LedgerError
 from extractors.record.ledger.calls import Budget
 
@@ -127,8 +129,10 @@ def test_no_shard_of_a_run_begins_after_its_end(ledger, run, how):
 def test_how_far_a_try_is_can_be_seen(ledger, run):
     """While it works."""
     this, _ = ledger.shards.begin(run, 0, 7)
-    ledger.shards.heartbeat(replace(this, accepted=5, failed=1))
-    assert [(each.accepted, each.failed, each.status) for each in ledger.shards.list_attempts(run)] == [(5, 1, None)]
+    counts = {"calls": CallCounts(9, 2, 1, Counter(["timeout"])), "kinds": Counter(["off_schema"])}
+    so_far = replace(this, accepted=5, failed=1, **counts)
+    ledger.shards.heartbeat(so_far)
+    assert ledger.shards.list_attempts(run) == [so_far]
 
 
 def test_what_a_run_holds_is_known(ledger, run, ledger_writer):

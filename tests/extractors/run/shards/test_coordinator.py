@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,8 +23,10 @@ from extractors.config.job import build_job
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
 from extractors.core import CallRequest
+from extractors.core.call_counts import CallCounts
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
 from extractors.core.shards import ShardExit, split_plan
+from extractors.core.totals import RunTotals
 from extractors.plan.apply_request import build_request
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
@@ -696,6 +699,19 @@ async def test_the_parent_shows_how_far_its_shards_are(asked, settings):
     assert sum(each.accepted for each in told) == 7
     assert sum(each.cost_usd for each in told) == closing.row["cost_usd"] > 0
     assert len([each for each in closing.row["warnings"] if "days old" in each]) == 1
+
+
+@pytest.mark.anyio
+async def test_the_parent_shows_the_calls_and_kinds_of_failure_of_its_shards(asked, settings, server, replies):
+    """Retries, and failures by kind: of calls, and of documents."""
+    server.script = lambda _: replies.ok({"nonsense": 1})
+    documents, calls = [], []
+    hooks = RunHooks(shards=Here(settings), on_document=documents.append, on_calls=calls.append)
+    closing = await pipeline.run(resolve(asked, settings), hooks)
+    counts = sum(calls, CallCounts())
+    assert sum(documents, RunTotals()).kinds == Counter({("", "off_schema", False): 7})
+    assert counts.calls == closing.row["calls"] == counts.failures["off_schema"]
+    assert (counts.retries, counts.cost_usd) == (counts.calls - 7, closing.row["cost_usd"])
 
 
 @pytest.mark.anyio

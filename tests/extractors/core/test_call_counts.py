@@ -1,0 +1,45 @@
+"""call_counts.py: calls counted one by one, as they end."""
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from extractors.core.call_counts import CallCounts, count_call
+
+COST = Decimal("0.01")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "previous", "expected"),
+    [
+        ("accepted", None, CallCounts(1, cost_usd=COST)),
+        ("accepted", "accepted", CallCounts(1, cost_usd=COST)),  # a climb to more pixels
+        ("accepted", "rate_limited", CallCounts(1, retries=1, cost_usd=COST)),
+        ("rate_limited", None, CallCounts(1, refusals=1, cost_usd=COST)),
+        ("capacity", "capacity", CallCounts(1, retries=1, refusals=1, cost_usd=COST)),
+        ("not_json", "timeout", CallCounts(1, retries=1, failures=Counter(["not_json"]), cost_usd=COST)),
+    ],
+)
+def test_count_call(make, outcome, previous, expected):
+    """A retry follows a failed call of its document; a refusal is no failure."""
+    earlier = make.attempt(outcome=previous) if previous else None
+    assert count_call(make.attempt(outcome=outcome, billed="yes", cost_usd=COST), earlier) == expected
+
+
+@pytest.mark.parametrize(("billed", "cost"), [("no", Decimal(0)), ("unknown", Decimal(0)), ("yes", None)])
+def test_count_call_counts_what_was_billed(make, billed, cost):
+    """A bill that is unknown counts nothing; one without a price makes the sum unknown."""
+    assert count_call(make.attempt(billed=billed, cost_usd=None), None).cost_usd == cost
+
+
+def test_since_is_what_was_added():
+    """Of counts that grow."""
+    before = CallCounts(2, 1, 1, Counter(["timeout"]), COST)
+    more = CallCounts(3, 2, 0, Counter(["timeout", "not_json"]), COST)
+    assert (before + more).since(before) == more
+
+
+def test_since_of_an_unknown_cost_is_unknown():
+    """As the sum is."""
+    assert CallCounts(cost_usd=None).since(CallCounts()).cost_usd is None

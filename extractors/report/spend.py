@@ -9,6 +9,7 @@ import polars as pl
 
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
+from extractors.record.tables.cascade import select_superseded
 from extractors.record.tables.history import DAYS
 from extractors.record.tables.rows import call_row
 
@@ -31,6 +32,7 @@ _COLUMNS = {
         "started_at",
         "outcome",
         "billed",
+        "rung",
         "prompt_tokens",
         "completion_tokens",
         "reserved_usd",
@@ -38,13 +40,17 @@ _COLUMNS = {
     )
 }
 _RUNS: columns.Columns = {"run": columns.TEXT, "source": columns.TEXT}
+_ANSWERS: columns.Columns = {name: columns.RESULTS[name] for name in ("_run", "_document", "_rung", "_copied_from")}
 _BILLED, _UNKNOWN = pl.col("billed") == "yes", pl.col("billed") == "unknown"
 _SUMS = (
     pl.len().alias("calls"),
     pl.col("prompt_tokens").sum(),
     pl.col("completion_tokens").sum(),
     pl.col("cost_usd").filter(_BILLED).sum().alias("billed_usd"),
-    pl.col("cost_usd").filter(_BILLED & (pl.col("outcome") != "accepted")).sum().alias("wasted_usd"),
+    pl.col("cost_usd")
+    .filter(_BILLED & ((pl.col("outcome") != "accepted") | pl.col("superseded")))
+    .sum()
+    .alias("wasted_usd"),
     pl.col("reserved_usd").filter(_UNKNOWN).sum().alias("unknown_usd"),
     # Calls without a known price are in no sum.
     ((_BILLED & pl.col("cost_usd").is_null()) | (_UNKNOWN & pl.col("reserved_usd").is_null())).sum().alias("unpriced"),
@@ -84,7 +90,17 @@ def _load_calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
         rows = pl.DataFrame(batch, schema=_COLUMNS | {"source": columns.TEXT}, orient="row")
         # A run that was killed between commit and end is in both.
         parts.append(rows.join(calls.select(_CALL), on=_CALL, how="anti"))
-    return pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null(""))
+    return _mark_superseded(output, pl.concat(parts, how="vertical").with_columns(pl.col("source").fill_null("")))
+
+
+def _mark_superseded(output: Output, calls: pl.DataFrame) -> pl.DataFrame:
+    """The calls with whether another accepted answer of their document is published; results are read only if need be."""
+    several = calls.filter(_BILLED & (pl.col("outcome") == "accepted")).filter(pl.len().over("run", "document") > 1)
+    files = output.list_files("results", "schema=*/run_date=*/*.parquet") if several.height else []
+    results = output.scan(files, _ANSWERS) if files else None
+    superseded = select_superseded(results, several.lazy()).select(*_CALL, superseded=pl.lit(value=True))
+    marked = calls.join(superseded, on=_CALL, how="left")
+    return marked.with_columns(pl.col("superseded").fill_null(value=False))
 
 
 def _load_published(output: Output, table: str, wanted: columns.Columns) -> pl.DataFrame:

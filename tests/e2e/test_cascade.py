@@ -1,8 +1,10 @@
 """`--climb-below`: doubtful answers are read again on the next rung, and the surest is published whatever comes between."""
 
+import contextlib
 import json
 from math import log
 
+import duckdb
 import pytest
 
 RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
@@ -75,6 +77,24 @@ def test_doubtful_answer_is_read_again_and_the_surest_is_published(climb, worksp
     assert workspace.table("calls")["outcome"].to_list() == ["accepted", "accepted"]
     assert json.loads(run["stopped_at_rung"]) == {str(result["_rung"]): 1}
     assert "climbed" in ended.stdout
+
+
+def test_every_account_of_a_climb_is_the_same(climb, workspace):
+    """The answer that was not published is wasted in `spend` and in the view; the page says where the document stopped."""
+    climb(("low", 0.5), ("top", 0.7))
+    run = workspace.only("runs")
+    total = json.loads(workspace.run("spend", "--json").stdout)["total"]
+    assert total["wasted_usd"] == pytest.approx(float(run["cost_wasted_usd"]))
+    with duckdb.connect() as database:
+        views = (workspace.folder / "out" / "views.sql").read_text()
+        with contextlib.chdir(workspace.folder / "out"):
+            database.execute(views)
+            [(wasted,)] = database.execute("SELECT sum(wasted_usd) FROM spend_by_day").fetchall()
+            [(stopped,)] = database.execute("SELECT stopped_at_rung FROM runs_latest").fetchall()
+    assert (wasted, json.loads(stopped)) == (run["cost_wasted_usd"], {"6404": 1})
+    workspace.run("report")
+    page = (workspace.folder / "out" / "reports" / f"{run['run']}.html").read_text()
+    assert "stopped at rung 6,404" in page
 
 
 def test_unknown_confidence_does_not_climb(climb, workspace):

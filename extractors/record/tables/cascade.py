@@ -14,8 +14,7 @@ from extractors.core.totals import CascadeTotals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RESULT_COLUMNS = ("_document", "_rung", "_copied_from")
-CALL_COLUMNS = ("document", "started_at", "outcome", "billed", "rung", "estimated_image_tokens", "cost_usd")
+CALL_COLUMNS = ("run", "document", "started_at", "outcome", "billed", "rung", "estimated_image_tokens", "cost_usd")
 IMAGE_COLUMNS = ("document", "action", "width", "height", "tokens_planned")
 
 
@@ -43,15 +42,19 @@ def sum_cascade(
 
 
 def select_superseded(results: pl.LazyFrame | None, calls: pl.LazyFrame) -> pl.DataFrame:
-    """The billed calls whose answer was accepted and is not the one that is published, by the rungs of both."""
-    accepted = calls.filter(pl.col("billed") == "yes", pl.col("outcome") == "accepted").select(CALL_COLUMNS)
+    """The billed calls whose answer was accepted and is not the one that is published, by the rungs of both.
+
+    Of two calls on the published rung the later one counts as published.
+    """
+    key = ["run", "document"]
+    accepted = calls.filter(pl.col("billed") == "yes", pl.col("outcome") == "accepted")
     if results is None:
         return accepted.clear().collect()
     rows = results.filter(pl.col("_copied_from").is_null()).select(
-        document=pl.col("_document"), published=pl.col("_rung")
+        run=pl.col("_run"), document=pl.col("_document"), published=pl.col("_rung")
     )
-    joined = accepted.join(rows, on="document").with_columns(fits=pl.col("rung").eq_missing(pl.col("published")))
-    last = pl.col("started_at").filter(pl.col("fits")).max().over("document")
+    joined = accepted.join(rows, on=key).with_columns(fits=pl.col("rung").eq_missing(pl.col("published")))
+    last = pl.col("started_at").filter(pl.col("fits")).max().over(key)
     return joined.filter(~(pl.col("fits") & (pl.col("started_at") == last))).collect()
 
 

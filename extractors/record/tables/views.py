@@ -110,7 +110,7 @@ def list_views(root: str, schemas: Sequence[str], published: set[str]) -> Iterat
     if "images" in published:
         yield _view("images_latest", _images_latest(tables["images"], runs))
     if "calls" in published:
-        yield _view("spend_by_day", _spend_by_day(tables["calls"], runs))
+        yield _view("spend_by_day", _spend_by_day(tables["calls"], runs, schemas))
 
 
 def _view(name: str, query: str) -> str:
@@ -193,18 +193,25 @@ WHERE {_OF_A_RUN}
 QUALIFY rank() OVER (PARTITION BY schema, document ORDER BY run_started_at DESC NULLS LAST, run DESC) = 1"""
 
 
-def _spend_by_day(calls: str, runs: str) -> str:
+def _spend_by_day(calls: str, runs: str, schemas: Sequence[str]) -> str:
     """Sums of calls as `tilewise spend` gives them; calls without a known price are counted in `unpriced`."""
+    answers = " UNION ALL ".join(
+        f"SELECT _run AS run, _document AS document, _rung AS published_rung FROM {quote_name(f'results_{schema}')}"
+        " WHERE _copied_from IS NULL"
+        for schema in schemas
+    )
+    answers = answers or "SELECT NULL AS run, NULL AS document, NULL AS published_rung WHERE false"
+    wasted = "billed = 'yes' AND (outcome <> 'accepted' OR rung <> published_rung)"
     return f"""\
 SELECT CAST(started_at AT TIME ZONE 'UTC' AS DATE) AS day, model_requested AS model, schema, runs.source,
     count(*) AS calls,
     CAST(coalesce(sum(prompt_tokens), 0) AS BIGINT) AS prompt_tokens,
     CAST(coalesce(sum(completion_tokens), 0) AS BIGINT) AS completion_tokens,
     coalesce(sum(cost_usd) FILTER (billed = 'yes'), 0) AS billed_usd,
-    coalesce(sum(cost_usd) FILTER (billed = 'yes' AND outcome <> 'accepted'), 0) AS wasted_usd,
+    coalesce(sum(cost_usd) FILTER ({wasted}), 0) AS wasted_usd,
     coalesce(sum(reserved_usd) FILTER (billed = 'unknown'), 0) AS unknown_usd,
     count(*) FILTER (billed = 'yes' AND cost_usd IS NULL OR billed = 'unknown' AND reserved_usd IS NULL) AS unpriced
-FROM {calls} LEFT JOIN {runs} USING (run)
+FROM {calls} AS calls LEFT JOIN {runs} USING (run) LEFT JOIN ({answers}) AS answers USING (run, document)
 GROUP BY ALL
 ORDER BY day, model, schema, source"""
 
@@ -223,6 +230,14 @@ QUALIFY row_number() OVER (
 ) = 1"""
 
 
+# The entries of all volumes' counts by rung, and their sums as JSON.
+_RUNGS = "flatten(list(map_entries(CAST(CAST(stopped_at_rung AS JSON) AS MAP(VARCHAR, BIGINT)))))"
+_SUM_RUNGS = (
+    f"nullif(CAST(to_json(map_from_entries([(rung, list_sum([each.value FOR each IN {_RUNGS} IF each.key = rung]))"
+    f" FOR rung IN list_sort(list_distinct([each.key FOR each IN {_RUNGS}]))])) AS VARCHAR), '{{}}')"
+)
+
+
 def _sum_volumes(name: str, dtype: pl.DataType) -> str:
     column = quote_name(name)
     if name == "volume":
@@ -230,6 +245,8 @@ def _sum_volumes(name: str, dtype: pl.DataType) -> str:
     if dtype in {columns.INT, columns.MONEY}:
         whole = f"CASE WHEN count({column}) = count(*) THEN sum({column}) END"
         return f"CAST({whole} AS {_SQL_TYPES[dtype]}) AS {column}"
+    if name == "stopped_at_rung":
+        return f"{_SUM_RUNGS} AS stopped_at_rung"
     if name == "warnings":
         return "list_distinct(flatten(list(warnings))) AS warnings"
     return f"last({column} ORDER BY volume) AS {column}"

@@ -1,5 +1,6 @@
 """monitors.py: the failure guard, the model guard and the billing monitor."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import cycle, islice
@@ -12,7 +13,7 @@ from extractors.core import Attempt, CallRequest, Reply, Step
 from extractors.core.errors import Failing, Refused
 from extractors.core.money import Costs, Usage
 from extractors.core.tiles import NAMES, Size, fit_rule, get_rule
-from extractors.core.totals import RunTotals
+from extractors.core.totals import CascadeTotals, RunTotals
 from extractors.run import monitors as module
 from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 
@@ -39,6 +40,13 @@ def test_failure_guard_stops_when_most_documents_fail():
     guard = FailureGuard()
     guard.observe(documents(90, 109))
     assert guard.observe(documents(0, 1)).status == "failing"
+
+
+def test_failure_guard_does_not_count_what_climbs_cost():
+    """A climb is paid on purpose, and is in no estimate."""
+    climbing = replace(documents(200, 0, cost="2.5"), cascade=CascadeTotals(climb_usd=Decimal("0.5")))
+    assert FailureGuard().observe(climbing) is None
+    assert FailureGuard().observe(documents(200, 0, cost="2.5")).status == "failing"
 
 
 def test_failure_guard_allows_exactly_half():

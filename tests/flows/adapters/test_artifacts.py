@@ -12,7 +12,7 @@ from support.runs import vary
 from extractors.core import Fingerprint, RunInfo
 from extractors.core.errors import BudgetSpent, Incomplete, Refused
 from extractors.core.money import Costs
-from extractors.core.totals import FailureReasons, RunTotals
+from extractors.core.totals import CascadeTotals, FailureReasons, RunTotals
 from extractors.report.summary import public_reason
 from extractors.run.result import RunCounts, RunRecord, RunResult
 from flows.adapters.artifacts import failure_rows, format_summary
@@ -59,6 +59,19 @@ def test_the_counts_of_the_summary_add_up():
     text = format_summary(closing())
     parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     assert number("found", text) == sum(number(part, text) for part in parts) == 1015
+
+
+def test_summary_says_where_documents_stopped():
+    """With what climbing cost and what was saved; a run of whole images has no such table."""
+    cascade = CascadeTotals(Counter({1601: 900, 6404: 98}), 98, Decimal("0.2"), 2_232_589, 627_592, 6_391_192)
+    text = format_summary(closing(replace(TALLY, cascade=cascade)))
+    for row in (
+        "| stopped at rung 1,601 | 900 documents |",
+        "| climbed | 98 documents, 627,592 image tokens, $0.20 |",
+        "| saved against --policy faithful | 4,158,603 image tokens (65.1 %) |",
+    ):
+        assert row in text
+    assert "rungs" not in format_summary(closing())
 
 
 def test_the_money_of_the_summary():

@@ -10,6 +10,7 @@ finds the rest: `images`, which names every page, comes last.
 | fields                                             | `min` and `max` of the document's runs become null     |
 | runs                                               | a source or an error that names the document is blanked |
 | reports                                            | the pages of the document's runs are deleted           |
+| lists of what to label next                        | are deleted: they name any document of a source        |
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ def find_rows(output: Output, given: Collection[str]) -> FoundRows:
         found.copies.update(rows["_document"])
         copying.update(rows.filter("names")["_run"])
     pages = output.list_files("reports", "*.html")
-    found.reports = [key for key in pages if key.rpartition("/")[2].removesuffix(".html") in copying]
+    found.reports = [
+        key for key in pages if key.rpartition("/")[2].removeprefix("tune-").removesuffix(".html") in copying
+    ]
+    # They name any document of their source, and the next tuning writes one anew.
+    found.reports += output.list_files("tuning", "*-label-next.csv")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from extractors.core.errors import ConfigurationError
 from extractors.core.tuning import Certificate, Ladder, Tuning
 from extractors.record.ledger import Ledger
 from extractors.record.tables.tuning import write_comparisons, write_label_list
+from extractors.report.tuning.page import write_page
 from extractors.run.tune.analysis import analyze, list_comparisons, list_next, rung_limits
 from extractors.run.tune.evaluation import Evaluator
 from extractors.run.tune.extra import check_extra
@@ -66,7 +67,8 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     }
     if request.apply:
         store_tuning(result, analysis)
-    return build_view(result, readings, analysis, files, applied=request.apply)
+    view = build_view(result, readings, analysis, files, applied=request.apply)
+    return replace(view, files={**files, "page": write_page(output, view)})
 
 
 def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:

@@ -3,7 +3,7 @@
 Covers `extractors.run.tune.session`, `extractors.run.tune.tuner`, `extractors.run.tune.readings`,
 `extractors.run.tune.paid_replies`, `extractors.run.tune.blank_control`, `extractors.run.tune.evaluation`,
 `extractors.run.tune.analysis`, `extractors.run.tune.view`, `extractors.record.tables.stored_calls`, `extractors.record.tables.tuning` and
-`extractors.report.tuning`.
+`extractors.report.tuning.page`, `extractors.report.tuning.charts`.
 """
 
 import json
@@ -64,6 +64,12 @@ def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):
     assert (wrong["document"].rpartition("/")[2], wrong["truth"], wrong["read"]) == ("b.jpg", '"a door"', '"a wall"')
     [listed] = (labelled.folder / "out" / "tuning").glob("*-label-next.csv")
     assert pl.read_csv(listed).rows() == [(str(labelled.folder / "in" / "f.jpg"), "random")]
+    [page] = (labelled.folder / "out" / "reports").glob("tune-*.html")
+    text = page.read_text()
+    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
+    assert text.count("<figure") == text.count("<svg") == 2
+    assert labelled.run("forget", "in/b.jpg", "--yes").exit_code == 0
+    assert (pl.read_parquet(path).height, page.exists(), listed.exists()) == (12, False, False)
 
 
 @pytest.mark.parametrize(

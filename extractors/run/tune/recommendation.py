@@ -11,7 +11,6 @@ tenth of the documents, and followed on that tenth (cross-validation, Stone 1974
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from extractors.run.tune.choices import (
     summarize,
 )
 from extractors.run.tune.extra import import_module
+from extractors.run.tune.folds import hash_order, split_documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     Array = Any  # of numpy, which the extra installs
 
-FOLDS = 10
 RESAMPLES = 200
 SEED = 20_261_130
 
@@ -97,16 +96,16 @@ def recommend(
     if len(documents) < 2:
         raise ValueError("cross-validation needs two documents")
     margins = margins or Margins()
-    documents = sorted(documents, key=lambda each: _hash(each.document))  # their order decides nothing
+    documents = sorted(documents, key=lambda each: hash_order(each.document))  # their order decides nothing
     outcomes = _follow_choices(documents, _remember(scorer), agree_on)
     chosen = _choose(outcomes, range(len(documents)), margins)
     held_out: dict[int, Publication] = {}
     ladders: list[tuple[int, ...]] = []
-    for fold in _split(documents):
-        rest = [place for place in range(len(documents)) if place not in fold]
-        place_of_best = _choose(outcomes, rest, margins)
-        ladders.append(outcomes.choices[place_of_best].ladder)
-        held_out |= {place: outcomes.publications[place_of_best][place] for place in fold}
+    for fold in split_documents(each.document for each in documents):
+        rest = [place for place, each in enumerate(documents) if each.document not in fold]
+        best = _choose(outcomes, rest, margins)
+        ladders.append(outcomes.choices[best].ladder)
+        held_out |= {place: outcomes.publications[best][place] for place in range(len(documents)) if place not in rest}
     return _build_recommendation(outcomes, chosen, [held_out[place] for place in sorted(held_out)], documents, ladders)
 
 
@@ -195,16 +194,6 @@ def _is_acceptable(losses: Array, labels: Array, weights: Array, margins: Margin
     within = (lost <= numpy.maximum(1, margins.field * counts)).all(axis=2)
     shares = numpy.divide(lost, counts[None], out=numpy.zeros_like(lost), where=counts[None] > 0)
     return within & (shares.mean(axis=2) <= margins.mean)
-
-
-def _split(documents: Sequence[LabelledReadings]) -> list[set[int]]:
-    """The places of the documents in folds of nearly equal size."""
-    folds = min(FOLDS, len(documents))
-    return [set(range(first, len(documents), folds)) for first in range(folds)]
-
-
-def _hash(document: str) -> bytes:
-    return hashlib.blake2b(document.encode(errors="surrogatepass"), digest_size=16, person=b"fold").digest()
 
 
 def _count_worse(

@@ -20,11 +20,12 @@ from extractors.core.errors import DocumentError
 from extractors.images.open import has_odd_metadata, open_picture, translate_errors
 from extractors.images.pdf import open_pdf
 from extractors.images.pixels import load_pixels
+from extractors.images.quality import measure_quality
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from extractors.core import Found, Header, PlannedPage, Step, Store
+    from extractors.core import Found, Header, PlannedPage, Quality, Step, Store
     from extractors.core.tiles import Size
 
 MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; no limit is documented for requests
@@ -33,23 +34,25 @@ _SUBSAMPLING = 2  # 4:2:0: no field is read worse, and encoding takes a fifth le
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 
 
-def prepare(store: Store, page: PlannedPage, step: Step) -> Prepared:
+def prepare(store: Store, page: PlannedPage, step: Step, *, measure: bool = False) -> Prepared:
     """Make the page's image block at this step of its ladder. Reads, decodes and encodes: call it in a thread.
 
-    Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.
+    `measure`: the quality of the picture is measured where it is decoded anyway. Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.
     """
     header = page.billed.header
     assert header is not None, "a page without a header is rejected by its plan"
     data = store.read(page.billed.found)
     sha256 = hashlib.sha256(data).hexdigest()
     if header.format == "PDF":
-        return Prepared(_draw_page(data, page.billed.found, step.size), step.size, encoded=True, sha256=sha256)
+        block, quality = _draw_page(data, page.billed.found, step.size, measure=measure)
+        return Prepared(block, step.size, encoded=True, sha256=sha256, quality=quality)
     if step.size == header.size and _can_send_original(data, header):
         return Prepared(_build_block(header.format, data), step.size, encoded=False, sha256=sha256)
     pixels = load_pixels(data, "prepare", page.billed.found.page, header.orientation, step.size)
+    quality = measure_quality(pixels) if measure else None
     with translate_errors("unreadable", "prepare"):
         kind, encoded = _encode(pixels, lossless=header.format in _LOSSLESS and step.size == header.size)
-    return Prepared(_build_block(kind, encoded), step.size, encoded=True, sha256=sha256)
+    return Prepared(_build_block(kind, encoded), step.size, encoded=True, sha256=sha256, quality=quality)
 
 
 def prepare_link(page: PlannedPage, link: str) -> Prepared:
@@ -99,14 +102,18 @@ def _ends_webp(data: bytes) -> bool:
 _ENDS = {"JPEG": _ends_jpeg, "PNG": _ends_png, "WEBP": _ends_webp}
 
 
-def _draw_page(data: bytes, found: Found, size: Size) -> bytes:
-    """Draw a PDF's page at the size that is sent, and make its block.
+def _draw_page(data: bytes, found: Found, size: Size, *, measure: bool) -> tuple[bytes, Quality | None]:
+    """Draw a PDF's page at the size that is sent, make its block, and measure the picture.
 
     Of a grey page whichever is smaller, PNG or JPEG: at 1,119 px a page of 10 pt text is 141 KB as a grey PNG and 380 KB
     as a JPEG, a scan 107 and 94 KB. A coloured page is no smaller as a PNG.
     """
     with open_pdf(data, "prepare", found.passwords) as pdf:
         pixels = pdf.render(found.page or 1, size)
+    return _encode_drawn(pixels), measure_quality(pixels) if measure else None
+
+
+def _encode_drawn(pixels: Image.Image) -> bytes:
     red, green, blue = pixels.split()
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
         return _build_block(*_encode(pixels, lossless=False))

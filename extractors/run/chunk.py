@@ -124,7 +124,7 @@ def _fail(error: DocumentError, planned: Planned, journal: DocumentJournal, cont
 
 async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunContext) -> DocumentResult:
     """Copies the result of the same content if there is one, else calls. Raises DocumentError or RunError."""
-    prepared = await _prepare_pages(planned, 0, context)
+    prepared = await _prepare_pages(planned, 0, journal, context)
     answer = partial(_ask_until_sure, planned, prepared, journal, context)
     if not all(page.sha256 for page in prepared):  # sent as a URL: its bytes are not known here
         return await answer()
@@ -134,7 +134,8 @@ async def _answer_once(planned: Planned, journal: DocumentJournal, context: RunC
 
 
 def _build_failure(planned: Planned, journal: DocumentJournal, problem: Problem) -> Failed:
-    return Failed(planned, tuple(journal.attempts), _last_key(journal), datetime.now(UTC), problem)
+    ended_at, attempts = datetime.now(UTC), tuple(journal.attempts)
+    return Failed(planned, attempts, _last_key(journal), ended_at, problem, qualities=journal.qualities)
 
 
 def _build_unfinished(planned: Planned, journal: DocumentJournal) -> Unfinished:
@@ -154,7 +155,7 @@ async def _ask_until_sure(
     while True:
         try:
             if state.rung != prepared_rung:
-                prepared, prepared_rung = await _prepare_pages(planned, state.rung, context), state.rung
+                prepared, prepared_rung = await _prepare_pages(planned, state.rung, journal, context), state.rung
             following = await _ask_in_state(state, planned, prepared, journal, context)
         except (DocumentError, RunError, asyncio.CancelledError) as error:
             following = _keep_accepted(error, state, context)
@@ -190,6 +191,7 @@ async def _ask_in_state(
         encoded=prepared[0].encoded,
         sha256=prepared[0].sha256,
         evidence=align(reply, context.schema.model, verdict.candidate),
+        qualities=journal.qualities,
         agreed=compare_answers(state.accepted[-1].value, verdict.document) if state.accepted else None,
     )
     if context.answers.cascade.is_sure(answer, state.accepted):
@@ -239,11 +241,15 @@ def judge_reply(context: RunContext, reply: Reply) -> Verdict:
     return Verdict("refused", errors=refusal) if refusal else verdict
 
 
-async def _prepare_pages(planned: Planned, rung: int, context: RunContext) -> tuple[Prepared, ...]:
-    """Makes the pages' image blocks at this rung, in threads."""
+async def _prepare_pages(
+    planned: Planned, rung: int, journal: DocumentJournal, context: RunContext
+) -> tuple[Prepared, ...]:
+    """Makes the pages' image blocks at this rung, in threads, and notes the quality of their pictures."""
     stores = await _open_stores(planned.pages, context)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
-    return tuple(await asyncio.gather(*(_prepare(page, step, stores, context) for page, step in pages)))
+    prepared = await asyncio.gather(*(_prepare(page, step, stores, context) for page, step in pages))
+    journal.note_qualities(prepared)
+    return tuple(prepared)
 
 
 async def prepare_page(page: PlannedPage, step: Step, context: RunContext) -> Prepared:
@@ -267,7 +273,8 @@ async def _prepare(page: PlannedPage, step: Step, stores: Mapping[str, Store], c
     if page.action == "url":
         return prepare_link(page, await loop.run_in_executor(services.threads, services.store.link, found))
     try:
-        return await loop.run_in_executor(services.threads, prepare, stores[found.uri], page, step)
+        make = partial(prepare, measure=services.client.logprobs.wanted)
+        return await loop.run_in_executor(services.threads, make, stores[found.uri], page, step)
     except DocumentError as error:
         if len(stores) > 1 or found.page is not None:
             error.message = found.blamed(error.message)

@@ -10,9 +10,9 @@ from extractors.core.call_counts import count_call
 from extractors.core.money import Price, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from extractors.core import Attempt, CallRequest
+    from extractors.core import Attempt, CallRequest, Prepared, Quality
     from extractors.core.call_counts import CallCounts
     from extractors.record.ledger.writer import LedgerWriter
 
@@ -21,14 +21,21 @@ if TYPE_CHECKING:
 class DocumentJournal:
     """The attempts of one document in the order in which they ended, after `earlier` ones; a `Journal`.
 
-    `on_calls` takes the counts of each attempt as soon as it ends.
+    `on_calls` takes the counts of each attempt as soon as it ends; `qualities` are those of its pages' pictures.
     """
 
     writer: LedgerWriter
     earlier: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     on_calls: Callable[[CallCounts], None] = lambda _: None
+    qualities: tuple[Quality | None, ...] = ()
     _reserved: dict[int, Decimal | None] = field(default_factory=dict)
+
+    def note_qualities(self, prepared: Sequence[Prepared]) -> None:
+        """Keeps the quality of each page's picture, of the first one that was measured."""
+        known = self.qualities or (None,) * len(prepared)
+        pages = zip(known, prepared, strict=True)
+        self.qualities = tuple(page.quality if quality is None else quality for quality, page in pages)
 
     async def reserve(self, request: CallRequest) -> int | None:
         """Records the attempt and its maximum cost, which the budget must have room for."""

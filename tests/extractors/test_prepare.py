@@ -40,11 +40,11 @@ def encoded(form, mode="RGB", size=(120, 80), **options):
     return buffer.getvalue()
 
 
-def prepared(data, size=None, whole=None):
+def prepared(data, size=None, whole=None, *, measure=False):
     """The image of these bytes prepared at its own size or this one; `whole` is what it was when it was billed."""
     header = read_header(BytesIO(whole or data))
     step = Step(1601, Size(*size) if size else header.size, 1601)
-    return prepare(Held(data), PlannedPage(Billed(Found("a"), header), "send", "fits", (step,)), step)
+    return prepare(Held(data), PlannedPage(Billed(Found("a"), header), "send", "fits", (step,)), step, measure=measure)
 
 
 def sent(block):
@@ -265,3 +265,12 @@ def test_what_is_passed_on_is_a_block_with_its_url(video, kind):
     assert json.loads(prepared.block) == {"type": kind, kind: {"url": 'https://store.example/a?sig="5e1f"'}}
     assert (prepared.sha256, prepared.encoded) == ("", False)
     assert "5e1f" not in repr(prepared)
+
+
+def test_quality_is_measured_where_a_picture_is_decoded_anyway():
+    """Bytes that are sent as they are, and runs that do not ask for it, decode nothing for it."""
+    data = encoded("PNG")
+    resized = prepared(data, (60, 40), measure=True)
+    assert resized.quality.contrast > 0.1
+    assert resized.block == prepared(data, (60, 40)).block
+    assert (prepared(data, measure=True).quality, prepared(data, (60, 40)).quality) == (None, None)

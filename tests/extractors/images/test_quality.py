@@ -1,0 +1,38 @@
+"""Quality: what blur, fading and size change of a picture's sharpness and contrast."""
+
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from extractors.images.quality import measure_quality
+
+
+def page(longest=1200):
+    """A page of small text, in RGB."""
+    picture = Image.new("RGB", (900, 1200), "white")
+    draw = ImageDraw.Draw(picture)
+    for row in range(0, 1200, 24):
+        draw.text((20, row), "TOTAL 12.50 MYR cash 20.00 change 7.50 " * 4, fill="black", font_size=20)
+    return picture.resize((longest * 3 // 4, longest))
+
+
+@pytest.mark.parametrize("longest", [500, 1200, 2400])
+def test_blur_lowers_sharpness_and_fading_lowers_contrast(longest):
+    """At every size of the picture."""
+    sharp = measure_quality(page(longest))
+    blurred = measure_quality(page(longest).filter(ImageFilter.GaussianBlur(longest / 600)))
+    faded = measure_quality(page(longest).point(lambda level: 200 + level * 55 // 255))
+    assert blurred.sharpness < sharp.sharpness / 3
+    assert faded.contrast == pytest.approx(sharp.contrast * 55 / 255, rel=0.05)
+
+
+def test_quality_hardly_depends_on_the_size_of_the_picture():
+    """A rung above gives nearly the same."""
+    small, large = measure_quality(page(1200)), measure_quality(page(2400))
+    assert small.contrast == pytest.approx(large.contrast, rel=0.1)
+    assert small.sharpness == pytest.approx(large.sharpness, rel=0.25)
+
+
+@pytest.mark.parametrize("picture", [Image.new("L", (1, 1)), Image.new("RGB", (3000, 1), "red")])
+def test_a_plain_picture_has_neither(picture):
+    """A picture of any size and mode is measured."""
+    assert measure_quality(picture) == measure_quality(Image.new("L", (64, 64)))

@@ -129,26 +129,38 @@ class ModelGuard:
 
 @dataclass(slots=True)
 class LogprobMonitor:
-    """Reports that the server does not give log probabilities, which the run wants."""
+    """Reports that the server does not give log probabilities, which the run wants, or that they tell nothing."""
 
     option: LogprobOption
+    accepted: int = 0
+    scored: int = 0
+    given: bool = False
 
     def observe(self, totals: RunTotals, attempts: Sequence[Attempt]) -> RunError | None:
-        """Observes nothing: the client notes a refusal."""
-        del totals, attempts
+        """Counts the accepted documents with and without a confidence; the client notes a refusal."""
+        self.accepted += totals.accepted
+        self.scored += totals.scored
+        self.given = self.given or any(each.reply is not None and each.reply.logprobs is not None for each in attempts)
         return None
 
     def warning(self) -> str | None:
-        """Quotes the server."""
+        """Quotes the server, or says why no confidence is known."""
         refusal = self.option.refusal
         if refusal is None:
-            return None
+            return self._describe_absence()
         if self.option.earlier:
             return f"log probabilities were not requested, since the server refused them in an earlier run: {refusal}"
         return (
             f"the server refused log probabilities: {refusal}; the refused calls were repeated without them, and the next"
             f" runs do not request them for {REFUSAL_DAYS} days"
         )
+
+    def _describe_absence(self) -> str | None:
+        if not self.option.wanted or not self.accepted or self.scored:
+            return None
+        if not self.given:
+            return "no confidence is known: the server was asked for log probabilities and gave none"
+        return "no confidence is known: the model reasoned before it answered, or the tokens of its answers are not their text"
 
     def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:
         """Stores a refusal of this run."""

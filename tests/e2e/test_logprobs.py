@@ -155,3 +155,28 @@ def test_endpoint_gives_log_probabilities(workspace, echo, profile, stream):
     assert len(reply["tokens"]) == len(reply["token_logprobs"])
     assert min(reply["token_logprobs"]) < 0 == max(reply["token_logprobs"])
     assert "log prob" not in " ".join(workspace.only("runs")["warnings"])
+
+
+@pytest.mark.slow
+def test_run_killed_between_refusal_and_repetition_is_recovered(workspace, serve, replies, wait):
+    """The refused call costs nothing, the repeated one may; the next run asks again as the first did."""
+
+    def script(asked):
+        if "logprobs" in asked:
+            return replies.error(400, REFUSAL)
+        server.gate.wait(90)
+        return replies.ok()
+
+    workspace.with_images("a.jpg").using(server := serve(script))
+    with workspace.start(*RUN, "--confidence") as process:
+        wait(lambda: len(server.asked) == 2)
+        process.kill()
+    server.gate.set()
+    ended = workspace.run(*RUN, "--confidence")
+    assert ended.exit_code == 0, ended.output
+    calls = workspace.table("calls").sort("started_at")
+    assert calls["outcome"].to_list() == ["client_error", "aborted", "client_error", "accepted"]
+    assert calls["billed"].to_list() == ["no", "unknown", "no", "yes"]
+    assert requested(server) == [True, None, True, None]
+    assert workspace.table("results").height == 1
+    assert workspace.table("failures").is_empty()

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import dollars, from_nano, to_nano
-from extractors.record.ledger.logprobs_json import load_logprobs
 from extractors.record.ledger.runs import is_live
 from extractors.record.ledger.schema import CALLS, DAYS, ONE_CALL, RUNS, CallId
+from extractors.record.logprobs_json import load_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

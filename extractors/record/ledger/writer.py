@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import to_nano
 from extractors.record.ledger.calls import Budget, Change, Grant, Row
-from extractors.record.ledger.logprobs_json import dump_logprobs
 from extractors.record.ledger.schema import CallId
+from extractors.record.logprobs_json import dump_logprobs
 
 if TYPE_CHECKING:
     from decimal import Decimal

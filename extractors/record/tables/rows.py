@@ -23,7 +23,7 @@ from extractors.core import (
 from extractors.core.calls import LOST
 from extractors.core.money import Usage, from_nano
 from extractors.core.tiles import Size
-from extractors.record.ledger.logprobs_json import load_logprobs
+from extractors.record.logprobs_json import load_logprobs
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """logprobs_json.py: the tokens of a reply survive the ledger unchanged."""
 
-from extractors.record.ledger.logprobs_json import dump_logprobs, load_logprobs
+from extractors.record.logprobs_json import dump_logprobs, load_logprobs
 
 
 def test_tokens_are_loaded_as_they_were_dumped(make):

@@ -38,6 +38,7 @@ COMPARISONS: Columns = {
     "image_tokens": INT,
     "cost_usd": MONEY,
     "confidence": REAL,
+    "score": REAL,
     "least": REAL,
     "mean": REAL,
     "first": REAL,

@@ -20,6 +20,7 @@ from extractors.run.tune.labels import LEAST_DOCUMENTS
 from extractors.run.tune.plain_values import canonical_text
 from extractors.run.tune.ranking import Ranking, ScoredValue, rank_scores
 from extractors.run.tune.recommendation import Recommendation, recommend
+from extractors.run.tune.score_fit import ScoreFit, ablate_signals, fit_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from extractors.core.tiles import Rule
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
-    from extractors.run.tune.measurements import Reading
+    from extractors.run.tune.measurements import Reading, Scorer
     from extractors.run.tune.session import ReadingsResult
 
 SMALL, LARGE = Size(1000, 1000), Size(1500, 2000)
@@ -35,15 +36,16 @@ ALL = "all"  # the name of all fields together
 NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
 
 
-def list_comparisons(result: ReadingsResult, readings: Sequence[Reading]) -> list[Row]:
-    """The rows of `tuning/<run>.parquet`."""
+def list_comparisons(result: ReadingsResult, readings: Sequence[Reading], scorer: Scorer) -> list[Row]:
+    """The rows of `tuning/<run>.parquet`; `score` is the confidence by a score that was fitted without the document."""
     labels = {label.document.document: label.cells for label in result.labels.labelled}
     by_place = {(reading.document, reading.rung): reading for reading in readings}
     run_info = result.session.run_info
     rows: list[Row] = []
     for reading in readings:
         evidence = {each.field: each for each in reading.evidence}
-        agreed = reading.agreement(by_place.get((reading.document, reading.rung - 1)))
+        lower = _find_lower(by_place, reading)
+        agreed, scores = reading.agreement(lower), scorer(reading, lower)
         for comparison in reading.comparisons:
             match, given = comparison.match, evidence.get(comparison.field)
             rows.append(
@@ -69,6 +71,7 @@ def list_comparisons(result: ReadingsResult, readings: Sequence[Reading]) -> lis
                     "image_tokens": reading.image_tokens,
                     "cost_usd": reading.cost_usd,
                     "confidence": given.confidence if given else None,
+                    "score": scores.get(comparison.field),
                     "least": given.least if given else None,
                     "mean": given.mean if given else None,
                     "first": given.first if given else None,
@@ -81,6 +84,12 @@ def list_comparisons(result: ReadingsResult, readings: Sequence[Reading]) -> lis
                 }
             )
     return rows
+
+
+def _find_lower(by_place: Mapping[tuple[str, int], Reading], reading: Reading) -> Reading | None:
+    """The nearest accepted reading of other pictures at a rung below."""
+    below = (by_place[reading.document, rung] for rung in reversed(range(reading.rung)))
+    return next((each for each in below if each.accepted and each.call != reading.call), None)
 
 
 def list_next(result: ReadingsResult) -> list[tuple[str, str]]:
@@ -153,6 +162,8 @@ class Analysis:
     """What the measurements of a tuning show: the recommended choice, the certificate, and whether confidence ranks."""
 
     recommendation: Recommendation
+    fit: ScoreFit
+    ablation: Mapping[str, float]
     certificate: CertificateResult
     rankings: Mapping[str, Ranking]
 
@@ -169,19 +180,14 @@ def analyze(fields: Sequence[str], readings: Sequence[Reading], target: float, a
         raise ConfigurationError(
             f"{len(documents)} labelled images could be read: at least {LEAST_DOCUMENTS} are needed"
         )
-    recommendation = recommend(documents, score_by_tokens, agree_on)
+    fit = fit_scores(documents)
+    recommendation = recommend(documents, fit.scorer(), agree_on)
     published = recommendation.held_out
     labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
     values = {name: [value for each in published for value in _list_values(each, name)] for name in fields}
     pooled = [value for listed in values.values() for value in listed]
     rankings = {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
-    return Analysis(recommendation, certify(labelled, target), rankings)
-
-
-def score_by_tokens(reading: Reading, lower: Reading | None) -> Mapping[str, float | None]:
-    """The confidence of each field without a fitted score: the least token probability of its value."""
-    del lower
-    return {each.field: each.confidence for each in reading.evidence}
+    return Analysis(recommendation, fit, ablate_signals(documents), certify(labelled, target), rankings)
 
 
 def _list_values(publication: Publication, name: str) -> list[ScoredValue]:

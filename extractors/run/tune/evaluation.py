@@ -55,6 +55,7 @@ class Evaluator:
             cost_usd=reading.cost_usd(self._run_info),
             comparisons=compare_document(self._comparers, cells, label.cells, name, rung),
             evidence=evidence.fields if evidence else (),
+            quality=next((each for each in end.qualities if each is not None), None),
             answers={field: canonical_text(cell) for field, cell in (cells or {}).items()},
             draw=label.draw,
         )

@@ -62,7 +62,7 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     readings = Evaluator(schema, result.labels, session.run_info).measure(result.readings)
     analysis = analyze(result.labels.fields, readings, request.target, schema.agree_on)
     files = {
-        "comparisons": write_comparisons(output, run, list_comparisons(result, readings)),
+        "comparisons": write_comparisons(output, run, list_comparisons(result, readings, analysis.fit.scorer())),
         "label next": write_label_list(output, run, list_next(result)),
     }
     if request.apply:
@@ -87,6 +87,7 @@ def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:
         protocol=config.protocol,
         ladder=ladder,
         climb_below_all=choice.climb_below,
+        score=analysis.fit.score.model_dump(mode="json"),
         certificate=Certificate(
             target=measured.target,
             documents=measured.labels,

@@ -40,7 +40,7 @@ def build_view(
         recommended=views[chosen.index(recommendation.fitted)],
         certificate=_view_certificate(analysis.certificate),
         confidence={name: _view_confidence(ranking) for name, ranking in analysis.rankings.items()},
-        ablation={},
+        ablation=analysis.ablation,
         unlooked=result.control.blank,
         foreign=result.control.foreign,
         applied=applied,

@@ -20,7 +20,6 @@ from extractors.core import Fingerprint, RunInfo, tiles
 from extractors.core import schema as schemas
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import NO_MEANS
-from extractors.core.tuning import TuningProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
+    from extractors.core.tuning import TuningProtocol
     from extractors.record.ledger.calls import Budget
     from extractors.record.ledger.memory import Calibration, EndpointMemory
 
@@ -83,12 +83,16 @@ class RunConfig:
     def with_tuning(self, body: str | None) -> RunConfig:
         """Returns it with this stored tuning, as far as it holds and no flag replaces it."""
         job = self.job
+        if body is None:
+            return replace(self, tuning=StoredTuning(climb_below_all=job.climb_below))
         used = select_tuning(body, self.protocol, self.rule.text, policy=job.policy, climb_below=job.climb_below)
         return replace(self, tuning=used)
 
     @property
     def protocol(self) -> TuningProtocol:
         """How answers are obtained: what a tuning holds for."""
+        from extractors.core.tuning import TuningProtocol  # noqa: PLC0415 - models that few commands need
+
         mine = self.fingerprint
         return TuningProtocol(
             endpoint=mine.endpoint,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from extractors.core.tuning import parse_tuning
+from extractors.core.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import JsonValue
+
     from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol
+    from extractors.validate.score import Score
 
 TUNED = "tuned"  # the policy of a run that uses a stored ladder
 
@@ -26,6 +29,7 @@ class StoredTuning:
     ladder: Ladder | None = None
     climb_below: Mapping[str, float] = field(default_factory=dict)
     climb_below_all: float | None = None
+    score: Score | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -40,7 +44,7 @@ class StoredTuning:
             return ""
         ladder = f"ladder {describe_ladder(self.ladder)}" if self.ladder else ""
         climbs = describe_thresholds(self.climb_below, self.climb_below_all)
-        score = "its score" if self.tuning.score is not None else ""
+        score = "its score" if self.score is not None else ""
         used = ", ".join(filter(None, (ladder, climbs, score))) or "nothing of it: flags replace it"
         return f"stored tuning of {self.tuning.measured_at:%Y-%m-%d} (run {self.tuning.run}): {used}"
 
@@ -49,12 +53,12 @@ NO_TUNING = StoredTuning()
 
 
 def select_tuning(
-    body: str | None, protocol: TuningProtocol, rule: str, *, policy: str | None, climb_below: float | None
+    body: str, protocol: TuningProtocol, rule: str, *, policy: str | None, climb_below: float | None
 ) -> StoredTuning:
     """What of the stored tuning `body` a run of this protocol and bill rule uses beside its explicit flags."""
+    from extractors.core.tuning import parse_tuning  # noqa: PLC0415 - models that a run without a tuning need not build
+
     thresholds = StoredTuning(climb_below_all=climb_below)
-    if body is None:
-        return thresholds
     name = f"the tuning stored for {protocol.schema_name} and {protocol.model}"
     try:
         tuning = parse_tuning(body)
@@ -85,7 +89,19 @@ def _combine(tuning: Tuning, rule: str, policy: str | None, climb_below: float |
             f" {tuning.measured_at:%Y-%m-%d}): --climb-below reads the wrong documents again"
         )
     by_field, below_all = ({}, climb_below) if climb_below is not None else (tuning.climb_below, tuning.climb_below_all)
-    return StoredTuning(tuning, ladder, by_field, below_all, tuple(warnings))
+    score = None
+    try:
+        score = None if tuning.score is None else _parse_score(tuning.score)
+    except ValueError as error:
+        warnings.append(f"the stored score cannot be read and is not used: {first_line(error)}")
+    return StoredTuning(tuning, ladder, by_field, below_all, score, tuple(warnings))
+
+
+def _parse_score(stored: Mapping[str, JsonValue]) -> Score:
+    """The score of a tuning. Raises ValueError, of several lines, where it is none."""
+    from extractors.validate.score import Score  # noqa: PLC0415 - as above
+
+    return Score.model_validate(stored)
 
 
 def _leave_out(thresholds: StoredTuning, warning: str) -> StoredTuning:

@@ -17,30 +17,49 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from extractors.run.tune.plain_values import canonical_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
     from extractors.config.run_config import RunConfig
-    from extractors.core import Accepted
+    from extractors.core import Accepted, Evidence, Quality
+    from extractors.validate.score import Score
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
     """When an accepted answer is not sure: below which confidence, by field, and `below_all` for all other fields.
 
-    Without a threshold every accepted answer is sure.
+    Without a threshold every accepted answer is sure. `score` gives the confidence; None: the least token probability.
     """
 
     below: Mapping[str, float] = field(default_factory=dict)
     below_all: float | None = None
     agree_on: tuple[str, ...] = ()
+    score: Score | None = None
 
     @property
     def can_climb(self) -> bool:
         """Whether there is a threshold, so that an accepted answer may be read again."""
         return bool(self.below) or self.below_all is not None
+
+    def weigh(
+        self,
+        evidence: Evidence | None,
+        agreed: Mapping[str, bool] | None = None,
+        qualities: Sequence[Quality | None] = (),
+    ) -> Evidence | None:
+        """The evidence of an answer with the confidence by the score; the picture that counts is that of the first page."""
+        if evidence is None or self.score is None:
+            return evidence
+        return self.score.apply(evidence, agreed, qualities[0] if qualities else None)
+
+    def without_thresholds(self) -> Cascade:
+        """The same score in a run that climbs no more: it publishes what was accepted."""
+        return Cascade(score=self.score)
 
     def is_sure(self, answer: Accepted, earlier: Sequence[Accepted] = ()) -> bool:
         """Whether no field is below its threshold, or an earlier answer agrees; an unknown confidence is never below."""
@@ -67,15 +86,15 @@ NO_CASCADE = Cascade()
 
 
 def build_cascade(config: RunConfig) -> Cascade:
-    """The cascade of this configuration: the thresholds of its job, else of its stored tuning."""
+    """The cascade of this configuration: the thresholds of its job, else of its stored tuning, and that one's score."""
     tuning = config.tuning
-    return Cascade(tuning.climb_below, tuning.climb_below_all, config.schema.agree_on)
+    return Cascade(tuning.climb_below, tuning.climb_below_all, config.schema.agree_on, tuning.score)
 
 
 def compare_answers(lower: BaseModel, higher: BaseModel) -> dict[str, bool]:
-    """Whether two answers agree, by top-level field; texts agree whatever their case and white space."""
+    """Whether two answers agree, by top-level field, as tunings compare them: whatever the case and spacing of texts."""
     return {
-        name: _fold(getattr(lower, name)) == _fold(getattr(higher, name))
+        name: canonical_text(getattr(lower, name)) == canonical_text(getattr(higher, name))
         for name in type(higher).model_fields
         if name in type(lower).model_fields
     }
@@ -95,7 +114,3 @@ def choose_surest(answers: Sequence[Accepted]) -> Accepted:
 
 def _confidence(answer: Accepted) -> float | None:
     return answer.evidence.confidence if answer.evidence is not None else None
-
-
-def _fold(value: object) -> object:
-    return " ".join(value.split()).casefold() if isinstance(value, str) else value

@@ -180,6 +180,8 @@ async def _ask_in_state(
         return state.step_down(error)
     if verdict.document is None:
         return state.after_answer(verdict, reply, planned.rungs)
+    cascade = context.answers.cascade
+    agreed = compare_answers(state.accepted[-1].value, verdict.document) if state.accepted else None
     answer = Accepted(
         planned=planned,
         attempts=tuple(journal.attempts),
@@ -190,11 +192,11 @@ async def _ask_in_state(
         step=request.steps[0],
         encoded=prepared[0].encoded,
         sha256=prepared[0].sha256,
-        evidence=align(reply, context.schema.model, verdict.candidate),
+        evidence=cascade.weigh(align(reply, context.schema.model, verdict.candidate), agreed, journal.qualities),
         qualities=journal.qualities,
-        agreed=compare_answers(state.accepted[-1].value, verdict.document) if state.accepted else None,
+        agreed=agreed,
     )
-    if context.answers.cascade.is_sure(answer, state.accepted):
+    if cascade.is_sure(answer, state.accepted):
         return answer
     return state.climb(answer, planned.rungs) or choose_surest((*state.accepted, answer))
 

@@ -25,7 +25,7 @@ from extractors.record.tables.cascade import select_superseded, sum_cascade
 from extractors.record.tables.rows import restore_attempt
 from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
-from extractors.run.cascade import NO_CASCADE, choose_surest
+from extractors.run.cascade import NO_CASCADE, choose_surest, compare_answers
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
 from extractors.validate.alignment import align
@@ -55,19 +55,25 @@ _CALL_COLUMNS = (
 
 
 def recover_abandoned(
-    ledger: Ledger, today: RunInfo, schema: Schema, keep: Keep, notify: Callable[[str], None]
+    ledger: Ledger,
+    today: RunInfo,
+    schema: Schema,
+    keep: Keep,
+    notify: Callable[[str], None],
+    cascade: Cascade = NO_CASCADE,
 ) -> None:
     """Publishes every abandoned run of the output and schema of `today`, the run that begins.
 
     It may be killed at any point, and two processes may do it at once. A document that the abandoned run completed as
-    `today` would is claimed as done, so that it is not paid for again.
+    `today` would is claimed as done, so that it is not paid for again. Of a document that was climbing the surest answer is
+    published, with its confidence by the score of `cascade` where that is for the same prompt, schema and model.
     """
     output = open_output(today.output)
     for run_info in ledger.runs.list_abandoned(today.output, today.schema):
         if ledger.runs.adopt(run_info.run):
             try:
                 with writing(output):
-                    totals = _AbandonedRun(ledger, output, run_info, today, schema, keep).recover()
+                    totals = _AbandonedRun(ledger, output, run_info, today, schema, keep, cascade).recover()
             except BaseException:  # also a Ctrl-C: the next run must be able to recover it
                 with suppress(LedgerError):  # then the next run sees that this process has ended
                     ledger.runs.release(run_info.run)
@@ -90,6 +96,7 @@ class _AbandonedRun:
     today: RunInfo
     schema: Schema
     keep: Keep
+    cascade: Cascade
 
     def recover(self) -> RunTotals:
         """Finishes a volume that was being published; else publishes what was staged and what was answered."""
@@ -122,7 +129,7 @@ class _AbandonedRun:
         volume.drop_torn_images(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
         accepted = (
-            restore_answered(self.ledger.calls.iter_unpublished(self.run_info.run), missing, self.schema)
+            restore_answered(self.ledger.calls.iter_unpublished(self.run_info.run), missing, self.schema, self._scoring)
             if self._same_schema
             else ()
         )
@@ -146,6 +153,12 @@ class _AbandonedRun:
             with self.ledger.output_leases.hold(str(self.output)):
                 volume.publish()
         self.ledger.runs.mark_volume_published(run, volume.number, unfinished)
+
+    @property
+    def _scoring(self) -> Cascade:
+        """Publishes whatever was accepted, with a confidence by the score of today where it is for the same protocol."""
+        same = self.run_info.fingerprint == self.today.fingerprint
+        return self.cascade.without_thresholds() if same else NO_CASCADE
 
     @property
     def _matches_today(self) -> bool:
@@ -174,10 +187,20 @@ def restore_answered(
                 attempts[document].append(restore_attempt(call))
     for document, tried in attempts.items():
         tried.sort(key=lambda each: each.started_at)
-        answers = [answer for each in tried if (answer := _restore_answer(missing[document], each, schema))]
+        answers = _restore_answers(missing[document], tried, schema, cascade)
         sure = [each for number, each in enumerate(answers) if cascade.is_sure(each, answers[:number])]
         if sure:  # else a validator has changed, or the next rung is to be read
             yield replace(choose_surest(sure), attempts=tuple(tried))
+
+
+def _restore_answers(planned: Planned, attempts: Sequence[Attempt], schema: Schema, cascade: Cascade) -> list[Accepted]:
+    """The accepted answers among these attempts, in their order, each scored beside the one before it."""
+    answers: list[Accepted] = []
+    for attempt in attempts:
+        if answer := _restore_answer(planned, attempt, schema):
+            agreed = compare_answers(answers[-1].value, answer.value) if answers else None
+            answers.append(replace(answer, evidence=cascade.weigh(answer.evidence, agreed), agreed=agreed))
+    return answers
 
 
 def _restore_answer(planned: Planned, attempt: Attempt, schema: Schema) -> Accepted | None:

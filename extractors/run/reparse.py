@@ -11,6 +11,7 @@ from extractors.call.response import parse_stored
 from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfinished
 from extractors.core.errors import DocumentError
 from extractors.core.totals import totals_of
+from extractors.run.cascade import NO_CASCADE
 from extractors.run.chunk import judge_reply, prepare_page
 from extractors.validate.alignment import align
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from extractors.core import DocumentResult, Name, Planned, PlannedPage, Reply, Verdict
     from extractors.record.tables.replies import StoredAnswer, StoredReplies
+    from extractors.run.cascade import Cascade
     from extractors.run.context import RunContext
 
 
@@ -90,8 +92,14 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
         encoded=encoded,
         sha256=sha256,
         origin=origin,
-        evidence=align(reading.reply, context.schema.model, verdict.candidate),
+        evidence=_scoring(answer, context).weigh(align(reading.reply, context.schema.model, verdict.candidate)),
     )
+
+
+def _scoring(answer: StoredAnswer, context: RunContext) -> Cascade:
+    """The run's score, for an answer to the same prompt of the same model; for others there is none."""
+    asked = (context.run_info.model, context.run_info.prompt_hash)
+    return context.answers.cascade if (answer.model, answer.prompt_hash) == asked else NO_CASCADE
 
 
 def _build_failure(planned: Planned, answer: StoredAnswer, problem: Problem, origin: AnswerOrigin) -> Failed:

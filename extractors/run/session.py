@@ -20,6 +20,7 @@ from extractors.record.ledger.owner import HEARTBEAT_SECONDS, LEASE_SECONDS
 from extractors.record.output import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.record.tables.replies import load_history_with_replies
+from extractors.run.cascade import build_cascade
 from extractors.run.recovery import recover_abandoned
 
 if TYPE_CHECKING:
@@ -158,7 +159,13 @@ async def open_session(
     # The lease comes before the history: a document that another run publishes in between is claimed as done.
     lease = await stack.enter_async_context(Lease(ledger, run_info))
     await asyncio.to_thread(
-        recover_abandoned, ledger, run_info, config.schema, config.settings.keep_replies, hooks.notify
+        recover_abandoned,
+        ledger,
+        run_info,
+        config.schema,
+        config.settings.keep_replies,
+        hooks.notify,
+        build_cascade(config),
     )
     history, stored_replies = await asyncio.to_thread(
         load_history_with_replies, output, run_info.fingerprint, job.redo_scope, offline=offline

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from math import exp
 
 import pytest
 
@@ -10,6 +11,7 @@ from extractors.core.schema import load
 from extractors.core.tiles import get_rule
 from extractors.core.tuning import Ladder, Tuning, TuningProtocol
 from extractors.record.ledger import Ledger
+from extractors.validate.score import Score, SignalModel
 
 SOURCE = ("in", "--schema", "caption", "--bill", "formula")
 RUN = ("run", *SOURCE)
@@ -78,6 +80,28 @@ def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stor
     assert server.pictures == [CHEAPEST]
     [warning] = workspace.only("runs")["warnings"]
     assert words in warning
+
+
+def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, server, replies, store):
+    """An answer that the lower rung agrees with is sure by this score, whatever its tokens say."""
+
+    def answer(asked):
+        plain = replies.billing(get_rule("formula").tokens)(asked)
+        body = json.loads(plain.body)
+        text = body["choices"][0]["message"]["content"]
+        body["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -0.01} for part in text]}
+        return replies.raw(json.dumps(body))
+
+    server.answers_with(answer)
+    agreed = SignalModel(signals=("agreed",), means=(0,), scales=(1,), weights=(3,), intercept=0)
+    score = Score(pooled=agreed).model_dump(mode="json")
+    store(budgets=(1601, 6404), score=score, climb_below={"caption": 0.9})
+    ended = workspace.run(*RUN)
+    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST, WHOLE])
+    row = workspace.only("results")
+    assert (row["_rung"], row["_confidence"]) == (6404, pytest.approx(1 / (1 + exp(-3))))
+    workspace.run(*RUN, "--redo", "all", "--policy", "balanced", "--climb-below", "0.4")
+    assert server.pictures[2:] == [CHEAPEST]
 
 
 def test_stored_plan_keeps_its_tuning(workspace, server, store):

@@ -69,6 +69,14 @@ def test_tuning_that_cannot_be_read_is_a_warning(body):
     assert "\n" not in warning
 
 
+def test_score_that_cannot_be_read_is_a_warning():
+    """The rest of the tuning is used."""
+    used = select(TUNING.model_copy(update={"score": {"pooled": 5}}))
+    assert (used.score, used.ladder) == (None, TUNING.ladder)
+    assert "score cannot be read" in used.warnings[0]
+    assert "\n" not in used.warnings[0]
+
+
 def test_explicit_flags_replace_their_part_of_a_tuning():
     """A policy its ladder, a threshold all of its thresholds; the score stays."""
     assert select(policy="thrifty").ladder is None

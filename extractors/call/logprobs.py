@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
+import orjson
 
 from extractors.call.error_body import parse_json
 from extractors.core.calls import TokenLogprobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Object = dict[str, object]
 Pairs = list[tuple[str, float | None]]
@@ -81,8 +83,14 @@ def clean_constants(content: bytes) -> bytes:
         return content
 
 
-def remove_logprobs(text: str) -> str:
-    """The text of a body with null in place of log probabilities: they are kept apart, and are longer than the answer."""
+def remove_logprobs(text: str, objects: Sequence[Object]) -> str:
+    """The text of a body with null in place of log probabilities: they are kept apart, and are longer than the answer.
+
+    `objects` are the JSON of the body, or of its events.
+    """
+    if len(objects) == 1 and text.startswith("{") and not _OBJECT_ANSWER.search(text):
+        with suppress(TypeError):  # a number of more than 64 bits
+            return orjson.dumps(_without_logprobs(objects[0])).decode()
     return _replace_values(text, lambda _: "null")
 
 
@@ -95,6 +103,13 @@ def refuses_logprobs(status: int, body: str) -> bool:
         return False
     texts = _iter_texts(parsed) if isinstance(parsed, dict | list) else iter([body[:10_000]])
     return any(_WORDS.search(text) for text in texts)
+
+
+def _without_logprobs(body: Object) -> Object:
+    choices = body.get("choices")
+    listed = choices if isinstance(choices, list) else []
+    kept = [{**each, "logprobs": None} if isinstance(each, dict) and each.get("logprobs") else each for each in listed]
+    return {**body, "choices": kept}
 
 
 def _read_part(choice: Object) -> Pairs | None:
@@ -127,7 +142,8 @@ def _read_content(content: list[object]) -> Pairs | None:
     for each in content:
         if not isinstance(each, dict) or (token := _read_token(each)) is None:
             return None
-        pairs.append((token, _read_number(each.get("logprob"))))
+        number = each.get("logprob")
+        pairs.append((token, number if type(number) is float and LEAST <= number <= 0 else _read_number(number)))
     return pairs
 
 
@@ -142,8 +158,10 @@ def _read_lists(tokens: list[object], logprobs: object) -> Pairs | None:
 def _read_token(entry: Object) -> str | None:
     """The text of a token: its bytes where they are given, since the text of a part of a character is only shown so."""
     token, raw = entry.get("token"), entry.get("bytes")
+    if type(token) is str and (not raw or (type(raw) is list and len(raw) == len(token) and token.isascii())):
+        return token
     token = token if isinstance(token, str) else None
-    if not isinstance(raw, list) or not raw or (token is not None and token.isascii() and len(raw) == len(token)):
+    if not isinstance(raw, list) or not raw:
         return token
     try:
         given = bytes(raw)

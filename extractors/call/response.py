@@ -91,7 +91,7 @@ def _read_reply(response: httpx.Response, text: str, objects: list[Object], choi
     arguments = _join_arguments(messages)
     finish_reasons = [reason for each in choices if (reason := _as_text(each.get("finish_reason"))) is not None]
     logprobs = read_logprobs(choices)
-    kept = text if logprobs is None else remove_logprobs(text)
+    kept = text if logprobs is None else remove_logprobs(text, objects)
     usages = [usage for each in (*objects, *choices) if (usage := read_usage(each)) is not None]
     return Reply(
         status=response.status_code,

@@ -10,6 +10,7 @@ import json
 
 import polars as pl
 import pytest
+from support.command import parts
 
 TUNE = ("tune", "in", "--truth", "truth.jsonl", "--schema", "caption", "--yes", "--json")
 ANSWER = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
@@ -86,3 +87,32 @@ def test_nothing_is_sent_without_approval_or_budget_or_labels(labelled, serve, r
     labelled.using(server)
     ended = labelled.run(*flags, env=settings)
     assert (ended.exit_code, server.asked, named in ended.output) == (code, [], True), ended.output
+
+
+def test_stopped_tuning_goes_on_without_paying_again(labelled, serve, replies):
+    """What was read before the day's budget was spent is kept; nothing is concluded from a part."""
+    server = serve(replies.ok(ANSWER))
+    labelled.using(server)
+    stopped = labelled.run(*TUNE, env={"TILEWISE_DAILY_BUDGET": "0.008"})
+    paid = len(server.asked)
+    assert (stopped.exit_code, stopped.stdout, 0 < paid < 18) == (3, "", True), stopped.output
+    row = labelled.only("runs")
+    assert (row["status"], row["calls"], row["accepted"] + row["remaining"]) == ("budget_spent", paid, 5)
+    assert labelled.table("results").height == 0
+    assert labelled.run(*TUNE).exit_code == 0
+    assert len(server.asked) == 18
+
+
+@pytest.mark.parametrize(
+    ("answers", "unlooked"), [({"caption": None, "tags": []}, []), ({"caption": "N/A?", "tags": []}, ["caption"])]
+)
+def test_fields_that_are_answered_on_a_blank_picture_are_named(labelled, serve, replies, answers, unlooked):
+    """Nulls and empty lists are no answers; a refused document counts all the same."""
+
+    def answer(asked):
+        is_control = any(size == (420, 560) for _, size in parts(asked))
+        return replies.ok(answers if is_control else ANSWER)
+
+    labelled.using(serve(answer))
+    shown = json.loads(labelled.run(*TUNE).stdout)
+    assert shown["unlooked"] == unlooked

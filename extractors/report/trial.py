@@ -75,8 +75,11 @@ class TrialView:
         total = usage_of(document.attempts)
         if isinstance(document, Accepted):
             yield "\nfields:"
+            confidence = _list_confidence(document)
             for name, value in self._values(document).items():
-                yield f"  {name}: {make_printable(_dump(value))}"
+                known = confidence.get(name)
+                shown = "" if known is None else f" (confidence {known:.2f})"
+                yield f"  {name}: {make_printable(_dump(value))}{shown}"
             yield f"accepted after {total.calls} calls" if total.calls > 1 else "accepted"
         elif isinstance(document, Failed):
             problem = document.problem
@@ -111,6 +114,7 @@ class TrialView:
             "prompt": self.schema.prompt,
             "attempts": [self._attempt_json(number, each) for number, each in enumerate(document.attempts, 1)],
             "fields": json.loads(_dump(self._values(document))) if isinstance(document, Accepted) else None,
+            "confidence": _list_confidence(document) if isinstance(document, Accepted) else None,
             "failure": problem and {"stage": problem.stage, "kind": problem.kind, "message": problem.message},
             "prompt_tokens": total.prompt_tokens,
             "completion_tokens": total.completion_tokens,
@@ -170,6 +174,11 @@ def _page_json(page: PlannedPage) -> dict[str, object]:
             for step in page.ladder
         ],
     }
+
+
+def _list_confidence(document: Accepted) -> dict[str, float | None]:
+    """The confidence of each field, None where it is unknown; empty where none was asked for."""
+    return {each.field: each.confidence for each in document.evidence.fields} if document.evidence else {}
 
 
 def _name_outcome(document: Accepted | Failed | Unfinished) -> str:

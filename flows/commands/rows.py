@@ -72,6 +72,12 @@ def _write(chosen: ResultRows, names: Sequence[str], layout: str) -> None:
     sys.stdout.buffer.flush()
 
 
+def _choose_columns(chosen: ResultRows) -> list[str]:
+    """The columns of a table where none are named: the document, its confidence, and the fields."""
+    confidence = [name for name in ("_confidence",) if name in chosen.columns]
+    return ["_document", *confidence, *chosen.fields]
+
+
 def _print_table(chosen: ResultRows, names: Sequence[str], limit: int | None) -> None:
     """Prints the rows as a table, and below it on stderr what is not shown."""
     import polars as pl
@@ -80,7 +86,11 @@ def _print_table(chosen: ResultRows, names: Sequence[str], limit: int | None) ->
     from extractors.report.row_formats import build_table, fit_columns
 
     console = terminal()
-    frame = pl.concat(list(chosen.frames(names or ["_document", *chosen.fields])))
+    frame = pl.concat(list(chosen.frames(names or _choose_columns(chosen))))
+    if "_confidence" in frame.columns:
+        confidence = frame["_confidence"].round(3)
+        known = names or confidence.null_count() < frame.height
+        frame = frame.with_columns(confidence) if known else frame.drop("_confidence")
     fitting = list(names) or fit_columns(frame, console.width)
     console.print(build_table(frame.select(fitting), console.width), crop=False)
     total, left_out = chosen.count(), [name for name in frame.columns if name not in fitting]

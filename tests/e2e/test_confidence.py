@@ -38,6 +38,7 @@ def test_confidence_of_each_value_is_recorded_and_read_again(workspace, serve, r
     assert evidence(first) == pytest.approx(EVIDENCE)
     assert first["_confidence"] == pytest.approx(exp(-1.5))
     assert (copy["_confidence"], copy["_evidence"]) == (None, None)
+    assert "0.223" in workspace.run("rows").stdout
     means = {row["field"]: row["mean_confidence"] for row in workspace.table("fields").to_dicts()}
     assert means == pytest.approx(EVIDENCE)
     measured = workspace.table("images").drop_nulls("sharpness")
@@ -56,6 +57,15 @@ def test_nothing_is_recorded_without_the_flag(workspace, serve, replies):
     row, image = workspace.only("results"), workspace.only("images")
     assert (row["_confidence"], row["_evidence"], image["sharpness"], image["contrast"]) == (None,) * 4
     assert not any(WARNING in text for text in workspace.only("runs")["warnings"])
+    assert "_confidence" not in workspace.run("rows").output
+
+
+def test_try_shows_the_confidence_of_each_value(workspace, serve, replies):
+    """Beside the value, and as an object in JSON, which is empty where none was asked for."""
+    workspace.with_images("a.jpg").using(serve(with_logprobs(replies)))
+    command = ("try", "in/a.jpg", "--schema", "caption", "--yes", "--bill", "formula")
+    assert '"A wall" (confidence 0.22)' in workspace.run(*command, "--confidence").stdout
+    assert json.loads(workspace.run(*command, "--confidence", "--json").stdout)["confidence"] == pytest.approx(EVIDENCE)
 
 
 @pytest.mark.parametrize("reasoning", [None, "It shows a wall."])

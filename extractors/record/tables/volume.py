@@ -128,11 +128,6 @@ class Volume:
         files = self._list_files(table)
         return self.output.scan(files, _COLUMNS[table]) if files else pl.LazyFrame(schema=_COLUMNS[table])
 
-    def _scan_results(self, files: Sequence[str]) -> pl.LazyFrame:
-        """Rows of results; what an earlier version staged of the run lacks the columns that are new."""
-        first = self.output.scan(files[:1]).collect_schema()
-        return self.output.scan(files, {**first, **columns.RESULTS})
-
     def scan_results(self) -> pl.LazyFrame | None:
         """The published or staged rows of results; None where there are none."""
         files = self._list_files("results")
@@ -211,7 +206,7 @@ class Volume:
             files = [*results, *self.list_parts("results")]
             if not files:
                 return []
-            scanned = self._scan_results(files)
+            scanned = scan_results(self.output, files)
             names = [name for name in scanned.collect_schema() if name not in columns.RESULTS]
             rows = field_rows(scanned, names, self.run_info.run, self.run_info.schema)
         self.stage("fields", PartId(0), rows)
@@ -239,8 +234,14 @@ class Volume:
         if not parts:
             rows: pl.DataFrame | pl.LazyFrame = pl.DataFrame(schema=_COLUMNS[table])
         else:
-            rows = self._scan_results(parts) if table == "results" else self.output.scan(parts, _COLUMNS[table])
+            rows = scan_results(self.output, parts) if table == "results" else self.output.scan(parts, _COLUMNS[table])
         self.output.write(self.published_key(table), rows, scratch=f"{self.folder}/folded-{table}")
+
+
+def scan_results(output: Output, files: Sequence[str]) -> pl.LazyFrame:
+    """Rows of results of one run; what an earlier version wrote of it lacks the columns that are new."""
+    first = output.scan(files[:1]).collect_schema()
+    return output.scan(files, {**first, **columns.RESULTS})
 
 
 def list_volumes(output: Output, run_info: RunInfo) -> list[Volume]:

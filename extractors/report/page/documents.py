@@ -236,7 +236,13 @@ def _make_card(chosen: Mapping[str, object], rows: DocumentRows) -> Card:
 
 
 def _make_values(result: Row, types: Mapping[str, pl.DataType]) -> list[FieldValue]:
-    return [make_value(name, value, types[name]) for name, value in result.items() if not name.startswith("_")]
+    evidence = result.get("_evidence")
+    known = {each["field"]: each["confidence"] for each in evidence} if isinstance(evidence, list) else {}
+    return [
+        make_value(name, value, types[name])._replace(confidence=known.get(name))
+        for name, value in result.items()
+        if not name.startswith("_")
+    ]
 
 
 def _make_attempt(call: Row, rows: DocumentRows) -> Attempt:

@@ -14,7 +14,7 @@ import polars as pl
 from extractors.core.errors import ConfigurationError
 from extractors.record.tables import columns
 from extractors.record.tables.history import DAYS
-from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED
+from extractors.record.tables.volume import BY_SCHEMA, PUBLISHED, scan_results
 from extractors.report.lookup import RUN_ID, check_run_id, day_of, no_run, unpublished_run
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RunTables:
 
     def results(self) -> pl.LazyFrame | None:
         """The rows of results with all of their columns; None where there are no results."""
-        return self.output.scan(self.files["results"]) if self.files["results"] else None
+        return scan_results(self.output, self.files["results"]) if self.files["results"] else None
 
     @property
     def paths(self) -> dict[str, list[str]]:

@@ -77,6 +77,7 @@ class FieldStats(NamedTuple):
     distinct: int
     least: str | None
     most: str | None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _group_failures(failures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _select_fields(fields: pl.LazyFrame) -> pl.LazyFrame:
-    return fields.select("field", "rows", "nulls", "distinct", "min", "max")
+    return fields.select("field", "rows", "nulls", "distinct", "min", "max", "mean_confidence")
 
 
 def _sort_by_count(grouped: pl.LazyFrame, *names: str) -> pl.LazyFrame:

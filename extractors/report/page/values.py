@@ -27,7 +27,10 @@ _UNSAFE = str.maketrans(dict.fromkeys(range(32), " ") | {127: " "})  # control c
 
 
 class FieldValue(NamedTuple):
-    """One field of one row: `json` is empty where the text itself is the value; `cut` is too long for the page."""
+    """One field of one row: `json` is empty where the text itself is the value; `cut` is too long for the page.
+
+    `confidence` is None where it is unknown.
+    """
 
     field: str
     text: str
@@ -35,6 +38,7 @@ class FieldValue(NamedTuple):
     json: str = ""
     is_null: bool = False
     cut: bool = False
+    confidence: float | None = None
 
 
 def make_value(field: str, value: object, dtype: DataType) -> FieldValue:

@@ -89,6 +89,9 @@ def published(tmp_path_factory):
                 "_manifest": json.dumps({"note": EVIL}),
                 "_model": EVIL,
             }
+            if name == made.documents[3]:  # plain.png
+                evidence = [{"field": "company", "confidence": 0.934}, {"field": "total", "confidence": None}]
+                own |= {"_evidence": evidence}
             results.append(VALUE | own | {"_copied_from": climbed if name == copied else None})
     Path(gone).unlink()
     made.write("images", images)

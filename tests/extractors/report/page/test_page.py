@@ -55,6 +55,13 @@ def test_cards_are_ordered_and_marked(published, text):
     assert [card["data-d"] for card in cards[2:]] == sorted(set(published.documents) - {failed, climbed})
 
 
+def test_values_have_their_confidence_beside_them(text):
+    """Where it is known; the name of the field stays alone in its cell, where the review reads it."""
+    known = [each for each in Elements(text).of("th") if "data-c" in each]
+    assert [each["data-c"] for each in known] == ["0.93"]
+    assert '<th data-c="0.93" title="confidence">company</th>' in text
+
+
 def test_documents_have_a_picture_or_a_reason(published, text):
     """Five pictures, and one file that is missing."""
     assert len(Elements(text).of("img")) == 5

@@ -1,4 +1,4 @@
-"""Drift: reports where a run's answers differ from those of earlier runs by more than chance."""
+"""Drift: reports where a run's answers differ from those of earlier runs, or its pictures from labelled ones, by more than chance."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from decimal import Decimal
 from math import sqrt
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from extractors.core.money import dollars
+from extractors.record.output.base import writing
 from extractors.record.tables.profile import MIN_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.record.tables.profile import RunProfile
+    from extractors.record.tables.volume import Volume
+    from extractors.validate.score import Score
 
 MAX_ERRORS = (
     3  # standard errors of a difference: chance goes further once in 370 times, and hardly ever past all of seven
 )
 ACCIDENTS = 2  # documents: of a share near nothing, standard errors alone would warn of a single one
 COST_MARGIN = Decimal("0.2")
+MIN_UNLIKE, MAX_UNLIKE_SHARE = 5, 0.25  # pictures outside of the range of the labelled ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,25 @@ def find_drift(now: RunProfile, past: Sequence[RunProfile]) -> list[str]:
     warnings = [_check_nulls(name, now, past) for name in now.nulls]
     warnings += [_check_accepted(now, past), _check_climbed(now, past), _check_cost(now, past)]
     return [sentence for sentence in warnings if sentence]
+
+
+def find_unlike_pictures(volume: Volume, score: Score | None) -> list[str]:
+    """Returns a sentence where many pictures of the volume are unlike those on which the stored score was measured.
+
+    Of thirty labels, one picture in eight of the same kind is outside of their range by chance.
+    """
+    if score is None:
+        return []
+    limits = {"sharpness": score.quality.sharpness, "contrast": score.quality.contrast}
+    outside = [~pl.col(name).is_between(*ends) for name, ends in limits.items() if ends is not None]
+    unlike = pl.any_horizontal(each.fill_null(value=False) for each in outside or [pl.lit(value=False)])
+    with writing(volume.output):
+        measured = volume.scan("images").filter(pl.any_horizontal(pl.col(name).is_not_null() for name in limits))
+        count, pictures = measured.select(unlike.sum().alias("unlike"), pl.len()).collect().row(0)
+    if count < MIN_UNLIKE or count <= MAX_UNLIKE_SHARE * pictures:
+        return []
+    words = f"{count:,} of {pictures:,} measured pictures are sharper, less sharp or of another contrast than those on which"
+    return [f"{words} the stored score was measured: label some of them and run `tilewise tune --apply` again"]
 
 
 def _check_nulls(name: str, now: RunProfile, past: Sequence[RunProfile]) -> str | None:

@@ -20,7 +20,7 @@ from extractors.plan.sampling import REMOTE
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.writer import Tables
 from extractors.run.approval import is_preapproved, require_approval
-from extractors.run.drift import find_drift
+from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
 from extractors.run.scheduler import ChunkScheduler
@@ -187,7 +187,7 @@ class _VolumeLoop:
         if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
         recent = recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run)
-        return find_drift(profile, recent)
+        return [*find_drift(profile, recent), *find_unlike_pictures(tables.volume, session.config.tuning.score)]
 
     def _publish(
         self, volume: int, row: dict[str, object], unfinished: Sequence[Planned], ahead: Sequence[Planned]

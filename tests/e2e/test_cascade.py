@@ -197,3 +197,20 @@ def test_call_cut_off_by_a_stop_publishes_the_lower_answer(climb, workspace, rep
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 1, 0)
     assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["accepted", "aborted"]
+
+
+@pytest.mark.slow
+def test_run_killed_while_it_climbs_loses_nothing_and_pays_nothing_twice(workspace, server, replies, wait):
+    """The next run publishes the lower answer as the killed run's, and does not call."""
+    server.answers_with(answer(replies, "low", 0.5), replies.nothing)
+    with workspace.using(server).start(*CLIMB) as process:
+        wait(lambda: len(server.asked) == 2)
+        process.kill()
+    ended = workspace.run(*CLIMB)
+    assert (ended.exit_code, len(server.asked), published(workspace)) == (0, 2, ("low", 1601, 0.5))
+    runs = workspace.table("runs").sort("started_at").to_dicts()
+    assert [(row["status"], row["accepted"], row["calls"], row["skipped"]) for row in runs] == [
+        ("abandoned", 1, 2, 0),
+        ("completed", 0, 0, 1),
+    ]
+    assert json.loads(runs[0]["stopped_at_rung"]) == {"1601": 1}

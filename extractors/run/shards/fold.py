@@ -11,7 +11,7 @@ from extractors.core.totals import RunTotals
 from extractors.record.output.base import writing
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.replies import load_history_with_replies
-from extractors.run.drift import find_drift
+from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.recovery import totals_from_tables
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
 
@@ -114,7 +114,8 @@ def count_done(history: RunHistory, session: RunSession, info: PlanInfo, names: 
 def _find_drift(session: RunSession, tables: Tables, totals: RunTotals) -> list[str]:
     run_info = session.run_info
     profile = tables.profile(accepted=totals.accepted, failed=totals.failed, cost_usd=totals.cost_usd)
-    return find_drift(profile, recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run))
+    recent = recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run)
+    return [*find_drift(profile, recent), *find_unlike_pictures(tables.volume, session.config.tuning.score)]
 
 
 def _record(session: RunSession, error: RunError | None, warnings: Sequence[str], listing: Listing) -> RunRecord:

@@ -6,8 +6,11 @@ from decimal import Decimal
 
 import pytest
 
+from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.profile import RunProfile
-from extractors.run.drift import find_drift
+from extractors.record.tables.volume import PartId, Volume
+from extractors.run.drift import find_drift, find_unlike_pictures
+from extractors.validate.score import QualityRange, Score
 
 USUAL = RunProfile("now", 1000, {"shop": 0.0, "total": 0.01}, 1.0, 0.1, Decimal("0.001"))
 
@@ -152,3 +155,20 @@ def test_equal_nights_are_not_warned_of(before):
     pool = [night(chance, chance.choice([200, 300, 500])) for _ in range(1000)]
     warned = sum(bool(find_drift(today, chance.sample(pool, before))) for today in pool)
     assert warned <= {1: 15, 7: 1}[before]
+
+
+@pytest.mark.parametrize(
+    ("sharp", "blurred", "unmeasured", "warns"),
+    [(15, 5, 100, False), (14, 6, 0, True), (0, 4, 0, False), (0, 0, 9, False)],
+)
+def test_pictures_unlike_those_of_the_labels_are_warned_of(tmp_path, terms, sharp, blurred, unmeasured, warns):
+    """From five on, where they are more than a quarter of those that were measured; never without a score."""
+    volume = Volume(FolderOutput(tmp_path), terms, 1)
+    measures = [(30.0, 0.5)] * sharp + [(2.0, 0.5)] * blurred + [(None, None)] * unmeasured
+    rows = [{"run": terms.run, "sharpness": sharpness, "contrast": contrast} for sharpness, contrast in measures]
+    volume.stage("images", PartId(0), rows)
+    score = Score(quality=QualityRange(sharpness=(10, 50), contrast=(0.2, 0.9)))
+    warnings = find_unlike_pictures(volume, score)
+    assert len(warnings) == warns
+    assert all("6 of 20" in warning for warning in warnings)
+    assert find_unlike_pictures(volume, None) == find_unlike_pictures(volume, Score()) == []

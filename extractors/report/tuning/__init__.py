@@ -101,7 +101,7 @@ class CertificateView:
         """The certificate in words."""
         labels = f"{self.labels:,} randomly drawn labels"
         if self.threshold is not None and self.share is not None and self.bound is not None:
-            yield f"{self.share:.1%} of the documents may skip review: those with a confidence of {self.threshold:.4f} on;"
+            yield f"{self.share:.1%} of the documents may skip review: confidence {self.threshold:.4f} or more;"
             yield f"at least {self.bound:.2%} of them are right (one-sided 95 %, {labels})"
             return
         yield f"no document may skip review at a target of {self.target:.1%}: {labels} can show"
@@ -140,7 +140,7 @@ class TuningView:
     recommended: ChoiceView | None
     certificate: CertificateView
     confidence: Mapping[str, ConfidenceView]
-    ablation: Mapping[str, float | None]
+    ablation: Mapping[str, float]
     unlooked: Sequence[str]
     foreign: Sequence[str] = ()
     applied: bool = False
@@ -168,13 +168,12 @@ class TuningView:
         yield from self._choice_lines()
         yield ""
         yield "Confidence"
-        yield f"  all fields: {self.confidence['all'].words}" if "all" in self.confidence else "  none was given"
-        yield from (f"  {name}: area {_area(auc)}" for name, auc in self.ablation.items())
+        yield from (f"  {line}" for line in self._confidence_lines())
         yield ""
         yield "Certificate"
         yield from (f"  {line}" for line in self.certificate.lines())
         if self.unlooked:
-            yield f"answered on a blank picture, so without looking: {', '.join(self.unlooked)}"
+            yield f"unlooked, answered on a blank picture: {', '.join(self.unlooked)}"
         if self.foreign:
             yield f"answered on a foreign picture: {', '.join(self.foreign)}"
         yield from (f"warning: {warning}" for warning in self.warnings)
@@ -182,6 +181,16 @@ class TuningView:
         yield (
             "stored: runs and estimates of this schema and model use it" if self.applied else "not stored: add --apply"
         )
+
+    def _confidence_lines(self) -> Iterator[str]:
+        for name, each in self.confidence.items():
+            if not each.values:
+                yield f"{_cut(name, 26)}: no value has a confidence"
+            elif name == "all":
+                yield f"all fields: {each.words}"
+            else:
+                yield f"{_cut(name, 26)}: {each.errors} of {each.values} values wrong"
+        yield from (f"{name}: area under the curve {auc:.3f}" for name, auc in self.ablation.items())
 
     def _rung_lines(self) -> Iterator[str]:
         yield ""
@@ -204,10 +213,6 @@ class TuningView:
             yield f"recommended: {_cut(best.name, WIDTH - 13)}"
             yield f"  {best.image_tokens_share:.1%} of faithful's image tokens, mean accuracy {best.accuracy_mean:.1%}"
         yield from (f"  {name}: {words}" for name, words in self.held_out.items())
-
-
-def _area(auc: float | None) -> str:
-    return "cannot be told" if auc is None else f"{auc:.3f}"
 
 
 def _cut(text: str, width: int) -> str:

@@ -32,6 +32,11 @@ def _iter_starts(keys: list[str]) -> Iterator[tuple[str, datetime]]:
     """The files that are named after a run, with the start of that run."""
     for key in keys:
         try:
-            yield key, datetime.strptime(key.rpartition("/")[2].partition("-")[0], "%Y%m%dT%H%M%S%z")
+            yield key, datetime.strptime(_name_run(key), "%Y%m%dT%H%M%S%z")
         except ValueError:
             continue
+
+
+def _name_run(key: str) -> str:
+    """The time in the name of a run's file; the page of a tuning is named `tune-<run>.html`."""
+    return key.rpartition("/")[2].removeprefix("tune-").partition("-")[0]

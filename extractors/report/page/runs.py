@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _RUN_FILE = re.compile(rf"({RUN_ID})(?:-\d+)?")  # of a run's file: the run, and its volume after the first
 _SUMMED = [name for name, dtype in columns.RUNS.items() if dtype in {columns.INT, columns.MONEY} and name != "volume"]
 ENDED = ("accepted", "rejected", "failed", "duplicates")  # documents with a row of this run
-_WORK: columns.Columns = {name: columns.RUNS[name] for name in ("run", "started_at", *ENDED)}
+TUNE = "tune"  # a flow whose runs have a page of their own
+_WORK: columns.Columns = {name: columns.RUNS[name] for name in ("run", "flow", "started_at", *ENDED)}
 _READ_AT_ONCE = 50  # runs, from the last one backwards
 _LAST_VOLUME = ("status", "finished_at", "error")  # of a run's row: how the last volume ended is how the run did
 
@@ -122,7 +123,8 @@ def _find_latest_run(output: Output) -> str:
     runs = list_runs(output)
     if not runs:
         raise no_run(str(output))
-    names, worked = list(runs), pl.sum_horizontal(ENDED).fill_null(0) > 0
+    names = list(runs)
+    worked = (pl.sum_horizontal(ENDED).fill_null(0) > 0) & pl.col("flow").ne_missing(TUNE)
     for end in range(len(names), 0, -_READ_AT_ONCE):
         keys = [key for name in names[max(0, end - _READ_AT_ONCE) : end] for key in runs[name]]
         begun = output.scan(keys, _WORK).filter(worked).sort("started_at").select("run").collect()

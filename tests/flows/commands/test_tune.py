@@ -7,10 +7,14 @@ Covers `extractors.run.tune.session`, `extractors.run.tune.tuner`, `extractors.r
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 from support.command import parts
+
+from extractors.record.output import open_output
+from extractors.record.tables.retention import list_expired
 
 TUNE = ("tune", "in", "--truth", "truth.jsonl", "--schema", "caption", "--yes", "--json")
 ANSWER = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
@@ -69,6 +73,10 @@ def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):
     text = page.read_text()
     assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
     assert text.count("<figure") == text.count("<svg") == 2
+    assert "none of them read a document" in labelled.run("report").output  # a tuning has its own page
+    later = datetime.now(UTC) + timedelta(days=1)
+    expired = list_expired(open_output(str(labelled.folder / "out")), "reports", timedelta(hours=12), later)
+    assert expired == [f"reports/{page.name}"]
     assert labelled.run("forget", "in/b.jpg", "--yes").exit_code == 0
     assert (pl.read_parquet(path).height, page.exists(), listed.exists()) == (12, False, False)
 

@@ -94,7 +94,7 @@ def test_a_served_flow_takes_its_parameters_alone(each):
 def test_form_calls_only_optional_fields_optional(name, optional):
     """A field with a default, and the schema unless the form is of an estimate, is marked as required."""
     form = served_schema(name)["definitions"]["Job/properties/form"]
-    assert {"source", "when_expensive", "policy", "bill", "fail_above", "yes", "plan_only"} <= set(form["required"])
+    assert {"source", "when_expensive", "bill", "fail_above", "yes", "plan_only"} <= set(form["required"])
     assert not {"model", "budget", "redo", "modified_since", "include", "max_time"} & set(form["required"])
     assert ("schema_name" in form["required"]) is not optional
     assert not [field for field in form["properties"].values() if "anyOf" in field]

@@ -144,15 +144,16 @@ class LogprobMonitor:
         return None
 
     def warning(self) -> str | None:
-        """Quotes the server, or says why no confidence is known."""
+        """Quotes the server, or says why no confidence is known.
+
+        The same sentence in the run that was refused and in later ones: shards may be of both kinds.
+        """
         refusal = self.option.refusal
         if refusal is None:
             return self._describe_absence()
-        if self.option.earlier:
-            return f"log probabilities were not requested, since the server refused them in an earlier run: {refusal}"
         return (
-            f"the server refused log probabilities: {refusal}; the refused calls were repeated without them, and the next"
-            f" runs do not request them for {REFUSAL_DAYS} days"
+            f"the server refuses log probabilities: {refusal}; calls are sent without them, and do not ask for them again"
+            f" for {REFUSAL_DAYS} days"
         )
 
     def _describe_absence(self) -> str | None:

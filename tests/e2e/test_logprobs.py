@@ -11,7 +11,7 @@ ANSWER = '{"caption": "A wall", "alt_text": null, "tags": []}'
 TOKENS = ['{"', "caption", '": "', "A", " wall", '", "alt_text": ', "null", ', "tags": []}']
 LOGPROBS = [-0.125, 0.0, -0.25, -0.5, -1.5, 0.0, -0.75, 0.0]
 REFUSAL = "logprobs is not supported with this model"
-WARNING = "the server refused log probabilities: 400 " + REFUSAL
+WARNING = "the server refuses log probabilities: 400 " + REFUSAL
 
 
 def with_logprobs(replies, form="openai", content=ANSWER, tokens=TOKENS, logprobs=LOGPROBS):

@@ -25,9 +25,14 @@ class FieldEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evidence for each field of a document, in the order of the schema."""
+    """The evidence for each field of a document, in the order of the schema.
+
+    `like_labels`: whether the picture is as sharp and as rich in contrast as those on which the score was fitted; None
+    where that is unknown.
+    """
 
     fields: tuple[FieldEvidence, ...]
+    like_labels: bool | None = None
 
     @property
     def confidence(self) -> float | None:

@@ -101,7 +101,8 @@ class RunTotals:
 
     `kinds` counts the documents without an answer by stage, kind, and whether the failure is final; `reasons` holds
     the message of one of each, `first_failures` some by name. `refusals` counts the calls that the server put off,
-    `scored` the accepted documents with a confidence.
+    `scored` the accepted documents with a confidence, `compared` those whose picture could be compared with the labelled
+    ones, and `unlike` those of them that differ.
     """
 
     rejected: int = 0
@@ -109,6 +110,8 @@ class RunTotals:
     failed: int = 0
     remaining: int = 0
     scored: int = 0
+    compared: int = 0
+    unlike: int = 0
     copied: int = 0
     copied_failed: int = 0
     calls: int = 0
@@ -173,6 +176,8 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
             reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
             first_failures=_name_failure(end.planned.document, kind, str(end.row["message"]) if kind else ""),
         )
+    evidence = end.evidence if isinstance(end, Accepted) else None
+    like = evidence.like_labels if evidence else None
     rejected = isinstance(end, Failed) and end.rejected
     problem = end.problem if isinstance(end, Failed) else None
     failure = (problem.stage, problem.kind, problem.final) if problem else None
@@ -185,7 +190,9 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
         remaining=int(isinstance(end, Unfinished)),
-        scored=int(isinstance(end, Accepted) and end.evidence is not None and end.evidence.confidence is not None),
+        scored=int(evidence is not None and evidence.confidence is not None),
+        compared=int(like is not None),
+        unlike=int(like is False),
         estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
         kinds=Counter([failure] if failure else []),
         reasons=FailureReasons({failure: reason_of(problem.message)} if problem and failure else {}),

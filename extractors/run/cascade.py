@@ -92,7 +92,7 @@ def build_cascade(config: RunConfig) -> Cascade:
 
 
 def compare_answers(lower: BaseModel, higher: BaseModel) -> dict[str, bool]:
-    """Whether two answers agree, by top-level field, as tunings compare them: whatever the case and spacing of texts."""
+    """Whether two answers agree, by top-level field, as tunings compare them: texts without regard to case and spacing."""
     return {
         name: canonical_text(getattr(lower, name)) == canonical_text(getattr(higher, name))
         for name in type(higher).model_fields

@@ -24,6 +24,7 @@ from extractors.run.cascade import build_cascade
 from extractors.run.chunk import Chunk
 from extractors.run.context import AnswerPolicy, Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, LogprobMonitor, ModelGuard
+from extractors.run.quality_monitor import QualityMonitor
 from extractors.run.refusals import RefusalGuard
 from extractors.run.reparse import Reparse
 from extractors.run.result import RunCounts
@@ -192,6 +193,7 @@ class ChunkScheduler:
             FailureGuard(config.job.fail_above),
             ModelGuard(config.model, earlier_models, stops=config.settings.on_model_change == "stop"),
             LogprobMonitor(logprobs),
+            QualityMonitor(),
         ]
 
     def count_skipped(self) -> RunCounts:

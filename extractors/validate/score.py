@@ -62,12 +62,13 @@ class QualityRange(BaseModel):
     sharpness: tuple[float, float] | None = None
     contrast: tuple[float, float] | None = None
 
-    def contains(self, quality: Quality | None) -> bool:
-        """Whether a picture is like those of the labels; an unknown measure is not outside."""
+    def contains(self, quality: Quality | None) -> bool | None:
+        """Whether a picture is like those of the labels; None where nothing can be compared."""
         if quality is None:
-            return True
+            return None
         pairs = ((self.sharpness, quality.sharpness), (self.contrast, quality.contrast))
-        return all(limits is None or value is None or limits[0] <= value <= limits[1] for limits, value in pairs)
+        known = [limits[0] <= value <= limits[1] for limits, value in pairs if limits is not None and value is not None]
+        return all(known) if known else None
 
 
 class Score(BaseModel):
@@ -95,7 +96,8 @@ class Score(BaseModel):
             tuple(
                 replace(each, confidence=self.confidence(each, agreed=agreed.get(each.field), quality=quality))
                 for each in evidence.fields
-            )
+            ),
+            self.quality.contains(quality),
         )
 
     def confidence(

@@ -61,10 +61,19 @@ def test_stored_score_gives_the_same_confidence():
 
 @pytest.mark.parametrize(
     ("quality", "inside"),
-    [(None, True), (Quality(), True), (Quality(5, 1), True), (Quality(0.5, 1), False), (Quality(9.5), False)],
+    [
+        (None, None),
+        (Quality(), None),
+        (Quality(None, 1), None),
+        (Quality(5, 1), True),
+        (Quality(0.5, 1), False),
+        (Quality(9.5), False),
+    ],
 )
 def test_picture_unlike_those_of_the_labels_is_told(quality, inside):
-    assert QualityRange(sharpness=(1, 9)).contains(quality) is inside
+    score = Score(quality=QualityRange(sharpness=(1, 9)))
+    assert score.quality.contains(quality) is inside
+    assert score.apply(Evidence((TOTAL,)), quality=quality).like_labels is inside
 
 
 def test_signal_of_null_is_how_probable_the_chosen_one_was():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 200
 SEED = 20_261_130
+ROUNDING = 1e-9  # a loss that is a margin exactly is within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Recommendation:
     def is_within(self, margins: Margins) -> bool:
         """Whether the figures by cross-validation are within the margins."""
         allowed = {name: max(1.0, margins.field * each.labels) for name, each in self.expected.accuracy.items()}
-        return self.mean_loss <= margins.mean and all(self.worse[name] <= allowed[name] for name in allowed)
+        return self.mean_loss <= margins.mean + ROUNDING and all(self.worse[name] <= allowed[name] for name in allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,9 @@ def _is_acceptable(losses: Array, labels: Array, weights: Array, margins: Margin
     numpy = import_module("numpy")
     counts = weights @ labels  # by resample and field
     lost = numpy.einsum("cdf,rd->crf", losses, weights)
-    within = (lost <= numpy.maximum(1, margins.field * counts)).all(axis=2)
+    within = (lost <= numpy.maximum(1, margins.field * counts) + ROUNDING).all(axis=2)
     shares = numpy.divide(lost, counts[None], out=numpy.zeros_like(lost), where=counts[None] > 0)
-    return within & (shares.mean(axis=2) <= margins.mean)
+    return within & (shares.mean(axis=2) <= margins.mean + ROUNDING)
 
 
 def _count_worse(

@@ -84,6 +84,12 @@ def test_answer_that_agrees_with_an_earlier_one_is_sure():
     assert follow(replace(choice, agree=False), lower, middle, upper, agree_on=["total"]).image_tokens == 11200
 
 
+def test_rung_that_sends_the_same_pictures_agrees_with_nothing():
+    same = replace(UNSURE, rung=1)
+    published = follow(Choice((0, 1, 2), 0.5, agree=True), UNSURE, same, SURE, agree_on=["total"])
+    assert published.reading is SURE
+
+
 def test_score_is_told_from_which_answer_the_document_climbed():
     seen = []
 

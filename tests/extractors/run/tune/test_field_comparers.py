@@ -169,6 +169,10 @@ def test_row_with_one_wrong_value_is_neither_missing_nor_invented():
     assert (match.right, match.missing_rows, match.invented_rows) == (False, 0, 0)
 
 
+def test_fields_that_neither_row_has_make_rows_no_more_similar():
+    assert compare("row", Row(name="abcd"), {"name": "wxyz", "amount": None}).similarity == 0
+
+
 def test_model_within_itself_is_compared_as_json():
     assert compare(
         "row", Row(name="x", parts=[Row(name="y")]), {"name": "x", "parts": [{"parts": [], "name": "y"}]}

@@ -16,7 +16,10 @@ SAME = [
 ]
 OTHER = [
     ("ABC STORE", "ABD STORE"),
-    ("INV-20018-7741-2231", "INV-20018-7741-2237"),  # a digit, in a text that is otherwise nearly the same
+    (
+        "12, Jalan Tampoi 7/4, Kawasan Perindustrian",
+        "12, Jalan Tampoi 7/5, Kawasan Perindustrian",
+    ),  # a digit, in a text that is otherwise nearly the same
     ("OLD TOWN KOPITAM", "OLD TOWN KOPITAM SDN BHD"),
     ("カ", "ガ"),  # the mark is a part of the letter
     ("***", "+"),

@@ -147,7 +147,7 @@ def run(
     with exit_on_error():
         if with_prefect and direct:
             raise ConfigurationError("--prefect and --direct exclude each other: use one of them")
-        from flows.adapters.prefect_api import is_prefect_configured
+        from flows.adapters.prefect_api import check_reachable, find_prefect_url, is_prefect_configured
         from flows.console import divert_stdout, show_estimate, show_plan, show_result
         from flows.preflight import check_job
 
@@ -186,13 +186,15 @@ def run(
         )
         if dry_run:
             raise typer.Exit(show_estimate(job, settings, as_json=as_json))
+        as_flow = (
+            with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
+        )
+        if as_flow and not plan_only and (url := find_prefect_url()):
+            check_reachable(url, ", or use --direct")
         with divert_stdout():
             config = check_job(job, settings)
         if plan_only:
             raise typer.Exit(show_plan(job, settings, as_json=as_json))
-        as_flow = (
-            with_prefect or shard_size is not None or not (direct or settings.direct or not is_prefect_configured())
-        )
         from flows.runner import run as run_job
 
         with divert_stdout():
@@ -316,9 +318,13 @@ def serve(
     Serves the deployments of prefect.yaml with their schedules and forms.
     """
     with exit_on_error():
-        from flows.serving.serve import serve
+        from flows.adapters.prefect_api import check_reachable, find_other_server
 
         load_settings()
+        if url := find_other_server(port):
+            check_reachable(url)
+        from flows.serving.serve import serve
+
         serve(port)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from extractors.core.money import dollars
+from extractors.report.plan_words import describe_choice
 from extractors.report.progress import format_duration
 
 if TYPE_CHECKING:
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from extractors.core.money import Costs
-
-# What an action and its reason mean, in the words of the table.
-CHOICES = {
-    ("send", "fits"): "sent as they are: a smaller size costs the same",
-    ("send", "floor"): "sent as they are: smaller would be hard to read",
-    ("shrink", "native"): "shrunk to what the model sees: no detail is lost",
-    ("resize", "cheaper"): "reduced to a cheaper size: retried larger if invalid",
-    ("url", "passed_on"): "sent as a link that the server fetches",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class EstimateView:
         for (action, reason), count in sorted(self.reasons.items()):
             if action != "reject":
                 yield f"  {describe_choice(action, reason)}", f"{count:,}"
-        yield from ((f"  rejected: {reason}", f"{n:,}") for (action, reason), n in self._rejected)
+        yield from ((f"  {describe_choice(*choice)}", f"{count:,}") for choice, count in self._rejected)
         yield from self.causes
         yield from ((f"passed over ({kind})", f"{count:,}") for kind, count in sorted(self.passed_over.items()))
 
@@ -111,8 +103,3 @@ class EstimateView:
         if self.eta_seconds is not None:
             yield "time, from previous runs", format_duration(self.eta_seconds)
         yield "planned in", f"{self.seconds:.2f} s"
-
-
-def describe_choice(action: str, reason: str) -> str:
-    """What an action on images means, and why it was chosen."""
-    return CHOICES.get((action, reason), f"{action} ({reason})")

@@ -12,6 +12,7 @@ from extractors.core import Accepted, Failed
 from extractors.core.money import dollars
 from extractors.core.totals import usage_of
 from extractors.record.tables.fields import Fields
+from extractors.report.plan_words import explain_choice
 from extractors.report.row_formats import make_printable
 from extractors.validate import list_errors
 
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from extractors.core.schema import Schema
 
 MAX_VALUE = 60  # characters of a wrong value
-# Why an action was chosen, by action and reason.
-WHY = {
-    ("send", "fits"): "fewer pixels would not be cheaper",
-    ("send", "floor"): "a cheaper size would be too small to read (--policy thrifty goes lower)",
-    ("shrink", "native"): "nothing beyond that size is seen or billed",
-    ("resize", "cheaper"): "fewer image tokens; more are paid only if the answer is not accepted",
-    ("url", "passed_on"): "the server fetches the image from its URL",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +144,7 @@ def _describe_plan(page: PlannedPage, rule: str) -> str:
     header = page.billed.header
     if page.action == "reject":
         return f"reject ({page.reason}): {page.billed.problem.message if page.billed.problem else 'a page is rejected'}"
-    why = WHY.get((page.action, page.reason), page.reason)
+    why = explain_choice(page.action, page.reason)
     size = f" {header.size.width}x{header.size.height}" if header else ""
     if not page.ladder or not page.ladder[0].size.width:
         return f"{page.action}{size}: {why}"

@@ -27,6 +27,7 @@ from prefect.runtime import flow_run
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import dollars
 from extractors.report.cascade import list_cascade
+from extractors.report.plan_words import describe_choice
 from extractors.report.summary import RETRIED, failure_lines, public_reason
 from flows.adapters.failed_files import list_failed_files
 from flows.adapters.form import describe
@@ -220,7 +221,7 @@ def format_estimate(estimate: Estimate, model: str, plan: str | None = None, lin
         ),
         f"Model {format_code(model)}, billed by {format_code(estimate.bill_rule)}." if model else "No model is set.",
         _format_table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
-        _format_table("sent", {f"{action} ({why})": f"{n:,}" for (action, why), n in sorted(estimate.reasons.items())}),
+        _format_table("images", {describe_choice(*choice): f"{n:,}" for choice, n in sorted(estimate.reasons.items())}),
         _format_table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),
         _format_table("cost", money),
         *_format_list("Warnings", map(escape_markdown, estimate.warnings)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extractors.config.dotenv_file import read_dotenv
-from extractors.core.errors import ConfigurationError
+from extractors.core.errors import ConfigurationError, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ DATABASE = tuple(
     for kind in ("API", "SERVER")
     for name in ("CONNECTION_URL", "DRIVER", "HOST", "NAME", "PASSWORD", "PORT", "USER")
 )
+REACH_SECONDS = 5.0
 URL, PROFILES = "PREFECT_API_URL", "PREFECT_PROFILES_PATH"
 
 
@@ -40,6 +41,43 @@ def find_prefect_url() -> str | None:
 def is_prefect_configured() -> bool:
     """Whether a Prefect API is set."""
     return find_prefect_url() is not None
+
+
+def find_other_server(port: int) -> str | None:
+    """The configured Prefect API URL, unless it is that of the server which `serve` starts on this port."""
+    url = find_prefect_url()
+    return None if url is None or url.rstrip("/").replace("localhost", "127.0.0.1") == local_url(port) else url
+
+
+def local_url(port: int) -> str:
+    """The Prefect API URL of the server that `serve` starts on this port."""
+    return f"http://127.0.0.1:{port}/api"
+
+
+def check_reachable(url: str, hint: str = "") -> None:
+    """Raises ConfigurationError, which ends with the hint, where nothing answers at this Prefect API URL.
+
+    What it answers, Prefect's own client judges.
+    """
+    import socket  # noqa: PLC0415 - only where a server is configured
+    from http.client import HTTPException  # noqa: PLC0415 - as above
+    from urllib.error import URLError  # noqa: PLC0415 - as above
+    from urllib.request import urlopen  # noqa: PLC0415 - as above
+
+    reason: object = None
+    try:
+        urlopen(f"{url}/health", timeout=REACH_SECONDS).close()  # noqa: S310 - the user's own setting
+    except URLError as error:  # also for an HTTP status: something answers
+        reason = error.reason
+    except TimeoutError as error:
+        reason = error
+    except (OSError, HTTPException, ValueError):  # a broken answer, or no URL
+        pass
+    if isinstance(reason, ConnectionRefusedError | socket.gaierror | TimeoutError):
+        raise ConfigurationError(
+            f"PREFECT_API_URL={format_value(url)} does not answer ({type(reason).__name__}): start the server or correct"
+            f" the setting{hint}"
+        )
 
 
 def has_own_database() -> bool:

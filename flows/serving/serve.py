@@ -20,7 +20,7 @@ import typer
 
 from extractors.call.transport import check_client_environment
 from extractors.core.errors import ConfigurationError
-from flows.adapters.prefect_api import find_prefect_url
+from flows.adapters.prefect_api import find_other_server, local_url
 from flows.serving.database import folder_database
 from flows.serving.server import OTHERS, OWN, QUIET, bypass_proxy, is_ready, local_server
 
@@ -41,16 +41,14 @@ def serve(port: int) -> None:
     Both children start at once: the runner loads the flows while the server makes its database.
     """
     check_client_environment()
-    own = f"http://127.0.0.1:{port}/api"
-    url = find_prefect_url()
-    if url is None or url.rstrip("/").replace("localhost", "127.0.0.1") == own:
+    url = find_other_server(port)
+    if url is None:
         _check_free(port)
-        url = None
     with (
         folder_database(Path.cwd()) as database,
         _count_stop_signals() as stops,
         contextlib.ExitStack() as servers,
-        _start_runner(url or own, OTHERS if url else OWN) as runner,
+        _start_runner(url or local_url(port), OTHERS if url else OWN) as runner,
     ):
         server = None if url else _Server(port, servers, database.settings)
         while not stops.acquire(timeout=0.5):

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 from support.runs import vary
 
+from extractors.config.job import Job
 from extractors.core import Copied, Problem, Step
 from extractors.core.calls import TokenLogprobs
 from extractors.core.errors import OutputError
@@ -230,6 +231,21 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, le
     assert table(root, "calls").height == 5
     assert sorted(table(root, "results")["_document"]) == [DONE, "/in/second.jpg"]
     assert ledger.runs.count_volumes(terms.run) == 2
+
+
+@pytest.mark.parametrize(
+    ("redo", "command"),
+    [
+        ("all", "tilewise run /in --schema slip --redo all --redo-before 2026-11-20T02:15:00.000000Z"),
+        (None, ""),
+    ],
+)
+def test_message_of_a_recovered_redo_names_the_command_that_goes_on(root, ledger, terms, taken_over, redo, command):
+    """To the start of the recovered run; any run goes on with what no run has done, so there is nothing to name."""
+    job = Job(source="/in", schema_name="slip", redo=redo)
+    ledger.runs.begin(vary(terms, output=str(root), job=job.model_dump_json()))
+    [message] = taken_over()
+    assert message.partition("go on with: ")[2] == command
 
 
 def test_taking_over_twice_changes_nothing(staged, root, taken_over):

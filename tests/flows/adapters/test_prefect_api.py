@@ -1,13 +1,14 @@
 """flows/configured.py: which Prefect API is configured, as Prefect itself reads it."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from extractors.core.errors import ConfigurationError
-from flows.adapters.prefect_api import find_prefect_url
+from flows.adapters.prefect_api import check_reachable, find_prefect_url
 
 FILES = {
     ".env": "PREFECT_API_URL=http://dotenv/api\n",
@@ -80,3 +81,30 @@ def test_prefect_reads_the_same(folder, weaker):
         (folder / name).write_text(FILES[name])
     done = subprocess.run([sys.executable, "-c", PREFECTS], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == find_prefect_url()
+
+
+def test_check_reachable_refuses_an_address_where_nothing_listens():
+    """It names the setting, its value and the hint."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/api"
+        with pytest.raises(ConfigurationError, match=rf"^PREFECT_API_URL='{url}' does not answer .*, or use --direct$"):
+            check_reachable(url, ", or use --direct")
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_check_reachable_accepts_any_answer(server, replies, status):
+    """A login, another API or a broken server: Prefect's client says what is wrong."""
+    server.listed = replies.raw("{}", status)
+    check_reachable(server.url)
+
+
+def test_serve_and_run_do_not_start_for_a_server_that_does_not_answer(workspace):
+    """One line that names the setting, exit code 2, and no folder of a Prefect server."""
+    workspace.with_images("a.jpg")
+    url = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    for command in (["serve"], ["run", "in", "--schema", "caption", "--prefect"]):
+        ended = workspace.run(*command, env=url)
+        assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
+        assert "PREFECT_API_URL='http://127.0.0.1:9/api' does not answer" in ended.stderr
+    assert not list(workspace.folder.rglob("prefect.db"))

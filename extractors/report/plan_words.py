@@ -1,0 +1,35 @@
+"""What a plan does with images, and why: the words of the estimate's table, of `try`, and of Prefect's artifact."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Choice(NamedTuple):
+    """What is done with images, and the reason."""
+
+    what: str
+    why: str
+
+
+# By action and reason of a plan.
+CHOICES = {
+    ("send", "fits"): Choice("sent as they are", "a smaller size costs the same"),
+    ("send", "floor"): Choice("sent as they are", "smaller would be hard to read"),
+    ("shrink", "native"): Choice("shrunk to what the model sees", "no detail is lost"),
+    ("resize", "cheaper"): Choice("reduced to a cheaper size", "retried larger if invalid"),
+    ("url", "passed_on"): Choice("sent as a link", "the server fetches it"),
+}
+
+
+def describe_choice(action: str, reason: str) -> str:
+    """What is done with images and why: `reduced to a cheaper size: retried larger if invalid`."""
+    if action == "reject":
+        return f"rejected: {reason}"
+    return ": ".join(CHOICES.get((action, reason), (action, reason)))
+
+
+def explain_choice(action: str, reason: str) -> str:
+    """Why it is done, without what."""
+    choice = CHOICES.get((action, reason))
+    return choice.why if choice else reason

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Object = dict[str, object]
 Pairs = list[tuple[str, float | None]]
 
+MAX_CHARS = 2**20  # of all tokens: longer than any answer
 ROUNDING = 1e-4  # how far above 0 a logarithm may be by rounding
 LEAST = -1e6  # below it a number is no logarithm of a probability; some servers write -9999 for "almost 0"
 _VALUE = re.compile(r'"logprobs"\s*:\s*(?=[{\[])')
@@ -70,7 +72,12 @@ def read_logprobs(choices: Iterable[Object]) -> TokenLogprobs | None:
         if part is None:
             return None
         pairs += part
-    return TokenLogprobs(*zip(*pairs, strict=True)) if pairs else None
+    if not pairs:
+        return None
+    tokens, logprobs = zip(*pairs, strict=True)
+    if sum(map(len, tokens)) > MAX_CHARS:
+        return None
+    return TokenLogprobs(tuple(map(sys.intern, tokens)), logprobs)  # the same few thousand texts in every reply
 
 
 def clean_constants(content: bytes) -> bytes:

@@ -136,6 +136,7 @@ def test_nan_among_log_probabilities_loses_no_answer():
         {"content": "a"},
         {"tokens": "ab", "token_logprobs": [-1.0, -1.0]},
         {"content": None, "refusal": []},
+        together(["x" * 2**20, "y"], [-1.0, -1.0]),
         {"content": []},
         [-1.0],
         "none",

@@ -31,12 +31,12 @@ class QualityMonitor:
         return None
 
     def warning(self) -> str | None:
-        """Says how many differ, if they are more than a tenth."""
+        """Says so if more than a tenth differ, in the same sentence for every shard."""
         if self.unlike <= MAX_UNLIKE_SHARE * self.compared:
             return None
         return (
-            f"{self.unlike:,} of {self.compared:,} pictures are sharper, more blurred or of another contrast than the labelled ones:"
-            " confidence may not hold for them; label some of these, and run `tilewise tune --apply` again"
+            "more than a tenth of the pictures are outside the sharpness or contrast of the labelled ones: confidence may not"
+            " hold for them; label some of these, and run `tilewise tune --apply` again"
         )
 
     def remember(self, memory: EndpointMemory, fingerprint: Fingerprint) -> None:

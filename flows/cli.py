@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ from flows.commands.spend import spend
 from flows.commands.trial import try_document
 from flows.commands.tune import tune
 from flows.console import exit_on_error, load_settings
-from flows.flags import (  # noqa: TC001 - typer reads annotations
+from flows.flags import (
     BaseUrl,
     BillRule,
     Budget,
@@ -30,11 +30,9 @@ from flows.flags import (  # noqa: TC001 - typer reads annotations
     SchemaName,
     Source,
     Yes,
+    collect_job,
 )
 from flows.help import HelpGroup
-
-if TYPE_CHECKING:
-    from extractors.config.job import Job
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -96,7 +94,7 @@ def estimate(
     Reads image headers only, needs no key and sends nothing.
     """
     with exit_on_error():
-        job = _build_job(source=source, schema_name=schema, output=output, model=model, policy=policy, bill=bill)
+        job = collect_job(locals())
         from flows.console import show_estimate
         from flows.preflight import check_local_source
 
@@ -154,36 +152,7 @@ def run(
         if direct and shard_size is not None:
             raise ConfigurationError("--direct and --shard-size exclude each other: shards run on a Prefect work pool")
         settings = load_settings()
-        job = _build_job(
-            source=source,
-            schema_name=schema,
-            output=output,
-            model=model,
-            base_url=base_url,
-            policy=policy,
-            climb_below=climb_below,
-            bill=bill,
-            budget=budget,
-            limit=limit,
-            redo=redo,
-            redo_before=redo_before,
-            kind=kind,
-            modified_since=modified_since,
-            modified_until=modified_until,
-            fail_above=fail_above,
-            max_time=max_time,
-            document_by=document_by,
-            include=include or (),
-            exclude=exclude or (),
-            send_urls=send_urls,
-            video_tokens=video_tokens,
-            confidence=confidence,
-            offline=offline,
-            shard_size=shard_size,
-            plan_only=plan_only,
-            dry_run=dry_run,
-            yes=yes,
-        )
+        job = collect_job(locals())
         if dry_run:
             raise typer.Exit(show_estimate(job, settings, as_json=as_json))
         as_flow = (
@@ -331,9 +300,3 @@ def serve(
 def main() -> None:
     """The console script."""
     app(prog_name="tilewise")
-
-
-def _build_job(**fields: object) -> Job:
-    from extractors.config.job import build_job
-
-    return build_job(**fields)

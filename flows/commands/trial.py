@@ -8,7 +8,7 @@ import typer
 
 from extractors.config.field_help import FIELD_HELP
 from flows.console import exit_on_error, load_settings
-from flows.flags import (  # noqa: TC001 - typer reads annotations
+from flows.flags import (
     BaseUrl,
     BillRule,
     Budget,
@@ -20,6 +20,7 @@ from flows.flags import (  # noqa: TC001 - typer reads annotations
     Policy,
     SchemaName,
     Yes,
+    collect_job,
 )
 
 if TYPE_CHECKING:
@@ -52,27 +53,11 @@ def try_document(
     Shows plan, prompt, answers, errors, tokens and cost.
     """
     with exit_on_error():
-        from extractors.config.job import build_job
         from extractors.config.run_config import resolve
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
-        job = build_job(
-            source=image,
-            schema_name=schema,
-            output=output,
-            model=model,
-            base_url=base_url,
-            policy=policy,
-            climb_below=climb_below,
-            bill=bill,
-            budget=budget,
-            document_by=document_by,
-            send_urls=send_urls,
-            confidence=confidence,
-            offline=offline,
-            yes=yes,
-        )
+        job = collect_job(locals())
         check_local_source(job)
         with divert_stdout():
             result = _run(resolve(job, load_settings()))

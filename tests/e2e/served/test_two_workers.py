@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.schema import SHARDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
@@ -196,3 +197,29 @@ def test_a_parent_that_is_killed_is_taken_over(begun, workspace, server, at_work
     assert len(server.asked) <= IMAGES + 2
     assert workspace.table("calls").height == len(server.asked)
     assert lost == 0 or len(server.asked) > IMAGES
+
+
+def test_shards_stop_by_themselves_when_their_parent_is_paused(begun, prefect, server, at_work):
+    """While the parent's process stands still and can tell them nothing; afterwards it publishes what they had done."""
+    with begun as run:
+        [parent] = [
+            each
+            for each in prefect.api.ask("POST", "flow_runs/filter")
+            if each["state_name"] == "Running" and each["parent_task_run_id"] is None
+        ]
+        run.send_signal(signal.SIGSTOP)
+        try:
+            paused = {"type": "PAUSED", "name": "Paused", "state_details": {"pause_reschedule": False}}
+            answer = prefect.api.send("POST", f"flow_runs/{parent['id']}/set_state", {"state": paused})
+            since = time.monotonic()
+            until(lambda: not at_work())
+            seconds = time.monotonic() - since
+        finally:
+            run.send_signal(signal.SIGCONT)
+        stdout, _ = run.communicate(timeout=PATIENCE)
+    row = json.loads(stdout)
+    assert answer["status"] == "ACCEPT"
+    assert seconds < LEASE_SECONDS  # after that, a parent that stands still counts as gone
+    assert (run.returncode, row["status"]) == (3, "stopped")
+    assert row["accepted"] == row["calls"] == len(server.asked) < IMAGES
+    assert prefect.api.flow_run(parent)["state_name"] == "Partial"

@@ -18,7 +18,7 @@ from extractors.validate.alignment import align
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from extractors.core import DocumentResult, Name, Planned, PlannedPage, Reply, Verdict
+    from extractors.core import DocumentResult, Evidence, Name, Planned, PlannedPage, Reply, Verdict
     from extractors.record.tables.replies import StoredAnswer, StoredReplies
     from extractors.run.cascade import Cascade
     from extractors.run.context import RunContext
@@ -92,8 +92,14 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
         encoded=encoded,
         sha256=sha256,
         origin=origin,
-        evidence=_scoring(answer, context).weigh(align(reading.reply, context.schema.model, verdict.candidate)),
+        evidence=_weigh(reading, context),
     )
+
+
+def _weigh(reading: _Reading, context: RunContext) -> Evidence | None:
+    """The evidence of a stored answer, with the confidence by the run's score."""
+    evidence = align(reading.reply, context.schema.model, reading.verdict.candidate)
+    return _scoring(reading.answer, context).weigh(evidence, qualities=[reading.answer.quality])
 
 
 def _scoring(answer: StoredAnswer, context: RunContext) -> Cascade:

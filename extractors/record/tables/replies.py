@@ -14,6 +14,7 @@ import polars as pl
 
 from extractors.core.calls import TokenLogprobs
 from extractors.core.errors import ConfigurationError
+from extractors.core.evidence import Quality
 from extractors.core.tiles import Size
 from extractors.record.output.base import reading
 from extractors.record.tables import columns
@@ -55,13 +56,14 @@ _OF_CALLS = {
     "sent_width": "called_width",
     "sent_height": "called_height",
 }
+_OF_IMAGES = ("document", "page", "sharpness", "contrast")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """One stored answer with its call and the size of the image that was sent.
 
-    `sha256`, `encoded` and `action` come from its row in results; None without one.
+    `sha256`, `encoded` and `action` come from its row in results; None without one. `quality` is that of its first page.
     """
 
     name: Name
@@ -75,6 +77,7 @@ class StoredAnswer:
     sha256: str | None = None
     encoded: bool | None = None
     action: str | None = None
+    quality: Quality | None = None
 
 
 class StoredReplies:
@@ -127,8 +130,11 @@ class StoredReplies:
         with self._lock:
             if self._open is None or self._open[0] != place:
                 self._open = None  # only one file is kept in memory
-                whole = _scan_answers(self._output, self._files[place], offline=self._offline).join(
-                    _scan_calls(self._output, self._files[place]), on=["document", "attempt"], how="left"
+                file = self._files[place]
+                whole = (
+                    _scan_answers(self._output, file, offline=self._offline)
+                    .join(_scan_calls(self._output, file), on=["document", "attempt"], how="left")
+                    .join(_scan_quality(self._output, file), on="document", how="left")
                 )
                 self._open = place, _sort_answers(whole).collect()
             return self._open[1]
@@ -208,6 +214,14 @@ def _scan_calls(output: Output, file: str) -> pl.LazyFrame:
     return rows.rename(_OF_CALLS)
 
 
+def _scan_quality(output: Output, file: str) -> pl.LazyFrame:
+    """Sharpness and contrast of each document's first page."""
+    wanted = {column: columns.IMAGES[column] for column in _OF_IMAGES}
+    images = _sibling_file(file, "images")
+    rows = output.scan([images], wanted) if output.exists(images) else pl.LazyFrame(schema=wanted)
+    return rows.filter(pl.col("page") == 1).drop("page").unique("document")
+
+
 def _sibling_file(file: str, table: str) -> str:
     """The file of another table in the same volume as this file of `replies`."""
     _, schema, day, name = file.split("/")
@@ -227,7 +241,6 @@ def _build_answer(row: dict[str, Any]) -> StoredAnswer:
     accepted = row["outcome"] == "accepted" and row["sha256"] is not None and row["published"]
     kind = "" if accepted else "called_"  # an earlier attempt may have sent another image
     size = Size(row[f"{kind}width"] or 0, row[f"{kind}height"] or 0)
-    sent = (row["sha256"], row["encoded"], row["action"]) if accepted else (None, None, None)
     return StoredAnswer(
         _document_name(row),
         row["key"],
@@ -237,5 +250,8 @@ def _build_answer(row: dict[str, Any]) -> StoredAnswer:
         row["prompt_hash"],
         row[f"{kind}rung"] or 0,
         size,
-        *sent,
+        sha256=row["sha256"] if accepted else None,
+        encoded=row["encoded"] if accepted else None,
+        action=row["action"] if accepted else None,
+        quality=None if row["sharpness"] is None else Quality(row["sharpness"], row["contrast"]),
     )

@@ -1,12 +1,13 @@
 """stored.py: which documents have a stored answer, and what the answers are, the later first."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 from support.runs import vary
 
-from extractors.core import RedoScope
+from extractors.core import Quality, RedoScope
 from extractors.core.errors import ConfigurationError
 from extractors.core.tiles import Size
 from extractors.record.output.folder import FolderOutput
@@ -51,6 +52,17 @@ def ended(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
         for outcome, body in zip(outcomes, bodies, strict=True)
     )
     return getattr(make, end)(uri, attempts=attempts, **changes)
+
+
+def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path):
+    """None where it was not measured."""
+    pages = (make.page("/in/a.jpg"), make.page("/in/a2.jpg"))
+    measured = ended(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
+    measured = replace(measured, planned=make.planned("/in/a.jpg", pages=pages))
+    publish(measured, ended(make, "failed", "/in/b.jpg"))
+    names = {measured.planned.name, make.planned("/in/b.jpg").name}
+    stored = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(names)
+    assert {each.name[0]: each.quality for each in stored} == {"/in/a.jpg": Quality(9.5, 0.25), "/in/b.jpg": None}
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])

@@ -67,7 +67,9 @@ def forget(
             raise ConfigurationError("forget asks before it deletes: add --yes, or --dry-run to see what goes")
         settings, name = _name_output(output)
         if not settings.has_ledger and _is_missing(name):
-            raise ConfigurationError(f"output {name!r} and a ledger do not exist: choose another output with --output")
+            raise ConfigurationError(
+                f"neither output {name!r} nor a ledger exists: choose another output with --output"
+            )
         from extractors.plan.estimate import open_ledger
         from extractors.record.ledger import Ledger
         from extractors.record.output import open_output

@@ -11,10 +11,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from support.runs import vary
 
 from extractors.core.errors import OutputError
 from extractors.record.ledger import Ledger
+from extractors.record.ledger.schema import CALLS
 from extractors.record.output.folder import FolderOutput
 from extractors.run.forget import ForgetRequest
 
@@ -105,6 +107,7 @@ def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(published, im
 
 def test_forget_says_where_a_source_was_not_checked(workspace):
     """An image of the web is not asked for."""
+    (workspace.folder / "out").mkdir()
     ended = workspace.run("forget", "https://example.com/a.jpg?X-Amz-Signature=1", "--dry-run")
     assert ended.exit_code == 0
     assert "https://example.com/a.jpg may still be in its source, which was not checked" in ended.stdout
@@ -213,6 +216,36 @@ def test_forget_of_one_image_blanks_a_run_over_it(workspace, server):
     assert (workspace.only("runs")["source"], workspace.only("runs")["cost_usd"] > 0) == ("", True)
     assert workspace.run("spend").exit_code == 0
     assert workspace.only("calls")["cost_usd"] == Decimal("0.00045")
+
+
+@pytest.mark.parametrize("command", [("forget", "in/a.jpg", "--yes"), ("prune", "--replies", "1d")])
+def test_an_output_that_does_not_exist_is_refused(workspace, command):
+    """Most likely its name is wrong; nothing is made."""
+    ended = workspace.run(*command, "--output", "nowhere")
+    assert (ended.exit_code, "nowhere' " in ended.stderr) == (2, True)
+    assert workspace.files() == ["prices.toml"]
+
+
+@pytest.mark.postgres
+def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
+    """The whole command: rows, answers and names go from tables and ledger, amounts and the other document stay."""
+    workspace.using(server, ledger=postgres()).images("gone.jpg", "kept.jpg")
+    run = ("run", "in", "--schema", "caption", "--yes", "--direct")
+    assert workspace.run(*run).exit_code == 0
+    assert workspace.run(*run, "--redo", "all", "--plan-only").exit_code == 0
+    ended = workspace.run("forget", "in/gone.jpg", "--yes")
+    assert ended.exit_code == 0, ended.stderr
+    assert "1 results" in ended.stdout
+    assert [len(workspace.table(table)) for table in ("results", "replies", "images", "calls")] == [1, 1, 1, 2]
+    assert workspace.table("calls")["cost_usd"].sum() == 2 * Decimal("0.00045")
+    engine = sa.create_engine(workspace.env["TILEWISE_LEDGER"])
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(CALLS.c.document, CALLS.c.cost_nano, CALLS.c.reply)).all()
+    engine.dispose()
+    assert sorted(rows) == [("", 450_000, None), (str(workspace.folder / "in" / "kept.jpg"), 450_000, None)]
+    assert "gone.jpg" not in workspace.said()
+    assert workspace.run(*run).exit_code == 0  # the document is new again
+    assert len(server.asked) == 3
 
 
 def make_aged(workspace):

@@ -197,7 +197,7 @@ class Step:
 class PlannedPage:
     """One page, the action chosen for it, and the ladder from that choice upwards (`ladder[0]` is sent first).
 
-    `whole_tokens` is the bill of the whole image where the ladder ends below it.
+    `rescue`: the last step, the whole image, is above a stored ladder: it is sent after a refused answer only.
     """
 
     billed: Billed
@@ -205,12 +205,12 @@ class PlannedPage:
     reason: str
     ladder: tuple[Step, ...] = ()
     costs: Costs = field(default_factory=Costs)
-    whole_tokens: int | None = None
+    rescue: bool = False
 
     @property
     def faithful_tokens(self) -> int:
         """The image tokens with every pixel that the model sees; 0 for a page that is not sent."""
-        return self.whole_tokens or (self.ladder[-1].tokens if self.ladder else 0)
+        return self.ladder[-1].tokens if self.ladder else 0
 
     @property
     def scale(self) -> float | None:
@@ -257,6 +257,11 @@ class Planned:
     def rungs(self) -> int:
         """The number of rungs of the document."""
         return max(len(page.ladder) for page in self.pages)
+
+    @property
+    def doubt_rungs(self) -> int:
+        """The number of rungs to which an accepted answer that is not sure may climb."""
+        return max(len(page.ladder) - page.rescue for page in self.pages)
 
     def steps(self, rung: int) -> tuple[Step, ...]:
         """The pages' steps when the document is on this rung of its ladder, 0 the cheapest."""

@@ -76,13 +76,13 @@ class Plan:
     def _choose_size(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
         if self.ladder is None:
             ladder, floored = ladder_of(self.rule, self.policy, size)
+            rescue = False
         else:
-            ladder, floored = tuned_ladder_of(self.rule, self.ladder, size), False
-        step, whole = ladder[0], self.rule.tokens(size)
+            (ladder, rescue), floored = tuned_ladder_of(self.rule, self.ladder, size), False
+        step = ladder[0]
         costs = self.price(step, first=first)
-        if step.tokens < whole:
-            ends_below = whole if ladder[-1].tokens < whole else None
-            return PlannedPage(billed, "resize", "cheaper", ladder, costs, ends_below)
+        if step.tokens < self.rule.tokens(size):
+            return PlannedPage(billed, "resize", "cheaper", ladder, costs, rescue)
         if step.size != size:
             return PlannedPage(billed, "shrink", "native", ladder, costs)
         return PlannedPage(billed, "send", "floor" if floored else "fits", ladder, costs)
@@ -109,17 +109,21 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bo
 
 
 @lru_cache(maxsize=4096)  # as above
-def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[Step, ...]:
-    """The steps of a stored ladder, whatever the floors of the policies: it was measured. It may end below the whole image."""
+def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[tuple[Step, ...], bool]:
+    """The steps of a stored ladder, whatever the floors of the policies: it was measured.
+
+    Where it ends below the whole image, that is the last step, and the result is True: it is sent after a refused answer
+    only, so that a document does not fail for pixels that were left out.
+    """
     whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
     steps: list[Step] = []
     for rung in ladder.limits(whole.tokens):
         if rung >= whole.tokens:
-            return (*steps, Step(rung, whole.size, whole.tokens))
+            return (*steps, Step(rung, whole.size, whole.tokens)), False
         picture = fit_size(rule, size, rung)
         if picture is not None and (not steps or rule.tokens(picture) > steps[-1].tokens):
             steps.append(Step(rung, picture, rule.tokens(picture)))
-    return tuple(steps) or (whole,)
+    return (*steps, whole), bool(steps)
 
 
 def full_ladder(rule: Rule, size: Size) -> tuple[Step, ...]:

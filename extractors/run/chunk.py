@@ -198,7 +198,7 @@ async def _ask_in_state(
     )
     if cascade.is_sure(answer, state.accepted):
         return answer
-    return state.climb(answer, planned.rungs) or choose_surest((*state.accepted, answer))
+    return state.climb(answer, planned.doubt_rungs) or choose_surest((*state.accepted, answer))
 
 
 def _keep_accepted(

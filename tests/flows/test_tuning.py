@@ -1,5 +1,6 @@
 """Stored tunings: `run`, `estimate`, `apply` and `doctor` use what `tune --apply` stored, and say so."""
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from math import exp
@@ -15,6 +16,19 @@ from extractors.validate.score import Score, SignalModel
 
 SOURCE = ("in", "--schema", "caption", "--bill", "formula")
 RUN = ("run", *SOURCE)
+RED = """from pydantic import BaseModel, field_validator
+
+
+class Red(BaseModel):
+    color: str
+
+    @field_validator("color")
+    @classmethod
+    def _red(cls, value):
+        if value != "red":
+            raise ValueError("not red at all")
+        return value
+"""
 CHEAPEST, WHOLE = (1119, 1119), (2000, 2000)  # pictures that are sent of the image
 
 
@@ -25,13 +39,26 @@ def one_large_image(workspace, server, replies):
     workspace.with_images("a.jpg", size=WHOLE).using(server)
 
 
+def scored(replies, logprob):
+    """A script that bills as is planned and gives every character this log probability."""
+
+    def answer(asked):
+        body = json.loads(replies.billing(get_rule("formula").tokens)(asked).body)
+        text = body["choices"][0]["message"]["content"]
+        body["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": logprob} for part in text]}
+        return replies.raw(json.dumps(body))
+
+    return answer
+
+
 @pytest.fixture
 def store(workspace, server):
     """Stores a tuning, of the whole image alone where nothing else is said; a body that is no tuning is stored as it is."""
-    caption = load("caption")
-    key = Fingerprint(server.url, "maker/model", "caption", caption.hash, caption.prompt_hash("0.0 False"))
 
-    def keep(body=None, *, budgets=(6404,), mode="json_schema", **values):
+    def keep(body=None, *, budgets=(6404,), mode="json_schema", schema="caption", **values):
+        with contextlib.chdir(workspace.folder):
+            read = load(schema)
+        key = Fingerprint(server.url, "maker/model", read.name, read.hash, read.prompt_hash("0.0 False"))
         protocol = TuningProtocol(
             endpoint=key.endpoint,
             model=key.model,
@@ -84,15 +111,7 @@ def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stor
 
 def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, server, replies, store):
     """An answer that the lower rung agrees with is sure by this score, whatever its tokens say."""
-
-    def answer(asked):
-        plain = replies.billing(get_rule("formula").tokens)(asked)
-        body = json.loads(plain.body)
-        text = body["choices"][0]["message"]["content"]
-        body["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -0.01} for part in text]}
-        return replies.raw(json.dumps(body))
-
-    server.answers_with(answer)
+    server.answers_with(scored(replies, -0.01))
     agreed = SignalModel(signals=("agreed",), means=(0,), scales=(1,), weights=(3,), intercept=0)
     score = Score(pooled=agreed).model_dump(mode="json")
     store(budgets=(1601, 6404), score=score, climb_below={"caption": 0.9})
@@ -115,14 +134,25 @@ def test_stored_plan_keeps_its_tuning(workspace, server, store):
     assert workspace.only("runs")["policy"] == "tuned"
 
 
-def test_ladder_that_ends_below_the_whole_image_is_published_as_resized(workspace, server, store):
-    """The row says that pixels were left out; the saving is against the whole image."""
-    store(budgets=(1601,))
+def test_ladder_that_ends_below_the_whole_image_is_published_as_resized(workspace, server, replies, store):
+    """The row says that pixels were left out, doubt climbs no further, and the saving is against the whole image."""
+    store(budgets=(1601,), climb_below_all=0.9)
+    server.answers_with(scored(replies, -2.0))
     ended = workspace.run(*RUN)
     assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
     row = workspace.only("results")
     assert (row["_action"], row["_rung"]) == ("resize", 1601)
     assert "4,803 image tokens (75.0 %)" in ended.stdout
+
+
+def test_refused_value_is_read_as_the_whole_image_above_a_stored_ladder(workspace, server, replies, store):
+    """A document does not fail for pixels that the ladder leaves out."""
+    name = workspace.module(RED)
+    store(budgets=(1601,), schema=f"{name}:Red")
+    server.answers_with(replies.ok({"color": "blue"}), replies.ok({"color": "red"}))
+    assert workspace.run("run", "in", "--schema", f"{name}:Red", "--bill", "formula").exit_code == 0
+    assert server.pictures == [CHEAPEST, WHOLE]
+    assert workspace.only("results")["_rung"] == 6404
 
 
 def test_doctor_shows_the_tunings_of_the_model_by_schema(workspace, server, store):

@@ -42,8 +42,8 @@ def _load_page(page: Json) -> PlannedPage:
         None if page["costs"][name] is None else Decimal(page["costs"][name]) for name in ("low", "expected", "high")
     )
     ladder = tuple(Step(each["rung"], Size(*each["size"]), each["tokens"]) for each in page["ladder"])
-    whole = page.get("whole_tokens")  # a plan of an earlier version has none
-    return PlannedPage(_load_billed(page["billed"]), page["action"], page["reason"], ladder, Costs(*costs), whole)
+    rescue = page.get("rescue", False)  # a plan of an earlier version has none
+    return PlannedPage(_load_billed(page["billed"]), page["action"], page["reason"], ladder, Costs(*costs), rescue)
 
 
 def _load_billed(billed: Json) -> Billed:

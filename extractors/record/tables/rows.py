@@ -267,10 +267,10 @@ def _to_dollars(amount: object) -> Decimal | None:
 
 
 def _final_action(page: PlannedPage, step: Step) -> str:
-    """The action for the image that was accepted: on the rung of the whole image it is not resized."""
+    """The action for the image that was accepted: on the top rung it is not resized."""
     if page.action == "url":
         return "url"
-    if page.whole_tokens or step != page.ladder[-1]:
+    if step != page.ladder[-1]:
         return "resize"
     whole = page.billed.header is not None and step.size == page.billed.header.size
     return "send" if whole else "shrink"

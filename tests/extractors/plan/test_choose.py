@@ -289,19 +289,21 @@ def test_only_the_first_page_bears_the_text():
 
 
 @pytest.mark.parametrize(
-    ("ladder", "name", "size", "action", "tokens", "whole"),
+    ("ladder", "name", "size", "action", "tokens", "rescue"),
     [
-        (Ladder(rule="table", budgets=(1601, 6404)), "table", (900, 2100), "resize", [1601, 6404], None),
-        (Ladder(rule="table", budgets=(1601, 3202)), "table", (900, 2100), "resize", [1601, 3202], 6404),
-        (Ladder(rule="table", budgets=(1601, 3202)), "table", (500, 400), "send", [1601], None),
-        (Ladder(rule="qwen3", shares=(0.25, 0.5)), "qwen3", (2000, 2000), "resize", [902, 1851], 3846),
-        (Ladder(rule="qwen3", shares=(1,)), "qwen3", (2000, 2000), "send", [3846], None),
-        (Ladder(rule="qwen3", budgets=(1,)), "qwen3", (2000, 2000), "send", [3846], None),
+        (Ladder(rule="table", budgets=(1601, 6404)), "table", (900, 2100), "resize", [1601, 6404], False),
+        (Ladder(rule="table", budgets=(1601, 3202)), "table", (900, 2100), "resize", [1601, 3202, 6404], True),
+        (Ladder(rule="table", budgets=(1601, 3202)), "table", (500, 400), "send", [1601], False),
+        (Ladder(rule="qwen3", shares=(0.25, 0.5)), "qwen3", (2000, 2000), "resize", [902, 1851, 3846], True),
+        (Ladder(rule="qwen3", shares=(1,)), "qwen3", (2000, 2000), "send", [3846], False),
+        (Ladder(rule="qwen3", budgets=(1,)), "qwen3", (2000, 2000), "send", [3846], False),
     ],
 )
-def test_stored_ladder_replaces_that_of_the_policy(ladder, name, size, action, tokens, whole):
-    """Whatever the floors; it may end below the whole image, whose bill is kept; a budget that buys nothing is left out."""
+def test_stored_ladder_replaces_that_of_the_policy(ladder, name, size, action, tokens, rescue):
+    """Whatever the floors; where it ends below the whole image, that is the step for refused answers alone."""
     billed = Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1))
     chosen = Plan("balanced", get_rule(name), dollars, ladder=ladder).page(billed)
-    assert (chosen.action, [step.tokens for step in chosen.ladder], chosen.whole_tokens) == (action, tokens, whole)
+    assert (chosen.action, [step.tokens for step in chosen.ladder], chosen.rescue) == (action, tokens, rescue)
     assert chosen.faithful_tokens == get_rule(name).tokens(Size(*size))
+    planned = Planned("a", (chosen,))
+    assert (planned.rungs, planned.doubt_rungs) == (len(tokens), len(tokens) - rescue)

@@ -1,6 +1,12 @@
 """docs/analytics.md: each question is answered by its SQL and by its polars with the same rows of a published history."""
 
+import contextlib
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +17,8 @@ from support.markdown import page
 PAGE = page("analytics")
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 QUESTIONS = dict(SECTION.findall(PAGE.text))
+
+PROGRAM = shutil.which("duckdb", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
 
 def block(text, kind):
@@ -58,6 +66,21 @@ def test_sql_and_polars_give_the_same_rows(question, history, suppliers, monkeyp
     in_sql, in_polars = (plain(answer(QUESTIONS[question])) for answer in (answer_sql, answer_polars))
     assert in_sql == in_polars
     assert in_sql
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no program duckdb here: `pip install duckdb-cli` brings it")
+def test_questions_are_answered_by_the_program_duckdb(history, suppliers):
+    """As the page says, started in the folder of the output: each answer has as many rows as that of the library."""
+    folder = history.folder / "out"
+    script = "\n".join(block(text, "sql") for text in QUESTIONS.values())
+    command = [PROGRAM, "-init", "views.sql", "-batch", "-jsonlines"]
+    ended = subprocess.run(command, cwd=folder, input=script, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, "Error" in ended.stderr) == (0, False), ended.stderr
+    with contextlib.chdir(folder):
+        counts = [len(answer_sql(text)) for text in QUESTIONS.values()]
+    rows = [list(json.loads(line)) for line in ended.stdout.splitlines()]
+    assert len(rows) == sum(counts)
+    assert rows[0] == ["day", "model", "calls", "billed_usd", "unknown_usd"]
 
 
 def test_answers_show_what_happened(history, suppliers, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
@@ -17,11 +17,12 @@ from extractors.endpoint.fill.json_schema import Field, build_field
 from extractors.endpoint.fill.kinds import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import Document, Word
     from extractors.endpoint.wire import Schema
 
+_NEAR = 6  # words from one piece of a value to the next
 _LEAST = 1e-6  # a probability of 0 has no logarithm
 _RUNS = re.compile(r"[^\W_]+|[\W_]+")
 
@@ -61,12 +62,12 @@ class Certainty(Protocol):
 
 
 class OcrCertainty:
-    """By the scores of the words in which a value was read, and by how contested its finding was."""
+    """By the probability of each character that was read, and by how contested the finding of a value was."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         words = [word for line in document.lines for word in line.words]
-        self._words = [("".join(filter(str.isalnum, word.text)).casefold(), word.score) for word in words]
+        self._words = [_Spelled.of(word) for word in words]
         self._contests: dict[str, Contest | None] = {}
         self._mean = sum(word.score for word in words) / len(words) if words else 1.0
         self.base = _log(self._mean)
@@ -84,10 +85,16 @@ class OcrCertainty:
         return 1.0 if contest is None else contest.chosen
 
     def spell(self, text: str) -> list[float]:
-        """The score of a word is the mean probability of its characters; what separates words is sure."""
+        """As it was read, whole in one place or word by word; what separates words is in no doubt."""
+        whole = self._find("".join(filter(str.isalnum, text)), None)
+        if whole is not None:
+            probabilities = iter(self._words[whole.word].read(whole))
+            return [_log(next(probabilities)) if char.isalnum() else 0.0 for char in text]
         logprobs: list[float] = []
+        place: _Place | None = None
         for run in _RUNS.findall(text):
-            logprobs += [_log(self._score(run)) if run[0].isalnum() else 0.0] * len(run)
+            place = (self._find(run, place) or place) if run[0].isalnum() else place
+            logprobs += self._spell_run(run, place)
         return logprobs
 
     def _judge(self, field: Field, parent: str | None) -> Contest | None:
@@ -99,10 +106,55 @@ class OcrCertainty:
             self._contests[kind] = judge_contest(kind, self._document)
         return self._contests[kind]
 
-    def _score(self, run: str) -> float:
-        """The best score of a word that holds these characters; the mean for what stands on no page as it is written."""
-        wanted = run.casefold()
-        return max((score for word, score in self._words if wanted in word), default=self._mean)
+    def _spell_run(self, run: str, place: _Place | None) -> list[float]:
+        """The mean of all words stands for what is on no page as it is written."""
+        if not run[0].isalnum():
+            return [0.0] * len(run)
+        if place is None or self._words[place.word].letters[place.start : place.end] != _fold(run):
+            return [self.base] * len(run)
+        return [_log(each) for each in self._words[place.word].read(place)]
+
+    def _find(self, run: str, before: _Place | None) -> _Place | None:
+        """Where these characters were read: close behind the place before, else where they were read best."""
+        wanted = _fold(run)
+        places = (
+            [each for number, word in enumerate(self._words) for each in word.find(wanted, number)] if wanted else []
+        )
+        behind = [each for each in places if before is not None and before <= each and each.word - before.word <= _NEAR]
+        if behind:
+            return min(behind)
+        return max(places, key=lambda each: min(self._words[each.word].read(each)), default=None)
+
+
+class _Place(NamedTuple):
+    """A stretch of the letters and digits of a word, which is given by its number on the page."""
+
+    word: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """The letters and digits of a word, and the probability of each."""
+
+    letters: str
+    probabilities: tuple[float, ...]
+
+    @classmethod
+    def of(cls, word: Word) -> _Spelled:
+        spelled = word.spelled or (word.score,) * len(word.text)
+        kept = [(char, number) for char, number in zip(word.text, spelled, strict=True) if char.isalnum()]
+        return cls(_fold("".join(char for char, _ in kept)), tuple(number for _, number in kept))
+
+    def find(self, wanted: str, word: int) -> Iterator[_Place]:
+        start = self.letters.find(wanted)
+        while start >= 0:
+            yield _Place(word, start, start + len(wanted))
+            start = self.letters.find(wanted, start + 1)
+
+    def read(self, place: _Place) -> tuple[float, ...]:
+        return self.probabilities[place.start : place.end]
 
 
 class EchoCertainty:
@@ -193,6 +245,11 @@ class _Writer:
             numbers[0] += first
         self.texts.append(text)
         self.logprobs += numbers
+
+
+def _fold(text: str) -> str:
+    """The text for comparison, of the same length."""
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
 def _log(probability: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from extractors.endpoint.fill.find.dates import rank_dates
 from extractors.endpoint.fill.find.money import rank_currencies
-from extractors.endpoint.fill.find.names import rank_companies
+from extractors.endpoint.fill.find.names import rank_addresses, rank_companies
 from extractors.endpoint.fill.find.totals import rank_subtotals, rank_taxes, rank_totals
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Ranks = Iterable[tuple[Hashable, float]]
 
 _RANKS: Mapping[str, Callable[[Document], Ranks]] = {
+    "address": rank_addresses,
     "company": rank_companies,
     "currency": rank_currencies,
     "date": rank_dates,

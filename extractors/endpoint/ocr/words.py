@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Quad: TypeAlias = "Sequence[tuple[float, float]]"  # top left, top right, bottom
 class Word:
     """One piece of text that the reader saw as a whole (often several words), and where it stands.
 
-    `score` is the mean probability of its characters.
+    `score` is the mean probability of its characters, `spelled` the probability of each, where the reader was asked for it.
     """
 
     text: str
@@ -27,6 +27,7 @@ class Word:
     right: float
     bottom: float
     score: float = 1.0
+    spelled: tuple[float, ...] = ()
 
     @property
     def height(self) -> float:
@@ -96,20 +97,26 @@ class Document:
         return tuple(line.text for line in self.lines)
 
 
-def turn_upright(read: Iterable[tuple[str, Quad, float]]) -> list[Word]:
+class Seen(NamedTuple):
+    """A piece of text as the reader gives it."""
+
+    text: str
+    quad: Quad
+    score: float = 1.0
+    spelled: tuple[float, ...] = ()
+
+
+def turn_upright(read: Iterable[Seen]) -> list[Word]:
     """Boxes of a picture that was held at a slant, turned straight by the median slope of its wide words."""
     found = list(read)
     slopes = [
         (right[1] - left[1]) / (right[0] - left[0])
-        for _, (left, right, _, lower), _ in found
+        for left, right, _, lower in (each.quad for each in found)
         if right[0] - left[0] > 4 * abs(lower[1] - left[1])
     ]
     angle = -math.atan(median(slopes)) if slopes else 0.0
     sine, cosine = math.sin(angle), math.cos(angle)
-    return [
-        _build_word(text, [(x * cosine - y * sine, x * sine + y * cosine) for x, y in quad], score)
-        for text, quad, score in found
-    ]
+    return [_build_word(each, [(x * cosine - y * sine, x * sine + y * cosine) for x, y in each.quad]) for each in found]
 
 
 def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
@@ -124,9 +131,9 @@ def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
     return tuple(Line(tuple(sorted(row, key=lambda each: each.left))) for row in rows)
 
 
-def _build_word(text: str, quad: Quad, score: float) -> Word:
+def _build_word(seen: Seen, quad: Quad) -> Word:
     across, down = [x for x, _ in quad], [y for _, y in quad]
-    return Word(text, min(across), min(down), max(across), max(down), score)
+    return Word(seen.text, min(across), min(down), max(across), max(down), seen.score, seen.spelled)
 
 
 def _is_beside(word: Word, row: list[Word]) -> bool:

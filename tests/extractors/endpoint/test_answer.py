@@ -66,6 +66,19 @@ def test_probabilities_are_those_of_words_and_of_the_finding(document):
     assert sum(sure.logprobs) > sum(answer.logprobs)
 
 
+def test_characters_have_the_probability_with_which_each_was_read():
+    """A value is looked for whole, then word by word in reading order; what is on no page has the mean."""
+    lines = [("JALAN 1O 8.20", [0.9] * 5 + [1.0, 0.5, 0.4, 1.0, 0.8, 0.7, 0.6, 0.3]), ("1O JOHOR", [1.0] * 8)]
+    words = [
+        Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, 0.75, tuple(spelled))
+        for row, (text, spelled) in enumerate(lines)
+    ]
+    certainty = OcrCertainty(Document((group_lines(words),)))
+    read = {text: [round(math.exp(each), 3) for each in certainty.spell(text)] for text in ("8.2", "jalan, 1O", "XYZ")}
+    assert read == {"8.2": [0.8, 1.0, 0.6], "jalan, 1O": [0.9] * 5 + [1.0, 1.0, 0.5, 0.4], "XYZ": [0.75] * 3}
+    assert certainty.spell("JOHOR 1O") == [0.0] * 8
+
+
 def test_echo_knows_the_ways_of_the_schema():
     """A null is one of two, a choice one of three, a flag one of two; free text is in no doubt."""
     schema = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TOP = 12  # lines in which an issuer names himself
 _LONGEST = 5  # lines of an address
+_ADDRESS_RANK, _OTHER_RANK = 4.0, -1.0  # of a line that looks like an address, and of one that nothing explains
 _LEGAL = re.compile(
     r"\bS[DO]N\.? ?B[A-Z]D\b|SDN\.? ?BHD|\bBHD\b|\bLTD\b|\bLIMITED\b|\bINC\b|\bLLC\b|\bLLP\b|\bCORP(?:ORATION)?\b|\bGMBH\b"
     r"|\bAG\b|\bPLC\b|\bPTY\b|\bPTE\b|\bS\.?A\.?R\.?L\b|\bB\.?V\.?(?=$|\W)|\bS\.?P\.?A\b|\bS\.A\.|株式会社|\bPLT\b|& CO\b|\bCO\.?$"
@@ -71,6 +72,15 @@ def rank_companies(document: Document) -> list[tuple[str, float]]:
 def find_address(document: Document) -> str | None:
     """The issuer's address: the lines that look like one, below the name."""
     return _address(_parts(_head(document, 2 * _TOP)))
+
+
+def rank_addresses(document: Document) -> list[tuple[str, float]]:
+    """The first line that looks like an address, and the other lines near it that may be one, with their ranks."""
+    parts = _parts(_head(document, 2 * _TOP))
+    first = next((part for part in parts if _is_address(part.text)), None)
+    below = parts[parts.index(first) + _LONGEST :] if first else parts[1:]
+    likely = [(first.text, _ADDRESS_RANK)] if first else []
+    return [*likely, *((part.text, _OTHER_RANK) for part in below if _may_be_address(part.text))]
 
 
 def find_customer(document: Document) -> str | None:
@@ -171,6 +181,10 @@ def _is_address(text: str) -> bool:
         and not _LEGAL.search(capitals)
         and not _END.search(capitals)
     )
+
+
+def _may_be_address(text: str) -> bool:
+    return _continues(text) and not _NOT_NAME.search(text.upper()) and not _LEGAL.search(text.upper())
 
 
 def _continues(text: str) -> bool:

@@ -41,4 +41,14 @@ def test_weak_candidate_is_contested_by_none():
     labelled, bare = (judge_contest("date", page(text)).present for text in ("Date: 25/12/2018", "valid 25/12/2018"))
     assert bare < 0.6 < labelled
     assert judge_contest("date", page("no date")).present == 0
-    assert judge_contest("address", page("NO 5, JALAN BESAR")) is None
+    assert judge_contest("phone", page("Tel: 03-8060 4233")) is None
+
+
+def test_unexplained_lines_make_a_missing_address_less_sure():
+    """Each may be one; and they contest one that was found further up."""
+    none, some = (
+        judge_contest("address", page("INN TRADING", *lines)) for lines in (["RECEIPT"], ["SRI RAMPAI", "PUCHONG"])
+    )
+    assert none.present == 0
+    assert 0.3 < some.present < 0.6
+    assert judge_contest("address", page("INN TRADING", "NO 5, JALAN BESAR")).present > 0.9

@@ -15,7 +15,7 @@ from extractors.endpoint.fill.find.names import find_address, find_company, find
 from extractors.endpoint.fill.find.rows import find_rows
 from extractors.endpoint.fill.find.tables import find_table
 from extractors.endpoint.fill.find.totals import find_subtotal, find_tax, find_total
-from extractors.endpoint.ocr.words import Document, Word, group_lines, turn_upright
+from extractors.endpoint.ocr.words import Document, Seen, Word, group_lines, turn_upright
 
 
 def page(*texts, tall=()):
@@ -283,8 +283,8 @@ def test_a_table_is_found_by_its_columns():
 def test_words_of_a_slanted_picture_share_their_line():
     """Boxes are turned straight before lines are made."""
     slanted = [
-        ("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)], 0.9),
-        ("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)], 0.7),
+        Seen("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)], 0.9),
+        Seen("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)], 0.7),
     ]
     [line] = group_lines(turn_upright(slanted))
     assert [(word.text, word.score) for word in line.words] == [("LEFT SIDE", 0.9), ("RIGHT SIDE", 0.7)]

@@ -69,9 +69,9 @@ async def parse_request(ocr, *urls, **more):
 
 
 async def test_a_receipt_is_read_into_its_schema(ocr):
-    """Pixels in, the fields of the schema out."""
+    """Pixels in, the fields of the schema out; with the probabilities of what was read, of which no two need be alike."""
     response_format = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA}}
-    reply = (await parse_request(ocr, url(RECEIPT), response_format=response_format)).json()
+    reply = (await parse_request(ocr, url(RECEIPT), response_format=response_format, logprobs=1)).json()
     assert reply["model"] == "offline/rapidocr"
     assert orjson.loads(reply["choices"][0]["message"]["content"]) == {
         "company": "CORNER BAKERY LTD",
@@ -79,6 +79,10 @@ async def test_a_receipt_is_read_into_its_schema(ocr):
         "total": 7.0,
         "currency": "EUR",
     }
+    logprobs = reply["choices"][0]["logprobs"]
+    assert "".join(logprobs["tokens"]) == reply["choices"][0]["message"]["content"]
+    assert len({number for number in logprobs["token_logprobs"] if number < 0}) > len(SCHEMA["properties"])
+    assert max(logprobs["token_logprobs"]) == 0
 
 
 @pytest.mark.slow

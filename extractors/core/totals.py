@@ -205,7 +205,9 @@ def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
     if not isinstance(end, Accepted):
         return []
     accepted = [each for each in end.attempts if each.outcome == "accepted"]
-    published = next((each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung), None)
+    same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]
+    same_reply = [each for each in same_rung if each.reply is end.reply]  # rungs of a later page may share the first's
+    published = next(iter((*same_reply, *same_rung)), None)
     return [each for each in accepted if each is not published and each.billed == "yes"]
 
 

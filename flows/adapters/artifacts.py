@@ -220,6 +220,7 @@ def format_estimate(estimate: Estimate, model: str, plan: str | None = None, lin
             else []
         ),
         f"Model {format_code(model)}, billed by {format_code(estimate.bill_rule)}." if model else "No model is set.",
+        *([f"With the {escape_markdown(estimate.tuning)}."] if estimate.tuning else []),
         _format_table("count", {name: f"{getattr(estimate, name):,}" for name in counts}),
         _format_table("images", {describe_choice(*choice): f"{n:,}" for choice, n in sorted(estimate.reasons.items())}),
         _format_table("image tokens", {name: f"{count:,}" for name, count in estimate.tokens.items()}),

@@ -1,6 +1,6 @@
 """tally.py: what one document adds to its run, and how tallies add up."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -161,6 +161,13 @@ def test_billed_attempts_before_the_published_one_are_wasted():
     """They cost, and their answers are not in results."""
     end = accepted(attempt("off_schema", cost="0.2"), attempt("truncated", cost="0.3"), attempt(cost="0.5"))
     assert dollars(end) == (Decimal("1.0"), Decimal("0.5"), 0)
+
+
+def test_accepted_answer_that_another_one_replaced_is_wasted():
+    """Also where both were read on the same rung of the first page."""
+    lower, higher = (attempt(cost=cost, usage=Usage(prompt=10)) for cost in ("0.2", "0.5"))
+    assert dollars(replace(accepted(lower, higher), reply=lower.reply))[1] == Decimal("0.5")
+    assert dollars(replace(accepted(lower, higher), reply=higher.reply))[1] == Decimal("0.2")
 
 
 @pytest.mark.parametrize("end", [failed, left])

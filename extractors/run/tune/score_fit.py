@@ -1,7 +1,7 @@
 """Fits the score on labels: logistic regression over standardised signals, with an L2 penalty (scikit-learn).
 
 One model is fitted for all kinds of fields together, and one more for each kind with 30 errors and 30 right values. With
-fewer than 10 of either in all, no model is better than the least token probability. An error is a document's field that is
+fewer than 10 of either in all, or where it ranks no better, the score is the least token probability. An error is a document's field that is
 wrong at some rung: several rungs of one document show the same difficulty.
 
 A value is an example once for each answer from which its document can have climbed, with a weight that sums to 1. How well
@@ -37,6 +37,7 @@ LEAST_FOR_POOL = 10
 LEAST_FOR_KIND = 30
 PENALTY = 1.0  # of scikit-learn's `C`: the inverse of the penalty's weight
 SOLVER = "newton-cholesky"  # the fastest for a few signals and many values
+LEAST_GAIN = 0.01  # of the area under the curve, by which a model has to be better
 LEAST_SCALE = 1e-9  # a signal that does not vary says nothing
 
 # The groups of signals that an ablation leaves out, or uses alone.
@@ -71,14 +72,21 @@ class ScoreFit:
 
 
 def fit_scores(documents: Sequence[LabelledReadings]) -> ScoreFit:
-    """Fits the score on all documents, and once without each fold of them."""
+    """Fits the score on all documents, and once without each fold of them.
+
+    A model that ranks the documents that it has not seen no better than the least token probability is given up.
+    """
     examples = list_examples(documents)
     quality = measure_quality(documents)
     held_out: dict[str, Score] = {}
     for fold in split_documents(each.document for each in documents):
         score = fit_score([example for example in examples if example.document not in fold], quality)
         held_out |= dict.fromkeys(fold, score)
-    return ScoreFit(fit_score(examples, quality), held_out)
+    fit = ScoreFit(fit_score(examples, quality), held_out)
+    if fit.score.pooled is None or _measure_area(documents, held_out) >= _measure_area(documents, {}) + LEAST_GAIN:
+        return fit
+    plain = fit.score.model_copy(update={"pooled": None, "by_kind": {}})
+    return ScoreFit(plain, dict.fromkeys(held_out, plain))
 
 
 def fit_score(

@@ -9,11 +9,11 @@ from extractors.run.tune.choices import publish, summarize
 from extractors.run.tune.recommendation import Margins, recommend
 
 
-def test_confidence_that_announces_errors_saves_tokens_without_a_loss():
+def test_confidence_that_announces_errors_saves_tokens_at_next_to_no_loss():
     recommendation = recommend(draw_documents(60, errors=(0.2, 0.1, 0)), score_by_token)
     assert recommendation.choice.kind == "confident"
     assert recommendation.expected.image_tokens_share < 0.5
-    assert recommendation.is_within(Margins())
+    assert recommendation.mean_loss <= 0.03
     assert recommendation.fitted.accuracy_mean >= recommendation.expected.accuracy_mean - 0.02
 
 
@@ -26,8 +26,8 @@ def test_confidence_that_says_nothing_saves_nothing_that_it_would_lose():
 def test_cheapest_rung_is_recommended_where_it_reads_as_well():
     recommendation = recommend(draw_documents(40, errors=(0, 0, 0)), score_by_token)
     assert recommendation.choice.ladder[0] == 0
-    assert recommendation.expected.image_tokens_share == 0.25
-    assert recommendation.folds_agreeing == 1
+    assert recommendation.expected.image_tokens_share <= 0.25 * 1.09
+    assert recommendation.mean_loss == 0
 
 
 def test_field_may_be_worse_in_one_document_of_forty_and_not_in_more():
@@ -48,11 +48,19 @@ def test_mean_may_be_worse_by_two_points_and_not_by_more():
 
 
 def test_choice_that_is_acceptable_by_luck_is_not_recommended():
-    """One document worse in each field is within the margins, and in many resamples of these documents it is not."""
-    documents = draw_documents(40, errors=(0, 0))
-    spoilt = [_spoil(each, ("company", "date")[place]) if place < 2 else each for place, each in enumerate(documents)]
+    """A mean that is at its margin is beyond it in many resamples of the documents."""
+    documents = draw_documents(50, errors=(0, 0))
+    spoilt = [_spoil(each, FIELDS[place]) if place < 3 else each for place, each in enumerate(documents)]
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder[0] == 0
-    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.9)).choice.ladder == (1,)
+    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.8)).choice.ladder == (1,)
+
+
+def test_of_choices_that_lose_alike_and_cost_nearly_the_same_the_one_that_climbs_most_is_taken():
+    documents = draw_documents(60, errors=(0, 0, 0))
+    cheapest = recommend(documents, score_by_token, margins=Margins(tokens=0)).fitted
+    insured = recommend(documents, score_by_token).fitted
+    assert cheapest.stopped_at == {0: 60}
+    assert 1 < insured.image_tokens / cheapest.image_tokens <= 1.08
 
 
 def test_figures_of_cross_validation_do_not_flatter():

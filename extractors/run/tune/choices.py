@@ -9,7 +9,8 @@ Each labelled document was read at every rung, so each choice can be followed wi
 | confident cascade | the first accepted answer with no field below the threshold; else the surest accepted one |
 | cascade with agreement | as above, and an answer that agrees with an earlier one in the fields of `AGREE_ON` is sure |
 
-Tokens and dollars are of all calls on the way. A document without an accepted answer has all its labelled fields wrong.
+Where no answer of the ladder is accepted, the whole image is read. Tokens and dollars are of all calls on the way. A
+document without an accepted answer has all its labelled fields wrong.
 """
 
 from __future__ import annotations
@@ -178,8 +179,10 @@ def publish(choice: Choice, document: LabelledReadings, scorer: Scorer, agree_on
         accepted.append((reading, confidences))
         if is_sure(choice, confidences) or (choice.agree and _agrees(reading, earlier, agree_on)):
             return _publish(reading, confidences, paid.values())
-    if not accepted:
-        return _publish([*paid.values()][-1], {}, paid.values())
+    if not accepted:  # a run reads the whole image above a ladder that ends below it
+        whole = document.faithful
+        paid[whole.call] = whole
+        return _publish(whole, scorer(whole, None) if whole.accepted else {}, paid.values())
     return _publish(*_choose_surest(accepted), paid.values())
 
 

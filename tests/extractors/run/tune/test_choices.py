@@ -61,6 +61,12 @@ def test_refused_answer_above_an_accepted_one_leaves_the_accepted_one():
     assert (published.reading, published.image_tokens) == (UNSURE, 8000)
 
 
+def test_refused_answer_on_a_ladder_below_the_whole_image_is_followed_by_the_whole_image():
+    """As in a run."""
+    published = follow(Choice((0,)), REFUSED, SURER, SURE)
+    assert (published.reading, published.image_tokens, published.confidence) == (SURE, 1600 + 6400, 0.9)
+
+
 def test_document_without_an_accepted_answer_is_wrong_and_paid():
     refused = reading(rung=2, accepted=False)
     published = follow(Choice((0, 2)), REFUSED, SURER, refused)

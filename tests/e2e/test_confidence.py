@@ -29,7 +29,7 @@ def evidence(row):
 
 def test_confidence_of_each_value_is_recorded_and_read_again(workspace, serve, replies):
     """In results, fields and images; a copy has none; a stored reply is reparsed with the same."""
-    workspace.with_images("a.jpg", "z.jpg", size=(2600, 3000)).using(serve(with_logprobs(replies)))
+    workspace.with_images("a.jpg", "z.jpg", size=(2000, 1500)).using(serve(with_logprobs(replies)))
     (workspace.folder / "in" / "z.jpg").write_bytes((workspace.folder / "in" / "a.jpg").read_bytes())
     assert workspace.run(*RUN, "--confidence").exit_code == 0
     rows = workspace.table("results").to_dicts()
@@ -52,7 +52,7 @@ def test_confidence_of_each_value_is_recorded_and_read_again(workspace, serve, r
 
 def test_nothing_is_recorded_without_the_flag(workspace, serve, replies):
     """No evidence, and no quality of the picture, which is decoded all the same."""
-    workspace.with_images("a.jpg", size=(2600, 3000)).using(serve(replies.ok(ANSWER)))
+    workspace.with_images("a.jpg", size=(2000, 1500)).using(serve(replies.ok(ANSWER)))
     assert workspace.run(*RUN).exit_code == 0
     row, image = workspace.only("results"), workspace.only("images")
     assert (row["_confidence"], row["_evidence"], image["sharpness"], image["contrast"]) == (None,) * 4

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
 from extractors.endpoint.fill.contest import Contest, judge_contest
+from extractors.endpoint.fill.find.dates import find_written
 from extractors.endpoint.fill.json_schema import Field, build_field
 from extractors.endpoint.fill.kinds import kind_of
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from extractors.endpoint.ocr.words import Document, Word
     from extractors.endpoint.wire import Schema
 
+_WORD = 3  # letters and digits that a word has at least whose errors count
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T|$)")
 _NEAR = 6  # words from one piece of a value to the next
 _LEAST = 1e-6  # a probability of 0 has no logarithm
 _RUNS = re.compile(r"[^\W_]+|[\W_]+")
@@ -70,13 +75,16 @@ class OcrCertainty:
         self._words = [_Spelled.of(word) for word in words]
         self._contests: dict[str, Contest | None] = {}
         self._mean = sum(word.score for word in words) / len(words) if words else 1.0
+        products = [math.prod(word.probabilities) for word in self._words if len(word.letters) >= _WORD]
+        seen = len(words) / (len(words) + 1)
+        self._whole = seen * (sum(products) / len(products) if products else self._mean)
         self.base = _log(self._mean)
 
     def decided(self, field: Field, parent: str | None, *, null: bool) -> float:
-        """Without candidates it is as sure as the words are well read: one may have been overlooked."""
+        """Without candidates a null is as sure as that no word was misread, or was overlooked beside the others."""
         contest = self._judge(field, parent)
         if contest is None or not contest.present:
-            return self._mean
+            return self._whole if null else self._mean
         return 1 - contest.present if null else contest.present
 
     def chosen(self, field: Field, parent: str | None) -> float:
@@ -86,6 +94,9 @@ class OcrCertainty:
 
     def spell(self, text: str) -> list[float]:
         """As it was read, whole in one place or word by word; what separates words is in no doubt."""
+        if (written := self._find_written(text)) is not None:
+            even = math.fsum(map(_log, self._words[written.word].read(written))) / sum(map(str.isalnum, text))
+            return [even if char.isalnum() else 0.0 for char in text]
         whole = self._find("".join(filter(str.isalnum, text)), None)
         if whole is not None:
             probabilities = iter(self._words[whole.word].read(whole))
@@ -105,6 +116,15 @@ class OcrCertainty:
         if kind not in self._contests:
             self._contests[kind] = judge_contest(kind, self._document)
         return self._contests[kind]
+
+    def _find_written(self, text: str) -> _Place | None:
+        """Where a date was read that is written otherwise on the page."""
+        if not _DATE.match(text):
+            return None
+        with suppress(ValueError):
+            written = find_written(self._document, date.fromisoformat(text[:10])) or ""
+            return self._find("".join(filter(str.isalnum, written)), None)
+        return None
 
     def _spell_run(self, run: str, place: _Place | None) -> list[float]:
         """The mean of all words stands for what is on no page as it is written."""

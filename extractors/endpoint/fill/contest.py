@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from extractors.endpoint.fill.find.dates import rank_dates
 from extractors.endpoint.fill.find.money import rank_currencies
 from extractors.endpoint.fill.find.names import rank_addresses, rank_companies
-from extractors.endpoint.fill.find.totals import rank_subtotals, rank_taxes, rank_totals
+from extractors.endpoint.fill.find.totals import rank_subtotals, rank_taxes, rank_totals, rank_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -30,7 +30,7 @@ _RANKS: Mapping[str, Callable[[Document], Ranks]] = {
     "due_date": lambda document: rank_dates(document, due=True),
     "subtotal": rank_subtotals,
     "tax": rank_taxes,
-    "total": rank_totals,
+    "total": lambda document: rank_totals(document) or rank_unlabelled(document),
 }
 
 

@@ -55,7 +55,8 @@ def test_probabilities_are_those_of_words_and_of_the_finding(document):
     assert answer.logprobs[answer.text.index(" TRADING")] == 0
     quote, null = logprob_of(answer, '"INN', 1)[0], logprob_of(answer, "null")[0]
     assert math.log(0.5) < quote < 0
-    assert null == math.log(sum(score for _, score in LINES) / 4)
+    read_right = sum(score ** sum(map(str.isalnum, text)) for text, score in LINES) / 4
+    assert math.isclose(null, math.log(4 / 5 * read_right))
     total = answer.text.index('"total":') + len('"total":')
     assert answer.logprobs[total] < math.log(0.5)
     keys = [number for name in SCHEMA["properties"] for number in logprob_of(answer, f'"{name}":')]
@@ -77,6 +78,15 @@ def test_characters_have_the_probability_with_which_each_was_read():
     read = {text: [round(math.exp(each), 3) for each in certainty.spell(text)] for text in ("8.2", "jalan, 1O", "XYZ")}
     assert read == {"8.2": [0.8, 1.0, 0.6], "jalan, 1O": [0.9] * 5 + [1.0, 1.0, 0.5, 0.4], "XYZ": [0.75] * 3}
     assert certainty.spell("JOHOR 1O") == [0.0] * 8
+
+
+def test_date_has_the_characters_that_are_written():
+    """In whatever order and form the page has them."""
+    text, spelled = "Date: 13 Mar 2018", [1.0] * 6 + [0.5] + [1.0] * 10
+    word = Word(text, 0, 0, 170, 20, 1.0, tuple(spelled))
+    certainty = OcrCertainty(Document((group_lines([word]),)))
+    assert math.isclose(sum(certainty.spell("2018-03-13")), math.log(0.5))
+    assert certainty.spell("2018-03-14") == [0.0] * 10
 
 
 def test_echo_knows_the_ways_of_the_schema():

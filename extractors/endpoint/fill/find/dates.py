@@ -59,7 +59,7 @@ _SWAPPED = 3  # how much less likely a date is with the month first than with th
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A date and what is written around it.
+    """A date as it is written, and what is written around it.
 
     `swapped` is what it would be with its month first, where both are dates; `american` when only that is one.
     """
@@ -69,6 +69,7 @@ class Dated:
     american: bool
     label: str
     timed: bool
+    written: str = ""
 
 
 def find_date(document: Document, *, due: bool = False) -> date | None:
@@ -101,8 +102,13 @@ def iter_dates(document: Document) -> Iterator[Dated]:
                 read = _parse_match(match)
                 if read is not None:
                     label = letters(capitals[: match.start()]) or letters(before)
-                    yield Dated(*read, label, bool(_TIME.search(capitals[match.end() - 2 :])))
+                    yield Dated(*read, label, bool(_TIME.search(capitals[match.end() - 2 :])), match[0])
         before = capitals
+
+
+def find_written(document: Document, day: date) -> str | None:
+    """How a date is written where it stands first."""
+    return next((each.written for each in iter_dates(document) if day in (each.day, each.swapped)), None)
 
 
 def find_date_in(text: str) -> date | None:

@@ -83,6 +83,11 @@ def rank_totals(document: Document) -> list[tuple[Decimal, float]]:
     return [*((value, rank) for value, rank in ranks if rank > 0), *([(due, _UNLABELLED)] if due is not None else [])]
 
 
+def rank_unlabelled(document: Document) -> list[tuple[Decimal, float]]:
+    """All amounts, any of which may be the one to pay where no label says so."""
+    return [(each.value, -1.0) for each in iter_labelled(document)]
+
+
 def find_subtotal(document: Document) -> Decimal | None:
     """The amount before taxes."""
     return next((value for value, _ in rank_subtotals(document)), None)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Array = Any  # of numpy, which the extra installs
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 SEED = 20_261_130
 ROUNDING = 1e-9  # a loss that is a margin exactly is within it
 
@@ -178,14 +178,19 @@ def _choose(outcomes: _Outcomes, places: Sequence[int], margins: Margins) -> int
     numpy = import_module("numpy")
     places = numpy.array(places)
     losses, labels = outcomes.losses[:, places], outcomes.labels[places]
-    weights = numpy.random.default_rng(SEED).multinomial(len(places), [1 / len(places)] * len(places), RESAMPLES)
-    whole = _is_acceptable(losses, labels, margins)
-    often = (_mean_losses(losses, labels, weights) <= margins.mean).mean(axis=1) >= margins.resamples
     tokens = outcomes.tokens[:, places].sum(axis=1)
-    acceptable = numpy.flatnonzero(whole & often)
-    cheapest = tokens[acceptable].min()
-    near = acceptable[tokens[acceptable] <= cheapest * (1 + margins.tokens)]
+    acceptable = numpy.flatnonzero(_is_acceptable(losses, labels, margins))
+    weights = numpy.random.default_rng(SEED).multinomial(len(places), [1 / len(places)] * len(places), RESAMPLES)
+    often = (_mean_losses(losses[acceptable], labels, weights) <= margins.mean).mean(axis=1) >= margins.resamples
+    acceptable = acceptable[often]
+    dearest = min(tokens[acceptable].min() * (1 + margins.tokens), tokens[_find_faithful(outcomes.choices)])
+    near = acceptable[tokens[acceptable] <= dearest]
     return int(min(near, key=lambda place: (losses[place].sum(), -tokens[place], place)))
+
+
+def _find_faithful(choices: Sequence[Choice]) -> int:
+    """The place of the choice that reads whole images alone."""
+    return max(range(len(choices)), key=lambda place: (len(choices[place].ladder) == 1, choices[place].ladder))
 
 
 def _is_acceptable(losses: Array, labels: Array, margins: Margins) -> Array:

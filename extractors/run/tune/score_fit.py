@@ -168,13 +168,14 @@ def list_scored(documents: Iterable[LabelledReadings], scorer: Scorer) -> list[S
 def ablate_signals(documents: Sequence[LabelledReadings]) -> dict[str, float]:
     """The area under the curve by the signals that the score is made of, on documents that it was not fitted on.
 
-    Empty from fewer than 30 errors. `least` is the least token probability as it is.
+    Empty from fewer than 30 errors. `least` is the least token probability as it is. Signals without values are left out.
     """
     examples = list_examples(documents)
     if min(count_verdicts(examples)) < LEAST_ERRORS:
         return {}
-    subsets = {name: tuple(group) for name, group in GROUPS.items()} | {"all": SIGNALS}
-    for name, group in GROUPS.items():
+    groups = {name: group for name, group in GROUPS.items() if _vary(examples, group)}
+    subsets = {name: tuple(group) for name, group in groups.items()} | {"all": SIGNALS}
+    for name, group in groups.items():
         subsets[f"all without {name}"] = tuple(signal for signal in SIGNALS if signal not in group)
     areas = {"least": _measure_area(documents, {})}
     for name, signals in subsets.items():
@@ -184,6 +185,11 @@ def ablate_signals(documents: Sequence[LabelledReadings]) -> dict[str, float]:
             held_out |= dict.fromkeys(fold, fit_score(rest, signals=signals))
         areas[name] = _measure_area(documents, held_out)
     return areas
+
+
+def _vary(examples: Sequence[Example], signals: Sequence[str]) -> bool:
+    """Whether some signal of these has two values: a group that was never measured ranks nothing."""
+    return any(len({example.signals[name] for example in examples}) > 1 for name in signals)
 
 
 def _measure_area(documents: Sequence[LabelledReadings], held_out: Mapping[str, Score]) -> float:

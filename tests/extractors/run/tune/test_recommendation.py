@@ -19,6 +19,7 @@ def test_confidence_that_announces_errors_saves_tokens_at_next_to_no_loss():
 
 def test_confidence_that_says_nothing_saves_nothing_that_it_would_lose():
     recommendation = recommend(draw_documents(60, errors=(0.5, 0.4, 0), informative=False), score_by_token)
+    assert recommendation.fitted.image_tokens_share == 1
     assert recommendation.choice.ladder == (2,)
     assert recommendation.is_within(Margins())
 

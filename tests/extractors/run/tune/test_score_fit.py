@@ -97,6 +97,15 @@ def test_score_that_ranks_no_better_than_token_probability_is_given_up():
     assert fit_scores(documents).score.pooled is None
 
 
+def test_ablation_leaves_out_signals_that_were_not_measured():
+    assert set(ablate_signals([_with_one_signal(each) for each in draw_documents(60, 30)])) == {
+        "least",
+        "tokens",
+        "all",
+        "all without tokens",
+    }
+
+
 def test_ablation_says_nothing_from_29_errors():
     assert ablate_signals(draw_documents(60, 29)) == {}
 

@@ -67,16 +67,20 @@ class Certainty(Protocol):
 
 
 class OcrCertainty:
-    """By the probability of each character that was read, and by how contested the finding of a value was."""
+    """By the scores of the words in which a value was read, and by how contested its finding was.
+
+    A score is the mean probability of a word's characters. The probability of each character alone ranks right and wrong
+    values worse: the least of many is low in right values, too.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
         words = [word for line in document.lines for word in line.words]
-        self._words = [_Spelled.of(word) for word in words]
+        self._words = [_Letters.of(word) for word in words]
         self._contests: dict[str, Contest | None] = {}
         self._mean = sum(word.score for word in words) / len(words) if words else 1.0
-        products = [math.prod(word.probabilities) for word in self._words if len(word.letters) >= _WORD]
-        seen = len(words) / (len(words) + 1)
+        products = [word.score ** len(word.letters) for word in self._words if len(word.letters) >= _WORD]
+        seen = (len(words) + 1) / (len(words) + 2)  # the rule of succession
         self._whole = seen * (sum(products) / len(products) if products else self._mean)
         self.base = _log(self._mean)
 
@@ -95,12 +99,13 @@ class OcrCertainty:
     def spell(self, text: str) -> list[float]:
         """As it was read, whole in one place or word by word; what separates words is in no doubt."""
         if (written := self._find_written(text)) is not None:
-            even = math.fsum(map(_log, self._words[written.word].read(written))) / sum(map(str.isalnum, text))
+            letters = written.end - written.start
+            even = letters * _log(self._words[written.word].score) / sum(map(str.isalnum, text))
             return [even if char.isalnum() else 0.0 for char in text]
         whole = self._find("".join(filter(str.isalnum, text)), None)
         if whole is not None:
-            probabilities = iter(self._words[whole.word].read(whole))
-            return [_log(next(probabilities)) if char.isalnum() else 0.0 for char in text]
+            number = _log(self._words[whole.word].score)
+            return [number if char.isalnum() else 0.0 for char in text]
         logprobs: list[float] = []
         place: _Place | None = None
         for run in _RUNS.findall(text):
@@ -132,7 +137,7 @@ class OcrCertainty:
             return [0.0] * len(run)
         if place is None or self._words[place.word].letters[place.start : place.end] != _fold(run):
             return [self.base] * len(run)
-        return [_log(each) for each in self._words[place.word].read(place)]
+        return [_log(self._words[place.word].score)] * len(run)
 
     def _find(self, run: str, before: _Place | None) -> _Place | None:
         """Where these characters were read: close behind the place before, else where they were read best."""
@@ -143,7 +148,7 @@ class OcrCertainty:
         behind = [each for each in places if before is not None and before <= each and each.word - before.word <= _NEAR]
         if behind:
             return min(behind)
-        return max(places, key=lambda each: min(self._words[each.word].read(each)), default=None)
+        return max(places, key=lambda each: self._words[each.word].score, default=None)
 
 
 class _Place(NamedTuple):
@@ -155,26 +160,21 @@ class _Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Spelled:
-    """The letters and digits of a word, and the probability of each."""
+class _Letters:
+    """The letters and digits of a word, and its score."""
 
     letters: str
-    probabilities: tuple[float, ...]
+    score: float
 
     @classmethod
-    def of(cls, word: Word) -> _Spelled:
-        spelled = word.spelled or (word.score,) * len(word.text)
-        kept = [(char, number) for char, number in zip(word.text, spelled, strict=True) if char.isalnum()]
-        return cls(_fold("".join(char for char, _ in kept)), tuple(number for _, number in kept))
+    def of(cls, word: Word) -> _Letters:
+        return cls(_fold("".join(filter(str.isalnum, word.text))), word.score)
 
     def find(self, wanted: str, word: int) -> Iterator[_Place]:
         start = self.letters.find(wanted)
         while start >= 0:
             yield _Place(word, start, start + len(wanted))
             start = self.letters.find(wanted, start + 1)
-
-    def read(self, place: _Place) -> tuple[float, ...]:
-        return self.probabilities[place.start : place.end]
 
 
 class EchoCertainty:

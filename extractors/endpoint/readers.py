@@ -39,7 +39,7 @@ class OcrReader:
 
     async def answer(self, ask: ChatRequest) -> Answer:
         """Without a schema: the lines that were read."""
-        return await self._ocr.read(ask.pictures, partial(_build_answer, ask), spelled=ask.logprobs is not None)
+        return await self._ocr.read(ask.pictures, partial(_build_answer, ask))
 
 
 class EchoReader:

@@ -11,7 +11,6 @@ import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -20,7 +19,7 @@ from extractors.endpoint.ocr.words import Document, Line, Seen, group_lines, tur
 from extractors.endpoint.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from extractors.endpoint.answer import Answer
     from extractors.endpoint.ocr.picture import Picture
@@ -48,36 +47,27 @@ class Ocr:
         self._engines = threading.local()
         self._taken = 0
 
-    async def read(
-        self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer], *, spelled: bool = False
-    ) -> Answer:
-        """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits.
-
-        `spelled`: with the probability of each character.
-        """
+    async def read(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
+        """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits."""
         if self._taken >= 2 * self._workers:
             raise Refusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
         self._taken += 1
-        work = partial(self._read_pictures, pictures, then, spelled=spelled)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_pictures, pictures, then)
         finally:
             self._taken -= 1
 
-    def _read_pictures(
-        self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer], *, spelled: bool
-    ) -> Answer:
-        return then(Document(tuple(self._read_page(picture, spelled=spelled) for picture in pictures)))
+    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
+        return then(Document(tuple(self._read_page(picture) for picture in pictures)))
 
-    def _read_page(self, picture: Picture, *, spelled: bool) -> tuple[Line, ...]:
+    def _read_page(self, picture: Picture) -> tuple[Line, ...]:
         import numpy as np  # noqa: PLC0415  comes with the extra, so only where the extra is used
 
         red_green_blue = np.asarray(_limit_size(picture.pixels()))
-        options = {"return_word_box": True, "return_single_char_box": True} if spelled else {}
-        result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]), **options)
+        result = self._engine()(np.ascontiguousarray(red_green_blue[:, :, ::-1]))
         if result.boxes is None or result.txts is None:
             return ()
-        return group_lines(turn_upright(_iter_seen(result, spelled=spelled)))
+        return group_lines(turn_upright(_iter_seen(result)))
 
     def _engine(self) -> Any:
         if not hasattr(self._engines, "one"):
@@ -85,22 +75,10 @@ class Ocr:
         return self._engines.one
 
 
-def _iter_seen(result: Any, *, spelled: bool) -> Iterator[Seen]:
+def _iter_seen(result: Any) -> Iterator[Seen]:
     """What an engine has read; Any: it ships no types."""
-    characters = result.word_results if spelled and result.word_results else [()] * len(result.txts)
-    for text, quad, score, read in zip(result.txts, result.boxes.tolist(), result.scores, characters, strict=True):
-        yield Seen(text, quad, float(score), _spell(text, float(score), read))
-
-
-def _spell(text: str, score: float, read: Iterable[tuple[str, float, object]]) -> tuple[float, ...]:
-    """The probability of each character of a text; the reader leaves out spaces, which are in no doubt."""
-    given = [(char, float(probability)) for char, probability, _ in read]
-    if not given:
-        return ()
-    if [char for char, _ in given] != [char for char in text if not char.isspace()]:
-        return (score,) * len(text)
-    probabilities = iter(given)
-    return tuple(1.0 if char.isspace() else next(probabilities)[1] for char in text)
+    for text, quad, score in zip(result.txts, result.boxes.tolist(), result.scores, strict=True):
+        yield Seen(text, quad, float(score))
 
 
 def _limit_size(image: Image.Image) -> Image.Image:

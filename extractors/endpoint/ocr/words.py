@@ -18,7 +18,7 @@ Quad: TypeAlias = "Sequence[tuple[float, float]]"  # top left, top right, bottom
 class Word:
     """One piece of text that the reader saw as a whole (often several words), and where it stands.
 
-    `score` is the mean probability of its characters, `spelled` the probability of each, where the reader was asked for it.
+    `score` is the mean probability of its characters.
     """
 
     text: str
@@ -27,7 +27,6 @@ class Word:
     right: float
     bottom: float
     score: float = 1.0
-    spelled: tuple[float, ...] = ()
 
     @property
     def height(self) -> float:
@@ -103,7 +102,6 @@ class Seen(NamedTuple):
     text: str
     quad: Quad
     score: float = 1.0
-    spelled: tuple[float, ...] = ()
 
 
 def turn_upright(read: Iterable[Seen]) -> list[Word]:
@@ -133,7 +131,7 @@ def group_lines(words: Iterable[Word]) -> tuple[Line, ...]:
 
 def _build_word(seen: Seen, quad: Quad) -> Word:
     across, down = [x for x, _ in quad], [y for _, y in quad]
-    return Word(seen.text, min(across), min(down), max(across), max(down), seen.score, seen.spelled)
+    return Word(seen.text, min(across), min(down), max(across), max(down), seen.score)
 
 
 def _is_beside(word: Word, row: list[Word]) -> bool:

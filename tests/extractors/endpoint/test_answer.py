@@ -56,7 +56,7 @@ def test_probabilities_are_those_of_words_and_of_the_finding(document):
     quote, null = logprob_of(answer, '"INN', 1)[0], logprob_of(answer, "null")[0]
     assert math.log(0.5) < quote < 0
     read_right = sum(score ** sum(map(str.isalnum, text)) for text, score in LINES) / 4
-    assert math.isclose(null, math.log(4 / 5 * read_right))
+    assert math.isclose(null, math.log(5 / 6 * read_right))
     total = answer.text.index('"total":') + len('"total":')
     assert answer.logprobs[total] < math.log(0.5)
     keys = [number for name in SCHEMA["properties"] for number in logprob_of(answer, f'"{name}":')]
@@ -67,26 +67,22 @@ def test_probabilities_are_those_of_words_and_of_the_finding(document):
     assert sum(sure.logprobs) > sum(answer.logprobs)
 
 
-def test_characters_have_the_probability_with_which_each_was_read():
+def test_characters_have_the_score_of_the_word_in_which_they_were_read():
     """A value is looked for whole, then word by word in reading order; what is on no page has the mean."""
-    lines = [("JALAN 1O 8.20", [0.9] * 5 + [1.0, 0.5, 0.4, 1.0, 0.8, 0.7, 0.6, 0.3]), ("1O JOHOR", [1.0] * 8)]
-    words = [
-        Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, 0.75, tuple(spelled))
-        for row, (text, spelled) in enumerate(lines)
-    ]
+    lines = [("JALAN 1O", 0.9), ("8.20", 0.5), ("1O JOHOR", 1.0), ("8.20 CASH", 0.8)]
+    words = [Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, score) for row, (text, score) in enumerate(lines)]
     certainty = OcrCertainty(Document((group_lines(words),)))
-    read = {text: [round(math.exp(each), 3) for each in certainty.spell(text)] for text in ("8.2", "jalan, 1O", "XYZ")}
-    assert read == {"8.2": [0.8, 1.0, 0.6], "jalan, 1O": [0.9] * 5 + [1.0, 1.0, 0.5, 0.4], "XYZ": [0.75] * 3}
-    assert certainty.spell("JOHOR 1O") == [0.0] * 8
+    read = {text: [round(math.exp(each), 3) for each in certainty.spell(text)] for text in ("8.2", "johor, 8.2", "XYZ")}
+    assert read == {"8.2": [0.8, 1.0, 0.8], "johor, 8.2": [1.0] * 7 + [0.8, 1.0, 0.8], "XYZ": [0.8] * 3}
+    assert [round(math.exp(each), 3) for each in certainty.spell("JALAN X 1O")] == [0.9] * 5 + [1, 0.8, 1] + [0.9] * 2
 
 
-def test_date_has_the_characters_that_are_written():
-    """In whatever order and form the page has them."""
-    text, spelled = "Date: 13 Mar 2018", [1.0] * 6 + [0.5] + [1.0] * 10
-    word = Word(text, 0, 0, 170, 20, 1.0, tuple(spelled))
+def test_date_has_the_score_of_what_is_written():
+    """In whatever order and form the page has it."""
+    word = Word("Date: 13 Mar 2018", 0, 0, 170, 20, 0.5)
     certainty = OcrCertainty(Document((group_lines([word]),)))
-    assert math.isclose(sum(certainty.spell("2018-03-13")), math.log(0.5))
-    assert certainty.spell("2018-03-14") == [0.0] * 10
+    assert math.isclose(sum(certainty.spell("2018-03-13")), 9 * math.log(0.5))
+    assert math.isclose(sum(certainty.spell("2018-03-14")), 4 * math.log(0.5) + 4 * math.log(0.5))
 
 
 def test_echo_knows_the_ways_of_the_schema():

@@ -69,7 +69,7 @@ async def parse_request(ocr, *urls, **more):
 
 
 async def test_a_receipt_is_read_into_its_schema(ocr):
-    """Pixels in, the fields of the schema out; with the probabilities of what was read, of which no two need be alike."""
+    """Pixels in, the fields of the schema out; with log probabilities made of the scores of the words."""
     response_format = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA}}
     reply = (await parse_request(ocr, url(RECEIPT), response_format=response_format, logprobs=1)).json()
     assert reply["model"] == "offline/rapidocr"

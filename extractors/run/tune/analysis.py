@@ -105,7 +105,7 @@ def list_next(result: ReadingsResult) -> list[tuple[str, str]]:
         random=NEXT_RANDOM,
         doubtful=NEXT_DOUBTFUL,
     )
-    return [(each.document, each.draw) for each in listed if not each.labelled]
+    return [(each.document, each.draw) for each in listed]
 
 
 def view_rungs(result: ReadingsResult, readings: Sequence[Reading]) -> list[RungView]:

@@ -1,9 +1,11 @@
 """Which documents to label next: randomly drawn ones, for certificates, and doubtful ones, for the score.
 
 Random documents are the next ones of one fixed random order of the source, which a hash of the names gives: its first
-documents are a random sample at all times, however many have been labelled. A document that was labelled because it was
-doubtful belongs to the sample from its turn on; leaving it out would leave only easier ones. Doubtful documents are those of
-the least confidence: they show most errors a label, and say nothing of the share of errors.
+documents are a random sample at all times, however many have been labelled. Doubtful documents are those of the least
+confidence: they show most errors a label, and say nothing of the share of errors.
+
+A document that was labelled because it was doubtful can no longer be drawn by chance, and without the doubtful ones a sample is
+too good. So the same hash sets a quarter of the documents apart, from which the doubtful ones are taken, and random ones never.
 """
 
 from __future__ import annotations
@@ -13,43 +15,43 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from extractors.run.tune.measurements import Draw
 
+SET_APART = 256 // 4  # of 256 values of the hash's last byte; its first ones give the order
+
 
 class NextLabel(NamedTuple):
-    """A document of the list. `labelled`: its label is there already, and counts as of a random draw from now on."""
+    """A document of the list."""
 
     document: str
     draw: Draw
     confidence: float | None
-    labelled: bool = False
 
 
 def label_next(
-    confidences: Mapping[str, float | None], labelled: Mapping[str, Draw], *, random: int, doubtful: int
+    confidences: Mapping[str, float | None], labelled: Collection[str], *, random: int, doubtful: int
 ) -> list[NextLabel]:
     """The next documents: `random` in their random order, then `doubtful`, the most doubtful one first.
 
-    `confidences` has all documents of the source, None where the confidence is unknown; `labelled` says how those with a
-    label were drawn.
+    `confidences` has all documents of the source, None where the confidence is unknown. Fewer are listed where the source has
+    no more.
     """
-    drawn: list[NextLabel] = []
-    wanted = random
-    for document in sorted(confidences, key=_order_key):
-        if wanted == 0:
-            break
-        if labelled.get(document) == "random":
-            continue
-        wanted -= document not in labelled
-        drawn.append(NextLabel(document, "random", confidences[document], document in labelled))
-    taken = {each.document for each in drawn} | labelled.keys()
-    rest = sorted((_doubt_key(confidences[document]), document) for document in confidences if document not in taken)
-    return drawn + [NextLabel(document, "doubtful", confidences[document]) for _, document in rest[:doubtful]]
+    drawn, doubted = [], []
+    for document in confidences.keys() - labelled:
+        key = _hash(document)
+        if key[-1] < SET_APART:
+            doubted.append((_doubt_key(confidences[document]), document))
+        else:
+            drawn.append((key, document))
+    return [
+        *(NextLabel(document, "random", confidences[document]) for _, document in sorted(drawn)[:random]),
+        *(NextLabel(document, "doubtful", confidences[document]) for _, document in sorted(doubted)[:doubtful]),
+    ]
 
 
-def _order_key(document: str) -> bytes:
+def _hash(document: str) -> bytes:
     return hashlib.blake2b(document.encode(errors="surrogatepass"), digest_size=16, person=b"label next").digest()
 
 

@@ -68,7 +68,9 @@ def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):
     wrong = rows.filter(~pl.col("right")).row(0, named=True)
     assert (wrong["document"].rpartition("/")[2], wrong["truth"], wrong["read"]) == ("b.jpg", '"a door"', '"a wall"')
     [listed] = (labelled.folder / "out" / "tuning").glob("*-label-next.csv")
-    assert pl.read_csv(listed).rows() == [(str(labelled.folder / "in" / "f.jpg"), "random")]
+    [(document, draw)] = pl.read_csv(listed).rows()
+    assert document == str(labelled.folder / "in" / "f.jpg")
+    assert draw in {"random", "doubtful"}  # by a hash of the whole name
     [page] = (labelled.folder / "out" / "reports").glob("tune-*.html")
     text = page.read_text()
     assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text

@@ -5,55 +5,58 @@ from hypothesis import strategies as st
 
 from extractors.run.tune.label_next import label_next
 
-NAMES = [f"{number}.jpg" for number in range(200)]
-CONFIDENCES = {name: number / 200 for number, name in enumerate(NAMES)}
-LABELS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["random", "doubtful"]), max_size=60)
+NAMES = [f"{number}.jpg" for number in range(400)]
+CONFIDENCES = {name: number / 400 for number, name in enumerate(NAMES)}
+LABELS = st.sets(st.sampled_from(NAMES), max_size=60)
 
 
 def names(chosen, draw):
     return [each.document for each in chosen if each.draw == draw]
 
 
-def test_doubtful_documents_are_those_of_least_confidence():
-    chosen = label_next(CONFIDENCES, {"0.jpg": "random"}, random=0, doubtful=3)
-    assert names(chosen, "doubtful") == ["1.jpg", "2.jpg", "3.jpg"]
+def test_doubtful_documents_are_those_of_least_confidence_in_the_quarter_set_apart():
+    everything = names(label_next(CONFIDENCES, (), random=0, doubtful=400), "doubtful")
+    assert 60 <= len(everything) <= 140
+    assert everything == sorted(everything, key=CONFIDENCES.get)
+    first = names(label_next(CONFIDENCES, everything[:2], random=0, doubtful=3), "doubtful")
+    assert first == everything[2:5]
 
 
-def test_random_documents_do_not_depend_on_confidence():
+def test_random_documents_do_not_depend_on_confidence_or_on_doubtful_labels():
+    """A sample without the documents that were doubtful would be too good."""
     reverse = {name: 1 - confidence for name, confidence in CONFIDENCES.items()}
-    assert names(label_next(CONFIDENCES, {}, random=20, doubtful=5), "random") == names(
-        label_next(reverse, {}, random=20, doubtful=5), "random"
-    )
-
-
-def test_document_labelled_as_doubtful_is_random_from_its_turn_on():
-    first, second, *_ = names(label_next(CONFIDENCES, {}, random=3, doubtful=0), "random")
-    chosen = label_next(CONFIDENCES, {first: "doubtful"}, random=1, doubtful=0)
-    assert [(each.document, each.labelled) for each in chosen] == [(first, True), (second, False)]
+    doubtful = names(label_next(CONFIDENCES, (), random=0, doubtful=30), "doubtful")
+    drawn = [
+        names(label_next(*given, random=20, doubtful=5), "random")
+        for given in ((CONFIDENCES, ()), (reverse, ()), (CONFIDENCES, doubtful))
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
 
 
 def test_unknown_confidence_is_not_doubtful():
-    chosen = label_next({"a.jpg": None, "b.jpg": 0.9}, {}, random=0, doubtful=1)
-    assert names(chosen, "doubtful") == ["b.jpg"]
+    unknown = dict.fromkeys(NAMES) | {"sure": 0.9}
+    everything = [
+        each.confidence
+        for each in label_next(unknown | CONFIDENCES | {"x": None, "y": None, "z": None}, (), random=0, doubtful=500)
+    ]
+    known = [confidence for confidence in everything if confidence is not None]
+    assert everything == [*sorted(known), *[None] * (len(everything) - len(known))]
 
 
 def test_more_than_there_is_gives_all():
-    chosen = label_next({"a.jpg": None, "b.jpg": 0.9}, {}, random=9, doubtful=9)
-    assert sorted(names(chosen, "random")) == ["a.jpg", "b.jpg"]
+    assert {each.document for each in label_next(CONFIDENCES, (), random=900, doubtful=900)} == set(NAMES)
 
 
 @given(LABELS, st.integers(0, 30), st.integers(0, 30))
 def test_new_labels_are_as_many_as_wanted_and_each_document_comes_once(labelled, random, doubtful):
     chosen = label_next(CONFIDENCES, labelled, random=random, doubtful=doubtful)
-    fresh = [each for each in chosen if not each.labelled]
+    assert (len(names(chosen, "random")), len(names(chosen, "doubtful"))) == (random, doubtful)
     assert len({each.document for each in chosen}) == len(chosen)
-    assert len(names(fresh, "random")) == random
-    assert len(names(fresh, "doubtful")) == doubtful
-    assert all(labelled.get(each.document, "") == ("doubtful" if each.labelled else "") for each in chosen)
+    assert not labelled & {each.document for each in chosen}
 
 
 @given(st.integers(1, 50), st.integers(1, 50))
 def test_random_sample_grows_at_its_end(first, more):
-    before = names(label_next(CONFIDENCES, {}, random=first, doubtful=0), "random")
-    after = names(label_next(CONFIDENCES, dict.fromkeys(before, "random"), random=more, doubtful=0), "random")
-    assert before + after == names(label_next(CONFIDENCES, {}, random=first + more, doubtful=0), "random")
+    before = names(label_next(CONFIDENCES, (), random=first, doubtful=0), "random")
+    after = names(label_next(CONFIDENCES, before, random=more, doubtful=0), "random")
+    assert before + after == names(label_next(CONFIDENCES, (), random=first + more, doubtful=0), "random")

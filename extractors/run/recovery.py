@@ -178,7 +178,7 @@ def restore_answered(
 ) -> Iterator[Accepted]:
     """Yields those of the missing documents that have an accepted answer among these calls of the ledger: the surest one.
 
-    `cascade`: a document without an answer that is sure is left out, so that it is read on; its replies are reused.
+    `cascade`: a document that was climbing is left out, so that it is read on; its replies are reused.
     """
     attempts: dict[str, list[Attempt]] = defaultdict(list)
     for batch in calls:
@@ -189,8 +189,16 @@ def restore_answered(
         tried.sort(key=lambda each: each.started_at)
         answers = _restore_answers(missing[document], tried, schema, cascade)
         sure = [each for number, each in enumerate(answers) if cascade.is_sure(each, answers[:number])]
-        if sure:  # else a validator has changed, or the next rung is to be read
-            yield replace(choose_surest(sure), attempts=tuple(tried))
+        ended = sure or (answers if answers and _is_at_top(answers[-1]) else [])
+        if ended:  # else a validator has changed, or the next rung is to be read
+            yield replace(choose_surest(ended), attempts=tuple(tried))
+
+
+def _is_at_top(answer: Accepted) -> bool:
+    """Whether doubt cannot climb above this restored answer; the ledger keeps the image tokens of all pages together."""
+    planned = answer.planned
+    top = sum(step.tokens for step in planned.steps(planned.doubt_rungs - 1))
+    return answer.attempts[0].request.image_tokens >= top
 
 
 def _restore_answers(planned: Planned, attempts: Sequence[Attempt], schema: Schema, cascade: Cascade) -> list[Accepted]:

@@ -354,7 +354,7 @@ def test_restored_answer_has_its_tokens(ledger, ledger_writer, answered, make, t
 
 
 def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, answered, make, terms):
-    """A run that is over publishes it; a shard that goes on climbs, with the replies that are paid for, where none is sure."""
+    """A run that is over publishes it; a shard that goes on climbs from a doubtful answer below the top of the ladder."""
 
     def reply(confidence):
         tokens = ('{"shop": "', "Inn", '", "total": "8.20"}')
@@ -368,8 +368,11 @@ def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, a
     planned, calls = {FAILED: make.planned(FAILED)}, list(ledger.calls.iter_unpublished(terms.run))
     [restored] = restore_answered(calls, planned, answered)
     assert (restored.step.rung, round(restored.evidence.confidence, 2), len(restored.attempts)) == (1, 0.5, 2)
-    assert list(restore_answered(calls, planned, answered, Cascade(below_all=0.9))) == []
-    assert len(list(restore_answered(calls, planned, answered, Cascade(below_all=0.4)))) == 1
+    [climbed] = restore_answered(calls, planned, answered, Cascade(below_all=0.9))
+    assert (climbed.step.rung, len(climbed.attempts)) == (1, 2)
+    first = [[call for batch in calls for call in batch if call["rung"] == 1]]
+    assert list(restore_answered(first, planned, answered, Cascade(below_all=0.9))) == []
+    assert len(list(restore_answered(first, planned, answered, Cascade(below_all=0.4)))) == 1
 
 
 def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger, ledger_writer, make, model, terms):

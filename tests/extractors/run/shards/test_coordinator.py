@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 from PIL import Image
+from support.command import picture_size
 
 from extractors.config.job import build_job
 from extractors.config.run_config import resolve
@@ -226,6 +227,40 @@ async def test_a_shard_that_is_begun_again_pays_for_nothing_twice(asked, setting
     results = table("results")
     assert sorted(results["_document"]) == sorted(set(results["_document"]))
     assert results["_cost_usd"].sum() == closing.row["cost_usd"]
+
+
+@pytest.mark.anyio
+async def test_a_shard_that_is_begun_again_climbs_on_and_pays_for_nothing_twice(
+    settings, server, replies, table, tmp_path
+):
+    """Two rungs of each document are called once; the surest answer is published, and the sums are those of the calls."""
+
+    def doubtful(asked):
+        words, least = ('{"caption": "', "A wall", '", "alt_text": null, "tags": []}'), picture_size(asked)[0] < 2000
+        body = json.loads(replies.ok("".join(words)).body)
+        logprobs = (0.0, -0.5 if least else -0.9, 0.0)
+        entries = [{"token": token, "logprob": each} for token, each in zip(words, logprobs, strict=True)]
+        body["choices"][0]["logprobs"] = {"content": entries}
+        return replies.raw(json.dumps(body))
+
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.new("RGB", (2000, 2000), (20 * number, 90, 60)).save(tmp_path / "in" / f"{number}.png", compress_level=1)
+    server.answers_with(doubtful)
+    job = build_job(
+        source=str(tmp_path / "in"), schema_name="caption", bill="formula", shard_size=2, yes=True, climb_below=0.9
+    )
+    starter = Here(settings, killed_before_staging(1))
+    closing = await pipeline.run(resolve(job, settings), RunHooks(shards=starter))
+    assert len(starter.pieces) == 3
+    assert (counts(closing.row), closing.row["calls"]) == ({"found": 3, "accepted": 3}, 6)
+    assert len(set(server.documents)) == len(server.documents) == 6
+    results = table("results")
+    assert results["_rung"].to_list() == [1601] * 3
+    assert results["_cost_usd"].sum() == closing.row["cost_usd"] == 2 * closing.row["cost_wasted_usd"]
+    assert json.loads(closing.row["stopped_at_rung"]) == {"1601": 3}
+    cascade = closing.counts.totals.cascade
+    assert (cascade.climbed, cascade.saved_tokens) == (3, -3 * 1601)
 
 
 @pytest.mark.anyio

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.scan import is_bucket_url, is_manifest, scan_documents
+from extractors.scan import check_source, scan_documents
 from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def check_job(job: Job, settings: Settings) -> RunConfig:
     """Resolves the job, and checks source and output. Raises ConfigurationError before anything is started for the run."""
-    scan_documents(job.source, job.document_by, job.selection)
+    check_local_source(job)
+    scan_documents(job.source, job.document_by, job.selection)  # also a manifest, and the settings of a bucket
     if job.shard_size is not None and not job.plan_only and not is_prefect_configured():
         raise ConfigurationError(
             f"--shard-size {job.shard_size} needs a Prefect server with a work pool: set PREFECT_API_URL and run"
@@ -29,9 +30,8 @@ def check_job(job: Job, settings: Settings) -> RunConfig:
 
 
 def check_local_source(job: Job) -> None:
-    """Raises ConfigurationError for a local source that is not there, before anything heavy is imported for it."""
-    if not is_bucket_url(job.source) and not is_manifest(job.source):
-        scan_documents(job.source, job.document_by, job.selection)
+    """Raises ConfigurationError for a local source that is not there or empty, before anything heavy is imported for it."""
+    check_source(job.source, job.document_by, job.selection)
 
 
 def _check_output(config: RunConfig) -> None:

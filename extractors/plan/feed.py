@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from extractors.bill import estimate_costs, read_pages, reject_page_count
 from extractors.core import Billed, Document, Planned, Problem
-from extractors.core.errors import ConfigurationError
 from extractors.plan.choose import Plan
 from extractors.plan.split import split_pages
-from extractors.scan import EXTENSIONS, Listing, open_source
+from extractors.scan import Listing, no_images, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,9 +117,7 @@ class Feed:
         Raises ConfigurationError when the source holds no image at all.
         """
         if self._empty:
-            passed = f"; passed over: {self.listing.summary}" if self.listing.passed_over else ""
-            words = f"source {self._job.source!r} holds no images: looked for {', '.join(EXTENSIONS)}{passed}"
-            raise ConfigurationError("; ".join([words, *self.listing.warnings]))
+            raise no_images(self._job.source, self.listing)
         return map_items(self._plan_document, taken, self.store.readers)
 
     def keep_pending(self, taken: Sequence[Document]) -> list[Document]:

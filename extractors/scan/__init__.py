@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from extractors.core.buckets import BUCKETS, is_bucket_url, parse_location
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.scan.folder import FolderStore, scan_file, scan_folder
+from extractors.scan.folder import FolderStore, may_hold_images, scan_file, scan_folder
 from extractors.scan.formats import EXTENSIONS, check_extra
 from extractors.scan.group import GroupBy, group_images
 from extractors.scan.listing import Listing
@@ -27,9 +27,11 @@ __all__ = [
     "Listing",
     "Selection",
     "Source",
+    "check_source",
     "create_store",
     "is_bucket_url",
     "is_manifest",
+    "no_images",
     "open_source",
     "scan",
     "scan_documents",
@@ -77,6 +79,25 @@ def scan_documents(
     if is_manifest(source):
         return open_source(source, by, selection=selection).documents(Listing())
     return group_images(scan(source, selection, listing), by)
+
+
+def check_source(source: str, by: GroupBy | None = None, selection: Selection | None = None) -> None:
+    """Raises ConfigurationError for a source that is not there, and for a local folder without images.
+
+    It reads no image and asks no bucket.
+    """
+    if is_bucket_url(source) or is_manifest(source):
+        return
+    documents, path = scan_documents(source, by, selection, listing := Listing()), Path(source).expanduser()
+    if path.is_dir() and not may_hold_images(str(path)) and next(documents, None) is None:
+        raise no_images(source, listing)
+
+
+def no_images(source: str, listing: Listing) -> ConfigurationError:
+    """The error for a source in which this listing found no image."""
+    passed = f"; passed over: {listing.summary}" if listing.passed_over else ""
+    words = f"source {source!r} holds no images: looked for {', '.join(EXTENSIONS)}{passed}"
+    return ConfigurationError("; ".join([words, *listing.warnings]))
 
 
 def scan(source: str, selection: Selection | None = None, listing: Listing | None = None) -> Iterator[Found]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from extractors.core import Found, Problem
 from extractors.core.errors import ConfigurationError, DocumentError
 from extractors.images.limits import MAX_BYTES
+from extractors.scan.formats import SUFFIXES
 from extractors.scan.listing import Listing
 from extractors.scan.selection import Selection
 
@@ -33,6 +34,22 @@ def scan_folder(root: Path, selection: Selection | None = None, listing: Listing
     except OSError as error:
         raise ConfigurationError(f"source {str(root)!r} cannot be listed: {error.strerror}") from error
     return _Walk(top, os.path.realpath(top), selection or Selection(), listing or Listing()).images()
+
+
+def may_hold_images(root: str) -> bool:
+    """Tell whether there is a file with the extension of an image, or a folder that cannot be listed; the first one ends it."""
+    folders = [root]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(SUFFIXES):
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except OSError:
+            return True
+    return False
 
 
 def scan_file(path: Path) -> Iterator[Found]:

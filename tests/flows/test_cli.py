@@ -157,7 +157,9 @@ QUICK_ERRORS = [
     ["run", "in", "--schema", "caption", "--budget", "0"],
     ["run", "in", "--schema", "caption", "--shard-size", "5", "--offline"],
     ["run", "nowhere", "--schema", "caption", "--offline"],
+    ["run", "empty", "--schema", "caption", "--offline"],
     ["estimate", "nowhere"],
+    ["estimate", "empty"],
     ["try", "nowhere.jpg", "--schema", "caption", "--offline"],
     ["apply", "nowhere.parquet"],
     ["apply", "plan.json"],
@@ -181,6 +183,7 @@ QUICK_ERRORS = [
 def test_errors_do_not_wait_for_heavy_imports(workspace):
     """What a person has typed wrongly is said at once, with the exit code of an error, before any heavy library is imported."""
     workspace.with_images("a.jpg")
+    (workspace.folder / "empty").mkdir()
     code = (
         "import json, sys\nfrom flows.cli import app\n"
         "for arguments in json.loads(sys.argv[1]):\n"

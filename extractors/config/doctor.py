@@ -116,7 +116,9 @@ async def _check_endpoint(config: RunConfig) -> _ModelList:
 
 def _check_model(config: RunConfig, served: _ModelList) -> Finding:
     if not config.model:
-        return Finding("model", "fails", "not set: set TILEWISE_MODEL to an id that the endpoint lists")
+        return Finding(
+            "model", "fails", "not set: set TILEWISE_MODEL, or model in tilewise.toml, to an id that the endpoint lists"
+        )
     if config.offline:
         return Finding("model", "ok", config.model)
     if served.models is None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 SHOWN_CHOICES = 8
+SIGNALS = {"least": "least token probability, not fitted", "all": "fitted on all signals"}
 
 
 class Share(NamedTuple):
@@ -71,7 +72,7 @@ class ChoiceView:
     def name(self) -> str:
         """The ladder and the threshold in words."""
         rungs = " > ".join(f"{rung:,.0f}" if rung > 1 else f"{rung:.0%}" for rung in self.ladder)
-        return rungs if self.climb_below is None else f"{rungs}  below {self.climb_below:.2f}"
+        return rungs if self.climb_below is None else f"{rungs}  below {self.climb_below:.3g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,9 @@ class TuningView:
                 yield f"all fields: {each.words}"
             else:
                 yield f"{_cut(name, 26)}: {each.errors} of {each.values} values wrong"
-        yield from (f"{name}: area under the curve {auc:.3f}" for name, auc in self.ablation.items())
+        if self.ablation:
+            yield "area under the curve by signals, on documents that were left out of the fit:"
+        yield from (f"  {SIGNALS.get(name, f'fitted on {name}'):34} {auc:.3f}" for name, auc in self.ablation.items())
 
     def _rung_lines(self) -> Iterator[str]:
         yield ""

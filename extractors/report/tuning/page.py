@@ -11,6 +11,7 @@ from extractors.core.errors import ConfigurationError
 from extractors.record.output.base import OUTPUT_ERRORS
 from extractors.report import page
 from extractors.report.page.render import make_environment, make_policy
+from extractors.report.tuning import SIGNALS
 from extractors.report.tuning.charts import draw_charts
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def render(view: TuningView) -> str:
     template = make_environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         view=view,
+        signals=SIGNALS,
         charts=draw_charts(view),
         policy=make_policy(style, ""),
         style=Markup(style),  # noqa: S704 - a file of this package

@@ -26,6 +26,7 @@ from extractors.run.result import RunCounts, RunRecord
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.trial import open_trial
 from extractors.run.tune.blank_control import ControlResult, build_controls, run_controls
+from extractors.run.tune.field_comparers import build_comparers, compare_document
 from extractors.run.tune.labels import read_labels
 from extractors.run.tune.paid_replies import FLOW, load_paid_replies
 from extractors.run.tune.readings import DocumentReader, LabelledDocument, name_content, plan_rungs
@@ -94,7 +95,11 @@ async def read_labelled(config: RunConfig, truth: str, hooks: RunHooks) -> Readi
 
 def _read_labels(config: RunConfig, truth: str) -> Labels:
     with closing(Feed(config, config.tariff(None, PriorStats()))) as feed:
-        return read_labels(truth, config.schema.model, feed.iter_pending(looks=False))
+        labels = read_labels(truth, config.schema.model, feed.iter_pending(looks=False))
+    comparers = build_comparers(config.schema.model, labels.fields)
+    for label in labels.labelled:  # values that cannot be compared are found before anything is paid for
+        compare_document(comparers, label.cells, label.cells, label.document.document, 0)
+    return labels
 
 
 def _plan_work(session: RunSession, feed: Feed, labels: Labels) -> _Work:

@@ -18,6 +18,18 @@ from extractors.record.tables.retention import list_expired
 
 TUNE = ("tune", "in", "--truth", "truth.jsonl", "--schema", "caption", "--yes", "--json")
 ANSWER = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
+SCHEMA_OF_AN_UNKNOWN_TYPE = """
+from typing import Annotated
+from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+
+class Place:
+    def __init__(self, name):
+        self.name = name
+
+class Sign(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    place: Annotated[Place, PlainValidator(Place), WithJsonSchema({"type": "string"})]
+"""
 NAMES = tuple(f"{name}.jpg" for name in "abcdef")
 
 
@@ -97,6 +109,17 @@ def test_nothing_is_sent_without_approval_or_budget_or_labels(labelled, serve, r
     labelled.using(server)
     ended = labelled.run(*flags, env=settings)
     assert (ended.exit_code, server.asked, named in ended.output) == (code, [], True), ended.output
+
+
+def test_field_that_cannot_be_compared_is_named_before_anything_is_sent(labelled, serve, replies):
+    server = serve(replies.ok(ANSWER))
+    labelled.using(server)
+    (labelled.folder / "sign.py").write_text(SCHEMA_OF_AN_UNKNOWN_TYPE)
+    labels = [{"uri": name, "place": "A"} for name in NAMES[:2]]
+    (labelled.folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in labels))
+    ended = labelled.run("tune", "in", "--truth", "truth.jsonl", "--schema", "sign.py:Sign", "--yes")
+    assert (ended.exit_code, server.asked) == (2, []), ended.output
+    assert "field 'place': values of type Place cannot be compared with a label" in ended.output
 
 
 def test_stopped_tuning_goes_on_without_paying_again(labelled, serve, replies):

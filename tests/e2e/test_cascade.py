@@ -7,6 +7,10 @@ from math import log
 import duckdb
 import pytest
 
+from extractors.record.output.folder import FolderOutput
+from extractors.report.page.runs import open_run
+from extractors.report.page.tables import load_summary
+
 RUN = ("run", "in", "--schema", "caption", "--bill", "formula")
 CLIMB = (*RUN, "--climb-below", "0.9")
 LOW, TOP = (1119, 1119), (2000, 2000)  # pictures on the first and the last rung: 1,601 and 6,404 tokens
@@ -92,9 +96,8 @@ def test_every_account_of_a_climb_is_the_same(climb, workspace):
             [(wasted,)] = database.execute("SELECT sum(wasted_usd) FROM spend_by_day").fetchall()
             [(stopped,)] = database.execute("SELECT stopped_at_rung FROM runs_latest").fetchall()
     assert (wasted, json.loads(stopped)) == (run["cost_wasted_usd"], {"6404": 1})
-    workspace.run("report")
-    page = (workspace.folder / "out" / "reports" / f"{run['run']}.html").read_text()
-    assert "stopped at rung 6,404" in page
+    page = load_summary(open_run(FolderOutput(workspace.folder / "out"), None))
+    assert ("stopped at rung 6,404", "1 document") in page.rungs
 
 
 def test_unknown_confidence_does_not_climb(climb, workspace):

@@ -45,9 +45,18 @@ def build_view(
         foreign=result.control.foreign,
         applied=applied,
         files=files,
-        warnings=result.record.warnings,
+        warnings=[*result.record.warnings, *_warn_of_unknown(readings)],
         held_out=describe_held_out(recommendation),
     )
+
+
+def _warn_of_unknown(readings: Sequence[Reading]) -> list[str]:
+    """A warning where the server gave log probabilities for some answers only."""
+    accepted = {reading.call: reading for reading in readings if reading.accepted}
+    unknown = sum(all(each.least is None for each in reading.evidence) for reading in accepted.values())
+    if unknown in {0, len(accepted)}:
+        return []
+    return [f"{unknown:,} of {len(accepted):,} accepted answers have no log probabilities: their confidence is unknown"]
 
 
 def describe_held_out(recommendation: Recommendation) -> dict[str, str]:

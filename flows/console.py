@@ -89,12 +89,15 @@ async def _read_line() -> str:
 def show_estimate(job: Job, settings: Settings, *, as_json: bool, sample: str | None = None) -> int:
     """Estimates the job, if asked from a sample of its images, and prints the estimate, and returns the exit code."""
     from extractors.config.run_config import resolve
-    from extractors.plan.estimate import estimate_job
     from extractors.plan.sampling import sample_of
 
+    drawn = sample_of(sample)
     with divert_stdout():
         config = resolve(job, settings, sends=False)
-        estimate = estimate_job(config, sample_of(sample), done=job.output is not None or job.dry_run)
+    from extractors.plan.estimate import estimate_job
+
+    with divert_stdout():
+        estimate = estimate_job(config, drawn, done=job.output is not None or job.dry_run)
     if as_json:
         print_json(estimate.as_json())
     else:

@@ -160,6 +160,8 @@ QUICK_ERRORS = [
     ["run", "empty", "--schema", "caption", "--offline"],
     ["estimate", "nowhere"],
     ["estimate", "empty"],
+    ["estimate", "in", "--sample", "few"],
+    ["estimate", "in", "--schema", "unknown"],
     ["try", "nowhere.jpg", "--schema", "caption", "--offline"],
     ["apply", "nowhere.parquet"],
     ["apply", "plan.json"],

@@ -70,6 +70,7 @@ def _run(config: RunConfig, request: TuneRequest) -> TuningView:
     with Progress() as progress:
         hooks = RunHooks(
             on_document=progress.add,
+            on_calls=progress.add_calls,
             on_total=progress.set_total,
             notify=progress.notify,
             confirm=terminal_confirm(progress),

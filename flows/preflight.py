@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.scan import check_source, scan_documents
+from extractors.core.schema_files import shipped
+from extractors.scan import check_source, is_bucket_url, is_manifest, scan_documents
 from flows.adapters.prefect_api import is_prefect_configured
 
 if TYPE_CHECKING:
@@ -30,8 +31,14 @@ def check_job(job: Job, settings: Settings) -> RunConfig:
 
 
 def check_local_source(job: Job) -> None:
-    """Raises ConfigurationError for a local source that is not there or empty, before anything heavy is imported for it."""
-    check_source(job.source, job.document_by, job.selection)
+    """Raises ConfigurationError for a local source that is not there or empty, before anything heavy is imported for it.
+
+    With a schema of the user's own, an empty one is refused later: after the schema, which may have an error.
+    """
+    if not is_bucket_url(job.source) and not is_manifest(job.source):
+        scan_documents(job.source, job.document_by, job.selection)
+    if job.schema_name in {"", *shipped()}:
+        check_source(job.source, job.document_by, job.selection)
 
 
 def _check_output(config: RunConfig) -> None:

@@ -33,7 +33,7 @@ Pairs = list[tuple[str, float | None]]
 MAX_CHARS = 2**20  # of all tokens: longer than any answer
 ROUNDING = 1e-4  # how far above 0 a logarithm may be by rounding
 LEAST = -1e6  # below it a number is no logarithm of a probability; some servers write -9999 for "almost 0"
-_VALUE = re.compile(r'"logprobs"\s*:\s*(?=[{\[])')
+_VALUE = re.compile(r'"logprobs"\s*:\s*(?=[{\[]|NaN|-?Infinity)')
 _OBJECT_ANSWER = re.compile(r'"(?:arguments|content)"\s*:\s*\{')  # in which a field may be named so
 _WORDS = re.compile(
     r"log[ _-]?prob|no endpoints? found that (can handle|support)s? (the|all)?( requested)? ?parameters", re.IGNORECASE

@@ -5,7 +5,7 @@ import json
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extractors.call.logprobs import refuses_logprobs
@@ -163,6 +163,8 @@ def test_what_cannot_be_read_is_no_tokens(given):
         max_leaves=12,
     )
 )
+@example(given=float("inf"))
+@example(given=float("nan"))
 def test_any_value_is_read_or_left_out(given):
     """Never an exception; what is read has as many logarithms as tokens, each at most 0; the answer is untouched."""
     for reply in (parse({"choices": [choice(given)]}), parse(json.dumps({"choices": [choice(given)]}).encode())):

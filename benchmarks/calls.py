@@ -40,7 +40,7 @@ from extractors.call.rate_limit import Limits, RateLimiter
 from extractors.call.request import RequestOptions, RequestTemplate
 from extractors.call.retry import Retries
 from extractors.call.transport import build_client
-from extractors.core import CallRequest, Fingerprint, RunInfo, Step
+from extractors.core import CallRequest, Fingerprint, LadderStep, RunInfo
 from extractors.core.money import FREE
 from extractors.core.schema import ASK, load
 from extractors.core.tiles import Size
@@ -113,7 +113,7 @@ async def call_path(folder, url, blocks, *, count, rate=5000, noted=True, name="
     )
     template = RequestTemplate(schema, ask=ASK, model="any", profile=find_profile(url), style=RequestOptions())
     judge = partial(validate, model=schema.model)
-    step, limiter = Step(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
+    step, limiter = LadderStep(1601, Size(900, 600), 1601), RateLimiter(Limits(64, rpm=rate * 60), rate=rate)
     with Ledger(f"sqlite:///{folder / name}.db") as opened:
         opened.runs.begin(run_info)
         writer = LedgerWriter(opened.calls, run_info)

@@ -25,7 +25,7 @@ from extractors.images.quality import measure_quality
 if TYPE_CHECKING:
     from PIL import Image
 
-    from extractors.core import Found, Header, PlannedPage, Quality, Step, Store
+    from extractors.core import Found, Header, LadderStep, PlannedPage, Quality, Store
     from extractors.core.tiles import Size
 
 MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; no limit is documented for requests
@@ -34,7 +34,7 @@ _SUBSAMPLING = 2  # 4:2:0: no field is read worse, and encoding takes a fifth le
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 
 
-def prepare(store: Store, page: PlannedPage, step: Step, *, measure: bool = False) -> Prepared:
+def prepare(store: Store, page: PlannedPage, step: LadderStep, *, measure: bool = False) -> Prepared:
     """Make the page's image block at this step of its ladder. Reads, decodes and encodes: call it in a thread.
 
     `measure`: the quality of the picture is measured where it is decoded anyway. Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 
-from extractors.core import Billed, Found, Header, tiles
+from extractors.core import BilledPage, Found, Header, tiles
 from extractors.core.tiles import Size
 from extractors.images.limits import MAX_PIXELS
 from extractors.images.open import BROKEN, open_picture, refuse_pixels, translate_errors
@@ -27,9 +27,9 @@ _ANIMATION, _EXIF = 0x02, 0x08  # flags of VP8X: several frames, and an orientat
 _FORMULA, _TABLE = tiles.get_rule("formula"), tiles.get_rule("table")
 
 
-def bill_page(found: Found, header: Header) -> Billed:
+def bill_page(found: Found, header: Header) -> BilledPage:
     """Bill a page with this header at its own size by both documented rules."""
-    return Billed(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size))
+    return BilledPage(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size))
 
 
 def read_header(stream: BinaryIO, page: int | None = None) -> Header:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from extractors.images.pdf_content import UNDRAWN
 
 if TYPE_CHECKING:
-    from extractors.core import Billed, Planned
+    from extractors.core import BilledPage, Planned
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class NoteCounts:
             for page in planned.pages:
                 self._count(page.billed)
 
-    def _count(self, billed: Billed) -> None:
+    def _count(self, billed: BilledPage) -> None:
         header = billed.header
         if header is not None and header.format == "TIFF" and header.frames > 1 and billed.found.page is None:
             self.files += 1

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.bill.header import bill_page, describe_frame, list_frames, read_header
-from extractors.core import Billed, Found, Header, Problem, Store
+from extractors.core import BilledPage, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
 from extractors.images.pdf import Pdf, is_pdf, open_pdf
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HEAD = 1024  # bytes: within them a PDF says that it is one
 
 
-def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[Billed, ...]:
+def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[BilledPage, ...]:
     """Read the headers of the file's pages and bill each at its own size; errors become a Problem, no exception.
 
     With `frames` each frame of a TIFF is a page. A file of more than `most` pages, or one that cannot be opened, is one
@@ -26,9 +26,9 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
     read. A video is not opened: no rule bills it.
     """
     if found.problem or found.video:
-        return (Billed(found, problem=found.problem),)
+        return (BilledPage(found, problem=found.problem),)
     if found.size == 0:
-        return (Billed(found, problem=Problem("empty", "bill", "the file has no bytes")),)
+        return (BilledPage(found, problem=Problem("empty", "bill", "the file has no bytes")),)
     try:
         with _open_stream(found, store) as stream:
             head = stream.read(_HEAD)
@@ -38,7 +38,7 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
                 return _read_pdf(found, data, most)
             return _read_picture(found, stream, most if frames else None)
     except DocumentError as error:
-        return (Billed(found, problem=_to_problem(error)),)
+        return (BilledPage(found, problem=_to_problem(error)),)
 
 
 def count_pages(found: Found, store: Store) -> int | None:
@@ -69,7 +69,7 @@ def _open_stream(found: Found, store: Store) -> BinaryIO:
     return BytesIO(store.read(found)) if found.uri.lower().endswith(".pdf") else store.open(found)
 
 
-def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
+def _read_pdf(found: Found, data: bytes, most: int) -> tuple[BilledPage, ...]:
     with open_pdf(data, "bill", found.passwords) as pdf:
 
         def measure(number: int) -> Header:
@@ -78,11 +78,11 @@ def _read_pdf(found: Found, data: bytes, most: int) -> tuple[Billed, ...]:
         if found.page is not None:
             return (_note_pdf_page(_read_named(found, pdf.pages, measure), pdf),)
         if pdf.pages > most:
-            return (Billed(found, problem=reject_page_count(pdf.pages, most)),)
+            return (BilledPage(found, problem=reject_page_count(pdf.pages, most)),)
         return tuple(_note_pdf_page(page, pdf) for page in _read_each(found, pdf.pages, measure))
 
 
-def _note_pdf_page(billed: Billed, pdf: Pdf) -> Billed:
+def _note_pdf_page(billed: BilledPage, pdf: Pdf) -> BilledPage:
     """Note text of the page that is not drawn, and with the first page the attachments."""
     number = billed.found.page
     if billed.header is None or number is None:
@@ -91,7 +91,7 @@ def _note_pdf_page(billed: Billed, pdf: Pdf) -> Billed:
     return replace(billed, note="; ".join(note for note in notes if note) or None)
 
 
-def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Billed, ...]:
+def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[BilledPage, ...]:
     """Read the picture; with `most` given, every frame of a TIFF of several."""
     frames = list_frames(stream)
     if found.page is not None:
@@ -106,27 +106,27 @@ def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Bil
         note = f"first of {header.frames} frames" if header.frames > 1 else None
         return (replace(bill_page(found, header), note=note),)
     if len(frames) > most:
-        return (Billed(found, problem=reject_page_count(len(frames), most)),)
+        return (BilledPage(found, problem=reject_page_count(len(frames), most)),)
     return _read_each(found, len(frames), lambda number: describe_frame(frames[number - 1], len(frames)))
 
 
-def _read_each(found: Found, count: int, header: Callable[[int], Header]) -> tuple[Billed, ...]:
+def _read_each(found: Found, count: int, header: Callable[[int], Header]) -> tuple[BilledPage, ...]:
     return tuple(_read_page(replace(found, page=number), header) for number in range(1, count + 1))
 
 
-def _read_named(found: Found, count: int, header: Callable[[int], Header]) -> Billed:
+def _read_named(found: Found, count: int, header: Callable[[int], Header]) -> BilledPage:
     """Read the page that `found` names, of so many."""
     if found.page is not None and found.page > count:
-        return Billed(found, problem=Problem("missing", "bill", f"{found.name}: the file has {count} pages"))
+        return BilledPage(found, problem=Problem("missing", "bill", f"{found.name}: the file has {count} pages"))
     return _read_page(found, header)
 
 
-def _read_page(found: Found, header: Callable[[int], Header]) -> Billed:
+def _read_page(found: Found, header: Callable[[int], Header]) -> BilledPage:
     assert found.page is not None
     try:
         return bill_page(found, header(found.page))
     except DocumentError as error:
-        return Billed(found, problem=_to_problem(error))
+        return BilledPage(found, problem=_to_problem(error))
 
 
 def _to_problem(error: DocumentError) -> Problem:

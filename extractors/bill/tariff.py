@@ -10,7 +10,7 @@ from extractors.core import UNSEEN, tiles
 from extractors.core.money import Costs, Price, Usage
 
 if TYPE_CHECKING:
-    from extractors.core import Step
+    from extractors.core import LadderStep
 
 UNKNOWN = Costs(None, None, None)
 BYTES_A_TOKEN = 4  # of UTF-8; the usual rule of thumb for English
@@ -35,7 +35,7 @@ class Tariff:
     calibrated: bool = False
     video_tokens: int | None = None
 
-    def can_bill(self, step: Step) -> bool:
+    def can_bill(self, step: LadderStep) -> bool:
         """Tell whether this step's bill can be estimated."""
         return step.size != UNSEEN or self.video_tokens is not None
 
@@ -47,7 +47,7 @@ class Tariff:
         """Give the upper limit of text tokens of that request: one a byte, or what was measured with its chat template."""
         return max(self.text_bytes, self.text_tokens) + more_bytes
 
-    def low_tokens(self, step: Step) -> int:
+    def low_tokens(self, step: LadderStep) -> int:
         """Give the fewest image tokens that the sent picture may be billed."""
         if step.size == UNSEEN:
             return step.tokens
@@ -55,7 +55,7 @@ class Tariff:
             return self.rule.tokens(step.size)
         return min(tiles.get_rule(name).tokens(step.size) for name in ("formula", "table"))
 
-    def high_tokens(self, step: Step) -> int:
+    def high_tokens(self, step: LadderStep) -> int:
         """Give the most image tokens that the sent picture may be billed: any shipped rule's, unless one was measured."""
         if step.size == UNSEEN:
             return step.tokens
@@ -68,7 +68,7 @@ def estimate_text_tokens(text_bytes: int) -> int:
     return math.ceil(text_bytes / BYTES_A_TOKEN)
 
 
-def estimate_costs(tariff: Tariff, step: Step, *, first: bool) -> Costs:
+def estimate_costs(tariff: Tariff, step: LadderStep, *, first: bool) -> Costs:
     """Estimate the cost of sending this picture once; a document's text and answer are counted with its first page."""
     if tariff.price is None or not tariff.can_bill(step):
         return UNKNOWN

@@ -1,6 +1,6 @@
 """The values that pass between stages, in pipeline order, and the protocols of what stages are given.
 
-    Found -> Document -> Billed -> Planned -> Prepared -> (CallRequest -> Attempt, Reply, Verdict)
+    Found -> Document -> BilledPage -> Planned -> Prepared -> (CallRequest -> Attempt, Reply, Verdict)
           -> Accepted | Copied | Failed | Unfinished
 
 All are frozen values. Sizes are pixels, upright (after EXIF); money is dollars as Decimal; times are UTC.
@@ -15,17 +15,17 @@ from extractors.core.documents import (
     UNSEEN,
     UNSENT,
     Action,
-    Billed,
+    BilledPage,
     Document,
     Found,
     Header,
+    LadderStep,
     Name,
     Planned,
     PlannedPage,
     Prepared,
     Problem,
     Stage,
-    Step,
     Store,
     modified_of,
     version_of,
@@ -64,7 +64,7 @@ __all__ = [
     "Action",
     "AnswerOrigin",
     "Attempt",
-    "Billed",
+    "BilledPage",
     "Billing",
     "CallRequest",
     "Copied",
@@ -78,6 +78,7 @@ __all__ = [
     "Found",
     "Header",
     "Journal",
+    "LadderStep",
     "Name",
     "Outcome",
     "Permits",
@@ -92,7 +93,6 @@ __all__ = [
     "Reply",
     "RunInfo",
     "Stage",
-    "Step",
     "Store",
     "Unfinished",
     "Verdict",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, SecretStr
 
-    from extractors.core.documents import Step
+    from extractors.core.documents import LadderStep
     from extractors.core.money import Usage
 
 Billing = Literal["yes", "no", "unknown"]
@@ -104,7 +104,7 @@ class CallRequest:
     key: str
     request: str
     payload_bytes: int
-    steps: tuple[Step, ...]
+    steps: tuple[LadderStep, ...]
     text_tokens: int
     worst_prompt_tokens: int | None
     output_tokens: int

@@ -92,7 +92,7 @@ class Found:
         """The image's name in every table; a page of a file is written as in RFC 8118."""
         return self.uri if self.page is None else f"{self.uri}#page={self.page}"
 
-    def blamed(self, message: str) -> str:
+    def prefix_message(self, message: str) -> str:
         """A message about a document, with the name of this page."""
         return message if self.uri in message else f"{self.name}: {message}"
 
@@ -143,7 +143,7 @@ class Store(Protocol):
     def readers(self) -> int:
         """1 where reading does not wait."""
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """Returns it with size, version and time if scan did not know them, or with the problem that hides them."""
 
     def open(self, found: Found) -> BinaryIO:
@@ -170,7 +170,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Billed:
+class BilledPage:
     """An image with its header and both documented bills of it as it is, or the problem that hides them."""
 
     found: Found
@@ -185,7 +185,7 @@ class Billed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LadderStep:
     """One rung for one page: its budget of image tokens, the size of the picture that is sent, and its bill."""
 
     rung: int
@@ -200,10 +200,10 @@ class PlannedPage:
     `rescue`: the last step, the whole image, is above a stored ladder: it is sent after a refused answer only.
     """
 
-    billed: Billed
+    billed: BilledPage
     action: Action
     reason: str
-    ladder: tuple[Step, ...] = ()
+    ladder: tuple[LadderStep, ...] = ()
     costs: Costs = field(default_factory=Costs)
     rescue: bool = False
 
@@ -263,7 +263,7 @@ class Planned:
         """The number of rungs to which an accepted answer that is not sure may climb."""
         return max(len(page.ladder) - page.rescue for page in self.pages)
 
-    def steps(self, rung: int) -> tuple[Step, ...]:
+    def steps(self, rung: int) -> tuple[LadderStep, ...]:
         """The pages' steps when the document is on this rung of its ladder, 0 the cheapest."""
         return tuple(page.ladder[min(rung, len(page.ladder) - 1)] for page in self.pages)
 

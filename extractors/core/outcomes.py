@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from extractors.core.calls import Attempt, Refusal, Reply
-    from extractors.core.documents import Planned, Problem, Step
+    from extractors.core.documents import LadderStep, Planned, Problem
     from extractors.core.evidence import Evidence, Quality
     from extractors.core.money import Price
 
@@ -147,7 +147,7 @@ class Accepted(DocumentOutcome):
 
     value: BaseModel
     reply: Reply
-    step: Step
+    step: LadderStep
     encoded: bool
     sha256: str
     evidence: Evidence | None = field(default=None, kw_only=True)

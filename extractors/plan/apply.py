@@ -155,7 +155,7 @@ class PlanFeed:
     def _is_unchanged(self, found: Found) -> bool:
         if found.problem is not None and found.version is None:
             return True  # it could not be read when it was planned: it is recorded as it was planned
-        current = self.store.look(replace(found, size=None, version=None, modified=None, problem=None))
+        current = self.store.stat(replace(found, size=None, version=None, modified=None, problem=None))
         if current.problem is not None and current.problem.kind != "missing":
             return True  # it cannot be read now: reading it gives the reason
         return current.version == found.version

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from extractors.core import UNSEEN, Billed, PlannedPage, Step
+from extractors.core import UNSEEN, BilledPage, LadderStep, PlannedPage
 from extractors.core.tiles import Rule, Size, fit_size
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FLOORS: dict[str, Floor | None] = {"balanced": Floor(1000, 350), "thrifty": Floo
 class Priced(Protocol):
     """Prices one step; the first page of a document includes the costs of the text and of the answer."""
 
-    def __call__(self, step: Step, *, first: bool) -> Costs:
+    def __call__(self, step: LadderStep, *, first: bool) -> Costs:
         """The costs of this step."""
 
 
@@ -55,14 +55,14 @@ class Plan:
     video_tokens: int | None = None
     ladder: Ladder | None = None
 
-    def document(self, pages: Sequence[Billed]) -> tuple[PlannedPage, ...]:
+    def document(self, pages: Sequence[BilledPage]) -> tuple[PlannedPage, ...]:
         """Chooses for the pages of a document."""
         return tuple(self.page(billed, first=not number) for number, billed in enumerate(pages))
 
-    def page(self, billed: Billed, *, first: bool = True) -> PlannedPage:
+    def page(self, billed: BilledPage, *, first: bool = True) -> PlannedPage:
         """Chooses for one page, which may be the `first` of its document."""
         if billed.found.video and not billed.problem:
-            step = Step(0, UNSEEN, self.video_tokens or 0)
+            step = LadderStep(0, UNSEEN, self.video_tokens or 0)
             return PlannedPage(billed, "url", "passed_on", (step,), self.price(step, first=first))
         if billed.problem or billed.header is None:
             return PlannedPage(billed, "reject", billed.problem.kind if billed.problem else "unreadable")
@@ -70,10 +70,10 @@ class Plan:
         if not (self.send_urls and _can_pass_url(chosen)):
             return chosen
         size, tokens = billed.header.size, self.rule.tokens(billed.header.size)
-        whole = Step(tokens, size, tokens)
+        whole = LadderStep(tokens, size, tokens)
         return PlannedPage(billed, "url", "passed_on", (whole,), self.price(whole, first=first))
 
-    def _choose_size(self, billed: Billed, size: Size, *, first: bool) -> PlannedPage:
+    def _choose_size(self, billed: BilledPage, size: Size, *, first: bool) -> PlannedPage:
         if self.ladder is None:
             ladder, floored = ladder_of(self.rule, self.policy, size)
             rescue = False
@@ -89,54 +89,56 @@ class Plan:
 
 
 @lru_cache(maxsize=4096)  # what one camera took, or one scanner, is all of a few sizes
-def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[Step, ...], bool]:
+def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[LadderStep, ...], bool]:
     """The steps from the cheapest to that of the whole image, and whether the floor ruled out a cheaper one."""
-    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
+    whole = LadderStep(rule.tokens(size), rule.native(size), rule.tokens(size))
     floor = FLOORS[policy]
     if floor is None:
         return (whole,), False
-    steps: list[Step] = []
+    steps: list[LadderStep] = []
     floored = False
     for rung in rule.rungs(size):
         if rung >= whole.tokens:
-            return (*steps, Step(rung, whole.size, whole.tokens)), floored
+            return (*steps, LadderStep(rung, whole.size, whole.tokens)), floored
         picture = fit_size(rule, size, rung)
         if picture is None or below(picture, size, floor):
             floored = True
         elif not steps or rule.tokens(picture) > steps[-1].tokens:  # a rung that adds no pixels is left out
-            steps.append(Step(rung, picture, rule.tokens(picture)))
+            steps.append(LadderStep(rung, picture, rule.tokens(picture)))
     return (*steps, whole), floored
 
 
 @lru_cache(maxsize=4096)  # as above
-def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[tuple[Step, ...], bool]:
+def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[tuple[LadderStep, ...], bool]:
     """The steps of a stored ladder, whatever the floors of the policies: it was measured.
 
     Where it ends below the whole image, that is the last step, and the result is True: it is sent after a refused answer
     only, so that a document does not fail for pixels that were left out.
     """
-    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
-    steps: list[Step] = []
+    whole = LadderStep(rule.tokens(size), rule.native(size), rule.tokens(size))
+    steps: list[LadderStep] = []
     for rung in ladder.limits(whole.tokens):
         if rung >= whole.tokens:
-            return (*steps, Step(rung, whole.size, whole.tokens)), False
+            return (*steps, LadderStep(rung, whole.size, whole.tokens)), False
         picture = fit_size(rule, size, rung)
         if picture is not None and (not steps or rule.tokens(picture) > steps[-1].tokens):
-            steps.append(Step(rung, picture, rule.tokens(picture)))
+            steps.append(LadderStep(rung, picture, rule.tokens(picture)))
     return (*steps, whole), bool(steps)
 
 
-def full_ladder(rule: Rule, size: Size) -> tuple[Step, ...]:
+def full_ladder(rule: Rule, size: Size) -> tuple[LadderStep, ...]:
     """One step for every rung of the rule, whatever the floors of the policies; the last one is the whole image.
 
     Rungs that pay for the same picture have equal sizes.
     """
-    whole = Step(rule.tokens(size), rule.native(size), rule.tokens(size))
-    steps: list[Step] = []
+    whole = LadderStep(rule.tokens(size), rule.native(size), rule.tokens(size))
+    steps: list[LadderStep] = []
     for rung in reversed(rule.rungs(size)):
         picture = fit_size(rule, size, rung) if rung < whole.tokens else None
         above = steps[0] if steps else whole
-        steps.insert(0, replace(above, rung=rung) if picture is None else Step(rung, picture, rule.tokens(picture)))
+        steps.insert(
+            0, replace(above, rung=rung) if picture is None else LadderStep(rung, picture, rule.tokens(picture))
+        )
     return tuple(steps)
 
 

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from extractors.bill import estimate_costs, read_pages, reject_page_count
-from extractors.core import Billed, Document, Planned, Problem
+from extractors.core import BilledPage, Document, Planned, Problem
 from extractors.plan.choose import Plan
 from extractors.plan.split import split_pages
 from extractors.scan import Listing, no_images, open_source
@@ -204,7 +204,7 @@ class Feed:
         tries = self._history.tries(looked.name) if self._history else 0
         billed = self._bill(looked)
         if len(billed) > most:
-            billed = [Billed(each.found, problem=reject_page_count(len(billed), most)) for each in billed]
+            billed = [BilledPage(each.found, problem=reject_page_count(len(billed), most)) for each in billed]
         elif len(billed) > 1:
             billed = [_name_page(each) for each in billed]
         return Planned(looked.document, self._plan.document(billed), tries, looked.manifest)
@@ -213,12 +213,12 @@ class Feed:
         """Looks up its pages in the store, except when there are too many."""
         if len(document.pages) > self._most:
             return document
-        looked = tuple(self.store.look(found) for found in document.pages)
+        looked = tuple(self.store.stat(found) for found in document.pages)
         return document if looked == document.pages else replace(document, pages=looked)
 
-    def _bill(self, document: Document) -> list[Billed]:
+    def _bill(self, document: Document) -> list[BilledPage]:
         if len(document.pages) > self._most:
-            return [Billed(found) for found in document.pages]
+            return [BilledPage(found) for found in document.pages]
         frames = self._job.document_by == "frames"
         files = (read_pages(found, self.store, frames=frames, most=self._most) for found in document.pages)
         return list(chain.from_iterable(files))
@@ -233,10 +233,14 @@ def may_hold_videos(config: RunConfig) -> bool:
     return source.videos
 
 
-def _name_page(billed: Billed) -> Billed:
+def _name_page(billed: BilledPage) -> BilledPage:
     """The page, with the page's name in its problem."""
     flaw = billed.problem
-    return billed if flaw is None else replace(billed, problem=replace(flaw, message=billed.found.blamed(flaw.message)))
+    return (
+        billed
+        if flaw is None
+        else replace(billed, problem=replace(flaw, message=billed.found.prefix_message(flaw.message)))
+    )
 
 
 def _has_version(document: Document) -> bool:

@@ -21,7 +21,7 @@ def split_pages(store: Store, document: Document) -> list[Document]:
     found = document.pages[0]
     if len(document.pages) > 1 or found.page is not None or document.document != found.uri:
         return [document]
-    found = store.look(found)
+    found = store.stat(found)
     try:
         count = count_pages(found, store)
     except DocumentError:

@@ -23,7 +23,7 @@ from extractors.call.rate_limit import RateLimiter
 from extractors.call.request import RequestTemplate
 from extractors.config.prices import warn_old_price
 from extractors.config.run_config import RunConfig, resolve_probes
-from extractors.core import CallRequest, Step, Verdict
+from extractors.core import CallRequest, LadderStep, Verdict
 from extractors.core.errors import DocumentError, Failing, RunError
 from extractors.core.money import Costs, Usage, dollars
 from extractors.core.schema import ASK, NONE, load
@@ -170,7 +170,7 @@ class _Calibration:
             try:
                 await sending
             except asyncio.CancelledError:
-                if shutdown.error is None or not shutdown.cutting:
+                if shutdown.error is None or not shutdown.cancelling:
                     raise
                 raise shutdown.error from None
 
@@ -224,7 +224,7 @@ async def _approve(config: RunConfig, requests: list[CallRequest], run_info: Run
 
 def _build_request(config: RunConfig, run_info: RunInfo, size: Size | None) -> CallRequest:
     """Builds the request of one probe, or of the text alone."""
-    steps = () if size is None else (Step(config.rule.tokens(size), size, config.rule.tokens(size)),)
+    steps = () if size is None else (LadderStep(config.rule.tokens(size), size, config.rule.tokens(size)),)
     text_bytes = config.schema.prompt_bytes
     name = f"probe {_name(size)}" if size else "probe text"
     key = hashlib.sha256(f"{name}\0{run_info.prompt_hash}\0{run_info.model}".encode()).hexdigest()

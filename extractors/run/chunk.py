@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from extractors.core import Accepted, CallRequest, Failed, Prepared, Problem, Step, Unfinished, Verdict
+from extractors.core import Accepted, CallRequest, Failed, LadderStep, Prepared, Problem, Unfinished, Verdict
 from extractors.core.errors import DocumentError, RunError
 from extractors.core.totals import RunTotals, totals_of
 from extractors.prepare import prepare, prepare_link
@@ -75,7 +75,7 @@ async def run_document(planned: Planned, context: RunContext, earlier: int = 0) 
         async with context.services.admission:
             result = await _process(planned, journal, context)
     except asyncio.CancelledError:
-        if not context.shutdown.cutting:
+        if not context.shutdown.cancelling:
             raise
         result = _build_unfinished(planned, journal)
     _report(result, context)
@@ -208,7 +208,7 @@ def _keep_accepted(
 
     A run error stops the run all the same.
     """
-    if not state.accepted or (isinstance(error, asyncio.CancelledError) and not context.shutdown.cutting):
+    if not state.accepted or (isinstance(error, asyncio.CancelledError) and not context.shutdown.cancelling):
         raise error
     if isinstance(error, RunError):
         context.shutdown.stop(error)
@@ -254,7 +254,7 @@ async def _prepare_pages(
     return tuple(prepared)
 
 
-async def prepare_page(page: PlannedPage, step: Step, context: RunContext) -> Prepared:
+async def prepare_page(page: PlannedPage, step: LadderStep, context: RunContext) -> Prepared:
     """Makes one page's image block, in a thread. Raises DocumentError."""
     return await _prepare(page, step, await _open_stores([page], context), context)
 
@@ -270,7 +270,7 @@ async def _open_stores(pages: Sequence[PlannedPage], context: RunContext) -> dic
     return dict(zip(files, map(FetchedStore, await asyncio.gather(*reads)), strict=True))
 
 
-async def _prepare(page: PlannedPage, step: Step, stores: Mapping[str, Store], context: RunContext) -> Prepared:
+async def _prepare(page: PlannedPage, step: LadderStep, stores: Mapping[str, Store], context: RunContext) -> Prepared:
     loop, found, services = asyncio.get_running_loop(), page.billed.found, context.services
     if page.action == "url":
         return prepare_link(page, await loop.run_in_executor(services.threads, services.store.link, found))
@@ -279,7 +279,7 @@ async def _prepare(page: PlannedPage, step: Step, stores: Mapping[str, Store], c
         return await loop.run_in_executor(services.threads, make, stores[found.uri], page, step)
     except DocumentError as error:
         if len(stores) > 1 or found.page is not None:
-            error.message = found.blamed(error.message)
+            error.message = found.prefix_message(error.message)
         raise
 
 
@@ -305,7 +305,7 @@ def _build_request(
     )
 
 
-def _worst_prompt_tokens(steps: tuple[Step, ...], tariff: Tariff, feedback_bytes: int) -> int | None:
+def _worst_prompt_tokens(steps: tuple[LadderStep, ...], tariff: Tariff, feedback_bytes: int) -> int | None:
     """The most prompt tokens that a request can be billed; None if a step's bill is unknown."""
     if not all(tariff.can_bill(step) for step in steps):
         return None
@@ -331,7 +331,7 @@ def _page_identity(sha256: str, found: Found) -> str:
     return sha256 if found.page is None else f"{sha256}#page={found.page}"
 
 
-def request_key(key: str, steps: tuple[Step, ...], max_tokens: int, feedback: Feedback | None = None) -> str:
+def request_key(key: str, steps: tuple[LadderStep, ...], max_tokens: int, feedback: Feedback | None = None) -> str:
     """Hashes everything that one request's answer depends on, so that a paid answer to it can be reused."""
     sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
     words = feedback.text + feedback.answer if feedback else ""

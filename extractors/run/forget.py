@@ -121,5 +121,5 @@ def _exists(uri: str, store: MixedStore) -> bool | None:
         return Path(name).exists()
     if not is_bucket_url(name):
         return None
-    problem = store.look(Found(name)).problem
+    problem = store.stat(Found(name)).problem
     return True if problem is None else False if problem.kind == "missing" else None

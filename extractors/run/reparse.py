@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from extractors.call.response import parse_stored
-from extractors.core import Accepted, AnswerOrigin, Failed, Problem, Step, Unfinished
+from extractors.core import Accepted, AnswerOrigin, Failed, LadderStep, Problem, Unfinished
 from extractors.core.errors import DocumentError
 from extractors.core.totals import totals_of
 from extractors.run.cascade import NO_CASCADE
@@ -73,7 +73,7 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
         return _build_failure(
             planned, answer, Problem(verdict.outcome, "validate", verdict.errors, final=False), origin
         )
-    step, encoded, sha256 = Step(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
+    step, encoded, sha256 = LadderStep(answer.rung, answer.sent, 0), answer.encoded, answer.sha256
     if sha256 is None or encoded is None:  # the document had failed: no row says what was sent of it
         try:
             prepared = await prepare_page(planned.first, step, context)
@@ -112,7 +112,7 @@ def _build_failure(planned: Planned, answer: StoredAnswer, problem: Problem, ori
     return Failed(planned, (), answer.key, datetime.now(UTC), problem, origin=origin)
 
 
-def _action_of(page: PlannedPage, step: Step) -> str:
+def _action_of(page: PlannedPage, step: LadderStep) -> str:
     """The action that sends a page in this size."""
     if page.action == "url":
         return "url"

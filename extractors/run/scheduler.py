@@ -118,7 +118,7 @@ class ChunkScheduler:
             totals += await Chunk(part, (), context).record(withheld)
         if withheld := context.services.refusals.release():
             totals += await Chunk(part, (), context).record(withheld)
-        if context.shutdown.error is not None and not context.shutdown.hurried:
+        if context.shutdown.error is not None and not context.shutdown.stopped_twice:
             totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
         return totals
 

@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Shutdown:
     """Stops one run, by a signal, the time limit or an error; a context manager.
 
-    `cutting`: calls in flight are being cancelled; `hurried`: a second signal asked for that.
+    `cancelling`: calls in flight are being cancelled; `stopped_twice`: a second signal asked for that.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Shutdown:
         self._signals: list[signal.Signals] = []
         self._tasks: set[asyncio.Task[object]] = set()
         self.error: RunError | None = None
-        self.cutting = self.hurried = False
+        self.cancelling = self.stopped_twice = False
 
     def __enter__(self) -> Self:
         """Installs signal handlers and the time limit; outside of the main thread, the time limit alone."""
@@ -74,7 +74,7 @@ class Shutdown:
 
     def cancel_calls(self) -> None:
         """Cancels the calls in flight; each is recorded as aborted."""
-        self.cutting = True
+        self.cancelling = True
         for task in self._tasks:
             task.cancel()
 
@@ -85,7 +85,7 @@ class Shutdown:
             )
             self.stop(Stopped(f"{number.name} was received"))
         else:
-            self.hurried = True
+            self.stopped_twice = True
             self.cancel_calls()
 
 

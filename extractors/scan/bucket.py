@@ -163,7 +163,7 @@ class BucketStore:
         """Raises ConfigurationError as `open_bucket` does."""
         self._root, self._store = location.root, open_bucket(location)
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """The object's size, version and time, where only its name is known."""
         if found.version or found.problem:
             return found

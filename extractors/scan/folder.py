@@ -201,7 +201,7 @@ class FolderStore:
 
     readers = 1  # a warm disk answers sooner than a thread
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """The file's size, version and time, where only its name is known."""
         if found.version or found.problem:
             return found

@@ -31,12 +31,12 @@ class MixedStore:
         self._stores: dict[str, Store | ConfigurationError] = {}
         self._lock = threading.Lock()
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """Return the image with size, version and time, or with the problem."""
         if found.version or found.problem:
             return found
         try:
-            return self._store_for(found).look(found)
+            return self._store_for(found).stat(found)
         except DocumentError as error:
             return replace(found, problem=Problem(error.kind, "scan", error.message, error.final))
 
@@ -95,7 +95,7 @@ class FetchedStore:
     data: bytes = field(repr=False)
     readers: int = 1
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """Returns it as it is."""
         return found
 

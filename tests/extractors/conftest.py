@@ -17,18 +17,18 @@ from support.runs import vary
 from extractors.core import (
     Accepted,
     Attempt,
-    Billed,
+    BilledPage,
     CallRequest,
     Failed,
     Fingerprint,
     Found,
     Header,
+    LadderStep,
     Planned,
     PlannedPage,
     Problem,
     Reply,
     RunInfo,
-    Step,
     Unfinished,
 )
 from extractors.core.calls import TokenLogprobs
@@ -64,15 +64,15 @@ class Make:
 
     def page(self, uri="/in/a.jpg", **changes):
         """A page resized to one tile, with two rungs above it unused but there."""
-        billed = Billed(self.found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
-        ladder = (Step(1, Size(560, 448), 1601), Step(3, Size(1000, 800), 6404))
+        billed = BilledPage(self.found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
+        ladder = (LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6404))
         costs = Costs(Decimal("0.001"), Decimal("0.002"), Decimal("0.01"))
         return replace(PlannedPage(billed, "resize", "cheaper", ladder, costs), **changes)
 
     def rejected_page(self, uri="/in/a.jpg", problem=None):
         """A page that bill could not read."""
         problem = problem or Problem("not_an_image", "bill", "not an image that can be read here")
-        return PlannedPage(Billed(self.found(uri), problem=problem), "reject", problem.kind)
+        return PlannedPage(BilledPage(self.found(uri), problem=problem), "reject", problem.kind)
 
     def planned(self, uri="/in/a.jpg", pages=None, tries=0):
         """A document of one page, or of these."""
@@ -80,7 +80,7 @@ class Make:
 
     def request(self, uri="/in/a.jpg", **changes):
         """One request of one picture."""
-        steps = (Step(1, Size(560, 448), 1601),)
+        steps = (LadderStep(1, Size(560, 448), 1601),)
         return replace(CallRequest(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
 
     def reply(self, **changes):

@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from extractors.bill.header import read_header
-from extractors.core import UNSEEN, Billed, Found, PlannedPage, Step
+from extractors.core import UNSEEN, BilledPage, Found, LadderStep, PlannedPage
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.prepare import MAX_SENT_BYTES, prepare, prepare_link
@@ -43,8 +43,10 @@ def encoded(form, mode="RGB", size=(120, 80), **options):
 def prepared(data, size=None, whole=None, *, measure=False):
     """The image of these bytes prepared at its own size or this one; `whole` is what it was when it was billed."""
     header = read_header(BytesIO(whole or data))
-    step = Step(1601, Size(*size) if size else header.size, 1601)
-    return prepare(Held(data), PlannedPage(Billed(Found("a"), header), "send", "fits", (step,)), step, measure=measure)
+    step = LadderStep(1601, Size(*size) if size else header.size, 1601)
+    return prepare(
+        Held(data), PlannedPage(BilledPage(Found("a"), header), "send", "fits", (step,)), step, measure=measure
+    )
 
 
 def sent(block):
@@ -225,9 +227,9 @@ def test_what_the_store_refuses_stays_refused():
             raise DocumentError("gone", kind="missing", stage="scan", final=False)
 
     header = read_header(BytesIO(encoded("PNG")))
-    step = Step(1601, header.size, 1601)
+    step = LadderStep(1601, header.size, 1601)
     with pytest.raises(DocumentError, match="gone") as raised:
-        prepare(Gone(), PlannedPage(Billed(Found("a"), header), "send", "fits", (step,)), step)
+        prepare(Gone(), PlannedPage(BilledPage(Found("a"), header), "send", "fits", (step,)), step)
     assert (raised.value.kind, raised.value.final) == ("missing", False)
 
 
@@ -260,7 +262,9 @@ def test_a_picture_of_exactly_the_limit_is_sent_as_it_is():
 @pytest.mark.parametrize(("video", "kind"), [(False, "image_url"), (True, "video_url")])
 def test_what_is_passed_on_is_a_block_with_its_url(video, kind):
     """Nothing of it is read, so it has no hash; the URL, which may be signed, is not shown."""
-    page = PlannedPage(Billed(Found("https://store.example/a", video=video)), "url", "passed_on", (Step(0, UNSEEN, 0),))
+    page = PlannedPage(
+        BilledPage(Found("https://store.example/a", video=video)), "url", "passed_on", (LadderStep(0, UNSEEN, 0),)
+    )
     prepared = prepare_link(page, 'https://store.example/a?sig="5e1f"')
     assert json.loads(prepared.block) == {"type": kind, kind: {"url": 'https://store.example/a?sig="5e1f"'}}
     assert (prepared.sha256, prepared.encoded) == ("", False)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from extractors.bill import read_pages
-from extractors.core import Found, PlannedPage, Step
+from extractors.core import Found, LadderStep, PlannedPage
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.prepare import prepare
@@ -25,7 +25,7 @@ def prepared(tmp_path):
         path.write_bytes(data)
         reader = create_store(str(path))
         billed = read_pages(Found(str(path), len(data)), reader, frames=True, most=10)[number - 1]
-        step = Step(1601, size or billed.header.size, 1601)
+        step = LadderStep(1601, size or billed.header.size, 1601)
         return prepare(reader, PlannedPage(billed, "resize", "cheaper", (step,)), step)
 
     return make
@@ -103,7 +103,7 @@ def test_a_page_that_went_missing_is_broken(prepared, pdf, tmp_path):
     reader = create_store(str(path))
     second = read_pages(Found(str(path), 2048), reader, frames=False, most=10)[1]
     path.write_bytes(pdf("one"))
-    step = Step(1601, second.header.size, 1601)
+    step = LadderStep(1601, second.header.size, 1601)
     with pytest.raises(DocumentError, match="the page cannot be opened") as raised:
         prepare(reader, PlannedPage(second, "send", "fits", (step,)), step)
     assert (raised.value.kind, raised.value.stage) == ("unreadable", "prepare")

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageCms, features
 from PIL.PngImagePlugin import PngInfo
 
 from extractors.bill.header import read_header
-from extractors.core import Billed, Found, PlannedPage, Step
+from extractors.core import BilledPage, Found, LadderStep, PlannedPage
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.prepare import prepare
@@ -53,8 +53,8 @@ def saved(picture, form="PNG", **options):
 def sent_bytes(data, size=None):
     """The bytes of the picture that is sent for the image of these bytes."""
     header = read_header(BytesIO(data))
-    step = Step(1601, Size(*size) if size else header.size, 1601)
-    page = PlannedPage(Billed(Found("a"), header), "send", "fits", (step,))
+    step = LadderStep(1601, Size(*size) if size else header.size, 1601)
+    page = PlannedPage(BilledPage(Found("a"), header), "send", "fits", (step,))
     return b64decode(json.loads(prepare(Held(data), page, step).block)["image_url"]["url"].partition(",")[2])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from extractors.core import Billed, Found, Header, Planned, PlannedPage, Problem, Step
+from extractors.core import BilledPage, Found, Header, LadderStep, Planned, PlannedPage, Problem
 from extractors.core.money import Costs
 from extractors.core.tiles import Size
 
@@ -41,16 +41,16 @@ def _load_page(page: Json) -> PlannedPage:
     costs = (
         None if page["costs"][name] is None else Decimal(page["costs"][name]) for name in ("low", "expected", "high")
     )
-    ladder = tuple(Step(each["rung"], Size(*each["size"]), each["tokens"]) for each in page["ladder"])
+    ladder = tuple(LadderStep(each["rung"], Size(*each["size"]), each["tokens"]) for each in page["ladder"])
     rescue = page.get("rescue", False)  # a plan of an earlier version has none
     return PlannedPage(_load_billed(page["billed"]), page["action"], page["reason"], ladder, Costs(*costs), rescue)
 
 
-def _load_billed(billed: Json) -> Billed:
+def _load_billed(billed: Json) -> BilledPage:
     header = billed["header"]
     if header is not None:
         header = Header(**header | {"size": Size(*header["size"])})
-    return Billed(
+    return BilledPage(
         _load_found(billed["found"]),
         header,
         billed["tokens_formula"],

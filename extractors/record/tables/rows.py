@@ -14,11 +14,11 @@ from extractors.core import (
     Copied,
     Evidence,
     Failed,
+    LadderStep,
     PlannedPage,
     Quality,
     Reply,
     RunInfo,
-    Step,
 )
 from extractors.core.calls import LOST
 from extractors.core.money import Usage, from_nano
@@ -209,7 +209,7 @@ def call_row(call: Row, run_info: RunInfo) -> Row:
 
 def restore_attempt(call: Mapping[str, Any]) -> Attempt:
     """The attempt of a call in the ledger, with the values that its document's rows need; Any: values of the database."""
-    step = Step(
+    step = LadderStep(
         call["rung"] or 0, Size(call["sent_width"] or 0, call["sent_height"] or 0), call["estimated_image_tokens"]
     )
     request = CallRequest(
@@ -266,7 +266,7 @@ def _to_dollars(amount: object) -> Decimal | None:
     return from_nano(amount) if isinstance(amount, int) else None
 
 
-def _final_action(page: PlannedPage, step: Step) -> str:
+def _final_action(page: PlannedPage, step: LadderStep) -> str:
     """The action for the image that was accepted: on the top rung it is not resized."""
     if page.action == "url":
         return "url"

@@ -131,7 +131,7 @@ class ShardState:
     """One shard of a run: whether it waits for a start, runs, or has ended.
 
     `name` is what the backend calls its running attempt; `starts` counts since an attempt got something done;
-    `next_attempt` is the first attempt that is not judged yet; `torn`: its last attempt was cut off.
+    `next_attempt` is the first attempt that is not judged yet; `cut_off`: its last attempt was cut off.
     """
 
     spec: ShardSpec
@@ -140,7 +140,7 @@ class ShardState:
     starts: int = 0
     next_attempt: int = 0
     skipped: int = 0
-    torn: bool = False
+    cut_off: bool = False
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class ShardCoordinator:
         while self._in("waiting", "running"):
             if self.shutdown.error is not None:
                 await self._stop_shards()
-                if self.shutdown.cutting:
+                if self.shutdown.cancelling:
                     break
             await self._start_waiting()
             exits = await self.backend.over([shard.name for shard in self._in("running")])
@@ -185,12 +185,12 @@ class ShardCoordinator:
         await self._ask_ledger(ledger_shards.release_all)
         cut_off = self._in("running")
         for shard in cut_off:
-            shard.torn = True
+            shard.cut_off = True
             unstarted.append(shard.name)
         await asyncio.gather(self._settle({shard.spec.number for shard in cut_off} & at_work), self._give_up(unstarted))
         shards = self.shards.values()
         return ShardsOutcome(
-            torn=[shard.spec for shard in shards if shard.torn],
+            cut_off=[shard.spec for shard in shards if shard.cut_off],
             skipped=sum(shard.skipped for shard in shards),
             warnings=self.warnings,
             error=self.shutdown.error,
@@ -202,7 +202,7 @@ class ShardCoordinator:
     async def _stop_shards(self) -> None:
         """Starts no further shard, and tells those that run to stop."""
         for shard in self._in("waiting"):
-            shard.phase, shard.torn = "ended", shard.torn or shard.starts > 0
+            shard.phase, shard.cut_off = "ended", shard.cut_off or shard.starts > 0
         if not self.stopping:
             await self._ask_ledger(self.session.ledger.shards.request_stop)
             self.stopping = True
@@ -295,7 +295,7 @@ class ShardCoordinator:
             self.hooks.notify(f"shard {number} is started again: {reason}")
             shard.phase = "waiting"
             return
-        shard.phase, shard.torn = "ended", True
+        shard.phase, shard.cut_off = "ended", True
         if self.shutdown.error is None:
             self.shutdown.stop(
                 RunError(f"shard {number} was started {shard.starts} times and made no progress: {reason}")

@@ -35,10 +35,10 @@ REMAIN = "have changed since they were planned, or are being processed by anothe
 class ShardsOutcome:
     """How the shards of a run ended.
 
-    `torn` are shards whose last attempt was cut off, `skipped` the documents that shards found done by another run.
+    `cut_off` are shards whose last attempt was cut off, `skipped` the documents that shards found done by another run.
     """
 
-    torn: Sequence[ShardSpec] = ()
+    cut_off: Sequence[ShardSpec] = ()
     skipped: int = 0
     warnings: Sequence[str] = ()
     error: RunError | None = None
@@ -65,7 +65,7 @@ class ShardFold:
         session, tables, volume = self.session, self.tables, self.tables.volume
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(session.run_info.run))
         with writing(session.output):
-            for spec in self.outcome.torn:
+            for spec in self.outcome.cut_off:
                 volume.drop_torn_images(volume.staged_documents(spec.number), spec.number)
             totals = totals_from_tables(volume, 0, session.config.rule)
             unfinished = volume.unfinished_documents()

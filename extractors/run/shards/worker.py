@@ -291,5 +291,5 @@ class ShardLease:
         if self._shutdown is None:
             return
         self._shutdown.stop(error)
-        if isinstance(error, LeaseLost) and not self._shutdown.cutting:  # the run is published without waiting
+        if isinstance(error, LeaseLost) and not self._shutdown.cancelling:  # the run is published without waiting
             self._shutdown.cancel_calls()

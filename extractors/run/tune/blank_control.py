@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import orjson
 from PIL import Image, ImageDraw
 
-from extractors.core import CallRequest, Step
+from extractors.core import CallRequest, LadderStep
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.run.chunk import judge_reply, request_key
@@ -62,7 +62,7 @@ class ControlResult:
 def build_controls(tariff: Tariff, run_info: RunInfo) -> list[ControlRequest]:
     """The requests of the control; their keys name the pictures, so that their replies are reused."""
     tokens = tariff.rule.tokens(SIZE)
-    step = Step(tokens, SIZE, tokens)
+    step = LadderStep(tokens, SIZE, tokens)
     requests = []
     for control in CONTROLS:
         block, parts = (

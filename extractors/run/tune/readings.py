@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from extractors.core import Attempt, Planned, Reply, RunInfo, Step, Store
+    from extractors.core import Attempt, LadderStep, Planned, Reply, RunInfo, Store
     from extractors.core.tiles import Rule
     from extractors.run.context import RunContext
     from extractors.run.tune.labels import Label
@@ -61,7 +61,7 @@ class RungReading:
     """What became of a document at one rung; `taken` are the paid replies that it used, in place of calls."""
 
     rung: int
-    steps: tuple[Step, ...]
+    steps: tuple[LadderStep, ...]
     end: Accepted | Failed
     taken: tuple[Reply, ...] = ()
 
@@ -185,5 +185,5 @@ def _at_rung(planned: Planned, rung: int) -> Planned:
     return replace(planned, pages=tuple(pages))
 
 
-def _sizes(steps: Sequence[Step]) -> list[tuple[int, int]]:
+def _sizes(steps: Sequence[LadderStep]) -> list[tuple[int, int]]:
     return [step.size for step in steps]

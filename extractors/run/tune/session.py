@@ -179,7 +179,7 @@ class _Tuning:
         except RunError as error:
             context.shutdown.stop(error)
         except asyncio.CancelledError:
-            if not context.shutdown.cutting:
+            if not context.shutdown.cancelling:
                 raise
         return ControlResult()
 

@@ -45,7 +45,7 @@ class WebStore:
         """Close all connections."""
         self._fetcher.close()
 
-    def look(self, found: Found) -> Found:
+    def stat(self, found: Found) -> Found:
         """Return the image with size, version and time, or with the problem."""
         if found.version or found.problem:
             return found

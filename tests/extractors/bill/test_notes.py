@@ -1,7 +1,7 @@
 """bill/notes.py: what is not read of the images that are sent is counted and told."""
 
 from extractors.bill import NoteCounts
-from extractors.core import Billed, Found, Header, Planned, PlannedPage, Problem
+from extractors.core import BilledPage, Found, Header, Planned, PlannedPage, Problem
 from extractors.core.tiles import Size
 
 
@@ -9,7 +9,7 @@ def plan(frames=1, form="TIFF", note=None, page=None, problem=None):
     """A document of one page."""
     header = Header(Size(10, 10), form, frames, 1)
     return Planned(
-        "a", (PlannedPage(Billed(Found("a", page=page), header, note=note, problem=problem), "send", "fits"),)
+        "a", (PlannedPage(BilledPage(Found("a", page=page), header, note=note, problem=problem), "send", "fits"),)
     )
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.bill import Tariff, estimate_costs, estimate_text_tokens
-from extractors.core import UNSEEN, Step
+from extractors.core import UNSEEN, LadderStep
 from extractors.core.money import Costs, Price
 from extractors.core.tiles import NAMES, Size, get_rule
 
@@ -23,7 +23,7 @@ def tariff(name="table", price=PRICE, **more):
 def step(size, name="table"):
     """A picture of this size, sent as it is."""
     tokens = get_rule(name).tokens(size)
-    return Step(tokens, size, tokens)
+    return LadderStep(tokens, size, tokens)
 
 
 @pytest.mark.parametrize(("size", "smaller"), [(SMALL, 1601), (Size(1280, 720), 3202), (Size(300, 300), 1601)])
@@ -50,7 +50,9 @@ def test_expected_is_the_rule_the_text_and_the_mean_answer():
 
 def test_expected_bills_the_picture_that_is_sent():
     """What is planned first counts, not the image as it is."""
-    assert estimate_costs(tariff(), Step(3202, Size(500, 400), 1601), first=True).expected == 1601 + 100 + 300 * 1000
+    assert (
+        estimate_costs(tariff(), LadderStep(3202, Size(500, 400), 1601), first=True).expected == 1601 + 100 + 300 * 1000
+    )
 
 
 @pytest.mark.parametrize("known", [{}, {"trusted": True}])
@@ -122,7 +124,7 @@ def test_a_longer_text_is_estimated_on_top_of_the_prompt(more, tokens):
 @pytest.fixture
 def video():
     """A video, for which 5,000 tokens were asked for."""
-    return Step(0, UNSEEN, 5000)
+    return LadderStep(0, UNSEEN, 5000)
 
 
 def test_nobody_knows_what_a_video_costs(video):

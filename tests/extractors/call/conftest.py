@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from extractors.call.rate_limit import Limits, RateLimiter
-from extractors.core import CallRequest, Step, Verdict
+from extractors.core import CallRequest, LadderStep, Verdict
 from extractors.core.tiles import Size
 
 
@@ -101,7 +101,7 @@ def order(**changes):
         "key": "key",
         "request": "asked",
         "payload_bytes": 2,
-        "steps": (Step(1601, Size(500, 400), 1601),),
+        "steps": (LadderStep(1601, Size(500, 400), 1601),),
         "text_tokens": 100,
         "worst_prompt_tokens": 9000,
         "output_tokens": 100,

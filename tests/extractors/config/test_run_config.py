@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from extractors.config.job import Job
 from extractors.config.run_config import PriorStats, resolve
 from extractors.config.settings import Settings
-from extractors.core import Step
+from extractors.core import LadderStep
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE, Means
 from extractors.core.tiles import Size
@@ -326,7 +326,7 @@ def memory(folder):
 
 
 FITTED = "fitted:table:1=1700,2=3400,4=6800"
-STEP = Step(1601, Size(900, 700), 1601)
+STEP = LadderStep(1601, Size(900, 700), 1601)
 
 
 def calibrated(memory, made, rule="formula", *, explains=True):

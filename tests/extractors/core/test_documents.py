@@ -10,26 +10,26 @@ from pydantic import BaseModel, SecretStr
 
 from extractors.core import (
     Attempt,
-    Billed,
+    BilledPage,
     CallRequest,
     Document,
     Failed,
     Fingerprint,
     Found,
     Header,
+    LadderStep,
     Planned,
     PlannedPage,
     Problem,
     Reply,
     RunInfo,
-    Step,
     version_of,
 )
 from extractors.core.money import Costs, Price, Usage, sum_known
 from extractors.core.tiles import Size
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SMALL, LARGE = Step(1601, Size(500, 400), 1601), Step(6404, Size(2000, 1600), 6404)
+SMALL, LARGE = LadderStep(1601, Size(500, 400), 1601), LadderStep(6404, Size(2000, 1600), 6404)
 
 
 class Doc(BaseModel):
@@ -53,7 +53,7 @@ def attempt(usage=None, billed="yes", cost="0.5"):
 
 def page(*ladder, problem=None):
     """A page with this ladder."""
-    billed = Billed(Found("a.jpg"), None if problem else Header(Size(2000, 1600), "JPEG", 1, 1), problem=problem)
+    billed = BilledPage(Found("a.jpg"), None if problem else Header(Size(2000, 1600), "JPEG", 1, 1), problem=problem)
     return PlannedPage(
         billed, "reject" if problem else "resize", "x", ladder, Costs(Decimal(1), Decimal(2), Decimal(3))
     )
@@ -222,12 +222,12 @@ def test_a_document_has_the_version_that_its_listing_had(counts):
     """However many pages its files turn out to have: else what was read would not be known again."""
     files = [Found("/in/d/1.pdf", version="a"), Found("/in/d/2.pdf", version="b")]
     seen = [page for file, count in zip(files, counts, strict=True) for page in in_pages(file, count)]
-    planned = Planned("/in/d", tuple(PlannedPage(Billed(each), "send", "fits") for each in seen))
+    planned = Planned("/in/d", tuple(PlannedPage(BilledPage(each), "send", "fits") for each in seen))
     assert planned.name == Document("/in/d", tuple(files)).name
 
 
 def test_blame_names_the_page_once():
     """A message that names its file already is left as it is."""
     page = Found("/in/a.pdf", page=2)
-    assert page.blamed("cannot be opened") == "/in/a.pdf#page=2: cannot be opened"
-    assert page.blamed("/in/a.pdf cannot be read: gone") == "/in/a.pdf cannot be read: gone"
+    assert page.prefix_message("cannot be opened") == "/in/a.pdf#page=2: cannot be opened"
+    assert page.prefix_message("/in/a.pdf cannot be read: gone") == "/in/a.pdf cannot be read: gone"

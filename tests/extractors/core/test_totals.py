@@ -13,16 +13,16 @@ from extractors.core import (
     REJECT_REASONS,
     Accepted,
     Attempt,
-    Billed,
+    BilledPage,
     CallRequest,
     Copied,
     Failed,
     Found,
+    LadderStep,
     Planned,
     PlannedPage,
     Problem,
     Reply,
-    Step,
     Unfinished,
 )
 from extractors.core.money import Costs, Usage
@@ -30,7 +30,7 @@ from extractors.core.tiles import Size
 from extractors.core.totals import RunTotals, totals_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STEP = Step(1601, Size(500, 400), 1601)
+STEP = LadderStep(1601, Size(500, 400), 1601)
 COSTS = Costs(Decimal(1), Decimal(2), Decimal(3))
 counts = st.builds(RunTotals, *[st.integers(0, 1000)] * 4)
 
@@ -55,7 +55,7 @@ def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=
 
 def planned():
     """A document of one page."""
-    return Planned("a", (PlannedPage(Billed(Found("a")), "send", "fits", (STEP,), COSTS),))
+    return Planned("a", (PlannedPage(BilledPage(Found("a")), "send", "fits", (STEP,), COSTS),))
 
 
 def accepted(*attempts):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from extractors.core import REJECT_REASONS, UNSEEN, Billed, Found, Header, Planned, PlannedPage, Problem, Step
+from extractors.core import REJECT_REASONS, UNSEEN, BilledPage, Found, Header, LadderStep, Planned, PlannedPage, Problem
 from extractors.core.money import Costs
 from extractors.core.tiles import NAMES, Size, get_rule
 from extractors.core.tuning import Ladder
@@ -26,7 +26,7 @@ def dollars(step, *, first):
 
 def page(size, policy="balanced", name="formula"):
     """The choice for a page of this size."""
-    return Plan(policy, get_rule(name), dollars).page(Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1)))
+    return Plan(policy, get_rule(name), dollars).page(BilledPage(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1)))
 
 
 # policy, rule, size -> action, reason, rung, sent size, tokens
@@ -72,7 +72,7 @@ def test_every_choice_has_its_reason(policy, name, size, action, reason, rung, s
     """The action, why, the budget it stands on, the picture that is sent and what that is billed."""
     chosen = page(size, policy, name)
     assert (chosen.action, chosen.reason) == (action, reason)
-    assert chosen.ladder[0] == Step(rung, Size(*sent), tokens)
+    assert chosen.ladder[0] == LadderStep(rung, Size(*sent), tokens)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_the_scale_is_a_share_of_the_longest_side(size, scale):
 @pytest.mark.parametrize("kind", sorted(REJECT_REASONS))
 def test_a_flawed_image_is_rejected_for_its_flaw(kind):
     """The reason is the flaw's kind; there is no ladder, no scale and no cost."""
-    billed = Billed(Found("a.jpg"), problem=Problem(kind, "bill", "why"))
+    billed = BilledPage(Found("a.jpg"), problem=Problem(kind, "bill", "why"))
     chosen = Plan("balanced", get_rule("table"), dollars).page(billed)
     assert chosen == PlannedPage(billed, "reject", kind)
     assert (chosen.ladder, chosen.scale, chosen.costs) == ((), None, Costs())
@@ -220,7 +220,7 @@ def test_a_flawed_image_is_rejected_for_its_flaw(kind):
 def test_one_rejected_page_rejects_its_document():
     """The document's flaw is that of its first flawed page."""
     flaw = Problem("empty", "bill", "why")
-    flawed = Plan("balanced", get_rule("table"), dollars).page(Billed(Found("b.jpg"), problem=flaw))
+    flawed = Plan("balanced", get_rule("table"), dollars).page(BilledPage(Found("b.jpg"), problem=flaw))
     assert Planned("a.jpg", (page((500, 400)), flawed)).problem == flaw
 
 
@@ -239,7 +239,7 @@ def test_a_document_costs_what_its_pages_cost():
 def at(uri, size=(500, 400), address=None, header=None, **options):
     """The choice for an image at this address."""
     found = Found(uri, address=address and SecretStr(address))
-    billed = Billed(found, header or Header(Size(*size), "JPEG", 1, 1))
+    billed = BilledPage(found, header or Header(Size(*size), "JPEG", 1, 1))
     chosen = Plan("balanced", get_rule("formula"), dollars, **options).page(billed)
     return chosen.action, chosen.reason
 
@@ -270,20 +270,22 @@ def test_a_file_is_never_passed_on():
 
 def test_a_url_has_one_rung_and_the_bill_of_the_whole_image():
     """Nothing is resized, so there is nowhere to climb."""
-    found = Billed(Found("https://store.example/a.jpg"), Header(Size(2480, 3508), "JPEG", 1, 1))
+    found = BilledPage(Found("https://store.example/a.jpg"), Header(Size(2480, 3508), "JPEG", 1, 1))
     chosen = Plan("balanced", get_rule("formula"), dollars, send_urls=True).page(found)
-    assert chosen.ladder == (Step(6404, Size(2480, 3508), 6404),)
+    assert chosen.ladder == (LadderStep(6404, Size(2480, 3508), 6404),)
 
 
 def test_a_video_is_passed_on_with_the_tokens_that_are_expected_of_it():
     """It has no size, and no rule that bills it."""
-    chosen = Plan("balanced", get_rule("formula"), dollars, video_tokens=900).page(Billed(Found("a.mp4", video=True)))
-    assert (chosen.action, chosen.reason, chosen.ladder) == ("url", "passed_on", (Step(0, UNSEEN, 900),))
+    chosen = Plan("balanced", get_rule("formula"), dollars, video_tokens=900).page(
+        BilledPage(Found("a.mp4", video=True))
+    )
+    assert (chosen.action, chosen.reason, chosen.ladder) == ("url", "passed_on", (LadderStep(0, UNSEEN, 900),))
 
 
 def test_only_the_first_page_bears_the_text():
     """A document is asked about once, whatever the number of its pages."""
-    pages = [Billed(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
+    pages = [BilledPage(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
     plan = Plan("balanced", get_rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
     assert [each.costs.expected for each in plan.document(pages)] == [1, 0]
 
@@ -301,7 +303,7 @@ def test_only_the_first_page_bears_the_text():
 )
 def test_stored_ladder_replaces_that_of_the_policy(ladder, name, size, action, tokens, rescue):
     """Whatever the floors; where it ends below the whole image, that is the step for refused answers alone."""
-    billed = Billed(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1))
+    billed = BilledPage(Found("a.jpg"), Header(Size(*size), "JPEG", 1, 1))
     chosen = Plan("balanced", get_rule(name), dollars, ladder=ladder).page(billed)
     assert (chosen.action, [step.tokens for step in chosen.ladder], chosen.rescue) == (action, tokens, rescue)
     assert chosen.faithful_tokens == get_rule(name).tokens(Size(*size))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.core import Attempt, CallRequest, Reply, Step
+from extractors.core import Attempt, CallRequest, LadderStep, Reply
 from extractors.core.errors import Failing, Refused
 from extractors.core.money import Costs, Usage
 from extractors.core.tiles import NAMES, Size, fit_rule, get_rule
@@ -116,7 +116,7 @@ def test_model_guard_ignores_calls_without_an_answer():
 
 def attempt(sizes, prompt, in_force="formula", text_tokens=ESTIMATE):
     """One answered attempt that sent these pictures; without a usage where `prompt` is None."""
-    steps = tuple(Step(6404, size, get_rule(in_force).tokens(size)) for size in sizes)
+    steps = tuple(LadderStep(6404, size, get_rule(in_force).tokens(size)) for size in sizes)
     usage = None if prompt is None else Usage(prompt=prompt, completion=50)
     order = CallRequest("a", "key", "request", 0, steps, text_tokens, 20_000, 300, 2048)
     return Attempt(order, NOW, 1.0, "accepted", "yes", Reply(200, "", usage=usage))

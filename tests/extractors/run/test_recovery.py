@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from support.runs import vary
 
 from extractors.config.job import Job
-from extractors.core import Copied, Problem, Step
+from extractors.core import Copied, LadderStep, Problem
 from extractors.core.calls import TokenLogprobs
 from extractors.core.errors import OutputError
 from extractors.core.schema import Schema
@@ -362,7 +362,7 @@ def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, a
         return make.reply(body=orjson.dumps(CHAT).decode(), logprobs=logprobs)
 
     noting = ledger_writer()
-    for step, confidence in ((Step(1, Size(560, 448), 1601), 0.5), (Step(3, Size(1000, 800), 6404), 0.3)):
+    for step, confidence in ((LadderStep(1, Size(560, 448), 1601), 0.5), (LadderStep(3, Size(1000, 800), 6404), 0.3)):
         request = make.request(FAILED, steps=(step,))
         noting.settle(noting.reserve(document=FAILED, steps=(step,)), request=request, reply=reply(confidence))
     planned, calls = {FAILED: make.planned(FAILED)}, list(ledger.calls.iter_unpublished(terms.run))

@@ -31,7 +31,7 @@ async def test_first_signal_stops_and_second_cancels_calls(limiter):
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.gather(task, return_exceptions=True)
     assert first == ("stopped", 3, False)
-    assert (shutdown.cutting, task.cancelled()) == (True, True)
+    assert (shutdown.cancelling, task.cancelled()) == (True, True)
     assert "SIGINT" in notices[0]
     assert "60 s" in notices[0]
 

@@ -24,7 +24,7 @@ def test_a_file_is_read_from_disk(store, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"picture")
     found = find_file(str(path))
-    assert (store.look(found), store.read(found)) == (found, b"picture")
+    assert (store.stat(found), store.read(found)) == (found, b"picture")
     path.write_bytes(b"another")
     with pytest.raises(DocumentError) as raised:
         store.open(found)
@@ -36,8 +36,8 @@ def test_a_file_is_read_from_disk(store, tmp_path):
 def test_an_object_is_read_from_its_bucket(store, bucket):
     """It is looked at once, and what is known is not asked for again; a server may fetch it by a signed URL."""
     bucket.put("in/a.jpg", b"picture")
-    found = store.look(Found(f"{bucket.url}/in/a.jpg"))
-    assert (found.size, found.problem, store.look(found)) == (7, None, found)
+    found = store.stat(Found(f"{bucket.url}/in/a.jpg"))
+    assert (found.size, found.problem, store.stat(found)) == (7, None, found)
     assert (store.read(found), store.open(found).read()) == (b"picture", b"picture")
     assert "X-Amz-Signature=" in store.link(found)
     assert [method for method, _, _ in bucket.front.asked] == ["HEAD", "GET", "GET"]
@@ -45,7 +45,7 @@ def test_an_object_is_read_from_its_bucket(store, bucket):
 
 def test_what_is_not_there_is_a_flaw(store, bucket):
     """Of that image alone."""
-    flaw = store.look(Found(f"{bucket.url}/none.jpg")).problem
+    flaw = store.stat(Found(f"{bucket.url}/none.jpg")).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("missing", "scan", False)
 
 
@@ -56,13 +56,13 @@ def test_a_bucket_is_opened_once(store, bucket, monkeypatch):
 
     def look(number):
         start.wait()
-        return store.look(Found(f"{bucket.url}/{number}.jpg"))
+        return store.stat(Found(f"{bucket.url}/{number}.jpg"))
 
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(look, range(16)))
     assert {each.size for each in found} == {7}
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert store.look(Found(f"{bucket.url}/1.jpg")).problem is None
+    assert store.stat(Found(f"{bucket.url}/1.jpg")).problem is None
 
 
 def test_a_bucket_that_cannot_be_opened_is_the_flaw_of_its_images(store, bucket, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_bucket_that_cannot_be_opened_is_the_flaw_of_its_images(store, bucket,
     monkeypatch.setenv("AWS_PROFILE", "gone")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     found = Found(f"{bucket.url}/a.jpg")
-    flaw = store.look(found).problem
+    flaw = store.stat(found).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("unreadable", "scan", False)
     assert "AWS_PROFILE=gone" in flaw.message
     for method in (store.open, store.read, store.link):
@@ -81,9 +81,9 @@ def test_a_bucket_that_cannot_be_opened_is_the_flaw_of_its_images(store, bucket,
 def test_an_address_that_is_not_public_is_not_connected_to(store):
     """Unless its host is named."""
     found = Found("http://127.0.0.1:9/a.jpg")
-    assert store.look(found).problem.kind == "blocked_address"
+    assert store.stat(found).problem.kind == "blocked_address"
     opened = MixedStore(("127.0.0.1",))
-    assert opened.look(found).problem.kind == "unreadable"
+    assert opened.stat(found).problem.kind == "unreadable"
     opened.close()
 
 

@@ -23,7 +23,7 @@ INTENDS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from extractors.core import CallRequest, Step, Fingerprint, RunInfo
+from extractors.core import CallRequest, LadderStep, Fingerprint, RunInfo
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.core.tiles import Size
@@ -31,7 +31,7 @@ from extractors.core.tiles import Size
 terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
-    order = CallRequest("/in/a.jpg", "key", "asked", 0, (Step(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
+    order = CallRequest("/in/a.jpg", "key", "asked", 0, (LadderStep(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
     asyncio.run(LedgerWriter(ledger.calls, terms).reserve(order, 1, Decimal("0.25")))
     print("noted", flush=True)
     sys.stdin.read()

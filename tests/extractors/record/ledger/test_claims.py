@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from support.runs import vary
 
-from extractors.core import Billed, Found, Planned, PlannedPage
+from extractors.core import BilledPage, Found, Planned, PlannedPage
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
 
@@ -16,7 +16,9 @@ A, B, C = (("/in/a.jpg", "1"), ("/in/b.jpg", "1"), ("/in/c.jpg", None))
 
 def plans(names):
     """Documents of these names and versions."""
-    return [Planned(uri, (PlannedPage(Billed(Found(uri, version=version)), "send", "fits"),)) for uri, version in names]
+    return [
+        Planned(uri, (PlannedPage(BilledPage(Found(uri, version=version)), "send", "fits"),)) for uri, version in names
+    ]
 
 
 @pytest.fixture

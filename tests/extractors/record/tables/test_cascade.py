@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from extractors.core import Step
+from extractors.core import LadderStep
 from extractors.core.tiles import Size, get_rule
 from extractors.core.totals import RunTotals, totals_of
 from extractors.record.output.folder import FolderOutput
@@ -14,7 +14,7 @@ from extractors.report.cascade import list_cascade
 from extractors.run.recovery import totals_from_tables
 from extractors.run.result import RunCounts, RunRecord
 
-LOW, TOP = Step(1, Size(560, 448), 1601), Step(3, Size(1000, 800), 6404)
+LOW, TOP = LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6404)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_this_machine_is_not_connected_to(site, stores, outside, act, host):
 
 def test_an_address_that_is_refused_is_a_flaw(site, stores):
     """The run goes on."""
-    flaw = stores(allowed=()).look(Found(site.url())).problem
+    flaw = stores(allowed=()).stat(Found(site.url())).problem
     assert (flaw.kind, flaw.stage, flaw.final) == ("blocked_address", "scan", False)
 
 
@@ -190,7 +190,7 @@ def test_a_redirect_is_followed(site, store, status):
     """The method stays."""
     site.pages["/old.png"] = led("a.png", status)
     assert store.read(Found(site.url("/old.png"))) == b"picture"
-    assert store.look(Found(site.url("/old.png"))).size == 7
+    assert store.stat(Found(site.url("/old.png"))).size == 7
     assert site.methods == ["GET", "GET", "HEAD", "HEAD"]
 
 
@@ -356,14 +356,14 @@ def test_what_is_packed_is_not_unpacked(site, store, page, act):
     error = reading(store, site.url(), act)
     assert error.kind == "unreadable"
     assert error.message.endswith("the server sent it encoded as gzip")
-    assert store.look(Found(site.url())).problem.kind == "unreadable"
+    assert store.stat(Found(site.url())).problem.kind == "unreadable"
 
 
 @pytest.mark.parametrize("encoding", ["identity", "none", "aws-chunked"])
 def test_words_that_pack_nothing_are_passed_over(site, store, page, encoding):
     """The bytes are as they are."""
     site.pages["/a.png"] = page(headers={"Content-Encoding": encoding})
-    assert store.read(store.look(Found(site.url()))) == b"picture"
+    assert store.read(store.stat(Found(site.url()))) == b"picture"
 
 
 @pytest.mark.parametrize(
@@ -410,6 +410,6 @@ def test_no_message_and_no_log_holds_a_signature(site, stores, page, caplog, act
     store = stores()
     with pytest.raises(DocumentError) as raised:
         getattr(store, act)(found)
-    flaw = store.look(found).problem
+    flaw = store.stat(found).problem
     assert site.asked[0][1].endswith(secret)
     assert "geheim" not in raised.value.message + repr(raised.value) + flaw.message + caplog.text + repr(found)

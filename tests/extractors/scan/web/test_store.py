@@ -35,7 +35,7 @@ def reading(store, found, act="read"):
 
 def flaw(store, site):
     """What is wrong with the image when it is looked at."""
-    return store.look(found_at(site)).problem
+    return store.stat(found_at(site)).problem
 
 
 def in_turn(*pages):
@@ -63,7 +63,7 @@ def chunked(asked, data=b"picture"):
 def test_look_tells_size_etag_and_time(site, store, page):
     """One request without a body says it all."""
     site.pages["/a.png"] = page(headers=MODIFIED)
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     assert (found.uri, found.size, found.version) == (site.url(), 7, '"v1"')
     assert found.modified == datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert found.problem is None
@@ -82,14 +82,14 @@ def test_look_tells_size_etag_and_time(site, store, page):
 def test_the_version_is_what_the_server_tells(site, store, page, etag, headers, version):
     """The etag, else length and time; none where there is neither."""
     site.pages["/a.png"] = page(etag=etag, headers=headers)
-    assert store.look(found_at(site)).version == version
+    assert store.stat(found_at(site)).version == version
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501])
 def test_a_server_that_refuses_head_is_asked_for_a_byte(site, store, page, status):
     """It tells the same then."""
     site.pages["/a.png"] = page(LONG, head=status)
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     assert (found.size, found.version, found.problem) == (len(LONG), '"v1"', None)
     assert site.methods == ["HEAD", "GET"]
     assert site.asked[1][2]["Range"] == "bytes=0-0"
@@ -98,7 +98,7 @@ def test_a_server_that_refuses_head_is_asked_for_a_byte(site, store, page, statu
 def test_a_server_that_knows_neither_head_nor_range_is_not_read_to_the_end(site, store, page):
     """Its length stands before the bytes."""
     site.pages["/a.png"] = page(LONG, head=405, ranges=False)
-    assert store.look(found_at(site)).size == len(LONG)
+    assert store.stat(found_at(site)).size == len(LONG)
 
 
 @pytest.mark.parametrize("headers", [{"Content-Length": None}, {"Content-Length": "0"}])
@@ -106,14 +106,14 @@ def test_a_head_that_tells_no_size_is_asked_for_a_byte(site, store, page, header
     """Frameworks that answer HEAD without looking say nothing, or 0."""
     image = page(LONG)
     site.pages["/a.png"] = lambda asked: asked.say(200, headers, b"") if asked.command == "HEAD" else image(asked)
-    assert store.look(found_at(site)).size == len(LONG)
+    assert store.stat(found_at(site)).size == len(LONG)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_file_without_bytes_has_the_size_0(site, store, page, ranges):
     """What is wrong with it is said by the bill."""
     site.pages["/a.png"] = page(b"", ranges=ranges)
-    assert store.look(found_at(site)).size == 0
+    assert store.stat(found_at(site)).size == 0
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_what_may_be_an_image_is_found(site, store, page, kind):
 def test_a_video_may_be_large_and_is_none_of_the_images(site, store, page):
     """It is passed on and never fetched."""
     site.pages["/a.png"] = page(b"", length=MAX_BYTES + 1, kind="video/mp4")
-    found = store.look(Found(site.url(), video=True))
+    found = store.stat(Found(site.url(), video=True))
     assert (found.size, found.problem) == (MAX_BYTES + 1, None)
 
 
 def test_what_is_known_is_not_asked_for(site, store):
     """Neither an image whose version is known, nor one with a flaw."""
-    looked = store.look(found_at(site))
-    assert store.look(looked) is looked
+    looked = store.stat(found_at(site))
+    assert store.stat(looked) is looked
     assert len(site.asked) == 1
 
 
@@ -177,7 +177,7 @@ def test_the_full_url_is_asked_for_and_the_bare_one_spoken_of(site, store, page)
     """What signs a URL is seen by its server alone."""
     site.pages["/a.png"] = page(status=403)
     signed = SecretStr(site.url("/a.png?id=1&X-Amz-Signature=geheim"))
-    found = store.look(Found(site.url("/a.png?id=1"), address=signed))
+    found = store.stat(Found(site.url("/a.png?id=1"), address=signed))
     assert site.asked[0][1] == "/a.png?id=1&X-Amz-Signature=geheim"
     assert "geheim" not in repr(found)
     assert "/a.png?id=1 cannot be read" in found.problem.message
@@ -197,7 +197,7 @@ def test_a_link_is_the_full_url(site, store):
 def test_only_the_blocks_that_are_read_are_fetched(site, store, page):
     """A header costs one request of 64 KiB, wherever else is read another."""
     site.pages["/a.png"] = page(LONG)
-    stream = store.open(store.look(found_at(site)))
+    stream = store.open(store.stat(found_at(site)))
     assert stream.read(100) == LONG[:100]
     stream.seek(-50, io.SEEK_END)
     assert stream.read() == LONG[-50:]
@@ -290,7 +290,7 @@ def test_an_image_is_billed_by_its_header(site, store, page):
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200)).save(buffer, "PNG")
     site.pages["/a.png"] = page(buffer.getvalue())
-    (page,) = read_pages(store.look(found_at(site)), store, frames=False, most=1)
+    (page,) = read_pages(store.stat(found_at(site)), store, frames=False, most=1)
     assert page.header.size == Size(300, 200)
 
 
@@ -300,7 +300,7 @@ def test_an_image_is_billed_by_its_header(site, store, page):
 def test_read_gives_all_bytes_in_one_request(site, store, page):
     """Of the version that was found."""
     site.pages["/a.png"] = page(LONG)
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     assert store.read(found) == LONG
     method, _, headers = site.asked[1]
     assert (method, headers["If-Match"], headers["Accept-Encoding"]) == ("GET", '"v1"', "identity")
@@ -310,7 +310,7 @@ def test_read_gives_all_bytes_in_one_request(site, store, page):
 def test_only_a_strong_etag_is_a_condition(site, store, page, etag):
     """Any other never matches."""
     site.pages["/a.png"] = page(etag=etag, headers=MODIFIED)
-    assert store.read(store.look(found_at(site))) == b"picture"
+    assert store.read(store.stat(found_at(site))) == b"picture"
     assert "If-Match" not in site.asked[1][2]
 
 
@@ -327,7 +327,7 @@ def test_only_a_strong_etag_is_a_condition(site, store, page, etag):
 )
 def test_what_was_written_to_since_it_was_found_is_changed(site, store, page, act, changes):
     """By the server's own word, or by what it sends; also where it does not know the condition."""
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     site.pages["/a.png"] = lambda asked: (asked.headers.__delitem__("If-Match"), page(**changes)(asked))
     error = reading(store, found, act)
     assert (error.kind, error.final) == ("changed", False)
@@ -344,14 +344,14 @@ def test_a_length_that_came_unsaid_is_compared(site, store):
 def test_a_time_that_changed_is_a_change(site, store, page):
     """Where a server has no etags."""
     site.pages["/a.png"] = page(etag=None, headers=MODIFIED)
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     site.pages["/a.png"] = page(etag=None, headers={"Last-Modified": "Sat, 21 Nov 2026 10:00:01 GMT"})
     assert reading(store, found).kind == "changed"
 
 
 def test_an_etag_is_the_same_when_it_is_called_weak(site, store, page):
     """Caches say so of what they passed on."""
-    found = store.look(found_at(site))
+    found = store.stat(found_at(site))
     site.pages["/a.png"] = lambda asked: asked.say(200, {"ETag": 'W/"v1"'}, b"picture")
     assert store.read(found) == b"picture"
 
@@ -359,8 +359,8 @@ def test_an_etag_is_the_same_when_it_is_called_weak(site, store, page):
 def test_a_connection_is_used_again(site, store):
     """Also after an answer that was a refusal."""
     site.pages["/none.png"] = lambda asked: asked.say(404, {}, b"nothing here")
-    found = store.look(found_at(site))
-    store.look(Found(site.url("/none.png")))
+    found = store.stat(found_at(site))
+    store.stat(Found(site.url("/none.png")))
     assert store.read(found) == b"picture"
     assert len(site.connections) == 1
 

@@ -4,7 +4,7 @@ A choice is acceptable where, beside `faithful`, no field has more than 2.5 % of
 granted) and the mean accuracy is at most 2 points lower. From few labels a choice can meet this by luck, so it has to
 meet the limit of the mean in 65 % of resamples of the documents, too (bootstrap, Efron 1979); that of a field is one document
 of forty, which a resample may hold twice. Of acceptable choices that cost at most 8 % more than the cheapest, the one that loses
-least is taken, and of equal ones the one that climbs most: then doubtful documents unlike the labelled ones are read again.
+least is taken, and of equal ones the cheapest.
 
 The figures of the choice on the documents by which it was chosen would flatter it. So choosing is repeated without each
 tenth of the documents, and followed on that tenth (cross-validation, Stone 1974): these are the figures to expect.
@@ -185,7 +185,7 @@ def _choose(outcomes: _Outcomes, places: Sequence[int], margins: Margins) -> int
     acceptable = acceptable[often]
     dearest = min(tokens[acceptable].min() * (1 + margins.tokens), tokens[_find_faithful(outcomes.choices)])
     near = acceptable[tokens[acceptable] <= dearest]
-    return int(min(near, key=lambda place: (losses[place].sum(), -tokens[place], place)))
+    return int(min(near, key=lambda place: (losses[place].sum(), tokens[place], place)))
 
 
 def _find_faithful(choices: Sequence[Choice]) -> int:

@@ -56,12 +56,9 @@ def test_choice_that_is_acceptable_by_luck_is_not_recommended():
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.8)).choice.ladder == (1,)
 
 
-def test_of_choices_that_lose_alike_and_cost_nearly_the_same_the_one_that_climbs_most_is_taken():
-    documents = draw_documents(60, errors=(0, 0, 0))
-    cheapest = recommend(documents, score_by_token, margins=Margins(tokens=0)).fitted
-    insured = recommend(documents, score_by_token).fitted
-    assert cheapest.stopped_at == {0: 60}
-    assert 1 < insured.image_tokens / cheapest.image_tokens <= 1.08
+def test_of_choices_that_lose_alike_and_cost_nearly_the_same_the_cheapest_is_taken():
+    fitted = recommend(draw_documents(60, errors=(0, 0, 0)), score_by_token).fitted
+    assert fitted.stopped_at == {0: 60}
 
 
 def test_figures_of_cross_validation_do_not_flatter():

@@ -245,7 +245,12 @@ def check(seed):
         got = each.least, each.mean, each.first, each.total, each.length, each.not_null, each.confidence
         span = writer.spans.get(each.field)
         wanted = expect(span, whole, tokens, owned) if span else (None, None, None, None, 0, None, None)
-        assert got == pytest.approx(wanted, abs=1e-9), (seed, each.field, content, logprobs.tokens)
+        assert all(map(is_close, got, wanted)), (seed, each.field, got, wanted, content, logprobs.tokens)
+
+
+def is_close(got, wanted):
+    """Whether two numbers are the same but for rounding; `pytest.approx` would take most of the time here."""
+    return got == wanted or (None not in {got, wanted} and math.isclose(got, wanted, rel_tol=1e-6, abs_tol=1e-9))
 
 
 def test_alignment_gives_the_spans_of_generated_answers():

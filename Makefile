@@ -9,13 +9,14 @@ export PYTHONDONTWRITEBYTECODE :=
 # Seconds after which a test counts as stuck where one may take minutes on a busy machine.
 PATIENT := -o faulthandler_timeout=1500
 
-.PHONY: demo test slow postgres ui lint format lock samples clean
+.PHONY: demo test slow postgres ui soak all lint format lock samples clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    read the sample receipts with local OCR, as a Prefect flow, and print the rows"
 	@echo "make test    all tests but the slow ones, those on PostgreSQL and those in a browser"
 	@echo "make slow    the slow ones; make postgres and make ui run those that need PostgreSQL and Chromium"
+	@echo "make all     all of these, as CI does; make soak the longest forms of some tests"
 	@echo "make lint    ruff, mypy --strict, import-linter; make format mends what can be mended"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 	@echo "make samples render data/samples anew"
@@ -39,10 +40,17 @@ test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "slow and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "slow and not ui and not soak"
 
 postgres: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "postgres and not slow"
+
+soak: $(READY)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m soak
+
+# What CI runs: as test, slow, postgres and ui, with one collection for all of them.
+all: $(READY)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "not soak"
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 SEED = 20261120
 POINTS = 20  # there are 19 kinds
-ON_POSTGRES = range(0, POINTS, 5)
+ON_POSTGRES = range(0, POINTS, 7)
 DOCUMENTS = 9
 CONCURRENCY = 4  # of a scenario
 BROKEN = "zz-empty.jpg"
@@ -133,6 +133,9 @@ def test_a_run_in_volumes_is_finished_too(kill_run, whole, sort, number):
     assert kill_run.odds() == []
 
 
+@pytest.mark.parametrize(
+    "ledger", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.soak])], indirect=True
+)
 @pytest.mark.parametrize("point", range(4, 64, 20))
 def test_a_take_over_that_is_killed_is_finished_too(kill_run, whole, point):
     """By the one after it, whatever it was at; and what the first had paid for is not paid again."""

@@ -313,17 +313,17 @@ def test_a_flow_leases_from_the_limit(prefect_process, workspace, echo):
 
 @pytest.mark.slow
 def test_two_processes_stay_within_the_limit(prefect_process):
-    """Over half a minute they make 36 to 42 calls of the 40 a second, each a good part of them."""
+    """Over 15 seconds they make 36 to 42 calls of the 40 a second, each a good part of them."""
     prefect_process.clear()
     prefect_process.make(limit=40, slot_decay_per_second=40)
-    command = [sys.executable, "-c", SEND, "36"]
+    command = [sys.executable, "-c", SEND, "21"]
     pipes = {"stdout": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, cwd=ROOT, env=prefect_process.env, **pipes) for _ in range(2)]
     said = [json.loads(each.communicate(timeout=150)[0]) for each in both]
     begin = max(each["sent"][0] for each in said)
-    times = sorted(at for each in said for at in each["sent"] if begin <= at < begin + 30)
+    times = sorted(at for each in said for at in each["sent"] if begin <= at < begin + 15)
     worst = max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
     assert [each["warning"] for each in said] == [None, None]
-    assert 36 <= len(times) / 30 <= 42
+    assert 36 <= len(times) / 15 <= 42
     assert worst <= 55  # a machine that is busy sends late, and then two seconds' calls in one
-    assert min(len(each["sent"]) for each in said) >= 300
+    assert min(len(each["sent"]) for each in said) >= 150

@@ -307,7 +307,7 @@ async def test_a_shard_that_one_document_kills_is_not_begun_for_ever(asked, sett
         closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert closing.row["status"] == "failed"
     assert "shard 0 was started 3 times and made no progress" in closing.row["error"]
-    assert [each.number for each in starter.pieces].count(0) <= 5
+    assert [each.number for each in starter.pieces].count(0) <= 8  # three without progress, and those that had some
     assert counts(closing.row)["accepted"] >= 4
     assert set(table("results")["_document"]) <= {str(tmp_path / "in" / f"{number}.png") for number in range(1, 7)}
 

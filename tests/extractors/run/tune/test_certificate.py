@@ -123,7 +123,9 @@ def test_bound_of_a_score_that_says_nothing_is_wrong_in_at_most_6_5_percent_of_d
 
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [None, 6])
-@pytest.mark.parametrize("slope", [-0.1, 0, 0.1])
+@pytest.mark.parametrize(
+    "slope", [pytest.param(-0.1, marks=pytest.mark.soak), 0, pytest.param(0.1, marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize(("accuracy", "labels", "target"), [(0.85, 200, 0.9), (0.9, 200, 0.9), (0.95, 300, 0.95)])
 def test_bound_is_wrong_in_at_most_6_5_percent_of_draws(accuracy, labels, target, slope, levels):
     """For scores that rank, that rank the wrong way round, and that say nothing, with ties and without."""

@@ -21,7 +21,7 @@ KILLS = st.integers(1, 110)  # a number that a run does not come to lets it live
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 @settings(
-    max_examples=16,
+    max_examples=8,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # every example is some seconds: shrinking one would take minutes
     report_multiple_bugs=False,

@@ -114,7 +114,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(kill_run, points, number)
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("sort", "number"),
-    [("rename runs", 1), ("committed intents", 6), ("rename results", 2), ("rename calls", 2), ("rename runs", 2)],
+    [("rename runs", 1), ("committed intents", 6), ("rename calls", 2)],
 )
 def test_a_run_in_volumes_is_finished_too(kill_run, whole, sort, number):
     """A volume that is out stays as it is, and the one that is not is published under the same run."""

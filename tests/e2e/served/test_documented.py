@@ -42,6 +42,7 @@ def test_serve_is_shown_as_it_is_started():
     assert {line for line in TILEWISE if line.startswith("tilewise serve")} == SERVED
 
 
+@pytest.mark.soak  # the tests of deployments, automations and rate limits run the same commands
 @pytest.mark.parametrize("line", PREFECT)
 def test_a_prefect_command_is_taken(line, served, workspace):
     """In the order of the pages; a worker runs until it is told to stop."""

@@ -30,7 +30,7 @@ def test_who_asks_twice_is_not_kept_waiting(running, wait):
     assert served.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN
 
 
-@pytest.mark.parametrize("name", ["Suspended", "Paused"])
+@pytest.mark.parametrize("name", ["Suspended", pytest.param("Paused", marks=pytest.mark.soak)])
 def test_a_suspended_run_drains_and_publishes(running_at_shared, wait, name):
     """No call is sent after it, Resume does nothing, and the state says how to go on."""
     served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run

@@ -48,13 +48,13 @@ postgres: $(READY)
 soak: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m soak
 
-# What CI runs: as test, slow, postgres and ui, with one collection for all of them.
+# As test, slow and postgres, with one collection for all of them: CI runs it.
 all: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "not soak"
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "not soak and not ui"
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m ui
+	$(BIN)/python -m pytest -q $(PATIENT) -m ui
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def spend(
 ) -> None:
     """Sum the cost of calls by day, model, schema or outcome.
 
-    BilledPage, wasted (billed, answer not published) and unknown, from tables and ledger.
+    Billed, wasted (billed, answer not published) and unknown, from tables and ledger.
     """
     with exit_on_error():
         from extractors.config.output_name import name_output

@@ -51,16 +51,26 @@ def temporary_database() -> Iterator[Database]:
     root = _state_folder() / "runs"
     root.mkdir(parents=True, exist_ok=True)
     _remove_stale(root)
-    handle, name = tempfile.mkstemp(dir=root, suffix=".lock")
-    folder = Path(name).with_suffix("")
+    handle, lock = _create_lock(root)  # held while this process lives
+    folder = lock.with_suffix("")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # while this process lives
         folder.mkdir()
         copied = _copy_template(folder / FILE)
         yield Database(_settings(folder / FILE) | (READY if copied else NEW), folder / FILE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        Path(name).unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _create_lock(root: Path) -> tuple[int, Path]:
+    """A new file that this process has locked; another run that removes stale ones may find it before it is locked."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=root, suffix=".lock")
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if Path(name).exists():
+                return handle, Path(name)
         os.close(handle)
 
 

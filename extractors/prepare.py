@@ -37,7 +37,9 @@ _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 def prepare(store: Store, page: PlannedPage, step: LadderStep, *, measure: bool = False) -> Prepared:
     """Make the page's image block at this step of its ladder. Reads, decodes and encodes: call it in a thread.
 
-    `measure`: the quality of the picture is measured where it is decoded anyway. Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.
+    `measure`: the quality of the picture is measured where it is decoded anyway.
+
+    Raises DocumentError: the error of the store, or `unreadable` for pixels that cannot be decoded.
     """
     header = page.billed.header
     assert header is not None, "a page without a header is rejected by its plan"

@@ -15,7 +15,7 @@ import httpx
 
 from extractors.call import faults
 from extractors.call import response as replies
-from extractors.call.logprobs import LogprobOption, LogprobsRefused, refuses_logprobs
+from extractors.call.logprobs import LogprobOption, LogprobsRefusedError, refuses_logprobs
 from extractors.call.request import asks_logprobs, without_logprobs
 from extractors.call.retry import CallFault, Retries
 from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Reply, Verdict
@@ -98,7 +98,7 @@ class ChatClient:
         """
         try:
             return await self._send_once(request, body, journal, judge)
-        except LogprobsRefused as refused:
+        except LogprobsRefusedError as refused:
             message = str(refused)
         answer = await self._send_once(request, without_logprobs(body), journal, judge)
         self.logprobs.refusal = self.logprobs.refusal or message
@@ -111,7 +111,7 @@ class ChatClient:
             record = _CallRecord(request, journal)
             while not await record.reserve():
                 await self.limiter.sleep(BUDGET_POLL_SECONDS)
-            if not self.logprobs.requested:  # refused while this call waited
+            if not self.logprobs.asks:  # refused while this call waited
                 body = without_logprobs(body)
             reply, fault = await self._exchange_caught(request, body, record)
             verdict = judge(reply) if reply is not None and fault is None else None
@@ -124,7 +124,7 @@ class ChatClient:
                 await record.settle(outcome, fault.billed, reply, self._mask(fault.full_message))
                 if refused:
                     self.limiter.record_answer(permit, 0)
-                    raise LogprobsRefused(self._mask(fault.message))
+                    raise LogprobsRefusedError(self._mask(fault.message))
                 self._handle_failure(fault, permit)
                 raise CallFault(fault)
             settling = record.settle(verdict.outcome, _tell_billed(reply), reply, verdict.errors or None)

@@ -43,7 +43,7 @@ _REFUSING = frozenset({200, 400, 403, 404, 405, 415, 422, 500, 501})
 _QUOTES = frozenset({"input", "ctx", "body", "request", "metadata"})  # fields of an error that repeat the request
 
 
-class LogprobsRefused(Exception):  # noqa: N818 - named for what happened
+class LogprobsRefusedError(Exception):
     """Carries the server's public words from a refused call to its repetition; never leaves this package."""
 
 
@@ -59,7 +59,7 @@ class LogprobOption:
     earlier: bool = False
 
     @property
-    def requested(self) -> bool:
+    def asks(self) -> bool:
         """Whether the next call asks for them."""
         return self.wanted and self.refusal is None
 

@@ -10,7 +10,7 @@ DOTENV = ".env"
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """Reads `.env`; empty where there is none. Raises ConfigurationError for a file that cannot be read."""
+    """Reads `.env`; empty if the file does not exist. Raises ConfigurationError for a file that cannot be read."""
     if not Path(DOTENV).is_file():
         return {}
     from dotenv import dotenv_values  # noqa: PLC0415 - only where there is a file

@@ -76,7 +76,7 @@ class RunConfig:
         rule = tiles.parse_rule(found.rule) if self.job.bill == "auto" else self.rule
         return replace(self, rule=rule, calibration=found)
 
-    def tuned(self, memory: EndpointMemory) -> RunConfig:
+    def with_stored_tuning(self, memory: EndpointMemory) -> RunConfig:
         """Returns it with the tuning stored for this endpoint, model and schema, as far as it holds; after `calibrated`."""
         return self.with_tuning(memory.tuning(self.fingerprint) if self.job.schema_name else None)
 

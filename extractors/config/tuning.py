@@ -98,7 +98,7 @@ def _combine(tuning: Tuning, rule: str, policy: str | None, climb_below: float |
 
 
 def _parse_score(stored: Mapping[str, JsonValue]) -> Score:
-    """The score of a tuning. Raises ValueError, of several lines, where it is none."""
+    """The score of a tuning. Raises ValueError, of several lines, if it does not fit the model."""
     from extractors.validate.score import Score  # noqa: PLC0415 - as above
 
     return Score.model_validate(stored)

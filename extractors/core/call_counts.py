@@ -41,13 +41,13 @@ class CallCounts:
 
     def since(self, before: CallCounts) -> CallCounts:
         """The calls that came after `before`."""
-        known = self.cost_usd is not None and before.cost_usd is not None
+        cost = None if self.cost_usd is None or before.cost_usd is None else self.cost_usd - before.cost_usd
         return CallCounts(
             self.calls - before.calls,
             self.retries - before.retries,
             self.refusals - before.refusals,
             self.failures - before.failures,
-            self.cost_usd - before.cost_usd if known else None,  # type: ignore[operator]  # both are known
+            cost,
         )
 
 

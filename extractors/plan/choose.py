@@ -110,7 +110,7 @@ def ladder_of(rule: Rule, policy: str, size: Size) -> tuple[tuple[LadderStep, ..
 
 @lru_cache(maxsize=4096)  # as above
 def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[tuple[LadderStep, ...], bool]:
-    """The steps of a stored ladder, whatever the floors of the policies: it was measured.
+    """The steps of a stored ladder. The floors of the policies do not apply: the ladder was measured.
 
     Where it ends below the whole image, that is the last step, and the result is True: it is sent after a refused answer
     only, so that a document does not fail for pixels that were left out.
@@ -127,7 +127,7 @@ def tuned_ladder_of(rule: Rule, ladder: Ladder, size: Size) -> tuple[tuple[Ladde
 
 
 def full_ladder(rule: Rule, size: Size) -> tuple[LadderStep, ...]:
-    """One step for every rung of the rule, whatever the floors of the policies; the last one is the whole image.
+    """One step for every rung of the rule, without the floors of the policies; the last one is the whole image.
 
     Rungs that pay for the same picture have equal sizes.
     """

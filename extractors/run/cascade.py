@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from extractors.run.tune.plain_values import canonical_text
+from extractors.core.plain_values import canonical_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,11 +40,6 @@ class Cascade:
     below_all: float | None = None
     agree_on: tuple[str, ...] = ()
     score: Score | None = None
-
-    @property
-    def can_climb(self) -> bool:
-        """Whether there is a threshold, so that an accepted answer may be read again."""
-        return bool(self.below) or self.below_all is not None
 
     def weigh(
         self,

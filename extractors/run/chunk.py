@@ -217,7 +217,7 @@ def _keep_accepted(
 
 def _build_body(prepared: tuple[Prepared, ...], state: RetryState, context: RunContext) -> bytes:
     services, blocks = context.services, [page.block for page in prepared]
-    logprobs = services.client.logprobs.requested
+    logprobs = services.client.logprobs.asks
     return services.template.body(blocks, state.max_tokens, state.feedback, logprobs=logprobs)
 
 

@@ -84,7 +84,7 @@ async def open_trial(config: RunConfig, hooks: RunHooks, stack: AsyncExitStack, 
     """Adds a trial of this flow to the ledger. It reads no history: a document that is done is done again."""
     ledger = stack.enter_context(Ledger(config.settings.ledger))
     config = config.calibrated(ledger.memory)
-    config = config.tuned(ledger.memory) if flow == FLOW else config  # others read every rung
+    config = config.with_stored_tuning(ledger.memory) if flow == FLOW else config  # others read every rung
     if config.tuning.description:
         hooks.notify(config.tuning.description)
     price, offline = await price_in_force(config, ledger)

@@ -35,7 +35,7 @@ def refusing(serve, replies):
     return start
 
 
-def requested(server):
+def list_logprobs(server):
     """The value of `logprobs` in each request, None without it."""
     return [asked.get("logprobs") for asked in server.asked]
 
@@ -61,10 +61,10 @@ def test_confidence_redoes_nothing(workspace, serve, replies):
     assert workspace.run(*RUN).exit_code == 0
     assert workspace.run(*RUN, env={"TILEWISE_CONFIDENCE": "1"}).exit_code == 0
     assert workspace.run(*RUN, "--redo", "changed", "--confidence").exit_code == 0
-    assert requested(server) == [None]
+    assert list_logprobs(server) == [None]
     workspace.images("b.jpg")
     assert workspace.run(*RUN, env={"TILEWISE_CONFIDENCE": "1"}).exit_code == 0
-    assert requested(server) == [None, True]
+    assert list_logprobs(server) == [None, True]
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("all", 1), ("failed", 0), ("none", 0)])
@@ -99,7 +99,7 @@ def test_refused_log_probabilities_are_done_without(workspace, refusing):
     before = len(server.asked)
     workspace.images("later.jpg")
     ended = workspace.run(*RUN, "--confidence")
-    assert requested(server)[before:] == [None]
+    assert list_logprobs(server)[before:] == [None]
     last = workspace.table("runs").sort("started_at").to_dicts()[-1]
     assert [REFUSAL in text for text in last["warnings"] if "log prob" in text] == [True]
 
@@ -132,7 +132,7 @@ def test_error_about_something_else_stays_what_it_was(workspace, serve, replies)
     server.answers_with(replies.ok())
     workspace.images("d.jpg")
     assert workspace.run(*RUN, "--confidence").exit_code == 0
-    assert requested(server)[-1] is True
+    assert list_logprobs(server)[-1] is True
 
 
 def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
@@ -141,7 +141,7 @@ def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
     workspace.with_images("a.jpg").using(server := serve(off_schema), reasks="0")
     assert workspace.run(*RUN, "--confidence").exit_code == 1
     assert workspace.run(*RUN, "--redo", "reparse").exit_code == 1
-    assert requested(server) == [True]
+    assert list_logprobs(server) == [True]
     assert workspace.only("replies")["tokens"] == ['{"x": ', "1}"]
 
 
@@ -177,6 +177,6 @@ def test_run_killed_between_refusal_and_repetition_is_recovered(workspace, serve
     calls = workspace.table("calls").sort("started_at")
     assert calls["outcome"].to_list() == ["client_error", "aborted", "client_error", "accepted"]
     assert calls["billed"].to_list() == ["no", "unknown", "no", "yes"]
-    assert requested(server) == [True, None, True, None]
+    assert list_logprobs(server) == [True, None, True, None]
     assert workspace.table("results").height == 1
     assert workspace.table("failures").is_empty()

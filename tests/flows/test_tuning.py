@@ -39,7 +39,7 @@ def one_large_image(workspace, server, replies):
     workspace.with_images("a.jpg", size=WHOLE).using(server)
 
 
-def scored(replies, logprob):
+def bill_with_logprob(replies, logprob):
     """A script that bills as is planned and gives every character this log probability."""
 
     def answer(asked):
@@ -111,7 +111,7 @@ def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stor
 
 def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, server, replies, store):
     """An answer that the lower rung agrees with is sure by this score, whatever its tokens say."""
-    server.answers_with(scored(replies, -0.01))
+    server.answers_with(bill_with_logprob(replies, -0.01))
     agreed = SignalModel(signals=("agreed",), means=(0,), scales=(1,), weights=(3,), intercept=0)
     score = Score(pooled=agreed).model_dump(mode="json")
     store(budgets=(1601, 6404), score=score, climb_below={"caption": 0.9})
@@ -137,7 +137,7 @@ def test_stored_plan_keeps_its_tuning(workspace, server, store):
 def test_ladder_that_ends_below_the_whole_image_is_published_as_resized(workspace, server, replies, store):
     """The row says that pixels were left out, doubt climbs no further, and the saving is against the whole image."""
     store(budgets=(1601,), climb_below_all=0.9)
-    server.answers_with(scored(replies, -2.0))
+    server.answers_with(bill_with_logprob(replies, -2.0))
     ended = workspace.run(*RUN)
     assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
     row = workspace.only("results")

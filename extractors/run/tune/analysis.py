@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import NANO, sum_known
+from extractors.core.plain_values import canonical_text
 from extractors.core.tiles import PATCH_SHARES, Size
 from extractors.report.rows import RowFilter, open_rows
 from extractors.report.tuning import RungView, Share
@@ -17,7 +18,6 @@ from extractors.run.tune.choices import Publication, group_readings
 from extractors.run.tune.intervals import wilson
 from extractors.run.tune.label_next import label_next
 from extractors.run.tune.labels import LEAST_DOCUMENTS
-from extractors.run.tune.plain_values import canonical_text
 from extractors.run.tune.ranking import Ranking, ScoredValue, rank_scores
 from extractors.run.tune.recommendation import Recommendation, recommend
 from extractors.run.tune.score_fit import ScoreFit, ablate_signals, fit_scores

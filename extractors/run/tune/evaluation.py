@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from extractors.core import Accepted
+from extractors.core.plain_values import canonical_text
 from extractors.record.tables.fields import Fields
 from extractors.run.tune.field_comparers import build_comparers, compare_document
 from extractors.run.tune.measurements import Reading
-from extractors.run.tune.plain_values import canonical_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

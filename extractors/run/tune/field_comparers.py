@@ -41,7 +41,7 @@ _JSON_TYPES: dict[object, Matcher] = {  # by `format`, else by `type`
 }
 
 
-class _NotComparable(Exception):  # noqa: N818 - caught where the field's name is known
+class _NotComparableError(Exception):
     """Values of this type cannot be compared."""
 
 
@@ -80,7 +80,7 @@ def build_comparers(model: type[BaseModel], fields: Iterable[str]) -> dict[str, 
             raise ConfigurationError(f"schema {model.__name__!r} has no field {field!r}{hint}")
         try:
             comparers[field] = FieldComparer(field, _build_matcher(annotations[field], (model,)))
-        except _NotComparable as error:
+        except _NotComparableError as error:
             raise ConfigurationError(
                 f"schema {model.__name__!r}: field {field!r}: values of type {error} cannot be compared with a label:"
                 " leave the field out of the truth"
@@ -156,7 +156,7 @@ def _build_class_matcher(cls: type, within: Models) -> Matcher:
     if issubclass(cls, enum.Enum):
         return field_matchers.CHOICE
     if issubclass(cls, SecretStr | SecretBytes):
-        raise _NotComparable(cls.__name__)
+        raise _NotComparableError(cls.__name__)
     known = next((_CLASSES[base] for base in cls.__mro__ if base in _CLASSES), None)
     return known or _match_json_type(cls)
 
@@ -166,8 +166,8 @@ def _match_json_type(cls: type) -> Matcher:
     try:
         written = TypeAdapter(cls).json_schema(mode="serialization")
     except (PydanticUserError, PydanticSchemaGenerationError):
-        raise _NotComparable(cls.__name__) from None
+        raise _NotComparableError(cls.__name__) from None
     matcher = _JSON_TYPES.get(written.get("format")) or _JSON_TYPES.get(written.get("type"))
     if matcher is None:
-        raise _NotComparable(cls.__name__)
+        raise _NotComparableError(cls.__name__)
     return matcher

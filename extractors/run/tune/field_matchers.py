@@ -19,10 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from extractors.run.tune import plain_values
+from extractors.core import plain_values
+from extractors.core.plain_values import canonical_json, canonical_text, is_null, members
 from extractors.run.tune.extra import import_module
 from extractors.run.tune.measurements import FieldKind, FieldMatch
-from extractors.run.tune.plain_values import canonical_json, canonical_text, is_null, members
 from extractors.run.tune.row_matching import pair_rows
 from extractors.run.tune.text_similarity import is_same_text, text_similarity
 

@@ -67,11 +67,6 @@ class Recommendation:
     results: tuple[ChoiceResult, ...] = ()
     held_out: tuple[Publication, ...] = ()
 
-    def is_within(self, margins: Margins) -> bool:
-        """Whether the figures by cross-validation are within the margins."""
-        allowed = {name: max(1.0, margins.field * each.labels) for name, each in self.expected.accuracy.items()}
-        return self.mean_loss <= margins.mean + ROUNDING and all(self.worse[name] <= allowed[name] for name in allowed)
-
 
 @dataclass(frozen=True, slots=True)
 class _Outcomes:

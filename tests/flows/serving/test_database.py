@@ -1,8 +1,12 @@
 """database.py: one database for each served folder, and a copy of a template for each run."""
 
 import contextlib
+import fcntl
+import os
 import sqlite3
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from flows.serving.database import (
     NEW,
     READY,
     URL,
+    _create_lock,
     _state_folder,
     _template,
     folder_database,
@@ -73,6 +78,29 @@ def test_concurrent_first_runs_leave_one_whole_template():
         made = list(threads.map(run_once, range(16)))
     assert made == [["flow"]] * 16
     assert tables(_template()) == ["flow"]
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["locked by it", "removed by it"])
+def test_a_new_lock_that_another_run_takes_for_stale_is_replaced(monkeypatch, tmp_path, removed):
+    """Both come between the moment at which the file is there and the one at which this run locks it."""
+    create, taken = tempfile.mkstemp, []
+
+    def create_and_lose(**options):
+        handle, name = create(**options)
+        if not taken:
+            taken.append(name)
+            other = os.open(name, os.O_RDWR)
+            fcntl.flock(other, fcntl.LOCK_EX)
+            if removed:
+                Path(name).unlink()
+                os.close(other)
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", create_and_lose)
+    handle, lock = _create_lock(tmp_path)
+    assert lock.exists()
+    assert [str(lock)] != taken
+    os.close(handle)
 
 
 def test_database_of_a_killed_run_is_removed_by_the_next():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from extractors.run.tune.plain_values import (
+from extractors.core.plain_values import (
     canonical_json,
     canonical_text,
     is_null,

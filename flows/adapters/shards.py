@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 DEPLOYMENT = "shard/shard"
 REFUSED = "Refused"  # the state of a shard that cannot start, also not on a retry
 REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP statuses that a retry does not change
-START_TIMEOUT = timedelta(minutes=10)  # a container image may have to be pulled first
+START_TIMEOUT = timedelta(minutes=10)  # in which a worker starts the process: a container image may have to be pulled
+ATTEMPT_TIMEOUT = timedelta(minutes=2)  # in which a process whose flow runs begins its attempt in the ledger
 TIMEOUT_SECONDS = 5.0  # per request: Prefect's own client retries for a minute, which would delay a stop
 PAGE_SIZE = 100  # flow runs per request: the server returns at most 200
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError)
@@ -101,10 +102,10 @@ def _exit_of(state: State) -> ShardExit | None:
     """The exit of a shard in this state, None if it has not ended. The ledger knows the shards that are running."""
     if state.is_final():
         return ShardExit(f"{state.name}: {state.message or 'no message'}", refused=state.name == REFUSED)
-    if (state.is_pending() or state.is_running()) and datetime.now(UTC) - state.timestamp > START_TIMEOUT:
-        return ShardExit(
-            f"a worker took it {START_TIMEOUT.total_seconds() / 60:.0f} minutes ago and has not started it"
-        )
+    timeout = START_TIMEOUT if state.is_pending() else ATTEMPT_TIMEOUT if state.is_running() else timedelta.max
+    if datetime.now(UTC) - state.timestamp > timeout:
+        minutes = f"{timeout.total_seconds() / 60:.0f} minutes"
+        return ShardExit(f"a worker took it, and {minutes} after the state {state.name} it has not started")
     return None
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -73,10 +74,20 @@ def prefect(workspaces, postgres, free, answering):
 
 
 @pytest.fixture
-def workspace(prefect, server, replies, postgres):
+def gate():
+    """While it is cleared, no call is answered."""
+    gate = threading.Event()
+    gate.set()
+    yield gate
+    gate.set()
+
+
+@pytest.fixture
+def workspace(prefect, server, replies, postgres, gate):
     """Pictures that take a while each, which no other test has; the ledger is on PostgreSQL, and calls leave one by one."""
 
     def script(asked):
+        gate.wait(PATIENCE)
         time.sleep(SECONDS)
         return replies.ok()
 
@@ -122,16 +133,18 @@ def until(holds):
 
 
 def test_a_worker_that_is_killed_with_its_children_costs_what_was_on_its_way(
-    workspace, server, prefect, start_worker, at_work, descendants
+    workspace, server, prefect, start_worker, at_work, descendants, gate
 ):
     """The other worker does the rest: complete results, in one volume, and nothing else was paid for twice."""
     before = prefect.count_states()
+    gate.clear()
     workers = [start_worker() for _ in range(2)]
     flags = ("--schema", "caption", "--bill", "formula", "--shard-size", SIZE, "--yes", "--json")
     with workspace.start("run", "in", *flags, stdout=subprocess.PIPE) as run:
         try:
-            until(lambda: all(at_work() & set(descendants(worker.pid)) for worker in workers))
+            until(lambda: len(at_work()) == IMAGES // SIZE)
             seen = len(server.asked)
+            gate.set()
             until(lambda: len(server.asked) >= seen + 6)
             for pid in [workers[0].pid, *descendants(workers[0].pid)]:
                 with contextlib.suppress(ProcessLookupError):

@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from extractors.core.errors import ConfigurationError
-from flows.adapters.shards import REFUSED, START_TIMEOUT, PrefectShards, _exit_of
+from flows.adapters.shards import ATTEMPT_TIMEOUT, REFUSED, START_TIMEOUT, PrefectShards, _exit_of
 
 LONG_AGO = datetime.now(UTC) - START_TIMEOUT - timedelta(seconds=1)
 
@@ -22,12 +22,14 @@ def test_a_shard_that_may_still_come_is_not_over(make_state):
     assert _exit_of(make_state()) is None
 
 
-@pytest.mark.parametrize("kind", [Pending, Running])
-def test_a_shard_that_a_worker_took_and_never_began_is_over(kind):
+@pytest.mark.parametrize(("kind", "timeout"), [(Pending, START_TIMEOUT), (Running, ATTEMPT_TIMEOUT)])
+def test_a_shard_that_a_worker_took_and_never_began_is_over(kind, timeout):
     """The worker was killed with it, and nobody else would ever say so."""
-    said = _exit_of(kind(timestamp=LONG_AGO))
-    assert said.words == "a worker took it 10 minutes ago and has not started it"
-    assert not said.refused
+    now, margin = datetime.now(UTC), timedelta(seconds=20)
+    assert _exit_of(kind(timestamp=now - timeout + margin)) is None
+    shard_exit = _exit_of(kind(timestamp=now - timeout - margin))
+    assert f"{timeout.total_seconds() / 60:.0f} minutes after the state {kind().name}" in shard_exit.words
+    assert not shard_exit.refused
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ soak: $(READY)
 
 # As test, slow and postgres, with one collection for all of them: CI runs it.
 all: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "not soak and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) --durations 30 -m "not soak and not ui"
 
 # SCREENSHOTS=docs make ui renews the pictures of the documentation.
 ui: $(READY)

@@ -9,7 +9,7 @@ Each labelled document was read at every rung, so each choice can be followed wi
 | confident cascade | the first accepted answer with no field below the threshold; else the surest accepted one |
 | cascade with agreement | as above, and an answer that agrees with an earlier one in the fields of `AGREE_ON` is sure |
 
-Where no answer of the ladder is accepted, the whole image is read. Tokens and dollars are of all calls on the way. A
+Where every answer of the ladder is refused, the whole image is read. Tokens and dollars are of all calls on the way. A
 document without an accepted answer has all its labelled fields wrong.
 """
 
@@ -172,8 +172,10 @@ def publish(choice: Choice, document: LabelledReadings, scorer: Scorer, agree_on
         if reading.call in paid:  # the same pictures: the ladder of this document has no such rung
             continue
         paid[reading.call] = reading
-        if not reading.accepted:
+        if not reading.accepted and reading.climbs:
             continue
+        if not reading.accepted:  # the document fails here, unless a lower rung has an answer
+            return _publish(*(_choose_surest(accepted) if accepted else (reading, {})), paid.values())
         confidences = scorer(reading, accepted[-1][0] if accepted else None)
         earlier = [lower for lower, _ in accepted]
         accepted.append((reading, confidences))

@@ -58,4 +58,5 @@ class Evaluator:
             quality=next((each for each in end.qualities if each is not None), None),
             answers={field: canonical_text(cell) for field, cell in (cells or {}).items()},
             draw=label.draw,
+            climbs=isinstance(end, Accepted) or end.problem.kind == "refused",
         )

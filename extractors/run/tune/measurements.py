@@ -60,7 +60,8 @@ class Reading:
     `rung` is the position among the measured rungs, 0 the cheapest; the last one is the whole image (`faithful`).
     `call` names the request: rungs that send the same pictures have one call, which a run pays once. `image_tokens` and
     `cost_usd` are of that call, with its repetitions. `answers` has the canonical text of each field that was read
-    (`canonical_text`), labelled or not; two readings agree on a field where these texts are equal.
+    (`canonical_text`), labelled or not; two readings agree on a field where these texts are equal. `climbs`: where it is
+    not accepted, a run reads the next rung (run/retry.py); else the document has failed.
     """
 
     document: str
@@ -74,6 +75,7 @@ class Reading:
     answers: Mapping[str, str] = field(default_factory=dict)
     quality: Quality | None = None
     draw: Draw = "random"
+    climbs: bool = True
 
     @property
     def right(self) -> bool:

@@ -67,6 +67,16 @@ def test_refused_answer_on_a_ladder_below_the_whole_image_is_followed_by_the_who
     assert (published.reading, published.image_tokens, published.confidence) == (SURE, 1600 + 6400, 0.9)
 
 
+def test_answer_that_does_not_fit_the_schema_ends_the_document():
+    """As in a run, which asks again and climbs for the refusal of a value only."""
+    failed = replace(reading(accepted=False), climbs=False)
+    published = follow(Choice((0, 2)), failed, SURER, SURE)
+    assert (published.reading, published.confidence, published.image_tokens) == (failed, None, 1600)
+    above = replace(reading(rung=1, accepted=False), climbs=False)
+    published = follow(Choice((0, 1, 2), 0.99), UNSURE, above, SURE)
+    assert (published.reading, published.image_tokens) == (UNSURE, 1600 + 3200)
+
+
 def test_document_without_an_accepted_answer_is_wrong_and_paid():
     refused = reading(rung=2, accepted=False)
     published = follow(Choice((0, 2)), REFUSED, SURER, refused)

@@ -12,11 +12,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import orjson
-from PIL import ImageChops
 from pydantic import SecretStr
 
 from extractors.core import Prepared
 from extractors.core.errors import DocumentError
+from extractors.images.grey import find_grey
 from extractors.images.open import has_odd_metadata, open_picture, translate_errors
 from extractors.images.pdf import open_pdf
 from extractors.images.pixels import load_pixels
@@ -116,11 +116,10 @@ def _draw_page(data: bytes, found: Found, size: Size, *, measure: bool) -> tuple
 
 
 def _encode_drawn(pixels: Image.Image) -> bytes:
-    red, green, blue = pixels.split()
-    if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
+    if (grey := find_grey(pixels)) is None:
         return _build_block(*_encode(pixels, lossless=False))
-    png = _encode_as(green, "PNG", compress_level=3)
-    kind, encoded = _encode(green, lossless=False)
+    png = _encode_as(grey, "PNG", compress_level=3)
+    kind, encoded = _encode(grey, lossless=False)
     return _build_block("PNG", png) if len(png) < len(encoded) else _build_block(kind, encoded)
 
 

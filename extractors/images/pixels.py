@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageChops
 
 from extractors.images.colour import convert_to_srgb
+from extractors.images.grey import find_grey
 from extractors.images.open import open_picture, translate_errors
 from extractors.images.tiff import check_supported, is_tiff, read_frames
 from extractors.images.tiff_pixels import decode_frame
@@ -44,8 +45,15 @@ def load_pixels(data: bytes, stage: str, page: int | None, orientation: int, siz
         stored = size if size is None or orientation not in SWAPPED else (size.height, size.width)
         pixels = _remove_alpha(_reduce_depth(pixels))
         if stored is not None and pixels.size != tuple(stored):
-            pixels = pixels.resize(stored, FILTER)
+            pixels = _resize(pixels, stored)
         return turn_upright(convert_to_srgb(pixels, profile), orientation)
+
+
+def _resize(pixels: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resize; of a grey picture in RGB one channel for all three, which gives the same pixels in half the time."""
+    if (grey := find_grey(pixels)) is None:
+        return pixels.resize(size, FILTER)
+    return Image.merge("RGB", [grey.resize(size, FILTER)] * 3)
 
 
 def _load_tiff(data: bytes, stage: str, page: int | None) -> tuple[Image.Image, bytes | None]:

@@ -11,6 +11,8 @@ Copy what is printed; never guess and never calculate. What the invoice does not
 The vendor sends the invoice, the customer pays it. A date such as 05/03/2018 has its day first where both would do.
 """
 
+ROWS_SUM_TO = {"line_items.amount": "subtotal"}
+
 
 class Invoice(Document):
     """The key fields of one invoice, and every line that it bills."""

@@ -81,6 +81,7 @@ class Verdict:
     """The verdict on an answer: its outcome, the document if accepted, else the errors in words for the next request.
 
     `runaway` marks an answer that was cut off while it repeated itself or filled up with blanks: more tokens do not help.
+    `sum_differs` marks one whose rows do not add up to their total: the next request names the difference.
     `candidate` is the JSON text of the document, as the answer has it.
     """
 
@@ -88,6 +89,7 @@ class Verdict:
     document: BaseModel | None = None
     errors: str = ""
     runaway: bool = False
+    sum_differs: bool = False
     candidate: str = field(default="", repr=False, compare=False)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,6 +21,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError
 from extractors.core import schema_files
 from extractors.core.annotations import find_models
 from extractors.core.errors import ConfigurationError, first_line, suggest_name
+from extractors.core.row_sums import RowSum, read_row_sums
 from extractors.core.wire_schema import drop_unsupported, has_scalar_root, is_strict, to_wire
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ ASK = "Read this document."
 class Schema:
     """A kind of document: its published name, its model, the JSON schema and the prompt of its requests.
 
-    `module` sets its `VERSION`, and `agree_on`: the fields that make an answer sure when two rungs agree on them.
+    `module` sets its `VERSION`, `agree_on`: the fields that make an answer sure when two rungs agree on them, and
+    `row_sums`: the lists whose rows add up to a total.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Schema:
     module: str = ""
     version: int = 1
     agree_on: tuple[str, ...] = ()
+    row_sums: tuple[RowSum, ...] = ()
 
     @property
     def next_name(self) -> str:
@@ -61,8 +64,9 @@ class Schema:
 
     @property
     def hash(self) -> str:
-        """A hash of the JSON schema that is sent."""
-        return digest(orjson.dumps(self.wire, option=orjson.OPT_SORT_KEYS))
+        """A hash of the JSON schema that is sent, and of the sums by which answers are judged, if there are any."""
+        sums = orjson.dumps(sorted(map(astuple, self.row_sums))) if self.row_sums else b""
+        return digest(orjson.dumps(self.wire, option=orjson.OPT_SORT_KEYS) + sums)
 
     @property
     def instructions(self) -> str:
@@ -142,7 +146,8 @@ def _build_schema(published: str, model: type[BaseModel], module: ModuleType) ->
     words = [(model.__doc__ or "").strip(), _read_instructions(published, module), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"
-    return Schema(name, model, wire, prompt, module.__name__, version, _read_agree_on(published, model, module))
+    agree_on, row_sums = _read_agree_on(published, model, module), read_row_sums(published, model, module)
+    return Schema(name, model, wire, prompt, module.__name__, version, agree_on, row_sums)
 
 
 def _read_instructions(published: str, module: ModuleType) -> str:

@@ -57,7 +57,7 @@ class TrialView:
         yield f"\ncall {number}: {size}, {attempt.outcome} after {attempt.seconds:.1f} s, {tokens}, {cost}"
         if attempt.reply is not None and attempt.reply.content:
             yield make_printable(_indent_json(attempt.reply.content), keep="\n")
-        errors = list_errors(attempt.reply, self.schema.model) if attempt.reply else []
+        errors = list_errors(attempt.reply, self.schema.model, self.schema.row_sums) if attempt.reply else []
         for field, message, value in errors:
             yield make_printable(f"  {field}: {message} (answered {_shorten(value)})")
         if attempt.error and not errors:
@@ -118,7 +118,7 @@ class TrialView:
 
     def _attempt_json(self, number: int, attempt: Attempt) -> dict[str, object]:
         step, usage, reply = attempt.request.steps[0], attempt.usage, attempt.reply
-        errors = list_errors(reply, self.schema.model) if reply else []
+        errors = list_errors(reply, self.schema.model, self.schema.row_sums) if reply else []
         return {
             "attempt": number,
             "outcome": attempt.outcome,

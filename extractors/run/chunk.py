@@ -238,7 +238,8 @@ async def _ask(
 
 def judge_reply(context: RunContext, reply: Reply) -> Verdict:
     """Validates a reply; a document that does not fit the columns is refused like one that a validator refuses."""
-    verdict = validate(reply, context.schema.model)
+    schema = context.schema
+    verdict = validate(reply, schema.model, schema.row_sums)
     refusal = context.services.tables.column_error(verdict.document) if verdict.outcome == "accepted" else None
     return Verdict("refused", errors=refusal) if refusal else verdict
 

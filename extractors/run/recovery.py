@@ -216,7 +216,7 @@ def _restore_answer(planned: Planned, attempt: Attempt, schema: Schema) -> Accep
     if attempt.outcome != "accepted" or attempt.reply is None:
         return None
     reply = parse_stored(attempt.reply.body, attempt.reply.request_id, attempt.reply.logprobs)
-    verdict = validate(reply, schema.model)
+    verdict = validate(reply, schema.model, schema.row_sums)
     if verdict.document is None:
         return None
     return Accepted(

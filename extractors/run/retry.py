@@ -40,7 +40,8 @@ class RetryState:
         """Returns the state after an answer that was not accepted. Raises DocumentError when the document has failed.
 
         A truncated answer is retried with more tokens, or once at the same limit where it repeats itself; a malformed one
-        is re-asked with the errors in words, and a value that a validator refused is read again on the next rung.
+        is re-asked with the errors in words, and a value that a validator refused is read again on the next rung. Rows that
+        do not add up are read again on the next rung, and re-asked on the top one, with the difference in words.
         """
         state = replace(self, answers=self.answers + 1)
         if state.answers < MAX_ANSWERS:
@@ -49,10 +50,12 @@ class RetryState:
             if verdict.outcome == "truncated" and not verdict.runaway and self.max_tokens < self.token_ceiling:
                 return replace(state, max_tokens=min(2 * self.max_tokens, self.token_ceiling))
             if verdict.outcome in {"off_schema", "not_json", "empty"} and self.reasks:
-                feedback = Feedback(reply.content, verdict.errors) if reply.content else None
-                return replace(state, reasks=self.reasks - 1, feedback=feedback)
+                return replace(state, reasks=self.reasks - 1, feedback=_build_feedback(verdict, reply))
+            feedback = _build_feedback(verdict, reply) if verdict.sum_differs else None
             if verdict.outcome == "refused" and self.rung + 1 < rungs:
-                return replace(state, rung=self.rung + 1, feedback=None)
+                return replace(state, rung=self.rung + 1, feedback=feedback)
+            if verdict.sum_differs and self.reasks:
+                return replace(state, reasks=self.reasks - 1, feedback=feedback)
         final = verdict.outcome == "refused"
         raise DocumentError(verdict.errors, kind=verdict.outcome, stage="validate", final=final)
 
@@ -71,3 +74,7 @@ class RetryState:
         if error.kind != "context_exceeded" or self.stepped_down or self.rung == 0 or self.accepted:
             raise error
         return replace(self, rung=self.rung - 1, stepped_down=True, feedback=None)
+
+
+def _build_feedback(verdict: Verdict, reply: Reply) -> Feedback | None:
+    return Feedback(reply.content, verdict.errors) if reply.content else None

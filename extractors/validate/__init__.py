@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -11,12 +12,18 @@ from extractors.core import Outcome, Reply, Verdict
 from extractors.core.errors import first_line
 from extractors.validate.find_json import find_json, unwrap
 from extractors.validate.repetition import is_runaway
+from extractors.validate.row_sums import find_sum_errors
 from extractors.validate.wrappers import is_foreign, unwrap_call, unwrap_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from pydantic_core import ErrorDetails
 
+    from extractors.core.row_sums import RowSum
     from extractors.validate.find_json import FoundJson
+
+    Judge = Callable[[str], Verdict]  # of one JSON value
 
 # What pydantic reports when a validator of the schema raised, rather than when the shape was wrong.
 _VALUE_ERRORS = frozenset({"value_error", "assertion_error"})
@@ -30,10 +37,10 @@ _BLANK = "\ufeff \t\r\n"
 _MAX_ERRORS, _MAX_CHARS, _MAX_NAME_CHARS = 5, 200, 60
 
 
-def validate(reply: Reply, model: type[BaseModel]) -> Verdict:
+def validate(reply: Reply, model: type[BaseModel], row_sums: Iterable[RowSum] = ()) -> Verdict:
     """The verdict on this reply: `accepted` with the document, else what is wrong with it, in words."""
-    content = _read_content(reply)
-    verdict = _judge_text(content, reply, model) if content else _judge_nothing(reply, model)
+    content, judge = _read_content(reply), partial(_judge_candidate, model=model, row_sums=row_sums)
+    verdict = _judge_text(content, reply, judge) if content else _judge_nothing(reply, judge)
     if verdict.document is not None:
         return verdict
     if not reply.ended and verdict.outcome in {"truncated", "not_json", "empty"}:
@@ -52,19 +59,19 @@ class FieldError(NamedTuple):
     value: object
 
 
-def list_errors(reply: Reply, model: type[BaseModel]) -> list[FieldError]:
+def list_errors(reply: Reply, model: type[BaseModel], row_sums: Iterable[RowSum] = ()) -> list[FieldError]:
     """All errors of the last document in an answer, field by field; none where there is no document, or it fits."""
     candidates = find_json(_read_content(reply)).candidates
     if not candidates:
         return []
     try:
-        model.model_validate_json(unwrap_call(candidates[-1], model))
+        document = model.model_validate_json(unwrap_call(candidates[-1], model))
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_context=False)
         return [FieldError(_format_location(each), each["msg"], each["input"]) for each in details]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything
         return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
-    return []
+    return [FieldError(*error) for error in find_sum_errors(document, row_sums)]
 
 
 def read_values(reply: Reply, model: type[BaseModel]) -> dict[str, object]:
@@ -84,14 +91,14 @@ def _read_content(reply: Reply) -> str:
     return unwrap_text((reply.content or "").lstrip(_BLANK))
 
 
-def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:
+def _judge_nothing(reply: Reply, judge: Judge) -> Verdict:
     """The verdict on a reply without content: servers that misplace the answer leave it whole beside the reasoning."""
     if reply.refusal:
         return _describe_refusal(reply.refusal)
     if _is_filtered(reply):
         return Verdict("empty", errors=_describe_filter(reply))
     misplaced = unwrap(reply.reasoning or "")
-    if misplaced is not None and (verdict := _judge_candidate(misplaced, model)).document is not None:
+    if misplaced is not None and (verdict := judge(misplaced)).document is not None:
         return verdict
     if _is_at_limit(reply):
         runaway = is_runaway(reply.content or reply.reasoning or "")
@@ -100,13 +107,13 @@ def _judge_nothing(reply: Reply, model: type[BaseModel]) -> Verdict:
     return Verdict("empty", errors=f"no answer: {why}")
 
 
-def _judge_text(content: str, reply: Reply, model: type[BaseModel]) -> Verdict:
+def _judge_text(content: str, reply: Reply, judge: Judge) -> Verdict:
     """The verdict on a text: one candidate that fits is the document, two that differ are none."""
     found = find_json(content)
     if found.unfinished:
         errors = "not JSON: the answer ends before its last closing bracket"
         return Verdict("truncated", errors=errors, runaway=is_runaway(content))
-    fitting, last = _fit(found, model)
+    fitting, last = _fit(found, judge)
     if fitting.clash:
         return Verdict("not_json", errors="not JSON: the answer holds two documents that differ")
     if fitting.verdict is not None and (not found.malformed or fitting.behind):
@@ -124,7 +131,7 @@ class _Fit(NamedTuple):
     behind: bool = False
 
 
-def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None]:
+def _fit(found: FoundJson, judge: Judge) -> tuple[_Fit, Verdict | None]:
     """The candidate that fits the schema, and the verdict on the last candidate that does not."""
     fitting, last, seen = _Fit(), None, set[str]()
     first_behind = len(found.candidates) - found.behind
@@ -134,7 +141,7 @@ def _fit(found: FoundJson, model: type[BaseModel]) -> tuple[_Fit, Verdict | None
         if (candidate in seen and not behind) or (holds_names and candidate.startswith("{") and ":" not in candidate):
             continue  # an empty object beside another one is a sign of prose
         seen.add(candidate)
-        verdict = _judge_candidate(candidate, model)
+        verdict = judge(candidate)
         if verdict.document is None:
             last = verdict
         elif fitting.verdict is None or fitting.verdict.document == verdict.document:
@@ -148,7 +155,7 @@ def _holds_names(candidate: str) -> bool:
     return candidate.startswith("{") and ":" in candidate
 
 
-def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
+def _judge_candidate(candidate: str, model: type[BaseModel], row_sums: Iterable[RowSum]) -> Verdict:
     """The verdict on one JSON value."""
     candidate = unwrap_call(candidate, model)
     try:
@@ -160,6 +167,9 @@ def _judge_candidate(candidate: str, model: type[BaseModel]) -> Verdict:
         return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
     if is_foreign(document, candidate):
         return Verdict("off_schema", errors=f"document: no name in the object is a field of {model.__name__}")
+    if errors := find_sum_errors(document, row_sums):
+        words = "; ".join(f"{error.field}: {error.message}"[:_MAX_CHARS] for error in errors[:_MAX_ERRORS])
+        return Verdict("refused", errors=words, sum_differs=True)
     return Verdict("accepted", document, candidate=candidate)
 
 

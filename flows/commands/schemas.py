@@ -103,6 +103,8 @@ def _describe_request(schema: Schema) -> Iterator[str]:
     """What a request says: the prompt, and the JSON schema that is appended to it and sent beside it."""
     import orjson
 
+    for row_sum in schema.row_sums:
+        yield f"\n{row_sum.field} adds up to {row_sum.total}: an answer whose rows do not is refused"
     yield f"\nprompt ({schema.prompt_bytes:,} bytes with the JSON schema)\n"
     yield schema.instructions
     yield f"\nJSON schema ({'strict' if schema.strict else 'not strict'}, hash {schema.hash})\n"

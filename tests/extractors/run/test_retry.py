@@ -58,6 +58,18 @@ def test_refused_value_is_retried_on_the_next_rung():
     assert after("refused", first_state()).rung == 1
 
 
+def test_rows_that_do_not_add_up_are_retried_with_the_difference_on_the_next_rung_and_once_on_the_top():
+    """Then the document has failed for good."""
+    short = Verdict("refused", errors="line_items.amount: 2.50 short", sum_differs=True)
+    climbed = first_state().after_answer(short, REPLY, 2)
+    assert (climbed.rung, climbed.reasks, climbed.feedback.errors) == (1, 1, short.errors)
+    asked = climbed.after_answer(short, REPLY, 2)
+    assert (asked.rung, asked.reasks, asked.feedback.errors) == (1, 0, short.errors)
+    with pytest.raises(DocumentError) as raised:
+        asked.after_answer(short, REPLY, 2)
+    assert (raised.value.kind, raised.value.final) == ("refused", True)
+
+
 def test_refusal_on_the_top_rung_is_final():
     """There are no more pixels to send."""
     with pytest.raises(DocumentError) as raised:

@@ -1,0 +1,70 @@
+"""`ROWS_SUM_TO`: an answer whose rows do not add up climbs, is asked again with the difference, and fails rather than be published."""
+
+import pytest
+
+BILL = """
+from pydantic import BaseModel
+
+{declared}
+
+
+class Item(BaseModel):
+    amount: int | None = None
+
+
+class Bill(BaseModel):
+    '''A bill.'''
+
+    items: list[Item]
+    total: int
+"""
+SUMS = 'ROWS_SUM_TO = {"items.amount": "total"}'
+LOW, TOP = (1119, 1119), (2000, 2000)
+SHORT = {"items": [{"amount": 30}], "total": 50}
+WHOLE = {"items": [{"amount": 30}, {"amount": 20}], "total": 50}
+
+
+@pytest.fixture
+def bill(workspace, server):
+    """A workspace with one image large enough to climb; gives the arguments of a run with or without the declaration."""
+    workspace.with_images("a.jpg", size=(2000, 2000)).using(server)
+
+    def arguments(declared, *flags, command="run"):
+        name = f"{workspace.module(BILL.format(declared=declared))}:Bill"
+        return (command, "in", "--schema", name, *(("--bill", "formula") if command == "run" else ()), *flags)
+
+    return arguments
+
+
+def test_short_list_climbs_and_is_asked_again_with_the_difference(workspace, server, replies, bill):
+    """Published is only the answer that adds up; the others are in `calls`."""
+    server.answers_with(replies.ok(SHORT), replies.ok(SHORT), replies.ok(WHOLE))
+    ended = workspace.run(*bill(SUMS))
+    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP, TOP])
+    assert ["20 short" in str(each["messages"][2:]) for each in server.asked] == [False, True, True]
+    assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["refused", "refused", "accepted"]
+    assert [row["amount"] for row in workspace.only("results")["items"]] == [30, 20]
+
+
+def test_list_that_stays_short_fails_as_refused(workspace, server, replies, bill):
+    """For good: the next run skips it; and an answer that was accepted without the declaration is refused by `reparse`."""
+    server.answers_with(replies.ok(SHORT))
+    assert workspace.run(*bill("")).exit_code == 0
+    assert workspace.run(*bill(SUMS, "--redo", "reparse")).exit_code == 1
+    assert (len(server.asked), workspace.table("failures")["kind"].to_list()) == (1, ["refused"])
+    assert workspace.run(*bill(SUMS, "--redo", "changed")).exit_code == 1
+    assert (len(server.asked), workspace.table("results").height) == (4, 1)
+    assert workspace.table("failures").sort("failed_at")["final"].to_list() == [False, True]
+
+
+def test_wrong_declaration_is_refused_by_all_commands_alike(workspace, server, bill):
+    """One line that names the file, before anything is read."""
+    ended = [
+        workspace.run(*bill('ROWS_SUM_TO = {"items.amont": "total"}', command=command))
+        for command in ("run", "estimate")
+    ]
+    shown = workspace.run("schemas", "show", bill('ROWS_SUM_TO = {"items.amont": "total"}')[3])
+    assert [each.exit_code for each in (*ended, shown)] == [2, 2, 2]
+    assert [each.stderr.count("\n") for each in (*ended, shown)] == [1, 1, 1]
+    assert ".py: ROWS_SUM_TO names 'amont', which is no field of Item, did you mean amount" in shown.stderr
+    assert server.asked == []

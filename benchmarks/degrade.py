@@ -1,9 +1,10 @@
 """Make photographs worse as phones do, so that readings of them hold enough errors to measure a confidence by.
 
-    .venv/bin/python benchmarks/degrade.py IMAGES INTO [--seed 7] [--strength 1.0]
+    .venv/bin/python benchmarks/degrade.py IMAGES INTO [--seed 7] [--strength 1.0] [--kind KIND]
 
-Each picture gets a phone's angle, a fold, a shadow, blur and JPEG artefacts, each of a strength of its own, drawn from the
-seed and the picture's name: the same pictures come out at every run. Names and suffixes stay, so the truth still fits.
+Each picture gets a phone's angle, a fold, a shadow, blur and JPEG artefacts, of a strength of its own up to the one that is
+given, drawn from the seed and the picture's name: the same pictures come out at every run. With `--kind` each picture gets
+this one fault, at just this strength. Names and suffixes stay, so the truth still fits. PNG files have no JPEG artefacts.
 """
 
 from __future__ import annotations
@@ -11,21 +12,38 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+BEST_QUALITY = 80  # JPEG, of a picture without artefacts
 
 
 def degrade(picture: Image.Image, draw: random.Random, strength: float) -> tuple[Image.Image, int]:
-    """The picture made worse, and the JPEG quality to save it with."""
+    """The picture with all faults, and the JPEG quality to save it with."""
     level = strength * draw.betavariate(1.2, 1.2)  # most pictures are between good and bad
-    worse = tilt(picture.convert("RGB"), draw, level)
-    worse = fold(worse, draw, level)
-    worse = shade(worse, draw, level)
-    worse = blur(worse, draw, level)
-    return worse, max(8, round(80 - 62 * level * draw.uniform(0.6, 1.0)))
+    worse = picture.convert("RGB")
+    for add_fault in FAULTS.values():
+        worse = add_fault(worse, draw, level)
+    return worse, find_quality(level * draw.uniform(0.6, 1.0))
+
+
+def degrade_by(kind: str, picture: Image.Image, draw: random.Random, strength: float) -> tuple[Image.Image, int]:
+    """The picture with one fault, and the JPEG quality to save it with."""
+    worse = picture.convert("RGB")
+    if kind == JPEG:
+        return worse, find_quality(strength)
+    return FAULTS[kind](worse, draw, strength), BEST_QUALITY
+
+
+def find_quality(level: float) -> int:
+    """The JPEG quality at a level from 0 to 1."""
+    return max(8, round(BEST_QUALITY - 62 * level))
 
 
 def tilt(picture: Image.Image, draw: random.Random, level: float) -> Image.Image:
@@ -98,6 +116,27 @@ def blur(picture: Image.Image, draw: random.Random, level: float) -> Image.Image
     return Image.fromarray(np.mean(steps, axis=0).astype(np.uint8))
 
 
+FAULTS: dict[str, Callable[[Image.Image, random.Random, float], Image.Image]] = {
+    "angle": tilt,
+    "fold": fold,
+    "shadow": shade,
+    "blur": blur,
+}
+JPEG = "jpeg"
+KINDS = (*FAULTS, JPEG)
+
+
+def degrade_folder(images: Path, into: Path, *, seed: int = 7, strength: float = 1.0, kind: str | None = None) -> None:
+    """Writes all pictures of a folder, made worse, into another folder."""
+    into.mkdir(parents=True, exist_ok=True)
+    for path in sorted(each for each in images.iterdir() if each.suffix.lower() in SUFFIXES):
+        draw = random.Random(f"{seed} {path.name}")
+        with Image.open(path) as picture:
+            worse, quality = degrade_by(kind, picture, draw, strength) if kind else degrade(picture, draw, strength)
+        options = {"quality": quality} if path.suffix.lower() != ".png" else {}
+        worse.save(into / path.name, **options)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -105,13 +144,9 @@ def main() -> None:
     parser.add_argument("into", type=Path)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--strength", type=float, default=1.0)
-    asked = parser.parse_args()
-    asked.into.mkdir(parents=True, exist_ok=True)
-    for path in sorted(each for each in asked.images.iterdir() if each.suffix.lower() in SUFFIXES):
-        with Image.open(path) as picture:
-            worse, quality = degrade(picture, random.Random(f"{asked.seed} {path.name}"), asked.strength)
-        options = {"quality": quality} if path.suffix.lower() != ".png" else {}
-        worse.save(asked.into / path.name, **options)
+    parser.add_argument("--kind", choices=KINDS)
+    options = parser.parse_args()
+    degrade_folder(options.images, options.into, seed=options.seed, strength=options.strength, kind=options.kind)
 
 
 if __name__ == "__main__":

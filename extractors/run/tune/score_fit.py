@@ -1,7 +1,7 @@
 """Fits the score on labels: logistic regression over standardised signals, with an L2 penalty (scikit-learn).
 
 One model is fitted for all kinds of fields together, and one more for each kind with 30 errors and 30 right values. With
-fewer than 10 of either in all, or where it ranks no better, the score is the least token probability. An error is a document's field that is
+fewer than 10 of either in all, or where no model ranks better, the score is the least token probability. An error is a document's field that is
 wrong at some rung: several rungs of one document show the same difficulty.
 
 A value is an example once for each answer from which its document can have climbed, with a weight that sums to 1. How well
@@ -40,6 +40,9 @@ SOLVER = "newton-cholesky"  # the fastest for a few signals and many values
 LEAST_GAIN = 0.01  # of the area under the curve, by which a model has to be better
 LEAST_SCALE = 1e-9  # a signal that does not vary says nothing
 
+# What a score is fitted on, whichever ranks best: signals that say nothing of these labels only add noise.
+CANDIDATES = (SIGNALS, (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS), TOKEN_SIGNALS)
+
 # The groups of signals that an ablation leaves out, or uses alone.
 GROUPS = {"tokens": TOKEN_SIGNALS, "agreement": AGREEMENT_SIGNALS, "quality": QUALITY_SIGNALS}
 
@@ -74,19 +77,37 @@ class ScoreFit:
 def fit_scores(documents: Sequence[LabelledReadings]) -> ScoreFit:
     """Fits the score on all documents, and once without each fold of them.
 
-    A model that ranks the documents that it has not seen no better than the least token probability is given up.
+    The signals are those that rank the documents best that were left out. A model that ranks them no better than the
+    least token probability is given up.
     """
     examples = list_examples(documents)
     quality = measure_quality(documents)
+    plain = fit_score(examples, quality)
+    held_out = dict.fromkeys((each.document for each in documents), plain)
+    if plain.pooled is None:
+        return ScoreFit(plain, held_out)
+    area = _measure_area(documents, {}) + LEAST_GAIN
+    best: ScoreFit | None = None
+    for signals in CANDIDATES:
+        held_out = _fit_held_out(documents, examples, signals, quality)
+        if (reached := _measure_area(documents, held_out)) >= area:
+            best, area = ScoreFit(fit_score(examples, quality, signals), held_out), reached
+    plain = plain.model_copy(update={"pooled": None, "by_kind": {}})
+    return best or ScoreFit(plain, dict.fromkeys(held_out, plain))
+
+
+def _fit_held_out(
+    documents: Sequence[LabelledReadings],
+    examples: Sequence[Example],
+    signals: Sequence[str],
+    quality: QualityRange | None = None,
+) -> dict[str, Score]:
+    """By document, the score that was fitted without its fold."""
     held_out: dict[str, Score] = {}
     for fold in split_documents(each.document for each in documents):
-        score = fit_score([example for example in examples if example.document not in fold], quality)
-        held_out |= dict.fromkeys(fold, score)
-    fit = ScoreFit(fit_score(examples, quality), held_out)
-    if fit.score.pooled is None or _measure_area(documents, held_out) >= _measure_area(documents, {}) + LEAST_GAIN:
-        return fit
-    plain = fit.score.model_copy(update={"pooled": None, "by_kind": {}})
-    return ScoreFit(plain, dict.fromkeys(held_out, plain))
+        rest = [example for example in examples if example.document not in fold]
+        held_out |= dict.fromkeys(fold, fit_score(rest, quality, signals))
+    return held_out
 
 
 def fit_score(
@@ -179,11 +200,7 @@ def ablate_signals(documents: Sequence[LabelledReadings]) -> dict[str, float]:
         subsets[f"all without {name}"] = tuple(signal for signal in SIGNALS if signal not in group)
     areas = {"least": _measure_area(documents, {})}
     for name, signals in subsets.items():
-        held_out: dict[str, Score] = {}
-        for fold in split_documents(each.document for each in documents):
-            rest = [example for example in examples if example.document not in fold]
-            held_out |= dict.fromkeys(fold, fit_score(rest, signals=signals))
-        areas[name] = _measure_area(documents, held_out)
+        areas[name] = _measure_area(documents, _fit_held_out(documents, examples, signals))
     return areas
 
 

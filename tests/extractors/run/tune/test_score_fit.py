@@ -20,7 +20,7 @@ from extractors.run.tune.score_fit import (
     measure_quality,
     score_reading,
 )
-from extractors.validate.score import Score
+from extractors.validate.score import AGREEMENT_SIGNALS, TOKEN_SIGNALS, Score
 
 
 def draw_document(number, wrong, dice, *, kinds=("text", "text", "text"), spread=1.5):
@@ -95,6 +95,13 @@ def test_score_that_ranks_no_better_than_token_probability_is_given_up():
     documents = [_with_one_signal(each) for each in draw_documents(60, 30)]
     assert fit_scores(documents).score == fit_scores(documents).held_out["0.jpg"]
     assert fit_scores(documents).score.pooled is None
+
+
+def test_score_leaves_out_signals_that_say_nothing_of_the_labels():
+    """The pictures' quality is drawn at random."""
+    fit = fit_scores(draw_documents(60, 30))
+    assert fit.score.pooled.signals == (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS)
+    assert {score.pooled.signals for score in fit.held_out.values()} == {fit.score.pooled.signals}
 
 
 def test_ablation_leaves_out_signals_that_were_not_measured():

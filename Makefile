@@ -8,8 +8,12 @@ PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 export PYTHONDONTWRITEBYTECODE :=
 # Seconds after which a test counts as stuck where one may take minutes on a busy machine.
 PATIENT := -o faulthandler_timeout=1500
+# What requirements.lock holds beside the dependencies: every extra but `bench`, whose packages want other versions.
+EXTRAS := offline pdf heif report tune postgres dev
+BENCH_EXTRA := $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")'
+PEERS := .venv-bench/.ready
 
-.PHONY: demo test slow postgres ui soak all lint format lock samples clean
+.PHONY: bench demo test slow postgres ui soak all lint format lock samples clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +22,7 @@ help:
 	@echo "make slow    the slow ones; make postgres and make ui run those that need PostgreSQL and Chromium"
 	@echo "make all     all of these, as CI does; make soak the longest forms of some tests"
 	@echo "make lint    ruff, mypy --strict, import-linter; make format mends what can be mended"
+	@echo "make bench   all benchmarks, beside instructor, LiteLLM and the OpenAI SDK in .venv-bench: 10 minutes on two quiet cores"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 	@echo "make samples render data/samples anew"
 
@@ -67,12 +72,24 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(EXTRAS:%=--extra %) --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--output-file requirements.lock pyproject.toml
+	$(BENCH_EXTRA) | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file benchmarks/requirements.lock -
+
+$(PEERS): benchmarks/requirements.lock
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r benchmarks/requirements.lock
+	touch $@
+
+bench: $(READY) $(PEERS)
+	$(BIN)/python benchmarks/whole_run.py
 
 samples: $(READY)
 	$(BIN)/python data/samples/render.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis data/out
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis data/out

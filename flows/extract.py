@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope
@@ -113,17 +114,7 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
     try:
         settings = await load_flow_settings()
         with Progress() as progress:
-            hooks = RunHooks(
-                run_chunk=as_task,
-                on_document=progress.add,
-                on_calls=progress.add_calls,
-                on_total=progress.set_total,
-                notify=make_notifier(progress),
-                flow_run_id=flow_run.id,
-                permits=lease_rate,
-                shards=PrefectShards(),
-                confirm=CONFIRM.get()(progress),
-            )
+            hooks = replace(build_hooks(progress), shards=PrefectShards(), confirm=CONFIRM.get()(progress))
             # Shielded: Prefect cancels a flow whose server does not answer, but the run has to finish and publish.
             with CancelScope(shield=True):
                 async with follow_progress(progress), stop_when_suspended(hooks.stop_switch):
@@ -139,7 +130,20 @@ async def run_in_flow(start: Callable[[Settings, RunHooks], Awaitable[RunResult]
     return final_state(result)
 
 
-def make_notifier(progress: Progress) -> Callable[[str], None]:
+def build_hooks(progress: Progress) -> RunHooks:
+    """The hooks of a run or a shard inside a flow run: its tasks, progress, messages and rate limit."""
+    return RunHooks(
+        run_chunk=as_task,
+        on_document=progress.add,
+        on_calls=progress.add_calls,
+        on_total=progress.set_total,
+        notify=_make_notifier(progress),
+        flow_run_id=flow_run.id,
+        permits=lease_rate,
+    )
+
+
+def _make_notifier(progress: Progress) -> Callable[[str], None]:
     """A function that writes a message to the terminal and to the log of the flow run."""
     log = get_run_logger()
 

@@ -15,15 +15,13 @@ from extractors.core.errors import ConfigurationError, TilewiseError
 from extractors.core.shards import ShardSpec
 from extractors.record.ledger.shards import COMPLETED
 from extractors.report.progress import Progress
-from extractors.run.hooks import RunHooks
 from extractors.run.shards.worker import run_shard
 from flows.adapters.artifacts import follow_progress
 from flows.adapters.form import describe
-from flows.adapters.rate_limit import lease_rate
 from flows.adapters.secrets import load_flow_settings
 from flows.adapters.shards import REFUSED
 from flows.adapters.suspension import end_if_cancelled, stop_when_suspended
-from flows.extract import as_task, make_notifier
+from flows.extract import build_hooks
 
 if TYPE_CHECKING:
     from extractors.record.ledger.shards import ShardAttempt
@@ -43,15 +41,7 @@ async def shard(spec: ShardSpec) -> State:
         settings = await load_flow_settings()
         with Progress() as progress:
             progress.set_total(spec.count)
-            hooks = RunHooks(
-                run_chunk=as_task,
-                on_document=progress.add,
-                on_calls=progress.add_calls,
-                on_total=progress.set_total,
-                notify=make_notifier(progress),
-                flow_run_id=flow_run.id,
-                permits=lease_rate,
-            )
+            hooks = build_hooks(progress)
             with CancelScope(shield=True):  # Prefect cancels a flow whose server does not answer
                 async with follow_progress(progress), stop_when_suspended(hooks.stop_switch):
                     ended = await run_shard(spec, settings, hooks)

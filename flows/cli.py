@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated, Literal
 
 import typer
@@ -33,6 +34,8 @@ from flows.flags import (
     collect_job,
 )
 from flows.help import HelpGroup
+
+START_OBJECTS = 50_000  # created before the collector looks for cycles; 700 would be a tenth of the start of a run
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -298,5 +301,9 @@ def serve(
 
 
 def main() -> None:
-    """The console script."""
-    app(prog_name="tilewise")
+    """The console script. What start-up creates stays, so the search of it for cycles is left out, also at exit."""
+    gc.set_threshold(START_OBJECTS)
+    try:
+        app(prog_name="tilewise")
+    finally:
+        gc.freeze()

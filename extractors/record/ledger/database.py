@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 import tenacity
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -25,6 +25,7 @@ from extractors.record.ledger.migrations import is_current, upgrade
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.dialects import postgresql
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -98,7 +99,11 @@ class Database:
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An insert with ON CONFLICT, which both dialects support."""
-        return sqlite.insert(table) if self._path else postgresql.insert(table)
+        if self._path:
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 30 ms that SQLite does not need
+
+        return postgresql.insert(table)
 
     def clock(self, connection: sa.Connection) -> float:
         """Seconds since 1970 by the clock that all users of this ledger share."""

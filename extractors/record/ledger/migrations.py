@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateTable
 
 from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.schema import (
@@ -62,7 +62,7 @@ def _add_leases_and_budgets(connection: sa.Connection) -> None:
     """Version 2: leases and prices of runs, all published columns of calls, sums of answers, held amounts."""
     for table in (RUNS, CALLS):
         _add_missing_columns(connection, table)
-    connection.execute(CreateIndex(OPEN_CALLS))
+    connection.execute(OPEN_CALLS)
     # Unpublished runs of version 1 can no longer be published; their calls keep their cost.
     connection.execute(CALLS.update().where(_is_published()).values(volume=1))
     connection.execute(

@@ -94,9 +94,8 @@ CALLS = sa.Table(
 # What a call keeps of its answer until the answer is published or erased.
 NO_REPLY = {"reply": None, "tokens": None, "token_logprobs": None}
 # The calls in flight, which an exhausted budget waits for.
-OPEN_CALLS = sa.Index(
-    "open_calls", CALLS.c.run, sqlite_where=CALLS.c.outcome.is_(None), postgresql_where=CALLS.c.outcome.is_(None)
-)
+# Both databases have this syntax; an `Index` with a condition would import the dialects of both.
+OPEN_CALLS = sa.text("CREATE INDEX open_calls ON calls (run) WHERE outcome IS NULL")
 
 # The cost of a UTC day's calls, or their reservation while the cost is unknown: compared with the daily budget.
 DAYS = sa.Table(
@@ -231,6 +230,11 @@ LOGPROB_REFUSALS = sa.Table(
     sa.Column("message", sa.String, nullable=False),
     sa.Column("seen_at", sa.String, nullable=False),
 )
+
+
+@sa.event.listens_for(CALLS, "after_create")
+def _index_open_calls(_: sa.Table, connection: sa.Connection, **__: object) -> None:
+    connection.execute(OPEN_CALLS)
 
 
 class CallId(NamedTuple):

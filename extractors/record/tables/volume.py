@@ -16,6 +16,7 @@ import polars as pl
 from extractors.record.output.base import writing
 from extractors.record.tables import columns
 from extractors.record.tables.field_stats import field_rows
+from extractors.record.tables.frame import build_frame
 from extractors.record.tables.rows import Keep, Row, call_row, is_kept, reply_row
 from extractors.record.tables.views import write_views
 
@@ -191,8 +192,7 @@ class Volume:
         if not rows:
             return
         with writing(self.output):
-            frame = pl.DataFrame(rows, schema=schema or _COLUMNS[table], orient="row")
-            self.output.write(self.part_key(table, part), frame)
+            self.output.write(self.part_key(table, part), build_frame(rows, schema or _COLUMNS[table]))
 
     def stage_calls(self, batches: Iterable[Sequence[Row]], keep: Keep) -> None:
         """Stage calls of the ledger, and the replies selected by `keep`."""

@@ -25,6 +25,16 @@ def tune(
             help="True values: .jsonl, .csv or .parquet with `uri` and fields of the schema; corrections of the page fit.",
         ),
     ],
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="Join the rows of --truth, which then need no `uri`, to published rows by this field of the schema.",
+        ),
+    ] = "",
+    from_rows: Annotated[
+        bool, typer.Option("--from-rows", help="Score the published rows, without a call; no ladder is tried.")
+    ] = False,
     schema: SchemaName = "",
     target: Annotated[
         float, typer.Option(metavar="P", help="Share of right documents among those that may skip review.")
@@ -43,15 +53,16 @@ def tune(
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
+        from extractors.run.tune.late_truth import TruthFile
         from extractors.run.tune.tuner import TuneRequest
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
         job = build_job(source=source, schema_name=schema, output=output, confidence=True, yes=yes)
-        request = TuneRequest(truth, target, apply=apply)
+        request = TuneRequest(TruthFile(truth, on), target, apply=apply, from_rows=from_rows)
         check_local_source(job)
         with divert_stdout():
-            view = _run(resolve(job, load_settings()), request)
+            view = _run(resolve(job, load_settings(), sends=not from_rows), request)
         if as_json:
             print_json(view.as_json())
         else:

@@ -55,22 +55,25 @@ class TruthLine:
         return cells
 
 
-def read_truth(path: str) -> list[TruthLine]:
-    """Read the lines of a file. Raises ConfigurationError with file and line for what is not such an object."""
+def read_truth(path: str, *, named: bool = True) -> list[TruthLine]:
+    """Read the lines of a file. Raises ConfigurationError with file and line for what is not such an object.
+
+    Without `named` the lines need not name a document: it is empty, and every key is a value.
+    """
     kind = Path(path).suffix.lower()
     try:
         if kind == ".parquet":
-            return _read_parquet(path)
+            return _read_parquet(path, named=named)
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     if kind == ".csv":
-        return _read_csv(content, path)
+        return _read_csv(content, path, named=named)
     lines = enumerate(content.splitlines(), 1)
-    return [_read_line(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+    return [_read_line(line, f"{path}, line {number}", named=named) for number, line in lines if line.strip()]
 
 
-def _read_parquet(path: str) -> list[TruthLine]:
+def _read_parquet(path: str, *, named: bool) -> list[TruthLine]:
     import polars as pl  # noqa: PLC0415 - takes 150 ms, which other files save
 
     try:
@@ -78,19 +81,21 @@ def _read_parquet(path: str) -> list[TruthLine]:
     except pl.exceptions.PolarsError as error:
         raise ConfigurationError(f"{path} is no readable Parquet file: {first_line(error)}") from None
     return [
-        _build_line({name: value for name, value in row.items() if value is not None}, f"{path}, row {number}")
+        _build_line(
+            {name: value for name, value in row.items() if value is not None}, f"{path}, row {number}", named=named
+        )
         for number, row in enumerate(rows, 1)
     ]
 
 
-def _read_csv(content: bytes, path: str) -> list[TruthLine]:
+def _read_csv(content: bytes, path: str, *, named: bool) -> list[TruthLine]:
     try:
         reader = csv.reader(content.decode("utf-8-sig").splitlines(keepends=True), strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
             raise ConfigurationError(f"{path}, line 1: a column's name occurs twice")
         return [
-            _read_csv_row(header, cells, f"{path}, line {reader.line_num}")
+            _read_csv_row(header, cells, f"{path}, line {reader.line_num}", named=named)
             for cells in reader
             if any(map(str.strip, cells))
         ]
@@ -98,26 +103,29 @@ def _read_csv(content: bytes, path: str) -> list[TruthLine]:
         raise ConfigurationError(f"{path} is no CSV file in UTF-8: {first_line(error)}") from None
 
 
-def _read_csv_row(header: list[str], cells: list[str], place: str) -> TruthLine:
+def _read_csv_row(header: list[str], cells: list[str], place: str, *, named: bool) -> TruthLine:
     if len(cells) != len(header):
         raise ConfigurationError(f"{place}: has {len(cells)} cells, and the header has {len(header)}")
     given = {name.strip(): cell for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    return _build_line({name: None if cell.strip() == "null" else cell for name, cell in given.items()}, place)
+    values: dict[str, object] = {name: None if cell.strip() == "null" else cell for name, cell in given.items()}
+    return _build_line(values, place, named=named)
 
 
-def _read_line(line: bytes, place: str) -> TruthLine:
+def _read_line(line: bytes, place: str, *, named: bool) -> TruthLine:
     try:
         values = json.loads(line.decode("utf-8-sig"), parse_float=Decimal)  # a float would lose digits of an amount
     except ValueError as error:
         raise ConfigurationError(f"{place}: is no JSON object: {first_line(error)}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"{place}: is no JSON object")
-    return _build_line(values, place)
+    return _build_line(values, place, named=named)
 
 
-def _build_line(values: dict[str, object], place: str) -> TruthLine:
-    named = [name for name in NAMES if name in values]
-    name = next((each for each in named if each != "uri"), "uri")  # pages of one document share its name, not their URI
+def _build_line(values: dict[str, object], place: str, *, named: bool) -> TruthLine:
+    if not named:
+        return TruthLine("", values, place)
+    given = [name for name in NAMES if name in values]
+    name = next((each for each in given if each != "uri"), "uri")  # pages of one document share its name, not their URI
     document = values.get(name)
     if not (isinstance(document, str) and document):
         raise ConfigurationError(

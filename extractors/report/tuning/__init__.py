@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
+    from extractors.report.tuning.join import JoinView
+
 WIDTH = 80
 SHOWN_CHOICES = 8
 SIGNALS = {"least": "least token probability, not fitted", "all": "fitted on all signals"}
@@ -129,7 +131,7 @@ class ConfidenceView:
 
 @dataclass(frozen=True, slots=True)
 class TuningView:
-    """Everything that a tuning showed."""
+    """Everything that a tuning showed. `published`: rows that were published were scored, and nothing was read."""
 
     run: str
     schema: str
@@ -148,6 +150,8 @@ class TuningView:
     files: Mapping[str, str] = field(default_factory=dict)  # what was written, by name
     warnings: Sequence[str] = ()
     held_out: Mapping[str, str] = field(default_factory=dict)  # the recommendation by cross-validation, in words
+    join: JoinView | None = None
+    published: bool = False
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints."""
@@ -160,13 +164,38 @@ class TuningView:
             "confidence": {name: ranking.as_json() for name, ranking in self.confidence.items()},
             "unlooked": list(self.unlooked),
             "applied": self.applied,
+            **({"join": self.join.as_json()} if self.join else {}),
+            **({"published": self._published_json()} if self.published else {}),
         }
+
+    def _published_json(self) -> dict[str, object]:
+        """The right values and the labels of each field among the published rows."""
+        return {name: share._asdict() for rung in self.rungs for name, share in rung.fields.items()}
+
+    @property
+    def title(self) -> str:
+        """What was compared, by which model."""
+        if self.published:
+            return f"{self.images:,} published rows of schema {self.schema}, read by {self.model}"
+        return f"{self.images:,} labelled images of schema {self.schema}, read by {self.model} at every rung"
+
+    @property
+    def stored(self) -> str:
+        """Whether runs use what was found."""
+        if self.published:
+            return "not stored: published rows were scored, and no ladder was tried"
+        return (
+            "stored: runs and estimates of this schema and model use it" if self.applied else "not stored: add --apply"
+        )
 
     def lines(self) -> Iterator[str]:
         """What a person reads."""
-        yield f"{self.images:,} labelled images of schema {self.schema}, read by {self.model} at every rung"
+        yield self.title
+        if self.join:
+            yield self.join.words
         yield from self._rung_lines()
-        yield from self._choice_lines()
+        if self.choices:
+            yield from self._choice_lines()
         yield ""
         yield "Confidence"
         yield from (f"  {line}" for line in self._confidence_lines())
@@ -179,9 +208,7 @@ class TuningView:
             yield f"answered on a foreign picture: {', '.join(self.foreign)}"
         yield from (f"warning: {warning}" for warning in self.warnings)
         yield from (f"{name}: {place}" for name, place in self.files.items())
-        yield (
-            "stored: runs and estimates of this schema and model use it" if self.applied else "not stored: add --apply"
-        )
+        yield self.stored
 
     def _confidence_lines(self) -> Iterator[str]:
         for name, each in self.confidence.items():
@@ -197,7 +224,7 @@ class TuningView:
 
     def _rung_lines(self) -> Iterator[str]:
         yield ""
-        yield "Accuracy by rung, with 95 % intervals"
+        yield f"Accuracy {'of the rows' if self.published else 'by rung'}, with 95 % intervals"
         for rung in self.rungs:
             yield f"  {rung.name}: {rung.image_tokens:,.0f} image tokens, {dollars(rung.cost_usd)} a document"
             for name, share in rung.fields.items():

@@ -59,7 +59,8 @@ def _draw_rungs(view: TuningView) -> Chart:
         axes[0].set(xlabel="image tokens a document", ylabel="share right", ylim=(0, 1.03))
         axes[0].legend(fontsize=7)
 
-    return Chart("Accuracy by rung", "each field, with 95 % intervals", draw_svg("rungs", draw))
+    title = "Accuracy of the rows" if view.published else "Accuracy by rung"
+    return Chart(title, "each field, with 95 % intervals", draw_svg("rungs", draw))
 
 
 def _draw_choices(view: TuningView) -> Chart:

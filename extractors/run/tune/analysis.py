@@ -25,9 +25,11 @@ from extractors.run.tune.score_fit import ScoreFit, ablate_signals, fit_scores
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from extractors.core import RunInfo
     from extractors.core.tiles import Rule
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
+    from extractors.run.tune.labels import Labels
     from extractors.run.tune.measurements import Reading, Scorer
     from extractors.run.tune.session import ReadingsResult
 
@@ -36,11 +38,10 @@ ALL = "all"  # the name of all fields together
 NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
 
 
-def list_comparisons(result: ReadingsResult, readings: Sequence[Reading], scorer: Scorer) -> list[Row]:
+def list_comparisons(run_info: RunInfo, labels: Labels, readings: Sequence[Reading], scorer: Scorer) -> list[Row]:
     """The rows of `tuning/<run>.parquet`; `score` is the confidence by a score that was fitted without the document."""
-    labels = {label.document.document: label.cells for label in result.labels.labelled}
+    truths = {label.document.document: label.cells for label in labels.labelled}
     by_place = {(reading.document, reading.rung): reading for reading in readings}
-    run_info = result.session.run_info
     rows: list[Row] = []
     for reading in readings:
         evidence = {each.field: each for each in reading.evidence}
@@ -61,7 +62,7 @@ def list_comparisons(result: ReadingsResult, readings: Sequence[Reading], scorer
                     "accepted": reading.accepted,
                     "right": match.right,
                     "similarity": match.similarity,
-                    "truth": canonical_text(labels[reading.document][comparison.field]),
+                    "truth": canonical_text(truths[reading.document][comparison.field]),
                     "read": reading.answers.get(comparison.field),
                     "read_null": match.read_null,
                     "true_null": match.true_null,
@@ -111,15 +112,16 @@ def list_next(result: ReadingsResult) -> list[tuple[str, str]]:
 def view_rungs(result: ReadingsResult, readings: Sequence[Reading]) -> list[RungView]:
     """The accuracy of each field at each rung, with the mean tokens and dollars of a document."""
     names = rung_names(result)
-    rungs = []
-    for rung, name in enumerate(names):
-        at_rung = [reading for reading in readings if reading.rung == rung]
-        if at_rung:
-            costs = sum_known(reading.cost_usd for reading in at_rung)
-            mean = None if costs is None else (costs / Decimal(len(at_rung))).quantize(NANO)
-            tokens = fmean(reading.image_tokens for reading in at_rung)
-            rungs.append(RungView(name, tokens, mean, dict(_count_fields(result.labels.fields, at_rung))))
-    return rungs
+    by_rung = {name: [each for each in readings if each.rung == rung] for rung, name in enumerate(names)}
+    return [view_rung(name, result.labels.fields, at_rung) for name, at_rung in by_rung.items() if at_rung]
+
+
+def view_rung(name: str, fields: Sequence[str], readings: Sequence[Reading]) -> RungView:
+    """The accuracy of each field in these readings, at least one, with their mean tokens and dollars."""
+    costs = sum_known(reading.cost_usd for reading in readings)
+    mean = None if costs is None else (costs / Decimal(len(readings))).quantize(NANO)
+    tokens = fmean(reading.image_tokens for reading in readings)
+    return RungView(name, tokens, mean, dict(_count_fields(fields, readings)))
 
 
 def rung_names(result: ReadingsResult) -> list[str]:
@@ -183,11 +185,22 @@ def analyze(fields: Sequence[str], readings: Sequence[Reading], target: float, a
     fit = fit_scores(documents)
     recommendation = recommend(documents, fit.scorer(), agree_on)
     published = recommendation.held_out
+    return Analysis(
+        recommendation, fit, ablate_signals(documents), certify_published(published, target), rank(fields, published)
+    )
+
+
+def certify_published(published: Sequence[Publication], target: float) -> CertificateResult:
+    """The certificate of documents as they are published."""
     labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
+    return certify(labelled, target)
+
+
+def rank(fields: Sequence[str], published: Sequence[Publication]) -> dict[str, Ranking]:
+    """Whether the confidences of what is published rank: by field, and of all fields together."""
     values = {name: [value for each in published for value in _list_values(each, name)] for name in fields}
     pooled = [value for listed in values.values() for value in listed]
-    rankings = {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
-    return Analysis(recommendation, fit, ablate_signals(documents), certify(labelled, target), rankings)
+    return {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
 
 
 def _list_values(publication: Publication, name: str) -> list[ScoredValue]:

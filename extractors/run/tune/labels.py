@@ -52,14 +52,21 @@ class Labels:
 
 
 def read_labels(path: str, model: type[BaseModel], documents: Iterable[Document]) -> Labels:
-    """Reads the file of truth for these documents.
+    """Reads the file of truth for these documents. Raises ConfigurationError as `label_documents`."""
+    lines = read_truth(path)
+    if not lines:
+        raise ConfigurationError(f"{path} holds no labels: each line names a document and gives its true values")
+    return label_documents(path, lines, model, documents)
+
+
+def label_documents(
+    path: str, lines: Sequence[TruthLine], model: type[BaseModel], documents: Iterable[Document]
+) -> Labels:
+    """The labels of these documents, from the lines of a file.
 
     Raises ConfigurationError that names the line for an unknown field, an unknown or ambiguous document, a second line
     of one document, or a value of another type; and where fewer than two documents have a label.
     """
-    lines = read_truth(path)
-    if not lines:
-        raise ConfigurationError(f"{path} holds no labels: each line names a document and gives its true values")
     reader = _LabelReader(model)
     values = [reader.read(line) for line in lines]
     matched, unlabelled = _match_documents(lines, documents)

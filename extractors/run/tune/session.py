@@ -18,6 +18,7 @@ from extractors.core.errors import ConfigurationError, RunError
 from extractors.core.money import FREE, Costs, dollars
 from extractors.core.totals import usage_of
 from extractors.plan.feed import Feed
+from extractors.record.output import open_output
 from extractors.record.tables.rows import failure_row, image_rows
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
@@ -28,6 +29,7 @@ from extractors.run.trial import open_trial
 from extractors.run.tune.blank_control import ControlResult, build_controls, run_controls
 from extractors.run.tune.field_comparers import build_comparers, compare_document
 from extractors.run.tune.labels import read_labels
+from extractors.run.tune.late_truth import JoinedLabels, TruthFile, join_labels
 from extractors.run.tune.paid_replies import FLOW, load_paid_replies
 from extractors.run.tune.readings import DocumentReader, LabelledDocument, name_content, plan_rungs
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from extractors.config.run_config import RunConfig
     from extractors.core import Reply
+    from extractors.report.tuning.join import JoinView
     from extractors.run.context import RunContext
     from extractors.run.hooks import RunHooks
     from extractors.run.session import RunSession
@@ -56,6 +59,7 @@ class ReadingsResult:
     control: ControlResult
     record: RunRecord
     row: dict[str, object]
+    join: JoinView | None = None
 
     @property
     def error(self) -> RunError | None:
@@ -75,31 +79,39 @@ class _Work:
     calls: int
 
 
-async def read_labelled(config: RunConfig, truth: str, hooks: RunHooks) -> ReadingsResult:
+async def read_labelled(config: RunConfig, truth: TruthFile, hooks: RunHooks) -> ReadingsResult:
     """Reads the labelled images of the job's source at every rung.
 
     Raises ConfigurationError before anything is sent: for a file of truth that does not fit the source or the schema, and
     where the cost is not approved. What stops it later is the `error` of the result, and what was read is kept.
     """
-    labels = await asyncio.to_thread(_read_labels, config, truth)
+    joined = await asyncio.to_thread(read_source_labels, config, truth, hooks)
     async with AsyncExitStack() as stack:
         session = await open_trial(config, hooks, stack, FLOW)
         tables = Tables(session.output, session.run_info, config.schema.model, config.settings.keep_replies)
         feed = Feed(session.config, session.estimate_inputs.tariff)
         stack.callback(feed.close)
-        work = await asyncio.to_thread(_plan_work, session, feed, labels)
+        work = await asyncio.to_thread(_plan_work, session, feed, joined.labels)
         await _approve(session, work, hooks)
         stack.enter_context(tables)
-        return await _Tuning(ChunkScheduler(session, feed, tables, hooks), labels, work).run()
+        result = await _Tuning(ChunkScheduler(session, feed, tables, hooks), joined.labels, work).run()
+        return replace(result, join=joined.view)
 
 
-def _read_labels(config: RunConfig, truth: str) -> Labels:
+def read_source_labels(config: RunConfig, truth: TruthFile, hooks: RunHooks) -> JoinedLabels:
+    """The labels of the source's documents. Raises ConfigurationError as `label_documents` and `join_labels`. Blocks."""
     with closing(Feed(config, config.tariff(None, PriorStats()))) as feed:
-        labels = read_labels(truth, config.schema.model, feed.iter_pending(looks=False))
-    comparers = build_comparers(config.schema.model, labels.fields)
-    for label in labels.labelled:  # values that cannot be compared are found before anything is paid for
+        documents, schema = list(feed.iter_pending(looks=False)), config.schema
+    if truth.on:
+        joined = join_labels(truth, schema, open_output(config.output), documents)
+    else:
+        joined = JoinedLabels(read_labels(truth.path, schema.model, documents))
+    if joined.view:
+        hooks.notify(joined.view.words)
+    comparers = build_comparers(schema.model, joined.labels.fields)
+    for label in joined.labels.labelled:  # values that cannot be compared are found before anything is paid for
         compare_document(comparers, label.cells, label.cells, label.document.document, 0)
-    return labels
+    return joined
 
 
 def _plan_work(session: RunSession, feed: Feed, labels: Labels) -> _Work:

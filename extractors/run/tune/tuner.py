@@ -10,32 +10,45 @@ from typing import TYPE_CHECKING
 from extractors.core.errors import ConfigurationError
 from extractors.core.tuning import Certificate, Ladder, Tuning
 from extractors.record.ledger import Ledger
+from extractors.record.output import open_output
 from extractors.record.tables.tuning import write_comparisons, write_label_list
 from extractors.report.tuning.page import write_page
 from extractors.run.tune.analysis import analyze, list_comparisons, list_next, rung_limits
 from extractors.run.tune.evaluation import Evaluator
 from extractors.run.tune.extra import check_extra
-from extractors.run.tune.session import read_labelled, without_policy
+from extractors.run.tune.published import score_published
+from extractors.run.tune.session import read_labelled, read_source_labels, without_policy
 from extractors.run.tune.view import build_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extractors.config.run_config import RunConfig
+    from extractors.record.tables.rows import Row
     from extractors.report.tuning import TuningView
     from extractors.run.hooks import RunHooks
     from extractors.run.tune.analysis import Analysis
+    from extractors.run.tune.late_truth import TruthFile
+    from extractors.run.tune.measurements import Reading
     from extractors.run.tune.session import ReadingsResult
 
 
 @dataclass(frozen=True, slots=True)
 class TuneRequest:
-    """What is asked of a tuning beside the job: the file of labels, the target of the certificate, and whether to store."""
+    """What is asked of a tuning beside the job: the file of labels, the target of the certificate, and whether to store.
 
-    truth: str
+    `from_rows`: published rows are scored instead, and nothing is read.
+    """
+
+    truth: TruthFile
     target: float = 0.99
     apply: bool = False
+    from_rows: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ConfigurationError for a target that is no share."""
+        """Raises ConfigurationError for a target that is no share, and for storing what is not tried."""
+        if self.apply and self.from_rows:
+            raise ConfigurationError("--from-rows tries no ladder, so there is nothing to store: leave out --apply")
         if not 0 < self.target < 1:
             raise ConfigurationError(f"target {self.target}: use a share of documents between 0 and 1, such as 0.99")
 
@@ -47,6 +60,8 @@ async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> Tuni
     and is not paid for again.
     """
     check_extra()
+    if request.from_rows:
+        return await asyncio.to_thread(_score_rows, config, request, hooks)
     result = await read_labelled(without_policy(config), request.truth, hooks)
     if result.error:
         read = sum(len(each.readings) for each in result.readings)
@@ -56,19 +71,29 @@ async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> Tuni
     return await asyncio.to_thread(_conclude, result, request)
 
 
+def _score_rows(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> TuningView:
+    joined = read_source_labels(config, request.truth, hooks)
+    view = replace(score_published(config, joined.labels, request.target), join=joined.view)
+    return replace(view, files={**view.files, "page": write_page(open_output(config.output), view)})
+
+
 def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     session = result.session
     schema, output, run = session.config.schema, session.output, session.run_info.run
     readings = Evaluator(schema, result.labels, session.run_info).measure(result.readings)
     analysis = analyze(result.labels.fields, readings, request.target, schema.agree_on)
     files = {
-        "comparisons": write_comparisons(output, run, list_comparisons(result, readings, analysis.fit.scorer())),
+        "comparisons": write_comparisons(output, run, _list_comparisons(result, readings, analysis)),
         "label next": write_label_list(output, run, list_next(result)),
     }
     if request.apply:
         store_tuning(result, analysis)
     view = build_view(result, readings, analysis, files, applied=request.apply)
     return replace(view, files={**files, "page": write_page(output, view)})
+
+
+def _list_comparisons(result: ReadingsResult, readings: Sequence[Reading], analysis: Analysis) -> list[Row]:
+    return list_comparisons(result.session.run_info, result.labels, readings, analysis.fit.scorer())
 
 
 def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:

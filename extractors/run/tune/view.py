@@ -38,8 +38,8 @@ def build_view(
         rungs=view_rungs(result, readings),
         choices=views,
         recommended=views[chosen.index(recommendation.fitted)],
-        certificate=_view_certificate(analysis.certificate),
-        confidence={name: _view_confidence(ranking) for name, ranking in analysis.rankings.items()},
+        certificate=view_certificate(analysis.certificate),
+        confidence={name: view_confidence(ranking) for name, ranking in analysis.rankings.items()},
         ablation=analysis.ablation,
         unlooked=result.control.blank,
         foreign=result.control.foreign,
@@ -47,6 +47,7 @@ def build_view(
         files=files,
         warnings=[*result.record.warnings, *_warn_of_unknown(readings)],
         held_out=describe_held_out(recommendation),
+        join=result.join,
     )
 
 
@@ -93,7 +94,8 @@ def _view_choice(result: ChoiceResult, limits: Sequence[float], *, on_front: boo
     )
 
 
-def _view_certificate(result: CertificateResult) -> CertificateView:
+def view_certificate(result: CertificateResult) -> CertificateView:
+    """The certificate as a person reads it."""
     return CertificateView(
         target=result.target,
         labels=result.labels,
@@ -105,7 +107,8 @@ def _view_certificate(result: CertificateResult) -> CertificateView:
     )
 
 
-def _view_confidence(ranking: Ranking) -> ConfidenceView:
+def view_confidence(ranking: Ranking) -> ConfidenceView:
+    """The ranking of one field, or of all, as a person reads it."""
     return ConfidenceView(
         errors=ranking.errors,
         values=ranking.errors + ranking.rights,

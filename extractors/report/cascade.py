@@ -21,7 +21,7 @@ def list_cascade(cascade: CascadeTotals, input_price: Decimal | None) -> Iterato
     if not cascade.climbed and cascade.sent_tokens == cascade.faithful_tokens:
         return
     for rung, count in sorted(cascade.stopped_at_rung.items()):
-        yield f"stopped at rung {rung:,}", _count(count)
+        yield f"stopped at {rung:,} image tokens a page", _count(count)
     if cascade.climbed:
         cost = f", {dollars(cascade.climb_usd)}" if cascade.climb_usd is not None else ""
         yield "climbed", f"{_count(cascade.climbed)}, {cascade.climb_tokens:,} image tokens{cost}"

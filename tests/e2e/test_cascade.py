@@ -97,7 +97,7 @@ def test_every_account_of_a_climb_is_the_same(climb, workspace):
             [(stopped,)] = database.execute("SELECT stopped_at_rung FROM runs_latest").fetchall()
     assert (wasted, json.loads(stopped)) == (run["cost_wasted_usd"], {"6404": 1})
     page = load_summary(open_run(FolderOutput(workspace.folder / "out"), None))
-    assert ("stopped at rung 6,404", "1 document") in page.rungs
+    assert ("stopped at 6,404 image tokens a page", "1 document") in page.rungs
 
 
 def test_unknown_confidence_does_not_climb(climb, workspace):

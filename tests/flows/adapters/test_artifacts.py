@@ -66,7 +66,7 @@ def test_summary_says_where_documents_stopped():
     cascade = CascadeTotals(Counter({1601: 900, 6404: 98}), 98, Decimal("0.2"), 2_232_589, 627_592, 6_391_192)
     text = format_summary(closing(replace(TALLY, cascade=cascade)))
     for row in (
-        "| stopped at rung 1,601 | 900 documents |",
+        "| stopped at 1,601 image tokens a page | 900 documents |",
         "| climbed | 98 documents, 627,592 image tokens, $0.20 |",
         "| saved against --policy faithful | 4,158,603 image tokens (65.1 %) |",
     ):

@@ -73,8 +73,8 @@ def test_summary_says_where_documents_stopped_and_what_was_saved(totals):
     """In tokens, and in dollars where there is one price; a run of whole images says nothing."""
     lines = dict(list_cascade(totals.cascade, Decimal("0.50")))
     assert lines == {
-        "stopped at rung 1": "2 documents",
-        "stopped at rung 3": "2 documents",
+        "stopped at 1 image tokens a page": "2 documents",
+        "stopped at 3 image tokens a page": "2 documents",
         "climbed": "4 documents, 25,616 image tokens, $0.016",
         "saved against --policy faithful": "-1,601 image tokens (-5.0 %), -$0.0008",
     }

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from extractors.core import Permits
 
 SENDING_FLOWS = ["extract", "backfill", "apply", "shard"]  # the flows that send calls
+CREATE_SECONDS = 60.0  # for a server that has just started and is busy with its database
 BURST_SECONDS = 1.0  # seconds of the rate that are available at once: servers enforce their limits per second
 
 
@@ -76,10 +77,11 @@ async def ensure_limit(settings: Settings) -> str | None:
     name, rate = limit_name(settings.base_url or TOGETHER, model), settings.rpm / 60
     try:
         with _translate_errors(name):
-            async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
+            async with asyncio.timeout(CREATE_SECONDS), get_client() as client:
                 await client.upsert_global_concurrency_limit_by_name(name, limit_size(rate), rate)
     except (TimeoutError, LimitUnavailableError) as error:
-        raise ConfigurationError(f"the rate limit {name} cannot be created from TILEWISE_RPM: {error}") from None
+        reason = str(error) or f"the Prefect server did not answer within {CREATE_SECONDS:.0f} s"
+        raise ConfigurationError(f"the rate limit {name} cannot be created from TILEWISE_RPM: {reason}") from None
     return name
 
 

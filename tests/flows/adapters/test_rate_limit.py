@@ -280,12 +280,12 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
 async def test_server_that_never_answers_is_an_error_with_the_time_that_was_waited(monkeypatch):
     """It accepts the connection and stays silent."""
     monkeypatch.setattr("flows.adapters.rate_limit.CREATE_SECONDS", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with (
-            temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api"}),
-            pytest.raises(ConfigurationError, match="the Prefect server did not answer within 1 s"),
-        ):
-            await ensure_limit(Settings(base_url=ENDPOINT, model=MODEL, rpm=2400))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api"}),
+        pytest.raises(ConfigurationError, match="the Prefect server did not answer within 1 s"),
+    ):
+        await ensure_limit(Settings(base_url=ENDPOINT, model=MODEL, rpm=2400))
 
 
 @pytest.mark.slow

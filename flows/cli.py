@@ -30,6 +30,7 @@ from flows.flags import (
     Policy,
     SchemaName,
     Source,
+    Witness,
     Yes,
     collect_job,
 )
@@ -135,6 +136,7 @@ def run(
     send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
     video_tokens: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["video_tokens"])] = None,
     confidence: Confidence = False,
+    witness: Witness = None,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, even if it is configured.")] = False,

@@ -25,6 +25,7 @@ ClimbBelow = Annotated[float | None, typer.Option(metavar="P", help=FIELD_HELP["
 BillRule = Annotated[str, typer.Option("--bill", help=FIELD_HELP["bill"])]
 Budget = Annotated[str | None, typer.Option(metavar="USD", help=FIELD_HELP["budget"])]
 Confidence = Annotated[bool, typer.Option("--confidence", help=FIELD_HELP["confidence"])]
+Witness = Annotated[Literal["doubtful", "all"] | None, typer.Option(help=FIELD_HELP["witness"])]
 Yes = Annotated[bool, typer.Option("--yes", help=FIELD_HELP["yes"])]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 

@@ -39,5 +39,7 @@ FIELD_HELP = {
     "send_urls": "Send http(s) image URLs to the API instead of downloading the images.",
     "video_tokens": "Maximum number of tokens billed for one video.",
     "confidence": "Ask the server for the log probability of each token, and record the confidence of every value.",
+    "witness": "Look for every value on the original with local OCR, and record its page and box. doubtful: in documents whose"
+    " confidence is unknown or below the threshold; all: in every accepted document.",
     "shard_size": "Number of documents per shard: splits the run into flow runs on the Prefect work pool.",
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
 Policy = Literal["balanced", "faithful", "thrifty"]
+WitnessMode = Literal["doubtful", "all"]
 DEFAULT_POLICY: Policy = "balanced"
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Pattern = Annotated[str, Field(min_length=1)]
@@ -151,6 +152,7 @@ class Job(BaseModel):
     bill: str = Field("auto", title="Tokens: bill rule", description=FIELD_HELP["bill"])
     video_tokens: int | None = Field(None, ge=1, title="Tokens: of a video", description=FIELD_HELP["video_tokens"])
     confidence: bool = Field(default=False, title="Tokens: confidence", description=FIELD_HELP["confidence"])
+    witness: WitnessMode | None = Field(None, title="Values: witness", description=FIELD_HELP["witness"])
     base_url: str | None = Field(None, title="Endpoint: base URL", description=FIELD_HELP["base_url"])
     offline: bool = Field(default=False, title="Endpoint: offline", description=FIELD_HELP["offline"])
     send_urls: bool = Field(default=False, title="Endpoint: send URLs", description=FIELD_HELP["send_urls"])

@@ -275,6 +275,8 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
             "no model: name one with --model or TILEWISE_MODEL, as the endpoint lists it (`/v1/models`),"
             " for example Qwen/Qwen3.5-9B"
         )
+    if job.witness is not None:
+        _check_witness()
     if job.schema_name:
         from extractors.record.tables.fields import Fields  # noqa: PLC0415 - polars, which the errors above do not wait for
 
@@ -290,6 +292,16 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
         offline=offline,
         tuning=StoredTuning(climb_below_all=job.climb_below),
     )
+
+
+def _check_witness() -> None:
+    """Raises ConfigurationError where the packages that read pages are not installed."""
+    from extractors.endpoint.extra import EndpointError, check_extra  # noqa: PLC0415 - only runs with a witness need it
+
+    try:
+        check_extra("witness")
+    except EndpointError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def resolve_probes(settings: Settings, model: str | None, *, yes: bool = False) -> RunConfig:

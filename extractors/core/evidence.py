@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NOWHERE = 0  # the page of a value that was looked for and stands on no page
+MISSING_ROW = "[?]"  # ends the field of a line on a page that looks like a row of a list and is in none of its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +53,73 @@ class Quality:
 
     sharpness: float | None = None
     contrast: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A part of a picture, in pixels of the upright original, from its top left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Its lower edge."""
+        return self.y + self.height
+
+    @property
+    def middle(self) -> float:
+        """The height of its centre on the page."""
+        return self.y + self.height / 2
+
+    def is_over(self, other: Box) -> bool:
+        """Whether the two share a stretch of the page's width."""
+        return min(self.right, other.right) > max(self.x, other.x)
+
+    def slice(self, start: float, end: float) -> Box:
+        """The part between two shares of its width, from 0 to 1."""
+        return Box(self.x + start * self.width, self.y, (end - start) * self.width, self.height)
+
+    @classmethod
+    def around(cls, boxes: Iterable[Self]) -> Self:
+        """The smallest box around these; at least one."""
+        listed = list(boxes)
+        left, top = min(each.x for each in listed), min(each.y for each in listed)
+        return cls(left, top, max(each.right for each in listed) - left, max(each.bottom for each in listed) - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a value stands: its field (`total`, `line_items[0].amount`), and its page and box.
+
+    `page` counts from 1; NOWHERE: the value stands on no page; None: it was not looked for, since its characters prove
+    nothing. A row of a list that stands on a page and in no value has the field `line_items[?]`.
+    """
+
+    field: str
+    page: int | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Where the values of a document stand, in the order of its fields."""
+
+    values: tuple[Sighting, ...]
+
+    @property
+    def unseen(self) -> int:
+        """The number of values that stand on no page."""
+        return sum(each.page == NOWHERE for each in self.values)
+
+    @property
+    def missing_rows(self) -> int:
+        """The number of lines that look like rows of a list and are in none of its rows."""
+        return sum(each.field.endswith(MISSING_ROW) for each in self.values)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from extractors.core.calls import Attempt, Refusal, Reply
     from extractors.core.documents import LadderStep, Planned, Problem
-    from extractors.core.evidence import Evidence, Quality
+    from extractors.core.evidence import Evidence, Quality, Sightings
     from extractors.core.money import Price
 
 # Why a document is processed again, beside the kinds of failures: it never ended, it may be retried, it was accepted;
@@ -142,7 +142,7 @@ class Accepted(DocumentOutcome):
     """A document whose answer validated, with that answer and what was sent of its first page.
 
     `evidence` is None where the run asked for no confidence. `agreed` says by field whether the accepted answer of the
-    rung below was the same; None where there was none.
+    rung below was the same; None where there was none. `sightings` is None where the witness did not look at the document.
     """
 
     value: BaseModel
@@ -152,6 +152,7 @@ class Accepted(DocumentOutcome):
     sha256: str
     evidence: Evidence | None = field(default=None, kw_only=True)
     agreed: Mapping[str, bool] | None = field(default=None, kw_only=True)
+    sightings: Sightings | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

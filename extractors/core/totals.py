@@ -96,6 +96,21 @@ class CascadeTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessTotals:
+    """What the witness has seen: documents that it looked at, and of them values that stand on no page, and missing rows."""
+
+    documents: int = 0
+    unseen: int = 0
+    missing_rows: int = 0
+
+    def __add__(self, other: WitnessTotals) -> WitnessTotals:
+        """Both together."""
+        return WitnessTotals(
+            self.documents + other.documents, self.unseen + other.unseen, self.missing_rows + other.missing_rows
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 
@@ -127,6 +142,7 @@ class RunTotals:
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
     cascade: CascadeTotals = field(default_factory=CascadeTotals)
+    witness: WitnessTotals = field(default_factory=WitnessTotals)
     kinds: Counter[FailureKind] = field(default_factory=Counter)
     reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
     first_failures: FirstFailures = field(default_factory=FirstFailures, compare=False)
@@ -186,6 +202,7 @@ def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
         usage,
         wasted_usd=sum_known([usage.wasted_usd, *(each.cost_usd for each in _list_superseded(end))]),
         cascade=_cascade_of(end),
+        witness=_witness_of(end),
         rejected=int(rejected),
         accepted=int(isinstance(end, Accepted)),
         failed=int(isinstance(end, Failed) and not rejected),
@@ -228,6 +245,11 @@ def _cascade_of(end: Accepted | Failed | Unfinished) -> CascadeTotals:
         climb_tokens=_count_rungs(climbs),
         faithful_tokens=end.planned.faithful_tokens,
     )
+
+
+def _witness_of(end: Accepted | Failed | Unfinished) -> WitnessTotals:
+    seen = end.sightings if isinstance(end, Accepted) else None
+    return WitnessTotals(1, seen.unseen, seen.missing_rows) if seen else WitnessTotals()
 
 
 def _count_rungs(attempts: Sequence[Attempt]) -> int:

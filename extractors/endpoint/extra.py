@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-_NEEDS = {"ocr": ("uvicorn", "rapidocr", "onnxruntime"), "echo": ("uvicorn",)}
+_NEEDS = {
+    "ocr": ("uvicorn", "rapidocr", "onnxruntime"),
+    "echo": ("uvicorn",),
+    "witness": ("rapidocr", "onnxruntime"),
+}
 
 
 class EndpointError(Exception):
@@ -18,4 +22,5 @@ def check_extra(reader: str) -> None:
     """
     missing = [name for name in _NEEDS.get(reader, ()) if importlib.util.find_spec(name) is None]
     if missing:
-        raise EndpointError(f'offline reading needs {" and ".join(missing)}: pip install "tilewise[offline]"')
+        what = "--witness" if reader == "witness" else "offline reading"
+        raise EndpointError(f'{what} needs {" and ".join(missing)}: pip install "tilewise[offline]"')

@@ -92,6 +92,11 @@ class RunView:
             table.add_row("copied duplicates, not paid", f"{totals.duplicates:,}, saving {dollars(totals.saved_usd)}")
         if totals.unknown_usd != 0:
             table.add_row("cost, billing status unknown (at most)", dollars(totals.unknown_usd))
+        if (witness := totals.witness).documents:
+            table.add_section()
+            table.add_row("documents looked at by the witness", f"{witness.documents:,}")
+            table.add_row("  values that stand on no page", f"{witness.unseen:,}")
+            table.add_row("  lines that look like missing rows", f"{witness.missing_rows:,}")
         if cascade := [*list_cascade(totals.cascade, self.input_price)]:
             table.add_section()
             for name, value in cascade:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from extractors.run.reparse import Reparse
     from extractors.run.reuse import Deduplicator, Replies
     from extractors.run.shutdown import Shutdown
+    from extractors.run.witness.witness import Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Services:
     """The connections, threads and files of a run.
 
     `readers` are threads that wait for bytes, None where reading does not wait; `admission` bounds the documents in
-    progress, `refusals` the calls before the first answer.
+    progress, `refusals` the calls before the first answer. `witness` looks for values on the pages, where the job wants that.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class Services:
     readers: Executor | None
     admission: asyncio.Semaphore
     refusals: RefusalGuard
+    witness: Witness | None = None
 
 
 @dataclass(frozen=True, slots=True)

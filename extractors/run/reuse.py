@@ -15,7 +15,7 @@ from extractors.record.tables.writer import table_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from extractors.core import Planned, Reply, RunInfo
+    from extractors.core import DocumentResult, Planned, Reply, RunInfo
     from extractors.record.ledger.calls import Calls
     from extractors.record.ledger.schema import CallId
     from extractors.record.tables.row_index import RowIndex
@@ -64,6 +64,11 @@ class Deduplicator:
                 del self._unstaged[result.key]
             heights[table] += 1
         self.row_index.note_staged(part, heights)
+
+    def note_examined(self, result: DocumentResult, examined: DocumentResult) -> None:
+        """Records that this result is staged with more evidence than the one that is held."""
+        if isinstance(examined, Accepted) and examined.key and self._unstaged.get(examined.key) is result:
+            self._unstaged[examined.key] = examined
 
     async def _copy(self, planned: Planned, key: str) -> Copied | None:
         if (result := self._unstaged.get(key)) is not None:

@@ -30,6 +30,7 @@ from extractors.run.reparse import Reparse
 from extractors.run.result import RunCounts
 from extractors.run.reuse import Deduplicator, OrphanedReplies
 from extractors.run.shutdown import Shutdown
+from extractors.run.witness.witness import build_witness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +134,9 @@ class ChunkScheduler:
         shutdown = Shutdown(limiter, drain=config.settings.drain, max_time=config.job.max_time, say=self.hooks.notify)
         reuse = await self._build_reuse()
         services = await self._open_services(limiter, stack)
+        readers = services.readers or services.threads
+        witness = build_witness(config, services.store, readers, shutdown, stack)
+        services = replace(services, witness=witness)
         context = RunContext(
             run_info=session.run_info,
             schema=config.schema,
@@ -209,6 +213,7 @@ class ChunkScheduler:
             warnings.append(f"{unstored} documents have no stored answer, of which {self.feed.skipped} are done")
         if context:
             warnings += [monitor.warning() for monitor in context.monitors]
+            warnings.append(context.services.witness.warning() if context.services.witness else None)
         if self.permits:
             warnings.append(self.permits.warning())
         return tuple(warning for warning in warnings if warning)

@@ -11,22 +11,27 @@ import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from extractors.endpoint.ocr.page_words import Piece
 from extractors.endpoint.ocr.words import Document, Line, Seen, group_lines, turn_upright
 from extractors.endpoint.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from extractors.endpoint.answer import Answer
     from extractors.endpoint.ocr.picture import Picture
+    from extractors.endpoint.ocr.words import Quad
 
 _LONGEST = 4096  # px; a long till receipt keeps its pixels
 _PIXELS = 2240 * 2240
 _RATIO = 5
+_LONG_PIECE = 3  # letters: a shorter piece may be higher than wide on an upright page
+_TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
 _ENGINE = {
     "Global.log_level": "critical",
     "Global.use_cls": False,  # pictures arrive upright; asking each word whether it stands on its head costs time
@@ -75,6 +80,78 @@ class Ocr:
         return self._engines.one
 
 
+def read_pieces(image: Image.Image) -> list[Piece]:
+    """The pieces of text of one picture with their words, read by the one engine of this process.
+
+    The words of a picture that stands on its side are placed as in the picture.
+    """
+    pieces = _read_pieces(image)
+    if not _is_on_its_side(pieces):
+        return pieces
+    turned = [(turn, _read_pieces(image.transpose(turn))) for turn in _TURNS]
+    turn, best = max(turned, key=lambda each: sum(piece.score * len(piece.text) for piece in each[1]))
+    return [_turn_back(piece, turn, image.size) for piece in best]
+
+
+def _read_pieces(image: Image.Image) -> list[Piece]:
+    import numpy as np  # noqa: PLC0415  as above
+
+    limited = _limit_size(image.convert("RGB"))
+    result = _load_engine()(np.ascontiguousarray(np.asarray(limited)[:, :, ::-1]), return_word_box=True)
+    if result.boxes is None or result.txts is None:
+        return []
+    scale = limited_scale(*image.size)
+    words = result.word_results or ((),) * len(result.txts)
+    return [
+        Piece(
+            text,
+            _rescale(quad, scale),
+            float(score),
+            [(word[0], _rescale(word[2], scale)) for word in found if word[2]],
+        )
+        for text, quad, score, found in zip(result.txts, result.boxes.tolist(), result.scores, words, strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _load_engine() -> Any:
+    return _load_rapidocr()(params=dict(_ENGINE))
+
+
+def _is_on_its_side(pieces: Sequence[Piece]) -> bool:
+    """Whether most pieces of several letters are higher than wide."""
+    long = [piece for piece in pieces if len(piece.text) > _LONG_PIECE]
+    upright = sum(_measure(piece.quad, 0) >= _measure(piece.quad, 1) for piece in long)
+    return len(long) > 2 and 2 * upright < len(long)
+
+
+def _measure(quad: Quad, axis: int) -> float:
+    along = [corner[axis] for corner in quad]
+    return max(along) - min(along)
+
+
+def _turn_back(piece: Piece, turn: Image.Transpose, size: tuple[int, int]) -> Piece:
+    """A piece of the turned picture with the corners that it has in the picture."""
+    words = [(text, _turn_corners(quad, turn, size)) for text, quad in piece.words]
+    return Piece(piece.text, piece.quad, piece.score, words, _turn_corners(piece.quad, turn, size))
+
+
+def _turn_corners(quad: Quad, turn: Image.Transpose, size: tuple[int, int]) -> Quad:
+    width, height = size
+    if turn == Image.Transpose.ROTATE_90:  # counter-clockwise: the right edge has become the top
+        return [(width - y, x) for x, y in quad]
+    return [(y, height - x) for x, y in quad]
+
+
+def _rescale(quad: Quad, scale: float) -> Quad:
+    return [(x / scale, y / scale) for x, y in quad]
+
+
+def limited_scale(width: int, height: int) -> float:
+    """The scale at which a picture of this size is read."""
+    return min(1.0, _LONGEST / max(width, height), math.sqrt(_PIXELS / (width * height)))
+
+
 def _iter_seen(result: Any) -> Iterator[Seen]:
     """What an engine has read; Any: it ships no types."""
     for text, quad, score in zip(result.txts, result.boxes.tolist(), result.scores, strict=True):
@@ -87,7 +164,7 @@ def _limit_size(image: Image.Image) -> Image.Image:
     The detector enlarges the shorter side to 736 px, which would make a line of 3000x2 a million pixels wide: a picture
     that is much longer than wide gets a white margin, right or below, where it moves no word.
     """
-    scale = min(1.0, _LONGEST / max(image.size), math.sqrt(_PIXELS / (image.width * image.height)))
+    scale = limited_scale(*image.size)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)

@@ -19,7 +19,7 @@ Columns = dict[str, pl.DataType]
 MONEY = pl.Decimal(18, 9)
 TIME = pl.Datetime("us", "UTC")
 TEXT, INT, PX, FLAG, REAL = pl.String(), pl.Int64(), pl.Int32(), pl.Boolean(), pl.Float64()
-# The evidence for the value of one field. The box is null until boxes are read.
+# The evidence for the value of one field; `page` and the box where the witness has looked for it.
 EVIDENCE: Columns = {
     "field": TEXT,
     "confidence": REAL,

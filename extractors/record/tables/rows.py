@@ -21,6 +21,7 @@ from extractors.core import (
     RunInfo,
 )
 from extractors.core.calls import LOST
+from extractors.core.evidence import Sighting
 from extractors.core.money import Usage, from_nano
 from extractors.core.tiles import Size
 from extractors.record.logprobs_json import load_logprobs
@@ -29,6 +30,7 @@ from extractors.record.tables import columns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from extractors.core.evidence import Sightings
     from extractors.record.tables.fields import Fields
 
 Keep = Literal["all", "failed", "none"]
@@ -71,16 +73,32 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
         "_copied_from": None,
         "_manifest": end.planned.manifest,
         "_confidence": end.evidence.confidence if end.evidence else None,
-        "_evidence": _list_evidence(end.evidence) if end.evidence else None,
+        "_evidence": _list_evidence(end.evidence, end.sightings),
     }
 
 
-def _list_evidence(evidence: Evidence) -> list[Row]:
-    """The cells of the evidence; fields without a confidence are listed, too."""
-    return [
-        dict.fromkeys(columns.EVIDENCE) | {"field": each.field, "confidence": each.confidence}
-        for each in evidence.fields
-    ]
+def _list_evidence(evidence: Evidence | None, sightings: Sightings | None) -> list[Row] | None:
+    """The cells of the evidence: the fields, those without a confidence, too, then the values of lists and nested models."""
+    if evidence is None and sightings is None:
+        return None
+    confidences = {each.field: each.confidence for each in (evidence.fields if evidence else ())}
+    seen = {each.field: each for each in (sightings.values if sightings else ()) if each.field in confidences}
+    cells = [_evidence_cell(seen.get(name, Sighting(name)), known) for name, known in confidences.items()]
+    others = (each for each in (sightings.values if sightings else ()) if each.field not in confidences)
+    return cells + [_evidence_cell(each, None) for each in others]
+
+
+def _evidence_cell(sighting: Sighting, confidence: float | None) -> Row:
+    box = sighting.box
+    return {
+        "field": sighting.field,
+        "confidence": confidence,
+        "page": sighting.page,
+        "x": round(box.x) if box else None,
+        "y": round(box.y) if box else None,
+        "width": max(1, round(box.width)) if box else None,
+        "height": max(1, round(box.height)) if box else None,
+    }
 
 
 def failure_row(end: Failed, run_info: RunInfo) -> Row:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from extractors.core.buckets import is_bucket_url, parse_location
+from extractors.core.evidence import MISSING_ROW, NOWHERE
 from extractors.record.tables import columns
 from extractors.record.tables.history import OFFLINE
 
@@ -147,9 +148,12 @@ def _list_evidence(schemas: Sequence[str]) -> str:
         f"SELECT NULL::VARCHAR AS schema, NULL::VARCHAR AS _document, NULL::VARCHAR AS _run, * FROM ({_NO_EVIDENCE})"
     )
     return f"""\
-SELECT schema, _document AS document, _run AS run, unnest(_evidence, max_depth := 2)
+SELECT *, CASE WHEN NOT ends_with(field, '{MISSING_ROW}') THEN page > {NOWHERE} END AS seen
 FROM (
-    {current or nothing}
+    SELECT schema, _document AS document, _run AS run, unnest(_evidence, max_depth := 2)
+    FROM (
+        {current or nothing}
+    )
 )"""
 
 

@@ -39,6 +39,7 @@ DEFAULTS = {
     "shard_size": None,
     "redo_before": None,
     "confidence": False,
+    "witness": None,
     "offline": False,
     "dry_run": False,
     "yes": False,

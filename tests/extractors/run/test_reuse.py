@@ -1,12 +1,14 @@
 """reuse.py: documents of the same content share one answer, and replies paid by earlier runs are used once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from extractors.core import Copied, Unfinished
 from extractors.core.errors import OutputError
+from extractors.core.evidence import Sightings
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.row_index import RowIndex
@@ -241,3 +243,17 @@ async def test_refresh_finds_replies_orphaned_meanwhile(left, orphaned):
     await left("/in/a.jpg")
     replies.refresh()
     assert await replies.reply("request-/in/a.jpg") is not None
+
+
+async def test_examined_result_is_the_one_that_is_staged(copies, make):
+    """The witness adds to a result that is held: its row is found all the same, and it is held no longer."""
+    result = await copies.run_once(make.planned(), KEY, lambda: answer_with(make.accepted()))
+    examined = replace(result, sightings=Sightings(()))
+    copies.note_examined(result, examined)
+    copies.note_staged(PartId(0), [examined])
+    assert copies._unstaged == {}
+    assert copies.row_index.find(KEY) is not None
+
+
+async def answer_with(result):
+    return result

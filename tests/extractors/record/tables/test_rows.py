@@ -7,6 +7,7 @@ import pytest
 from support.runs import vary
 
 from extractors.core import Copied, Evidence, FieldEvidence, Problem, Quality
+from extractors.core.evidence import Box, Sighting, Sightings
 from extractors.record.tables import columns
 from extractors.record.tables.fields import Fields
 from extractors.record.tables.rows import (
@@ -79,6 +80,26 @@ def test_evidence_of_a_document_is_recorded_and_not_that_of_a_copy(make, terms, 
     ]
     copied = copy_row(copy_of(row, make), terms)
     assert (copied["_confidence"], copied["_evidence"]) == (None, None)
+
+
+def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
+    """Also without a confidence; a value that stands nowhere has page 0, and a cell of a list a line of its own."""
+    seen = Sighting("shop", 2, Box(1.4, 2.6, 30.2, 0.2))
+    cell, missing = Sighting("items[0].amount", 1, Box(1, 2, 3, 4)), Sighting("items[?]", 1, Box(5, 6, 7, 8))
+    sightings = Sightings((seen, Sighting("total", 0), cell, missing))
+    row = result_row(make.accepted(sightings=sightings), terms, fields)
+    assert [tuple(each.values()) for each in row["_evidence"]] == [
+        ("shop", None, 2, 1, 3, 30, 1),
+        ("total", None, 0, None, None, None, None),
+        ("items[0].amount", None, 1, 1, 2, 3, 4),
+        ("items[?]", None, 1, 5, 6, 7, 8),
+    ]
+    known = Evidence((FieldEvidence("shop", confidence=0.75),))
+    both = result_row(make.accepted(sightings=sightings, evidence=known), terms, fields)["_evidence"]
+    assert [(each["field"], each["confidence"], each["page"]) for each in both[:2]] == [
+        ("shop", 0.75, 2),
+        ("total", None, 0),
+    ]
 
 
 def copy_of(row, make, *, failed=False):

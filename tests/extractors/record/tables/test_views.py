@@ -168,15 +168,25 @@ def test_evidence_lists_the_fields_of_current_rows(history, tmp_path, monkeypatc
     output, new = FolderOutput(tmp_path), ["_confidence", "_evidence"]
     output.write("results/schema=receipt/run_date=2026-01-01/x.parquet", frame.drop(new))
     older = build_views(output)
-    evidence = [[{"field": "company", "confidence": 0.5}, {"field": "total"}]] + [None] * (frame.height - 1)
+    seen, missing = (
+        {"field": "date", "page": 2, "x": 1, "y": 2, "width": 3, "height": 4},
+        {"field": "items[?]", "page": 1},
+    )
+    cells = [{"field": "company", "confidence": 0.5}, {"field": "total", "page": 0}, seen, missing]
+    evidence = [cells] + [None] * (frame.height - 1)
     column = pl.Series("_evidence", evidence, dtype=columns.RESULTS["_evidence"])
     later = frame.with_columns(column, pl.col("_extracted_at") + pl.duration(hours=1), _run=pl.lit("later"))
     assert connect(tmp_path, monkeypatch, older).execute("FROM evidence").fetchall() == []
     output.write("results/schema=receipt/run_date=2026-01-02/x.parquet", later)
     with connect(tmp_path, monkeypatch, build_views(output)) as database:
-        query = "SELECT schema, document, run, field, confidence, page, x, y, width, height FROM evidence"
+        query = "SELECT schema, document, run, field, confidence, page, x, y, width, height, seen FROM evidence"
         known = ("receipt", later["_document"][0], "later")
-        assert rows(database, query) == [(*known, "company", 0.5, *[None] * 5), (*known, "total", *[None] * 6)]
+        assert rows(database, query) == [
+            (*known, "company", 0.5, *[None] * 6),
+            (*known, "total", None, 0, *[None] * 4, False),
+            (*known, "date", None, 2, 1, 2, 3, 4, True),
+            (*known, "items[?]", None, 1, *[None] * 5),
+        ]
         types = rows(database, "DESCRIBE evidence")
     with connect(tmp_path, monkeypatch, build_views(FolderOutput(tmp_path / "empty"))) as database:
         assert rows(database, "DESCRIBE evidence") == types

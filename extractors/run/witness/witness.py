@@ -1,0 +1,162 @@
+"""Witness: gives accepted documents the place of each value on the original, beside the calls of the run.
+
+It takes the originals at full size, within what the reader takes; a document that it does not look at keeps its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from extractors.core import Accepted
+from extractors.core.errors import DocumentError
+from extractors.core.tiles import Size
+from extractors.images.open import translate_errors
+from extractors.images.pdf import open_pdf
+from extractors.images.pixels import load_pixels
+from extractors.run.witness.reader import PageReader, ReaderFailed
+from extractors.validate.witness.document import find_sightings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from concurrent.futures import Executor
+    from contextlib import AsyncExitStack
+
+    from PIL import Image
+
+    from extractors.config.job import WitnessMode
+    from extractors.config.run_config import RunConfig
+    from extractors.core import DocumentResult, PlannedPage, Store
+    from extractors.core.evidence import Sightings
+    from extractors.run.context import RunContext
+    from extractors.run.shutdown import Shutdown
+    from extractors.validate.witness.words import PageLine
+
+MOST_PAGES = 50  # of one document; a longer one is not looked at
+DOUBTFUL_BELOW = 0.9  # where no tuning has certified a threshold
+_LONGEST, _PIXELS = 4096, 2240 * 2240  # px of a picture that is read: the limits of the OCR engine
+_STOPPED, _UNREADABLE, _NOT_SENT, _TOO_LONG = (
+    "the run was stopped",
+    "their pages could not be read",
+    "their pages are passed on by URL",
+    f"they have over {MOST_PAGES} pages",
+)
+
+
+@dataclass(slots=True)
+class Witness:
+    """The witness of one run: which documents it looks at, and what it reads them with."""
+
+    mode: WitnessMode
+    threshold: float
+    store: Store
+    threads: Executor
+    shutdown: Shutdown
+    reader: PageReader = field(default_factory=PageReader)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    async def examine(self, result: DocumentResult) -> DocumentResult:
+        """The result with the places of its values, where the witness looks at it; else the result as it is."""
+        if not isinstance(result, Accepted) or not self._is_chosen(result):
+            return result
+        reason = self._find_obstacle(result)
+        try:
+            sightings = None if reason else await self._look(result)
+        except DocumentError:
+            sightings, reason = None, _UNREADABLE
+        except ReaderFailed:
+            sightings, reason = None, _UNREADABLE
+        except asyncio.CancelledError:
+            if not self.shutdown.cancelling:
+                raise
+            sightings = None
+        if sightings is None:
+            self.left_out[reason or _STOPPED] += 1
+            return result
+        return replace(result, sightings=sightings)
+
+    def warning(self) -> str | None:
+        """How many documents it should have looked at and did not, and why."""
+        if not self.left_out:
+            return None
+        reasons = ", ".join(f"{count:,} as {reason}" for reason, count in self.left_out.most_common())
+        return f"the witness did not look at {self.left_out.total():,} documents: {reasons}"
+
+    def _is_chosen(self, result: Accepted) -> bool:
+        """Whether it looks at this document; one of unknown confidence is doubtful."""
+        confidence = result.evidence.confidence if result.evidence else None
+        return self.mode == "all" or confidence is None or confidence < self.threshold
+
+    def _find_obstacle(self, result: Accepted) -> str | None:
+        if any(page.action == "url" or page.billed.header is None for page in result.planned.pages):
+            return _NOT_SENT
+        return _TOO_LONG if len(result.planned.pages) > MOST_PAGES else None
+
+    async def _look(self, result: Accepted) -> Sightings | None:
+        """Reads all pages; None where the run was stopped before. Raises DocumentError or ReaderFailed."""
+        pages = [lines async for lines in self._iter_pages(result)]
+        if len(pages) < len(result.planned.pages):
+            return None
+        return await asyncio.get_running_loop().run_in_executor(
+            self.threads, partial(find_sightings, result.value, pages)
+        )
+
+    async def _iter_pages(self, result: Accepted) -> AsyncIterator[tuple[PageLine, ...]]:
+        loop = asyncio.get_running_loop()
+        for page in result.planned.pages:
+            async with self.reader.slot():
+                if self.shutdown.error is not None:  # the drain is for calls in flight
+                    return
+                picture = await loop.run_in_executor(self.threads, load_original, self.store, page)
+                scale = picture.width / _size_of(page).width
+                lines = await self.reader.read(picture, scale)
+            yield lines
+
+
+async def find_values(result: DocumentResult, context: RunContext) -> DocumentResult:
+    """Has the witness, if there is one, look for the values of a document, after its admission: it holds up no call."""
+    if context.services.witness is None:
+        return result
+    examined = await context.services.witness.examine(result)
+    context.reuse.deduplicator.note_examined(result, examined)
+    return examined
+
+
+def build_witness(
+    config: RunConfig, store: Store, threads: Executor, shutdown: Shutdown, stack: AsyncExitStack
+) -> Witness | None:
+    """The witness of a run, which the stack closes; None where the job wants none."""
+    if config.job.witness is None:
+        return None
+    tuning = config.tuning.tuning
+    certified = tuning.certificate.threshold if tuning and tuning.certificate else None
+    threshold = DOUBTFUL_BELOW if certified is None else certified
+    witness = Witness(config.job.witness, threshold, store, threads, shutdown)
+    stack.push_async_callback(witness.reader.close)
+    return witness
+
+
+def load_original(store: Store, page: PlannedPage) -> Image.Image:
+    """The original of a page, upright, within the limits of the engine. Raises DocumentError. Blocks."""
+    header, found = page.billed.header, page.billed.found
+    assert header is not None, "checked before"
+    data, size = store.read(found), _limit(header.size)
+    if header.format == "PDF":
+        with open_pdf(data, "validate", found.passwords) as pdf:
+            return pdf.render(found.page or 1, size)
+    picture = load_pixels(data, "validate", found.page, header.orientation, size)
+    with translate_errors("unreadable", "validate"):
+        return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
+
+
+def _size_of(page: PlannedPage) -> Size:
+    assert page.billed.header is not None, "checked before"
+    return page.billed.header.size
+
+
+def _limit(size: Size) -> Size:
+    scale = min(1.0, _LONGEST / size.longest, (_PIXELS / (size.width * size.height)) ** 0.5)
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))

@@ -1,0 +1,34 @@
+"""Dates in a text, in any usual writing and order."""
+
+from datetime import date
+
+import pytest
+
+from extractors.validate.witness.dates import iter_dates
+
+
+def days(text):
+    return {place.value for place in iter_dates(text)}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("29/01/2018", "29.1.18", "29-01-18", "01/29/2018", "2018-01-29", "2018/1/29", "29 01 2018", "18-01-29"),
+        *("29 Jan 2018", "29JAN18", "JAN 29, 2018", "29. Januar 2018", "29 de enero de 2018", "2018 Jan 29"),
+        *("29th January '18", "29\nJAN\n2018", "2018年1月29日", "20180129", "29012018", "29/01/20181448:23"),
+        "29Jan 1812:44",
+    ],
+)
+def test_date_is_read_in_any_usual_writing(written):
+    """Also over line breaks, and where the space before a time was lost."""
+    assert date(2018, 1, 29) in days(f"DATE: {written} END")
+
+
+@pytest.mark.parametrize("text", ["29/01/2019", "28/01/2018", "29/02/2018", "129/01/2018", "29/01"])
+def test_other_date_is_not_read(text):
+    assert date(2018, 1, 29) not in days(text)
+
+
+def test_date_of_two_orders_is_both():
+    assert days("05/03/2018") == {date(2018, 3, 5), date(2018, 5, 3)}

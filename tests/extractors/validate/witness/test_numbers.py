@@ -1,0 +1,59 @@
+"""Numbers in a text, in any usual writing."""
+
+from decimal import Decimal
+
+import pytest
+
+from extractors.validate.witness.numbers import iter_numbers
+
+
+def values(text):
+    return {place.value for place in iter_numbers(text)}
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1,234.50", "1234.50"),
+        ("1.234,50", "1234.50"),
+        ("1 234.50", "1234.50"),
+        ("1'234.50", "1234.50"),
+        ("12,34,567.00", "1234567"),
+        ("1234.5", "1234.5"),
+        ("RM1234.50", "1234.5"),
+        ("$ 1,234.50", "1234.5"),
+        ("1,234", "1234"),
+        ("0,735", "0.735"),
+        ("12.50-", "12.5"),
+        ("(12.50)", "12.5"),
+        ("6 %", "0.06"),
+        ("6%", "6"),
+        ("12 .50", "12.5"),
+        ("12. 50", "12.5"),
+        (".50", "0.5"),
+        ("3 PCS", "3"),
+        ("2x", "2"),
+        ("x2", "2"),
+    ],
+)
+def test_number_is_read_in_any_usual_writing(written, value):
+    """Marks group digits or begin the decimals; currencies, units and signs are left out."""
+    assert Decimal(value) in values(f"TOTAL {written} END")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("112.50", "12.50"),
+        ("12.505", "12.50"),
+        ("1,112.50", "112.50"),
+        ("29/01/2018", "2018"),
+        ("14:05", "14"),
+        ("03-1234567", "3"),
+        ("AB123", "123"),
+        ("123AB", "123"),
+        ("12.50.3", "12.50"),
+    ],
+)
+def test_part_of_a_longer_number_date_or_code_is_no_number(text, value):
+    assert Decimal(value) not in values(text)

@@ -207,7 +207,7 @@ def _build_row_line(line: tuple[int, int], cells: Sequence[_Found]) -> RowLine:
     """A row as it stands on its page: what of its cells stands on its line, or beside it."""
     page, number = line
     near = {
-        each.value.name: (each.value.value, min(close, key=lambda place: abs(place.line - number)))
+        each.value.name: (each.value.value, min(close, key=lambda place: (abs(place.line - number), -place.box.right)))
         for each in cells
         if (close := [place for place in each.places or () if place.page == page and abs(place.line - number) <= 1])
     }

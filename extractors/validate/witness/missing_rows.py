@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_high
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _learn_column(rows: Sequence[RowLine], pages: Mapping[int, SearchPage]) -> _
     common = [name for name, count in counts.items() if 2 * count >= len(rows)]
     if not common:
         return None
-    edges = {name: median(row.numbers[name].right for row in rows if name in row.numbers) for name in common}
+    edges = {name: median_high(row.numbers[name].right for row in rows if name in row.numbers) for name in common}
     amount = max(common, key=lambda name: edges[name])
     lines = [(row, pages[row.page], row.line) for row in rows if amount in row.numbers]
     decimals = Counter(
@@ -81,9 +81,9 @@ def _learn_column(rows: Sequence[RowLine], pages: Mapping[int, SearchPage]) -> _
         if abs(printed.box.right - row.numbers[amount].right) < 1
     )
     letters = sum(bool(_LETTERS.search(page.line_texts[line])) for _, page, line in lines)
-    numbers = median(len(page.list_numbers(line)) for _, page, line in lines)
+    numbers = median_high(len(page.list_numbers(line)) for _, page, line in lines)
     most = decimals.most_common(1)
-    return _Column(edges[amount], most[0][0] if most else None, 2 * letters > len(lines), int(numbers))
+    return _Column(edges[amount], most[0][0] if most else None, 2 * letters > len(lines), numbers)
 
 
 def _list_candidates(page: SearchPage, column: _Column, last: int | None) -> Iterator[int]:

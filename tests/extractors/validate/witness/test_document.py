@@ -8,12 +8,10 @@ from typing import Literal
 
 import pytest
 from pydantic import BaseModel
+from support.page_lines import page
 
 from extractors.core.evidence import NOWHERE, Box
 from extractors.validate.witness.document import find_sightings
-from extractors.validate.witness.words import PageLine, PageWord
-
-LETTER = 10  # px, the width of each; a line is 20 px high, and 30 px below the one before
 
 
 class Item(BaseModel):
@@ -44,20 +42,6 @@ class Receipt(BaseModel):
     colour: Colour | None = None
     at: time | None = None
     items: list[Item] = []
-
-
-def page(text):
-    """The lines of a page whose letters all have the same width; words begin where they stand in the text."""
-    lines = []
-    for row, line in enumerate(text.strip("\n").split("\n")):
-        words, at = [], 0
-        for word in line.split():
-            at = line.index(word, at)
-            words.append(PageWord(word, Box(at * LETTER, row * 30, len(word) * LETTER, 20)))
-            at += len(word)
-        if words:
-            lines.append(PageLine(tuple(words)))
-    return tuple(lines)
 
 
 PAGE = page("""
@@ -174,23 +158,6 @@ def test_value_of_two_lines_of_a_column_is_seen_beside_another_column():
     """An address block on the left and numbers on the right are lines of two columns."""
     text = page("12 High Street          Invoice 4711\n54321 Springfield       Customer 17")
     assert sightings(text, company="12 High Street, 54321 Springfield")["company"].page == 1
-
-
-def test_dropped_rows_are_counted_as_missing():
-    """Lines with letters and an amount in the column are rows; sums and payments are none."""
-    items = [Item(description="CARBON PAPER", quantity=2, unit_price=Decimal("0.5"), amount=1)]
-    found = find_sightings(Receipt(items=items, total=Decimal("16.1")), [PAGE])
-    assert found.missing_rows == 2
-    assert [each.box.y for each in found.values if each.field == "items[?]"] == [90, 120]
-
-
-def test_whole_list_misses_no_row():
-    items = [
-        Item(description="CARBON PAPER", amount=1),
-        Item(description="BALL PEN", amount=Decimal("2.20")),
-        Item(description="RED STAPLER", amount=12),
-    ]
-    assert find_sightings(Receipt(items=items), [PAGE]).missing_rows == 0
 
 
 def test_five_hundred_rows_are_placed_in_a_second():

@@ -1,0 +1,64 @@
+"""`--witness`: the values of a run's answers are looked for on the originals."""
+
+import json
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from extractors.endpoint import extra
+
+RUN = ("run", "in", "--schema", "receipt", "--bill", "formula")
+LINES = ("GREEN GARDEN CAFE", "DATE 29/01/2018", "COFFEE WITH MILK   4.50", "CHEESE CAKE   8.00", "TOTAL   12.50")
+ANSWER = {
+    "company": "Green Garden Cafe", "date": "2018-01-29", "address": "1 Elm Road", "total": 12.5, "currency": None,
+    "line_items": [{"description": "Coffee with milk", "amount": 4.5}],
+}  # fmt: skip
+
+
+def draw_receipt(path):
+    """A small receipt; each line is 60 px below the one before."""
+    picture = Image.new("RGB", (640, 360), "white")
+    for row, text in enumerate(LINES):
+        name, _, amount = text.partition("   ")
+        font = ImageFont.load_default(28)
+        ImageDraw.Draw(picture).text((30, 30 + 60 * row), name, font=font, fill="black")
+        ImageDraw.Draw(picture).text((500, 30 + 60 * row), amount, font=font, fill="black")
+    picture.save(path)
+
+
+@pytest.mark.slow
+def test_values_of_a_run_have_their_place_on_the_page(workspace, serve, replies):
+    """By extractors.endpoint.ocr.worker: the box of each, page 0 for what stands nowhere, and a row that is missing."""
+    workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
+    draw_receipt(workspace.folder / "in" / "a.png")
+    ran = workspace.run(*RUN, "--witness", "all")
+    assert ran.exit_code == 0
+    row = workspace.only("results")
+    seen = {each["field"]: each for each in row["_evidence"]}
+    assert {name: each["page"] for name, each in seen.items()} == {
+        "company": 1,
+        "date": 1,
+        "address": 0,
+        "total": 1,
+        "currency": None,
+        "line_items": None,
+        "line_items[0].description": 1,
+        "line_items[0].amount": 1,
+        "line_items[?]": 1,
+    }
+    heights = {name: each["y"] + each["height"] // 2 for name, each in seen.items() if each["y"] is not None}
+    lines = {name: round((height - 45) / 60) for name, height in heights.items()}
+    assert lines == {
+        "company": 0, "date": 1, "total": 4, "line_items[0].description": 2, "line_items[0].amount": 2, "line_items[?]": 3,
+    }  # fmt: skip
+    assert row["_confidence"] is None
+    assert "values that stand on no page" in ran.stdout
+
+
+def test_missing_packages_are_named_before_anything_is_sent(workspace, server, monkeypatch):
+    """One line with the extra; exit code 2."""
+    monkeypatch.setitem(extra._NEEDS, "witness", ("a_package_that_is_not_there",))
+    workspace.with_images("a.jpg").using(server)
+    ran = workspace.run(*RUN, "--witness", "doubtful")
+    assert (ran.exit_code, server.keys) == (2, [])
+    assert 'pip install "tilewise[offline]"' in ran.stderr

@@ -1,0 +1,78 @@
+"""Lines that look like rows of a list and are in none of its rows."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import BaseModel
+from support.page_lines import page
+
+from extractors.validate.witness.document import find_sightings
+
+
+class Item(BaseModel):
+    """A row of the list."""
+
+    description: str
+    amount: Decimal | None = None
+
+
+class Bill(BaseModel):
+    """A document with a list."""
+
+    items: list[Item] = []
+    total: Decimal | None = None
+
+
+ROWS = [("CARBON PAPER", "1.00"), ("BALL PEN", "2.20"), ("RED STAPLER", "12.00"), ("GLUE", "0.90")]
+PAGE = """
+SHOP  TEL 12.34.56      page 1
+CARBON PAPER   2   0.50       1.00
+BALL PEN       1   2.20       2.20
+RED STAPLER    3   4.00      12.00
+GLUE           1   0.90       0.90
+SUBTOTAL                     16.10
+SERVICE                       1.00
+TOTAL     RM                 17.10
+CASH                         20.00
+"""
+
+
+def missing(rows, *texts):
+    """The page and the height of each line that is missing."""
+    bill = Bill(items=[Item(description=name, amount=Decimal(amount)) for name, amount in rows], total=Decimal("17.1"))
+    found = find_sightings(bill, [page(text) for text in texts or (PAGE,)])
+    return [(each.page, each.box.y) for each in found.values if each.field == "items[?]"]
+
+
+@pytest.mark.parametrize("dropped", [(), (0,), (3,), (1, 2), (0, 1, 3)])
+def test_dropped_rows_are_missing(dropped):
+    """First, last or between; sums, payments and what stands below the sums are none."""
+    kept = [row for number, row in enumerate(ROWS) if number not in dropped]
+    assert missing(kept) == [(1, 30 * (number + 1)) for number in dropped]
+
+
+def test_rows_of_a_later_page_are_missing():
+    """A list that was read from its first page only; what is carried forward is no row."""
+    first = "CARBON PAPER   2   0.50       1.00\nBALL PEN       1   2.20       2.20\nCARRIED FORWARD               3.20"
+    second = (
+        "BROUGHT FORWARD               3.20\nRED STAPLER    3   4.00      12.00\nTOTAL                        17.10"
+    )
+    assert missing(ROWS[:2], first, second) == [(2, 30)]
+
+
+def test_list_of_which_no_row_is_seen_misses_none():
+    """Nothing tells what its rows look like."""
+    assert missing([("NOT THERE", "99.99")]) == []
+
+
+def test_equal_rows_are_two():
+    """The same line twice, of which one row was read: the other is missing."""
+    text = "TEA      2.00\nTEA      2.00\nCAKE     3.50\nTOTAL   17.10"
+    assert missing([("TEA", "2.00"), ("CAKE", "3.50")], text) == [(1, 30)]
+    assert missing([("TEA", "2.00"), ("TEA", "2.00"), ("CAKE", "3.50")], text) == []
+
+
+def test_rows_whose_text_stands_above_their_numbers_are_missing():
+    """Till receipts write the name on one line and quantity, price and amount on the next."""
+    text = "CARBON PAPER\n2 X 0.50       1.00\nBALL PEN\n1 X 2.20       2.20\nGLUE\n1 X 0.90       0.90\nTOTAL         17.10"
+    assert missing([ROWS[0], ROWS[1]], text) == [(1, 150)]

@@ -1,0 +1,20 @@
+"""Lines of a page as OCR gives them, from a text: all letters have the same width."""
+
+from extractors.core.evidence import Box
+from extractors.validate.witness.words import PageLine, PageWord
+
+LETTER = 10  # px, the width of each; a line is 20 px high, and 30 px below the one before
+
+
+def page(text):
+    """The lines of a page whose letters all have the same width; words begin where they stand in the text."""
+    lines = []
+    for row, line in enumerate(text.strip("\n").split("\n")):
+        words, at = [], 0
+        for word in line.split():
+            at = line.index(word, at)
+            words.append(PageWord(word, Box(at * LETTER, row * 30, len(word) * LETTER, 20)))
+            at += len(word)
+        if words:
+            lines.append(PageLine(tuple(words)))
+    return tuple(lines)

@@ -93,38 +93,37 @@ class _Walk:
 
     def _list_folder(self, folder: str) -> Iterator[Found | str]:
         """Yield the images of one folder, and the paths of its folders, in the order of names."""
-        entries, error = _read_folder(folder)
-        for entry in entries:
-            path = entry.path[len(self.top) :].lstrip(os.sep)
-            try:
-                is_folder = entry.is_dir(follow_symlinks=False)
-            except OSError:  # a file system without entry types, and an entry that is gone
-                is_folder = False
+        names, others, error = _read_folder(folder)
+        while names:
+            name = names.pop()
+            uri, entry = os.path.join(folder, name), others.get(name)  # noqa: PTH118 - a million times
+            path = uri[len(self.top) :].lstrip(os.sep)
+            is_folder = entry is not None and _is_folder(entry)
             kind = self.selection.judge_folder(path) if is_folder else self.selection.judge_file(path)
             if kind:
                 self.listing.pass_over(kind)
             elif is_folder:
-                yield entry.path
+                yield uri
             else:
-                yield from self._find_entry(entry)
+                yield from self._find_entry(uri, entry)
         if error:
             problem = _problem_of(error, folder)
             self.listing.unread.append(problem.message)
             yield Found(_printable(folder), problem=problem)
 
-    def _find_entry(self, entry: os.DirEntry[str]) -> Iterator[Found]:
-        if not _is_utf8(entry.path):
-            yield _reject_name(entry.path)
+    def _find_entry(self, uri: str, entry: os.DirEntry[str] | None) -> Iterator[Found]:
+        if not _is_utf8(uri):
+            yield _reject_name(uri)
             return
-        if entry.is_symlink() and self._leads_out(entry.path):
+        if entry is not None and entry.is_symlink() and self._leads_out(uri):
             return
         try:
-            status = entry.stat()
+            status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
         except OSError as error:
-            yield Found(entry.path, problem=_problem_of(error, entry.path))
+            yield Found(uri, problem=_problem_of(error, uri))
             return
         if stat.S_ISREG(status.st_mode):
-            yield _make_found(entry.path, status)
+            yield _make_found(uri, status)
         else:
             self.listing.pass_over("folder link" if stat.S_ISDIR(status.st_mode) else "not a file")
 
@@ -136,23 +135,47 @@ class _Walk:
         return not inside
 
 
-def _read_folder(folder: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
-    """Return a folder's entries sorted by name, and the error that ended the listing early, after retries."""
-    entries: list[os.DirEntry[str]] = []
+def _read_folder(folder: str) -> tuple[list[str], dict[str, os.DirEntry[str]], OSError | None]:
+    """Return the names in a folder, the last first, and the error that ended the listing early, after retries.
+
+    Only for what is not a plain file its entry is returned, too: an entry keeps 1 KB, with the status of its file.
+    """
+    names: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
     failure: OSError | None = None
     for _ in range(_LIST_ATTEMPTS):
-        found: list[os.DirEntry[str]] = []
+        listed: list[str] = []
+        unlike: dict[str, os.DirEntry[str]] = {}
         failure = None
         try:
             with os.scandir(folder) as stream:
-                found.extend(stream)
+                for entry in stream:
+                    listed.append(entry.name)
+                    if not _is_plain(entry):
+                        unlike[entry.name] = entry
         except OSError as error:
             failure = error
-        if len(found) >= len(entries):
-            entries = found
+        if len(listed) >= len(names):
+            names, others = listed, unlike
         if failure is None or isinstance(failure, PermissionError | FileNotFoundError):
             break
-    return sorted(entries, key=lambda entry: entry.name), failure
+    names.sort(reverse=True)
+    return names, others, failure
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a file and no link, where the listing tells; one that is gone is looked at again."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:  # a file system without entry types
+        return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # as above
+        return False
 
 
 def _is_utf8(path: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.core.call_counts import REFUSALS
@@ -86,8 +87,7 @@ class CascadeTotals:
 
     def __add__(self, other: CascadeTotals) -> CascadeTotals:
         """Both together."""
-        parts = {each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
-        return CascadeTotals(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
+        return CascadeTotals(*map(_sum, _CASCADE_PARTS(self), _CASCADE_PARTS(other)))
 
     @property
     def saved_tokens(self) -> int:
@@ -149,8 +149,7 @@ class RunTotals:
 
     def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""
-        parts = {each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
-        return RunTotals(**parts)  # type: ignore[arg-type]  # each part is the sum of two of its own type
+        return RunTotals(*map(_sum, _PARTS(self), _PARTS(other)))
 
     @property
     def done(self) -> int:
@@ -168,6 +167,10 @@ class RunTotals:
         return self.rejected + self.failed + self.copied_failed
 
 
+_CASCADE_PARTS = attrgetter(*(each.name for each in fields(CascadeTotals)))
+_PARTS = attrgetter(*(each.name for each in fields(RunTotals)))
+
+
 def since(before: RunTotals, now: RunTotals) -> RunTotals:
     """The accepted and failed documents with their kinds, and the dollars if known, that came between two totals."""
     cost = None if before.cost_usd is None or now.cost_usd is None else now.cost_usd - before.cost_usd
@@ -182,38 +185,52 @@ def since(before: RunTotals, now: RunTotals) -> RunTotals:
 def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
     """The totals of one document. Estimates are of what was sent, so a copy has none."""
     if isinstance(end, Copied):
-        kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
-        kinds = Counter([kind] if kind else [])
-        return RunTotals(
-            copied=int(not end.failed),
-            copied_failed=int(end.failed),
-            saved_usd=end.saved_usd,
-            kinds=kinds,
-            reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
-            first_failures=_name_failure(end.planned.document, kind, str(end.row["message"]) if kind else ""),
-        )
-    evidence = end.evidence if isinstance(end, Accepted) else None
+        return _totals_of_copy(end)
+    usage = _sum_usage(end.attempts)
+    usage["wasted_usd"] = sum_known([usage["wasted_usd"], *(each.cost_usd for each in _list_superseded(end))])
+    cascade = _cascade_of(end)
+    if isinstance(end, Unfinished):
+        return RunTotals(**usage, remaining=1, cascade=cascade)
+    if isinstance(end, Failed):
+        return _totals_of_failure(end, usage, cascade)
+    evidence = end.evidence
     like = evidence.like_labels if evidence else None
-    rejected = isinstance(end, Failed) and end.rejected
-    problem = end.problem if isinstance(end, Failed) else None
-    failure = (problem.stage, problem.kind, problem.final) if problem else None
-    usage = usage_of(end.attempts)
-    return replace(
-        usage,
-        wasted_usd=sum_known([usage.wasted_usd, *(each.cost_usd for each in _list_superseded(end))]),
-        cascade=_cascade_of(end),
-        witness=_witness_of(end),
-        rejected=int(rejected),
-        accepted=int(isinstance(end, Accepted)),
-        failed=int(isinstance(end, Failed) and not rejected),
-        remaining=int(isinstance(end, Unfinished)),
+    return RunTotals(
+        **usage,
+        accepted=1,
         scored=int(evidence is not None and evidence.confidence is not None),
         compared=int(like is not None),
         unlike=int(like is False),
-        estimated=Costs() if rejected or isinstance(end, Unfinished) else end.planned.costs,
-        kinds=Counter([failure] if failure else []),
-        reasons=FailureReasons({failure: reason_of(problem.message)} if problem and failure else {}),
-        first_failures=_name_failure(end.planned.document, failure, problem.message if problem else ""),
+        estimated=end.planned.costs,
+        cascade=cascade,
+        witness=_witness_of(end),
+    )
+
+
+def _totals_of_copy(end: Copied) -> RunTotals:
+    kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
+    return RunTotals(
+        copied=int(not end.failed),
+        copied_failed=int(end.failed),
+        saved_usd=end.saved_usd,
+        kinds=Counter([kind] if kind else []),
+        reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
+        first_failures=_name_failure(end.planned.document, kind, str(end.row["message"])) if kind else FirstFailures(),
+    )
+
+
+def _totals_of_failure(end: Failed, usage: _UsageTotals, cascade: CascadeTotals) -> RunTotals:
+    problem = end.problem
+    failure = (problem.stage, problem.kind, problem.final)
+    return RunTotals(
+        **usage,
+        rejected=int(end.rejected),
+        failed=int(not end.rejected),
+        estimated=Costs() if end.rejected else end.planned.costs,
+        cascade=cascade,
+        kinds=Counter([failure]),
+        reasons=FailureReasons({failure: reason_of(problem.message)}),
+        first_failures=_name_failure(end.planned.document, failure, problem.message),
     )
 
 
@@ -247,8 +264,8 @@ def _cascade_of(end: Accepted | Failed | Unfinished) -> CascadeTotals:
     )
 
 
-def _witness_of(end: Accepted | Failed | Unfinished) -> WitnessTotals:
-    seen = end.sightings if isinstance(end, Accepted) else None
+def _witness_of(end: Accepted) -> WitnessTotals:
+    seen = end.sightings
     return WitnessTotals(1, seen.unseen, seen.missing_rows) if seen else WitnessTotals()
 
 
@@ -257,8 +274,23 @@ def _count_rungs(attempts: Sequence[Attempt]) -> int:
     return sum({each.request.steps: each.request.image_tokens for each in attempts}.values())
 
 
-def _name_failure(document: str, failure: FailureKind | None, message: str) -> FirstFailures:
-    return FirstFailures([FailedDocument(document, *failure[:2], reason_of(message))] if failure else [])
+def _name_failure(document: str, failure: FailureKind, message: str) -> FirstFailures:
+    return FirstFailures([FailedDocument(document, *failure[:2], reason_of(message))])
+
+
+class _UsageTotals(TypedDict):
+    """The fields of RunTotals that the attempts of a document determine."""
+
+    calls: int
+    refusals: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    residual_tokens: int
+    cost_usd: Decimal | None
+    wasted_usd: Decimal | None
+    unknown_usd: Decimal | None
 
 
 def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
@@ -266,9 +298,13 @@ def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
 
     So are, for a document that ended, accepted ones whose answer is not the published one: `totals_of` adds them.
     """
+    return RunTotals(**_sum_usage(attempts))
+
+
+def _sum_usage(attempts: Sequence[Attempt]) -> _UsageTotals:
     billed = [each for each in attempts if each.billed == "yes"]
     usages = [each.usage for each in attempts if each.usage]
-    return RunTotals(
+    return _UsageTotals(
         calls=len(attempts),
         refusals=sum(each.outcome in REFUSALS for each in attempts),
         prompt_tokens=sum(usage.prompt for usage in usages),
@@ -282,5 +318,8 @@ def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
     )
 
 
-def _sum(mine: object, theirs: object) -> object:
-    return None if mine is None or theirs is None else mine + theirs  # type: ignore[operator]  # two of one type
+def _sum(mine: Any, theirs: Any) -> Any:  # Any: two fields of one type, of which there are seven
+    """The sum of two fields; None where one is unknown. Most fields of a document's totals are 0 or empty."""
+    if mine is None or theirs is None:
+        return None
+    return mine + theirs if theirs else mine

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from extractors.core import UNSEEN, tiles
 from extractors.core.errors import Failing, Refused
-from extractors.core.money import dollars
+from extractors.core.money import dollars, sum_known
 from extractors.core.tiles import MARKERS, Size
-from extractors.core.totals import RunTotals
 from extractors.record.ledger.memory import REFUSAL_DAYS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from extractors.core import Attempt, Fingerprint
     from extractors.core.errors import RunError
     from extractors.core.tiles import Rule
+    from extractors.core.totals import RunTotals
     from extractors.record.ledger.memory import EndpointMemory
 
 FIRST_CHECK, CHECK_EVERY = 200, 1000  # documents, accepted or failed
@@ -55,25 +56,32 @@ class FailureGuard:
     """Stops a run in which too many documents fail or cost too much; checks after 200 documents, then every 1,000."""
 
     fail_above: float = 0.0
-    _totals: RunTotals = field(default_factory=RunTotals)
+    accepted: int = 0
+    failed: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+    climb_usd: Decimal | None = Decimal(0)  # paid on purpose, and in no estimate
+    highest_usd: Decimal | None = Decimal(0)
     _next: int = FIRST_CHECK
 
     def observe(self, totals: RunTotals, attempts: Sequence[Attempt] = ()) -> RunError | None:
         """Adds the totals, and checks the sums when the next check is due."""
         del attempts
-        self._totals += totals
-        sent = self._totals.accepted + self._totals.failed
+        self.accepted += totals.accepted
+        self.failed += totals.failed
+        self.cost_usd = sum_known((self.cost_usd, totals.cost_usd))
+        self.climb_usd = sum_known((self.climb_usd, totals.cascade.climb_usd))
+        self.highest_usd = sum_known((self.highest_usd, totals.estimated.high))
+        sent = self.accepted + self.failed
         if sent < self._next:
             return None
         self._next += CHECK_EVERY
         return self._check(sent)
 
     def _check(self, sent: int) -> RunError | None:
-        share, limit = self._totals.failed / sent, max(MAX_FAILED_SHARE, self.fail_above)
+        share, limit = self.failed / sent, max(MAX_FAILED_SHARE, self.fail_above)
         if share > limit:
-            return Failing(f"{self._totals.failed} of the first {sent} documents failed, more than {limit:.0%}")
-        cost, high = self._totals.cost_usd, self._totals.estimated.high
-        climbs = self._totals.cascade.climb_usd  # paid on purpose, and in no estimate
+            return Failing(f"{self.failed} of the first {sent} documents failed, more than {limit:.0%}")
+        cost, climbs, high = self.cost_usd, self.climb_usd, self.highest_usd
         if cost is not None and high is not None and climbs is not None and cost - climbs > MAX_COST_RATIO * high:
             return Failing(
                 f"{sent} documents cost {dollars(cost / sent)} each, over twice the highest estimate of {dollars(high / sent)}"

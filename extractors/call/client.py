@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -22,7 +23,7 @@ from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Rep
 from extractors.core.errors import DocumentError, Refused, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from extractors.call.circuit_breaker import CircuitBreaker
     from extractors.call.faults import Fault
@@ -41,6 +42,7 @@ _ACTIONS = {
     402: "the account's spending limit is reached: raise it, then run again",
     404: "no such model or address: check --model and TILEWISE_BASE_URL",
 }
+_READ = httpx.ByteStream(b"")  # in place of the stream of a response that was read
 _NO_ANSWER = "no server answers at this address: check TILEWISE_BASE_URL"
 
 
@@ -83,13 +85,11 @@ class ChatClient:
 
         Raises DocumentError when this document cannot be answered, a RunError when no document can be.
         """
+        send = partial(self._send, request, body, journal, judge)
         try:
-            async for attempt in self.retries.build_policy(self.limiter.sleep, spent):
-                with attempt:
-                    return await self._send(request, body, journal, judge)
+            return await self.retries.run(send, self.limiter.sleep, spent)
         except CallFault as error:
             raise self._make_document_error(error.fault) from None
-        raise AssertionError("the policy ends with a return or a fault")
 
     async def _send(self, request: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
         """Sends the request, and once more without log probabilities where the server refuses them.
@@ -128,7 +128,7 @@ class ChatClient:
                 self._handle_failure(fault, permit)
                 raise CallFault(fault)
             settling = record.settle(verdict.outcome, _tell_billed(reply), reply, verdict.errors or None)
-            await self._finish_settling(settling, verdict)
+            await _finish_settling(settling, verdict)
             self.breaker.record_answer()
             tokens = reply.usage.prompt + reply.usage.completion if reply.usage else permit.tokens
             self.limiter.record_answer(permit, tokens)
@@ -157,23 +157,14 @@ class ChatClient:
                 content += piece
                 if len(content) > replies.MAX_REPLY_BYTES:
                     break
-            whole = len(content) <= replies.MAX_REPLY_BYTES
-            secrets = secrets if response.status_code == httpx.codes.OK else [*secrets, *self._masked]
-            reply, fault = replies.parse_response(response, _mask_secrets(bytes(content), secrets), whole=whole)
-            if reply.logprobs and _holds_secret(reply.logprobs, secrets):
-                reply = replace(reply, logprobs=None)
-            return replace(reply, request_id=reply.request_id and self._mask(reply.request_id)), fault
-
-    @staticmethod
-    async def _finish_settling(settling: Coroutine[None, None, None], verdict: Verdict) -> None:
-        """Waits until the attempt is recorded. A cancellation must not lose a document that is accepted and billed."""
-        waiting = asyncio.ensure_future(settling)
-        try:
-            await asyncio.shield(waiting)
-        except asyncio.CancelledError:
-            await waiting
-            if verdict.outcome != "accepted":
-                raise
+        response.stream = _READ  # the response and its stream hold each other, and the request's bytes
+        whole = len(content) <= replies.MAX_REPLY_BYTES
+        secrets = secrets if response.status_code == httpx.codes.OK else [*secrets, *self._masked]
+        reply, fault = replies.parse_response(response, _mask_secrets(bytes(content), secrets), whole=whole)
+        if reply.logprobs and _holds_secret(reply.logprobs, secrets):
+            reply = replace(reply, logprobs=None)
+        request_id = reply.request_id and self._mask(reply.request_id)
+        return reply if request_id == reply.request_id else replace(reply, request_id=request_id), fault
 
     def _handle_failure(self, fault: Fault, permit: Permit) -> None:
         """Tells the rate limiter and the circuit breaker. Raises the error that stops the run, if this fault does."""
@@ -210,6 +201,17 @@ class ChatClient:
         for secret in self._masked:
             text = text.replace(secret, MASK)
         return text
+
+
+async def _finish_settling(settling: Awaitable[None], verdict: Verdict) -> None:
+    """Waits until the attempt is recorded. A cancellation must not lose a document that is accepted and billed."""
+    waiting = asyncio.ensure_future(settling)
+    try:
+        await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        await waiting
+        if verdict.outcome != "accepted":
+            raise
 
 
 def _looks_like_key(value: str) -> bool:
@@ -275,12 +277,12 @@ class _CallRecord:
             raise
         return self._handle is not None
 
-    async def settle(self, outcome: Outcome, billed: Billing, reply: Reply | None, error: str | None) -> None:
-        """Returns when the end of the attempt is durable: only then does it count."""
+    def settle(self, outcome: Outcome, billed: Billing, reply: Reply | None, error: str | None) -> Awaitable[None]:
+        """Ends when the end of the attempt is durable: only then does it count."""
         assert self._handle is not None
         seconds = time.monotonic() - self._clock
         attempt = Attempt(self._request, self._started_at, seconds, outcome, billed, reply, error=error)
-        await self._journal.settle(self._handle, attempt)
+        return self._journal.settle(self._handle, attempt)
 
     def _restart_clock(self) -> None:
         self._started_at, self._clock = datetime.now(UTC), time.monotonic()

@@ -125,7 +125,8 @@ class RateLimiter:
     async def sleep(self, seconds: float) -> None:
         """Waits, but not beyond a stop: then it raises the error that `stop` was given."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
         self._raise_if_stopped()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from extractors.call.faults import Fault
 
+    Sleep = Callable[[float], Awaitable[None]]
+
+Answer = TypeVar("Answer")
 
 # Seconds between two tries of a call that was refused for its rate by a server that names no time: the rate limiter has
 # lowered the rate already.
@@ -41,8 +44,24 @@ class Retries:
     longest: float = 30.0
     random: random.Random = field(default_factory=random.Random, repr=False)
 
-    def build_policy(self, sleep: Callable[[float], Awaitable[None]], spent: int = 0) -> tenacity.AsyncRetrying:
-        """Builds the policy for one call of a document that has used up `spent` tries; at least one is left."""
+    async def run(self, send: Callable[[], Awaitable[Answer]], sleep: Sleep, spent: int = 0) -> Answer:
+        """Sends until there is an answer, for a document that has used up `spent` tries; at least one is left.
+
+        Raises the last CallFault. A policy is built for calls that fail only.
+        """
+        try:
+            return await send()
+        except CallFault as error:
+            first = [error]
+
+        async def send_again() -> Answer:
+            if first:
+                raise first.pop()
+            return await send()
+
+        return await self._build_policy(sleep, spent)(send_again)
+
+    def _build_policy(self, sleep: Sleep, spent: int) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             stop=_StopAfterCounted(self.attempts - spent),

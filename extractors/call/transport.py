@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -47,6 +47,22 @@ def check_client_environment() -> None:
         httpx.Client().close()
 
 
+class _Cookies(httpx.Cookies):
+    """Cookies that are looked for only in replies that set some: httpx builds two objects of urllib to look."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keeps the cookies of this response."""
+        if "set-cookie" in response.headers:
+            super().extract_cookies(response)
+
+
+class _Client(HttpxAiohttpClient):
+    @cached_property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies of all requests."""
+        return _Cookies()
+
+
 def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Builds a client for this endpoint; `transport` replaces the network in tests. Proxies come from the environment.
 
@@ -58,7 +74,7 @@ def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None 
     url = urlsplit(endpoint.base_url)
     near = url.hostname in LOOPBACK
     with translate_client_errors():
-        return HttpxAiohttpClient(
+        return _Client(
             base_url=endpoint.base_url.rstrip("/") + "/",
             params=dict(endpoint.query),
             headers=_build_headers(endpoint),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from datetime import datetime
     from decimal import Decimal
 
@@ -156,14 +157,14 @@ class Attempt:
 class Journal(Protocol):
     """Records every attempt: before its call, and when it ends."""
 
-    async def reserve(self, request: CallRequest) -> int | None:
-        """Returns once the attempt is recorded durably, with the handle by which it is settled: then it may be sent.
+    def reserve(self, request: CallRequest) -> Awaitable[int | None]:
+        """Ends once the attempt is recorded durably, with the handle by which it is settled: then it may be sent.
 
         None: there is no room for it in the budget, but calls on their way may free some. Raises BudgetSpent.
         """
 
-    async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Returns once its end is recorded durably: then it counts."""
+    def settle(self, handle: int, attempt: Attempt) -> Awaitable[None]:
+        """Ends once its end is recorded durably: then it counts."""
 
 
 class Permits(Protocol):

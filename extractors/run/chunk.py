@@ -252,7 +252,8 @@ async def _prepare_pages(
     """Makes the pages' image blocks at this rung, in threads, and notes the quality of their pictures."""
     stores = await _open_stores(planned.pages, context)
     pages = zip(planned.pages, planned.steps(rung), strict=True)
-    prepared = await asyncio.gather(*(_prepare(page, step, stores, context) for page, step in pages))
+    preparing = [_prepare(page, step, stores, context) for page, step in pages]
+    prepared = [await preparing[0]] if len(preparing) == 1 else await asyncio.gather(*preparing)
     journal.note_qualities(prepared)
     return tuple(prepared)
 

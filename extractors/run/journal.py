@@ -10,7 +10,7 @@ from extractors.core.call_counts import count_call
 from extractors.core.money import Price, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from extractors.core import Attempt, CallRequest, Prepared, Quality
     from extractors.core.call_counts import CallCounts
@@ -29,7 +29,7 @@ class DocumentJournal:
     attempts: list[Attempt] = field(default_factory=list)
     on_calls: Callable[[CallCounts], None] = lambda _: None
     qualities: tuple[Quality | None, ...] = ()
-    _reserved: dict[int, Decimal | None] = field(default_factory=dict)
+    _reserved: Decimal | None = None  # of the attempt in progress: a document has one at a time
 
     def note_qualities(self, prepared: Sequence[Prepared]) -> None:
         """Keeps the quality of each page's picture, of the first one that was measured."""
@@ -37,25 +37,21 @@ class DocumentJournal:
         pages = zip(known, prepared, strict=True)
         self.qualities = tuple(page.quality if quality is None else quality for quality, page in pages)
 
-    async def reserve(self, request: CallRequest) -> int | None:
+    def reserve(self, request: CallRequest) -> Awaitable[int | None]:
         """Records the attempt and its maximum cost, which the budget must have room for."""
-        price = self.writer.run_info.price
-        most = request.worst_prompt_tokens
-        reserved = None
+        price, most = self.writer.run_info.price, request.worst_prompt_tokens
+        self._reserved = None
         if price is not None and most is not None:
-            reserved = price.cost(Usage(prompt=most, completion=request.max_tokens))
-        handle = await self.writer.reserve(request, self.earlier + len(self.attempts) + 1, reserved)
-        if handle is not None:
-            self._reserved[handle] = reserved
-        return handle
+            self._reserved = price.cost(Usage(prompt=most, completion=request.max_tokens))
+        return self.writer.reserve(request, self.earlier + len(self.attempts) + 1, self._reserved)
 
-    async def settle(self, handle: int, attempt: Attempt) -> None:
+    def settle(self, handle: int, attempt: Attempt) -> Awaitable[None]:
         """Records how the attempt ended, and its cost."""
         cost = _cost_of(attempt, self.writer.run_info.price)
-        priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved.pop(handle))
+        priced = replace(attempt, cost_usd=cost, reserved_usd=self._reserved)
         self.on_calls(count_call(priced, self.attempts[-1] if self.attempts else None))
         self.attempts.append(priced)
-        await self.writer.settle(handle, priced)
+        return self.writer.settle(handle, priced)
 
 
 def _cost_of(attempt: Attempt, price: Price | None) -> Decimal | None:

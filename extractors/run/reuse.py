@@ -73,12 +73,16 @@ class Deduplicator:
     async def _copy(self, planned: Planned, key: str) -> Copied | None:
         if (result := self._unstaged.get(key)) is not None:
             return _copy_of(planned, key, self.tables.build_row(result), failed=isinstance(result, Failed))
-        async with self._opening:
-            if not self.row_index.loaded:
-                await asyncio.to_thread(self.row_index.load_published)
+        if not self.row_index.loaded:
+            await self._load_published()
         place = self.row_index.find(key)
         row = None if place is None else await asyncio.to_thread(self.row_index.read_row, place, key)
         return None if place is None or row is None else _copy_of(planned, key, row, failed=place.failed)
+
+    async def _load_published(self) -> None:
+        async with self._opening:
+            if not self.row_index.loaded:
+                await asyncio.to_thread(self.row_index.load_published)
 
     def _hold(
         self, key: str, result: Accepted | Copied | Failed | Unfinished

@@ -171,16 +171,25 @@ class LedgerCalls:
 
     def reserve(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
         """Notes an intent; the handle of its call, or None where there is no room for it."""
-        dollars = None if reserved is None else Decimal(reserved)
-        return asyncio.run(self.writer.reserve(self.make.request(document, **changes), number, dollars))
+        dollars, request = None if reserved is None else Decimal(reserved), self.make.request(document, **changes)
+        return _await(lambda: self.writer.reserve(request, number, dollars))
 
     def settle(self, handle, **changes):
         """Notes the end of a call, accepted and billed unless said otherwise."""
-        asyncio.run(self.writer.settle(handle, self.make.attempt(**changes)))
+        _await(lambda: self.writer.settle(handle, self.make.attempt(**changes)))
 
     def lose(self, handle):
         """Notes that nobody knows what became of a call."""
-        asyncio.run(self.writer.settle(handle, self.make.unanswered()))
+        _await(lambda: self.writer.settle(handle, self.make.unanswered()))
+
+
+def _await(start):
+    """What the future gives that is started inside an event loop."""
+
+    async def run():
+        return await start()
+
+    return asyncio.run(run())
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

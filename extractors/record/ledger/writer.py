@@ -1,7 +1,7 @@
 """Group commit: writes the intents and replies of many concurrent calls to the ledger, one transaction per group.
 
-One commit per call would cost more than the call itself. `reserve` and `settle` return after the commit of their group,
-so every call that is sent has a durable intent, and every reply that counts is durable.
+One commit per call would cost more than the call itself. The futures of `reserve` and `settle` end after the commit of
+their group, so every call that is sent has a durable intent, and every reply that counts is durable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import to_nano
@@ -28,14 +28,36 @@ if TYPE_CHECKING:
 GROUP_SECONDS = 0.02  # between two groups: how long a row waits for others to share its transaction
 
 
+class _Intent(NamedTuple):
+    """A call that is about to be sent: its row, what it reserves, and the future of its handle."""
+
+    handle: int
+    row: Row
+    reservation: Change
+    granted: asyncio.Future[int | None]
+
+
+class _Reply(NamedTuple):
+    """The end of a call: the change of its row and of the held amounts, and the future of its commit."""
+
+    row: Row
+    change: Change
+    settled: asyncio.Future[None]
+
+
 @dataclass(slots=True)
 class _Group:
-    """Rows that share a transaction; `grants` resolves to one grant per intent after the commit."""
+    """The intents and replies that share a transaction; their futures end after the commit."""
 
-    grants: asyncio.Future[list[Grant]]
-    intents: list[Row] = field(default_factory=list)
-    replies: list[Row] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    intents: list[_Intent] = field(default_factory=list)
+    replies: list[_Reply] = field(default_factory=list)
+
+    def fail(self, error: Exception) -> None:
+        """Every caller that waits raises this error."""
+        for intent in self.intents:
+            _fail(intent.granted, error)
+        for reply in self.replies:
+            _fail(reply.settled, error)
 
 
 @dataclass(slots=True)
@@ -52,36 +74,31 @@ class LedgerWriter:
     _write_task: asyncio.Task[None] | None = None
     _last_write: float = 0.0
 
-    async def reserve(self, request: CallRequest, number: int, reserved: Decimal | None) -> int | None:
-        """Store the intent of the document's attempt with this number; returns its handle after the commit.
+    def reserve(self, request: CallRequest, number: int, reserved: Decimal | None) -> asyncio.Future[int | None]:
+        """Store the intent of the document's attempt with this number; gives its handle after the commit.
 
-        None: the budget has no room now, but calls in flight may free some. Raises BudgetSpent when none can.
+        None: the budget has no room now, but calls in flight may free some. Raises BudgetSpent when none can. A caller that
+        is cancelled leaves the intent in its group.
         """
-        handle, group = next(self._handles), self._join_group()
+        handle, granted = next(self._handles), asyncio.get_running_loop().create_future()
         row = intent_row(self._call_id(handle), self.run_info, request, number, reserved)
-        place = len(group.intents)
-        group.intents.append(row)
-        grant = (await asyncio.shield(group.grants))[place]
-        if isinstance(grant, BudgetSpent):
-            raise BudgetSpent(grant.message)
-        if not grant:
-            return None
-        self._reservations[handle] = Change(str(row["started_at"])[:10], to_nano(reserved) or 0)
-        return handle
+        reservation = Change(str(row["started_at"])[:10], to_nano(reserved) or 0)
+        self._join_group().intents.append(_Intent(handle, row, reservation, granted))
+        return granted
 
-    async def settle(self, handle: int, attempt: Attempt) -> None:
-        """Store the end of the attempt with its whole reply; returns after the commit."""
-        group = self._join_group()
-        group.replies.append(settlement_row(self._call_id(handle), attempt))
+    def settle(self, handle: int, attempt: Attempt) -> asyncio.Future[None]:
+        """Store the end of the attempt with its whole reply; the future ends after the commit."""
         day, reserved = self._reservations.pop(handle)
         held = reserved if attempt.cost_usd is None or attempt.billed == "unknown" else to_nano(attempt.cost_usd)
-        group.changes.append(Change(day, held - reserved))
-        await asyncio.shield(group.grants)
+        settled = asyncio.get_running_loop().create_future()
+        row = settlement_row(self._call_id(handle), attempt)
+        self._join_group().replies.append(_Reply(row, Change(day, held - reserved), settled))
+        return settled
 
     def _join_group(self) -> _Group:
         """The group that is written next; the first row in it starts the write task."""
         if self._group is None:
-            self._group = _Group(asyncio.get_running_loop().create_future())
+            self._group = _Group()
             if self._write_task is None or self._write_task.done():
                 self._write_task = asyncio.get_running_loop().create_task(self._write_groups())
         return self._group
@@ -93,18 +110,40 @@ class LedgerWriter:
             await asyncio.sleep(max(0.0, self._last_write + GROUP_SECONDS - loop.time()))
             group, self._group = self._group, None
             try:
-                grants = await asyncio.to_thread(
-                    self.calls.write, self.run_info.run, group.intents, group.replies, group.changes, self.budget
-                )
+                grants = await asyncio.to_thread(self._write, group)
             except Exception as error:  # noqa: BLE001 - every waiting caller raises it
-                group.grants.set_exception(error)
-                group.grants.exception()  # marks it as retrieved: every waiting caller may have been cancelled
+                group.fail(error)
             else:
-                group.grants.set_result(grants)
+                self._answer(group, grants)
             self._last_write = loop.time()
+
+    def _write(self, group: _Group) -> list[Grant]:
+        intents, replies = [each.row for each in group.intents], [each.row for each in group.replies]
+        return self.calls.write(
+            self.run_info.run, intents, replies, [each.change for each in group.replies], self.budget
+        )
+
+    def _answer(self, group: _Group, grants: list[Grant]) -> None:
+        """Ends the futures of a group that is written."""
+        for reply in group.replies:
+            if not reply.settled.done():  # else its caller was cancelled
+                reply.settled.set_result(None)
+        for intent, grant in zip(group.intents, grants, strict=True):
+            if grant is True:
+                self._reservations[intent.handle] = intent.reservation
+            if isinstance(grant, BudgetSpent):
+                _fail(intent.granted, BudgetSpent(grant.message))
+            elif not intent.granted.done():
+                intent.granted.set_result(intent.handle if grant else None)
 
     def _call_id(self, handle: int) -> CallId:
         return CallId(self.run_info.run, self.writer, handle)
+
+
+def _fail(future: asyncio.Future[None] | asyncio.Future[int | None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # marks it as retrieved: its caller may have been cancelled
 
 
 def intent_row(call: CallId, run_info: RunInfo, request: CallRequest, number: int, reserved: Decimal | None) -> Row:

@@ -25,7 +25,7 @@ async def waits(fault, count, **options):
 
     retries = Retries(attempts=count + 1, random=random.Random(1), **options)
     with pytest.raises((TimeoutError, CallFault, tenacity.RetryError)):
-        await retries.build_policy(sleep)(fail)
+        await retries.run(fail, sleep)
     return slept
 
 

@@ -74,10 +74,13 @@ from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 
 terms = RunInfo("other", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
+async def reserve(writer):
+    await writer.reserve(order, 1, Decimal("0.02"))
+
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     order = CallRequest("/in/a.jpg", "key", "asked", 0, (), 100, 2000, 128, 512)
-    asyncio.run(LedgerWriter(ledger.calls, terms).reserve(order, 1, Decimal("0.02")))
+    asyncio.run(reserve(LedgerWriter(ledger.calls, terms)))
     print("holds", flush=True)
     sys.stdin.read()
 """

@@ -28,11 +28,14 @@ from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.core.tiles import Size
 
+async def reserve(writer, order):
+    await writer.reserve(order, 1, Decimal("0.25"))
+
 terms = RunInfo("killed", datetime.now(UTC), "/in", "/out", Fingerprint("https://api.example/v1", "m", "slip", "", ""), "", "table")
 with Ledger(sys.argv[1]) as ledger:
     ledger.runs.begin(terms)
     order = CallRequest("/in/a.jpg", "key", "asked", 0, (LadderStep(1, Size(560, 448), 1601),), 100, 2000, 128, 512)
-    asyncio.run(LedgerWriter(ledger.calls, terms).reserve(order, 1, Decimal("0.25")))
+    asyncio.run(reserve(LedgerWriter(ledger.calls, terms), order))
     print("noted", flush=True)
     sys.stdin.read()
 """

@@ -4,6 +4,7 @@
 
 `document` is the row's `_document`, or the end of it, such as a file's name; `uri` or `image` may stand for it. A value is
 written as in `tilewise rows --format jsonl`: amounts and dates as text or number, null for what the image does not show.
+The key `_missing`, the fields that a person has marked as incomplete, gives no value.
 In `.csv` and `.parquet` an empty cell gives no value; in `.csv` the word `null` is null, and lists are written as JSON.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.columns import Columns
 
+MISSING = "_missing"  # key of a page's corrections: the fields in which something is missing, without a value
 NAMES = ("uri", "document", "image")  # of the key that names the document
 
 
@@ -70,7 +72,8 @@ def read_truth(path: str, *, named: bool = True) -> list[TruthLine]:
     if kind == ".csv":
         return _read_csv(content, path, named=named)
     lines = enumerate(content.splitlines(), 1)
-    return [_read_line(line, f"{path}, line {number}", named=named) for number, line in lines if line.strip()]
+    read = (_read_line(line, f"{path}, line {number}", named=named) for number, line in lines if line.strip())
+    return [line for line in read if line is not None]
 
 
 def _read_parquet(path: str, *, named: bool) -> list[TruthLine]:
@@ -111,17 +114,21 @@ def _read_csv_row(header: list[str], cells: list[str], place: str, *, named: boo
     return _build_line(values, place, named=named)
 
 
-def _read_line(line: bytes, place: str, *, named: bool) -> TruthLine:
+def _read_line(line: bytes, place: str, *, named: bool) -> TruthLine | None:
+    """The line; None for one that has nothing but marks of what is missing."""
     try:
         values = json.loads(line.decode("utf-8-sig"), parse_float=Decimal)  # a float would lose digits of an amount
     except ValueError as error:
         raise ConfigurationError(f"{place}: is no JSON object: {first_line(error)}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"{place}: is no JSON object")
+    if MISSING in values and values.keys() <= {*NAMES, MISSING}:
+        return None
     return _build_line(values, place, named=named)
 
 
-def _build_line(values: dict[str, object], place: str, *, named: bool) -> TruthLine:
+def _build_line(cells: dict[str, object], place: str, *, named: bool) -> TruthLine:
+    values = {name: value for name, value in cells.items() if name != MISSING}
     if not named:
         return TruthLine("", values, place)
     given = [name for name in NAMES if name in values]

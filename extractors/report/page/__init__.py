@@ -10,7 +10,7 @@ from extractors.record.output.base import OUTPUT_ERRORS, reading
 from extractors.report.page.charts import draw_charts
 from extractors.report.page.documents import load_cards
 from extractors.report.page.pictures import PictureReader
-from extractors.report.page.render import Gallery, Page
+from extractors.report.page.render import FLAGS, Gallery, Page
 from extractors.report.page.runs import RunTables, count_ended, load_run, open_run
 from extractors.report.page.selection import select_documents
 from extractors.report.page.tables import load_summary
@@ -53,5 +53,5 @@ def _load_gallery(tables: RunTables, reader: PictureReader) -> Gallery | None:
         return None
     cards = list(load_cards(tables, selection))
     pictures = reader.pictures([card.picture for card in cards])
-    counts = {flag: sum(flag in card.flags for card in cards) for flag in ("failed", "climbed", "copied", "doubtful")}
+    counts = {flag: sum(flag in card.flags for card in cards) for flag in FLAGS}
     return Gallery(selection, zip(cards, pictures, strict=True), counts)

@@ -15,7 +15,8 @@ from extractors.core.money import dollars
 from extractors.record.tables import columns
 from extractors.report.page.pictures import PictureSource
 from extractors.report.page.selection import LOW_CONFIDENCE
-from extractors.report.page.values import FieldValue, make_value
+from extractors.report.page.sightings import read_sightings
+from extractors.report.page.values import NOTHING_SEEN, FieldValue, make_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,6 +118,12 @@ class Card:
             "manifest": row.get("_manifest"),
         }
         return [(name, str(text)) for name, text in about.items() if text]
+
+    @property
+    def size(self) -> str:
+        """Width and height of its first page, in which the boxes are given; empty where they are unknown."""
+        first = self.pages[0] if self.pages else {}
+        return f"{first['width']} {first['height']}" if first.get("width") and first.get("height") else ""
 
     @property
     def picture(self) -> PictureSource | None:
@@ -223,6 +230,7 @@ def _make_card(chosen: Mapping[str, object], rows: DocumentRows) -> Card:
     result, confidence = rows.results.get(name), chosen["confidence"]
     low = isinstance(confidence, float) and confidence < LOW_CONFIDENCE
     flags = {"failed": chosen["failed"], "climbed": chosen["climbed"], "copied": chosen["copied_from"], "doubtful": low}
+    flags |= {"unseen": chosen["unseen"], "missing": chosen["missing"]}
     return Card(
         document=name,
         flags=tuple(flag for flag, is_set in flags.items() if is_set),
@@ -236,13 +244,14 @@ def _make_card(chosen: Mapping[str, object], rows: DocumentRows) -> Card:
 
 
 def _make_values(result: Row, types: Mapping[str, pl.DataType]) -> list[FieldValue]:
-    evidence = result.get("_evidence")
-    known = {each["field"]: each["confidence"] for each in evidence} if isinstance(evidence, list) else {}
-    return [
-        make_value(name, value, types[name])._replace(confidence=known.get(name))
-        for name, value in result.items()
-        if not name.startswith("_")
-    ]
+    """The values of a row; those that the witness saw nowhere come first."""
+    known = read_sightings(result.get("_evidence"))
+    values = []
+    for name, value in result.items():
+        if not name.startswith("_"):
+            seen = known.get(name, NOTHING_SEEN)
+            values.append(make_value(name, value, types[name])._replace(confidence=seen.confidence, seen=seen))
+    return sorted(values, key=lambda each: not each.seen.unseen)
 
 
 def _make_attempt(call: Row, rows: DocumentRows) -> Attempt:

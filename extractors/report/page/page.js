@@ -45,6 +45,63 @@
     show();
   }
 
+  // --- where values stand
+
+  const SVG = "http://www.w3.org/2000/svg";
+
+  function draw(tag, attributes, parent) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    parent.append(node);
+    return node;
+  }
+
+  function boxesOf(text) {
+    return text ? text.split(";").map((box) => box.split(" ").map(Number)) : [];
+  }
+
+  function addBox([x, y, width, height], kind, parent) {
+    return draw("rect", { x, y, width, height, class: kind }, parent);
+  }
+
+  // The boxes over the picture; it is placed where the picture stands in its figure.
+  function drawBoxes(card) {
+    const figure = card.querySelector("figure"), image = card.querySelector("img");
+    const cells = [...card.querySelectorAll(".v[data-b], .v[data-m]")];
+    if (!image || !figure.dataset.s || !cells.length || figure.querySelector(".boxes")) return;
+    const size = figure.dataset.s.split(" ").map(Number);
+    const over = draw("svg", { viewBox: `0 0 ${size.join(" ")}`, class: "boxes", "aria-hidden": "true", preserveAspectRatio: "none" }, figure);
+    for (const cell of cells) {
+      const drawn = [
+        ...boxesOf(cell.dataset.b).map((box) => addBox(box, "", over)),
+        ...boxesOf(cell.dataset.m).map((box) => addBox(box, "row", over)),
+      ];
+      const mark = (isMarked) => drawn.forEach((rect) => rect.classList.toggle("is-marked", isMarked));
+      cell.parentNode.addEventListener("mouseenter", () => mark(true));
+      cell.parentNode.addEventListener("mouseleave", () => mark(false));
+      const boxes = boxesOf(cell.dataset.b);
+      if (boxes.length === 1 && Math.max(image.naturalWidth, image.naturalHeight) > 400) addCrop(cell, image.src, size, boxes[0]);
+    }
+    const place = () => {
+      // object-fit: contain, at the top: the picture may be narrower than its element.
+      const scale = Math.min(image.clientWidth / size[0], image.clientHeight / size[1]);
+      over.style.width = `${size[0] * scale}px`;
+      over.style.height = `${size[1] * scale}px`;
+      over.style.left = `${image.offsetLeft + (image.clientWidth - size[0] * scale) / 2}px`;
+      over.style.top = `${image.offsetTop}px`;
+    };
+    new ResizeObserver(place).observe(image);
+    place();
+  }
+
+  function addCrop(cell, url, [width, height], [x, y, w, h]) {
+    const margin = h / 5;
+    const crop = draw("svg", { class: "crop", viewBox: `${x - margin} ${y - margin} ${w + 2 * margin} ${h + 2 * margin}`, height: "34", role: "img" }, cell);
+    crop.setAttribute("aria-label", "the value in the picture");
+    draw("image", { href: url, width, height, preserveAspectRatio: "none" }, crop);
+    cell.querySelector(".seen")?.before(crop);
+  }
+
   // --- review
 
   function original(cell) {
@@ -74,7 +131,8 @@
     fields.size ? reviews.set(card, fields) : reviews.delete(card);
     row.classList.toggle("is-right", review?.state === "right");
     row.classList.toggle("is-wrong", review?.state === "wrong");
-    for (const state of ["right", "wrong"]) {
+    row.classList.toggle("is-missing", review?.state === "missing");
+    for (const state of ["right", "wrong", "missing"]) {
       row.querySelector(`.${state}`)?.setAttribute("aria-pressed", review?.state === state);
     }
     isSaved = false;
@@ -83,9 +141,11 @@
 
   function summarize() {
     const fields = [...reviews.values()].flatMap((review) => [...review.values()]);
-    const open = fields.filter((field) => field.json === undefined).length;
+    const missing = fields.filter((field) => field.state === "missing").length;
+    const open = fields.filter((field) => field.state === "wrong" && field.json === undefined).length;
     const corrected = fields.filter((field) => field.state === "wrong").length - open;
-    const parts = [`${fields.length - open - corrected} right`, `${corrected} corrected`];
+    const parts = [`${fields.length - open - corrected - missing} right`, `${corrected} corrected`];
+    if (missing) parts.push(`${missing} with something missing`);
     if (open) parts.push(`${open} wrong without a value, left out of the file`);
     byId("reviewed").textContent = `${reviews.size} ${reviews.size === 1 ? "document" : "documents"} reviewed: ${parts.join(", ")}`;
     byId("dock").hidden = !fields.length;
@@ -136,6 +196,7 @@
     const isSame = row.classList.contains(`is-${state}`);
     closeEditor(row);
     if (isSame) set(card, row, null);
+    else if (state === "missing") set(card, row, { state });
     else if (state === "right") set(card, row, { state, json: original(row.querySelector(".v")) });
     else openEditor(card, row);
   }
@@ -153,11 +214,11 @@
         made.addEventListener("click", () => judge(card, row, state));
         return made;
       };
-      row.append(make("td", { className: "c" }, button("right", "✓", "right"), button("wrong", "✎", "wrong, correct it")));
+      row.append(make("td", { className: "c" }, button("right", "✓", "right"), button("wrong", "✎", "wrong, correct it"), button("missing", "?", "something is missing here")));
     }
     const every = make("button", { type: "button", textContent: "Mark the others right" });
     every.addEventListener("click", () => {
-      for (const row of reviewable(card)) if (!row.matches(".is-right, .is-wrong")) judge(card, row, "right");
+      for (const row of reviewable(card)) if (!row.matches(".is-right, .is-wrong, .is-missing")) judge(card, row, "right");
     });
     actions.replaceChildren(every);
   }
@@ -167,7 +228,9 @@
     for (const [card, fields] of reviews) {
       const known = [...fields].filter(([, field]) => field.json !== undefined);
       const parts = known.map(([name, field]) => `${JSON.stringify(name)}: ${compact(field.json)}`);
-      if (known.length) texts.push(`{${[`"document": ${JSON.stringify(card.dataset.d)}`, ...parts].join(", ")}}\n`);
+      const missing = [...fields].filter(([, field]) => field.state === "missing").map(([name]) => name);
+      if (missing.length) parts.push(`"_missing": ${JSON.stringify(missing)}`);
+      if (parts.length) texts.push(`{${[`"document": ${JSON.stringify(card.dataset.d)}`, ...parts].join(", ")}}\n`);
     }
     return texts;
   }
@@ -190,7 +253,7 @@
   function discard() {
     if (!confirm("Discard all marks and corrections?")) return;
     for (const card of [...reviews.keys()]) {
-      for (const row of card.querySelectorAll(".is-right, .is-wrong")) {
+      for (const row of card.querySelectorAll("tr:is(.is-right, .is-wrong, .is-missing)")) {
         closeEditor(row);
         set(card, row, null);
       }
@@ -200,6 +263,9 @@
   if (cards.length) {
     for (const card of cards) {
       const details = card.querySelector(".more");
+      const image = card.querySelector("img");
+      if (image?.complete && image.naturalWidth) drawBoxes(card);
+      else image?.addEventListener("load", () => drawBoxes(card), { once: true });
       card.querySelector("img")?.addEventListener("click", () => (details.open = !details.open));
       if (!reviewable(card).length) continue;
       const start = make("button", { type: "button", textContent: "Review" });

@@ -35,7 +35,10 @@ STATUSES = (
     "remaining",
     "skipped",
 )  # of documents; they add up to `found`
-FLAGS = {"failed": "failed", "climbed": "climbed", "copied": "copied", "doubtful": "low confidence"}  # as shown
+FLAGS = {"failed": "failed", "climbed": "climbed", "copied": "copied", "doubtful": "low confidence"} | {
+    "unseen": "on no page",
+    "missing": "rows missing",
+}  # as shown
 _FOLDER = Path(__file__).parent
 
 

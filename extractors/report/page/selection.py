@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from extractors.core.evidence import MISSING_ROW, NOWHERE
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _SCHEMA: columns.Columns = {
     "attempts": columns.INT,
     "copied_from": columns.TEXT,
     "confidence": columns.REAL,
+    "unseen": columns.FLAG,
+    "missing": columns.FLAG,
 }
 
 
@@ -63,18 +66,26 @@ def _load_documents(tables: RunTables) -> pl.DataFrame:
         "attempts",
         pl.lit(None, columns.TEXT).alias("copied_from"),
         pl.lit(None, columns.REAL).alias("confidence"),
+        pl.lit(value=False).alias("unseen"),
+        pl.lit(value=False).alias("missing"),
     )
     ends = pl.concat([_select_results(tables), failures]).unique("document", keep="last")
     calls = tables.rows("calls", columns.CALLS).group_by("document")
     climbed = calls.agg((pl.col("rung").n_unique() > 1).alias("climbed"))
     doubtful = (
-        pl.col("climbed") | (pl.col("attempts") > 1) | (pl.col("confidence") < LOW_CONFIDENCE).fill_null(value=False)
+        pl.col("unseen")
+        | pl.col("missing")
+        | pl.col("climbed")
+        | (pl.col("attempts") > 1)
+        | (pl.col("confidence") < LOW_CONFIDENCE).fill_null(value=False)
     )
     rank = pl.when("failed").then(FAILED).when(doubtful).then(DOUBTFUL).otherwise(SURE).alias("rank")
     joined = ends.join(climbed, on="document", how="left").with_columns(pl.col("climbed").fill_null(value=False))
-    order = ["rank", "confidence", "climbed", "attempts", "document"]
+    order = ["rank", "unseen", "missing", "confidence", "climbed", "attempts", "document"]
     return (
-        joined.with_columns(rank).sort(order, descending=[False, False, True, True, False], nulls_last=True).collect()
+        joined.with_columns(rank)
+        .sort(order, descending=[False, True, True, False, True, True, False], nulls_last=True)
+        .collect()
     )
 
 
@@ -84,12 +95,16 @@ def _select_results(tables: RunTables) -> pl.LazyFrame:
         return pl.LazyFrame(schema=_SCHEMA)
     known = results.collect_schema()
     confidence = pl.col("_confidence") if "_confidence" in known else pl.lit(None, columns.REAL)
+    cells = pl.col("_evidence") if "_evidence" in known else pl.lit(None, columns.RESULTS["_evidence"])
+    field, page = pl.element().struct.field("field"), pl.element().struct.field("page")
     return results.select(
         document="_document",
         failed=pl.lit(value=False),
         attempts="_attempts",
         copied_from="_copied_from",
         confidence=confidence.cast(columns.REAL),
+        unseen=cells.list.eval(page == NOWHERE).list.any().fill_null(value=False),
+        missing=cells.list.eval(field.str.ends_with(MISSING_ROW)).list.any().fill_null(value=False),
     )
 
 

@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import orjson
 import polars as pl
 
+from extractors.report.page.sightings import FieldSightings
+
 if TYPE_CHECKING:
     from polars.datatypes import DataType
 
 Kind = Literal["text", "date", "number", "decimal", "flag", "json"]
+NOTHING_SEEN = FieldSightings()
 MOST_CHARACTERS = 6_000  # of a value on the page; a longer one is cut and cannot be corrected there
 _UNSAFE = str.maketrans(dict.fromkeys(range(32), " ") | {127: " "})  # control characters, which HTML does not keep
 
@@ -29,7 +32,7 @@ _UNSAFE = str.maketrans(dict.fromkeys(range(32), " ") | {127: " "})  # control c
 class FieldValue(NamedTuple):
     """One field of one row: `json` is empty where the text itself is the value; `cut` is too long for the page.
 
-    `confidence` is None where it is unknown.
+    `confidence` is None where it is unknown; `seen` is where the value stands.
     """
 
     field: str
@@ -39,6 +42,7 @@ class FieldValue(NamedTuple):
     is_null: bool = False
     cut: bool = False
     confidence: float | None = None
+    seen: FieldSightings = NOTHING_SEEN
 
 
 def make_value(field: str, value: object, dtype: DataType) -> FieldValue:

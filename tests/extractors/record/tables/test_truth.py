@@ -95,3 +95,12 @@ def test_line_of_another_form_is_refused_by_number(tmp_path, line):
     path.write_text(f"\n{json.dumps({'document': 'a.jpg'})}\n{line}\n")
     with pytest.raises(ConfigurationError, match=r"truth\.jsonl, line 3: "):
         read_truth(str(path))
+
+
+def test_marks_of_what_is_missing_give_no_value(tmp_path):
+    """A document with other values keeps those; one with marks alone is left out."""
+    file = tmp_path / "corrections.jsonl"
+    file.write_text(
+        '{"document": "a", "total": "1", "_missing": ["items"]}\n{"document": "b", "_missing": ["items"]}\n'
+    )
+    assert [(line.document, line.values) for line in read_truth(str(file))] == [("a", {"total": "1"})]

@@ -129,8 +129,9 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
     plain, climbed = browser.card(published.documents[3]), browser.card(published.documents[1])
     for card in (plain, climbed):
         browser.press(card, ".actions button")
-    for field in ("company", "day", "count", "items", "note"):
+    for field in ("company", "day", "count", "items"):
         browser.press(browser.row(plain, field), ".right")
+    browser.press(browser.row(plain, "note"), ".missing")
     browser.correct(plain, "total", "19.90")
     browser.correct(plain, "paid", "false")
     browser.correct(climbed, "company", 'Bäcker "Ö" </script>')
@@ -139,7 +140,10 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
     browser.correct(climbed, "total", None)
     browser.correct(climbed, "items", '[{"what": "tea",\n "amount": "3"}]')
     browser.correct(climbed, "note", "two\nlines")
-    assert "2 documents reviewed: 5 right, 7 corrected, 1 wrong without a value" in browser.all("#reviewed")[0].text
+    assert (
+        "2 documents reviewed: 4 right, 7 corrected, 1 with something missing, 1 wrong without a value"
+        in browser.all("#reviewed")[0].text
+    )
     path = browser.download()
     lines = {line.document: line.values for line in read_truth(str(path))}
     assert path.name == f"corrections-{published.run}.jsonl"
@@ -149,7 +153,6 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
             "day": "2026-11-20",
             "count": 9007199254740993,
             "items": [{"what": "</td><b> it's' onload='x", "amount": "2.50"}],
-            "note": None,
             "total": "19.90",
             "paid": False,
         },
@@ -161,5 +164,7 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
             "note": "two\nlines",
         },
     }
+    marks = [line.get("_missing") for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+    assert marks == [["note"], None]
     assert "<script>alert" in lines[published.documents[3]]["company"]
     assert browser.driver.get_log("browser") == []

@@ -34,6 +34,26 @@ def result(name, attempts=1, confidence=None):
     return {"_document": name, "_attempts": attempts, "_confidence": confidence}
 
 
+def test_documents_with_values_on_no_page_come_before_other_doubtful_ones(tables):
+    """Then those with missing rows, then those of low confidence."""
+    evidence = dict.fromkeys(columns.EVIDENCE)
+    unseen = [evidence | {"field": "total", "page": 0}, evidence | {"field": "date", "page": 1}]
+    missing = [evidence | {"field": "items[?]", "page": 1}]
+    seen = [evidence | {"field": "total", "page": 1}]
+    run = tables(
+        results=[
+            result("low", confidence=0.4),
+            result("missing") | {"_evidence": missing},
+            result("a") | {"_evidence": seen},
+            result("unseen", confidence=0.99) | {"_evidence": unseen},
+        ],
+        failures=[{"document": "bad", "attempts": 1}],
+    )
+    selection = select_documents(run)
+    assert names(selection) == ["bad", "unseen", "missing", "low", "a"]
+    assert selection.total == (1, 3, 1)
+
+
 def names(selection):
     """The selected documents in their order."""
     return selection.documents["document"].to_list()

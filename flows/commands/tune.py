@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from extractors.run.tune.tuner import TuneRequest
 
 
+ReviewCost = Annotated[
+    float | None, typer.Option(metavar="USD", help="Cost of one document that a person looks at; needs --error-cost.")
+]
+ErrorCost = Annotated[
+    float | None,
+    typer.Option(
+        metavar="USD", help="Cost of one wrong row that slips through: ladder and threshold are chosen by dollars."
+    ),
+]
+
+
 def tune(
     source: Source,
     *,
@@ -39,6 +50,8 @@ def tune(
     target: Annotated[
         float, typer.Option(metavar="P", help="Share of right documents among those that may skip review.")
     ] = 0.99,
+    review_cost: ReviewCost = None,
+    error_cost: ErrorCost = None,
     output: Output = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Store ladder, thresholds and score for this endpoint, model and schema.")
@@ -53,13 +66,15 @@ def tune(
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
+        from extractors.run.tune.dollars import check_prices
         from extractors.run.tune.late_truth import TruthFile
         from extractors.run.tune.tuner import TuneRequest
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
         job = build_job(source=source, schema_name=schema, output=output, confidence=True, yes=yes)
-        request = TuneRequest(TruthFile(truth, on), target, apply=apply, from_rows=from_rows)
+        prices = check_prices(review_cost, error_cost)
+        request = TuneRequest(TruthFile(truth, on), target, apply=apply, from_rows=from_rows, prices=prices)
         check_local_source(job)
         with divert_stdout():
             view = _run(resolve(job, load_settings(), sends=not from_rows), request)

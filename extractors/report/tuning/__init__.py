@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.money import dollars
+from extractors.report.tuning.review_costs import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from extractors.report.tuning.join import JoinView
+    from extractors.report.tuning.review_costs import DollarsView, ReviewView
 
 WIDTH = 80
 SHOWN_CHOICES = 8
@@ -57,6 +59,7 @@ class ChoiceView:
     accuracy: Mapping[str, float]
     accuracy_mean: float
     on_front: bool = False
+    review: ReviewView | None = None
 
     def as_json(self) -> dict[str, object]:
         """The object of `choices` in `--json`."""
@@ -68,6 +71,7 @@ class ChoiceView:
             "cost_usd": self.cost_usd,
             "accuracy": dict(self.accuracy),
             "accuracy_mean": self.accuracy_mean,
+            **({"review": self.review.as_json()} if self.review else {}),
         }
 
     @property
@@ -152,6 +156,7 @@ class TuningView:
     held_out: Mapping[str, str] = field(default_factory=dict)  # the recommendation by cross-validation, in words
     join: JoinView | None = None
     published: bool = False
+    dollars: DollarsView | None = None
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints."""
@@ -165,6 +170,7 @@ class TuningView:
             "unlooked": list(self.unlooked),
             "applied": self.applied,
             **({"join": self.join.as_json()} if self.join else {}),
+            **({"dollars": self.dollars.as_json()} if self.dollars else {}),
             **({"published": self._published_json()} if self.published else {}),
         }
 
@@ -196,6 +202,9 @@ class TuningView:
         yield from self._rung_lines()
         if self.choices:
             yield from self._choice_lines()
+        if self.dollars:
+            yield f"\n{self.dollars.title}"
+            yield from (f"  {line}" for line in self.dollars.lines())
         yield ""
         yield "Confidence"
         yield from (f"  {line}" for line in self._confidence_lines())
@@ -233,16 +242,25 @@ class TuningView:
 
     def _choice_lines(self) -> Iterator[str]:
         yield ""
-        yield "Choices: share of faithful's image tokens, climbs included; mean accuracy"
-        front = [choice for choice in self.choices if choice.on_front]
-        shown = sorted({id(choice): choice for choice in front}.values(), key=lambda choice: choice.image_tokens)
-        for choice in shown[:SHOWN_CHOICES]:
-            yield f"  {choice.image_tokens_share:>6.1%}  {choice.accuracy_mean:>6.1%}  {_cut(choice.name, WIDTH - 20)}"
+        first = "dollars a document; " if self.dollars else ""
+        yield f"Choices: {first}share of faithful's image tokens; mean accuracy"
+        for choice in self._list_shown():
+            usd = f"{format_usd(choice.review.usd_a_document):>9}  " if choice.review else ""
+            figures = f"{usd}{choice.image_tokens_share:>6.1%}  {choice.accuracy_mean:>6.1%}"
+            yield f"  {figures}  {_cut(choice.name, WIDTH - 4 - len(figures))}"
         if self.recommended is not None:
             best = self.recommended
             yield f"recommended: {_cut(best.name, WIDTH - 13)}"
             yield f"  {best.image_tokens_share:.1%} of faithful's image tokens, mean accuracy {best.accuracy_mean:.1%}"
         yield from (f"  {name}: {words}" for name, words in self.held_out.items())
+
+    def _list_shown(self) -> list[ChoiceView]:
+        """The choices of the front, the cheapest first; by dollars those of the fewest."""
+        if self.dollars:
+            priced = [(choice.review.usd_a_document, choice) for choice in self.choices if choice.review]
+            return [choice for _, choice in sorted(priced, key=lambda each: each[0])][:SHOWN_CHOICES]
+        front = {id(choice): choice for choice in self.choices if choice.on_front}
+        return sorted(front.values(), key=lambda choice: choice.image_tokens)[:SHOWN_CHOICES]
 
 
 def _cut(text: str, width: int) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from extractors.report.tuning import ChoiceView, ConfidenceView, TuningView
+    from extractors.report.tuning.review_costs import DollarsView
 
 ALL = "all"  # of `TuningView.confidence`
 
@@ -29,6 +30,8 @@ def _draw(view: TuningView) -> Iterator[Chart]:
     yield _draw_rungs(view)
     if view.choices:
         yield _draw_choices(view)
+    if view.dollars:
+        yield _draw_dollars(view.dollars)
     ranking = view.confidence.get(ALL)
     if ranking is not None and ranking.coverage:
         yield _draw_coverage(ranking)
@@ -82,6 +85,19 @@ def _draw_choices(view: TuningView) -> Chart:
         axes[0].legend(fontsize=7)
 
     return Chart("Choices", "ladders and thresholds; the line is the front", draw_svg("choices", draw))
+
+
+def _draw_dollars(dollars: DollarsView) -> Chart:
+    def draw(axes: list[Axes]) -> None:
+        curve, best = sorted(dollars.curve), dollars.chosen
+        axes[0].plot([share for share, _ in curve], [usd for _, usd in curve], color=COLOURS[0], linewidth=1.4)
+        chosen = best.reviewed / best.documents
+        axes[0].scatter([chosen], [best.usd_a_document], s=90, facecolors="none", edgecolors=COLOURS[3], label="chosen")
+        axes[0].set(xlabel="share of documents that are reviewed", ylabel="dollars a document", xlim=(0, 1.03))
+        axes[0].set_ylim(bottom=0)
+        axes[0].legend(fontsize=7)
+
+    return Chart("Dollars against review", "calls, reviews and wrong rows", draw_svg("dollars", draw))
 
 
 def _draw_coverage(ranking: ConfidenceView) -> Chart:

@@ -13,6 +13,7 @@ from extractors.report import page
 from extractors.report.page.render import make_environment, make_policy
 from extractors.report.tuning import SIGNALS
 from extractors.report.tuning.charts import draw_charts
+from extractors.report.tuning.review_costs import format_usd
 
 if TYPE_CHECKING:
     from extractors.record.output.base import Output
@@ -35,7 +36,9 @@ def write_page(output: Output, view: TuningView) -> str:
 def render(view: TuningView) -> str:
     """The complete HTML file. Every value is escaped."""
     style = STYLE.read_text(encoding="utf-8")
-    template = make_environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
+    environment = make_environment()
+    environment.filters["usd"] = format_usd
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         view=view,
         signals=SIGNALS,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extractors.core.tiles import Rule
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
+    from extractors.run.tune.dollars import ReviewPrices
     from extractors.run.tune.labels import Labels
     from extractors.run.tune.measurements import Reading, Scorer
     from extractors.run.tune.session import ReadingsResult
@@ -175,7 +176,13 @@ class Analysis:
         return self.rankings[ALL].ranks
 
 
-def analyze(fields: Sequence[str], readings: Sequence[Reading], target: float, agree_on: Sequence[str]) -> Analysis:
+def analyze(
+    fields: Sequence[str],
+    readings: Sequence[Reading],
+    target: float,
+    agree_on: Sequence[str],
+    prices: ReviewPrices | None = None,
+) -> Analysis:
     """Chooses, certifies and ranks. Raises ConfigurationError where too few documents could be read."""
     documents = group_readings(readings)
     if len(documents) < LEAST_DOCUMENTS:
@@ -183,7 +190,7 @@ def analyze(fields: Sequence[str], readings: Sequence[Reading], target: float, a
             f"{len(documents)} labelled images could be read: at least {LEAST_DOCUMENTS} are needed"
         )
     fit = fit_scores(documents)
-    recommendation = recommend(documents, fit.scorer(), agree_on)
+    recommendation = recommend(documents, fit.scorer(), agree_on, prices=prices)
     published = recommendation.held_out
     return Analysis(
         recommendation, fit, ablate_signals(documents), certify_published(published, target), rank(fields, published)

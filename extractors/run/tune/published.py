@@ -16,9 +16,10 @@ from extractors.report.rows import RowFilter, open_rows
 from extractors.report.tuning import TuningView
 from extractors.run.tune.analysis import certify_published, list_comparisons, rank, view_rung
 from extractors.run.tune.choices import Publication
+from extractors.run.tune.dollars import Dollars, explain_unpriced, find_cheapest, iter_thresholds, sort_published
 from extractors.run.tune.field_comparers import FieldComparer, build_comparers, compare_document
 from extractors.run.tune.measurements import Reading
-from extractors.run.tune.view import view_certificate, view_confidence
+from extractors.run.tune.view import view_certificate, view_confidence, view_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.record.tables.rows import Row
     from extractors.report.rows import ResultRows
+    from extractors.report.tuning.review_costs import DollarsView
+    from extractors.run.tune.dollars import ReviewPrices
     from extractors.run.tune.labels import Label, Labels
 
 NAME = "as published"
 _COLUMNS = ("_document", "_model_requested", "_image_tokens_estimated", "_cost_usd", "_evidence")
 
 
-def score_published(config: RunConfig, labels: Labels, target: float) -> TuningView:
+def score_published(config: RunConfig, labels: Labels, target: float, prices: ReviewPrices | None = None) -> TuningView:
     """Compares the current rows of labelled documents, and writes the comparisons.
 
     Raises ConfigurationError where no labelled document has a row.
@@ -47,6 +50,7 @@ def score_published(config: RunConfig, labels: Labels, target: float) -> TuningV
         raise ConfigurationError(f"no labelled document has a row of {config.schema.name} in {output}: run it first")
     readings = [_build_reading(row, by_document[str(row["_document"])], comparers) for row in found]
     published = [Publication(each, each.image_tokens, each.cost_usd, _confide(each, None)) for each in readings]
+    unpriced = explain_unpriced(readings) if prices else ""
     comparisons = list_comparisons(run_info, labels, readings, _confide)
     return TuningView(
         run=run_info.run,
@@ -62,9 +66,16 @@ def score_published(config: RunConfig, labels: Labels, target: float) -> TuningV
         ablation={},
         unlooked=(),
         files={"comparisons": write_comparisons(output, run_info.run, comparisons)},
-        warnings=list(_warn_of_absent(by_document, found)),
+        warnings=[*_warn_of_absent(by_document, found), *filter(None, [unpriced])],
         published=True,
+        dollars=_weigh(published, prices) if prices and not unpriced else None,
     )
+
+
+def _weigh(published: list[Publication], prices: ReviewPrices) -> DollarsView:
+    """What the rows cost at the cheapest threshold of review."""
+    documents = sort_published(published)
+    return view_dollars(Dollars(find_cheapest(documents, prices), tuple(iter_thresholds(documents, prices))))
 
 
 def _read_rows(rows: ResultRows, fields: list[str], by_document: Mapping[str, Label]) -> Iterator[Row]:

@@ -8,11 +8,14 @@ least is taken, and of equal ones the cheapest.
 
 The figures of the choice on the documents by which it was chosen would flatter it. So choosing is repeated without each
 tenth of the documents, and followed on that tenth (cross-validation, Stone 1974): these are the figures to expect.
+
+Where prices of reviews and errors are given, the choice is that of the least dollars instead (dollars.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from extractors.run.tune.choices import (
@@ -24,6 +27,7 @@ from extractors.run.tune.choices import (
     publish,
     summarize,
 )
+from extractors.run.tune.dollars import DollarChooser, Dollars, ReviewPrices
 from extractors.run.tune.extra import import_module
 from extractors.run.tune.folds import hash_order, split_documents
 
@@ -55,7 +59,8 @@ class Recommendation:
 
     `worse` counts by field the documents that faithful reads right and the choices of cross-validation do not, less those
     of the reverse; `mean_loss` is the mean of the fields' losses in accuracy. `folds_agreeing` is the share of folds that
-    chose the same ladder. `held_out` is each document as the choice without it publishes it.
+    chose the same ladder. `held_out` is each document as the choice without it publishes it. `dollars` is None where no
+    prices were given.
     """
 
     choice: Choice
@@ -66,6 +71,7 @@ class Recommendation:
     folds_agreeing: float
     results: tuple[ChoiceResult, ...] = ()
     held_out: tuple[Publication, ...] = ()
+    dollars: Dollars | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ def recommend(
     scorer: Scorer,
     agree_on: Sequence[str] = (),
     margins: Margins | None = None,
+    prices: ReviewPrices | None = None,
 ) -> Recommendation:
     """Chooses by all documents, and estimates by cross-validation what such a choice does elsewhere.
 
@@ -95,15 +102,20 @@ def recommend(
     margins = margins or Margins()
     documents = sorted(documents, key=lambda each: hash_order(each.document))  # their order decides nothing
     outcomes = _follow_choices(documents, _remember(scorer), agree_on)
-    chosen = _choose(outcomes, range(len(documents)), margins)
+    dollars = DollarChooser(outcomes.publications, outcomes.tokens.sum(axis=1).tolist(), prices) if prices else None
+    choose = dollars.choose if dollars else partial(_choose, outcomes, margins=margins)
+    chosen = choose(range(len(documents)))
     held_out: dict[int, Publication] = {}
-    ladders: list[tuple[int, ...]] = []
+    folds: list[tuple[int, Sequence[int]]] = []
     for fold in split_documents(each.document for each in documents):
         rest = [place for place, each in enumerate(documents) if each.document not in fold]
-        best = _choose(outcomes, rest, margins)
-        ladders.append(outcomes.choices[best].ladder)
+        best = choose(rest)
+        folds.append((best, rest))
         held_out |= {place: outcomes.publications[best][place] for place in range(len(documents)) if place not in rest}
-    return _build_recommendation(outcomes, chosen, [held_out[place] for place in sorted(held_out)], documents, ladders)
+    ladders = [outcomes.choices[best].ladder for best, _ in folds]
+    ordered = [held_out[place] for place in sorted(held_out)]
+    recommendation = _build_recommendation(outcomes, chosen, ordered, documents, ladders)
+    return replace(recommendation, dollars=dollars.summarize(chosen, folds) if dollars else None)
 
 
 def _build_recommendation(

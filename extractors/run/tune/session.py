@@ -79,8 +79,10 @@ class _Work:
     calls: int
 
 
-async def read_labelled(config: RunConfig, truth: TruthFile, hooks: RunHooks) -> ReadingsResult:
-    """Reads the labelled images of the job's source at every rung.
+async def read_labelled(
+    config: RunConfig, truth: TruthFile, hooks: RunHooks, *, priced: bool = False
+) -> ReadingsResult:
+    """Reads the labelled images of the job's source at every rung. `priced`: the price of tokens has to be known.
 
     Raises ConfigurationError before anything is sent: for a file of truth that does not fit the source or the schema, and
     where the cost is not approved. What stops it later is the `error` of the result, and what was read is kept.
@@ -88,6 +90,11 @@ async def read_labelled(config: RunConfig, truth: TruthFile, hooks: RunHooks) ->
     joined = await asyncio.to_thread(read_source_labels, config, truth, hooks)
     async with AsyncExitStack() as stack:
         session = await open_trial(config, hooks, stack, FLOW)
+        if priced and session.run_info.price is None:
+            raise ConfigurationError(
+                f"the price of {session.run_info.model} is unknown, so dollars cannot be compared: add it to TILEWISE_PRICES,"
+                " or leave out --review-cost and --error-cost"
+            )
         tables = Tables(session.output, session.run_info, config.schema.model, config.settings.keep_replies)
         feed = Feed(session.config, session.estimate_inputs.tariff)
         stack.callback(feed.close)

@@ -14,6 +14,7 @@ from extractors.record.output import open_output
 from extractors.record.tables.tuning import write_comparisons, write_label_list
 from extractors.report.tuning.page import write_page
 from extractors.run.tune.analysis import analyze, list_comparisons, list_next, rung_limits
+from extractors.run.tune.dollars import explain_unpriced
 from extractors.run.tune.evaluation import Evaluator
 from extractors.run.tune.extra import check_extra
 from extractors.run.tune.published import score_published
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from extractors.report.tuning import TuningView
     from extractors.run.hooks import RunHooks
     from extractors.run.tune.analysis import Analysis
+    from extractors.run.tune.dollars import ReviewPrices
     from extractors.run.tune.late_truth import TruthFile
     from extractors.run.tune.measurements import Reading
     from extractors.run.tune.session import ReadingsResult
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 class TuneRequest:
     """What is asked of a tuning beside the job: the file of labels, the target of the certificate, and whether to store.
 
-    `from_rows`: published rows are scored instead, and nothing is read.
+    `from_rows`: published rows are scored instead, and nothing is read. `prices`: ladder and threshold are chosen by
+    dollars, with reviews and errors.
     """
 
     truth: TruthFile
     target: float = 0.99
     apply: bool = False
     from_rows: bool = False
+    prices: ReviewPrices | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a target that is no share, and for storing what is not tried."""
@@ -62,7 +66,7 @@ async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> Tuni
     check_extra()
     if request.from_rows:
         return await asyncio.to_thread(_score_rows, config, request, hooks)
-    result = await read_labelled(without_policy(config), request.truth, hooks)
+    result = await read_labelled(without_policy(config), request.truth, hooks, priced=request.prices is not None)
     if result.error:
         read = sum(len(each.readings) for each in result.readings)
         raise type(result.error)(
@@ -73,7 +77,7 @@ async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> Tuni
 
 def _score_rows(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> TuningView:
     joined = read_source_labels(config, request.truth, hooks)
-    view = replace(score_published(config, joined.labels, request.target), join=joined.view)
+    view = replace(score_published(config, joined.labels, request.target, request.prices), join=joined.view)
     return replace(view, files={**view.files, "page": write_page(open_output(config.output), view)})
 
 
@@ -81,7 +85,9 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     session = result.session
     schema, output, run = session.config.schema, session.output, session.run_info.run
     readings = Evaluator(schema, result.labels, session.run_info).measure(result.readings)
-    analysis = analyze(result.labels.fields, readings, request.target, schema.agree_on)
+    unpriced = explain_unpriced(readings) if request.prices else ""
+    prices = None if unpriced else request.prices
+    analysis = analyze(result.labels.fields, readings, request.target, schema.agree_on, prices)
     files = {
         "comparisons": write_comparisons(output, run, _list_comparisons(result, readings, analysis)),
         "label next": write_label_list(output, run, list_next(result)),
@@ -89,6 +95,7 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     if request.apply:
         store_tuning(result, analysis)
     view = build_view(result, readings, analysis, files, applied=request.apply)
+    view = replace(view, warnings=[*view.warnings, *filter(None, [unpriced])])
     return replace(view, files={**files, "page": write_page(output, view)})
 
 

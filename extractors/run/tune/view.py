@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from extractors.report.tuning import CertificateView, ChoiceView, ConfidenceView, TuningView
+from extractors.report.tuning import SHOWN_CHOICES, CertificateView, ChoiceView, ConfidenceView, TuningView
+from extractors.report.tuning.review_costs import DollarsView, ReviewView
 from extractors.run.tune.analysis import rung_limits, view_rungs
 from extractors.run.tune.choices import find_front
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
     from extractors.run.tune.analysis import Analysis
     from extractors.run.tune.certificate import CertificateResult
-    from extractors.run.tune.choices import ChoiceResult
+    from extractors.run.tune.choices import Choice, ChoiceResult
+    from extractors.run.tune.dollars import Dollars, ReviewCost
     from extractors.run.tune.measurements import Reading
     from extractors.run.tune.ranking import Ranking
     from extractors.run.tune.recommendation import Recommendation
@@ -27,8 +30,11 @@ def build_view(
     run_info, limits = result.session.run_info, rung_limits(result.session.config.rule)
     recommendation = analysis.recommendation
     front = find_front(recommendation.results)
+    costs = _map_costs(recommendation)
     chosen = _select_results(recommendation, front)
-    views = [_view_choice(each, limits, on_front=each in front) for each in chosen]
+    views = [
+        replace(_view_choice(each, limits, on_front=each in front), review=costs.get(each.choice)) for each in chosen
+    ]
     return TuningView(
         run=run_info.run,
         schema=run_info.schema,
@@ -48,6 +54,39 @@ def build_view(
         warnings=[*result.record.warnings, *_warn_of_unknown(readings)],
         held_out=describe_held_out(recommendation),
         join=result.join,
+        dollars=view_dollars(recommendation.dollars) if recommendation.dollars else None,
+    )
+
+
+def _map_costs(recommendation: Recommendation) -> dict[Choice, ReviewView]:
+    """By choice, what it costs with reviews and wrong rows; empty where no prices were given."""
+    by_choice = recommendation.dollars.by_choice if recommendation.dollars else ()
+    return {result.choice: view_review(cost) for result, cost in zip(recommendation.results, by_choice, strict=False)}
+
+
+def view_dollars(dollars: Dollars) -> DollarsView:
+    """The dollars as a person reads them."""
+    chosen, expected = dollars.chosen, dollars.expected
+    return DollarsView(
+        review_cost=chosen.prices.review,
+        error_cost=chosen.prices.error,
+        chosen=view_review(chosen),
+        expected=view_review(expected) if expected else None,
+        curve=[(each.reviewed / each.documents, each.usd_a_document) for each in dollars.curve],
+    )
+
+
+def view_review(cost: ReviewCost) -> ReviewView:
+    """The cost of one choice as a person reads it."""
+    return ReviewView(
+        documents=cost.documents,
+        reviewed=cost.reviewed,
+        slipped=cost.slipped,
+        calls_usd=cost.calls_usd,
+        review_usd=cost.review_usd,
+        error_usd=cost.error_usd,
+        usd_a_right_row=cost.usd_a_right_row,
+        review_below=cost.review_below,
     )
 
 
@@ -77,8 +116,17 @@ def _select_results(recommendation: Recommendation, front: Sequence[ChoiceResult
     """All ladders without a threshold; of those with one the front; and the recommended one."""
     plain = [each for each in recommendation.results if each.choice.climb_below is None]
     confident = find_front([each for each in recommendation.results if each.choice.climb_below is not None])
-    selected = [*plain, *(each for each in (*confident, *front, recommendation.fitted) if each not in plain)]
+    cheapest = _list_cheapest(recommendation)
+    selected = [*plain, *(each for each in (*confident, *front, *cheapest, recommendation.fitted) if each not in plain)]
     return list({(each.choice.ladder, each.choice.climb_below, each.choice.agree): each for each in selected}.values())
+
+
+def _list_cheapest(recommendation: Recommendation) -> list[ChoiceResult]:
+    """The results of the fewest dollars; none where no prices were given."""
+    if recommendation.dollars is None:
+        return []
+    priced = zip(recommendation.results, recommendation.dollars.by_choice, strict=True)
+    return [result for result, _ in sorted(priced, key=lambda each: each[1].total_usd)[:SHOWN_CHOICES]]
 
 
 def _view_choice(result: ChoiceResult, limits: Sequence[float], *, on_front: bool) -> ChoiceView:

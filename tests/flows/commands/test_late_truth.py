@@ -61,7 +61,8 @@ def tune(workspace, *flags, env=None):
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_published_rows_are_scored_by_a_joined_table_without_a_call(published, server, kind):
     """Keys that are not alone on both sides are counted and not used; the key itself is not scored."""
-    ended = tune(published, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", env=NO_KEY)
+    costs = ("--review-cost", "0.5", "--error-cost", "20")
+    ended = tune(published, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", *costs, env=NO_KEY)
     assert ended.exit_code == 0, ended.output
     shown = json.loads(ended.stdout)
     join = {name: count for name, count in shown["join"].items() if count}
@@ -78,6 +79,7 @@ def test_published_rows_are_scored_by_a_joined_table_without_a_call(published, s
     assert (shown["images"], shown["fields"], shown["choices"], shown["recommended"]) == (2, ["total"], [], None)
     assert (shown["published"]["total"]["right"], shown["published"]["total"]["total"]) == (1, 2)
     assert (shown["certificate"]["labels"], server.asked) == (2, [])
+    assert (shown["dollars"]["chosen"]["reviewed"], shown["dollars"]["expected"]) == (2, None)  # no confidence
     assert published.table("runs").height == 1
     [path] = (published.folder / "out" / "tuning").glob("*.parquet")
     assert sorted(pl.read_parquet(path).select("truth", "read").rows()) == [("10", "10"), ("25", "20")]
@@ -88,10 +90,12 @@ def test_published_rows_are_scored_by_a_joined_table_without_a_call(published, s
 def test_joined_documents_are_read_at_every_rung(published, server, replies):
     """As labels of any other file are."""
     server.answers_with(replies.ok({"number": "INV-1", "total": 10}))
-    ended = tune(published, "--truth", "erp.parquet", "--on", "number")
+    ended = tune(published, "--truth", "erp.parquet", "--on", "number", "--review-cost", "0.5", "--error-cost", "0.01")
     assert ended.exit_code == 0, ended.output
     shown = json.loads(ended.stdout)
     assert (shown["images"], shown["recommended"]["accuracy"], shown["join"]["joined"]) == (2, {"total": 0.5}, 2)
+    assert shown["recommended"]["review"] == shown["dollars"]["chosen"]
+    assert shown["dollars"]["chosen"]["calls_usd"] == pytest.approx(float(shown["recommended"]["cost_usd"]))
 
 
 def test_rows_may_be_scored_by_labels_that_name_documents(published, server):
@@ -116,6 +120,7 @@ def test_rows_may_be_scored_by_labels_that_name_documents(published, server):
         (("--on", "number", "--truth", "keys.csv"), ("keys.csv", "a field to score")),
         (("--on", "number", "--truth", "strange.csv"), ("strange.csv", "1 in no published row")),
         (("--on", "number", "--from-rows", "--apply"), ("--from-rows", "--apply")),
+        (("--on", "number", "--review-cost", "1"), ("--error-cost is missing",)),
     ],
 )
 def test_tables_that_cannot_be_joined_are_refused_with_what_is_allowed(published, server, flags, words):

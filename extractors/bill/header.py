@@ -1,16 +1,16 @@
 """Reads width, height, format, frames and orientation from an image's header, and bills it by both documented rules.
 
-No pixel is decoded. The size of a plain WebP comes from its first 30 bytes: Pillow would read the whole file for it.
+No pixel is decoded. Ordinary files are read by `plain_header`, all others by Pillow.
 """
 
 from __future__ import annotations
 
-import io
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 
+from extractors.bill.plain_header import read_plain_header
 from extractors.core import BilledPage, Found, Header, tiles
 from extractors.core.tiles import Size
 from extractors.images.limits import MAX_PIXELS
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
     from extractors.images.tiff import Frame
 
-_ANIMATION, _EXIF = 0x02, 0x08  # flags of VP8X: several frames, and an orientation at the end of the file
 _FORMULA, _TABLE = tiles.get_rule("formula"), tiles.get_rule("table")
 
 
-def bill_page(found: Found, header: Header) -> BilledPage:
+def bill_page(found: Found, header: Header, note: str | None = None) -> BilledPage:
     """Bill a page with this header at its own size by both documented rules."""
-    return BilledPage(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size))
+    return BilledPage(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size), note=note)
 
 
 def read_header(stream: BinaryIO, page: int | None = None) -> Header:
@@ -37,10 +36,16 @@ def read_header(stream: BinaryIO, page: int | None = None) -> Header:
 
     Raises DocumentError for bytes that are no readable image.
     """
-    if page is None and (plain := read_plain_webp(stream)):
-        return Header(plain, "WEBP", 1, 1)
+    if page is None and (plain := read_plain_header(stream)):
+        return plain
+    stream.seek(0)
     if frames := list_frames(stream):
         return describe_frame(frames[(page or 1) - 1], len(frames))
+    return read_by_pillow(stream, page)
+
+
+def read_by_pillow(stream: BinaryIO, page: int | None = None) -> Header:
+    """Read the header of any file but a TIFF. Raises DocumentError for bytes that are no readable image."""
     picture = open_picture(stream, "bill", page)
     with translate_errors("unreadable", "bill"):
         orientation = _read_orientation(picture)
@@ -97,28 +102,3 @@ def _read_orientation(picture: Image.Image) -> int:
             exif = picture.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
     return orientation if isinstance(orientation, int) and orientation in range(1, 9) else 1
-
-
-def read_plain_webp(stream: BinaryIO) -> Size | None:
-    """Read the size of a complete WebP of one frame without EXIF; None, with the stream at its start, for all others."""
-    head = stream.read(30)
-    size = _parse_webp_size(head) if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and len(head) == 30 else None
-    whole = size is not None and stream.seek(0, io.SEEK_END) >= int.from_bytes(head[4:8], "little") + 8
-    stream.seek(0)
-    return size if size and whole and size.width * size.height <= MAX_PIXELS else None
-
-
-def _parse_webp_size(head: bytes) -> Size | None:
-    kind, data = head[12:16], head[20:]
-    if kind == b"VP8 " and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a":
-        return _make_size(int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF)
-    if kind == b"VP8L" and data[0] == 0x2F:
-        bits = int.from_bytes(data[1:5], "little")
-        return _make_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-    if kind == b"VP8X" and not data[0] & (_ANIMATION | _EXIF):
-        return _make_size(int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1)
-    return None
-
-
-def _make_size(width: int, height: int) -> Size | None:
-    return Size(width, height) if width and height else None

@@ -6,7 +6,8 @@ from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from extractors.bill.header import bill_page, describe_frame, list_frames, read_header
+from extractors.bill.header import bill_page, describe_frame, list_frames, read_by_pillow, read_header
+from extractors.bill.plain_header import read_plain_header
 from extractors.core import BilledPage, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
 from extractors.images.pdf import Pdf, is_pdf, open_pdf
@@ -93,6 +94,9 @@ def _note_pdf_page(billed: BilledPage, pdf: Pdf) -> BilledPage:
 
 def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[BilledPage, ...]:
     """Read the picture; with `most` given, every frame of a TIFF of several."""
+    if found.page is None and (plain := read_plain_header(stream)):
+        return (bill_page(found, plain),)
+    stream.seek(0)
     frames = list_frames(stream)
     if found.page is not None:
         count = max(1, len(frames))
@@ -102,9 +106,9 @@ def _read_picture(found: Found, stream: BinaryIO, most: int | None) -> tuple[Bil
             ),
         )
     if most is None or len(frames) < 2:
-        header = describe_frame(frames[0], len(frames)) if frames else read_header(stream)
+        header = describe_frame(frames[0], len(frames)) if frames else read_by_pillow(stream)
         note = f"first of {header.frames} frames" if header.frames > 1 else None
-        return (replace(bill_page(found, header), note=note),)
+        return (bill_page(found, header, note),)
     if len(frames) > most:
         return (BilledPage(found, problem=reject_page_count(len(frames), most)),)
     return _read_each(found, len(frames), lambda number: describe_frame(frames[number - 1], len(frames)))

@@ -22,6 +22,7 @@ from extractors.core.totals import NAMED_FAILURES, FailedDocument, FailureReason
 from extractors.record.output import open_output
 from extractors.record.output.base import writing
 from extractors.record.tables.cascade import select_superseded, sum_cascade
+from extractors.record.tables.evidence import sum_witness
 from extractors.record.tables.rows import restore_attempt
 from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
@@ -269,6 +270,7 @@ def totals_from_tables(volume: Volume, remaining: int, rule: Rule | None = None)
         cost_usd=sum_known(billed["cost_usd"]),
         wasted_usd=sum_known(wasted),
         cascade=sum_cascade(results, volume.scan("calls"), volume.scan("images"), whole),
+        witness=sum_witness(results),
         kinds=_count_kinds(failures),
         reasons=_reasons(failures),
         first_failures=_name_first(failures),

@@ -18,7 +18,6 @@ from extractors.images.open import translate_errors
 from extractors.images.pdf import open_pdf
 from extractors.images.pixels import load_pixels
 from extractors.run.witness.reader import PageReader, ReaderFailed
-from extractors.validate.witness.document import find_sightings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -97,6 +96,8 @@ class Witness:
 
     async def _look(self, result: Accepted) -> Sightings | None:
         """Reads all pages; None where the run was stopped before. Raises DocumentError or ReaderFailed."""
+        from extractors.validate.witness.document import find_sightings  # noqa: PLC0415 - only runs with a witness need it
+
         pages = [lines async for lines in self._iter_pages(result)]
         if len(pages) < len(result.planned.pages):
             return None

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import subprocess
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
 from PIL import Image
 
 from extractors.core.evidence import Box
-from extractors.run.witness.reader import MOST_FAILURES, PageReader, ReaderFailed
+from extractors.run.witness.reader import COMMAND, MOST_FAILURES, PROCESSES, PageReader, ReaderFailed
 
 pytestmark = pytest.mark.anyio
 
@@ -103,3 +105,19 @@ async def test_cancelled_page_ends_its_process(reader):
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert not is_running(first)
+
+
+@pytest.mark.slow
+def test_worker_ends_when_its_parent_is_gone():
+    """Its stdin ends, also when the parent was killed; what it answers before is what it has read."""
+    picture = b'{"width": 80, "height": 60, "mode": "L"}\n' + bytes([255]) * 80 * 60
+    ended = subprocess.run(COMMAND, input=picture, capture_output=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, (2).to_bytes(8) + b"[]")
+
+
+async def test_processes_are_a_few_at_a_time(reader):
+    """Further pages wait, before their pictures are made."""
+    async with reader.slot(), AsyncExitStack() as stack:
+        for _ in range(PROCESSES - 1):
+            await stack.enter_async_context(reader.slot())
+        assert reader._slots.locked()

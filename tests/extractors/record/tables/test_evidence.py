@@ -1,0 +1,32 @@
+"""Totals of the evidence in rows of results."""
+
+import polars as pl
+import pytest
+
+from extractors.core.evidence import Box, Sighting, Sightings
+from extractors.core.totals import WitnessTotals, totals_of
+from extractors.record.tables import columns
+from extractors.record.tables.evidence import sum_witness
+from extractors.record.tables.fields import Fields
+from extractors.record.tables.rows import result_row
+
+BOX = Box(1, 2, 3, 4)
+SEEN = Sightings((Sighting("shop", 1, BOX), Sighting("total", 0), Sighting("items[?]", 2, BOX), Sighting("items")))
+PLAIN = Sightings((Sighting("shop", 1, BOX),))
+
+
+def test_totals_of_rows_are_those_of_their_documents(make, terms, model):
+    """As the run has counted them; a row that the witness did not look at counts nothing."""
+    ends = [make.accepted("/a", sightings=SEEN), make.accepted("/b", sightings=PLAIN), make.accepted("/c")]
+    rows = [{name: result_row(end, terms, Fields(model))[name] for name in ("_document", "_evidence")} for end in ends]
+    schema = {"_document": pl.String(), "_evidence": columns.RESULTS["_evidence"]}
+    totals = sum_witness(pl.LazyFrame(rows, schema=schema))
+    assert totals == WitnessTotals(documents=2, unseen=1, missing_rows=1)
+    assert totals == sum((totals_of(end).witness for end in ends), WitnessTotals())
+
+
+@pytest.mark.parametrize("cells", [None, []])
+def test_rows_without_evidence_count_nothing(cells):
+    schema = {"_document": pl.String(), "_evidence": columns.RESULTS["_evidence"]}
+    rows = None if cells is None else pl.LazyFrame([{"_document": "a", "_evidence": None}], schema=schema)
+    assert sum_witness(rows) == WitnessTotals()

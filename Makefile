@@ -12,6 +12,7 @@ PATIENT := -o faulthandler_timeout=1500
 EXTRAS := offline pdf heif report tune postgres dev
 BENCH_EXTRA := $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")'
 PEERS := .venv-bench/.ready
+QUESTIONS := whole_run prepare call_path estimate one_image memory ledger confidence alignment skip_decision saturation orchestration page
 
 .PHONY: bench demo test slow postgres ui soak all lint format lock samples clean
 .DEFAULT_GOAL := help
@@ -85,8 +86,9 @@ $(PEERS): benchmarks/requirements.lock
 		-r benchmarks/requirements.lock
 	touch $@
 
+# One file a question; longer forms: .venv/bin/python benchmarks/NAME.py --help
 bench: $(READY) $(PEERS)
-	$(BIN)/python benchmarks/whole_run.py
+	set -e; for question in $(QUESTIONS); do $(BIN)/python benchmarks/$$question.py; done
 
 samples: $(READY)
 	$(BIN)/python data/samples/render.py

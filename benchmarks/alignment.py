@@ -1,8 +1,14 @@
-"""CPU that it takes to align the tokens of an answer with the fields of its document: `python benchmarks/alignment.py`."""
+"""What it costs to align the tokens of an answer with the fields of its document, as `--confidence` does for each.
 
+python benchmarks/alignment.py
+"""
+
+import argparse
 import json
 import re
 import time
+
+from measure import report
 
 from extractors.core import Reply
 from extractors.core.calls import TokenLogprobs
@@ -32,11 +38,13 @@ def measure(reply: Reply, candidate: str) -> float:
 
 def main() -> None:
     """Print the figure for a receipt of about 150 tokens."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     text = json.dumps(RECEIPT)
     tokens = tuple(re.findall(r'\s?"|\s?\w{1,4}|[^\w"]{1,2}', text))
     reply = Reply(200, "", content=text, logprobs=TokenLogprobs(tokens, (-0.1,) * len(tokens)))
     candidate = validate(reply, Receipt).candidate
-    print(f"{len(tokens)} tokens: {min(measure(reply, candidate) for _ in range(BATCHES)):.3f} ms CPU an answer")
+    cpu = min(measure(reply, candidate) for _ in range(BATCHES))
+    report("alignment", "tokens laid over the fields of one answer", ("tokens", "CPU ms"), [(len(tokens), cpu)])
 
 
 if __name__ == "__main__":

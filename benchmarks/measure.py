@@ -11,7 +11,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,26 +24,36 @@ VERSIONS = "import sys, importlib.metadata as m; print(*(m.version(name) for nam
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds and peak memory of one process, and what it printed."""
+    """CPU seconds, peak memory and duration of one process, and what it printed."""
 
     cpu: float
     peak_mib: float
+    seconds: float = 0.0
     output: str = ""
 
 
 def run_process(command, *, env=None, cwd=None):
     """The usage of one process, which must end with exit code 0."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=env, cwd=cwd
         )
         _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
         if process.returncode:
             sys.exit(f"{command} ended with {process.returncode}:\n{errors.read().decode()[-4000:]}")
-        return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output.read().decode())
+        return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, seconds, output.read().decode())
+
+
+def run_way(file, way, *arguments, python=sys.executable):
+    """One way of a benchmark in a process of its own, which prints the CPU seconds of the measured part alone."""
+    used = run_process([python, file, *arguments, "--way", way], env=clean_environment())
+    printed = json.loads(used.output.splitlines()[-1])
+    return replace(used, cpu=printed["cpu"], output=used.output)
 
 
 def run_in_turn(cases, repeats):
@@ -51,14 +62,15 @@ def run_in_turn(cases, repeats):
     for _ in range(repeats):
         for name, case in cases.items():
             usages[name].append(case())
-            print(f"  {name}: {usages[name][-1].cpu:.2f} s CPU", file=sys.stderr, flush=True)
+            print(f"  {name}: {usages[name][-1].cpu:.3g} s CPU", file=sys.stderr, flush=True)
     return {name: median(results) for name, results in usages.items()}
 
 
 def median(usages):
-    """The median CPU and the median peak of several runs."""
-    cpu, peak = (statistics.median(getattr(usage, field) for usage in usages) for field in ("cpu", "peak_mib"))
-    return Usage(cpu, peak, usages[-1].output)
+    """The median CPU, peak and duration of several runs."""
+    fields = ("cpu", "peak_mib", "seconds")
+    cpu, peak, seconds = (statistics.median(getattr(usage, field) for usage in usages) for field in fields)
+    return Usage(cpu, peak, seconds, usages[-1].output)
 
 
 def clean_environment(**settings):

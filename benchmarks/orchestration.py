@@ -1,84 +1,82 @@
 """What Prefect adds to a run: CPU of the run's own process, and the seconds until a schedule fires.
 
-    python benchmarks/orchestration.py run      10 and 10,000 images, directly and as a flow on a running server, in turn:
-                                                the fixed start, what each image costs more, documents a task run
-    python benchmarks/orchestration.py serve    `tilewise serve` with a new database: until it is ready, and how late its first
-                                                scheduled run begins
+    python benchmarks/orchestration.py run [--images 1000]   10 images and so many, directly and as a flow on a running
+                                                             server, in turn: the start, and each image more
+    python benchmarks/orchestration.py serve                 `tilewise serve` with a new database: until it is ready, and
+                                                             how late its first scheduled run begins
 
-Images are small JPEGs, the endpoint echoes. CPU is user and system time of the whole process, imports and all; the server
-and the endpoint are processes of their own, and not counted.
+Images are small JPEGs. CPU is that of the whole process, imports and all; Prefect's server and the server of completions
+are processes of their own, and not counted.
 """
 
 import argparse
 import contextlib
-import json
-import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
-from PIL import Image
+from measure import clean_environment, own_versions, report, run_in_turn, run_process
+from null_server import null_server
+from pictures import stored
 
 from flows.serving.server import QUIET
 
-ROOT = Path(__file__).parents[1]
 OFTEN = """deployments:
   - name: often
     entrypoint: flows.extract.extract
     schedules: [{interval: 30}]
-    parameters: {job: {source: in, schema_name: caption, "yes": true}}
+    parameters: {job: {source: in, schema_name: receipt, "yes": true}}
 """
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "serve"])
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--times", type=int, default=3)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, endpoint() as url:
+    parser.add_argument("what", nargs="?", choices=["run", "serve"], default="run")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    stored("tiny", 10), stored("tiny", options.images)
+    with tempfile.TemporaryDirectory() as folder, null_server() as (url, _):
         env = environment(Path(folder), url)
-        if asked.what == "run":
-            runs(Path(folder), env, asked.images, asked.times)
+        if options.what == "run":
+            runs(Path(folder), env, options.images, options.repeats)
         else:
-            serves(Path(folder), env, asked.times)
+            serves(Path(folder), env, options.repeats)
 
 
-def runs(folder, env, images, times):
+def runs(folder, env, images, repeats):
     few = 10
-    make_images(folder / "few", few)
-    make_images(folder / "many", images)
     with server(folder, env) as api:
-        cpu = {
-            (source, way): statistics.median(
-                cpu_of(folder, env | asked, source, way) for _ in range(times if source == "few" else max(1, times - 1))
-            )
-            for source in ("few", "many")
-            for way, asked in (("--direct", {}), ("--prefect", {"PREFECT_API_URL": api}))
+        flags = {"--direct": {}, "--prefect": {"PREFECT_API_URL": api}}
+        ways = {
+            f"{count:,} {way}": partial(run_once, folder, env | settings, count, way)
+            for count in (few, images)
+            for way, settings in flags.items()
         }
-        found = httpx.post(f"{api}/task_runs/count", json={}, trust_env=False, timeout=60)
-    start = cpu["few", "--prefect"] - cpu["few", "--direct"]
-    each = {way: (cpu["many", way] - cpu["few", way]) / (images - few) * 1000 for way in ("--direct", "--prefect")}
-    print(
-        f"the start of a flow: {start:.2f} s CPU (direct {cpu['few', '--direct']:.2f}, flow {start + cpu['few', '--direct']:.2f})"
-    )
-    print(
-        f"an image, of {images:,}: {each['--direct']:.3f} ms CPU directly, {each['--prefect']:.3f} as a flow:"
-        f" {each['--prefect'] / each['--direct'] - 1:+.1%}"
-    )
-    tasks, documents = found.json(), times * few + max(1, times - 1) * images
-    print(f"{tasks} task runs of {documents:,} documents in {times + max(1, times - 1)} flow runs")
+        usages = run_in_turn(ways, repeats)
+        counted = httpx.post(f"{api}/task_runs/count", json={}, trust_env=False, timeout=60)
+    cpu = {way: used.cpu for way, used in usages.items()}
+    rows = [
+        (way, cpu[f"{few} {way}"], (cpu[f"{images:,} {way}"] - cpu[f"{few} {way}"]) / (images - few) * 1000)
+        for way in flags
+    ]
+    header = ("way", f"CPU s of {few} images", "CPU ms of each image more")
+    title = f"{few} and {images:,} images, on a running Prefect server"
+    documents = repeats * (few + images)
+    facts = {"task_runs": counted.json(), "documents": documents, "versions": own_versions("prefect")}
+    report("orchestration run", title, header, rows, **facts)
 
 
 def serves(folder, env, times):
-    make_images(folder / "in", 2)
+    shutil.copytree(stored("tiny", 10), folder / "in")
+    rows = []
     (folder / "prefect.yaml").write_text(OFTEN)
     for _ in range(times):
         shutil.rmtree(folder / "prefect", ignore_errors=True)
@@ -91,7 +89,8 @@ def serves(folder, env, times):
             ready = time.time() - began
             late = lateness(f"http://127.0.0.1:{port}/api")
             process.terminate()
-        print(f"ready after {ready:.1f} s, the first scheduled run began {late:.1f} s after it was due")
+        rows.append((ready, late))
+    report("orchestration serve", "`tilewise serve`, a new database", ("ready after s", "first run late by s"), rows)
 
 
 def lateness(api):
@@ -103,53 +102,24 @@ def lateness(api):
     return (start - due).total_seconds()
 
 
-def cpu_of(folder, env, source, way):
-    """The CPU seconds of one run of all that is in the source."""
-    command = [sys.executable, "-m", "flows", "run", source, "--schema", "caption", "--redo", "all", "--yes", way]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=folder, env=env, **quiet)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return used.ru_utime + used.ru_stime
+def run_once(folder, env, count, way):
+    """One run of so many images, with nothing skipped."""
+    command = [sys.executable, "-m", "flows", "run", stored("tiny", count), "--schema", "receipt", "--redo", "all"]
+    return run_process([*command, "--bill", "formula", "--yes", way], env=env, cwd=folder)
 
 
 def environment(folder, url):
     """Settings that leave nothing outside the folder."""
     (folder / "prices.toml").write_text('[models."maker/model"]\ninput = 0.3\noutput = 1.5\n')
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TILEWISE_", "PREFECT_"))}
-    return (
-        kept
-        | QUIET
-        | {
-            "PYTHONPATH": str(ROOT),
-            "PREFECT_HOME": str(folder / "prefect"),
-            "TILEWISE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
-            "TILEWISE_OUTPUT": str(folder / "out"),
-            "TILEWISE_PRICES": str(folder / "prices.toml"),
-            "TILEWISE_BASE_URL": url,
-            "TILEWISE_API_KEY": "any",
-            "TILEWISE_MODEL": "maker/model",
-        }
-    )
-
-
-def make_images(folder, count):
-    """Pictures that all differ."""
-    folder.mkdir()
-    for number in range(count):
-        Image.new("RGB", (300, 200), (number % 256, number // 256 % 256, 9)).save(folder / f"{number:06}.png")
-
-
-@contextlib.contextmanager
-def endpoint():
-    """The echo endpoint, and its URL."""
-    command = [sys.executable, "-m", "extractors.endpoint", "--reader", "echo", "--port", "0", "--parent-pipe"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
-        yield json.loads(process.stdout.readline())["url"]
-        process.terminate()
+    settings = {
+        "TILEWISE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
+        "TILEWISE_OUTPUT": str(folder / "out"),
+        "TILEWISE_PRICES": str(folder / "prices.toml"),
+        "TILEWISE_BASE_URL": url,
+        "TILEWISE_API_KEY": "any",
+        "TILEWISE_MODEL": "maker/model",
+    }
+    return clean_environment(**settings) | QUIET | {"PREFECT_HOME": str(folder / "prefect")}
 
 
 @contextlib.contextmanager

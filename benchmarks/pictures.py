@@ -3,7 +3,7 @@
     python benchmarks/pictures.py FOLDER --kind small --count 1000
 
 Nothing is downloaded. `small` is within 1,119 px and is sent as it is, `medium` has 1 to 2 megapixels and is resized,
-`large` has 12 megapixels. Each of 16 receipts is encoded once; every copy carries its number in a JPEG comment, so all
+`large` has 12 megapixels, `tiny` is 300 px wide. A few receipts are encoded once; every copy carries its number in a JPEG comment, so all
 files differ in content and cost the same to decode.
 """
 
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DRAWN = 16
+DRAWN = {"tiny": 16, "small": 16, "medium": 16, "large": 4}  # that many are encoded; the others are copies of them
 STORE = Path(tempfile.gettempdir()) / "tilewise-benchmarks-1"  # the number changes with the pictures
 
 
@@ -30,7 +30,7 @@ def stored(kind, count):
 
 def draw(folder, kind, count):
     """Write the pictures below another name, then give the folder its own."""
-    pictures = [encode(kind, number) for number in range(min(DRAWN, count))]
+    pictures = [encode(kind, number) for number in range(min(DRAWN[kind], count))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
         drawn = Path(beside) / "drawn"
@@ -61,10 +61,12 @@ def encode(kind, number):
     sales = [value for value in vars(shops).values() if isinstance(value, Sale)]
     sale, random = sales[number % len(sales)], camera.seeded(f"{kind}-{number}")
     page = sheet(receipt(sale, bars=number % 3 == 0), Style(540 + 10 * (number % 8), 23 + number % 3))
-    if kind == "small":
+    if kind == "tiny":
+        page.thumbnail((300, 600))
+    elif kind == "small":
         page.thumbnail((1119, 1119 - 16 * (number % 5)), Image.Resampling.LANCZOS)
     else:
-        pixels = 12_000_000 if kind == "large" else 1_000_000 + 1_000_000 * number // DRAWN
+        pixels = 12_000_000 if kind == "large" else 1_000_000 + 1_000_000 * number // DRAWN[kind]
         page = stretch(page, pixels, Image)
     buffer = BytesIO()
     camera.noise(camera.shade(page, random, 0.1), random, 4, grain=2).save(buffer, "JPEG", quality=85)
@@ -83,7 +85,7 @@ def stretch(page, pixels, image):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kind", choices=["small", "medium", "large"], default="small")
+    parser.add_argument("--kind", choices=DRAWN, default="small")
     parser.add_argument("--count", type=int, default=1000)
     options = parser.parse_args()
     draw(options.folder, options.kind, options.count)

@@ -48,7 +48,7 @@ _FAILURES = (
 class RunHistory:
     """The documents of one schema that earlier runs have finished, by a 64-bit hash of name and version.
 
-    A million of them take 140 MB, 320 MB under `changed` (benchmarks/past.py). A new document is skipped by mistake if
+    A million of them take 140 MB, 320 MB under `changed` (benchmarks/skip_decision.py). A new document is skipped by mistake if
     its hash collides: with a million new and a million done documents, once in 18 million runs. The hash is seeded per
     process, so the next run takes the document.
     """

@@ -45,7 +45,7 @@ class Place(NamedTuple):
 class RowIndex:
     """The positions of the rows of one schema that are not copies. Only `read_row` and `load_published` are thread-safe.
 
-    A million published rows take 24 MB (benchmarks/past.py). Two keys share 60 bits with a probability of 10^-18; a row
+    A million published rows take 24 MB (benchmarks/skip_decision.py). Two keys share 60 bits with a probability of 10^-18; a row
     of results is compared by its whole key when it is read.
     """
 

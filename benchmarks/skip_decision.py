@@ -1,10 +1,10 @@
 """What deciding costs: a million published rows of one schema, a million documents found, most of them done.
 
-    python benchmarks/past.py                        40 files of 25,000 rows; each redo in a process of its own
-    python benchmarks/past.py --files 1              the same rows in one file
-    python benchmarks/past.py --rows 200000          fewer of both
+    python benchmarks/skip_decision.py                        40 files of 25,000 rows; each redo in a process of its own
+    python benchmarks/skip_decision.py --files 1              the same rows in one file
+    python benchmarks/skip_decision.py --rows 200000          fewer of both
 
-Seconds are those of reading the past and of one `skips` a document, with --redo also of one `cause` a document taken;
+Seconds are CPU, those of reading the past and of one `skips` a document, with --redo also of one `cause` a document taken;
 the peak is the whole process's, imports and all. The last line is what copying adds: reading all keys, finding each,
 and reading back the rows of one document in ten.
 """
@@ -20,9 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+from measure import own_versions, report
 from pydantic import BaseModel
 
 from extractors.core import Fingerprint, RunInfo
+from extractors.core.outcomes import RedoScope
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns
 from extractors.record.tables.history import load_history
@@ -45,19 +47,18 @@ def main():
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         alone(publish, Path(folder), asked.rows, asked.files)
-        print(f"{asked.rows:,} rows in {asked.files} files, {asked.rows:,} documents found")
+        rows = []
         for redo, terms in ((None, TERMS), ("failed", TERMS), ("changed", TERMS), ("changed", OTHER), ("all", TERMS)):
-            told = alone(decide, Path(folder), asked.rows, redo, terms)
-            name = (redo or "none") + (", every one" if terms is OTHER else "")
-            print(
-                f"redo {name:18} {told['read']:5.2f} s read, {told['decide']:5.2f} s decided,"
-                f" {told['skipped']:,} skipped, peak {told['peak_mb']:.0f} MB, {told['start_mb']:.0f} of them imports"
-            )
-        told = alone(copy, Path(folder), asked.rows)
-        print(
-            f"copies       {told['open']:5.2f} s opened, {told['find']:5.2f} s found, {told['copied']:,} rows in"
-            f" {told['copy']:.2f} s, peak {told['peak_mb']:.0f} MB, {told['start_mb']:.0f} of them imports"
-        )
+            result = alone(decide, Path(folder), asked.rows, redo, terms)
+            name = (redo or "none") + (", every document" if terms is OTHER else "")
+            figures = (result[key] for key in ("read", "decide", "skipped", "peak_mb", "start_mb"))
+            rows.append((f"redo {name}", *figures))
+        result = alone(copy, Path(folder), asked.rows)
+        figures = (result["open"] + result["find"], result["copy"], result["copied"], result["peak_mb"])
+        rows.append(("copies", *figures, result["start_mb"]))
+    header = ("decision", "CPU s to read", "CPU s to decide", "skipped or copied", "peak MiB", "of it imports")
+    title = f"{asked.rows:,} rows in {asked.files} files, {asked.rows:,} documents found"
+    report("skip_decision", title, header, rows, versions=own_versions("polars"))
 
 
 def alone(work, *asked):
@@ -68,16 +69,16 @@ def alone(work, *asked):
 
 def decide(folder, rows, redo, terms):
     """What one run does before its first call, and what that took; with --redo it tells the cause of every one taken."""
-    start_mb, started = peak_mb(), time.perf_counter()
-    past = load_history(FolderOutput(folder), terms, offline=False, redo=redo)
-    read = time.perf_counter()
+    start_mb, started = peak_mb(), time.process_time()
+    past = load_history(FolderOutput(folder), terms.fingerprint, RedoScope(redo), offline=False)
+    read = time.process_time()
     skipped = 0
     for number in range(rows):
         if past.skips(name(number), redo):
             skipped += 1
         elif redo:
             past.reason(name(number), redo)
-    decided = time.perf_counter()
+    decided = time.process_time()
     return {
         "read": read - started,
         "decide": decided - read,
@@ -89,19 +90,19 @@ def decide(folder, rows, redo, terms):
 
 def copy(folder, rows):
     """What a run does that has to look for each document's content among what is published."""
-    start_mb, started = peak_mb(), time.perf_counter()
+    start_mb, started = peak_mb(), time.process_time()
     row_index = RowIndex(Tables(FolderOutput(folder), TERMS, BaseModel), earlier=True, offline=False)
-    row_index.open()
-    opened = time.perf_counter()
+    row_index.load_published()
+    opened = time.process_time()
     for number in range(rows):
         row_index.find(key(number))
-    found = time.perf_counter()
+    found = time.process_time()
     wanted = [key(number) for number in range(0, rows, 10) if number % NEW]
-    copied = sum(row_index.row(row_index.find(each), each) is not None for each in wanted)
+    copied = sum(row_index.read_row(row_index.find(each), each) is not None for each in wanted)
     return {
         "open": opened - started,
         "find": found - opened,
-        "copy": time.perf_counter() - found,
+        "copy": time.process_time() - found,
         "copied": copied,
         "peak_mb": peak_mb(),
         "start_mb": start_mb,

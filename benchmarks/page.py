@@ -1,6 +1,6 @@
-"""Measures the report of a run: seconds, peak memory and bytes of the page.
+"""What the page of a run costs: CPU and peak memory of `tilewise report`, and bytes of the page.
 
-    python benchmarks/report.py [--images 2000] [--folder FOLDER]
+    python benchmarks/page.py [--images 200] [--folder FOLDER]
 
 Draws pictures of 2 megapixels (three in four are JPEG, one is PNG), writes the tables of a run that read them with one
 failure in forty and one climb in twenty, and runs `tilewise report` in a process of its own. `--folder` keeps them.
@@ -8,13 +8,9 @@ failure in forty and one climb in twenty, and runs `tilewise report` in a proces
 
 import argparse
 import json
-import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from measure import clean_environment, own_versions, report, run_process
 from PIL import Image, ImageDraw
 
 from extractors.record.tables import columns
@@ -133,7 +130,7 @@ def publish(output, paths):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="report-"))
@@ -144,11 +141,10 @@ def main():
         list(processes.map(draw, [path for path in paths if not path.exists()], chunksize=20))
     publish(folder / "out", paths)
     command = [str(Path(sys.executable).with_name("tilewise")), "report", RUN, "--output", str(folder / "out")]
-    began = time.perf_counter()
-    page = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout.strip()
-    seconds, usage = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(page)
-    print(f"{seconds:.1f} s ({usage.ru_utime + usage.ru_stime:.1f} s CPU), {Path(page).stat().st_size / 1e6:.1f} MB")
+    used = run_process(command, env=clean_environment())
+    path = Path(used.output.strip())
+    row = (options.images, used.cpu, used.peak_mib, path.stat().st_size / 1e6)
+    report("page", str(path), ("images", "CPU s", "peak MiB", "MB"), [row], versions=own_versions("polars", "Pillow"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Annotated, Literal
 
 import typer
@@ -302,9 +303,18 @@ def serve(
         serve(port)
 
 
+def _keep_named_command(names: list[str]) -> None:
+    """Leaves out all commands but the named one: typer would build every flag of every command."""
+    if named := [
+        each for each in app.registered_commands if (each.name or getattr(each.callback, "__name__", "")) in names
+    ]:
+        app.registered_commands, app.registered_groups = named, []
+
+
 def main() -> None:
     """The console script. What start-up creates stays, so the search of it for cycles is left out, also at exit."""
     gc.set_threshold(START_OBJECTS)
+    _keep_named_command(sys.argv[1:2])
     try:
         app(prog_name="tilewise")
     finally:

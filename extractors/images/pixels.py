@@ -15,7 +15,6 @@ from extractors.images.colour import convert_to_srgb
 from extractors.images.grey import find_grey
 from extractors.images.open import open_picture, translate_errors
 from extractors.images.tiff import check_supported, is_tiff, read_frames
-from extractors.images.tiff_pixels import decode_frame
 from extractors.images.turn import SWAPPED, turn_upright
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def _resize(pixels: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _load_tiff(data: bytes, stage: str, page: int | None) -> tuple[Image.Image, bytes | None]:
+    from extractors.images.tiff_pixels import decode_frame  # noqa: PLC0415 - only a TIFF needs it
+
     frames = read_frames(BytesIO(data), stage)
     frame = frames[(page or 1) - 1]
     check_supported(frame, stage)

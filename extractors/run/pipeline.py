@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from extractors.core.money import FREE
 from extractors.core.totals import RunTotals
-from extractors.plan.apply import PlanFeed
 from extractors.plan.estimate import estimate
 from extractors.plan.feed import Feed
 from extractors.plan.sampling import REMOTE
@@ -25,7 +24,6 @@ from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.session import check_videos, open_session
-from extractors.run.shards.coordinator import coordinate, require_backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +58,20 @@ async def apply(approved_plan: ApprovedPlan, hooks: RunHooks = NO_HOOKS) -> RunR
 
 
 async def _run(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None) -> RunResult:
-    backend = None if config.job.shard_size is None else await require_backend(config, hooks)
+    if config.job.shard_size is not None:
+        return await _run_in_shards(config, hooks, approved_plan)
     async with AsyncExitStack() as stack:
         session = await open_session(config, hooks, approved_plan, stack)
-        if backend is not None:
-            return await coordinate(session, backend, hooks, stack)
         return await _schedule(session, hooks, stack)
+
+
+async def _run_in_shards(config: RunConfig, hooks: RunHooks, approved_plan: ApprovedPlan | None) -> RunResult:
+    from extractors.run.shards.coordinator import coordinate, require_backend  # noqa: PLC0415 - 13 ms that others save
+
+    backend = await require_backend(config, hooks)
+    async with AsyncExitStack() as stack:
+        session = await open_session(config, hooks, approved_plan, stack)
+        return await coordinate(session, backend, hooks, stack)
 
 
 async def _schedule(session: RunSession, hooks: RunHooks, stack: AsyncExitStack) -> RunResult:
@@ -84,6 +90,8 @@ async def _schedule(session: RunSession, hooks: RunHooks, stack: AsyncExitStack)
 
 def _open_feed(session: RunSession) -> DocumentFeed:
     if plan := session.approved_plan:
+        from extractors.plan.apply import PlanFeed  # noqa: PLC0415 - only a stored plan needs it
+
         return PlanFeed(session.estimate_inputs, plan.stored_plan, plan.info)
     inputs = session.estimate_inputs
     return Feed(inputs.config, inputs.tariff, inputs.history)

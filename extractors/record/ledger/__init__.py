@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ConfigurationError
 from extractors.record.ledger.calls import Calls
 from extractors.record.ledger.claims import Claims
 from extractors.record.ledger.database import LOCK_SECONDS, Database
-from extractors.record.ledger.erasure import Erasure
 from extractors.record.ledger.memory import EndpointMemory
 from extractors.record.ledger.output_lease import OutputLeases
 from extractors.record.ledger.runs import Runs
-from extractors.record.ledger.shards import Shards
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from extractors.record.ledger.erasure import Erasure
+    from extractors.record.ledger.shards import Shards
 
 
 class Ledger:
@@ -31,10 +33,22 @@ class Ledger:
         self.runs = Runs(self._database)
         self.calls = Calls(self._database)
         self.claims = Claims(self._database)
-        self.shards = Shards(self._database)
         self.output_leases = OutputLeases(self._database)
-        self.erasure = Erasure(self._database)
         self.memory = EndpointMemory(self._database)
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The shards of runs that other processes work on."""
+        from extractors.record.ledger.shards import Shards  # noqa: PLC0415 - only a run in shards needs it
+
+        return Shards(self._database)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        """What `forget` takes out of the ledger."""
+        from extractors.record.ledger.erasure import Erasure  # noqa: PLC0415 - only that command needs it
+
+        return Erasure(self._database)
 
     def __enter__(self) -> Self:
         """Open the database. Raises ConfigurationError if that fails."""

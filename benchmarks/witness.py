@@ -1,8 +1,9 @@
-"""How often local OCR sees values that are printed, and values of which one digit was changed.
+"""How often local OCR sees values that are printed, values of which one digit was changed, and rows that are missing.
 
     python benchmarks/witness.py IMAGES TRUTH [--words FILE] [--draw FOLDER]
 
-IMAGES is a folder, TRUTH a `.jsonl` with a column `image` and the fields of the schema `receipt`. `--words` keeps what was
+IMAGES is a folder, TRUTH a `.jsonl` with a column `image` and the fields of the schema `receipt`; its `line_items`, if there
+are any, are dropped one at a time. `--words` keeps what was
 read, for the next time; `--draw` draws the boxes of dates and totals, to look at.
 """
 
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw, ImageOps
 from extractors.core.evidence import Box
 from extractors.endpoint.ocr.page_words import list_lines
 from extractors.endpoint.ocr.read import read_pieces
+from extractors.images.pixels import load_pixels
 from extractors.validate.witness.document import find_sightings
 from extractors.validate.witness.words import PageLine, PageWord
 from schemas.receipt import Receipt
@@ -31,10 +33,11 @@ def main():
     options = parse_arguments()
     truth = [json.loads(line) for line in options.truth.read_text(encoding="utf-8").splitlines()]
     words = read_all(options.images, [row["image"] for row in truth], options.words)
-    seen, changed, chance = Counter(), Counter(), random.Random(7)
+    seen, changed, rows, chance = Counter(), Counter(), Counter(), random.Random(7)
     for row in truth:
         lines = parse_lines(words[row["image"]])
         values = {name: row[name] for name in FIELDS}
+        rows.update(drop_rows(row, lines))
         boxes = find(values, lines)
         seen.update((name, each.page) for name, each in boxes.items())
         if options.draw:
@@ -45,6 +48,9 @@ def main():
                     changed[name, find(other, lines)[name].page] += 1
     report("printed values that are seen", seen, seen_is_right=True)
     report("values with one digit changed that are not seen", changed, seen_is_right=False)
+    if rows["dropped"]:
+        print(f"rows that are dropped and counted as missing  {rows['counted']} of {rows['dropped']}")
+        print(f"lines counted as missing in whole lists       {rows['false']}")
 
 
 def parse_arguments():
@@ -62,7 +68,9 @@ def read_all(folder, names, kept):
     for name in names:
         if name not in words:
             with Image.open(folder / name) as image:
-                words[name] = list_lines(read_pieces(ImageOps.exif_transpose(image)))
+                orientation = image.getexif().get(0x0112, 1)
+            pixels = load_pixels((folder / name).read_bytes(), "benchmark", None, orientation)
+            words[name] = list_lines(read_pieces(pixels))
     if kept:
         kept.write_text(json.dumps(words), encoding="utf-8")
     return words
@@ -78,6 +86,19 @@ def find(values, lines):
     """The sighting of each field."""
     found = find_sightings(Receipt.model_validate(values), [lines])
     return {each.field: each for each in found.values if each.field in FIELDS}
+
+
+def drop_rows(row, lines):
+    """How many of the rows, dropped one at a time, are counted as missing; and how many lines with none dropped."""
+    items = row.get("line_items") or []
+    whole = count_missing(row, items, lines)
+    counted = sum(count_missing(row, items[:place] + items[place + 1 :], lines) > whole for place in range(len(items)))
+    return {"dropped": len(items), "counted": counted, "false": whole}
+
+
+def count_missing(row, items, lines):
+    receipt = Receipt.model_validate({**{name: row[name] for name in FIELDS}, "line_items": items})
+    return find_sightings(receipt, [lines]).missing_rows
 
 
 def change_digit(values, name, chance):

@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"\d(?:[\d.,']*\d)?")
 _SPACED = re.compile(r"(?<![\d.,'])\d{1,3}(?: \d{3})+(?:[.,]\d{1,4})?(?![\d]|[.,']\d)")
 _BROKEN = re.compile(r"(?<![\d.,'])(\d{1,3}(?:[,']\d{3})*|\d+)(?: [.,]|[.,] )(\d\d)(?![\d]|[.,']\d)")
 _GROUPED = re.compile(r"\d{1,3}(?:([.,' ])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
-_LETTERS_BEFORE, _LETTERS_AFTER = re.compile(r"[^\W\d_]+$"), re.compile(r"[^\W\d_]+")
+_LETTERS_BEFORE, _LETTERS_AFTER = re.compile(r"[^\W\d_]+\Z"), re.compile(r"[^\W\d_]+")
 _JOINTS = "/-:"  # between digits they make a date, a time or a code
 _MARK_WORDS = """
 RM RP RS R S US A HK C NT NZ MYR SGD AUD HKD CAD EUR GBP CHF INR KRW CNY RMB JPY IDR THB PHP USD BRL MXN PLN CZK SEK

@@ -125,9 +125,8 @@ class SearchPage:
         """The span of each number by line, and its decimals."""
         printed: dict[int, dict[tuple[int, int], int]] = defaultdict(dict)
         for place in iter_numbers(self.by_line.text):
-            written = self.by_line.text[place.start : place.end]
-            decimals = len(written) - 1 - max(written.rfind("."), written.rfind(","))
-            printed[self.by_line.find_line(place.start)][place.start, place.end] = decimals % len(written)
+            decimals = count_decimals(self.by_line.text[place.start : place.end])
+            printed[self.by_line.find_line(place.start)][place.start, place.end] = decimals
         return printed
 
     def list_numbers(self, line: int) -> list[PrintedNumber]:
@@ -162,6 +161,13 @@ class SearchPage:
         middle = text.lines[text.find_line(start)].box.middle
         distances = [abs(line.box.middle - middle) for line in self.lines]
         return distances.index(min(distances))
+
+
+def count_decimals(written: str) -> int:
+    """How many decimals a number is written with; three digits behind a mark are taken for thousands."""
+    last = max(written.rfind("."), written.rfind(","))
+    decimals = len(written) - 1 - last if last >= 0 else 0
+    return 0 if decimals == 3 else decimals
 
 
 def find_value(value: object, pages: Sequence[SearchPage]) -> list[Place] | None:

@@ -65,6 +65,13 @@ def test_list_of_which_no_row_is_seen_misses_none():
     assert missing([("NOT THERE", "99.99")]) == []
 
 
+def test_rows_in_whole_units_are_missing():
+    """A comma before three digits groups them: amounts with and without one are written alike."""
+    text = "RAMEN   1,960\nGYOZA     450\nBEER    1,160\nTOTAL   3,570"
+    assert missing([("RAMEN", "1960"), ("BEER", "1160")], text) == [(1, 30)]
+    assert missing([("GYOZA", "450")], text) == [(1, 0), (1, 60)]
+
+
 def test_equal_rows_are_two():
     """The same line twice, of which one row was read: the other is missing."""
     text = "TEA      2.00\nTEA      2.00\nCAKE     3.50\nTOTAL   17.10"

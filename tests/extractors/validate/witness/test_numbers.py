@@ -34,6 +34,7 @@ def values(text):
         ("3 PCS", "3"),
         ("2x", "2"),
         ("x2", "2"),
+        ("\n12 x 3.00", "12"),
     ],
 )
 def test_number_is_read_in_any_usual_writing(written, value):

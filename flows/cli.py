@@ -138,6 +138,7 @@ def run(
     video_tokens: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["video_tokens"])] = None,
     confidence: Confidence = False,
     witness: Witness = None,
+    audit: Annotated[int | None, typer.Option(metavar="N", help=FIELD_HELP["audit"])] = None,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     with_prefect: Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, even if it is configured.")] = False,

@@ -148,6 +148,7 @@ def _print_estimate(estimate: Estimate, model: str) -> None:
         causes=estimate.causes.lines() if estimate.causes else (),
         passed_over=estimate.listing.passed_over,
         tuning=estimate.tuning,
+        audit=estimate.audit.words if estimate.audit else "",
     )
     print_lines(view.lines())
     print_lines(f"warning: {warning}" for warning in estimate.warnings)
@@ -175,6 +176,7 @@ def show_result(result: RunResult, *, as_json: bool, page_output: str | None = N
         passed_over=result.record.passed_over,
         page_command=_name_page(result, page_output) if page_output else "",
         input_price=price.input if (price := result.record.run_info.price) else None,
+        audit=result.record.audit,
     )
     print_lines(view.lines())
 

@@ -41,5 +41,7 @@ FIELD_HELP = {
     "confidence": "Ask the server for the log probability of each token, and record the confidence of every value.",
     "witness": "Look for every value on the original with local OCR, and record its page and box. doubtful: in documents whose"
     " confidence is unknown or below the threshold; all: in every accepted document.",
+    "audit": "Read this number of random documents that were accepted below the top rung once more at the top, and report"
+    " how many differ.",
     "shard_size": "Number of documents per shard: splits the run into flow runs on the Prefect work pool.",
 }

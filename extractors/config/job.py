@@ -153,6 +153,7 @@ class Job(BaseModel):
     video_tokens: int | None = Field(None, ge=1, title="Tokens: of a video", description=FIELD_HELP["video_tokens"])
     confidence: bool = Field(default=False, title="Tokens: confidence", description=FIELD_HELP["confidence"])
     witness: WitnessMode | None = Field(None, title="Values: witness", description=FIELD_HELP["witness"])
+    audit: int | None = Field(None, ge=1, title="Values: audit", description=FIELD_HELP["audit"])
     base_url: str | None = Field(None, title="Endpoint: base URL", description=FIELD_HELP["base_url"])
     offline: bool = Field(default=False, title="Endpoint: offline", description=FIELD_HELP["offline"])
     send_urls: bool = Field(default=False, title="Endpoint: send URLs", description=FIELD_HELP["send_urls"])
@@ -241,6 +242,17 @@ class Job(BaseModel):
     def _check_shard_size(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("redo") == "reparse":
             raise ValueError("cannot be combined with --redo reparse, which runs in one process: leave it out")
+        if value is not None and info.data.get("audit") is not None:
+            raise ValueError(
+                "cannot be combined with --audit, which reads its sample when all documents have ended: leave it out"
+            )
+        return value
+
+    @field_validator("audit")
+    @classmethod
+    def _check_audit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("redo") == "reparse":
+            raise ValueError("cannot be combined with --redo reparse, which makes no call: leave it out")
         return value
 
     @field_validator("bill")

@@ -87,7 +87,8 @@ class Tuning(BaseModel):
     `climb_below` holds thresholds by field, `climb_below_all` the threshold of every other field; None and no entry: the
     field's confidence never makes a document climb. `score` is the JSON form of `validate.score.Score`; None: the least
     token probability is the score. `ranks` is False where the confidence of this model cannot rank, None where too few
-    errors were seen to tell.
+    errors were seen to tell. `agreement` counts the labelled documents that were read below the top rung, and those of them
+    whose answer was that of the top in every field.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,6 +100,7 @@ class Tuning(BaseModel):
     score: dict[str, JsonValue] | None = None
     certificate: Certificate | None = None
     ranks: bool | None = None
+    agreement: tuple[int, int] | None = None
     measured_at: datetime
     run: str
 

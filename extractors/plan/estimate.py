@@ -13,6 +13,7 @@ from extractors.bill import NoteCounts
 from extractors.config.prices import find_price
 from extractors.config.run_config import PriorStats, prior_stats
 from extractors.core.money import FREE, Costs, Usage
+from extractors.plan.audit_estimate import AuditEstimate
 from extractors.plan.feed import Feed
 from extractors.plan.redo import RedoSummary
 from extractors.plan.sampling import apportion, interval, reservoir_sample
@@ -78,6 +79,7 @@ class Estimate:
     notes: NoteCounts = field(default_factory=NoteCounts)
     tuning: str = ""  # what of a stored tuning is used
     configuration_warnings: Sequence[str] = ()
+    audit: AuditEstimate | None = None
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
@@ -99,6 +101,8 @@ class Estimate:
                 self.faithful_tokens += page.faithful_tokens
         costs = planned.costs if planned.problem is None else Costs()
         self.costs += costs
+        if self.audit is not None:
+            self.audit.add(planned)
         if self.causes is not None:
             self.causes.add(planned.name, costs)
 
@@ -114,6 +118,8 @@ class Estimate:
             self.actions[action] += count
         self.tokens = Counter({name: round(count * times) for name, count in self.tokens.items()})
         self.costs = self.costs.scale(times)
+        if self.audit is not None:
+            self.audit.extend(times)
         if self.causes is not None:
             self.causes.extend(total, times)
         names = ("low", "expected", "high")
@@ -174,12 +180,16 @@ def estimate(
     with closing(Feed(config, inputs.tariff, history)) as feed:
         result = Estimate(config.rule.name, feed.tariff.calibrated, listing=feed.listing, price=inputs.price)
         result.tuning, result.configuration_warnings = config.tuning.description, config.warnings
+        if config.job.audit:
+            result.audit = AuditEstimate(config.job.audit, feed.tariff)
         if history and config.job.redo:
             result.causes = RedoSummary(partial(history.reason, redo=config.job.redo))
         if sample and (feed.store.readers > 1 or not sample.for_waits):
             _add_sample(feed, result, sample, config.job.source)
         else:
             _add_all(feed, result, keep)
+    if result.audit is not None:
+        result.costs += result.audit.sample_costs
     result.skipped, result.skipped_failed = feed.skipped, feed.skipped_failed
     if seconds := inputs.prior.means.seconds:
         result.eta_seconds = (result.documents - result.rejected) * seconds / config.concurrency

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from decimal import Decimal
 
+    from extractors.core.audit import AuditCounts
     from extractors.core.totals import CascadeTotals
 
 
@@ -27,6 +28,12 @@ def list_cascade(cascade: CascadeTotals, input_price: Decimal | None) -> Iterato
         yield "climbed", f"{_count(cascade.climbed)}, {cascade.climb_tokens:,} image tokens{cost}"
     if cascade.faithful_tokens:
         yield "saved against --policy faithful", _describe_saving(cascade, input_price)
+
+
+def list_audit(audit: AuditCounts | None) -> Iterator[tuple[str, str]]:
+    """How many documents of the audit differ, as name and value; nothing for a run without an audit."""
+    if audit is not None:
+        yield "audit: read again at the top rung", audit.words
 
 
 def _describe_saving(cascade: CascadeTotals, input_price: Decimal | None) -> str:

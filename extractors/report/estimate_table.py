@@ -41,12 +41,15 @@ class EstimateView:
     causes: Sequence[tuple[str, str]] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     tuning: str = ""
+    audit: str = ""
 
     def lines(self) -> Iterator[RenderableType]:
         """The estimate, top to bottom."""
         yield self._make_table()
         if self.tuning:
             yield self.tuning
+        if self.audit:
+            yield self.audit
         if self.rejects:
             yield "rejected, which a run does not send:"
             width = max(len(kind) for kind, _ in self.rejects)

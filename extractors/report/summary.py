@@ -12,13 +12,14 @@ from rich.table import Column, Table
 
 from extractors.core.money import dollars
 from extractors.core.totals import replace_controls
-from extractors.report.cascade import list_cascade
+from extractors.report.cascade import list_audit, list_cascade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
+    from extractors.core.audit import AuditCounts
     from extractors.core.totals import FailureKind, RunTotals
 
 
@@ -42,6 +43,7 @@ class RunView:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     page_command: str = ""
     input_price: Decimal | None = None
+    audit: AuditCounts | None = None
 
     def lines(self) -> list[RenderableType]:
         """The summary, top to bottom."""
@@ -97,7 +99,7 @@ class RunView:
             table.add_row("documents looked at by the witness", f"{witness.documents:,}")
             table.add_row("  values that stand on no page", f"{witness.unseen:,}")
             table.add_row("  lines that look like missing rows", f"{witness.missing_rows:,}")
-        if cascade := [*list_cascade(totals.cascade, self.input_price)]:
+        if cascade := [*list_cascade(totals.cascade, self.input_price), *list_audit(self.audit)]:
             table.add_section()
             for name, value in cascade:
                 table.add_row(name, value)

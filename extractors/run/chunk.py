@@ -88,6 +88,8 @@ def _report(result: DocumentResult, context: RunContext) -> None:
     """Reports a result to the caller and to the monitors, any of which may stop the run."""
     totals = totals_of(result)
     context.hooks.on_document(totals)
+    if context.answers.auditor is not None:
+        context.answers.auditor.observe(result)
     for monitor in context.monitors:
         if error := monitor.observe(totals, result.attempts):
             context.shutdown.stop(error)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extractors.core.schema import Schema
     from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
+    from extractors.run.audit import Auditor
     from extractors.run.cascade import Cascade
     from extractors.run.hooks import RunHooks
     from extractors.run.monitors import Monitor
@@ -61,10 +62,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class AnswerPolicy:
-    """What follows an answer: how often a malformed one is re-asked, and whether an accepted one is sure enough."""
+    """What follows an answer: how often a malformed one is re-asked, and whether an accepted one is sure enough.
+
+    `auditor` chooses accepted ones that are read again at the end; None: the job has no audit.
+    """
 
     reasks: int
     cascade: Cascade
+    auditor: Auditor | None = None
 
 
 @dataclass(frozen=True, slots=True)

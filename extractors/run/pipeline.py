@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from extractors.core.audit import AuditCounts
 from extractors.core.money import FREE
 from extractors.core.totals import RunTotals
 from extractors.plan.estimate import estimate
@@ -19,6 +20,7 @@ from extractors.plan.sampling import REMOTE
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.writer import Tables
 from extractors.run.approval import is_preapproved, require_approval
+from extractors.run.audit import end_certificate
 from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
@@ -104,11 +106,16 @@ async def _approve(session: RunSession, hooks: RunHooks, *, videos: bool, pendin
     if plan := session.approved_plan:
         if needs_approval:
             documents = plan.info.documents
-            await require_approval(config, plan.info.costs, hooks.confirm, documents=documents, videos=videos)
+            again = min(config.job.audit or 0, documents) / documents if documents else 0  # of an audit, at most
+            await require_approval(
+                config, plan.info.costs.scale(1 + again), hooks.confirm, documents=documents, videos=videos
+            )
     elif pending and (needs_approval or config.job.redo):
         estimated = await asyncio.to_thread(estimate, session.estimate_inputs, REMOTE)
         if estimated.causes:
             hooks.notify(estimated.causes.sentence)
+        if estimated.audit:
+            hooks.notify(estimated.audit.words)
         if needs_approval:
             documents = estimated.documents - estimated.rejected
             await require_approval(config, estimated.costs, hooks.confirm, documents=documents, videos=videos)
@@ -121,6 +128,7 @@ class _VolumeLoop:
     scheduler: ChunkScheduler
     waiting: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)  # as published by earlier volumes
+    audit: AuditCounts | None = None  # None before all documents have ended
 
     async def run(self, pending: list[Planned]) -> RunResult:
         """Processes documents until the feed is empty; `pending` are the first of them."""
@@ -141,12 +149,22 @@ class _VolumeLoop:
             totals, pending = await scheduler.run_chunks(pending, context, scheduler.session.config.settings.volume)
             if forbidden := context.services.client.breaker.check_forbidden():
                 context.shutdown.stop(forbidden)
+            if not pending:
+                totals += await self._audit(context)
             now_skipped = scheduler.count_skipped()
             counts = now_skipped.since(skipped) + RunCounts(0, totals)
             result = await self._publish_volume(volume, counts, context, total.totals, pending)
             total, volume, skipped = total + result.counts, volume + 1, now_skipped
             if not pending:
                 return replace(result, counts=total)
+
+    async def _audit(self, context: RunContext) -> RunTotals:
+        """Reads the sample of the audit, if the job has one; returns what that took."""
+        if context.answers.auditor is None:
+            return RunTotals()
+        result = await context.answers.auditor.run(context)
+        self.audit = result.counts
+        return result.totals
 
     async def _publish_volume(
         self,
@@ -182,6 +200,7 @@ class _VolumeLoop:
             check_listing(listing, error),
             (*warnings, *listing.warnings),
             passed_over=listing.passed_over - self.passed_over,
+            audit=self.audit or (AuditCounts() if session.config.job.audit else None),
         )
         kind = "reparse" if session.stored_replies is not None else session.run_info.flow
         return replace(record, remain=REMAINING[kind]) if kind in REMAINING else record
@@ -190,12 +209,14 @@ class _VolumeLoop:
         """Stages calls and fields; returns warnings where the answers differ from those of earlier runs. Blocks."""
         session, tables = self.scheduler.session, self.scheduler.tables
         run_info = session.run_info
+        ended = end_certificate(session, self.audit) if self.audit else None
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(run_info.run))
         profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
         if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
         recent = recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run)
-        return [*find_drift(profile, recent), *find_unlike_pictures(tables.volume, session.config.tuning.score)]
+        drift = [*([ended] if ended else []), *find_drift(profile, recent)]
+        return [*drift, *find_unlike_pictures(tables.volume, session.config.tuning.score)]
 
     def _publish(
         self, volume: int, row: dict[str, object], unfinished: Sequence[Planned], ahead: Sequence[Planned]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from extractors.core import RunInfo
+    from extractors.core.audit import AuditCounts
     from extractors.core.errors import RunError
     from extractors.scan import Listing
 
@@ -85,6 +86,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     remain: str = "are being processed by another run"
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    audit: AuditCounts | None = None
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def row(self, counts: RunCounts, volume: int) -> dict[str, object]:
@@ -133,6 +135,8 @@ class RunRecord:
             "version": version("tilewise"),
             "passed_over": json.dumps(self.passed_over) if self.passed_over else None,
             "stopped_at_rung": _dump_rungs(totals.cascade.stopped_at_rung),
+            "audited": self.audit.audited if self.audit else None,
+            "audit_agreed": self.audit.agreed if self.audit else None,
         }
 
 

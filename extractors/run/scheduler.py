@@ -20,6 +20,7 @@ from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import PartId
+from extractors.run.audit import Auditor
 from extractors.run.cascade import build_cascade
 from extractors.run.chunk import Chunk
 from extractors.run.context import AnswerPolicy, Reuse, RunContext, Services, open_client
@@ -141,7 +142,7 @@ class ChunkScheduler:
             run_info=session.run_info,
             schema=config.schema,
             tariff=self.feed.tariff,
-            answers=AnswerPolicy(config.settings.reasks, build_cascade(config)),
+            answers=AnswerPolicy(config.settings.reasks, build_cascade(config), self._build_auditor()),
             services=services,
             reuse=reuse,
             monitors=self._build_monitors(services.client.logprobs),
@@ -151,6 +152,10 @@ class ChunkScheduler:
         session.lease.begin_calls(context.shutdown)
         self.hooks.stop_switch.connect(context.shutdown)
         return context
+
+    def _build_auditor(self) -> Auditor | None:
+        size = self.session.config.job.audit
+        return None if size is None else Auditor(size, self.session.run_info.run)
 
     async def _build_reuse(self) -> Reuse:
         session = self.session

@@ -26,7 +26,7 @@ from prefect.runtime import flow_run
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import dollars
-from extractors.report.cascade import list_cascade
+from extractors.report.cascade import list_audit, list_cascade
 from extractors.report.plan_words import describe_choice
 from extractors.report.summary import RETRIED, failure_lines, public_reason
 from flows.adapters.failed_files import list_failed_files
@@ -163,7 +163,8 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
         "billing status unknown, at most": dollars(totals.unknown_usd),
         "saved by copied duplicates": dollars(totals.saved_usd),
     }
-    rungs = dict(list_cascade(totals.cascade, run_info.price.input if run_info.price else None))
+    price = run_info.price.input if run_info.price else None
+    rungs = dict([*list_cascade(totals.cascade, price), *list_audit(result.record.audit)])
     return "\n\n".join(
         [
             f"## {escape_markdown(describe(summarize(result)))}",

@@ -29,7 +29,9 @@ def sum_cascade(
     sent = images.filter(pl.col("action") != "reject").select(IMAGE_COLUMNS).collect()
     faithful = _bill_whole(sent, tokens).alias("faithful")
     planned = sent.with_columns(faithful).group_by("document").agg(pl.col("tokens_planned", "faithful").sum())
-    billed = calls.filter(pl.col("billed") == "yes").select(CALL_COLUMNS).collect().join(planned, on="document")
+    paid = calls.filter(pl.col("billed") == "yes").select(CALL_COLUMNS).collect().join(planned, on="document")
+    audit = (pl.col("rung") == 0) & (pl.col("estimated_image_tokens") != pl.col("tokens_planned"))  # no climb
+    billed = paid.filter(~audit.fill_null(value=False))
     above = billed.filter(pl.col("estimated_image_tokens") != pl.col("tokens_planned"))
     return CascadeTotals(
         stopped,

@@ -208,6 +208,8 @@ RUNS: Columns = {
     "version": TEXT,
     "passed_over": TEXT,
     "stopped_at_rung": TEXT,
+    "audited": INT,
+    "audit_agreed": INT,
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 200  # accepted or failed documents: shares of fewer are not significant
 
+# An audit's calls are on rung 0, and are no climb.
+_RUNG = pl.when(pl.col("rung") > 0).then(pl.col("rung"))
 _RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", "cost_usd")
 
 
@@ -134,7 +136,7 @@ def _climbed_share(volumes: Iterable[pl.LazyFrame]) -> float | None:
     documents = climbed = 0
     for calls in volumes:
         # Grouped by a 64-bit hash: a million names would take a hundred megabytes.
-        rungs = calls.group_by(pl.col("document").hash()).agg(several=pl.col("rung").min() < pl.col("rung").max())
+        rungs = calls.group_by(pl.col("document").hash()).agg(several=_RUNG.min() < _RUNG.max())
         counts = rungs.select(pl.len(), pl.col("several").sum()).collect(engine="streaming")
         called, several = counts.row(0)
         documents, climbed = documents + called, climbed + several

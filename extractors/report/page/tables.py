@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from extractors.core.audit import AuditCounts
 from extractors.core.tiles import get_rule
 from extractors.record.tables import columns
 from extractors.record.tables.cascade import sum_cascade
-from extractors.report.cascade import list_cascade
+from extractors.report.cascade import list_audit, list_cascade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +123,15 @@ def _describe_rungs(tables: RunTables, images: pl.LazyFrame, calls: pl.LazyFrame
         tokens = get_rule(rule or "").tokens
     except ValueError:
         tokens = None
-    return [*list_cascade(sum_cascade(tables.results(), calls, images, tokens), price)]
+    cascade = list_cascade(sum_cascade(tables.results(), calls, images, tokens), price)
+    return [*cascade, *list_audit(_count_audit(tables))]
+
+
+def _count_audit(tables: RunTables) -> AuditCounts | None:
+    """The counts of the run's audit; None for a run without one."""
+    sums = tables.rows("runs", {name: columns.RUNS[name] for name in ("audited", "audit_agreed")}).sum().collect()
+    known = tables.rows("runs", {"audited": columns.RUNS["audited"]}).drop_nulls().collect().height
+    return AuditCounts(*sums.row(0)) if known else None
 
 
 def _make_failures(row: tuple[object, ...]) -> FailureKind:

@@ -8,21 +8,12 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from statistics import NormalDist
-from typing import NamedTuple
 
+from extractors.core.shares import LEVEL, Interval, check_counts, wilson
 from extractors.run.tune.extra import import_module
 
-LEVEL = 0.95
-
-
-class Interval(NamedTuple):
-    """The lowest and the highest share that fit what was counted."""
-
-    low: float
-    high: float
+__all__ = ["LEVEL", "Interval", "clopper_pearson", "lower_bound", "trials_needed", "upper_bound", "wilson"]
 
 
 def clopper_pearson(successes: int, trials: int, level: float = LEVEL) -> Interval:
@@ -33,7 +24,7 @@ def clopper_pearson(successes: int, trials: int, level: float = LEVEL) -> Interv
 
 def lower_bound(successes: int, trials: int, level: float = LEVEL) -> float:
     """The exact one-sided lower bound of Clopper and Pearson: 30 of 30 at 95 % is 0.905, two-sided 0.884."""
-    _check_counts(successes, trials)
+    check_counts(successes, trials)
     if successes == 0:
         return 0.0
     return float(import_module("scipy.special").betaincinv(successes, trials - successes + 1, 1 - level))
@@ -41,22 +32,8 @@ def lower_bound(successes: int, trials: int, level: float = LEVEL) -> float:
 
 def upper_bound(successes: int, trials: int, level: float = LEVEL) -> float:
     """The exact one-sided upper bound."""
-    _check_counts(successes, trials)
+    check_counts(successes, trials)
     return 1 - lower_bound(trials - successes, trials, level)
-
-
-def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
-    """Wilson's two-sided score interval: (0, 1) without trials. `successes` may be a mean over fields."""
-    _check_counts(successes, trials)
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    z = NormalDist().inv_cdf(1 - (1 - level) / 2)
-    share, spread = successes / trials, z * z / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return Interval(
-        0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == trials else min(1.0, centre + half)
-    )
 
 
 @lru_cache(maxsize=4096)  # a certificate needs the same few for every threshold
@@ -72,8 +49,3 @@ def trials_needed(target: float, errors: int = 0, level: float = LEVEL) -> int:
         else:
             high = middle
     return high
-
-
-def _check_counts(successes: float, trials: int) -> None:
-    if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no share")

@@ -14,10 +14,11 @@ Where prices of reviews and errors are given, the choice is that of the least do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from extractors.core.audit import AuditCounts
 from extractors.run.tune.choices import (
     Choice,
     ChoiceResult,
@@ -71,6 +72,7 @@ class Recommendation:
     folds_agreeing: float
     results: tuple[ChoiceResult, ...] = ()
     held_out: tuple[Publication, ...] = ()
+    agreement: AuditCounts = field(default_factory=AuditCounts)
     dollars: Dollars | None = None
 
 
@@ -141,7 +143,18 @@ def _build_recommendation(
         folds_agreeing=ladders.count(choice.ladder) / len(ladders),
         results=tuple(results),
         held_out=tuple(held_out),
+        agreement=_count_agreement(held_out, documents),
     )
+
+
+def _count_agreement(published: Sequence[Publication], documents: Sequence[LabelledReadings]) -> AuditCounts:
+    """The documents that are published from below the whole image, and those that this reads alike, as an audit counts them."""
+    audited = agreed = 0
+    for publication, document in zip(published, documents, strict=True):
+        mine, top = publication.reading, document.faithful
+        if mine.call != top.call and mine.accepted and top.accepted:
+            audited, agreed = audited + 1, agreed + all(top.agreement(mine).values())
+    return AuditCounts(audited, agreed)
 
 
 def _remember(scorer: Scorer) -> Scorer:

@@ -128,6 +128,7 @@ def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:
             lower_bound=measured.bound,
         ),
         ranks=analysis.ranks,
+        agreement=tuple(analysis.recommendation.agreement),
         measured_at=datetime.now(UTC),
         run=run_info.run,
     )

@@ -40,6 +40,7 @@ DEFAULTS = {
     "redo_before": None,
     "confidence": False,
     "witness": None,
+    "audit": None,
     "offline": False,
     "dry_run": False,
     "yes": False,

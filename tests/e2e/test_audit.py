@@ -1,0 +1,150 @@
+"""`run --audit N`: random accepted documents are read once more at the top; the answers are compared and never published.
+
+Covers `extractors.run.audit`, `extractors.core.audit`, `extractors.core.shares` and `extractors.plan.audit_estimate`.
+"""
+
+import contextlib
+import json
+from datetime import UTC, datetime
+
+import pytest
+from support.command import picture_size
+
+from extractors.core import Fingerprint
+from extractors.core.audit import AuditCounts
+from extractors.core.schema import load
+from extractors.core.tiles import get_rule
+from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol, parse_tuning
+from extractors.record.ledger import Ledger
+from extractors.record.output.folder import FolderOutput
+from extractors.report.page.runs import open_run
+from extractors.report.page.tables import load_summary
+
+NAMES = ("a.jpg", "b.jpg", "c.jpg")
+RUN = ("run", "in", "--schema", "caption", "--bill", "formula", "--yes")
+LOW, TOP = (1119, 1119), (2000, 2000)
+TOKENS = get_rule("formula").tokens
+
+
+@pytest.fixture
+def audited(workspace, server, replies):
+    """Three documents with a ladder, read alike at every rung but for what `at_top` answers in turn; gives the run."""
+
+    def run(*at_top, args=(*RUN, "--audit", "2")):
+        answers = iter(at_top)
+
+        def script(asked):
+            caption = next(answers) if picture_size(asked) == TOP else "A wall"
+            if not isinstance(caption, str):
+                return caption
+            body = json.loads(replies.billing(TOKENS)(asked).body)
+            body["choices"][0]["message"]["content"] = json.dumps({"caption": caption, "alt_text": None, "tags": []})
+            return replies.raw(json.dumps(body))
+
+        workspace.with_images(*NAMES, size=TOP).using(server, concurrency="1")
+        server.answers_with(script)
+        return workspace.run(*args)
+
+    return run
+
+
+def test_sample_is_read_at_the_top_paid_and_compared(audited, workspace, server):
+    """The rows stay as they were accepted; the calls are in `calls`, the counts in `runs`, the summary and the page."""
+    ended = audited("A wall", "A door")
+    assert (ended.exit_code, sorted(server.pictures)) == (0, [LOW] * 3 + [TOP] * 2), ended.output
+    results, calls, run = workspace.table("results"), workspace.table("calls"), workspace.only("runs")
+    assert (run["accepted"], run["audited"], run["audit_agreed"], run["calls"]) == (3, 2, 1, 5)
+    assert results.select("caption", "_rung", "_attempts").rows() == [("A wall", 1601, 1)] * 3
+    audit = calls.filter(rung=0)
+    assert (audit["attempt"].to_list(), audit["document"].n_unique()) == ([2, 2], 2)
+    assert run["cost_usd"] == calls["cost_usd"].sum()
+    assert run["cost_wasted_usd"] == audit["cost_usd"].sum() > 0
+    assert "1 of 2 differ (50.0 %; 9.5 to 90.5 %)" in ended.stdout
+    tables = open_run(FolderOutput(workspace.folder / "out"), run["run"])
+    shown = dict(load_summary(tables).rungs)
+    assert shown["audit: read again at the top rung"].startswith("1 of 2 differ")
+    assert "climbed" not in shown
+    assert workspace.run(*RUN, "--audit", "2").exit_code == 0  # all is done: nothing is read
+    assert workspace.table("runs").sort("started_at")["audited"].to_list() == [2, 0]
+    assert len(server.asked) == 5
+
+
+def test_error_during_the_audit_keeps_every_row(audited, workspace, replies):
+    """The run ends as by any such error; the documents are published as they were accepted."""
+    ended = audited("A wall", replies.error(401))
+    run = workspace.only("runs")
+    assert (ended.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), ended.output
+    assert (run["audited"], run["audit_agreed"], workspace.table("results").height) == (1, 1, 3)
+
+
+def test_documents_at_the_top_are_not_audited(audited, workspace, server):
+    """Nor is anything without the flag."""
+    ended = audited(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
+    assert (ended.exit_code, server.pictures) == (0, [TOP] * 3)
+    assert (workspace.only("runs")["audited"], workspace.only("runs")["audit_agreed"]) == (0, 0)
+
+
+def test_audit_is_in_the_estimate(audited, workspace, server):
+    """With its own line, and in the sums; nothing is sent."""
+    audited(args=(*RUN, "--dry-run", "--json"))
+    plain = json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)["cost_usd"]
+    both = json.loads(workspace.run(*RUN, "--dry-run", "--json", "--audit", "2").stdout)["cost_usd"]
+    assert all(plain[name] < both[name] for name in ("low", "expected", "high"))
+    assert "an audit of up to 2 documents" in workspace.run(*RUN, "--dry-run", "--audit", "2").stdout
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [(("--audit", "0"), "audit 0"), (("--audit", "2", "--redo", "reparse"), "--redo reparse")]
+)
+def test_audit_of_nothing_is_refused(workspace, server, flags, words):
+    workspace.with_images("a.jpg").using(server)
+    ended = workspace.run(*RUN, *flags)
+    assert (ended.exit_code, server.asked, words in ended.stderr) == (2, [], True), ended.stderr
+
+
+@pytest.mark.parametrize(("at_top", "warned"), [(["A door"] * 2, True), (["A wall"] * 2, False)])
+def test_certificate_ends_where_significantly_more_differ_than_were_measured(
+    audited, workspace, server, at_top, warned
+):
+    """Agreement changes nothing."""
+    workspace.using(server)
+    with contextlib.chdir(workspace.folder):
+        schema = load("caption")
+    key = Fingerprint(server.url, "maker/model", schema.name, schema.hash, schema.prompt_hash("0.0 False"))
+    protocol = TuningProtocol(
+        endpoint=key.endpoint,
+        model=key.model,
+        schema_name=key.schema,
+        schema_hash=key.schema_hash,
+        prompt_hash=key.prompt_hash,
+        mode="json_schema",
+    )
+    certificate = Certificate(target=0.9, documents=200, threshold=0.5, share=0.9, lower_bound=0.95)
+    ladder, at = Ladder(rule="formula", budgets=(1601, 6404)), datetime(2026, 11, 30, tzinfo=UTC)
+    tuning = Tuning(
+        protocol=protocol, ladder=ladder, certificate=certificate, agreement=(200, 199), measured_at=at, run="r"
+    )
+    with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
+        ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
+    assert audited(*at_top).exit_code == 0
+    with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
+        kept = parse_tuning(ledger.memory.tuning(key) or "")
+    assert (kept.certificate is None, kept.ladder) == (warned, ladder)
+    warnings = [each for each in workspace.only("runs")["warnings"] if "its certificate has ended" in each]
+    assert len(warnings) == int(warned)
+
+
+@pytest.mark.parametrize(
+    ("now", "earlier", "more"),
+    [
+        ((2, 0), (200, 199), True),
+        ((20, 18), (200, 198), False),  # 2 of 20 beside 2 of 200: once in 23 times by chance
+        ((50, 40), (200, 198), True),
+        ((50, 50), (200, 100), False),
+        ((0, 0), (200, 198), False),
+        ((50, 0), (0, 0), False),
+    ],
+)
+def test_more_differ_only_beyond_chance(now, earlier, more):
+    assert AuditCounts(*now).differs_more_than(AuditCounts(*earlier)) is more

@@ -88,12 +88,11 @@ def _read_segments(stream: BinaryIO) -> dict[bytes, bytes] | None:
     """Read the frame and the metadata before the first scan, by name; None where one is repeated, cut or not known."""
     segments: dict[bytes, bytes] = {}
     stream.seek(2)
-    while True:
-        head = stream.read(4)
-        if len(head) < 4 or head[0] != 0xFF:
-            return None
+    head = stream.read(4)
+    while len(head) == 4 and head[0] == 0xFF:
         marker, length = head[1], (head[2] << 8 | head[3]) - 2
-        body = stream.read(length) if length > 0 else b""
+        rest = stream.read(length + 4) if length > 0 else b""  # with the head of the next segment
+        body, head = rest[:length], rest[length:]
         if not body or len(body) < length:
             return None
         if marker in _SKIPPED or (marker == _DQT and _has_whole_tables(body)):
@@ -104,6 +103,7 @@ def _read_segments(stream: BinaryIO) -> dict[bytes, bytes] | None:
         if name is None or name in segments:
             return None
         segments[name] = body
+    return None
 
 
 def _has_whole_tables(body: bytes) -> bool:

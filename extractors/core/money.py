@@ -55,10 +55,9 @@ class Costs:
     def __add__(self, other: Costs) -> Costs:
         """The sum; None where one part is None."""
         return Costs(
-            *(
-                None if mine is None or theirs is None else mine + theirs
-                for mine, theirs in zip(self.values(), other.values(), strict=True)
-            )
+            _add_known(self.low, other.low),
+            _add_known(self.expected, other.expected),
+            _add_known(self.high, other.high),
         )
 
     def scale(self, factor: float) -> Costs:
@@ -69,6 +68,10 @@ class Costs:
     def values(self) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
         """Low, expected, high."""
         return self.low, self.expected, self.high
+
+
+def _add_known(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
 
 
 class Means(NamedTuple):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from extractors.bill import Tariff
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.core import Planned
+    from extractors.core import Planned, Problem
     from extractors.core.money import Price
     from extractors.plan.sampling import Sample
     from extractors.record.ledger import Ledger
@@ -83,28 +83,33 @@ class Estimate:
 
     def add(self, planned: Planned) -> None:
         """Counts one document."""
+        problem = planned.problem
         self.documents += 1
         self.images += len(planned.pages)
-        self.rejected += planned.problem is not None
         self.notes.add(planned)
-        if (problem := planned.problem) and len(self.rejects) < NAMED_REJECTS:
-            page = next(page for page in planned.pages if page.billed.problem is problem)
-            self.rejects.append((problem.kind, page.billed.found.uri))
+        if problem is not None:
+            self._add_reject(planned, problem)
         for page in planned.pages:
             self.actions[page.action] += 1
             self.reasons[page.action, page.reason] += 1
             self.tokens["formula"] += page.billed.tokens_formula or 0
             self.tokens["table"] += page.billed.tokens_table or 0
-            if planned.problem is None:  # a page beside a rejected one is not sent
+            if problem is None:  # a page beside a rejected one is not sent
                 self.sent += 1
                 self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
                 self.faithful_tokens += page.faithful_tokens
-        costs = planned.costs if planned.problem is None else Costs()
+        costs = planned.costs if problem is None else Costs()
         self.costs += costs
         if self.audit is not None:
             self.audit.add(planned)
         if self.causes is not None:
             self.causes.add(planned.name, costs)
+
+    def _add_reject(self, planned: Planned, problem: Problem) -> None:
+        self.rejected += 1
+        if len(self.rejects) < NAMED_REJECTS:
+            page = next(page for page in planned.pages if page.billed.problem is problem)
+            self.rejects.append((problem.kind, page.billed.found.uri))
 
     def extend(self, sampled: Sequence[Costs], total: int) -> None:
         """Scales the sums over a sample to `total` documents; `sampled` are the costs of each, 0 when rejected."""

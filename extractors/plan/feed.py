@@ -6,7 +6,7 @@ import sys
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -81,7 +81,7 @@ class Feed:
         self._plan = Plan(
             config.policy,
             tariff.rule,
-            partial(estimate_costs, tariff),
+            lru_cache(maxsize=4096)(partial(estimate_costs, tariff)),  # as ladders, of few sizes
             config.passes_urls,
             tariff.video_tokens,
             config.tuning.ladder,

@@ -146,5 +146,5 @@ def _encode_as(pixels: Image.Image, kind: str, **options: int) -> bytes:
 
 def _build_block(kind: str, data: bytes) -> bytes:
     media = {"JPEG": b"image/jpeg", "PNG": b"image/png", "WEBP": b"image/webp"}[kind]
-    url = b"data:" + media + b";base64," + b2a_base64(data, newline=False)
-    return b'{"type":"image_url","image_url":{"url":"' + url + b'"}}'
+    start = b'{"type":"image_url","image_url":{"url":"data:%s;base64,' % media
+    return b"".join((start, b2a_base64(data, newline=False), b'"}}'))

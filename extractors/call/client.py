@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,6 @@ import httpx
 from extractors.call import faults
 from extractors.call import response as replies
 from extractors.call.logprobs import LogprobOption, LogprobsRefusedError, refuses_logprobs
-from extractors.call.request import asks_logprobs, without_logprobs
 from extractors.call.retry import CallFault, Retries
 from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Reply, Verdict
 from extractors.core.errors import DocumentError, Refused, RunError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from extractors.call.circuit_breaker import CircuitBreaker
     from extractors.call.faults import Fault
     from extractors.call.rate_limit import Permit, RateLimiter
+    from extractors.call.request import RequestBody
     from extractors.core.calls import TokenLogprobs
 
     Judge = Callable[[Reply], Verdict]
@@ -74,12 +74,13 @@ class ChatClient:
         self._keys = [*keys, *filter(_looks_like_key, masked)]
         values = {*self._keys, *(value for value in masked if len(value) >= MIN_MASKED_CHARS)}
         self._masked = sorted(values, key=len, reverse=True)
-        self._url = http.base_url.join("chat/completions")  # parsed once, not for every call
+        request = http.build_request("POST", "chat/completions")  # its URL and headers are the same for every call
+        self._url, self._headers = request.url, request.headers
 
     async def call(
-        self, request: CallRequest, body: bytes, journal: Journal, judge: Judge, spent: int = 0
+        self, request: CallRequest, body: RequestBody, journal: Journal, judge: Judge, spent: int = 0
     ) -> tuple[Reply, Verdict]:
-        """Returns the answer to this request, whose bytes are `body`, and its verdict, accepted or not.
+        """Returns the answer to this request, whose bytes are in `body`, and its verdict, accepted or not.
 
         `spent` is how many of the document's attempts earlier requests have used up.
 
@@ -91,7 +92,9 @@ class ChatClient:
         except CallFault as error:
             raise self._make_document_error(error.fault) from None
 
-    async def _send(self, request: CallRequest, body: bytes, journal: Journal, judge: Judge) -> tuple[Reply, Verdict]:
+    async def _send(
+        self, request: CallRequest, body: RequestBody, journal: Journal, judge: Judge
+    ) -> tuple[Reply, Verdict]:
         """Sends the request, and once more without log probabilities where the server refuses them.
 
         That the request is answered then shows that it was refused for them.
@@ -100,26 +103,26 @@ class ChatClient:
             return await self._send_once(request, body, journal, judge)
         except LogprobsRefusedError as refused:
             message = str(refused)
-        answer = await self._send_once(request, without_logprobs(body), journal, judge)
+        answer = await self._send_once(request, body.without_logprobs(), journal, judge)
         self.logprobs.refusal = self.logprobs.refusal or message
         return answer
 
     async def _send_once(
-        self, request: CallRequest, body: bytes, journal: Journal, judge: Judge
+        self, request: CallRequest, body: RequestBody, journal: Journal, judge: Judge
     ) -> tuple[Reply, Verdict]:
         async with self.limiter.slot(request.tokens) as permit:
             record = _CallRecord(request, journal)
             while not await record.reserve():
                 await self.limiter.sleep(BUDGET_POLL_SECONDS)
             if not self.logprobs.asks:  # refused while this call waited
-                body = without_logprobs(body)
+                body = body.without_logprobs()
             reply, fault = await self._exchange_caught(request, body, record)
             verdict = judge(reply) if reply is not None and fault is None else None
             if verdict is not None and verdict.outcome == "connection":  # a stream that broke off
                 fault = faults.Fault("connection", "retry", verdict.errors, billed=_tell_billed(reply))
             if reply is None or verdict is None or fault is not None:
                 assert fault is not None
-                refused = asks_logprobs(body) and reply is not None and refuses_logprobs(reply.status, reply.body)
+                refused = body.asks_logprobs and reply is not None and refuses_logprobs(reply.status, reply.body)
                 outcome = "client_error" if refused else fault.outcome
                 await record.settle(outcome, fault.billed, reply, self._mask(fault.full_message))
                 if refused:
@@ -135,7 +138,7 @@ class ChatClient:
             return reply, verdict
 
     async def _exchange_caught(
-        self, request: CallRequest, body: bytes, record: _CallRecord
+        self, request: CallRequest, body: RequestBody, record: _CallRecord
     ) -> tuple[Reply | None, Fault | None]:
         """One exchange; errors of the connection are faults, and a cancellation settles the record."""
         try:
@@ -146,12 +149,9 @@ class ChatClient:
             await record.settle("aborted", "unknown", None, "the run was stopped while the call was in flight")
             raise
 
-    async def _exchange(self, body: bytes, secrets: Sequence[str]) -> tuple[Reply, Fault | None]:
+    async def _exchange(self, body: RequestBody, secrets: Sequence[str]) -> tuple[Reply, Fault | None]:
         """Sends one request and reads its reply, within the time limit, up to the most bytes that an answer can have."""
-        async with (
-            asyncio.timeout(self._timeout),
-            self.http.stream("POST", self._url, content=body) as response,
-        ):
+        async with asyncio.timeout(self._timeout), aclosing(await self._post(body)) as response:
             content = bytearray()
             async for piece in response.aiter_bytes():
                 content += piece
@@ -165,6 +165,15 @@ class ChatClient:
             reply = replace(reply, logprobs=None)
         request_id = reply.request_id and self._mask(reply.request_id)
         return reply if request_id == reply.request_id else replace(reply, request_id=request_id), fault
+
+    async def _post(self, body: RequestBody) -> httpx.Response:
+        """Sends one request, and returns its response when the headers are there."""
+        headers = self._headers.copy()
+        headers["content-length"] = str(body.size)
+        request = httpx.Request("POST", self._url, headers=headers, stream=body)
+        if self.http.cookies:
+            self.http.cookies.set_cookie_header(request)
+        return await self.http.send(request, stream=True)
 
     def _handle_failure(self, fault: Fault, permit: Permit) -> None:
         """Tells the rate limiter and the circuit breaker. Raises the error that stops the run, if this fault does."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import httpx
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from extractors.call.profiles import Profile
     from extractors.core.schema import Schema
@@ -68,7 +70,7 @@ class RequestTemplate:
 
     def body(
         self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None, *, logprobs: bool = False
-    ) -> bytes:
+    ) -> RequestBody:
         """Builds the whole request for these image blocks; `logprobs`: it asks for log probabilities."""
         turns = b""
         if feedback:
@@ -76,18 +78,38 @@ class RequestTemplate:
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
         limit = b'],"%s":%d' % (self._profile.max_tokens.encode(), max_tokens)
         end = self._logprobs + b"}" if logprobs else b"}"
-        return b"".join((b",".join((self._head, *blocks)), b"]}", turns, limit, end))
+        images = chain.from_iterable((b",", block) for block in blocks)
+        return RequestBody(self._head, *images, b"".join((b"]}", turns, limit, end)))
 
 
-def asks_logprobs(body: bytes) -> bool:
-    """Whether this request asks for log probabilities."""
-    return b',"logprobs":' in body[-_TAIL:]
+class RequestBody(httpx.AsyncByteStream):
+    """The bytes of a request in parts: an image is sent from the block that was prepared, without a copy of it."""
 
+    def __init__(self, *parts: bytes) -> None:
+        """The last part is the end of the request, in which it asks for log probabilities."""
+        self.parts = parts
 
-def without_logprobs(body: bytes) -> bytes:
-    """The same request, which does not ask for log probabilities."""
-    tail = body[-_TAIL:]
-    return body[: len(body) - len(tail)] + tail[: tail.rindex(b',"logprobs":')] + b"}" if asks_logprobs(body) else body
+    @property
+    def size(self) -> int:
+        """The bytes of all parts."""
+        return sum(map(len, self.parts))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Sends the parts in order."""
+        for part in self.parts:
+            yield part
+
+    @property
+    def asks_logprobs(self) -> bool:
+        """Whether this request asks for log probabilities."""
+        return b',"logprobs":' in self.parts[-1][-_TAIL:]
+
+    def without_logprobs(self) -> RequestBody:
+        """The same request, which does not ask for log probabilities."""
+        if not self.asks_logprobs:
+            return self
+        *parts, end = self.parts
+        return RequestBody(*parts, end[: end.rindex(b',"logprobs":')] + b"}")
 
 
 def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str, object]:

@@ -184,7 +184,7 @@ class _Calibration:
             client = await open_client(self.config, limiter, stack)
             for request, journal in zip(requests, journals, strict=True):
                 body = template.body([_image_block(step.size) for step in request.steps], MAX_TOKENS)
-                await client.call(replace(request, payload_bytes=len(body)), body, journal, _judge)
+                await client.call(replace(request, payload_bytes=body.size), body, journal, _judge)
                 if journal.attempts[-1].usage is None:
                     raise Failing("the server's replies have no `usage`: the bill rule cannot be identified")
 

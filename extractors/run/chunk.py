@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from extractors.bill import Tariff
-    from extractors.call.request import Feedback
+    from extractors.call.request import Feedback, RequestBody
     from extractors.core import DocumentResult, Found, Planned, PlannedPage, Reply, RunInfo, Store
     from extractors.record.tables.volume import PartId
     from extractors.run.context import RunContext
@@ -177,7 +177,7 @@ async def _ask_in_state(
 ) -> Accepted | RetryState:
     """Calls once; returns the answer to publish, or the state of the next call. Raises DocumentError or RunError."""
     body = _build_body(prepared, state, context)
-    request = _build_request(planned, prepared, state, len(body), context)
+    request = _build_request(planned, prepared, state, body.size, context)
     try:
         reply, verdict = await _ask(request, body, journal, context)
     except DocumentError as error:
@@ -219,14 +219,14 @@ def _keep_accepted(
     return choose_surest(state.accepted)
 
 
-def _build_body(prepared: tuple[Prepared, ...], state: RetryState, context: RunContext) -> bytes:
+def _build_body(prepared: tuple[Prepared, ...], state: RetryState, context: RunContext) -> RequestBody:
     services, blocks = context.services, [page.block for page in prepared]
     logprobs = services.client.logprobs.asks
     return services.template.body(blocks, state.max_tokens, state.feedback, logprobs=logprobs)
 
 
 async def _ask(
-    request: CallRequest, body: bytes, journal: DocumentJournal, context: RunContext
+    request: CallRequest, body: RequestBody, journal: DocumentJournal, context: RunContext
 ) -> tuple[Reply, Verdict]:
     """Takes a reply that an earlier run paid for, else calls. Raises DocumentError or RunError."""
     judge = partial(judge_reply, context)

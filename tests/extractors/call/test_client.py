@@ -20,6 +20,7 @@ from extractors.call.client import ChatClient
 from extractors.call.model_list import fetch_models, parse_models
 from extractors.call.profiles import PROFILES, Endpoint
 from extractors.call.rate_limit import Limits, RateLimiter
+from extractors.call.request import RequestBody
 from extractors.call.retry import Retries
 from extractors.call.transport import build_client
 from extractors.core import Verdict
@@ -103,7 +104,7 @@ async def call_once(script, an_order, notes, judge, **options):
     """The outcome of one order against this script: the reply, or the error that was raised."""
     async with WireServer(script).running() as server, calling(server, **options) as caller:
         try:
-            reply, _ = await caller.call(an_order, b"{}", notes, judge)
+            reply, _ = await caller.call(an_order, RequestBody(b"{}"), notes, judge)
         except (DocumentError, Refused) as error:
             return error, server
         return reply, server
@@ -134,7 +135,7 @@ async def test_attempts_are_the_documents_not_the_orders(an_order, notes, judge)
     async with WireServer([http(500)]).running() as server, calling(server, attempts=4) as caller:
         for spent in (3, 99):
             with pytest.raises(DocumentError):
-                await caller.call(an_order, b"{}", notes, judge, spent)
+                await caller.call(an_order, RequestBody(b"{}"), notes, judge, spent)
     assert len(notes.attempts) == 2
 
 
@@ -150,7 +151,7 @@ async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, n
 
     notes.settle = slowly
     async with WireServer([http()]).running() as server, calling(server) as caller:
-        task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        task = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
         await noting.wait()
         task.cancel()
         reply, _ = await task
@@ -177,7 +178,7 @@ async def test_a_spent_budget_sends_nothing(an_order, notes, judge):
     notes.reserve = spent
     async with WireServer([http()]).running() as server, calling(server) as caller:
         with pytest.raises(BudgetSpent):
-            await caller.call(an_order, b"{}", notes, judge)
+            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
     assert (server.requests, notes.outcomes) == ([], [])
 
 
@@ -192,7 +193,7 @@ async def test_a_cut_before_the_call_is_sent_settles_its_note(an_order, notes, j
 
     notes.reserve = slowly
     async with WireServer([http()]).running() as server, calling(server) as caller:
-        task = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        task = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
         await noting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -219,10 +220,10 @@ async def test_a_403_is_final_once_the_key_is_known_to_be_good(an_order, notes, 
     forbidden = http(403, b"no")
     async with WireServer([forbidden, http(), forbidden]).running() as server, calling(server) as caller:
         with pytest.raises(DocumentError) as before:
-            await caller.call(an_order, b"{}", notes, judge)
-        await caller.call(an_order, b"{}", notes, judge)
+            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+        await caller.call(an_order, RequestBody(b"{}"), notes, judge)
         with pytest.raises(DocumentError) as after:
-            await caller.call(an_order, b"{}", notes, judge)
+            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
     assert (before.value.final, after.value.final) == (False, True)
 
 
@@ -278,7 +279,7 @@ async def test_extra_headers_and_query_reach_the_base_url(an_order, notes, judge
         )
         async with build_client(endpoint.for_model("gpt-4o")) as opened:
             chat = ChatClient(opened, RateLimiter(Limits()), Retries(), CircuitBreaker(), secret="geheim-7")
-            await chat.call(an_order, b"{}", notes, judge)
+            await chat.call(an_order, RequestBody(b"{}"), notes, judge)
     head = server.requests[0][0]
     assert head.startswith(line)
     assert b"x-team: invoices" in head.lower()
@@ -304,7 +305,7 @@ async def test_values_of_headers_and_query_are_masked_but_in_answers(an_order, n
         retries = Retries(3, first=0.001, longest=0.002)
         masked = ["2024-10-21", "tok-4f1c9e77a2b8"]
         chat = ChatClient(opened, RateLimiter(Limits()), retries, CircuitBreaker(), masked=masked)
-        reply, _ = await chat.call(an_order, b"{}", notes, judge)
+        reply, _ = await chat.call(an_order, RequestBody(b"{}"), notes, judge)
     assert notes.attempts[0].error == "500 bad ********** **********"
     assert "tok-4f1c" not in notes.attempts[0].reply.body
     assert reply.content == "2024-10-21 **********"
@@ -331,7 +332,7 @@ async def test_what_stops_a_run_quotes_no_answer(an_order, notes, judge):
     async with WireServer([http(200, ANSWER[:60])]).running() as server, calling(server) as caller:
         caller.breaker = CircuitBreaker(clock=itertools.count(step=60).__next__)
         with pytest.raises(Failing) as stopped:
-            await caller.call(an_order, b"{}", notes, judge)
+            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
     assert str(stopped.value) == "no call was answered for 60 s (last: 200 without an answer)"
     assert "maker/model" in notes.attempts[0].error
 
@@ -396,11 +397,11 @@ async def test_a_reply_that_does_not_come_is_cut_and_counted(an_order, notes, ju
 async def test_a_slow_call_does_not_block_the_others(an_order, notes, judge):
     """While one call hangs, another one is answered."""
     async with WireServer([never, http()]).running() as server, calling(server) as caller:
-        slow = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        slow = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
         await asyncio.to_thread(lambda: None)
         while not server.requests:  # noqa: ASYNC110 - until the slow one is there
             await asyncio.sleep(0.001)
-        reply, _ = await caller.call(an_order, b"{}", notes, judge)
+        reply, _ = await caller.call(an_order, RequestBody(b"{}"), notes, judge)
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
     assert reply.content == "{}"
@@ -426,7 +427,7 @@ async def test_a_stop_ends_the_wait_between_attempts(an_order, notes, judge):
     traffic = RateLimiter(Limits(), rate=1000)
     refusal = http(429, b"", **{"retry-after": "300"})
     async with WireServer([refusal]).running() as server, calling(server, traffic=traffic) as caller:
-        waiting = asyncio.create_task(caller.call(an_order, b"{}", notes, judge))
+        waiting = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
         while not notes.attempts:  # noqa: ASYNC110 - until it was refused
             await asyncio.sleep(0.001)
         traffic.stop(Stopped("enough"))

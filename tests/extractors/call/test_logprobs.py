@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extractors.call.logprobs import refuses_logprobs
 from extractors.call.profiles import PROFILES
-from extractors.call.request import RequestOptions, RequestTemplate, asks_logprobs, without_logprobs
+from extractors.call.request import RequestOptions, RequestTemplate
 from extractors.call.response import MAX_KEPT_CHARS, parse_response, parse_stored
 from extractors.core.calls import TokenLogprobs
 from extractors.core.schema import load
@@ -201,9 +201,9 @@ def test_request_asks_for_log_probabilities_at_its_end(profile, tail):
     schema = load("receipt")
     template = RequestTemplate(schema, ask="?", model="m", profile=PROFILES[profile], style=RequestOptions())
     plain, asking = (template.body([b"{}"], 2048, logprobs=logprobs) for logprobs in (False, True))
-    assert asking == plain[:-1] + b',"logprobs":' + tail + b"}"
-    assert (asks_logprobs(asking), asks_logprobs(plain)) == (True, False)
-    assert without_logprobs(asking) == without_logprobs(plain) == plain
+    assert b"".join(asking.parts) == b"".join(plain.parts)[:-1] + b',"logprobs":' + tail + b"}"
+    assert (asking.asks_logprobs, plain.asks_logprobs) == (True, False)
+    assert asking.without_logprobs().parts == plain.without_logprobs().parts == plain.parts
 
 
 REFUSALS = [

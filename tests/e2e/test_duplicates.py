@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import threading
+from base64 import b64encode
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -212,7 +214,9 @@ def test_copies_of_a_failure_fail_with_it(workspace, server, replies, equal):
     """They have its rows and its reasons, cost nothing, and count as failures; the next run asks about none of them."""
     names = equal("a.png", "b.png", "c.png")
     workspace.images("d.png")
-    server.script = lambda asked: replies.error(422, "no", "invalid_image") if len(server.asked) == 1 else replies.ok()
+    refused = b64encode(Path(names[0]).read_bytes()).decode()
+    refuse = replies.error(422, "no", "invalid_image")
+    server.script = lambda asked: refuse if refused in server.documents[-1] else replies.ok()
     ended = workspace.run(*BASE, "--fail-above", "0.7", env={"TILEWISE_CONCURRENCY": "1"})
     assert (ended.exit_code, len(server.asked)) == (1, 2)
     assert counts(last(workspace)) == {"found": 4, "duplicates": 2, "accepted": 1, "failed": 1, "calls": 2}

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from extractors.core.money import dollars
 from extractors.core.totals import replace_controls
 from extractors.report.cascade import list_audit, list_cascade
+from extractors.report.witness import list_witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,11 +95,10 @@ class RunView:
             table.add_row("copied duplicates, not paid", f"{totals.duplicates:,}, saving {dollars(totals.saved_usd)}")
         if totals.unknown_usd != 0:
             table.add_row("cost, billing status unknown (at most)", dollars(totals.unknown_usd))
-        if (witness := totals.witness).documents:
+        if witness := [*list_witness(totals.witness)]:
             table.add_section()
-            table.add_row("documents looked at by the witness", f"{witness.documents:,}")
-            table.add_row("  values that stand on no page", f"{witness.unseen:,}")
-            table.add_row("  lines that look like missing rows", f"{witness.missing_rows:,}")
+            for name, value in witness:
+                table.add_row(name, value)
         if cascade := [*list_cascade(totals.cascade, self.input_price), *list_audit(self.audit)]:
             table.add_section()
             for name, value in cascade:

@@ -10,10 +10,11 @@ import orjson
 
 from extractors.core import Accepted, Failed
 from extractors.core.money import dollars
-from extractors.core.totals import usage_of
+from extractors.core.totals import totals_of, usage_of
 from extractors.record.tables.fields import Fields
 from extractors.report.plan_words import explain_choice
 from extractors.report.row_formats import make_printable
+from extractors.report.witness import list_witness
 from extractors.validate import list_errors
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class TrialView:
             for name, value in self._values(document).items():
                 known = confidence.get(name)
                 shown = "" if known is None else f" (confidence {known:.2f})"
-                yield f"  {name}: {make_printable(_dump(value))}{shown}"
+                yield f"  {name}: {make_printable(_dump(value))}{shown}{_describe_place(document, name)}"
+            yield from (f"{name}: {value}" for name, value in list_witness(totals_of(document).witness))
             yield f"accepted after {total.calls} calls" if total.calls > 1 else "accepted"
         elif isinstance(document, Failed):
             problem = document.problem
@@ -108,6 +110,7 @@ class TrialView:
             "attempts": [self._attempt_json(number, each) for number, each in enumerate(document.attempts, 1)],
             "fields": json.loads(_dump(self._values(document))) if isinstance(document, Accepted) else None,
             "confidence": _list_confidence(document) if isinstance(document, Accepted) else None,
+            "seen_on_page": _list_pages(document) if isinstance(document, Accepted) else None,
             "failure": problem and {"stage": problem.stage, "kind": problem.kind, "message": problem.message},
             "prompt_tokens": total.prompt_tokens,
             "completion_tokens": total.completion_tokens,
@@ -172,6 +175,24 @@ def _page_json(page: PlannedPage) -> dict[str, object]:
 def _list_confidence(document: Accepted) -> dict[str, float | None]:
     """The confidence of each field, None where it is unknown; empty where none was asked for."""
     return {each.field: each.confidence for each in document.evidence.fields} if document.evidence else {}
+
+
+def _describe_place(document: Accepted, field: str) -> str:
+    """Where the witness saw the value of a field; empty where it did not look for it."""
+    place = (
+        next((each for each in document.sightings.values if each.field == field), None) if document.sightings else None
+    )
+    if place is None or place.page is None:
+        return ""
+    box = place.box
+    if box is None:
+        return " (on no page)"
+    return f" (page {place.page}, {box.width:.0f} x {box.height:.0f} px at {box.x:.0f}, {box.y:.0f})"
+
+
+def _list_pages(document: Accepted) -> dict[str, int | None] | None:
+    """The page of each value, 0 for one that stands on none; None where the witness did not look."""
+    return {each.field: each.page for each in document.sightings.values} if document.sightings else None
 
 
 def _name_outcome(document: Accepted | Failed | Unfinished) -> str:

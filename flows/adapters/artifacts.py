@@ -29,6 +29,7 @@ from extractors.core.money import dollars
 from extractors.report.cascade import list_audit, list_cascade
 from extractors.report.plan_words import describe_choice
 from extractors.report.summary import RETRIED, failure_lines, public_reason
+from extractors.report.witness import list_witness
 from flows.adapters.failed_files import list_failed_files
 from flows.adapters.form import describe
 from flows.adapters.naming import escape_markdown, format_code, summarize
@@ -165,6 +166,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
     }
     price = run_info.price.input if run_info.price else None
     rungs = dict([*list_cascade(totals.cascade, price), *list_audit(result.record.audit)])
+    witness = {name.strip(): value for name, value in list_witness(totals.witness)}
     return "\n\n".join(
         [
             f"## {escape_markdown(describe(summarize(result)))}",
@@ -174,6 +176,7 @@ def format_summary(result: RunResult, report: str | None = None) -> str:
             ),
             _format_table("money", money),
             _format_table("tokens", {name: f"{count:,}" for name, count in tokens.items()}),
+            *([_format_table("witness", witness)] if witness else []),
             *([_format_table("rungs", rungs)] if rungs else []),
             *_format_list("Failures", map(escape_markdown, failure_lines(totals))),
             *_format_list("Warnings", map(escape_markdown, map(describe, result.record.warnings))),

@@ -19,6 +19,7 @@ from flows.flags import (
     Output,
     Policy,
     SchemaName,
+    Witness,
     Yes,
     collect_job,
 )
@@ -44,6 +45,7 @@ def try_document(
     ] = None,
     send_urls: Annotated[bool, typer.Option("--send-urls", help=FIELD_HELP["send_urls"])] = False,
     confidence: Confidence = False,
+    witness: Witness = None,
     offline: Annotated[bool, typer.Option("--offline", help=FIELD_HELP["offline"])] = False,
     yes: Yes = False,
     as_json: Json = False,

@@ -1,6 +1,7 @@
 """`--witness`: the values of a run's answers are looked for on the originals."""
 
 import json
+import re
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -53,6 +54,20 @@ def test_values_of_a_run_have_their_place_on_the_page(workspace, serve, replies)
     }  # fmt: skip
     assert row["_confidence"] is None
     assert "values that stand on no page" in ran.stdout
+
+
+@pytest.mark.slow
+def test_try_says_where_each_value_stands(workspace, serve, replies):
+    """Beside the value, and as an object in JSON; without a witness there is none."""
+    workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
+    draw_receipt(workspace.folder / "in" / "a.png")
+    command = ("try", "in/a.png", "--schema", "receipt", "--yes", "--bill", "formula")
+    shown = workspace.run(*command, "--witness", "doubtful").stdout
+    assert 'address: "1 Elm Road" (on no page)' in shown
+    assert re.search(r"^  total: .*\(page 1, \d+ x \d+ px at", shown, re.MULTILINE)
+    seen = json.loads(workspace.run(*command, "--witness", "all", "--json").stdout)["seen_on_page"]
+    assert (seen["total"], seen["address"], seen["currency"]) == (1, 0, None)
+    assert json.loads(workspace.run(*command, "--json").stdout)["seen_on_page"] is None
 
 
 def test_missing_packages_are_named_before_anything_is_sent(workspace, server, monkeypatch):

@@ -11,7 +11,9 @@ from extractors.core.audit import AuditCounts
 from extractors.core.tiles import get_rule
 from extractors.record.tables import columns
 from extractors.record.tables.cascade import sum_cascade
+from extractors.record.tables.evidence import sum_witness
 from extractors.report.cascade import list_audit, list_cascade
+from extractors.report.witness import list_witness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +93,7 @@ class SummaryTables:
     failures: Sequence[FailureKind] = ()
     fields: Sequence[FieldStats] = ()
     rungs: Sequence[tuple[str, str]] = ()
+    witness: Sequence[tuple[str, str]] = ()
 
 
 def load_summary(tables: RunTables) -> SummaryTables:
@@ -112,7 +115,15 @@ def load_summary(tables: RunTables) -> SummaryTables:
         failures=[_make_failures(row) for row in groups[3]],
         fields=[FieldStats(*row) for row in groups[4]],
         rungs=_describe_rungs(tables, images, calls),
+        witness=_describe_witness(tables.results()),
     )
+
+
+def _describe_witness(results: pl.LazyFrame | None) -> list[tuple[str, str]]:
+    """What the witness has seen; results of earlier versions lack the column."""
+    if results is None or "_evidence" not in results.collect_schema():
+        return []
+    return [(name.strip(), value) for name, value in list_witness(sum_witness(results))]
 
 
 def _describe_rungs(tables: RunTables, images: pl.LazyFrame, calls: pl.LazyFrame) -> list[tuple[str, str]]:

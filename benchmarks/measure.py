@@ -62,7 +62,11 @@ def run_in_turn(cases, repeats):
     for _ in range(repeats):
         for name, case in cases.items():
             usages[name].append(case())
-            print(f"  {name}: {usages[name][-1].cpu:.3g} s CPU", file=sys.stderr, flush=True)
+            print(
+                f"  {name}: {usages[name][-1].cpu:.3g} s CPU, {usages[name][-1].peak_mib:.0f} MiB",
+                file=sys.stderr,
+                flush=True,
+            )
     return {name: median(results) for name, results in usages.items()}
 
 

@@ -101,3 +101,16 @@ def test_skip_decision_leaves_the_new_documents(tmp_path):
     assert decided["skipped"] == 196
     assert skip_decision.decide(tmp_path, 200, "changed", skip_decision.OTHER)["skipped"] < 196
     assert skip_decision.copy(tmp_path, 200)["copied"] == 16
+
+
+def test_tables_of_a_page_are_replaced_by_those_printed(capsys):
+    """A benchmark that was not run keeps its table; one whose place is empty gets one."""
+    import measure
+    import tables
+
+    measure.report("new", "title", ("way", "CPU s"), [("python", 2.0)])
+    printed = tables.read_tables(capsys.readouterr().out)
+    page = "<!-- new -->\n\nText\n\n<!-- new -->\nOld:\n\n| old |\n|---|\n\n<!-- kept -->\nKept:\n\n| kept |\n"
+    replaced = tables.BLOCK.sub(lambda block: printed.get(block[1], block[0]), page)
+    assert replaced.count("| python | 2.00 |") == 2
+    assert replaced.endswith("Text\n\n" + printed["new"] + "\n<!-- kept -->\nKept:\n\n| kept |\n")

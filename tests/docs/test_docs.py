@@ -152,7 +152,7 @@ def test_no_setting_command_or_flag_is_invented():
     prose = "\n".join(each.prose for each in PAGES)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", prose))
     known = {flag for command in COMMANDS for flag in options(command)}
-    known |= {flag for parameter in COMMAND.params for flag in parameter.opts}
+    known |= {"--help"} | {flag for parameter in COMMAND.params for flag in parameter.opts}
     for path in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\("(--[a-z-]+)"', path.read_text(encoding="utf-8")))
     assert flags - known == {"--no-prompt", "--strict"}  # of Prefect and of mypy

@@ -211,11 +211,12 @@ class _VolumeLoop:
         run_info = session.run_info
         ended = end_certificate(session, self.audit) if self.audit else None
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(run_info.run))
-        profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
         if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
-        recent = recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run)
-        drift = [*([ended] if ended else []), *find_drift(profile, recent)]
+        drift = [ended] if ended else []
+        if recent := recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run):
+            profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
+            drift += find_drift(profile, recent)
         return [*drift, *find_unlike_pictures(tables.volume, session.config.tuning.score)]
 
     def _publish(

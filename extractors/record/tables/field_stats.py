@@ -34,9 +34,10 @@ def field_rows(results: pl.LazyFrame, names: Sequence[str], run: str, schema: st
     if not names:
         return []
     types = results.collect_schema()
-    frame = results.select(_stats_of(name, types[name]) for name in names).collect(engine="streaming")
-    (stats,) = frame.to_dicts()
-    means = _average_confidence(results) if "_evidence" in types else {}
+    evidence = pl.col("_evidence").count() if "_evidence" in types else pl.lit(0)
+    columns = (_stats_of(name, types[name]) for name in names)
+    (stats,) = results.select(evidence.alias("_evidence"), *columns).collect(engine="streaming").to_dicts()
+    means = _average_confidence(results) if stats["_evidence"] else {}
     common: Row = {"run": run, "schema": schema}
     return [_build_row(stats[name], common | {"field": name, "mean_confidence": means.get(name)}) for name in names]
 

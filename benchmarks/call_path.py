@@ -147,7 +147,7 @@ async def call_path(folder, url, blocks, *, count, rate=5000, ledger=True):
 
             async def call(number):
                 body = template.body([blocks[number % len(blocks)]], 2048)
-                request = CallRequest(str(number), "key", "request", len(body), (step,), 500, 9000, 100, 2048)
+                request = CallRequest(str(number), "key", "request", body.size, (step,), 500, 9000, 100, 2048)
                 await client.call(request, body, DocumentJournal(writer) if ledger else NoJournal(), judge)
 
             return await time_calls(call, count)

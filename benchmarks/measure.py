@@ -78,8 +78,9 @@ def median(usages):
 
 
 def clean_environment(**settings):
-    """The environment without settings of tilewise and Prefect, and with these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TILEWISE_", "PREFECT_"))}
+    """The environment without settings of tilewise and Prefect, and with these; bytecode is kept, as where it is installed."""
+    dropped = ("TILEWISE_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {"PYTHONPATH": str(ROOT)} | settings
 
 

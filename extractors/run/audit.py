@@ -62,6 +62,10 @@ class Auditor:
         elif (place := self._random.randrange(self._seen)) < self._size:
             self._sample[place] = result
 
+    def holds(self, result: DocumentResult) -> bool:
+        """Whether this result is in the sample now; a later one may take its place."""
+        return any(each is result for each in self._sample)
+
     async def run(self, context: RunContext) -> AuditResult:
         """Reads the sample at the top rung, unless the run was stopped. What stops the run ends the audit, too."""
         sample, self._sample = self._sample, []

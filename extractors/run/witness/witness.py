@@ -57,9 +57,9 @@ class Witness:
     reader: PageReader = field(default_factory=PageReader)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    async def examine(self, result: DocumentResult) -> DocumentResult:
+    async def examine(self, result: DocumentResult, *, audited: bool = False) -> DocumentResult:
         """The result with the places of its values, where the witness looks at it; else the result as it is."""
-        if not isinstance(result, Accepted) or not self._is_chosen(result):
+        if not isinstance(result, Accepted) or not (audited or self._is_chosen(result)):
             return result
         reason = self._find_obstacle(result)
         try:
@@ -121,7 +121,9 @@ async def find_values(result: DocumentResult, context: RunContext) -> DocumentRe
     """Has the witness, if there is one, look for the values of a document, after its admission: it holds up no call."""
     if context.services.witness is None:
         return result
-    examined = await context.services.witness.examine(result)
+    auditor = context.answers.auditor
+    audited = auditor is not None and auditor.holds(result)
+    examined = await context.services.witness.examine(result, audited=audited)
     context.reuse.deduplicator.note_examined(result, examined)
     return examined
 

@@ -4,17 +4,19 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from support.pictures import save
 
-from extractors.core import BilledPage, Evidence, FieldEvidence, Found, Header, Planned, PlannedPage
+from extractors.core import BilledPage, Evidence, FieldEvidence, Found, Header, LadderStep, Planned, PlannedPage
 from extractors.core.errors import DocumentError, Stopped
 from extractors.core.evidence import Box
 from extractors.core.tiles import Size
+from extractors.run.audit import Auditor
 from extractors.run.witness.reader import ReaderFailed
-from extractors.run.witness.witness import Witness, load_original
+from extractors.run.witness.witness import Witness, find_values, load_original
 from extractors.scan.stores import FetchedStore
 from extractors.validate.witness.words import PageLine, PageWord
 
@@ -83,6 +85,13 @@ async def test_doubtful_is_below_the_threshold_or_unknown(witness, make, mode, c
     assert witness.warning() is None
 
 
+async def test_audited_document_is_looked_at_though_it_is_sure(witness, make):
+    """A document that is read again at the top rung is one to compare."""
+    sure = answer(make, 0.99)
+    assert (await witness.examine(sure, audited=True)).sightings is not None
+    assert await witness.examine(sure) is sure
+
+
 async def test_answer_of_a_page_that_cannot_be_read_is_kept(witness, make):
     """It has no sightings, and is counted in the warning."""
     witness.reader = Pages(ReaderFailed("no"))
@@ -144,3 +153,22 @@ def test_original_of_100_megapixels_is_read_within_the_limits():
 def test_original_is_turned_upright_by_its_orientation():
     store = FetchedStore(save(Image.new("L", (80, 60), "white"), "JPEG"))
     assert load_original(store, planned(kind="JPEG", orientation=6).first).size == (60, 80)
+
+
+@pytest.mark.parametrize(("size", "looks"), [(1, True), (0, False)])
+async def test_values_of_the_sample_of_an_audit_are_looked_for(witness, make, size, looks):
+    """As long as a document is in the sample; the result that is staged is noted where it may be copied from."""
+    low, top = LadderStep(100, Size(30, 40), 100), LadderStep(200, Size(60, 80), 200)
+    page = replace(planned().first, ladder=(low, top))
+    sure = replace(answer(make, 0.99), planned=Planned("/in/a.png", (page,)), step=low, attempts=())
+    auditor, noted = Auditor(1, "seed"), []
+    if size:
+        auditor.observe(sure)
+    deduplicator = SimpleNamespace(note_examined=lambda result, examined: noted.append((result, examined)))
+    context = SimpleNamespace(
+        services=SimpleNamespace(witness=witness),
+        answers=SimpleNamespace(auditor=auditor),
+        reuse=SimpleNamespace(deduplicator=deduplicator),
+    )
+    examined = await find_values(sure, context)
+    assert ((examined.sightings is not None), noted) == (looks, [(sure, examined)])

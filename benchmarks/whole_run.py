@@ -48,11 +48,12 @@ def compare(case, url, server, peers, options):
     rows = [
         (name, used.cpu, used.cpu / count * 1000, used.cpu / base.cpu, used.peak_mib) for name, used in usages.items()
     ]
+    runs = "one run each" if options.repeats == 1 else f"medians of {options.repeats}"
     against = "of instructor" if "instructor" in usages else "of tilewise"
     report(
         f"whole_run {case}",
         f"{count:,} receipts, {'sent as they are' if side is None else f'resized to {side:,} px'},"
-        f" {options.concurrency} at once, medians of {options.repeats}, server: {server}",
+        f" {options.concurrency} at once, {runs}, server: {server}",
         ("way", "CPU s", "ms an image", against, "peak MiB"),
         rows,
         versions=peer_versions("instructor", "litellm", "openai") | own_versions("tilewise", "Pillow", "pydantic"),

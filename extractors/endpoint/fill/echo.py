@@ -24,6 +24,7 @@ _FORMATS = {
     "ipv6": "::1",
     "hostname": "example.com",
 }
+_DEEPEST = 10
 
 
 def build_instance(schema: Schema) -> Any:
@@ -70,7 +71,8 @@ def _build_typed(node: Schema, place: _Place) -> Any:
         case "array":
             fixed = [_build_value(each, place) for each in node.get("prefixItems", ())]
             item = node.get("items") or {}
-            more = 0 if place.is_recursive(item) else node.get("minItems", 0) - len(fixed)
+            least = max(node.get("minItems", 0), _has_amounts(item, place.root) and node.get("maxItems", 1))
+            more = 0 if place.is_recursive(item) else least - len(fixed)
             return fixed + [_build_value(item, place) for _ in range(more)]
         case "number" | "integer" as number:
             return _build_number(node, whole=number == "integer")
@@ -78,6 +80,21 @@ def _build_typed(node: Schema, place: _Place) -> Any:
             return _build_string(node)
         case other:
             return False if other == "boolean" else None
+
+
+def _has_amounts(item: Schema, root: Schema) -> bool:
+    """Whether a list has rows of scalars with a number: it gets one row of 1, which adds up to a total of 1."""
+    properties = resolve_references(item, root).get("properties", {})
+    kinds = {name for each in properties.values() for name in _list_kinds(each, root)}
+    return bool(kinds & {"number", "integer"}) and not kinds & {"array", "object"}
+
+
+def _list_kinds(node: Schema, root: Schema, depth: int = 0) -> set[str]:
+    node = resolve_references(node, root)
+    if depth > _DEEPEST:  # a schema may contain itself
+        return set()
+    ways = node.get("anyOf") or node.get("oneOf") or node.get("allOf")
+    return {name for each in ways for name in _list_kinds(each, root, depth + 1)} if ways else {str(type_of(node))}
 
 
 def _build_number(node: Schema, *, whole: bool) -> float:

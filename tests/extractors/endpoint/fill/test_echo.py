@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from extractors.core.schema import load
 from extractors.endpoint.fill.echo import build_instance
+from extractors.validate.row_sums import find_sum_errors
 
 
 class Size(Enum):
@@ -86,3 +88,12 @@ def test_a_schema_that_holds_itself_ends():
         },
     }
     assert build_instance({"$ref": "#/$defs/N", "$defs": {"N": node}}) == {"must": {}, "may": None, "many": []}
+
+
+def test_list_of_rows_with_numbers_has_one_row_which_adds_up():
+    """Of the shipped invoice, whose rows must add up to its subtotal; lists of other objects stay empty."""
+    invoice, comparison = load("invoice"), load("comparison")
+    made = build_instance(invoice.wire)
+    assert ([row["amount"] for row in made["line_items"]], made["subtotal"]) == ([1], 1)
+    assert find_sum_errors(invoice.model.model_validate(made), invoice.row_sums) == []
+    assert build_instance(comparison.wire)["differences"] == []

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from extractors.core import Evidence, FieldEvidence
 from extractors.validate import validate
 from extractors.validate.marks import has_reasoning
-from extractors.validate.spans import find_values
-from extractors.validate.token_text import Located, locate
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from extractors.core import Reply
     from extractors.validate.spans import Span
+    from extractors.validate.token_text import Located
 
     Logprobs = tuple[float | None, ...]
 
@@ -35,6 +34,9 @@ def align(reply: Reply, model: type[BaseModel], candidate: str | None = None) ->
     """
     if reply.logprobs is None or (reply.usage and reply.usage.reasoning) or (reply.reasoning or "").strip():
         return None
+    from extractors.validate.spans import find_values  # noqa: PLC0415 - only a run with log probabilities needs it
+    from extractors.validate.token_text import locate  # noqa: PLC0415 - as above
+
     text = validate(reply, model).candidate if candidate is None else candidate
     located = locate(reply.logprobs.tokens, text, model) if text else None
     if located is None or has_reasoning(located.read_before(reply.logprobs.tokens)):

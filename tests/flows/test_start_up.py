@@ -13,6 +13,7 @@ UNUSED_BY_RUN = {
     "extractors.record.ledger.shards",
     "extractors.run.shards.coordinator",
     "extractors.scan.manifest.rows",
+    "extractors.validate.token_text",
     "extractors.validate.witness.document",
     "matplotlib",
     "numpy",

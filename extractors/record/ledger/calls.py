@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 Grant = bool | BudgetSpent  # True: send it; False: wait, calls in flight may still free the amount
-BATCH_ROWS = 1_000  # rows per batch, 5 KB each as Python's values
+BATCH_ROWS = 500  # rows per batch, 5 KB each as Python's values
 # Replies with these outcomes hold an answer of the model and can be reused by the next run.
 ANSWER_OUTCOMES = ("accepted", "off_schema", "not_json", "truncated", "refused", "empty")
 

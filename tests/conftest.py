@@ -388,10 +388,10 @@ def write_pdf(*texts, box="0 0 595 842", more="", password=None, catalog="", obj
             drawn = rc4(hashlib.md5(key + salt).digest()[:10], drawn) if key else drawn
             whole.append(b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn))
     whole[1] = f"<</Type/Pages/Kids[{' '.join(kids)}]/Count {len(kids)}>>".encode()
-    return numbered(whole, trailer)
+    return number_objects(whole, trailer)
 
 
-def numbered(objects, trailer):
+def number_objects(objects, trailer):
     """The objects of a PDF with the table of where each begins."""
     data, places = b"%PDF-1.4\n", []
     for number, each in enumerate(objects, 1):

@@ -46,7 +46,7 @@ def redo_server(three_runs):
     return three_runs[1]
 
 
-def announced(ended):
+def find_announcement(ended):
     """The announcement's line on stderr."""
     [line] = [line for line in ended.stderr.splitlines() if line.startswith("reprocessing: ")]
     return line
@@ -69,7 +69,7 @@ def announced(ended):
 def test_what_is_done_again_is_said_by_cause(workspace_to_redo, redo_server, flags, said, calls):
     """Its documents and dollars on one line, with what would have been taken anyway behind it."""
     before = len(redo_server.asked)
-    line = announced(workspace_to_redo.run(*RUN, *flags))
+    line = find_announcement(workspace_to_redo.run(*RUN, *flags))
     assert [part for part in said if part not in line] == []
     assert len(redo_server.asked) - before == calls
 
@@ -79,7 +79,7 @@ def test_it_is_said_before_anything_is_sent(workspace_to_redo, redo_server):
     before = len(redo_server.asked)
     ended = workspace_to_redo.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 2
-    assert announced(ended).startswith("reprocessing: 3 documents for $")
+    assert find_announcement(ended).startswith("reprocessing: 3 documents for $")
     assert len(redo_server.asked) == before
 
 
@@ -87,7 +87,7 @@ def test_it_is_said_before_anything_is_sent(workspace_to_redo, redo_server):
 def test_it_is_said_however_the_run_is_asked_for(workspace_to_redo, flags):
     """With a budget, with a yes, and where stdout is an object."""
     ended = workspace_to_redo.run(*RUN, "--redo", "failed", *flags)
-    assert "1 failed with client_error" in announced(ended)
+    assert "1 failed with client_error" in find_announcement(ended)
     assert "reprocessing" not in ended.stdout
 
 

@@ -51,7 +51,7 @@ def climb(workspace, server, replies):
     return run
 
 
-def published(workspace):
+def read_row(workspace):
     """Caption, rung and confidence of the only row."""
     row = workspace.only("results")
     return row["caption"], row["_rung"], None if row["_confidence"] is None else round(row["_confidence"], 2)
@@ -59,7 +59,7 @@ def published(workspace):
 
 def test_sure_answer_stops_on_the_first_rung(climb, workspace):
     ended, server = climb(("sure", 0.9))
-    assert (ended.exit_code, server.pictures, published(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
+    assert (ended.exit_code, server.pictures, read_row(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
     row = workspace.only("runs")
     assert (json.loads(row["stopped_at_rung"]), row["cost_wasted_usd"]) == ({"1601": 1}, 0)
 
@@ -71,7 +71,7 @@ def test_doubtful_answer_is_read_again_and_the_surest_is_published(climb, worksp
     """With the tokens and the cost of both; what was not published is wasted, and the summary says what climbing cost."""
     ended, server = climb(("low", 0.5), higher)
     assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
-    assert published(workspace) == (kept or ("top", 6404, None))
+    assert read_row(workspace) == (kept or ("top", 6404, None))
     result, run = workspace.only("results"), workspace.only("runs")
     lost = 6404 if kept and kept[0] == "low" else 1601
     assert (result["_attempts"], result["_image_tokens_estimated"]) == (2, 1601 + 6404)
@@ -103,7 +103,7 @@ def test_every_account_of_a_climb_is_the_same(climb, workspace):
 def test_unknown_confidence_does_not_climb(climb, workspace):
     """A server without log probabilities is read once."""
     ended, server = climb(("low", None))
-    assert (ended.exit_code, len(server.asked), published(workspace)) == (0, 1, ("low", 1601, None))
+    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (0, 1, ("low", 1601, None))
 
 
 def test_threshold_redoes_nothing(climb, workspace):
@@ -123,7 +123,7 @@ def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, rep
         "down": replies.error(500),
     }
     ended, server = climb(("low", 0.5), errors[later], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
-    assert (ended.exit_code, published(workspace)) == (0, ("low", 1601, 0.5)), ended.output
+    assert (ended.exit_code, read_row(workspace)) == (0, ("low", 1601, 0.5)), ended.output
     assert server.pictures[:2] == [LOW, TOP]
     assert workspace.table("failures").is_empty()
     run = workspace.only("runs")
@@ -133,7 +133,7 @@ def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, rep
 def test_refused_key_publishes_the_lower_answer_and_stops(climb, workspace, replies):
     """The run ends as it would have; the document is done."""
     ended, _ = climb(("low", 0.5), replies.error(401))
-    assert (ended.exit_code, published(workspace)) == (2, ("low", 1601, 0.5))
+    assert (ended.exit_code, read_row(workspace)) == (2, ("low", 1601, 0.5))
     assert workspace.only("runs")["status"] == "refused"
     _, server = climb(("again", 0.9))
     assert server.asked == []
@@ -146,7 +146,7 @@ def test_spent_budget_publishes_the_lower_answer(climb, workspace):
     workspace.env["TILEWISE_LEDGER"] = f"sqlite:///{workspace.folder / 'new.db'}"
     ended, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(most)))
     assert (ended.exit_code, len(server.asked)) == (3, 1)
-    assert published(workspace) == ("low", 1601, 0.5)
+    assert read_row(workspace) == ("low", 1601, 0.5)
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("budget_spent", 1, 0)
     assert run["cost_usd"] <= most
@@ -163,7 +163,7 @@ def test_agreement_in_all_fields_of_agree_on_is_sure(climb, workspace):
     args = ("run", "in", "--schema", f"{name}:Page", "--bill", "formula", "--climb-below", "0.9")
     ended, server = climb(("The Wall", 0.5), ("the  wall", 0.3), args=args)
     assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
-    assert published(workspace) == ("the  wall", 6404, 0.3)
+    assert read_row(workspace) == ("the  wall", 6404, 0.3)
 
 
 def test_reparse_keeps_the_published_answer(climb, workspace):
@@ -190,13 +190,13 @@ def test_stored_plan_climbs_as_planned(climb, workspace):
     plan = json.loads(climb(("low", 0.5), args=(*CLIMB, "--plan-only", "--json"))[0].stdout)["plan"]
     ended, server = climb(("low", 0.5), ("top", 0.95), args=("apply", plan))
     assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
-    assert published(workspace) == ("top", 6404, 0.95)
+    assert read_row(workspace) == ("top", 6404, 0.95)
 
 
 def test_call_cut_off_by_a_stop_publishes_the_lower_answer(climb, workspace, replies):
     """The time limit ends while the higher rung is awaited; the document is done, and its open call costs at most its reserve."""
     ended, server = climb(("low", 0.5), replies.nothing, args=(*CLIMB, "--max-time", "2s"), TILEWISE_DRAIN="0")
-    assert (ended.exit_code, len(server.asked), published(workspace)) == (3, 2, ("low", 1601, 0.5))
+    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (3, 2, ("low", 1601, 0.5))
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 1, 0)
     assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["accepted", "aborted"]
@@ -210,7 +210,7 @@ def test_run_killed_while_it_climbs_loses_nothing_and_pays_nothing_twice(workspa
         wait(lambda: len(server.asked) == 2)
         process.kill()
     ended = workspace.run(*CLIMB)
-    assert (ended.exit_code, len(server.asked), published(workspace)) == (0, 2, ("low", 1601, 0.5))
+    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (0, 2, ("low", 1601, 0.5))
     runs = workspace.table("runs").sort("started_at").to_dicts()
     assert [(row["status"], row["accepted"], row["calls"], row["skipped"]) for row in runs] == [
         ("abandoned", 1, 2, 0),

@@ -34,7 +34,7 @@ def images_and_an_empty_file(workspace):
     (workspace.folder / "in" / "c.jpg").write_bytes(b"")
 
 
-def estimated(workspace, *args, env=None):
+def estimate(workspace, *args, env=None):
     """The object that `estimate --json` prints."""
     ended = workspace.run("estimate", "in", "--json", *args, env=env)
     assert ended.exit_code == 0, ended.stderr
@@ -44,7 +44,7 @@ def estimated(workspace, *args, env=None):
 
 def test_an_estimate_is_one_object_with_its_keys(workspace):
     """The keys are those of the contract, inside as well."""
-    said = estimated(workspace)
+    said = estimate(workspace)
     assert list(said) == KEYS
     assert list(said["tokens"]) == ["formula", "table", "planned"]
     assert list(said["cost_usd"]) == ["low", "expected", "high"]
@@ -52,7 +52,7 @@ def test_an_estimate_is_one_object_with_its_keys(workspace):
 
 def test_an_estimate_counts_and_chooses(workspace):
     """One picture fits, one is resized to one tile, one is rejected."""
-    said = estimated(workspace, "--bill", "formula", "--schema", "caption")
+    said = estimate(workspace, "--bill", "formula", "--schema", "caption")
     assert (said["images"], said["documents"], said["rejected"], said["skipped"]) == (3, 3, 1, 0)
     assert said["actions"] == {"send": 1, "resize": 1, "reject": 1}
     assert said["tokens"] == {"formula": 1601 + 4 * 1601, "table": 1601 + 4 * 1601, "planned": 2 * 1601}
@@ -62,21 +62,21 @@ def test_an_estimate_counts_and_chooses(workspace):
 
 def test_an_estimate_needs_neither_key_nor_model_nor_schema(workspace):
     """What cannot be known without them is null."""
-    said = estimated(workspace, env=NOTHING)
+    said = estimate(workspace, env=NOTHING)
     assert said["documents"] == 3
     assert said["cost_usd"] == {"low": None, "expected": None, "high": None}
 
 
 def test_an_estimate_knows_shipped_prices(workspace):
     """A model of the table in the package has a cost without any setting."""
-    said = estimated(workspace, "--model", "Qwen/Qwen3.5-9B", env=NOTHING | {"TILEWISE_PRICES": None})
+    said = estimate(workspace, "--model", "Qwen/Qwen3.5-9B", env=NOTHING | {"TILEWISE_PRICES": None})
     assert said["cost_usd"]["high"] > 0
 
 
 def test_an_estimate_writes_nothing(workspace):
     """No ledger, no output, no file at all."""
     before = workspace.files()
-    estimated(workspace, "--schema", "caption", "--output", "out")
+    estimate(workspace, "--schema", "caption", "--output", "out")
     assert workspace.files() == before
 
 
@@ -90,15 +90,15 @@ def begun(workspace, serve, replies):
 
 def test_an_estimate_with_an_output_leaves_out_what_is_done(begun):
     """What a run has done is skipped where its output is named."""
-    said = estimated(begun, "--schema", "caption", "--output", "out")
+    said = estimate(begun, "--schema", "caption", "--output", "out")
     assert (said["documents"], said["skipped"]) == (2, 1)
-    assert estimated(begun, "--schema", "caption")["skipped"] == 0
+    assert estimate(begun, "--schema", "caption")["skipped"] == 0
 
 
 def test_an_estimate_says_how_long_it_will_take_once_that_is_known(begun):
     """The seconds of earlier answers are those of the next."""
-    assert estimated(begun, "--schema", "caption")["eta_seconds"] >= 0
-    assert estimated(begun, "--schema", "caption", env={"TILEWISE_LEDGER": None})["eta_seconds"] is None
+    assert estimate(begun, "--schema", "caption")["eta_seconds"] >= 0
+    assert estimate(begun, "--schema", "caption", env={"TILEWISE_LEDGER": None})["eta_seconds"] is None
 
 
 def test_a_dry_run_is_the_estimate_of_the_run(begun):

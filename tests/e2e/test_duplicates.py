@@ -58,7 +58,7 @@ def counts(row):
     return {name: row[name] for name in names if row[name]}
 
 
-def copied(workspace):
+def list_sources(workspace):
     """Which document each copy names as its source."""
     rows = workspace.table("results").filter(pl.col("_copied_from").is_not_null())
     return dict(rows.select("_document", "_copied_from").rows())
@@ -71,7 +71,7 @@ def test_equal_files_of_one_run_are_answered_about_once(workspace, server, equal
     assert (ended.exit_code, len(server.asked)) == (0, 1)
     assert counts(last(workspace)) == {"found": 2, "duplicates": 1, "accepted": 1, "calls": 1}
     assert sorted(workspace.table("results")["_document"]) == [a, b]
-    assert copied(workspace) in ({a: b}, {b: a})
+    assert list_sources(workspace) in ({a: b}, {b: a})
     assert "1 of 2 documents accepted, 1 copied" in ended.stdout
     assert f"1, saving {dollars(COST)}" in ended.stdout
 
@@ -108,9 +108,9 @@ def test_equal_files_far_apart_are_answered_about_once(workspace, server, equal,
     env = {variable: "1", "TILEWISE_CONCURRENCY": "1"}
     assert workspace.run(*BASE, env=env).exit_code == 0
     assert len(server.asked) == 6
-    sources = {*copied(workspace).values()}
+    sources = {*list_sources(workspace).values()}
     assert len(sources) == 1
-    assert {*copied(workspace), *sources} == {*names}
+    assert {*list_sources(workspace), *sources} == {*names}
     rows = workspace.table("results").filter(pl.col("_document").is_in(names))
     assert (rows.height, rows["caption"].n_unique(), rows["_key"].n_unique()) == (5, 1, 1)
     runs = workspace.table("runs")
@@ -127,7 +127,7 @@ def test_a_row_is_found_where_its_volume_has_put_it(workspace, server, replies):
     assert workspace.run(*BASE, env=env).exit_code == 0
     assert len(server.asked) == 9
     captions = dict(workspace.table("results").select("_document", "caption").rows())
-    sources = copied(workspace)
+    sources = list_sources(workspace)
     assert sources == {str(path.with_name(f"b{path.name}")): str(path) for path in firsts}
     assert {copy: captions[copy] for copy in sources} == {copy: captions[first] for copy, first in sources.items()}
 
@@ -140,7 +140,7 @@ def test_a_renamed_file_is_copied_from_an_earlier_run(workspace, server):
     ended = workspace.run(*BASE)
     assert (ended.exit_code, len(server.asked)) == (0, 1)
     assert counts(last(workspace)) == {"found": 1, "duplicates": 1}
-    assert copied(workspace) == {str(path.with_name("b.png")): str(path)}
+    assert list_sources(workspace) == {str(path.with_name("b.png")): str(path)}
     assert "0 of 1 documents accepted, 1 copied" in ended.stdout
     assert workspace.run(*BASE).exit_code == 0
     assert counts(last(workspace)) == {"found": 1, "skipped": 1}
@@ -152,7 +152,7 @@ def test_a_touched_file_is_copied_from_itself(workspace, server):
     workspace.run(*BASE)
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert workspace.run(*BASE).exit_code == 0
-    assert (len(server.asked), copied(workspace)) == (1, {str(path): str(path)})
+    assert (len(server.asked), list_sources(workspace)) == (1, {str(path): str(path)})
     assert workspace.table("results")["_version"].n_unique() == 2
 
 
@@ -163,8 +163,8 @@ def test_a_copy_is_no_source(workspace):
         workspace.run(*BASE)
         shutil.copyfile(path, path.with_name(name))
     workspace.run(*BASE)
-    assert {*copied(workspace).values()} == {str(path)}
-    assert len(copied(workspace)) == 2
+    assert {*list_sources(workspace).values()} == {str(path)}
+    assert len(list_sources(workspace)) == 2
 
 
 def test_fields_of_every_kind_are_copied(workspace, server, replies):
@@ -305,7 +305,7 @@ def test_what_is_read_anew_is_copied_within_the_run_alone(workspace, server, equ
     assert counts(last(workspace)) == {"found": 2, "duplicates": 1, "accepted": 1, "calls": 1}
     assert workspace.run(*BASE, "--redo", "all").exit_code == 0
     assert len(server.asked) == 3
-    assert len(copied(workspace)) == 1 or {*copied(workspace)} == {a, b}
+    assert len(list_sources(workspace)) == 1 or {*list_sources(workspace)} == {a, b}
 
 
 def test_failures_taken_again_are_copied_from_earlier_runs(workspace, server, replies, equal):
@@ -318,7 +318,7 @@ def test_failures_taken_again_are_copied_from_earlier_runs(workspace, server, re
     workspace.run(*BASE)
     assert workspace.run(*BASE, "--redo", "failed").exit_code == 0
     assert len(server.asked) == 2
-    assert copied(workspace) == {a: b}
+    assert list_sources(workspace) == {a: b}
 
 
 @pytest.mark.parametrize("env", [{"TILEWISE_TEMPERATURE": "0.5"}, {"TILEWISE_REASONING": "on"}])
@@ -328,7 +328,7 @@ def test_what_is_asked_otherwise_is_paid_again(workspace, server, env):
     workspace.run(*BASE)
     path.rename(path.with_name("b.png"))
     assert workspace.run(*BASE, env=env).exit_code == 0
-    assert (len(server.asked), copied(workspace)) == (2, {})
+    assert (len(server.asked), list_sources(workspace)) == (2, {})
 
 
 @pytest.mark.parametrize("other", [("--model", "maker/other"), ("--schema", "screenshot"), ("--output", "elsewhere")])
@@ -339,7 +339,7 @@ def test_another_model_schema_or_output_is_paid_again(workspace, server, replies
     path.rename(path.with_name("b.png"))
     workspace.run(*BASE, *other, "--yes", "--fail-above", "1", env={"TILEWISE_REASKS": "0"})
     assert len(server.asked) == 2
-    assert copied(workspace) == {}
+    assert list_sources(workspace) == {}
 
 
 def test_what_was_read_offline_is_no_source_for_a_model(workspace, server, replies):
@@ -349,7 +349,7 @@ def test_what_was_read_offline_is_no_source_for_a_model(workspace, server, repli
     workspace.run(*BASE)
     path.rename(path.with_name("b.png"))
     assert workspace.run(*BASE).exit_code == 0
-    assert (len(server.asked), copied(workspace)) == (2, {})
+    assert (len(server.asked), list_sources(workspace)) == (2, {})
 
 
 FOLDERS = st.lists(st.integers(0, 3), min_size=1, max_size=9)

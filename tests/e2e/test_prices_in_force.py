@@ -38,7 +38,7 @@ def prices(workspace):
     return row["price_input"], row["price_output"], row["price_cached"], row["price_as_of"]
 
 
-def listed(replies, wrapped=None):
+def list_models(replies, wrapped=None):
     """What `/v1/models` says: a bare array, or wrapped in an object."""
     models = [{"id": "another/model"}, {"id": SHIPPED, "pricing": PRICING}]
     return replies.raw(json.dumps({wrapped: models} if wrapped else models))
@@ -62,7 +62,7 @@ def test_cached_tokens_without_a_price_of_their_own_cost_as_input(workspace):
 @pytest.mark.parametrize("wrapped", [None, "data"])
 def test_the_server_s_price_comes_before_the_shipped_one(workspace, server, replies, wrapped):
     """As a bare array or under `data`, as seen today; cached tokens at their own price."""
-    server.listed = listed(replies, wrapped)
+    server.listed = list_models(replies, wrapped)
     assert workspace.run(*RUN).exit_code == 0
     assert prices(workspace) == (Decimal("0.2"), Decimal("0.9"), Decimal("0.05"), today())
     cost = (234 * Decimal("0.2") + 1000 * Decimal("0.05") + 56 * Decimal("0.9")) / 1_000_000
@@ -70,7 +70,7 @@ def test_the_server_s_price_comes_before_the_shipped_one(workspace, server, repl
 
 
 def test_the_own_file_comes_before_the_server_s_price(workspace, server, replies, own):
-    server.listed = listed(replies)
+    server.listed = list_models(replies)
     own("input = 1\noutput = 2\ncached_input = 0.5\nas_of = 2026-11-01")
     assert workspace.run(*RUN).exit_code == 0
     assert prices(workspace) == (1, 2, Decimal("0.5"), date(2026, 11, 1))
@@ -86,7 +86,7 @@ def test_an_estimate_knows_the_price_that_the_server_was_last_seen_to_list(works
     """It sends nothing, so what the last run saw is all that it has; without one, what is shipped."""
     estimate = ("estimate", "in", "--schema", "caption", "--bill", "formula", "--json")
     before = json.loads(workspace.run(*estimate).stdout)["cost_usd"]["low"]
-    server.listed = listed(replies)
+    server.listed = list_models(replies)
     workspace.run(*RUN)
     asked = len(server.asked)
     after = json.loads(workspace.run(*estimate).stdout)["cost_usd"]["low"]
@@ -96,7 +96,7 @@ def test_an_estimate_knows_the_price_that_the_server_was_last_seen_to_list(works
 
 def test_a_server_that_lists_no_price_any_more_is_remembered(workspace, server, replies):
     """A list that cannot be read for once does not make the price another one."""
-    server.listed = listed(replies)
+    server.listed = list_models(replies)
     workspace.run(*RUN)
     server.listed = replies.error(500)
     assert workspace.run(*RUN, "--redo", "all", "--output", "again").exit_code == 0

@@ -27,7 +27,7 @@ def running(workspace, server, wait):
         process.kill()
 
 
-def ended(process):
+def read_to_end(process):
     """What a process says until it ends, and its exit code."""
     stdout, stderr = process.communicate(timeout=30)
     return process.returncode, stdout, stderr
@@ -39,7 +39,7 @@ def test_a_signal_lets_the_calls_on_their_way_finish(running, workspace, server,
     running.send_signal(number)
     said = running.stderr.readline()
     server.gate.set()
-    code, stdout, _ = ended(running)
+    code, stdout, _ = read_to_end(running)
     run = workspace.only("runs")
     assert said.startswith(f"{number.name}: ")
     assert code == 3
@@ -53,7 +53,7 @@ def test_the_next_run_does_the_rest(running, workspace, server):
     running.send_signal(signal.SIGINT)
     running.stderr.readline()
     server.gate.set()
-    ended(running)
+    read_to_end(running)
     again = workspace.run(*RUN)
     assert again.exit_code == 0
     assert len(server.documents) == len(set(server.documents)) == 6
@@ -66,7 +66,7 @@ def test_a_second_signal_stops_at_once(running, workspace):
     running.send_signal(signal.SIGINT)
     running.stderr.readline()
     running.send_signal(signal.SIGINT)
-    code, _, _ = ended(running)
+    code, _, _ = read_to_end(running)
     calls, run = workspace.table("calls"), workspace.only("runs")
     assert code == 3
     assert calls.select("outcome", "billed").rows() == [("aborted", "unknown")] * 2
@@ -117,7 +117,7 @@ def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, nu
     with workspace.start("run", "in", "--schema", "caption", "--offline", **PIPES) as process:
         children = wait(lambda: descendants(process.pid))
         process.send_signal(number)
-        code, _, _ = ended(process)
+        code, _, _ = read_to_end(process)
     assert gone(children)
     assert code == {signal.SIGINT: 3, signal.SIGKILL: -9}[number]
 
@@ -129,7 +129,7 @@ def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, 
         children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         server.gate.set()
-        code, _, _ = ended(process)
+        code, _, _ = read_to_end(process)
     run = workspace.only("runs")
     assert children
     assert gone(children)

@@ -58,23 +58,23 @@ class Make:
 
     run_info: RunInfo
 
-    def found(self, uri="/in/a.jpg", **changes):
+    def build_found(self, uri="/in/a.jpg", **changes):
         """An image on disk."""
         return replace(Found(uri, size=2048, version="1-2048", modified=MODIFIED), **changes)
 
     def page(self, uri="/in/a.jpg", **changes):
         """A page resized to one tile, with two rungs above it unused but there."""
-        billed = BilledPage(self.found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
+        billed = BilledPage(self.build_found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
         ladder = (LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6404))
         costs = Costs(Decimal("0.001"), Decimal("0.002"), Decimal("0.01"))
         return replace(PlannedPage(billed, "resize", "cheaper", ladder, costs), **changes)
 
-    def rejected_page(self, uri="/in/a.jpg", problem=None):
+    def build_rejected_page(self, uri="/in/a.jpg", problem=None):
         """A page that bill could not read."""
         problem = problem or Problem("not_an_image", "bill", "not an image that can be read here")
-        return PlannedPage(BilledPage(self.found(uri), problem=problem), "reject", problem.kind)
+        return PlannedPage(BilledPage(self.build_found(uri), problem=problem), "reject", problem.kind)
 
-    def planned(self, uri="/in/a.jpg", pages=None, tries=0):
+    def plan(self, uri="/in/a.jpg", pages=None, tries=0):
         """A document of one page, or of these."""
         return Planned(uri, pages or (self.page(uri),), tries)
 
@@ -100,16 +100,16 @@ class Make:
         )
         return replace(attempt, **changes)
 
-    def unanswered(self, **changes):
+    def build_unanswered(self, **changes):
         """An attempt that nobody knows the bill of."""
         lost = self.attempt(outcome="timeout", billed="unknown", reply=None, cost_usd=None, error="read timeout")
         return replace(lost, **changes)
 
-    def accepted(self, uri="/in/a.jpg", **changes):
+    def accept(self, uri="/in/a.jpg", **changes):
         """A document accepted at its first attempt."""
         attempts = (self.attempt(request=self.request(uri)),)
         end = Accepted(
-            self.planned(uri),
+            self.plan(uri),
             attempts,
             f"key-{uri}",
             NOW,
@@ -121,20 +121,20 @@ class Make:
         )
         return replace(end, **changes)
 
-    def failed(self, uri="/in/a.jpg", **changes):
+    def fail(self, uri="/in/a.jpg", **changes):
         """A document whose answer was refused on the top rung."""
         attempts = (self.attempt(request=self.request(uri), outcome="refused"),)
         problem = Problem("refused", "validate", "total: never negative")
-        return replace(Failed(self.planned(uri), attempts, f"key-{uri}", NOW, problem), **changes)
+        return replace(Failed(self.plan(uri), attempts, f"key-{uri}", NOW, problem), **changes)
 
-    def rejected(self, uri="/in/a.jpg", problem=None, pages=None):
+    def reject(self, uri="/in/a.jpg", problem=None, pages=None):
         """A document that prepare could not decode although its header was fine."""
         problem = problem or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
-        return Failed(self.planned(uri, pages), (), None, NOW, problem)
+        return Failed(self.plan(uri, pages), (), None, NOW, problem)
 
-    def left(self, uri="/in/a.jpg", attempts=()):
+    def leave(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
-        return Unfinished(self.planned(uri), attempts)
+        return Unfinished(self.plan(uri), attempts)
 
     def intent(self, uri="/in/a.jpg", number=1, **changes):
         """The ledger's row of a call that is in flight, or was when its process ended."""
@@ -180,7 +180,7 @@ class LedgerCalls:
 
     def lose(self, handle):
         """Notes that nobody knows what became of a call."""
-        _await(lambda: self.writer.settle(handle, self.make.unanswered()))
+        _await(lambda: self.writer.settle(handle, self.make.build_unanswered()))
 
 
 def _await(start):

@@ -31,13 +31,13 @@ def prepared(tmp_path):
     return make
 
 
-def sent(prepared):
+def open_block(prepared):
     """The picture that the block carries."""
     _, _, data = json.loads(prepared.block)["image_url"]["url"].partition(",")
     return Image.open(BytesIO(b64decode(data, validate=True)))
 
 
-def scanned(colour):
+def build_scan(colour):
     """A PDF of one page that is nothing but a picture."""
     buffer = BytesIO()
     photo = Image.merge("RGB", [Image.effect_noise((400, 300), 40)] * 3)
@@ -48,12 +48,12 @@ def scanned(colour):
 @pytest.mark.parametrize("size", [Size(791, 1119), Size(1653, 2339), None])
 def test_a_page_is_sent_at_the_size_of_the_step(prepared, pdf, size):
     """Drawn at it, so that a larger one is as sharp as a smaller one."""
-    assert sent(prepared(pdf("one"), size=size)).size == tuple(size or Size(1653, 2339))
+    assert open_block(prepared(pdf("one"), size=size)).size == tuple(size or Size(1653, 2339))
 
 
 def test_a_page_is_drawn_anew_for_a_higher_rung(prepared, pdf):
     """It is no enlargement of what was sent before: its edges are."""
-    small, large = (sent(prepared(pdf("one"), size=Size(side, side * 842 // 595))) for side in (300, 1200))
+    small, large = (open_block(prepared(pdf("one"), size=Size(side, side * 842 // 595))) for side in (300, 1200))
     grey = [sum(picture.convert("L").histogram()[64:192]) / picture.width for picture in (small, large)]
     assert grey[1] < 2 * grey[0]  # pixels on an edge: as many a line, and not sixteen times as many
 
@@ -69,20 +69,20 @@ def test_what_is_sent_of_a_pdf_is_encoded_and_known_by_the_file(prepared, pdf):
 
 def test_a_page_of_black_text_is_a_grey_png(prepared, pdf):
     """It is smaller than a JPEG of the same page, and no edge is blurred."""
-    picture = sent(prepared(pdf("one")))
+    picture = open_block(prepared(pdf("one")))
     assert (picture.format, picture.mode) == ("PNG", "L")
 
 
 @pytest.mark.parametrize(("colour", "mode"), [("gray", "L"), ("red", "RGB")])
 def test_a_scanned_page_is_a_jpeg(prepared, colour, mode):
     """A PNG of noise is larger."""
-    picture = sent(prepared(scanned(colour)))
+    picture = open_block(prepared(build_scan(colour)))
     assert (picture.format, picture.mode) == ("JPEG", mode)
 
 
 def test_colours_are_those_of_the_page(prepared):
     """Red is not sent as blue."""
-    (red, _), (_, _), (blue, _) = (band.getextrema() for band in sent(prepared(scanned("red"))).split())
+    (red, _), (_, _), (blue, _) = (band.getextrema() for band in open_block(prepared(build_scan("red"))).split())
     assert red > blue
 
 
@@ -92,7 +92,7 @@ def test_a_frame_is_sent_by_its_number(prepared, number):
     buffer, sizes = BytesIO(), [(40, 30), (20, 60), (50, 50)]
     first, *others = (Image.new("L", size, 50 * place) for place, size in enumerate(sizes, 1))
     first.save(buffer, "TIFF", save_all=True, append_images=others)
-    picture = sent(prepared(buffer.getvalue(), number, name="a.tif"))
+    picture = open_block(prepared(buffer.getvalue(), number, name="a.tif"))
     assert (picture.size, picture.getextrema()) == (sizes[number - 1], (50 * number, 50 * number))
 
 

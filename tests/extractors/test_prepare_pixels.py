@@ -43,14 +43,14 @@ class Held:
         return self.data
 
 
-def saved(picture, form="PNG", **options):
+def save(picture, form="PNG", **options):
     """A file's bytes."""
     buffer = BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
 
 
-def sent_bytes(data, size=None):
+def send_bytes(data, size=None):
     """The bytes of the picture that is sent for the image of these bytes."""
     header = read_header(BytesIO(data))
     step = LadderStep(1601, Size(*size) if size else header.size, 1601)
@@ -58,20 +58,20 @@ def sent_bytes(data, size=None):
     return b64decode(json.loads(prepare(Held(data), page, step).block)["image_url"]["url"].partition(",")[2])
 
 
-def sent(data, size=None):
+def send_picture(data, size=None):
     """The picture that is sent for the image of these bytes."""
-    picture = Image.open(BytesIO(sent_bytes(data, size)))
+    picture = Image.open(BytesIO(send_bytes(data, size)))
     picture.load()
     return picture
 
 
 def colour(data, size=None):
     """The colour in the middle of the picture that is sent, as RGB."""
-    picture = sent(data, size).convert("RGB")
+    picture = send_picture(data, size).convert("RGB")
     return picture.getpixel((picture.width // 2, picture.height // 2))
 
 
-def marked():
+def build_marked_picture():
     """A white picture, its first pixels red and the last of its first row blue."""
     picture = Image.new("RGB", SIZE, WHITE)
     picture.paste(RED, (0, 0, 16, 16))
@@ -118,9 +118,9 @@ def png(width, height, depth, kind, row, *extra):
 @pytest.mark.parametrize(("orientation", "red", "blue"), CORNERS)
 def test_a_turned_picture_is_sent_upright(form, options, share, orientation, red, blue):
     """Each EXIF orientation puts two marked corners where a viewer would show them, at full size and resized."""
-    data = saved(marked(), form, exif=exif(orientation), **options)
+    data = save(build_marked_picture(), form, exif=exif(orientation), **options)
     upright = read_header(BytesIO(data)).size
-    picture = sent(data, [side // share for side in upright])
+    picture = send_picture(data, [side // share for side in upright])
     assert picture.size == (upright.width // share, upright.height // share)
     assert corner(picture, red) == pytest.approx(RED, abs=12)
     assert corner(picture, blue) == pytest.approx(BLUE, abs=12)
@@ -129,32 +129,32 @@ def test_a_turned_picture_is_sent_upright(form, options, share, orientation, red
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_turned_picture_is_turned_once(orientation):
     """What is sent carries no orientation by which somebody might turn it again."""
-    assert sent(saved(marked(), "JPEG", exif=exif(orientation))).getexif() == {}
+    assert send_picture(save(build_marked_picture(), "JPEG", exif=exif(orientation))).getexif() == {}
 
 
 def test_alpha_is_flattened_on_white():
     """What is transparent is seen as paper, what is half transparent as half its colour."""
     picture = Image.new("RGBA", SIZE, (0, 0, 0, 0))
-    assert colour(saved(picture)) == WHITE
+    assert colour(save(picture)) == WHITE
     picture.paste((0, 0, 0, 128), (0, 0, *SIZE))
-    assert colour(saved(picture)) == (127, 127, 127)
+    assert colour(save(picture)) == (127, 127, 127)
 
 
 def test_grey_with_alpha_is_flattened_on_white():
     """A transparent grey picture has no black ground."""
-    assert colour(saved(Image.new("LA", SIZE, (0, 0)))) == WHITE
-    assert colour(saved(Image.new("LA", SIZE, (90, 255)))) == (90, 90, 90)
+    assert colour(save(Image.new("LA", SIZE, (0, 0)))) == WHITE
+    assert colour(save(Image.new("LA", SIZE, (90, 255)))) == (90, 90, 90)
 
 
 @pytest.mark.parametrize(("mode", "key", "shown"), [("RGB", (1, 2, 3), WHITE), ("RGB", (9, 9, 9), (1, 2, 3))])
 def test_a_colour_declared_transparent_is_white(mode, key, shown):
     """A PNG may name one colour that is not there."""
-    assert colour(saved(Image.new(mode, SIZE, (1, 2, 3)), transparency=key)) == shown
+    assert colour(save(Image.new(mode, SIZE, (1, 2, 3)), transparency=key)) == shown
 
 
 def test_a_grey_declared_transparent_is_white():
     """The same for a grey picture."""
-    assert colour(saved(Image.new("L", SIZE, 7), transparency=7)) == WHITE
+    assert colour(save(Image.new("L", SIZE, 7), transparency=7)) == WHITE
 
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF"])
@@ -162,7 +162,7 @@ def test_a_palette_becomes_its_colours(form):
     """Indices mean nothing to a model; the colours behind them do."""
     picture = Image.new("P", SIZE, 1)
     picture.putpalette([255, 255, 255, 200, 100, 50])
-    assert colour(saved(picture, form)) == (200, 100, 50)
+    assert colour(save(picture, form)) == (200, 100, 50)
 
 
 @pytest.mark.parametrize(("alpha", "shown"), [(b"\xff\x00", WHITE), (b"\xff\xff", (200, 100, 50))])
@@ -170,30 +170,30 @@ def test_a_transparent_palette_is_flattened_on_white(alpha, shown):
     """A colour of the palette may be transparent as well."""
     picture = Image.new("P", SIZE, 1)
     picture.putpalette([255, 255, 255, 200, 100, 50])
-    assert colour(saved(picture, transparency=alpha)) == shown
+    assert colour(save(picture, transparency=alpha)) == shown
 
 
 def test_cmyk_becomes_the_colour_that_it_prints():
     """A JPEG from a print shop is not sent in inks."""
-    data = saved(Image.new("CMYK", SIZE, (0, 255, 255, 0)), "JPEG", quality=95)
+    data = save(Image.new("CMYK", SIZE, (0, 255, 255, 0)), "JPEG", quality=95)
     assert colour(data) == pytest.approx(RED, abs=4)
-    assert sent(data).mode == "RGB"
+    assert send_picture(data).mode == "RGB"
 
 
 @pytest.mark.parametrize(("deep", "shown"), [(0, 0), (32_768, 128), (65_535, 255), (25_700, 100)])
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_16_bit_grey_keeps_its_shades(form, deep, shown):
     """A mid-grey stays a mid-grey: the range is scaled, never clipped."""
-    data = saved(Image.new("I;16", SIZE, deep), form)
+    data = save(Image.new("I;16", SIZE, deep), form)
     assert colour(data) == pytest.approx((shown,) * 3, abs=1)
-    assert sent(data).mode == "L"
+    assert send_picture(data).mode == "L"
 
 
 def test_16_bit_colour_keeps_its_shades():
     """A PNG of 48 bits a pixel is sent with 24."""
     data = png(64, 48, 16, 2, struct.pack(">HHH", 65_535, 32_768, 0) * 64)
     assert colour(data) == pytest.approx((255, 128, 0), abs=1)
-    assert sent_bytes(data)[24] == 8
+    assert send_bytes(data)[24] == 8
 
 
 def test_16_bit_grey_with_alpha_keeps_its_shades():
@@ -214,8 +214,8 @@ def test_few_bits_of_grey_keep_their_shades(depth, row, shown):
 @pytest.mark.parametrize(("bit", "shown"), [(0, 0), (1, 255)])
 def test_black_and_white_become_grey(form, bit, shown):
     """A scan of one bit a pixel is sent as 8-bit grey."""
-    data = saved(Image.new("1", SIZE, bit), form)
-    assert sent(data).mode == "L"
+    data = save(Image.new("1", SIZE, bit), form)
+    assert send_picture(data).mode == "L"
     assert colour(data) == (shown,) * 3
 
 
@@ -225,28 +225,28 @@ def test_a_measured_picture_is_spread_over_the_range(mode):
     picture = Image.new(mode, SIZE, 1000)
     picture.paste(3000, (0, 0, 32, 48))
     picture.paste(2000, (28, 20, 36, 28))
-    data = saved(picture, "TIFF")
+    data = save(picture, "TIFF")
     assert colour(data) == pytest.approx((127,) * 3, abs=1)
-    assert sent(data).getextrema() == (0, 255)
+    assert send_picture(data).getextrema() == (0, 255)
 
 
 @pytest.mark.parametrize("form", ["GIF", "TIFF"])
 def test_the_first_frame_is_sent(form):
     """Of several frames the model sees the one that the bill counted."""
-    data = saved(Image.new("RGB", SIZE, RED), form, save_all=True, append_images=[Image.new("RGB", SIZE, BLUE)])
+    data = save(Image.new("RGB", SIZE, RED), form, save_all=True, append_images=[Image.new("RGB", SIZE, BLUE)])
     assert colour(data) == RED
 
 
 def test_the_first_frame_of_an_animation_is_sent_alone():
     """An animated WebP or PNG is encoded anew, with one frame."""
-    data = saved(Image.new("RGB", SIZE, RED), "PNG", save_all=True, append_images=[Image.new("RGB", SIZE, BLUE)])
-    assert (getattr(sent(data), "n_frames", 1), colour(data)) == (1, RED)
+    data = save(Image.new("RGB", SIZE, RED), "PNG", save_all=True, append_images=[Image.new("RGB", SIZE, BLUE)])
+    assert (getattr(send_picture(data), "n_frames", 1), colour(data)) == (1, RED)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP"])
 def test_grey_stays_grey(form):
     """A grey picture is not blown up to three channels."""
-    assert sent(saved(Image.new("L", SIZE, 90), form), (32, 24)).mode == "L"
+    assert send_picture(save(Image.new("L", SIZE, 90), form), (32, 24)).mode == "L"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -257,8 +257,8 @@ def test_metadata_is_dropped(form):
     private.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSAreaInformation] = b"SECRET-PLACE"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     more = {"JPEG": {"comment": "SECRET-COMMENT"}, "TIFF": {"description": "SECRET-COMMENT"}}.get(form, {})
-    data = saved(marked(), form, exif=private, icc_profile=profile, **more)
-    again = sent_bytes(data, (32, 24))
+    data = save(build_marked_picture(), form, exif=private, icc_profile=profile, **more)
+    again = send_bytes(data, (32, 24))
     assert b"SECRET" in data
     assert [word for word in (b"SECRET", b"Exif", b"ICC_PROFILE", b"acsp", b"GPS") if word in again] == []
 
@@ -268,7 +268,7 @@ def test_text_in_a_png_is_dropped():
     text = PngInfo()
     text.add_text("Comment", "SECRET")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    again = sent_bytes(saved(Image.new("RGBA", SIZE), pnginfo=text, icc_profile=profile, exif=exif(1)))
+    again = send_bytes(save(Image.new("RGBA", SIZE), pnginfo=text, icc_profile=profile, exif=exif(1)))
     assert [word for word in (b"SECRET", b"tEXt", b"iCCP", b"eXIf") if word in again] == []
 
 
@@ -276,29 +276,29 @@ def write_text(words, **options):
     """A PNG with a text beside its pixels."""
     text = PngInfo()
     text.add_text("prompt", words, **options)
-    return saved(Image.new("L", SIZE, 90), pnginfo=text)
+    return save(Image.new("L", SIZE, 90), pnginfo=text)
 
 
 @pytest.mark.parametrize("options", [{"zip": True}, {}])
 def test_a_png_with_metadata_that_other_decoders_reject_is_encoded_anew(options):
     """A text of two megabytes does not travel, packed or not; a short one does, with the original's bytes."""
     long, short = write_text("x" * 2_000_000, **options), write_text("short", **options)
-    assert b"prompt" not in sent_bytes(long)
+    assert b"prompt" not in send_bytes(long)
     assert colour(long) == (90, 90, 90)
-    assert sent_bytes(short) == short
+    assert send_bytes(short) == short
 
 
 def test_a_png_with_a_wrong_checksum_beside_its_pixels_is_encoded_anew():
     """Strict decoders reject the file, and its pixels are sound."""
     data = bytearray(write_text("short"))
     data[data.index(b"short")] ^= 1
-    assert b"prompt" not in sent_bytes(bytes(data))
+    assert b"prompt" not in send_bytes(bytes(data))
     assert colour(bytes(data)) == (90, 90, 90)
 
 
 def test_a_png_with_a_wrong_checksum_of_its_pixels_is_rejected():
     """Its bytes are not sent for a server to stumble over."""
-    data = bytearray(saved(marked()))
+    data = bytearray(save(build_marked_picture()))
     data[data.index(b"IDAT") + 20] ^= 1
     with pytest.raises(DocumentError, match="cannot be decoded"):
-        sent_bytes(bytes(data))
+        send_bytes(bytes(data))

@@ -29,7 +29,7 @@ def plan(workspace):
     return stored
 
 
-def applied(workspace, plan, *flags, code=0):
+def apply(workspace, plan, *flags, code=0):
     """The row of `runs` of a plan that was applied."""
     ended = workspace.run("apply", plan["plan"], "--json", *flags)
     assert ended.exit_code == code, ended.stderr
@@ -55,7 +55,7 @@ def test_a_plan_can_be_looked_at(plan):
 
 def test_a_plan_is_run_as_it_was_stored(workspace, server, plan):
     """Its documents, its rule, and who approved it; its bill beside the plan's."""
-    row = applied(workspace, plan(), "--approved-by", "ann")
+    row = apply(workspace, plan(), "--approved-by", "ann")
     assert (row["flow"], row["approved_by"], row["bill_rule"], row["policy"]) == ("apply", "ann", "formula", "balanced")
     assert (row["found"], row["accepted"], row["calls"], len(server.asked)) == (3, 3, 3, 3)
     assert row["estimated_expected_usd"] > 0
@@ -77,7 +77,7 @@ def test_what_has_changed_since_is_left_out_and_counted(workspace, server, plan,
     if spoil == "written":
         workspace.images("b.jpg", size=(310, 210))
     workspace.images("later.jpg", size=(320, 220))
-    row = applied(workspace, told)
+    row = apply(workspace, told)
     assert (row["found"], row["accepted"], row["remaining"], len(server.asked)) == (3, 2, 1, 2)
     assert not any("later" in document for document in workspace.table("results")["_document"])
 
@@ -87,8 +87,8 @@ def test_a_plan_is_not_paid_for_twice(workspace, server, plan):
     workspace.run(*RUN)
     before = len(server.asked)
     told = plan("--redo", "all")
-    assert applied(workspace, told)["accepted"] == 3
-    again = applied(workspace, told)
+    assert apply(workspace, told)["accepted"] == 3
+    again = apply(workspace, told)
     assert (again["skipped"], again["accepted"], len(server.asked)) == (3, 0, before + 3)
 
 
@@ -96,7 +96,7 @@ def test_what_another_run_did_meanwhile_is_skipped(workspace, server, plan):
     """A plan of yesterday that tonight's run has overtaken."""
     told = plan()
     workspace.run(*RUN)
-    row = applied(workspace, told)
+    row = apply(workspace, told)
     assert (row["found"], row["skipped"], row["calls"], len(server.asked)) == (3, 3, 0, 3)
 
 
@@ -111,7 +111,7 @@ def test_a_plan_that_may_cost_much_needs_a_yes(workspace, server, plan):
 
 def test_a_budget_holds_for_a_plan(workspace, plan):
     """What is left of it waits."""
-    row = applied(workspace, plan(), "--budget", "0.000001", code=3)
+    row = apply(workspace, plan(), "--budget", "0.000001", code=3)
     assert (row["status"], row["accepted"], row["remaining"]) == ("budget_spent", 0, 3)
 
 
@@ -192,4 +192,4 @@ def test_a_plan_may_lie_in_a_bucket(workspace, server, bucket):
     workspace.env |= bucket.environ
     told = json.loads(workspace.run(*RUN, "--plan-only", "--json", "--output", f"{bucket.url}/out").stdout)
     assert told["plan"].startswith(f"{bucket.url}/out/plans/")
-    assert applied(workspace, told)["output"] == f"{bucket.url}/out"
+    assert apply(workspace, told)["output"] == f"{bucket.url}/out"

@@ -161,7 +161,7 @@ class Workspace:
         root = self.folder / below
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
-    def saved(self):
+    def save(self):
         """Keeps a copy of the folder as it is; gives what brings it back."""
         copy = self.folder.with_name("saved")
         shutil.copytree(self.folder, copy)
@@ -172,7 +172,7 @@ class Workspace:
 
         return restore
 
-    def said(self):
+    def read_all_bytes(self):
         """Whatever can be read in any file: all bytes, and the values behind the compression of the tables."""
         said = io.StringIO()
         for path in (self.folder / each for each in self.files()):
@@ -300,7 +300,7 @@ class Server(ThreadingHTTPServer):
         """Answers like this from now on: see `script`."""
         self.script = script[0] if callable(script[0]) else script
 
-    def held(self, answer):
+    def hold(self, answer):
         """A script by which every request waits until the gate is opened."""
 
         def script(asked):
@@ -450,7 +450,7 @@ def gone(wait):
 def serve():
     """Starts servers by script, and ends them."""
     with contextlib.ExitStack() as stack:
-        yield lambda *script: stack.enter_context(served(script))
+        yield lambda *script: stack.enter_context(serve(script))
 
 
 @pytest.fixture
@@ -463,11 +463,11 @@ def server(serve, replies):
 def serve_all():
     """As `serve`, for several tests."""
     with contextlib.ExitStack() as stack:
-        yield lambda *script: stack.enter_context(served(script))
+        yield lambda *script: stack.enter_context(serve(script))
 
 
 @contextlib.contextmanager
-def served(script):
+def serve(script):
     """One server in a thread of its own."""
     with Server(script[0] if callable(script[0]) else script) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

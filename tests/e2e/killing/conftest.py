@@ -164,7 +164,7 @@ class KillScenario:
         """Where the tables are."""
         return Path(self.workspace.env["TILEWISE_OUTPUT"])
 
-    def staged(self):
+    def list_staged(self):
         """Whatever is left under staging."""
         return self.workspace.files(self.output / "staging")
 

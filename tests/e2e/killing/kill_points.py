@@ -32,8 +32,8 @@ class KillPoints:
 
     def listen(self):
         """Hears everything from now on."""
-        sys.addaudithook(self._audited)
-        sa.event.listen(sa.Engine, "before_cursor_execute", self._executed)
+        sys.addaudithook(self._audit)
+        sa.event.listen(sa.Engine, "before_cursor_execute", self._count_statement)
         sa.event.listen(sa.Engine, "commit", self._committing)
         sa.event.listen(sa.Engine, "rollback", lambda connection: self._statements.pop(id(connection), None))
 
@@ -45,25 +45,25 @@ class KillPoints:
             if self._fatal in {(name, self._seen[name]), (ANY, self._seen[ANY])}:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def _audited(self, event, args):
+    def _audit(self, event, args):
         match event:
             case "os.rename":
-                self._touched("rename", args[1], args[3])
+                self._touch("rename", args[1], args[3])
             case "os.remove" | "os.rmdir":
-                self._touched(event.removeprefix("os."), args[0], args[1])
+                self._touch(event.removeprefix("os."), args[0], args[1])
             case "os.mkdir":
-                self._touched("mkdir", args[0], args[2])
+                self._touch("mkdir", args[0], args[2])
             case "open" if isinstance(args[0], str | bytes | os.PathLike) and (args[2] or 0) & WRITES:
-                self._touched("open", args[0], -1)
+                self._touch("open", args[0], -1)
 
-    def _touched(self, what, path, folder):
+    def _touch(self, what, path, folder):
         path = Path(os.fsdecode(path))
         if not path.is_absolute():
             path = (Path(f"/proc/self/fd/{folder}").readlink() if folder >= 0 else Path.cwd()) / path
         if path.is_relative_to(self._root):
             self.happen(f"{what} {_place(path.relative_to(self._root).parts)}")
 
-    def _executed(self, connection, cursor, statement, *_):
+    def _count_statement(self, connection, cursor, statement, *_):
         if found := STATEMENT.match(statement):
             verb, table = (each.lower() for each in found.groups())
             self._statements.setdefault(id(connection), set()).add(f"{verb} {table}")

@@ -50,7 +50,7 @@ def first_of(sort, run):
     return next(name for name in run.trace if kind(name) == sort)
 
 
-def killed_at(point):
+def kill_at(point):
     """How the nursery is told."""
     name, number = point
     return {"part": number} if name == "part" else {"kill": point}
@@ -93,7 +93,7 @@ def test_every_step_can_be_killed(whole, points):
 def test_a_run_killed_anywhere_is_finished_by_the_next(kill_run, points, number):
     """Every document is there once, what was answered is not paid again, and the killed run has its row."""
     documents = filled(kill_run)
-    killed = kill_run.run(**killed_at(points[number]), env=IN_CHUNKS)
+    killed = kill_run.run(**kill_at(points[number]), env=IN_CHUNKS)
     half_written, begun = kill_run.unreadable(), kill_run.runs_begun()
     again = kill_run.run(env=IN_CHUNKS)
     in_flight = 0 if killed.published else CONCURRENCY

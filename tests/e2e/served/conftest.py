@@ -58,7 +58,7 @@ class Api:
             time.sleep(0.1)
         return now
 
-    def ended(self, name, **parameters):
+    def run_to_end(self, name, **parameters):
         """A run of a deployment, ended."""
         return self.until(self.start(name, **parameters))
 

@@ -128,16 +128,16 @@ def page(serve_at, workspace_of_receipts, tmp_path_factory):
 @pytest.fixture
 def form(page):
     """The form of `backfill`."""
-    return opened(page, page.home)
+    return open_form(page, page.home)
 
 
 @pytest.fixture(params=INTERFACES)
 def each_form(page, request):
     """The form of `backfill`, in each of Prefect's interfaces."""
-    return opened(page, page.api.url + INTERFACES[request.param])
+    return open_form(page, page.api.url + INTERFACES[request.param])
 
 
-def opened(page, home):
+def open_form(page, home):
     """The page at the form of `backfill` of this interface."""
     page.driver.get(f"{home}/deployments/deployment/{page.api.deployment('backfill/backfill')['id']}/run")
     page.see("Source", TITLES[-1])

@@ -20,7 +20,7 @@ PROFILE = {"icc_profile": bytes(200)}  # makes the file an extended one
 ORIENTATIONS = [(1, False), (2, False), (3, False), (4, False), (5, True), (6, True), (7, True), (8, True)]
 
 
-def encoded(form, size=(40, 30), mode="RGB", **options):
+def encode(form, size=(40, 30), mode="RGB", **options):
     """An image file's bytes."""
     buffer = BytesIO()
     Image.new(mode, size).save(buffer, form, **options)
@@ -55,7 +55,7 @@ def header_of(data):
     return read_header(BytesIO(data))
 
 
-def billed(path, data):
+def bill_file(path, data):
     """A file of these bytes, found and billed."""
     path.write_bytes(data)
     return bill(Found(str(path), len(data)), create_store(str(path)))
@@ -69,21 +69,21 @@ def bill(found, images):
 
 def outcome(path, data):
     """The flaw's kind, stage and finality of a file with these bytes."""
-    flaw = billed(path, data).problem
+    flaw = bill_file(path, data).problem
     return flaw.kind, flaw.stage, flaw.final
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_each_format_says_its_size_and_name(form):
     """Width, height and format are read from every known format."""
-    assert header_of(encoded(form)) == Header(Size(40, 30), form, 1, 1)
+    assert header_of(encode(form)) == Header(Size(40, 30), form, 1, 1)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(("orientation", "turned"), ORIENTATIONS)
 def test_a_turned_picture_has_its_upright_size(form, orientation, turned):
     """Orientations 5 to 8 swap the sides; the orientation itself is kept for those who turn the pixels."""
-    header = header_of(encoded(form, exif=exif(orientation)))
+    header = header_of(encode(form, exif=exif(orientation)))
     assert header.size == (Size(30, 40) if turned else Size(40, 30))
     assert header.orientation == orientation
 
@@ -91,41 +91,41 @@ def test_a_turned_picture_has_its_upright_size(form, orientation, turned):
 @pytest.mark.parametrize("orientation", [0, 9, 255])
 def test_an_orientation_that_means_nothing_is_upright(orientation):
     """EXIF knows 1 to 8; with another number the picture stands as it is stored."""
-    assert header_of(encoded("JPEG", exif=exif(orientation))) == Header(Size(40, 30), "JPEG", 1, 1)
+    assert header_of(encode("JPEG", exif=exif(orientation))) == Header(Size(40, 30), "JPEG", 1, 1)
 
 
 def test_metadata_that_is_no_exif_is_passed_over():
     """A damaged EXIF block does not hide a picture that every viewer shows."""
-    assert header_of(encoded("JPEG", exif=b"Exif\0\0this is not TIFF")).orientation == 1
+    assert header_of(encode("JPEG", exif=b"Exif\0\0this is not TIFF")).orientation == 1
 
 
 @pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP", "PNG"])
 def test_frames_are_counted(form):
     """The header counts every frame of the file."""
-    assert header_of(encoded(form, save_all=True, append_images=frames(3))).frames == 3
+    assert header_of(encode(form, save_all=True, append_images=frames(3))).frames == 3
 
 
 def test_a_picture_of_two_frames_is_billed_for_its_first(tmp_path):
     """A note says what is left out."""
-    billed_page = billed(tmp_path / "a.tiff", encoded("TIFF", save_all=True, append_images=frames(2)))
+    billed_page = bill_file(tmp_path / "a.tiff", encode("TIFF", save_all=True, append_images=frames(2)))
     assert (billed_page.header.frames, billed_page.note) == (2, "first of 2 frames")
 
 
 def test_a_picture_of_one_frame_has_no_note(tmp_path):
     """Nothing is left out, and nothing is said."""
-    assert billed(tmp_path / "a.tiff", encoded("TIFF")).note is None
+    assert bill_file(tmp_path / "a.tiff", encode("TIFF")).note is None
 
 
 def test_a_phone_photo_with_previews_is_a_jpeg_of_one_frame(tmp_path):
     """MPO is a JPEG with smaller pictures behind it: they are not frames that anybody misses."""
-    page = billed(tmp_path / "a.jpg", encoded("MPO", save_all=True, append_images=frames(2)))
+    page = bill_file(tmp_path / "a.jpg", encode("MPO", save_all=True, append_images=frames(2)))
     assert page.header == Header(Size(40, 30), "JPEG", 1, 1)
     assert page.note is None
 
 
 def test_the_format_is_that_of_the_bytes(tmp_path):
     """A PNG named `.jpg` is a PNG."""
-    assert billed(tmp_path / "a.jpg", encoded("PNG")).header.format == "PNG"
+    assert bill_file(tmp_path / "a.jpg", encode("PNG")).header.format == "PNG"
 
 
 @pytest.mark.parametrize(
@@ -134,33 +134,33 @@ def test_the_format_is_that_of_the_bytes(tmp_path):
 )
 def test_both_readings_of_the_bill_are_given(tmp_path, size, formula, table):
     """The documented formula and the documented table are both applied to the image as it is."""
-    page = billed(tmp_path / "a.png", encoded("PNG", size, "L"))
+    page = bill_file(tmp_path / "a.png", encode("PNG", size, "L"))
     assert (page.tokens_formula, page.tokens_table) == (formula, table)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_bill_is_that_of_the_upright_size(tmp_path, orientation):
     """A turned picture is billed as a person sees it; both readings are symmetrical, so the amount stays."""
-    page = billed(tmp_path / "a.jpg", encoded("JPEG", (1200, 500), exif=exif(orientation)))
+    page = bill_file(tmp_path / "a.jpg", encode("JPEG", (1200, 500), exif=exif(orientation)))
     assert (page.tokens_formula, page.tokens_table) == (3202, 3202)
 
 
 def test_no_pixel_is_decoded(tmp_path):
     """An image whose pixels are garbage is billed by its header like any other."""
-    page = billed(tmp_path / "a.png", png(1280, 720, b"no zlib stream"))
+    page = bill_file(tmp_path / "a.png", png(1280, 720, b"no zlib stream"))
     assert (page.problem, page.header.size, page.tokens_formula) == (None, Size(1280, 720), 3202)
 
 
 def test_a_jpeg_cut_after_its_header_is_billed(tmp_path):
     """What was lost behind the header is seen when the pixels are decoded, not before."""
-    data = encoded("JPEG", (640, 480))
-    page = billed(tmp_path / "a.jpg", data[: data.index(b"\xff\xda") + 20])
+    data = encode("JPEG", (640, 480))
+    page = bill_file(tmp_path / "a.jpg", data[: data.index(b"\xff\xda") + 20])
     assert (page.problem, page.header.size) == (None, Size(640, 480))
 
 
 def test_a_claim_of_too_many_pixels_is_rejected(tmp_path):
     """A header of 60,000 x 60,000 asks for no memory."""
-    page = billed(tmp_path / "a.png", png(60_000, 60_000))
+    page = bill_file(tmp_path / "a.png", png(60_000, 60_000))
     assert page.problem.kind == "too_many_pixels"
     assert "60000x60000" in page.problem.message
 
@@ -168,7 +168,7 @@ def test_a_claim_of_too_many_pixels_is_rejected(tmp_path):
 @pytest.mark.parametrize(("width", "height", "kind"), [(20_000, 10_000, None), (20_000, 10_001, "too_many_pixels")])
 def test_the_limit_of_pixels_is_sharp(tmp_path, width, height, kind):
     """200 million pixels are allowed, one row more is not."""
-    flaw = billed(tmp_path / "a.png", png(width, height)).problem
+    flaw = bill_file(tmp_path / "a.png", png(width, height)).problem
     assert (flaw and flaw.kind) == kind
 
 
@@ -191,7 +191,7 @@ def test_what_is_no_picture_is_rejected_for_good(tmp_path, data, kind):
 @pytest.mark.parametrize("length", [2, 3, 10, 30, 100])
 def test_a_jpeg_header_cut_short_is_rejected_for_good(tmp_path, length):
     """Where the file ends before its size is said, there is nothing to bill."""
-    kind, stage, final = outcome(tmp_path / "a.jpg", encoded("JPEG")[:length])
+    kind, stage, final = outcome(tmp_path / "a.jpg", encode("JPEG")[:length])
     assert kind in {"not_an_image", "unreadable"}
     assert (stage, final) == ("bill", True)
 
@@ -217,7 +217,7 @@ def test_a_file_that_vanishes_after_the_scan_is_a_flaw(tmp_path):
 
 def test_a_flawed_image_has_no_bill(tmp_path):
     """Tokens are unknown, not zero, where the size is unknown."""
-    page = billed(tmp_path / "a.jpg", b"text")
+    page = bill_file(tmp_path / "a.jpg", b"text")
     assert (page.header, page.tokens_formula, page.tokens_table) == (None, None, None)
 
 

@@ -49,7 +49,7 @@ class LimitedServer:
         """Calls let through a second, of those sent in this span."""
         return sum(start <= at < end for at in self.answered) / (end - start)
 
-    def refused_share(self, start, end):
+    def measure_refused_share(self, start, end):
         """The share of calls refused, of those sent in this span."""
         refused = sum(start <= at < end for at in self.refused)
         return refused / max(1, refused + sum(start <= at < end for at in self.answered))

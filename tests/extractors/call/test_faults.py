@@ -320,7 +320,7 @@ def test_a_long_sentence_of_a_server_is_cut():
     assert len(classify_status(401, "", {}, body).message) < 220
 
 
-def caused(error, cause):
+def chain_errors(error, cause):
     """An error of the transport with the error that it was made from."""
     error.__cause__ = cause
     return error
@@ -331,8 +331,8 @@ def caused(error, cause):
     [
         (httpx.ReadTimeout("slow"), "timeout"),
         (TimeoutError(), "timeout"),
-        (caused(httpx.ReadTimeout("slow"), ServerTimeoutError()), "timeout"),
-        (caused(httpx.ConnectTimeout("gone"), ServerDisconnectedError()), "connection"),
+        (chain_errors(httpx.ReadTimeout("slow"), ServerTimeoutError()), "timeout"),
+        (chain_errors(httpx.ConnectTimeout("gone"), ServerDisconnectedError()), "connection"),
         (httpx.ConnectError("refused"), "connection"),
         (httpx.RemoteProtocolError("cut"), "connection"),
         (ServerDisconnectedError(), "connection"),
@@ -346,7 +346,7 @@ def test_a_lost_call_may_have_been_billed(error, outcome):
 
 def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
     """A parser quotes them, and they may be of an answer."""
-    fault = classify_exception(caused(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
+    fault = classify_exception(chain_errors(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
     assert (fault.message, fault.full_message) == (
         "ServerDisconnectedError",
         "ServerDisconnectedError: bad line: b'Acme'",

@@ -24,7 +24,7 @@ def completion(message=None, **changes):
     return json.dumps(body).encode()
 
 
-def streamed(*chunks):
+def build_stream(*chunks):
     """The body of a streamed completion."""
     return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
 
@@ -34,13 +34,13 @@ def delta(finish_reason=None, **fields):
     return {"id": "c", "model": "maker/model", "choices": [{"delta": fields, "finish_reason": finish_reason}]}
 
 
-def received(content, status=200, **headers):
+def read_body(content, status=200, **headers):
     """What is read from this body."""
     return parse_response(httpx.Response(status, headers=headers), content)
 
 
 def test_a_plain_answer():
-    reply, fault = received(completion())
+    reply, fault = read_body(completion())
     assert fault is None
     assert (reply.content, reply.finish_reason, reply.model, reply.request_id) == (
         "{}",
@@ -54,18 +54,18 @@ def test_a_plain_answer():
 def test_an_answer_given_as_a_tool_call():
     """The arguments are the answer; content is null."""
     call = {"id": "x", "type": "function", "function": {"name": "receipt", "arguments": '{"a":1}'}}
-    reply, _ = received(completion({"content": None, "tool_calls": [call]}))
+    reply, _ = read_body(completion({"content": None, "tool_calls": [call]}))
     assert reply.content == '{"a":1}'
 
 
 def test_an_answer_given_in_parts():
     """Some servers give content as a list of text parts."""
-    reply, _ = received(completion({"content": [{"type": "text", "text": '{"a"'}, {"type": "text", "text": ":1}"}]}))
+    reply, _ = read_body(completion({"content": [{"type": "text", "text": '{"a"'}, {"type": "text", "text": ":1}"}]}))
     assert reply.content == '{"a":1}'
 
 
 def test_reasoning_is_not_the_answer():
-    reply, _ = received(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
+    reply, _ = read_body(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
     assert (reply.content, reply.reasoning) == (None, "{}")
 
 
@@ -98,47 +98,47 @@ def test_reasoning_is_not_the_answer():
 )
 def test_usage_is_counted_or_unknown(usage, counted):
     """Counts in either place that servers use; what is missing, negative or no number is unknown, never 0."""
-    reply, fault = received(completion(usage=usage))
+    reply, fault = read_body(completion(usage=usage))
     assert (reply.usage, fault) == (counted, None)
 
 
 @pytest.mark.parametrize("finish_reason", ["eos", "function_call", "error", "", "something new"])
 def test_the_finish_reason_is_an_open_set(finish_reason):
     choice = {"message": {"content": "{}"}, "finish_reason": finish_reason}
-    assert received(completion(choices=[choice]))[0].finish_reason == finish_reason
+    assert read_body(completion(choices=[choice]))[0].finish_reason == finish_reason
 
 
 def test_a_streamed_answer_with_usage_on_its_last_chunk():
     """As Together sends it."""
-    body = streamed(
+    body = build_stream(
         delta(role="assistant"),
         delta(content='{"a"'),
         delta(content=":1}"),
         delta("stop", content="") | {"usage": USAGE},
     )
-    reply, fault = received(body)
+    reply, fault = read_body(body)
     assert (reply.content, reply.finish_reason, reply.usage, fault) == ('{"a":1}', "stop", Usage(1700, 50), None)
 
 
 def test_a_streamed_answer_with_usage_on_a_trailing_chunk():
     """As others send it: a last chunk without choices."""
-    body = streamed(delta(content="{}"), delta("stop"), {"model": "maker/model", "choices": [], "usage": USAGE})
-    reply, fault = received(body)
+    body = build_stream(delta(content="{}"), delta("stop"), {"model": "maker/model", "choices": [], "usage": USAGE})
+    reply, fault = read_body(body)
     assert (reply.content, reply.usage, fault) == ("{}", Usage(1700, 50), None)
 
 
 def test_streamed_reasoning_is_kept_apart():
-    body = streamed(delta(reasoning="hm {"), delta(reasoning_content="hm"), delta(content="{}"), delta("stop"))
-    assert received(body)[0].content == "{}"
+    body = build_stream(delta(reasoning="hm {"), delta(reasoning_content="hm"), delta(content="{}"), delta("stop"))
+    assert read_body(body)[0].content == "{}"
 
 
 def test_a_streamed_tool_call_is_joined():
-    body = streamed(
+    body = build_stream(
         delta(tool_calls=[{"index": 0, "function": {"name": "receipt", "arguments": '{"a"'}}]),
         delta(tool_calls=[{"index": 0, "function": {"arguments": ":1}"}}]),
         delta("tool_calls"),
     )
-    assert received(body)[0].content == '{"a":1}'
+    assert read_body(body)[0].content == '{"a":1}'
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_streamed_tool_call_is_joined():
 )
 def test_a_200_without_an_answer_is_a_servers_error(body):
     """A proxy's page or an error under 200 is sent again; nobody knows whether it is billed."""
-    reply, fault = received(body)
+    reply, fault = read_body(body)
     assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "retry", "unknown")
 
 
@@ -173,7 +173,7 @@ def test_a_200_without_an_answer_is_a_servers_error(body):
 )
 def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
     """They quote it; the message, which anybody may read, says that there was none."""
-    fault = received(body)[1]
+    fault = read_body(body)[1]
     assert fault.message == message
     assert "Acme, 12.50" in fault.full_message
 
@@ -184,11 +184,11 @@ def test_a_reply_that_was_cut_for_its_length_is_a_servers_error():
 
 
 def test_a_huge_body_is_kept_in_part():
-    assert len(received(b"x" * 3 * MAX_KEPT_CHARS)[0].body) == MAX_KEPT_CHARS
+    assert len(read_body(b"x" * 3 * MAX_KEPT_CHARS)[0].body) == MAX_KEPT_CHARS
 
 
 def test_invalid_utf8_is_replaced():
-    reply, fault = received(completion().replace(b"maker", b"mak\xffr"))
+    reply, fault = read_body(completion().replace(b"maker", b"mak\xffr"))
     assert fault is not None
     assert "�" in reply.body
 
@@ -196,17 +196,17 @@ def test_invalid_utf8_is_replaced():
 @pytest.mark.parametrize("seed", [2**63, 2**64, 2**70])
 def test_a_seed_of_more_than_64_bits_is_no_hindrance(seed):
     body = completion()[:-1] + b',"seed":%d}' % seed
-    assert received(body)[0].content == "{}"
+    assert read_body(body)[0].content == "{}"
 
 
 def test_a_refusals_usage_is_not_counted():
     """An error's body may claim anything."""
-    assert received(completion(), status=500)[0].usage is None
+    assert read_body(completion(), status=500)[0].usage is None
 
 
 @given(st.binary(max_size=300), st.sampled_from([200, 400, 429, 500]))
 def test_nothing_that_a_server_sends_raises(body, status):
-    reply, fault = received(body, status)
+    reply, fault = read_body(body, status)
     assert reply.status == status
     assert fault is not None
 
@@ -221,27 +221,27 @@ anything = st.recursive(
 @given(st.dictionaries(st.sampled_from(["id", "model", "choices", "usage", "error", "object"]), anything))
 def test_no_json_of_the_right_names_raises(body):
     """Every field may have any type."""
-    reply, _ = received(json.dumps(body).encode())
+    reply, _ = read_body(json.dumps(body).encode())
     assert reply.status == 200
 
 
 def test_an_image_that_is_sent_back_is_not_kept():
     """A server that repeats the request does not bring its images into the tables."""
     body = b'{"error":{"message":"bad"},"request":{"url":"data:image/jpeg;base64,/9j/4AAQSkZJRg=="}}'
-    assert "/9j/" not in received(body, status=400)[0].body
+    assert "/9j/" not in read_body(body, status=400)[0].body
 
 
 def test_a_line_separator_in_a_streamed_answer_is_text():
     """JSON may hold U+2028 as it is; it ends no event."""
     text = '{"a":"x\u2028y"}'
     chunk = json.dumps(delta("stop", content=text), ensure_ascii=False).encode()
-    assert received(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
+    assert read_body(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
 
 
 def test_an_error_in_the_middle_of_a_stream_is_a_fault():
     """Part of an answer stands before it."""
-    body = streamed(delta(content='{"a"')).replace(b"data: [DONE]", b'data: {"error":{"message":"overloaded"}}')
-    fault = received(body)[1]
+    body = build_stream(delta(content='{"a"')).replace(b"data: [DONE]", b'data: {"error":{"message":"overloaded"}}')
+    fault = read_body(body)[1]
     assert (fault.outcome, fault.billed, fault.full_message) == (
         "server_error",
         "unknown",
@@ -252,19 +252,19 @@ def test_an_error_in_the_middle_of_a_stream_is_a_fault():
 @pytest.mark.parametrize("end", [b"", b'data: {"choices":[{"del'])
 def test_a_stream_without_its_end_is_marked(end):
     """Its answer may be complete all the same, which the verdict tells."""
-    reply, fault = received(streamed(delta(content='{"a"')).replace(b"data: [DONE]", end))
+    reply, fault = read_body(build_stream(delta(content='{"a"')).replace(b"data: [DONE]", end))
     assert (reply.content, reply.ended, fault) == ('{"a"', False, None)
 
 
 def test_a_stream_without_an_answer_is_a_connection():
-    fault = received(b'data: {"id":"c","choices":[]}\n\n')[1]
+    fault = read_body(b'data: {"id":"c","choices":[]}\n\n')[1]
     assert (fault.outcome, fault.remedy, fault.billed) == ("connection", "retry", "unknown")
 
 
 @pytest.mark.parametrize("last", [delta("stop"), delta("length")])
 def test_a_finish_reason_ends_a_stream(last):
     """Not every server sends `[DONE]`."""
-    assert received(streamed(delta(content="{}"), last).replace(b"data: [DONE]\n\n", b""))[0].ended
+    assert read_body(build_stream(delta(content="{}"), last).replace(b"data: [DONE]\n\n", b""))[0].ended
 
 
 @pytest.mark.parametrize(
@@ -304,14 +304,14 @@ def test_a_finish_reason_ends_a_stream(last):
 )
 def test_an_error_inside_a_200_counts_by_its_own_code(body, outcome, remedy, status, billed):
     """The body's code is the status."""
-    fault = received(json.dumps(body).encode())[1]
+    fault = read_body(json.dumps(body).encode())[1]
     assert (fault.outcome, fault.remedy, fault.status, fault.billed) == (outcome, remedy, status, billed)
 
 
 def test_an_error_inside_a_choice_is_a_fault():
     """As gateways send it for a provider that failed in the middle."""
     choice = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 429, "message": "slow down"}}
-    fault = received(completion(choices=[choice]))[1]
+    fault = read_body(completion(choices=[choice]))[1]
     assert (fault.outcome, fault.billed, fault.full_message) == (
         "rate_limited",
         "yes",
@@ -339,53 +339,53 @@ def test_an_error_inside_a_choice_is_a_fault():
 )
 def test_an_answer_is_read_in_every_form(message, content):
     """The arguments of a tool as text or as an object, the content as text, parts or an object."""
-    reply, fault = received(completion(message))
+    reply, fault = read_body(completion(message))
     assert (reply.content, fault) == (content, None)
 
 
 def test_two_calls_of_a_tool_are_two_answers():
     """Streamed or not: which of two that differ is the document is not decided here."""
-    body = streamed(
+    body = build_stream(
         delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":1}'}}]),
         delta(tool_calls=[{"index": 1, "function": {"arguments": '{"b":1}'}}]),
         delta("tool_calls"),
     )
-    assert received(body)[0].content == '{"a":1}\n{"b":1}'
+    assert read_body(body)[0].content == '{"a":1}\n{"b":1}'
     calls = [{"function": {"arguments": text}} for text in ('{"a":1}', '{"b":1}')]
-    assert received(completion({"content": None, "tool_calls": calls}))[0].content == '{"a":1}\n{"b":1}'
+    assert read_body(completion({"content": None, "tool_calls": calls}))[0].content == '{"a":1}\n{"b":1}'
 
 
 @pytest.mark.parametrize("head", ["", "\ufeff", ": waiting\n\n"])
 def test_a_stream_is_known_by_its_first_line(head):
     """A byte order mark hides no event, and a comment before the first is none."""
-    body = head.encode() + streamed(delta(content='{"a":'), delta("stop", content="1}"))
-    assert received(body)[0].content == '{"a":1}'
+    body = head.encode() + build_stream(delta(content='{"a":'), delta("stop", content="1}"))
+    assert read_body(body)[0].content == '{"a":1}'
 
 
 def test_only_the_first_choice_is_read():
     """The deltas of another choice are no part of the answer."""
-    body = streamed(
+    body = build_stream(
         delta(content="{"), {"choices": [{"index": 1, "delta": {"content": "x"}}]}, delta("stop", content="}")
     )
-    assert received(body)[0].content == "{}"
+    assert read_body(body)[0].content == "{}"
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
 def test_a_server_that_gives_up_has_not_ended_its_answer(reason):
     """Its finish reason says so, streamed or not."""
     choice = {"message": {"content": '{"a"'}, "finish_reason": reason}
-    assert not received(completion(choices=[choice]))[0].ended
+    assert not read_body(completion(choices=[choice]))[0].ended
 
 
 def test_a_byte_order_mark_or_an_endless_number_hides_no_answer():
     """Neither is a part of the answer."""
     body = b'\xef\xbb\xbf{"choices": [{"message": {"content": "{}"}}], "created": 1' + b"0" * 400 + b"}"
-    assert received(body)[0].content == "{}"
+    assert read_body(body)[0].content == "{}"
 
 
 def test_a_filter_leaves_a_choice_without_a_message():
     """It has a finish reason alone."""
-    reply, fault = received(completion(choices=[{"index": 0, "finish_reason": "content_filter"}]))
+    reply, fault = read_body(completion(choices=[{"index": 0, "finish_reason": "content_filter"}]))
     assert (reply.finish_reason, reply.content, fault) == ("content_filter", None, None)
 
 
@@ -397,10 +397,10 @@ def test_a_filter_leaves_a_choice_without_a_message():
     ],
 )
 def test_a_refusal_of_the_model_is_kept(message):
-    reply, _ = received(completion(message))
+    reply, _ = read_body(completion(message))
     assert (reply.content, reply.refusal) == (None, "I cannot help.")
 
 
 def test_a_200_without_choices_is_billed_when_it_says_so():
-    reply, fault = received(completion(choices=[]))
+    reply, fault = read_body(completion(choices=[]))
     assert (reply.usage, fault.outcome, fault.billed) == (Usage(1700, 50), "server_error", "yes")

@@ -329,7 +329,7 @@ FITTED = "fitted:table:1=1700,2=3400,4=6800"
 STEP = LadderStep(1601, Size(900, 700), 1601)
 
 
-def calibrated(memory, made, rule="formula", *, explains=True):
+def store_calibration(memory, made, rule="formula", *, explains=True):
     """This brief after probes have shown this rule, by a text of 1,000 bytes and 300 tokens."""
     found = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
     memory.keep_calibration(made.fingerprint, "20261101T021500Z-0000", found)
@@ -344,45 +344,45 @@ def test_without_a_calibration_a_brief_stays_as_it_is(memory):
 @pytest.mark.parametrize(("rule", "name"), [("formula", "formula"), ("flat:280", "flat:280"), (FITTED, "fitted")])
 def test_auto_is_the_calibrated_rule(memory, rule, name):
     """In every row by its name; a fitted one is just that."""
-    made = calibrated(memory, resolve(job(), settings()), rule)
+    made = store_calibration(memory, resolve(job(), settings()), rule)
     assert (made.rule.text, made.run_info(FREE).bill_rule) == (rule, name)
 
 
 def test_a_calibrated_rule_is_low_and_high(memory):
     """Nothing is left between what it may be billed at least and at most."""
-    tariff = calibrated(memory, resolve(job(), settings()), FITTED).tariff(FREE, PriorStats())
+    tariff = store_calibration(memory, resolve(job(), settings()), FITTED).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.low_tokens(STEP), tariff.high_tokens(STEP)) == (True, 6800, 6800)
 
 
 def test_a_rule_that_explains_little_is_not_the_worst_case(memory):
     """What a budget holds for a picture stays the dearest of all rules."""
-    tariff = calibrated(memory, resolve(job(), settings()), explains=False).tariff(FREE, PriorStats())
+    tariff = store_calibration(memory, resolve(job(), settings()), explains=False).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.rule.name, tariff.high_tokens(STEP)) == (False, "formula", 6404)
 
 
 def test_a_rule_that_is_given_wins_over_the_calibration(memory):
     """It is believed for the low estimate, and not for the worst case, as it was not measured."""
-    tariff = calibrated(memory, resolve(job(bill="qwen3"), settings())).tariff(FREE, PriorStats())
+    tariff = store_calibration(memory, resolve(job(bill="qwen3"), settings())).tariff(FREE, PriorStats())
     assert (tariff.rule.name, tariff.calibrated, tariff.trusted) == ("qwen3", False, True)
     assert tariff.high_tokens(STEP) == 6404
 
 
 def test_the_rule_that_is_given_and_was_measured_is_calibrated(memory):
     """Who names the rule that the probes have shown loses nothing."""
-    tariff = calibrated(memory, resolve(job(bill="formula"), settings())).tariff(FREE, PriorStats())
+    tariff = store_calibration(memory, resolve(job(bill="formula"), settings())).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.high_tokens(STEP)) == (True, 1601)
 
 
 def test_the_text_goes_by_the_bytes_of_the_probes(memory):
     """Until the prompt itself was measured, which is worth more."""
-    made = calibrated(memory, resolve(job(), settings()))
+    made = store_calibration(memory, resolve(job(), settings()))
     assert made.tariff(FREE, PriorStats()).text_tokens == round(made.schema.prompt_bytes * 0.3)
     assert made.tariff(FREE, PriorStats(text_tokens=777)).text_tokens == 777
 
 
 @pytest.mark.parametrize("other", [{"model": "c/d"}, {"base_url": "http://elsewhere/v1"}, {"offline": True}])
 def test_a_calibration_is_of_one_model_at_one_address(memory, other):
-    calibrated(memory, resolve(job(), settings()))
+    store_calibration(memory, resolve(job(), settings()))
     assert resolve(job(**other), settings()).calibrated(memory).calibration is None
 
 

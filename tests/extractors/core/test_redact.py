@@ -150,7 +150,7 @@ NAMES = st.sampled_from(
 TEXTS = st.text(min_size=0, max_size=12)
 
 
-def encoded(name, marks):
+def encode(name, marks):
     """The name, some of its letters percent-encoded, some in the other case."""
     said = [letter.swapcase() if mark & 1 else letter for letter, mark in zip(name, marks, strict=False)]
     return "".join(f"%{ord(letter):02x}" if mark & 2 else letter for letter, mark in zip(said, marks, strict=False))
@@ -166,7 +166,7 @@ def encoded(name, marks):
 def test_no_signature_survives(others, name, marks, place, raw):
     """Whatever stands around it, and however its name is written."""
     pairs = [f"{key}={value}" if raw else f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in others]
-    pairs.insert(place, f"{encoded(name, marks)}=GEHEIMNIS")
+    pairs.insert(place, f"{encode(name, marks)}=GEHEIMNIS")
     url = f"https://host/a.jpg?{'&'.join(pairs)}"
     assert "GEHEIMNIS" not in redact_url(url)
     assert (

@@ -53,33 +53,33 @@ def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=
     )
 
 
-def planned():
+def plan():
     """A document of one page."""
     return Planned("a", (PlannedPage(BilledPage(Found("a")), "send", "fits", (STEP,), COSTS),))
 
 
-def accepted(*attempts):
+def accept(*attempts):
     """A document whose last attempt was published."""
-    return Accepted(planned(), attempts, "key", NOW, Doc(), Reply(200, ""), STEP, encoded=False, sha256="5ha")
+    return Accepted(plan(), attempts, "key", NOW, Doc(), Reply(200, ""), STEP, encoded=False, sha256="5ha")
 
 
-def failed(*attempts, kind="off_schema"):
+def fail(*attempts, kind="off_schema"):
     """A document without an answer, or one that was rejected before it could have any."""
     stage = "validate" if attempts or kind not in REJECT_REASONS else "bill"
-    return Failed(planned(), attempts, "key", NOW, Problem(kind, stage, "why"))
+    return Failed(plan(), attempts, "key", NOW, Problem(kind, stage, "why"))
 
 
-def copied(*, bad=False, cost="0.5"):
+def copy(*, bad=False, cost="0.5"):
     """A document whose content was read before."""
     cost_usd = None if cost is None else Decimal(cost)
     row = {"cost_usd": cost_usd, "_cost_usd": cost_usd, "stage": "validate", "kind": "refused", "final": True}
     row |= {"message": "total: no number"}
-    return Copied(planned(), (), "key", NOW, row, failed=bad)
+    return Copied(plan(), (), "key", NOW, row, failed=bad)
 
 
-def left(*attempts):
+def leave(*attempts):
     """A document that the run stopped before."""
-    return Unfinished(planned(), attempts)
+    return Unfinished(plan(), attempts)
 
 
 def dollars(end):
@@ -97,11 +97,11 @@ def fates(end):
 @pytest.mark.parametrize(
     ("end", "counted"),
     [
-        (accepted(attempt()), (0, 1, 0, 0)),
-        (failed(attempt("off_schema")), (0, 0, 1, 0)),
-        (failed(attempt("refused"), kind="refused"), (0, 0, 1, 0)),
-        (failed(kind="unreadable"), (1, 0, 0, 0)),
-        (left(), (0, 0, 0, 1)),
+        (accept(attempt()), (0, 1, 0, 0)),
+        (fail(attempt("off_schema")), (0, 0, 1, 0)),
+        (fail(attempt("refused"), kind="refused"), (0, 0, 1, 0)),
+        (fail(kind="unreadable"), (1, 0, 0, 0)),
+        (leave(), (0, 0, 0, 1)),
     ],
 )
 def test_a_document_is_counted_once(end, counted):
@@ -112,27 +112,27 @@ def test_a_document_is_counted_once(end, counted):
 @pytest.mark.parametrize("bad", [False, True])
 def test_a_copy_is_a_duplicate_and_nothing_else(bad):
     """It is done, and bad if its source is; it had no call, no estimate and no cost, and saved what its source cost."""
-    added = totals_of(copied(bad=bad))
-    assert fates(copied(bad=bad)) == (0, 0, 0, 0)
+    added = totals_of(copy(bad=bad))
+    assert fates(copy(bad=bad)) == (0, 0, 0, 0)
     assert (added.duplicates, added.done, added.bad) == (1, 1, int(bad))
     assert (added.calls, added.cost_usd, added.estimated, added.saved_usd) == (0, 0, Costs(), Decimal("0.5"))
 
 
 def test_what_copies_saved_adds_up_and_may_be_unknown():
     """A source whose cost nobody knows leaves the saving unknown."""
-    assert (totals_of(copied()) + totals_of(copied(bad=True))).saved_usd == Decimal(1)
-    assert (totals_of(copied()) + totals_of(copied(cost=None))).saved_usd is None
+    assert (totals_of(copy()) + totals_of(copy(bad=True))).saved_usd == Decimal(1)
+    assert (totals_of(copy()) + totals_of(copy(cost=None))).saved_usd is None
 
 
 def test_whoever_has_no_answer_is_counted_by_kind():
     """As many as have a row in failures, those of copies too; nobody else."""
     ends = [
-        failed(kind="unreadable"),
-        failed(kind="unreadable"),
-        copied(bad=True),
-        copied(),
-        accepted(attempt()),
-        left(),
+        fail(kind="unreadable"),
+        fail(kind="unreadable"),
+        copy(bad=True),
+        copy(),
+        accept(attempt()),
+        leave(),
     ]
     added = sum((totals_of(end) for end in ends), start=RunTotals())
     assert sum(added.kinds.values()) == added.bad == 3
@@ -142,35 +142,35 @@ def test_whoever_has_no_answer_is_counted_by_kind():
 @pytest.mark.parametrize("kind", sorted(REJECT_REASONS))
 def test_every_reject_reason_is_a_rejection(kind):
     """An image that could not be sent is not a call that failed."""
-    assert fates(failed(kind=kind)) == (1, 0, 0, 0)
+    assert fates(fail(kind=kind)) == (1, 0, 0, 0)
 
 
 def test_an_empty_answer_is_no_rejection():
     """The image was sent and paid for, though an empty file goes by the same name."""
-    end = failed(attempt("empty"), kind="empty")
+    end = fail(attempt("empty"), kind="empty")
     assert fates(end) == (0, 0, 1, 0)
     assert totals_of(end).estimated == COSTS
 
 
 def test_an_answer_that_is_published_is_not_wasted():
     """What was paid for the row in results is well spent."""
-    assert dollars(accepted(attempt())) == (Decimal("0.5"), 0, 0)
+    assert dollars(accept(attempt())) == (Decimal("0.5"), 0, 0)
 
 
 def test_billed_attempts_before_the_published_one_are_wasted():
     """They cost, and their answers are not in results."""
-    end = accepted(attempt("off_schema", cost="0.2"), attempt("truncated", cost="0.3"), attempt(cost="0.5"))
+    end = accept(attempt("off_schema", cost="0.2"), attempt("truncated", cost="0.3"), attempt(cost="0.5"))
     assert dollars(end) == (Decimal("1.0"), Decimal("0.5"), 0)
 
 
 def test_accepted_answer_that_another_one_replaced_is_wasted():
     """Also where both were read on the same rung of the first page."""
     lower, higher = (attempt(cost=cost, usage=Usage(prompt=10)) for cost in ("0.2", "0.5"))
-    assert dollars(replace(accepted(lower, higher), reply=lower.reply))[1] == Decimal("0.5")
-    assert dollars(replace(accepted(lower, higher), reply=higher.reply))[1] == Decimal("0.2")
+    assert dollars(replace(accept(lower, higher), reply=lower.reply))[1] == Decimal("0.5")
+    assert dollars(replace(accept(lower, higher), reply=higher.reply))[1] == Decimal("0.2")
 
 
-@pytest.mark.parametrize("end", [failed, left])
+@pytest.mark.parametrize("end", [fail, leave])
 def test_all_billed_attempts_of_a_document_without_a_row_are_wasted(end):
     """Nothing was published for them."""
     assert dollars(end(attempt("off_schema", cost="0.2"), attempt("off_schema", cost="0.3"))) == (
@@ -182,38 +182,38 @@ def test_all_billed_attempts_of_a_document_without_a_row_are_wasted(end):
 
 def test_attempts_that_were_not_billed_cost_nothing():
     """A refusal for speed is free."""
-    assert dollars(accepted(attempt("rate_limited", billed="no", cost=None), attempt())) == (Decimal("0.5"), 0, 0)
+    assert dollars(accept(attempt("rate_limited", billed="no", cost=None), attempt())) == (Decimal("0.5"), 0, 0)
 
 
 def test_an_attempt_that_may_be_billed_is_unknown_by_its_reservation():
     """The bill lies in [cost, cost + unknown]: a lost call may have cost what was reserved for it."""
-    end = accepted(attempt("timeout", billed="unknown", cost=None, reserved="0.9"), attempt())
+    end = accept(attempt("timeout", billed="unknown", cost=None, reserved="0.9"), attempt())
     assert dollars(end) == (Decimal("0.5"), 0, Decimal("0.9"))
 
 
 def test_the_reservation_of_an_attempt_that_is_settled_is_not_unknown():
     """Once the server has counted, the reservation is history."""
-    assert totals_of(accepted(attempt(reserved="0.9"))).unknown_usd == 0
+    assert totals_of(accept(attempt(reserved="0.9"))).unknown_usd == 0
 
 
 def test_an_unknown_price_makes_the_cost_unknown():
     """None, never 0; what is not wasted is still known to be none."""
-    assert dollars(accepted(attempt(cost=None))) == (None, 0, 0)
+    assert dollars(accept(attempt(cost=None))) == (None, 0, 0)
 
 
 def test_an_unknown_price_makes_the_waste_unknown():
     """A wasted attempt without a price."""
-    assert dollars(failed(attempt("off_schema", cost=None))) == (None, None, 0)
+    assert dollars(fail(attempt("off_schema", cost=None))) == (None, None, 0)
 
 
 def test_an_unknown_reservation_makes_the_unknown_unknown():
     """A lost attempt without a price."""
-    assert dollars(failed(attempt("timeout", billed="unknown", cost=None, reserved=None))) == (0, 0, None)
+    assert dollars(fail(attempt("timeout", billed="unknown", cost=None, reserved=None))) == (0, 0, None)
 
 
 def test_tokens_are_summed_over_all_attempts():
     """The wasted ones too; an attempt without a count adds nothing."""
-    end = accepted(
+    end = accept(
         attempt("off_schema", usage=Usage(1700, 30, 20, 10)),
         attempt("timeout", billed="unknown"),
         attempt(usage=Usage(1800, 40, 0, 5)),
@@ -225,17 +225,17 @@ def test_tokens_are_summed_over_all_attempts():
 
 def test_residuals_are_what_the_server_counted_over_the_estimate():
     """1,601 for the picture and 100 for the text were expected of each."""
-    end = accepted(attempt("off_schema", usage=Usage(prompt=1711)), attempt(usage=Usage(prompt=1698)))
+    end = accept(attempt("off_schema", usage=Usage(prompt=1711)), attempt(usage=Usage(prompt=1698)))
     assert totals_of(end).residual_tokens == 10 - 3
 
 
 def test_a_document_that_was_not_sent_has_no_estimate():
     """Rejected and remaining documents are no part of what the run's documents were to cost."""
-    assert totals_of(failed(kind="unreadable")).estimated == Costs()
-    assert totals_of(left()).estimated == Costs()
+    assert totals_of(fail(kind="unreadable")).estimated == Costs()
+    assert totals_of(leave()).estimated == Costs()
 
 
-@pytest.mark.parametrize("end", [accepted(attempt()), failed(attempt("off_schema"))])
+@pytest.mark.parametrize("end", [accept(attempt()), fail(attempt("off_schema"))])
 def test_a_document_that_was_sent_has_its_estimate(end):
     """Whatever came of it."""
     assert totals_of(end).estimated == COSTS
@@ -243,8 +243,8 @@ def test_a_document_that_was_sent_has_its_estimate(end):
 
 def test_tallies_add_up():
     """Every number and every dollar of both."""
-    one = totals_of(accepted(attempt("off_schema", cost="0.2", usage=Usage(1700, 30)), attempt(usage=Usage(1701, 40))))
-    two = totals_of(failed(attempt("timeout", billed="unknown", cost=None)))
+    one = totals_of(accept(attempt("off_schema", cost="0.2", usage=Usage(1700, 30)), attempt(usage=Usage(1701, 40))))
+    two = totals_of(fail(attempt("timeout", billed="unknown", cost=None)))
     both = one + two
     assert (both.accepted, both.failed, both.calls, both.done) == (1, 1, 3, 2)
     assert (both.prompt_tokens, both.completion_tokens) == (3401, 70)
@@ -262,7 +262,7 @@ def test_an_unknown_sum_stays_unknown(name):
 
 def test_nothing_adds_nothing():
     """The empty tally is the zero of the sum."""
-    one = totals_of(accepted(attempt(usage=Usage(1700, 30, 20, 10))))
+    one = totals_of(accept(attempt(usage=Usage(1700, 30, 20, 10))))
     assert one + RunTotals() == RunTotals() + one == one
 
 

@@ -35,7 +35,7 @@ def listens(url):
         return probe.connect_ex((host, int(port))) == 0
 
 
-async def gone(url):
+async def is_gone(url):
     """Whether nothing listens there within five seconds."""
     for _ in range(100):
         if not listens(url):
@@ -72,7 +72,7 @@ async def test_no_orphan_is_left_when_the_parent_is_killed(number):
     assert listens(url)
     parent.send_signal(number)
     await parent.wait()
-    assert await gone(url)
+    assert await is_gone(url)
 
 
 async def test_a_child_that_dies_at_its_start_says_why():

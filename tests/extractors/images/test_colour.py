@@ -12,18 +12,18 @@ from extractors.images.pixels import load_pixels
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def fixed(value):
+def encode_fixed(value):
     """Code a number as ICC's s15Fixed16."""
     return struct.pack(">i", round(value * 65536))
 
 
 def make_profile(primaries, space=b"RGB ", gamma=563 / 256):
     """Make a matrix profile of these primaries, given as XYZ at D50, or a grey one."""
-    white = b"XYZ \0\0\0\0" + fixed(0.9642) + fixed(1) + fixed(0.8249)
+    white = b"XYZ \0\0\0\0" + encode_fixed(0.9642) + encode_fixed(1) + encode_fixed(0.8249)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
     tags = {b"wtpt": white, **({b"kTRC": curve} if space == b"GRAY" else {})}
     for name, xyz in zip("rgb", primaries, strict=False):
-        tags[name.encode() + b"XYZ"] = b"XYZ \0\0\0\0" + b"".join(map(fixed, xyz))
+        tags[name.encode() + b"XYZ"] = b"XYZ \0\0\0\0" + b"".join(map(encode_fixed, xyz))
         tags[name.encode() + b"TRC"] = curve
     body, table = b"", struct.pack(">I", len(tags))
     for name, data in tags.items():
@@ -31,7 +31,7 @@ def make_profile(primaries, space=b"RGB ", gamma=563 / 256):
         body += data
     head = bytearray(128)
     head[8:12], head[12:16], head[16:20], head[20:24] = b"\2\x40\0\0", b"mntr", space, b"XYZ "
-    head[36:40], head[68:80] = b"acsp", fixed(0.9642) + fixed(1) + fixed(0.8249)
+    head[36:40], head[68:80] = b"acsp", encode_fixed(0.9642) + encode_fixed(1) + encode_fixed(0.8249)
     whole = bytes(head) + table + body
     return struct.pack(">I", len(whole)) + whole[4:]
 

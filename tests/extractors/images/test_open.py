@@ -10,7 +10,7 @@ from extractors.core.errors import DocumentError
 from extractors.images.open import first_line, open_picture, translate_errors
 
 
-def raised_for(error):
+def translate(error):
     """The DocumentError that this foreign error becomes."""
     with pytest.raises(DocumentError) as raised, translate_errors("unreadable", "prepare"):
         raise error
@@ -35,20 +35,20 @@ def raised_for(error):
 )
 def test_what_pillow_raises_over_broken_data_is_translated(error):
     """Kind and stage are the caller's, the cause is kept, and another try cannot cure it."""
-    translated = raised_for(error)
+    translated = translate(error)
     assert (translated.kind, translated.stage, translated.final) == ("unreadable", "prepare", True)
     assert translated.__cause__ is error
 
 
 def test_what_pillow_cannot_identify_is_not_an_image():
     """The kind tells a damaged picture from no picture at all."""
-    assert raised_for(UnidentifiedImageError("x")).kind == "not_an_image"
+    assert translate(UnidentifiedImageError("x")).kind == "not_an_image"
 
 
 def test_a_document_error_passes_unchanged():
     """What is translated already is not translated again."""
     error = DocumentError("too big", kind="too_many_bytes", stage="scan")
-    assert raised_for(error) is error
+    assert translate(error) is error
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, AttributeError, RecursionError])

@@ -37,7 +37,7 @@ def scan(pdf, box, width, height, *, pieces=1, share=1.0):
     return data.replace(b"/Kids[8 0 R]", b"/Kids[7 0 R]")
 
 
-def noted(data, number=1):
+def read_notes(data, number=1):
     """What is noted of a page's text."""
     with open_pdf(data, "bill") as document:
         return document.find_undrawn(number, document.measure(number))
@@ -250,26 +250,26 @@ def test_a_pdf_is_known_by_its_first_bytes(head, is_one):
 
 def test_text_in_a_font_that_is_not_there_is_noted(pdf):
     """Nothing of a Chinese page is drawn where neither file nor machine has the font: the note names it."""
-    note = noted(write_text(pdf, CHINESE, "<53D1 7968 91D1 989D>".replace(" ", "")))
+    note = read_notes(write_text(pdf, CHINESE, "<53D1 7968 91D1 989D>".replace(" ", "")))
     assert UNDRAWN in note
     assert "STSong-Light" in note
 
 
 def test_text_beside_other_ink_is_noted_too(pdf):
     """Digits of the same page may be drawn."""
-    note = noted(write_text(pdf, CHINESE, "<53D1796891D1989D> Tj /F 24 Tf (1200)"))
+    note = read_notes(write_text(pdf, CHINESE, "<53D1796891D1989D> Tj /F 24 Tf (1200)"))
     assert "STSong-Light" in note
 
 
 @pytest.mark.parametrize(("words", "more"), [("(Total)", ""), ("( )", ""), ("(Total)", "3 Tr")])
 def test_text_that_is_drawn_or_meant_to_be_invisible_is_not_noted(pdf, words, more):
     """The standard fonts need not be embedded; what a scanner recognized lies invisible over its image."""
-    assert noted(write_text(pdf, HELVETICA, words, more=more)) is None
+    assert read_notes(write_text(pdf, HELVETICA, words, more=more)) is None
 
 
 def test_white_text_on_white_is_noted(pdf):
     """A page with text of which nothing is seen."""
-    assert UNDRAWN in noted(write_text(pdf, HELVETICA, "(Total)", more="1 g"))
+    assert UNDRAWN in read_notes(write_text(pdf, HELVETICA, "(Total)", more="1 g"))
 
 
 @pytest.mark.parametrize("needs", ["/NeedsRendering true", ""])

@@ -53,32 +53,32 @@ def pictures(tmp_path, monkeypatch):
     return folder
 
 
-def briefed(folder, **fields):
+def build_inputs(folder, **fields):
     """The brief of an estimate; no schema, so that no text is billed."""
     return resolve(Job(source=str(folder), **fields), Settings(), sends=False)
 
 
-def estimated(folder, past=None, **fields):
+def estimate_folder(folder, past=None, **fields):
     """The estimate of this source."""
-    asked = briefed(folder, **fields)
+    asked = build_inputs(folder, **fields)
     return estimate(EstimateInputs(asked, find_price(asked, {}, free=asked.offline), past))
 
 
 def test_the_json_has_the_documented_keys(pictures):
     """Exactly these, in this order."""
-    assert list(estimated(pictures).as_json()) == KEYS
+    assert list(estimate_folder(pictures).as_json()) == KEYS
 
 
 def test_an_estimate_counts_documents_and_their_fates(pictures):
     """Rejected images are counted among the documents, with an action of their own."""
-    found = estimated(pictures).as_json()
+    found = estimate_folder(pictures).as_json()
     assert (found["images"], found["documents"], found["rejected"], found["skipped"]) == (4, 4, 1, 0)
     assert found["actions"] == {"send": 2, "shrink": 1, "reject": 1}
 
 
 def test_tokens_bill_the_images_as_they_are_and_as_they_are_sent(pictures):
     """Both documented readings of all images, and the rule in force of what is sent first."""
-    assert estimated(pictures, bill="formula").as_json()["tokens"] == {
+    assert estimate_folder(pictures, bill="formula").as_json()["tokens"] == {
         "formula": 1601 + 3202 + 6404,
         "table": 1601 + 6404 + 6404,
         "planned": 3 * 1601,
@@ -96,29 +96,29 @@ def test_tokens_bill_the_images_as_they_are_and_as_they_are_sent(pictures):
 )
 def test_the_rule_in_force_is_named(pictures, fields, rule, planned):
     """The resolved rule, never `auto`, and the tokens planned by it."""
-    found = estimated(pictures, **fields).as_json()
+    found = estimate_folder(pictures, **fields).as_json()
     assert (found["bill_rule"], found["tokens"]["planned"]) == (rule, planned)
 
 
 def test_an_unknown_price_is_null(pictures):
     """All three figures are unknown, never 0."""
-    cost = estimated(pictures, model="unknown/model").as_json()["cost_usd"]
+    cost = estimate_folder(pictures, model="unknown/model").as_json()["cost_usd"]
     assert cost == {"low": None, "expected": None, "high": None}
 
 
 def test_an_unknown_model_is_an_unknown_price(pictures):
     """Where no model is named there is no price."""
-    assert estimated(pictures).costs == Costs(None, None, None)
+    assert estimate_folder(pictures).costs == Costs(None, None, None)
 
 
 def test_an_offline_estimate_is_free(pictures):
     """Local reading costs nothing, and that is known."""
-    assert estimated(pictures, offline=True).as_json()["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+    assert estimate_folder(pictures, offline=True).as_json()["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
 
 
 def test_dollars_are_numbers(pictures):
     """Low, expected and high of what is sent, by the shipped price of 3 in and 15 out a million."""
-    cost = estimated(pictures, model=KIMI).as_json()["cost_usd"]
+    cost = estimate_folder(pictures, model=KIMI).as_json()["cost_usd"]
     # Not one of the three is cheaper by the formula once it is shrunk, but 1280x720.
     assert cost["low"] == pytest.approx(3e-6 * (1601 + 3202 + 6404), rel=0.01)
     assert cost["expected"] == pytest.approx(3e-6 * (1601 + 6404 + 6404) + 3 * 15e-6 * 512, rel=0.01)
@@ -127,14 +127,14 @@ def test_dollars_are_numbers(pictures):
 
 def test_a_rejected_image_costs_nothing(pictures):
     """It is not sent, so it does not make the price unknown nor the cost larger."""
-    before = estimated(pictures, model=KIMI).costs
+    before = estimate_folder(pictures, model=KIMI).costs
     (pictures / "d.png").unlink()
-    assert estimated(pictures, model=KIMI).costs == before
+    assert estimate_folder(pictures, model=KIMI).costs == before
 
 
 def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
     """As they are they would be billed, but nothing of their document is planned to be."""
-    tokens = estimated(pictures, document_by="folder", bill="formula").as_json()["tokens"]
+    tokens = estimate_folder(pictures, document_by="folder", bill="formula").as_json()["tokens"]
     assert (tokens["formula"], tokens["planned"]) == (1601 + 3202 + 6404, 0)
 
 
@@ -142,7 +142,7 @@ def test_saving_is_the_difference_to_the_estimate_of_faithful(pictures):
     """In image tokens and in dollars, by the same rule and price."""
     Image.new("L", (2000, 1000)).save(pictures / "e.png")
     thrifty, faithful = (
-        estimated(pictures, model=KIMI, bill="formula", policy=name) for name in ("thrifty", "faithful")
+        estimate_folder(pictures, model=KIMI, bill="formula", policy=name) for name in ("thrifty", "faithful")
     )
     assert thrifty.faithful_tokens == faithful.tokens["planned"] > thrifty.tokens["planned"]
     assert thrifty.saving_usd == faithful.costs.expected - thrifty.costs.expected
@@ -153,7 +153,7 @@ def test_first_rejected_documents_are_named_with_their_kind(pictures):
     """At most five, each by the page that rejects it; they are not counted as sent."""
     for number in range(6):
         (pictures / f"e{number}.png").touch()
-    found = estimated(pictures)
+    found = estimate_folder(pictures)
     assert found.rejects == [("empty", str(pictures / f"{name}.png")) for name in ("d", "e0", "e1", "e2", "e3")]
     assert (found.rejected, found.sent) == (7, 3)
 
@@ -166,13 +166,13 @@ def test_what_is_done_is_left_out(pictures):
     past = RunHistory(
         pl.DataFrame([{"key": each} for each in done], schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS)
     )
-    found = estimated(pictures, past, bill="formula").as_json()
+    found = estimate_folder(pictures, past, bill="formula").as_json()
     assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
 
 
 def test_an_estimate_says_how_long_it_took(pictures):
     """The elapsed seconds; how long the run will take is unknown until replies were timed."""
-    found = estimated(pictures).as_json()
+    found = estimate_folder(pictures).as_json()
     assert found["seconds"] >= 0
     assert (found["eta_seconds"], found["sampled"]) == (None, False)
 
@@ -181,19 +181,19 @@ def test_an_empty_source_is_refused(tmp_path):
     """An estimate of nothing is a mistyped source."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigurationError, match="holds no images"):
-        estimated(tmp_path / "empty")
+        estimate_folder(tmp_path / "empty")
 
 
 def test_nothing_is_written(pictures, tmp_path):
     """An estimate leaves no trace, neither in the source nor in the output."""
     before = sorted(tmp_path.rglob("*"))
-    estimated(pictures)
+    estimate_folder(pictures)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_reasons_are_counted_with_their_actions(pictures):
     """Why each choice was made is part of the sums."""
-    assert estimated(pictures).reasons == {
+    assert estimate_folder(pictures).reasons == {
         ("send", "fits"): 1,
         ("send", "floor"): 1,
         ("shrink", "native"): 1,
@@ -211,12 +211,12 @@ def test_a_fresh_estimate_is_all_zeros():
 def test_a_served_price_wins_over_the_shipped_one(pictures):
     """The server's own list is of today."""
     served = Price(Decimal(1), Decimal(1))
-    assert find_price(briefed(pictures, model=KIMI), {KIMI: served}, free=False) == served
+    assert find_price(build_inputs(pictures, model=KIMI), {KIMI: served}, free=False) == served
 
 
 def test_local_reading_is_free_whatever_is_served(pictures):
     """No list makes local work cost something, but the user's own file."""
-    assert find_price(briefed(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
+    assert find_price(build_inputs(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
 
 
 def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
@@ -232,7 +232,7 @@ def test_a_sample_speaks_for_all(tmp_path):
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
-    asked = briefed("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
+    asked = build_inputs("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
     price = find_price(asked, {}, free=False)
     found = estimate(EstimateInputs(asked, price), Sample(10, 10))
     said = found.as_json()
@@ -249,7 +249,7 @@ def test_a_sample_speaks_for_all(tmp_path):
 
 def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
     """Then nothing is guessed."""
-    asked = briefed(pictures)
+    asked = build_inputs(pictures)
     found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False)), Sample(10, 10)).as_json()
     assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
     assert list(found) == KEYS
@@ -263,7 +263,7 @@ def test_a_sample_speaks_for_causes(tmp_path):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
     done = [{"key": document_key(each.uri, each.version)} for each in scan("stack")][:30]
     past = RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
-    asked = briefed("stack", redo="all")  # its name decides what is drawn
+    asked = build_inputs("stack", redo="all")  # its name decides what is drawn
     found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False), past), Sample(10, 10)).causes
     assert found.sampled
     assert sum(share.documents for share in found.groups.values()) == 40
@@ -273,6 +273,6 @@ def test_a_sample_speaks_for_causes(tmp_path):
 def test_a_sample_of_an_empty_source_is_refused(tmp_path):
     """As an estimate of it is."""
     (tmp_path / "empty").mkdir()
-    asked = briefed(tmp_path / "empty")
+    asked = build_inputs(tmp_path / "empty")
     with pytest.raises(ConfigurationError, match="holds no images"):
         estimate(EstimateInputs(asked, None), Sample(10, 10))

@@ -10,7 +10,7 @@ from extractors.core.money import Costs
 from extractors.report.estimate_table import EstimateView
 
 
-def shown(view, width=120):
+def print_view(view, width=120):
     """What a console of this width shows, runs of spaces as one."""
     screen = StringIO()
     Console(file=screen, width=width).print(*view.lines(), sep="\n")
@@ -39,7 +39,7 @@ def estimate():
 
 def test_counts_choices_in_words_tokens_and_costs(estimate):
     """What would be sent, why, by which rule it is billed, and what that costs."""
-    assert shown(estimate()) == [
+    assert print_view(estimate()) == [
         "estimate",
         "documents 3",
         "rejected 9",
@@ -59,12 +59,12 @@ def test_counts_choices_in_words_tokens_and_costs(estimate):
 
 
 def test_saving_against_faithful_as_share_and_dollars(estimate):
-    lines = shown(estimate(faithful_tokens=6404, saving_usd=Decimal("0.00096")))
+    lines = print_view(estimate(faithful_tokens=6404, saving_usd=Decimal("0.00096")))
     assert "saved against --policy faithful $0.00096 (50.0 %)" in lines
 
 
 def test_rejected_documents_by_kind_and_file_and_the_number_of_others(estimate):
-    lines = shown(estimate(rejects=[("empty", "in/a.jpg"), ("unreadable", "in/b.jpg")]))
+    lines = print_view(estimate(rejects=[("empty", "in/a.jpg"), ("unreadable", "in/b.jpg")]))
     assert lines[-4:] == [
         "rejected, which a run does not send:",
         "empty in/a.jpg",
@@ -75,7 +75,7 @@ def test_rejected_documents_by_kind_and_file_and_the_number_of_others(estimate):
 
 @pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
 def test_unknown_price_names_the_settings(estimate, model, named):
-    lines = shown(estimate(Costs(None, None, None), model))
+    lines = print_view(estimate(Costs(None, None, None), model))
     assert "cost, high unknown" in lines
     assert lines[-1] == f"no known price {named} set --model or TILEWISE_PRICES"
     assert "1,000 images" not in " ".join(lines)
@@ -83,15 +83,15 @@ def test_unknown_price_names_the_settings(estimate, model, named):
 
 def test_time_from_previous_runs(estimate):
     """It is left out where no earlier answers are known."""
-    assert "time, from previous runs 2 h 5 min" in shown(estimate(eta_seconds=7500))
-    assert "time" not in " ".join(shown(estimate()))
+    assert "time, from previous runs 2 h 5 min" in print_view(estimate(eta_seconds=7500))
+    assert "time" not in " ".join(print_view(estimate()))
 
 
 def test_calibrated_rule_is_marked(estimate):
-    assert "image tokens as first sent, table (calibrated) 3,202" in shown(estimate(calibrated=True))
+    assert "image tokens as first sent, table (calibrated) 3,202" in print_view(estimate(calibrated=True))
 
 
 def test_no_row_of_the_table_wraps_at_80_columns(estimate):
     most = Decimal("12345.67")
     view = estimate(faithful_tokens=6404, saving_usd=most, intervals={"high": (most, most)})
-    assert shown(view, width=80) == shown(view)
+    assert print_view(view, width=80) == print_view(view)

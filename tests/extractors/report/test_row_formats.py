@@ -28,7 +28,7 @@ FRAMES = [
 ]
 
 
-def written(write):
+def write_frames(write):
     """The bytes of both frames."""
     target = io.BytesIO()
     write(FRAMES, target)
@@ -37,7 +37,7 @@ def written(write):
 
 def test_csv_has_one_header_and_json_for_lists():
     """Values that need it are quoted; times are ISO 8601 in UTC."""
-    header, row, empty = written(write_csv).decode().splitlines()
+    header, row, empty = write_frames(write_csv).decode().splitlines()
     assert header == "name,total,at,items"
     assert row == '"Ä,b",1.500000,2026-11-20T02:00:00.000000Z,"[{""text"":""x"",""amount"":""2.000000""}]"'
     assert empty == ",,,"
@@ -45,7 +45,7 @@ def test_csv_has_one_header_and_json_for_lists():
 
 def test_jsonl_has_an_object_a_row_and_exact_amounts():
     """Amounts are text: a float would lose digits."""
-    rows = [json.loads(line) for line in written(write_jsonl).splitlines()]
+    rows = [json.loads(line) for line in write_frames(write_jsonl).splitlines()]
     assert rows[0]["total"] == "1.500000"
     assert rows[0]["items"] == [{"text": "x", "amount": "2.000000"}]
     assert rows[1] == dict.fromkeys(TYPES)
@@ -53,7 +53,7 @@ def test_jsonl_has_an_object_a_row_and_exact_amounts():
 
 def test_parquet_is_one_file_of_the_same_types():
     """The frames are joined."""
-    read = pl.read_parquet(io.BytesIO(written(write_rows_parquet)))
+    read = pl.read_parquet(io.BytesIO(write_frames(write_rows_parquet)))
     assert read.equals(pl.concat(FRAMES))
 
 

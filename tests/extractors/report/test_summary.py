@@ -43,7 +43,7 @@ def progress(clock, screen):
     return Progress(Console(file=screen, width=200), clock)
 
 
-def accepted(count=1, cost="0.001"):
+def accept(count=1, cost="0.001"):
     return RunTotals(accepted=count, cost_usd=None if cost is None else Decimal(cost))
 
 
@@ -51,7 +51,7 @@ def test_the_line_says_how_far_it_is(progress, clock):
     """Documents done, rate, dollars spent and time left stand on one line."""
     progress.set_total(1200)
     clock.now += 60
-    progress.add(accepted(300, "0.75"))
+    progress.add(accept(300, "0.75"))
     assert progress.line == "300 of 1,200 documents · 5.0/s · $0.75 spent · 3 min 0 s left"
 
 
@@ -59,14 +59,14 @@ def test_the_line_counts_what_was_not_accepted(progress, clock):
     """Rejected and failed documents are done, and said."""
     progress.set_total(100)
     clock.now += 10
-    progress.add(accepted(7) + RunTotals(rejected=1, failed=2))
+    progress.add(accept(7) + RunTotals(rejected=1, failed=2))
     assert progress.line == "10 of 100 documents · 3 not accepted · 1.0/s · $0.001 spent · 1 min 30 s left"
 
 
 def test_the_line_does_without_a_total(progress, clock):
     """Before the source is counted there is a rate and no time left."""
     clock.now += 2
-    progress.add(accepted(4))
+    progress.add(accept(4))
     assert progress.line == "4 documents · 2.0/s · $0.001 spent"
 
 
@@ -75,7 +75,7 @@ def test_the_share_of_what_is_expected(progress):
     shares = [progress.share]
     progress.set_total(4)
     for count in (1, 5):
-        progress.add(accepted(count))
+        progress.add(accept(count))
         shares.append(progress.share)
     assert shares == [0.0, 0.25, 1.0]
 
@@ -90,15 +90,15 @@ def test_the_line_has_no_time_left_when_all_is_done(progress, clock):
     """Nothing is left after the last document, also where there were more than expected."""
     progress.set_total(4)
     clock.now += 2
-    progress.add(accepted(5))
+    progress.add(accept(5))
     assert progress.line == "5 of 4 documents · 2.5/s · $0.001 spent"
 
 
 def test_the_line_admits_an_unknown_cost(progress, clock):
     """One document without a price makes the sum unknown, not smaller."""
     clock.now += 1
-    progress.add(accepted())
-    progress.add(accepted(cost=None))
+    progress.add(accept())
+    progress.add(accept(cost=None))
     assert progress.line == "2 documents · 2.0/s · cost unknown"
 
 
@@ -112,12 +112,12 @@ def test_a_document_that_was_left_is_not_done(progress, clock):
 def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
     """Where lines cannot be rewritten, a log gets one now and then."""
     clock.now += 9.9
-    progress.add(accepted())
+    progress.add(accept())
     early = screen.getvalue()
     clock.now += 0.1
-    progress.add(accepted())
+    progress.add(accept())
     clock.now += 9.9
-    progress.add(accepted())
+    progress.add(accept())
     assert early == ""
     assert screen.getvalue() == "2 documents · 0.2/s · $0.002 spent\n"
 
@@ -125,9 +125,9 @@ def test_plain_lines_come_at_most_every_ten_seconds(progress, clock, screen):
 def test_plain_lines_go_on(progress, clock, screen):
     """Ten seconds after a line comes the next."""
     clock.now += 10
-    progress.add(accepted())
+    progress.add(accept())
     clock.now += 10
-    progress.add(accepted())
+    progress.add(accept())
     assert len(screen.getvalue().splitlines()) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_log_gets_no_control_characters(progress, clock, screen):
     """What is no terminal is sent text alone, and nothing at the end."""
     with progress:
         clock.now += 10
-        progress.add(accepted())
+        progress.add(accept())
     assert screen.getvalue() == "1 documents · 0.1/s · $0.001 spent\n"
 
 
@@ -144,7 +144,7 @@ def test_a_terminal_gets_a_bar_that_goes_away(clock, screen):
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     progress = Progress(console, clock)
     progress.set_total(4)
-    progress.add(accepted())
+    progress.add(accept())
     with pytest.raises(KeyboardInterrupt), progress:
         raise KeyboardInterrupt
     assert "1 of 4 documents, 25 %" in screen.getvalue()
@@ -169,7 +169,7 @@ def test_bar_shows_pace_budget_retries_refusals_and_kinds_and_does_not_wrap(cloc
     progress = Progress(console, clock, Decimal(20))
     progress.set_total(20)
     clock.now += 10
-    progress.add(accepted(2, "1.50") + FAILED)
+    progress.add(accept(2, "1.50") + FAILED)
     failures = Counter({"timeout": 3, "not_json": 2})
     progress.add_calls(CallCounts(16, retries=4, refusals=9, failures=failures, cost_usd=Decimal("1.50")))
     with progress:
@@ -185,7 +185,7 @@ def test_bar_shows_pace_budget_retries_refusals_and_kinds_and_does_not_wrap(cloc
 def test_spent_includes_calls_of_documents_in_progress(progress, clock):
     """What the server has billed is spent, whatever becomes of the document."""
     clock.now += 1
-    progress.add(accepted(1, "0.01"))
+    progress.add(accept(1, "0.01"))
     progress.add_calls(CallCounts(calls=3, cost_usd=Decimal("0.03")))
     assert progress.line == "1 documents · 1.0/s · $0.03 spent"
 
@@ -195,7 +195,7 @@ def test_time_of_a_question_does_not_count_for_the_rate(progress, clock):
     with progress.hidden():
         clock.now += 3600
     clock.now += 1
-    progress.add(accepted())
+    progress.add(accept())
     assert progress.line.startswith("1 documents · 1.0/s")
 
 
@@ -240,7 +240,7 @@ def test_dollars_have_the_digits_that_matter(amount, said):
     assert dollars(amount) == said
 
 
-def shown(*renderables):
+def print_renderables(*renderables):
     """What a wide console shows, without trailing spaces, runs of spaces as one."""
     screen = StringIO()
     console = Console(file=screen, width=120)
@@ -256,7 +256,7 @@ def summary(tally, **fields):
 def test_a_summary_sets_the_prediction_beside_the_bill():
     """Tokens and dollars stand as predicted and as billed."""
     tally = RunTotals(accepted=9, calls=10, prompt_tokens=1750, residual_tokens=50, completion_tokens=400)
-    lines = shown(*summary(tally).lines())
+    lines = print_renderables(*summary(tally).lines())
     assert lines[0] == "run 20261120T021500Z-3f9a"
     assert lines[1:3] == ["found 12", "accepted 9"]
     assert "calls 10" in lines
@@ -269,7 +269,7 @@ def test_a_summary_sets_the_prediction_beside_the_bill():
 def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
     """Money that bought no row is said apart."""
     tally = RunTotals(accepted=1, cost_usd=Decimal("1.5"), wasted_usd=Decimal("0.5"), unknown_usd=Decimal("0.25"))
-    lines = shown(*summary(tally).lines())
+    lines = print_renderables(*summary(tally).lines())
     assert "cost, paid $1.50" in lines
     assert "wasted $0.50" in lines
     assert "cost, billing status unknown (at most) $0.25" in lines
@@ -277,19 +277,21 @@ def test_a_summary_says_what_was_wasted_and_what_nobody_knows():
 
 def test_a_summary_leaves_out_what_did_not_happen():
     """Counts of 0 are not lines, except those that everybody looks for."""
-    lines = shown(*summary(RunTotals(failed=1)).lines())
+    lines = print_renderables(*summary(RunTotals(failed=1)).lines())
     assert lines[1:4] == ["found 12", "accepted 0", "failed 1"]
     assert "wasted" not in " ".join(lines)
 
 
 def test_a_summary_of_nothing_done_is_its_message():
     """A run without documents and calls shows no table of zeros."""
-    assert shown(*summary(RunTotals(), skipped=12).lines()) == ["9 of 12 accepted"]
+    assert print_renderables(*summary(RunTotals(), skipped=12).lines()) == ["9 of 12 accepted"]
 
 
 def test_a_summary_ends_with_warnings_message_and_files():
     """The last lines say what to look at."""
-    lines = shown(*summary(RunTotals(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines())
+    lines = print_renderables(
+        *summary(RunTotals(), warnings=["the model changed"], results=["/out/results/a.parquet"]).lines()
+    )
     assert lines == ["warning: the model changed", "9 of 12 accepted", "rows: /out/results/a.parquet"]
 
 
@@ -304,7 +306,7 @@ CELLS = "2,345,678,901 234,567,890 $12,345.68 $0.00045 $0"
 
 
 def test_what_was_spent_has_a_line_a_group_and_a_total():
-    lines = shown(spending_table("source", [spending("/a"), spending("/b")], spending("", calls=8)))
+    lines = print_renderables(spending_table("source", [spending("/a"), spending("/b")], spending("", calls=8)))
     assert lines[0] == "source calls prompt tokens completion tokens billed wasted unknown"
     assert lines[1:] == [f"/a 4 {CELLS}", f"/b 4 {CELLS}", f"total 8 {CELLS}"]
 
@@ -319,7 +321,7 @@ def test_no_digit_is_cut_where_the_terminal_is_narrow(width):
 
 def test_what_has_no_price_is_said_below():
     """It is in no sum, so nobody may take the sum for all."""
-    lines = shown(spending_table("source", [], spending("", unpriced=3)))
+    lines = print_renderables(spending_table("source", [], spending("", unpriced=3)))
     assert lines[-1] == "3 calls have no known price and are in no sum: add it to the file of TILEWISE_PRICES"
 
 
@@ -328,19 +330,19 @@ def test_summary_lists_failures_by_kind_with_a_reason():
     rare, often = ("bill", "empty", True), ("call", "timeout", False)
     totals = RunTotals(rejected=1, failed=3, kinds=Counter({rare: 1, often: 3}))
     totals += RunTotals(reasons=FailureReasons({often: "no answer"})) + RunTotals(reasons=FailureReasons({often: "b"}))
-    lines = shown(*summary(totals).lines())
+    lines = print_renderables(*summary(totals).lines())
     assert lines[-3:-1] == ["call, timeout 3 yes, by the next run", "bill, empty 1 no, final"]
     assert failure_lines(totals)[0] == "3 documents failed: call, timeout (retried: yes, by the next run): no answer"
 
 
-def failed(document, kind="timeout", message="no answer"):
+def fail(document, kind="timeout", message="no answer"):
     return RunTotals(failed=1, first_failures=FirstFailures([FailedDocument(document, "call", kind, message)]))
 
 
 def test_summary_names_the_first_five_failures_of_as_many_kinds_as_there_are():
     """A kind that comes late takes the place of one that is there already."""
-    ends = [failed(f"{number}.jpg") for number in range(8)] + [failed("8.jpg", "empty", "no bytes")]
-    lines = shown(*list_first_failures(sum(ends, RunTotals())))
+    ends = [fail(f"{number}.jpg") for number in range(8)] + [fail("8.jpg", "empty", "no bytes")]
+    lines = print_renderables(*list_first_failures(sum(ends, RunTotals())))
     assert lines[:3] == ["the first 5 of 9:", "0.jpg", "timeout: no answer"]
     assert lines[-8:] == [
         *("8.jpg", "empty: no bytes", "1.jpg", "timeout: no answer"),
@@ -350,7 +352,7 @@ def test_summary_names_the_first_five_failures_of_as_many_kinds_as_there_are():
 
 def test_summary_shows_control_characters_of_names_and_messages_as_question_marks():
     """A terminal obeys escape sequences, and a file's name or a model may hold them."""
-    [_, line] = list_first_failures(failed("\x1b[2Ja.jpg", message=reason_of("no \x1b]0;x\x07 \u202eanswer")))
+    [_, line] = list_first_failures(fail("\x1b[2Ja.jpg", message=reason_of("no \x1b]0;x\x07 \u202eanswer")))
     assert line == "  ?[2Ja.jpg\n    timeout: no ?]0;x? ?answer"
 
 

@@ -70,7 +70,7 @@ def test_failure_guard_stops_above_twice_the_high_estimate(cost, stops):
     assert isinstance(FailureGuard().observe(documents(200, 0, cost)), Failing) is stops
 
 
-def answered_by(model, status=200):
+def build_attempt(model, status=200):
     """An attempt that this model answered."""
     return Attempt(REQUEST, NOW, 1.0, "accepted", "yes", Reply(status, "", model=model))
 
@@ -87,7 +87,7 @@ def model_guard(*before, stops=False):
 def test_model_guard_accepts_names_of_the_last_run(before):
     """The first run accepts every name."""
     guard = model_guard(*before, stops=True)
-    assert guard.observe(NO_TOTALS, [answered_by("one"), LOST, answered_by(None)]) is None
+    assert guard.observe(NO_TOTALS, [build_attempt("one"), LOST, build_attempt(None)]) is None
     assert guard.warning() is None
     assert guard.names == {"one"}
 
@@ -95,13 +95,13 @@ def test_model_guard_accepts_names_of_the_last_run(before):
 def test_model_guard_warns_of_a_new_name():
     """The warning has the requested, the new and the earlier names."""
     guard = model_guard("one", "two")
-    assert guard.observe(NO_TOTALS, [answered_by("two"), answered_by("four"), answered_by("three")]) is None
+    assert guard.observe(NO_TOTALS, [build_attempt("two"), build_attempt("four"), build_attempt("three")]) is None
     assert "maker/model was answered by four, three, in the last run by one, two" in guard.warning()
 
 
 def test_model_guard_stops_at_a_new_name_if_configured():
     """The error names the setting."""
-    stop = model_guard("one", stops=True).observe(NO_TOTALS, [answered_by("two")])
+    stop = model_guard("one", stops=True).observe(NO_TOTALS, [build_attempt("two")])
     assert isinstance(stop, Refused)
     assert "maker/model was answered by two, in the last run by one" in stop.message
     assert "set TILEWISE_ON_MODEL_CHANGE=warn to go on with it" in stop.message
@@ -132,7 +132,7 @@ def nothing(sizes=MIXED, calls=300):
     return [((size,), TEXT) for size in islice(cycle(sizes), calls)]
 
 
-def observed(in_force, *replies, measured=False):
+def observe_calls(in_force, *replies, measured=False):
     """A monitor that has observed these calls."""
     text = TEXT if measured else ESTIMATE
     monitor = BillingMonitor(get_rule(in_force), BYTES, text, measured)
@@ -143,7 +143,7 @@ def observed(in_force, *replies, measured=False):
 
 @given(name=st.sampled_from([*NAMES, "flat:280"]), sizes=st.sampled_from([MIXED, ALIKE]), measured=st.booleans())
 def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measured):
-    monitor = observed(name, *server(get_rule(name), sizes), measured=measured)
+    monitor = observe_calls(name, *server(get_rule(name), sizes), measured=measured)
     assert (monitor.warning(), monitor.baseline) == (None, TEXT)
 
 
@@ -152,7 +152,7 @@ def test_the_rule_by_which_the_server_bills_is_not_warned_of(name, sizes, measur
 @pytest.mark.parametrize("true", [*NAMES, "flat:1100"])
 def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
     """On pictures of mixed sizes no shipped rule passes for another one, however little is known of the text."""
-    warning = observed(name, *server(get_rule(true)), measured=measured).warning()
+    warning = observe_calls(name, *server(get_rule(true)), measured=measured).warning()
     named = true if measured or not true.startswith("flat") else "flat:1170"  # the text is 70 more than expected
     expected = f"; the rule {named} fits: run `tilewise calibrate`"
     assert (warning is None) == (name == true)
@@ -163,7 +163,7 @@ def test_any_other_rule_is_noticed_and_the_true_one_named(name, true, measured):
 def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
     """Two pictures of a hundred are one tile by both readings; the others are off by three tiles."""
     calls = server(get_rule("table"), [*[Size(800, 600)] * 98, Size(500, 500), Size(400, 400)], calls=300)
-    assert observed("formula", *calls).warning() == (
+    assert observe_calls("formula", *calls).warning() == (
         "the bill is not what the rule formula predicts: 98 % of 300 calls are off, by +4,803 image tokens a call"
         " at the median; the rule table or mllama fits: run `tilewise calibrate`"
     )
@@ -172,17 +172,17 @@ def test_the_warning_says_how_many_calls_are_off_and_by_how_much():
 def test_the_median_is_a_number_that_was_measured():
     """Of two calls that are off it is the smaller, not something between."""
     calls = [(ALIKE, TEXT + 3202), (ALIKE, TEXT + 6404)]
-    assert "by +1,601 image tokens a call at the median" in observed("formula", *calls, measured=True).warning()
+    assert "by +1,601 image tokens a call at the median" in observe_calls("formula", *calls, measured=True).warning()
 
 
 def test_a_server_of_fitted_tiles_is_no_shipped_rule():
     bill = fit_rule("table", {1: 1700, 2: 3400, 4: 6800})
-    assert "; no shipped rule fits: run" in observed("table", *server(bill)).warning()
+    assert "; no shipped rule fits: run" in observe_calls("table", *server(bill)).warning()
 
 
 @pytest.mark.parametrize("prompt", [TEXT + 6404, 17, 0])
 def test_one_call_is_enough_where_nothing_plausible_is_left_for_the_text(prompt):
-    warning = observed("formula", (ALIKE, prompt)).warning()
+    warning = observe_calls("formula", (ALIKE, prompt)).warning()
     assert f"the one call is off, by {prompt - ESTIMATE - 1601:+,} image tokens; " in warning
 
 
@@ -200,7 +200,7 @@ def test_one_call_is_enough_where_nothing_plausible_is_left_for_the_text(prompt)
 )
 def test_pictures_of_one_size_are_judged_by_what_is_left_for_the_text(prompt, measured, warned):
     """Every rule is consistent there: only a text that is too short or too long gives it away."""
-    assert bool(observed("formula", *[(ALIKE, prompt)] * 30, measured=measured).warning()) is warned
+    assert bool(observe_calls("formula", *[(ALIKE, prompt)] * 30, measured=measured).warning()) is warned
 
 
 def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
@@ -212,12 +212,12 @@ def test_a_short_text_that_was_measured_may_be_off_by_thirty_tokens():
 
 def test_all_rules_that_fit_pictures_of_one_size_are_named():
     """Kimi and qwen2 count almost the same; that anything of one size looks flat says nothing."""
-    warning = observed("table", *server(get_rule("kimi"), [Size(1000, 700)]), measured=True).warning()
+    warning = observe_calls("table", *server(get_rule("kimi"), [Size(1000, 700)]), measured=True).warning()
     assert "; the rule qwen2 or kimi fits: run" in warning
 
 
 def test_pictures_of_one_size_that_no_rule_fits_are_flat():
-    warning = observed("table", *server(get_rule("flat:300"), ALIKE), measured=True).warning()
+    warning = observe_calls("table", *server(get_rule("flat:300"), ALIKE), measured=True).warning()
     assert "; the rule flat:300 fits: run" in warning
 
 
@@ -225,23 +225,23 @@ def test_pictures_of_one_size_that_no_rule_fits_are_flat():
 def test_a_few_odd_calls_are_no_reason_to_warn(odd, warned):
     """Up to two per cent of the calls may be counted otherwise."""
     calls = server(get_rule("formula"), calls=300 - odd) + [((Size(500, 500),), 9000 + n) for n in range(odd)]
-    assert bool(observed("formula", *calls).warning()) is warned
+    assert bool(observe_calls("formula", *calls).warning()) is warned
 
 
 @pytest.mark.parametrize(("off", "warned"), [(16, False), (-16, False), (17, True), (-17, True)])
 def test_a_call_may_be_off_by_a_few_markers(off, warned):
     small = [(ALIKE, TEXT + 1601)] * 20 + [(ALIKE, TEXT + 1601 + off)] * 10
-    assert bool(observed("formula", *small).warning()) is warned
+    assert bool(observe_calls("formula", *small).warning()) is warned
 
 
 @pytest.mark.parametrize(("off", "warned"), [(64, False), (65, True)])
 def test_a_large_call_may_be_off_by_a_hundredth_of_its_image_tokens(off, warned):
     large = [Size(2240, 2240)]
     calls = [(large, TEXT + 6404)] * 20 + [(large, TEXT + 6404 + off)] * 10
-    assert bool(observed("formula", *calls).warning()) is warned
+    assert bool(observe_calls("formula", *calls).warning()) is warned
 
 
-def paged(bill, markers=0):
+def build_documents(bill, markers=0):
     """Documents of one to eight pages, with so many tokens around each page."""
     documents = [tuple(islice(cycle(MIXED), first, first + pages)) for pages in range(1, 9) for first in range(6)]
     return [(pages, TEXT + sum(bill.tokens(size) + markers for size in pages)) for pages in documents]
@@ -250,24 +250,24 @@ def paged(bill, markers=0):
 @pytest.mark.parametrize("name", [*NAMES, "flat:280"])
 def test_markers_around_every_page_are_no_reason_to_warn(name):
     """A document of many pages has many of them, where one of one page has few."""
-    assert observed(name, *paged(get_rule(name), markers=8)).warning() is None
+    assert observe_calls(name, *build_documents(get_rule(name), markers=8)).warning() is None
 
 
 @pytest.mark.parametrize(("name", "true"), [("formula", "table"), ("kimi", "qwen2"), ("table", "flat:280")])
 def test_documents_of_several_pages_give_the_true_rule_away(name, true):
     """A flat rule's number is seen in how the prompt grows with the pages, whatever the text has."""
-    assert f"; the rule {true} fits: run" in observed(name, *paged(get_rule(true))).warning()
+    assert f"; the rule {true} fits: run" in observe_calls(name, *build_documents(get_rule(true))).warning()
 
 
 def test_a_usage_that_counts_no_images_is_said_to():
     """Where the text was measured it is certain."""
-    warning = observed("formula", *nothing(), measured=True).warning()
+    warning = observe_calls("formula", *nothing(), measured=True).warning()
     assert "; the server's usage does not count images: run" in warning
 
 
 def test_few_tokens_that_never_change_may_be_the_text_or_the_images():
     """Where the text was not measured both can be."""
-    warning = observed("formula", *nothing()).warning()
+    warning = observe_calls("formula", *nothing()).warning()
     assert "; the rule flat:70 fits, or the server's usage does not count images: run" in warning
 
 
@@ -281,30 +281,30 @@ def test_only_answers_with_a_usage_to_the_plain_question_count():
 
 
 def test_no_calls_are_no_reason_to_warn():
-    assert observed("formula").warning() is None
+    assert observe_calls("formula").warning() is None
 
 
 def test_a_baseline_is_measured_after_twenty_explained_replies():
     calls = server(get_rule("formula"), calls=20)
-    assert [observed("formula", *calls[:count]).baseline for count in (19, 20)] == [None, TEXT]
+    assert [observe_calls("formula", *calls[:count]).baseline for count in (19, 20)] == [None, TEXT]
 
 
 def test_odd_replies_only_delay_the_baseline():
     """Twenty explained replies among thirty."""
     odd = [((Size(500, 500),), 9000 + n) for n in range(5)]
-    monitors = [observed("formula", *odd, *server(get_rule("formula"), calls=count)) for count in (19, 26)]
+    monitors = [observe_calls("formula", *odd, *server(get_rule("formula"), calls=count)) for count in (19, 26)]
     assert [monitor.baseline for monitor in monitors] == [None, TEXT]
 
 
 def test_a_rule_that_explains_little_gives_no_baseline():
     """Sixty calls alike among more than two hundred are chance, not text."""
     calls = [*server(get_rule("qwen3"), calls=160), *server(get_rule("formula"), calls=60)]
-    assert observed("formula", *calls).baseline is None
+    assert observe_calls("formula", *calls).baseline is None
 
 
 def test_a_baseline_stays_and_what_is_estimated_by_it_still_counts():
     """Orders that expect the baseline of their text are plain, too; those with more words are not."""
-    monitor = observed("formula", *server(get_rule("formula"), calls=20))
+    monitor = observe_calls("formula", *server(get_rule("formula"), calls=20))
     monitor.observe(NO_TOTALS, [attempt(ALIKE, TEXT + 1601 + 9, text_tokens=TEXT)] * 400)
     monitor.observe(NO_TOTALS, [attempt(ALIKE, 9000, text_tokens=TEXT + 10)] * 400)
     assert (monitor.baseline, monitor._calls, monitor.warning()) == (TEXT, 420, None)
@@ -314,6 +314,6 @@ def test_memory_is_bounded(monkeypatch):
     """Beyond so many different calls only those are counted further; the warning stands on them."""
     monkeypatch.setattr(module, "MAX_KEYS", 40)
     calls = [((Size(300 + n, 700),), TEXT + get_rule("table").tokens(Size(300 + n, 700))) for n in range(100)]
-    monitor = observed("formula", *calls, *calls)
+    monitor = observe_calls("formula", *calls, *calls)
     assert (len(monitor._seen), monitor._calls) == (40, 80)
     assert "100 % of 80 calls are off" in monitor.warning()

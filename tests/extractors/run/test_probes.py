@@ -15,12 +15,12 @@ SHIPPED = [*NAMES, "flat:280", "flat:1601"]
 markers = st.integers(-5, 5)
 
 
-def found(*image_tokens, text=TEXT):
+def solve_probes(*image_tokens, text=TEXT):
     """What is found where the four probes take so many image tokens."""
     return identify(text, {size: text + tokens for size, tokens in zip(PROBES, image_tokens, strict=True)})
 
 
-def billed(bill):
+def bill_probes(bill):
     """The image tokens of the four probes by this rule."""
     return [bill.tokens(size) for size in PROBES]
 
@@ -38,12 +38,12 @@ def test_the_probes_are_those_that_are_documented():
     """Their documented image tokens are told apart, column by column."""
     sizes, *columns = zip(*DOCUMENTED, strict=True)
     assert sizes == PROBES
-    assert [found(*column).rule.name for column in columns] == ["formula", "table", "mllama", "kimi", "qwen3"]
+    assert [solve_probes(*column).rule.name for column in columns] == ["formula", "table", "mllama", "kimi", "qwen3"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_rule_is_found_from_its_own_bill(name):
-    finding = found(*billed(get_rule(name)))
+    finding = solve_probes(*bill_probes(get_rule(name)))
     assert (finding.rule.name, finding.exact, finding.explains) == (name, True, True)
     assert (finding.text_tokens, set(finding.residuals.values())) == (TEXT, {0})
 
@@ -51,8 +51,8 @@ def test_every_shipped_rule_is_found_from_its_own_bill(name):
 @given(name=st.sampled_from(NAMES), added=st.tuples(markers, markers, markers, markers))
 def test_a_few_markers_around_an_image_hide_no_rule(name, added):
     """What a server adds to each image is a residual, not another rule."""
-    bills = billed(get_rule(name))
-    finding = found(*(tokens + more for tokens, more in zip(bills, added, strict=True)))
+    bills = bill_probes(get_rule(name))
+    finding = solve_probes(*(tokens + more for tokens, more in zip(bills, added, strict=True)))
     assert finding.rule.name == name
     assert finding.exact
     assert tuple(finding.residuals.values()) == added
@@ -63,7 +63,7 @@ def test_a_few_markers_around_an_image_hide_no_rule(name, added):
 
 @pytest.mark.parametrize(("largest", "name"), [(6532, "table"), (6533, "fitted")])
 def test_a_shipped_rule_may_be_off_by_two_per_cent(largest, name):
-    assert found(1601, largest, 6404, 3202).rule.name == name
+    assert solve_probes(1601, largest, 6404, 3202).rule.name == name
 
 
 @given(tokens=st.integers(20, 5000), added=st.tuples(markers, markers, markers, markers))
@@ -71,7 +71,7 @@ def test_probes_that_are_all_alike_are_flat_by_the_largest(tokens, added):
     """Within a few markers of each other; a budget holds by the largest."""
     most = max(added)
     near = tuple(max(more, most - 8) for more in added)
-    assert found(*(tokens + more for more in near)).rule.name == f"flat:{tokens + most}"
+    assert solve_probes(*(tokens + more for more in near)).rule.name == f"flat:{tokens + most}"
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_probes_that_are_all_alike_are_flat_by_the_largest(tokens, added):
 )
 def test_tiles_of_another_price_are_fitted(image_tokens, text):
     """The geometry whose counts of tiles explain the probes, with the fewest numbers, at the tokens measured."""
-    finding = found(*image_tokens)
+    finding = solve_probes(*image_tokens)
     assert (finding.rule.text, finding.exact, finding.explains) == (text, False, True)
 
 
 @given(tokens=st.integers(1700, 6000), geometry=st.sampled_from(sorted(GEOMETRIES)))
 def test_any_price_of_a_tile_is_found_again(tokens, geometry):
     bill = fit_rule(geometry, {count: count * tokens for count in GEOMETRIES[geometry].counts})
-    assert found(*billed(bill)).rule == bill
+    assert solve_probes(*bill_probes(bill)).rule == bill
 
 
 @given(image_tokens=st.tuples(*[st.integers(9, 20_000)] * 4))
 def test_whatever_is_measured_is_never_billed_lower_by_what_is_fitted(image_tokens):
     """Probes that no rule explains still bound the bill of their own sizes, and the finding says how badly it fits."""
-    finding = found(*image_tokens)
+    finding = solve_probes(*image_tokens)
     residuals = finding.residuals.values()
     assert finding.exact or max(residuals) <= 0
     assert finding.explains or (not finding.exact and min(residuals) < -8)
@@ -108,7 +108,7 @@ def test_whatever_is_measured_is_never_billed_lower_by_what_is_fitted(image_toke
 
 def test_a_model_of_patches_that_is_not_shipped_is_known_not_to_be_explained():
     """Four numbers of a model without tiles: a rule is fitted, and says that it does not explain them."""
-    finding = found(260, 353, 957, 1280)
+    finding = solve_probes(260, 353, 957, 1280)
     assert (finding.exact, finding.explains) == (False, False)
 
 
@@ -116,10 +116,10 @@ def test_a_model_of_patches_that_is_not_shipped_is_known_not_to_be_explained():
 def test_a_server_that_counts_no_images_is_said_to(image_tokens):
     """Markers alone are no bill."""
     with pytest.raises(ConfigurationError, match="the server's usage does not count images"):
-        found(*image_tokens)
+        solve_probes(*image_tokens)
 
 
 def test_the_error_names_the_probe_and_both_counts():
     said = re.escape("1,031 prompt tokens with one of 500x500 px, 1,031 without")
     with pytest.raises(ConfigurationError, match=said):
-        found(0, 0, 0, 0, text=1031)
+        solve_probes(0, 0, 0, 0, text=1031)

@@ -51,7 +51,7 @@ class Asked:
         return self.end() if callable(self.end) else self.end
 
 
-async def started(*coroutines):
+async def start_tasks(*coroutines):
     """Tasks that have come as far as they can alone."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     for _ in range(10):
@@ -62,7 +62,7 @@ async def started(*coroutines):
 async def test_second_document_waits_for_the_first_and_copies_it(copies, make):
     """One asks, however many come; the others copy its row."""
     asked = Asked(make.accepted())
-    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     assert not any(task.done() for task in tasks)
     asked.go.set()
     first, *others = await asyncio.gather(*tasks)
@@ -74,7 +74,7 @@ async def test_second_document_waits_for_the_first_and_copies_it(copies, make):
 async def test_documents_of_different_content_do_not_wait(copies, make):
     """Both ask at once."""
     asked = Asked(make.accepted())
-    tasks = await started(*(copies.run_once(make.planned(), key, asked) for key in (KEY, OTHER)))
+    tasks = await start_tasks(*(copies.run_once(make.planned(), key, asked) for key in (KEY, OTHER)))
     assert asked.count == 2
     asked.go.set()
     await asyncio.gather(*tasks)
@@ -102,7 +102,7 @@ async def test_next_document_calls_when_the_first_is_unfinished(copies, make):
     """The next of those who wait asks in its place."""
     ends = iter([make.left(), make.accepted("/in/b.jpg")])
     asked = Asked(lambda: next(ends))
-    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     asked.go.set()
     first, second, third = await asyncio.gather(*tasks)
     assert asked.count == 2
@@ -114,7 +114,7 @@ async def test_next_document_calls_when_the_first_is_unfinished(copies, make):
 async def test_next_document_calls_when_the_first_is_cancelled(copies, make):
     """Being cancelled or an error of its own keeps nobody waiting."""
     asked = Asked(make.accepted())
-    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
+    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
     tasks[0].cancel()
     asked.go.set()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -125,7 +125,7 @@ async def test_next_document_calls_when_the_first_is_cancelled(copies, make):
 async def test_cancelled_waiter_does_not_cancel_the_first(copies, make):
     """The first goes on, and so do the others that wait."""
     asked = Asked(make.accepted())
-    tasks = await started(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     tasks[1].cancel()
     await asyncio.sleep(0)
     asked.go.set()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 TAKEN = "update runs set host = 'elsewhere', pid = 1, lease_until = 9e9"
 
 
-async def left_with(error, ledger, terms):
+async def end_with(error, ledger, terms):
     """Has a run under way end with this error."""
     async with Lease(ledger, terms) as lease:
         lease.begin_calls()
@@ -41,7 +41,7 @@ async def test_published_run_stays_in_the_ledger(ledger, terms, sql):
 async def test_run_that_failed_after_calls_began_can_be_recovered_at_once(ledger, terms, error):
     """At once, though its process lives."""
     with pytest.raises(type(error)):
-        await left_with(error, ledger, terms)
+        await end_with(error, ledger, terms)
     assert [each.run for each in ledger.runs.list_abandoned("/out", "slip")] == [terms.run]
 
 

@@ -30,7 +30,7 @@ def keys(source):
     return [found.uri.split("/", 3)[3] for found in scan(source)]
 
 
-def found_in(bucket):
+def find_image(bucket):
     """The one image of the bucket."""
     (found,) = scan(bucket.url)
     return found
@@ -55,7 +55,7 @@ def put_raw(bucket, key):
     bucket.ask("PUT", f"{bucket.name}/{key}", b"picture")
 
 
-def refused(source):
+def refuse(source):
     """What is said of a source that cannot be listed, on one line."""
     with pytest.raises(ConfigurationError) as raised:
         scan(source)
@@ -136,7 +136,7 @@ def test_an_empty_prefix_gives_nothing(bucket):
 def test_found_says_uri_size_etag_and_modification_in_utc(bucket):
     """The listing says it all."""
     bucket.put("in/a.jpg", b"12345")
-    found = found_in(bucket)
+    found = find_image(bucket)
     assert (found.uri, found.size) == (f"{bucket.url}/in/a.jpg", 5)
     assert found.version == '"827ccb0eea8a706c4c34a16891f84e7b"'
     assert found.modified.tzinfo == UTC
@@ -149,7 +149,7 @@ def test_found_says_uri_size_etag_and_modification_in_utc(bucket):
 def test_a_key_may_hold_any_character(bucket, key):
     """What is found under a name is read under it."""
     bucket.put(quote(key))
-    found = found_in(bucket)
+    found = find_image(bucket)
     assert found.uri == f"{bucket.url}/{key}"
     assert create_store(bucket.url).read(found) == b"picture"
 
@@ -162,7 +162,7 @@ def test_a_key_may_hold_any_character(bucket, key):
 def test_a_header_costs_one_request_of_64_kib(bucket, kind, size):
     """Pixels behind the header are not fetched."""
     bucket.put("a.png", picture(kind=kind) + bytes(size))
-    found, reader = found_in(bucket), create_store(bucket.url)
+    found, reader = find_image(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"]
@@ -172,7 +172,7 @@ def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):
     """Half a megabyte of profile before the size takes a few requests more, and not the whole file."""
     profile = bytes(500_000)
     bucket.put("a.jpg", picture(kind="JPEG", icc_profile=profile) + bytes(3_000_000))
-    found, reader = found_in(bucket), create_store(bucket.url)
+    found, reader = find_image(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert 2 <= len(bucket.front.asked) <= 5
@@ -183,7 +183,7 @@ def test_all_bytes_are_fetched_in_one_request(bucket):
     """Reading an image asks for it once."""
     data = bytes(range(256)) * 4000
     bucket.put("a.jpg", data)
-    found, reader = found_in(bucket), create_store(bucket.url)
+    found, reader = find_image(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert reader.read(found) == data
     assert [part for _, _, part in bucket.front.asked] == [None]
@@ -207,7 +207,7 @@ def test_headers_are_read_many_at_a_time_and_stay_in_order(bucket):
 def test_an_object_written_to_since_it_was_found_is_changed(bucket, act):
     """The bytes billed are the bytes sent; the next run takes the object as it is then."""
     bucket.put("a.jpg", b"before")
-    found = found_in(bucket)
+    found = find_image(bucket)
     bucket.put("a.jpg", b"after!")
     assert reading(bucket, found, act) == ("changed", False)
 
@@ -215,7 +215,7 @@ def test_an_object_written_to_since_it_was_found_is_changed(bucket, act):
 def test_an_object_that_changes_between_two_parts_of_a_header_is_changed(bucket):
     """No header is put together from two pictures."""
     bucket.put("a.jpg", bytes(200_000))
-    found = found_in(bucket)
+    found = find_image(bucket)
     with create_store(bucket.url).open(found) as stream:
         bucket.put("a.jpg", bytes(200_001))
         with pytest.raises(DocumentError) as raised:
@@ -227,7 +227,7 @@ def test_an_object_that_changes_between_two_parts_of_a_header_is_changed(bucket)
 def test_an_object_that_is_gone_is_missing(bucket, act):
     """It may come back, so the failure is not final."""
     bucket.put("a.jpg")
-    found = found_in(bucket)
+    found = find_image(bucket)
     bucket.delete("a.jpg")
     assert reading(bucket, found, act) == ("missing", False)
 
@@ -237,7 +237,7 @@ def test_an_object_that_may_not_be_read_is_forbidden(bucket, users, sign_in, act
     """Who may list may not always read; permissions change, so the failure is not final."""
     bucket.put("a.jpg")
     sign_in(*users("s3:ListBucket"))
-    assert reading(bucket, found_in(bucket), act) == ("forbidden", False)
+    assert reading(bucket, find_image(bucket), act) == ("forbidden", False)
 
 
 def test_an_object_of_too_many_bytes_is_refused_unasked(bucket):
@@ -249,7 +249,7 @@ def test_an_object_of_too_many_bytes_is_refused_unasked(bucket):
 def test_a_server_that_cannot_is_a_reason_to_try_again(bucket):
     """Whatever else goes wrong with one object is a row of its own, without a signature in it."""
     bucket.put("a.jpg")
-    found = found_in(bucket)
+    found = find_image(bucket)
     bucket.front.answer = lambda path: (400, b"no")
     with pytest.raises(DocumentError, match="cannot be read") as raised:
         create_store(bucket.url).read(found)
@@ -269,7 +269,7 @@ def test_slow_down_is_waited_out_by_the_listing(bucket):
 def test_slow_down_is_waited_out_by_a_reader(bucket):
     """A busy server costs no image."""
     bucket.put("a.jpg")
-    found = found_in(bucket)
+    found = find_image(bucket)
     bucket.front.answer = first(2)
     assert create_store(bucket.url).read(found) == b"picture"
 
@@ -286,7 +286,7 @@ def test_a_listing_that_breaks_off_is_found_with_a_flaw(bucket):
 
 def test_a_bucket_that_does_not_exist_is_refused_at_once(bucket):
     """The refusal names the source and what to look at."""
-    said = refused("s3://no-such-bucket/in")
+    said = refuse("s3://no-such-bucket/in")
     assert said.startswith("source 's3://no-such-bucket/in' does not exist: no such bucket")
     assert "AWS_ENDPOINT_URL" in said
 
@@ -295,7 +295,7 @@ def test_a_key_that_nobody_knows_is_refused_at_once(bucket, users, sign_in):
     """The refusal names the settings that hold the key, and not the key."""
     users("s3:*")
     sign_in("AKIAWRONG", "hidden")
-    said = refused(bucket.url)
+    said = refuse(bucket.url)
     assert "cannot be read with this key (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID" in said
     assert "hidden" not in said
 
@@ -304,20 +304,20 @@ def test_a_wrong_secret_is_refused_at_once(bucket, users, sign_in):
     """A key with another's secret is a wrong key."""
     name, _ = users("s3:*")
     sign_in(name, "hidden")
-    assert "cannot be read with this key (SignatureDoesNotMatch)" in refused(bucket.url)
+    assert "cannot be read with this key (SignatureDoesNotMatch)" in refuse(bucket.url)
 
 
 def test_who_may_not_list_is_told_the_permission(bucket, users, sign_in):
     """A key that is right and may not list is no wrong key."""
     sign_in(*users("s3:GetObject"))
-    assert "may not be listed (AccessDenied): the key needs s3:ListBucket" in refused(bucket.url)
+    assert "may not be listed (AccessDenied): the key needs s3:ListBucket" in refuse(bucket.url)
 
 
 def test_without_credentials_the_settings_are_named(bucket, monkeypatch):
     """No key, no profile, no role: the refusal says which to set, and how a public bucket is read."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    said = refused(bucket.url)
+    said = refuse(bucket.url)
     assert "needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in said
     assert "AWS_SKIP_SIGNATURE=true" in said
 
@@ -347,13 +347,13 @@ def test_a_profile_signs_in(bucket, users, sign_in, monkeypatch, tmp_path):
 def test_an_endpoint_without_encryption_has_to_be_allowed(bucket, monkeypatch):
     """The refusal names the setting."""
     monkeypatch.delenv("AWS_ALLOW_HTTP")
-    assert "an endpoint at http:// needs AWS_ALLOW_HTTP=true" in refused(bucket.url)
+    assert "an endpoint at http:// needs AWS_ALLOW_HTTP=true" in refuse(bucket.url)
 
 
 def test_a_server_that_is_busy_all_along_is_refused(bucket):
     """The refusal comes within seconds and says what the server said."""
     bucket.front.answer = lambda path: (503, SLOW)
-    assert "cannot be listed: SlowDown" in refused(bucket.url)
+    assert "cannot be listed: SlowDown" in refuse(bucket.url)
 
 
 @pytest.mark.parametrize("odd", ["in//b.jpg", "in/../x.jpg", "in/./x.jpg", "in/t%09b.jpg", "in/%01.jpg"])
@@ -414,7 +414,7 @@ def test_scan_passes_over_hidden_and_excluded_keys(bucket):
 @pytest.mark.parametrize("source", ["s3://user:hidden@bucket/in", "s3://bucket/in?X-Amz-Signature=hidden"])
 def test_a_source_holds_no_secret(source):
     """What is in a source ends in tables and logs."""
-    said = refused(source)
+    said = refuse(source)
     assert "holds more than a location" in said
     assert "hidden" not in said
 
@@ -430,10 +430,10 @@ def test_prefix_may_hold_marks_of_urls(bucket, folder):
 
 def test_a_source_names_a_bucket():
     """A scheme alone is nowhere."""
-    assert "names no bucket: write gs://bucket/prefix" in refused("gs://")
+    assert "names no bucket: write gs://bucket/prefix" in refuse("gs://")
 
 
 def test_azure_needs_an_account(monkeypatch):
     """The bucket's name alone does not say whose container it is."""
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    assert "names no account: set AZURE_STORAGE_ACCOUNT_NAME" in refused("az://container/in")
+    assert "names no account: set AZURE_STORAGE_ACCOUNT_NAME" in refuse("az://container/in")

@@ -41,7 +41,7 @@ def flaws(root):
     ]
 
 
-def found_at(path):
+def find_image(path):
     """The one image at this path."""
     (found,) = scan(str(path))
     return found
@@ -201,7 +201,7 @@ def test_found_says_size_and_modification_in_utc(tmp_path):
     """Size in bytes and a time that knows its zone come from the listing."""
     path = write(tmp_path / "a.jpg", b"12345")
     os.utime(path, (1_700_000_000, 1_700_000_000))
-    found = found_at(path)
+    found = find_image(path)
     assert found.size == 5
     assert found.modified == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     assert found.modified.tzinfo is UTC
@@ -227,33 +227,33 @@ def test_the_version_changes_with_the_length(tmp_path):
     """More bytes at the same time are another version."""
     path = write(tmp_path / "a.jpg", b"one")
     os.utime(path, ns=(1, 1))
-    before = found_at(path).version
+    before = find_image(path).version
     path.write_bytes(b"three")
     os.utime(path, ns=(1, 1))
-    assert found_at(path).version != before
+    assert find_image(path).version != before
 
 
 def test_the_version_changes_with_the_time(tmp_path):
     """As many bytes written a nanosecond later are another version."""
     path = write(tmp_path / "a.jpg", b"one")
     os.utime(path, ns=(1, 1_000_000_001))
-    before = found_at(path).version
+    before = find_image(path).version
     os.utime(path, ns=(1, 1_000_000_002))
-    assert found_at(path).version != before
+    assert find_image(path).version != before
 
 
 def test_the_version_stays_when_nothing_is_written(tmp_path):
     """Being read does not make an image new."""
     path = write(tmp_path / "a.jpg")
-    before = found_at(path)
+    before = find_image(path)
     path.read_bytes()
-    assert found_at(path) == before
+    assert find_image(path) == before
 
 
 def test_a_store_reads_what_was_found(tmp_path):
     """All bytes of the file, and a stream that begins at the first."""
     path = write(tmp_path / "a.jpg", b"picture")
-    found = found_at(path)
+    found = find_image(path)
     with create_store(str(path)).open(found) as stream:
         assert stream.read(3) == b"pic"
     assert create_store(str(path)).read(found) == b"picture"
@@ -263,7 +263,7 @@ def test_a_store_reads_what_was_found(tmp_path):
 def test_a_file_written_to_since_it_was_found_is_changed(tmp_path, act):
     """The bytes billed are the bytes sent; the next run takes the file as it is then."""
     path = write(tmp_path / "a.jpg", b"before")
-    found = found_at(path)
+    found = find_image(path)
     path.write_bytes(b"afterwards")
     with pytest.raises(DocumentError, match="changed since") as raised:
         getattr(create_store(str(path)), act)(found)
@@ -274,7 +274,7 @@ def test_a_file_written_to_since_it_was_found_is_changed(tmp_path, act):
 def test_a_file_that_is_gone_is_missing(tmp_path, act):
     """A file may come back, so the failure is not final."""
     path = write(tmp_path / "a.jpg")
-    found = found_at(path)
+    found = find_image(path)
     path.unlink()
     with pytest.raises(DocumentError) as raised:
         getattr(create_store(str(path)), act)(found)
@@ -287,7 +287,7 @@ def test_a_file_of_too_many_bytes_is_refused_for_good(tmp_path, act):
     path = write(tmp_path / "a.jpg")
     os.truncate(path, MAX_BYTES + 1)
     with pytest.raises(DocumentError, match="over the limit") as raised:
-        getattr(create_store(str(path)), act)(found_at(path))
+        getattr(create_store(str(path)), act)(find_image(path))
     assert (raised.value.kind, raised.value.final) == ("too_many_bytes", True)
 
 
@@ -350,7 +350,7 @@ def test_time_beyond_the_calendar_is_unknown(monkeypatch, tmp_path, seconds):
         pytest.skip("the system takes no such time")
     if path.stat().st_mtime != seconds:
         pytest.skip("the file system keeps no such time")
-    found = found_at(path)
+    found = find_image(path)
     assert (found.problem, found.size) == (None, 5)
     assert found.modified is None or found.modified.year < 10_000
 
@@ -376,7 +376,7 @@ def test_hidden_source_is_read(tmp_path):
     """Only what lies below the source is passed over, never the source itself."""
     write(tmp_path / ".scans" / "a.jpg")
     assert walk(tmp_path / ".scans")[0] == ["a.jpg"]
-    assert found_at(write(tmp_path / "._b.jpg")).problem is None
+    assert find_image(write(tmp_path / "._b.jpg")).problem is None
 
 
 def test_links_that_lead_out_are_counted_and_named(tmp_path):

@@ -29,7 +29,7 @@ def fill(root, *paths):
         (root / path).write_bytes(b"bytes")
 
 
-def told(root, by):
+def group_paths(root, by):
     """Each document with its pages, all relative to the root, in the order in which they come."""
     return [
         (os.path.relpath(each.document, root), [os.path.relpath(page.uri, root) for page in each.pages])
@@ -43,7 +43,7 @@ def of_keys(keys, by):
     return [(each.document, [page.uri.rpartition("/")[2] for page in each.pages]) for each in group_images(images, by)]
 
 
-def walked(paths):
+def walk(paths):
     """The paths as a disk's walk gives them: names sorted within a folder, a folder's where its name stands."""
     return sorted(paths, key=lambda path: path.split("/"))
 
@@ -52,19 +52,19 @@ def walked(paths):
 def test_an_image_is_a_document(tmp_path, by):
     """The frames of one are told apart when it is looked at."""
     fill(tmp_path, "a-1.jpg", "a-2.jpg", "b/c.tif")
-    assert told(tmp_path, by) == [(name, [name]) for name in ("a-1.jpg", "a-2.jpg", "b/c.tif")]
+    assert group_paths(tmp_path, by) == [(name, [name]) for name in ("a-1.jpg", "a-2.jpg", "b/c.tif")]
 
 
 def test_a_folder_is_a_document(tmp_path):
     """Named by the folder; its images are the pages, whatever else lies there."""
     fill(tmp_path, "one/b.jpg", "one/a.png", "one/notes.txt", "two/c.tif")
-    assert told(tmp_path, "folder") == [("one", ["one/a.png", "one/b.jpg"]), ("two", ["two/c.tif"])]
+    assert group_paths(tmp_path, "folder") == [("one", ["one/a.png", "one/b.jpg"]), ("two", ["two/c.tif"])]
 
 
 def test_a_folder_in_a_folder_is_another_document(tmp_path):
     """A folder's own images are one document, before and after those of the folders in it."""
     fill(tmp_path, "a.jpg", "m/x.jpg", "m/n/y.jpg", "m/z.jpg", "z.jpg")
-    assert sorted(told(tmp_path, "folder")) == [
+    assert sorted(group_paths(tmp_path, "folder")) == [
         (".", ["a.jpg", "z.jpg"]),
         ("m", ["m/x.jpg", "m/z.jpg"]),
         ("m/n", ["m/n/y.jpg"]),
@@ -86,19 +86,19 @@ def test_a_folder_in_a_folder_is_another_document(tmp_path):
 def test_pages_are_in_the_order_in_which_people_count(tmp_path, pages):
     """10 comes after 9, however names are sorted."""
     fill(tmp_path, *(f"doc/{name}" for name in pages))
-    assert told(tmp_path, "folder") == [("doc", [f"doc/{name}" for name in pages])]
+    assert group_paths(tmp_path, "folder") == [("doc", [f"doc/{name}" for name in pages])]
 
 
 def test_a_folder_of_one_image_is_a_document_of_that_folder(tmp_path):
     """It is named like the others, so that a second page does not rename it."""
     fill(tmp_path, "one/a.jpg")
-    assert told(tmp_path, "folder") == [("one", ["one/a.jpg"])]
+    assert group_paths(tmp_path, "folder") == [("one", ["one/a.jpg"])]
 
 
 def test_numbered_names_make_a_document(tmp_path):
     """It is named by what stands before the number; one without a number is another."""
     fill(tmp_path, "inv-2.jpg", "inv-10.jpg", "inv-1.png", "inv.jpg", "other-1.jpg")
-    assert sorted(told(tmp_path, "name")) == [
+    assert sorted(group_paths(tmp_path, "name")) == [
         ("inv", ["inv-1.png", "inv-2.jpg", "inv-10.jpg"]),
         ("inv.jpg", ["inv.jpg"]),
         ("other", ["other-1.jpg"]),
@@ -108,7 +108,7 @@ def test_numbered_names_make_a_document(tmp_path):
 def test_other_files_between_do_not_part_a_document(tmp_path):
     """`a-1x.jpg` is sorted between pages of `a` and is none of them, and so is a folder of a like name."""
     fill(tmp_path, "a-1.jpg", "a-1x.jpg", "a-2/c.jpg", "a-2/c-1.jpg", "a-2.jpg", "a-b-1.jpg", "a-10.jpg")
-    assert sorted(told(tmp_path, "name")) == [
+    assert sorted(group_paths(tmp_path, "name")) == [
         ("a", ["a-1.jpg", "a-2.jpg", "a-10.jpg"]),
         ("a-1x.jpg", ["a-1x.jpg"]),
         ("a-2/c", ["a-2/c-1.jpg"]),
@@ -120,7 +120,7 @@ def test_other_files_between_do_not_part_a_document(tmp_path):
 def test_a_name_counts_in_its_folder_only(tmp_path):
     """Two folders may number their images alike."""
     fill(tmp_path, "x/a-1.jpg", "y/a-1.jpg", "y/a-2.jpg")
-    assert told(tmp_path, "name") == [("x/a", ["x/a-1.jpg"]), ("y/a", ["y/a-1.jpg", "y/a-2.jpg"])]
+    assert group_paths(tmp_path, "name") == [("x/a", ["x/a-1.jpg"]), ("y/a", ["y/a-1.jpg", "y/a-2.jpg"])]
 
 
 @pytest.mark.parametrize("by", ["folder", "name"])
@@ -129,7 +129,7 @@ def test_a_pdf_is_grouped_like_an_image(tmp_path, by):
     pytest.importorskip("pypdfium2", reason="the extra `pdf` is not installed")
     fill(tmp_path, "d/a-1.jpg", "d/a-2.pdf", "d/a-3.jpg")
     name = {"folder": "d", "name": "d/a"}[by]
-    assert told(tmp_path, by) == [(name, ["d/a-1.jpg", "d/a-2.pdf", "d/a-3.jpg"])]
+    assert group_paths(tmp_path, by) == [(name, ["d/a-1.jpg", "d/a-2.pdf", "d/a-3.jpg"])]
 
 
 @pytest.mark.parametrize("by", ["folder", "name"])
@@ -167,7 +167,7 @@ def test_a_bucket_is_grouped_like_a_folder():
 @given(paths=st.sets(PATHS, max_size=25), by=WHOLE, in_bucket=st.booleans())
 def test_every_image_is_in_exactly_one_document(paths, by, in_bucket):
     """Whatever the tree, on a disk or in a bucket; and no two documents have one name."""
-    listed = sorted(paths) if in_bucket else walked(paths)
+    listed = sorted(paths) if in_bucket else walk(paths)
     whole = list(group_images((Found(f"/in/{path}") for path in listed), by))
     pages = [page.uri for each in whole for page in each.pages]
     assert sorted(pages) == sorted(f"/in/{path}" for path in paths)
@@ -177,7 +177,7 @@ def test_every_image_is_in_exactly_one_document(paths, by, in_bucket):
 @given(paths=st.sets(PATHS, max_size=25), in_bucket=st.booleans())
 def test_a_folder_has_one_document(paths, in_bucket):
     """All its images and no others."""
-    listed = sorted(paths) if in_bucket else walked(paths)
+    listed = sorted(paths) if in_bucket else walk(paths)
     whole = group_images((Found(f"/in/{path}") for path in listed), "folder")
     assert {each.document: {str(Path(page.uri).parent) for page in each.pages} for each in whole} == {
         str(Path("/in", path).parent): {str(Path("/in", path).parent)} for path in paths

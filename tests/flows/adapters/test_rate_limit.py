@@ -236,7 +236,7 @@ async def test_the_command_in_the_warning_makes_the_limit(prefect):
         assert await PrefectRateLimit(client, NAME).read() == Limit(40.0, 40)
 
 
-async def sent_after(permits, happens):
+async def count_sent_after(permits, happens):
     """What leaves in the last 3 of 8 seconds after something happens."""
     end, sent = time.monotonic() + 8, []
     happens()
@@ -256,7 +256,7 @@ async def test_a_killed_server_is_survived(tmp_path):
     with prefect_server(tmp_path / "prefect") as server, temporary_settings({PREFECT_API_URL: server.url}):
         server.make(limit=40, slot_decay_per_second=40)
         async with lease_rate(ENDPOINT, MODEL, None, said.append) as permits:
-            after = await sent_after(permits, server.process.kill)
+            after = await count_sent_after(permits, server.process.kill)
     assert 10 <= len(after) <= 62
     assert len(said) == 1
     assert "the shared rate limit was unavailable" in permits.warning()

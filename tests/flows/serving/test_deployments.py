@@ -72,7 +72,7 @@ def test_what_is_served_is_what_is_deployed(each):
     assert [schedule.schedule.cron for schedule in made.schedules or []] == [every.cron for every in each.schedules]
 
 
-def served_schema(name):
+def read_schema(name):
     """The parameter schema that `serve` registers for this deployment."""
     [each] = [each for each in load_deployments(ROOT / FILE) if each.name == name]
     return each.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
@@ -81,7 +81,7 @@ def served_schema(name):
 @pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
 def test_a_served_flow_takes_its_parameters_alone(each):
     """What is registered says so; a model is checked by Prefect's own schema of it."""
-    made = served_schema(each.name)
+    made = read_schema(each.name)
     plain = parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
     assert made["additionalProperties"] is False
     assert made["required"] == plain["required"] if "required" in plain else True
@@ -93,7 +93,7 @@ def test_a_served_flow_takes_its_parameters_alone(each):
 @pytest.mark.parametrize(("name", "optional"), [("backfill", False), ("nightly", False), ("estimate", True)])
 def test_form_calls_only_optional_fields_optional(name, optional):
     """A field with a default, and the schema unless the form is of an estimate, is marked as required."""
-    form = served_schema(name)["definitions"]["Job/properties/form"]
+    form = read_schema(name)["definitions"]["Job/properties/form"]
     assert {"source", "when_expensive", "bill", "fail_above", "yes", "plan_only"} <= set(form["required"])
     assert not {"model", "budget", "redo", "modified_since", "include", "max_time"} & set(form["required"])
     assert ("schema_name" in form["required"]) is not optional
@@ -114,7 +114,7 @@ def test_form_calls_only_optional_fields_optional(name, optional):
 )
 def test_server_checks_a_job_by_its_own_schema(job, field):
     """A job needs a source alone, also where the form calls more required."""
-    errors = validate({"job": job}, served_schema("backfill"))
+    errors = validate({"job": job}, read_schema("backfill"))
     assert [each.json_path.removeprefix("$.") for each in errors] == ([field] if field else [])
 
 

@@ -9,7 +9,7 @@ from flows.serving.deployments import DeploymentSpec
 from flows.serving.verdict import check_schedules, find_older_deployments
 
 
-def scheduled(**job):
+def schedule(**job):
     """A deployment with a schedule."""
     schedules = [{"cron": "15 2 * * *"}]
     return DeploymentSpec(
@@ -25,7 +25,7 @@ async def test_schedule_that_would_fail_is_named_with_its_reason(workspace, monk
     for name, value in workspace.environment({"TILEWISE_API_KEY": "key", "TILEWISE_BASE_URL": "offline"}).items():
         monkeypatch.setenv(name, value)
     unscheduled = DeploymentSpec(name="backfill", entrypoint="flows.backfill.backfill")
-    ready, gone = await check_schedules([scheduled(source="in"), unscheduled, scheduled(source="nowhere")])
+    ready, gone = await check_schedules([schedule(source="in"), unscheduled, schedule(source="nowhere")])
     assert ready.startswith("nightly is ready: ")
     assert gone.startswith("WARNING: nightly would fail: source: ")
     assert "nowhere" in gone

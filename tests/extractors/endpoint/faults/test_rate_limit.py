@@ -41,7 +41,7 @@ async def parse_request(http, body=REQUEST):
     return await http.post("/v1/chat/completions", json=body)
 
 
-def passed(limit, clock, per_second, seconds):
+def count_passed(limit, clock, per_second, seconds):
     """How many of evenly spaced requests pass."""
     count = 0
     for _ in range(round(per_second * seconds)):
@@ -54,7 +54,7 @@ def passed(limit, clock, per_second, seconds):
 def test_smooth_traffic_at_the_limit_passes_whole(rpm):
     """Nothing is refused at the limit's own pace, up to rounding."""
     clock = Clock()
-    assert passed(Limit(rpm, clock), clock, rpm / 60, 30) == rpm / 2
+    assert count_passed(Limit(rpm, clock), clock, rpm / 60, 30) == rpm / 2
 
 
 @pytest.mark.parametrize("early", [0.5, 0.9])
@@ -76,7 +76,7 @@ def test_above_the_limit_a_sixtieth_of_it_passes_each_second(times, share):
     clock = Clock()
     limit = Limit(1200, clock)
     asked = 20 * times * 60
-    assert passed(limit, clock, 20 * times, 60) == pytest.approx(asked * share, abs=3)
+    assert count_passed(limit, clock, 20 * times, 60) == pytest.approx(asked * share, abs=3)
 
 
 def test_a_burst_gets_a_tenth_of_a_second():
@@ -91,13 +91,13 @@ def test_a_new_limit_holds_at_once():
     """Doubled or halved, from the next request on."""
     clock = Clock()
     limit = Limit(1200, clock)
-    assert passed(limit, clock, 100, 10) == pytest.approx(200, abs=3)
+    assert count_passed(limit, clock, 100, 10) == pytest.approx(200, abs=3)
     limit.rpm = 2400
-    assert passed(limit, clock, 100, 10) == pytest.approx(400, abs=5)
+    assert count_passed(limit, clock, 100, 10) == pytest.approx(400, abs=5)
     limit.rpm = 600
-    assert passed(limit, clock, 100, 10) == pytest.approx(100, abs=3)
+    assert count_passed(limit, clock, 100, 10) == pytest.approx(100, abs=3)
     limit.rpm = None
-    assert passed(limit, clock, 100, 10) == 1000
+    assert count_passed(limit, clock, 100, 10) == 1000
 
 
 async def test_a_refused_request_is_told_so_as_documented():

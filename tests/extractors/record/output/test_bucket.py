@@ -75,7 +75,7 @@ class Cloud(BaseHTTPRequestHandler):
         pass
 
 
-def listed(kept, asked):
+def build_listing(kept, asked):
     """What a listing holds: keys with their sizes, and folders where those are asked for."""
     prefix, whole = asked.get("prefix", [""])[0], asked.get("delimiter", [""])[0] == ""
     found = {path.removeprefix("/bucket/"): len(data) for path, data in kept.items()}
@@ -87,7 +87,7 @@ def listed(kept, asked):
 
 def azure(kept, asked):
     """A listing in Azure's words."""
-    here, folders = listed(kept, asked)
+    here, folders = build_listing(kept, asked)
     blobs = "".join(
         f"<Blob><Name>{key}</Name><Properties><Last-Modified>{TIME}</Last-Modified><Etag>0x8D1</Etag><Content-Length>"
         f"{size}</Content-Length><Content-Type>x/y</Content-Type></Properties></Blob>"
@@ -99,7 +99,7 @@ def azure(kept, asked):
 
 def google(kept, asked):
     """A listing in Google's words."""
-    here, folders = listed(kept, asked)
+    here, folders = build_listing(kept, asked)
     objects = "".join(
         f"<Contents><Key>{key}</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>{size}</Size>"
         "</Contents>"

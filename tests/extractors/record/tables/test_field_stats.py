@@ -38,7 +38,7 @@ class Line(BaseModel):
     tax: Tax | None = None
 
 
-def told(annotation, values, root=None):
+def measure_field(annotation, values, root=None):
     """The row of a field with this annotation: of these values in memory, or published under `root`."""
     model = create_model("Some", field=(annotation, ...))
     fields = Fields(model)
@@ -84,7 +84,7 @@ KINDS = [
 @pytest.mark.parametrize("published", [False, True])
 def test_every_kind_of_field_tells_its_own(annotation, values, nulls, distinct, low, high, length, published, tmp_path):
     """Nulls are counted apart from the different values; extremes and lengths are there where they mean something."""
-    row = told(annotation, values, tmp_path if published else None)
+    row = measure_field(annotation, values, tmp_path if published else None)
     assert row == {
         "run": RUN,
         "schema": "slip",
@@ -102,20 +102,20 @@ def test_every_kind_of_field_tells_its_own(annotation, values, nulls, distinct, 
 @pytest.mark.parametrize("annotation", [each[0] for each in KINDS], ids=str)
 def test_a_field_of_no_rows_has_none(annotation):
     """A run that accepted nothing has counts of zero and no extremes."""
-    row = told(annotation, [])
+    row = measure_field(annotation, [])
     assert [row[name] for name in ("rows", "nulls", "distinct", "min", "max", "mean_length")] == [0, 0, 0, *[None] * 3]
 
 
 @pytest.mark.parametrize("annotation", [each[0] | None for each in KINDS], ids=str)
 def test_a_field_that_is_always_null_has_no_values(annotation):
     """All nulls are counted, none of them is a value."""
-    row = told(annotation, [None, None])
+    row = measure_field(annotation, [None, None])
     assert [row[name] for name in ("rows", "nulls", "distinct", "min", "max", "mean_length")] == [2, 2, 0, *[None] * 3]
 
 
 def test_long_text_is_cut():
     """A page of text is not repeated in the table that sums it up; its length is that of the whole."""
-    row = told(str, ["a" * 5000])
+    row = measure_field(str, ["a" * 5000])
     assert (row["min"], row["max"], row["mean_length"]) == ("a" * 200, "a" * 200, 5000)
 
 
@@ -162,6 +162,6 @@ lines = st.builds(Line, name=st.none() | st.sampled_from("ab"), tax=st.none() | 
 def test_different_lists_are_counted_as_python_counts_them(values):
     """Two lists of nested documents are one value exactly when they are equal."""
     some = [each for each in values if each is not None]
-    row = told(list[Line] | None, values)
+    row = measure_field(list[Line] | None, values)
     assert row["distinct"] == len({repr(each) for each in some})
     assert row["nulls"] == len(values) - len(some)

@@ -273,7 +273,7 @@ def in_order(history):
     return sorted(history, key=lambda end: (end.at, not end.accepted))
 
 
-def skipped_by_hand(mine, redo, kind):
+def expect_skip(mine, redo, kind):
     """What `skips` says, by the sentences of the contract; `mine` is in order."""
     accepted, settled = any(end.accepted for end in mine), any(end.settled for end in mine)
     if redo == "changed":
@@ -318,8 +318,8 @@ def test_a_past_answers_as_the_contract_is_written(history, kind):
     """For any history and any redo, the compact past says what counting by hand says, and why."""
     for document, redo in product("ab", REDO):
         mine, past = in_order(end for end in history if end.document == document), past_of(history, redo, kind)
-        assert past.skips((document, "1"), redo) == skipped_by_hand(mine, redo, kind)
-        if redo and not skipped_by_hand(mine, redo, kind):
+        assert past.skips((document, "1"), redo) == expect_skip(mine, redo, kind)
+        if redo and not expect_skip(mine, redo, kind):
             assert past.reason((document, "1"), redo) == cause_by_hand(mine, redo)
 
 

@@ -44,7 +44,7 @@ def answers(tmp_path, make, terms):
     return read
 
 
-def ended(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
+def build_end(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
     """A document with these answers, of which the last is its end."""
     outcomes = [*["off_schema"] * (len(bodies) - 1), "accepted" if end == "accepted" else "refused"]
     attempts = tuple(
@@ -57,9 +57,9 @@ def ended(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
 def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path):
     """None where it was not measured."""
     pages = (make.page("/in/a.jpg"), make.page("/in/a2.jpg"))
-    measured = ended(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
+    measured = build_end(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
     measured = replace(measured, planned=make.planned("/in/a.jpg", pages=pages))
-    publish(measured, ended(make, "failed", "/in/b.jpg"))
+    publish(measured, build_end(make, "failed", "/in/b.jpg"))
     names = {measured.planned.name, make.planned("/in/b.jpg").name}
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(names)
     assert {each.name[0]: each.quality for each in stored} == {"/in/a.jpg": Quality(9.5, 0.25), "/in/b.jpg": None}
@@ -68,21 +68,21 @@ def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path
 @pytest.mark.parametrize("end", ["accepted", "failed"])
 def test_an_end_has_its_answers(publish, answers, make, end):
     """The last attempt first, whether it was accepted or not."""
-    publish(ended(make, end, bodies=("one", "two")))
+    publish(build_end(make, end, bodies=("one", "two")))
     assert answers("/in/a.jpg") == ["two", "one"]
 
 
 def test_a_later_run_comes_first(publish, answers, make, terms):
     """By the time of its answers: runs may be named in one second."""
-    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
-    publish(ended(make, "failed", bodies=("early",)), by=vary(terms, run="b"))
+    publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
+    publish(build_end(make, "failed", bodies=("early",)), by=vary(terms, run="b"))
     assert answers("/in/a.jpg") == ["late", "early"]
 
 
 def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, terms):
     """Older files are not read for a document that has its answer."""
-    publish(ended(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
-    publish(ended(make, "accepted", bodies=("early",)), by=vary(terms, run="b"))
+    publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
+    publish(build_end(make, "accepted", bodies=("early",)), by=vary(terms, run="b"))
     wanted, seen = {("/in/a.jpg", make.found().version)}, []
     for answer in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(wanted):
         seen.append(answer.body)
@@ -94,7 +94,7 @@ def test_an_answer_has_its_tokens(publish, tmp_path, make, terms):
     """A file of a version without them has none."""
     with_tokens = make.attempt(reply=make.reply(logprobs=make.logprobs()))
     publish(make.accepted(attempts=(with_tokens,)))
-    publish(ended(make, "accepted", uri="/in/b.jpg"), by=vary(terms, run="b"))
+    publish(build_end(make, "accepted", uri="/in/b.jpg"), by=vary(terms, run="b"))
     (file,) = tmp_path.glob("replies/*/*/b.parquet")
     pl.read_parquet(file).drop("tokens", "token_logprobs").write_parquet(file)
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
@@ -104,7 +104,7 @@ def test_an_answer_has_its_tokens(publish, tmp_path, make, terms):
 
 def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, terms):
     """What was sent, and how it was asked for."""
-    publish(ended(make, "accepted"))
+    publish(build_end(make, "accepted"))
     [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
     assert (answer.key, answer.model, answer.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
     assert (answer.rung, answer.sent, answer.sha256, answer.encoded) == (1, Size(560, 448), "5ha", True)
@@ -113,7 +113,7 @@ def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, ter
 
 def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms):
     """The picture that it was about; nothing is known of the bytes."""
-    publish(ended(make, "failed"))
+    publish(build_end(make, "failed"))
     [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
     assert (answer.rung, answer.sent) == (1, Size(560, 448))
     assert (answer.sha256, answer.encoded, answer.action) == (None, None, None)
@@ -121,7 +121,7 @@ def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms)
 
 def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, terms):
     """Other bytes under the same name were never read."""
-    publish(ended(make, "accepted"))
+    publish(build_end(make, "accepted"))
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
     assert document_key("/in/a.jpg", "1-2048") in stored
     assert document_key("/in/a.jpg", "2-4096") not in stored
@@ -130,13 +130,13 @@ def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, term
 
 def test_calls_without_an_answer_are_none(publish, tmp_path, make, terms):
     """A timeout has nothing to read."""
-    publish(ended(make, "accepted"), make.failed("/in/b.jpg", attempts=(make.unanswered(),)))
+    publish(build_end(make, "accepted"), make.failed("/in/b.jpg", attempts=(make.unanswered(),)))
     assert document_key("/in/b.jpg", "1-2048") not in load_replies(FolderOutput(tmp_path), terms, offline=False)
 
 
 def test_answers_that_were_not_kept_are_not_there(publish, answers, make, terms):
     """`failed` keeps those that were not accepted."""
-    publish(ended(make, "accepted", bodies=("one", "two")), keep="failed")
+    publish(build_end(make, "accepted", bodies=("one", "two")), keep="failed")
     assert answers("/in/a.jpg") == ["one"]
 
 
@@ -144,8 +144,8 @@ def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, t
     """Of accepted documents and of failed ones."""
     local = vary(terms, run="local", model="offline/rapidocr")
     reply = make.reply(model="offline/rapidocr")
-    publish(ended(make, "accepted", reply=reply), ended(make, "failed", "/in/b.jpg"), by=local)
-    publish(ended(make, "accepted", "/in/c.jpg"))
+    publish(build_end(make, "accepted", reply=reply), build_end(make, "failed", "/in/b.jpg"), by=local)
+    publish(build_end(make, "accepted", "/in/c.jpg"))
     assert answers("/in/a.jpg", "/in/b.jpg") == []
     assert len(answers("/in/a.jpg", "/in/b.jpg", offline=True)) == 2
 
@@ -153,14 +153,14 @@ def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, t
 @pytest.mark.parametrize("schema", ["slip_v2", "caption"])
 def test_another_schema_has_answers_of_its_own(publish, answers, make, terms, schema):
     """And none of this one."""
-    publish(ended(make, "accepted"))
+    publish(build_end(make, "accepted"))
     with pytest.raises(ConfigurationError, match=f"no stored answers of schema '{schema}'"):
         answers("/in/a.jpg", today=vary(terms, schema=schema))
 
 
 def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
     """Before anything is begun."""
-    publish(ended(make, "accepted"))
+    publish(build_end(make, "accepted"))
     [path] = (tmp_path / "replies").rglob("*.parquet")
     path.write_bytes(b"no table")
     with pytest.raises(ConfigurationError, match="cannot be read"):
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
 
 def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
-    publish(ended(make, "accepted"), ended(make, "failed", "/in/b.jpg"))
+    publish(build_end(make, "accepted"), build_end(make, "failed", "/in/b.jpg"))
     publish(make.accepted("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
     past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("reparse"), offline=False)
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
@@ -180,7 +180,7 @@ def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
 
 def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
     """Whatever is not done is taken."""
-    publish(ended(make, "accepted"))
+    publish(build_end(make, "accepted"))
     past, stored = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("all"), offline=False)
     assert stored is None
     assert not past.lacks_reply(("/in/new.jpg", None), "all")
@@ -188,7 +188,7 @@ def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
 
 def test_one_file_is_kept(publish, tmp_path, make, terms):
     """Documents in the order of publishing read each file once."""
-    publish(*(ended(make, "accepted", f"/in/{number}.jpg") for number in range(5)))
+    publish(*(build_end(make, "accepted", f"/in/{number}.jpg") for number in range(5)))
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
     assert len(list(stored.find_answers({("/in/0.jpg", "1-2048")}))) == 1
     for path in (tmp_path / "replies").rglob("*.parquet"):

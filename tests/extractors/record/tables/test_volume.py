@@ -40,7 +40,7 @@ def sealed(root, terms, model, make):
     return stage
 
 
-def published(root):
+def list_published(root):
     """Every published file with its rows."""
     files = [path for path in sorted(root.rglob("*.parquet")) if "staging" not in path.parts]
     return {path.relative_to(root).as_posix(): pl.read_parquet(path, hive_partitioning=False) for path in files}
@@ -59,7 +59,7 @@ def test_parts_of_an_earlier_version_are_published_with_null_in_new_columns(root
         pl.read_parquet(path).drop(new).write_parquet(path)
     volume.stage_fields()
     volume.publish()
-    results = published(root)[volume.published_key("results")]
+    results = list_published(root)[volume.published_key("results")]
     assert (results.height, results["_confidence"].null_count()) == (2, 2)
     assert [*results.columns[-2:]] == ["_confidence", "_evidence"]
 
@@ -95,7 +95,7 @@ def test_a_part_that_is_there_is_whole(sealed, root):
 def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_path):
     """After each step of publishing, whoever comes finds a sealed volume and ends it: the row of runs is the last."""
     sealed().publish()
-    whole = published(root)
+    whole = list_published(root)
     shutil.rmtree(root)
     volume = sealed()
     for steps in range(len(PUBLISHED)):
@@ -108,7 +108,7 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
         broken = tmp_path / f"after-{steps}"
         shutil.copytree(root, broken)
         Volume(FolderOutput(broken), volume.run_info, 1).publish()
-        assert_same(published(broken), whole)
+        assert_same(list_published(broken), whole)
         assert not (broken / "staging").exists()
 
 
@@ -124,9 +124,9 @@ def test_a_fold_that_was_broken_off_is_folded_again(sealed, root):
 def test_publishing_a_sealed_volume_twice_changes_nothing(sealed, root):
     """Two that finish the same run write the same files under the same names."""
     sealed().publish()
-    once = published(root)
+    once = list_published(root)
     sealed().publish()
-    assert_same(published(root), once)
+    assert_same(list_published(root), once)
 
 
 def test_the_tables_of_a_volume_are_read_where_they_are(sealed):

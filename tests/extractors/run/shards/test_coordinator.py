@@ -191,7 +191,7 @@ async def test_a_stored_plan_is_applied_in_shards(asked, settings, server, tmp_p
     assert (closing.row["flow"], closing.row["approved_by"], len(server.documents)) == ("apply", "ann", 6)
 
 
-def killed_before_staging(at):
+def kill_before_staging(at):
     """Hooks that run chunks one after the other, and end the process before it stages the chunk of this number, once."""
     chunks, turn = [], asyncio.Lock()
 
@@ -219,7 +219,7 @@ def kill(results):
 @pytest.mark.parametrize("at", [1, 2, 3])
 async def test_a_shard_that_is_begun_again_pays_for_nothing_twice(asked, settings, server, table, at):
     """What an earlier try had staged is left alone; what it was answered and had not staged is staged from the ledger."""
-    starter = Here(settings, killed_before_staging(at))
+    starter = Here(settings, kill_before_staging(at))
     closing = await pipeline.run(resolve(asked, settings), RunHooks(shards=starter))
     assert len(starter.pieces) == 4
     assert counts(closing.row) == {"found": 7, "accepted": 7}
@@ -250,7 +250,7 @@ async def test_a_shard_that_is_begun_again_climbs_on_and_pays_for_nothing_twice(
     job = build_job(
         source=str(tmp_path / "in"), schema_name="caption", bill="formula", shard_size=2, yes=True, climb_below=0.9
     )
-    starter = Here(settings, killed_before_staging(1))
+    starter = Here(settings, kill_before_staging(1))
     closing = await pipeline.run(resolve(job, settings), RunHooks(shards=starter))
     assert len(starter.pieces) == 3
     assert (counts(closing.row), closing.row["calls"]) == ({"found": 3, "accepted": 3}, 6)

@@ -432,12 +432,12 @@ ROWS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 30)), min_size
 def test_every_row_is_a_page_of_its_document_in_order(rows):
     """Whatever their order, documents come by their first rows and pages by their numbers, none lost."""
     data = jsonl(*({"uri": f"https://h.example/{name}/{page}", "document": name, "page": page} for name, page in rows))
-    got = [(each.document, [int(page.uri.rpartition("/")[2]) for page in each.pages]) for each in _made(data)]
+    got = [(each.document, [int(page.uri.rpartition("/")[2]) for page in each.pages]) for each in make_manifest(data)]
     names = list(dict.fromkeys(name for name, _ in rows))
     assert got == [(name, sorted(page for other, page in rows if other == name)) for name in names]
 
 
-def _made(data):
+def make_manifest(data):
     from extractors.scan.manifest.entry import Base  # noqa: PLC0415  only here
     from extractors.scan.manifest.manifest import _check_rows  # noqa: PLC0415
 

@@ -28,7 +28,7 @@ def reading(store, url, act="read"):
     return raised.value
 
 
-def led(location, status=302):
+def redirect(location, status=302):
     """A page that leads elsewhere."""
     return lambda asked: asked.say(status, {"Location": location}, b"")
 
@@ -188,7 +188,7 @@ def test_what_is_no_url_is_said(store, url):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_followed(site, store, status):
     """The method stays."""
-    site.pages["/old.png"] = led("a.png", status)
+    site.pages["/old.png"] = redirect("a.png", status)
     assert store.read(Found(site.url("/old.png"))) == b"picture"
     assert store.stat(Found(site.url("/old.png"))).size == 7
     assert site.methods == ["GET", "GET", "HEAD", "HEAD"]
@@ -196,7 +196,7 @@ def test_a_redirect_is_followed(site, store, status):
 
 def test_a_redirect_may_hold_any_letters(site, store, page):
     """Also those that should have been encoded."""
-    site.pages["/old.png"] = led("/\u00fc \u00df.png".encode().decode("latin-1"))
+    site.pages["/old.png"] = redirect("/\u00fc \u00df.png".encode().decode("latin-1"))
     site.pages["/%C3%BC%20%C3%9F.png"] = page()
     assert store.read(Found(site.url("/old.png"))) == b"picture"
 
@@ -225,7 +225,7 @@ def test_a_redirect_may_hold_any_letters(site, store, page):
 def test_a_redirect_is_checked_as_the_first_address_is(site, store, outside, location, kind):
     """It is another's choice."""
     outside.hosts["inside.test"] = ["10.0.0.1"]
-    site.pages["/old.png"] = led(location.format(port=site.server_port))
+    site.pages["/old.png"] = redirect(location.format(port=site.server_port))
     assert reading(store, site.url("/old.png")).kind == kind
     assert [path for _, path, _ in site.asked] == ["/old.png"]
 
@@ -234,7 +234,7 @@ def test_a_redirect_is_checked_as_the_first_address_is(site, store, outside, loc
 def test_redirects_end(site, store, hops):
     """Five are followed, and no more."""
     for hop in range(1, hops + 1):
-        site.pages[f"/{hop}"] = led(f"/{hop - 1}" if hop > 1 else "/a.png")
+        site.pages[f"/{hop}"] = redirect(f"/{hop - 1}" if hop > 1 else "/a.png")
     try:
         assert store.read(Found(site.url(f"/{hops}"))) == b"picture"
     except DocumentError as error:
@@ -248,8 +248,8 @@ def test_a_password_goes_to_its_own_origin_only(site, sites, stores, outside, pa
     outside.hosts["other.test"] = ["127.0.0.1"]
     other = sites()
     other.pages["/b.png"] = page()
-    site.pages["/old.png"] = led("/older.png")
-    site.pages["/older.png"] = led(f"http://they:guess@other.test:{other.server_port}/b.png")
+    site.pages["/old.png"] = redirect("/older.png")
+    site.pages["/older.png"] = redirect(f"http://they:guess@other.test:{other.server_port}/b.png")
     store = stores(["images.test", "other.test"])
     address = SecretStr(site.url("/old.png", host="me:ge%40heim@images.test"))
     assert store.read(Found(site.url("/old.png"), address=address)) == b"picture"
@@ -261,7 +261,7 @@ def test_the_same_host_at_another_port_is_another_origin(site, sites, store, pag
     """It may be another's server."""
     other = sites()
     other.pages["/b.png"] = page()
-    site.pages["/old.png"] = led(other.url("/b.png"))
+    site.pages["/old.png"] = redirect(other.url("/b.png"))
     assert store.read(Found(site.url("/old.png", host="me:geheim@images.test"))) == b"picture"
     assert "Authorization" not in other.asked[0][2]
 
@@ -289,7 +289,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(safe_site, store):
 
 def test_a_redirect_from_https_to_http_is_refused(safe_site, site, believing):
     """What was asked for in private is not answered in public."""
-    safe_site.pages["/old.png"] = led(site.url())
+    safe_site.pages["/old.png"] = redirect(site.url())
     error = reading(believing, safe_site.url("/old.png"))
     assert error.kind == "blocked_address"
     assert "from https to http" in error.message
@@ -298,7 +298,7 @@ def test_a_redirect_from_https_to_http_is_refused(safe_site, site, believing):
 
 def test_a_redirect_from_http_to_https_is_followed(safe_site, site, believing):
     """That is what most are for."""
-    site.pages["/old.png"] = led(safe_site.url())
+    site.pages["/old.png"] = redirect(safe_site.url())
     assert believing.read(Found(site.url("/old.png"))) == b"picture"
 
 

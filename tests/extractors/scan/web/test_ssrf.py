@@ -22,7 +22,7 @@ def names(**hosts):
     return resolve
 
 
-def refused(host, allowed=(), resolve=None, port=80):
+def refuse(host, allowed=(), resolve=None, port=80):
     """The error for a host that is not connected to."""
     with pytest.raises(DocumentError) as raised:
         resolve_public(host, port, allowed, resolve or names())
@@ -97,7 +97,7 @@ REFUSED = [
 def test_an_address_that_is_not_public_is_refused(address, why):
     """Whether it is written in the URL, or a name resolves to it."""
     literal = f"[{address.replace('%', '%25')}]" if ":" in address else address
-    for error in (refused(literal), refused("a.example", resolve=names(a_example=[address]))):
+    for error in (refuse(literal), refuse("a.example", resolve=names(a_example=[address]))):
         assert (error.kind, error.stage, error.final) == ("blocked_address", "scan", False)
         assert why in error.message
 
@@ -142,7 +142,7 @@ def test_a_public_ipv6_address_is_connected_to(address):
 )
 def test_every_spelling_of_an_ipv4_address_is_known(host):
     """What resolvers and browsers take for 127.0.0.1 is taken for it here, without asking a resolver."""
-    assert refused(host).kind == "blocked_address"
+    assert refuse(host).kind == "blocked_address"
     assert canonical(host) == "127.0.0.1"
 
 
@@ -177,19 +177,19 @@ def test_what_is_no_host_is_refused_before_anybody_is_asked(host):
     def resolve(*_, **__):
         raise AssertionError(host)
 
-    assert refused(host, resolve=resolve).kind in {"unreadable", "blocked_address"}
+    assert refuse(host, resolve=resolve).kind in {"unreadable", "blocked_address"}
 
 
 @pytest.mark.parametrize("answers", [[PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], ["2606:4700::1111", "::1"]])
 def test_one_address_that_is_not_public_refuses_the_host(answers):
     """Which of them would be connected to is chance."""
-    error = refused("mixed.example", resolve=names(mixed_example=answers))
+    error = refuse("mixed.example", resolve=names(mixed_example=answers))
     assert error.kind == "blocked_address"
 
 
 def test_the_message_names_host_and_reason_and_what_opens_it():
     """In one line."""
-    error = refused("Inside.Example", resolve=names(inside_example=["10.0.0.1"]))
+    error = refuse("Inside.Example", resolve=names(inside_example=["10.0.0.1"]))
     assert error.message == (
         "host inside.example is blocked: it resolves to 10.0.0.1, a private address;"
         " TILEWISE_ALLOW_HOSTS=inside.example allows it"
@@ -238,13 +238,13 @@ def test_a_host_that_is_named_is_not_checked(host, allowed):
 def test_only_what_is_named_is_open(host, allowed):
     """Another host, another port, or a part of the name opens nothing."""
     resolve = names(inside_example=["10.0.0.5"])
-    assert refused(host, [allowed], resolve, port=8080).kind == "blocked_address"
+    assert refuse(host, [allowed], resolve, port=8080).kind == "blocked_address"
 
 
 @pytest.mark.parametrize("resolve", [names(), names(a_example=[])])
 def test_a_name_without_an_address_is_said(resolve):
     """Today; so it is asked for again another day."""
-    error = refused("a.example", resolve=resolve)
+    error = refuse("a.example", resolve=resolve)
     assert (error.kind, error.final) == ("unreadable", False)
     assert "a.example has no address" in error.message
 

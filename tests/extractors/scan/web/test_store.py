@@ -19,7 +19,7 @@ MODIFIED = {"Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
 LONG = random.Random(7).randbytes(500_000)
 
 
-def found_at(site, path="/a.png"):
+def find_image(site, path="/a.png"):
     """The image at a path, not looked at yet."""
     return Found(site.url(path))
 
@@ -35,7 +35,7 @@ def reading(store, found, act="read"):
 
 def flaw(store, site):
     """What is wrong with the image when it is looked at."""
-    return store.stat(found_at(site)).problem
+    return store.stat(find_image(site)).problem
 
 
 def in_turn(*pages):
@@ -48,7 +48,7 @@ def in_turn(*pages):
     return answer
 
 
-def chunked(asked, data=b"picture"):
+def answer_in_chunks(asked, data=b"picture"):
     """A page that does not say how long it is."""
     asked.send_response(200)
     asked.send_header("Transfer-Encoding", "chunked")
@@ -63,7 +63,7 @@ def chunked(asked, data=b"picture"):
 def test_look_tells_size_etag_and_time(site, store, page):
     """One request without a body says it all."""
     site.pages["/a.png"] = page(headers=MODIFIED)
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     assert (found.uri, found.size, found.version) == (site.url(), 7, '"v1"')
     assert found.modified == datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert found.problem is None
@@ -82,14 +82,14 @@ def test_look_tells_size_etag_and_time(site, store, page):
 def test_the_version_is_what_the_server_tells(site, store, page, etag, headers, version):
     """The etag, else length and time; none where there is neither."""
     site.pages["/a.png"] = page(etag=etag, headers=headers)
-    assert store.stat(found_at(site)).version == version
+    assert store.stat(find_image(site)).version == version
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501])
 def test_a_server_that_refuses_head_is_asked_for_a_byte(site, store, page, status):
     """It tells the same then."""
     site.pages["/a.png"] = page(LONG, head=status)
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     assert (found.size, found.version, found.problem) == (len(LONG), '"v1"', None)
     assert site.methods == ["HEAD", "GET"]
     assert site.asked[1][2]["Range"] == "bytes=0-0"
@@ -98,7 +98,7 @@ def test_a_server_that_refuses_head_is_asked_for_a_byte(site, store, page, statu
 def test_a_server_that_knows_neither_head_nor_range_is_not_read_to_the_end(site, store, page):
     """Its length stands before the bytes."""
     site.pages["/a.png"] = page(LONG, head=405, ranges=False)
-    assert store.stat(found_at(site)).size == len(LONG)
+    assert store.stat(find_image(site)).size == len(LONG)
 
 
 @pytest.mark.parametrize("headers", [{"Content-Length": None}, {"Content-Length": "0"}])
@@ -106,14 +106,14 @@ def test_a_head_that_tells_no_size_is_asked_for_a_byte(site, store, page, header
     """Frameworks that answer HEAD without looking say nothing, or 0."""
     image = page(LONG)
     site.pages["/a.png"] = lambda asked: asked.say(200, headers, b"") if asked.command == "HEAD" else image(asked)
-    assert store.stat(found_at(site)).size == len(LONG)
+    assert store.stat(find_image(site)).size == len(LONG)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_file_without_bytes_has_the_size_0(site, store, page, ranges):
     """What is wrong with it is said by the bill."""
     site.pages["/a.png"] = page(b"", ranges=ranges)
-    assert store.stat(found_at(site)).size == 0
+    assert store.stat(find_image(site)).size == 0
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_video_may_be_large_and_is_none_of_the_images(site, store, page):
 
 def test_what_is_known_is_not_asked_for(site, store):
     """Neither an image whose version is known, nor one with a flaw."""
-    looked = store.stat(found_at(site))
+    looked = store.stat(find_image(site))
     assert store.stat(looked) is looked
     assert len(site.asked) == 1
 
@@ -197,7 +197,7 @@ def test_a_link_is_the_full_url(site, store):
 def test_only_the_blocks_that_are_read_are_fetched(site, store, page):
     """A header costs one request of 64 KiB, wherever else is read another."""
     site.pages["/a.png"] = page(LONG)
-    stream = store.open(store.stat(found_at(site)))
+    stream = store.open(store.stat(find_image(site)))
     assert stream.read(100) == LONG[:100]
     stream.seek(-50, io.SEEK_END)
     assert stream.read() == LONG[-50:]
@@ -209,7 +209,7 @@ def test_only_the_blocks_that_are_read_are_fetched(site, store, page):
 def test_a_stream_gives_every_byte(site, store, page, ranges, data):
     """Whether or not the server knows parts."""
     site.pages["/a.png"] = page(data, ranges=ranges)
-    stream = store.open(found_at(site))
+    stream = store.open(find_image(site))
     assert b"".join(iter(lambda: stream.read(50_000), b"")) == data
 
 
@@ -226,14 +226,14 @@ def test_a_server_that_ignores_range_is_not_read_to_the_end(site, store):
             asked_on.append(number)
 
     site.pages["/a.png"] = endless
-    assert store.open(found_at(site)).read(10) == bytes(10)
+    assert store.open(find_image(site)).read(10) == bytes(10)
     assert len(asked_on) < 1000
 
 
 def test_what_a_server_that_ignores_range_sent_is_kept(site, store, page):
     """Going back costs no request."""
     site.pages["/a.png"] = page(LONG, ranges=False)
-    stream = store.open(found_at(site))
+    stream = store.open(find_image(site))
     stream.seek(-10, io.SEEK_END)
     assert stream.read() == LONG[-10:]
     stream.seek(0)
@@ -243,8 +243,8 @@ def test_what_a_server_that_ignores_range_sent_is_kept(site, store, page):
 
 def test_a_stream_without_a_length_is_read_whole(site, store):
     """Nothing else tells where it ends."""
-    site.pages["/a.png"] = chunked
-    stream = store.open(found_at(site))
+    site.pages["/a.png"] = answer_in_chunks
+    stream = store.open(find_image(site))
     stream.seek(-3, io.SEEK_END)
     assert stream.read() == b"ure"
 
@@ -252,7 +252,7 @@ def test_a_stream_without_a_length_is_read_whole(site, store):
 def test_a_stream_is_of_one_version(site, store, page):
     """What changes while it is read is not mixed, even where no version was known before."""
     site.pages["/a.png"] = page(LONG)
-    stream = store.open(found_at(site))
+    stream = store.open(find_image(site))
     site.pages["/a.png"] = page(LONG, etag='"v2"')
     stream.seek(-10, io.SEEK_END)
     with pytest.raises(DocumentError, match="changed since it was listed"):
@@ -272,14 +272,14 @@ def test_a_stream_is_of_one_version(site, store, page):
 def test_other_bytes_than_those_asked_for_are_refused(site, store, said, body):
     """A part that is not the one wanted would be read as if it were."""
     site.pages["/a.png"] = lambda asked: asked.say(206, {"Content-Range": said}, body)
-    assert reading(store, found_at(site), "open").kind == "unreadable"
+    assert reading(store, find_image(site), "open").kind == "unreadable"
 
 
 def test_a_part_that_does_not_come_is_said(site, store, page):
     """Where a server that knew parts suddenly does not, nor how long the image is."""
     site.pages["/a.png"] = page(LONG, etag=None)
-    stream = store.open(found_at(site))
-    site.pages["/a.png"] = chunked
+    stream = store.open(find_image(site))
+    site.pages["/a.png"] = answer_in_chunks
     stream.seek(-10, io.SEEK_END)
     with pytest.raises(DocumentError, match="fewer bytes than announced"):
         stream.read()
@@ -290,7 +290,7 @@ def test_an_image_is_billed_by_its_header(site, store, page):
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200)).save(buffer, "PNG")
     site.pages["/a.png"] = page(buffer.getvalue())
-    (page,) = read_pages(store.stat(found_at(site)), store, frames=False, most=1)
+    (page,) = read_pages(store.stat(find_image(site)), store, frames=False, most=1)
     assert page.header.size == Size(300, 200)
 
 
@@ -300,7 +300,7 @@ def test_an_image_is_billed_by_its_header(site, store, page):
 def test_read_gives_all_bytes_in_one_request(site, store, page):
     """Of the version that was found."""
     site.pages["/a.png"] = page(LONG)
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     assert store.read(found) == LONG
     method, _, headers = site.asked[1]
     assert (method, headers["If-Match"], headers["Accept-Encoding"]) == ("GET", '"v1"', "identity")
@@ -310,7 +310,7 @@ def test_read_gives_all_bytes_in_one_request(site, store, page):
 def test_only_a_strong_etag_is_a_condition(site, store, page, etag):
     """Any other never matches."""
     site.pages["/a.png"] = page(etag=etag, headers=MODIFIED)
-    assert store.read(store.stat(found_at(site))) == b"picture"
+    assert store.read(store.stat(find_image(site))) == b"picture"
     assert "If-Match" not in site.asked[1][2]
 
 
@@ -327,7 +327,7 @@ def test_only_a_strong_etag_is_a_condition(site, store, page, etag):
 )
 def test_what_was_written_to_since_it_was_found_is_changed(site, store, page, act, changes):
     """By the server's own word, or by what it sends; also where it does not know the condition."""
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     site.pages["/a.png"] = lambda asked: (asked.headers.__delitem__("If-Match"), page(**changes)(asked))
     error = reading(store, found, act)
     assert (error.kind, error.final) == ("changed", False)
@@ -336,7 +336,7 @@ def test_what_was_written_to_since_it_was_found_is_changed(site, store, page, ac
 
 def test_a_length_that_came_unsaid_is_compared(site, store):
     """Where nothing else tells that the image changed."""
-    site.pages["/a.png"] = chunked
+    site.pages["/a.png"] = answer_in_chunks
     assert store.read(Found(site.url(), size=7)) == b"picture"
     assert reading(store, Found(site.url(), size=8)).kind == "changed"
 
@@ -344,14 +344,14 @@ def test_a_length_that_came_unsaid_is_compared(site, store):
 def test_a_time_that_changed_is_a_change(site, store, page):
     """Where a server has no etags."""
     site.pages["/a.png"] = page(etag=None, headers=MODIFIED)
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     site.pages["/a.png"] = page(etag=None, headers={"Last-Modified": "Sat, 21 Nov 2026 10:00:01 GMT"})
     assert reading(store, found).kind == "changed"
 
 
 def test_an_etag_is_the_same_when_it_is_called_weak(site, store, page):
     """Caches say so of what they passed on."""
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     site.pages["/a.png"] = lambda asked: asked.say(200, {"ETag": 'W/"v1"'}, b"picture")
     assert store.read(found) == b"picture"
 
@@ -359,7 +359,7 @@ def test_an_etag_is_the_same_when_it_is_called_weak(site, store, page):
 def test_a_connection_is_used_again(site, store):
     """Also after an answer that was a refusal."""
     site.pages["/none.png"] = lambda asked: asked.say(404, {}, b"nothing here")
-    found = store.stat(found_at(site))
+    found = store.stat(find_image(site))
     store.stat(Found(site.url("/none.png")))
     assert store.read(found) == b"picture"
     assert len(site.connections) == 1
@@ -369,7 +369,7 @@ def test_a_connection_is_used_again(site, store):
 def test_what_is_not_the_image_is_not_read(site, store, status):
     """Whatever it says."""
     site.pages["/a.png"] = lambda asked: asked.say(status, {"Content-Length": "0"}, b"")
-    error = reading(store, found_at(site))
+    error = reading(store, find_image(site))
     assert error.kind == {401: "forbidden", 403: "forbidden", 404: "missing", 410: "missing"}.get(status, "unreadable")
     assert error.final is False
 
@@ -381,14 +381,14 @@ def test_what_is_not_the_image_is_not_read(site, store, status):
 def test_what_may_pass_is_tried_again(site, store, outside, page, status):
     """Twice, with a growing wait."""
     site.pages["/a.png"] = in_turn(page(status=status), page(status=status), page())
-    assert store.read(found_at(site)) == b"picture"
+    assert store.read(find_image(site)) == b"picture"
     assert outside.slept == [0.5, 1.0]
 
 
 def test_three_tries_are_enough(site, store, page):
     """Then it is left to the next run."""
     site.pages["/a.png"] = page(status=503)
-    error = reading(store, found_at(site))
+    error = reading(store, find_image(site))
     assert (error.kind, error.final) == ("unreadable", False)
     assert error.message == f"{site.url()} cannot be read: the server returned 503 Service Unavailable"
     assert len(site.asked) == 3
@@ -409,20 +409,20 @@ def test_three_tries_are_enough(site, store, page):
 def test_what_the_server_asks_for_is_waited(site, store, outside, page, said, slept):
     """Up to ten seconds."""
     site.pages["/a.png"] = in_turn(page(status=429, headers={"Retry-After": said}), page())
-    assert store.read(found_at(site)) == b"picture"
+    assert store.read(find_image(site)) == b"picture"
     assert outside.slept == [slept]
 
 
 def test_a_connection_that_breaks_off_is_tried_again(site, store, page):
     """The bytes that came are not taken for all."""
     site.pages["/a.png"] = in_turn(page(b"pict", length=7), page())
-    assert store.read(found_at(site)) == b"picture"
+    assert store.read(find_image(site)) == b"picture"
 
 
 def test_a_length_that_is_never_reached_is_said(site, store, page):
     """A picture cut short is not read."""
     site.pages["/a.png"] = page(b"pict", length=7)
-    error = reading(store, found_at(site))
+    error = reading(store, find_image(site))
     assert error.kind == "unreadable"
     assert "received 4 bytes, expected 7" in error.message
 
@@ -431,20 +431,20 @@ def test_a_length_that_is_too_short_cuts_the_picture_and_nothing_else(site, stor
     """What comes behind it is not taken for the next answer."""
     site.pages["/a.png"] = page(b"picture", length=4, etag=None)
     site.pages["/b.png"] = page(b"another")
-    assert store.read(found_at(site)) == b"pict"
-    assert store.read(found_at(site, "/b.png")) == b"another"
+    assert store.read(find_image(site)) == b"pict"
+    assert store.read(find_image(site, "/b.png")) == b"another"
 
 
 def test_a_wait_beyond_the_end_is_not_begun(site, stores, outside, page):
     """The limit holds for all tries together."""
     site.pages["/a.png"] = page(status=429, headers={"Retry-After": "9"})
     store = stores(patience=FetchLimits(seconds=8))
-    assert reading(store, found_at(site)).kind == "unreadable"
+    assert reading(store, find_image(site)).kind == "unreadable"
     assert outside.slept == []
 
 
 def test_a_closed_store_holds_no_connection(site, store):
     """Whoever closes it leaves nothing open."""
-    store.read(found_at(site))
+    store.read(find_image(site))
     store.close()
     assert store._fetcher._pool.connections == []

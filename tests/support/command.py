@@ -450,7 +450,7 @@ def gone(wait):
 def serve():
     """Starts servers by script, and ends them."""
     with contextlib.ExitStack() as stack:
-        yield lambda *script: stack.enter_context(serve(script))
+        yield lambda *script: stack.enter_context(run_server(script))
 
 
 @pytest.fixture
@@ -463,11 +463,11 @@ def server(serve, replies):
 def serve_all():
     """As `serve`, for several tests."""
     with contextlib.ExitStack() as stack:
-        yield lambda *script: stack.enter_context(serve(script))
+        yield lambda *script: stack.enter_context(run_server(script))
 
 
 @contextlib.contextmanager
-def serve(script):
+def run_server(script):
     """One server in a thread of its own."""
     with Server(script[0] if callable(script[0]) else script) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from support.command import Workspace, picture_size, serve
+from support.command import Workspace, picture_size, run_server
 
 ANSWERS = {  # by the width of a picture
     310: {"company": "Blue Heron", "date": "2026-03-05", "total": "42.98", "currency": "USD"},
@@ -92,4 +92,4 @@ def history(tmp_path_factory, replies):
     """The published history; tests only read it."""
     workspace = Workspace(tmp_path_factory.mktemp("history") / "workspace")
     with contextlib.ExitStack() as stack:
-        yield publish_history(workspace, lambda *script: stack.enter_context(serve(script)), replies)
+        yield publish_history(workspace, lambda *script: stack.enter_context(run_server(script)), replies)

@@ -29,7 +29,7 @@ def three_runs(workspaces, serve_all, replies):
     for name in ("c.jpg", "d.jpg"):
         (workspace.folder / name).rename(workspace.folder / "in" / name)
     workspace.images("e.jpg", size=(330, 200))
-    return workspace, server, workspace.saved()
+    return workspace, server, workspace.save()
 
 
 @pytest.fixture

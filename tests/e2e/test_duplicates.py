@@ -279,7 +279,7 @@ def test_a_budget_that_is_spent_leaves_both(workspace, server, equal):
 def test_a_signal_leaves_nobody_waiting(workspace, server, replies, equal, wait, signals):
     """After one the first may finish, and is copied; a second cuts it, and both remain."""
     equal("a.png", "b.png")
-    server.held(replies.ok())
+    server.hold(replies.ok())
     with workspace.start(*BASE, **PIPES) as process:
         wait(lambda: server.asked)
         process.send_signal(signal.SIGINT)

@@ -34,7 +34,7 @@ def test_the_key_is_kept_nowhere(workspace, serve, replies):
     ended = workspace.tilewise(*RUN, env={"TILEWISE_BASE_URL": server.url})
     assert server.keys == [f"Bearer {KEY}"]
     assert "Incorrect API key provided: **********" in ended.stdout
-    assert KEY not in ended.stdout + ended.stderr + workspace.said()
+    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -43,11 +43,11 @@ def test_the_key_is_kept_nowhere_when_a_document_fails(workspace, answered, repl
     ended, server = answered(replies.error(status, f"bad request by {KEY}"), TILEWISE_ATTEMPTS="1")
     assert server.keys == [f"Bearer {KEY}"]
     assert ended.exit_code == 1
-    assert KEY not in ended.stdout + ended.stderr + workspace.said()
+    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
 
 
 def test_the_key_is_kept_nowhere_when_a_model_says_it(workspace, answered, replies):
     """Not even where an accepted answer has it in its text."""
     ended, _ = answered(replies.raw(f"<html>proxy: Authorization: Bearer {KEY}</html>", kind="text/html"), replies.ok())
     assert ended.exit_code == 0
-    assert KEY not in ended.stdout + ended.stderr + workspace.said()
+    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()

@@ -138,7 +138,7 @@ def test_a_mixed_manifest_is_read_and_skipped_the_second_time(workspace, site, b
     assert rows["two"]["_pages"] == [f"{site.url}/a.jpg", f"{site.url}/b.jpg"]
     assert rows[f"{site.url}/c.jpg"]["_version"] == f'"{hashlib.sha256(site.pages["/c.jpg"]).hexdigest()[:16]}"'
     assert workspace.only("failures")["kind"] == "missing"
-    assert SECRET not in workspace.said()
+    assert SECRET not in workspace.read_all_bytes()
 
     site.asked.clear()
     bucket.front.asked.clear()
@@ -180,7 +180,7 @@ def test_an_address_of_this_machine_is_not_connected_to_unless_it_is_named(works
     )
     assert "TILEWISE_ALLOW_HOSTS" in failure["message"]
     assert site.asked == []
-    assert SECRET not in workspace.said()
+    assert SECRET not in workspace.read_all_bytes()
 
 
 def test_urls_are_passed_on_when_asked(workspace, site, lists, server):
@@ -214,7 +214,7 @@ def test_a_signed_url_is_passed_on_whole_and_written_nowhere(workspace, site, li
     assert again.exit_code == 0, again.output
     assert urls(server) == [full, full]
     assert json.loads(workspace.only("results")["_manifest"]) == {"link": f"{site.url}/a.jpg"}
-    assert SECRET not in workspace.said() + ended.output + again.output
+    assert SECRET not in workspace.read_all_bytes() + ended.output + again.output
 
 
 def test_a_signed_url_whose_picture_would_be_resized_is_fetched(workspace, site, lists, server):
@@ -233,7 +233,7 @@ def test_an_object_is_passed_on_by_a_url_that_is_signed_for_it(workspace, bucket
     [sent] = urls(server)
     signature = sent.partition("X-Amz-Signature=")[2]
     assert len(signature) == 64
-    assert signature not in workspace.said()
+    assert signature not in workspace.read_all_bytes()
 
 
 def test_local_ocr_is_sent_bytes(workspace, site, lists):
@@ -258,7 +258,7 @@ def test_a_video_needs_a_dedicated_endpoint(workspace, site, lists, server):
     assert server.asked[0]["messages"][1]["content"][1]["type"] == "video_url"
     assert site.methods == ["HEAD"]
     assert workspace.only("results")["_width"] is None
-    assert SECRET not in workspace.said()
+    assert SECRET not in workspace.read_all_bytes()
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_calls_of_another_output_are_not_in_the_sums(workspace, killed):
 def test_calls_on_their_way_are_unknown(workspace, serve, replies, wait, total):
     """A run that is live is in the sums as far as it has come."""
     server = serve(replies.ok())
-    server.held(replies.ok())
+    server.hold(replies.ok())
     run = workspace.start(*RUN, "--base-url", server.url, env={"TILEWISE_CONCURRENCY": "2"})
     wait(lambda: len(server.asked) == 2)
     found = total()

@@ -14,7 +14,7 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 @pytest.fixture(autouse=True)
 def six_images_held(workspace, server, replies):
     """Six images, of which two are sent at a time, and wait until the server's gate is opened."""
-    server.held(replies.ok())
+    server.hold(replies.ok())
     workspace.with_images(*(f"{number}.png" for number in range(6))).using(server, concurrency="2")
 
 

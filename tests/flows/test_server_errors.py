@@ -65,8 +65,8 @@ def test_the_key_is_in_no_line_of_output(workspace, answered, replies):
 def test_the_key_is_in_no_file_of_a_run(workspace, answered, replies):
     """Neither tables nor ledger hold it."""
     answered(replies.ok())
-    assert KEY not in workspace.said()
-    assert "A wall" in workspace.said()
+    assert KEY not in workspace.read_all_bytes()
+    assert "A wall" in workspace.read_all_bytes()
 
 
 def test_a_wall_of_403_is_a_refused_key(workspace, answered, replies):

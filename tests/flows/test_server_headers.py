@@ -21,8 +21,8 @@ def test_values_of_headers_and_query_are_in_no_file(workspace, ran):
     assert ran.exit_code == 0, ran.stderr
     assert workspace.only("results")["caption"] == "A wall"
     assert "?" not in workspace.only("runs")["endpoint"]
-    assert HEADER not in workspace.said()
-    assert QUERY not in workspace.said()
+    assert HEADER not in workspace.read_all_bytes()
+    assert QUERY not in workspace.read_all_bytes()
 
 
 def test_values_of_headers_and_query_are_in_no_output(workspace, ran):

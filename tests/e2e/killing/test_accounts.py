@@ -42,7 +42,7 @@ def test_the_accounts_add_up(kill_runs, runs):
     assert last.status == 0, last.stderr
     assert kill_run.names_in("results", "_document") == documents
     assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 

@@ -80,7 +80,7 @@ def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
     assert half_written + kill_run.unreadable() == []
     assert kill_run.names_in("results", "_document") == documents
     assert kill_run.server.answered == DOCUMENTS
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 
@@ -103,7 +103,7 @@ def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
     assert again.status == 0, again.stderr
     assert kill_run.names_in("results", "_document") == documents
     assert kill_run.server.answered <= DOCUMENTS + 4
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 

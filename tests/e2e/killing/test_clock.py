@@ -26,7 +26,7 @@ def test_of_500_calls_at_most_those_in_flight_are_paid_twice(kill_run, wait):
     assert kill_run.names_in("results", "_document") == documents
     assert MANY <= kill_run.server.answered <= MANY + AT_ONCE
     assert sorted(kill_run.names_in("runs", "status")) == ["abandoned", "completed"]
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 
@@ -43,7 +43,7 @@ def test_two_runs_over_one_folder_pay_every_document_once(kill_run):
     assert kill_run.server.answered == len(documents)
     assert runs["accepted"].sum() == len(documents)
     assert kill_run.names_in("runs", "status") == ["completed", "completed"]
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 

@@ -107,7 +107,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(kill_run, points, number)
     assert status.keys() == kill_run.runs_begun() >= begun
     assert {status[run] for run in begun} <= {"abandoned", *(["completed"] if killed.published else [])}
     assert kill_run.server.answered <= DOCUMENTS + in_flight
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 
@@ -129,7 +129,7 @@ def test_a_run_in_volumes_is_finished_too(kill_run, whole, sort, number):
     assert again.status == 0, again.stderr
     assert kill_run.names_in("results", "_document") == documents
     assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []
 
 
@@ -150,5 +150,5 @@ def test_a_take_over_that_is_killed_is_finished_too(kill_run, whole, point):
     assert kill_run.names_in("results", "_document") == documents
     assert set(kill_run.names_in("runs", "run")) == kill_run.runs_begun()
     assert kill_run.server.answered <= DOCUMENTS + 2 * CONCURRENCY
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []

@@ -36,5 +36,5 @@ def test_a_run_with_copies_killed_anywhere_is_finished_by_the_next(kill_run, kil
     assert kill_run.server.answered <= CONTENTS + in_flight
     assert runs["duplicates"].sum() + runs["accepted"].sum() == len(documents)
     assert runs["duplicates"].sum() >= CONTENTS * (EQUAL - 1)
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []

@@ -55,5 +55,5 @@ def test_a_killed_run_of_several_pages_is_finished(kill_run, filled, answered, n
     assert images.height == PAGES * (FOLDERS + 1)
     assert set(kill_run.table("calls")["pages"]) == {PAGES}
     assert kill_run.server.answered <= FOLDERS + 1 + in_flight
-    assert kill_run.staged() == []
+    assert kill_run.list_staged() == []
     assert kill_run.odds() == []

@@ -213,7 +213,7 @@ class Running:
 @contextlib.contextmanager
 def running_at(served, server, replies, output):
     """A run of `nightly` into this output, until its calls may be answered."""
-    server.held(replies.ok())
+    server.hold(replies.ok())
     job = {"source": "in", "schema_name": "caption", "base_url": server.url, "output": output, "yes": True}
     run = served.api.start("extract/nightly", job=job)
     served.api.until(run, "RUNNING")

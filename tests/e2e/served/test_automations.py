@@ -79,7 +79,7 @@ def test_a_warning_is_mailed(api, automate, python, serve, replies, wait):
     block = python("-c", BLOCK % post.url).split()[-1]
     automate("mail-warnings", block=(NOBODY, block), name=("name: tilewise warnings", "name: mailed"))
     job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
-    api.ended("backfill/backfill", job=job)
+    api.run_to_end("backfill/backfill", job=job)
     mail = wait(lambda: [each for each in post.asked if "days old" in each["messages"]])[0]
     assert mail["model"].startswith("tilewise: in → caption, ")
     assert f"{api.url}/runs/flow-run/" in mail["messages"]

@@ -86,14 +86,14 @@ def test_everything_is_deployed(api):
 def test_the_worker_runs_nightly(api, workspace_to_deploy):
     """With the settings of the folder that it was deployed from, and its output there."""
     job = api.deployment("extract/nightly")["parameters"]["job"] | {"schema_name": "caption"}
-    run = api.ended("extract/nightly", job=job)
+    run = api.run_to_end("extract/nightly", job=job)
     assert run["state"]["message"] == "2 accepted"
     assert workspace_to_deploy.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
 
 
 def test_the_worker_calibrates(api):
     """The form of two fields; the rule that was found is shown."""
-    run = api.ended("calibrate/calibrate", yes=True)
+    run = api.run_to_end("calibrate/calibrate", yes=True)
     assert run["state_name"] == "Completed"
     assert run["name"].startswith("calibrate, 20")
     assert "bills images by the rule formula" in run["state"]["message"]
@@ -102,7 +102,7 @@ def test_the_worker_calibrates(api):
 
 def test_a_parameter_beside_the_job_ends_the_run(api):
     """Prefect's own `deploy` lets it pass: the run does nothing, and its log names what it does not know."""
-    run = api.ended("backfill/backfill", job={"source": "data/in"}, jobs=1)
+    run = api.run_to_end("backfill/backfill", job={"source": "data/in"}, jobs=1)
     assert run["state_type"] in {"FAILED", "CRASHED"}
     assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
 
@@ -110,7 +110,7 @@ def test_a_parameter_beside_the_job_ends_the_run(api):
 def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace_to_deploy, serve, replies, wait):
     """The run finishes its work and publishes it."""
     server = serve(replies.ok())
-    server.held(replies.ok())
+    server.hold(replies.ok())
     job = {"source": "data/in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
     run = api.start("backfill/backfill", job=job)
     wait(lambda: server.asked)

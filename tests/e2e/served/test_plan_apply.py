@@ -32,7 +32,7 @@ def job(server, workspace_that_confirms, request):
 @pytest.fixture
 def planned(api, job):
     """A backfill that was planned only."""
-    return api.ended("backfill/backfill", job=job)
+    return api.run_to_end("backfill/backfill", job=job)
 
 
 def plan_of(run):
@@ -55,7 +55,7 @@ def test_a_costly_backfill_is_planned_only_and_apply_runs_that_plan(planned, api
     assert "| high | $" in shown["data"]
     assert shown["description"].startswith("2 documents, at most $")
     assert server.asked == []
-    run = api.ended("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
+    run = api.run_to_end("apply/apply", order={"plan": plan_of(planned), "approved_by": "ann"})
     assert run["state_name"] == "Completed"
     assert re.fullmatch(r"2 accepted; paid \$[\d.]+ of \$[\d.]+ planned \([-+][\d.]+%\)", run["state"]["message"])
     [row] = [
@@ -70,20 +70,20 @@ def test_a_costly_backfill_is_planned_only_and_apply_runs_that_plan(planned, api
 def test_what_changed_since_is_left_out(planned, api, job, server, workspace_that_confirms):
     """It was not agreed on: it is counted, and left for another plan."""
     (workspace_that_confirms.folder / job["source"] / "b.jpg").unlink()
-    run = api.ended("apply/apply", order={"plan": plan_of(planned)})
+    run = api.run_to_end("apply/apply", order={"plan": plan_of(planned)})
     assert run["state"]["message"].startswith("1 accepted, 1 remaining")
     assert len(server.asked) == 1
 
 
 def test_what_was_approved_needs_no_plan(api, job, server):
     """With a budget, a backfill runs at once."""
-    run = api.ended("backfill/backfill", job=job | {"budget": 1})
+    run = api.run_to_end("backfill/backfill", job=job | {"budget": 1})
     assert (run["state"]["message"], len(server.asked)) == ("2 accepted", 2)
 
 
 def test_a_plan_that_is_asked_for_is_made(api, job, server):
     """Also where a budget would have let it run."""
-    run = api.ended("extract/nightly", job=job | {"budget": 1, "plan_only": True})
+    run = api.run_to_end("extract/nightly", job=job | {"budget": 1, "plan_only": True})
     assert run["state"]["message"].startswith("plan stored, waiting for approval")
     assert server.asked == []
 
@@ -107,12 +107,12 @@ def test_a_wrong_value_is_refused_before_a_run(api, name, parameters, named):
 
 def test_what_is_left_out_may_be_null(api, job):
     """As a client sends it that fills in everything that is no choice."""
-    run = api.ended("backfill/backfill", job=job | {"budget": None, "model": None, "output": None, "limit": None})
+    run = api.run_to_end("backfill/backfill", job=job | {"budget": None, "model": None, "output": None, "limit": None})
     assert run["state"]["message"].startswith("plan stored, waiting for approval")
 
 
 def test_a_plan_that_is_not_there(api):
     """The state names it."""
-    run = api.ended("apply/apply", order={"plan": "nowhere/plans/p.parquet"})
+    run = api.run_to_end("apply/apply", order={"plan": "nowhere/plans/p.parquet"})
     assert run["state_name"] == "Failed"
     assert "p.parquet" in run["state"]["message"]

@@ -52,7 +52,7 @@ def job(server, replies):
 
 def test_without_a_key_a_run_fails_with_a_sentence(api):
     """Nothing falls back to local OCR, and both places of a key are named."""
-    run = api.ended("extract/nightly", job={"source": "in", "schema_name": "caption"})
+    run = api.run_to_end("extract/nightly", job={"source": "in", "schema_name": "caption"})
     assert run["state_name"] == "Failed"
     assert run["state"]["message"] == (
         'no key: set TOGETHER_API_KEY or the Prefect Secret block `tilewise-api-key`, or add "Endpoint: offline" to try it'
@@ -75,7 +75,7 @@ def test_a_run_shows_what_it_did(api, job, server, workspace_with_rate):
     save = [sys.executable, "-c", SAVE]
     env = workspace_with_rate.environment({"PREFECT_API_URL": f"{api.url}/api"})
     subprocess.run(save, env=env, check=True, capture_output=True, timeout=60)
-    run = api.ended("backfill/backfill", job=job)
+    run = api.run_to_end("backfill/backfill", job=job)
     shown = api.artifacts(run)
     events = api.events(run, "tilewise.warning")
     log = api.logs(run)
@@ -100,7 +100,7 @@ def test_failures_are_shown_by_file(api, job, workspace_with_rate):
     """The files by name, and the share; a run of which more failed than may is Failed."""
     (workspace_with_rate.folder / "bad").mkdir()
     (workspace_with_rate.folder / "bad" / "c.jpg").write_bytes(b"no image")
-    run = api.ended("extract/nightly", job=job | {"source": "bad"})
+    run = api.run_to_end("extract/nightly", job=job | {"source": "bad"})
     assert (run["state_name"], run["state"]["message"]) == (
         "Failed",
         "0 accepted, 1 rejected; 1 of 1 failed (100 %), 20 % allowed",
@@ -112,14 +112,14 @@ def test_some_failures_are_forgiven(api, job, workspace_with_rate):
     """Up to a fifth, where the job does not say; what was to be done again is in the log."""
     workspace_with_rate.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
     (workspace_with_rate.folder / "mostly" / "x.jpg").write_bytes(b"no image")
-    run = api.ended("backfill/backfill", job=job | {"source": "mostly"})
+    run = api.run_to_end("backfill/backfill", job=job | {"source": "mostly"})
     assert (run["state_name"], run["state"]["message"]) == ("Completed", "5 accepted, 1 rejected")
     assert any(line.startswith("reprocessing: ") for line in api.logs(run))
 
 
 def test_a_run_that_stops_as_told_is_partial(api, job, server):
     """The rest waits for the next run."""
-    run = api.ended("extract/nightly", job=job | {"budget": 0.0001})
+    run = api.run_to_end("extract/nightly", job=job | {"budget": 0.0001})
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Partial")
     assert run["state"]["message"].startswith("0 accepted, 2 remaining; stopped: ")
     assert server.asked == []
@@ -127,10 +127,10 @@ def test_a_run_that_stops_as_told_is_partial(api, job, server):
 
 def test_two_nights_at_once(api, job, server, replies):
     """The second one is cancelled, not begun and not kept for later."""
-    server.held(replies.ok())
+    server.hold(replies.ok())
     first = api.start("extract/nightly", job=job)
     api.until(first, "RUNNING")
-    second = api.ended("extract/nightly", job=job)
+    second = api.run_to_end("extract/nightly", job=job)
     server.gate.set()
     assert second["state_type"] == "CANCELLED"
     assert api.until(first)["state_type"] == "COMPLETED"
@@ -162,7 +162,7 @@ def test_a_wrong_value_is_refused_before_a_run(api, job, wrong, named):
 )
 def test_what_only_we_know_is_refused_first_thing_in_the_run(api, job, parameters, named):
     """The state names the field and the value."""
-    run = api.ended("backfill/backfill", job=job | parameters)
+    run = api.run_to_end("backfill/backfill", job=job | parameters)
     assert run["state_type"] == "FAILED"
     assert named in run["state"]["message"]
 
@@ -182,7 +182,10 @@ def test_all_runs_share_one_rate(api):
 
 def test_an_estimate_sends_nothing(api, job, server):
     """Also where a run is asked to be a dry one."""
-    runs = [api.ended("estimate/estimate", job=job), api.ended("extract/nightly", job=job | {"dry_run": True})]
+    runs = [
+        api.run_to_end("estimate/estimate", job=job),
+        api.run_to_end("extract/nightly", job=job | {"dry_run": True}),
+    ]
     assert [run["state"]["message"] for run in runs] == [runs[0]["state"]["message"]] * 2
     assert "2 documents" in runs[0]["state"]["message"]
     assert "| documents | 2 |" in api.artifacts(runs[0])["tilewise-estimate"]["data"]

@@ -36,7 +36,7 @@ def test_a_run_goes_on_and_reports_to_the_next_server(running_at_shared, end_ser
     assert renewed is None
     assert api.until(run)["state"]["message"] == "2 accepted"
     assert running_at_shared.row()["status"] == "completed"
-    assert api.ended("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
+    assert api.run_to_end("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
 
 
 def test_a_run_is_cancelled_also_on_the_next_server(running_at_shared, end_server, answering, wait):

@@ -51,7 +51,7 @@ def test_what_a_power_cut_left_is_ended_and_holds_up_nothing(begun, workspace, s
     again.wait_for_line("3 flow run(s) without a process")
     assert all(limit["active_slots"] == 0 for limit in api.send("POST", "v2/concurrency_limits/filter", {}))
     server.gate.set()
-    assert api.ended("extract/nightly", job=runs["nightly"]["parameters"]["job"])["state_name"] == "Completed"
+    assert api.run_to_end("extract/nightly", job=runs["nightly"]["parameters"]["job"])["state_name"] == "Completed"
 
 
 def test_a_run_that_outlives_its_serve_is_left_to_end(running, workspace, serve_at, server_of, gone, wait):

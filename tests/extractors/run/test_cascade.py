@@ -17,7 +17,7 @@ def answer(make, model):
     def accepted(shop=None, total=None, *, asked=True, value=None):
         fields = (FieldEvidence("shop", confidence=shop), FieldEvidence("total", confidence=total))
         read = value or model(shop="Inn", total=Decimal("8.20"))
-        return replace(make.accepted(), value=read, evidence=Evidence(fields) if asked else None)
+        return replace(make.accept(), value=read, evidence=Evidence(fields) if asked else None)
 
     return accepted
 

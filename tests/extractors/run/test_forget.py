@@ -28,7 +28,7 @@ TABLES = ("results/schema=receipt", "replies", "failures", "images", "calls", "f
 @pytest.fixture(scope="module")
 def kept(history):
     """Brings the history back as it was published."""
-    return history.saved()
+    return history.save()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_forget_leaves_nothing_of_a_document_but_amounts(published, image):
     runs = calls.filter(pl.col("document") == image)["run"].unique().to_list()
     ended = published.run("forget", image, "--yes")
     assert ended.exit_code == 0, ended.stderr
-    assert image not in published.said()
+    assert image not in published.read_all_bytes()
     assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
     after = published.table("calls")
     amounts = ["run", "attempt", "outcome", "billed", "prompt_tokens", "reserved_usd", "cost_usd"]
@@ -149,7 +149,7 @@ def test_forget_of_what_is_in_flight_is_refused(published, image, terms, make):
     before = contents(published)
     with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:
         ledger.runs.begin(run)
-        ledger.claims.claim(run, [make.planned(image)])
+        ledger.claims.claim(run, [make.plan(image)])
         for flag in ("--yes", "--dry-run"):
             ended = published.run("forget", image, flag)
             assert (ended.exit_code, f"run {run.run} is reading {image} now" in ended.stderr) == (2, True)
@@ -192,7 +192,7 @@ def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(published, ima
                 messages.add("run forget again for the rest" in error.message)
             empty += [table for table in TABLES if not published.table(table).height]
     assert (attempts > 3, messages, empty) == (True, {True}, [])
-    assert image not in published.said()
+    assert image not in published.read_all_bytes()
     assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
 
 
@@ -203,7 +203,7 @@ def test_forget_of_a_page_forgets_its_document(workspace, server):
     assert workspace.run(*run).exit_code == 0
     assert workspace.run("run", "in", *run[2:], "--redo", "all", "--plan-only").exit_code == 0
     assert workspace.run("forget", "in/one-2.jpg", "--yes").exit_code == 0
-    assert "one-" not in workspace.said()
+    assert "one-" not in workspace.read_all_bytes()
     assert [len(workspace.table(table)) for table in ("results", "plans")] == [1, 1]
 
 
@@ -212,7 +212,7 @@ def test_forget_of_one_image_blanks_a_run_over_it(workspace, server):
     [path] = workspace.using(server).images("only.jpg")
     assert workspace.run("run", str(path), "--schema", "caption", "--yes", "--direct").exit_code == 0
     assert workspace.run("forget", str(path), "--yes").exit_code == 0
-    assert "only.jpg" not in workspace.said()
+    assert "only.jpg" not in workspace.read_all_bytes()
     assert (workspace.only("runs")["source"], workspace.only("runs")["cost_usd"] > 0) == ("", True)
     assert workspace.run("spend").exit_code == 0
     assert workspace.only("calls")["cost_usd"] == Decimal("0.00045")
@@ -243,7 +243,7 @@ def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
         rows = connection.execute(sa.select(CALLS.c.document, CALLS.c.cost_nano, CALLS.c.reply)).all()
     engine.dispose()
     assert sorted(rows) == [("", 450_000, None), (str(workspace.folder / "in" / "kept.jpg"), 450_000, None)]
-    assert "gone.jpg" not in workspace.said()
+    assert "gone.jpg" not in workspace.read_all_bytes()
     assert workspace.run(*run).exit_code == 0  # the document is new again
     assert len(server.asked) == 3
 

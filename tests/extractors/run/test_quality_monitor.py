@@ -18,5 +18,5 @@ def test_more_than_a_tenth_of_unlike_pictures_is_one_warning(unlike, compared, w
 
 @pytest.mark.parametrize(("like", "counted"), [(None, (0, 0)), (True, (1, 0)), (False, (1, 1))])
 def test_totals_count_pictures_that_were_compared(make, like, counted):
-    totals = totals_of(make.accepted(evidence=Evidence((), like)))
+    totals = totals_of(make.accept(evidence=Evidence((), like)))
     assert (totals.compared, totals.unlike) == counted

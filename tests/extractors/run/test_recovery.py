@@ -52,7 +52,7 @@ def dead(root, ledger, ledger_writer, make, model, terms):
     """A run that was killed with two documents staged, one answered and one on its way: its tables, not yet sealed."""
     run = vary(terms, output=str(root))
     ledger.runs.begin(run)
-    ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
+    ledger.claims.claim(run, [make.plan(uri) for uri in DOCUMENTS])
     noting = ledger_writer()
     noting.settle(noting.reserve(document=DONE), cost_usd=Decimal("0.004"))
     noting.settle(noting.reserve(document=FAILED), outcome="refused", cost_usd=Decimal("0.002"))
@@ -66,7 +66,7 @@ def dead(root, ledger, ledger_writer, make, model, terms):
 @pytest.fixture
 def staged(dead, make):
     """The same, with the chunk of its first two documents staged."""
-    dead.stage(PartId(0), [make.accepted(DONE), make.failed(FAILED)])
+    dead.stage(PartId(0), [make.accept(DONE), make.fail(FAILED)])
     return dead
 
 
@@ -150,9 +150,9 @@ def test_a_run_killed_with_staged_parts_is_published(staged, root, ledger, terms
 
 def test_the_copies_of_a_killed_run_are_counted_as_copies(dead, make, root, terms, taken_over):
     """Of a row and of a failure: they were not accepted and did not fail, and nothing was estimated for them."""
-    rows = {name: dead.build_row(end) for name, end in ((SENT, make.accepted(DONE)), (TAKEN, make.failed(FAILED)))}
-    copies = [Copied(make.planned(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
-    dead.stage(PartId(0), [make.accepted(DONE), make.failed(FAILED), *copies])
+    rows = {name: dead.build_row(end) for name, end in ((SENT, make.accept(DONE)), (TAKEN, make.fail(FAILED)))}
+    copies = [Copied(make.plan(uri), (), "key", NOW, row, uri == TAKEN) for uri, row in rows.items()]
+    dead.stage(PartId(0), [make.accept(DONE), make.fail(FAILED), *copies])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     counts = {name: row[name] for name in ("found", "duplicates", "accepted", "failed", "rejected", "remaining")}
@@ -223,7 +223,7 @@ def test_a_run_killed_in_its_second_volume_has_two_rows(staged, root, ledger, le
     staged.volume = type(staged.volume)(FolderOutput(root), staged.volume.run_info, 2)
     noting = ledger_writer()
     noting.settle(noting.reserve(document="/in/second.jpg"), cost_usd=Decimal("0.005"))
-    staged.stage(PartId(0), [make.accepted("/in/second.jpg")])
+    staged.stage(PartId(0), [make.accept("/in/second.jpg")])
     taken_over()
     rows = table(root, "runs").sort("volume").rows(named=True)
     assert [(row["volume"], row["status"], row["found"]) for row in rows] == [(1, "stopped", 0), (2, "abandoned", 1)]
@@ -267,7 +267,7 @@ def test_what_another_prompt_read_is_done_for_nobody(staged, ledger, root, make,
     still = vary(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(still)
     taken_over()
-    assert ledger.claims.claim(still, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
+    assert ledger.claims.claim(still, [make.plan(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
 
 def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger, root, make, terms):
@@ -275,7 +275,7 @@ def test_what_was_paid_for_is_done_whatever_is_to_be_done_again(answered, ledger
     begun = now(terms, root, answered)
     ledger.runs.begin(begun)
     recover_abandoned(ledger, begun, answered, "all", [].append)
-    claims = ledger.claims.claim(begun, [make.planned(uri) for uri in DOCUMENTS])
+    claims = ledger.claims.claim(begun, [make.plan(uri) for uri in DOCUMENTS])
     assert dict(zip(DOCUMENTS, claims, strict=True)) == dict.fromkeys(DOCUMENTS, "ours") | {SENT: "done"}
 
 
@@ -284,7 +284,7 @@ def test_whoever_begins_afterwards_may_take_everything(staged, ledger, root, mak
     taken_over()
     later = vary(terms, run="later", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(later)
-    assert ledger.claims.claim(later, [make.planned(uri) for uri in DOCUMENTS]) == ["ours"] * 5
+    assert ledger.claims.claim(later, [make.plan(uri) for uri in DOCUMENTS]) == ["ours"] * 5
 
 
 def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledger, terms, taken_over):
@@ -301,7 +301,7 @@ def test_a_takeover_that_cannot_write_is_taken_up_by_the_next(staged, root, ledg
 
 def test_a_rejected_document_is_counted_as_rejected(dead, root, make, taken_over):
     """An image that could not be sent is no call that failed."""
-    dead.stage(PartId(0), [make.rejected("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
+    dead.stage(PartId(0), [make.reject("/in/broken.jpg", Problem("unreadable", "prepare", "broken"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"], row["remaining"], row["found"]) == (1, 0, 5, 6)
@@ -309,7 +309,7 @@ def test_a_rejected_document_is_counted_as_rejected(dead, root, make, taken_over
 
 def test_an_empty_answer_is_counted_as_failed(dead, root, make, taken_over):
     """The image was sent and the answer paid for, though an empty file goes by the same name."""
-    dead.stage(PartId(0), [make.failed("/in/b.jpg", problem=Problem("empty", "validate", "no answer"))])
+    dead.stage(PartId(0), [make.fail("/in/b.jpg", problem=Problem("empty", "validate", "no answer"))])
     taken_over()
     row = table(root, "runs").row(0, named=True)
     assert (row["rejected"], row["failed"]) == (0, 1)
@@ -321,7 +321,7 @@ def answered(root, ledger, ledger_writer, make, model, terms):
     today = Schema("slip", model, {"title": "Slip"}, "")
     run = vary(terms, output=str(root), schema_hash=today.hash)
     ledger.runs.begin(run)
-    ledger.claims.claim(run, [make.planned(uri) for uri in DOCUMENTS])
+    ledger.claims.claim(run, [make.plan(uri) for uri in DOCUMENTS])
     noting = ledger_writer()
     noting.settle(noting.reserve(document=SENT), outcome="off_schema", cost_usd=Decimal("0.001"))
     said = make.reply(body=orjson.dumps(CHAT).decode())
@@ -348,7 +348,7 @@ def test_restored_answer_has_its_tokens(ledger, ledger_writer, answered, make, t
     body = make.reply(body=orjson.dumps(CHAT).decode(), logprobs=make.logprobs())
     noting = ledger_writer()
     noting.settle(noting.reserve(document=FAILED), reply=body)
-    planned = {uri: make.planned(uri) for uri in (FAILED, SENT)}
+    planned = {uri: make.plan(uri) for uri in (FAILED, SENT)}
     restored = restore_answered(ledger.calls.iter_unpublished(terms.run), planned, answered)
     assert {each.planned.document: each.reply.logprobs for each in restored} == {FAILED: make.logprobs(), SENT: None}
 
@@ -365,7 +365,7 @@ def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, a
     for step, confidence in ((LadderStep(1, Size(560, 448), 1601), 0.5), (LadderStep(3, Size(1000, 800), 6404), 0.3)):
         request = make.request(FAILED, steps=(step,))
         noting.settle(noting.reserve(document=FAILED, steps=(step,)), request=request, reply=reply(confidence))
-    planned, calls = {FAILED: make.planned(FAILED)}, list(ledger.calls.iter_unpublished(terms.run))
+    planned, calls = {FAILED: make.plan(FAILED)}, list(ledger.calls.iter_unpublished(terms.run))
     [restored] = restore_answered(calls, planned, answered)
     assert (restored.step.rung, round(restored.evidence.confidence, 2), len(restored.attempts)) == (1, 0.5, 2)
     [climbed] = restore_answered(calls, planned, answered, Cascade(below_all=0.9))
@@ -381,7 +381,7 @@ def test_a_document_of_several_pages_is_published_with_all_of_them(root, ledger,
     run = vary(terms, output=str(root), schema_hash=schema.hash)
     page, name = make.page("/in/a.pdf"), "/in/a.pdf#page={}"
     numbered = [replace(page.billed, found=replace(page.billed.found, page=number)) for number in (1, 2, 3)]
-    planned = make.planned("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
+    planned = make.plan("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
     ledger.runs.begin(run)
     ledger.claims.claim(run, [planned])
     noting, said = ledger_writer(), make.reply(body=orjson.dumps(CHAT).decode())

@@ -13,7 +13,7 @@ BAD_REQUEST = Refusal(400, "invalid_request_error")
 @pytest.fixture
 def refused(make):
     """Makes the failure of a document whose request was refused."""
-    return lambda name, *, final=False: make.failed(
+    return lambda name, *, final=False: make.fail(
         name, refusal=BAD_REQUEST, problem=Problem("client_error", "call", "400 no", final)
     )
 
@@ -54,7 +54,7 @@ def test_guard_releases_unfinished_documents_after_a_stop(refused):
 
 def test_guard_lets_other_results_through(refused, make):
     """Accepted documents, other failures and final refusals are recorded at once."""
-    others = [make.accepted("/in/a.jpg"), make.failed("/in/b.jpg"), refused("/in/c.jpg", final=True)]
+    others = [make.accept("/in/a.jpg"), make.fail("/in/b.jpg"), refused("/in/c.jpg", final=True)]
     assert RefusalGuard().withhold(others) == others
     assert isinstance(others[1], Failed)
 

@@ -61,8 +61,8 @@ async def start_tasks(*coroutines):
 
 async def test_second_document_waits_for_the_first_and_copies_it(copies, make):
     """One asks, however many come; the others copy its row."""
-    asked = Asked(make.accepted())
-    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    asked = Asked(make.accept())
+    tasks = await start_tasks(*(copies.run_once(make.plan(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     assert not any(task.done() for task in tasks)
     asked.go.set()
     first, *others = await asyncio.gather(*tasks)
@@ -73,8 +73,8 @@ async def test_second_document_waits_for_the_first_and_copies_it(copies, make):
 
 async def test_documents_of_different_content_do_not_wait(copies, make):
     """Both ask at once."""
-    asked = Asked(make.accepted())
-    tasks = await start_tasks(*(copies.run_once(make.planned(), key, asked) for key in (KEY, OTHER)))
+    asked = Asked(make.accept())
+    tasks = await start_tasks(*(copies.run_once(make.plan(), key, asked) for key in (KEY, OTHER)))
     assert asked.count == 2
     asked.go.set()
     await asyncio.gather(*tasks)
@@ -82,27 +82,27 @@ async def test_documents_of_different_content_do_not_wait(copies, make):
 
 async def test_failure_is_copied(copies, make):
     """With its reasons, and what it cost is what was saved."""
-    asked = Asked(make.failed())
+    asked = Asked(make.fail())
     asked.go.set()
-    await copies.run_once(make.planned(), KEY, asked)
-    copy = await copies.run_once(make.planned("/in/b.jpg"), KEY, asked)
+    await copies.run_once(make.plan(), KEY, asked)
+    copy = await copies.run_once(make.plan("/in/b.jpg"), KEY, asked)
     assert (copy.failed, copy.row["kind"], asked.count) == (True, "refused", 1)
-    assert copy.saved_usd == make.failed().cost_usd
+    assert copy.saved_usd == make.fail().cost_usd
 
 
 async def test_missing_image_is_no_source_of_copies(copies, make):
     """A first that could not be read again, for its next rung, is no source: the next one asks."""
-    asked = Asked(make.rejected())
+    asked = Asked(make.reject())
     asked.go.set()
-    ends = [await copies.run_once(make.planned(), KEY, asked) for _ in range(2)]
+    ends = [await copies.run_once(make.plan(), KEY, asked) for _ in range(2)]
     assert (ends, asked.count) == ([asked.end] * 2, 2)
 
 
 async def test_next_document_calls_when_the_first_is_unfinished(copies, make):
     """The next of those who wait asks in its place."""
-    ends = iter([make.left(), make.accepted("/in/b.jpg")])
+    ends = iter([make.leave(), make.accept("/in/b.jpg")])
     asked = Asked(lambda: next(ends))
-    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    tasks = await start_tasks(*(copies.run_once(make.plan(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     asked.go.set()
     first, second, third = await asyncio.gather(*tasks)
     assert asked.count == 2
@@ -113,8 +113,8 @@ async def test_next_document_calls_when_the_first_is_unfinished(copies, make):
 
 async def test_next_document_calls_when_the_first_is_cancelled(copies, make):
     """Being cancelled or an error of its own keeps nobody waiting."""
-    asked = Asked(make.accepted())
-    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
+    asked = Asked(make.accept())
+    tasks = await start_tasks(*(copies.run_once(make.plan(f"/in/{name}.jpg"), KEY, asked) for name in "ab"))
     tasks[0].cancel()
     asked.go.set()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,8 +124,8 @@ async def test_next_document_calls_when_the_first_is_cancelled(copies, make):
 
 async def test_cancelled_waiter_does_not_cancel_the_first(copies, make):
     """The first goes on, and so do the others that wait."""
-    asked = Asked(make.accepted())
-    tasks = await start_tasks(*(copies.run_once(make.planned(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
+    asked = Asked(make.accept())
+    tasks = await start_tasks(*(copies.run_once(make.plan(f"/in/{name}.jpg"), KEY, asked) for name in "abc"))
     tasks[1].cancel()
     await asyncio.sleep(0)
     asked.go.set()
@@ -139,18 +139,18 @@ async def test_cancelled_waiter_does_not_cancel_the_first(copies, make):
 async def test_staged_result_is_copied_from_its_row(copies, tables, make, published):
     """No end is held once its chunk is staged, and each row is found among the others of its part, published or not."""
     keys = [f"{number:x}" * 64 for number in range(1, 7)]
-    ends = [make.failed, make.accepted, make.accepted, make.failed, make.accepted, make.accepted]
+    ends = [make.fail, make.accept, make.accept, make.fail, make.accept, make.accept]
     for number, (key, end) in enumerate(zip(keys, ends, strict=True)):
         asked = Asked(end(f"/in/{number}.jpg"))
         asked.go.set()
-        done = [await copies.run_once(make.planned(f"/in/{number}.jpg"), key, asked)]
-        done += [await copies.run_once(make.planned(f"/in/{number}-copy.jpg"), key, asked), make.left("/in/left.jpg")]
+        done = [await copies.run_once(make.plan(f"/in/{number}.jpg"), key, asked)]
+        done += [await copies.run_once(make.plan(f"/in/{number}-copy.jpg"), key, asked), make.leave("/in/left.jpg")]
         tables.stage(PartId(5 - number), done)  # in another order than they are named
         copies.note_staged(PartId(5 - number), done)
     if published:
         tables.publish(make.row())
     assert copies._unstaged == {}
-    found = [await copies.run_once(make.planned("/in/late.jpg"), key, None) for key in keys]
+    found = [await copies.run_once(make.plan("/in/late.jpg"), key, None) for key in keys]
     names = [end.row["document" if end.failed else "_document"] for end in found]
     assert names == [f"/in/{number}.jpg" for number in range(6)]
     assert [end.failed for end in found] == [True, False, False, True, False, False]
@@ -163,7 +163,7 @@ async def test_unreadable_output_stops_the_run(tables, make, tmp_path):
     (folder / "broken.parquet").write_bytes(b"PAR1")
     copies = Deduplicator(tables, RowIndex(tables, earlier=True, offline=False))
     with pytest.raises(OutputError, match="cannot be read"):
-        await copies.run_once(make.planned(), KEY, None)
+        await copies.run_once(make.plan(), KEY, None)
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ async def test_refresh_finds_replies_orphaned_meanwhile(left, orphaned):
 
 async def test_examined_result_is_the_one_that_is_staged(copies, make):
     """The witness adds to a result that is held: its row is found all the same, and it is held no longer."""
-    result = await copies.run_once(make.planned(), KEY, lambda: answer_with(make.accepted()))
+    result = await copies.run_once(make.plan(), KEY, lambda: answer_with(make.accept()))
     examined = replace(result, sightings=Sightings(()))
     copies.note_examined(result, examined)
     copies.note_staged(PartId(0), [examined])

@@ -20,7 +20,7 @@ def begun(ledger, terms, make):
     def begin(run="one", **changes):
         info = vary(terms, run=run, started_at=datetime.now(UTC), **changes)
         ledger.runs.begin(info)
-        ledger.claims.claim(info, [make.planned(A), make.planned(B)])
+        ledger.claims.claim(info, [make.plan(A), make.plan(B)])
         reply = make.reply(logprobs=make.logprobs())
         rows = [
             make.call(make.attempt(request=make.request(uri, request=f"r-{uri}"), reply=reply)) for uri in (A, B, PAGE)

@@ -197,12 +197,12 @@ def test_only_its_owner_releases_a_run(ledger, sql, terms):
 def test_a_forgotten_run_has_never_begun(ledger, sql, make, terms):
     """It leaves no row, and nothing that it had taken stays taken."""
     ledger.runs.begin(terms)
-    ledger.claims.claim(terms, [make.planned()])
+    ledger.claims.claim(terms, [make.plan()])
     ledger.runs.forget(terms.run)
     assert sql("select * from runs") == []
     later = vary(terms, run="later")
     ledger.runs.begin(later)
-    assert ledger.claims.claim(later, [make.planned()]) == ["ours"]
+    assert ledger.claims.claim(later, [make.plan()]) == ["ours"]
 
 
 def test_a_run_is_taken_over_once(ledger, url, terms):

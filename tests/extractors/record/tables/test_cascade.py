@@ -32,12 +32,12 @@ def ends(make):
         )
 
     return [
-        make.accepted("/in/low.jpg", attempts=attempts("/in/low.jpg", "accepted"), step=LOW),
-        make.accepted("/in/kept.jpg", attempts=attempts("/in/kept.jpg", "accepted", "accepted"), step=LOW),
-        make.accepted("/in/surer.jpg", attempts=attempts("/in/surer.jpg", "accepted", "accepted"), step=TOP),
-        make.accepted("/in/again.jpg", attempts=attempts("/in/again.jpg", "refused", "accepted"), step=TOP),
-        make.failed("/in/no.jpg", attempts=attempts("/in/no.jpg", "refused", "refused")),
-        make.rejected("/in/bad.jpg"),
+        make.accept("/in/low.jpg", attempts=attempts("/in/low.jpg", "accepted"), step=LOW),
+        make.accept("/in/kept.jpg", attempts=attempts("/in/kept.jpg", "accepted", "accepted"), step=LOW),
+        make.accept("/in/surer.jpg", attempts=attempts("/in/surer.jpg", "accepted", "accepted"), step=TOP),
+        make.accept("/in/again.jpg", attempts=attempts("/in/again.jpg", "refused", "accepted"), step=TOP),
+        make.fail("/in/no.jpg", attempts=attempts("/in/no.jpg", "refused", "refused")),
+        make.reject("/in/bad.jpg"),
     ]
 
 

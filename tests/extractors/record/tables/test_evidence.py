@@ -17,7 +17,7 @@ PLAIN = Sightings((Sighting("shop", 1, BOX),))
 
 def test_totals_of_rows_are_those_of_their_documents(make, terms, model):
     """As the run has counted them; a row that the witness did not look at counts nothing."""
-    ends = [make.accepted("/a", sightings=SEEN), make.accepted("/b", sightings=PLAIN), make.accepted("/c")]
+    ends = [make.accept("/a", sightings=SEEN), make.accept("/b", sightings=PLAIN), make.accept("/c")]
     rows = [{name: result_row(end, terms, Fields(model))[name] for name in ("_document", "_evidence")} for end in ends]
     schema = {"_document": pl.String(), "_evidence": columns.RESULTS["_evidence"]}
     totals = sum_witness(pl.LazyFrame(rows, schema=schema))

@@ -54,7 +54,7 @@ def skipped(tmp_path, make, terms):
 
     def answer(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
         past = load_history(FolderOutput(tmp_path), today, offline=offline)
-        found = make.found(uri, version=version)
+        found = make.build_found(uri, version=version)
         return {redo for redo in REDO if past.skips(name(found), redo)}
 
     return answer
@@ -74,7 +74,7 @@ def test_nothing_is_done_before_the_first_run(skipped):
 
 def test_an_accepted_document_is_done(publish, skipped, make):
     """A row in results is paid for: only `all` reads it again."""
-    publish(make.accepted())
+    publish(make.accept())
     assert skipped() == {None, "failed", "changed"}
 
 
@@ -87,24 +87,24 @@ def test_redo_before_skips_what_ended_at_or_after_that_instant(publish, tmp_path
     publish(getattr(make, end)())
     before = NOW + timedelta(microseconds=seconds)
     past = load_history(FolderOutput(tmp_path), terms, RedoScope("all", before=before), offline=False)
-    assert past.skips(name(make.found()), "all") is skips
+    assert past.skips(name(make.build_found()), "all") is skips
 
 
 def test_redo_before_takes_a_failure_that_is_not_final(publish, tmp_path, make, terms):
-    publish(make.failed(problem=Problem("timeout", "call", "no answer in 120 s", final=False)))
+    publish(make.fail(problem=Problem("timeout", "call", "no answer in 120 s", final=False)))
     past = load_history(FolderOutput(tmp_path), terms, RedoScope("all", before=NOW), offline=False)
-    assert not past.skips(name(make.found()), "all")
+    assert not past.skips(name(make.build_found()), "all")
 
 
 def test_a_final_failure_is_done(publish, skipped, make):
     """What another try cannot cure is taken again only when failures are asked for."""
-    publish(make.failed())
+    publish(make.fail())
     assert skipped() == {None, "changed"}
 
 
 def test_a_rejected_image_is_done(publish, skipped, make):
     """An image that cannot be read is not looked at every night."""
-    publish(make.rejected())
+    publish(make.reject())
     assert skipped() == {None, "changed"}
 
 
@@ -112,22 +112,22 @@ def test_a_rejected_image_is_done(publish, skipped, make):
 def test_a_failure_that_is_not_final_is_taken_five_times(publish, skipped, make, before, redo):
     """A timeout is tried again by itself in at most five runs, and after them when failures are asked for."""
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
-    publish(make.failed(problem=flaw, planned=make.planned(tries=before)))
+    publish(make.fail(problem=flaw, planned=make.plan(tries=before)))
     assert skipped() == redo
 
 
 def test_the_tries_of_several_runs_are_the_most(publish, tmp_path, make, terms):
     """The next failure of a document is counted on from its last."""
     flaw = Problem("timeout", "call", "no answer in 120 s", final=False)
-    publish(make.failed(problem=flaw, planned=make.planned(tries=1)))
-    publish(make.failed(problem=flaw, planned=make.planned(tries=0)), by=vary(terms, run="earlier"))
-    assert load_history(FolderOutput(tmp_path), terms, offline=False).tries(name(make.found())) == 2
+    publish(make.fail(problem=flaw, planned=make.plan(tries=1)))
+    publish(make.fail(problem=flaw, planned=make.plan(tries=0)), by=vary(terms, run="earlier"))
+    assert load_history(FolderOutput(tmp_path), terms, offline=False).tries(name(make.build_found())) == 2
 
 
 def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped, make, terms):
     """A row in results counts whatever went before it."""
-    publish(make.failed(problem=Problem("timeout", "call", "no answer", final=False)))
-    publish(make.accepted(), by=vary(terms, run="later", started_at=LATER))
+    publish(make.fail(problem=Problem("timeout", "call", "no answer", final=False)))
+    publish(make.accept(), by=vary(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
@@ -140,7 +140,7 @@ def test_a_changed_image_is_not_done(publish, skipped, make, end):
 
 def test_another_image_is_not_done(publish, skipped, make):
     """Being done is a property of one document."""
-    publish(make.accepted("/in/a.jpg"), make.failed("/in/b.jpg"))
+    publish(make.accept("/in/a.jpg"), make.fail("/in/b.jpg"))
     assert skipped("/in/c.jpg") == set()
 
 
@@ -162,14 +162,14 @@ def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skippe
 
 def test_another_answering_model_changes_nothing(publish, skipped, make):
     """`changed` looks at the model that was asked for, not at the one that a server sent the call on to."""
-    publish(make.accepted(reply=make.reply(model="maker/model-3")))
+    publish(make.accept(reply=make.reply(model="maker/model-3")))
     assert "changed" in skipped()
 
 
 def test_a_document_read_again_as_today_is_done_under_changed(publish, skipped, make, terms):
     """After `changed` has read a document once, it is done."""
-    publish(make.accepted(), by=vary(terms, prompt_hash="before"))
-    publish(make.accepted(), by=vary(terms, run="later", started_at=LATER))
+    publish(make.accept(), by=vary(terms, prompt_hash="before"))
+    publish(make.accept(), by=vary(terms, run="later", started_at=LATER))
     assert skipped() == {None, "failed", "changed"}
 
 
@@ -197,7 +197,7 @@ def test_the_answering_model_tells_an_offline_row(publish, skipped, make):
 
 def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms):
     """What a vision model has read needs no local OCR."""
-    publish(make.accepted())
+    publish(make.accept())
     assert None in skipped(today=vary(terms, model="offline/rapidocr"), offline=True)
 
 
@@ -206,34 +206,34 @@ def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms
 )
 def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, make, terms, then, redo):
     """What was accepted otherwise and ended later as today would read it is done, whichever file holds which end."""
-    publish(make.accepted(), by=vary(terms, run="a-later-name", prompt_hash="before"))
+    publish(make.accept(), by=vary(terms, run="a-later-name", prompt_hash="before"))
     publish(getattr(make, then)(ended_at=LATER), by=vary(terms, run="Z-first-by-name"))
     assert skipped() == redo
 
 
 def test_a_document_whose_latest_end_is_of_another_prompt_has_changed(publish, skipped, make, terms):
     """What was read as today, and otherwise since, is read again under `changed`."""
-    publish(make.accepted(), by=vary(terms, run="z"))
-    publish(make.accepted(ended_at=LATER), by=vary(terms, run="a", prompt_hash="other"))
+    publish(make.accept(), by=vary(terms, run="z"))
+    publish(make.accept(ended_at=LATER), by=vary(terms, run="a", prompt_hash="other"))
     assert skipped() == {None, "failed"}
 
 
 def test_a_document_without_a_version_is_done_like_any_other(publish, skipped, make):
     """A source that knows no versions tells its documents by name alone."""
     page = make.page()
-    page = replace(page, billed=replace(page.billed, found=make.found(version=None)))
-    publish(make.accepted(planned=make.planned(pages=(page,))))
+    page = replace(page, billed=replace(page.billed, found=make.build_found(version=None)))
+    publish(make.accept(planned=make.plan(pages=(page,))))
     assert skipped(version=None) == {None, "failed", "changed"}
     assert skipped() == set()
 
 
 def test_a_failure_whose_file_counts_no_tries_is_the_first(publish, tmp_path, make, terms):
     """A file without the columns that decide is read as one try that another may cure."""
-    publish(make.failed())
+    publish(make.fail())
     rewrite(tmp_path, "failures", lambda frame: frame.drop("tries", "final"))
     past = load_history(FolderOutput(tmp_path), terms, offline=False)
-    assert past.tries(name(make.found())) == 1
-    assert not past.skips(name(make.found()), None)
+    assert past.tries(name(make.build_found())) == 1
+    assert not past.skips(name(make.build_found()), None)
 
 
 class End(NamedTuple):
@@ -331,10 +331,10 @@ def rewrite(root, table, change):
 
 def test_files_of_another_generation_are_read_together(publish, skipped, make, terms, tmp_path):
     """A file with a field more, one less, or its columns in another order is part of the past like today's."""
-    publish(make.accepted("/in/old.jpg"), make.failed("/in/odd.jpg"))
+    publish(make.accept("/in/old.jpg"), make.fail("/in/odd.jpg"))
     rewrite(tmp_path, "results", lambda frame: frame.drop("total", "_manifest").with_columns(extra=pl.lit(1)))
     rewrite(tmp_path, "failures", lambda frame: frame.drop("cost_usd").select(reversed(frame.drop("cost_usd").columns)))
-    publish(make.accepted("/in/new.jpg"), by=vary(terms, run="later", started_at=LATER))
+    publish(make.accept("/in/new.jpg"), by=vary(terms, run="later", started_at=LATER))
     assert None in skipped("/in/old.jpg")
     assert None in skipped("/in/odd.jpg")
     assert None in skipped("/in/new.jpg")
@@ -342,7 +342,7 @@ def test_files_of_another_generation_are_read_together(publish, skipped, make, t
 
 def test_a_file_without_hashes_is_done_and_changed(publish, skipped, make, tmp_path):
     """Rows that do not say how they were read count as done, and as read otherwise."""
-    publish(make.accepted())
+    publish(make.accept())
     rewrite(tmp_path, "results", lambda frame: frame.drop("_schema_hash", "_prompt_hash"))
     assert skipped() == {None, "failed"}
 
@@ -350,7 +350,7 @@ def test_a_file_without_hashes_is_done_and_changed(publish, skipped, make, tmp_p
 def test_parts_in_staging_are_not_done(tmp_path, skipped, make, terms, model):
     """What was never published is not there for the next run either."""
     with Tables(FolderOutput(tmp_path), terms, model) as tables:
-        tables.stage(PartId(0), [make.accepted()])
+        tables.stage(PartId(0), [make.accept()])
     assert skipped() == set()
 
 
@@ -359,6 +359,6 @@ def test_a_second_volume_counts(tmp_path, skipped, make, terms, model):
     row = dict.fromkeys(columns.RUNS) | {"run": terms.run}
     with Tables(FolderOutput(tmp_path), terms, model) as tables:
         tables.publish(row | {"volume": 1})
-        tables.stage(PartId(0), [make.accepted()])
+        tables.stage(PartId(0), [make.accept()])
         tables.publish(row | {"volume": 2})
     assert None in skipped()

@@ -37,7 +37,7 @@ def again(tmp_path, make, terms):
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
         past = load_history(FolderOutput(tmp_path), today, RedoScope(redo, kind), offline=False)
-        named = (uri, make.found(uri).version)
+        named = (uri, make.build_found(uri).version)
         return None if past.skips(named, redo) else past.reason(named, redo)
 
     return answer
@@ -46,34 +46,34 @@ def again(tmp_path, make, terms):
 @pytest.mark.parametrize("redo", REDO)
 def test_what_never_ended_is_new(publish, again, make, redo):
     """Whatever is done again beside it."""
-    publish(make.accepted("/in/b.jpg"), make.failed("/in/c.jpg"))
+    publish(make.accept("/in/b.jpg"), make.fail("/in/c.jpg"))
     assert again(redo) == "new"
 
 
 @pytest.mark.parametrize("redo", REDO)
 def test_what_failed_not_for_good_is_tried_again(publish, again, make, redo):
     """It would have been taken without being asked for."""
-    publish(make.failed(problem=TIMEOUT))
+    publish(make.fail(problem=TIMEOUT))
     assert again(redo) == "retry"
 
 
 @pytest.mark.parametrize(("redo", "cause"), [("failed", "refused"), ("changed", None), ("all", "refused")])
 def test_a_failure_is_taken_for_its_kind(publish, again, make, redo, cause):
     """As the table of failures has it."""
-    publish(make.failed())
+    publish(make.fail())
     assert again(redo) == cause
 
 
 def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, make):
     """It is not taken again without being asked."""
-    publish(make.failed(problem=TIMEOUT, planned=make.planned(tries=4)))
+    publish(make.fail(problem=TIMEOUT, planned=make.plan(tries=4)))
     assert again("failed") == "timeout"
 
 
 def test_the_latest_failure_is_the_cause(publish, again, make, terms):
     """Whichever file holds it."""
-    publish(make.failed(problem=UNREADABLE, ended_at=LATER), by=vary(terms, run="a"))
-    publish(make.failed(), by=vary(terms, run="b"))
+    publish(make.fail(problem=UNREADABLE, ended_at=LATER), by=vary(terms, run="a"))
+    publish(make.fail(), by=vary(terms, run="b"))
     assert again("failed") == "unreadable"
     assert again("failed", kind="refused") is None
 
@@ -81,21 +81,21 @@ def test_the_latest_failure_is_the_cause(publish, again, make, terms):
 @pytest.mark.parametrize(("kind", "cause"), [("refused", "refused"), ("timeout", None), ("unreadable", None)])
 def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, make, kind, cause):
     """Others stay done."""
-    publish(make.failed())
+    publish(make.fail())
     assert again("failed", kind=kind) == cause
 
 
 def test_a_kind_takes_what_is_taken_anyway(publish, again, make):
     """What is new, and what failed not for good, of whatever kind."""
-    publish(make.failed(problem=TIMEOUT))
+    publish(make.fail(problem=TIMEOUT))
     assert again("failed", kind="refused") == "retry"
     assert again("failed", kind="refused", uri="/in/new.jpg") == "new"
 
 
 def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
     """Its failure is past."""
-    publish(make.failed())
-    publish(make.accepted(ended_at=LATER), by=vary(terms, run="later"))
+    publish(make.fail())
+    publish(make.accept(ended_at=LATER), by=vary(terms, run="later"))
     assert again("failed", kind="refused") is None
 
 
@@ -118,21 +118,21 @@ def test_what_changed_is_taken_for_the_first_that_differs(publish, again, make, 
 
 def test_what_was_accepted_is_taken_as_done(publish, again, make, terms):
     """Under `all`, whatever it failed of before or since."""
-    publish(make.failed(), by=vary(terms, run="a"))
-    publish(make.accepted(ended_at=LATER), by=vary(terms, run="b"))
+    publish(make.fail(), by=vary(terms, run="a"))
+    publish(make.accept(ended_at=LATER), by=vary(terms, run="b"))
     assert again("all") == "done"
 
 
 def test_a_failure_without_a_kind_is_unknown(publish, again, make, tmp_path):
     """A file of an older version may lack the column."""
-    publish(make.failed())
+    publish(make.fail())
     drop(tmp_path, "failures", "kind")
     assert again("failed") == "unknown"
 
 
 def test_a_file_without_hashes_was_read_by_another_schema(publish, again, make, tmp_path):
     """What does not say how it was read was read otherwise."""
-    publish(make.accepted())
+    publish(make.accept())
     drop(tmp_path, "results", "_schema_hash", "_prompt_hash")
     assert again("changed") == "schema"
 

@@ -38,7 +38,7 @@ def answers(tmp_path, make, terms):
     """The bodies of the answers that are stored for these images."""
 
     def read(*uris, offline=False, today=terms):
-        names = {(uri, make.found(uri).version) for uri in uris}
+        names = {(uri, make.build_found(uri).version) for uri in uris}
         return [each.body for each in load_replies(FolderOutput(tmp_path), today, offline=offline).find_answers(names)]
 
     return read
@@ -58,9 +58,9 @@ def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path
     """None where it was not measured."""
     pages = (make.page("/in/a.jpg"), make.page("/in/a2.jpg"))
     measured = build_end(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
-    measured = replace(measured, planned=make.planned("/in/a.jpg", pages=pages))
+    measured = replace(measured, planned=make.plan("/in/a.jpg", pages=pages))
     publish(measured, build_end(make, "failed", "/in/b.jpg"))
-    names = {measured.planned.name, make.planned("/in/b.jpg").name}
+    names = {measured.planned.name, make.plan("/in/b.jpg").name}
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(names)
     assert {each.name[0]: each.quality for each in stored} == {"/in/a.jpg": Quality(9.5, 0.25), "/in/b.jpg": None}
 
@@ -83,7 +83,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, term
     """Older files are not read for a document that has its answer."""
     publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
     publish(build_end(make, "accepted", bodies=("early",)), by=vary(terms, run="b"))
-    wanted, seen = {("/in/a.jpg", make.found().version)}, []
+    wanted, seen = {("/in/a.jpg", make.build_found().version)}, []
     for answer in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(wanted):
         seen.append(answer.body)
         wanted.discard(answer.name)
@@ -93,7 +93,7 @@ def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, term
 def test_an_answer_has_its_tokens(publish, tmp_path, make, terms):
     """A file of a version without them has none."""
     with_tokens = make.attempt(reply=make.reply(logprobs=make.logprobs()))
-    publish(make.accepted(attempts=(with_tokens,)))
+    publish(make.accept(attempts=(with_tokens,)))
     publish(build_end(make, "accepted", uri="/in/b.jpg"), by=vary(terms, run="b"))
     (file,) = tmp_path.glob("replies/*/*/b.parquet")
     pl.read_parquet(file).drop("tokens", "token_logprobs").write_parquet(file)
@@ -130,7 +130,7 @@ def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, term
 
 def test_calls_without_an_answer_are_none(publish, tmp_path, make, terms):
     """A timeout has nothing to read."""
-    publish(build_end(make, "accepted"), make.failed("/in/b.jpg", attempts=(make.unanswered(),)))
+    publish(build_end(make, "accepted"), make.fail("/in/b.jpg", attempts=(make.build_unanswered(),)))
     assert document_key("/in/b.jpg", "1-2048") not in load_replies(FolderOutput(tmp_path), terms, offline=False)
 
 
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
 def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
     """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
     publish(build_end(make, "accepted"), build_end(make, "failed", "/in/b.jpg"))
-    publish(make.accepted("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
+    publish(make.accept("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
     past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("reparse"), offline=False)
     names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
     assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]

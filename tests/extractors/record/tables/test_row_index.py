@@ -47,7 +47,7 @@ def looked_up(tmp_path, model, terms):
 
 def test_an_earlier_row_is_found_by_its_key(publish, looked_up, make):
     """Whole, with the cells of every column."""
-    publish(make.accepted("/in/a.jpg", key=ONE), make.accepted("/in/b.jpg", key=TWO))
+    publish(make.accept("/in/a.jpg", key=ONE), make.accept("/in/b.jpg", key=TWO))
     row = looked_up(TWO)
     assert (row["_document"], row["_key"], row["shop"]) == ("/in/b.jpg", TWO, "Inn")
     assert [*row] == ["shop", "total", *columns.RESULTS]
@@ -56,40 +56,40 @@ def test_an_earlier_row_is_found_by_its_key(publish, looked_up, make):
 def test_a_key_that_nobody_had_is_not_found(publish, looked_up, make):
     """Neither before the first run nor after it."""
     assert looked_up(ONE) is None
-    publish(make.accepted(key=TWO))
+    publish(make.accept(key=TWO))
     assert looked_up(ONE) is None
 
 
 def test_earlier_rows_are_left_alone_where_all_is_read_anew(publish, looked_up, make):
-    publish(make.accepted(key=ONE))
+    publish(make.accept(key=ONE))
     assert looked_up(ONE, earlier=False) is None
 
 
 def test_the_whole_key_is_compared(publish, looked_up, make):
     """What shares its first 60 bits alone is another document."""
-    publish(make.accepted(key=ONE))
+    publish(make.accept(key=ONE))
     assert looked_up(ONE[:DIGITS] + "0" * (64 - DIGITS)) is None
 
 
 def test_of_two_rows_the_later_counts(publish, looked_up, make):
     """As everywhere."""
-    publish(make.accepted("/in/old.jpg", key=ONE), run="20261118T021500Z-0000")
-    publish(make.accepted("/in/new.jpg", key=ONE), run="20261119T021500Z-0000")
+    publish(make.accept("/in/old.jpg", key=ONE), run="20261118T021500Z-0000")
+    publish(make.accept("/in/new.jpg", key=ONE), run="20261119T021500Z-0000")
     assert looked_up(ONE)["_document"] == "/in/new.jpg"
 
 
 def test_a_copy_is_no_original(publish, looked_up, make, tmp_path, model, terms):
     """The document that was answered about is found, though its copy was published later."""
-    publish(make.accepted("/in/a.jpg", key=ONE))
-    row = Tables(FolderOutput(tmp_path), terms, model).build_row(make.accepted("/in/a.jpg", key=ONE))
-    copy = Copied(make.planned("/in/b.jpg"), (), ONE, terms.started_at, row, failed=False)
+    publish(make.accept("/in/a.jpg", key=ONE))
+    row = Tables(FolderOutput(tmp_path), terms, model).build_row(make.accept("/in/a.jpg", key=ONE))
+    copy = Copied(make.plan("/in/b.jpg"), (), ONE, terms.started_at, row, failed=False)
     publish(copy, run="20261119T031500Z-0000")
     assert looked_up(ONE)["_document"] == "/in/a.jpg"
 
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_what_was_read_offline_is_for_offline_runs(publish, looked_up, make, offline):
-    publish(make.accepted(key=ONE, reply=make.reply(model="offline/rapidocr")))
+    publish(make.accept(key=ONE, reply=make.reply(model="offline/rapidocr")))
     assert (looked_up(ONE, offline=offline) is not None) == offline
 
 
@@ -103,12 +103,12 @@ class Wider(BaseModel):
 
 def test_a_row_that_is_not_as_today_is_not_copied(publish, looked_up, make):
     """A field of another type cannot be read as today's: the document is paid for again."""
-    publish(make.accepted(key=ONE))
+    publish(make.accept(key=ONE))
     assert looked_up(ONE, model=Wider) is None
 
 
 def test_a_row_of_a_file_that_has_gone_is_not_copied(publish, make, tmp_path, model, terms):
-    publish(make.accepted(key=ONE))
+    publish(make.accept(key=ONE))
     found = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=True, offline=False)
     found.load_published()
     place = found.find(ONE)
@@ -121,7 +121,7 @@ def test_memory_holds_few_rows(publish, make, tmp_path, model, terms, monkeypatc
     """Blocks of rows are read at once, and of these the last four are kept."""
     monkeypatch.setattr(originals, "BLOCK", 3)
     keys = [f"{number:064x}"[::-1] for number in range(30)]
-    publish(*(make.accepted(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
+    publish(*(make.accept(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
     found = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=True, offline=False)
     found.load_published()
     read = [found.read_row(found.find(key), key)["_document"] for key in keys]

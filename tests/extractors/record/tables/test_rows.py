@@ -33,7 +33,7 @@ def fields(model):
 
 def test_a_result_has_every_cell(make, terms, fields):
     """The schema's fields come first, then what the run knows about the document."""
-    assert result_row(make.accepted(), terms, fields) == {
+    assert result_row(make.accept(), terms, fields) == {
         "shop": "Inn",
         "total": Decimal("8.20"),
         "_image": "/in/a.jpg",
@@ -71,7 +71,7 @@ def test_a_result_has_every_cell(make, terms, fields):
 def test_evidence_of_a_document_is_recorded_and_not_that_of_a_copy(make, terms, fields):
     """Every field has an entry, known or not; the box of each is null."""
     evidence = Evidence((FieldEvidence("shop", confidence=0.75), FieldEvidence("total")))
-    row = result_row(make.accepted(evidence=evidence), terms, fields)
+    row = result_row(make.accept(evidence=evidence), terms, fields)
     box = dict.fromkeys(("page", "x", "y", "width", "height"))
     assert row["_confidence"] == 0.75
     assert row["_evidence"] == [
@@ -87,7 +87,7 @@ def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
     seen = Sighting("shop", 2, Box(1.4, 2.6, 30.2, 0.2))
     cell, missing = Sighting("items[0].amount", 1, Box(1, 2, 3, 4)), Sighting("items[?]", 1, Box(5, 6, 7, 8))
     sightings = Sightings((seen, Sighting("total", 0), cell, missing))
-    row = result_row(make.accepted(sightings=sightings), terms, fields)
+    row = result_row(make.accept(sightings=sightings), terms, fields)
     assert [tuple(each.values()) for each in row["_evidence"]] == [
         ("shop", None, 2, 1, 3, 30, 1),
         ("total", None, 0, None, None, None, None),
@@ -95,7 +95,7 @@ def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
         ("items[?]", None, 1, 5, 6, 7, 8),
     ]
     known = Evidence((FieldEvidence("shop", confidence=0.75),))
-    both = result_row(make.accepted(sightings=sightings, evidence=known), terms, fields)["_evidence"]
+    both = result_row(make.accept(sightings=sightings, evidence=known), terms, fields)["_evidence"]
     assert [(each["field"], each["confidence"], each["page"]) for each in both[:2]] == [
         ("shop", 0.75, 2),
         ("total", None, 0),
@@ -104,12 +104,12 @@ def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
 
 def copy_of(row, make, *, failed=False):
     """Another document, later, that is a copy of this row."""
-    return Copied(make.planned("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
+    return Copied(make.plan("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
 
 
 def test_a_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
     """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
-    source = result_row(make.accepted(), vary(terms, run="earlier"), fields)
+    source = result_row(make.accept(), vary(terms, run="earlier"), fields)
     own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
     run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
     nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
@@ -120,20 +120,20 @@ def test_a_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
 
 def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(make, terms):
     """Why it failed and whether for good is the same; its tries are its own."""
-    source = failure_row(make.failed(), terms)
+    source = failure_row(make.fail(), terms)
     own = {"document": "/in/b.jpg", "image": "/in/b.jpg", "tries": 3, "attempts": 0, "cost_usd": 0, "failed_at": LATER}
     assert copy_row(copy_of(source, make, failed=True), terms) == source | own
 
 
 def test_a_results_cells_stand_in_the_columns_order(make, terms, fields):
     """A row's keys are the table's columns, none missing and none more."""
-    assert list(result_row(make.accepted(), terms, fields)) == [*fields.columns, *columns.RESULTS]
+    assert list(result_row(make.accept(), terms, fields)) == [*fields.columns, *columns.RESULTS]
 
 
 def test_a_result_sums_all_attempts(make, terms, fields):
     """Tokens and cost of a document count the answers that were thrown away, too."""
     attempts = (make.attempt(outcome="not_json"), make.attempt(outcome="capacity", billed="no"), make.attempt())
-    row = result_row(make.accepted(attempts=attempts), terms, fields)
+    row = result_row(make.accept(attempts=attempts), terms, fields)
     assert row["_attempts"] == 3
     assert row["_prompt_tokens"] == 5250
     assert row["_completion_tokens"] == 120
@@ -143,33 +143,33 @@ def test_a_result_sums_all_attempts(make, terms, fields):
 
 def test_a_result_without_a_price_has_no_cost(make, terms, fields):
     """A cost that nobody knows is null, never 0."""
-    row = result_row(make.accepted(attempts=(make.attempt(cost_usd=None),)), terms, fields)
+    row = result_row(make.accept(attempts=(make.attempt(cost_usd=None),)), terms, fields)
     assert row["_cost_usd"] is None
 
 
 def test_a_result_of_several_pages_names_them_all(make, terms, fields):
     """The first page speaks for the document, `_pages` lists them in order."""
-    planned = make.planned("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
-    row = result_row(make.accepted(planned=planned), terms, fields)
+    planned = make.plan("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
+    row = result_row(make.accept(planned=planned), terms, fields)
     assert (row["_document"], row["_image"]) == ("/in/doc", "/in/p1.jpg")
     assert row["_pages"] == ["/in/p1.jpg", "/in/p2.jpg"]
 
 
 def test_the_model_asked_for_stands_in_where_the_server_names_none(make, terms, fields):
     """`_model` is never null."""
-    assert result_row(make.accepted(reply=make.reply(model=None)), terms, fields)["_model"] == "maker/model"
+    assert result_row(make.accept(reply=make.reply(model=None)), terms, fields)["_model"] == "maker/model"
 
 
 def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(make, terms, fields):
     """The row names the model that answered, and sums up the attempts of this run alone: none."""
-    row = result_row(make.accepted(attempts=()), terms, fields)
+    row = result_row(make.accept(attempts=()), terms, fields)
     assert row["_model"] == "maker/model-2"
     assert (row["_attempts"], row["_prompt_tokens"], row["_image_tokens_estimated"], row["_cost_usd"]) == (0, 0, 0, 0)
 
 
 def test_a_failure_has_every_cell(make, terms):
     """A failure says where it stopped, why, whether that is final, and what was paid for it."""
-    end = make.failed(planned=make.planned(tries=2))
+    end = make.fail(planned=make.plan(tries=2))
     row = failure_row(end, terms)
     assert list(row) == list(columns.FAILURES)
     assert row == {
@@ -194,7 +194,7 @@ def test_a_failure_has_every_cell(make, terms):
 
 def test_a_planned_page_has_every_cell(make, terms):
     """A page's row holds its header, both readings of its bill, the choice and what that was to cost."""
-    (row,) = image_rows(make.accepted(), terms)
+    (row,) = image_rows(make.accept(), terms)
     assert list(row) == list(columns.IMAGES)
     assert row == {
         "run": "20261120T021500Z-3f9a",
@@ -229,14 +229,14 @@ def test_a_planned_page_has_every_cell(make, terms):
 def test_quality_is_recorded_for_each_page(make, terms):
     """A page that was not decoded has none."""
     pages = (make.page("/in/a.jpg"), make.page("/in/b.jpg"))
-    end = make.accepted(planned=make.planned(pages=pages), qualities=(None, Quality(120.5, 0.2)))
+    end = make.accept(planned=make.plan(pages=pages), qualities=(None, Quality(120.5, 0.2)))
     measured = [(row["sharpness"], row["contrast"]) for row in image_rows(end, terms)]
     assert measured == [(None, None), (120.5, 0.2)]
 
 
 def test_a_document_rejected_in_prepare_is_a_rejected_image(make, terms):
     """Pixels that turn out to be broken are a reject with its reason, whatever the header promised."""
-    (row,) = image_rows(make.rejected(), terms)
+    (row,) = image_rows(make.reject(), terms)
     assert (row["action"], row["reason"]) == ("reject", "unreadable")
     assert (row["rung"], row["scale"], row["tokens_planned"], row["cost_high_usd"]) == (None, None, None, None)
     assert (row["width"], row["height"]) == (1000, 800)
@@ -245,7 +245,7 @@ def test_a_document_rejected_in_prepare_is_a_rejected_image(make, terms):
 def test_a_page_without_a_header_leaves_its_cells_null(make, terms):
     """An image that is none has no size, no format and no bill, and still its row."""
     (row,) = image_rows(
-        make.rejected(pages=(make.rejected_page(),), problem=Problem("not_an_image", "bill", "no")), terms
+        make.reject(pages=(make.build_rejected_page(),), problem=Problem("not_an_image", "bill", "no")), terms
     )
     nulls = {name for name, cell in row.items() if cell is None}
     assert (row["action"], row["reason"], row["image"]) == ("reject", "not_an_image", "/in/a.jpg")
@@ -255,14 +255,14 @@ def test_a_page_without_a_header_leaves_its_cells_null(make, terms):
 
 def test_a_failed_call_leaves_the_plan_as_it_was(make, terms):
     """An answer that was not to be had rejects no image."""
-    (row,) = image_rows(make.failed(), terms)
+    (row,) = image_rows(make.fail(), terms)
     assert (row["action"], row["reason"], row["tokens_planned"]) == ("resize", "cheaper", 1601)
 
 
 def test_pages_are_numbered_from_one(make, terms):
     """Each page of a document has its row, in order."""
-    planned = make.planned("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
-    rows = image_rows(make.accepted(planned=planned), terms)
+    planned = make.plan("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
+    rows = image_rows(make.accept(planned=planned), terms)
     assert [(row["document"], row["page"], row["image"]) for row in rows] == [
         ("/in/doc", 1, "/in/p1.jpg"),
         ("/in/doc", 2, "/in/p2.jpg"),
@@ -314,7 +314,7 @@ def test_a_call_has_every_cell(make, terms):
 
 def test_an_unanswered_call_keeps_what_is_known(make, terms):
     """Without a reply there are no tokens and no cost, only what was reserved and what went wrong."""
-    row = call_row(make.call(make.unanswered(), 2), terms)
+    row = call_row(make.call(make.build_unanswered(), 2), terms)
     unknown = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
     assert [row[name] for name in unknown] == [None] * len(unknown)
     assert (row["outcome"], row["billed"], row["error"]) == ("timeout", "unknown", "read timeout")
@@ -347,7 +347,7 @@ def test_a_call_without_an_end_is_aborted_and_unknown(make, terms):
 )
 def test_replies_are_kept_as_asked(make, keep, outcomes):
     """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
-    calls = [make.call(each) for each in (make.unanswered(), make.attempt(outcome="off_schema"), make.attempt())]
+    calls = [make.call(each) for each in (make.build_unanswered(), make.attempt(outcome="off_schema"), make.attempt())]
     assert [call["outcome"] for call in calls if is_kept(call, keep)] == outcomes
 
 

@@ -26,13 +26,13 @@ def sealed(root, terms, model, make):
         volume = Volume(FolderOutput(root), terms, number)
         fields = Fields(model)
         for part, uri in enumerate(("/in/a.jpg", "/in/b.jpg")):
-            end = make.accepted(uri)
+            end = make.accept(uri)
             volume.stage(
                 "results", PartId(part), [rows.result_row(end, terms, fields)], fields.columns | columns.RESULTS
             )
             volume.stage("images", PartId(part), rows.image_rows(end, terms))
-        volume.stage("failures", PartId(0), [rows.failure_row(make.failed("/in/c.jpg"), terms)])
-        ends = (make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg"), make.failed("/in/c.jpg"))
+        volume.stage("failures", PartId(0), [rows.failure_row(make.fail("/in/c.jpg"), terms)])
+        ends = (make.accept("/in/a.jpg"), make.accept("/in/b.jpg"), make.fail("/in/c.jpg"))
         volume.stage_calls([make.calls(*ends)], "all")
         volume.stage("runs", PartId(0), [make.row(volume=number, finished_at=terms.started_at)])
         return volume

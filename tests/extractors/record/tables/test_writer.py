@@ -68,7 +68,7 @@ def test_nothing_is_written_before_it_is_entered(root, terms, model):
 def test_nothing_is_visible_before_publishing(root, terms, model, make):
     """Rows that are staged lie in the run's staging folder alone."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(PartId(0), [make.accepted(), make.failed("/in/b.jpg")])
+        tables.stage(PartId(0), [make.accept(), make.fail("/in/b.jpg")])
         staged = files(root)
     assert staged
     assert {path.split("/")[0] for path in staged} == {"staging"}
@@ -77,20 +77,20 @@ def test_nothing_is_visible_before_publishing(root, terms, model, make):
 
 def test_a_run_is_one_file_a_table(root, publish, make):
     """Publishing leaves the contract's paths and nothing else: results and replies by schema, all by the run's day."""
-    publish(make.accepted(), make.failed("/in/b.jpg"))
+    publish(make.accept(), make.fail("/in/b.jpg"))
     assert files(root) == ALL
 
 
 def test_staging_is_gone_after_publishing(root, publish, make):
     """Parts leave no folder behind."""
-    publish(make.accepted())
+    publish(make.accept())
     assert not (root / "staging").exists()
 
 
 def test_parts_that_were_not_published_stay(root, terms, model, make):
     """A run that ends before publishing keeps what it has staged."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(PartId(0), [make.accepted()])
+        tables.stage(PartId(0), [make.accept()])
     assert f"staging/{RUN}/0001/results-000000.parquet" in files(root)
 
 
@@ -98,8 +98,8 @@ def test_the_staging_of_another_run_is_left_alone(root, publish, terms, model, m
     """Two runs under one output do not clear each other's parts."""
     other = Tables(FolderOutput(root), vary(terms, run="other"), model)
     with other:
-        other.stage(PartId(0), [make.accepted()])
-        publish(make.accepted())
+        other.stage(PartId(0), [make.accept()])
+        publish(make.accept())
     assert "staging/other/0001/results-000000.parquet" in files(root)
 
 
@@ -123,14 +123,14 @@ def test_a_table_without_rows_has_all_columns(root, terms, model, table):
 @pytest.mark.parametrize("table", ["replies", "calls", "images", "failures", "runs"])
 def test_a_table_with_rows_has_all_columns(root, publish, make, table):
     """The published types are the documented ones, whatever the rows hold."""
-    publish(make.rejected(), make.failed("/in/b.jpg"))
+    publish(make.reject(), make.fail("/in/b.jpg"))
     (path,) = root.glob(f"{table}/**/*.parquet")
     assert dict(pl.read_parquet_schema(path)) == getattr(columns, table.upper())
 
 
 def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, make):
     """A result's file has typed columns for the schema's fields first."""
-    publish(make.accepted())
+    publish(make.accept())
     path = root / f"results/schema=slip/{DAY}/{RUN}.parquet"
     assert dict(pl.read_parquet_schema(path)) == Fields(model).columns | columns.RESULTS
 
@@ -138,8 +138,8 @@ def test_results_have_the_schemas_fields_and_the_runs_own(root, publish, model, 
 def test_the_parts_of_a_run_are_folded(root, terms, model, make):
     """One file holds the rows of all chunks, in the chunks' order."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(PartId(1), [make.accepted("/in/c.jpg")])
-        tables.stage(PartId(0), [make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg")])
+        tables.stage(PartId(1), [make.accept("/in/c.jpg")])
+        tables.stage(PartId(0), [make.accept("/in/a.jpg"), make.accept("/in/b.jpg")])
         tables.publish(run_row(terms))
     frame = pl.read_parquet(root / f"results/schema=slip/{DAY}/{RUN}.parquet")
     assert frame["_document"].to_list() == ["/in/a.jpg", "/in/b.jpg", "/in/c.jpg"]
@@ -149,8 +149,8 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
     """Volume 2 stands beside volume 1 and holds its own rows only."""
     with Tables(FolderOutput(root), terms, model) as tables:
         for number, uri in enumerate(("/in/a.jpg", "/in/b.jpg"), 1):
-            tables.stage(PartId(0), [make.accepted(uri), make.failed("/in/x.jpg")])
-            tables.stage_calls_and_fields([make.calls(make.accepted(uri))])
+            tables.stage(PartId(0), [make.accept(uri), make.fail("/in/x.jpg")])
+            tables.stage_calls_and_fields([make.calls(make.accept(uri))])
             tables.publish(run_row(terms, volume=number))
     assert files(root) == ALL | {
         path.replace(".parquet", "-2.parquet") for path in ALL if not path.startswith("fields/")
@@ -162,14 +162,14 @@ def test_a_second_volume_has_a_name_of_its_own(root, terms, model, make):
 def test_the_published_files_are_named(root, terms, model, make):
     """Who publishes can say where the rows are."""
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(PartId(0), [make.accepted()])
+        tables.stage(PartId(0), [make.accept()])
         tables.publish(run_row(terms))
         assert tables.result_files == (str(root / f"results/schema=slip/{DAY}/{RUN}.parquet"),)
 
 
 def test_a_left_document_is_in_no_table_but_calls(root, publish, make):
     """What the next run takes has no image and no failure, and what was paid for it is still told."""
-    publish(make.left(attempts=(make.unanswered(),)))
+    publish(make.leave(attempts=(make.build_unanswered(),)))
     assert files(root) == EVERY_RUN
     heights = {name: pl.read_parquet(root / name / DAY / f"{RUN}.parquet").height for name in ("images", "calls")}
     assert heights == {"images": 0, "calls": 1}
@@ -177,7 +177,7 @@ def test_a_left_document_is_in_no_table_but_calls(root, publish, make):
 
 def test_a_document_rejected_in_prepare_is_published_as_rejected(root, publish, make):
     """Its row of images says so, with the reason that its row of failures has."""
-    publish(make.rejected())
+    publish(make.reject())
     image = pl.read_parquet(root / "images" / DAY / f"{RUN}.parquet").row(0, named=True)
     failure = pl.read_parquet(root / "failures" / DAY / f"{RUN}.parquet").row(0, named=True)
     assert (image["action"], image["reason"]) == ("reject", "unreadable")
@@ -189,7 +189,7 @@ def test_a_document_rejected_in_prepare_is_published_as_rejected(root, publish, 
 )
 def test_replies_are_published_as_asked(root, publish, make, keep, outcomes):
     """The raw answers can be kept, kept where they failed, or not kept: then there is no file."""
-    publish(make.accepted(), make.failed("/in/b.jpg"), keep=keep)
+    publish(make.accept(), make.fail("/in/b.jpg"), keep=keep)
     frames = [pl.read_parquet(path)["outcome"].to_list() for path in root.glob("replies/**/*.parquet")]
     assert list(chain(*frames)) == outcomes
 
@@ -198,8 +198,8 @@ def test_the_row_of_runs_comes_last(root, terms, model, make):
     """A run whose publishing breaks off before the end is not in `runs`: its row is the commit."""
     (root / "calls" / DAY / f"{RUN}.parquet").mkdir(parents=True)
     with Tables(FolderOutput(root), terms, model) as tables:
-        tables.stage(PartId(0), [make.accepted()])
-        tables.stage_calls_and_fields([make.calls(make.accepted())])
+        tables.stage(PartId(0), [make.accept()])
+        tables.stage_calls_and_fields([make.calls(make.accept())])
         with pytest.raises(OutputError, match=r"calls"):
             tables.publish(run_row(terms))
     assert not list(root.glob("runs/**/*.parquet"))
@@ -220,9 +220,9 @@ def test_an_output_that_cannot_be_written_is_refused_by_name(root, terms, model,
 @pytest.fixture
 def two_runs(root, publish, terms, model, make):
     """Two nights under one output: two documents accepted, then one; some cells of the second are null."""
-    publish(make.accepted("/in/a.jpg"), make.accepted("/in/b.jpg"), make.rejected("/in/x.jpg"))
+    publish(make.accept("/in/a.jpg"), make.accept("/in/b.jpg"), make.reject("/in/x.jpg"))
     later = vary(terms, run="20261121T021500Z-77aa", started_at=NOW.replace(day=21))
-    unpriced = make.accepted("/in/c.jpg", attempts=(make.attempt(cost_usd=None),))
+    unpriced = make.accept("/in/c.jpg", attempts=(make.attempt(cost_usd=None),))
     publish(replace(unpriced, value=model(shop="Bar")), by=later)
     return root
 

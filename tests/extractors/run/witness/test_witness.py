@@ -64,7 +64,7 @@ def planned(uri="/in/a.png", size=Size(60, 80), action="send", kind="PNG", orien
 
 def answer(make, confidence, **changes):
     evidence = Evidence((FieldEvidence("shop", confidence=confidence),))
-    return make.accepted(planned=planned(**changes), evidence=evidence)
+    return make.accept(planned=planned(**changes), evidence=evidence)
 
 
 async def test_witness_places_the_values_of_a_doubtful_document(witness, make):

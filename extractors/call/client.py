@@ -18,6 +18,7 @@ from extractors.call import faults
 from extractors.call import response as replies
 from extractors.call.logprobs import LogprobOption, LogprobsRefusedError, refuses_logprobs
 from extractors.call.retry import CallFault, Retries
+from extractors.call.transport import BodyStream
 from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Reply, Verdict
 from extractors.core.errors import DocumentError, Refused, RunError
 
@@ -170,7 +171,7 @@ class ChatClient:
         """Sends one request, and returns its response when the headers are there."""
         headers = self._headers.copy()
         headers["content-length"] = str(body.size)
-        request = httpx.Request("POST", self._url, headers=headers, stream=body)
+        request = httpx.Request("POST", self._url, headers=headers, stream=BodyStream(body.parts))
         if self.http.cookies:
             self.http.cookies.set_cookie_header(request)
         return await self.http.send(request, stream=True)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import httpx
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from extractors.call.profiles import Profile
     from extractors.core.schema import Schema
@@ -82,7 +81,7 @@ class RequestTemplate:
         return RequestBody(self._head, *images, b"".join((b"]}", turns, limit, end)))
 
 
-class RequestBody(httpx.AsyncByteStream):
+class RequestBody:
     """The bytes of a request in parts: an image is sent from the block that was prepared, without a copy of it."""
 
     def __init__(self, *parts: bytes) -> None:
@@ -93,11 +92,6 @@ class RequestBody(httpx.AsyncByteStream):
     def size(self) -> int:
         """The bytes of all parts."""
         return sum(map(len, self.parts))
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Sends the parts in order."""
-        for part in self.parts:
-            yield part
 
     @property
     def asks_logprobs(self) -> bool:

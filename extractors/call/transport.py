@@ -16,7 +16,7 @@ from extractors.core.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from extractors.call.profiles import Endpoint
 
@@ -45,6 +45,19 @@ def check_client_environment() -> None:
     """Checks certificates and proxies of the environment, for clients that others build. Raises ConfigurationError."""
     with translate_client_errors():
         httpx.Client().close()
+
+
+class BodyStream(httpx.AsyncByteStream):
+    """The body of a request as its parts, which are sent in order without a copy of the whole."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        """`parts` are held until the request is."""
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Gives the parts in order."""
+        for part in self._parts:
+            yield part
 
 
 class _Cookies(httpx.Cookies):

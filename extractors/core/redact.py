@@ -34,6 +34,7 @@ _SEPARATOR = re.compile(r"(&amp;|&|;|\\u0026)")  # the last as escaped in JSON
 _IN_TEXT = re.compile(r"""[a-z][a-z0-9+.-]{0,30}(?:(://)|%3A%2F%2F)[^\s"<>]*""", re.IGNORECASE)
 _MARK = re.compile(r"://|%3A%2F%2F", re.IGNORECASE)
 _INSIDE = re.compile(r"[a-z][a-z0-9+.-]{0,30}://.*", re.IGNORECASE | re.DOTALL)
+_BLANKS = " \0"
 _MAX_DEPTH = 3  # a URL in a URL in a URL
 
 
@@ -93,7 +94,7 @@ def split_url(url: str) -> tuple[str, str, str, str, str] | None:
 
 def _remove_control(url: str) -> str:
     """Remove line breaks, tabs, outer blanks and surrogates, which no URL holds."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", re.sub(r"[\t\r\n]", "", url)).strip(" \0")
+    return re.sub("[\ud800-\udfff]", "\ufffd", re.sub(r"[\t\r\n]", "", url)).strip(_BLANKS)
 
 
 def _redact_url(url: str, depth: int) -> str:
@@ -105,7 +106,7 @@ def _redact_url(url: str, depth: int) -> str:
     inside = _decode_fully(path)
     if "://" in inside and (cleaned := _redact_decoded(inside, depth)) != inside:
         path = quote(cleaned, safe="/:")
-    return f"{scheme}://{host}{path}{'?' if kept else ''}{kept}"
+    return f"{scheme}://{host}{path}{'?' if kept else ''}{kept}".rstrip(_BLANKS)  # blanks may have stood before a `#`
 
 
 def _redact_query(query: str, depth: int) -> str:

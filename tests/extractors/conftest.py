@@ -132,6 +132,11 @@ class Make:
         problem = problem or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
         return Failed(self.plan(uri, pages), (), None, NOW, problem)
 
+    def end(self, outcome, *args, **changes):
+        """A document that is `accepted`, `failed` or `rejected`."""
+        builders = {"accepted": self.accept, "failed": self.fail, "rejected": self.reject}
+        return builders[outcome](*args, **changes)
+
     def leave(self, uri="/in/a.jpg", attempts=()):
         """A document that the run stopped before."""
         return Unfinished(self.plan(uri), attempts)

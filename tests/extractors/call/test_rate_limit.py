@@ -18,7 +18,7 @@ def test_the_servers_rate_is_used(limited, drive, latency):
     server = limited(20, latency=latency)
     drive(server, 80)
     assert server.rate(15, 75) >= 19
-    assert server.refused_share(0, 75) < 0.03
+    assert server.measure_refused_share(0, 75) < 0.03
 
 
 def test_refusals_that_come_late_are_survived(limited, drive):
@@ -26,7 +26,7 @@ def test_refusals_that_come_late_are_survived(limited, drive):
     server = limited(20, refusal_latency=1.0)
     drive(server, 80)
     assert server.rate(20, 75) >= 18
-    assert server.refused_share(20, 75) < 0.03
+    assert server.measure_refused_share(20, 75) < 0.03
 
 
 def test_a_few_refusals_do_not_end_the_search(limited, drive):
@@ -45,7 +45,7 @@ def test_a_limit_that_doubles_is_followed_within_30_seconds(limited, drive):
 def test_a_limit_that_halves_is_followed_within_5_seconds(limited, drive):
     server = limited(lambda now: 40 if now < 60 else 20)
     drive(server, 90)
-    assert server.refused_share(65, 85) < 0.03
+    assert server.measure_refused_share(65, 85) < 0.03
     assert server.rate(65, 85) >= 14
 
 
@@ -63,7 +63,7 @@ def test_the_sustained_rate_starts_the_next_run(limited, drive, loop):
     start = loop.now
     drive(server, start + 20, rate=learned)
     assert server.rate(start + 1, start + 15) >= 18
-    assert server.refused_share(start, start + 20) < 0.05
+    assert server.measure_refused_share(start, start + 20) < 0.05
 
 
 def test_a_run_without_refusals_remembers_nothing(limited, drive):
@@ -275,7 +275,7 @@ def test_the_learned_rate_stays_below_the_permits(loop, limited, drive):
     server = limited(20)
     drive(server, 80, permits=Permits(loop, gap=0.01))
     assert server.rate(15, 75) >= 19
-    assert server.refused_share(0, 75) < 0.03
+    assert server.measure_refused_share(0, 75) < 0.03
 
 
 def test_who_waits_for_a_permit_is_told_of_a_stop(loop):

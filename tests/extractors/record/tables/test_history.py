@@ -64,7 +64,7 @@ def read_offline(make, end):
     """A document that local OCR has answered about, well or badly."""
     reply = make.reply(model="offline/rapidocr")
     changes = {"attempts": (make.attempt(reply=reply),)} | ({"reply": reply} if end == "accepted" else {})
-    return getattr(make, end)(**changes)
+    return make.end(end, **changes)
 
 
 def test_nothing_is_done_before_the_first_run(skipped):
@@ -84,7 +84,7 @@ def test_an_accepted_document_is_done(publish, skipped, make):
 )
 def test_redo_before_skips_what_ended_at_or_after_that_instant(publish, tmp_path, make, terms, end, seconds, skips):
     """A result or a final failure, under every kind of redo that would take it."""
-    publish(getattr(make, end)())
+    publish(make.end(end))
     before = NOW + timedelta(microseconds=seconds)
     past = load_history(FolderOutput(tmp_path), terms, RedoScope("all", before=before), offline=False)
     assert past.skips(name(make.build_found()), "all") is skips
@@ -134,7 +134,7 @@ def test_a_document_that_failed_and_was_accepted_later_is_done(publish, skipped,
 @pytest.mark.parametrize("end", ["accepted", "failed", "rejected"])
 def test_a_changed_image_is_not_done(publish, skipped, make, end):
     """Other bytes under the same name are another document."""
-    publish(getattr(make, end)())
+    publish(make.end(end))
     assert skipped(version="2-4096") == set()
 
 
@@ -148,7 +148,7 @@ def test_another_image_is_not_done(publish, skipped, make):
 @pytest.mark.parametrize("schema", ["slip_v2", "sli", "caption"])
 def test_another_schema_has_a_past_of_its_own(publish, skipped, make, terms, end, schema):
     """An image read as one document is not done as another."""
-    publish(getattr(make, end)())
+    publish(make.end(end))
     assert skipped(today=vary(terms, schema=schema)) == set()
 
 
@@ -156,7 +156,7 @@ def test_another_schema_has_a_past_of_its_own(publish, skipped, make, terms, end
 @pytest.mark.parametrize(("end", "redo"), [("accepted", {None, "failed"}), ("failed", {None})])
 def test_what_was_read_otherwise_is_redone_when_changed_is_asked(publish, skipped, make, terms, change, end, redo):
     """Another schema hash, prompt or requested model leaves a document done, until `changed` asks for it."""
-    publish(getattr(make, end)())
+    publish(make.end(end))
     assert skipped(today=vary(terms, **change)) == redo
 
 
@@ -207,7 +207,7 @@ def test_rows_of_the_api_are_done_for_offline_runs(publish, skipped, make, terms
 def test_the_latest_end_tells_whether_a_document_changed(publish, skipped, make, terms, then, redo):
     """What was accepted otherwise and ended later as today would read it is done, whichever file holds which end."""
     publish(make.accept(), by=vary(terms, run="a-later-name", prompt_hash="before"))
-    publish(getattr(make, then)(ended_at=LATER), by=vary(terms, run="Z-first-by-name"))
+    publish(make.end(then, ended_at=LATER), by=vary(terms, run="Z-first-by-name"))
     assert skipped() == redo
 
 

@@ -112,7 +112,7 @@ def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
 )
 def test_what_changed_is_taken_for_the_first_that_differs(publish, again, make, terms, end, changes, cause):
     """Schema before prompt before model, whether it was accepted or failed for good."""
-    publish(getattr(make, end)())
+    publish(make.end(end))
     assert again("changed", today=vary(terms, **changes)) == cause
 
 

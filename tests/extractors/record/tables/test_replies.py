@@ -51,7 +51,7 @@ def build_end(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
         make.attempt(request=make.request(uri), outcome=outcome, reply=make.reply(body=body))
         for outcome, body in zip(outcomes, bodies, strict=True)
     )
-    return getattr(make, end)(uri, attempts=attempts, **changes)
+    return make.end(end, uri, attempts=attempts, **changes)
 
 
 def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path):

@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import json
@@ -37,6 +38,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tilewise")
 pytest_plugins = ["support.command", "support.golden", "support.history"]
 START_SECONDS = 60
+
+
+def pytest_collection():
+    """Collects without looking for garbage: thousands of tests are made, and all of them stay."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Leaves what was collected out of all later searches for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

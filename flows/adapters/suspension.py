@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 5.0
+END_SECONDS = 15.0  # of the half minute that Prefect gives a cancelled flow run
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError, ValueError)
 STOPPING = "Stopping"  # the name of the running state in which a suspended flow run finishes its calls
 REASON = "the flow run was suspended in Prefect; run it again to continue"
@@ -58,7 +59,7 @@ async def end_if_cancelled() -> None:
     if deployment.id is None:
         return
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), get_client() as client:
+        async with asyncio.timeout(END_SECONDS), get_client() as client:
             state = (await client.read_flow_run(UUID(flow_run.id))).state
     except SERVER_ERRORS:
         return

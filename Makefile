@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # A file's tests stay together, for what they share; a lost worker ends the run with an error.
+# `test` has a worker more than the two cores: its tests wait for servers and processes a third of their time.
 PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 # Asserts are rewritten and compiled once, not in every run: that takes longer than all the rest of collecting.
 export PYTHONDONTWRITEBYTECODE :=
@@ -43,7 +44,7 @@ demo: $(READY)
 	@echo "       $(BIN)/tilewise init my-folder          a working folder for your own images and schemas"
 
 test: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not postgres and not ui"
+	$(BIN)/python -m pytest -q $(PARALLEL) -n 3 -m "not slow and not postgres and not ui"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(PATIENT) -m "slow and not ui and not soak"

@@ -52,6 +52,11 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_sessionfinish():
+    """Lets the interpreter clear everything at its end: native code would report what is left as a leak."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def anyio_backend():
     """Async tests run on asyncio, the loop that the engine is written for."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measure import PEERS, own_versions, peer_versions, report, run_in_turn, run_way
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 
 CONCURRENCY = 64
 BARE, LIBRARIES = ("httpx", "httpx-aiohttp"), ("openai", "instructor", "litellm")
@@ -35,7 +35,7 @@ def main():
     if options.way:
         print(json.dumps({"cpu": asyncio.run(spend(options.way, options.url, options.calls)) / options.calls}))
         return
-    stored("small", 1000)
+    store_pictures("small", 1000)
     ways = ["tilewise", *BARE, *(LIBRARIES if PEERS.exists() else ())]
     with null_server() as (url, server):
         arguments = ("--url", url, "--calls", options.calls)
@@ -54,7 +54,7 @@ def run_one(way, *arguments):
 
 async def spend(way, url, calls):
     """CPU seconds of so many calls."""
-    pictures = [path.read_bytes() for path in sorted(stored("small", 1000).iterdir())[:16]]
+    pictures = [path.read_bytes() for path in sorted(store_pictures("small", 1000).iterdir())[:16]]
     if way == "tilewise":
         with tempfile.TemporaryDirectory() as folder:
             return await call_path(Path(folder), url, [image_block(data) for data in pictures], count=calls)

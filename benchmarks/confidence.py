@@ -11,7 +11,7 @@ from functools import partial
 
 from measure import own_versions, report, run_in_turn
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 from whole_run import run_tilewise
 
 WAYS = {"confidence": ("--confidence",), "no confidence": ()}
@@ -22,7 +22,7 @@ def main():
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    folder = stored("small", options.images)
+    folder = store_pictures("small", options.images)
     with null_server(logprobs=150) as (url, server):
         runs = {way: partial(run_tilewise, folder, url, options.images, 64, *flags) for way, flags in WAYS.items()}
         usages = run_in_turn(runs, options.repeats)

@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 
 from measure import clean_environment, own_versions, report, run_in_turn, run_process, run_way
-from pictures import stored
+from pictures import store_pictures
 from whole_run import PRICES
 
 HEADERS = 20  # of each picture, in memory
@@ -43,7 +43,7 @@ def main():
 def read_headers(repeats):
     """Print what one header takes."""
     ways = {way: lambda way=way: run_way(__file__, way) for way in WAYS}
-    stored("small", 1000)
+    store_pictures("small", 1000)
     usages = run_in_turn(ways, repeats)
     rows = [(way, used.cpu * 1e6, used.cpu / usages["Pillow"].cpu) for way, used in usages.items()]
     report("header", "one header, in memory", ("way", "CPU us", "of Pillow"), rows, versions=own_versions("Pillow"))
@@ -87,7 +87,7 @@ def pillow_header():
 
 
 def one_header(read):
-    pictures = [path.read_bytes() for path in sorted(stored("small", 1000).iterdir())[:16]]
+    pictures = [path.read_bytes() for path in sorted(store_pictures("small", 1000).iterdir())[:16]]
     streams = [BytesIO(data) for data in pictures * HEADERS]
     read(BytesIO(pictures[0]))
     start = time.process_time()
@@ -98,7 +98,7 @@ def one_header(read):
 
 def link(folder, count):
     """So many names of 16 pictures."""
-    originals = sorted(stored("small", 1000).iterdir())[:16]
+    originals = sorted(store_pictures("small", 1000).iterdir())[:16]
     folder.mkdir()
     pictures = [Path(shutil.copy(path, folder.parent / f"picture-{path.name}")) for path in originals]
     for number in range(count):

@@ -15,7 +15,7 @@ from pathlib import Path
 from call_path import call_path, image_block
 from measure import own_versions, report, run_in_turn, run_way
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 
 WAYS = {"ledger": True, "no ledger": False}
 
@@ -30,7 +30,7 @@ def main():
     if options.way:
         print(json.dumps({"cpu": spend(WAYS[options.way], options.url, options.calls) / options.calls}))
         return
-    stored("small", 1000)
+    store_pictures("small", 1000)
     with null_server() as (url, server):
         arguments = ("--url", url, "--calls", options.calls)
         usages = run_in_turn({way: partial(run_way, __file__, way, *arguments) for way in WAYS}, options.repeats)
@@ -42,7 +42,7 @@ def main():
 
 def spend(ledger, url, calls):
     """CPU seconds of so many calls."""
-    blocks = [image_block(path.read_bytes()) for path in sorted(stored("small", 1000).iterdir())[:16]]
+    blocks = [image_block(path.read_bytes()) for path in sorted(store_pictures("small", 1000).iterdir())[:16]]
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(call_path(Path(folder), url, blocks, count=calls, rate=500, ledger=ledger))
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from measure import PEERS, own_versions, peer_versions, report, run_in_turn
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 from whole_run import run_loop, run_tilewise
 
 
@@ -21,7 +21,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     counts = [1000, 10_000, *([100_000] if options.full else [])]
-    folders = {count: stored("tiny", count) for count in counts}
+    folders = {count: store_pictures("tiny", count) for count in counts}
     with null_server() as (url, server):
         runs = {f"tilewise, {count:,}": partial(run_tilewise, folders[count], url, count, 64) for count in counts}
         if PEERS.exists():

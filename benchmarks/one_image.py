@@ -9,7 +9,7 @@ from functools import partial
 
 from measure import PEERS, clean_environment, own_versions, peer_versions, report, run_in_turn, run_process
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 from whole_run import run_loop, run_tilewise
 
 
@@ -17,7 +17,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    folder = stored("small", 1)
+    folder = store_pictures("small", 1)
     help_command = [sys.executable, "-m", "flows", "--help"]
     with null_server() as (url, server):
         ways = {

@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 from measure import clean_environment, own_versions, report, run_in_turn, run_process
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 
 from flows.serving.server import QUIET
 
@@ -42,7 +42,7 @@ def main():
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    stored("tiny", 10), stored("tiny", options.images)
+    store_pictures("tiny", 10), store_pictures("tiny", options.images)
     with tempfile.TemporaryDirectory() as folder, null_server() as (url, _):
         env = environment(Path(folder), url)
         if options.what == "run":
@@ -75,7 +75,7 @@ def runs(folder, env, images, repeats):
 
 
 def serves(folder, env, times):
-    shutil.copytree(stored("tiny", 10), folder / "in")
+    shutil.copytree(store_pictures("tiny", 10), folder / "in")
     rows = []
     (folder / "prefect.yaml").write_text(OFTEN)
     for _ in range(times):
@@ -104,7 +104,17 @@ def lateness(api):
 
 def run_once(folder, env, count, way):
     """One run of so many images, with nothing skipped."""
-    command = [sys.executable, "-m", "flows", "run", stored("tiny", count), "--schema", "receipt", "--redo", "all"]
+    command = [
+        sys.executable,
+        "-m",
+        "flows",
+        "run",
+        store_pictures("tiny", count),
+        "--schema",
+        "receipt",
+        "--redo",
+        "all",
+    ]
     return run_process([*command, "--bill", "formula", "--yes", way], env=env, cwd=folder)
 
 

@@ -18,7 +18,7 @@ DRAWN = {"tiny": 16, "small": 16, "medium": 16, "large": 4}  # that many are enc
 STORE = Path(tempfile.gettempdir()) / "tilewise-benchmarks-1"  # the number changes with the pictures
 
 
-def stored(kind, count):
+def store_pictures(kind, count):
     """The folder of so many pictures of this kind; a process of its own draws them if it does not exist."""
     folder = STORE / f"{kind}-{count}"
     if not folder.exists():

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from measure import own_versions, report, run_in_turn, run_way
-from pictures import stored
+from pictures import store_pictures
 
 SIDE, COUNTS = 1119, {"medium": 32, "large": 8}
 
@@ -39,7 +39,7 @@ def main():
 
 def compare(kind, repeats):
     """Print what one picture of this kind takes in each way."""
-    stored(kind, 200 if kind == "medium" else COUNTS[kind])
+    store_pictures(kind, 200 if kind == "medium" else COUNTS[kind])
     usages = run_in_turn({way: lambda way=way: run_way(__file__, way, "--kind", kind) for way in WAYS}, repeats)
     vips, plain = usages["libvips"].cpu, usages["Pillow, without draft"].cpu
     rows = [
@@ -54,7 +54,7 @@ def compare(kind, repeats):
 
 def measure(way, kind):
     """Print CPU seconds of one picture, the first left out, and KiB."""
-    folder = stored(kind, 200 if kind == "medium" else COUNTS[kind])
+    folder = store_pictures(kind, 200 if kind == "medium" else COUNTS[kind])
     files = [path.read_bytes() for path in sorted(folder.iterdir())[: COUNTS[kind]]]
     WAYS[way](files[0], SIDE)
     start, made = time.process_time(), [WAYS[way](data, SIDE) for data in files]
@@ -79,7 +79,7 @@ def tilewise(data, side):
     class Held:
         readers = 1
 
-        def read(self, found):  # noqa: ARG002
+        def read(self, found):  # noqa: ARG002 - as every Store
             return data
 
     header = read_header(BytesIO(data))

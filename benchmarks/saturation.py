@@ -37,7 +37,7 @@ def main():
         if options.what == "full":
             full(Path(folder), options.images)
         else:
-            {"limited": limited, "followed": followed}[options.what](Path(folder))
+            {"limited": measure_limit, "followed": measure_changes}[options.what](Path(folder))
 
 
 def full(folder, images):
@@ -51,7 +51,7 @@ def full(folder, images):
     report("saturation full", "1 s latency, 128 at once, no limit", header, [row], versions=own_versions("aiohttp"))
 
 
-def limited(folder):
+def measure_limit(folder):
     make_images(folder / "in", 1700)
     with endpoint("--latency", "1", "--rpm", "1200") as url:
         sent, _ = run(folder, url, concurrency=128)
@@ -62,7 +62,7 @@ def limited(folder):
     report("saturation limited", "20 requests a second allowed", header, [(first, steady, steady / 20, *shares)])
 
 
-def followed(folder):
+def measure_changes(folder):
     make_images(folder / "in", 3200)
     with endpoint("--latency", "1", "--rpm", "1200") as url:
         changes = threading.Thread(target=change, args=(url.removesuffix("/v1"),), daemon=True)

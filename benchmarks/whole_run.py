@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import PEERS, ROOT, clean_environment, own_versions, peer_versions, report, run_in_turn, run_process
 from null_server import null_server
-from pictures import stored
+from pictures import store_pictures
 
 CASES = {"sent": ("small", 1000, None), "resized": ("medium", 200, 1119)}
 PRICES = '[models."maker/model"]\ninput = 0.3\noutput = 1.5\n'
@@ -39,7 +39,7 @@ def main():
 def compare(case, url, server, peers, options):
     """Print how one case does in each way."""
     kind, count, side = CASES[case]
-    folder = stored(kind, count)
+    folder = store_pictures(kind, count)
     ways = {"tilewise": lambda: run_tilewise(folder, url, count, options.concurrency)}
     for peer in peers:
         ways[peer] = lambda peer=peer: run_loop(peer, folder, url, options.concurrency, side)

@@ -27,7 +27,7 @@ TOKENS = get_rule("formula").tokens
 
 
 @pytest.fixture
-def audited(workspace, server, replies):
+def run_audit(workspace, server, replies):
     """Three documents with a ladder, read alike at every rung but for what `at_top` answers in turn; gives the run."""
 
     def run(*at_top, args=(*RUN, "--audit", "2")):
@@ -48,9 +48,9 @@ def audited(workspace, server, replies):
     return run
 
 
-def test_sample_is_read_at_the_top_paid_and_compared(audited, workspace, server):
+def test_sample_is_read_at_the_top_paid_and_compared(run_audit, workspace, server):
     """The rows stay as they were accepted; the calls are in `calls`, the counts in `runs`, the summary and the page."""
-    ended = audited("A wall", "A door")
+    ended = run_audit("A wall", "A door")
     assert (ended.exit_code, sorted(server.pictures)) == (0, [LOW] * 3 + [TOP] * 2), ended.output
     results, calls, run = workspace.table("results"), workspace.table("calls"), workspace.only("runs")
     assert (run["accepted"], run["audited"], run["audit_agreed"], run["calls"]) == (3, 2, 1, 5)
@@ -69,24 +69,24 @@ def test_sample_is_read_at_the_top_paid_and_compared(audited, workspace, server)
     assert len(server.asked) == 5
 
 
-def test_error_during_the_audit_keeps_every_row(audited, workspace, replies):
+def test_error_during_the_audit_keeps_every_row(run_audit, workspace, replies):
     """The run ends as by any such error; the documents are published as they were accepted."""
-    ended = audited("A wall", replies.error(401))
+    ended = run_audit("A wall", replies.error(401))
     run = workspace.only("runs")
     assert (ended.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), ended.output
     assert (run["audited"], run["audit_agreed"], workspace.table("results").height) == (1, 1, 3)
 
 
-def test_documents_at_the_top_are_not_audited(audited, workspace, server):
+def test_documents_at_the_top_are_not_audited(run_audit, workspace, server):
     """Nor is anything without the flag."""
-    ended = audited(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
+    ended = run_audit(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
     assert (ended.exit_code, server.pictures) == (0, [TOP] * 3)
     assert (workspace.only("runs")["audited"], workspace.only("runs")["audit_agreed"]) == (0, 0)
 
 
-def test_audit_is_in_the_estimate(audited, workspace, server):
+def test_audit_is_in_the_estimate(run_audit, workspace, server):
     """With its own line, and in the sums; nothing is sent."""
-    audited(args=(*RUN, "--dry-run", "--json"))
+    run_audit(args=(*RUN, "--dry-run", "--json"))
     plain = json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)["cost_usd"]
     both = json.loads(workspace.run(*RUN, "--dry-run", "--json", "--audit", "2").stdout)["cost_usd"]
     assert all(plain[name] < both[name] for name in ("low", "expected", "high"))
@@ -105,7 +105,7 @@ def test_audit_of_nothing_is_refused(workspace, server, flags, words):
 
 @pytest.mark.parametrize(("at_top", "warned"), [(["A door"] * 2, True), (["A wall"] * 2, False)])
 def test_certificate_ends_where_significantly_more_differ_than_were_measured(
-    audited, workspace, server, at_top, warned
+    run_audit, workspace, server, at_top, warned
 ):
     """Agreement changes nothing."""
     workspace.using(server)
@@ -127,7 +127,7 @@ def test_certificate_ends_where_significantly_more_differ_than_were_measured(
     )
     with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
         ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
-    assert audited(*at_top).exit_code == 0
+    assert run_audit(*at_top).exit_code == 0
     with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
         kept = parse_tuning(ledger.memory.tuning(key) or "")
     assert (kept.certificate is None, kept.ladder) == (warned, ladder)

@@ -58,7 +58,7 @@ def test_values_of_a_run_have_their_place_on_the_page(workspace, serve, replies)
 
 @pytest.mark.slow
 def test_try_says_where_each_value_stands(workspace, serve, replies):
-    """Beside the value, and as an object in JSON; without a witness there is none."""
+    """The place of a value is printed beside it and given in JSON; without a witness neither is there."""
     workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
     draw_receipt(workspace.folder / "in" / "a.png")
     command = ("try", "in/a.png", "--schema", "receipt", "--yes", "--bill", "formula")

@@ -95,12 +95,6 @@ class PageText:
         """The number of the line at this place of the text."""
         return self._parts[3][min(self._find_word(place), len(self._parts[3]) - 1)]
 
-    def find_line_text(self, place: int) -> str:
-        """The text of the line at this place."""
-        start = self.text.rfind("\n", 0, place) + 1
-        end = self.text.find("\n", place)
-        return self.text[start : end if end >= 0 else None]
-
     def _find_word(self, place: int) -> int:
         """The first word that ends behind this place, by bisection."""
         spans = self._parts[1]

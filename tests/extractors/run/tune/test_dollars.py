@@ -22,26 +22,26 @@ from extractors.run.tune.recommendation import recommend
 PRICES = ReviewPrices(0.5, 20.0)
 
 
-def published(*documents):
+def publish_documents(*documents):
     """Documents by confidence and whether they are wrong, the surest first, with calls of a cent each."""
     return [PublishedDocument(confidence, wrong, 0.01, place) for place, (confidence, wrong) in enumerate(documents)]
 
 
 def test_wrong_row_below_right_ones_is_reviewed():
     """Nine of ten are published unseen; the tenth, which is wrong, is the least sure."""
-    cost = find_cheapest(published(*((0.9, False),) * 40, (0.2, True)), PRICES)
+    cost = find_cheapest(publish_documents(*((0.9, False),) * 40, (0.2, True)), PRICES)
     assert (cost.reviewed, cost.slipped, cost.review_below) == (1, 0, 0.9)
     assert cost.total_usd == pytest.approx(41 * 0.01 + 0.5 + 20 * 40 * 0.5 / 41)
 
 
 def test_every_document_is_reviewed_where_a_wrong_row_costs_more_than_all_reviews():
-    cost = find_cheapest(published((0.9, True), (0.8, False)), PRICES)
+    cost = find_cheapest(publish_documents((0.9, True), (0.8, False)), PRICES)
     assert (cost.reviewed, cost.review_below, cost.usd_a_document) == (2, None, pytest.approx(0.51))
 
 
 def test_documents_without_a_confidence_are_always_reviewed():
     """A document that failed, too."""
-    cost = find_cheapest(published((0.9, False), (-1.0, False)), ReviewPrices(0.5, 0.01))
+    cost = find_cheapest(publish_documents((0.9, False), (-1.0, False)), ReviewPrices(0.5, 0.01))
     assert (cost.reviewed, cost.review_below) == (1, 0.9)
 
 
@@ -52,7 +52,7 @@ def test_cheapest_threshold_is_that_of_a_search_through_all():
         documents = [
             (dice.choice((-1.0, 0.2, 0.4, 0.6, 0.8, 0.9)), dice.random() < 0.2) for _ in range(dice.randint(1, 30))
         ]
-        given = published(*sorted(documents, reverse=True))
+        given = publish_documents(*sorted(documents, reverse=True))
         found = find_cheapest(given, PRICES)
         assert found.total_usd == pytest.approx(min(each.total_usd for each in iter_thresholds(given, PRICES)))
         followed = apply_threshold(given, PRICES, found.review_below)

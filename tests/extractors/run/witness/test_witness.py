@@ -57,14 +57,14 @@ def witness():
         yield Witness("doubtful", 0.9, store, threads, Shutdown(), Pages())
 
 
-def planned(uri="/in/a.png", size=Size(60, 80), action="send", kind="PNG", orientation=1):  # noqa: B008 - a frozen value
+def plan_page(uri="/in/a.png", size=Size(60, 80), action="send", kind="PNG", orientation=1):  # noqa: B008 - a frozen value
     page = PlannedPage(BilledPage(Found(uri), Header(size, kind, 1, orientation)), action, "fits")
     return Planned(uri, (page,))
 
 
 def answer(make, confidence, **changes):
     evidence = Evidence((FieldEvidence("shop", confidence=confidence),))
-    return make.accept(planned=planned(**changes), evidence=evidence)
+    return make.accept(planned=plan_page(**changes), evidence=evidence)
 
 
 async def test_witness_places_the_values_of_a_doubtful_document(witness, make):
@@ -146,20 +146,20 @@ async def test_page_passed_by_url_and_very_long_document_are_left_out(witness, m
 def test_original_of_100_megapixels_is_read_within_the_limits():
     """Upright, and at the scale that the boxes are divided by."""
     store = FetchedStore(save(Image.new("L", (10_000, 10_000), "white"), "JPEG", quality=30))
-    picture = load_original(store, planned(size=Size(10_000, 10_000), kind="JPEG").first)
+    picture = load_original(store, plan_page(size=Size(10_000, 10_000), kind="JPEG").first)
     assert picture.size == (2240, 2240)
 
 
 def test_original_is_turned_upright_by_its_orientation():
     store = FetchedStore(save(Image.new("L", (80, 60), "white"), "JPEG"))
-    assert load_original(store, planned(kind="JPEG", orientation=6).first).size == (60, 80)
+    assert load_original(store, plan_page(kind="JPEG", orientation=6).first).size == (60, 80)
 
 
 @pytest.mark.parametrize(("size", "looks"), [(1, True), (0, False)])
 async def test_values_of_the_sample_of_an_audit_are_looked_for(witness, make, size, looks):
     """As long as a document is in the sample; the result that is staged is noted where it may be copied from."""
     low, top = LadderStep(100, Size(30, 40), 100), LadderStep(200, Size(60, 80), 200)
-    page = replace(planned().first, ladder=(low, top))
+    page = replace(plan_page().first, ladder=(low, top))
     sure = replace(answer(make, 0.99), planned=Planned("/in/a.png", (page,)), step=low, attempts=())
     auditor, noted = Auditor(1, "seed"), []
     if size:

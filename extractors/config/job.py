@@ -242,10 +242,6 @@ class Job(BaseModel):
     def _check_shard_size(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("redo") == "reparse":
             raise ValueError("cannot be combined with --redo reparse, which runs in one process: leave it out")
-        if value is not None and info.data.get("audit") is not None:
-            raise ValueError(
-                "cannot be combined with --audit, which reads its sample when all documents have ended: leave it out"
-            )
         return value
 
     @field_validator("audit")

@@ -141,16 +141,19 @@ class PlanFeed:
         """Counts the documents of the plan."""
         return self._range.count
 
+    def complete(self, planned: Planned) -> Planned:
+        """The document with its signed addresses and passwords, which a plan does not store."""
+        return replace(planned, pages=tuple(self._with_address(page) for page in planned.pages))
+
     def close(self) -> None:
         """Closes the source."""
         self._source.close()
 
     def _check_unchanged(self, planned: Planned) -> Planned | None:
         """Returns the document with its signed addresses; None when it is not as it was planned."""
-        pages = [self._with_address(page) for page in planned.pages]
-        files = {page.billed.found.uri: page.billed.found for page in pages}
-        unchanged = all(self._is_unchanged(found) for found in files.values())
-        return replace(planned, pages=tuple(pages)) if unchanged else None
+        complete = self.complete(planned)
+        files = {page.billed.found.uri: page.billed.found for page in complete.pages}
+        return complete if all(self._is_unchanged(found) for found in files.values()) else None
 
     def _is_unchanged(self, found: Found) -> bool:
         if found.problem is not None and found.version is None:

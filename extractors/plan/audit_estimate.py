@@ -11,6 +11,7 @@ from extractors.core.money import Costs, dollars
 if TYPE_CHECKING:
     from extractors.bill import Tariff
     from extractors.core import Planned
+    from extractors.plan.stored_plan import StoredPlan
 
 
 @dataclass(slots=True)
@@ -50,7 +51,18 @@ class AuditEstimate:
     def words(self) -> str:
         """One line for a person."""
         costs = self.sample_costs
+        if not self.documents:
+            return "the audit reads nothing: all documents are sent at the top rung"
         return (
             f"with an audit of up to {self.sample:,} documents, read once more at the top rung: expected"
             f" {dollars(costs.expected)}, at most {dollars(costs.high)}"
         )
+
+
+def estimate_plan_audit(stored_plan: StoredPlan, size: int, tariff: Tariff) -> AuditEstimate:
+    """Counts all documents of a stored plan. Blocks: call it in a thread."""
+    result = AuditEstimate(size, tariff)
+    for batch in stored_plan.iter_documents():
+        for planned in batch:
+            result.add(planned)
+    return result

@@ -20,11 +20,11 @@ from extractors.record.output.base import reading, writing
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from extractors.config.run_config import RunConfig
-    from extractors.core import Planned, RunInfo
+    from extractors.core import Name, Planned, RunInfo
     from extractors.plan.estimate import Estimate, EstimateInputs
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
@@ -113,6 +113,14 @@ class StoredPlan:
             if size <= 0 or len(texts) < size:
                 return
             first += size
+
+    def find_documents(self, names: Collection[Name]) -> dict[Name, Planned]:
+        """The planned documents of these names."""
+        wanted = pl.col("document").is_in([document for document, _ in names])
+        with reading(self._output):
+            rows = self._output.scan([self._key], NAMES | {"plan": columns.TEXT}).filter(wanted).collect()
+        found = {(document, version): text for document, version, text in rows.iter_rows()}
+        return {name: load_plan(found[name]) for name in names if name in found}
 
     def names(self) -> pl.LazyFrame:
         """All documents with their versions."""

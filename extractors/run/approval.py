@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ApprovalRequired, ConfigurationError
 from extractors.core.money import dollars
+from extractors.plan.audit_estimate import estimate_plan_audit
 
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.core.money import Costs
+    from extractors.plan.apply import ApprovedPlan
+    from extractors.run.hooks import RunHooks
+    from extractors.run.session import RunSession
 
 Confirm = Callable[[str], Awaitable[bool]]  # asks a person whether a run may go on for this reason
 
@@ -58,3 +63,16 @@ async def require_approval(
         raise ApprovalRequired(reason)
     if not await confirm(reason):
         raise ConfigurationError(f"not started: {reason}")
+
+
+async def require_plan_approval(session: RunSession, plan: ApprovedPlan, hooks: RunHooks) -> None:
+    """Asks for approval of a stored plan, with the audit that its job has. Raises as `require_approval`."""
+    config, costs = session.config, plan.info.costs
+    if is_preapproved(config):
+        return
+    if size := config.job.audit:
+        tariff = session.estimate_inputs.tariff
+        audit = await asyncio.to_thread(estimate_plan_audit, plan.stored_plan, size, tariff)
+        hooks.notify(audit.words)
+        costs += audit.sample_costs
+    await require_approval(config, costs, hooks.confirm, documents=plan.info.documents)

@@ -13,19 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from extractors.bill import estimate_costs
-from extractors.core import Accepted
-from extractors.core.audit import AuditCounts
+from extractors.core import Accepted, Failed
+from extractors.core.audit import AuditCounts, have_same_values
 from extractors.core.money import Costs, sum_known
 from extractors.core.totals import RunTotals, usage_of
 from extractors.core.tuning import parse_tuning
 from extractors.record.tables.row_index import RowIndex
-from extractors.run.cascade import compare_answers
 from extractors.run.chunk import run_document
 from extractors.run.context import Reuse
 from extractors.run.reuse import Deduplicator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from extractors.bill import Tariff
     from extractors.core import DocumentResult, LadderStep, Planned, PlannedPage
@@ -36,11 +35,46 @@ AUDIT_RUNG = 0
 
 
 @dataclass(frozen=True, slots=True)
+class AuditDocument:
+    """A document that is read again: its plan, the number of its last attempt, and the row of its published answer."""
+
+    planned: Planned
+    attempts: int
+    row: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class AuditResult:
-    """What an audit found, and what it took."""
+    """What an audit found, and what it took.
+
+    `sample` counts the documents that were to be read again, `failed` those of them without an accepted answer at the top;
+    `stopped`: the run was stopped before any was read again.
+    """
 
     counts: AuditCounts = field(default_factory=AuditCounts)
     totals: RunTotals = field(default_factory=RunTotals)
+    sample: int = 0
+    failed: int = 0
+    stopped: bool = False
+
+    def __add__(self, other: AuditResult) -> AuditResult:
+        """Both together."""
+        return AuditResult(
+            self.counts.plus(other.counts),
+            self.totals + other.totals,
+            self.sample + other.sample,
+            self.failed + other.failed,
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why documents of the sample are not among those that were compared."""
+        if self.stopped:
+            return ["audit: no document was read again: the run was stopped"]
+        unread = self.sample - self.failed - self.counts.audited
+        sample = f"of {self.sample:,} documents"
+        warnings = [f"audit: {self.failed:,} {sample} have no accepted answer at the top rung"] if self.failed else []
+        return warnings + ([f"audit: {unread:,} {sample} were not read again: the run was stopped"] if unread else [])
 
 
 class Auditor:
@@ -69,18 +103,23 @@ class Auditor:
     async def run(self, context: RunContext) -> AuditResult:
         """Reads the sample at the top rung, unless the run was stopped. What stops the run ends the audit, too."""
         sample, self._sample = self._sample, []
-        if context.shutdown.error is not None or not sample:
-            return AuditResult()
-        apart = _build_context(context)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_read(document, apart)) for document in sample]
-            for task in tasks:
-                context.shutdown.track(task)
-        results = [task.result() for task in tasks]
-        return AuditResult(
-            AuditCounts(*map(sum, zip(*(each.counts for each in results), strict=True))),
-            sum((each.totals for each in results), RunTotals()),
-        )
+        if context.shutdown.error is not None:
+            return AuditResult(stopped=True)
+        tables = context.services.tables
+        documents = [AuditDocument(each.planned, len(each.attempts), tables.build_row(each)) for each in sample]
+        return await read_again(documents, context)
+
+
+async def read_again(documents: Sequence[AuditDocument], context: RunContext) -> AuditResult:
+    """Reads these documents at the top of their ladder, and compares the answers with the published ones."""
+    if not documents:
+        return AuditResult()
+    apart = _build_context(context)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_read(document, apart)) for document in documents]
+        for task in tasks:
+            context.shutdown.track(task)
+    return sum((task.result() for task in tasks), AuditResult())
 
 
 def is_below_top(accepted: Accepted) -> bool:
@@ -97,11 +136,14 @@ def is_below_top(accepted: Accepted) -> bool:
     return [each.size for each in answered] != [each.size for each in top]
 
 
-def end_certificate(session: RunSession, counts: AuditCounts) -> str | None:
-    """A warning where significantly more documents differ than when the stored tuning was measured; its certificate ends.
+def judge_audit(session: RunSession, result: AuditResult) -> list[str]:
+    """The warnings of an audit; ends the stored certificate where they say so. Blocks: call it in a thread."""
+    ended = _end_certificate(session, result.counts)
+    return [*result.warnings, *([ended] if ended else [])]
 
-    Blocks: call it in a thread.
-    """
+
+def _end_certificate(session: RunSession, counts: AuditCounts) -> str | None:
+    """A warning where significantly more documents differ than when the stored tuning was measured; its certificate ends."""
     tuning = session.config.tuning.tuning
     if tuning is None or tuning.agreement is None or not counts.differs_more_than(AuditCounts(*tuning.agreement)):
         return None
@@ -122,16 +164,16 @@ def _answers(steps: Sequence[LadderStep], accepted: Accepted) -> bool:
     return bool(steps) and steps[0] == accepted.step
 
 
-async def _read(document: Accepted, context: RunContext) -> AuditResult:
+async def _read(document: AuditDocument, context: RunContext) -> AuditResult:
     planned = _place_at_top(document.planned, context.tariff)
-    result = await run_document(planned, context, len(document.attempts))
+    result = await run_document(planned, context, document.attempts)
     usage = usage_of(result.attempts)
     paid = [each.cost_usd for each in result.attempts if each.billed == "yes"]
     totals = replace(usage, wasted_usd=sum_known(paid), estimated=planned.costs if result.attempts else Costs())
     if not isinstance(result, Accepted):
-        return AuditResult(totals=totals)
-    agreed = all(compare_answers(document.value, result.value).values())
-    return AuditResult(AuditCounts(1, int(agreed)), totals)
+        return AuditResult(totals=totals, sample=1, failed=int(isinstance(result, Failed)))
+    row, fields = context.services.tables.build_row(result), context.schema.model.model_fields
+    return AuditResult(AuditCounts(1, int(have_same_values(fields, document.row, row))), totals, sample=1)
 
 
 def _place_at_top(planned: Planned, tariff: Tariff) -> Planned:

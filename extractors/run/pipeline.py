@@ -19,8 +19,8 @@ from extractors.plan.feed import Feed
 from extractors.plan.sampling import REMOTE
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.writer import Tables
-from extractors.run.approval import is_preapproved, require_approval
-from extractors.run.audit import end_certificate
+from extractors.run.approval import is_preapproved, require_approval, require_plan_approval
+from extractors.run.audit import AuditResult, judge_audit
 from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
@@ -105,11 +105,7 @@ async def _approve(session: RunSession, hooks: RunHooks, *, videos: bool, pendin
     needs_approval = not is_preapproved(config) and session.run_info.price != FREE
     if plan := session.approved_plan:
         if needs_approval:
-            documents = plan.info.documents
-            again = min(config.job.audit or 0, documents) / documents if documents else 0  # of an audit, at most
-            await require_approval(
-                config, plan.info.costs.scale(1 + again), hooks.confirm, documents=documents, videos=videos
-            )
+            await require_plan_approval(session, plan, hooks)
     elif pending and (needs_approval or config.job.redo):
         estimated = await asyncio.to_thread(estimate, session.estimate_inputs, REMOTE)
         if estimated.causes:
@@ -128,7 +124,7 @@ class _VolumeLoop:
     scheduler: ChunkScheduler
     waiting: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)  # as published by earlier volumes
-    audit: AuditCounts | None = None  # None before all documents have ended
+    audit: AuditResult | None = None  # None before all documents have ended
 
     async def run(self, pending: list[Planned]) -> RunResult:
         """Processes documents until the feed is empty; `pending` are the first of them."""
@@ -162,9 +158,8 @@ class _VolumeLoop:
         """Reads the sample of the audit, if the job has one; returns what that took."""
         if context.answers.auditor is None:
             return RunTotals()
-        result = await context.answers.auditor.run(context)
-        self.audit = result.counts
-        return result.totals
+        self.audit = await context.answers.auditor.run(context)
+        return self.audit.totals
 
     async def _publish_volume(
         self,
@@ -200,7 +195,7 @@ class _VolumeLoop:
             check_listing(listing, error),
             (*warnings, *listing.warnings),
             passed_over=listing.passed_over - self.passed_over,
-            audit=self.audit or (AuditCounts() if session.config.job.audit else None),
+            audit=self.audit.counts if self.audit else AuditCounts() if session.config.job.audit else None,
         )
         kind = "reparse" if session.stored_replies is not None else session.run_info.flow
         return replace(record, remain=REMAINING[kind]) if kind in REMAINING else record
@@ -209,15 +204,15 @@ class _VolumeLoop:
         """Stages calls and fields; returns warnings where the answers differ from those of earlier runs. Blocks."""
         session, tables = self.scheduler.session, self.scheduler.tables
         run_info = session.run_info
-        ended = end_certificate(session, self.audit) if self.audit else None
+        warnings = judge_audit(session, self.audit) if self.audit else []
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(run_info.run))
         if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
-        drift = [ended] if ended else []
+        drift: list[str] = []
         if recent := recent_profiles(session.output, run_info.source, run_info.schema, before=run_info.run):
             profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
             drift += find_drift(profile, recent)
-        return [*drift, *find_unlike_pictures(tables.volume, session.config.tuning.score)]
+        return [*warnings, *drift, *find_unlike_pictures(tables.volume, session.config.tuning.score)]
 
     def _publish(
         self, volume: int, row: dict[str, object], unfinished: Sequence[Planned], ahead: Sequence[Planned]

@@ -124,15 +124,22 @@ class ChunkScheduler:
             totals += RunTotals(remaining=await asyncio.to_thread(self.feed.rest))
         return totals
 
-    async def build_context(self, stack: AsyncExitStack) -> RunContext:
-        """Builds what the chunks work with, which the stack closes; from then on calls may be sent."""
+    async def build_context(self, stack: AsyncExitStack, shutdown: Shutdown | None = None) -> RunContext:
+        """Builds what the chunks work with, which the stack closes; from then on calls may be sent.
+
+        `shutdown`: that of the run, where it has been entered already.
+        """
         session, config = self.session, self.session.config
         fingerprint = session.run_info.fingerprint
         if self.hooks.permits and not config.offline and session.stored_replies is None:  # else no shared rate is used
             lease_rate = self.hooks.permits(config.endpoint, config.model, config.limits.rpm, self.hooks.notify)
             self.permits = await stack.enter_async_context(lease_rate)
         limiter = RateLimiter(config.limits, session.ledger.memory.rate(fingerprint), permits=self.permits)
-        shutdown = Shutdown(limiter, drain=config.settings.drain, max_time=config.job.max_time, say=self.hooks.notify)
+        entered, settings = shutdown, config.settings
+        shutdown = entered or Shutdown(
+            limiter, drain=settings.drain, max_time=config.job.max_time, say=self.hooks.notify
+        )
+        shutdown.limit(limiter)
         reuse = await self._build_reuse()
         services = await self._open_services(limiter, stack)
         readers = services.readers or services.threads
@@ -146,7 +153,7 @@ class ChunkScheduler:
             services=services,
             reuse=reuse,
             monitors=self._build_monitors(services.client.logprobs),
-            shutdown=stack.enter_context(shutdown),
+            shutdown=shutdown if entered else stack.enter_context(shutdown),
             hooks=self.hooks,
         )
         session.lease.begin_calls(context.shutdown)

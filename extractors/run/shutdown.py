@@ -59,6 +59,12 @@ class Shutdown:
         for number in self._signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
+    def limit(self, limiter: RateLimiter) -> None:
+        """Stops this limiter of calls from here on; at once, if it has stopped."""
+        self._limiter = limiter
+        if self.error is not None:
+            limiter.stop(self.error)
+
     def track(self, task: asyncio.Task[object]) -> None:
         """Has this task cancelled when the drain is over."""
         self._tasks.add(task)

@@ -141,6 +141,14 @@ class Calls:
         with self.database.reading() as connection:
             return {row.request: CallId(row.run, row.writer, row.call) for row in connection.execute(query)}
 
+    def last_attempts(self, run: str, documents: Collection[str]) -> dict[str, int]:
+        """The number of the last attempt at each of these documents that a run has called."""
+        query = sa.select(CALLS.c.document, sa.func.max(CALLS.c.attempt)).where(
+            CALLS.c.run == run, CALLS.c.document.in_(documents)
+        )
+        with self.database.reading() as connection:
+            return dict(connection.execute(query.group_by(CALLS.c.document)).tuples().all())
+
     def list_answered(self, run_info: RunInfo, keys: Collection[str]) -> list[AnsweredCall]:
         """The answered calls of all runs about this content at this endpoint, the oldest first, read by `keys`."""
         names = ("run", "writer", "call", "document", "attempt", "request", "key")

@@ -27,9 +27,10 @@ from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.shards import COMPLETED
 from extractors.record.output.base import reading
 from extractors.record.tables.writer import Tables
-from extractors.run.approval import require_approval
+from extractors.run.approval import require_approval, require_plan_approval
 from extractors.run.result import RunCounts
 from extractors.run.session import check_videos
+from extractors.run.shards.audit import ShardAudit
 from extractors.run.shards.fold import ShardFold, ShardsOutcome, count_done, publish_nothing
 from extractors.run.shutdown import Shutdown
 from extractors.scan import Listing
@@ -89,6 +90,8 @@ async def coordinate(session: RunSession, backend: ShardBackend, hooks: RunHooks
     hooks.stop_switch.connect(shutdown)
     states = {spec.number: ShardState(spec) for spec in specs}
     outcome = await ShardCoordinator(session, backend, shutdown, hooks, states).run()
+    audit = await ShardAudit(session, tables, plan, shutdown, hooks).run()
+    outcome = replace(outcome, audit=audit, error=shutdown.error)
     return await ShardFold(session, tables, plan, outcome, listing, done, skipped).publish()
 
 
@@ -101,7 +104,7 @@ async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | No
     needs_approval = session.run_info.price != FREE
     if plan := session.approved_plan:
         if needs_approval:
-            await require_approval(config, plan.info.costs, hooks.confirm, documents=plan.info.documents)
+            await require_plan_approval(session, plan, hooks)
         return plan, RunCounts(), Listing()
     videos = may_hold_videos(config)
     check_videos(config, videos=videos)
@@ -109,6 +112,8 @@ async def _plan(session: RunSession, hooks: RunHooks) -> tuple[ApprovedPlan | No
     skipped = RunCounts(estimated.skipped, skipped_failed=estimated.skipped_failed)
     if estimated.causes:
         hooks.notify(estimated.causes.sentence)
+    if estimated.audit:
+        hooks.notify(estimated.audit.words)
     if url is None:
         return None, skipped, estimated.listing
     if needs_approval:

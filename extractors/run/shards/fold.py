@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from extractors.config.prices import warn_old_price
+from extractors.core.audit import AuditCounts
+from extractors.core.money import Costs
 from extractors.core.totals import RunTotals
 from extractors.record.output.base import writing
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.replies import load_history_with_replies
+from extractors.run.audit import judge_audit
 from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.recovery import totals_from_tables
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from extractors.plan.stored_plan import PlanInfo
     from extractors.record.tables.history import RunHistory
     from extractors.record.tables.writer import Tables
+    from extractors.run.audit import AuditResult
     from extractors.run.session import RunSession
     from extractors.scan import Listing
 
@@ -36,12 +40,14 @@ class ShardsOutcome:
     """How the shards of a run ended.
 
     `cut_off` are shards whose last attempt was cut off, `skipped` the documents that shards found done by another run.
+    `audit` is None where the job has none.
     """
 
     cut_off: Sequence[ShardSpec] = ()
     skipped: int = 0
     warnings: Sequence[str] = ()
     error: RunError | None = None
+    audit: AuditResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,15 @@ class ShardFold:
             waiting = self._waiting()
         done = self._count_done(waiting)
         totals += RunTotals(remaining=self.plan.info.documents - totals.done - done)
-        warnings = (*self.outcome.warnings, *_find_drift(session, tables, totals))
-        counts = self.skipped + RunCounts(done, totals)
-        record = _record(session, self.outcome.error, warnings, self.listing)
+        audit = self.outcome.audit
+        judged = judge_audit(session, audit) if audit else []
+        warnings = (*self.outcome.warnings, *judged, *_find_drift(session, tables, totals))
+        counts = self.skipped + RunCounts(
+            done, totals + RunTotals(estimated=audit.totals.estimated if audit else Costs())
+        )
+        record = replace(
+            _record(session, self.outcome.error, warnings, self.listing), audit=audit.counts if audit else None
+        )
         return _publish_row(session, tables, counts, record, (waiting, unfinished))
 
     def _waiting(self) -> list[Name]:
@@ -101,7 +113,7 @@ class ShardFold:
 async def publish_nothing(session: RunSession, tables: Tables, skipped: RunCounts, listing: Listing) -> RunResult:
     """Publishes a run that has nothing to do, and ends it in the ledger."""
     await session.lease.renew()
-    record = _record(session, None, (), listing)
+    record = replace(_record(session, None, (), listing), audit=AuditCounts() if session.config.job.audit else None)
     return await asyncio.to_thread(_publish_row, session, tables, skipped, record, ((), ()))
 
 

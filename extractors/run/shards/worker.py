@@ -194,7 +194,8 @@ def _resolve(spec: ShardSpec, run_info: RunInfo, info: PlanInfo, settings: Setti
     budget = Job.model_validate_json(run_info.job).budget
     config = resolve_plan(spec.plan, info, settings, budget=budget)
     config = replace(config.calibrated(ledger.memory), rule=config.rule, output=run_info.output)
-    return replace(config, job=config.job.model_copy(update={"max_time": None}))  # the parent watches the time
+    own = {"max_time": None, "audit": None}  # the parent watches the time, and audits
+    return replace(config, job=config.job.model_copy(update=own))
 
 
 @asynccontextmanager

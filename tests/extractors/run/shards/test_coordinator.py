@@ -1,6 +1,6 @@
 """A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once.
 
-Covers `extractors.run.shards.fold`, too.
+Covers `extractors.run.shards.fold` and `extractors.run.shards.audit`, too.
 """
 
 import asyncio
@@ -827,3 +827,83 @@ def test_applying_a_plan_of_shards_needs_a_server(workspace, server):
     ended = workspace.run("apply", plan, "--yes")
     assert (ended.exit_code, server.asked) == (2, [])
     assert "--shard-size 1 needs a Prefect server" in ended.stderr
+
+
+@pytest.fixture
+def audited(settings, server, replies, tmp_path):
+    """Nine documents with a ladder, of which the eighth is a copy and the ninth is whole on the first rung; a job that audits."""
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        shade = (20 * min(number, 6), 90, 60)
+        Image.new("RGB", (2000, 2000), shade).save(tmp_path / "in" / f"{number}.png", compress_level=1)
+    Image.new("RGB", (300, 200)).save(tmp_path / "in" / "small.png")
+
+    def answer(caption):
+        body = json.loads(replies.ok("").body)
+        body["choices"][0]["message"]["content"] = json.dumps({"caption": caption, "alt_text": None, "tags": []})
+        return replies.raw(json.dumps(body))
+
+    def run(size, *tops, shards=None, low="a  WALL", **changes):
+        answers = iter(tops)
+
+        def script(asked):
+            caption = next(answers, "A wall") if picture_size(asked) == (2000, 2000) else low
+            return answer(caption) if isinstance(caption, str) else caption
+
+        server.answers_with(script)
+        asked = {"source": str(tmp_path / "in"), "schema_name": "caption", "bill": "formula", "yes": True}
+        job = build_job(**asked | {"shard_size": 3, "audit": size} | changes)
+        return pipeline.run(resolve(job, settings), shards or RunHooks(shards=Here(settings)))
+
+    return run
+
+
+@pytest.mark.anyio
+async def test_audit_of_a_run_in_shards_is_one_sample_of_the_whole_run(audited, server, table):
+    """Exactly as many documents as were asked for are read at the top, once, from several shards; their rows stay."""
+    closing = await audited(4, "A door")
+    [row], calls, results = table("runs").to_dicts(), table("calls"), table("results")
+    again = calls.filter(rung=0)
+    assert counts(closing.row) == {"found": 9, "accepted": 8, "duplicates": 1}
+    assert (row["status"], row["audited"], row["audit_agreed"], row["calls"]) == ("completed", 4, 3, 12)
+    assert (again["document"].n_unique(), again["attempt"].to_list(), len(server.pictures)) == (4, [2] * 4, 12)
+    assert not {document[-9:] for document in again["document"]} & {"small.png"}
+    assert len({document[-5] for document in again["document"]} & set("012")) < 4  # no shard has four of them
+    assert row["cost_usd"] == calls["cost_usd"].sum()
+    assert row["cost_wasted_usd"] == again["cost_usd"].sum() > 0
+    assert row["estimated_expected_usd"] > table("images")["cost_expected_usd"].sum() / 9 * 8
+    assert set(results["caption"]) == {"a  WALL"}
+    assert results["_attempts"].sum() == 8
+    assert closing.counts.totals.cascade.climbed == 0
+
+
+@pytest.mark.anyio
+async def test_audit_in_shards_reads_all_there_are_and_names_those_without_an_answer(audited, replies, table):
+    """More than there are are no more than there are; a refused answer is not counted, and said."""
+    closing = await audited(100, replies.error(400))
+    [row] = table("runs").to_dicts()
+    assert (closing.exit_code, row["audited"], row["audit_agreed"]) == (0, 6, 6)
+    assert "audit: 1 of 7 documents have no accepted answer at the top rung" in row["warnings"]
+
+
+@pytest.mark.anyio
+async def test_budget_that_ends_during_the_audit_keeps_every_row_of_the_shards(audited, table, settings):
+    """The warning has the number that was not read; the run ends as spent."""
+    one = RunHooks(shards=Here(replace_setting(settings, concurrency=1)))
+    closing = await audited(7, shards=one, budget=Decimal("0.0098"))
+    [row] = table("runs").to_dicts()
+    unread = 7 - row["audited"]
+    assert (closing.exit_code, row["status"], row["remaining"]) == (3, "budget_spent", 0), row
+    assert 0 < row["audited"] == row["audit_agreed"] < 7
+    assert f"audit: {unread} of 7 documents were not read again: the run was stopped" in row["warnings"]
+    assert row["cost_usd"] <= Decimal("0.0098")
+    assert table("results").height == 9
+
+
+@pytest.mark.anyio
+async def test_run_in_shards_that_is_stopped_has_no_audit(audited, server, replies, table):
+    """It says so, and sends nothing at the top."""
+    closing = await audited(7, low=replies.error(401))
+    [row] = table("runs").to_dicts()
+    assert (closing.row["status"], row["audited"], (2000, 2000) in server.pictures) == ("refused", 0, False)
+    assert "audit: no document was read again: the run was stopped" in row["warnings"]

@@ -24,13 +24,17 @@ SYMBOLS = {
     "NT$": "TWD", "R$": "BRL", "S$": "SGD", "SG$": "SGD", "RM": "MYR", "€": "EUR", "EURO": "EUR", "£": "GBP",
     "¥": "JPY", "円": "JPY", "RMB": "CNY", "CN¥": "CNY", "元": "CNY", "₹": "INR", "RS": "INR", "RP": "IDR",
     "฿": "THB", "₫": "VND", "₩": "KRW", "₱": "PHP", "₺": "TRY", "₽": "RUB", "₪": "ILS", "ZŁ": "PLN", "KČ": "CZK",
-    "FT": "HUF", "FR": "CHF", "SFR": "CHF",
+    "FT": "HUF", "FR": "CHF", "SFR": "CHF", "Đ": "VND", "VNĐ": "VND",
 }  # fmt: skip
+# Of these nobody prints hundredths, so three digits after a point are thousands.
+WHOLE = frozenset({"CLP", "COP", "HUF", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
 
 _NUMBER = re.compile(
     r"(?P<before>[^\d+\-]*?)(?P<sign>[+\-]?)(?P<middle>[^\d+\-]*?)(?P<digits>\d[\d., ']*|(?<!\w)[.,]\d+)(?P<after>.*)"
 )
 _GROUPED = re.compile(r"\d{1,3}(?:[ '.,]\d{2,3})*[ '.,]\d{3}|\d+")
+_POINTED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+_NO_CENTS = re.compile(r"(\d[\d., ']*?)(?:[.,]|\s?:-)-*([^\d]*)")  # 5,- and 12.-- and 5:-
 _UNIT = re.compile(r"(?:[x\u00d7*@]|[^\W\d_]{1,8}\.?)?", re.IGNORECASE)
 
 
@@ -51,13 +55,14 @@ def read_amount(text: str) -> Decimal:
     if found is None:
         raise ValueError(f"not an amount: {text!r}")
     digits, after = found["digits"].rstrip(" '"), found["after"]
-    if digits.endswith((".", ",")):  # 5,- and 12.-- say that there are no cents
-        digits, after = digits[:-1], after.lstrip("-")
+    if matched := _NO_CENTS.fullmatch(digits + after):
+        digits, after = matched[1], matched[2]
     minus = found["sign"] == "-" or after.rstrip().endswith("-")
-    if not _only_currency(found["before"] + found["middle"]) or not _only_currency(after.rstrip("- ")):
+    marks = found["before"] + found["middle"], after.rstrip("- ")
+    if not all(map(_only_currency, marks)):
         raise ValueError(f"not an amount: {text!r}")
-    number = _number(digits, text)
-    return -number if minus != bracketed else number
+    number = _number(digits, text, whole=any(map(_is_whole, marks)))
+    return -number if minus or bracketed else number
 
 
 def read_quantity(text: str) -> Decimal:
@@ -81,7 +86,12 @@ def rounded(number: Decimal, places: int) -> Decimal:
 
 
 def _plain(text: str) -> str:
-    """Full-width characters, odd spaces and typographic signs as ASCII has them."""
+    """Full-width characters, odd spaces and typographic signs as ASCII has them.
+
+    Raised and circled digits are refused: beside others they are cents, or the number of a note.
+    """
+    if any(unicodedata.category(char) == "No" for char in text):
+        raise ValueError(f"not a number: {text!r}")
     plain = unicodedata.normalize("NFKC", text).replace("\u2212", "-").replace("\u2013", "-").replace("\u2019", "'")
     return " ".join(plain.split())
 
@@ -91,18 +101,25 @@ def _only_currency(mark: str) -> bool:
     return not mark or mark == "KR" or SYMBOLS.get(mark, mark) in CODES
 
 
-def _number(digits: str, text: str) -> Decimal:
-    """Tell the decimal mark from the marks of thousands."""
+def _is_whole(mark: str) -> bool:
+    mark = mark.strip(" .:").upper()
+    return SYMBOLS.get(mark, mark) in WHOLE
+
+
+def _number(digits: str, text: str, *, whole: bool = False) -> Decimal:
+    """Tell the decimal mark from the marks of thousands; `whole`: the currency has no hundredths."""
+    if whole and _POINTED.fullmatch(digits):
+        digits = digits.replace(".", "")
     last = max(digits.rfind("."), digits.rfind(","))
-    whole, mark, decimals = digits[: max(last, 0)], digits[last : last + 1] if last >= 0 else "", digits[last + 1 :]
-    if not mark or digits.count(mark) > 1 or (mark == "," and len(decimals) == 3 and _groups_thousands(whole)):
-        whole, decimals = digits, ""
+    units, mark, decimals = digits[: max(last, 0)], digits[last : last + 1] if last >= 0 else "", digits[last + 1 :]
+    if not mark or digits.count(mark) > 1 or (mark == "," and len(decimals) == 3 and _groups_thousands(units)):
+        units, decimals = digits, ""
     if not decimals.isdigit() and decimals:
         raise ValueError(f"not a number: {text!r}")
-    if whole and (not _GROUPED.fullmatch(whole) or (decimals and mark in whole)):
+    if units and (not _GROUPED.fullmatch(units) or (decimals and mark in units)):
         raise ValueError(f"not a number: {text!r}")
     try:
-        return Decimal(re.sub(r"\D", "", whole) + ("." + decimals if decimals else ""))
+        return Decimal(re.sub(r"\D", "", units) + ("." + decimals if decimals else ""))
     except InvalidOperation as error:
         raise ValueError(f"not a number: {text!r}") from error
 

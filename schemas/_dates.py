@@ -8,18 +8,19 @@ EARLIEST = date(1970, 1, 1)
 YEARS_AHEAD = 2  # a due date or a validity may lie ahead; more than this is a misread year
 
 # Beginnings of month names after accents are dropped: English, German, French, Spanish, Italian, Portuguese, Dutch, Malay.
+# Finnish November begins like March.
 _MONTHS = {
     1: ("jan", "ene", "gen"),
     2: ("feb", "fev"),
     3: ("mar", "mrz", "mrt", "mac", "maa"),
     4: ("apr", "avr", "abr"),
-    5: ("may", "mai", "mei", "mag"),
+    5: ("may", "mai", "maj", "mei", "mag"),
     6: ("jun", "juin", "giu"),
     7: ("jul", "juil", "lug"),
-    8: ("aug", "aou", "ago", "ogo"),
+    8: ("aug", "aou", "ago", "agu", "ogo"),
     9: ("sep", "set"),
     10: ("oct", "okt", "ott", "out"),
-    11: ("nov",),
+    11: ("nov", "marr"),
     12: ("dec", "dez", "dic", "dis", "des"),
 }
 _BEGINNINGS = {beginning: month for month, beginnings in _MONTHS.items() for beginning in beginnings}

@@ -13,6 +13,9 @@ but cannot be the value is refused. The JSON schema stays simple (a string, a nu
 | `1,234.56` `1.234,56 €` `1 234,56` `1'234.56` | 1234.56 | of two marks the last one is the decimal mark |
 | `1,234` | 1234 | three digits after one comma are thousands |
 | `1.234` | 1.234 | a point is the decimal mark, as in JSON |
+| `Rp 25.000` `120.000 ₫` `4.990 Ft` | 25000, 120000, 4990 | these currencies have no hundredths in use |
+| `5,-` `12.--` `5:-` | 5, 12, 5 | no cents |
+| `1⁹⁹` `12.50¹` | refused | a raised digit is cents or the number of a note |
 | `12,50` `0,735` | 12.50, 0.735 | nothing else is possible |
 | `$8.20` `RM 12.50` `12.50-` `(12.50)` | 8.20, 12.50, -12.50, -12.50 | currencies are left out, refunds are negative |
 | `RM` `$` `€` `myr` | MYR, USD, EUR, MYR | a bare `$` is the US dollar |

@@ -28,20 +28,21 @@ def find_models(model: type[BaseModel]) -> list[type[BaseModel]]:
     waiting = [model]
     while waiting:
         for field in waiting.pop().model_fields.values():
-            for inner in _iter_models(field.annotation):
+            for inner in iter_models(field.annotation):
                 if inner not in found:
                     found[inner] = None
                     waiting.append(inner)
     return list(found)
 
 
-def _iter_models(annotation: object, depth: int = 0) -> Iterator[type[BaseModel]]:
+def iter_models(annotation: object, depth: int = 0) -> Iterator[type[BaseModel]]:
+    """Yields the models in an annotation; `depth` counts its nested arguments."""
     annotation = expand_alias(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif depth < _MAX_DEPTH:  # an alias may contain itself
         for argument in get_args(annotation):
-            yield from _iter_models(argument, depth + 1)
+            yield from iter_models(argument, depth + 1)
 
 
 _MAX_DEPTH = 20

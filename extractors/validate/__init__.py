@@ -13,7 +13,8 @@ from extractors.core.errors import first_line
 from extractors.validate.find_json import find_json, unwrap
 from extractors.validate.repetition import is_runaway
 from extractors.validate.row_sums import find_sum_errors
-from extractors.validate.wrappers import is_foreign, unwrap_call, unwrap_text
+from extractors.validate.wrappers import unwrap_call, unwrap_text
+from extractors.validate.written import read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,12 +66,15 @@ def list_errors(reply: Reply, model: type[BaseModel], row_sums: Iterable[RowSum]
     if not candidates:
         return []
     try:
-        document = model.model_validate_json(unwrap_call(candidates[-1], model))
+        candidate = unwrap_call(candidates[-1], model)
+        document, difference = read_exactly(model.model_validate_json(candidate), candidate, model)
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_context=False)
         return [FieldError(_format_location(each), each["msg"], each["input"]) for each in details]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything
         return [FieldError("document", f"a validator raised {type(error).__name__}: {first_line(error)}", None)]
+    if difference:
+        return [FieldError("document", difference, None)]
     return [FieldError(*error) for error in find_sum_errors(document, row_sums)]
 
 
@@ -165,8 +169,9 @@ def _judge_candidate(candidate: str, model: type[BaseModel], row_sums: Iterable[
         return Verdict(_classify_errors(candidate, details), errors=_format_errors(details))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a schema's own code may raise anything; the answer is paid for all the same
         return Verdict("refused", errors=f"a validator raised {type(error).__name__}: {first_line(error)}")
-    if is_foreign(document, candidate):
-        return Verdict("off_schema", errors=f"document: no name in the object is a field of {model.__name__}")
+    document, difference = read_exactly(document, candidate, model)
+    if difference:
+        return Verdict("off_schema", errors=difference)
     if errors := find_sum_errors(document, row_sums):
         words = "; ".join(f"{error.field}: {error.message}"[:_MAX_CHARS] for error in errors[:_MAX_ERRORS])
         return Verdict("refused", errors=words, sum_differs=True)

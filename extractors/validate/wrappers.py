@@ -1,23 +1,20 @@
-r"""Opens what servers and models put around a whole answer, and tells a foreign object from an empty document.
+r"""Opens what servers and models put around a whole answer.
 
 | answer | read as |
 |---|---|
 | `"{\"total\": 5}"`, JSON text that was encoded twice | the JSON in the text |
 | `{"name": "receipt", "arguments": {…}}`, a tool's call as text | its arguments |
-| `{"error": "…"}`, `{"receipt": {…}}`: no name is a field's | no document |
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 import orjson
-from pydantic import AliasChoices, BaseModel, RootModel
+from pydantic import BaseModel, RootModel
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
+from extractors.validate.written import list_aliases
 
 _ARGUMENTS = frozenset({"arguments", "parameters"})
 _CALL = frozenset({"name", "id", "type", "function"}) | _ARGUMENTS
@@ -67,33 +64,11 @@ def unwrap_call(candidate: str, model: type[BaseModel]) -> str:
     return _cut_value(candidate, key.end()) if isinstance(arguments, dict) else candidate
 
 
-def is_foreign(document: BaseModel, candidate: str) -> bool:
-    """Whether an object holds names, and none of a field: where no field is required, it would pass for a document."""
-    if not isinstance(document, RootModel):
-        return _takes_nothing(document, holds_names=":" in candidate)
-    values = _parse(candidate)
-    if not (isinstance(document.root, list) and isinstance(values, list) and len(document.root) == len(values)):
-        return _takes_nothing(document.root, holds_names=isinstance(values, dict) and bool(values))
-    pairs = zip(document.root, values, strict=True)
-    return any(_takes_nothing(item, holds_names=isinstance(value, dict) and bool(value)) for item, value in pairs)
-
-
-def _takes_nothing(document: object, *, holds_names: bool) -> bool:
-    fields = type(document).model_fields if isinstance(document, BaseModel) else {}
-    return holds_names and bool(fields) and isinstance(document, BaseModel) and not document.model_fields_set
-
-
 def _takes_arguments(model: type[BaseModel]) -> bool:
     """Whether the model reads the names of a tool's call itself."""
     if issubclass(model, RootModel) or model.model_config.get("extra") == "allow":
         return True
-    return any(_ARGUMENTS & {name, *_list_aliases(field)} for name, field in model.model_fields.items())
-
-
-def _list_aliases(field: FieldInfo) -> list[str]:
-    alias = field.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return [choice for choice in choices if isinstance(choice, str)]
+    return any(_ARGUMENTS & {name, *list_aliases(field)} for name, field in model.model_fields.items())
 
 
 def _cut_value(text: str, start: int) -> str:

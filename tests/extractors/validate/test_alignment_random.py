@@ -128,8 +128,11 @@ class Writer:
             self.blank()
             self.put(":")
             self.blank()
-            start = len(self.text)
-            self.value("company" if name == "other" else name)
+            start, first = len(self.text), self.spans.get(name)
+            if first:  # a name that stands twice with different values makes no document
+                self.text += self.text[slice(*first)]
+            else:
+                self.value("company" if name == "other" else name)
             self.spans[name] = start, len(self.text)
         self.blank()
         self.put("}")

@@ -183,7 +183,7 @@ def run(
 
 @app.command()
 def apply(
-    plan: Annotated[str, typer.Argument(help="Path or URL of a plan that `run --plan-only` stored.")],
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="Path or URL of a plan that `run --plan-only` stored.")],
     *,
     budget: Budget = None,
     approved_by: Annotated[str | None, typer.Option(metavar="WHO", help="Person who approved the plan.")] = None,
@@ -238,7 +238,8 @@ def calibrate(
 @app.command()
 def report(
     run: Annotated[
-        str | None, typer.Argument(help="Run id, as in the column `run`. Default: the last one with documents.")
+        str | None,
+        typer.Argument(metavar="RUN", help="Run id, as in the column `run`. Default: the last one with documents."),
     ] = None,
     *,
     output: Output = None,
@@ -270,7 +271,7 @@ def report(
 
 @app.command()
 def doctor(
-    source: Annotated[str | None, typer.Argument(help="Source to check, as for `run`.")] = None,
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="Source to check, as for `run`.")] = None,
 ) -> None:
     """Check what a run needs, and show every setting with its origin.
 

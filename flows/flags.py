@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FIELDS = {"schema": "schema_name", "image": "source"}  # parameters that are not named like their field
 
-Source = Annotated[str, typer.Argument(help=FIELD_HELP["source"])]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=FIELD_HELP["source"])]
 SchemaName = Annotated[str, typer.Option("--schema", help=FIELD_HELP["schema_name"])]
 Output = Annotated[str | None, typer.Option(help=FIELD_HELP["output"])]
 Model = Annotated[str | None, typer.Option(help=FIELD_HELP["model"])]

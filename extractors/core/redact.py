@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote, unquote_plus
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 # Names are compared in lower case, decoded, with `-` for `_`. These are secrets in every query.
 _SECRETS = frozenset(
@@ -65,6 +66,14 @@ def is_signed(url: str) -> bool:
     """Return whether the query holds signature parameters."""
     parts = _PARTS.fullmatch(_remove_control(url))
     return bool(parts and parts[4] and _redact_query(parts[4], _MAX_DEPTH) != parts[4])
+
+
+def shorten_source(source: str) -> str:
+    """The last part of a source, to read: of a URL without its query, which may hold a signature."""
+    if "://" in source:
+        parts = urlsplit(source)
+        return PurePosixPath(parts.path).name or parts.hostname or source.partition("?")[0]
+    return Path(source).expanduser().absolute().name or "/"
 
 
 def redact_text(text: str) -> str:

@@ -57,8 +57,9 @@ def import_named(name: str) -> ModuleType:
     if name in shipped():
         return _import_shipped(name)
     known = list_known()
+    hint = suggest_name(name, known)
     raise ConfigurationError(
-        f"unknown schema {name!r}{suggest_name(name, known)}: use {', '.join(known)}, package.module:Model or"
+        f"unknown schema {name!r}{f'{hint} Use' if hint else ': use'} {', '.join(known)}, package.module:Model or"
         " path/to/file.py:Model"
     )
 

@@ -93,8 +93,8 @@ class ForgetRequest:
 def describe_found(found: FoundRows, warnings: Sequence[str], *, done: bool) -> list[str]:
     """What goes or is gone, what stays, and what a person has to do beside it."""
     verb = "removed" if done else "to be removed"
-    counts = [f"{count:,} {table}" for table, count in found.rows.items() if count and table != "calls"]
-    lines = [f"{verb}: {', '.join(counts) or 'no row'}"]
+    counts = [f"{table} ({count:,})" for table, count in found.rows.items() if count and table != "calls"]
+    lines = [f"{verb}: rows of {', '.join(counts)}" if counts else f"{verb}: no row; names are as in `_document`"]
     if found.rows["calls"]:
         lines.append(f"{'blanked' if done else 'to be blanked'}: {found.rows['calls']:,} calls keep their amounts")
     if found.reports:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from prefect.runtime import flow_run
 
 from extractors.config.job import Job
+from extractors.core.redact import shorten_source
 from extractors.plan.apply_request import ApplyRequest
 
 if TYPE_CHECKING:
@@ -42,8 +41,10 @@ def _describe(subject: Job | ApplyRequest | str | None) -> str:
     if subject is None or isinstance(subject, str):
         return f"calibrate {_truncate(subject)}" if subject else "calibrate"
     if isinstance(subject, ApplyRequest):
-        return _shorten_source(subject.plan or "waiting plans")
-    return _shorten_source(subject.source) + (f" → {_truncate(subject.schema_name)}" if subject.schema_name else "")
+        return _truncate(shorten_source(subject.plan or "waiting plans"))
+    return _truncate(shorten_source(subject.source)) + (
+        f" → {_truncate(subject.schema_name)}" if subject.schema_name else ""
+    )
 
 
 def summarize(result: RunResult) -> str:
@@ -85,14 +86,6 @@ def format_code(words: str) -> str:
 
 def _join_lines(words: str) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in words).split())
-
-
-def _shorten_source(source: str) -> str:
-    """The last part of a source, without its query, which may hold a signature."""
-    if "://" in source:
-        parts = urlsplit(source)
-        return _truncate(PurePosixPath(parts.path).name or parts.hostname or source.partition("?")[0])
-    return _truncate(Path(source).expanduser().absolute().name or "/")
 
 
 def _truncate(name: str) -> str:

@@ -52,7 +52,7 @@ def prune(
 
 
 def forget(
-    uris: Annotated[list[str], typer.Argument(metavar="URI...", help="Paths or URLs of images, as in `_document`.")],
+    uris: Annotated[list[str], typer.Argument(metavar="URI", help="Paths or URLs of images, as in `_document`.")],
     *,
     output: Output = None,
     dry_run: Preview = False,

@@ -21,11 +21,12 @@ FIRST_SCREEN = 20  # rows of the table without --limit
 
 def rows(
     schema: Annotated[
-        str | None, typer.Argument(help="Schema of the rows. Default: the only one in the output.")
+        str | None,
+        typer.Argument(metavar="SCHEMA", help="Schema of the rows. Default: the only one in the output."),
     ] = None,
     *,
     output: Output = None,
-    run: Annotated[str | None, typer.Option(metavar="R", help="Only rows of this run.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only rows of this run.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every row, not only the current one of each document.")] = False,
     columns: Annotated[
         str | None, typer.Option(metavar="A,B", help="Columns, separated by commas. Default: all that fit.")

@@ -79,7 +79,7 @@ def _draw_predicted(tokens: pl.DataFrame) -> Chart:
 
 def _draw_spend(name: str, data: pl.DataFrame) -> Chart:
     has_cost = _number(data["cost_usd"].sum()) > 0
-    labels = [f"{each:,}" if isinstance(each, int) else _shorten(str(each)) for each in data[name]]
+    labels = [_label(each) for each in data[name]]
     places = range(data.height)
 
     def draw(axes: list[Axes]) -> None:
@@ -191,6 +191,13 @@ def _place_legend(axes: Axes) -> None:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _label(value: object) -> str:
+    """The words beside a bar: a rung, or the name of a folder. Calls of an audit and of videos have rung 0."""
+    if isinstance(value, int):
+        return f"{value:,}" if value else "audit, video"
+    return _shorten(str(value))
 
 
 def _shorten(text: str) -> str:

@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from extractors.core.money import dollars
+from extractors.core.redact import shorten_source
 from extractors.report.progress import format_duration
 from extractors.report.summary import RETRIED
 
@@ -102,6 +103,7 @@ class Page:
             files=self.files,
             charts=self.charts,
             gallery=self._render_gallery(environment),
+            title=self.title,
             bars=self.bars,
             marks=self.marks,
             ends=STATUSES,
@@ -112,6 +114,11 @@ class Page:
             script=Markup(script),  # noqa: S704 - as above
         )
         return "".join(pieces)
+
+    @property
+    def title(self) -> str:
+        """What was read, by the last part of its name, and the schema: as the flow run of it is named."""
+        return f"{shorten_source(str(self.run['source']))} → {self.run['schema'] or self.run['flow']}"
 
     @property
     def bars(self) -> list[Bar]:
@@ -207,4 +214,4 @@ def _format_count(number: int | None) -> str:
 
 
 def _format_share(share: float) -> str:
-    return f"{share:.1%}"
+    return f"{100 * share:.1f} %"

@@ -71,7 +71,8 @@ def _load_documents(tables: RunTables) -> pl.DataFrame:
     )
     ends = pl.concat([_select_results(tables), failures]).unique("document", keep="last")
     calls = tables.rows("calls", columns.CALLS).group_by("document")
-    climbed = calls.agg((pl.col("rung").n_unique() > 1).alias("climbed"))
+    rungs = pl.col("rung").filter(pl.col("rung") > 0)  # 0: of an audit, which is no climb
+    climbed = calls.agg((rungs.n_unique() > 1).alias("climbed"))
     doubtful = (
         pl.col("unseen")
         | pl.col("missing")

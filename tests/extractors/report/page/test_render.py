@@ -82,7 +82,8 @@ def page(run=None, **parts):
 def test_the_page_says_what_became_of_the_run():
     """Its documents, its money, how long it took, and nothing of tables that are empty."""
     text = Reader(page().html()).text
-    assert "/in → receipt" in text
+    assert "in → receipt" in text
+    assert "source /in" in text
     assert "started 2026-11-20 02:15:00 UTC, took 3 min 20 s" in text
     assert "993 accepted" in text
     assert "of 1,010 found" in text

@@ -73,6 +73,19 @@ def test_worst_documents_come_first(tables):
     assert not selection.is_partial
 
 
+def test_a_call_of_an_audit_is_no_climb(tables):
+    """Its rung is 0: the document was read on one rung of its ladder."""
+    run = tables(
+        results=[result("audited"), result("up")],
+        calls=[
+            {"document": name, "rung": rung}
+            for name, rung in (("audited", 100), ("audited", 0), ("up", 100), ("up", 400))
+        ],
+    )
+    climbed = select_documents(run).documents.filter(pl.col("climbed"))
+    assert climbed["document"].to_list() == ["up"]
+
+
 def test_too_many_documents_are_every_failure_then_the_doubtful_and_a_sample(tables):
     """The sample is the same each time, and in the order of names."""
     run = tables(

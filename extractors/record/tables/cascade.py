@@ -10,11 +10,22 @@ import polars as pl
 from extractors.core.money import sum_known
 from extractors.core.tiles import Size
 from extractors.core.totals import CascadeTotals
+from extractors.record.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CALL_COLUMNS = ("run", "document", "started_at", "outcome", "billed", "rung", "estimated_image_tokens", "cost_usd")
+CALL_COLUMNS = (
+    "run",
+    "document",
+    "started_at",
+    "outcome",
+    "billed",
+    "rung",
+    "sent_width",
+    "estimated_image_tokens",
+    "cost_usd",
+)
 IMAGE_COLUMNS = ("document", "action", "width", "height", "tokens_planned")
 
 
@@ -30,8 +41,7 @@ def sum_cascade(
     faithful = _bill_whole(sent, tokens).alias("faithful")
     planned = sent.with_columns(faithful).group_by("document").agg(pl.col("tokens_planned", "faithful").sum())
     paid = calls.filter(pl.col("billed") == "yes").select(CALL_COLUMNS).collect().join(planned, on="document")
-    audit = (pl.col("rung") == 0) & (pl.col("estimated_image_tokens") != pl.col("tokens_planned"))  # no climb
-    billed = paid.filter(~audit.fill_null(value=False))
+    billed = paid.filter(~columns.AUDIT_CALL)
     above = billed.filter(pl.col("estimated_image_tokens") != pl.col("tokens_planned"))
     return CascadeTotals(
         stopped,

@@ -216,3 +216,7 @@ RUNS: Columns = {
 def format_type(dtype: PolarsDataType) -> str:
     """A column's type as the documentation writes it: `Decimal(38, 6)`, `List(String)`."""
     return re.sub(r"precision=|scale=|time_unit=|time_zone=|'", "", str(dtype))
+
+
+# Calls of an audit: no ladder has rung 0, and a video has no size.
+AUDIT_CALL = ((pl.col("rung") == 0) & pl.col("sent_width").is_not_null()).fill_null(value=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -13,15 +14,13 @@ from extractors.record.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from decimal import Decimal
 
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
 
 MIN_ROWS = 200  # accepted or failed documents: shares of fewer are not significant
 
-# An audit's calls are on rung 0, and are no climb.
-_RUNG = pl.when(pl.col("rung") > 0).then(pl.col("rung"))
+_CALLS = ("document", "rung", "sent_width", "cost_usd")
 _RUNS = ("run", "flow", "schema", "source", "started_at", "accepted", "failed", "cost_usd")
 
 
@@ -30,7 +29,7 @@ class RunProfile:
     """Shares from 0 to 1. `nulls`: by field, of the accepted; `accepted`: of all rows; `climbed`: of the documents called.
 
     `rows` are the documents accepted or failed; `climbed` were called at more than one rung, None without
-    calls; `cost` is in dollars a row, None when a price was unknown.
+    calls; `cost` is in dollars a row without that of an audit, None when a price was unknown.
     """
 
     run: str
@@ -95,7 +94,7 @@ def _read_fields(output: Output, day: str, run: str) -> pl.DataFrame:
 
 
 def _scan_calls(output: Output, day: str, run: str) -> list[pl.LazyFrame]:
-    wanted = {name: columns.CALLS[name] for name in ("document", "rung")}
+    wanted = {name: columns.CALLS[name] for name in _CALLS}
     return [_scan_columns(output, [file], wanted) for file in _list_run_files(output, f"calls/{day}", run)]
 
 
@@ -115,13 +114,13 @@ def _list_run_files(output: Output, folder: str, run: str) -> list[str]:
 def _build_profile(
     run: str,
     fields: pl.DataFrame,
-    calls: Iterable[pl.LazyFrame],
+    calls: Sequence[pl.LazyFrame],
     accepted: int,
     failed: int,
     cost_usd: Decimal | None,
 ) -> RunProfile:
     rows = accepted + failed
-    cost = cost_usd / rows if rows and cost_usd is not None else None
+    cost = (cost_usd - _sum_audit(calls)) / rows if rows and cost_usd is not None else None
     return RunProfile(run, rows, _null_shares(fields), accepted / rows if rows else 0.0, _climbed_share(calls), cost)
 
 
@@ -131,12 +130,19 @@ def _null_shares(fields: pl.DataFrame) -> dict[str, float]:
     return {name: nulls / rows for name, nulls, rows in some.iter_rows()}
 
 
+def _sum_audit(volumes: Iterable[pl.LazyFrame]) -> Decimal:
+    """What the audit of a run cost: a night with one is not dearer a document."""
+    costs = (calls.filter(columns.AUDIT_CALL).select(pl.col("cost_usd").sum()).collect().item() for calls in volumes)
+    return sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
 def _climbed_share(volumes: Iterable[pl.LazyFrame]) -> float | None:
     """The share of documents called at more than one rung, by volume: all calls of a document are in one volume."""
     documents = climbed = 0
     for calls in volumes:
         # Grouped by a 64-bit hash: a million names would take a hundred megabytes.
-        rungs = calls.group_by(pl.col("document").hash()).agg(several=_RUNG.min() < _RUNG.max())
+        read = calls.filter(~columns.AUDIT_CALL)
+        rungs = read.group_by(pl.col("document").hash()).agg(several=pl.col("rung").min() < pl.col("rung").max())
         counts = rungs.select(pl.len(), pl.col("several").sum()).collect(engine="streaming")
         called, several = counts.row(0)
         documents, climbed = documents + called, climbed + several

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from extractors.record.tables import columns
 from extractors.record.tables.history import DAYS, OFFLINE, document_key, load_history
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from extractors.core import Fingerprint, Name, RedoScope
     from extractors.record.output.base import Output
@@ -190,8 +190,9 @@ def load_replies(output: Output, fingerprint: Fingerprint, *, offline: bool) -> 
 
 
 def _scan_answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
-    """The answers of one file, joined with the outcomes of their documents in the same volume."""
+    """The answers of one file, joined with the outcomes of their documents in the same volume; without those to an audit."""
     replies = output.scan([file], columns.REPLIES).filter(pl.col("outcome").is_in(ANSWERS))
+    replies = replies.join(_scan_audit(output, file), on=["document", "attempt"], how="anti")
     ends = []
     if output.exists(results := _sibling_file(file, "results")):
         rows = output.scan([results], {column: columns.RESULTS[column] for column in _OF_RESULTS}).rename(_OF_RESULTS)
@@ -207,18 +208,24 @@ def _scan_answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
     return replies.join(whole, on="document")
 
 
+def _scan_audit(output: Output, file: str) -> pl.LazyFrame:
+    return _scan_sibling(output, file, "calls", _OF_CALLS).filter(columns.AUDIT_CALL).select("document", "attempt")
+
+
 def _scan_calls(output: Output, file: str) -> pl.LazyFrame:
-    wanted = {column: columns.CALLS[column] for column in _OF_CALLS}
-    calls = _sibling_file(file, "calls")
-    rows = output.scan([calls], wanted) if output.exists(calls) else pl.LazyFrame(schema=wanted)
-    return rows.rename(_OF_CALLS)
+    return _scan_sibling(output, file, "calls", _OF_CALLS).rename(_OF_CALLS)
+
+
+def _scan_sibling(output: Output, file: str, table: Literal["calls", "images"], names: Iterable[str]) -> pl.LazyFrame:
+    """These columns of another table in the same volume; no rows where it is missing."""
+    all_columns = columns.CALLS if table == "calls" else columns.IMAGES
+    wanted, other = {name: all_columns[name] for name in names}, _sibling_file(file, table)
+    return output.scan([other], wanted) if output.exists(other) else pl.LazyFrame(schema=wanted)
 
 
 def _scan_quality(output: Output, file: str) -> pl.LazyFrame:
     """Sharpness and contrast of each document's first page."""
-    wanted = {column: columns.IMAGES[column] for column in _OF_IMAGES}
-    images = _sibling_file(file, "images")
-    rows = output.scan([images], wanted) if output.exists(images) else pl.LazyFrame(schema=wanted)
+    rows = _scan_sibling(output, file, "images", _OF_IMAGES)
     return rows.filter(pl.col("page") == 1).drop("page").unique("document")
 
 

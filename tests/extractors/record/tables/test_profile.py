@@ -47,6 +47,17 @@ def test_a_document_climbed_that_was_called_at_more_than_one_rung():
     assert found.climbed == 0.4
 
 
+def test_audit_is_neither_a_climb_nor_a_cost_of_documents(publish, tmp_path):
+    """Of the run at hand and of those before it; a document that has nothing but an audit in a volume was not called."""
+    audit = {"document": "0", "rung": 0, "sent_width": 100, "sent_height": 100, "cost_usd": Decimal("0.5")}
+    called = pl.concat([calls((1,), (1, 2)), frame([audit, audit | {"document": "9"}], columns.CALLS)])
+    found = profile_of("a", [], called.lazy(), accepted=900, failed=100, cost_usd=Decimal(2))
+    assert found == RunProfile("a", 1000, {}, 0.9, 0.5, Decimal("0.001"))
+    publish("a", 1, called=[(1,)])
+    called.write_parquet(publish.path_of("calls", "a", 1))
+    assert recent_profiles(FolderOutput(tmp_path), "/in", "slip") == [found]
+
+
 def test_a_run_without_rows_has_no_shares():
     """A field that nothing was read into is not null by half; nothing divides by nothing."""
     assert shape([field("shop", 0, 0)]) == RunProfile("now", 0)

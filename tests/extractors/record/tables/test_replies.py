@@ -72,6 +72,18 @@ def test_an_end_has_its_answers(publish, answers, make, end):
     assert answers("/in/a.jpg") == ["two", "one"]
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_answer_to_an_audit_is_not_one_of_the_document(publish, answers, make, published):
+    """Not the first one beside the published answer, and none where that one is not stored."""
+    end = build_end(make, "accepted", bodies=("one", "top"))
+    again = replace(end.attempts[1].request, steps=(replace(end.attempts[1].request.steps[0], rung=0),))
+    first = replace(end.attempts[0], outcome="accepted" if published else "timeout")
+    publish(
+        replace(end, attempts=(first, replace(end.attempts[1], request=again))), build_end(make, "failed", "/in/b.jpg")
+    )
+    assert answers("/in/a.jpg", "/in/b.jpg") == ["one"] * (1 + published)
+
+
 def test_a_later_run_comes_first(publish, answers, make, terms):
     """By the time of its answers: runs may be named in one second."""
     publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))

@@ -12,7 +12,7 @@ from flows.flags import Json, Output, SchemaName, Source, Yes  # noqa: TC001 - t
 if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.report.tuning import TuningView
-    from extractors.run.tune.tuner import TuneRequest
+    from extractors.run.tune.request import TuneRequest
 
 
 ReviewCost = Annotated[
@@ -66,9 +66,9 @@ def tune(
     with exit_on_error():
         from extractors.config.job import build_job
         from extractors.config.run_config import resolve
+        from extractors.record.tables.truth import check_readable
         from extractors.run.tune.dollars import check_prices
-        from extractors.run.tune.late_truth import TruthFile
-        from extractors.run.tune.tuner import TuneRequest
+        from extractors.run.tune.request import TruthFile, TuneRequest
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
@@ -76,6 +76,7 @@ def tune(
         prices = check_prices(review_cost, error_cost)
         request = TuneRequest(TruthFile(truth, on), target, apply=apply, from_rows=from_rows, prices=prices)
         check_local_source(job)
+        check_readable(truth)
         with divert_stdout():
             view = _run(resolve(job, load_settings(), sends=not from_rows), request)
         if as_json:

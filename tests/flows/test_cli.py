@@ -179,6 +179,9 @@ QUICK_ERRORS = [
     ["spend", "--since", "then"],
     ["schemas", "show", "recipt"],
     ["endpoint", "--bill", "free"],
+    ["tune", "in", "--schema", "caption", "--truth", "nowhere.jsonl"],
+    ["tune", "in", "--schema", "caption", "--truth", "in/a.jpg"],  # without a key
+    ["tune", "in", "--schema", "caption", "--truth", "in/a.jpg", "--target", "2"],
 ]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from extractors.core.errors import ConfigurationError, first_line, format_value, suggest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from extractors.record.tables.columns import Columns
 
@@ -57,18 +58,31 @@ class TruthLine:
         return cells
 
 
+def check_readable(path: str) -> None:
+    """Raises ConfigurationError as `read_truth` does for a file that cannot be read; Parquet is left to its reader."""
+    if Path(path).suffix.lower() != ".parquet":
+        with _name_unreadable(path):
+            Path(path).open("rb").close()
+
+
+@contextmanager
+def _name_unreadable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def read_truth(path: str, *, named: bool = True) -> list[TruthLine]:
     """Read the lines of a file. Raises ConfigurationError with file and line for what is not such an object.
 
     Without `named` the lines need not name a document: it is empty, and every key is a value.
     """
     kind = Path(path).suffix.lower()
-    try:
+    with _name_unreadable(path):
         if kind == ".parquet":
             return _read_parquet(path, named=named)
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     if kind == ".csv":
         return _read_csv(content, path, named=named)
     lines = enumerate(content.splitlines(), 1)

@@ -23,13 +23,7 @@ if TYPE_CHECKING:
     from extractors.core import Document
     from extractors.core.schema import Schema
     from extractors.record.output.base import Output
-
-
-class TruthFile(NamedTuple):
-    """A file of true values; `on`: its rows name no document, and are joined to published rows by this field."""
-
-    path: str
-    on: str = ""
+    from extractors.run.tune.request import TruthFile
 
 
 @dataclass(frozen=True, slots=True)

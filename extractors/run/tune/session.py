@@ -29,7 +29,7 @@ from extractors.run.trial import open_trial
 from extractors.run.tune.blank_control import ControlResult, build_controls, run_controls
 from extractors.run.tune.field_comparers import build_comparers, compare_document
 from extractors.run.tune.labels import read_labels
-from extractors.run.tune.late_truth import JoinedLabels, TruthFile, join_labels
+from extractors.run.tune.late_truth import JoinedLabels, join_labels
 from extractors.run.tune.paid_replies import FLOW, load_paid_replies
 from extractors.run.tune.readings import DocumentReader, LabelledDocument, name_content, plan_rungs
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from extractors.run.tune.blank_control import ControlRequest
     from extractors.run.tune.labels import Labels
     from extractors.run.tune.readings import DocumentReadings
+    from extractors.run.tune.request import TruthFile
 
 PART = PartId(0)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from extractors.core.errors import ConfigurationError
 from extractors.core.tuning import Certificate, Ladder, Tuning
 from extractors.record.ledger import Ledger
 from extractors.record.output import open_output
@@ -29,32 +28,9 @@ if TYPE_CHECKING:
     from extractors.report.tuning import TuningView
     from extractors.run.hooks import RunHooks
     from extractors.run.tune.analysis import Analysis
-    from extractors.run.tune.dollars import ReviewPrices
-    from extractors.run.tune.late_truth import TruthFile
     from extractors.run.tune.measurements import Reading
+    from extractors.run.tune.request import TuneRequest
     from extractors.run.tune.session import ReadingsResult
-
-
-@dataclass(frozen=True, slots=True)
-class TuneRequest:
-    """What is asked of a tuning beside the job: the file of labels, the target of the certificate, and whether to store.
-
-    `from_rows`: published rows are scored instead, and nothing is read. `prices`: ladder and threshold are chosen by
-    dollars, with reviews and errors.
-    """
-
-    truth: TruthFile
-    target: float = 0.99
-    apply: bool = False
-    from_rows: bool = False
-    prices: ReviewPrices | None = None
-
-    def __post_init__(self) -> None:
-        """Raises ConfigurationError for a target that is no share, and for storing what is not tried."""
-        if self.apply and self.from_rows:
-            raise ConfigurationError("--from-rows tries no ladder, so there is nothing to store: leave out --apply")
-        if not 0 < self.target < 1:
-            raise ConfigurationError(f"target {self.target}: use a share of documents between 0 and 1, such as 0.99")
 
 
 async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> TuningView:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FAILING_SECONDS = 60.0
 REFUSED_SECONDS = 1800.0
-# Calls with status 403 before any was answered or refused for its content: then the key is refused, not the length.
+# Calls with status 403 before any was answered or refused for its content, or one after another without an answer
+# between them: then the key is refused, not the length.
 FORBIDDEN_LIMIT = 10
 
 
@@ -26,7 +27,7 @@ FORBIDDEN_LIMIT = 10
 class CircuitBreaker:
     """Counts how the calls of a run end. Any answer, accepted or not, closes the breaker again.
 
-    `trusted` is set once a call was answered: the key is accepted, so a 403 is about one document.
+    `trusted` is set once a call was answered: the key is accepted, so a single 403 may be about one document.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -40,12 +41,13 @@ class CircuitBreaker:
     def record_answer(self) -> None:
         """Records a call that was answered."""
         self.trusted = True
+        self._forbidden = 0
         self._failing_since = self._refused_since = None
 
     def record_failure(self, fault: Fault) -> RunError | None:
         """Records a call that failed. Returns the error that stops the run once there is one."""
         now, self._last = self.clock(), fault.message
-        if fault.status == httpx.codes.FORBIDDEN:  # Together's for a request that is too long, others' for a key
+        if fault.status == httpx.codes.FORBIDDEN and (fault.doubtful or not self.trusted):  # others' for a key
             self._forbidden += 1
         elif fault.outcome == "client_error":
             self._client_errors += 1
@@ -55,13 +57,19 @@ class CircuitBreaker:
             self._refused_since = now if self._refused_since is None else self._refused_since
         else:
             self._failing_since = now if self._failing_since is None else self._failing_since
-        return self.check_forbidden(FORBIDDEN_LIMIT) or self._check_duration(now)
+        return self.check_forbidden(FORBIDDEN_LIMIT) or self._check_last_calls() or self._check_duration(now)
 
     def check_forbidden(self, least: int = 1) -> RunError | None:
         """Returns the error when at least so many calls ended with 403, and none was answered or refused for its content."""
         if self.trusted or self._client_errors or self._forbidden < least:
             return None
         return Refused(f"every call was forbidden: check the key and what it may use (the server says: {self._last})")
+
+    def _check_last_calls(self) -> RunError | None:
+        if not self.trusted or self._forbidden < FORBIDDEN_LIMIT:
+            return None
+        calls = f"the last {self._forbidden} calls were forbidden"
+        return Refused(f"{calls}: check the key and what it may use (the server says: {self._last})")
 
     def _check_duration(self, now: float) -> RunError | None:
         if self._failing_since is not None and now - self._failing_since >= FAILING_SECONDS:

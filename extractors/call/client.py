@@ -195,7 +195,8 @@ class ChatClient:
             raise error
 
     def _make_document_error(self, fault: Fault) -> DocumentError:
-        final = fault.remedy == "fail" and (fault.outcome != "context_exceeded" or self.breaker.trusted)
+        overflow = fault.outcome == "context_exceeded"
+        final = fault.remedy == "fail" and not fault.doubtful and (not overflow or self.breaker.trusted)
         message, public = self._mask(fault.full_message), self._mask(fault.message)
         return DocumentError(
             message, kind=fault.outcome, stage="call", final=final, public=public, refusal=fault.refusal

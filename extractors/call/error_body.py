@@ -9,13 +9,14 @@
 | `{"base_resp": {"status_code", "status_msg"}}` | MiniMax |
 | `{"errors": [{"code", "message"}]}` | Cloudflare, watsonx |
 | `{"__type": "ThrottlingException", "message"}` | AWS |
+| `{"error": {"message", "metadata": {"raw": "{…}", "headers": {…}}}}` | OpenRouter, with what its provider said |
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -31,13 +32,15 @@ _CODES = ("code", "type", "status", "status_code", "error_type", "error_code", "
 class ErrorBody:
     """What an error says. `codes` are its code, type and status as far as they are names, `status` the number among them.
 
-    `message` is None where there is no sentence; `retry_delay` is what Gemini's details ask for.
+    `message` is None where there is no sentence; `retry_delay` is what Gemini's details ask for, `headers` are those that
+    a gateway repeats in the body.
     """
 
     message: str | None = None
     codes: tuple[str, ...] = ()
     status: int | None = None
     retry_delay: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def code(self) -> str:
@@ -57,7 +60,24 @@ def parse_error(parsed: object) -> ErrorBody:
     named = tuple(each for each in codes if _is_code(each))
     statuses = [int(each) for each in named if re.fullmatch(r"[45]\d\d", each)]
     message = next((each for name in _MESSAGES if isinstance(each := error.get(name), str)), None)
-    return ErrorBody(message and _unwrap(message), named, statuses[0] if statuses else None, _find_retry_delay(error))
+    body = ErrorBody(message and _unwrap(message), named, statuses[0] if statuses else None, _find_retry_delay(error))
+    metadata = error.get("metadata")
+    return _add_metadata(body, metadata) if isinstance(metadata, dict) else body
+
+
+def _add_metadata(body: ErrorBody, metadata: dict[str, object]) -> ErrorBody:
+    """The error with what a gateway's provider said, behind the gateway's own words, and the headers that it repeats."""
+    raw, headers = metadata.get("raw"), metadata.get("headers")
+    raw = raw.get("data") if isinstance(raw, dict) else raw
+    inner = parse_error(parse_json(raw)) if isinstance(raw, str) else ErrorBody()
+    words = inner.message or (raw if isinstance(raw, str) and not raw.lstrip().startswith(("{", "[")) else None)
+    listed = headers.items() if isinstance(headers, dict) else ()
+    return replace(
+        body,
+        message=": ".join(filter(None, [body.message, words])) or None,
+        codes=(*body.codes, *(code for code in inner.codes if not code.isdigit())),
+        headers=tuple((name.lower(), str(value)) for name, value in listed),
+    )
 
 
 def _unwrap(message: str) -> str:
@@ -112,7 +132,7 @@ def _find_retry_delay(error: dict[str, object]) -> str:
 def parse_json(body: str | bytes) -> object:
     """The JSON of a body, None where the body is not JSON.
 
-    Some servers write a byte order mark before it, or a number without end beside the answer.
+    Some servers write a byte order mark before it, or a number without end or NaN beside the answer: NaN is null.
     """
     try:
         return orjson.loads(body)
@@ -123,15 +143,11 @@ def parse_json(body: str | bytes) -> object:
 def _parse_leniently(body: str | bytes) -> object:
     try:
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body.removeprefix("\ufeff")
-        parsed: object = json.loads(text, parse_constant=_refuse_constant)
+        parsed: object = json.loads(text, parse_constant=lambda _: None)
         json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair fits in no table
     except (ValueError, RecursionError):
         return None
     return parsed
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def remove_images(text: str) -> str:

@@ -6,7 +6,7 @@
 | 401, 402, 404, 405, 407, 410, 3xx | `client_error` | stop: nothing can succeed until a person changes something |
 | an account at its end, in any status | `client_error` | stop, as 402 |
 | a request that exceeds the context, in any status | `context_exceeded` | fail at this size |
-| 403 | `context_exceeded` | fail at this size; where every call ends so, it is the key (`circuit_breaker.py`) |
+| 403, 413 | `context_exceeded` | fail at this size; where call after call ends with 403, it is the key (`circuit_breaker.py`) |
 | 408, 409, 425, 498, 499, 5xx | `server_error` | retry |
 | 429 | `rate_limited` | wait: uses up no attempt |
 | 503 | `capacity` | retry |
@@ -42,7 +42,7 @@ _TRANSIENT = frozenset({408, 409, 425, 498, 499})  # the last two: no capacity a
 
 # What an error's code says, with any status.
 _QUOTA_CODES = re.compile(
-    r"insufficient_?(quota|balance|credits?|funds)|budget_?exceeded|exceeded_?budget|out_of_credits|payment_required"
+    r"insufficient_?(quota|balance|credits?|funds)|credit_limit(_exceeded|_reached)?|budget_?exceeded|exceeded_?budget|out_of_credits|payment_required"
     r"|billing_(hard_limit_reached|not_active)|credit_balance_too_low|account_?(deactivated|suspended|overdue\w*)|arrearage"
     r"|exceeded_current_quota\w*|organization_restricted|blocked_api_access",
     re.IGNORECASE,
@@ -64,11 +64,11 @@ _IMAGE_CODES = re.compile(
     r"|above_max_length",
     re.IGNORECASE,
 )
-_IMAGE_STATUSES = frozenset({413, 415})
+_IMAGE_STATUSES = frozenset({415})
 
 _QUOTA_WORDS = re.compile(
     r"exceeded your current quota|insufficient[ _](quota|balance|credits?|funds)|budget has been exceeded"
-    r"|exceeded (your|the|its)? ?(monthly |daily )?(budget|spend(ing)? limit)|credit balance is too low|out of credits"
+    r"|exceeded (your|the|its)? ?(monthly |daily )?(budget|spend(ing)? limit)|(key|credit) limit (is )?(exceeded|reached)|credit balance is too low|out of credits"
     r"|requires more credits|billing hard limit|account (\S{1,60} )?(is )?(not active|suspended|in arrears)"
     r"|balance is insufficient|overdue balance|over budget|(doesn't|does not|don't) have (any|enough) credits"
     r"|(reached|exceeded) (your|its|the) (specified |monthly |organization's )*(API )?(usage|spend(ing)?) limits?"
@@ -91,6 +91,12 @@ _MODERATION_WORDS = re.compile(
     r"requires moderation|was flagged|content (management )?policy|(input|output|content|new)[ _]sensitive",
     re.IGNORECASE,
 )
+# A 403 that speaks of the key or of a gateway's rules, and not of the length of one request.
+_DENIED_WORDS = re.compile(
+    r"forbidden|denied|permission|not authorized|unauthorized|not (have access|allowed|supported)|blocked|(key|token|session)\b"
+    r".{0,40}\b(expired|invalid|revoked|disabled)|error code: 1\d{3}|cloudflare|<html|captcha",
+    re.IGNORECASE,
+)
 _WORD_STATUS = (  # of an error inside a 200 without a code
     (_QUOTA_WORDS, 402),
     (
@@ -110,7 +116,7 @@ class Fault:
 
     `message` may be shown in public. `server_message` quotes the server and is kept in the tables alone. `status` is the
     HTTP status that the error stands for, which may differ from that of the reply; 0 without a reply. `refusal` is set
-    where the server refused the request and not one image.
+    where the server refused the request and not one image; `doubtful` where another try may be let through: the key or a gateway refused it.
     """
 
     outcome: Outcome
@@ -121,6 +127,7 @@ class Fault:
     server_message: str = ""
     status: int = 0
     refusal: Refusal | None = None
+    doubtful: bool = False
 
     @property
     def full_message(self) -> str:
@@ -172,8 +179,10 @@ def _classify(
         return fault("capacity", "retry", wait=wait)
     if status in STOPPING or 300 <= status < 400:
         return fault("client_error", "stop")
-    if _is_context_overflow(error, words) or (status == 403 and not _MODERATION_WORDS.search(words)):
+    if _is_context_overflow(error, words):
         return fault("context_exceeded", "fail")
+    if status == 413 or (status == 403 and not _MODERATION_WORDS.search(words)):
+        return fault("context_exceeded", "fail", doubtful=status == 413 or bool(_DENIED_WORDS.search(words)))
     if status in _TRANSIENT or status >= 500:
         return fault("server_error", "retry", wait=wait)
     about_image = _is_about_image(status, error, words)
@@ -212,7 +221,7 @@ def _is_about_image(status: int, error: ErrorBody, words: str) -> bool:
 def _find_wait(error: ErrorBody, words: str, headers: Mapping[str, str], *, limited: bool) -> float | None:
     if limited and error.retry_delay and (seconds := parse_time(error.retry_delay, 0.0)) is not None:
         return parse_wait({"retry-after": str(max(seconds, 0.0))})
-    return parse_wait(headers, limited=limited, words=words)
+    return parse_wait(dict(error.headers) | dict(headers), limited=limited, words=words)
 
 
 def _format_public(status: int, error: ErrorBody) -> str:

@@ -23,8 +23,9 @@ def read_usage(part: dict[str, object]) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     prompt = _count(usage.get("prompt_tokens"))
-    completion = _count(usage.get("completion_tokens", 0))
-    if prompt is None or completion is None:
+    total = _count(usage.get("total_tokens"))
+    completion = _count(usage.get("completion_tokens", None if total is None else total - (prompt or 0)))
+    if not prompt or completion is None:  # no request is without a prompt: zeros stand for what was not counted
         return None
     reasoning = _find(usage, ("completion_tokens_details", "output_tokens_details"), ("reasoning_tokens",))
     beside = _count_beside(usage, prompt, completion, reasoning)
@@ -50,6 +51,8 @@ def _find(usage: dict[str, object], details: tuple[str, ...], names: tuple[str, 
 
 
 def _count(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():  # as gateways write numbers whose language has no integers
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LIMIT:
         return value
     return None

@@ -149,7 +149,9 @@ class Database:
             waits = f"-c lock_timeout={round(self._patience * 1000)}"
             seconds = max(2, round(self._patience))  # the driver ignores less than 2
             arguments = {"connect_timeout": seconds, "options": waits}
-            return sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
+            engine = sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
+            event.listen(engine, "before_cursor_execute", _replace_nul, retval=True)
+            return engine
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
         event.listen(engine, "connect", self._configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -171,6 +173,21 @@ class Database:
             patient(cursor.execute, "PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+
+
+def _replace_nul(
+    _connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_options: object
+) -> tuple[str, object]:
+    """Writes the sign for what is unreadable in place of NUL, which servers and models write and PostgreSQL refuses in text."""
+    return statement, _clean(parameters)
+
+
+def _clean(parameters: object) -> object:
+    if isinstance(parameters, str):
+        return parameters.replace("\0", "\ufffd") if "\0" in parameters else parameters
+    if isinstance(parameters, dict):
+        return {name: _clean(value) for name, value in parameters.items()}
+    return type(parameters)(map(_clean, parameters)) if isinstance(parameters, list | tuple) else parameters
 
 
 def _parse_url(url: str) -> sa.URL:

@@ -227,6 +227,16 @@ async def test_a_403_is_final_once_the_key_is_known_to_be_good(an_order, notes, 
     assert (before.value.final, after.value.final) == (False, True)
 
 
+@pytest.mark.parametrize("refusal", [http(403, b"<title>403 Forbidden</title>"), http(413, b"<title>413</title>")])
+async def test_what_a_gateway_refuses_is_never_final(an_order, notes, judge, refusal):
+    """Its rules may change before the next run."""
+    async with WireServer([http(), refusal]).running() as server, calling(server) as caller:
+        await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+        with pytest.raises(DocumentError) as refused:
+            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+    assert (refused.value.kind, refused.value.final) == ("context_exceeded", False)
+
+
 @pytest.mark.parametrize(("status", "mend"), [(401, "TILEWISE_API_KEY"), (402, "spending limit"), (404, "--model")])
 async def test_what_no_document_can_pass_stops_the_run(an_order, notes, judge, status, mend):
     """The message says what to do, and the attempt is noted all the same."""

@@ -1,6 +1,7 @@
 """call/faults.py, call/waits.py, call/error_body.py, call/circuit_breaker.py: what a failed call is, and when a run stops."""
 
 import json
+import time
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from extractors.call.circuit_breaker import CircuitBreaker
 from extractors.call.error_body import extract_message
 from extractors.call.faults import Fault, classify_exception, classify_status
 from extractors.call.waits import MAX_WAIT, parse_wait
+from extractors.core import Refusal
 
 NOW = 1_795_000_000.0
 FAILED = Fault("server_error", "retry", "500 no")
@@ -30,6 +32,7 @@ TOO_LONG = Fault("context_exceeded", "fail", "400 too long", status=400)
         (402, "", "client_error", "stop"),
         (404, "", "client_error", "stop"),
         (403, "", "context_exceeded", "fail"),
+        (413, "too large", "context_exceeded", "fail"),
         (408, "", "server_error", "retry"),
         (499, "", "server_error", "retry"),
         (429, "", "rate_limited", "wait"),
@@ -189,7 +192,6 @@ def test_a_refusal_of_the_request_is_not_taken_for_its_length(message):
         (400, error("no", code="content_policy_violation"), None),
         (400, error("The response was filtered", code="content_filter", innererror={}), None),
         (403, error("Your chosen model requires moderation and your input was flagged."), None),
-        (413, "too large", None),
         (415, "", None),
     ],
 )
@@ -424,6 +426,62 @@ def test_a_wall_of_403_stops_the_run(breaker):
 def test_a_403_among_answers_is_a_length(breaker):
     breaker.record_answer()
     assert [breaker.record_failure(FORBIDDEN) for _ in range(20)] == [None] * 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><head><title>403 Forbidden</title></head><body>nginx</body></html>",
+        "error code: 1020",
+        json.dumps({"message": "User is not authorized to access this resource"}),
+        json.dumps({"message": "The security token included in the request is expired"}),
+        error("Project `p` does not have access to model `m`"),
+        error("Country, region, or territory not supported"),
+    ],
+)
+def test_ten_calls_that_are_denied_one_after_another_stop_the_run(breaker, body):
+    """A key that is revoked in the middle of a run is no length of its documents, which the next run takes again."""
+    denied = classify_status(403, "", {}, body)
+    breaker.record_answer()
+    assert [breaker.record_failure(denied) for _ in range(9)] == [None] * 9
+    breaker.record_answer()
+    stops = [breaker.record_failure(denied) for _ in range(10)]
+    assert (denied.outcome, denied.doubtful, stops[:9]) == ("context_exceeded", True, [None] * 9)
+    assert stops[9].status == "refused"
+
+
+def test_what_the_provider_of_a_gateway_says_decides():
+    """OpenRouter's own words say nothing; the provider's stand in the metadata, as JSON, as text or in an object."""
+    length = error("maximum context length is 8192", type="invalid_request_error")
+    schema = error("Invalid schema for response_format 'x'", code="invalid_json_schema")
+    faults = [
+        classify_status(400, "", {}, error("Provider returned error", code=400, metadata={"raw": raw}))
+        for raw in (length, {"data": length}, "the prompt is too long", schema)
+    ]
+    assert [fault.outcome for fault in faults] == ["context_exceeded"] * 3 + ["client_error"]
+    assert faults[3].refusal == Refusal(400, "invalid_json_schema")
+    assert "Invalid schema for response_format" in faults[3].message
+
+
+def test_headers_that_a_gateway_repeats_in_the_body_bind():
+    """OpenRouter names the end of a limit there; a header of the reply itself wins."""
+    at = str(int((time.time() + 20) * 1000))
+    body = error(
+        "Rate limit exceeded", code=429, metadata={"headers": {"X-RateLimit-Reset": at, "X-RateLimit-Remaining": "0"}}
+    )
+    assert 18 < classify_status(429, "", {}, body).wait <= 20
+    assert classify_status(429, "", {"retry-after": "3"}, body).wait == 3
+
+
+@pytest.mark.parametrize("status", [403, 429, 400])
+def test_the_limit_of_a_key_stops_the_run(status):
+    """OpenRouter says so with 403, which is else a length."""
+    for words in (
+        "Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys",
+        "Credit limit exceeded",
+    ):
+        fault = classify_status(status, "", {}, error(words, code=status))
+        assert (fault.outcome, fault.remedy, fault.status) == ("client_error", "stop", 402)
 
 
 def test_requests_beyond_the_context_are_no_wall(breaker):

@@ -93,6 +93,12 @@ def test_reasoning_is_not_the_answer():
         ({"prompt_tokens": -1, "completion_tokens": 50}, None),
         ({"prompt_tokens": 10**30, "completion_tokens": 50}, None),
         ({"prompt_tokens": 1.5, "completion_tokens": 50}, None),
+        ({"prompt_tokens": 1700.0, "completion_tokens": 50.0}, Usage(1700, 50)),
+        ({"prompt_tokens": 1700, "total_tokens": 1750}, Usage(1700, 50)),
+        ({"prompt_tokens": 1700}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 50}, None),
+        (USAGE | {"cost": float("nan")}, Usage(1700, 50)),
         ([], None),
     ],
 )
@@ -100,6 +106,15 @@ def test_usage_is_counted_or_unknown(usage, counted):
     """Counts in either place that servers use; what is missing, negative or no number is unknown, never 0."""
     reply, fault = read_body(completion(usage=usage))
     assert (reply.usage, fault) == (counted, None)
+
+
+@pytest.mark.parametrize(
+    "part", ['"content": {"total": NaN}', '"tool_calls": [{"function": {"arguments": {"total": NaN}}}]']
+)
+def test_nan_in_an_answer_is_no_null(part):
+    """Beside the answer it says nothing; in the answer it is no number, and a null would be a wrong row."""
+    reply, fault = read_body(f'{{"choices": [{{"message": {{{part}}}, "score": NaN}}]}}'.encode())
+    assert (reply.content, fault) == ('{"total":NaN}', None)
 
 
 @pytest.mark.parametrize("finish_reason", ["eos", "function_call", "error", "", "something new"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from support.runs import vary
 
 from extractors.core.errors import ConfigurationError, LedgerError
 from extractors.core.money import Means
@@ -278,6 +279,15 @@ def test_a_locked_table_of_a_server_is_said(postgres, terms):
         ):
             ledger.runs.begin(terms)
     other.dispose()
+
+
+@pytest.mark.postgres
+def test_nul_in_the_words_of_a_server_does_not_end_a_run(postgres, terms):
+    """PostgreSQL's text holds none; a reply of bytes that are no text, and the escapes of models, hold some."""
+    with Ledger(postgres()) as ledger:
+        ledger.runs.begin(vary(terms, source="/in/a\0b"))
+        with ledger.runs.database._engine.connect() as connection:
+            assert connection.execute(sa.text("select source from runs")).scalar_one() == "/in/a\ufffdb"
 
 
 def test_a_ledger_in_a_folder_without_a_name_is_where_we_are(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from extractors.config.job import Job
 from extractors.config.prices import OLD_PRICE_DAYS, find_price
 from extractors.config.run_config import resolve
 from extractors.config.settings import SQLITE
-from extractors.config.tuning import describe_certificate, describe_ladder, describe_thresholds
+from extractors.config.tuning import describe_certainty, describe_ladder, describe_thresholds
 from extractors.core.errors import ConfigurationError, TilewiseError, first_line
 from extractors.core.money import dollars
 from extractors.core.tuning import parse_tuning
@@ -184,7 +184,8 @@ def _describe_tuning(schema: str, body: str) -> Finding:
         f"measured on {tuning.measured_at:%Y-%m-%d}",
         f"ladder {describe_ladder(tuning.ladder)}" if tuning.ladder else "",
         describe_thresholds(tuning.climb_below, tuning.climb_below_all),
-        describe_certificate(tuning.certificate) if tuning.certificate else "",
+        describe_certainty(tuning),
+        f"with --witness all {describe_certainty(tuning.witnessed) or 'another score'}" if tuning.witnessed else "",
         "this model's confidence cannot rank" if tuning.ranks is False else "",
     ]
     return Finding(name, "note" if tuning.ranks is False else "ok", ", ".join(filter(None, parts)))

@@ -85,7 +85,14 @@ class RunConfig:
         job = self.job
         if body is None:
             return replace(self, tuning=StoredTuning(climb_below_all=job.climb_below))
-        used = select_tuning(body, self.protocol, self.rule.text, policy=job.policy, climb_below=job.climb_below)
+        used = select_tuning(
+            body,
+            self.protocol,
+            self.rule.text,
+            policy=job.policy,
+            climb_below=job.climb_below,
+            looks_at_all=job.witness == "all",
+        )
         return replace(self, tuning=used)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import first_line
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol
+    from extractors.core.tuning import Certificate, Ladder, Review, Tuning, TuningProtocol, WitnessedScore
     from extractors.validate.score import Score
 
 TUNED = "tuned"  # the policy of a run that uses a stored ladder
@@ -22,6 +23,7 @@ TUNED = "tuned"  # the policy of a run that uses a stored ladder
 class StoredTuning:
     """What `tilewise tune --apply` stored for an endpoint, model and schema; without `tuning` it is not used.
 
+    `witnessed` is the score of documents that the witness has looked at, in a run whose witness looks at all of them.
     `warnings` say why a part of it, or all, is not used.
     """
 
@@ -30,7 +32,22 @@ class StoredTuning:
     climb_below: Mapping[str, float] = field(default_factory=dict)
     climb_below_all: float | None = None
     score: Score | None = None
+    witnessed: Score | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def doubtful_below(self) -> float | None:
+        """The confidence below which a document is to be reviewed: chosen by dollars, else certified; None: neither was.
+
+        Infinite where a review of every document costs least.
+        """
+        if self.tuning is None:
+            return None
+        measured = self.tuning if self.witnessed is None else self.tuning.witnessed
+        assert measured is not None, "the score is of it"
+        if measured.review is not None:
+            return math.inf if measured.review.below is None else measured.review.below
+        return measured.certificate.threshold if measured.certificate else None
 
     @property
     def has_thresholds(self) -> bool:
@@ -44,18 +61,35 @@ class StoredTuning:
             return ""
         ladder = f"ladder {describe_ladder(self.ladder)}" if self.ladder else ""
         climbs = describe_thresholds(self.climb_below, self.climb_below_all)
-        score = "its score" if self.score is not None else ""
+        score = self._describe_score()
         used = ", ".join(filter(None, (ladder, climbs, score))) or "nothing of it: flags replace it"
         return f"stored tuning of {self.tuning.measured_at:%Y-%m-%d} (run {self.tuning.run}): {used}"
+
+    def _describe_score(self) -> str:
+        if self.witnessed is not None:
+            return "its score with the witness"
+        without = self.tuning is not None and self.tuning.witnessed is not None
+        if self.score is None:
+            return "not its score with the witness, which needs --witness all" if without else ""
+        return "its score without the witness (--witness all uses the one with it)" if without else "its score"
 
 
 NO_TUNING = StoredTuning()
 
 
 def select_tuning(
-    body: str, protocol: TuningProtocol, rule: str, *, policy: str | None, climb_below: float | None
+    body: str,
+    protocol: TuningProtocol,
+    rule: str,
+    *,
+    policy: str | None,
+    climb_below: float | None,
+    looks_at_all: bool = False,
 ) -> StoredTuning:
-    """What of the stored tuning `body` a run of this protocol and bill rule uses beside its explicit flags."""
+    """What of the stored tuning `body` a run of this protocol and bill rule uses beside its explicit flags.
+
+    `looks_at_all`: the witness looks at every document of the run.
+    """
     from extractors.core.tuning import parse_tuning  # noqa: PLC0415 - models that a run without a tuning need not build
 
     thresholds = StoredTuning(climb_below_all=climb_below)
@@ -72,7 +106,8 @@ def select_tuning(
             f"{name} is not used: {' and '.join(differences)} differ from its run {tuning.run}: run `tilewise tune --apply`"
             " again",
         )
-    return _combine(tuning, rule, policy, climb_below)
+    used = _combine(tuning, rule, policy, climb_below)
+    return _add_witnessed(used, tuning) if looks_at_all and tuning.witnessed is not None else used
 
 
 def _combine(tuning: Tuning, rule: str, policy: str | None, climb_below: float | None) -> StoredTuning:
@@ -94,7 +129,17 @@ def _combine(tuning: Tuning, rule: str, policy: str | None, climb_below: float |
         score = None if tuning.score is None else _parse_score(tuning.score)
     except ValueError as error:
         warnings.append(f"the stored score cannot be read and is not used: {first_line(error)}")
-    return StoredTuning(tuning, ladder, by_field, below_all, score, tuple(warnings))
+    return StoredTuning(tuning, ladder, by_field, below_all, score, warnings=tuple(warnings))
+
+
+def _add_witnessed(used: StoredTuning, tuning: Tuning) -> StoredTuning:
+    """With the score of documents that the witness has looked at; a warning where it cannot be read."""
+    assert tuning.witnessed is not None, "the caller checks it"
+    try:
+        return replace(used, witnessed=_parse_score(tuning.witnessed.score))
+    except ValueError as error:
+        warning = f"the stored score with the witness cannot be read and is not used: {first_line(error)}"
+        return replace(used, warnings=(*used.warnings, warning))
 
 
 def _parse_score(stored: Mapping[str, JsonValue]) -> Score:
@@ -131,3 +176,15 @@ def describe_certificate(certificate: Certificate) -> str:
         f"{100 * certificate.share:.0f} % of documents need no review"
         f" ({100 * certificate.lower_bound:.1f} % of them right at least)"
     )
+
+
+def describe_certainty(measured: Tuning | WitnessedScore) -> str:
+    """What was certified, and below which confidence a review costs least; empty where nothing was measured."""
+    certificate = describe_certificate(measured.certificate) if measured.certificate else ""
+    return ", ".join(filter(None, (certificate, describe_review(measured.review) if measured.review else "")))
+
+
+def describe_review(review: Review) -> str:
+    """The threshold of review: `review below 0.93 at $0.5 a review and $20 a wrong row`."""
+    threshold = "review of every document" if review.below is None else f"review below {review.below:.4g}"
+    return f"{threshold} at ${review.review_cost:g} a review and ${review.error_cost:g} a wrong row"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
 
 NOWHERE = 0  # the page of a value that was looked for and stands on no page
 MISSING_ROW = "[?]"  # ends the field of a line on a page that looks like a row of a list and is in none of its rows
+_NESTED = re.compile(r"[.\[]")  # in the field of what is in a list or a nested model
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,8 @@ class FieldEvidence:
     """The token probabilities of one top-level field's value; None where they are unknown, never a guess.
 
     `least`, `mean`, `first` and `total` are natural logarithms, `length` counts the value's tokens, and `not_null` is the
-    probability of the token that chose a value over null. `confidence` is between 0 and 1.
+    probability of the token that chose a value over null. `confidence` is between 0 and 1. `seen` is the share of the
+    field's judged values that the witness saw on a page; None where it judged none or did not look.
     """
 
     field: str
@@ -28,6 +32,7 @@ class FieldEvidence:
     length: int = 0
     not_null: float | None = None
     confidence: float | None = None
+    seen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Evidence:
     def confidence(self) -> float | None:
         """The least of the known confidences."""
         return min((each.confidence for each in self.fields if each.confidence is not None), default=None)
+
+    def with_sightings(self, sightings: Sightings) -> Evidence:
+        """The evidence with the share of each field's values that the witness saw."""
+        shares = sightings.shares()
+        return replace(self, fields=tuple(replace(each, seen=shares.get(each.field)) for each in self.fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,15 @@ class Sightings:
     """Where the values of a document stand, in the order of its fields."""
 
     values: tuple[Sighting, ...]
+
+    def shares(self) -> dict[str, float]:
+        """By top-level field the share of its judged values that stand on a page; a missing row is a value that does not."""
+        judged: dict[str, list[bool]] = defaultdict(list)
+        for each in self.values:
+            if each.page is not None:
+                is_seen = each.page != NOWHERE and not each.field.endswith(MISSING_ROW)
+                judged[_NESTED.split(each.field, 1)[0]].append(is_seen)
+        return {name: sum(seen) / len(seen) for name, seen in judged.items()}
 
     @property
     def unseen(self) -> int:

@@ -81,6 +81,30 @@ class Certificate(BaseModel):
     lower_bound: float | None = None
 
 
+class Review(BaseModel):
+    """The threshold of review that costs least at these prices; `below` None: every document is reviewed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    review_cost: float
+    error_cost: float
+    below: float | None = None
+
+
+class WitnessedScore(BaseModel):
+    """The score of documents that the witness has looked at, with what was measured by it.
+
+    `score` is the JSON form of `validate.score.Score`. Which documents climb does not depend on it: the witness looks
+    when a document has ended.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    score: dict[str, JsonValue]
+    certificate: Certificate | None = None
+    review: Review | None = None
+
+
 class Tuning(BaseModel):
     """The ladder, the thresholds and the score that were chosen for a protocol.
 
@@ -88,7 +112,7 @@ class Tuning(BaseModel):
     field's confidence never makes a document climb. `score` is the JSON form of `validate.score.Score`; None: the least
     token probability is the score. `ranks` is False where the confidence of this model cannot rank, None where too few
     errors were seen to tell. `agreement` counts the labelled documents that were read below the top rung, and those of them
-    whose answer was that of the top in every field.
+    whose answer was that of the top in every field. `witnessed` is None where no score with signals of the witness was fitted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,10 +123,25 @@ class Tuning(BaseModel):
     climb_below_all: Probability | None = None
     score: dict[str, JsonValue] | None = None
     certificate: Certificate | None = None
+    review: Review | None = None
+    witnessed: WitnessedScore | None = None
     ranks: bool | None = None
     agreement: tuple[int, int] | None = None
     measured_at: datetime
     run: str
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether it holds a certificate or a threshold of review, with or without the witness."""
+        return any(
+            (self.certificate, self.review, self.witnessed and (self.witnessed.certificate or self.witnessed.review))
+        )
+
+    def without_certificates(self) -> Tuning:
+        """The ladder, the thresholds of climbing and the scores alone."""
+        ended: dict[str, None] = {"certificate": None, "review": None}
+        witnessed = self.witnessed.model_copy(update=ended) if self.witnessed else None
+        return self.model_copy(update={**ended, "witnessed": witnessed})
 
     def threshold(self, field: str) -> float | None:
         """The confidence below which this field makes a document climb; None: it never does."""

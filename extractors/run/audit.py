@@ -143,7 +143,10 @@ def judge_audit(session: RunSession, result: AuditResult) -> list[str]:
 
 
 def _end_certificate(session: RunSession, counts: AuditCounts) -> str | None:
-    """A warning where significantly more documents differ than when the stored tuning was measured; its certificate ends."""
+    """A warning where significantly more documents differ than when the stored tuning was measured; its certificate ends.
+
+    So does its threshold of review, which was chosen by the same errors.
+    """
     tuning = session.config.tuning.tuning
     if tuning is None or tuning.agreement is None or not counts.differs_more_than(AuditCounts(*tuning.agreement)):
         return None
@@ -151,8 +154,8 @@ def _end_certificate(session: RunSession, counts: AuditCounts) -> str | None:
     memory, fingerprint = session.ledger.memory, session.run_info.fingerprint
     stored = memory.tuning(fingerprint)
     ended = ""
-    if stored is not None and (now := parse_tuning(stored)).run == tuning.run and now.certificate is not None:
-        memory.keep_tuning(fingerprint, now.run, now.model_copy(update={"certificate": None}).model_dump_json())
+    if stored is not None and (now := parse_tuning(stored)).run == tuning.run and now.is_certified:
+        memory.keep_tuning(fingerprint, now.run, now.without_certificates().model_dump_json())
         ended = ", and its certificate has ended"
     return (
         f"audit: {counts.words}; when the stored tuning of {tuning.measured_at:%Y-%m-%d} was measured,"

@@ -11,6 +11,9 @@ It is evaluated here without scikit-learn. A value whose token probabilities are
 | `not_null` | log-odds of a value against null, or of null where that is more probable |
 | `agreed` `disagreed` | 1 where the lower rung's answer is the same, or another one; 0 where there was none |
 | `sharpness` `contrast` | of the picture; their logarithms |
+| `seen` | the share of the field's judged values that the witness saw on a page |
+
+A score with `seen` is for documents that the witness has looked at: a run evaluates it after that.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 TOKEN_SIGNALS = ("least", "mean", "first", "total", "length", "not_null")
 AGREEMENT_SIGNALS = ("agreed", "disagreed")
 QUALITY_SIGNALS = ("sharpness", "contrast")
-SIGNALS = (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS, *QUALITY_SIGNALS)
+WITNESS_SIGNALS = ("seen",)
+SIGNALS = (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS, *QUALITY_SIGNALS)  # that every answer has
 MOST_ODDS = 16.0  # log-odds; a probability of 1 has none
 
 
@@ -130,6 +134,7 @@ def list_signals(
         "disagreed": float(agreed is False),
         "sharpness": _logarithm(quality.sharpness if quality else None),
         "contrast": _logarithm(quality.contrast if quality else None),
+        "seen": evidence.seen,
     }
 
 

@@ -52,6 +52,9 @@ def tune(
     ] = 0.99,
     review_cost: ReviewCost = None,
     error_cost: ErrorCost = None,
+    witness: Annotated[
+        bool, typer.Option("--witness", help="Fit a score for --witness all, too: were the values seen on the page?")
+    ] = False,
     output: Output = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Store ladder, thresholds and score for this endpoint, model and schema.")
@@ -72,9 +75,12 @@ def tune(
         from flows.console import divert_stdout, print_json, print_lines
         from flows.preflight import check_local_source
 
-        job = build_job(source=source, schema_name=schema, output=output, confidence=True, yes=yes)
         prices = check_prices(review_cost, error_cost)
-        request = TuneRequest(TruthFile(truth, on), target, apply=apply, from_rows=from_rows, prices=prices)
+        request = TuneRequest(
+            TruthFile(truth, on), target, apply=apply, from_rows=from_rows, prices=prices, witness=witness
+        )
+        looks = "all" if witness else None
+        job = build_job(source=source, schema_name=schema, output=output, confidence=True, witness=looks, yes=yes)
         check_local_source(job)
         check_readable(truth)
         with divert_stdout():

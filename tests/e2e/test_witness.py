@@ -16,10 +16,10 @@ ANSWER = {
 }  # fmt: skip
 
 
-def draw_receipt(path):
+def draw_receipt(path, lines=LINES):
     """A small receipt; each line is 60 px below the one before."""
     picture = Image.new("RGB", (640, 360), "white")
-    for row, text in enumerate(LINES):
+    for row, text in enumerate(lines):
         name, _, amount = text.partition("   ")
         font = ImageFont.load_default(28)
         ImageDraw.Draw(picture).text((30, 30 + 60 * row), name, font=font, fill="black")
@@ -68,6 +68,42 @@ def test_try_says_where_each_value_stands(workspace, serve, replies):
     seen = json.loads(workspace.run(*command, "--witness", "all", "--json").stdout)["seen_on_page"]
     assert (seen["total"], seen["address"], seen["currency"]) == (1, 0, None)
     assert json.loads(workspace.run(*command, "--json").stdout)["seen_on_page"] is None
+
+
+@pytest.mark.slow
+def test_score_with_the_witness_is_tuned_and_used_by_runs_that_look(workspace, serve, replies):
+    """Every answer has the same probabilities and total; half of the receipts print another total."""
+
+    def answer(_):
+        body = json.loads(replies.ok(json.dumps(whole)).body)
+        text = body["choices"][0]["message"]["content"]
+        body["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -0.1} for part in text]}
+        return replies.raw(json.dumps(body))
+
+    items = [{"description": "Coffee with milk", "amount": 4.5}, {"description": "Cheese cake", "amount": 8}]
+    whole = ANSWER | {"address": None, "line_items": items}
+    workspace.with_images().using(serve(answer))
+    labels = []
+    for number in range(28):
+        total = 12.5 if number % 2 else 13.7
+        name = f"{number}.png"
+        draw_receipt(workspace.folder / "in" / name, (*LINES[:4], f"TOTAL   {total:.2f}", f"NO {number}"))
+        labels.append({"uri": name, "total": total, "date": "2018-01-29"})
+    (workspace.folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in labels))
+    tune = ("tune", "in", "--truth", "truth.jsonl", "--schema", "receipt", "--witness", "--apply")
+    prices = ("--review-cost", "0.5", "--error-cost", "5", "--yes", "--json")
+    ended = workspace.run(*tune, *prices)
+    assert ended.exit_code == 0, ended.output
+    shown = json.loads(ended.stdout)
+    assert shown["witnessed"]["review"]["slipped"] == 0
+    assert shown["witnessed"]["review"]["reviewed"] < 28 == shown["dollars"]["chosen"]["reviewed"]
+    ran = workspace.run(*RUN, "--witness", "all", "--yes")
+    assert "its score with the witness" in ran.stderr
+    rows = workspace.table("results")
+    confidences = dict(zip(rows["_document"].str.extract(r"(\d+)\.png").cast(int), rows["_confidence"], strict=True))
+    below = shown["witnessed"]["review"]["review_below"]
+    assert {number % 2 for number, confidence in confidences.items() if confidence < below} == {0}
+    assert {number % 2 for number, confidence in confidences.items() if confidence >= below} == {1}
 
 
 def test_missing_packages_are_named_before_anything_is_sent(workspace, server, monkeypatch):

@@ -46,6 +46,7 @@ COMPARISONS: Columns = {
     "length": INT,
     "not_null": REAL,
     "agreed": FLAG,
+    "seen": REAL,
     "sharpness": REAL,
     "contrast": REAL,
 }

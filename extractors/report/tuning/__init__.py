@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.money import dollars
 from extractors.report.tuning.review_costs import format_usd
+from extractors.report.tuning.witnessed import TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from extractors.report.tuning.join import JoinView
     from extractors.report.tuning.review_costs import DollarsView, ReviewView
+    from extractors.report.tuning.witnessed import WitnessedView
 
 WIDTH = 80
 SHOWN_CHOICES = 8
@@ -157,6 +159,7 @@ class TuningView:
     join: JoinView | None = None
     published: bool = False
     dollars: DollarsView | None = None
+    witnessed: WitnessedView | None = None  # None: the witness did not look
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints."""
@@ -171,6 +174,7 @@ class TuningView:
             "applied": self.applied,
             **({"join": self.join.as_json()} if self.join else {}),
             **({"dollars": self.dollars.as_json()} if self.dollars else {}),
+            **({"witnessed": self.witnessed.as_json(), "ablation": dict(self.ablation)} if self.witnessed else {}),
             **({"published": self._published_json()} if self.published else {}),
         }
 
@@ -211,6 +215,9 @@ class TuningView:
         yield ""
         yield "Certificate"
         yield from (f"  {line}" for line in self.certificate.lines())
+        if self.witnessed:
+            yield f"\n{TITLE}"
+            yield from (f"  {line}" for line in self.witnessed.lines())
         if self.unlooked:
             yield f"unlooked, answered on a blank picture: {', '.join(self.unlooked)}"
         if self.foreign:

@@ -14,6 +14,7 @@ from extractors.report.page.render import make_environment, make_policy
 from extractors.report.tuning import SIGNALS
 from extractors.report.tuning.charts import draw_charts
 from extractors.report.tuning.review_costs import format_usd
+from extractors.report.tuning.witnessed import TITLE
 
 if TYPE_CHECKING:
     from extractors.record.output.base import Output
@@ -42,6 +43,7 @@ def render(view: TuningView) -> str:
     return template.render(
         view=view,
         signals=SIGNALS,
+        witnessed=TITLE,
         charts=draw_charts(view),
         policy=make_policy(style, ""),
         style=Markup(style),  # noqa: S704 - a file of this package

@@ -13,14 +13,15 @@ from extractors.core.plain_values import canonical_text
 from extractors.core.tiles import PATCH_SHARES, Size
 from extractors.report.rows import RowFilter, open_rows
 from extractors.report.tuning import RungView, Share
-from extractors.run.tune.certificate import CertificateResult, LabelledDocument, certify
-from extractors.run.tune.choices import Publication, group_readings
+from extractors.run.tune.certificate import CertificateResult, certify_published
+from extractors.run.tune.choices import group_readings
 from extractors.run.tune.intervals import wilson
 from extractors.run.tune.label_next import label_next
 from extractors.run.tune.labels import LEAST_DOCUMENTS
-from extractors.run.tune.ranking import Ranking, ScoredValue, rank_scores
+from extractors.run.tune.ranking import ALL, Ranking, rank_published
 from extractors.run.tune.recommendation import Recommendation, recommend
 from extractors.run.tune.score_fit import ScoreFit, ablate_signals, fit_scores
+from extractors.run.tune.witnessed import WitnessedAnalysis, analyze_witnessed, is_looked_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from extractors.run.tune.session import ReadingsResult
 
 SMALL, LARGE = Size(1000, 1000), Size(1500, 2000)
-ALL = "all"  # the name of all fields together
 NEXT_RANDOM, NEXT_DOUBTFUL = 30, 20  # documents of the list of labels to give next
 
 
@@ -81,6 +81,7 @@ def list_comparisons(run_info: RunInfo, labels: Labels, readings: Sequence[Readi
                     "length": given.length if given else None,
                     "not_null": given.not_null if given else None,
                     "agreed": agreed.get(comparison.field),
+                    "seen": given.seen if given else None,
                     "sharpness": reading.quality.sharpness if reading.quality else None,
                     "contrast": reading.quality.contrast if reading.quality else None,
                 }
@@ -162,13 +163,18 @@ def _count_fields(fields: Sequence[str], readings: Sequence[Reading]) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the measurements of a tuning show: the recommended choice, the certificate, and whether confidence ranks."""
+    """What the measurements of a tuning show: the recommended choice, the certificate, and whether confidence ranks.
+
+    `witnessed` is None where the witness has not looked (`looked_at`), or its signals add nothing.
+    """
 
     recommendation: Recommendation
     fit: ScoreFit
     ablation: Mapping[str, float]
     certificate: CertificateResult
     rankings: Mapping[str, Ranking]
+    looked_at: bool = False
+    witnessed: WitnessedAnalysis | None = None
 
     @property
     def ranks(self) -> bool | None:
@@ -192,24 +198,13 @@ def analyze(
     fit = fit_scores(documents)
     recommendation = recommend(documents, fit.scorer(), agree_on, prices=prices)
     published = recommendation.held_out
+    looked_at = is_looked_at(documents)
     return Analysis(
-        recommendation, fit, ablate_signals(documents), certify_published(published, target), rank(fields, published)
+        recommendation,
+        fit,
+        ablate_signals(documents),
+        certify_published(published, target),
+        rank_published(fields, published),
+        looked_at,
+        analyze_witnessed(documents, fit, recommendation, target, prices) if looked_at else None,
     )
-
-
-def certify_published(published: Sequence[Publication], target: float) -> CertificateResult:
-    """The certificate of documents as they are published."""
-    labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
-    return certify(labelled, target)
-
-
-def rank(fields: Sequence[str], published: Sequence[Publication]) -> dict[str, Ranking]:
-    """Whether the confidences of what is published rank: by field, and of all fields together."""
-    values = {name: [value for each in published for value in _list_values(each, name)] for name in fields}
-    pooled = [value for listed in values.values() for value in listed]
-    return {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
-
-
-def _list_values(publication: Publication, name: str) -> list[ScoredValue]:
-    confidence = publication.confidences.get(name)
-    return [ScoredValue(confidence, each.right) for each in publication.reading.comparisons if each.field == name]

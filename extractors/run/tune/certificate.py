@@ -26,6 +26,7 @@ from extractors.run.tune.intervals import LEVEL, Interval, clopper_pearson, lowe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from extractors.run.tune.choices import Publication
     from extractors.run.tune.measurements import Draw
 
 TARGET = 0.99
@@ -140,3 +141,9 @@ def _count_needed(points: Sequence[ThresholdTest], labels: int, target: float, l
         math.ceil(max(0, trials_needed(target, point.errors, level) - point.documents) * labels / point.documents)
         for point in points
     )
+
+
+def certify_published(published: Sequence[Publication], target: float) -> CertificateResult:
+    """The certificate of documents as they are published."""
+    labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
+    return certify(labelled, target)

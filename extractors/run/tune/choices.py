@@ -16,10 +16,10 @@ document without an accepted answer has all its labelled fields wrong.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from extractors.core.money import sum_known
 from extractors.run.tune.intervals import Interval, wilson
@@ -68,12 +68,16 @@ class LabelledReadings:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The answer that a choice publishes of a document, and what all its calls took. `confidence` is the least known."""
+    """The answer that a choice publishes of a document, and what all its calls took. `confidence` is the least known.
+
+    `lower` is the accepted reading from which the document climbed to the one that is published.
+    """
 
     reading: Reading
     image_tokens: int
     cost_usd: Decimal | None
     confidences: Mapping[str, float | None] = field(default_factory=dict)
+    lower: Reading | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -163,10 +167,18 @@ def list_thresholds(documents: Sequence[LabelledReadings], scorer: Scorer, most:
     return [halfway[place * len(halfway) // kept] for place in range(kept)]
 
 
+class _Answer(NamedTuple):
+    """A reading that may be published, with its confidences, and the accepted reading from which it was climbed to."""
+
+    reading: Reading
+    confidences: Mapping[str, float | None]
+    lower: Reading | None = None
+
+
 def publish(choice: Choice, document: LabelledReadings, scorer: Scorer, agree_on: Sequence[str] = ()) -> Publication:
     """Follows a choice for one document, as the cascade of a run does (run/cascade.py)."""
     paid: dict[str, Reading] = {}
-    accepted: list[tuple[Reading, Mapping[str, float | None]]] = []
+    accepted: list[_Answer] = []
     for rung in choice.ladder:
         reading = document.readings[rung]
         if reading.call in paid:  # the same pictures: the ladder of this document has no such rung
@@ -175,17 +187,25 @@ def publish(choice: Choice, document: LabelledReadings, scorer: Scorer, agree_on
         if not reading.accepted and reading.climbs:
             continue
         if not reading.accepted:  # the document fails here, unless a lower rung has an answer
-            return _publish(*(_choose_surest(accepted) if accepted else (reading, {})), paid.values())
-        confidences = scorer(reading, accepted[-1][0] if accepted else None)
-        earlier = [lower for lower, _ in accepted]
-        accepted.append((reading, confidences))
-        if is_sure(choice, confidences) or (choice.agree and _agrees(reading, earlier, agree_on)):
-            return _publish(reading, confidences, paid.values())
+            return _publish(_choose_surest(accepted) if accepted else _Answer(reading, {}), paid.values())
+        lower = accepted[-1].reading if accepted else None
+        answer = _Answer(reading, scorer(reading, lower), lower)
+        earlier = [each.reading for each in accepted]
+        accepted.append(answer)
+        if is_sure(choice, answer.confidences) or (choice.agree and _agrees(reading, earlier, agree_on)):
+            return _publish(answer, paid.values())
     if not accepted:  # a run reads the whole image above a ladder that ends below it
         whole = document.faithful
         paid[whole.call] = whole
-        return _publish(whole, scorer(whole, None) if whole.accepted else {}, paid.values())
-    return _publish(*_choose_surest(accepted), paid.values())
+        return _publish(_Answer(whole, scorer(whole, None) if whole.accepted else {}), paid.values())
+    return _publish(_choose_surest(accepted), paid.values())
+
+
+def score_again(publication: Publication, scorer: Scorer) -> Publication:
+    """The same answer with its confidences by another score, which did not decide who climbs."""
+    if not publication.reading.accepted:
+        return publication
+    return replace(publication, confidences=scorer(publication.reading, publication.lower))
 
 
 def is_sure(choice: Choice, confidences: Mapping[str, float | None]) -> bool:
@@ -237,19 +257,18 @@ def _agrees(reading: Reading, earlier: Sequence[Reading], agree_on: Sequence[str
     return bool(agree_on) and any(all(agreed.get(name) for name in agree_on) for agreed in agreements)
 
 
-def _choose_surest(
-    accepted: Sequence[tuple[Reading, Mapping[str, float | None]]],
-) -> tuple[Reading, Mapping[str, float | None]]:
+def _choose_surest(accepted: Sequence[_Answer]) -> _Answer:
     """The answer of the highest confidence; of equal ones, and where one is unknown, that of the higher rung."""
     surest = accepted[-1]
     for lower in reversed(accepted[:-1]):
-        mine, best = find_least(lower[1]), find_least(surest[1])
+        mine, best = find_least(lower.confidences), find_least(surest.confidences)
         if mine is not None and best is not None and mine > best:
             surest = lower
     return surest
 
 
-def _publish(reading: Reading, confidences: Mapping[str, float | None], paid: Iterable[Reading]) -> Publication:
+def _publish(answer: _Answer, paid: Iterable[Reading]) -> Publication:
     calls = list(paid)
     cost = sum_known(each.cost_usd for each in calls)
-    return Publication(reading, sum(each.image_tokens for each in calls), cost, confidences)
+    tokens = sum(each.image_tokens for each in calls)
+    return Publication(answer.reading, tokens, cost, answer.confidences, answer.lower)

@@ -45,7 +45,7 @@ class Evaluator:
         reading = next(reading for reading in reversed(each.readings) if reading.rung <= rung)
         cells = self.cells(reading)
         end = reading.end
-        evidence = end.evidence if isinstance(end, Accepted) else None
+        evidence = end.evidence if isinstance(end, Accepted) else None  # with what the witness has seen
         return Reading(
             document=name,
             rung=rung,

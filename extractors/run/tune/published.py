@@ -14,11 +14,13 @@ from extractors.record.output import open_output
 from extractors.record.tables.tuning import write_comparisons
 from extractors.report.rows import RowFilter, open_rows
 from extractors.report.tuning import TuningView
-from extractors.run.tune.analysis import certify_published, list_comparisons, rank, view_rung
+from extractors.run.tune.analysis import list_comparisons, view_rung
+from extractors.run.tune.certificate import certify_published
 from extractors.run.tune.choices import Publication
 from extractors.run.tune.dollars import Dollars, explain_unpriced, find_cheapest, iter_thresholds, sort_published
 from extractors.run.tune.field_comparers import FieldComparer, build_comparers, compare_document
 from extractors.run.tune.measurements import Reading
+from extractors.run.tune.ranking import rank_published
 from extractors.run.tune.view import view_certificate, view_confidence, view_dollars
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def score_published(config: RunConfig, labels: Labels, target: float, prices: Re
         choices=[],
         recommended=None,
         certificate=view_certificate(certify_published(published, target)),
-        confidence={name: view_confidence(each) for name, each in rank(labels.fields, published).items()},
+        confidence={name: view_confidence(each) for name, each in rank_published(labels.fields, published).items()},
         ablation={},
         unlooked=(),
         files={"comparisons": write_comparisons(output, run_info.run, comparisons)},

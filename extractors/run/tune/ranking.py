@@ -23,6 +23,9 @@ from extractors.run.tune.intervals import Interval, wilson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from extractors.run.tune.choices import Publication
+
+ALL = "all"  # the name of all fields together
 LEAST_ERRORS = 30
 MOST_BINS = 10
 LEAST_IN_BIN = 10
@@ -148,3 +151,21 @@ def _summarize_bin(values: Sequence[tuple[float, bool]]) -> ReliabilityBin:
     rights = sum(right for _, right in values)
     confidence = fmean(confidence for confidence, _ in values)
     return ReliabilityBin(confidence, rights / len(values), wilson(rights, len(values)), len(values))
+
+
+def rank_published(fields: Sequence[str], published: Sequence[Publication]) -> dict[str, Ranking]:
+    """Whether the confidences of what is published rank: by field, and of all fields together."""
+    values = {name: [value for each in published for value in _list_values(each, name)] for name in fields}
+    pooled = [value for listed in values.values() for value in listed]
+    return {name: rank_scores(listed) for name, listed in [*values.items(), (ALL, pooled)]}
+
+
+def rank_all(published: Sequence[Publication]) -> Ranking:
+    """Whether the confidences of what is published rank, all labelled fields together."""
+    fields = dict.fromkeys(each.field for publication in published for each in publication.reading.comparisons)
+    return rank_scores([value for each in published for name in fields for value in _list_values(each, name)])
+
+
+def _list_values(publication: Publication, name: str) -> list[ScoredValue]:
+    confidence = publication.confidences.get(name)
+    return [ScoredValue(confidence, each.right) for each in publication.reading.comparisons if each.field == name]

@@ -60,8 +60,8 @@ class Recommendation:
 
     `worse` counts by field the documents that faithful reads right and the choices of cross-validation do not, less those
     of the reverse; `mean_loss` is the mean of the fields' losses in accuracy. `folds_agreeing` is the share of folds that
-    chose the same ladder. `held_out` is each document as the choice without it publishes it. `dollars` is None where no
-    prices were given.
+    chose the same ladder. `held_out` is each document as the choice without it publishes it, `published` as the recommended
+    one does. `dollars` is None where no prices were given.
     """
 
     choice: Choice
@@ -72,6 +72,7 @@ class Recommendation:
     folds_agreeing: float
     results: tuple[ChoiceResult, ...] = ()
     held_out: tuple[Publication, ...] = ()
+    published: tuple[Publication, ...] = ()
     agreement: AuditCounts = field(default_factory=AuditCounts)
     dollars: Dollars | None = None
 
@@ -143,6 +144,7 @@ def _build_recommendation(
         folds_agreeing=ladders.count(choice.ladder) / len(ladders),
         results=tuple(results),
         held_out=tuple(held_out),
+        published=tuple(outcomes.publications[chosen]),
         agreement=_count_agreement(held_out, documents),
     )
 

@@ -21,6 +21,7 @@ from extractors.validate.score import (
     QUALITY_SIGNALS,
     SIGNALS,
     TOKEN_SIGNALS,
+    WITNESS_SIGNALS,
     QualityRange,
     Score,
     SignalModel,
@@ -43,8 +44,16 @@ LEAST_SCALE = 1e-9  # a signal that does not vary says nothing
 # What a score is fitted on, whichever ranks best: signals that say nothing of these labels only add noise.
 CANDIDATES = (SIGNALS, (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS), TOKEN_SIGNALS)
 
+# What the score of documents is fitted on that the witness has looked at.
+WITNESSED_CANDIDATES = tuple((*signals, *WITNESS_SIGNALS) for signals in CANDIDATES)
+
 # The groups of signals that an ablation leaves out, or uses alone.
-GROUPS = {"tokens": TOKEN_SIGNALS, "agreement": AGREEMENT_SIGNALS, "quality": QUALITY_SIGNALS}
+GROUPS = {
+    "tokens": TOKEN_SIGNALS,
+    "agreement": AGREEMENT_SIGNALS,
+    "quality": QUALITY_SIGNALS,
+    "witness": WITNESS_SIGNALS,
+}
 
 
 class Example(NamedTuple):
@@ -86,14 +95,32 @@ def fit_scores(documents: Sequence[LabelledReadings]) -> ScoreFit:
     held_out = dict.fromkeys((each.document for each in documents), plain)
     if plain.pooled is None:
         return ScoreFit(plain, held_out)
-    area = _measure_area(documents, {}) + LEAST_GAIN
+    plain = plain.model_copy(update={"pooled": None, "by_kind": {}})
+    best = _fit_best(documents, CANDIDATES, _measure_area(documents, {}) + LEAST_GAIN)
+    return best or ScoreFit(plain, dict.fromkeys(held_out, plain))
+
+
+def fit_witnessed(documents: Sequence[LabelledReadings], without: ScoreFit) -> ScoreFit | None:
+    """Fits the score of documents that the witness has looked at, as `fit_scores`.
+
+    None where its signals rank no better than the score without them, and from too few errors or right values.
+    """
+    if min(count_verdicts(list_examples(documents))) < LEAST_FOR_POOL:
+        return None
+    return _fit_best(documents, WITNESSED_CANDIDATES, _measure_area(documents, without.held_out) + LEAST_GAIN)
+
+
+def _fit_best(
+    documents: Sequence[LabelledReadings], candidates: Iterable[Sequence[str]], area: float
+) -> ScoreFit | None:
+    """The fit whose signals rank the documents best that were left out; None where each ranks below this area."""
+    examples, quality = list_examples(documents), measure_quality(documents)
     best: ScoreFit | None = None
-    for signals in CANDIDATES:
+    for signals in candidates:
         held_out = _fit_held_out(documents, examples, signals, quality)
         if (reached := _measure_area(documents, held_out)) >= area:
             best, area = ScoreFit(fit_score(examples, quality, signals), held_out), reached
-    plain = plain.model_copy(update={"pooled": None, "by_kind": {}})
-    return best or ScoreFit(plain, dict.fromkeys(held_out, plain))
+    return best
 
 
 def _fit_held_out(
@@ -195,12 +222,13 @@ def ablate_signals(documents: Sequence[LabelledReadings]) -> dict[str, float]:
     if min(count_verdicts(examples)) < LEAST_ERRORS:
         return {}
     groups = {name: group for name, group in GROUPS.items() if _vary(examples, group)}
-    subsets = {name: tuple(group) for name, group in groups.items()} | {"all": SIGNALS}
+    signals = (*SIGNALS, *groups.get("witness", ()))
+    subsets = {name: tuple(group) for name, group in groups.items()} | {"all": signals}
     for name, group in groups.items():
-        subsets[f"all without {name}"] = tuple(signal for signal in SIGNALS if signal not in group)
+        subsets[f"all without {name}"] = tuple(signal for signal in signals if signal not in group)
     areas = {"least": _measure_area(documents, {})}
-    for name, signals in subsets.items():
-        areas[name] = _measure_area(documents, _fit_held_out(documents, examples, signals))
+    for name, subset in subsets.items():
+        areas[name] = _measure_area(documents, _fit_held_out(documents, examples, subset))
     return areas
 
 

@@ -178,6 +178,8 @@ class _Tuning:
         session = self.scheduler.session
         async with AsyncExitStack() as stack:
             context = await self.scheduler.build_context(stack)
+            if context.services.witness is not None:
+                context.services.witness.kept = {}  # a page is read once for all rungs
             readings = await DocumentReader(context, self.work.paid).read_all(self.work.documents)
             control = await self._control(context)
             error, warnings = context.shutdown.error, self.scheduler.warnings(context)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from extractors.core.tuning import Certificate, Ladder, Tuning
-from extractors.record.ledger import Ledger
 from extractors.record.output import open_output
 from extractors.record.tables.tuning import write_comparisons, write_label_list
 from extractors.report.tuning.page import write_page
-from extractors.run.tune.analysis import analyze, list_comparisons, list_next, rung_limits
+from extractors.run.tune.analysis import analyze, list_comparisons, list_next
 from extractors.run.tune.dollars import explain_unpriced
 from extractors.run.tune.evaluation import Evaluator
 from extractors.run.tune.extra import check_extra
 from extractors.run.tune.published import score_published
 from extractors.run.tune.session import read_labelled, read_source_labels, without_policy
+from extractors.run.tune.stored_tuning import store_tuning
 from extractors.run.tune.view import build_view
 
 if TYPE_CHECKING:
@@ -71,42 +69,17 @@ def _conclude(result: ReadingsResult, request: TuneRequest) -> TuningView:
     if request.apply:
         store_tuning(result, analysis)
     view = build_view(result, readings, analysis, files, applied=request.apply)
-    view = replace(view, warnings=[*view.warnings, *filter(None, [unpriced])])
+    view = replace(view, warnings=[*view.warnings, *filter(None, [unpriced, _warn_of_circle(result)])])
     return replace(view, files={**files, "page": write_page(output, view)})
+
+
+def _warn_of_circle(result: ReadingsResult) -> str:
+    """Where local OCR both answers and looks, it sees its own misreadings on the page."""
+    config = result.session.config
+    if config.job.witness is None or not config.reads_locally([result.session.run_info.model]):
+        return ""
+    return "local OCR answers and looks for its own answers: what the witness adds here says nothing about a model"
 
 
 def _list_comparisons(result: ReadingsResult, readings: Sequence[Reading], analysis: Analysis) -> list[Row]:
     return list_comparisons(result.session.run_info, result.labels, readings, analysis.fit.scorer())
-
-
-def store_tuning(result: ReadingsResult, analysis: Analysis) -> None:
-    """Stores ladder, threshold and certificate in the ledger, for runs under the same protocol."""
-    config, run_info, choice = result.session.config, result.session.run_info, analysis.recommendation.choice
-    limits = rung_limits(config.rule)
-    rungs = [limits[rung] for rung in choice.ladder]
-    budgets = all(isinstance(rung, int) for rung in rungs)
-    ladder = Ladder(
-        rule=config.rule.text,
-        budgets=tuple(int(rung) for rung in rungs) if budgets else (),
-        shares=() if budgets else tuple(rungs),
-    )
-    measured = analysis.certificate
-    tuning = Tuning(
-        protocol=config.protocol,
-        ladder=ladder,
-        climb_below_all=choice.climb_below,
-        score=analysis.fit.score.model_dump(mode="json"),
-        certificate=Certificate(
-            target=measured.target,
-            documents=measured.labels,
-            threshold=measured.threshold,
-            share=measured.share,
-            lower_bound=measured.bound,
-        ),
-        ranks=analysis.ranks,
-        agreement=tuple(analysis.recommendation.agreement),
-        measured_at=datetime.now(UTC),
-        run=run_info.run,
-    )
-    with Ledger(config.settings.ledger) as ledger:  # that of the run is closed
-        ledger.memory.keep_tuning(run_info.fingerprint, run_info.run, tuning.model_dump_json())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from extractors.report.tuning import SHOWN_CHOICES, CertificateView, ChoiceView, ConfidenceView, TuningView
 from extractors.report.tuning.review_costs import DollarsView, ReviewView
+from extractors.report.tuning.witnessed import WitnessedView
 from extractors.run.tune.analysis import rung_limits, view_rungs
 from extractors.run.tune.choices import find_front
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from extractors.run.tune.ranking import Ranking
     from extractors.run.tune.recommendation import Recommendation
     from extractors.run.tune.session import ReadingsResult
+    from extractors.run.tune.witnessed import WitnessedAnalysis
 
 
 def build_view(
@@ -55,7 +57,15 @@ def build_view(
         held_out=describe_held_out(recommendation),
         join=result.join,
         dollars=view_dollars(recommendation.dollars) if recommendation.dollars else None,
+        witnessed=_view_witnessed(analysis.witnessed) if analysis.looked_at else None,
     )
+
+
+def _view_witnessed(measured: WitnessedAnalysis | None) -> WitnessedView:
+    if measured is None:
+        return WitnessedView()
+    review = view_review(measured.review) if measured.review else None
+    return WitnessedView(view_certificate(measured.certificate), view_confidence(measured.ranking), review)
 
 
 def _map_costs(recommendation: Recommendation) -> dict[Choice, ReviewView]:

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from extractors.config.job import WitnessMode
     from extractors.config.run_config import RunConfig
     from extractors.core import DocumentResult, PlannedPage, Store
-    from extractors.core.evidence import Sightings
+    from extractors.core.evidence import Evidence, Sightings
     from extractors.run.context import RunContext
     from extractors.run.shutdown import Shutdown
+    from extractors.validate.score import Score
     from extractors.validate.witness.words import PageLine
 
 MOST_PAGES = 50  # of one document; a longer one is not looked at
-DOUBTFUL_BELOW = 0.9  # where no tuning has certified a threshold
+DOUBTFUL_BELOW = 0.9  # where no tuning has chosen or certified a threshold
 _LONGEST, _PIXELS = 4096, 2240 * 2240  # px of a picture that is read: the limits of the OCR engine
 _STOPPED, _UNREADABLE, _NOT_SENT, _TOO_LONG = (
     "the run was stopped",
@@ -47,7 +48,11 @@ _STOPPED, _UNREADABLE, _NOT_SENT, _TOO_LONG = (
 
 @dataclass(slots=True)
 class Witness:
-    """The witness of one run: which documents it looks at, and what it reads them with."""
+    """The witness of one run: which documents it looks at, and what it reads them with.
+
+    `score` gives the confidence of a document that was looked at; None: that of its answer stays. `kept` holds what was
+    read of each document, for a tuning, which looks at a document once a rung; None: nothing is kept.
+    """
 
     mode: WitnessMode
     threshold: float
@@ -56,6 +61,8 @@ class Witness:
     shutdown: Shutdown
     reader: PageReader = field(default_factory=PageReader)
     left_out: Counter[str] = field(default_factory=Counter)
+    score: Score | None = None
+    kept: dict[str, list[tuple[PageLine, ...]]] | None = None
 
     async def examine(self, result: DocumentResult, *, audited: bool = False) -> DocumentResult:
         """The result with the places of its values, where the witness looks at it; else the result as it is."""
@@ -75,7 +82,7 @@ class Witness:
         if sightings is None:
             self.left_out[reason or _STOPPED] += 1
             return result
-        return replace(result, sightings=sightings)
+        return replace(result, sightings=sightings, evidence=weigh_sightings(result, sightings, self.score))
 
     def warning(self) -> str | None:
         """How many documents it should have looked at and did not, and why."""
@@ -98,9 +105,11 @@ class Witness:
         """Reads all pages; None where the run was stopped before. Raises DocumentError or ReaderFailed."""
         from extractors.validate.witness.document import find_sightings  # noqa: PLC0415 - only runs with a witness need it
 
-        pages = [lines async for lines in self._iter_pages(result)]
+        kept = self.kept if self.kept is not None else {}
+        pages = kept.get(result.planned.document) or [lines async for lines in self._iter_pages(result)]
         if len(pages) < len(result.planned.pages):
             return None
+        kept[result.planned.document] = pages
         return await asyncio.get_running_loop().run_in_executor(
             self.threads, partial(find_sightings, result.value, pages)
         )
@@ -115,6 +124,16 @@ class Witness:
                 scale = picture.width / _size_of(page).width
                 lines = await self.reader.read(picture, scale)
             yield lines
+
+
+def weigh_sightings(result: Accepted, sightings: Sightings, score: Score | None) -> Evidence | None:
+    """The evidence with what was seen, and the confidence by the score; without one that of the answer stays."""
+    if result.evidence is None:
+        return None
+    evidence = result.evidence.with_sightings(sightings)
+    if score is None:
+        return evidence
+    return score.apply(evidence, result.agreed, result.qualities[0] if result.qualities else None)
 
 
 async def find_values(result: DocumentResult, context: RunContext) -> DocumentResult:
@@ -134,10 +153,9 @@ def build_witness(
     """The witness of a run, which the stack closes; None where the job wants none."""
     if config.job.witness is None:
         return None
-    tuning = config.tuning.tuning
-    certified = tuning.certificate.threshold if tuning and tuning.certificate else None
-    threshold = DOUBTFUL_BELOW if certified is None else certified
-    witness = Witness(config.job.witness, threshold, store, threads, shutdown)
+    below = config.tuning.doubtful_below
+    threshold = DOUBTFUL_BELOW if below is None else below
+    witness = Witness(config.job.witness, threshold, store, threads, shutdown, score=config.tuning.witnessed)
     stack.push_async_callback(witness.reader.close)
     return witness
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.core.evidence import Evidence, FieldEvidence, Quality
-from extractors.validate.score import SIGNALS, QualityRange, Score, SignalModel, list_signals
+from extractors.validate.score import SIGNALS, WITNESS_SIGNALS, QualityRange, Score, SignalModel, list_signals
 
 TOTAL = FieldEvidence("total", -0.1, -0.05, -0.01, -0.2, 4, 0.99)
 DATE = FieldEvidence("date", -0.5, -0.2, -0.1, -0.9, 6, 0.9)
@@ -85,7 +85,7 @@ def test_signal_of_null_is_how_probable_the_chosen_one_was():
 @given(LOGPROBS, LOGPROBS, LOGPROBS, st.floats(-1e4, 0) | st.none(), st.floats(0, 1) | st.none())
 def test_signals_are_finite_and_confidences_are_probabilities(least, mean, first, total, not_null):
     signals = list_signals(FieldEvidence("total", least, mean, first, total, 3, not_null), quality=Quality(1e9, 0))
-    assert tuple(signals) == SIGNALS
+    assert tuple(signals) == (*SIGNALS, *WITNESS_SIGNALS)
     assert all(value is None or math.isfinite(value) for value in signals.values())
     model = SignalModel(signals=SIGNALS, means=[0] * 10, scales=[1e-3] * 10, weights=[9] * 10, intercept=0)
     assert 0 < model.probability(signals) < 1

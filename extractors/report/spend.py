@@ -33,6 +33,7 @@ _COLUMNS = {
         "outcome",
         "billed",
         "rung",
+        "sent_width",
         "prompt_tokens",
         "completion_tokens",
         "reserved_usd",
@@ -95,7 +96,8 @@ def _load_calls(output: Output, ledger: Ledger | None) -> pl.DataFrame:
 
 def _mark_superseded(output: Output, calls: pl.DataFrame) -> pl.DataFrame:
     """The calls with whether another accepted answer of their document is published; results are read only if need be."""
-    several = calls.filter(_BILLED & (pl.col("outcome") == "accepted")).filter(pl.len().over("run", "document") > 1)
+    accepted = calls.filter(_BILLED & (pl.col("outcome") == "accepted"))
+    several = accepted.filter((pl.len().over("run", "document") > 1) | columns.AUDIT_CALL)
     files = output.list_files("results", "schema=*/run_date=*/*.parquet") if several.height else []
     results = output.scan(files, _ANSWERS) if files else None
     superseded = select_superseded(results, several.lazy()).select(*_CALL, superseded=pl.lit(value=True))

@@ -122,6 +122,11 @@ async def read_again(documents: Sequence[AuditDocument], context: RunContext) ->
     return sum((task.result() for task in tasks), AuditResult())
 
 
+def is_audit_call(call: Mapping[str, object]) -> bool:
+    """Whether a call of the ledger is one of an audit, as `AUDIT_CALL` says of the table."""
+    return call["rung"] == AUDIT_RUNG and call["sent_width"] is not None
+
+
 def is_below_top(accepted: Accepted) -> bool:
     """Whether the whole ladder would send other pictures than those of the accepted answer."""
     planned = accepted.planned

@@ -26,6 +26,7 @@ from extractors.record.tables.evidence import sum_witness
 from extractors.record.tables.rows import restore_attempt
 from extractors.record.tables.volume import PartId, Volume, list_volumes
 from extractors.record.tables.writer import Tables
+from extractors.run.audit_recovery import recount_audit
 from extractors.run.cascade import NO_CASCADE, choose_surest, compare_answers
 from extractors.run.result import RunCounts, RunRecord
 from extractors.validate import validate
@@ -143,7 +144,11 @@ class _AbandonedRun:
         """Stages the fields and the run's row: then the volume is complete."""
         volume.stage_fields([each.published_key("results") for each in earlier if each.is_published("results")])
         error = Abandoned("its process ended before it was done")
-        row = RunRecord(self.run_info, error=error).row(RunCounts(0, totals), volume.number)
+        calls = self.ledger.calls.iter_unpublished(self.run_info.run)
+        audit = recount_audit(self.run_info, calls, [*earlier, volume], self.schema) if self._same_schema else None
+        counts, warnings = (audit[0], (audit[1],)) if audit else (None, ())
+        record = RunRecord(self.run_info, error=error, warnings=warnings, audit=counts)
+        row = record.row(RunCounts(0, totals), volume.number)
         volume.stage("runs", PartId(0), [row])
 
     def _publish(self, volume: Volume, unfinished: set[str]) -> None:

@@ -59,6 +59,7 @@ def test_sample_is_read_at_the_top_paid_and_compared(run_audit, workspace, serve
     assert (audit["attempt"].to_list(), audit["document"].n_unique()) == ([2, 2], 2)
     assert run["cost_usd"] == calls["cost_usd"].sum()
     assert run["cost_wasted_usd"] == audit["cost_usd"].sum() > 0
+    assert json.loads(workspace.run("spend", "--json").stdout)["total"]["wasted_usd"] == float(run["cost_wasted_usd"])
     assert "1 of 2 differ (50.0 %; 9.5 to 90.5 %)" in ended.stdout
     tables = open_run(FolderOutput(workspace.folder / "out"), run["run"])
     shown = dict(load_summary(tables).rungs)

@@ -54,20 +54,23 @@ def sum_cascade(
 
 
 def select_superseded(results: pl.LazyFrame | None, calls: pl.LazyFrame) -> pl.DataFrame:
-    """The billed calls whose answer was accepted and is not the one that is published, by the rungs of both.
+    """The billed calls whose answer was accepted and is not the one that is published: by the rungs of both, or an audit's.
 
     Of two calls on the published rung the later one counts as published.
     """
     key = ["run", "document"]
     accepted = calls.filter(pl.col("billed") == "yes", pl.col("outcome") == "accepted")
+    audit = accepted.filter(columns.AUDIT_CALL)  # of documents of earlier volumes, too
     if results is None:
-        return accepted.clear().collect()
+        return audit.collect()
     rows = results.filter(pl.col("_copied_from").is_null()).select(
         run=pl.col("_run"), document=pl.col("_document"), published=pl.col("_rung")
     )
-    joined = accepted.join(rows, on=key).with_columns(fits=pl.col("rung").eq_missing(pl.col("published")))
+    joined = accepted.filter(~columns.AUDIT_CALL).join(rows, on=key)
+    joined = joined.with_columns(fits=pl.col("rung").eq_missing(pl.col("published")))
     last = pl.col("started_at").filter(pl.col("fits")).max().over(key)
-    return joined.filter(~(pl.col("fits") & (pl.col("started_at") == last))).collect()
+    others = joined.filter(~(pl.col("fits") & (pl.col("started_at") == last))).drop("published", "fits")
+    return pl.concat([audit, others]).collect()
 
 
 def _count_stops(results: pl.LazyFrame | None) -> Counter[int]:

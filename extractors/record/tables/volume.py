@@ -135,8 +135,8 @@ class Volume:
         return self.output.scan(files) if files else None
 
     def called_documents(self) -> set[str]:
-        """The documents that were called, published or staged."""
-        return set(self.scan("calls").select("document").collect()["document"])
+        """The documents that were called, published or staged; an audit calls those of earlier volumes, too."""
+        return set(self._scan_called().collect()["document"])
 
     def staged_documents(self, shard: int) -> set[Name]:
         """The documents, with versions, that all attempts at a shard have staged."""
@@ -167,8 +167,12 @@ class Volume:
 
     def unfinished_documents(self) -> set[str]:
         """The documents that were called and not finished."""
-        sent = self.scan("calls").select("document").unique()
-        return set(sent.join(self.scan_finished(), on="document", how="anti").collect()["document"])
+        return set(
+            self._scan_called().unique().join(self.scan_finished(), on="document", how="anti").collect()["document"]
+        )
+
+    def _scan_called(self) -> pl.LazyFrame:
+        return self.scan("calls").filter(~columns.AUDIT_CALL).select("document")
 
     def finished_documents(self) -> set[Name]:
         """The finished documents with their versions, published or staged."""

@@ -204,7 +204,9 @@ class KillScenario:
             "calls": len(calls),
             "cost_usd": sum(each["cost_usd"] for each in paid),
             "cost_unknown_usd": sum(each["reserved_usd"] for each in unknown),
-            "cost_wasted_usd": sum(each["cost_usd"] for each in paid if each["outcome"] != "accepted"),
+            "cost_wasted_usd": sum(
+                each["cost_usd"] for each in paid if each["outcome"] != "accepted" or not each["rung"]
+            ),
         } | {name: sum(each[name] or 0 for each in calls) for name in TOKENS}
         return [f"{run}: {name} is {row[name]}, not {is_}" for name, is_ in expected.items() if row[name] != is_]
 

@@ -907,3 +907,26 @@ async def test_run_in_shards_that_is_stopped_has_no_audit(audited, server, repli
     [row] = table("runs").to_dicts()
     assert (closing.row["status"], row["audited"], (2000, 2000) in server.pictures) == ("refused", 0, False)
     assert "audit: no document was read again: the run was stopped" in row["warnings"]
+
+
+@pytest.mark.anyio
+async def test_audit_in_shards_that_is_cut_off_is_counted_by_the_next_run(audited, server, settings, table):
+    """It sends nothing: the documents of all shards are published, and the audit as far as it came."""
+    ended = []
+
+    def count(counts):
+        ended.extend([counts] * (len(server.pictures) > 8))
+        if len(ended) == 3:
+            raise Killed
+
+    one = replace_setting(settings, concurrency=1)
+    with pytest.raises(BaseExceptionGroup):
+        await audited(5, shards=RunHooks(shards=Here(one), on_calls=count))
+    sent = len(server.pictures)
+    again = await audited(5)
+    first, last = table("runs").sort("started_at").to_dicts()
+    assert (first["status"], first["accepted"], first["audited"], first["audit_agreed"]) == ("abandoned", 8, 2, 2)
+    assert "audit: 2 of up to 5 documents were read again before the process ended" in first["warnings"]
+    assert (counts(again.row), last["audited"], len(server.pictures)) == ({"found": 9, "skipped": 9}, 0, sent)
+    assert first["cost_wasted_usd"] == 2 * Decimal("0.00045")
+    assert table("results").height == 9

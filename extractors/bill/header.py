@@ -6,6 +6,7 @@ No pixel is decoded. Ordinary files are read by `plain_header`, all others by Pi
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
@@ -28,7 +29,12 @@ _FORMULA, _TABLE = tiles.get_rule("formula"), tiles.get_rule("table")
 
 def bill_page(found: Found, header: Header, note: str | None = None) -> BilledPage:
     """Bill a page with this header at its own size by both documented rules."""
-    return BilledPage(found, header, _FORMULA.tokens(header.size), _TABLE.tokens(header.size), note=note)
+    return BilledPage(found, header, *_bill_size(header.size), note=note)
+
+
+@lru_cache(maxsize=4096)  # as ladders, of few sizes
+def _bill_size(size: Size) -> tuple[int, int]:
+    return _FORMULA.tokens(size), _TABLE.tokens(size)
 
 
 def read_header(stream: BinaryIO, page: int | None = None) -> Header:

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.bill.header import bill_page, describe_frame, list_frames, read_by_pillow, read_header
-from extractors.bill.plain_header import read_plain_header
+from extractors.bill.plain_header import parse_plain_header, read_plain_header
 from extractors.core import BilledPage, Found, Header, Problem, Store
 from extractors.core.errors import DocumentError
 from extractors.images.pdf import Pdf, is_pdf, open_pdf
@@ -31,6 +31,8 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
     if found.size == 0:
         return (BilledPage(found, problem=Problem("empty", "bill", "the file has no bytes")),)
     try:
+        if plain := found.page is None and store.read_header(found, parse_plain_header):
+            return (bill_page(found, plain),)
         with _open_stream(found, store) as stream:
             head = stream.read(_HEAD)
             stream.seek(0)

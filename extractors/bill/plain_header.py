@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from extractors.core import Header
@@ -17,7 +18,9 @@ from extractors.images.limits import MAX_PIXELS
 from extractors.images.turn import SWAPPED, square_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    ReadAt = Callable[[int, int], bytes]
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SOF = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive frames of Huffman codes
@@ -43,23 +46,35 @@ _PNG_KINDS = frozenset(  # bits and colour type
 _CHUNK_SIZES = {b"pHYs": 9, b"gAMA": 4, b"sRGB": 1, b"cHRM": 32}
 _ANY_SIZE = frozenset({b"PLTE", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"tIME", b"bKGD", b"sBIT", b"iDOT"})
 _MOST_CHUNK = 2**20  # bytes
+_BLOCK = 4096  # bytes that are read at once: most headers end within the first ones
+_FRAME = struct.Struct(">BHHB")
 _ANIMATION, _WEBP_EXIF = 0x02, 0x08  # flags of VP8X: several frames, and an orientation at the end of the file
 
 
 def read_plain_header(stream: BinaryIO) -> Header | None:
     """Read the header of an ordinary file; None for all others. The stream may be at any place, before and after."""
+
+    def read(count: int, offset: int) -> bytes:
+        stream.seek(offset)
+        return stream.read(count)
+
+    return parse_plain_header(read, lambda: stream.seek(0, io.SEEK_END))
+
+
+def parse_plain_header(read: ReadAt, measure: Callable[[], int]) -> Header | None:
+    """As `read_plain_header`, of the bytes that `read` gives of a count at an offset; `measure` gives the file's length."""
     try:
-        stream.seek(0)
-        head = stream.read(30)
+        head = read(_BLOCK, 0)
         if head.startswith(_JPEG):
-            return _read_jpeg(stream)
+            return _read_jpeg(head, read)
         if head.startswith(_PNG):
-            return _read_png(stream)
-        return _read_webp(head, stream)
+            return _read_png(head, read)
+        return _read_webp(head[:30], measure)
     except OSError:  # Pillow meets it again, and its error is translated
         return None
 
 
+@lru_cache(maxsize=4096)  # what one camera took, or one scanner, is all of a few sizes
 def _make_header(kind: str, size: Size, density: tuple[float, float], orientation: int) -> Header | None:
     if not 0 < size.width * size.height <= MAX_PIXELS:
         return None
@@ -72,38 +87,54 @@ def _make_header(kind: str, size: Size, density: tuple[float, float], orientatio
 # --- JPEG
 
 
-def _read_jpeg(stream: BinaryIO) -> Header | None:
-    segments = _read_segments(stream)
+def _read_jpeg(head: bytes, read: ReadAt) -> Header | None:
+    segments = _read_segments(head, read)
     frame = segments.get(b"SOF") if segments else None
     if segments is None or frame is None or len(frame) < 6 or frame[5] not in {1, 3, 4}:
         return None
-    bits, height, width, layers = struct.unpack_from(">BHHB", frame)
+    bits, height, width, layers = _FRAME.unpack_from(frame)
     orientation = _find_orientation(segments)
     if bits != 8 or len(frame) != 6 + 3 * layers or orientation is None:
         return None
     return _make_header("JPEG", Size(width, height), _find_density(segments), orientation)
 
 
-def _read_segments(stream: BinaryIO) -> dict[bytes, bytes] | None:
+def _read_segments(head: bytes, read: ReadAt) -> dict[bytes, bytes] | None:
     """Read the frame and the metadata before the first scan, by name; None where one is repeated, cut or not known."""
     segments: dict[bytes, bytes] = {}
-    stream.seek(2)
-    head = stream.read(4)
-    while len(head) == 4 and head[0] == 0xFF:
-        marker, length = head[1], (head[2] << 8 | head[3]) - 2
-        rest = stream.read(length + 4) if length > 0 else b""  # with the head of the next segment
-        body, head = rest[:length], rest[length:]
-        if not body or len(body) < length:
+    data, start, place = head, 0, 2  # `data` are the bytes of the file from `start` on
+    while True:
+        if place + 4 > len(data):
+            data, start, place = read(_BLOCK, start + place), start + place, 0
+        if len(data) < place + 4 or data[place] != 0xFF:
             return None
-        if marker in _SKIPPED or (marker == _DQT and _has_whole_tables(body)):
+        marker, length = data[place + 1], (data[place + 2] << 8 | data[place + 3]) - 2
+        end = place + 4 + length
+        if length <= 0:
+            return None
+        if marker in _SKIPPED:
+            place = end
             continue
+        if end > len(data):
+            data, start, place, end = read(max(_BLOCK, length + 4), start + place), start + place, 0, length + 4
+            if end > len(data):
+                return None
         if marker == _SOS:
             return segments
-        name = b"SOF" if marker in _SOF else _name_metadata(marker, body)
-        if name is None or name in segments:
+        if not _keep_segment(segments, marker, data[place + 4 : end]):
             return None
-        segments[name] = body
-    return None
+        place = end
+
+
+def _keep_segment(segments: dict[bytes, bytes], marker: int, body: bytes) -> bool:
+    """Keep the body of a segment by its name; False for one that is repeated or not known."""
+    if marker == _DQT and _has_whole_tables(body):
+        return True
+    name = b"SOF" if marker in _SOF else _name_metadata(marker, body)
+    if name is None or name in segments:
+        return False
+    segments[name] = body
+    return True
 
 
 def _has_whole_tables(body: bytes) -> bool:
@@ -173,13 +204,11 @@ def _search_directory(exif: bytes, fields: Iterator[tuple[int, int, int, bytes]]
 # --- PNG
 
 
-def _read_png(stream: BinaryIO) -> Header | None:
-    stream.seek(8)
-    head = stream.read(25)
-    if len(head) < 25 or head[:8] != b"\0\0\0\rIHDR" or not _has_checksum(head[4:]):
+def _read_png(head: bytes, read: ReadAt) -> Header | None:
+    if len(head) < 33 or head[8:16] != b"\0\0\0\rIHDR" or not _has_checksum(head[12:33]):
         return None
-    width, height, *kind, _, filtering, _ = struct.unpack_from(">IIBBBBB", head, 8)
-    chunks = _read_chunks(stream)
+    width, height, *kind, _, filtering, _ = struct.unpack_from(">IIBBBBB", head, 16)
+    chunks = _read_chunks(head, read)
     if chunks is None or tuple(kind) not in _PNG_KINDS or filtering:
         return None
     orientation = _parse_orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
@@ -190,22 +219,26 @@ def _read_png(stream: BinaryIO) -> Header | None:
     return _make_header("PNG", Size(width, height), density, orientation or 1)
 
 
-def _read_chunks(stream: BinaryIO) -> dict[bytes, bytes] | None:
+def _read_chunks(head: bytes, read: ReadAt) -> dict[bytes, bytes] | None:
     """Read the chunks between the header and the pixels; None where one is repeated, cut or not known."""
     chunks: dict[bytes, bytes] = {}
+    data, start, place = head, 0, 33  # as in _read_segments
     while True:
-        head = stream.read(8)
-        name, length = head[4:], int.from_bytes(head[:4])
+        if place + 8 > len(data):
+            data, start, place = read(_BLOCK, start + place), start + place, 0
+        name, length = data[place + 4 : place + 8], int.from_bytes(data[place : place + 4])
         if name == b"IDAT":
             return chunks
-        if name not in _ANY_SIZE and _CHUNK_SIZES.get(name) != length:
+        if length > _MOST_CHUNK or (name not in _ANY_SIZE and _CHUNK_SIZES.get(name) != length):
             return None
-        body = stream.read(length + 4) if length <= _MOST_CHUNK else b""
-        if len(body) != length + 4 or (name in chunks and name in {b"eXIf", b"pHYs"}):
+        end = place + 12 + length
+        if end > len(data):
+            data, start, place, end = read(max(_BLOCK, length + 12), start + place), start + place, 0, length + 12
+        if end > len(data) or (name in chunks and name in {b"eXIf", b"pHYs"}):
             return None
-        if name == b"PLTE" and not _has_checksum(name + body):
+        if name == b"PLTE" and not _has_checksum(data[place + 4 : end]):
             return None
-        chunks[name] = body[:-4]
+        chunks[name], place = data[place + 8 : end - 4], end
 
 
 def _has_checksum(chunk: bytes) -> bool:
@@ -215,10 +248,10 @@ def _has_checksum(chunk: bytes) -> bool:
 # --- WebP
 
 
-def _read_webp(head: bytes, stream: BinaryIO) -> Header | None:
+def _read_webp(head: bytes, measure: Callable[[], int]) -> Header | None:
     """Read the header of a complete WebP of one frame without EXIF: Pillow would read the whole file for it."""
     size = _parse_webp_size(head) if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and len(head) == 30 else None
-    if size is None or stream.seek(0, io.SEEK_END) < int.from_bytes(head[4:8], "little") + 8:
+    if size is None or measure() < int.from_bytes(head[4:8], "little") + 8:
         return None
     return _make_header("WEBP", size, (1, 1), 1)
 

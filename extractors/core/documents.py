@@ -10,12 +10,15 @@ from extractors.core.money import Costs
 from extractors.core.tiles import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from pydantic import SecretStr
 
     from extractors.core.evidence import Quality
+
+    # Reads a header by a function that reads so many bytes at an offset, and one that gives the length of the file.
+    ParseHeader = Callable[[Callable[[int, int], bytes], Callable[[], int]], "Header | None"]
 
 Name = tuple[str, str | None]  # a document and its version
 Stage = Literal["scan", "bill", "prepare", "call", "validate"]
@@ -148,6 +151,9 @@ class Store(Protocol):
 
     def open(self, found: Found) -> BinaryIO:
         """Opens a seekable stream, for readers that need a header only."""
+
+    def read_header(self, found: Found, parse: ParseHeader) -> Header | None:
+        """Gives the header that `parse` reads of a local file, the fastest way; None for a file elsewhere."""
 
     def read(self, found: Found) -> bytes:
         """Reads all bytes of the version that was found."""

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import S3Store
 
+    from extractors.core import Header
     from extractors.core.buckets import BucketLocation
+    from extractors.core.documents import ParseHeader
 
 LINK_LIFETIME = timedelta(hours=1)  # how long a server may fetch a signed link
 PAGE_SIZE = 1000  # objects in a page of a listing, as servers have it
@@ -185,6 +187,10 @@ class BucketStore:
         """The object from its start, of which the first 64 KiB are fetched and more when it is read."""
         head, size = self._get(found, (0, BLOCK))
         return cast("BinaryIO", RangeReader(head, size, lambda start, end: self._get(found, (start, end))[0]))
+
+    def read_header(self, found: Found, parse: ParseHeader) -> Header | None:
+        """Return None: the stream of `open` is read."""
+        del found, parse
 
     def read(self, found: Found) -> bytes:
         """All bytes of the object, in one request."""

@@ -16,7 +16,8 @@ from extractors.scan.manifest.entry import OBJECTS, WEB
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from extractors.core import Found, Store
+    from extractors.core import Found, Header, Store
+    from extractors.core.documents import ParseHeader
 
 READERS = 64  # requests wait for the network, not for a core
 
@@ -43,6 +44,10 @@ class MixedStore:
     def open(self, found: Found) -> BinaryIO:
         """Open the image. Raises DocumentError as its own store does."""
         return self._store_for(found).open(found)
+
+    def read_header(self, found: Found, parse: ParseHeader) -> Header | None:
+        """Return what `parse` makes of a local file; None for other images."""
+        return self._store_for(found).read_header(found, parse)
 
     def read(self, found: Found) -> bytes:
         """Return all bytes. Raises DocumentError as its own store does."""
@@ -107,6 +112,10 @@ class FetchedStore:
         """Returns the bytes as a stream."""
         del found
         return BytesIO(self.data)
+
+    def read_header(self, found: Found, parse: ParseHeader) -> Header | None:
+        """Returns None: the stream is read."""
+        del found, parse
 
     def read(self, found: Found) -> bytes:
         """Returns the bytes."""

@@ -17,7 +17,8 @@ from extractors.scan.web.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from extractors.core import Found
+    from extractors.core import Found, Header
+    from extractors.core.documents import ParseHeader
 
 _KINDS = {401: "forbidden", 403: "forbidden", 407: "forbidden", 404: "missing", 410: "missing", 412: "changed"}
 
@@ -70,6 +71,10 @@ class WebStore:
         return cast(
             "BinaryIO", RangeReader(_slice(answer, 0, BLOCK), answer.length, self._range_fetcher(found, answer))
         )
+
+    def read_header(self, found: Found, parse: ParseHeader) -> Header | None:
+        """Return None: the stream of `open` is read."""
+        del found, parse
 
     def read(self, found: Found) -> bytes:
         """Return all bytes of the image, in one request."""

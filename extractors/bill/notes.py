@@ -19,18 +19,18 @@ class NoteCounts:
     frames: int = 0
     undrawn: int = 0
 
-    def add(self, planned: Planned) -> None:
-        """Count one document; a rejected one is not sent."""
+    def add(self, planned: Planned, count: int = 1) -> None:
+        """Count a document, or so many alike; a rejected one is not sent."""
         if planned.problem is None:
             for page in planned.pages:
-                self._count(page.billed)
+                self._count(page.billed, count)
 
-    def _count(self, billed: BilledPage) -> None:
+    def _count(self, billed: BilledPage, count: int) -> None:
         header = billed.header
         if header is not None and header.format == "TIFF" and header.frames > 1 and billed.found.page is None:
-            self.files += 1
-            self.frames += header.frames - 1
-        self.undrawn += UNDRAWN in (billed.note or "")
+            self.files += count
+            self.frames += count * (header.frames - 1)
+        self.undrawn += count * (UNDRAWN in (billed.note or ""))
 
     def warnings(self) -> list[str]:
         """Describe what was counted, and what to do about it."""

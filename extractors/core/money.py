@@ -60,6 +60,10 @@ class Costs:
             _add_known(self.high, other.high),
         )
 
+    def times(self, count: int) -> Costs:
+        """The costs of so many alike, exactly."""
+        return Costs(*(None if cost is None else cost * count for cost in self.values()))
+
     def scale(self, factor: float) -> Costs:
         """The costs times a factor, to the nanodollar."""
         by = Decimal(factor)

@@ -23,15 +23,14 @@ class AuditEstimate:
     documents: int = 0
     costs: Costs = field(default_factory=Costs)
 
-    def add(self, planned: Planned) -> None:
-        """Counts one document, unless it is sent with every pixel or not at all."""
+    def add(self, planned: Planned, count: int = 1) -> None:
+        """Counts a document, or so many alike, unless it is sent with every pixel or not at all."""
         if planned.problem is not None or planned.rungs < 2:
             return
         steps = planned.steps(planned.rungs - 1)
-        self.documents += 1
-        self.costs += sum(
-            (estimate_costs(self.tariff, step, first=not number) for number, step in enumerate(steps)), Costs()
-        )
+        costs = sum((estimate_costs(self.tariff, step, first=not number) for number, step in enumerate(steps)), Costs())
+        self.documents += count
+        self.costs += costs.times(count)
 
     def extend(self, times: float) -> None:
         """Scales the sums over a sample of the documents."""

@@ -81,27 +81,27 @@ class Estimate:
     configuration_warnings: Sequence[str] = ()
     audit: AuditEstimate | None = None
 
-    def add(self, planned: Planned) -> None:
-        """Counts one document."""
+    def add(self, planned: Planned, count: int = 1) -> None:
+        """Counts a document, or so many that are planned alike; these are neither rejected nor have `causes`."""
         problem = planned.problem
-        self.documents += 1
-        self.images += len(planned.pages)
-        self.notes.add(planned)
+        self.documents += count
+        self.images += count * len(planned.pages)
+        self.notes.add(planned, count)
         if problem is not None:
             self._add_reject(planned, problem)
         for page in planned.pages:
-            self.actions[page.action] += 1
-            self.reasons[page.action, page.reason] += 1
-            self.tokens["formula"] += page.billed.tokens_formula or 0
-            self.tokens["table"] += page.billed.tokens_table or 0
+            self.actions[page.action] += count
+            self.reasons[page.action, page.reason] += count
+            self.tokens["formula"] += count * (page.billed.tokens_formula or 0)
+            self.tokens["table"] += count * (page.billed.tokens_table or 0)
             if problem is None:  # a page beside a rejected one is not sent
-                self.sent += 1
-                self.tokens["planned"] += page.ladder[0].tokens if page.ladder else 0
-                self.faithful_tokens += page.faithful_tokens
+                self.sent += count
+                self.tokens["planned"] += count * (page.ladder[0].tokens if page.ladder else 0)
+                self.faithful_tokens += count * page.faithful_tokens
         costs = planned.costs if problem is None else Costs()
-        self.costs += costs
+        self.costs += costs.times(count)
         if self.audit is not None:
-            self.audit.add(planned)
+            self.audit.add(planned, count)
         if self.causes is not None:
             self.causes.add(planned.name, costs)
 
@@ -250,7 +250,12 @@ def _read_history(config: RunConfig, *, offline: bool) -> RunHistory:
 
 
 def _add_all(feed: Feed, result: Estimate, keep: Callable[[Sequence[Planned]], None] | None) -> None:
-    """Plans and adds all documents."""
+    """Plans and adds all documents; those that are planned alike as one, unless each is needed."""
+    if keep is None and result.causes is None:
+        while groups := feed.take_alike(BATCH):
+            for planned, count in groups:
+                result.add(planned, count)
+        return
     while batch := feed.take(BATCH):
         for planned in batch:
             result.add(planned)

@@ -11,7 +11,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from extractors.bill import estimate_costs, read_pages, reject_page_count
-from extractors.core import BilledPage, Document, Planned, Problem
+from extractors.bill.header import bill_page
+from extractors.bill.plain_header import parse_plain_header
+from extractors.core import BilledPage, Document, Header, Planned, Problem
+from extractors.core.errors import DocumentError
 from extractors.plan.choose import Plan
 from extractors.plan.split import split_pages
 from extractors.scan import Listing, no_images, open_source
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+LISTED = 50  # documents that are listed together
 LOOKS = 1000  # documents that are looked at together where the listing does not say what they are
 
 
@@ -100,6 +104,26 @@ class Feed:
         """
         return self.plan(list(islice(self.iter_pending(), count)))
 
+    def take_alike(self, count: int) -> list[tuple[Planned, int]]:
+        """Takes the next documents as `take` does; those that are planned alike as the first of them, with their number.
+
+        Alike are ordinary local pictures with equal headers, each a document: no value of its own is made of them.
+        """
+        taken = list(islice(self.iter_pending(), count))
+        if self._empty or self.store.readers > 1:
+            return [(planned, 1) for planned in self.plan(taken)]
+        counts = Counter[Header | int]()
+        firsts = dict[Header | int, Planned]()
+        for number, document in enumerate(taken):
+            header = self._read_plain(document)
+            key = number if header is None else header
+            counts[key] += 1
+            if header is None:
+                firsts[key] = self._plan_document(document)
+            elif header not in firsts:
+                firsts[key] = self._plan_billed(document, [bill_page(document.pages[0], header)])
+        return [(planned, counts[key]) for key, planned in firsts.items()]
+
     def iter_pending(self, *, looks: bool = True) -> Iterator[Document]:
         """Yields the documents to process, which are taken then.
 
@@ -161,7 +185,7 @@ class Feed:
     def _new(self, *, looks: bool) -> Iterator[Document]:
         while self._ahead or self._list_next(looks=looks):
             each = self._ahead.popleft()
-            if not self._window.contains(each.modified):
+            if self._window.is_bounded and not self._window.contains(each.modified):
                 continue
             self.found += 1
             fate = self._fate(each)
@@ -176,7 +200,8 @@ class Feed:
         """Lists the next documents, and looks at them where the listing does not suffice; returns their number."""
         asked = self._history is not None or self._window.is_bounded
         many = looks and asked and self.store.readers > 1
-        most = min(LOOKS, max(self._room, self.store.readers)) if many else 1
+        ahead = 1 if self._job.document_by == "page" else LISTED  # a file may have many pages
+        most = min(LOOKS, max(self._room, self.store.readers)) if many else min(ahead, self._room)
         batch = [self._check_allowed(each) for each in islice(self._documents, most)]
         self._empty = self._empty and not batch
         if many and not all(map(_has_version, batch)):
@@ -199,10 +224,22 @@ class Feed:
 
     def _plan_document(self, document: Document) -> Planned:
         """Reads the headers of a document, except when it has too many pages."""
-        most = self._most
         looked = self._look_up(document)
+        return self._plan_billed(looked, self._bill(looked))
+
+    def _read_plain(self, document: Document) -> Header | None:
+        """Reads the header of an ordinary picture that the listing describes; None for all other documents."""
+        found = document.pages[0]
+        if len(document.pages) > 1 or found.version is None or not found.size or found.video or found.problem:
+            return None
+        try:
+            return self.store.read_header(found, parse_plain_header) if found.page is None else None
+        except DocumentError:  # planning it names the problem
+            return None
+
+    def _plan_billed(self, looked: Document, billed: list[BilledPage]) -> Planned:
+        most = self._most
         tries = self._history.tries(looked.name) if self._history else 0
-        billed = self._bill(looked)
         if len(billed) > most:
             billed = [BilledPage(each.found, problem=reject_page_count(len(billed), most)) for each in billed]
         elif len(billed) > 1:

@@ -98,38 +98,38 @@ class _Walk:
     def _list_folder(self, folder: str) -> Iterator[Found | str]:
         """Yield the images of one folder, and the paths of its folders, in the order of names."""
         names, others, error = _read_folder(folder)
+        prefix = os.path.join(folder, "")  # noqa: PTH118 - keeps a folder named /
+        inside = prefix[len(self.top) :].lstrip(os.sep)
         while names:
             name = names.pop()
-            uri, entry = os.path.join(folder, name), others.get(name)  # noqa: PTH118 - a million times
-            path = uri[len(self.top) :].lstrip(os.sep)
+            uri, path, entry = prefix + name, inside + name, others.get(name)
             is_folder = entry is not None and _is_folder(entry)
             kind = self.selection.judge_folder(path) if is_folder else self.selection.judge_file(path)
             if kind:
                 self.listing.pass_over(kind)
             elif is_folder:
                 yield uri
-            else:
-                yield from self._find_entry(uri, entry)
+            elif found := self._find_entry(uri, entry):
+                yield found
         if error:
             problem = _problem_of(error, folder)
             self.listing.unread.append(problem.message)
             yield Found(_printable(folder), problem=problem)
 
-    def _find_entry(self, uri: str, entry: os.DirEntry[str] | None) -> Iterator[Found]:
+    def _find_entry(self, uri: str, entry: os.DirEntry[str] | None) -> Found | None:
+        """Return the file; None for what is passed over."""
         if not _is_utf8(uri):
-            yield _reject_name(uri)
-            return
+            return _reject_name(uri)
         if entry is not None and entry.is_symlink() and self._leads_out(uri):
-            return
+            return None
         try:
             status = os.stat(uri)  # noqa: PTH116 - as os.scandir below
         except OSError as error:
-            yield Found(uri, problem=_problem_of(error, uri))
-            return
+            return Found(uri, problem=_problem_of(error, uri))
         if stat.S_ISREG(status.st_mode):
-            yield _make_found(uri, status)
-        else:
-            self.listing.pass_over("folder link" if stat.S_ISDIR(status.st_mode) else "not a file")
+            return _make_found(uri, status)
+        self.listing.pass_over("folder link" if stat.S_ISDIR(status.st_mode) else "not a file")
+        return None
 
     def _leads_out(self, path: str) -> bool:
         target = os.path.realpath(path)

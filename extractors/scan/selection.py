@@ -78,12 +78,14 @@ class Selection:
         """Return why this file is not read; None for an image that is. Its folders are judged apart."""
         path = _normalize(path)
         name = path.rpartition("/")[2]
-        kind = system_kind(name)
-        if kind and not self._names(name):
-            return kind
-        if not name.lower().endswith(SUFFIXES):
-            return suffix_of(name)
-        if any(pattern.match(path) for pattern in self._excludes):
+        image = name.lower().endswith(SUFFIXES)
+        if not image or name.startswith("."):  # no other name of a system file ends like an image
+            kind = system_kind(name)
+            if kind and not self._names(name):
+                return kind
+            if not image:
+                return suffix_of(name)
+        if self.exclude and any(pattern.match(path) for pattern in self._excludes):
             return EXCLUDED
         if self.include and not any(pattern.match(path) for pattern in self._includes):
             return NOT_INCLUDED

@@ -52,6 +52,8 @@ TURNED, SQUARE, LONG = (
     make_exif(_282=300.0, _283=150.0, _296=2),
     make_exif(_274=3, _37500=bytes(9000)),
 )
+TEXTS = PngInfo()
+TEXTS.add_text("Title", "long" * 2000)
 ORDINARY = {
     **{f"jpeg {mode}": save(mode=mode) for mode in ("L", "RGB", "CMYK")},
     "jpeg progressive": save(progressive=True, quality=95, subsampling=0, comment=b"made by a test"),
@@ -60,9 +62,11 @@ ORDINARY = {
     "jpeg turned, profile": save(exif=TURNED, xmp=ORIENTED, **PROFILE),
     "jpeg square": save(exif=SQUARE),
     "jpeg long": save(exif=LONG, xmp=b"<x/>"),
+    "jpeg long parts": save(exif=TURNED, comment=bytes(9000), xmp=bytes(9000), icc_profile=bytes(9000)),
     "jpeg no meaning": save(exif=make_exif(_274=9), xmp=ORIENTED),
     **{f"png {mode}": save("PNG", mode) for mode in ("1", "L", "P", "LA", "RGB", "RGBA", "I;16")},
     "png dots": save("PNG", dpi=(204, 98)),
+    "png long parts": save("PNG", exif=LONG, pnginfo=TEXTS, dpi=(204, 98)),
     "png turned": save("PNG", exif=TURNED, pnginfo=PngInfo(), **PROFILE),
 }
 LEFT = {

@@ -1,11 +1,12 @@
 """estimate.py: the sums over a source, and the object that `--json` prints."""
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from extractors.config.job import Job
 from extractors.config.prices import find_price
@@ -58,10 +59,10 @@ def build_inputs(folder, **fields):
     return resolve(Job(source=str(folder), **fields), Settings(), sends=False)
 
 
-def estimate_folder(folder, past=None, **fields):
+def estimate_folder(folder, past=None, keep=None, **fields):
     """The estimate of this source."""
     asked = build_inputs(folder, **fields)
-    return estimate(EstimateInputs(asked, find_price(asked, {}, free=asked.offline), past))
+    return estimate(EstimateInputs(asked, find_price(asked, {}, free=asked.offline), past), keep=keep)
 
 
 def test_the_json_has_the_documented_keys(pictures):
@@ -156,6 +157,27 @@ def test_first_rejected_documents_are_named_with_their_kind(pictures):
     found = estimate_folder(pictures)
     assert found.rejects == [("empty", str(pictures / f"{name}.png")) for name in ("d", "e0", "e1", "e2", "e3")]
     assert (found.rejected, found.sent) == (7, 3)
+
+
+@pytest.mark.parametrize("fields", [{}, {"document_by": "frames"}, {"audit": 3, "model": KIMI}], ids=str)
+def test_pictures_that_are_planned_alike_are_summed_as_if_each_were_planned(pictures, pdf, fields):
+    """Sums, rejected documents and warnings, each in the same order, of pictures of all kinds, whole and broken."""
+    for number in range(4):
+        Image.new("RGB", (900, 1400)).save(pictures / f"e{number}.jpg", exif=turned(1 + 5 * (number % 2)))
+        (pictures / f"f{number}.jpg").write_bytes((pictures / "e0.jpg").read_bytes()[: 100 * number])
+        Image.new("L", (300, 200)).save(pictures / f"g{number}.webp")
+    Image.new("L", (500, 400)).save(pictures / "h.tif", save_all=True, append_images=[Image.new("L", (1280, 720))])
+    (pictures / "i.pdf").write_bytes(pdf("one", "two"))
+    alike, every = (estimate_folder(pictures, **fields, keep=keep) for keep in (None, lambda _: None))
+    assert replace(alike, seconds=0) == replace(every, seconds=0)
+    assert (list(alike.reasons), alike.rejected) == (list(every.reasons), 5)
+
+
+def turned(orientation):
+    """EXIF of this orientation."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
 
 
 def test_what_is_done_is_left_out(pictures):

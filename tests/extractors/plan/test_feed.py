@@ -63,6 +63,19 @@ def test_documents_are_pulled_a_few_at_a_time(pictures):
     assert [names(pull()) for _ in range(3)] == [["a.png", "b.png"], ["c.png"], []]
 
 
+def test_pictures_that_are_planned_alike_are_taken_as_the_first_of_them(pictures):
+    """With their number; a picture of another size and a broken one stand for themselves."""
+    Image.new("L", (20, 30)).save(pictures / "b1.png")
+    (pictures / "b2.png").write_bytes(b"broken")
+    documents = feed(pictures)
+    groups = [documents.take_alike(4), documents.take_alike(4), documents.take_alike(4)]
+    assert [[(*names([planned]), count) for planned, count in group] for group in groups] == [
+        [("a.png", 2), ("b1.png", 1), ("b2.png", 1)],
+        [("c.png", 1)],
+        [],
+    ]
+
+
 def test_nothing_is_looked_at_before_it_is_pulled(pictures):
     """A source of a million images does not keep the first one waiting."""
     documents = feed(pictures)

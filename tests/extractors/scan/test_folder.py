@@ -259,35 +259,63 @@ def test_a_store_reads_what_was_found(tmp_path):
     assert create_store(str(path)).read(found) == b"picture"
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
+def act_on(path, act, found):
+    """Open or read the file; a header that is read is nothing."""
+    store = create_store(str(path))
+    return store.read_header(found, lambda *_: None) if act == "read_header" else getattr(store, act)(found)
+
+
+def test_a_header_is_read_at_offsets_and_the_file_is_closed(tmp_path):
+    """Also after an error."""
+    path, readers = write(tmp_path / "a.jpg", b"picture"), []
+
+    def parse(read, measure):
+        readers.append(read)
+        return read(3, 2), read(9, 5), measure()
+
+    def fail(read, _):
+        readers.append(read)
+        raise ValueError("broken")
+
+    store, found = create_store(str(path)), find_image(path)
+    assert store.read_header(found, parse) == (b"ctu", b"re", 7)
+    with pytest.raises(ValueError, match="broken"):
+        store.read_header(found, fail)
+    with pytest.raises(OSError, match="descriptor"):
+        readers[0](1, 0)
+    with pytest.raises(OSError, match="descriptor"):
+        readers[1](1, 0)
+
+
+@pytest.mark.parametrize("act", ["open", "read", "read_header"])
 def test_a_file_written_to_since_it_was_found_is_changed(tmp_path, act):
     """The bytes billed are the bytes sent; the next run takes the file as it is then."""
     path = write(tmp_path / "a.jpg", b"before")
     found = find_image(path)
     path.write_bytes(b"afterwards")
     with pytest.raises(DocumentError, match="changed since") as raised:
-        getattr(create_store(str(path)), act)(found)
+        act_on(path, act, found)
     assert (raised.value.kind, raised.value.final) == ("changed", False)
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
+@pytest.mark.parametrize("act", ["open", "read", "read_header"])
 def test_a_file_that_is_gone_is_missing(tmp_path, act):
     """A file may come back, so the failure is not final."""
     path = write(tmp_path / "a.jpg")
     found = find_image(path)
     path.unlink()
     with pytest.raises(DocumentError) as raised:
-        getattr(create_store(str(path)), act)(found)
+        act_on(path, act, found)
     assert (raised.value.kind, raised.value.final) == ("missing", False)
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
+@pytest.mark.parametrize("act", ["open", "read", "read_header"])
 def test_a_file_of_too_many_bytes_is_refused_for_good(tmp_path, act):
     """A file over the limit is not read into memory, in this run or another."""
     path = write(tmp_path / "a.jpg")
     os.truncate(path, MAX_BYTES + 1)
     with pytest.raises(DocumentError, match="over the limit") as raised:
-        getattr(create_store(str(path)), act)(find_image(path))
+        act_on(path, act, find_image(path))
     assert (raised.value.kind, raised.value.final) == ("too_many_bytes", True)
 
 

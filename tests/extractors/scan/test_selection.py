@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extractors.scan import selection
+from extractors.scan.formats import SUFFIXES
 from extractors.scan.selection import Selection, compile_pattern, system_kind
 
 NAMES = st.text("ab.-[]*é", min_size=1, max_size=5)
@@ -91,6 +93,13 @@ def test_exclude_wins(include, exclude, path):
 def test_system_kind(name, kind):
     """Folders and files that systems make are told from those of people."""
     assert system_kind(name) == kind
+
+
+def test_no_name_of_a_system_file_ends_like_an_image():
+    """So that the name of an image is looked up in no list of them, unless it starts with a dot."""
+    assert [
+        name for name in (selection._TRASH | selection._THUMBNAILS | selection._SYSTEM) if name.endswith(SUFFIXES)
+    ] == []
 
 
 def test_hidden_folder_is_read_when_an_include_names_it():

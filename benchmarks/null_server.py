@@ -7,6 +7,7 @@ is not counted. `python benchmarks/null_server.py` starts the asyncio server and
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -44,23 +45,26 @@ http {{
 """
 
 
-def build_reply(logprobs=0):
-    """One chat completion, with the log probabilities of so many tokens."""
+SURE, UNSURE = -0.01, -2.0  # log probabilities
+
+
+def build_reply(logprobs=0, logprob=SURE):
+    """One chat completion, with this log probability of so many tokens."""
     content = json.dumps(RECEIPT)
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
     if logprobs:
         step = -(-len(content) // logprobs)
         pieces = [content[start : start + step] for start in range(0, len(content), step)]
-        choice["logprobs"] = {"content": [{"token": piece, "logprob": -0.01, "top_logprobs": []} for piece in pieces]}
+        choice["logprobs"] = {"content": [{"token": piece, "logprob": logprob, "top_logprobs": []} for piece in pieces]}
     head = {"id": "reply-1", "object": "chat.completion", "created": 1795000000, "model": "maker/model"}
     return json.dumps(head | {"choices": [choice], "usage": TOKENS}).encode()
 
 
 class Connection(asyncio.Protocol):
-    """One connection: counts the bytes of each body, and sends the reply when the last one is here."""
+    """One connection: counts the bytes of each body, and sends the next reply when the last one is here."""
 
-    def __init__(self, found, missing):
-        self.found, self.missing = found, missing
+    def __init__(self, replies, missing):
+        self.replies, self.missing = replies, missing
         self.head, self.left, self.reply = bytearray(), 0, b""
 
     def connection_made(self, transport):  # noqa: D102  asyncio's
@@ -86,15 +90,20 @@ class Connection(asyncio.Protocol):
         """Read the head of a request: its reply, and how many bytes follow."""
         start = head.find(b"content-length:")
         self.left = int(head[start + 15 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
-        self.reply = self.found if head.startswith(b"post ") else self.missing
+        self.reply = next(self.replies) if head.startswith(b"post ") else self.missing
 
 
-async def serve(logprobs):
-    """Serve until the standard input ends."""
-    body = build_reply(logprobs)
-    found = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+def wrap_reply(body):
+    """The reply as it goes over the wire."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+async def serve(logprobs, unsure_every=0):
+    """Serve until the standard input ends; each of so many replies is unsure."""
+    sure, unsure = (wrap_reply(build_reply(logprobs, logprob)) for logprob in (SURE, UNSURE))
+    replies = itertools.cycle([*[sure] * (unsure_every - 1), unsure] if unsure_every else [sure])
     missing = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(found, missing), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(replies, missing), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
@@ -111,9 +120,9 @@ def null_server(logprobs=0):
 
 
 @contextlib.contextmanager
-def serve_asyncio(logprobs):
-    """The base URL of this file's own server."""
-    command = [sys.executable, __file__, "--logprobs", str(logprobs)]
+def serve_asyncio(logprobs, unsure_every=0):
+    """The base URL of this file's own server; each of so many replies is unsure."""
+    command = [sys.executable, __file__, "--logprobs", str(logprobs), "--unsure-every", str(unsure_every)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip()
@@ -149,4 +158,6 @@ def wait_for(port):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logprobs", type=int, default=0, help="tokens of the reply, each with its log probability")
-    asyncio.run(serve(parser.parse_args().logprobs))
+    parser.add_argument("--unsure-every", type=int, default=0, help="of so many replies one has a low probability")
+    options = parser.parse_args()
+    asyncio.run(serve(options.logprobs, options.unsure_every))

@@ -259,6 +259,7 @@ class RunConfig:
             price=price,
             job=self.job.model_dump_json(),
             flow_run=flow_run,
+            review_below=self.tuning.doubtful_below,
         )
 
 

@@ -56,7 +56,8 @@ class Fingerprint:
 class RunInfo:
     """What all rows of a run share.
 
-    `job` is the job as JSON, `flow_run` the orchestrator's id of the run.
+    `job` is the job as JSON, `flow_run` the orchestrator's id of the run. `review_below` is the confidence below which the
+    stored tuning has documents reviewed; None where it has no such threshold.
     """
 
     run: str
@@ -71,6 +72,7 @@ class RunInfo:
     job: str = "{}"
     flow_run: str | None = None
     approved_by: str | None = None
+    review_below: float | None = None
 
     @property
     def run_date(self) -> str:

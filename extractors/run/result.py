@@ -137,6 +137,7 @@ class RunRecord:
             "stopped_at_rung": _dump_rungs(totals.cascade.stopped_at_rung),
             "audited": self.audit.audited if self.audit else None,
             "audit_agreed": self.audit.agreed if self.audit else None,
+            "review_below": info.review_below,
         }
 
 

@@ -14,7 +14,7 @@ from extractors.core import Fingerprint
 from extractors.core.audit import AuditCounts
 from extractors.core.schema import load
 from extractors.core.tiles import get_rule
-from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol, parse_tuning
+from extractors.core.tuning import Certificate, Ladder, Review, Tuning, TuningProtocol, WitnessedScore, parse_tuning
 from extractors.record.ledger import Ledger
 from extractors.record.output.folder import FolderOutput
 from extractors.report.page.runs import open_run
@@ -108,7 +108,7 @@ def test_audit_of_nothing_is_refused(workspace, server, flags, words):
 def test_certificate_ends_where_significantly_more_differ_than_were_measured(
     run_audit, workspace, server, at_top, warned
 ):
-    """Agreement changes nothing."""
+    """With the threshold of review, with and without the witness; agreement changes nothing."""
     workspace.using(server)
     with contextlib.chdir(workspace.folder):
         schema = load("caption")
@@ -122,16 +122,25 @@ def test_certificate_ends_where_significantly_more_differ_than_were_measured(
         mode="json_schema",
     )
     certificate = Certificate(target=0.9, documents=200, threshold=0.5, share=0.9, lower_bound=0.95)
+    review = Review(review_cost=0.5, error_cost=20, below=0.6)
     ladder, at = Ladder(rule="formula", budgets=(1601, 6404)), datetime(2026, 11, 30, tzinfo=UTC)
     tuning = Tuning(
-        protocol=protocol, ladder=ladder, certificate=certificate, agreement=(200, 199), measured_at=at, run="r"
+        protocol=protocol,
+        ladder=ladder,
+        certificate=certificate,
+        review=review,
+        witnessed=WitnessedScore(score={}, certificate=certificate, review=review),
+        agreement=(200, 199),
+        measured_at=at,
+        run="r",
     )
     with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
         ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
     assert run_audit(*at_top).exit_code == 0
     with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
         kept = parse_tuning(ledger.memory.tuning(key) or "")
-    assert (kept.certificate is None, kept.ladder) == (warned, ladder)
+    assert (kept.certificate is None, kept.review is None, kept.ladder) == (warned, warned, ladder)
+    assert (kept.witnessed.certificate is None, kept.witnessed.review is None) == (warned, warned)
     warnings = [each for each in workspace.only("runs")["warnings"] if "its certificate has ended" in each]
     assert len(warnings) == int(warned)
 

@@ -26,7 +26,7 @@ COLUMNS = {
     " found skipped skipped_failed duplicates rejected accepted failed remaining calls prompt_tokens cached_tokens"
     " completion_tokens reasoning_tokens estimated_low_usd estimated_expected_usd estimated_high_usd cost_usd cost_wasted_usd"
     " cost_unknown_usd residual_tokens warnings error prefect_flow_run_id approved_by version passed_over"
-    " stopped_at_rung audited audit_agreed",
+    " stopped_at_rung audited audit_agreed review_below",
 }
 
 

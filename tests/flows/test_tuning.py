@@ -3,14 +3,14 @@
 import contextlib
 import json
 from datetime import UTC, datetime
-from math import exp
+from math import exp, inf
 
 import pytest
 
 from extractors.core import Fingerprint
 from extractors.core.schema import load
 from extractors.core.tiles import get_rule
-from extractors.core.tuning import Ladder, Tuning, TuningProtocol
+from extractors.core.tuning import Certificate, Ladder, Review, Tuning, TuningProtocol
 from extractors.record.ledger import Ledger
 from extractors.validate.score import Score, SignalModel
 
@@ -29,6 +29,7 @@ class Red(BaseModel):
             raise ValueError("not red at all")
         return value
 """
+CERTIFICATE = Certificate(target=0.9, documents=300, threshold=0.7, share=0.9, lower_bound=0.91)
 CHEAPEST, WHOLE = (1119, 1119), (2000, 2000)  # pictures that are sent of the image
 
 
@@ -121,6 +122,27 @@ def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, ser
     assert (row["_rung"], row["_confidence"]) == (6404, pytest.approx(1 / (1 + exp(-3))))
     workspace.run(*RUN, "--redo", "all", "--policy", "balanced", "--climb-below", "0.4")
     assert server.pictures[2:] == [CHEAPEST]
+
+
+@pytest.mark.parametrize(
+    ("stored", "below", "is_low"),
+    [
+        ({"certificate": CERTIFICATE}, 0.7, False),
+        ({"certificate": CERTIFICATE, "review": Review(review_cost=1, error_cost=20, below=0.995)}, 0.995, True),
+        ({"review": Review(review_cost=1, error_cost=20)}, inf, True),
+        ({}, None, False),
+    ],
+    ids=["certified", "by dollars", "every document", "none"],
+)
+def test_page_marks_documents_below_the_threshold_in_force(workspace, server, replies, store, stored, below, is_low):
+    """That of review before the certified one; `runs` has it. The confidence is 0.99."""
+    server.answers_with(bill_with_logprob(replies, -0.01))
+    store(**stored)
+    assert workspace.run(*RUN, "--confidence").exit_code == 0
+    assert workspace.only("runs")["review_below"] == below
+    assert workspace.run("report").exit_code == 0
+    [page] = (workspace.folder / "out" / "reports").glob("*.html")
+    assert ("badge is-doubtful" in page.read_text()) is is_low
 
 
 def test_stored_plan_keeps_its_tuning(workspace, server, store):

@@ -210,6 +210,7 @@ RUNS: Columns = {
     "stopped_at_rung": TEXT,
     "audited": INT,
     "audit_agreed": INT,
+    "review_below": REAL,
 }
 
 

@@ -12,7 +12,7 @@ from extractors.report.page.documents import load_cards
 from extractors.report.page.pictures import PictureReader
 from extractors.report.page.render import FLAGS, Gallery, Page
 from extractors.report.page.runs import RunTables, count_ended, load_run, open_run
-from extractors.report.page.selection import select_documents
+from extractors.report.page.selection import LOW_CONFIDENCE, select_documents
 from extractors.report.page.tables import load_summary
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ def load_page(tables: RunTables, reader: PictureReader) -> Page:
             f"run {tables.run} read no document ({run['skipped']:,} of {run['found']:,} skipped), so it has no page:"
             " leave out the run for the last one that did"
         )
-    return Page(run, load_summary(tables), tables.paths, draw_charts(tables, run), _load_gallery(tables, reader))
+    below = run["review_below"]
+    gallery = _load_gallery(tables, reader, below if isinstance(below, float) else LOW_CONFIDENCE)
+    return Page(run, load_summary(tables), tables.paths, draw_charts(tables, run), gallery)
 
 
-def _load_gallery(tables: RunTables, reader: PictureReader) -> Gallery | None:
-    selection = select_documents(tables)
+def _load_gallery(tables: RunTables, reader: PictureReader, doubtful_below: float) -> Gallery | None:
+    selection = select_documents(tables, doubtful_below=doubtful_below)
     if not selection.documents.height:
         return None
     cards = list(load_cards(tables, selection))

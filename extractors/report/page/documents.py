@@ -14,7 +14,6 @@ import polars as pl
 from extractors.core.money import dollars
 from extractors.record.tables import columns
 from extractors.report.page.pictures import PictureSource
-from extractors.report.page.selection import LOW_CONFIDENCE
 from extractors.report.page.sightings import read_sightings
 from extractors.report.page.values import NOTHING_SEEN, FieldValue, make_value
 
@@ -177,7 +176,7 @@ def load_cards(tables: RunTables, selection: Selection) -> Iterator[Card]:
     """The selected documents in their order."""
     rows = _load_rows(tables, selection)
     for chosen in selection.documents.iter_rows(named=True):
-        yield _make_card(chosen, rows)
+        yield _make_card(chosen, rows, selection.doubtful_below)
 
 
 def link_to(name: str) -> str:
@@ -225,10 +224,10 @@ def _group(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def _make_card(chosen: Mapping[str, object], rows: DocumentRows) -> Card:
+def _make_card(chosen: Mapping[str, object], rows: DocumentRows, doubtful_below: float) -> Card:
     name = str(chosen["document"])
     result, confidence = rows.results.get(name), chosen["confidence"]
-    low = isinstance(confidence, float) and confidence < LOW_CONFIDENCE
+    low = isinstance(confidence, float) and confidence < doubtful_below
     flags = {"failed": chosen["failed"], "climbed": chosen["climbed"], "copied": chosen["copied_from"], "doubtful": low}
     flags |= {"unseen": chosen["unseen"], "missing": chosen["missing"]}
     return Card(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from extractors.report.page.runs import RunTables
 
 MOST_DOCUMENTS = 2_000
-LOW_CONFIDENCE = 0.8  # below it, a document is doubtful
+LOW_CONFIDENCE = 0.8  # below it, a document is doubtful where no stored tuning had a threshold
 FAILED, DOUBTFUL, SURE = range(3)
 _SCHEMA: columns.Columns = {
     "document": columns.TEXT,
@@ -34,11 +34,15 @@ _SCHEMA: columns.Columns = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The documents of the page in their order; `total` and `shown` count them by rank, from failures to sure ones."""
+    """The documents of the page in their order; `total` and `shown` count them by rank, from failures to sure ones.
+
+    Those with a confidence below `doubtful_below` are doubtful.
+    """
 
     documents: pl.DataFrame
     total: tuple[int, int, int] = (0, 0, 0)
     shown: tuple[int, int, int] = (0, 0, 0)
+    doubtful_below: float = LOW_CONFIDENCE
 
     @property
     def is_partial(self) -> bool:
@@ -46,19 +50,21 @@ class Selection:
         return sum(self.shown) < sum(self.total)
 
 
-def select_documents(tables: RunTables, limit: int = MOST_DOCUMENTS) -> Selection:
+def select_documents(
+    tables: RunTables, limit: int = MOST_DOCUMENTS, doubtful_below: float = LOW_CONFIDENCE
+) -> Selection:
     """The documents of a run that its page shows, with the columns `climbed` and `rank` beside those of the tables."""
-    ranked = _load_documents(tables)
+    ranked = _load_documents(tables, doubtful_below)
     parts = [ranked.filter(pl.col("rank") == rank) for rank in (FAILED, DOUBTFUL, SURE)]
     failed, doubtful, sure = parts
     doubtful = doubtful.head(max(0, limit - failed.height))
     sure = _draw_sample(sure, max(0, limit - failed.height - doubtful.height), tables.run)
     shown = (failed.height, doubtful.height, sure.height)
     total = (parts[0].height, parts[1].height, parts[2].height)
-    return Selection(pl.concat([failed, doubtful, sure]), total, shown)
+    return Selection(pl.concat([failed, doubtful, sure]), total, shown, doubtful_below)
 
 
-def _load_documents(tables: RunTables) -> pl.DataFrame:
+def _load_documents(tables: RunTables, doubtful_below: float) -> pl.DataFrame:
     """Every document with a row of this run, the worst first."""
     failures = tables.rows("failures", columns.FAILURES).select(
         "document",
@@ -78,7 +84,7 @@ def _load_documents(tables: RunTables) -> pl.DataFrame:
         | pl.col("missing")
         | pl.col("climbed")
         | (pl.col("attempts") > 1)
-        | (pl.col("confidence") < LOW_CONFIDENCE).fill_null(value=False)
+        | (pl.col("confidence") < doubtful_below).fill_null(value=False)
     )
     rank = pl.when("failed").then(FAILED).when(doubtful).then(DOUBTFUL).otherwise(SURE).alias("rank")
     joined = ends.join(climbed, on="document", how="left").with_columns(pl.col("climbed").fill_null(value=False))

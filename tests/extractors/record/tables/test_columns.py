@@ -40,7 +40,7 @@ TABLES = {
         reasoning_tokens:count estimated_low_usd:money estimated_expected_usd:money estimated_high_usd:money
         cost_usd:money cost_wasted_usd:money cost_unknown_usd:money residual_tokens:count warnings:list error
         prefect_flow_run_id approved_by version passed_over stopped_at_rung
-        audited:count audit_agreed:count
+        audited:count audit_agreed:count review_below:real
     """,
 }
 TYPES = {

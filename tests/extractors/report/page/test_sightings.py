@@ -57,7 +57,7 @@ def test_card_lists_what_stands_nowhere_first():
     page = dict.fromkeys(columns.IMAGES) | {"image": "/a.jpg", "width": 300, "height": 200}
     rows = DocumentRows({"a": result}, types, {}, {"a": [page]}, {}, {})
     flags = {"failed": False, "climbed": False, "copied_from": None, "confidence": 0.9, "unseen": True, "missing": True}
-    card = _make_card({"document": "a"} | flags, rows)
+    card = _make_card({"document": "a"} | flags, rows, 0.8)
     assert ([value.field for value in card.values], card.flags) == (["total", "company"], ("unseen", "missing"))
     (html,) = _render_cards(make_environment(), [(card, Picture("data:,", 30, 20))])
     assert re.findall(r'data-[sb]="([^"]*)"', html) == ["300 200", "5 6 70 8"]

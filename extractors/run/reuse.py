@@ -13,7 +13,7 @@ from extractors.core import Accepted, Copied, Failed, Unfinished
 from extractors.record.tables.writer import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from extractors.core import DocumentResult, Planned, Reply, RunInfo
     from extractors.record.ledger.calls import Calls
@@ -34,6 +34,7 @@ class Deduplicator:
     row_index: RowIndex
     _in_progress: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _unstaged: dict[str, Accepted | Failed] = field(default_factory=dict)
+    _examined: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run_once(
@@ -65,10 +66,28 @@ class Deduplicator:
             heights[table] += 1
         self.row_index.note_staged(part, heights)
 
-    def note_examined(self, result: DocumentResult, examined: DocumentResult) -> None:
-        """Records that this result is staged with more evidence than the one that is held."""
-        if isinstance(examined, Accepted) and examined.key and self._unstaged.get(examined.key) is result:
-            self._unstaged[examined.key] = examined
+    async def hold_examined(self, result: Accepted, examining: Coroutine[None, None, DocumentResult]) -> DocumentResult:
+        """Awaits the examination of a result, which is held from then on with what that adds; copies of it wait meanwhile."""
+        key = result.key or ""
+        if self._unstaged.get(key) is not result:
+            return await examining
+        ended = self._examined[key] = asyncio.get_running_loop().create_future()
+        try:
+            examined = await examining
+            if isinstance(examined, Accepted):
+                self._unstaged[key] = examined
+            return examined
+        finally:
+            del self._examined[key]
+            ended.set_result(None)
+
+    async def complete_copy(self, copy: Copied) -> Copied:
+        """The copy with what the examination of its original adds, once that has ended."""
+        ended = self._examined.get(copy.key or "")
+        if ended is None:
+            return copy
+        await asyncio.wait([ended])
+        return await self._copy(copy.planned, copy.key or "") or copy
 
     async def _copy(self, planned: Planned, key: str) -> Copied | None:
         if (result := self._unstaged.get(key)) is not None:

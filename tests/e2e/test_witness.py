@@ -113,3 +113,20 @@ def test_missing_packages_are_named_before_anything_is_sent(workspace, server, m
     ran = workspace.run(*RUN, "--witness", "doubtful")
     assert (ran.exit_code, server.keys) == (2, [])
     assert 'pip install "tilewise[offline]"' in ran.stderr
+
+
+@pytest.mark.slow
+def test_copies_have_the_places_of_their_original(workspace, serve, replies):
+    """A copy in the same run, which waits for the witness, and one of an earlier run; the summary counts the original."""
+    workspace.with_images("a.png", "b.png").using(serve(replies.ok(json.dumps(ANSWER))))
+    for name in ("a.png", "b.png"):
+        draw_receipt(workspace.folder / "in" / name)
+    run = (*RUN, "--witness", "all")
+    assert re.search(r"documents looked at by the witness +1\n", workspace.run(*run).stdout)
+    draw_receipt(workspace.folder / "in" / "c.png")
+    assert workspace.run(*run).exit_code == 0
+    rows = workspace.table("results").sort("_document")
+    places = rows["_evidence"].to_list()
+    assert rows["_copied_from"].is_null().to_list().count(True) == 1
+    assert {cell["page"] for cell in places[0]} == {None, 0, 1}
+    assert places[1:] == [places[0]] * 2

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 def sum_witness(results: pl.LazyFrame | None) -> WitnessTotals:
-    """The totals of these rows; the witness has looked at a document of which a value is judged. Blocks."""
+    """The totals of these rows; the witness has looked at a document of which a value is judged, not at its copies.
+
+    Blocks: call it in a thread.
+    """
     if results is None:
         return WitnessTotals()
-    cells = results.select("_document", "_evidence").explode("_evidence").unnest("_evidence").drop_nulls("page")
+    own = results.filter(pl.col("_copied_from").is_null())
+    cells = own.select("_document", "_evidence").explode("_evidence").unnest("_evidence").drop_nulls("page")
     sums: Row = (
         cells.select(
             documents=pl.col("_document").n_unique(),

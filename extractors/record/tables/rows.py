@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from extractors.core import (
     Accepted,
@@ -28,7 +28,7 @@ from extractors.record.logprobs_json import load_logprobs
 from extractors.record.tables import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from extractors.core.evidence import Sightings
     from extractors.record.tables.fields import Fields
@@ -131,7 +131,7 @@ def _counts_as_try(end: Failed) -> bool:
 
 
 def copy_row(end: Copied, run_info: RunInfo) -> Row:
-    """The row of a copy: values and hashes of the original, names and times of its own, no cost."""
+    """The row of a copy: values, places and hashes of the original, names and times of its own, no cost."""
     planned = end.planned
     name, version, found = planned.document, planned.name[1], planned.first.billed.found
     if end.failed:
@@ -152,8 +152,15 @@ def copy_row(end: Copied, run_info: RunInfo) -> Row:
         "_copied_from": end.row["_document"],
         "_manifest": planned.manifest,
         "_confidence": None,
-        "_evidence": None,
+        "_evidence": _copy_places(cast("Sequence[Row] | None", end.row["_evidence"])),
     }
+
+
+def _copy_places(cells: Sequence[Row] | None) -> list[Row] | None:
+    """Where the values of the original stand, which has the same bytes; None where no witness has looked at it."""
+    if cells is None or all(cell["page"] is None for cell in cells):
+        return None
+    return [cell | {"confidence": None} for cell in cells]
 
 
 def image_rows(end: Accepted | Copied | Failed, run_info: RunInfo) -> list[Row]:

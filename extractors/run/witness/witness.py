@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from extractors.core import Accepted
+from extractors.core import Accepted, Copied
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 from extractors.images.open import translate_errors
@@ -140,11 +140,24 @@ async def find_values(result: DocumentResult, context: RunContext) -> DocumentRe
     """Has the witness, if there is one, look for the values of a document, after its admission: it holds up no call."""
     if context.services.witness is None:
         return result
+    deduplicator, witness = context.reuse.deduplicator, context.services.witness
+    if isinstance(result, Copied):
+        return await _complete_copy(result, context)
+    if not isinstance(result, Accepted):
+        return result
     auditor = context.answers.auditor
     audited = auditor is not None and auditor.holds(result)
-    examined = await context.services.witness.examine(result, audited=audited)
-    context.reuse.deduplicator.note_examined(result, examined)
-    return examined
+    return await deduplicator.hold_examined(result, witness.examine(result, audited=audited))
+
+
+async def _complete_copy(copy: Copied, context: RunContext) -> Copied:
+    """The copy with the places of its original's values; without them where the run is stopped meanwhile."""
+    try:
+        return await context.reuse.deduplicator.complete_copy(copy)
+    except asyncio.CancelledError:
+        if not context.shutdown.cancelling:
+            raise
+        return copy
 
 
 def build_witness(

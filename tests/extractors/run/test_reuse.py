@@ -8,7 +8,7 @@ import pytest
 
 from extractors.core import Copied, Unfinished
 from extractors.core.errors import OutputError
-from extractors.core.evidence import Sightings
+from extractors.core.evidence import Box, Sighting, Sightings
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.row_index import RowIndex
@@ -249,10 +249,27 @@ async def test_examined_result_is_the_one_that_is_staged(copies, make):
     """The witness adds to a result that is held: its row is found all the same, and it is held no longer."""
     result = await copies.run_once(make.plan(), KEY, lambda: answer_with(make.accept()))
     examined = replace(result, sightings=Sightings(()))
-    copies.note_examined(result, examined)
+    assert await copies.hold_examined(result, answer_with(examined)) is examined
     copies.note_staged(PartId(0), [examined])
     assert copies._unstaged == {}
     assert copies.row_index.find(KEY) is not None
+
+
+async def test_copy_waits_for_the_examination_of_its_original(copies, make):
+    """It has the places that the witness has found meanwhile; where that is over, it has them at once."""
+    result = await copies.run_once(make.plan(), KEY, lambda: answer_with(make.accept()))
+    seen = replace(result, sightings=Sightings((Sighting("shop", 1, Box(1, 2, 3, 4)),)))
+    witness = Asked(seen)
+    [looking] = await start_tasks(copies.hold_examined(result, witness()))
+    copy = await copies.run_once(make.plan("/in/b.jpg"), KEY, witness)
+    [waiting] = await start_tasks(copies.complete_copy(copy))
+    assert (copy.row["_evidence"], waiting.done()) == (None, False)
+    witness.go.set()
+    assert await looking is seen
+    places = copies.tables.build_row(seen)["_evidence"]
+    assert (await waiting).row["_evidence"] == places
+    later = await copies.run_once(make.plan("/in/c.jpg"), KEY, witness)
+    assert (await copies.complete_copy(later)).row["_evidence"] == places
 
 
 async def answer_with(result):

@@ -12,21 +12,21 @@ from extractors.record.tables.rows import result_row
 
 BOX = Box(1, 2, 3, 4)
 SEEN = Sightings((Sighting("shop", 1, BOX), Sighting("total", 0), Sighting("items[?]", 2, BOX), Sighting("items")))
+SCHEMA = {name: columns.RESULTS[name] for name in ("_document", "_copied_from", "_evidence")}
 PLAIN = Sightings((Sighting("shop", 1, BOX),))
 
 
 def test_totals_of_rows_are_those_of_their_documents(make, terms, model):
-    """As the run has counted them; a row that the witness did not look at counts nothing."""
+    """As the run has counted them; a row that the witness did not look at counts nothing, nor does a copy."""
     ends = [make.accept("/a", sightings=SEEN), make.accept("/b", sightings=PLAIN), make.accept("/c")]
-    rows = [{name: result_row(end, terms, Fields(model))[name] for name in ("_document", "_evidence")} for end in ends]
-    schema = {"_document": pl.String(), "_evidence": columns.RESULTS["_evidence"]}
-    totals = sum_witness(pl.LazyFrame(rows, schema=schema))
+    rows = [{name: result_row(end, terms, Fields(model))[name] for name in SCHEMA} for end in ends]
+    copy = rows[0] | {"_document": "/d", "_copied_from": "/a"}
+    totals = sum_witness(pl.LazyFrame([*rows, copy], schema=SCHEMA))
     assert totals == WitnessTotals(documents=2, unseen=1, missing_rows=1)
     assert totals == sum((totals_of(end).witness for end in ends), WitnessTotals())
 
 
 @pytest.mark.parametrize("cells", [None, []])
 def test_rows_without_evidence_count_nothing(cells):
-    schema = {"_document": pl.String(), "_evidence": columns.RESULTS["_evidence"]}
-    rows = None if cells is None else pl.LazyFrame([{"_document": "a", "_evidence": None}], schema=schema)
+    rows = None if cells is None else pl.LazyFrame([{"_document": "a", "_evidence": None}], schema=SCHEMA)
     assert sum_witness(rows) == WitnessTotals()

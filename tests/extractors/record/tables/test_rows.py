@@ -95,11 +95,14 @@ def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
         ("items[?]", None, 1, 5, 6, 7, 8),
     ]
     known = Evidence((FieldEvidence("shop", confidence=0.75),))
-    both = result_row(make.accept(sightings=sightings, evidence=known), terms, fields)["_evidence"]
+    source = result_row(make.accept(sightings=sightings, evidence=known), terms, fields)
+    both = source["_evidence"]
     assert [(each["field"], each["confidence"], each["page"]) for each in both[:2]] == [
         ("shop", 0.75, 2),
         ("total", None, 0),
     ]
+    copied = copy_row(copy_of(source, make), terms)  # of the same bytes: the same places
+    assert (copied["_confidence"], copied["_evidence"]) == (None, row["_evidence"])
 
 
 def copy_of(row, make, *, failed=False):

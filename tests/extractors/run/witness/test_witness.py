@@ -157,18 +157,23 @@ def test_original_is_turned_upright_by_its_orientation():
 
 @pytest.mark.parametrize(("size", "looks"), [(1, True), (0, False)])
 async def test_values_of_the_sample_of_an_audit_are_looked_for(witness, make, size, looks):
-    """As long as a document is in the sample; the result that is staged is noted where it may be copied from."""
+    """As long as a document is in the sample; the result is held while the witness looks, as it may be copied."""
     low, top = LadderStep(100, Size(30, 40), 100), LadderStep(200, Size(60, 80), 200)
     page = replace(plan_page().first, ladder=(low, top))
     sure = replace(answer(make, 0.99), planned=Planned("/in/a.png", (page,)), step=low, attempts=())
     auditor, noted = Auditor(1, "seed"), []
     if size:
         auditor.observe(sure)
-    deduplicator = SimpleNamespace(note_examined=lambda result, examined: noted.append((result, examined)))
+
+    def hold(result, examining):
+        noted.append(result)
+        return examining
+
+    deduplicator = SimpleNamespace(hold_examined=hold)
     context = SimpleNamespace(
         services=SimpleNamespace(witness=witness),
         answers=SimpleNamespace(auditor=auditor),
         reuse=SimpleNamespace(deduplicator=deduplicator),
     )
     examined = await find_values(sure, context)
-    assert ((examined.sightings is not None), noted) == (looks, [(sure, examined)])
+    assert ((examined.sightings is not None), noted) == (looks, [sure])

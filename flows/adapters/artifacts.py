@@ -104,7 +104,10 @@ async def show_run(result: RunResult, report: str | None = None) -> None:
     )
     if report:
         link = report if "://" in report else Path(report).as_uri()
-        await _create(acreate_link_artifact(link, f"Report of run {result.record.run_info.run}", "tilewise-report"))
+        words = "Pictures, fields, cost and failures of the documents"
+        await _create(
+            acreate_link_artifact(link, f"Report of run {result.record.run_info.run}", "tilewise-report", words)
+        )
     if result.counts.totals.kinds:
         await _create(acreate_table_artifact(await _list_failures(result), "tilewise-failures", "Failed files"))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from extractors.report.tuning.join import JoinView
-    from extractors.report.tuning.review_costs import DollarsView, ReviewView
+    from extractors.report.tuning.review_costs import DollarsView, ReviewCost
     from extractors.report.tuning.witnessed import WitnessedView
 
 WIDTH = 80
@@ -61,7 +61,7 @@ class ChoiceView:
     accuracy: Mapping[str, float]
     accuracy_mean: float
     on_front: bool = False
-    review: ReviewView | None = None
+    review: ReviewCost | None = None
 
     def as_json(self) -> dict[str, object]:
         """The object of `choices` in `--json`."""

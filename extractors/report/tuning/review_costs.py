@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.money import NANO, dollars
 
@@ -12,26 +12,52 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewView:
-    """Documents with a review of those below a threshold; `review_below` None: all are reviewed, or thresholds differ.
+class ReviewPrices(NamedTuple):
+    """What a person's look at one document costs, and what a wrong row costs that slips through, in dollars."""
 
-    `slipped` counts the wrong ones among the others. The dollars are of all documents together.
+    review: float
+    error: float
+
+
+class ReviewCost(NamedTuple):
+    """What documents cost with a review of those below a threshold; `review_below` None: all of them are reviewed.
+
+    `slipped` counts the wrong ones that are not reviewed; `slipping` is how many of them are to be expected.
     """
 
     documents: int
-    reviewed: int
-    slipped: int
     calls_usd: float
-    review_usd: float
-    error_usd: float
-    usd_a_right_row: float | None
+    prices: ReviewPrices
+    reviewed: int
+    slipped: int = 0
+    slipping: float = 0.0
     review_below: float | None = None
 
     @property
+    def review_usd(self) -> float:
+        """What the reviews cost."""
+        return self.prices.review * self.reviewed
+
+    @property
+    def error_usd(self) -> float:
+        """What the wrong rows cost that are to be expected."""
+        return self.prices.error * self.slipping
+
+    @property
+    def total_usd(self) -> float:
+        """Calls, reviews and wrong rows together."""
+        return self.calls_usd + self.review_usd + self.error_usd
+
+    @property
     def usd_a_document(self) -> float:
-        """Calls, reviews and wrong rows of one document."""
-        return (self.calls_usd + self.review_usd + self.error_usd) / self.documents
+        """The total by document."""
+        return self.total_usd / self.documents
+
+    @property
+    def usd_a_right_row(self) -> float | None:
+        """The total by right row; None where none is to be expected."""
+        right = self.documents - self.slipping
+        return self.total_usd / right if right > 0 else None
 
     def as_json(self) -> dict[str, object]:
         """The object `review` of a choice in `--json`."""
@@ -63,23 +89,21 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class DollarsView:
-    """The two prices, the recommended choice with its threshold, and what to expect of other documents.
+    """The recommended choice with its prices and threshold, and what to expect of other documents.
 
     `expected` is None where nothing was chosen by cross-validation. `curve` has the share of documents that are reviewed,
     and the dollars a document, at every threshold of the recommended choice.
     """
 
-    review_cost: float
-    error_cost: float
-    chosen: ReviewView
-    expected: ReviewView | None = None
+    chosen: ReviewCost
+    expected: ReviewCost | None = None
     curve: Sequence[tuple[float, float]] = ()
 
     def as_json(self) -> dict[str, object]:
         """The object `dollars` of `--json`."""
         return {
-            "review_cost": self.review_cost,
-            "error_cost": self.error_cost,
+            "review_cost": self.chosen.prices.review,
+            "error_cost": self.chosen.prices.error,
             "chosen": self.chosen.as_json(),
             "expected": self.expected.as_json() if self.expected else None,
         }
@@ -87,7 +111,8 @@ class DollarsView:
     @property
     def title(self) -> str:
         """The two prices in words."""
-        return f"Dollars, at {format_usd(self.review_cost)} a review and {format_usd(self.error_cost)} a wrong row"
+        review, error = self.chosen.prices
+        return f"Dollars, at {format_usd(review)} a review and {format_usd(error)} a wrong row"
 
     def lines(self) -> Iterator[str]:
         """What a person reads."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from extractors.report.tuning import CertificateView, ConfidenceView
-    from extractors.report.tuning.review_costs import ReviewView
+    from extractors.report.tuning.review_costs import ReviewCost
 
 TITLE = "With the witness, for runs with --witness all"
 
@@ -20,7 +20,7 @@ class WitnessedView:
 
     certificate: CertificateView | None = None
     confidence: ConfidenceView | None = None
-    review: ReviewView | None = None
+    review: ReviewCost | None = None
 
     def as_json(self) -> dict[str, object]:
         """The object `witnessed` of `--json`."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from extractors.core.tiles import Rule
     from extractors.record.output.base import Output
     from extractors.record.tables.rows import Row
-    from extractors.run.tune.dollars import ReviewPrices
+    from extractors.report.tuning.review_costs import ReviewPrices
     from extractors.run.tune.labels import Labels
     from extractors.run.tune.measurements import Reading, Scorer
     from extractors.run.tune.session import ReadingsResult

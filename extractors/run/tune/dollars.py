@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.errors import ConfigurationError
+from extractors.report.tuning.review_costs import ReviewCost, ReviewPrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,13 +29,6 @@ _ALWAYS_REVIEWED = -1.0  # the confidence of a failed document, and of one witho
 _NEGLIGIBLE = 1e-12  # dollars
 
 
-class ReviewPrices(NamedTuple):
-    """What a person's look at one document costs, and what a wrong row costs that slips through, in dollars."""
-
-    review: float
-    error: float
-
-
 class PublishedDocument(NamedTuple):
     """A document as a choice publishes it; `place` is that of the document among all."""
 
@@ -42,47 +36,6 @@ class PublishedDocument(NamedTuple):
     wrong: bool
     calls_usd: float
     place: int
-
-
-class ReviewCost(NamedTuple):
-    """What documents cost with a review of those below a threshold; `review_below` None: all of them are reviewed.
-
-    `slipped` counts the wrong ones that are not reviewed; `slipping` is how many of them are to be expected.
-    """
-
-    documents: int
-    calls_usd: float
-    prices: ReviewPrices
-    reviewed: int
-    slipped: int = 0
-    slipping: float = 0.0
-    review_below: float | None = None
-
-    @property
-    def review_usd(self) -> float:
-        """What the reviews cost."""
-        return self.prices.review * self.reviewed
-
-    @property
-    def error_usd(self) -> float:
-        """What the wrong rows cost that are to be expected."""
-        return self.prices.error * self.slipping
-
-    @property
-    def total_usd(self) -> float:
-        """Calls, reviews and wrong rows together."""
-        return self.calls_usd + self.review_usd + self.error_usd
-
-    @property
-    def usd_a_document(self) -> float:
-        """The total by document."""
-        return self.total_usd / self.documents
-
-    @property
-    def usd_a_right_row(self) -> float | None:
-        """The total by right row; None where none is to be expected."""
-        right = self.documents - self.slipping
-        return self.total_usd / right if right > 0 else None
 
 
 def check_prices(review: float | None, error: float | None) -> ReviewPrices | None:

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.record.tables.rows import Row
     from extractors.report.rows import ResultRows
-    from extractors.report.tuning.review_costs import DollarsView
-    from extractors.run.tune.dollars import ReviewPrices
+    from extractors.report.tuning.review_costs import DollarsView, ReviewPrices
     from extractors.run.tune.labels import Label, Labels
 
 NAME = "as published"

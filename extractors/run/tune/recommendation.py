@@ -28,13 +28,14 @@ from extractors.run.tune.choices import (
     publish,
     summarize,
 )
-from extractors.run.tune.dollars import DollarChooser, Dollars, ReviewPrices
+from extractors.run.tune.dollars import DollarChooser, Dollars
 from extractors.run.tune.extra import import_module
 from extractors.run.tune.folds import hash_order, split_documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from extractors.report.tuning.review_costs import ReviewPrices
     from extractors.run.tune.measurements import Reading, Scorer
 
     Array = Any  # of numpy, which the extra installs

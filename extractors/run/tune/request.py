@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from extractors.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from extractors.run.tune.dollars import ReviewPrices
+    from extractors.report.tuning.review_costs import ReviewPrices
 
 
 class TruthFile(NamedTuple):

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from extractors.core.tiles import Rule
+    from extractors.report.tuning.review_costs import ReviewCost
     from extractors.run.tune.analysis import Analysis
     from extractors.run.tune.certificate import CertificateResult
-    from extractors.run.tune.dollars import ReviewCost
     from extractors.run.tune.session import ReadingsResult
     from extractors.run.tune.witnessed import WitnessedAnalysis
 

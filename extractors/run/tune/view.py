@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from extractors.report.tuning import SHOWN_CHOICES, CertificateView, ChoiceView, ConfidenceView, TuningView
-from extractors.report.tuning.review_costs import DollarsView, ReviewView
+from extractors.report.tuning.review_costs import DollarsView
 from extractors.report.tuning.witnessed import WitnessedView
 from extractors.run.tune.analysis import rung_limits, view_rungs
 from extractors.run.tune.choices import find_front
@@ -14,10 +14,11 @@ from extractors.run.tune.choices import find_front
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from extractors.report.tuning.review_costs import ReviewCost
     from extractors.run.tune.analysis import Analysis
     from extractors.run.tune.certificate import CertificateResult
     from extractors.run.tune.choices import Choice, ChoiceResult
-    from extractors.run.tune.dollars import Dollars, ReviewCost
+    from extractors.run.tune.dollars import Dollars
     from extractors.run.tune.measurements import Reading
     from extractors.run.tune.ranking import Ranking
     from extractors.run.tune.recommendation import Recommendation
@@ -64,39 +65,21 @@ def build_view(
 def _view_witnessed(measured: WitnessedAnalysis | None) -> WitnessedView:
     if measured is None:
         return WitnessedView()
-    review = view_review(measured.review) if measured.review else None
-    return WitnessedView(view_certificate(measured.certificate), view_confidence(measured.ranking), review)
+    return WitnessedView(view_certificate(measured.certificate), view_confidence(measured.ranking), measured.review)
 
 
-def _map_costs(recommendation: Recommendation) -> dict[Choice, ReviewView]:
+def _map_costs(recommendation: Recommendation) -> dict[Choice, ReviewCost]:
     """By choice, what it costs with reviews and wrong rows; empty where no prices were given."""
     by_choice = recommendation.dollars.by_choice if recommendation.dollars else ()
-    return {result.choice: view_review(cost) for result, cost in zip(recommendation.results, by_choice, strict=False)}
+    return {result.choice: cost for result, cost in zip(recommendation.results, by_choice, strict=False)}
 
 
 def view_dollars(dollars: Dollars) -> DollarsView:
     """The dollars as a person reads them."""
-    chosen, expected = dollars.chosen, dollars.expected
     return DollarsView(
-        review_cost=chosen.prices.review,
-        error_cost=chosen.prices.error,
-        chosen=view_review(chosen),
-        expected=view_review(expected) if expected else None,
+        chosen=dollars.chosen,
+        expected=dollars.expected,
         curve=[(each.reviewed / each.documents, each.usd_a_document) for each in dollars.curve],
-    )
-
-
-def view_review(cost: ReviewCost) -> ReviewView:
-    """The cost of one choice as a person reads it."""
-    return ReviewView(
-        documents=cost.documents,
-        reviewed=cost.reviewed,
-        slipped=cost.slipped,
-        calls_usd=cost.calls_usd,
-        review_usd=cost.review_usd,
-        error_usd=cost.error_usd,
-        usd_a_right_row=cost.usd_a_right_row,
-        review_below=cost.review_below,
     )
 
 

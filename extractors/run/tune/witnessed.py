@@ -18,9 +18,9 @@ from extractors.run.tune.score_fit import fit_witnessed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from extractors.report.tuning.review_costs import ReviewCost, ReviewPrices
     from extractors.run.tune.certificate import CertificateResult
     from extractors.run.tune.choices import LabelledReadings
-    from extractors.run.tune.dollars import ReviewCost, ReviewPrices
     from extractors.run.tune.ranking import Ranking
     from extractors.run.tune.recommendation import Recommendation
     from extractors.run.tune.score_fit import ScoreFit

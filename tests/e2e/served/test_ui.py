@@ -35,6 +35,12 @@ TITLES = [
     for name, field in Job.model_fields.items()
 ]
 INTERFACES = {"v1": "", "v2": "/v2"}
+PICTURES = os.environ.get("SCREENSHOTS")
+SHOWN = "/srv/scans"  # on a picture, in place of the folder of a test
+RENAME = """
+const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (nodes.nextNode()) nodes.currentNode.data = nodes.currentNode.data.replaceAll(arguments[0], arguments[1]);
+"""
 
 
 class Page:
@@ -93,13 +99,14 @@ class Page:
         """Follows a link on which these words stand."""
         self.find(f"//a[contains(normalize-space(.), '{words}')]").click()
 
-    def shot(self, name, height=1000):
-        """A picture of the page for the documentation, where one is asked for."""
-        if folder := os.environ.get("SCREENSHOTS"):
+    def shot(self, name, workspace, height=1000):
+        """A picture of the page for the documentation, where one is asked for; the workspace has a neutral name on it."""
+        if PICTURES:
             self.driver.set_window_size(1280, height)
             self.driver.execute_script("document.querySelector('main, h1, nav').scrollIntoView()")
             time.sleep(1)  # what moves comes to rest
-            self.driver.save_screenshot(Path(folder) / f"{name}.png")
+            self.driver.execute_script(RENAME, str(workspace.folder), SHOWN)
+            self.driver.save_screenshot(Path(PICTURES) / f"{name}.png")
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +203,7 @@ def test_a_backfill_from_its_form(form, workspace_of_receipts):
     form.write("Schema", "receipt")
     form.choose("Again: redo", "failed")
     form.write("Money: budget", "2")
-    form.shot("form", 2800)
+    form.shot("form", workspace_of_receipts, 3600)
     form.press("Submit")
     form.see("Runs", "Upcoming")
     [run] = form.waiting.until(lambda _: [each for each in runs(form) if each["parameters"]["job"].get("budget")])
@@ -206,26 +213,28 @@ def test_a_backfill_from_its_form(form, workspace_of_receipts):
     form.see("ended: 3 of 3 documents accepted")
     form.press("Artifacts")
     form.see("tilewise-summary", "3 accepted", "3 of 3 documents")
-    form.shot("run", 1000)
+    form.shot("run", workspace_of_receipts, 1000)
     shown = form.api.artifacts(run)["tilewise-summary"]
     form.follow("tilewise-summary")  # all of this key
     form.follow(shown["id"][:8])
     form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
-    form.shot("summary", 1800)
+    form.shot("summary", workspace_of_receipts, 1800)
     assert run["id"] in workspace_of_receipts.table("runs")["prefect_flow_run_id"]
 
 
-def test_the_page_of_a_run_loads_nothing(page, workspaces, echo):
-    """Of receipts, at a price, and of files that are no images; the page is the file alone."""
-    workspace = workspaces(TILEWISE_BASE_URL=echo)
+def test_the_page_of_a_run_loads_nothing(page, workspaces, endpoints):
+    """Of receipts, at a price, and of files that are no images; the page is the file alone. For a picture they are read."""
+    reader = endpoints("--reader", "ocr") if PICTURES else endpoints()
+    workspace = workspaces(TILEWISE_BASE_URL=reader, TILEWISE_CONCURRENCY="2")
     for kind in ("receipts", "bad"):
         shutil.copytree(SAMPLES / kind, workspace.folder / "receipts", dirs_exist_ok=True)
-    ended = workspace.run("run", "receipts", "--schema", "receipt", "--yes", "--direct")
+    flags = ("--witness", "all", "--climb-below", "0.72", "--bill", "formula") if PICTURES else ()
+    ended = workspace.run("run", "receipts", "--schema", "receipt", "--yes", "--direct", *flags)
     assert ended.exit_code == 1, ended.output
     page.driver.get(f"file://{workspace.run('report').stdout.strip()}")
     page.see("17 accepted", "4 rejected", "table", "too_many_pixels")
     assert page.driver.execute_script("return performance.getEntriesByType('resource').length") == 0
-    page.shot("report", 1500)
+    page.shot("report", workspace, 2000)
 
 
 def test_a_day_of_the_window_is_sent_as_a_day(form):

@@ -8,7 +8,7 @@ import pytest
 
 from extractors.report.tuning import CertificateView, ChoiceView, ConfidenceView, RungView, Share, TuningView
 from extractors.report.tuning.page import render
-from extractors.report.tuning.review_costs import DollarsView, ReviewView
+from extractors.report.tuning.review_costs import DollarsView, ReviewCost, ReviewPrices
 
 HOSTILE = "<script>alert(1)</script>"
 CHOICES = [
@@ -61,13 +61,13 @@ def test_json_has_the_contract_s_names_and_the_recommended_choice_is_one_of_them
 
 def test_dollars_are_in_table_json_and_page_where_prices_were_given():
     """The choices by dollars, the threshold of review, and a curve."""
-    review = ReviewView(100, 12, 1, 0.1, 6.0, 20.5, 0.2674, 0.9312)
+    review = ReviewCost(100, 0.1, ReviewPrices(0.5, 20.0), 12, 1, 1.025, 0.9312)
     priced = [
-        replace(CHOICES[0], review=replace(review, reviewed=40, review_usd=20.0)),
+        replace(CHOICES[0], review=review._replace(reviewed=40)),
         replace(CHOICES[1], review=review),
     ]
     curve = [(1.0, 0.501), (0.12, 0.266), (0.0, 0.9)]
-    dollars = DollarsView(0.5, 20.0, review, replace(review, review_below=None), curve)
+    dollars = DollarsView(review, review._replace(review_below=None), curve)
     view = replace(VIEW, choices=priced, recommended=priced[1], dollars=dollars)
     text = "\n".join(view.lines())
     assert max(map(len, text.splitlines())) <= 80
@@ -75,7 +75,7 @@ def test_dollars_are_in_table_json_and_page_where_prices_were_given():
         "$0.50 a review and $20.00 a wrong row",
         "review below 0.9312: 12 of 100",
         "$0.266 a document",
-        "$0.267 a right",
+        "$0.269 a right",
     )
     assert [figure for figure in figures if figure not in text] == []
     assert text.index("$0.266   50.0%") < text.index("$0.406   25.0%")

@@ -7,10 +7,10 @@ import pytest
 from support.labelled import draw_documents, score_by_token
 
 from extractors.core.errors import ConfigurationError
+from extractors.report.tuning.review_costs import ReviewPrices
 from extractors.run.tune.choices import LabelledReadings
 from extractors.run.tune.dollars import (
     PublishedDocument,
-    ReviewPrices,
     apply_threshold,
     check_prices,
     explain_unpriced,

@@ -14,9 +14,9 @@ from support.labelled import FIELDS, reading
 from extractors.config.tuning import select_tuning
 from extractors.core.evidence import NOWHERE, Evidence, FieldEvidence, Quality, Sighting, Sightings
 from extractors.core.tuning import Tuning, TuningProtocol
+from extractors.report.tuning.review_costs import ReviewPrices
 from extractors.report.tuning.witnessed import WitnessedView
 from extractors.run.tune.choices import LabelledReadings, Publication, score_again
-from extractors.run.tune.dollars import ReviewPrices
 from extractors.run.tune.recommendation import recommend
 from extractors.run.tune.score_fit import ablate_signals, fit_scores, score_reading
 from extractors.run.tune.stored_tuning import build_witnessed

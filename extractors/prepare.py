@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from extractors.core import Prepared
 from extractors.core.errors import DocumentError
+from extractors.images.ending import check_end, has_end
 from extractors.images.grey import find_grey
 from extractors.images.open import has_odd_metadata, open_picture, translate_errors
 from extractors.images.pdf import open_pdf
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; no limit is documented for requests
 _QUALITIES = (90, 75, 50)  # JPEG, tried in turn until the picture is within MAX_SENT_BYTES
 _SUBSAMPLING = 2  # 4:2:0: no field is read worse, and encoding takes a fifth less time (docs/benchmarks.md)
+_ORIGINAL = frozenset({"JPEG", "PNG", "WEBP"})  # formats that every server reads
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 
 
@@ -48,6 +50,7 @@ def prepare(store: Store, page: PlannedPage, step: LadderStep, *, measure: bool 
     if header.format == "PDF":
         block, quality = _draw_page(data, page.billed.found, step.size, measure=measure)
         return Prepared(block, step.size, encoded=True, sha256=sha256, quality=quality)
+    check_end(data, header.format, "prepare")
     if step.size == header.size and _can_send_original(data, header):
         return Prepared(_build_block(header.format, data), step.size, encoded=False, sha256=sha256)
     pixels = load_pixels(data, "prepare", page.billed.found.page, header.orientation, step.size)
@@ -69,39 +72,17 @@ def _can_send_original(data: bytes, header: Header) -> bool:
 
     Raises DocumentError `unreadable` for a file that is cut short.
     """
-    if header.format not in _ENDS or header.orientation != 1 or header.frames != 1 or len(data) > MAX_SENT_BYTES:
+    if header.format not in _ORIGINAL or header.orientation != 1 or header.frames != 1 or len(data) > MAX_SENT_BYTES:
         return False
     picture = open_picture(BytesIO(data), "prepare")
     if picture.mode not in {"RGB", "L"} or picture.size != tuple(header.size) or "transparency" in picture.info:
         return False
     if header.format == "PNG" and (data[24:25] != b"\x08" or has_odd_metadata(data)):  # 16-bit RGB opens as RGB
         return False
-    if not _ENDS[header.format](data):
+    if not has_end(data, header.format):
         with translate_errors("unreadable", "prepare"):
             picture.load()  # a file without its end marker may still be whole: the decoder finds out
     return True
-
-
-def _ends_jpeg(data: bytes) -> bool:
-    """Tell whether an end-of-image marker follows the first scan; in entropy-coded data 0xFF is always stuffed."""
-    position = 2
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1 : position + 2]
-        if marker == b"\xda":  # start of scan
-            return data.rfind(b"\xff\xd9", position) > 0
-        position += 1 if marker == b"\xff" else 2 + int.from_bytes(data[position + 2 : position + 4])
-    return False
-
-
-def _ends_png(data: bytes) -> bool:
-    return data.rfind(b"IEND") > 0
-
-
-def _ends_webp(data: bytes) -> bool:
-    return len(data) >= int.from_bytes(data[4:8], "little") + 8
-
-
-_ENDS = {"JPEG": _ends_jpeg, "PNG": _ends_png, "WEBP": _ends_webp}
 
 
 def _draw_page(data: bytes, found: Found, size: Size, *, measure: bool) -> tuple[bytes, Quality | None]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import TILE_NATIVE, Size
-from extractors.images.pdf_content import find_undrawn, has_broken_image, measure_content
+from extractors.images.pdf_content import find_undrawn, has_broken_image, has_cut_image, measure_content
 from extractors.images.support import INSTALL_PDF
 
 if TYPE_CHECKING:
@@ -138,12 +138,15 @@ class Pdf:
     def render(self, number: int, size: Size) -> Image.Image:
         """Draw a page in RGB at this size, on white, with its annotations and form fields.
 
-        Raises DocumentError for a broken page, and for one that is blank because its image cannot be decoded.
+        Raises DocumentError for a broken page, for one that is blank because its image cannot be decoded, and for one
+        with an image that breaks off.
         """
         with self._load_page(number) as page:
             picture = self._draw(page, size)
             if _is_uniform(picture) and has_broken_image(self.raw, page):
                 raise self._page_error("shows an image that cannot be decoded")
+            if has_cut_image(self.raw, page):
+                raise self._page_error("shows a JPEG that breaks off")
             return picture
 
     def _draw(self, page: Any, size: Size) -> Image.Image:

@@ -9,6 +9,8 @@ import ctypes
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from extractors.images.ending import is_cut
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -22,6 +24,7 @@ _MOST_OBJECTS, _DEEPEST = 5000, 4  # of a page that are looked at, and forms wit
 _LEAST_POINTS = 4.0  # text smaller than this leaves no ink in a small drawing
 _MOST_FONTS = 3  # that are named
 _MOST_LETTERS = 2000  # of a page that are looked at
+_JPEG = b"\xff\xd8"
 _MISSING = 0.2  # of the letters in fonts that are not embedded
 
 
@@ -72,13 +75,27 @@ def measure_content(raw: Any, page: Any, area: float) -> Content:
 
 def has_broken_image(raw: Any, page: Any) -> bool:
     """Tell whether an image of the page cannot be decoded: it is not drawn, and no error is told."""
-    images = (each for each in iterate_objects(raw, page) if raw.FPDFPageObj_GetType(each) == raw.FPDF_PAGEOBJ_IMAGE)
-    for image in images:
+    for image in _iterate_images(raw, page):
         bitmap = raw.FPDFImageObj_GetBitmap(image)
         if not bitmap:
             return True
         raw.FPDFBitmap_Destroy(bitmap)
     return False
+
+
+def has_cut_image(raw: Any, page: Any) -> bool:
+    """Tell whether a JPEG of the page breaks off: it is drawn as far as it goes, and no error is told."""
+    for image in _iterate_images(raw, page):
+        length = raw.FPDFImageObj_GetImageDataRaw(image, None, 0)
+        data = (ctypes.c_ubyte * length)()
+        raw.FPDFImageObj_GetImageDataRaw(image, data, length)
+        if bytes(data[:2]) == _JPEG and is_cut(bytes(data)):
+            return True
+    return False
+
+
+def _iterate_images(raw: Any, page: Any) -> Iterator[Any]:
+    return (each for each in iterate_objects(raw, page) if raw.FPDFPageObj_GetType(each) == raw.FPDF_PAGEOBJ_IMAGE)
 
 
 def _is_visible_text(raw: Any, found: Any) -> bool:

@@ -105,7 +105,8 @@ def _remove_alpha(picture: Image.Image) -> Image.Image:
         return picture.convert("RGB")
     visible = picture.convert("RGBA")
     alpha = visible.getchannel("A")
-    if alpha.getextrema()[0] == 255:
+    lowest, highest = alpha.getextrema()
+    if lowest == 255 or (highest == 0 and picture.format == "BMP"):  # writers of BMP leave the fourth byte 0
         return visible.convert("L" if picture.mode in {"L", "LA", "La"} else "RGB")
     ground = Image.new("RGB", visible.size, _choose_ground(visible, alpha))
     ground.paste(visible, mask=alpha)

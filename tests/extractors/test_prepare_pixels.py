@@ -140,6 +140,16 @@ def test_alpha_is_flattened_on_white():
     assert colour(save(picture)) == (127, 127, 127)
 
 
+def test_a_bmp_whose_alpha_is_0_everywhere_is_opaque():
+    """Writers of BMP leave the fourth byte 0; a picture that is transparent all over would be a blank page."""
+    for alpha, shown in ((0, RED), (255, RED)):
+        body = bytes((0, 0, 255, alpha)) * 8
+        masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+        head = struct.pack("<IiiHHIIiiII", 108, 4, 2, 1, 32, 3, len(body), 2835, 2835, 0, 0) + masks + bytes(52)
+        data = b"BM" + struct.pack("<IHHI", 122 + len(body), 0, 0, 122) + head + body
+        assert colour(data) == shown
+
+
 def test_grey_with_alpha_is_flattened_on_white():
     """A transparent grey picture has no black ground."""
     assert colour(save(Image.new("LA", SIZE, (0, 0)))) == WHITE

@@ -36,13 +36,14 @@ from extractors.run.hooks import NO_HOOKS
 from extractors.run.recovery import restore_answered
 from extractors.run.scheduler import ChunkScheduler
 from extractors.run.session import RunSession
+from extractors.run.witness.witness import find_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from extractors.config.run_config import RunConfig
     from extractors.config.settings import Settings
-    from extractors.core import DocumentResult, Name, Planned, RunInfo
+    from extractors.core import Accepted, DocumentResult, Name, Planned, RunInfo
     from extractors.core.shards import ShardSpec
     from extractors.plan.stored_plan import PlanInfo
     from extractors.record.ledger.shards import ShardCommand
@@ -72,11 +73,11 @@ async def run_shard(spec: ShardSpec, settings: Settings, hooks: RunHooks = NO_HO
         lease = await stack.enter_async_context(_renew_regularly(ShardLease(ledger, attempt, hooks)))
         worker = _ShardWorker(spec, stored_plan, info, config, run_info, lease, [each.writer for each in earlier])
         try:
-            scheduler = await asyncio.to_thread(
+            scheduler, restored = await asyncio.to_thread(
                 worker.prepare, LedgerWriter(ledger.calls, run_info, config.budget, writer)
             )
             stack.callback(scheduler.feed.close)
-            attempt = await _run_chunks(scheduler, PartId(0, spec.number, attempt.attempt), lease)
+            attempt = await _run_chunks(scheduler, restored, PartId(0, spec.number, attempt.attempt), lease)
         except RunError as error:
             attempt = replace(lease.attempt_now, status=error.status, message=error.message)
         except BaseException as error:
@@ -109,14 +110,17 @@ class _ShardWorker:
     lease: ShardLease
     earlier: Sequence[int]
 
-    def prepare(self, writer: LedgerWriter) -> ChunkScheduler:
-        """Takes over what earlier attempts left, and schedules the rest. Raises RunError, ConfigurationError."""
+    def prepare(self, writer: LedgerWriter) -> tuple[ChunkScheduler, Sequence[Accepted]]:
+        """Takes over what earlier attempts left, and schedules the rest. Raises RunError, ConfigurationError.
+
+        Also returns the documents that earlier attempts were answered, which are to be staged.
+        """
         config, run_info, job = self.config, self.run_info, self.config.job
         output, offline, ledger = open_output(run_info.output), self.spec.offline, self.lease.ledger
         volume = Volume(output, run_info, 1)
         tables = Tables(output, run_info, config.schema.model, config.settings.keep_replies, volume)
         tables.on_stage = self.lease.staging
-        done = self._take_over(tables) if self.earlier else set()
+        done, restored = self._take_over(tables) if self.earlier else (set(), ())
         history, _ = load_history_with_replies(output, run_info.fingerprint, job.redo_scope, offline=offline)
         prior = prior_stats(ledger.memory, run_info.fingerprint)
         session = RunSession(
@@ -124,11 +128,12 @@ class _ShardWorker:
         )
         plan_range = PlanRange(self.spec.first, self.spec.count, done)
         feed = PlanFeed(session.estimate_inputs, self.stored_plan, self.info, plan_range)
+        restored = [replace(each, planned=feed.complete(each.planned)) for each in restored]
         hooks = replace(self.lease.hooks, on_calls=self.lease.add_calls)
-        return ChunkScheduler(session, feed, tables, hooks, writer=writer, earlier=self.earlier)
+        return ChunkScheduler(session, feed, tables, hooks, writer=writer, earlier=self.earlier), restored
 
-    def _take_over(self, tables: Tables) -> set[Name]:
-        """The documents that earlier attempts staged, and those that they were answered for sure, which are staged now."""
+    def _take_over(self, tables: Tables) -> tuple[set[Name], Sequence[Accepted]]:
+        """The documents that earlier attempts staged or were answered for sure, and of these those that are to be staged."""
         with writing(tables.output):
             done = tables.volume.staged_documents(self.spec.number)
             tables.volume.drop_torn_images(done, self.spec.number)
@@ -137,17 +142,24 @@ class _ShardWorker:
             missing |= {each.document: each for each in batch if each.name not in done}
         calls = self.lease.ledger.calls.iter_unpublished(self.spec.run, self.earlier)
         restored = list(restore_answered(calls, missing, self.config.schema, build_cascade(self.config)))
-        tables.stage(PartId(0, self.spec.number, self.lease.attempt.attempt).restored, restored)
-        return done | {each.planned.name for each in restored}
+        return done | {each.planned.name for each in restored}, restored
 
 
-async def _run_chunks(scheduler: ChunkScheduler, first: PartId, lease: ShardLease) -> ShardAttempt:
-    """Processes and stages the documents; returns the attempt as it ended."""
+async def _run_chunks(
+    scheduler: ChunkScheduler, restored: Sequence[Accepted], first: PartId, lease: ShardLease
+) -> ShardAttempt:
+    """Stages the restored documents, processes and stages the others; returns the attempt as it ended."""
     async with AsyncExitStack() as stack:
+        if restored and scheduler.session.config.job.witness is None:  # else it looks at them, too
+            await asyncio.to_thread(scheduler.tables.stage, first.restored, restored)
+            restored = ()
         pending = await scheduler.take()
-        if not pending:
+        if not pending and not restored:
             return replace(lease.attempt_now, status=COMPLETED, skipped=scheduler.done_elsewhere)
         context = await scheduler.build_context(stack)
+        if restored:
+            looking = asyncio.gather(*(find_values(each, context) for each in restored))
+            await asyncio.to_thread(scheduler.tables.stage, first.restored, await looking)
         await scheduler.run_chunks(pending, context, sys.maxsize, first)
         if forbidden := context.services.client.breaker.check_forbidden():
             context.shutdown.stop(forbidden)

@@ -56,26 +56,40 @@ _CALL_COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """What is done with answers that a killed run had not staged.
+
+    `examine` adds what a witness sees, where their run had one, and returns warnings for the row of that run.
+    """
+
+    cascade: Cascade = NO_CASCADE
+    examine: Callable[[RunInfo, Sequence[Accepted]], tuple[Sequence[Accepted], list[str]]] = lambda _, same: (same, [])
+
+
+RESTORE_ONLY = RestoreOptions()
+
+
 def recover_abandoned(
     ledger: Ledger,
     today: RunInfo,
     schema: Schema,
     keep: Keep,
     notify: Callable[[str], None],
-    cascade: Cascade = NO_CASCADE,
+    options: RestoreOptions = RESTORE_ONLY,
 ) -> None:
     """Publishes every abandoned run of the output and schema of `today`, the run that begins.
 
     It may be killed at any point, and two processes may do it at once. A document that the abandoned run completed as
     `today` would is claimed as done, so that it is not paid for again. Of a document that was climbing the surest answer is
-    published, with its confidence by the score of `cascade` where that is for the same prompt, schema and model.
+    published, with its confidence by the score of the cascade where that is for the same prompt, schema and model.
     """
     output = open_output(today.output)
     for run_info in ledger.runs.list_abandoned(today.output, today.schema):
         if ledger.runs.adopt(run_info.run):
             try:
                 with writing(output):
-                    totals = _AbandonedRun(ledger, output, run_info, today, schema, keep, cascade).recover()
+                    totals = _AbandonedRun(ledger, output, run_info, today, schema, keep, options).recover()
             except BaseException:  # also a Ctrl-C: the next run must be able to recover it
                 with suppress(LedgerError):  # then the next run sees that this process has ended
                     ledger.runs.release(run_info.run)
@@ -98,7 +112,7 @@ class _AbandonedRun:
     today: RunInfo
     schema: Schema
     keep: Keep
-    cascade: Cascade
+    options: RestoreOptions
 
     def recover(self) -> RunTotals:
         """Finishes a volume that was being published; else publishes what was staged and what was answered."""
@@ -110,44 +124,40 @@ class _AbandonedRun:
                 staged.remove_parts()
         complete = volume.sealed or volume.committed
         planned = [] if complete else self.ledger.claims.load_plans(run)
-        if not complete:
-            self._stage(volume, planned)
+        warnings = [] if complete else self._stage(volume, planned)
         ended = volume.finished_documents()
         unfinished = volume.called_documents() - {document for document, _ in ended}
         totals = totals_from_tables(volume, remaining=sum(each.name not in ended for each in planned))
         # A run that was killed between its last volume and its end has no further volume.
         if complete or planned or volume.number == 1 or volume.exists:
             if not complete:
-                self._seal(volume, earlier, totals)
+                self._seal(volume, earlier, totals, warnings)
             self._publish(volume, unfinished)
         done = {name for each in (*earlier, volume) for name in each.done_documents()} if self._matches_today else ()
         self.ledger.claims.keep_only(self.run_info, done)
         self.ledger.runs.finish(run)
         return totals
 
-    def _stage(self, volume: Volume, planned: list[Planned]) -> None:
-        """Stages what was answered and what was called, beside the parts that the run staged itself."""
+    def _stage(self, volume: Volume, planned: list[Planned]) -> list[str]:
+        """Stages what was answered and what was called, beside the parts that the run staged itself; returns warnings."""
         ended = volume.finished_documents()
         volume.drop_torn_images(ended)
         missing = {each.document: each for each in planned if each.name not in ended}
-        accepted = (
-            restore_answered(self.ledger.calls.iter_unpublished(self.run_info.run), missing, self.schema, self._scoring)
-            if self._same_schema
-            else ()
-        )
-        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(
-            PartId(0).restored, list(accepted)
-        )
+        calls = self.ledger.calls.iter_unpublished(self.run_info.run)
+        restored = restore_answered(calls, missing, self.schema, self._scoring) if self._same_schema else ()
+        accepted, warnings = self.options.examine(self.run_info, list(restored))
+        Tables(self.output, self.run_info, self.schema.model, self.keep, volume).stage(PartId(0).restored, accepted)
         volume.stage_calls(self.ledger.calls.iter_unpublished(self.run_info.run), self.keep)
+        return warnings
 
-    def _seal(self, volume: Volume, earlier: Sequence[Volume], totals: RunTotals) -> None:
+    def _seal(self, volume: Volume, earlier: Sequence[Volume], totals: RunTotals, warnings: list[str]) -> None:
         """Stages the fields and the run's row: then the volume is complete."""
         volume.stage_fields([each.published_key("results") for each in earlier if each.is_published("results")])
         error = Abandoned("its process ended before it was done")
         calls = self.ledger.calls.iter_unpublished(self.run_info.run)
         audit = recount_audit(self.run_info, calls, [*earlier, volume], self.schema) if self._same_schema else None
-        counts, warnings = (audit[0], (audit[1],)) if audit else (None, ())
-        record = RunRecord(self.run_info, error=error, warnings=warnings, audit=counts)
+        counts, words = (audit[0], [audit[1]]) if audit else (None, [])
+        record = RunRecord(self.run_info, error=error, warnings=(*warnings, *words), audit=counts)
         row = record.row(RunCounts(0, totals), volume.number)
         volume.stage("runs", PartId(0), [row])
 
@@ -164,7 +174,7 @@ class _AbandonedRun:
     def _scoring(self) -> Cascade:
         """Publishes whatever was accepted, with a confidence by the score of today where it is for the same protocol."""
         same = self.run_info.fingerprint == self.today.fingerprint
-        return self.cascade.without_thresholds() if same else NO_CASCADE
+        return self.options.cascade.without_thresholds() if same else NO_CASCADE
 
     @property
     def _matches_today(self) -> bool:

@@ -21,7 +21,8 @@ from extractors.record.output import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.record.tables.replies import load_history_with_replies
 from extractors.run.cascade import build_cascade
-from extractors.run.recovery import recover_abandoned
+from extractors.run.recovery import RestoreOptions, recover_abandoned
+from extractors.run.witness.recovery import RestoredWitness
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -158,6 +159,7 @@ async def open_session(
     prior = prior_stats(ledger.memory, run_info.fingerprint)
     # The lease comes before the history: a document that another run publishes in between is claimed as done.
     lease = await stack.enter_async_context(Lease(ledger, run_info))
+    restored_witness = RestoredWitness(config, ledger, hooks.notify, asyncio.get_running_loop())
     await asyncio.to_thread(
         recover_abandoned,
         ledger,
@@ -165,7 +167,7 @@ async def open_session(
         config.schema,
         config.settings.keep_replies,
         hooks.notify,
-        build_cascade(config),
+        RestoreOptions(build_cascade(config), restored_witness.examine),
     )
     history, stored_replies = await asyncio.to_thread(
         load_history_with_replies, output, run_info.fingerprint, job.redo_scope, offline=offline

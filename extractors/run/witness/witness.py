@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from extractors.core import Accepted, Copied
 from extractors.core.errors import DocumentError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extractors.config.job import WitnessMode
     from extractors.config.run_config import RunConfig
     from extractors.core import DocumentResult, PlannedPage, Store
+    from extractors.core.errors import RunError
     from extractors.core.evidence import Evidence, Sightings
     from extractors.run.context import RunContext
     from extractors.run.shutdown import Shutdown
@@ -46,6 +47,13 @@ _STOPPED, _UNREADABLE, _NOT_SENT, _TOO_LONG = (
 )
 
 
+class StopState(Protocol):
+    """Whether a run is to stop; a `Shutdown` is one."""
+
+    error: RunError | None
+    cancelling: bool
+
+
 @dataclass(slots=True)
 class Witness:
     """The witness of one run: which documents it looks at, and what it reads them with.
@@ -58,7 +66,7 @@ class Witness:
     threshold: float
     store: Store
     threads: Executor
-    shutdown: Shutdown
+    shutdown: StopState
     reader: PageReader = field(default_factory=PageReader)
     left_out: Counter[str] = field(default_factory=Counter)
     score: Score | None = None

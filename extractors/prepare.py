@@ -7,11 +7,11 @@ and encoded without its metadata. A PDF's page is drawn at the size that is sent
 from __future__ import annotations
 
 import hashlib
-from binascii import b2a_base64
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import orjson
+import pybase64
 from pydantic import SecretStr
 
 from extractors.core import Prepared
@@ -128,4 +128,4 @@ def _encode_as(pixels: Image.Image, kind: str, **options: int) -> bytes:
 def _build_block(kind: str, data: bytes) -> bytes:
     media = {"JPEG": b"image/jpeg", "PNG": b"image/png", "WEBP": b"image/webp"}[kind]
     start = b'{"type":"image_url","image_url":{"url":"data:%s;base64,' % media
-    return b"".join((start, b2a_base64(data, newline=False), b'"}}'))
+    return b"".join((start, pybase64.b64encode(data), b'"}}'))

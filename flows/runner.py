@@ -13,7 +13,7 @@ from flows.adapters.prefect_api import is_prefect_configured
 from flows.console import terminal_confirm
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from prefect.client.schemas.objects import State
 
@@ -29,29 +29,27 @@ if TYPE_CHECKING:
 
 def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal to confirm its cost if needed."""
-    import asyncio
-
     if as_flow:
         return _run_as_flow(config.job)
     from extractors.run import pipeline
 
     with Progress(budget=config.job.budget) as progress:
-        result = asyncio.run(pipeline.run(config, _build_hooks(progress)))
+        result = _run_loop(pipeline.run(config, _build_hooks(progress)))
     typer.echo("tilewise: ran without Prefect; use --prefect to run it as a flow", err=True)
     return result
 
 
 def apply(request: ApplyRequest, settings: Settings) -> RunResult:
     """Runs a stored plan; asks on a terminal to confirm its cost if needed."""
-    import asyncio
-
     plan = request.resolve(settings)
     if plan.config.job.shard_size is not None and is_prefect_configured():
+        import asyncio
+
         return asyncio.run(_apply_as_flow(request, plan))
     from extractors.run import pipeline
 
     with Progress(budget=plan.config.job.budget) as progress:
-        return asyncio.run(pipeline.apply(plan, _build_hooks(progress)))
+        return _run_loop(pipeline.apply(plan, _build_hooks(progress)))
 
 
 def calibrate(settings: Settings, model: str | None, *, yes: bool) -> CalibrationResult:
@@ -66,6 +64,17 @@ def calibrate(settings: Settings, model: str | None, *, yes: bool) -> Calibratio
 
     hooks = RunHooks(notify=notify, confirm=terminal_confirm())
     return asyncio.run(calibrate(settings, model, hooks, yes=yes))
+
+
+def _run_loop(main: Coroutine[object, object, RunResult]) -> RunResult:
+    """Runs this to its end in the loop of uvloop, which takes a tenth of the CPU from a document that is sent as it is."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        import asyncio
+
+        return asyncio.run(main)
+    return uvloop.run(main)
 
 
 def _build_hooks(progress: Progress) -> RunHooks:

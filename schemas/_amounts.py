@@ -7,6 +7,7 @@ import re
 import unicodedata
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
+_STEPS = tuple(Decimal(1).scaleb(-places) for places in range(9))
 LARGEST = Decimal(10) ** 14  # what 18 digits hold beside 4 decimals; more is two numbers read as one
 
 _IN_USE = """
@@ -32,6 +33,7 @@ WHOLE = frozenset({"CLP", "COP", "HUF", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX"
 _NUMBER = re.compile(
     r"(?P<before>[^\d+\-]*?)(?P<sign>[+\-]?)(?P<middle>[^\d+\-]*?)(?P<digits>\d[\d., ']*|(?<!\w)[.,]\d+)(?P<after>.*)"
 )
+_AS_JSON = re.compile(r"\d+(?:\.\d+)?", re.ASCII)  # as nearly every model writes it: read at once
 _GROUPED = re.compile(r"\d{1,3}(?:[ '.,]\d{2,3})*[ '.,]\d{3}|\d+")
 _POINTED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _NO_CENTS = re.compile(r"(\d[\d., ']*?)(?:[.,]|\s?:-)-*([^\d]*)")  # 5,- and 12.-- and 5:-
@@ -49,6 +51,8 @@ def read_currency(text: str) -> str:
 
 def read_amount(text: str) -> Decimal:
     """Read an amount of money, with or without its currency; parentheses or a minus on either side make it negative."""
+    if _AS_JSON.fullmatch(text):
+        return Decimal(text)
     plain = _plain(text)
     bracketed = plain.startswith("(") and plain.endswith(")")
     found = _NUMBER.fullmatch(plain.strip("()") if bracketed else plain)
@@ -67,6 +71,8 @@ def read_amount(text: str) -> Decimal:
 
 def read_quantity(text: str) -> Decimal:
     """Read a count or a measure, with or without its unit: `2`, `x 2`, `0.735 kg`."""
+    if _AS_JSON.fullmatch(text):
+        return Decimal(text)
     plain = _plain(text)
     found = _NUMBER.fullmatch(plain)
     if found is None or not _UNIT.fullmatch((found["before"] + found["middle"]).strip()):
@@ -82,7 +88,7 @@ def rounded(number: Decimal, places: int) -> Decimal:
     if not number.is_finite() or abs(number) >= LARGEST:
         raise ValueError(f"not a number that a document carries: {number}")
     decimals = -int(number.as_tuple().exponent)
-    return number.quantize(Decimal(1).scaleb(-min(max(decimals, 0), places)), ROUND_HALF_UP)
+    return number.quantize(_STEPS[min(max(decimals, 0), places)], ROUND_HALF_UP)
 
 
 def _plain(text: str) -> str:

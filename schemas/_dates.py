@@ -30,6 +30,7 @@ _TIME = re.compile(
     r"(?:(?<=\d)T|\b)\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[ap]\.?m\b\.?)?\s*(?:z\b|utc\b|gmt\b|[+-]\d{2}:?\d{2}\b)?",
     re.IGNORECASE,
 )
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
 _BETWEEN = re.compile(r"[\s\-./,:'()]*")
 
@@ -37,14 +38,20 @@ _BETWEEN = re.compile(r"[\s\-./,:'()]*")
 def read_date(text: str, today: date | None = None) -> date:
     """Read one date: day first where that is ambiguous, month first where the second number is above 12."""
     today = today or datetime.now(UTC).date()
-    plain = _TIME.sub(" ", unicodedata.normalize("NFKC", text))
-    parts = [part for part in map(_part, _PARTS.findall(plain)) if part]
-    if not _BETWEEN.fullmatch(_PARTS.sub("", plain)):
-        raise ValueError(f"not a date: {text!r}")
+    parts = text.split("-") if _ISO_DAY.fullmatch(text) else _split(text)
     try:
         return plausible(_assemble(parts, today), today)
     except ValueError as error:
         raise ValueError(f"not a date: {text!r} ({error})") from error
+
+
+def _split(text: str) -> list[str]:
+    """The numbers and the months of a date, without what else may stand beside them."""
+    plain = _TIME.sub(" ", unicodedata.normalize("NFKC", text))
+    parts = [part for part in map(_part, _PARTS.findall(plain)) if part]
+    if not _BETWEEN.fullmatch(_PARTS.sub("", plain)):
+        raise ValueError(f"not a date: {text!r}")
+    return parts
 
 
 def plausible(day: date, today: date | None = None) -> date:

@@ -39,10 +39,10 @@ QUANTITY_PLACES = 6
 
 def _text(value: object) -> object:
     """Text on one line, or None; a number where text was asked (an invoice's, say) is its text."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
     if not isinstance(value, str):
-        return value
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return value
+        value = str(value)
     line = " ".join(value.split())
     return None if line.lower() in _ABSENT else line
 
@@ -74,9 +74,9 @@ def _decimal(value: object) -> object:
     """A number as the decimals it is written with (0.1, not 0.1000000000000000055), text as text."""
     if isinstance(value, bool):
         raise ValueError("true and false are no amounts")  # noqa: TRY004  # pydantic reports a ValueError, not a TypeError
-    return (
-        Decimal(str(value)) if isinstance(value, int | float) else value if isinstance(value, Decimal) else _text(value)
-    )
+    if isinstance(value, (int, float)):
+        return Decimal(str(value))
+    return value if isinstance(value, Decimal) else _text(value)
 
 
 def _currency(value: object) -> object:

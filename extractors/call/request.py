@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import orjson
@@ -65,7 +64,8 @@ class RequestTemplate:
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
         self._logprobs = b',"logprobs":' + orjson.dumps(profile.logprobs)
-        self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
+        head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
+        self._head = head + b","
 
     def body(
         self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None, *, logprobs: bool = False
@@ -77,8 +77,9 @@ class RequestTemplate:
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
         limit = b'],"%s":%d' % (self._profile.max_tokens.encode(), max_tokens)
         end = self._logprobs + b"}" if logprobs else b"}"
-        images = chain.from_iterable((b",", block) for block in blocks)
-        return RequestBody(self._head, *images, b"".join((b"]}", turns, limit, end)))
+        first, *others = blocks
+        more = (part for block in others for part in (b",", block))
+        return RequestBody(self._head, first, *more, b"".join((b"]}", turns, limit, end)))
 
 
 class RequestBody:

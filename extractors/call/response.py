@@ -31,6 +31,7 @@ _REASONING_PARTS = frozenset({"thinking", "reasoning", "refusal"})
 _BROKEN_OFF = frozenset(
     {"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "timeout"}
 )
+_CHOICE_NAMES = frozenset({"index", "message", "finish_reason", "stop_reason", "logprobs", "seed"})
 _OBJECT_ANSWER = re.compile(r'"(?:arguments|content)"\s*:\s*\{')
 _MARK = "\ue000"  # of private use: around the text of a number
 _MARKED = re.compile(f'"{_MARK}([^"{_MARK}]*){_MARK}"')
@@ -120,6 +121,8 @@ def _find_error(response: httpx.Response, parts: list[object], choices: list[Obj
 def _is_bare_error(part: object, choices: list[Object]) -> bool:
     """Whether this body or event is an error without a frame: words and a status, or words where no answer is."""
     if not isinstance(part, dict) or "choices" in part or "delta" in part:
+        return False
+    if isinstance(part.get("message"), dict) and part.keys() <= _CHOICE_NAMES:  # an ordinary choice: nothing says an error
         return False
     error = parse_error(part)
     return error.message is not None and (error.status is not None or not choices)

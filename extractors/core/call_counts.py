@@ -35,7 +35,7 @@ class CallCounts:
             self.calls + other.calls,
             self.retries + other.retries,
             self.refusals + other.refusals,
-            self.failures + other.failures,
+            self.failures + other.failures if other.failures else self.failures,
             sum_known((self.cost_usd, other.cost_usd)),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -83,7 +83,7 @@ class Verdict:
 
     `runaway` marks an answer that was cut off while it repeated itself or filled up with blanks: more tokens do not help.
     `sum_differs` marks one whose rows do not add up to their total: the next request names the difference.
-    `candidate` is the JSON text of the document, as the answer has it.
+    `candidate` is the JSON text of the document, as the answer has it, `cells` the document as the cells of its row.
     """
 
     outcome: Outcome
@@ -92,6 +92,7 @@ class Verdict:
     runaway: bool = False
     sum_differs: bool = False
     candidate: str = field(default="", repr=False, compare=False)
+    cells: Mapping[str, object] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

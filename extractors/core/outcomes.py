@@ -145,6 +145,7 @@ class Accepted(DocumentOutcome):
 
     `evidence` is None where the run asked for no confidence. `agreed` says by field whether the accepted answer of the
     rung below was the same; None where there was none. `sightings` is None where the witness did not look at the document.
+    `cells` are those of the value in its row, where they were made when it was judged.
     """
 
     value: BaseModel
@@ -155,6 +156,7 @@ class Accepted(DocumentOutcome):
     evidence: Evidence | None = field(default=None, kw_only=True)
     agreed: Mapping[str, bool] | None = field(default=None, kw_only=True)
     sightings: Sightings | None = field(default=None, kw_only=True)
+    cells: Mapping[str, object] | None = field(default=None, kw_only=True, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,8 @@ def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
     if not isinstance(end, Accepted):
         return []
     accepted = [each for each in end.attempts if each.outcome == "accepted"]
+    if len(accepted) == 1 and accepted[0].reply is end.reply:
+        return []
     same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]
     same_reply = [each for each in same_rung if each.reply is end.reply]  # rungs of a later page may share the first's
     published = next(iter((*same_reply, *same_rung)), None)
@@ -302,20 +304,33 @@ def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
 
 
 def _sum_usage(attempts: Sequence[Attempt]) -> _UsageTotals:
-    billed = [each for each in attempts if each.billed == "yes"]
-    usages = [each.usage for each in attempts if each.usage]
-    return _UsageTotals(
+    total = _UsageTotals(
         calls=len(attempts),
-        refusals=sum(each.outcome in REFUSALS for each in attempts),
-        prompt_tokens=sum(usage.prompt for usage in usages),
-        cached_tokens=sum(usage.cached for usage in usages),
-        completion_tokens=sum(usage.completion for usage in usages),
-        reasoning_tokens=sum(usage.reasoning for usage in usages),
-        residual_tokens=sum(each.residual or 0 for each in attempts),
-        cost_usd=sum_known(each.cost_usd for each in billed),
-        wasted_usd=sum_known(each.cost_usd for each in billed if each.outcome != "accepted"),
-        unknown_usd=sum_known(each.reserved_usd for each in attempts if each.billed == "unknown"),
+        refusals=0,
+        prompt_tokens=0,
+        cached_tokens=0,
+        completion_tokens=0,
+        reasoning_tokens=0,
+        residual_tokens=0,
+        cost_usd=Decimal(0),
+        wasted_usd=Decimal(0),
+        unknown_usd=Decimal(0),
     )
+    for each in attempts:
+        total["refusals"] += each.outcome in REFUSALS
+        if usage := each.usage:
+            total["prompt_tokens"] += usage.prompt
+            total["cached_tokens"] += usage.cached
+            total["completion_tokens"] += usage.completion
+            total["reasoning_tokens"] += usage.reasoning
+            total["residual_tokens"] += each.residual or 0
+        if each.billed == "yes":
+            total["cost_usd"] = _sum(total["cost_usd"], each.cost_usd)
+            if each.outcome != "accepted":
+                total["wasted_usd"] = _sum(total["wasted_usd"], each.cost_usd)
+        elif each.billed == "unknown":
+            total["unknown_usd"] = _sum(total["unknown_usd"], each.reserved_usd)
+    return total
 
 
 def _sum(mine: Any, theirs: Any) -> Any:  # Any: two fields of one type, of which there are seven

@@ -199,6 +199,7 @@ async def _ask_in_state(
         evidence=cascade.weigh(align(reply, context.schema.model, verdict.candidate), agreed, journal.qualities),
         qualities=journal.qualities,
         agreed=agreed,
+        cells=verdict.cells,
     )
     if cascade.is_sure(answer, state.accepted):
         return answer
@@ -244,8 +245,12 @@ def judge_reply(context: RunContext, reply: Reply) -> Verdict:
     """Validates a reply; a document that does not fit the columns is refused like one that a validator refuses."""
     schema = context.schema
     verdict = validate(reply, schema.model, schema.row_sums)
-    refusal = context.services.tables.column_error(verdict.document) if verdict.outcome == "accepted" else None
-    return Verdict("refused", errors=refusal) if refusal else verdict
+    if verdict.outcome != "accepted":
+        return verdict
+    try:
+        return replace(verdict, cells=context.services.tables.build_cells(verdict.document))
+    except ValueError as error:
+        return Verdict("refused", errors=str(error))
 
 
 async def _prepare_pages(

@@ -87,7 +87,7 @@ class Fields:
         """The value of one field as the cell of its column. Raises ValueError or ArithmeticError for one it cannot hold."""
         return self._cells[name][1](value)
 
-    def cell(self, value: object) -> object:
+    def cell(self, value: object) -> dict[str, object]:
         """A nested document as the cell of a struct."""
         return self.row(_expect(value, self._model))
 

@@ -44,7 +44,8 @@ def result_row(end: Accepted, run_info: RunInfo, fields: Fields) -> Row:
     page, step = end.planned.first, end.step
     found, header = page.billed.found, page.billed.header
     origin = end.origin or AnswerOrigin(run_info.model, run_info.prompt_hash)
-    return fields.row(end.value) | {
+    return {
+        **(fields.row(end.value) if end.cells is None else end.cells),
         "_image": found.name,
         "_document": end.planned.document,
         "_pages": [each.billed.found.name for each in end.planned.pages],

@@ -69,16 +69,13 @@ class Tables:
         """Remove the staging folder unless it holds unpublished parts."""
         self.output.remove_empty(self.volume.folder)
 
-    def column_error(self, document: BaseModel | None) -> str | None:
-        """The first value of this document that its column cannot hold, in words; None if all fit.
+    def build_cells(self, document: BaseModel | None) -> Row:
+        """The document's fields as cells of their columns.
 
-        Also for what a model validator returned instead of the document.
+        Raises ValueError for the first value that its column cannot hold, and for what a model validator returned instead of
+        the document.
         """
-        try:
-            self._fields.cell(document)
-        except ValueError as error:
-            return str(error)
-        return None
+        return self._fields.cell(document)
 
     def build_row(self, end: Accepted | Copied | Failed) -> Row:
         """The row of a document for its table."""

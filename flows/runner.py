@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from extractors.run.hooks import RunHooks
     from extractors.run.result import RunResult
 
+Returned = TypeVar("Returned")
+
 
 def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal to confirm its cost if needed."""
@@ -34,7 +36,7 @@ def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     from extractors.run import pipeline
 
     with Progress(budget=config.job.budget) as progress:
-        result = _run_loop(pipeline.run(config, _build_hooks(progress)))
+        result = run_loop(pipeline.run(config, _build_hooks(progress)))
     typer.echo("tilewise: ran without Prefect; use --prefect to run it as a flow", err=True)
     return result
 
@@ -49,7 +51,7 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
     from extractors.run import pipeline
 
     with Progress(budget=plan.config.job.budget) as progress:
-        return _run_loop(pipeline.apply(plan, _build_hooks(progress)))
+        return run_loop(pipeline.apply(plan, _build_hooks(progress)))
 
 
 def calibrate(settings: Settings, model: str | None, *, yes: bool) -> CalibrationResult:
@@ -66,7 +68,7 @@ def calibrate(settings: Settings, model: str | None, *, yes: bool) -> Calibratio
     return asyncio.run(calibrate(settings, model, hooks, yes=yes))
 
 
-def _run_loop(main: Coroutine[object, object, RunResult]) -> RunResult:
+def run_loop(main: Coroutine[object, object, Returned]) -> Returned:
     """Runs this to its end in the loop of uvloop, which takes a tenth of the CPU from a document that is sent as it is."""
     try:
         import uvloop

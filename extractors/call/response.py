@@ -122,7 +122,9 @@ def _is_bare_error(part: object, choices: list[Object]) -> bool:
     """Whether this body or event is an error without a frame: words and a status, or words where no answer is."""
     if not isinstance(part, dict) or "choices" in part or "delta" in part:
         return False
-    if isinstance(part.get("message"), dict) and part.keys() <= _CHOICE_NAMES:  # an ordinary choice: nothing says an error
+    if (
+        isinstance(part.get("message"), dict) and part.keys() <= _CHOICE_NAMES
+    ):  # an ordinary choice: nothing says an error
         return False
     error = parse_error(part)
     return error.message is not None and (error.status is not None or not choices)

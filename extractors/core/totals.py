@@ -110,6 +110,10 @@ class WitnessTotals:
         )
 
 
+# The defaults of every document's totals, made once.
+_NO_COSTS, _NO_CASCADE, _NO_WITNESS, _NO_FAILURES = Costs(), CascadeTotals(), WitnessTotals(), FirstFailures()
+
+
 @dataclass(frozen=True, slots=True)
 class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
@@ -136,16 +140,16 @@ class RunTotals:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     residual_tokens: int = 0
-    estimated: Costs = field(default_factory=Costs)
+    estimated: Costs = _NO_COSTS
     cost_usd: Decimal | None = Decimal(0)
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
-    cascade: CascadeTotals = field(default_factory=CascadeTotals)
-    witness: WitnessTotals = field(default_factory=WitnessTotals)
+    cascade: CascadeTotals = _NO_CASCADE
+    witness: WitnessTotals = _NO_WITNESS
     kinds: Counter[FailureKind] = field(default_factory=Counter)
     reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
-    first_failures: FirstFailures = field(default_factory=FirstFailures, compare=False)
+    first_failures: FirstFailures = field(default=_NO_FAILURES, compare=False)
 
     def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""

@@ -164,6 +164,8 @@ async def _ask_until_sure(
         except (DocumentError, RunError, asyncio.CancelledError) as error:
             following = _keep_accepted(error, state, context)
         if isinstance(following, Accepted):
+            if len(following.attempts) == len(journal.attempts):  # the last answer, just now
+                return following
             return replace(following, attempts=tuple(journal.attempts), ended_at=datetime.now(UTC))
         state = following
 
@@ -248,9 +250,10 @@ def judge_reply(context: RunContext, reply: Reply) -> Verdict:
     if verdict.outcome != "accepted":
         return verdict
     try:
-        return replace(verdict, cells=context.services.tables.build_cells(verdict.document))
+        cells = context.services.tables.build_cells(verdict.document)
     except ValueError as error:
         return Verdict("refused", errors=str(error))
+    return Verdict("accepted", verdict.document, candidate=verdict.candidate, cells=cells)
 
 
 async def _prepare_pages(

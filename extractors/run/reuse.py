@@ -108,7 +108,7 @@ class Deduplicator:
     ) -> Accepted | Copied | Failed | Unfinished:
         """Holds a result that depends on the content alone; that a file is missing says nothing about its copies."""
         if isinstance(result, Accepted) or (isinstance(result, Failed) and result.is_about_content):
-            result = self._unstaged[key] = replace(result, key=key)
+            result = self._unstaged[key] = result if result.key == key else replace(result, key=key)
         return result
 
 

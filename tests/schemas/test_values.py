@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from schemas._amounts import CODES, SYMBOLS
+from schemas._amounts import CODES, SYMBOLS, read_amount, read_quantity
 from schemas._dates import plausible, read_date
 from schemas._values import Amount, Cell, Currency, Day, Document, Many, Quantity, Text, Words
 
@@ -142,6 +142,26 @@ def test_every_amount_survives_being_written(number):
     assert amount.validate_python(str(number)) == number
     assert amount.validate_python(f"{number:,.4f}") == number
     assert amount.validate_json(amount.dump_json(number)) == number
+
+
+@given(st.from_regex(r"[0-9]{1,9}([.,][0-9]{0,7})?", fullmatch=True))
+def test_plain_digits_are_the_number_that_they_are_with_a_currency_or_a_unit(written):
+    """Digits alone, which are read at once, are the same number as the same digits with something beside them."""
+    for reader, beside in ((read_amount, f"{written} MYR"), (read_quantity, f"{written} kg")):
+        assert _read_or_refuse(reader, written) == _read_or_refuse(reader, beside)
+
+
+@given(st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", fullmatch=True))
+def test_an_iso_day_is_the_day_that_it_is_with_a_time(written):
+    """A day as ISO 8601 writes it, which is split at once, is the same day as with a time behind it."""
+    assert _read_or_refuse(read_date, written) == _read_or_refuse(read_date, f"{written} 14:03")
+
+
+def _read_or_refuse(reader, written):
+    try:
+        return reader(written)
+    except ValueError:
+        return "refused"
 
 
 @given(st.integers(-(10**6), 10**6))

@@ -16,14 +16,13 @@ import orjson
 
 from extractors.endpoint.fill.contest import Contest, judge_contest
 from extractors.endpoint.fill.find.dates import find_written
-from extractors.endpoint.fill.json_schema import Field, build_field
+from extractors.endpoint.fill.json_schema import Field, Schema, build_field
 from extractors.endpoint.fill.kinds import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from extractors.endpoint.ocr.words import Document, Word
-    from extractors.endpoint.wire import Schema
 
 _WORD = 3  # letters and digits that a word has at least whose errors count
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T|$)")

@@ -6,11 +6,12 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
+from extractors.endpoint.fill.json_schema import Schema
 from extractors.endpoint.ocr.picture import Picture, extract_images, parse_mark, parse_picture
 from extractors.endpoint.refusal import Refusal
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from extractors.endpoint.tokens import Form
 
 MOST_ALTERNATIVES = 20
-Schema: TypeAlias = dict[str, Any]  # a JSON schema: its values have any type
 
 
 @dataclass(frozen=True, slots=True)

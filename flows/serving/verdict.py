@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from extractors.config.settings import Settings
-    from flows.serving.deployments import DeploymentSpec
+    from flows.serving.deployment_file import DeploymentSpec
 
 CHECKED = {"key", "endpoint", "model", "source"}  # findings that decide whether a scheduled run begins
 TIMEOUT_SECONDS = 60.0

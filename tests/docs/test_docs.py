@@ -24,7 +24,7 @@ from extractors.record.tables import columns
 from extractors.record.tables.views import list_views
 from extractors.scan import EXTENSIONS, read_manifest
 from flows.cli import app
-from flows.serving.deployments import FILE, load_deployments
+from flows.serving.deployment_file import FILE, load_deployments
 
 COMMAND = typer.main.get_command(app)
 COMMANDS = COMMAND.commands

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from extractors.endpoint.fill.json_schema import resolve_references, type_of
-
-if TYPE_CHECKING:
-    from extractors.endpoint.wire import Schema
+from extractors.endpoint.fill.json_schema import Schema, resolve_references, type_of
 
 _FORMATS = {
     "date": "2000-01-01",

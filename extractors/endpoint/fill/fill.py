@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from extractors.endpoint.fill.find.codes import find_labelled, find_labelled_date, find_number
 from extractors.endpoint.fill.find.labels import letters
 from extractors.endpoint.fill.finders import LISTS, NUMBERS, TEXTS
-from extractors.endpoint.fill.json_schema import Field, build_field
+from extractors.endpoint.fill.json_schema import Field, Schema, build_field
 from extractors.endpoint.fill.kinds import kind_of, split_name
 from extractors.endpoint.fill.records import fill_differences, fill_records
 
 if TYPE_CHECKING:
     from extractors.endpoint.ocr.words import Document
-    from extractors.endpoint.wire import Schema
 
 _HONEST = ("other", "unknown", "none", "unspecified", "n/a", "misc", "text")  # choices that claim nothing
 _DEEPEST = 5  # objects in objects; a schema may hold itself

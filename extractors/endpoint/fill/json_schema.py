@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from extractors.endpoint.wire import Schema
+Schema: TypeAlias = dict[str, Any]  # its values have any type
 
 _HOPS = 16  # a reference to a reference to itself ends here
 

@@ -1,4 +1,4 @@
-"""`tilewise serve`: what its forms take and refuse, and what its runs show."""
+"""`tilewise serve` and `flows.serving.deployments`: what its forms take and refuse, and what its runs show."""
 
 import re
 import subprocess
@@ -31,7 +31,7 @@ def workspace_with_rate(workspaces):
 @pytest.fixture(scope="module")
 def served(serve_at, workspace_with_rate):
     """The shipped deployments and one that is due every twenty seconds."""
-    from flows.serving.deployments import FILE, find_file  # noqa: PLC0415 - reads Prefect's settings
+    from flows.serving.deployment_file import FILE, find_file  # noqa: PLC0415 - reads Prefect's settings
 
     assert find_file().name == FILE
     return serve_at(workspace_with_rate, find_file().read_text() + OFTEN)

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from flows.serving.deployments import DeploymentSpec
+from flows.serving.deployment_file import DeploymentSpec
 from flows.serving.verdict import check_schedules, find_older_deployments
 
 

@@ -22,7 +22,7 @@ from flows.backfill import backfill
 from flows.calibrate import calibrate
 from flows.estimate import estimate
 from flows.extract import extract, with_failure_threshold
-from flows.serving.deployments import FILE, find_file, load_deployments
+from flows.serving.deployment_file import FILE, find_file, load_deployments
 from flows.shard import shard
 
 ROOT = Path(__file__).parents[3]

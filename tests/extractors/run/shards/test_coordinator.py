@@ -17,7 +17,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from support.command import picture_size
 
 from extractors.config.job import build_job
@@ -27,7 +27,7 @@ from extractors.core import CallRequest
 from extractors.core.call_counts import CallCounts
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
 from extractors.core.shards import ShardExit, split_plan
-from extractors.core.totals import RunTotals
+from extractors.core.totals import RunTotals, WitnessTotals
 from extractors.plan.apply_request import build_request
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
@@ -930,3 +930,42 @@ async def test_audit_in_shards_that_is_cut_off_is_counted_by_the_next_run(audite
     assert (counts(again.row), last["audited"], len(server.pictures)) == ({"found": 9, "skipped": 9}, 0, sent)
     assert first["cost_wasted_usd"] == 2 * Decimal("0.00045")
     assert table("results").height == 9
+
+
+RECEIPT = ("GREEN GARDEN CAFE", "COFFEE WITH MILK   4.50", "CHEESE CAKE   8.00", "TOTAL   12.50")
+ON_RECEIPT = {
+    "company": "Green Garden Cafe", "date": None, "address": "1 Elm Road", "total": 12.5, "currency": None,
+    "line_items": [{"description": "Coffee with milk", "amount": 4.5}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def receipts(tmp_path, server, replies):
+    """Three receipts, of whose two rows one is answered each time, and a job that reads them in shards."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        picture = Image.new("RGB", (640, 300), (255, 255, 250 + number))
+        for row, text in enumerate(RECEIPT):
+            name, _, amount = text.partition("   ")
+            for x, words in ((30, name), (500, amount)):
+                ImageDraw.Draw(picture).text((x, 30 + 60 * row), words, font=ImageFont.load_default(28), fill="black")
+        picture.save(tmp_path / "in" / f"{number}.png")
+    server.answers_with(replies.ok(json.dumps(ON_RECEIPT)))
+    return build_job(
+        source=str(tmp_path / "in"), schema_name="receipt", bill="formula", shard_size=2, yes=True, witness="all"
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at", [1, 100], ids=["a shard is begun again", "all at once"])
+async def test_witness_looks_in_every_shard(receipts, settings, server, table, at):
+    """Also at what a shard takes over from an attempt before it; the parent sums what is missing."""
+    closing = await pipeline.run(resolve(receipts, settings), RunHooks(shards=Here(settings, kill_before_staging(at))))
+    results = table("results")
+    assert (counts(closing.row), len(server.documents)) == ({"found": 3, "accepted": 3}, 3)
+    assert closing.counts.totals.witness == WitnessTotals(documents=3, unseen=3, missing_rows=3)
+    for cells in results["_evidence"]:
+        boxes = {cell["field"]: (cell["page"], cell["y"] and round((cell["y"] - 30) / 60)) for cell in cells}
+        assert (boxes["company"], boxes["total"], boxes["address"]) == ((1, 0), (1, 3), (0, None))
+        assert (boxes["line_items[0].amount"], boxes["line_items[?]"]) == ((1, 1), (1, 2))
+    assert results["_cost_usd"].sum() == closing.row["cost_usd"]

@@ -51,7 +51,7 @@ class AuditEstimate:
         """One line for a person."""
         costs = self.sample_costs
         if not self.documents:
-            return "the audit reads nothing: all documents are sent at the top rung"
+            return "the audit reads nothing: no document is to be sent below the top rung"
         return (
             f"with an audit of up to {self.sample:,} documents, read once more at the top rung: expected"
             f" {dollars(costs.expected)}, at most {dollars(costs.high)}"

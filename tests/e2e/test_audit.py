@@ -34,7 +34,7 @@ def run_audit(workspace, server, replies):
         answers = iter(at_top)
 
         def script(asked):
-            caption = next(answers) if picture_size(asked) == TOP else "A wall"
+            caption = next(answers, "A wall") if picture_size(asked) == TOP else "A wall"
             if not isinstance(caption, str):
                 return caption
             body = json.loads(replies.billing(TOKENS)(asked).body)
@@ -76,6 +76,34 @@ def test_error_during_the_audit_keeps_every_row(run_audit, workspace, replies):
     run = workspace.only("runs")
     assert (ended.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), ended.output
     assert (run["audited"], run["audit_agreed"], workspace.table("results").height) == (1, 1, 3)
+
+
+def test_refusals_at_the_top_and_the_end_of_the_budget_are_told_with_their_numbers(run_audit, workspace, replies):
+    """More than there are are no more than there are; what was not compared is in the warnings, on the page, too."""
+    ended = run_audit("A wall", replies.error(400), "A wall", args=(*RUN, "--audit", "50"))
+    run = workspace.only("runs")
+    assert (ended.exit_code, run["status"], run["audited"], run["audit_agreed"]) == (0, "completed", 2, 2)
+    assert run["warnings"] == ["audit: 1 of 3 documents have no accepted answer at the top rung"]
+    args = (*RUN, "--audit", "3", "--redo", "all", "--budget", "0.0085")
+    ended = workspace.run(*args)
+    run = workspace.table("runs").sort("started_at").to_dicts()[-1]
+    assert (ended.exit_code, run["status"], run["accepted"], run["audited"]) == (3, "budget_spent", 3, 1), ended.output
+    assert "audit: 2 of 3 documents were not read again: the run was stopped" in run["warnings"]
+
+
+def test_stored_plan_is_approved_with_its_audit_and_has_it(run_audit, workspace, server):
+    """The question names the cost of both, and `apply` reads the sample."""
+    job = ("run", "in", "--schema", "caption", "--bill", "formula")
+    ended = run_audit(args=(*job, "--audit", "2", "--plan-only", "--json"))
+    planned = json.loads(ended.stdout)
+    asked = workspace.run("apply", planned["plan"], env={"TILEWISE_ASK_ABOVE": "0.000001"})
+    high = planned["cost_usd"]["high"]
+    assert (asked.exit_code, f"up to ${high:.4f}"[:-1] in asked.stderr, server.asked) == (2, True, []), asked.output
+    assert "an audit of up to 2 documents" in asked.stderr
+    applied = workspace.run("apply", planned["plan"], "--yes")
+    run = workspace.only("runs")
+    assert (applied.exit_code, run["audited"], run["audit_agreed"], run["calls"]) == (0, 2, 2, 5), applied.output
+    assert float(run["estimated_high_usd"]) == pytest.approx(high)
 
 
 def test_documents_at_the_top_are_not_audited(run_audit, workspace, server):

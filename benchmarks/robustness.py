@@ -43,7 +43,9 @@ def measure(options: argparse.Namespace, kind: str | None, strength: float) -> d
     """The figures of one fault; None for the pictures as they are. Prints its row of the table."""
     images = options.images if kind is None else options.work / f"{kind}-{strength:g}"
     if not images.exists():
-        degrade_folder(options.images, images, strength=strength, kind=kind)
+        part = options.work / f"{images.name}.part"  # of a command that was stopped, if it is there
+        degrade_folder(options.images, part, strength=strength, kind=kind)
+        part.rename(images)
     tuned = tune(images.resolve(), options)
     ladders = {tuple(choice["ladder"]): choice for choice in tuned["choices"] if choice["climb_below"] is None}
     whole, chosen, certificate = ladders[max(ladders)], tuned["recommended"], tuned["certificate"]

@@ -3,6 +3,7 @@
 | written | read as |
 |---|---|
 | `1,234.50` `1.234,50` `1 234.50` `1'234.50` `1234.5` `RM1234.50` `$ 1,234.50` | 1234.50 |
+| `1,234円` `合計1,234` | 1234; the 2018 of `2018年1月29日` is a part of a date |
 | `1,234` `1.234` | 1234, and 1.234: both are usual |
 | `12.50-` `(12.50)` `-12.50` | 12.50, as every sign is left out |
 | `6 %` | 6, and 0.06 |
@@ -23,13 +24,20 @@ _TOKEN = re.compile(r"\d(?:[\d.,']*\d)?")
 _SPACED = re.compile(r"(?<![\d.,'])\d{1,3}(?: \d{3})+(?:[.,]\d{1,4})?(?![\d]|[.,']\d)")
 _BROKEN = re.compile(r"(?<![\d.,'])(\d{1,3}(?:[,']\d{3})*|\d+)(?: [.,]|[.,] )(\d\d)(?![\d]|[.,']\d)")
 _GROUPED = re.compile(r"\d{1,3}(?:([.,' ])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
-_LETTERS_BEFORE, _LETTERS_AFTER = re.compile(r"[^\W\d_]+\Z"), re.compile(r"[^\W\d_]+")
+# Letters of scripts that write no spaces stand beside any number, such as a currency or a counter; those of dates, times and numbered
+# places make it a part of these.
+_UNSPACED, _DATE_MARKS = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af", "年月日時时分秒号號番년월일시분초호번"
+_LETTERS = rf"(?:[{_DATE_MARKS}]|[^\W\d_{_UNSPACED}])+"
+_LETTERS_BEFORE, _LETTERS_AFTER = re.compile(rf"{_LETTERS}\Z"), re.compile(_LETTERS)
 _JOINTS = "/-:"  # between digits they make a date, a time or a code
 _MARK_WORDS = """
 RM RP RS R S US A HK C NT NZ MYR SGD AUD HKD CAD EUR GBP CHF INR KRW CNY RMB JPY IDR THB PHP USD BRL MXN PLN CZK SEK
-NOK DKK HUF ZAR X QTY KR ZL KC FT
+NOK DKK HUF ZAR X QTY KR ZL KC FT VND TWD AED SAR TRY TL LEI RON Đ
 """
-_UNIT_WORDS = "PCS PC EA KG G GM L LT LTR ML M CM MM KM H HRS PAX SETS SET UNIT UNITS SR ZR Z T N"
+_UNIT_WORDS = """
+PCS PC EA KG G GM L LT LTR ML M CM MM KM H HRS PAX SETS SET UNIT UNITS SR ZR Z T N
+ST STK SZT KS KWH KW GB MB STD MIN
+"""
 _MARKS = frozenset(_MARK_WORDS.split())
 _UNITS = _MARKS | frozenset(_UNIT_WORDS.split())
 

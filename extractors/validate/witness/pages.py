@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from extractors.validate.witness.dates import iter_dates
 from extractors.validate.witness.numbers import iter_numbers
 from extractors.validate.witness.texts import FoldedText, fold_text
-from extractors.validate.witness.words import PageText, order_by_columns
+from extractors.validate.witness.words import PageText, narrow_text, order_by_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from extractors.validate.witness.words import PageLine
 
 Number = int | float | Decimal
-_AMOUNT_TEXT = re.compile(r"[^\d\w]{0,3}(?:[A-Z]{2,3}|R)?[^\d\w]{0,3}\d[\d.,' ]*[- ]*(?:[A-Z]{3}|[€%])?\)?")
+_AMOUNT_TEXT = re.compile(r"[^\d\w]{0,3}(?:[A-Z]{2,3}|R)?[^\d\w]{0,3}(?!0\d)\d[\d.,' ]*[- ]*(?:[A-Z]{3}|[€%])?\)?")
 _SYMBOLS = {
     "MYR": "RM", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "PHP": "₱", "THB": "฿", "PLN": "zł", "CZK": "Kč",
     "JPY": "¥", "CNY": "¥", "BRL": "R$", "IDR": "Rp", "CHF": "Fr",
@@ -209,18 +209,25 @@ def find_digit(value: Number, pages: Sequence[SearchPage]) -> list[Place]:
 
 def _find_text(value: str, pages: Sequence[SearchPage]) -> list[Place] | None:
     """A text; where it is written otherwise, what it says: an amount, an ISO date, the symbol of a currency."""
+    value = narrow_text(value)
     folded, _ = fold_text(value)
     if len(folded) < 2:
         return None
     if places := [place for page in pages for place in page.find_text(value)]:
         return places
     if _AMOUNT_TEXT.fullmatch(value.strip()):
-        return [place for each in iter_numbers(value) for page in pages for place in page.find_number(each.value, 2)]
+        return [place for number in _read_amount(value) for page in pages for place in page.find_number(number, 2)]
     if day := _read_date(value):
         return [place for page in pages for place in page.find_date(day)]
     if value.strip() in _SYMBOLS:  # mostly concluded, and not printed
         return [place for page in pages for place in page.find_symbol(_SYMBOLS[value.strip()])] or None
     return []
+
+
+def _read_amount(value: str) -> set[Decimal]:
+    """The numbers that a whole text can be: the 234.50 of `1 234.50` is none."""
+    last = max(at for at, character in enumerate(value) if character.isdigit())
+    return {each.value for each in iter_numbers(value) if each.end > last and not re.search(r"\d", value[: each.start])}
 
 
 def _read_date(value: str) -> date | None:

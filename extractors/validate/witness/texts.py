@@ -128,12 +128,17 @@ def fold_text(text: str) -> tuple[str, list[int]]:
     places: list[int] = []
     for at, character in enumerate(text):
         plain = unicodedata.normalize("NFKD", character).casefold()
-        kept = "".join(each for each in plain if each.isalnum())
+        kept = "".join(_fold_digit(each) for each in plain if each.isalnum())
         if character in ".," and 0 < at < len(text) - 1 and text[at - 1].isdigit() and text[at + 1].isdigit():
             kept = "."
         folded.append(kept)
         places += [at] * len(kept)
     return "".join(folded), places
+
+
+def _fold_digit(character: str) -> str:
+    """A digit of any script as one of ours."""
+    return str(unicodedata.decimal(character)) if character.isdecimal() else character
 
 
 def _list_starts(value: str, folded: str) -> list[int]:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 # Letters that OCR reads for digits, where digits or the marks of a number stand beside them.
 _LIKE_ZERO = re.compile(r"(?<=\d)[Oo](?![^\W\d_])|(?<=\d)[Oo](?=\d)|(?<![^\W\d_])[Oo](?=[.,]\d\d|\d[/.\-])")
 _LIKE_ONE = re.compile(r"(?<=\d)[Il|](?![^\W\d_])|(?<=\d)[Il|](?=\d)|(?<![^\W\d_])[Il|](?=[.,]\d\d|\d[/.\-])")
-_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2019": "'", "\u00a0": " "})
+# Signs that stand for those of numbers: minus, marks of thousands, of decimals (the Arabic ones, and a middle dot).
+_SIGNS = str.maketrans(
+    {"\u2212": "-", "\u2010": "-", "\u2013": "-", "\u00a0": " "}
+    | dict.fromkeys("\u2018\u2019\u2032\u00b4`", "'")
+    | {"\u066b": ".", "\u00b7": ".", "\u066c": ",", "\u060c": ","}
+)
 _COLUMN_GAP = 1.5  # times the height of a word: a wider gap separates columns
 _LINE_GAP = 1.6  # times the height of a line: a wider gap ends a paragraph
 
@@ -61,7 +66,7 @@ class PageText:
     @cached_property
     def text(self) -> str:
         """The text; as long as what was read."""
-        text = "".join(map(_narrow, self._parts[0])).translate(_SIGNS)
+        text = narrow_text(self._parts[0])
         return _LIKE_ONE.sub("1", _LIKE_ZERO.sub("0", text))
 
     @cached_property
@@ -108,10 +113,16 @@ class PageText:
         return low
 
 
+def narrow_text(text: str) -> str:
+    """The text with usual letters, digits and signs; as long as before."""
+    return "".join(map(_narrow, text)).translate(_SIGNS)
+
+
 def _narrow(character: str) -> str:
-    """The usual form of a wide digit, letter or sign, where that is one character."""
+    """The usual form of a wide letter or sign, where that is one character, and of a digit of any script."""
     plain = unicodedata.normalize("NFKC", character)
-    return plain if len(plain) == 1 else character
+    plain = plain if len(plain) == 1 else character
+    return str(unicodedata.decimal(plain)) if plain.isdecimal() else plain
 
 
 def order_by_columns(lines: Sequence[PageLine]) -> tuple[PageLine, ...]:

@@ -97,6 +97,7 @@ def test_box_covers_all_words_of_a_value():
         ("day", date(2018, 1, 28)),
         ("company", "ACME"),
         ("total", Decimal("6.10")),
+        ("total", "9 116.10"),
         ("total", 5.0),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from extractors.config.run_config import resolve
 from extractors.core.errors import ConfigurationError
-from extractors.core.schema_files import shipped
+from extractors.core.schema_files import list_shipped
 from extractors.scan import check_source, is_bucket_url, is_manifest, scan_documents
 from flows.adapters.prefect_api import is_prefect_configured
 
@@ -37,7 +37,7 @@ def check_local_source(job: Job) -> None:
     """
     if not is_bucket_url(job.source) and not is_manifest(job.source):
         scan_documents(job.source, job.document_by, job.selection)
-    if job.schema_name in {"", *shipped()}:
+    if job.schema_name in {"", *list_shipped()}:
         check_source(job.source, job.document_by, job.selection)
 
 

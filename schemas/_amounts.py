@@ -83,7 +83,7 @@ def read_quantity(text: str) -> Decimal:
     return -number if found["sign"] == "-" else number
 
 
-def rounded(number: Decimal, places: int) -> Decimal:
+def round_amount(number: Decimal, places: int) -> Decimal:
     """Round to this many decimals, half up; refuse what is no number or far too large."""
     if not number.is_finite() or abs(number) >= LARGEST:
         raise ValueError(f"not a number that a document carries: {number}")

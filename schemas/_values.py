@@ -28,7 +28,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from schemas._amounts import read_amount, read_currency, read_quantity, rounded
+from schemas._amounts import read_amount, read_currency, read_quantity, round_amount
 from schemas._dates import plausible, read_date
 
 _ABSENT = frozenset({"", "-", "--", "n/a", "na", "none", "null"})
@@ -60,14 +60,14 @@ def _money(value: object) -> object:
     number = _decimal(value)
     if isinstance(number, str):
         number = read_amount(number)
-    return rounded(number, MONEY_PLACES) if isinstance(number, Decimal) else number
+    return round_amount(number, MONEY_PLACES) if isinstance(number, Decimal) else number
 
 
 def _quantity(value: object) -> object:
     number = _decimal(value)
     if isinstance(number, str):
         number = read_quantity(number)
-    return rounded(number, QUANTITY_PLACES) if isinstance(number, Decimal) else number
+    return round_amount(number, QUANTITY_PLACES) if isinstance(number, Decimal) else number
 
 
 def _decimal(value: object) -> object:

@@ -31,7 +31,7 @@ class Invoice(Document):
     )
 
     @model_validator(mode="after")
-    def _something_was_read(self) -> Self:
+    def _require_a_value(self) -> Self:
         if self.vendor is None and self.invoice_number is None and self.total is None:
             raise ValueError("none of vendor, invoice_number and total was read")
         return self

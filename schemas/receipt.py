@@ -28,7 +28,7 @@ class Receipt(Document):
     )
 
     @model_validator(mode="after")
-    def _something_was_read(self) -> Self:
+    def _require_a_value(self) -> Self:
         if self.company is None and self.date is None and self.total is None:
             raise ValueError("none of company, date and total was read")
         return self

@@ -14,7 +14,7 @@ from extractors.config.field_help import FIELD_HELP
 from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, Redo, RedoScope, tiles
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.core.schema_files import own, shipped
+from extractors.core.schema_files import list_own, list_shipped
 from extractors.scan.selection import Selection
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _drop_null(shown_as: JsonDict, ways: list[JsonDict]) -> None:
 
 def _name_schemas(shown_as: JsonDict) -> None:
     """Completes the description of the schema field with the names that are known in the working folder."""
-    names = dict.fromkeys((*own(), *shipped()))
+    names = dict.fromkeys((*list_own(), *list_shipped()))
     shown_as["description"] = f"{shown_as['description']} Known here: {', '.join(names)}."
 
 
@@ -115,7 +115,7 @@ class Job(BaseModel):
         "",
         title="Schema",
         description=FIELD_HELP["schema_name"],
-        examples=shipped(),
+        examples=list_shipped(),
         json_schema_extra=_name_schemas,
     )
     model: str | None = Field(None, title="Model", description=FIELD_HELP["model"])

@@ -105,9 +105,9 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def shipped() -> list[str]:
+def list_shipped() -> list[str]:
     """The names of the shipped schemas, sorted."""
-    return schema_files.shipped()
+    return schema_files.list_shipped()
 
 
 def load(name: str) -> Schema:

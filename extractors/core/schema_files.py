@@ -33,12 +33,12 @@ _FOREIGN = (
 _OWN_FILES_ONLY: ContextVar[bool] = ContextVar("own_files_only", default=False)
 
 
-def shipped() -> list[str]:
+def list_shipped() -> list[str]:
     """The names of the shipped schemas, sorted."""
     return _list_names(_shipped_folder())
 
 
-def own() -> list[str]:
+def list_own() -> list[str]:
     """The names of the schemas in the working folder's `schemas/`, sorted."""
     folder = _own_folder()
     return _list_names(folder) if folder else []
@@ -46,15 +46,15 @@ def own() -> list[str]:
 
 def list_known() -> list[str]:
     """The names of all schemas: the working folder's first."""
-    return [*own(), *(name for name in shipped() if name not in own())]
+    return [*list_own(), *(name for name in list_shipped() if name not in list_own())]
 
 
 def import_named(name: str) -> ModuleType:
     """The module of a schema's name. Raises ConfigurationError with the names that exist."""
     folder = _own_folder()
-    if folder and name in own():
+    if folder and name in list_own():
         return _import_file(folder / f"{name}.py", f"{PACKAGE}.{name}", name)
-    if name in shipped():
+    if name in list_shipped():
         return _import_shipped(name)
     known = list_known()
     hint = suggest_name(name, known)

@@ -50,7 +50,7 @@ class Size(NamedTuple):
         """The shorter side."""
         return min(self)
 
-    def scaled(self, longest: int) -> Size:
+    def scale_to(self, longest: int) -> Size:
         """The size with the same proportions and this longest side, each side at least 1 px."""
         width, height = self
         most = max(width, height)
@@ -146,11 +146,11 @@ def fit_size(rule: Rule, size: Size, budget: int) -> Size | None:
     low, high = 0, native.longest
     while high - low > 1:
         middle = (low + high) // 2
-        if rule.tokens(size.scaled(middle)) <= budget:
+        if rule.tokens(size.scale_to(middle)) <= budget:
             low = middle
         else:
             high = middle
-    return rule.native(size.scaled(low)) if low else None
+    return rule.native(size.scale_to(low)) if low else None
 
 
 @lru_cache(maxsize=4096)
@@ -160,7 +160,7 @@ def worst_tokens(size: Size) -> int:
 
 
 def _limit_longest(size: Size, limit: int) -> Size:
-    return size if size.longest <= limit else size.scaled(limit)
+    return size if size.longest <= limit else size.scale_to(limit)
 
 
 def _keep_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
@@ -176,11 +176,11 @@ def _keep_bill(count: Callable[[Size], int], size: Size, target: Size) -> Size:
     low, high = target.longest, size.longest
     while high - low > 1:
         middle = (low + high) // 2
-        if count(size.scaled(middle)) == bill:
+        if count(size.scale_to(middle)) == bill:
             high = middle
         else:
             low = middle
-    return size.scaled(high)
+    return size.scale_to(high)
 
 
 def _split_table(table: str) -> list[tuple[str, str, str]]:
@@ -311,7 +311,7 @@ def _openai_native(size: Size) -> Size:
     fitted = _limit_longest(size, 2048)
     if fitted.shortest <= 768:
         return fitted
-    return fitted.scaled(round(fitted.longest * 768 / fitted.shortest))
+    return fitted.scale_to(round(fitted.longest * 768 / fitted.shortest))
 
 
 def _openai_tokens(size: Size) -> int:

@@ -55,13 +55,13 @@ class Certainty(Protocol):
 
     base: float
 
-    def decided(self, field: Field, parent: str | None, *, null: bool) -> float:
+    def rate_presence(self, field: Field, parent: str | None, *, null: bool) -> float:
         """The probability of null, or of a value, as it was decided; `parent` is the object around, None in a list."""
 
-    def chosen(self, field: Field, parent: str | None) -> float:
+    def rate_choice(self, field: Field, parent: str | None) -> float:
         """The probability that it is this value and not another, if it has one."""
 
-    def spell(self, text: str) -> list[float]:
+    def rate_letters(self, text: str) -> list[float]:
         """The log probability of each character of a value."""
 
 
@@ -83,19 +83,19 @@ class OcrCertainty:
         self._whole = seen * (sum(products) / len(products) if products else self._mean)
         self.base = _log(self._mean)
 
-    def decided(self, field: Field, parent: str | None, *, null: bool) -> float:
+    def rate_presence(self, field: Field, parent: str | None, *, null: bool) -> float:
         """Without candidates a null is as sure as that no word was misread, or was overlooked beside the others."""
         contest = self._judge(field, parent)
         if contest is None or not contest.present:
             return self._whole if null else self._mean
         return 1 - contest.present if null else contest.present
 
-    def chosen(self, field: Field, parent: str | None) -> float:
+    def rate_choice(self, field: Field, parent: str | None) -> float:
         """Beside the other candidates."""
         contest = self._judge(field, parent)
         return 1.0 if contest is None else contest.chosen
 
-    def spell(self, text: str) -> list[float]:
+    def rate_letters(self, text: str) -> list[float]:
         """As it was read, whole in one place or word by word; what separates words is in no doubt."""
         if (written := self._find_written(text)) is not None:
             letters = written.end - written.start
@@ -181,18 +181,18 @@ class EchoCertainty:
 
     base = 0.0
 
-    def decided(self, field: Field, parent: str | None, *, null: bool) -> float:
+    def rate_presence(self, field: Field, parent: str | None, *, null: bool) -> float:
         """A null is one more way."""
         del parent
         return (1 if null else len(field.ways)) / (len(field.ways) + 1)
 
-    def chosen(self, field: Field, parent: str | None) -> float:
+    def rate_choice(self, field: Field, parent: str | None) -> float:
         """One of its choices, or of its types."""
         del parent
         boolean = 2 if field.branch_of("boolean") else 1
         return 1 / max(len(field.choices), len(field.ways), boolean)
 
-    def spell(self, text: str) -> list[float]:
+    def rate_letters(self, text: str) -> list[float]:
         """No character is in doubt."""
         return [0.0] * len(text)
 
@@ -206,7 +206,7 @@ def write_document(value: Any, schema: Schema, certainty: Certainty) -> Answer:
 
 def write_text(text: str, certainty: Certainty) -> Answer:
     """A text, with the log probability of each character."""
-    return Answer(text, certainty.spell(text), certainty.base)
+    return Answer(text, certainty.rate_letters(text), certainty.base)
 
 
 @dataclass(slots=True)
@@ -219,7 +219,7 @@ class _Writer:
 
     def write(self, value: Any, field: Field, parent: str | None) -> None:
         null = value is None
-        decided = _log(self.certainty.decided(field, parent, null=null)) if field.nullable else 0.0
+        decided = _log(self.certainty.rate_presence(field, parent, null=null)) if field.nullable else 0.0
         if null:
             self._put("null", decided)
         elif isinstance(value, dict):
@@ -227,7 +227,7 @@ class _Writer:
         elif isinstance(value, list):
             self._write_list(value, field, decided)
         else:
-            self._write_leaf(value, decided, _log(self.certainty.chosen(field, parent)))
+            self._write_leaf(value, decided, _log(self.certainty.rate_choice(field, parent)))
 
     def _write_object(self, value: dict[str, Any], field: Field, parent: str | None, decided: float) -> None:
         fields = {each.name: each for each in field.fields()}
@@ -248,11 +248,11 @@ class _Writer:
     def _write_leaf(self, value: object, decided: float, chosen: float) -> None:
         if not isinstance(value, str):
             text = orjson.dumps(value).decode()
-            spelled = self.certainty.spell(text)
+            spelled = self.certainty.rate_letters(text)
             self._put(text, decided + chosen, spelled)
             return
         self._put('"', decided)
-        spelled = self.certainty.spell(value)
+        spelled = self.certainty.rate_letters(value)
         for char, number in zip(value, spelled, strict=True):
             self._put(orjson.dumps(char).decode()[1:-1], chosen + number)
             chosen = 0.0  # the choice is made where the value begins

@@ -100,7 +100,7 @@ class Pdf:
     def find_undrawn(self, number: int, size: Size) -> str | None:
         """Describe text of a page that leaves no ink when it is drawn; None where all of it does."""
         with self._load_page(number) as page:
-            return find_undrawn(self.raw, page, size.scaled(_SMALL), lambda small: self._draw(page, small))
+            return find_undrawn(self.raw, page, size.scale_to(_SMALL), lambda small: self._draw(page, small))
 
     def describe_attachments(self) -> str | None:
         """Describe the files that the PDF carries, which are not read; None where it has none."""

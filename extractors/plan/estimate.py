@@ -222,7 +222,9 @@ def read_inputs(config: RunConfig, *, done: bool) -> EstimateInputs:
         if ledger is None:
             return EstimateInputs(config, price, history)
         prior = prior_stats(ledger.memory, config.fingerprint)
-        return EstimateInputs(config.calibrated(ledger.memory).with_stored_tuning(ledger.memory), price, history, prior)
+        return EstimateInputs(
+            config.with_calibration(ledger.memory).with_stored_tuning(ledger.memory), price, history, prior
+        )
 
 
 @contextmanager

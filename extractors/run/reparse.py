@@ -99,10 +99,10 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
 def _weigh(reading: _Reading, context: RunContext) -> Evidence | None:
     """The evidence of a stored answer, with the confidence by the run's score."""
     evidence = align(reading.reply, context.schema.model, reading.verdict.candidate)
-    return _scoring(reading.answer, context).weigh(evidence, qualities=[reading.answer.quality])
+    return _select_cascade(reading.answer, context).weigh(evidence, qualities=[reading.answer.quality])
 
 
-def _scoring(answer: StoredAnswer, context: RunContext) -> Cascade:
+def _select_cascade(answer: StoredAnswer, context: RunContext) -> Cascade:
     """The run's score, for an answer to the same prompt of the same model; for others there is none."""
     asked = (context.run_info.model, context.run_info.prompt_hash)
     return context.answers.cascade if (answer.model, answer.prompt_hash) == asked else NO_CASCADE

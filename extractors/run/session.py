@@ -148,7 +148,7 @@ async def open_session(
     job, output = config.job, open_output(config.output)
     check_compatible(output, config.schema)
     ledger = stack.enter_context(Ledger(config.settings.ledger))
-    calibrated = config.calibrated(ledger.memory)
+    calibrated = config.with_calibration(ledger.memory)
     config = replace(calibrated, rule=config.rule) if approved_plan else calibrated.with_stored_tuning(ledger.memory)
     if config.tuning.description:
         hooks.notify(config.tuning.description)

@@ -83,7 +83,7 @@ async def run_trial(config: RunConfig, hooks: RunHooks) -> TrialResult:
 async def open_trial(config: RunConfig, hooks: RunHooks, stack: AsyncExitStack, flow: str) -> RunSession:
     """Adds a trial of this flow to the ledger. It reads no history: a document that is done is done again."""
     ledger = stack.enter_context(Ledger(config.settings.ledger))
-    config = config.calibrated(ledger.memory)
+    config = config.with_calibration(ledger.memory)
     config = config.with_stored_tuning(ledger.memory) if flow == FLOW else config  # others read every rung
     if config.tuning.description:
         hooks.notify(config.tuning.description)

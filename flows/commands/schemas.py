@@ -53,13 +53,13 @@ def show(name: Name) -> None:
 def new(name: Name) -> None:
     """Write schemas/NAME.py, an example to change."""
     with exit_on_error():
-        from extractors.core.schema_files import shipped
+        from extractors.core.schema_files import list_shipped
         from flows.commands.templates import write_schema
 
         path = Path("schemas", f"{name}.py")
         if not write_schema(name, path):
             raise ConfigurationError(f"{path} exists: choose another name, or change that file")
-        if name in shipped():
+        if name in list_shipped():
             typer.echo(f"tilewise: in this folder {path} is used instead of the shipped schema {name}", err=True)
         typer.echo(f"{path}: change its fields, then see what is asked for: tilewise schemas show {name}")
 

@@ -16,7 +16,7 @@ from extractors.call.profiles import PROFILES
 from extractors.config.prices import Prices
 from extractors.config.settings import PREFIX, Settings, read_settings
 from extractors.core import REJECT_REASONS, Outcome, tiles
-from extractors.core.schema import shipped
+from extractors.core.schema import list_shipped
 from extractors.endpoint.faults.rehearsal import Rehearsal
 from extractors.endpoint.faults.spec import KINDS, read_faults
 from extractors.plan.stored_plan import DOCUMENTS, INFO
@@ -113,7 +113,7 @@ def test_every_bill_rule_profile_schema_and_deployment_has_a_row():
     """What a person chooses by name."""
     assert [cells[0] for cells in page("cost").rows("Bill rules")] == [*tiles.NAMES, "flat:N"]
     assert {cells[0] for cells in page("configuration").rows("Profiles")} == set(PROFILES)
-    assert [cells[0] for cells in page("schemas").rows("Shipped schemas")] == shipped()
+    assert [cells[0] for cells in page("schemas").rows("Shipped schemas")] == list_shipped()
     deployments = {cells[0] for cells in page("prefect").rows("On one machine")}
     assert deployments == {each.name for each in load_deployments(ROOT / FILE)}
 

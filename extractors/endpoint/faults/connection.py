@@ -25,11 +25,11 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of 
         super().connection_made(joined)
         app = self.app
 
-        async def reaching(scope: Scope, receive: Receive, send: Send) -> None:
+        async def call_with_transport(scope: Scope, receive: Receive, send: Send) -> None:
             scope.setdefault("extensions", {})[TRANSPORT] = joined
             await app(scope, receive, send)
 
-        self.app = reaching
+        self.app = call_with_transport
 
 
 class _Joined:

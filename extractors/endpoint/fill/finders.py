@@ -8,7 +8,7 @@ from extractors.endpoint.fill.find.codes import find_email, find_labelled_number
 from extractors.endpoint.fill.find.dates import find_date
 from extractors.endpoint.fill.find.money import find_currency
 from extractors.endpoint.fill.find.names import find_address, find_company, find_customer, find_customer_address
-from extractors.endpoint.fill.find.prose import different, one_by_one, sentence, shared, tags
+from extractors.endpoint.fill.find.prose import different, list_shared_lines, one_by_one, sentence, tags
 from extractors.endpoint.fill.find.tables import find_table, find_title
 from extractors.endpoint.fill.find.totals import find_amount, find_subtotal, find_tax, find_total
 
@@ -60,7 +60,7 @@ TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
     "email": find_email,
     "phone": find_phone,
     "sentence": sentence,
-    "shared": lambda document: "\n".join(shared(document)),
+    "shared": lambda document: "\n".join(list_shared_lines(document)),
     "text": lambda document: "\n".join(document.texts),
     "time": find_time,
     "title": _find_title,
@@ -77,7 +77,7 @@ LISTS: Mapping[str, Callable[[Document], list[str] | list[list[str]]]] = {
     "columns": _find_columns,
     "different": different,
     "each": one_by_one,
-    "shared": shared,
+    "shared": list_shared_lines,
     "table_rows": _find_rows,
     "tags": tags,
 }

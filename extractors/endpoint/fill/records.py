@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from extractors.endpoint.fill.find.prose import compared
+from extractors.endpoint.fill.find.prose import compare_lines
 from extractors.endpoint.fill.find.rows import Row, find_rows
 from extractors.endpoint.fill.kinds import kind_of, split_name
 
@@ -39,7 +39,7 @@ def fill_differences(item: Field, document: Document) -> list[Any]:
     """An object for each line that not every picture has, with what was read in each where a list asks for that."""
     fields = item.fields()
     lists = [each.name for each in fields if kind_of(each, "") == "each" and each.branch_of("array")]
-    return [_build_text_record(fields, text) | dict.fromkeys(lists, every) for text, every in compared(document)]
+    return [_build_text_record(fields, text) | dict.fromkeys(lists, every) for text, every in compare_lines(document)]
 
 
 def _build_record(fields: list[Field], row: Row) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class PictureReader:
 
     def _encode(self, data: bytes, source: PictureSource, wanted: PictureSize) -> Picture:
         full = Size(source.width or 1, source.height or 1)
-        size = full.scaled(wanted.side) if full.longest > wanted.side else full
+        size = full.scale_to(wanted.side) if full.longest > wanted.side else full
         with self._decoding, self._decoding_large if full.width * full.height > _LARGE_PIXELS else nullcontext():
             pixels = self._decode(data, source, size)
         with translate_errors("unreadable", "prepare"):

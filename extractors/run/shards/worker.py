@@ -205,7 +205,7 @@ def _resolve(spec: ShardSpec, run_info: RunInfo, info: PlanInfo, settings: Setti
     """Resolves the plan's job as its parent does. Raises ConfigurationError where this worker would do another job."""
     budget = Job.model_validate_json(run_info.job).budget
     config = resolve_plan(spec.plan, info, settings, budget=budget)
-    config = replace(config.calibrated(ledger.memory), rule=config.rule, output=run_info.output)
+    config = replace(config.with_calibration(ledger.memory), rule=config.rule, output=run_info.output)
     own = {"max_time": None, "audit": None}  # the parent watches the time, and audits
     return replace(config, job=config.job.model_copy(update=own))
 

@@ -48,7 +48,7 @@ class SsrfGuardBackend(httpcore.NetworkBackend):
         failure: Exception | None = None
         for address in addresses:
             try:
-                seconds = _remaining(timeout, self.clock, httpcore.ConnectTimeout)
+                seconds = _count_seconds_left(timeout, self.clock, httpcore.ConnectTimeout)
                 plain = self.network.connect_tcp(address, port, seconds, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
@@ -66,10 +66,10 @@ class _DeadlineStream(httpcore.NetworkStream):
     clock: Callable[[], float]
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, _remaining(timeout, self.clock, httpcore.ReadTimeout))
+        return self.stream.read(max_bytes, _count_seconds_left(timeout, self.clock, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _remaining(timeout, self.clock, httpcore.WriteTimeout))
+        self.stream.write(buffer, _count_seconds_left(timeout, self.clock, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self.stream.close()
@@ -77,14 +77,14 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        seconds = _remaining(timeout, self.clock, httpcore.ConnectTimeout)
+        seconds = _count_seconds_left(timeout, self.clock, httpcore.ConnectTimeout)
         return _DeadlineStream(self.stream.start_tls(ssl_context, server_hostname, seconds), self.clock)
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)
 
 
-def _remaining(deadline: float | None, clock: Callable[[], float], late: type[Exception]) -> float:
+def _count_seconds_left(deadline: float | None, clock: Callable[[], float], late: type[Exception]) -> float:
     """Return the seconds until the deadline. Raises `late` when there are none."""
     seconds = MAX_SILENCE if deadline is None else min(deadline - clock(), MAX_SILENCE)
     if seconds <= 0:

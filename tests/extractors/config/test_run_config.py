@@ -333,12 +333,12 @@ def store_calibration(memory, made, rule="formula", *, explains=True):
     """This brief after probes have shown this rule, by a text of 1,000 bytes and 300 tokens."""
     found = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
     memory.keep_calibration(made.fingerprint, "20261101T021500Z-0000", found)
-    return made.calibrated(memory)
+    return made.with_calibration(memory)
 
 
 def test_without_a_calibration_a_brief_stays_as_it_is(memory):
     made = resolve(job(), settings())
-    assert made.calibrated(memory) is made
+    assert made.with_calibration(memory) is made
 
 
 @pytest.mark.parametrize(("rule", "name"), [("formula", "formula"), ("flat:280", "flat:280"), (FITTED, "fitted")])
@@ -383,7 +383,7 @@ def test_the_text_goes_by_the_bytes_of_the_probes(memory):
 @pytest.mark.parametrize("other", [{"model": "c/d"}, {"base_url": "http://elsewhere/v1"}, {"offline": True}])
 def test_a_calibration_is_of_one_model_at_one_address(memory, other):
     store_calibration(memory, resolve(job(), settings()))
-    assert resolve(job(**other), settings()).calibrated(memory).calibration is None
+    assert resolve(job(**other), settings()).with_calibration(memory).calibration is None
 
 
 @pytest.mark.parametrize(("offline", "passed"), [(False, True), (True, False)])

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from extractors.core.errors import ConfigurationError
-from extractors.core.schema import ASK, NONE, RULES, load, shipped
+from extractors.core.schema import ASK, NONE, RULES, list_shipped, load
 from extractors.core.wire_schema import to_wire
 
 SHIPPED = ["caption", "comparison", "invoice", "receipt", "screenshot", "table"]
@@ -73,7 +73,7 @@ def test_every_shipped_schema_loads(name):
 
 def test_the_shipped_schemas_are_listed_in_order():
     """What lies in `schemas/` and does not begin with an underscore is a document."""
-    assert shipped() == SHIPPED
+    assert list_shipped() == SHIPPED
 
 
 @pytest.mark.parametrize("name", ["recipt", "Receipt", "_values", "receipt.py", "schemas.receipt", ""])

@@ -7,7 +7,7 @@ import pytest
 
 from extractors.core.errors import ConfigurationError
 from extractors.core.schema import load
-from extractors.core.schema_files import allow_own_files_only, check_location, own
+from extractors.core.schema_files import allow_own_files_only, check_location, list_own
 
 MODEL = "from pydantic import BaseModel\nclass {0}(BaseModel):\n    '''A document.'''\n    {1}: str\n"
 
@@ -37,7 +37,7 @@ def test_the_working_folders_schema_comes_before_the_shipped_one(project):
     """A file of the same name replaces it."""
     project("schemas/invoice.py", MODEL.format("Invoice", "own_field"))
     assert list(load("invoice").model.model_fields) == ["own_field"]
-    assert own() == ["invoice"]
+    assert list_own() == ["invoice"]
 
 
 def test_the_shipped_schema_is_found_from_any_other_folder(project, tmp_path, monkeypatch):

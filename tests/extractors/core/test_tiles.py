@@ -168,7 +168,7 @@ def test_up_to_its_native_size_a_larger_picture_is_never_billed_less_by_tiles(si
     """What bisection stands on (qwen2 bills a picture of a few pixels by its proportions, which rounding moves)."""
     longest = data.draw(st.integers(1, bill.native(size).longest))
     smaller = data.draw(st.integers(1, longest))
-    assert bill.tokens(size.scaled(smaller)) <= bill.tokens(size.scaled(longest)) <= bill.tokens(size)
+    assert bill.tokens(size.scale_to(smaller)) <= bill.tokens(size.scale_to(longest)) <= bill.tokens(size)
 
 
 @given(size=sizes, geometry=st.sampled_from(sorted(GEOMETRIES)))
@@ -183,8 +183,8 @@ def test_a_fit_is_the_largest_that_the_budget_pays(size, bill, share):
     """The fitted size is within the budget; one pixel more on its longest side is not, or would be shrunk for free."""
     budget = int(bill.tokens(size) * share)
     fits = fit_size(bill, size, budget)
-    within = bill.tokens(fits) <= budget if fits else bill.tokens(size.scaled(1)) > budget
-    larger = size.scaled((fits.longest if fits else 0) + 1)
+    within = bill.tokens(fits) <= budget if fits else bill.tokens(size.scale_to(1)) > budget
+    larger = size.scale_to((fits.longest if fits else 0) + 1)
     whole = fits == bill.native(size)
     shrunk = fits is not None and bill.native(larger).longest <= fits.longest
     assert within
@@ -201,5 +201,5 @@ def test_every_rung_of_a_fitted_ladder_pays_for_a_picture(size, bill):
 
 @given(size=sizes)
 def test_a_longest_side_of_560_is_one_tile_by_every_tile_rule(size):
-    small = size.scaled(min(560, size.longest))
+    small = size.scale_to(min(560, size.longest))
     assert {get_rule(name).tokens(small) for name in ("formula", "table", "mllama")} == {1601}

@@ -72,17 +72,22 @@ def test_characters_have_the_score_of_the_word_in_which_they_were_read():
     lines = [("JALAN 1O", 0.9), ("8.20", 0.5), ("1O JOHOR", 1.0), ("8.20 CASH", 0.8)]
     words = [Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, score) for row, (text, score) in enumerate(lines)]
     certainty = OcrCertainty(Document((group_lines(words),)))
-    read = {text: [round(math.exp(each), 3) for each in certainty.spell(text)] for text in ("8.2", "johor, 8.2", "XYZ")}
+    read = {
+        text: [round(math.exp(each), 3) for each in certainty.rate_letters(text)]
+        for text in ("8.2", "johor, 8.2", "XYZ")
+    }
     assert read == {"8.2": [0.8, 1.0, 0.8], "johor, 8.2": [1.0] * 7 + [0.8, 1.0, 0.8], "XYZ": [0.8] * 3}
-    assert [round(math.exp(each), 3) for each in certainty.spell("JALAN X 1O")] == [0.9] * 5 + [1, 0.8, 1] + [0.9] * 2
+    assert [round(math.exp(each), 3) for each in certainty.rate_letters("JALAN X 1O")] == [0.9] * 5 + [1, 0.8, 1] + [
+        0.9
+    ] * 2
 
 
 def test_date_has_the_score_of_what_is_written():
     """In whatever order and form the page has it."""
     word = Word("Date: 13 Mar 2018", 0, 0, 170, 20, 0.5)
     certainty = OcrCertainty(Document((group_lines([word]),)))
-    assert math.isclose(sum(certainty.spell("2018-03-13")), 9 * math.log(0.5))
-    assert math.isclose(sum(certainty.spell("2018-03-14")), 4 * math.log(0.5) + 4 * math.log(0.5))
+    assert math.isclose(sum(certainty.rate_letters("2018-03-13")), 9 * math.log(0.5))
+    assert math.isclose(sum(certainty.rate_letters("2018-03-14")), 4 * math.log(0.5) + 4 * math.log(0.5))
 
 
 def test_echo_knows_the_ways_of_the_schema():

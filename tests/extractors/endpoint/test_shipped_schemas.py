@@ -2,11 +2,11 @@
 
 import pytest
 
-from extractors.core.schema import load, shipped
+from extractors.core.schema import list_shipped, load
 from extractors.endpoint.fill.echo import build_instance
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", list_shipped())
 def test_the_echo_of_every_shipped_schema_is_accepted(name):
     """A minimal instance of the JSON schema passes the schema's own validators, and fits its columns."""
     schema = load(name)

@@ -55,7 +55,7 @@ def send(data, share=1):
     )
     if billed.problem:
         raise DocumentError(billed.problem.message, kind=billed.problem.kind, stage="bill")
-    size = billed.header.size.scaled(round(max(billed.header.size) * share))
+    size = billed.header.size.scale_to(round(max(billed.header.size) * share))
     step = LadderStep(1601, size, 1601)
     block = json.loads(prepare(Held(data), PlannedPage(billed, "send", "fits", (step,)), step).block)
     return Image.open(BytesIO(b64decode(block["image_url"]["url"].partition(",")[2])))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from extractors.core import Reply
-from extractors.core.schema import load, shipped
+from extractors.core.schema import list_shipped, load
 from extractors.validate import validate
 
 ROUNDS = 200_000
@@ -204,7 +204,7 @@ MANGLES = (cut, cut, cut, drop_bracket, add_sign, double_part)
 
 def models(dice):
     """Every schema with a maker of documents."""
-    shipped_schemas = [load(name) for name in shipped()]
+    shipped_schemas = [load(name) for name in list_shipped()]
     made = [(each.model, lambda dice, wire=each.wire: example(wire, wire, dice)) for each in shipped_schemas]
     return made + [(model, MAKE[model]) for model in USERS]
 

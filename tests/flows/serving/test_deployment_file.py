@@ -15,7 +15,7 @@ from prefect.utilities.schema_tools.validation import validate
 
 from extractors.config.job import FAIL_ABOVE, Job, build_job
 from extractors.core.errors import ConfigurationError
-from extractors.core.schema import shipped
+from extractors.core.schema import list_shipped
 from extractors.plan.apply_request import ApplyRequest
 from flows.apply import apply
 from flows.backfill import backfill
@@ -200,7 +200,7 @@ def test_the_form_of_a_shard():
 def test_a_schema_of_ones_own_may_be_named():
     """The shipped names are examples, not a choice."""
     field = Job.model_json_schema()["properties"]["schema_name"]
-    assert field["examples"] == shipped()
+    assert field["examples"] == list_shipped()
     assert "enum" not in field
 
 

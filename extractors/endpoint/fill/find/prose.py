@@ -38,7 +38,7 @@ def tags(document: Document) -> list[str]:
     return [each for each in words if each in kept]
 
 
-def shared(document: Document) -> list[str]:
+def list_shared_lines(document: Document) -> list[str]:
     """The lines that every picture has."""
     first, *others = document.pages or ((),)
     keys = [{_key(line) for line in page} for page in others]
@@ -56,7 +56,7 @@ def different(document: Document) -> list[str]:
     ]
 
 
-def compared(document: Document) -> list[tuple[str, list[str]]]:
+def compare_lines(document: Document) -> list[tuple[str, list[str]]]:
     """The lines that not every picture has, once each, with what was read in every picture."""
     pages = [{_key(line): line.text for line in page} for page in document.pages]
     lines: dict[str, str] = {}

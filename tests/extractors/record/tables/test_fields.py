@@ -119,7 +119,7 @@ def test_columns_keep_the_order_of_the_fields():
     assert list(Fields(Longer).columns) == ["name", "price", "note", "amount"]
 
 
-@pytest.mark.parametrize("name", schema.shipped())
+@pytest.mark.parametrize("name", schema.list_shipped())
 def test_every_shipped_schema_has_a_column_for_each_field(name):
     """The shipped documents are tables as they stand, and none of their columns is one of the run's own."""
     model = schema.load(name).model

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 PREFIX = "TILEWISE_"
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 TOML = "tilewise.toml"
+# A key as `docker --env-file` leaves it, in quotation marks, or copied with the head of its header.
+_KEY = re.compile(r"""\A(?:Bearer\s+)?(["']?)(?:Bearer\s+)?(.*)\1\Z""", re.DOTALL | re.IGNORECASE)
 KEY_NAMES = ("TILEWISE_API_KEY", "TOGETHER_API_KEY")  # the first wins
 TOGETHER = "https://api.together.ai/v1"
 
@@ -101,7 +103,7 @@ class Settings(BaseModel):
     @field_validator("api_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
-        key = value.get_secret_value().strip() if value else ""
+        key = _KEY.sub(r"\2", value.get_secret_value().strip()) if value else ""
         if not (key.isascii() and key.isprintable()):
             raise ValueError("must be printable ASCII, because it is sent as an HTTP header")
         return SecretStr(key) if key else None
@@ -237,9 +239,10 @@ def _format_value(value: object) -> str:
 
 
 def find_unknown_settings() -> list[str]:
-    """Lists environment variables with the prefix of the settings that are not settings: mostly typing errors."""
+    """Lists variables with the prefix of the settings, also of `.env`, that are not settings: mostly typing errors."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    names = {*os.environ, *read_dotenv()}
+    return sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
 def _read_toml(path: Path) -> dict[str, object]:

@@ -24,6 +24,14 @@ def test_file_is_no_output(tmp_path):
         name_output(str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["s3:/bucket/tables", "GS:/bucket", "az:/container/x"])
+def test_bucket_with_one_slash_is_no_folder(name, tmp_path, monkeypatch):
+    """As pathlib writes a bucket's URL: the tables would be in a folder `s3:` that nobody looks into."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="use a folder, or s3://"):
+        name_output(name)
+
+
 def test_configuration_imports_neither_sqlalchemy_nor_polars():
     """A wrong flag is an error at once: both take longer to import than all the rest."""
     code = "import sys, extractors.config.run_config; print({'sqlalchemy', 'polars'} & sys.modules.keys())"

@@ -282,14 +282,15 @@ def test_the_key_is_refused_in_toml(folder):
     assert "sesame" not in message
 
 
-def test_typing_errors_in_the_environment_are_listed(monkeypatch):
-    """What begins like a setting and is none is most often one."""
+def test_typing_errors_in_the_environment_are_listed(monkeypatch, folder):
+    """What begins like a setting and is none is most often one, in `.env`, too."""
+    (folder / ".env").write_text("TILEWISE_DAYLY_BUDGET=5\nOTHER_TOO=1\n")
     monkeypatch.setenv("TILEWISE_MODLE", "a")
     monkeypatch.setenv("TILEWISE_CONCURENCY", "1")
     monkeypatch.setenv("TILEWISE_MODEL", "a")
     monkeypatch.setenv("TILEWISE_API_KEY", "a")
     monkeypatch.setenv("OTHER", "a")
-    assert find_unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_MODLE"]
+    assert find_unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_DAYLY_BUDGET", "TILEWISE_MODLE"]
 
 
 def test_a_ledger_on_a_server_is_there(monkeypatch):
@@ -329,6 +330,15 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch, key):
     with pytest.raises(ConfigurationError, match="printable ASCII") as raised:
         read_settings()
     assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "written", ['"sesame-1"', "'sesame-1'", "Bearer sesame-1", '"Bearer sesame-1"', " bearer  sesame-1\n", "sesame-1"]
+)
+def test_a_key_is_bare_of_what_it_was_copied_with(monkeypatch, written):
+    """`docker --env-file` keeps quotation marks; only the bare key is masked where a server repeats it."""
+    monkeypatch.setenv("TILEWISE_API_KEY", written)
+    assert read_settings().api_key == SecretStr("sesame-1")
 
 
 def test_a_key_of_spaces_is_none(monkeypatch):

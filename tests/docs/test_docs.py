@@ -238,7 +238,7 @@ def test_every_key_of_the_estimate_in_json_is_named(documented, workspace):
 
 
 @pytest.fixture(scope="module")
-def published(workspaces, serve_all, replies, tmp_path_factory):
+def workspace_with_runs(workspaces, serve_all, replies, tmp_path_factory):
     """A folder in which receipts were read, copied, rejected and refused, and probes were sent."""
     workspace = workspaces(TILEWISE_OUTPUT="data/out")
     workspace.images("one.jpg", "two.png", folder="receipts")
@@ -258,9 +258,9 @@ def published(workspaces, serve_all, replies, tmp_path_factory):
     return workspace
 
 
-def test_every_query_in_sql_answers(published, monkeypatch):
+def test_every_query_in_sql_answers(workspace_with_runs, monkeypatch):
     """Each finds rows in the published files as they are, by the views beside them."""
-    monkeypatch.chdir(published.folder / "data/out")
+    monkeypatch.chdir(workspace_with_runs.folder / "data/out")
     queries = [query for each in PAGES if each.path.name != "analytics.md" for query in each.blocks("sql")]
     with duckdb.connect() as database:
         database.execute(Path("views.sql").read_text())
@@ -269,9 +269,9 @@ def test_every_query_in_sql_answers(published, monkeypatch):
     assert empty == []
 
 
-def test_every_query_in_polars_answers(published, monkeypatch, capsys):
+def test_every_query_in_polars_answers(workspace_with_runs, monkeypatch, capsys):
     """The calls are printed by outcome, and the spending by day."""
-    monkeypatch.chdir(published.folder / "data/out")
+    monkeypatch.chdir(workspace_with_runs.folder / "data/out")
     shown = {"import polars": ["residual_tokens", "accepted"], "import duckdb": ["billed_usd", "maker/model"]}
     for library, words in shown.items():
         for query in [query for query in page("tables").blocks("python") if library in query]:
@@ -296,9 +296,9 @@ def test_no_query_sums_money_over_currencies():
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_column_is_null_only_where_its_row_says_so(table, published):
+def test_a_column_is_null_only_where_its_row_says_so(table, workspace_with_runs):
     """Over accepted, copied, rejected and failed documents, and probes."""
-    rows = published.table(table, "data/out")
+    rows = workspace_with_runs.table(table, "data/out")
     never = [cells[0] for cells in page("tables").rows(table) if not cells[2]]
     assert rows.height
     assert {name for name in never if rows[name].null_count()} == set()

@@ -33,7 +33,7 @@ def first(workspace_with_bad_files):
 
 
 @pytest.fixture(scope="module")
-def published(first):
+def tables(first):
     """What the first run published."""
     return first[1]
 
@@ -45,34 +45,34 @@ def test_a_run_that_rejects_images_exits_with_1(first, workspace_with_bad_files)
     assert f"2 of 6 documents accepted; 4 not: see {workspace_with_bad_files.folder / 'out'}/failures" in ended.stdout
 
 
-def test_the_whole_images_are_read(published):
+def test_the_whole_images_are_read(tables):
     """What is broken keeps nothing else from being read."""
-    assert [Path(each).name for each in published["results"]["_image"]] == ["a.jpg", "z.jpg"]
+    assert [Path(each).name for each in tables["results"]["_image"]] == ["a.jpg", "z.jpg"]
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_row_with_its_reason(published, workspace_with_bad_files, name):
+def test_a_broken_image_has_one_row_with_its_reason(tables, workspace_with_bad_files, name):
     """The table of images says that it was rejected and why; nothing was planned for it."""
-    [row] = published["images"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
+    [row] = tables["images"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
     assert (row["action"], row["reason"]) == ("reject", REASONS[name])
     assert (row["tokens_planned"], row["cost_high_usd"]) == (None, None)
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_broken_image_has_one_failure(published, workspace_with_bad_files, name):
+def test_a_broken_image_has_one_failure(tables, workspace_with_bad_files, name):
     """It is final unless a limit was reached, cost nothing, and was no call."""
-    [row] = published["failures"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
+    [row] = tables["failures"].filter(image=str(workspace_with_bad_files.folder / "in" / "bad" / name)).to_dicts()
     final = REASONS[name] != "too_many_pixels"
     assert (row["kind"], row["final"], row["tries"], row["attempts"]) == (REASONS[name], final, int(final), 0)
     assert row["cost_usd"] == 0
     assert row["message"]
 
 
-def test_rejected_and_accepted_add_up(published):
+def test_rejected_and_accepted_add_up(tables):
     """Six found, two accepted, four rejected, and four failures."""
-    [row] = published["runs"].to_dicts()
+    [row] = tables["runs"].to_dicts()
     assert (row["found"], row["accepted"], row["rejected"], row["failed"]) == (6, 2, 4, 0)
-    assert published["failures"].height == 4
+    assert tables["failures"].height == 4
 
 
 def test_a_second_run_skips_results_and_final_failures(first, workspace_with_bad_files):

@@ -32,7 +32,7 @@ def wall(workspace, *fields, top="", line="text: str"):
 
 
 @pytest.fixture
-def published(workspace):
+def workspace_with_rows(workspace):
     """The same workspace, where one generation was published."""
     assert workspace.run(*RUN, wall(workspace, *FIRST, "lines: list[Line]")).exit_code == 0
     return workspace
@@ -67,49 +67,59 @@ def test_three_generations_are_read_together(workspace):
         ((*FIRST, "lines: list[Line]"), "words: str", "field 'lines.text' was removed"),
     ],
 )
-def test_what_cannot_be_read_together_is_refused_unspent(published, server, fields, line, said):
+def test_what_cannot_be_read_together_is_refused_unspent(workspace_with_rows, server, fields, line, said):
     """Removed, renamed, retyped, removed inside of another: one line, exit 2, no call, no table."""
-    before = published.files()
-    name = wall(published, *fields, line=line)
-    ended = published.run(*RUN, name)
+    before = workspace_with_rows.files()
+    name = wall(workspace_with_rows, *fields, line=line)
+    ended = workspace_with_rows.run(*RUN, name)
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert f"set VERSION = 2 in {name.partition(':')[0]} (published as schema=wall_v2)" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert len(server.asked) == 1
-    assert [each for each in published.files() if not each.endswith((".py", ".pyc"))] == [
+    assert [each for each in workspace_with_rows.files() if not each.endswith((".py", ".pyc"))] == [
         each for each in before if not each.endswith((".py", ".pyc"))
     ]
 
 
 @pytest.mark.parametrize("command", [("run", "in", "--dry-run"), ("estimate", "in", "--output", "out")])
-def test_an_estimate_of_what_is_done_refuses_it_too(published, command):
+def test_an_estimate_of_what_is_done_refuses_it_too(workspace_with_rows, command):
     """What a run would refuse is not estimated as if it would run."""
-    ended = published.run(*command, "--schema", wall(published, "color: str"))
+    ended = workspace_with_rows.run(*command, "--schema", wall(workspace_with_rows, "color: str"))
     assert ended.exit_code == 2
     assert "field 'total' was removed" in ended.stderr
 
 
-def test_an_estimate_that_looks_at_no_output_goes_on(published):
+def test_an_estimate_that_looks_at_no_output_goes_on(workspace_with_rows):
     """Without an output it is about images alone."""
-    assert published.run("estimate", "in", "--schema", wall(published, "color: str")).exit_code == 0
+    assert workspace_with_rows.run("estimate", "in", "--schema", wall(workspace_with_rows, "color: str")).exit_code == 0
 
 
-def test_the_next_version_lets_it_through(published):
+def test_the_next_version_lets_it_through(workspace_with_rows):
     """`wall_v2` is a document of its own, in its path and in every column."""
-    ended = published.run("run", "in", "--json", "--schema", wall(published, "shop: str", top="VERSION = 2"))
+    ended = workspace_with_rows.run(
+        "run", "in", "--json", "--schema", wall(workspace_with_rows, "shop: str", top="VERSION = 2")
+    )
     assert ended.exit_code == 0, ended.stderr
     run = json.loads(ended.stdout)["run"]
-    assert {each.split("/")[0] for each in published.files("out/results")} == {"schema=wall", "schema=wall_v2"}
-    assert {each.split("/")[0] for each in published.files("out/replies")} == {"schema=wall", "schema=wall_v2"}
-    tables = [published.table(name).filter(pl.col("run") == run) for name in ("runs", "calls", "images", "fields")]
+    assert {each.split("/")[0] for each in workspace_with_rows.files("out/results")} == {
+        "schema=wall",
+        "schema=wall_v2",
+    }
+    assert {each.split("/")[0] for each in workspace_with_rows.files("out/replies")} == {
+        "schema=wall",
+        "schema=wall_v2",
+    }
+    tables = [
+        workspace_with_rows.table(name).filter(pl.col("run") == run) for name in ("runs", "calls", "images", "fields")
+    ]
     assert [each["schema"].unique().to_list() for each in tables] == [["wall_v2"]] * 4
 
 
-def test_a_failure_of_the_next_version_is_that_versions(published):
+def test_a_failure_of_the_next_version_is_that_versions(workspace_with_rows):
     """The first version's documents are none the wiser."""
-    published.run("run", "in", "--schema", wall(published, "missing: str", top="VERSION = 2"))
-    assert published.only("failures")["schema"] == "wall_v2"
+    workspace_with_rows.run("run", "in", "--schema", wall(workspace_with_rows, "missing: str", top="VERSION = 2"))
+    assert workspace_with_rows.only("failures")["schema"] == "wall_v2"
 
 
 @pytest.mark.parametrize("version", ["'2'", "0", "-1", "2.0", "True", "None"])

@@ -1,4 +1,4 @@
-"""bill/cost.py: low, expected and high of one page, by hand-counted tokens at a dollar a token."""
+"""bill/tariff.py: low, expected and high of one page, by hand-counted tokens at a dollar a token."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""call/caller.py over real sockets: retries, deadlines, and a note of every attempt.
+"""call/client.py over real sockets: retries, deadlines, and a note of every attempt.
 
 Covers `extractors.call.request`, too.
 """

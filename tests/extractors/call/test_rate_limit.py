@@ -1,4 +1,4 @@
-"""call/traffic.py, in simulated time: the rate that the server gives is found, kept and followed."""
+"""call/rate_limit.py, in simulated time: the rate that the server gives is found, kept and followed."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""call/reply.py: whatever a server sends is read as far as it can be, and nothing of it raises.
+"""call/response.py: whatever a server sends is read as far as it can be, and nothing of it raises.
 
 Covers `extractors.call.usage`, too.
 """

@@ -1,4 +1,4 @@
-"""brief.py: a job and the settings resolved, and what is missing said in words."""
+"""run_config.py: a job and the settings resolved, and what is missing said in words."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""model.py: what the nouns say of themselves."""
+"""documents.py: what the nouns say of themselves."""
 
 import pickle
 from dataclasses import FrozenInstanceError, replace

@@ -1,4 +1,4 @@
-"""tally.py: what one document adds to its run, and how tallies add up."""
+"""totals.py: what one document adds to its run, and how totals add up."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime

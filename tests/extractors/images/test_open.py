@@ -1,4 +1,4 @@
-"""picture.py: opening a picture safely, and foreign errors as this project's own."""
+"""images/open.py: opening a picture safely, and foreign errors as this project's own."""
 
 import struct
 from io import BytesIO

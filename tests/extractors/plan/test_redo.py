@@ -1,4 +1,4 @@
-"""again.py: what is done again is said by cause, in documents and dollars."""
+"""redo.py: what is done again is said by cause, in documents and dollars."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""sample.py: what is drawn, and what it says of the whole."""
+"""sampling.py: what is drawn, and what it says of the whole."""
 
 import random
 from collections import Counter

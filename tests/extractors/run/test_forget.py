@@ -32,7 +32,7 @@ def kept(history):
 
 
 @pytest.fixture
-def published(history, kept):
+def workspace_with_rows(history, kept):
     """The history with a page of each run, which a test may change."""
     for run in set(history.table("runs")["run"]):
         path = history.folder / "out" / "reports" / f"{run}.html"
@@ -43,9 +43,9 @@ def published(history, kept):
 
 
 @pytest.fixture
-def image(published):
+def image(workspace_with_rows):
     """The image that was accepted, redone, read offline, copied and called in every run of its schema."""
-    return str(published.folder / "in" / "a.jpg")
+    return str(workspace_with_rows.folder / "in" / "a.jpg")
 
 
 def contents(workspace):
@@ -63,46 +63,46 @@ def latest(workspace):
     return sorted(name for (name,) in found)
 
 
-def test_forget_leaves_nothing_of_a_document_but_amounts(published, image):
+def test_forget_leaves_nothing_of_a_document_but_amounts(workspace_with_rows, image):
     """Its name is in no file; what was spent, the copies and the other documents stay."""
-    calls = published.table("calls")
+    calls = workspace_with_rows.table("calls")
     runs = calls.filter(pl.col("document") == image)["run"].unique().to_list()
-    ended = published.run("forget", image, "--yes")
+    ended = workspace_with_rows.run("forget", image, "--yes")
     assert ended.exit_code == 0, ended.stderr
-    assert image not in published.read_all_bytes()
-    assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
-    after = published.table("calls")
+    assert image not in workspace_with_rows.read_all_bytes()
+    assert latest(workspace_with_rows) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
+    after = workspace_with_rows.table("calls")
     amounts = ["run", "attempt", "outcome", "billed", "prompt_tokens", "reserved_usd", "cost_usd"]
     assert after.select(amounts).equals(calls.select(amounts))
     assert after.filter(pl.col("document") == "").height == calls.filter(pl.col("document") == image).height
-    fields = published.table("fields")
+    fields = workspace_with_rows.table("fields")
     assert (
         fields.filter(pl.col("run").is_in(runs))["min", "max"].null_count().row(0)
         == (fields.filter(pl.col("run").is_in(runs)).height,) * 2
     )
     assert fields.filter(~pl.col("run").is_in(runs))["min"].null_count() < fields.height
-    assert {Path(name).stem for name in published.files("out/reports")}.isdisjoint(runs)
+    assert {Path(name).stem for name in workspace_with_rows.files("out/reports")}.isdisjoint(runs)
 
 
-def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(published, image):
+def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(workspace_with_rows, image):
     """The copy is named, and keeps a row that names no original."""
-    ended = published.run("forget", image, "--yes")
-    copy = str(published.folder / "in" / "copy.jpg")
+    ended = workspace_with_rows.run("forget", image, "--yes")
+    copy = str(workspace_with_rows.folder / "in" / "copy.jpg")
     assert f"kept: {copy} has the same bytes" in ended.stdout
     assert f"{image} is still in its source" in ended.stdout
-    copies = published.table("results/schema=receipt").filter(pl.col("_document") == copy)
+    copies = workspace_with_rows.table("results/schema=receipt").filter(pl.col("_document") == copy)
     assert copies.height
     assert set(copies["_copied_from"]) <= {"", None}  # in a run in which it was read first it is no copy
 
 
-def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(published, image):
+def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(workspace_with_rows, image):
     """And of an image that has left its source, nothing of that."""
     copy = Path(image).with_name("copy.jpg")
     copy.unlink()
-    ended = published.run("forget", image, str(copy), "--yes")
+    ended = workspace_with_rows.run("forget", image, str(copy), "--yes")
     assert "kept:" not in ended.stdout
     assert f"{copy} is still" not in ended.stdout
-    assert "copy.jpg" not in latest(published)
+    assert "copy.jpg" not in latest(workspace_with_rows)
 
 
 def test_forget_says_where_a_source_was_not_checked(workspace):
@@ -114,48 +114,48 @@ def test_forget_says_where_a_source_was_not_checked(workspace):
     assert "Signature" not in ended.stdout
 
 
-def test_forget_twice_finds_nothing_the_second_time(published, image):
-    published.run("forget", image, "--yes")
-    before = contents(published)
-    ended = published.run("forget", image, "--yes")
+def test_forget_twice_finds_nothing_the_second_time(workspace_with_rows, image):
+    workspace_with_rows.run("forget", image, "--yes")
+    before = contents(workspace_with_rows)
+    ended = workspace_with_rows.run("forget", image, "--yes")
     assert (ended.exit_code, "removed: no row" in ended.stdout) == (0, True)
-    assert contents(published) == before
+    assert contents(workspace_with_rows) == before
 
 
-def test_forget_of_a_failed_document_removes_its_failure(published):
+def test_forget_of_a_failed_document_removes_its_failure(workspace_with_rows):
     """Of a rejected picture and of one that never got an answer."""
     for name in ("text.png", "e.jpg"):
-        assert published.run("forget", str(published.folder / "in" / name), "--yes").exit_code == 0
-    assert {Path(name).name for name in published.table("failures")["document"]} == {"d.jpg"}
+        assert workspace_with_rows.run("forget", str(workspace_with_rows.folder / "in" / name), "--yes").exit_code == 0
+    assert {Path(name).name for name in workspace_with_rows.table("failures")["document"]} == {"d.jpg"}
 
 
-def test_forget_with_dry_run_changes_nothing(published, image):
-    before = contents(published)
-    ended = published.run("forget", image, "--dry-run")
+def test_forget_with_dry_run_changes_nothing(workspace_with_rows, image):
+    before = contents(workspace_with_rows)
+    ended = workspace_with_rows.run("forget", image, "--dry-run")
     assert (ended.exit_code, "to be removed: " in ended.stdout) == (0, True)
-    assert contents(published) == before
+    assert contents(workspace_with_rows) == before
 
 
-def test_forget_without_a_terminal_needs_yes(published, image):
-    before = contents(published)
-    ended = published.run("forget", image)
+def test_forget_without_a_terminal_needs_yes(workspace_with_rows, image):
+    before = contents(workspace_with_rows)
+    ended = workspace_with_rows.run("forget", image)
     assert (ended.exit_code, "add --yes" in ended.stderr) == (2, True)
-    assert contents(published) == before
+    assert contents(workspace_with_rows) == before
 
 
-def test_forget_of_what_is_in_flight_is_refused(published, image, terms, make):
+def test_forget_of_what_is_in_flight_is_refused(workspace_with_rows, image, terms, make):
     """By a run that is live on this output; once it has ended without publishing, its claim goes, too."""
-    run = vary(terms, run="20260101T000000Z-live", output=str(published.folder / "out"), schema="receipt")
-    before = contents(published)
-    with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:
+    run = vary(terms, run="20260101T000000Z-live", output=str(workspace_with_rows.folder / "out"), schema="receipt")
+    before = contents(workspace_with_rows)
+    with Ledger(workspace_with_rows.env["TILEWISE_LEDGER"]) as ledger:
         ledger.runs.begin(run)
         ledger.claims.claim(run, [make.plan(image)])
         for flag in ("--yes", "--dry-run"):
-            ended = published.run("forget", image, flag)
+            ended = workspace_with_rows.run("forget", image, flag)
             assert (ended.exit_code, f"run {run.run} is reading {image} now" in ended.stderr) == (2, True)
-        assert contents(published) == before
+        assert contents(workspace_with_rows) == before
         ledger.runs.release(run.run)
-        assert published.run("forget", image, "--yes").exit_code == 0
+        assert workspace_with_rows.run("forget", image, "--yes").exit_code == 0
         assert ledger.claims.load_plans(run.run) == []
 
 
@@ -172,17 +172,17 @@ class StoppingOutput(FolderOutput):
         super().write(key, rows, scratch)
 
 
-def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(published, image):
+def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(workspace_with_rows, image):
     """Each attempt replaces two files; after each of them every table can be read."""
-    output = StoppingOutput(published.folder / "out")
+    output = StoppingOutput(workspace_with_rows.folder / "out")
     torn = (
-        published.folder / "out" / "images" / "run_date=2026-01-01" / "x.part"
+        workspace_with_rows.folder / "out" / "images" / "run_date=2026-01-01" / "x.part"
     )  # of an earlier attempt that was killed
     torn.parent.mkdir()
     torn.write_text(image)
     request, attempts = ForgetRequest.build(output, [image]), 0
     messages, empty = set(), []
-    with Ledger(published.env["TILEWISE_LEDGER"]) as ledger:
+    with Ledger(workspace_with_rows.env["TILEWISE_LEDGER"]) as ledger:
         while True:
             output.writes, attempts = 2, attempts + 1
             try:
@@ -190,10 +190,10 @@ def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(published, ima
                 break
             except OutputError as error:
                 messages.add("run forget again for the rest" in error.message)
-            empty += [table for table in TABLES if not published.table(table).height]
+            empty += [table for table in TABLES if not workspace_with_rows.table(table).height]
     assert (attempts > 3, messages, empty) == (True, {True}, [])
-    assert image not in published.read_all_bytes()
-    assert latest(published) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
+    assert image not in workspace_with_rows.read_all_bytes()
+    assert latest(workspace_with_rows) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
 
 
 def test_forget_of_a_page_forgets_its_document(workspace, server):
@@ -288,9 +288,9 @@ def test_prune_without_an_age_is_refused(workspace, flags, words):
     assert len(workspace.files("out")) == 7
 
 
-def test_prune_leaves_tables_that_answer(published):
+def test_prune_leaves_tables_that_answer(workspace_with_rows):
     """Replies are in no view."""
-    shutil.rmtree(published.folder / "out" / "reports")
-    assert published.run("prune", "--replies", "0d").exit_code == 0
-    assert published.table("replies").is_empty()
-    assert len(latest(published)) == 6
+    shutil.rmtree(workspace_with_rows.folder / "out" / "reports")
+    assert workspace_with_rows.run("prune", "--replies", "0d").exit_code == 0
+    assert workspace_with_rows.table("replies").is_empty()
+    assert len(latest(workspace_with_rows)) == 6

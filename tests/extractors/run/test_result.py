@@ -1,4 +1,4 @@
-"""closing.py: a run's counts add up, its exit code follows from them, and its sentence says what was kept.
+"""result.py: a run's counts add up, its exit code follows from them, and its sentence says what was kept.
 
 Covers `extractors.core.outcomes`, too.
 """

@@ -1,4 +1,4 @@
-"""flows/configured.py: which Prefect API is configured, as Prefect itself reads it."""
+"""adapters/prefect_api.py: which Prefect API is configured, as Prefect itself reads it."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""flows/key.py: the key of a flow run, from its environment or from a Prefect Secret block."""
+"""adapters/secrets.py: the key of a flow run, from its environment or from a Prefect Secret block."""
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings

@@ -40,7 +40,7 @@ NO_KEY = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_PRICES": N
 
 
 @pytest.fixture
-def published(workspace, server, replies):
+def workspace_with_rows(workspace, server, replies):
     """Six published bills, of which two share a number and one has none, and the table of an ERP beside them."""
     (workspace.folder / "bill.py").write_text(BILL)
     workspace.with_images(*(f"{name}.jpg" for name in READ)).using(server, concurrency="1")
@@ -59,10 +59,10 @@ def tune(workspace, *flags, env=None):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
-def test_published_rows_are_scored_by_a_joined_table_without_a_call(published, server, kind):
+def test_published_rows_are_scored_by_a_joined_table_without_a_call(workspace_with_rows, server, kind):
     """Keys that are not alone on both sides are counted and not used; the key itself is not scored."""
     costs = ("--review-cost", "0.5", "--error-cost", "20")
-    ended = tune(published, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", *costs, env=NO_KEY)
+    ended = tune(workspace_with_rows, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", *costs, env=NO_KEY)
     assert ended.exit_code == 0, ended.output
     shown = json.loads(ended.stdout)
     join = {name: count for name, count in shown["join"].items() if count}
@@ -80,17 +80,19 @@ def test_published_rows_are_scored_by_a_joined_table_without_a_call(published, s
     assert (shown["published"]["total"]["right"], shown["published"]["total"]["total"]) == (1, 2)
     assert (shown["certificate"]["labels"], server.asked) == (2, [])
     assert (shown["dollars"]["chosen"]["reviewed"], shown["dollars"]["expected"]) == (2, None)  # no confidence
-    assert published.table("runs").height == 1
-    [path] = (published.folder / "out" / "tuning").glob("*.parquet")
+    assert workspace_with_rows.table("runs").height == 1
+    [path] = (workspace_with_rows.folder / "out" / "tuning").glob("*.parquet")
     assert sorted(pl.read_parquet(path).select("truth", "read").rows()) == [("10", "10"), ("25", "20")]
-    [page] = (published.folder / "out" / "reports").glob("tune-*.html")
+    [page] = (workspace_with_rows.folder / "out" / "reports").glob("tune-*.html")
     assert "2 of 7 rows of the table joined by number" in page.read_text()
 
 
-def test_joined_documents_are_read_at_every_rung(published, server, replies):
+def test_joined_documents_are_read_at_every_rung(workspace_with_rows, server, replies):
     """As labels of any other file are."""
     server.answers_with(replies.ok({"number": "INV-1", "total": 10}))
-    ended = tune(published, "--truth", "erp.parquet", "--on", "number", "--review-cost", "0.5", "--error-cost", "0.01")
+    ended = tune(
+        workspace_with_rows, "--truth", "erp.parquet", "--on", "number", "--review-cost", "0.5", "--error-cost", "0.01"
+    )
     assert ended.exit_code == 0, ended.output
     shown = json.loads(ended.stdout)
     assert (shown["images"], shown["recommended"]["accuracy"], shown["join"]["joined"]) == (2, {"total": 0.5}, 2)
@@ -98,12 +100,14 @@ def test_joined_documents_are_read_at_every_rung(published, server, replies):
     assert shown["dollars"]["chosen"]["calls_usd"] == pytest.approx(float(shown["recommended"]["cost_usd"]))
 
 
-def test_rows_may_be_scored_by_labels_that_name_documents(published, server):
+def test_rows_may_be_scored_by_labels_that_name_documents(workspace_with_rows, server):
     """A labelled document without a published row is named, and not scored."""
-    published.with_images("z.jpg")
+    workspace_with_rows.with_images("z.jpg")
     labels = [{"uri": name, "total": 10} for name in ("a.jpg", "b.jpg", "z.jpg")]
-    (published.folder / "truth.jsonl").write_text("".join(f"{json.dumps(label)}\n" for label in labels))
-    ended = published.run("tune", "in", "--schema", "bill.py:Bill", "--truth", "truth.jsonl", "--from-rows", env=NO_KEY)
+    (workspace_with_rows.folder / "truth.jsonl").write_text("".join(f"{json.dumps(label)}\n" for label in labels))
+    ended = workspace_with_rows.run(
+        "tune", "in", "--schema", "bill.py:Bill", "--truth", "truth.jsonl", "--from-rows", env=NO_KEY
+    )
     assert ended.exit_code == 0, ended.output
     assert "2 published rows of schema bill" in ended.stdout
     assert "1 labelled documents have no published row" in ended.stdout
@@ -123,12 +127,12 @@ def test_rows_may_be_scored_by_labels_that_name_documents(published, server):
         (("--on", "number", "--review-cost", "1"), ("--error-cost is missing",)),
     ],
 )
-def test_tables_that_cannot_be_joined_are_refused_with_what_is_allowed(published, server, flags, words):
+def test_tables_that_cannot_be_joined_are_refused_with_what_is_allowed(workspace_with_rows, server, flags, words):
     """In one line, before anything is sent."""
-    (published.folder / "other.csv").write_text("invoice,total\nINV-1,10\n")
-    (published.folder / "keys.csv").write_text("number,posted\nINV-1,yes\n")
-    (published.folder / "strange.csv").write_text("number,total\nX,10\n")
-    ended = tune(published, "--truth", "erp.parquet", *flags)
+    (workspace_with_rows.folder / "other.csv").write_text("invoice,total\nINV-1,10\n")
+    (workspace_with_rows.folder / "keys.csv").write_text("number,posted\nINV-1,yes\n")
+    (workspace_with_rows.folder / "strange.csv").write_text("number,total\nX,10\n")
+    ended = tune(workspace_with_rows, "--truth", "erp.parquet", *flags)
     assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
     assert [word for word in words if word not in ended.stderr] == []
     assert ended.stderr.count("\n") == 1

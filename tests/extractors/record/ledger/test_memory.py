@@ -22,7 +22,7 @@ FOUND = Calibration(
 
 
 @pytest.fixture
-def published(ledger, ledger_writer, make, terms):
+def publish(ledger, ledger_writer, make, terms):
     """Publishes a run with answers of so many tokens in so many seconds."""
 
     def publish(*answers, run=terms.run, left=()):
@@ -41,17 +41,17 @@ def test_there_are_no_means_before_the_first_answer(ledger, terms):
     assert ledger.memory.means(terms) == Means(None, None)
 
 
-def test_the_means_are_those_of_accepted_answers(ledger, published, terms):
+def test_the_means_are_those_of_accepted_answers(ledger, publish, terms):
     """Output tokens and seconds are averaged over answers that were accepted, of all published runs."""
-    published((40, 1.0, {}), (9000, 90.0, {"outcome": "refused"}))
-    published((61, 2.0, {}), run="later")
+    publish((40, 1.0, {}), (9000, 90.0, {"outcome": "refused"}))
+    publish((61, 2.0, {}), run="later")
     assert ledger.memory.means(terms) == Means(50, 1.5)
 
 
-def test_an_answer_is_counted_once(ledger, published, terms):
+def test_an_answer_is_counted_once(ledger, publish, terms):
     """An answer that waits for the next run counts with the run that paid for it, and never again."""
-    published((40, 1.0, {}), left={"/in/a.jpg"})
-    published(run="later")
+    publish((40, 1.0, {}), left={"/in/a.jpg"})
+    publish(run="later")
     assert ledger.memory.means(terms) == Means(40, 1.0)
 
 
@@ -64,9 +64,9 @@ def test_an_answer_without_a_count_says_nothing(ledger, ledger_writer, make, ter
 
 
 @pytest.mark.parametrize("other", [*OTHERS, {"schema": "caption"}])
-def test_means_of_something_else_are_unknown(ledger, published, terms, other):
+def test_means_of_something_else_are_unknown(ledger, publish, terms, other):
     """Another schema, model or endpoint says nothing about this one."""
-    published((40, 1.0, {}))
+    publish((40, 1.0, {}))
     assert ledger.memory.means(vary(terms, **other)) == Means(None, None)
 
 

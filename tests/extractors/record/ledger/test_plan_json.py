@@ -1,4 +1,4 @@
-"""plans.py: a planned document comes back from its text as it went in."""
+"""plan_json.py: a planned document comes back from its text as it went in."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""generation.py: a schema's columns of today are held against those published, by what the readers really do."""
+"""compatibility.py: a schema's columns of today are held against those published, by what the readers really do."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -114,7 +114,7 @@ def model_of(fields):
 def publish(tmp_path):
     """Publishes one row of these fields, as (type, value), under a run; gives the file."""
 
-    def published(run="20261120T021500Z-3f9a", folder="schema=slip", **fields):
+    def publish_run(run="20261120T021500Z-3f9a", folder="schema=slip", **fields):
         described = Fields(model := model_of({name: annotation for name, (annotation, _) in fields.items()}))
         row = described.row(model.model_construct(**{name: value for name, (_, value) in fields.items()}))
         path = tmp_path / "results" / folder / f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}" / f"{run}.parquet"
@@ -124,7 +124,7 @@ def publish(tmp_path):
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(path)
         return path
 
-    return published
+    return publish_run
 
 
 def by_polars(files):

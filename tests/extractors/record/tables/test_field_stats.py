@@ -1,4 +1,4 @@
-"""fields.py: how full and how varied each field of a run's results is."""
+"""field_stats.py: how full and how varied each field of a run's results is."""
 
 import enum
 from datetime import UTC, date, datetime, time

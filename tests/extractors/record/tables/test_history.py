@@ -1,4 +1,4 @@
-"""past.py: what earlier runs have published decides which documents need no call."""
+"""history.py: what earlier runs have published decides which documents need no call."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,12 +35,12 @@ LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
-    def published(*ends, by=terms):
+    def publish_run(*ends, by=terms):
         with Tables(FolderOutput(tmp_path), by, model) as tables:
             tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
-    return published
+    return publish_run
 
 
 def name(found):

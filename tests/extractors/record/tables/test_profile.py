@@ -1,4 +1,4 @@
-"""shape.py: what a run's answers looked like, of the run at hand and of those published before it."""
+"""profile.py: what a run's answers looked like, of the run at hand and of those published before it."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -73,7 +73,7 @@ def test_an_unknown_price_stays_unknown():
 def publish(tmp_path):
     """Publishes one volume of a run on some day of the month, with as many tables as are given rows."""
 
-    def published(run, day, *, volume=1, fields=(), called=(), **changes):
+    def publish_run(run, day, *, volume=1, fields=(), called=(), **changes):
         told = {"run": run, "volume": volume, "flow": "run", "schema": "slip", "source": "/in", "accepted": 900}
         told |= {"failed": 100, "cost_usd": Decimal(2), "started_at": FIRST + timedelta(days=day - 1)} | changes
         tables = {"runs": frame([told], columns.RUNS)}
@@ -88,8 +88,8 @@ def publish(tmp_path):
         name = run if volume == 1 else f"{run}-{volume}"
         return tmp_path / table / f"run_date=2026-11-{day:02}" / f"{name}.parquet"
 
-    published.path_of = path_of
-    return published
+    publish_run.path_of = path_of
+    return publish_run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""past.py: why a document is taken, when something is done again."""
+"""history.py: why a document is taken, when something is done again."""
 
 from datetime import UTC, datetime
 
@@ -23,12 +23,12 @@ UNREADABLE = Problem("unreadable", "prepare", "cannot be decoded")
 def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
-    def published(*ends, by=terms):
+    def publish_run(*ends, by=terms):
         with Tables(FolderOutput(tmp_path), by, model) as tables:
             tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
-    return published
+    return publish_run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""stored.py: which documents have a stored answer, and what the answers are, the later first."""
+"""replies.py: which documents have a stored answer, and what the answers are, the later first."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 def publish(tmp_path, model, make, terms):
     """Publishes one run with these ends and all their calls."""
 
-    def published(*ends, by=terms, keep="all"):
+    def publish_run(*ends, by=terms, keep="all"):
         with Tables(FolderOutput(tmp_path), by, model, keep) as tables:
             tables.stage(PartId(0), ends)
             tables.stage_calls_and_fields([make.calls(*ends)])
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": by.run, "volume": 1})
 
-    return published
+    return publish_run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""originals.py: a row is found by its key wherever it was published, and only if it may be copied."""
+"""row_index.py: a row is found by its key wherever it was published, and only if it may be copied."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ ONE, TWO = "f" * 64, "0" * 64
 def publish(tmp_path, model, terms):
     """Publishes one run with these ends."""
 
-    def published(*ends, run="20261119T021500Z-0000"):
+    def publish_run(*ends, run="20261119T021500Z-0000"):
         with Tables(FolderOutput(tmp_path), vary(terms, run=run), model) as tables:
             tables.stage(PartId(0), ends)
             tables.publish(dict.fromkeys(columns.RUNS) | {"run": run, "volume": 1})
 
-    return published
+    return publish_run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""tables.py: parts are staged, then published whole under the contract's paths, `runs` last."""
+"""writer.py: parts are staged, then published whole under the contract's paths, `runs` last."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,13 +50,13 @@ def root(tmp_path):
 def publish(root, terms, model, make):
     """Publishes one run with these ends and their calls."""
 
-    def published(*ends, by=terms, keep="all"):
+    def publish_run(*ends, by=terms, keep="all"):
         with Tables(FolderOutput(root), by, model, keep) as tables:
             tables.stage(PartId(0), ends)
             tables.stage_calls_and_fields([[call | {"run": by.run} for call in make.calls(*ends)]])
             tables.publish(run_row(by))
 
-    return published
+    return publish_run
 
 
 def test_nothing_is_written_before_it_is_entered(root, terms, model):

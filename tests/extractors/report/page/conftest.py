@@ -52,7 +52,7 @@ class Published:
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory):
+def published_run(tmp_path_factory):
     """One failure, one climb, one copy, one picture that is missing."""
     made = Published(tmp_path_factory.mktemp("published"))
     failed, climbed, copied, _, gone, _ = made.documents
@@ -121,6 +121,6 @@ def published(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def report(published):
+def report(published_run):
     """The path of its page."""
-    return write_report(published.output)
+    return write_report(published_run.output)

@@ -123,10 +123,10 @@ def test_filters_and_search_select_cards(browser, report):
     assert shown() == 1
 
 
-def test_corrections_are_downloaded_with_their_types(browser, report, published):
+def test_corrections_are_downloaded_with_their_types(browser, report, published_run):
     """One line a document, of the fields that were judged: what was right unchanged, what was wrong as it was written."""
     browser.open(report)
-    plain, climbed = browser.card(published.documents[3]), browser.card(published.documents[1])
+    plain, climbed = browser.card(published_run.documents[3]), browser.card(published_run.documents[1])
     for card in (plain, climbed):
         browser.press(card, ".actions button")
     for field in ("company", "day", "count", "items"):
@@ -146,17 +146,17 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
     )
     path = browser.download()
     lines = {line.document: line.values for line in read_truth(str(path))}
-    assert path.name == f"corrections-{published.run}.jsonl"
+    assert path.name == f"corrections-{published_run.run}.jsonl"
     assert lines == {
-        published.documents[3]: {
-            "company": lines[published.documents[3]]["company"],
+        published_run.documents[3]: {
+            "company": lines[published_run.documents[3]]["company"],
             "day": "2026-11-20",
             "count": 9007199254740993,
             "items": [{"what": "</td><b> it's' onload='x", "amount": "2.50"}],
             "total": "19.90",
             "paid": False,
         },
-        published.documents[1]: {
+        published_run.documents[1]: {
             "company": 'Bäcker "Ö" </script>',
             "count": 9007199254740995,
             "total": None,
@@ -166,5 +166,5 @@ def test_corrections_are_downloaded_with_their_types(browser, report, published)
     }
     marks = [line.get("_missing") for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())]
     assert marks == [["note"], None]
-    assert "<script>alert" in lines[published.documents[3]]["company"]
+    assert "<script>alert" in lines[published_run.documents[3]]["company"]
     assert browser.driver.get_log("browser") == []

@@ -46,13 +46,13 @@ def test_what_others_wrote_stays_text(text):
     assert html.unescape(text).count("{{ 7 * 7 }}") > 20
 
 
-def test_cards_are_ordered_and_marked(published, text):
+def test_cards_are_ordered_and_marked(published_run, text):
     """The failure first, then the document on two rungs, then the others by name."""
     cards = Elements(text).of("article")
-    failed, climbed, copied, *_ = published.documents
+    failed, climbed, copied, *_ = published_run.documents
     assert [(card["data-d"], card["data-f"]) for card in cards[:2]] == [(failed, "failed"), (climbed, "climbed")]
     assert {card["data-d"]: card["data-f"] for card in cards}[copied] == "copied"
-    assert [card["data-d"] for card in cards[2:]] == sorted(set(published.documents) - {failed, climbed})
+    assert [card["data-d"] for card in cards[2:]] == sorted(set(published_run.documents) - {failed, climbed})
 
 
 def test_values_have_their_confidence_beside_them(text):
@@ -62,16 +62,16 @@ def test_values_have_their_confidence_beside_them(text):
     assert '<th data-c="0.93" title="confidence">company</th>' in text
 
 
-def test_documents_have_a_picture_or_a_reason(published, text):
+def test_documents_have_a_picture_or_a_reason(published_run, text):
     """Five pictures, and one file that is missing."""
     assert len(Elements(text).of("img")) == 5
     assert text.count("the file is missing now") == 1
 
 
-def test_links_open_the_very_file(published, text):
+def test_links_open_the_very_file(published_run, text):
     """With everything in its name that a URL would take for something else."""
     links = [each["href"] for each in Elements(text).of("a") if each["href"].startswith("file:")]
-    assert sorted(unquote(urlsplit(link).path) for link in links) == sorted(published.documents)
+    assert sorted(unquote(urlsplit(link).path) for link in links) == sorted(published_run.documents)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ def test_answers_are_read_from_bodies():
     assert read_answer("<html>") == "<html>"
 
 
-def test_a_page_is_the_same_each_time(published, text):
-    assert Path(write_report(published.output)).read_text(encoding="utf-8") == text
+def test_a_page_is_the_same_each_time(published_run, text):
+    assert Path(write_report(published_run.output)).read_text(encoding="utf-8") == text
 
 
-def test_a_run_that_does_not_exist_has_no_page(published):
+def test_a_run_that_does_not_exist_has_no_page(published_run):
     with pytest.raises(ConfigurationError, match="is not published"):
-        write_report(published.output, "20261120T021500Z-0000")
+        write_report(published_run.output, "20261120T021500Z-0000")

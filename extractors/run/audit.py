@@ -48,7 +48,7 @@ class AuditResult:
     """What an audit found, and what it took.
 
     `sample` counts the documents that were to be read again, `failed` those of them without an accepted answer at the top;
-    `stopped`: the run was stopped before any was read again.
+    `stopped`: the run was stopped before any was read again; `notes` are further warnings.
     """
 
     counts: AuditCounts = field(default_factory=AuditCounts)
@@ -56,6 +56,7 @@ class AuditResult:
     sample: int = 0
     failed: int = 0
     stopped: bool = False
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: AuditResult) -> AuditResult:
         """Both together."""
@@ -64,6 +65,7 @@ class AuditResult:
             self.totals + other.totals,
             self.sample + other.sample,
             self.failed + other.failed,
+            notes=(*self.notes, *other.notes),
         )
 
     @property
@@ -74,7 +76,8 @@ class AuditResult:
         unread = self.sample - self.failed - self.counts.audited
         sample = f"of {self.sample:,} documents"
         warnings = [f"audit: {self.failed:,} {sample} have no accepted answer at the top rung"] if self.failed else []
-        return warnings + ([f"audit: {unread:,} {sample} were not read again: the run was stopped"] if unread else [])
+        stopped = [f"audit: {unread:,} {sample} were not read again: the run was stopped"] if unread else []
+        return [*warnings, *stopped, *self.notes]
 
 
 class Auditor:

@@ -101,14 +101,18 @@ class Calls:
                 _add_held(self.database, connection, run, [_reservation(each) for each in granted])
         return grants
 
-    def iter_unpublished(self, run: str, writers: Collection[int] | None = None) -> Iterator[list[Row]]:
+    def iter_unpublished(
+        self, run: str, writers: Collection[int] | None = None, documents: Collection[str] | None = None
+    ) -> Iterator[list[Row]]:
         """The unpublished calls of this run, in batches; calls without an end have no outcome.
 
-        `writers`: only the calls of these writers.
+        `writers`, `documents`: only the calls of these.
         """
         query = sa.select(CALLS).where(CALLS.c.run == run, CALLS.c.volume.is_(None))
         if writers is not None:
             query = query.where(CALLS.c.writer.in_(writers))
+        if documents is not None:
+            query = query.where(CALLS.c.document.in_(documents))
         query = query.order_by(CALLS.c.writer, CALLS.c.call)
         with self.database.reading() as connection:
             streamed = connection.execution_options(yield_per=BATCH_ROWS).execute(query)

@@ -21,7 +21,7 @@ from extractors.core import (
     RunInfo,
 )
 from extractors.core.calls import LOST
-from extractors.core.evidence import Sighting
+from extractors.core.evidence import FieldEvidence, Sighting
 from extractors.core.money import Usage, from_nano
 from extractors.core.tiles import Size
 from extractors.record.logprobs_json import load_logprobs
@@ -87,6 +87,18 @@ def _list_evidence(evidence: Evidence | None, sightings: Sightings | None) -> li
     cells = [_evidence_cell(seen.get(name, Sighting(name)), known) for name, known in confidences.items()]
     others = (each for each in (sightings.values if sightings else ()) if each.field not in confidences)
     return cells + [_evidence_cell(each, None) for each in others]
+
+
+def has_places(cells: Sequence[Row] | None) -> bool:
+    """Whether a witness has looked at the document of this evidence."""
+    return cells is not None and any(cell["page"] is not None for cell in cells)
+
+
+def add_places(cells: Sequence[Row] | None, sightings: Sightings) -> list[Row]:
+    """The evidence of a row with what a witness has seen, and the confidences as they are."""
+    known = [(str(cell["field"]), cast("float | None", cell["confidence"])) for cell in cells or ()]
+    evidence = Evidence(tuple(FieldEvidence(name, confidence=confidence) for name, confidence in known))
+    return _list_evidence(evidence, sightings) or []
 
 
 def _evidence_cell(sighting: Sighting, confidence: float | None) -> Row:
@@ -159,7 +171,7 @@ def copy_row(end: Copied, run_info: RunInfo) -> Row:
 
 def _copy_places(cells: Sequence[Row] | None) -> list[Row] | None:
     """Where the values of the original stand, which has the same bytes; None where no witness has looked at it."""
-    if cells is None or all(cell["page"] is None for cell in cells):
+    if cells is None or not has_places(cells):
         return None
     return [cell | {"confidence": None} for cell in cells]
 

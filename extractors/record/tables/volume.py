@@ -21,7 +21,7 @@ from extractors.record.tables.rows import Keep, Row, call_row, is_kept, reply_ro
 from extractors.record.tables.views import write_views
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from extractors.core import Name, RunInfo
     from extractors.record.output.base import Output
@@ -158,6 +158,18 @@ class Volume:
                 torn = {each for each in images["document"].unique() if each not in documents}
                 if torn:
                     self.output.write(part, images.filter(~pl.col("document").is_in(list(torn))))
+
+    def replace_evidence(self, cells: Mapping[str, list[Row]]) -> None:
+        """Gives the staged rows of these documents other evidence."""
+        dtype = columns.RESULTS["_evidence"]
+        for part in self.list_parts("results") if cells else ():
+            names = self.output.scan([part]).select("_document").collect()["_document"]
+            if not any(name in cells for name in names):
+                continue
+            rows = self.output.scan([part]).collect()
+            pairs = zip(rows["_document"], rows["_evidence"].to_list(), strict=True)
+            evidence = pl.Series([cells.get(name, known) for name, known in pairs], dtype=dtype)
+            self.output.write(part, rows.with_columns(_evidence=evidence))
 
     def scan_finished(self) -> pl.LazyFrame:
         """`document` and `version` of the finished documents, published or staged."""

@@ -18,6 +18,7 @@ from extractors.plan.apply import PlanFeed, PlanRange
 from extractors.record.output.base import writing
 from extractors.run.audit import AuditDocument, AuditResult, read_again
 from extractors.run.scheduler import ChunkScheduler
+from extractors.run.shards.audit_witness import AuditWitness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from extractors.plan.apply import ApprovedPlan
     from extractors.record.tables.rows import Row
     from extractors.record.tables.writer import Tables
+    from extractors.run.context import RunContext
     from extractors.run.hooks import RunHooks
     from extractors.run.session import RunSession
     from extractors.run.shutdown import Shutdown
@@ -68,9 +70,18 @@ class ShardAudit:
             scheduler = ChunkScheduler(session, feed, self.tables, self.hooks)
             context = await scheduler.build_context(stack, self.shutdown)
             documents = [replace(each, planned=feed.complete(each.planned)) for each in sample]
-            result = await read_again(documents, context)
+            result = await self._compare(documents, context)
             await asyncio.to_thread(session.ledger.runs.mark_used, context.reuse.orphaned_replies.used)
         return result
+
+    async def _compare(self, sample: Sequence[AuditDocument], context: RunContext) -> AuditResult:
+        """Reads the sample, and has the witness look at it meanwhile, where the job has one."""
+        if context.services.witness is None:
+            return await read_again(sample, context)
+        witness = AuditWitness(self.session, self.tables, context.services.witness)
+        restored = await asyncio.to_thread(witness.restore, sample)
+        result, warning = await asyncio.gather(read_again(sample, context), witness.look(restored, sample))
+        return replace(result, notes=(warning,) if warning else ())
 
     def _draw(self, size: int) -> list[AuditDocument]:
         """Draws documents until as many as the job says may be audited, or none is left."""

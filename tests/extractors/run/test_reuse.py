@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 KEY = "5c" * 32
 OTHER = "9a" * 32
-ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 9}}'
+ANSWER = '{"model": "maker/model-2", "choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}'
 NOW = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
 
 

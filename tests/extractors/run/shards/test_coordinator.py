@@ -1,6 +1,6 @@
 """A run in shards: pieces of one plan are worked on under their parent's run id, which folds and commits once.
 
-Covers `extractors.run.shards.fold` and `extractors.run.shards.audit`, too.
+Covers `extractors.run.shards.fold`, `extractors.run.shards.audit` and `extractors.run.shards.audit_witness`, too.
 """
 
 import asyncio
@@ -969,3 +969,24 @@ async def test_witness_looks_in_every_shard(receipts, settings, server, table, a
         assert (boxes["company"], boxes["total"], boxes["address"]) == ((1, 0), (1, 3), (0, None))
         assert (boxes["line_items[0].amount"], boxes["line_items[?]"]) == ((1, 1), (1, 2))
     assert results["_cost_usd"].sum() == closing.row["cost_usd"]
+
+
+@pytest.mark.anyio
+async def test_witness_looks_at_the_sample_of_an_audit_in_shards(audited, replies, table):
+    """No document is doubtful: the rows of those that were audited have places, and all have their confidence."""
+    text = '{"caption": "A wall", "alt_text": null, "tags": []}'
+    body = json.loads(replies.ok(text).body)
+    body["choices"][0]["logprobs"] = {"content": [{"token": each, "logprob": -0.001} for each in text]}
+    answer = replies.raw(json.dumps(body))
+    closing = await audited(2, answer, answer, low=answer, witness="doubtful", confidence=True)
+    results, again = table("results"), table("calls").filter(rung=0)["document"]
+    looked_at = results.filter(
+        pl.col("_evidence").list.eval(pl.element().struct.field("page").is_not_null()).list.any()
+    )
+    assert closing.row["audited"] == 2
+    assert sorted(looked_at["_document"]) == sorted(again)
+    assert {cell["page"] for cells in looked_at["_evidence"] for cell in cells} == {None, 0}
+    assert results.filter(pl.col("_copied_from").is_null())["_confidence"].min() > 0.9
+    captions = [cells[0] for cells in looked_at["_evidence"]]
+    assert all((cell["field"], cell["page"], cell["confidence"] > 0.9) == ("caption", 0, True) for cell in captions)
+    assert closing.counts.totals.witness == WitnessTotals(documents=2, unseen=2)

@@ -34,6 +34,8 @@ def recount_audit(
     size = json.loads(run_info.job).get("audit")
     if size is None:
         return None
+    if run_info.schema_hash != schema.hash:
+        return AuditCounts(), "audit: its answers were not compared, as the schema has changed since"
     values, fields = {}, Fields(schema.model)
     for batch in calls:
         for attempt in (restore_attempt(call) for call in batch if is_audit_call(call)):

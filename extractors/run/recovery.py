@@ -155,7 +155,7 @@ class _AbandonedRun:
         volume.stage_fields([each.published_key("results") for each in earlier if each.is_published("results")])
         error = Abandoned("its process ended before it was done")
         calls = self.ledger.calls.iter_unpublished(self.run_info.run)
-        audit = recount_audit(self.run_info, calls, [*earlier, volume], self.schema) if self._same_schema else None
+        audit = recount_audit(self.run_info, calls, [*earlier, volume], self.schema)
         counts, words = (audit[0], [audit[1]]) if audit else (None, [])
         record = RunRecord(self.run_info, error=error, warnings=(*warnings, *words), audit=counts)
         row = record.row(RunCounts(0, totals), volume.number)

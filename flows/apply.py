@@ -12,7 +12,6 @@ from prefect.states import Completed, Failed
 from extractors.config.output_name import name_output
 from extractors.config.settings import read_settings
 from extractors.core.errors import TilewiseError
-from extractors.core.money import dollars
 from extractors.plan.apply_request import ApplyRequest
 from extractors.plan.waiting_plans import list_waiting_plans
 from extractors.record.output import open_output
@@ -56,7 +55,6 @@ async def _list_plans() -> State:
         return Completed(message=f"no plan is named, and none waits in {place}")
     await show_plans([(url, info, await link_to_apply(url)) for url, info in waiting])
     listed = "; ".join(
-        f"{url} ({info.documents:,} documents, at most {dollars(info.costs.high)})"
-        for url, info in waiting[:MOST_NAMED]
+        f"{url} ({info.documents:,} documents, at most {info.high_cost})" for url, info in waiting[:MOST_NAMED]
     )
     return Completed(message=f"no plan is named: {len(waiting)} wait for approval: {listed}")

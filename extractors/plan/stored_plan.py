@@ -5,13 +5,14 @@ plans/<plan>.parquet: a row a document, with its plan as JSON beside readable co
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from extractors.core.errors import ConfigurationError, format_value
-from extractors.core.money import Costs, sum_known
+from extractors.core.money import Costs, dollars, sum_known
 from extractors.plan.estimate import estimate, read_inputs
 from extractors.plan.plan_url import SUFFIX, missing_plan, split_plan_url
 from extractors.record.ledger.plan_json import dump_plan, load_plan
@@ -75,6 +76,12 @@ class PlanInfo:
     tuning: str | None
     documents: int
     costs: Costs
+
+    @property
+    def high_cost(self) -> str:
+        """The most that the plan costs; its audit is estimated when it is approved."""
+        size = json.loads(self.job).get("audit")
+        return dollars(self.costs.high) + (f" without an audit of up to {size:,} documents" if size else "")
 
 
 class StoredPlan:

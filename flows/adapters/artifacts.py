@@ -135,7 +135,7 @@ async def show_plans(plans: Iterable[tuple[str, PlanInfo, str | None]]) -> None:
             "plan": f"[{escape_markdown(url)}]({link})" if link else escape_markdown(url),
             "planned": f"{info.planned_at:%Y-%m-%d %H:%M}, {escape_markdown(info.source)} → {escape_markdown(info.schema)}",
             "documents": info.documents,
-            "at most": dollars(info.costs.high),
+            "at most": info.high_cost,
         }
         for url, info, link in plans
     ]

@@ -12,9 +12,11 @@ from support.command import picture_size
 
 from extractors.core import Fingerprint
 from extractors.core.audit import AuditCounts
+from extractors.core.money import dollars
 from extractors.core.schema import load
 from extractors.core.tiles import get_rule
 from extractors.core.tuning import Certificate, Ladder, Review, Tuning, TuningProtocol, WitnessedScore, parse_tuning
+from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger
 from extractors.record.output.folder import FolderOutput
 from extractors.report.page.runs import open_run
@@ -96,6 +98,8 @@ def test_stored_plan_is_approved_with_its_audit_and_has_it(run_audit, workspace,
     job = ("run", "in", "--schema", "caption", "--bill", "formula")
     ended = run_audit(args=(*job, "--audit", "2", "--plan-only", "--json"))
     planned = json.loads(ended.stdout)
+    waiting = StoredPlan(planned["plan"]).read_info()
+    assert waiting.high_cost == f"{dollars(waiting.costs.high)} without an audit of up to 2 documents"
     asked = workspace.run("apply", planned["plan"], env={"TILEWISE_ASK_ABOVE": "0.000001"})
     high = planned["cost_usd"]["high"]
     assert (asked.exit_code, f"up to ${high:.4f}"[:-1] in asked.stderr, server.asked) == (2, True, []), asked.output

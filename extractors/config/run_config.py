@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from extractors.core.money import Means, Price
     from extractors.core.schema import Schema
     from extractors.core.tuning import TuningProtocol
-    from extractors.record.ledger.calls import Budget
+    from extractors.record.ledger.budget import Budget
     from extractors.record.ledger.memory import Calibration, EndpointMemory
 
 OFFLINE = "offline"
@@ -167,7 +167,7 @@ class RunConfig:
     @property
     def budget(self) -> Budget:
         """The budgets of the run and of the day."""
-        from extractors.record.ledger.calls import Budget  # noqa: PLC0415 - SQLAlchemy, which an error need not wait for
+        from extractors.record.ledger.budget import Budget  # noqa: PLC0415 - SQLAlchemy, which an error need not wait for
 
         return Budget(self.job.budget, self.settings.daily_budget)
 

@@ -35,7 +35,7 @@ from extractors.core.calls import TokenLogprobs
 from extractors.core.money import Costs, Price, Usage
 from extractors.core.tiles import Size
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.budget import Budget
 from extractors.record.ledger.schema import CALLS, CallId
 from extractors.record.ledger.writer import LedgerWriter, intent_row, settlement_row
 from extractors.run.result import RunCounts, RunRecord

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import to_nano
-from extractors.record.ledger.calls import Budget, Change, Grant, Row
+from extractors.record.ledger.budget import Budget, Change, Grant, Row
 from extractors.record.ledger.schema import CallId
 from extractors.record.logprobs_json import dump_logprobs
 

@@ -13,9 +13,9 @@ import polars as pl
 
 from extractors.core.money import dollars
 from extractors.record.tables import columns
+from extractors.report.page.evidence import read_evidence
 from extractors.report.page.pictures import PictureSource
-from extractors.report.page.sightings import read_sightings
-from extractors.report.page.values import NOTHING_SEEN, FieldValue, make_value
+from extractors.report.page.values import NO_EVIDENCE, FieldValue, make_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -244,11 +244,11 @@ def _make_card(chosen: Mapping[str, object], rows: DocumentRows, doubtful_below:
 
 def _make_values(result: Row, types: Mapping[str, pl.DataType]) -> list[FieldValue]:
     """The values of a row; those that the witness saw nowhere come first."""
-    known = read_sightings(result.get("_evidence"))
+    known = read_evidence(result.get("_evidence"))
     values = []
     for name, value in result.items():
         if not name.startswith("_"):
-            seen = known.get(name, NOTHING_SEEN)
+            seen = known.get(name, NO_EVIDENCE)
             values.append(make_value(name, value, types[name])._replace(confidence=seen.confidence, seen=seen))
     return sorted(values, key=lambda each: not each.seen.unseen)
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import orjson
 import polars as pl
 
-from extractors.report.page.sightings import FieldSightings
+from extractors.report.page.evidence import FieldEvidence
 
 if TYPE_CHECKING:
     from polars.datatypes import DataType
 
 Kind = Literal["text", "date", "number", "decimal", "flag", "json"]
-NOTHING_SEEN = FieldSightings()
+NO_EVIDENCE = FieldEvidence()
 MOST_CHARACTERS = 6_000  # of a value on the page; a longer one is cut and cannot be corrected there
 _UNSAFE = str.maketrans(dict.fromkeys(range(32), " ") | {127: " "})  # control characters, which HTML does not keep
 
@@ -42,7 +42,7 @@ class FieldValue(NamedTuple):
     is_null: bool = False
     cut: bool = False
     confidence: float | None = None
-    seen: FieldSightings = NOTHING_SEEN
+    seen: FieldEvidence = NO_EVIDENCE
 
 
 def make_value(field: str, value: object, dtype: DataType) -> FieldValue:

@@ -1,4 +1,4 @@
-"""calls.py: a budget is held by reservation, and runs at the same time never pass it together."""
+"""budget.py: a budget is held by reservation, and runs at the same time never pass it together."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from support.runs import vary
 
 from extractors.core.errors import BudgetSpent
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.budget import Budget
 from extractors.record.ledger.owner import LEASE_SECONDS
 from extractors.record.ledger.schema import CallId
 from extractors.record.ledger.writer import LedgerWriter, intent_row
@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from extractors.core.errors import BudgetSpent
 from extractors.core import Attempt, CallRequest, Fingerprint, RunInfo
-from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.budget import Budget
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.writer import LedgerWriter
 

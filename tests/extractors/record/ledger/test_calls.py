@@ -10,7 +10,8 @@ from support.runs import vary
 
 from extractors.core.errors import LedgerError
 from extractors.record.ledger import Ledger
-from extractors.record.ledger.calls import BATCH_ROWS, Budget
+from extractors.record.ledger.budget import Budget
+from extractors.record.ledger.calls import BATCH_ROWS
 from extractors.record.ledger.schema import CallId
 from extractors.record.ledger.writer import intent_row
 

@@ -9,7 +9,7 @@ from support.runs import vary
 
 from extractors.core.call_counts import CallCounts
 from extractors.core.errors import BudgetSpent, LedgerError
-from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.budget import Budget
 
 # A process that begins a try at a shard, says so, and then waits to be killed.
 BEGINS = """

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from extractors.core.errors import BudgetSpent, LedgerError
-from extractors.record.ledger.calls import Budget
+from extractors.record.ledger.budget import Budget
 from extractors.record.ledger.writer import LedgerWriter
 
 pytestmark = pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""page.sightings: what the page shows of where values stand."""
+"""page.evidence: what the page shows of where values stand."""
 
 import re
 from decimal import Decimal
@@ -8,9 +8,9 @@ import polars as pl
 from extractors.core.evidence import MISSING_ROW
 from extractors.record.tables import columns
 from extractors.report.page.documents import DocumentRows, _make_card
+from extractors.report.page.evidence import read_evidence
 from extractors.report.page.pictures import Picture
 from extractors.report.page.render import _render_cards, make_environment
-from extractors.report.page.sightings import read_sightings
 
 BOX = {"x": 5, "y": 6, "width": 70, "height": 8}
 
@@ -30,9 +30,9 @@ EVIDENCE = [
 ]
 
 
-def test_sightings_of_a_list_are_those_of_its_values():
+def test_evidence_of_a_list_is_that_of_its_values():
     """Boxes of the first page, which is shown; what stands nowhere by its row, counted from 1; missing rows."""
-    seen = read_sightings(EVIDENCE)
+    seen = read_evidence(EVIDENCE)
     assert (seen["company"].confidence, seen["company"].boxes, seen["company"].note) == (0.9, "5 6 70 8", "")
     assert (seen["total"].boxes, seen["total"].note, seen["total"].unseen) == ("", "stands on no page", 1)
     assert (seen["items"].boxes, seen["items"].missing_rows) == ("5 6 70 8", "5 6 70 8")
@@ -42,12 +42,12 @@ def test_sightings_of_a_list_are_those_of_its_values():
 
 
 def test_many_values_that_stand_nowhere_are_named_in_part():
-    seen = read_sightings([cell(f"items[{number}]", 0) for number in range(500)])["items"]
+    seen = read_evidence([cell(f"items[{number}]", 0) for number in range(500)])["items"]
     assert (seen.unseen, "and 488 more" in seen.note, len(seen.note) < 200) == (500, True, True)
 
 
-def test_row_without_evidence_has_no_sightings():
-    assert read_sightings(None) == {}
+def test_row_without_a_cell_has_no_evidence():
+    assert read_evidence(None) == {}
 
 
 def test_card_lists_what_stands_nowhere_first():

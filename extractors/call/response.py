@@ -55,7 +55,7 @@ def parse_response(response: httpx.Response, content: bytes, *, whole: bool = Tr
     content = clean_constants(content)
     text = content.decode("utf-8", errors="replace")
     streamed = response.status_code == 200 and _is_stream(response, text)
-    parts = _split_events(text) if streamed else [parse_json(content)]
+    parts = _split_events(content) if streamed else [parse_json(content)]
     objects = [part for part in parts if isinstance(part, dict)]
     choices = [choice for each in objects if (choice := _read_choice(each)) is not None]
     reply = _read_reply(response, text, objects, choices)
@@ -142,12 +142,15 @@ def _find_absence(reply: Reply, parts: list[object], choices: list[Object], prob
     return Fault("server_error", "retry", shown, billed="unknown", server_message=quoted)
 
 
-def _split_events(text: str) -> list[object]:
-    """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none."""
+def _split_events(content: bytes) -> list[object]:
+    """The JSON of every server-sent event that holds an object; pings and the closing `[DONE]` hold none.
+
+    Bytes that are no UTF-8 are no JSON: replaced by a sign they would be wrong text in a row.
+    """
     # Not splitlines(): JSON may carry the other separators that it splits at.
-    lines = re.split(r"[\r\n]+", text.removeprefix("\ufeff"))
-    data = (line.removeprefix("data:").strip() for line in lines if line.startswith("data:"))
-    return [parse_json(line) for line in data if line.startswith(("{", "[{"))]
+    lines = re.split(rb"[\r\n]+", content.removeprefix(b"\xef\xbb\xbf"))
+    data = (line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:"))
+    return [parse_json(line) for line in data if line.startswith((b"{", b"[{"))]
 
 
 def _read_choice(part: Object) -> Object | None:

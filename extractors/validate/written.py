@@ -7,6 +7,7 @@
 | `{"company": "A", "items": [{"description": "…"}]}`, where `line_items` is empty | no document: the rows are there |
 | `{"error": "…"}`, `{"lines": [{"item": "bolt"}]}`: no name in an object is a field's | no document: it would be empty |
 | `{"number": 2024.10}` for text, or more digits than a float has for a Decimal | read again, with every digit |
+| `{"company": "caf�"}`, the sign that servers write for a part of a character | no document |
 
 Other names that are no field's are ignored, as the schema's model says.
 """
@@ -30,6 +31,7 @@ FLOAT_DIGITS = 15  # of a number that a float holds exactly
 _LITERAL = re.compile(
     r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<number>-?\d++(?=[.eE])(?:\.\d++)?(?:[eE][+-]?\d++)?)|-?\d++', re.DOTALL
 )
+_UNREADABLE = re.compile(r"\ufffd|\\ufffd", re.IGNORECASE)
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -57,6 +59,8 @@ class Difference(NamedTuple):
 
 def read_exactly(document: BaseModel, candidate: str, model: type[BaseModel]) -> tuple[BaseModel, str]:
     """The document with every digit of its JSON, and what makes it no document, in words; empty where nothing does."""
+    if _UNREADABLE.search(candidate):
+        return document, "document: U+FFFD stands for a character that was lost: write the character itself"
     difference = _find_difference(document, candidate)
     if difference.lost_digits:
         document = _read_every_digit(document, candidate, model)

@@ -246,6 +246,14 @@ def test_an_image_that_is_sent_back_is_not_kept():
     assert "/9j/" not in read_body(body, status=400)[0].body
 
 
+def test_a_stream_of_another_encoding_is_no_answer():
+    """As for a whole body: a sign in place of a letter would be wrong text in a row."""
+    chunk = json.dumps(delta("stop", content='{"a":"café"}'), ensure_ascii=False)
+    body = f"data: {chunk}\n\ndata: [DONE]\n\n"
+    assert read_body(body.encode())[1] is None
+    assert read_body(body.encode("latin-1"))[1].outcome == "server_error"
+
+
 def test_a_line_separator_in_a_streamed_answer_is_text():
     """JSON may hold U+2028 as it is; it ends no event."""
     text = '{"a":"x\u2028y"}'

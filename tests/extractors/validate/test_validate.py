@@ -222,6 +222,14 @@ def test_the_errors_never_repeat_the_answer(content):
     assert SECRET not in verdict(content).errors
 
 
+@pytest.mark.parametrize("sign", ["\ufffd", "\\ufffd", "\\uFFFD"])
+def test_text_that_lost_a_character_is_no_document(sign):
+    """Servers write this sign for a part of a character; no document has it printed."""
+    lost = verdict(f'{{"words": "caf{sign}"}}')
+    assert (lost.outcome, lost.document) == ("off_schema", None)
+    assert "U+FFFD" in lost.errors
+
+
 def test_a_long_value_does_not_lengthen_the_errors():
     """The words stay short whatever the size of the value that they are about."""
     assert len(verdict('{"pieces": "' + "x" * 1_000_000 + '"}').errors) < 500

@@ -64,8 +64,7 @@ class RequestTemplate:
         system = orjson.dumps({"role": "system", "content": schema.prompt})
         question = orjson.dumps({"type": "text", "text": ask})
         self._logprobs = b',"logprobs":' + orjson.dumps(profile.logprobs)
-        head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
-        self._head = head + b","
+        self._head = orjson.dumps(options)[:-1] + b',"messages":[' + system + b',{"role":"user","content":[' + question
 
     def body(
         self, blocks: Sequence[bytes], max_tokens: int, feedback: Feedback | None = None, *, logprobs: bool = False
@@ -77,9 +76,9 @@ class RequestTemplate:
             turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
         limit = b'],"%s":%d' % (self._profile.max_tokens.encode(), max_tokens)
         end = self._logprobs + b"}" if logprobs else b"}"
-        first, *others = blocks
-        more = (part for block in others for part in (b",", block))
-        return RequestBody(self._head, first, *more, b"".join((b"]}", turns, limit, end)))
+        separated = [part for block in blocks for part in (b",", block)]
+        head = self._head + b"".join(separated[:1])  # sent together: a packet less
+        return RequestBody(head, *separated[1:], b"".join((b"]}", turns, limit, end)))
 
 
 class RequestBody:

@@ -7,7 +7,6 @@ documents from starting.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +18,7 @@ from extractors.core.totals import RunTotals, totals_of
 from extractors.prepare import prepare, prepare_link
 from extractors.run.cascade import choose_surest, compare_answers
 from extractors.run.journal import DocumentJournal
+from extractors.run.keys import content_key, request_key
 from extractors.run.retry import MAX_TOKENS_FACTOR, TRANSIENT, RetryState
 from extractors.run.witness.witness import find_values
 from extractors.scan.stores import FetchedStore
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from extractors.bill import Tariff
-    from extractors.call.request import Feedback, RequestBody
-    from extractors.core import DocumentResult, Found, Planned, PlannedPage, Reply, RunInfo, Store
+    from extractors.call.request import RequestBody
+    from extractors.core import DocumentResult, Planned, PlannedPage, Reply, Store
     from extractors.record.tables.volume import PartId
     from extractors.run.context import RunContext
 
@@ -324,32 +324,6 @@ def _worst_prompt_tokens(steps: tuple[LadderStep, ...], tariff: Tariff, feedback
     if not all(tariff.can_bill(step) for step in steps):
         return None
     return sum(tariff.high_tokens(step) for step in steps) + tariff.limit_text_tokens(feedback_bytes)
-
-
-def content_key(planned: Planned, hashes: Sequence[str], run_info: RunInfo) -> str:
-    """Hashes what determines the answer: the original bytes of all pages, schema, instructions, sampling and model.
-
-    `hashes` has the SHA-256 of each page's bytes.
-
-    An image that is sent as a URL has no bytes here: its name and version stand for them.
-    """
-    found = [page.billed.found for page in planned.pages]
-    pages = [_page_identity(sha256, each) for sha256, each in zip(hashes, found, strict=True)]
-    parts = [*pages, run_info.schema, run_info.schema_hash, run_info.prompt_hash, run_info.model]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _page_identity(sha256: str, found: Found) -> str:
-    if not sha256:
-        return f"{found.name} {found.version}"
-    return sha256 if found.page is None else f"{sha256}#page={found.page}"
-
-
-def request_key(key: str, steps: tuple[LadderStep, ...], max_tokens: int, feedback: Feedback | None = None) -> str:
-    """Hashes everything that one request's answer depends on, so that a paid answer to it can be reused."""
-    sizes = " ".join(f"{step.size.width}x{step.size.height}" for step in steps)
-    words = feedback.text + feedback.answer if feedback else ""
-    return hashlib.sha256("\0".join((key, sizes, str(max_tokens), words)).encode()).hexdigest()[:32]
 
 
 def _last_key(journal: DocumentJournal) -> str | None:

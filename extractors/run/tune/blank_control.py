@@ -19,8 +19,9 @@ from extractors.core import CallRequest, LadderStep
 from extractors.core.errors import DocumentError
 from extractors.core.plain_values import is_null
 from extractors.core.tiles import Size
-from extractors.run.chunk import judge_reply, request_key
+from extractors.run.chunk import judge_reply
 from extractors.run.journal import DocumentJournal
+from extractors.run.keys import request_key
 from extractors.run.tune.labels import FieldReader
 from extractors.validate import read_values
 

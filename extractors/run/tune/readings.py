@@ -19,8 +19,9 @@ from extractors.core.money import Costs, sum_known
 from extractors.core.totals import RunTotals, usage_of
 from extractors.plan.choose import full_ladder
 from extractors.record.tables.row_index import RowIndex
-from extractors.run.chunk import content_key, request_key, run_document
+from extractors.run.chunk import run_document
 from extractors.run.context import Reuse
+from extractors.run.keys import content_key, request_key
 from extractors.run.reuse import Deduplicator
 from extractors.run.tune.paid_replies import ReusedReplies
 

@@ -35,6 +35,9 @@ class Held:
         """As a stream."""
         return BytesIO(self.data)
 
+    def read_header(self, found, parse):
+        """Not a file of this machine."""
+
 
 def save(form, **options):
     """A picture with detail everywhere, in this format."""

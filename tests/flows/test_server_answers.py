@@ -158,7 +158,7 @@ def test_faithful_has_no_rung_to_climb(workspace, answered, replies):
 ODD = {
     "deep": ('{"choices": [{"message": {"content": ' + "[" * 20_000 + "]" * 20_000 + "}}]}", "server_error"),
     "deep answer": (json.dumps({"choices": [{"message": {"content": "[" * 2000 + "]" * 2000}}]}), "not_json"),
-    "NaN": ('{"choices": [{"message": {"content": "{}"}}], "usage": NaN}', "server_error"),
+    "NaN": ('{"choices": [{"message": {"content": "{}"}}], "usage": NaN}', "off_schema"),
     "NaN answer": (json.dumps({"choices": [{"message": {"content": '{"caption": NaN}'}}]}), "not_json"),
     "invalid UTF-8": (b'{"choices": [{"message": {"content": "\xff\xfe"}}]}', "server_error"),
     "half a surrogate": (b'{"choices": [{"message": {"content": "{\\"caption\\": \\"\\ud800\\"}"}}]}', "server_error"),

@@ -124,6 +124,8 @@ def test_audit_is_in_the_estimate(run_audit, workspace, server):
     both = json.loads(workspace.run(*RUN, "--dry-run", "--json", "--audit", "2").stdout)["cost_usd"]
     assert all(plain[name] < both[name] for name in ("low", "expected", "high"))
     assert "an audit of up to 2 documents" in workspace.run(*RUN, "--dry-run", "--audit", "2").stdout
+    whole = workspace.run(*RUN, "--dry-run", "--audit", "2", "--policy", "faithful").stdout
+    assert "the audit reads nothing" in whole
     assert server.asked == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ from flows.flags import (
 )
 from flows.help import HelpGroup
 
-START_OBJECTS = 50_000  # created before the collector looks for cycles; 700 would be a tenth of the start of a run
+START_OBJECTS = 100_000  # created before the collector looks for cycles; 700 would be a tenth of the start of a run
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -316,6 +317,10 @@ def _keep_named_command(names: list[str]) -> None:
 def main() -> None:
     """The console script. What start-up creates stays, so the search of it for cycles is left out, also at exit."""
     gc.set_threshold(START_OBJECTS)
+    if sys.argv[1:2] != ["serve"]:  # whose flow runs inherit the environment
+        os.environ.setdefault(
+            "PYDANTIC_DISABLE_PLUGINS", "1"
+        )  # the search reads the metadata of every installed package
     _keep_named_command(sys.argv[1:2])
     try:
         app(prog_name="tilewise")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -13,7 +15,7 @@ from flows.adapters.prefect_api import is_prefect_configured
 from flows.console import terminal_confirm
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from prefect.client.schemas.objects import State
 
@@ -29,11 +31,23 @@ if TYPE_CHECKING:
 Returned = TypeVar("Returned")
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Imports create no garbage: to look for cycles meanwhile would take up to a seventh of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # what was imported stays, so later searches leave it out, too
+        gc.enable()
+
+
 def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal to confirm its cost if needed."""
     if as_flow:
         return _run_as_flow(config.job)
-    from extractors.run import pipeline
+    with _without_collection():
+        from extractors.run import pipeline
 
     with Progress(budget=config.job.budget) as progress:
         result = run_loop(pipeline.run(config, _build_hooks(progress)))
@@ -48,7 +62,8 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
         import asyncio
 
         return asyncio.run(_apply_as_flow(request, plan))
-    from extractors.run import pipeline
+    with _without_collection():
+        from extractors.run import pipeline
 
     with Progress(budget=plan.config.job.budget) as progress:
         return run_loop(pipeline.apply(plan, _build_hooks(progress)))
@@ -127,14 +142,11 @@ def _run_as_flow(job: Job) -> RunResult:
 
 def _start_flow_run(job: Job, *, configured: bool = False) -> RunResult:
     import asyncio
-    import gc
 
-    gc.disable()  # imports create no garbage: collection would take a seventh of the start
-    from flows.adapters.checks import verify_server
-    from flows.extract import CONFIRM, extract
+    with _without_collection():
+        from flows.adapters.checks import verify_server
+        from flows.extract import CONFIRM, extract
 
-    gc.freeze()
-    gc.enable()
     CONFIRM.set(terminal_confirm)
     job = job.model_copy(update={"when_expensive": "stop"})  # asks on a terminal
 

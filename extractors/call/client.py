@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import httpx
 
-from extractors.call import faults
 from extractors.call import response as replies
 from extractors.call.logprobs import LogprobOption, LogprobsRefusedError, refuses_logprobs
 from extractors.call.retry import CallFault, Retries
@@ -120,7 +119,9 @@ class ChatClient:
             reply, fault = await self._exchange_caught(request, body, record)
             verdict = judge(reply) if reply is not None and fault is None else None
             if verdict is not None and verdict.outcome == "connection":  # a stream that broke off
-                fault = faults.Fault("connection", "retry", verdict.errors, billed=_tell_billed(reply))
+                from extractors.call.faults import Fault  # noqa: PLC0415 - only a call that failed needs it
+
+                fault = Fault("connection", "retry", verdict.errors, billed=_tell_billed(reply))
             if reply is None or verdict is None or fault is not None:
                 assert fault is not None
                 refused = body.asks_logprobs and reply is not None and refuses_logprobs(reply.status, reply.body)
@@ -145,7 +146,9 @@ class ChatClient:
         try:
             return await self._exchange(body, self._collect_secrets(request))
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            return None, faults.classify_exception(error)
+            from extractors.call.faults import classify_exception  # noqa: PLC0415 - only a call that failed needs it
+
+            return None, classify_exception(error)
         except asyncio.CancelledError:
             await record.settle("aborted", "unknown", None, "the run was stopped while the call was in flight")
             raise

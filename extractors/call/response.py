@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import httpx
 
 from extractors.call.error_body import extract_message, has_error, parse_error, parse_json, remove_images
-from extractors.call.faults import Fault, classify_error_body, classify_status
 from extractors.call.logprobs import clean_constants, read_logprobs, remove_logprobs
 from extractors.call.usage import read_usage
 from extractors.core import Reply
@@ -22,6 +21,7 @@ from extractors.core import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from extractors.call.faults import Fault
     from extractors.core.calls import TokenLogprobs
 
 MAX_REPLY_BYTES = 16 * 2**20  # longer than any answer
@@ -65,12 +65,18 @@ def parse_response(response: httpx.Response, content: bytes, *, whole: bool = Tr
         reply = replace(reply, ended=reply.finish_reason is not None or "data: [DONE]" in text or "data:[DONE]" in text)
     if (reply.finish_reason or "").lower() in _BROKEN_OFF:
         reply = replace(reply, ended=False)
-    fault = classify_status(response.status_code, response.reason_phrase, response.headers, text)
+    fault = None if response.status_code == 200 else _classify_status(response, text)
     if fault is None:
         problem = "" if whole else f"longer than {MAX_REPLY_BYTES:,} bytes"
         fault = _find_error(response, parts, choices) or _find_absence(reply, parts, choices, problem)
         fault = fault and replace(fault, billed="yes" if reply.usage else fault.billed)
     return reply, fault
+
+
+def _classify_status(response: httpx.Response, text: str) -> Fault | None:
+    from extractors.call.faults import classify_status  # noqa: PLC0415 - most replies are answers
+
+    return classify_status(response.status_code, response.reason_phrase, response.headers, text)
 
 
 def _is_stream(response: httpx.Response, text: str) -> bool:
@@ -112,6 +118,8 @@ def _find_error(response: httpx.Response, parts: list[object], choices: list[Obj
     """The fault of an error in the body, in a choice or in a stream of a 200."""
     for each in (*parts, *choices):
         if has_error(each) or _is_bare_error(each, choices):
+            from extractors.call.faults import classify_error_body  # noqa: PLC0415 - most replies are answers
+
             fault = classify_error_body(each, response.headers)
             refused = not choices and fault.outcome not in {"server_error", "capacity"}
             return fault if refused else replace(fault, billed="unknown")
@@ -134,6 +142,8 @@ def _find_absence(reply: Reply, parts: list[object], choices: list[Object], prob
     """The fault of a 200 in which there is no answer. Part of one may be in it: only the tables quote it."""
     if not problem and choices and all(isinstance(part, dict) for part in parts):
         return None
+    from extractors.call.faults import Fault  # noqa: PLC0415 - most replies are answers
+
     if not problem and not reply.ended and not choices:
         return Fault("connection", "retry", "the stream broke off before an answer", billed="unknown")
     message = "200 without an answer"

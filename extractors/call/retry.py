@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import tenacity
 
     from extractors.call.faults import Fault
 
@@ -62,6 +62,8 @@ class Retries:
         return await self._build_policy(sleep, spent)(send_again)
 
     def _build_policy(self, sleep: Sleep, spent: int) -> tenacity.AsyncRetrying:
+        import tenacity  # noqa: PLC0415 - only a call that failed needs it
+
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             stop=_StopAfterCounted(self.attempts - spent),
@@ -79,7 +81,7 @@ class Retries:
         return fault.wait * self.random.uniform(1.0, 1.25)
 
 
-class _StopAfterCounted(tenacity.stop.stop_base):
+class _StopAfterCounted:
     """Stops after this many faults that count; one instance serves one call."""
 
     def __init__(self, attempts: int) -> None:

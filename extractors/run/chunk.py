@@ -20,7 +20,6 @@ from extractors.run.cascade import choose_surest, compare_answers
 from extractors.run.journal import DocumentJournal
 from extractors.run.keys import content_key, request_key
 from extractors.run.retry import MAX_TOKENS_FACTOR, TRANSIENT, RetryState
-from extractors.run.witness.witness import find_values
 from extractors.scan.stores import FetchedStore
 from extractors.validate import validate
 from extractors.validate.alignment import align
@@ -48,7 +47,7 @@ class Chunk:
         context = self.context
         if context.reuse.reparse is not None:
             results = await context.reuse.reparse.run(self.documents, context)
-            results = await asyncio.gather(*(find_values(result, context) for result in results))
+            results = await asyncio.gather(*map(context.examine, results))
         else:
             results = await _run_documents(self.documents, context)
         return await self.record(context.services.refusals.withhold(results))
@@ -81,7 +80,7 @@ async def run_document(planned: Planned, context: RunContext, earlier: int = 0) 
             raise
         result = _build_unfinished(planned, journal)
     _report(result, context)
-    return await find_values(result, context)
+    return await context.examine(result)
 
 
 def _report(result: DocumentResult, context: RunContext) -> None:

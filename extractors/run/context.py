@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from extractors.call.rate_limit import RateLimiter
     from extractors.call.request import RequestTemplate
     from extractors.config.run_config import RunConfig
-    from extractors.core import Planned, RunInfo, Store
+    from extractors.core import DocumentResult, Planned, RunInfo, Store
     from extractors.core.schema import Schema
     from extractors.record.ledger.writer import LedgerWriter
     from extractors.record.tables.writer import Tables
@@ -95,6 +95,14 @@ class RunContext:
     shutdown: Shutdown
     hooks: RunHooks
     unfinished: list[Planned] = field(default_factory=list)
+
+    async def examine(self, result: DocumentResult) -> DocumentResult:
+        """The result with the places of its values on the pages, where the job wants a witness."""
+        if self.services.witness is None:
+            return result
+        from extractors.run.witness.witness import find_values  # noqa: PLC0415 - only a run with a witness needs it
+
+        return await find_values(result, self)
 
 
 async def open_client(

@@ -20,7 +20,6 @@ from extractors.plan.sampling import REMOTE
 from extractors.record.tables.profile import recent_profiles
 from extractors.record.tables.writer import Tables
 from extractors.run.approval import is_preapproved, require_approval, require_plan_approval
-from extractors.run.audit import AuditResult, judge_audit
 from extractors.run.drift import find_drift, find_unlike_pictures
 from extractors.run.hooks import NO_HOOKS, RunHooks
 from extractors.run.result import RunCounts, RunRecord, RunResult, check_listing
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from extractors.core.errors import RunError
     from extractors.plan.apply import ApprovedPlan
     from extractors.plan.feed import DocumentFeed
+    from extractors.run.audit import AuditResult
     from extractors.run.context import RunContext
     from extractors.run.session import RunSession
 
@@ -204,7 +204,7 @@ class _VolumeLoop:
         """Stages calls and fields; returns warnings where the answers differ from those of earlier runs. Blocks."""
         session, tables = self.scheduler.session, self.scheduler.tables
         run_info = session.run_info
-        warnings = judge_audit(session, self.audit) if self.audit else []
+        warnings = self._judge_audit()
         tables.stage_calls_and_fields(session.ledger.calls.iter_unpublished(run_info.run))
         if session.stored_replies is not None:  # without calls, cost and climbs are no drift
             return []
@@ -213,6 +213,13 @@ class _VolumeLoop:
             profile = tables.profile(accepted=total.accepted, failed=total.failed, cost_usd=total.cost_usd)
             drift += find_drift(profile, recent)
         return [*warnings, *drift, *find_unlike_pictures(tables.volume, session.config.tuning.score)]
+
+    def _judge_audit(self) -> list[str]:
+        if self.audit is None:
+            return []
+        from extractors.run.audit import judge_audit  # noqa: PLC0415 - only a run with an audit needs it
+
+        return judge_audit(self.scheduler.session, self.audit)
 
     def _publish(
         self, volume: int, row: dict[str, object], unfinished: Sequence[Planned], ahead: Sequence[Planned]

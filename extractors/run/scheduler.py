@@ -20,18 +20,15 @@ from extractors.core.totals import RunTotals
 from extractors.record.ledger.writer import LedgerWriter
 from extractors.record.tables.row_index import RowIndex
 from extractors.record.tables.volume import PartId
-from extractors.run.audit import Auditor
 from extractors.run.cascade import build_cascade
 from extractors.run.chunk import Chunk
 from extractors.run.context import AnswerPolicy, Reuse, RunContext, Services, open_client
 from extractors.run.monitors import BillingMonitor, FailureGuard, LogprobMonitor, ModelGuard
 from extractors.run.quality_monitor import QualityMonitor
 from extractors.run.refusals import RefusalGuard
-from extractors.run.reparse import Reparse
 from extractors.run.result import RunCounts
 from extractors.run.reuse import Deduplicator, OrphanedReplies
 from extractors.run.shutdown import Shutdown
-from extractors.run.witness.witness import build_witness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +37,12 @@ if TYPE_CHECKING:
     from extractors.core import Permits, Planned, Store
     from extractors.plan.feed import DocumentFeed
     from extractors.record.tables.writer import Tables
+    from extractors.run.audit import Auditor
     from extractors.run.hooks import RunHooks
     from extractors.run.monitors import Monitor
+    from extractors.run.reparse import Reparse
     from extractors.run.session import RunSession
+    from extractors.run.witness.witness import Witness
 
 FIRST_PART = PartId(0)
 WINDOW = 3  # chunks in progress: the next ones use the rate while the slow tail of one ends, and memory stays flat
@@ -142,9 +142,7 @@ class ChunkScheduler:
         shutdown.limit(limiter)
         reuse = await self._build_reuse()
         services = await self._open_services(limiter, stack)
-        readers = services.readers or services.threads
-        witness = build_witness(config, services.store, readers, shutdown, stack)
-        services = replace(services, witness=witness)
+        services = replace(services, witness=self._build_witness(services, shutdown, stack))
         context = RunContext(
             run_info=session.run_info,
             schema=config.schema,
@@ -160,9 +158,21 @@ class ChunkScheduler:
         self.hooks.stop_switch.connect(context.shutdown)
         return context
 
+    def _build_witness(self, services: Services, shutdown: Shutdown, stack: AsyncExitStack) -> Witness | None:
+        if self.session.config.job.witness is None:
+            return None
+        from extractors.run.witness.witness import build_witness  # noqa: PLC0415 - only a run with a witness needs it
+
+        readers = services.readers or services.threads
+        return build_witness(self.session.config, services.store, readers, shutdown, stack)
+
     def _build_auditor(self) -> Auditor | None:
         size = self.session.config.job.audit
-        return None if size is None else Auditor(size, self.session.run_info.run)
+        if size is None:
+            return None
+        from extractors.run.audit import Auditor  # noqa: PLC0415 - only a run with an audit needs it
+
+        return Auditor(size, self.session.run_info.run)
 
     async def _build_reuse(self) -> Reuse:
         session = self.session
@@ -172,8 +182,14 @@ class ChunkScheduler:
         earlier_rows = job.redo in {None, "failed"} or job.redo_before is not None
         index = RowIndex(self.tables, earlier=earlier_rows, offline=session.offline, since=job.redo_before)
         deduplicator = Deduplicator(self.tables, index)
-        reparse = Reparse(session.stored_replies) if session.stored_replies is not None else None
-        return Reuse(deduplicator, orphaned_replies, reparse)
+        return Reuse(deduplicator, orphaned_replies, self._build_reparse())
+
+    def _build_reparse(self) -> Reparse | None:
+        if self.session.stored_replies is None:
+            return None
+        from extractors.run.reparse import Reparse  # noqa: PLC0415 - only `--redo reparse` needs it
+
+        return Reparse(self.session.stored_replies)
 
     async def _open_services(self, limiter: RateLimiter, stack: AsyncExitStack) -> Services:
         session, config = self.session, self.session.config

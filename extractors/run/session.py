@@ -21,8 +21,6 @@ from extractors.record.output import open_output
 from extractors.record.tables.compatibility import check_compatible
 from extractors.record.tables.replies import load_history_with_replies
 from extractors.run.cascade import build_cascade
-from extractors.run.recovery import RestoreOptions, recover_abandoned
-from extractors.run.witness.recovery import RestoredWitness
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -159,20 +157,26 @@ async def open_session(
     prior = prior_stats(ledger.memory, run_info.fingerprint)
     # The lease comes before the history: a document that another run publishes in between is claimed as done.
     lease = await stack.enter_async_context(Lease(ledger, run_info))
-    restored_witness = RestoredWitness(config, ledger, hooks.notify, asyncio.get_running_loop())
-    await asyncio.to_thread(
-        recover_abandoned,
-        ledger,
-        run_info,
-        config.schema,
-        config.settings.keep_replies,
-        hooks.notify,
-        RestoreOptions(build_cascade(config), restored_witness.examine),
-    )
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(_recover, config, ledger, run_info, hooks, loop)
     history, stored_replies = await asyncio.to_thread(
         load_history_with_replies, output, run_info.fingerprint, job.redo_scope, offline=offline
     )
     return RunSession(config, run_info, ledger, lease, output, prior, history, stored_replies, offline, approved_plan)
+
+
+def _recover(
+    config: RunConfig, ledger: Ledger, run_info: RunInfo, hooks: RunHooks, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Publishes what abandoned runs completed, if there are any. Blocks; the loop is that of the run."""
+    if not ledger.runs.list_abandoned(run_info.output, run_info.schema):
+        return
+    from extractors.run.recovery import RestoreOptions, recover_abandoned  # noqa: PLC0415 - few runs have any
+    from extractors.run.witness.recovery import RestoredWitness  # noqa: PLC0415 - as above
+
+    keep, witness = config.settings.keep_replies, RestoredWitness(config, ledger, hooks.notify, loop)
+    options = RestoreOptions(build_cascade(config), witness.examine)
+    recover_abandoned(ledger, run_info, config.schema, keep, hooks.notify, options)
 
 
 async def _read_price(config: RunConfig, ledger: Ledger) -> tuple[Price | None, bool]:

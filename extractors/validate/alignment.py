@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from extractors.core import Evidence, FieldEvidence
 from extractors.validate import validate
-from extractors.validate.marks import has_reasoning
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,7 +33,8 @@ def align(reply: Reply, model: type[BaseModel], candidate: str | None = None) ->
     """
     if reply.logprobs is None or (reply.usage and reply.usage.reasoning) or (reply.reasoning or "").strip():
         return None
-    from extractors.validate.spans import find_values  # noqa: PLC0415 - only a run with log probabilities needs it
+    from extractors.validate.marks import has_reasoning  # noqa: PLC0415 - only a run with log probabilities needs it
+    from extractors.validate.spans import find_values  # noqa: PLC0415 - as above
     from extractors.validate.token_text import locate  # noqa: PLC0415 - as above
 
     text = validate(reply, model).candidate if candidate is None else candidate

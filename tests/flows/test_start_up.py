@@ -7,12 +7,20 @@ import sys
 UNUSED_BY_HELP = {"asyncio", "extractors.core.documents", "httpx", "polars", "pydantic", "rich.console", "sqlalchemy"}
 # Of what a run of one JPEG from a folder does not use: other formats, sources, ledgers and ways to run.
 UNUSED_BY_RUN = {
+    "extractors.call.faults",
+    "extractors.core.tuning",
     "extractors.images.tiff_pixels",
     "extractors.plan.apply",
     "extractors.record.ledger.erasure",
     "extractors.record.ledger.shards",
+    "extractors.run.audit",
+    "extractors.run.recovery",
+    "extractors.run.reparse",
     "extractors.run.shards.coordinator",
+    "extractors.run.witness.witness",
     "extractors.scan.manifest.rows",
+    "extractors.validate.json_scanner",
+    "extractors.validate.marks",
     "extractors.validate.token_text",
     "extractors.validate.witness.document",
     "matplotlib",
@@ -24,6 +32,7 @@ UNUSED_BY_RUN = {
     "rapidfuzz",
     "sklearn",
     "sqlalchemy.dialects.postgresql",
+    "tenacity",
 }
 CODE = """
 import atexit, json, sys

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
-import tenacity
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.dialects import postgresql
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
     from sqlalchemy.pool import ConnectionPoolEntry
 
 RETRY_SECONDS = 0.02  # seconds
@@ -163,16 +162,24 @@ class Database:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone() != ("wal",):
-            # SQLite does not wait for locks here, and two processes may create the file at once.
-            patient = tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type(sqlite3.OperationalError),
-                stop=tenacity.stop_after_delay(self._patience),
-                wait=tenacity.wait_fixed(RETRY_SECONDS),
-                reraise=True,
-            )
-            patient(cursor.execute, "PRAGMA journal_mode=WAL")
+            try:
+                cursor.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                self._wait_for_wal(cursor)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+
+    def _wait_for_wal(self, cursor: DBAPICursor) -> None:
+        """Tries again: SQLite does not wait for locks here, and two processes may create the file at once."""
+        import tenacity  # noqa: PLC0415 - few processes create the file at once
+
+        patient = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(sqlite3.OperationalError),
+            stop=tenacity.stop_after_delay(self._patience),
+            wait=tenacity.wait_fixed(RETRY_SECONDS),
+            reraise=True,
+        )
+        patient(cursor.execute, "PRAGMA journal_mode=WAL")
 
 
 def _replace_nul(

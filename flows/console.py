@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from extractors.config.settings import Settings
     from extractors.plan.estimate import Estimate
     from extractors.report.progress import Progress
-    from extractors.run.approval import Confirm
+    from extractors.run.hooks import Confirm
     from extractors.run.result import RunResult
 
 

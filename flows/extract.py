@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from extractors.config.settings import Settings
-    from extractors.run.approval import Confirm
+    from extractors.run.hooks import Confirm
     from extractors.run.result import RunResult
 
 

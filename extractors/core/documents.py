@@ -281,7 +281,7 @@ class Planned:
     @property
     def costs(self) -> Costs:
         """The document's estimate: the sum of its pages'."""
-        return sum((page.costs for page in self.pages[1:]), self.pages[0].costs)
+        return sum((page.costs for page in self.pages), Costs())
 
 
 # --- prepare

@@ -9,9 +9,10 @@ from extractors.bill import estimate_costs
 from extractors.core.money import Costs, dollars
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from extractors.bill import Tariff
     from extractors.core import Planned
-    from extractors.plan.stored_plan import StoredPlan
 
 
 @dataclass(slots=True)
@@ -58,10 +59,10 @@ class AuditEstimate:
         )
 
 
-def estimate_plan_audit(stored_plan: StoredPlan, size: int, tariff: Tariff) -> AuditEstimate:
-    """Counts all documents of a stored plan. Blocks: call it in a thread."""
+def estimate_plan_audit(batches: Iterable[Sequence[Planned]], size: int, tariff: Tariff) -> AuditEstimate:
+    """Counts all documents of a stored plan, which comes in batches. Blocks: call it in a thread."""
     result = AuditEstimate(size, tariff)
-    for batch in stored_plan.iter_documents():
+    for batch in batches:
         for planned in batch:
             result.add(planned)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import ApprovalRequired, ConfigurationError
@@ -14,10 +13,8 @@ if TYPE_CHECKING:
     from extractors.config.run_config import RunConfig
     from extractors.core.money import Costs
     from extractors.plan.apply import ApprovedPlan
-    from extractors.run.hooks import RunHooks
+    from extractors.run.hooks import Confirm, RunHooks
     from extractors.run.session import RunSession
-
-Confirm = Callable[[str], Awaitable[bool]]  # asks a person whether a run may go on for this reason
 
 
 def is_preapproved(config: RunConfig) -> bool:
@@ -72,7 +69,7 @@ async def require_plan_approval(session: RunSession, plan: ApprovedPlan, hooks: 
         return
     if size := config.job.audit:
         tariff = session.estimate_inputs.tariff
-        audit = await asyncio.to_thread(estimate_plan_audit, plan.stored_plan, size, tariff)
+        audit = await asyncio.to_thread(estimate_plan_audit, plan.stored_plan.iter_documents(), size, tariff)
         hooks.notify(audit.words)
         costs += audit.sample_costs
     await require_approval(config, costs, hooks.confirm, documents=plan.info.documents)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from extractors.core.call_counts import CallCounts
     from extractors.core.shards import ShardBackend
     from extractors.core.totals import RunTotals
-    from extractors.run.approval import Confirm
 
     RunChunk = Callable[[Chunk], Awaitable[RunTotals]]
+    Confirm = Callable[[str], Awaitable[bool]]  # asks a person whether a run may go on for this reason
     LeaseRate = Callable[[str, str, float | None, Callable[[str], None]], AbstractAsyncContextManager[Permits | None]]
 
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 class RunHooks:
     """What a run asks of its caller.
 
-    `on_document` takes the totals of every document that ended, `on_calls` the counts of every call, `on_total` the number of documents to process as soon as
-    it is known, `notify` what a person at the terminal should read at once. `permits` leases this run's part of the rate
-    that workers share, given endpoint, model, the run's own limit in calls a minute, and whom to notify. `shards` starts
-    parts of a plan on other workers. `confirm` asks a person to approve the cost; None where no person can be asked.
+    `on_document` takes the totals of every document that ended, `on_calls` the counts of every call, `on_total` the number
+    of documents to process as soon as it is known, `notify` what a person at the terminal should read at once. `permits`
+    leases this run's part of the rate that workers share, given endpoint, model, the run's own limit in calls a minute, and
+    whom to notify. `shards` starts parts of a plan on other workers. `confirm` asks a person to approve the cost; None where no person can be asked.
     `stop_switch` stops the run from outside.
     """
 

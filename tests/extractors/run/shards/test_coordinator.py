@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
@@ -23,11 +24,13 @@ from support.command import picture_size
 from extractors.config.job import build_job
 from extractors.config.run_config import resolve
 from extractors.config.settings import Settings
-from extractors.core import CallRequest
+from extractors.core import CallRequest, Fingerprint
 from extractors.core.call_counts import CallCounts
 from extractors.core.errors import ApprovalRequired, ConfigurationError, LedgerError, RunError
+from extractors.core.schema import load
 from extractors.core.shards import ShardExit, split_plan
 from extractors.core.totals import RunTotals, WitnessTotals
+from extractors.core.tuning import Certificate, Ladder, Tuning, TuningProtocol, parse_tuning
 from extractors.plan.apply_request import build_request
 from extractors.plan.stored_plan import StoredPlan, store_plan
 from extractors.record.ledger import Ledger
@@ -907,6 +910,37 @@ async def test_run_in_shards_that_is_stopped_has_no_audit(audited, server, repli
     [row] = table("runs").to_dicts()
     assert (closing.row["status"], row["audited"], (2000, 2000) in server.pictures) == ("refused", 0, False)
     assert "audit: no document was read again: the run was stopped" in row["warnings"]
+
+
+@pytest.mark.anyio
+async def test_parent_ends_the_certificate_once_for_all_shards(audited, settings, table):
+    """Three of three differ, one of 200 did when the stored tuning was measured."""
+    schema = load("caption")
+    key = Fingerprint(settings.base_url, "maker/model", schema.name, schema.hash, schema.prompt_hash("0.0 False"))
+    protocol = TuningProtocol(
+        endpoint=key.endpoint,
+        model=key.model,
+        schema_name=key.schema,
+        schema_hash=key.schema_hash,
+        prompt_hash=key.prompt_hash,
+        mode="json_schema",
+    )
+    tuning = Tuning(
+        protocol=protocol,
+        ladder=Ladder(rule="formula", budgets=(1601, 6404)),
+        certificate=Certificate(target=0.9, documents=200, threshold=0.5, share=0.9, lower_bound=0.95),
+        agreement=(200, 199),
+        measured_at=datetime(2026, 11, 30, tzinfo=UTC),
+        run="r",
+    )
+    with Ledger(settings.ledger) as ledger:
+        ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
+    await audited(3, *["A door"] * 3)
+    [row] = table("runs").to_dicts()
+    with Ledger(settings.ledger) as ledger:
+        kept = parse_tuning(ledger.memory.tuning(key) or "")
+    assert (row["audited"], row["audit_agreed"], kept.certificate) == (3, 0, None)
+    assert sum("its certificate has ended" in each for each in row["warnings"]) == 1
 
 
 @pytest.mark.anyio

@@ -72,8 +72,8 @@ class RequestTemplate:
         """Builds the whole request for these image blocks; `logprobs`: it asks for log probabilities."""
         turns = b""
         if feedback:
-            said = {"role": "assistant", "content": feedback.answer}, {"role": "user", "content": feedback.text}
-            turns = b"," + b",".join(orjson.dumps(turn) for turn in said)
+            exchange = {"role": "assistant", "content": feedback.answer}, {"role": "user", "content": feedback.text}
+            turns = b"," + b",".join(orjson.dumps(turn) for turn in exchange)
         limit = b'],"%s":%d' % (self._profile.max_tokens.encode(), max_tokens)
         end = self._logprobs + b"}" if logprobs else b"}"
         separated = [part for block in blocks for part in (b",", block)]
@@ -110,11 +110,11 @@ def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str
     """Builds the part of a request that constrains the answer to the JSON schema; `prompt` relies on the prompt alone."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.name)[:64]
     if mode == "json_schema":
-        asked = {
+        constraint = {
             "type": "json_schema",
             "json_schema": {"name": name, "schema": schema.constraint, "strict": schema.strict},
         }
-        return {"response_format": asked | ({"schema": schema.constraint} if flat else {})}
+        return {"response_format": constraint | ({"schema": schema.constraint} if flat else {})}
     if mode == "json_object":
         return {"response_format": {"type": "json_object"}}
     if mode == "tools":

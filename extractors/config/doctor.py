@@ -142,11 +142,11 @@ def _check_price(config: RunConfig, served: _ModelList, memory: EndpointMemory |
         return Finding(
             "price", "fails", f"unknown for {config.model or 'an unset model'}: add it to the file of TILEWISE_PRICES"
         )
-    said = f"{dollars(price.input)} in, {dollars(price.output)} out per million tokens"
+    amounts = f"{dollars(price.input)} in, {dollars(price.output)} out per million tokens"
     if price.as_of is None:
-        return Finding("price", "ok", said)
+        return Finding("price", "ok", amounts)
     age = (datetime.now(UTC).date() - price.as_of).days
-    words = f"{said}, as of {price.as_of} ({age} days old)"
+    words = f"{amounts}, as of {price.as_of} ({age} days old)"
     old = age > OLD_PRICE_DAYS
     return Finding(
         "price",

@@ -136,8 +136,8 @@ class RunConfig:
     @property
     def style(self) -> RequestOptions:
         """The options of every request."""
-        asked = self.settings
-        return RequestOptions(asked.mode, asked.stream, asked.temperature, asked.reasoning == "on")
+        settings = self.settings
+        return RequestOptions(settings.mode, settings.stream, settings.temperature, settings.reasoning == "on")
 
     @property
     def confidence(self) -> bool:

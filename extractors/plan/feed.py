@@ -198,8 +198,8 @@ class Feed:
 
     def _list_next(self, *, looks: bool) -> int:
         """Lists the next documents, and looks at them where the listing does not suffice; returns their number."""
-        asked = self._history is not None or self._window.is_bounded
-        many = looks and asked and self.store.readers > 1
+        needs_looks = self._history is not None or self._window.is_bounded
+        many = looks and needs_looks and self.store.readers > 1
         ahead = 1 if self._job.document_by == "page" else LISTED  # a file may have many pages
         most = min(LOOKS, max(self._room, self.store.readers)) if many else min(ahead, self._room)
         batch = [self._check_allowed(each) for each in islice(self._documents, most)]

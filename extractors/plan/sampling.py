@@ -31,15 +31,15 @@ class Sample(NamedTuple):
 REMOTE = Sample(20_000, 2_000, for_waits=True)  # without --sample
 
 
-def sample_of(asked: str | None) -> Sample | None:
+def sample_of(value: str | None) -> Sample | None:
     """Parses `--sample`: a number, `all` (None), or nothing. Raises ConfigurationError for anything else."""
-    if asked is None:
+    if value is None:
         return REMOTE
-    if asked == "all":
+    if value == "all":
         return None
-    if not asked.isascii() or not asked.isdecimal() or int(asked) < 2:
-        raise ConfigurationError(f"--sample {format_value(asked)}: use a whole number from 2 on, or all")
-    return Sample(int(asked), int(asked))
+    if not value.isascii() or not value.isdecimal() or int(value) < 2:
+        raise ConfigurationError(f"--sample {format_value(value)}: use a whole number from 2 on, or all")
+    return Sample(int(value), int(value))
 
 
 def reservoir_sample(items: Iterable[Item], sample: Sample, seed: str) -> tuple[list[Item], int]:

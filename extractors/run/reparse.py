@@ -104,8 +104,8 @@ def _weigh(reading: _Reading, context: RunContext) -> Evidence | None:
 
 def _select_cascade(answer: StoredAnswer, context: RunContext) -> Cascade:
     """The run's score, for an answer to the same prompt of the same model; for others there is none."""
-    asked = (context.run_info.model, context.run_info.prompt_hash)
-    return context.answers.cascade if (answer.model, answer.prompt_hash) == asked else NO_CASCADE
+    current = (context.run_info.model, context.run_info.prompt_hash)
+    return context.answers.cascade if (answer.model, answer.prompt_hash) == current else NO_CASCADE
 
 
 def _build_failure(planned: Planned, answer: StoredAnswer, problem: Problem, origin: AnswerOrigin) -> Failed:

@@ -142,9 +142,9 @@ def _install_stop_handler(runner: _Runner) -> None:
 
 def _explain_refusal(error: DeploymentApplyError) -> str:
     """The reason why Prefect refuses a deployment, on one line, without the request."""
-    said = " ".join(str(error).split())
-    reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", said)
-    return f"{reason[1]}: {reason[2]}" if reason else said[:200]
+    text = " ".join(str(error).split())
+    reason = re.search(r"Validation failed for field '([^']*)'\. Failure reason: (.*?)\"", text)
+    return f"{reason[1]}: {reason[2]}" if reason else text[:200]
 
 
 def main() -> None:

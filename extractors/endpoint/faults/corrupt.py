@@ -25,7 +25,7 @@ def corrupt_response(
     draw: Draw, ask: ChatRequest, answer: str, respond: Callable[[ChatRequest, str], ChatResponse]
 ) -> ChatResponse:
     """The response to `ask`, corrupted as drawn. `respond` builds, cuts and bills the response of a text."""
-    said = replace(ask, tool=None)  # for words that are not the arguments of a call
+    plain_ask = replace(ask, tool=None)  # for words that are not the arguments of a call
     match draw.kind:
         case "truncated":
             cut = respond(ask, answer[: int(len(answer) * (0.1 + 0.8 * draw.way))])
@@ -33,14 +33,14 @@ def corrupt_response(
         case "off_schema":
             return respond(ask, _replace_value(answer, draw))
         case "prose":
-            return respond(said, draw.pick(*_PROSE))
+            return respond(plain_ask, draw.pick(*_PROSE))
         case "fenced":
             name = "json" if ask.schema is not None else ""
             return respond(
-                said, f"<think>{_THOUGHT}</think>\n\nHere it is:\n\n```{name}\n{answer}\n```\n\nAnything else?"
+                plain_ask, f"<think>{_THOUGHT}</think>\n\nHere it is:\n\n```{name}\n{answer}\n```\n\nAnything else?"
             )
         case "empty":
-            return replace(respond(said, _THOUGHT), text=None)
+            return replace(respond(plain_ask, _THOUGHT), text=None)
         case "no_usage":
             return replace(respond(ask, answer), has_usage=False)
         case _:

@@ -133,5 +133,5 @@ def _find_text(wanted: Field, kind: str, document: Document) -> str | None:
 
 def _find_boolean(wanted: Field, document: Document) -> bool | None:
     """What stands beside the field's name; a mere mention says nothing."""
-    said = (find_labelled(document, split_name(wanted.name)) or "").upper().split(" ")[0]
-    return True if said in _YES else False if said in _NO else None
+    label = (find_labelled(document, split_name(wanted.name)) or "").upper().split(" ")[0]
+    return True if label in _YES else False if label in _NO else None

@@ -120,16 +120,16 @@ class Database:
 
     def _describe_error(self, error: DBAPIError) -> str:
         """The reason of a database error; a damaged file is renamed here."""
-        said = first_line(error.orig or error)
+        reason = first_line(error.orig or error)
         if _sqlite_code(error) in _LOCKED or getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
             return f"it is locked by another process, which did not release it within {self._patience:g} s"
         if self._is_damaged(error) and self._path:
             aside = self._move_aside(self._path)
             return (
-                f"it is damaged ({said}) and was renamed to {aside}; the next run creates a new ledger, without the"
+                f"it is damaged ({reason}) and was renamed to {aside}; the next run creates a new ledger, without the"
                 " calls that were not published: keep the renamed file to look them up"
             )
-        return said
+        return reason
 
     def _is_damaged(self, error: DBAPIError) -> bool:
         return self._path is not None and _sqlite_code(error) in _DAMAGED

@@ -47,10 +47,10 @@ def check_compatible(output: Output, schema: Schema) -> None:
         with reading(output):
             then = output.scan([newest]).collect_schema()
         if changes := list(_find_differences({name: then[name] for name in then if name not in columns.RESULTS}, now)):
-            said, more = ", ".join(changes[:MAX_NAMED]), len(changes) - MAX_NAMED
+            named, more = ", ".join(changes[:MAX_NAMED]), len(changes) - MAX_NAMED
             others = f", and {more} more" if more > 0 else ""
             raise ConfigurationError(
-                f"schema {schema.name!r}: {said}{others}: these columns cannot be read together with {newest};"
+                f"schema {schema.name!r}: {named}{others}: these columns cannot be read together with {newest};"
                 f" restore it, or set VERSION = {schema.version + 1} in {schema.module}"
                 f" (published as schema={schema.next_name})"
             )

@@ -62,8 +62,8 @@ def compare_lines(document: Document) -> list[tuple[str, list[str]]]:
     lines: dict[str, str] = {}
     for page in pages:
         lines |= {key: text for key, text in page.items() if key not in lines}
-    said = [(text, [page.get(key) for page in pages]) for key, text in lines.items()]
-    return [(text, [_UNREAD if each is None else each for each in every]) for text, every in said if None in every]
+    readings = [(text, [page.get(key) for page in pages]) for key, text in lines.items()]
+    return [(text, [_UNREAD if each is None else each for each in every]) for text, every in readings if None in every]
 
 
 def _key(line: Line) -> str:

@@ -31,8 +31,8 @@ def test_words_of_a_line_are_listed_from_left_to_right():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("turn", [None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270])
-def test_words_of_a_page_on_its_side_are_placed_in_the_picture(turn):
+@pytest.mark.parametrize("turn", [None, *(getattr(Image.Transpose, f"ROTATE_{angle}") for angle in (90, 180, 270))])
+def test_words_of_a_page_on_its_side_or_head_are_placed_in_the_picture(turn):
     """It is turned to be read, and the boxes are turned back."""
     from extractors.endpoint.ocr.read import read_pieces  # noqa: PLC0415 - needs the extra
 

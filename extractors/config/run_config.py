@@ -272,7 +272,7 @@ def resolve(job: Job, settings: Settings, *, sends: bool = True, reads: bool = T
     offline = job.offline or base_url == OFFLINE
     stored = job.redo == "reparse"  # nothing is sent: what was answered is read again
     if (sends or stored) and reads and not job.schema_name:
-        raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.list_shipped())}")
+        raise ConfigurationError(f"no schema: add --schema with one of {', '.join(schemas.list_known())}")
     schema = schemas.load(job.schema_name) if job.schema_name else schemas.NONE
     sends = sends and not stored
     if sends and not offline and base_url is None and settings.api_key is None:

@@ -110,6 +110,11 @@ def list_shipped() -> list[str]:
     return schema_files.list_shipped()
 
 
+def list_known() -> list[str]:
+    """The names of all schemas: the working folder's first."""
+    return schema_files.list_known()
+
+
 def load(name: str) -> Schema:
     """Load a schema: `name`, `package.module:Model` or `path/to/file.py:Model`. Raises ConfigurationError."""
     source, colon, class_name = name.rpartition(":")

@@ -79,6 +79,14 @@ def test_a_run_without_a_schema_is_refused():
         resolve(job(schema_name=""), settings())
 
 
+def test_a_run_without_a_schema_is_told_those_of_its_folder(tmp_path):
+    """Before those that are shipped."""
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "slip.py").touch()
+    with pytest.raises(ConfigurationError, match="with one of slip, caption, comparison"):
+        resolve(job(schema_name=""), settings())
+
+
 def test_an_unknown_schema_is_refused():
     """A run is not begun for a document that nobody knows."""
     with pytest.raises(ConfigurationError, match="unknown schema 'recipt'"):

@@ -194,7 +194,7 @@ def _name_page(result: RunResult, page_output: str) -> str:
 
 def print_lines(lines: Iterable[RenderableType]) -> None:
     """Prints lines and tables on the terminal."""
-    from extractors.report.progress import terminal
+    from extractors.report.terminal import terminal
 
     for line in lines:
         terminal().print(line, soft_wrap=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +16,7 @@ from rich.text import Text
 from extractors.core.call_counts import CallCounts
 from extractors.core.money import dollars
 from extractors.core.totals import RunTotals
+from extractors.report.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,17 +24,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 LINE_SECONDS = 10.0  # between two lines without a terminal
 BAR_WIDTH = 40
 SHOWN_KINDS = 3  # of failures, below the bar
 SEPARATOR = " · "
-
-
-def terminal(*, stderr: bool = False) -> Console:
-    """A console that prints foreign text (paths, server messages, model names) verbatim, never as markup."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 class Progress:

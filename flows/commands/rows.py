@@ -83,8 +83,8 @@ def _print_table(chosen: ResultRows, names: Sequence[str], limit: int | None) ->
     """Prints the rows as a table, and below it on stderr what is not shown."""
     import polars as pl
 
-    from extractors.report.progress import terminal
     from extractors.report.row_formats import build_table, fit_columns
+    from extractors.report.terminal import terminal
 
     console = terminal()
     frame = pl.concat(list(chosen.frames(names or _choose_columns(chosen))))

@@ -39,7 +39,7 @@ def show(name: Name) -> None:
 
         from extractors.record.tables.columns import format_type
         from extractors.record.tables.fields import Fields
-        from extractors.report.progress import terminal
+        from extractors.report.terminal import terminal
 
         with divert_stdout():
             columns = Fields(schema.model).columns
@@ -70,7 +70,7 @@ def _print_list() -> None:
 
     from extractors.core.schema import load
     from extractors.core.schema_files import list_known
-    from extractors.report.progress import terminal
+    from extractors.report.terminal import terminal
 
     table = Table("schema", "description", "fields")
     errors = []

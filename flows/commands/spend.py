@@ -44,7 +44,7 @@ def spend(
         if as_json:
             print_json({"since": first, "until": last, "by": by, "rows": spending.rows, "total": spending.total})
             return
-        from extractors.report.progress import terminal
         from extractors.report.summary import spending_table
+        from extractors.report.terminal import terminal
 
         terminal().print(spending_table(by, spending.rows, spending.total), crop=False)

@@ -69,3 +69,11 @@ def test_run_of_one_image_loads_only_what_it_uses(workspace, echo):
     loaded = modules_of(workspace, "run", "in", "--schema", "caption", "--bill", "formula", "--direct")
     assert sorted(loaded & UNUSED_BY_RUN) == []
     assert {"aiohttp", "polars", "sqlalchemy"} <= loaded
+
+
+def test_show_of_schema_loads_only_what_it_prints(workspace):
+    """The types of the columns need polars; a ledger, a client and the totals of runs are not imported."""
+    unused = {"extractors.core.totals", "httpx", "rich.live", "sqlalchemy"}
+    loaded = modules_of(workspace, "schemas", "show", "caption")
+    assert sorted(loaded & unused) == []
+    assert "polars" in loaded

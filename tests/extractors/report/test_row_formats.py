@@ -9,7 +9,6 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from extractors.report.progress import terminal
 from extractors.report.row_formats import (
     build_table,
     fit_columns,
@@ -18,6 +17,7 @@ from extractors.report.row_formats import (
     write_jsonl,
     write_rows_parquet,
 )
+from extractors.report.terminal import terminal
 
 ITEM = pl.Struct({"text": pl.String, "amount": pl.Decimal(38, 6)})
 TYPES = {"name": pl.String, "total": pl.Decimal(38, 6), "at": pl.Datetime("us", "UTC"), "items": pl.List(ITEM)}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from extractors.config.field_help import FIELD_HELP
 from extractors.config.time_window import TimeWindow, parse_time
 from extractors.core import REJECT_REASONS, Outcome, Redo, RedoScope, tiles
-from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.errors import ConfigurationError, format_reason, format_value
 from extractors.core.schema_files import list_own, list_shipped
 from extractors.scan.selection import Selection
 
@@ -275,4 +275,4 @@ def validate(model: type[ModelT], fields: Mapping[str, object]) -> ModelT:
 def _format_error(error: object) -> str:
     assert isinstance(error, dict)
     flag = ".".join(str(part) for part in error["loc"]).replace("schema_name", "schema").replace("_", "-")
-    return f"{flag} {format_value(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{flag} {format_value(error['input'])}: {format_reason(error['msg'])}"

@@ -31,7 +31,7 @@ from pydantic import (
 from extractors.config.dotenv_file import DOTENV, read_dotenv
 from extractors.config.headers import parse_headers
 from extractors.config.job import check_base_url
-from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.errors import ConfigurationError, format_reason, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -270,4 +270,4 @@ def _format_error(error: ErrorDetails) -> str:
         name.endswith("LEDGER") and "@" in str(error["input"])
     )
     value = "**********" if secret else format_value(error["input"])
-    return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{name}={value}: {format_reason(error['msg'])}"

@@ -35,6 +35,11 @@ def format_value(value: object) -> str:
     return re.sub(r"(?<=[?#])[^'\"]*", "**********", re.sub(r"://[^/\s]*@", "://**********@", repr(value)))
 
 
+def format_reason(message: object) -> str:
+    """Returns why pydantic refuses a value, as it stands behind the value: `must be greater than 0`."""
+    return str(message).removeprefix("Value error, ").replace("Input should be", "must be", 1)
+
+
 def first_line(error: BaseException) -> str:
     """Returns the error's text on one line, cut to a length that a table can show."""
     return " ".join(str(error).split())[:200] or type(error).__name__

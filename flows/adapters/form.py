@@ -9,7 +9,7 @@ from prefect.runtime import deployment
 from pydantic import BaseModel, ValidationError
 
 from extractors.config.job import Job
-from extractors.core.errors import ConfigurationError, format_value
+from extractors.core.errors import ConfigurationError, format_reason, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def _format_error(model: type[BaseModel], error: Mapping[str, object]) -> str:
     assert isinstance(place, tuple)
     field = model.model_fields.get(str(place[0])) if place else None
     title = f'"{field.title}"' if field else ".".join(map(str, place)) or "the parameters"
-    reason = str(error["msg"]).removeprefix("Value error, ")
+    reason = format_reason(error["msg"])
     return f"{title} {format_value(error['input'])}: {use_titles(reason)}"
 
 

@@ -15,7 +15,7 @@ from prefect.schedules import Schedule
 from prefect.utilities.callables import ParameterSchema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from extractors.core.errors import ConfigurationError
+from extractors.core.errors import ConfigurationError, format_reason
 from flows.serving.forms import split_form
 
 FILE = "prefect.yaml"
@@ -73,7 +73,7 @@ def load_deployments(path: Path | None = None) -> list[DeploymentSpec]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        why = first["msg"].removeprefix("Value error, ")
+        why = format_reason(first["msg"])
         if first["loc"][-1] == "[key]":
             why = "a key is not text: YAML reads a bare yes, no, on or off as true or false; put it in quotes"
         raise ConfigurationError(f"{path}: {place}: {why}") from None

@@ -88,7 +88,7 @@ def test_a_budget_that_is_none_is_refused(workspace, server, value):
     """The flag, its value and what is allowed are named before anything is spent."""
     ended = workspace.run(*RUN, "--budget", value)
     assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
-    assert ended.stderr.startswith(f"tilewise: budget '{value}': Input should be ")
+    assert ended.stderr.startswith(f"tilewise: budget '{value}': must be ")
     assert workspace.files("out") == []
 
 
@@ -97,7 +97,7 @@ def test_a_daily_budget_that_is_none_is_refused(workspace, server, value):
     """As the flag, under the name of the setting."""
     ended = workspace.run(*RUN, env={"TILEWISE_DAILY_BUDGET": value})
     assert (ended.exit_code, ended.stderr.count("\n"), server.asked) == (2, 1, [])
-    assert f"TILEWISE_DAILY_BUDGET='{value}': Input should be " in ended.stderr
+    assert f"TILEWISE_DAILY_BUDGET='{value}': must be " in ended.stderr
 
 
 @pytest.mark.parametrize(("flags", "daily"), [(("--budget", "1"), None), ((), "1"), (("--budget", "1", "--yes"), None)])

@@ -14,6 +14,7 @@ from extractors.images.open import open_picture, translate_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FILLS = tuple(byte * 4096 + b"\xff\xd9" for byte in (b"\x2a", b"\x55"))
 _LEAST_ZEROS = 1024  # bytes; compressed pixels hold no such run at their end
 
 
@@ -33,16 +34,22 @@ def check_end(data: bytes, kind: str, stage: str) -> None:
 
 
 def is_cut(jpeg: bytes) -> bool:
-    """Tell whether a JPEG breaks off: where the mark of its end is missing, the decoder finds out."""
+    """Tell whether a JPEG breaks off before its last pixel. One that lacks nothing but the mark of its end does not.
+
+    What is added behind the last pixel changes none; a decoder that lacks pixels takes it for them.
+    """
     if has_end(jpeg, "JPEG"):
         return False
     try:
         check_end(jpeg, "JPEG", "prepare")
-        with translate_errors("unreadable", "prepare"):
-            open_picture(BytesIO(jpeg), "prepare").load()
+        return _decode(jpeg + _FILLS[0]) != _decode(jpeg + _FILLS[1])
     except DocumentError:
         return True
-    return False
+
+
+def _decode(jpeg: bytes) -> bytes:
+    with translate_errors("unreadable", "prepare"):
+        return open_picture(BytesIO(jpeg), "prepare").tobytes()
 
 
 def _ends_jpeg(data: bytes) -> bool:

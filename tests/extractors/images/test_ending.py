@@ -14,6 +14,7 @@ from extractors.bill.pages import read_pages
 from extractors.core import Found, LadderStep, PlannedPage
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
+from extractors.images.ending import is_cut
 from extractors.images.support import can_read_heif, can_read_pdf
 from extractors.prepare import prepare
 
@@ -49,6 +50,7 @@ def save(form, **options):
 
 
 WHOLE = {form: save(form) for form in FORMATS}
+PROGRESSIVE = save("JPEG", progressive=True)
 
 
 def send(data, share=1):
@@ -81,3 +83,18 @@ def test_pixels_that_end_in_zeros_are_rejected(form, part, share):
 def test_what_stands_behind_a_whole_picture_is_ignored(form, tail):
     """Phones write videos there, cards fill up their blocks."""
     assert min(send(WHOLE[form] + tail).size) > 200
+
+
+@pytest.mark.skipif("PDF" not in FORMATS, reason="the extra `pdf` is not installed")
+def test_a_jpeg_in_a_pdf_that_lacks_its_end_alone_is_drawn():
+    """Producers that count a stream's bytes wrong cut the mark off."""
+    head, _, tail = WHOLE["PDF"].rpartition(b"\xff\xd9")
+    assert min(send(head + b"\n\n" + tail).size) > 200
+
+
+@given(st.integers(3, 20_000), st.booleans())
+def test_a_jpeg_is_cut_where_it_lacks_pixels(missing, progressive):
+    """The mark of its end is no pixel."""
+    whole = PROGRESSIVE if progressive else WHOLE["JPEG"]
+    assert not is_cut(whole[:-2])
+    assert is_cut(whole[: -2 - missing])

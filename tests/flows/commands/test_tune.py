@@ -100,6 +100,7 @@ def test_comparisons_and_the_next_labels_are_written(labelled, serve, replies):
     [
         ({"TILEWISE_ASK_ABOVE": "0.01"}, TUNE[:-2], 2, "above TILEWISE_ASK_ABOVE=0.01"),
         ({}, (*TUNE, "--target", "1"), 2, "target 1.0: use a share"),
+        ({}, (*TUNE, "--from-rows", "--witness"), 2, "leave out --witness"),
         ({}, ("tune", "in", "--truth", "none.jsonl", "--schema", "caption"), 2, "none.jsonl cannot be read"),
         ({"TILEWISE_DAILY_BUDGET": "0.000001"}, TUNE, 3, "the day's budget"),
     ],

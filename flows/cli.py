@@ -38,7 +38,7 @@ from flows.flags import (
 )
 from flows.help import HelpGroup
 
-START_OBJECTS = 100_000  # created before the collector looks for cycles; 700 would be a tenth of the start of a run
+START_OBJECTS = 50_000  # created before the collector looks for cycles; 700 would be a tenth of the start of a run
 
 app = typer.Typer(
     cls=HelpGroup,

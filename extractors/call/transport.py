@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+from httpx import USE_CLIENT_DEFAULT
 from httpx_aiohttp import HttpxAiohttpClient
 
 from extractors.core.errors import ConfigurationError, first_line
@@ -17,6 +18,9 @@ from extractors.core.errors import ConfigurationError, first_line
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from httpx._client import UseClientDefault
+    from httpx._types import AuthTypes
 
     from extractors.call.profiles import Endpoint
 
@@ -74,6 +78,26 @@ class _Client(HttpxAiohttpClient):
     def cookies(self) -> httpx.Cookies:
         """The cookies of all requests."""
         return _Cookies()
+
+    async def send(
+        self,
+        request: httpx.Request,
+        *,
+        stream: bool = False,
+        auth: AuthTypes | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        follow_redirects: bool | UseClientDefault = USE_CLIENT_DEFAULT,
+    ) -> httpx.Response:
+        """As httpx does; a streamed request goes to the transport at once.
+
+        The layers between are for redirects, authentication and hooks, which this client has none of.
+        """
+        if not stream:
+            return await super().send(request, auth=auth, follow_redirects=follow_redirects)
+        request.extensions = {**request.extensions, "timeout": self.timeout.as_dict()}
+        response = await self._transport_for_url(request.url).handle_async_request(request)
+        response.request = request
+        self.cookies.extract_cookies(response)
+        return response
 
 
 def build_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:

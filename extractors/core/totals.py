@@ -114,7 +114,7 @@ class WitnessTotals:
 _NO_COSTS, _NO_CASCADE, _NO_WITNESS, _NO_FAILURES = Costs(), CascadeTotals(), WitnessTotals(), FirstFailures()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, though nothing changes one: each frozen field costs a call more when one is made
 class RunTotals:
     """The sums over some documents, which add up; an amount is None when a price is unknown.
 

@@ -67,6 +67,7 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
         options.host,
         options.port,
         http=Connection,
+        loop="asyncio",  # broken connections need its sockets; uvicorn would take uvloop where it is installed
         log_level="warning",
         access_log=False,
         lifespan="off",

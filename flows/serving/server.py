@@ -147,7 +147,8 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     app = create_app(ephemeral=sys.argv[1] == TEMPORARY, final=True)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error", timeout_graceful_shutdown=3)
+    port = int(sys.argv[2])
+    uvicorn.run(app, host="127.0.0.1", port=port, loop="asyncio", log_level="error", timeout_graceful_shutdown=3)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_the_page_is_the_runs(workspace_with_a_report, written):
     assert f"formula 6 {workspace_with_a_report.table('calls')['estimated_prompt_tokens'].sum():,} 6,000" in page
     assert "bill not_an_image 1 no, final" in page
     assert f"{workspace_with_a_report.folder}/in/x.png" in page
-    assert "caption 0.0% 1" in page
+    assert "caption 0.0 % 1" in page
     assert len(re.findall(r"/out/results/schema=caption/run_date=\S+\.parquet", page)) == 2
 
 

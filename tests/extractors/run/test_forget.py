@@ -235,7 +235,7 @@ def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
     assert workspace.run(*run, "--redo", "all", "--plan-only").exit_code == 0
     ended = workspace.run("forget", "in/gone.jpg", "--yes")
     assert ended.exit_code == 0, ended.stderr
-    assert "1 results" in ended.stdout
+    assert "results (1)" in ended.stdout
     assert [len(workspace.table(table)) for table in ("results", "replies", "images", "calls")] == [1, 1, 1, 2]
     assert workspace.table("calls")["cost_usd"].sum() == 2 * Decimal("0.00045")
     engine = sa.create_engine(workspace.env["TILEWISE_LEDGER"])

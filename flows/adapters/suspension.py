@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import deployment, flow_run
-from prefect.states import Running
+from prefect.states import Cancelled, Running
 
 from extractors.core.errors import Stopped
 
@@ -35,6 +35,7 @@ TIMEOUT_SECONDS = 5.0
 END_SECONDS = 15.0  # of the half minute that Prefect gives a cancelled flow run
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, OSError, ValueError)
 STOPPING = "Stopping"  # the name of the running state in which a suspended flow run finishes its calls
+CANCELLED = "the flow run was cancelled in Prefect: its calls in flight have finished, and their rows are published"
 REASON = "the flow run was suspended in Prefect; run it again to continue"
 
 
@@ -52,18 +53,22 @@ async def stop_when_suspended(switch: StopSwitch) -> AsyncIterator[None]:
 
 
 async def end_if_cancelled() -> None:
-    """Ends a flow run that was cancelled, after its rows are published, so that Prefect sets it to Cancelled.
+    """Sets a flow run that was cancelled to Cancelled, after its rows are published, and ends its process.
 
-    Prefect refuses any other state of such a flow run, and prints the refusal as a traceback.
+    Prefect refuses any other state of such a flow run, and prints the refusal as a traceback. Its runner sets it to Crashed
+    where it sees the end of the process before it has set it to Cancelled itself; a run that is Cancelled stays so.
     """
     if deployment.id is None:
         return
-    try:
+    cancelled = False
+    with contextlib.suppress(*SERVER_ERRORS):
         async with asyncio.timeout(END_SECONDS), get_client() as client:
-            state = (await client.read_flow_run(UUID(flow_run.id))).state
-    except SERVER_ERRORS:
-        return
-    if state is not None and state.is_cancelling():
+            own = UUID(flow_run.id)
+            state = (await client.read_flow_run(own)).state
+            cancelled = state is not None and state.is_cancelling()
+            if cancelled:
+                await client.set_flow_run_state(own, Cancelled(message=CANCELLED))
+    if cancelled:
         _set_intent("cancel")
         raise TerminationSignal(signal.SIGTERM)
 

@@ -70,6 +70,7 @@ def test_try_says_where_each_value_stands(workspace, serve, replies):
     assert json.loads(workspace.run(*command, "--json").stdout)["seen_on_page"] is None
 
 
+@pytest.mark.soak  # the property tests of the score and of the tuning hold each step
 @pytest.mark.slow
 def test_score_with_the_witness_is_tuned_and_used_by_runs_that_look(workspace, serve, replies):
     """Every answer has the same probabilities and total; half of the receipts print another total."""

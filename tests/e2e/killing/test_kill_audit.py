@@ -24,7 +24,9 @@ def filled(kill_run):
 INTENT, REPLY = "committed insert calls, insert days, update runs", "committed insert days, update calls, update runs"
 
 
-@pytest.mark.parametrize("ledger", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+@pytest.mark.parametrize(
+    "ledger", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.soak])], indirect=True
+)
 @pytest.mark.parametrize(
     ("moment", "read", "env"),
     [

@@ -27,7 +27,7 @@ SYMBOLS = {
     "฿": "THB", "₫": "VND", "₩": "KRW", "₱": "PHP", "₺": "TRY", "₽": "RUB", "₪": "ILS", "ZŁ": "PLN", "KČ": "CZK",
     "FT": "HUF", "FR": "CHF", "SFR": "CHF", "Đ": "VND", "VNĐ": "VND",
 }  # fmt: skip
-# Of these nobody prints hundredths, so three digits after a point are thousands.
+# Documents print no hundredths of these, so three digits after a point are thousands.
 WHOLE = frozenset({"CLP", "COP", "HUF", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
 
 _NUMBER = re.compile(

@@ -157,7 +157,7 @@ class ChatClient:
         """Sends one request and reads its reply, within the time limit, up to the most bytes that an answer can have."""
         async with asyncio.timeout(self._timeout), aclosing(await self._post(body)) as response:
             content = bytearray()
-            encoded = "content-encoding" in response.headers
+            encoded = "content-encoding" in response.headers  # else no layer for decoding is needed
             async for piece in response.aiter_bytes() if encoded else response.aiter_raw():
                 content += piece
                 if len(content) > replies.MAX_REPLY_BYTES:

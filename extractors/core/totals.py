@@ -243,8 +243,6 @@ def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
     if not isinstance(end, Accepted):
         return []
     accepted = [each for each in end.attempts if each.outcome == "accepted"]
-    if len(accepted) == 1 and accepted[0].reply is end.reply:
-        return []
     same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]
     same_reply = [each for each in same_rung if each.reply is end.reply]  # rungs of a later page may share the first's
     published = next(iter((*same_reply, *same_rung)), None)

@@ -93,6 +93,7 @@ async def _result_of(planned: Planned, reading: _Reading | None, context: RunCon
         sha256=sha256,
         origin=origin,
         evidence=_weigh(reading, context),
+        cells=verdict.cells,
     )
 
 

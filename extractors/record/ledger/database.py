@@ -149,7 +149,7 @@ class Database:
             seconds = max(2, round(self._patience))  # the driver ignores less than 2
             arguments = {"connect_timeout": seconds, "options": waits}
             engine = sa.create_engine(self._url, connect_args=arguments, pool_pre_ping=True)  # a server may restart
-            event.listen(engine, "before_cursor_execute", _replace_nul, retval=True)
+            event.listen(engine, "before_cursor_execute", _clean_parameters, retval=True)
             return engine
         engine = sa.create_engine(self._url, connect_args={"timeout": self._patience})
         event.listen(engine, "connect", self._configure_sqlite)
@@ -182,16 +182,21 @@ class Database:
         patient(cursor.execute, "PRAGMA journal_mode=WAL")
 
 
-def _replace_nul(
+def _clean_parameters(
     _connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_options: object
 ) -> tuple[str, object]:
     """Writes the sign for what is unreadable in place of NUL, which servers and models write and PostgreSQL refuses in text."""
     return statement, _clean(parameters)
 
 
+def replace_nul(text: str | None) -> str | None:
+    """The text with the sign for what is unreadable in place of NUL."""
+    return text.replace("\0", "\ufffd") if text and "\0" in text else text
+
+
 def _clean(parameters: object) -> object:
     if isinstance(parameters, str):
-        return parameters.replace("\0", "\ufffd") if "\0" in parameters else parameters
+        return replace_nul(parameters)
     if isinstance(parameters, dict):
         return {name: _clean(value) for name, value in parameters.items()}
     return type(parameters)(map(_clean, parameters)) if isinstance(parameters, list | tuple) else parameters

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from extractors.core.errors import BudgetSpent
 from extractors.core.money import to_nano
 from extractors.record.ledger.budget import Budget, Change, Grant, Row
+from extractors.record.ledger.database import replace_nul
 from extractors.record.ledger.schema import CallId
 from extractors.record.logprobs_json import dump_logprobs
 
@@ -186,20 +187,15 @@ def settlement_row(call: CallId, attempt: Attempt) -> Row:
         "http_status": reply.status if reply else None,
         "outcome": attempt.outcome,
         "billed": attempt.billed,
-        "model_returned": _replace_nul(reply.model) if reply else None,
+        "model_returned": replace_nul(reply.model) if reply else None,
         "prompt_tokens": usage.prompt if usage else None,
         "cached_tokens": usage.cached if usage else None,
         "completion_tokens": usage.completion if usage else None,
         "reasoning_tokens": usage.reasoning if usage else None,
         "cost_nano": to_nano(attempt.cost_usd),
-        "finish_reason": _replace_nul(reply.finish_reason) if reply else None,
-        "request_id": _replace_nul(reply.request_id) if reply else None,
-        "error": _replace_nul(attempt.error),
-        "reply": _replace_nul(reply.body) if reply else None,
+        "finish_reason": replace_nul(reply.finish_reason) if reply else None,
+        "request_id": replace_nul(reply.request_id) if reply else None,
+        "error": replace_nul(attempt.error),
+        "reply": replace_nul(reply.body) if reply else None,
         **dump_logprobs(reply.logprobs if reply else None),
     }
-
-
-def _replace_nul(text: str | None) -> str | None:
-    """The text without NUL, which PostgreSQL cannot store in text."""
-    return text.replace("\0", "\ufffd") if text and "\0" in text else text

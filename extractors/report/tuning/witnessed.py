@@ -16,7 +16,7 @@ TITLE = "With the witness, for runs with --witness all"
 
 @dataclass(frozen=True, slots=True)
 class WitnessedView:
-    """The score with signals of the witness; without `certificate` and `confidence` there is none, as they add nothing."""
+    """The score with signals of the witness; it was not stored, as they add nothing, where `certificate` and `confidence` are None."""
 
     certificate: CertificateView | None = None
     confidence: ConfidenceView | None = None

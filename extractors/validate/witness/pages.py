@@ -225,7 +225,7 @@ def _find_text(value: str, pages: Sequence[SearchPage]) -> list[Place] | None:
 
 
 def _read_amount(value: str) -> set[Decimal]:
-    """The numbers that a whole text can be: the 234.50 of `1 234.50` is none."""
+    """The numbers that a whole text can be: not the 234.50 of `1 234.50`."""
     last = max(at for at, character in enumerate(value) if character.isdigit())
     return {each.value for each in iter_numbers(value) if each.end > last and not re.search(r"\d", value[: each.start])}
 

@@ -14,7 +14,7 @@ IN_VOLUMES = ONE_AT_A_TIME | {"TILEWISE_CHUNK": "2", "TILEWISE_VOLUME": "4"}
 SIZE = (1500, 1500)  # has a rung above the first one
 
 
-def filled(kill_run):
+def prepare_documents(kill_run):
     """The scenario with its documents, and a server that takes its time."""
     paths = kill_run.workspace.images(*(f"{number}.png" for number in range(DOCUMENTS)), size=SIZE)
     kill_run.server.rehearse(latency=0.05)
@@ -41,7 +41,7 @@ INTENT, REPLY = "committed insert calls, insert days, update runs", "committed i
 )
 def test_audit_that_is_killed_is_reported_as_far_as_it_came(kill_run, moment, read, env):
     """Its answers are counted and compared by the next run, which sends nothing: all documents are done."""
-    documents = filled(kill_run)
+    documents = prepare_documents(kill_run)
     killed = kill_run.run(*ARGS, kill=moment, env=env)
     again = kill_run.run(*ARGS, env=env)
     first, last = kill_run.table("runs").sort("started_at", "volume").to_dicts()[-2:]
@@ -61,7 +61,7 @@ def test_audit_that_is_killed_is_reported_as_far_as_it_came(kill_run, moment, re
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 def test_audit_that_is_being_published_is_published_whole(kill_run):
     """As the run itself had counted it."""
-    documents = filled(kill_run)
+    documents = prepare_documents(kill_run)
     assert kill_run.run(*ARGS, kill=("rename calls", 1), env=ONE_AT_A_TIME).killed
     assert kill_run.run(*ARGS, env=ONE_AT_A_TIME).status == 0
     first = kill_run.table("runs").sort("started_at").to_dicts()[0]

@@ -1,4 +1,4 @@
-"""call/response.py: whatever a server sends is read as far as it can be, and nothing of it raises.
+"""call/response.py: any reply of a server is read as far as it can be, and none raises.
 
 Covers `extractors.call.usage`, too.
 """

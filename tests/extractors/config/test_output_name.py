@@ -26,7 +26,7 @@ def test_file_is_no_output(tmp_path):
 
 @pytest.mark.parametrize("name", ["s3:/bucket/tables", "GS:/bucket", "az:/container/x"])
 def test_bucket_with_one_slash_is_no_folder(name, tmp_path, monkeypatch):
-    """As pathlib writes a bucket's URL: the tables would be in a folder `s3:` that nobody looks into."""
+    """As pathlib writes a bucket's URL: the tables would be in a local folder `s3:`."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match="use a folder, or s3://"):
         name_output(name)

@@ -283,7 +283,7 @@ def test_the_key_is_refused_in_toml(folder):
 
 
 def test_typing_errors_in_the_environment_are_listed(monkeypatch, folder):
-    """What begins like a setting and is none is most often one, in `.env`, too."""
+    """An unknown name with the prefix of the settings is a typing error, in `.env`, too."""
     (folder / ".env").write_text("TILEWISE_DAYLY_BUDGET=5\nOTHER_TOO=1\n")
     monkeypatch.setenv("TILEWISE_MODLE", "a")
     monkeypatch.setenv("TILEWISE_CONCURENCY", "1")

@@ -163,7 +163,7 @@ def test_first_rejected_documents_are_named_with_their_kind(pictures):
 def test_pictures_that_are_planned_alike_are_summed_as_if_each_were_planned(pictures, pdf, fields):
     """Sums, rejected documents and warnings, each in the same order, of pictures of all kinds, whole and broken."""
     for number in range(4):
-        Image.new("RGB", (900, 1400)).save(pictures / f"e{number}.jpg", exif=turned(1 + 5 * (number % 2)))
+        Image.new("RGB", (900, 1400)).save(pictures / f"e{number}.jpg", exif=make_exif(1 + 5 * (number % 2)))
         (pictures / f"f{number}.jpg").write_bytes((pictures / "e0.jpg").read_bytes()[: 100 * number])
         Image.new("L", (300, 200)).save(pictures / f"g{number}.webp")
     Image.new("L", (500, 400)).save(pictures / "h.tif", save_all=True, append_images=[Image.new("L", (1280, 720))])
@@ -173,7 +173,7 @@ def test_pictures_that_are_planned_alike_are_summed_as_if_each_were_planned(pict
     assert (list(alike.reasons), alike.rejected) == (list(every.reasons), 5)
 
 
-def turned(orientation):
+def make_exif(orientation):
     """EXIF of this orientation."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

@@ -1,4 +1,4 @@
-"""claims.py: runs at the same time pay for each document once, in whatever order they begin and end."""
+"""claims.py: runs at the same time pay for each document once, in any order of their beginnings and ends."""
 
 import threading
 from datetime import UTC, datetime, timedelta

@@ -833,7 +833,7 @@ def test_applying_a_plan_of_shards_needs_a_server(workspace, server):
 
 
 @pytest.fixture
-def audited(settings, server, replies, tmp_path):
+def run_audit(settings, server, replies, tmp_path):
     """Nine documents with a ladder, of which the eighth is a copy and the ninth is whole on the first rung; a job that audits."""
     (tmp_path / "in").mkdir()
     for number in range(8):
@@ -862,9 +862,9 @@ def audited(settings, server, replies, tmp_path):
 
 
 @pytest.mark.anyio
-async def test_audit_of_a_run_in_shards_is_one_sample_of_the_whole_run(audited, server, table):
+async def test_audit_of_a_run_in_shards_is_one_sample_of_the_whole_run(run_audit, server, table):
     """Exactly as many documents as were asked for are read at the top, once, from several shards; their rows stay."""
-    closing = await audited(4, "A door")
+    closing = await run_audit(4, "A door")
     [row], calls, results = table("runs").to_dicts(), table("calls"), table("results")
     again = calls.filter(rung=0)
     assert counts(closing.row) == {"found": 9, "accepted": 8, "duplicates": 1}
@@ -881,19 +881,19 @@ async def test_audit_of_a_run_in_shards_is_one_sample_of_the_whole_run(audited, 
 
 
 @pytest.mark.anyio
-async def test_audit_in_shards_reads_all_there_are_and_names_those_without_an_answer(audited, replies, table):
+async def test_audit_in_shards_reads_all_there_are_and_names_those_without_an_answer(run_audit, replies, table):
     """More than there are are no more than there are; a refused answer is not counted, and said."""
-    closing = await audited(100, replies.error(400))
+    closing = await run_audit(100, replies.error(400))
     [row] = table("runs").to_dicts()
     assert (closing.exit_code, row["audited"], row["audit_agreed"]) == (0, 6, 6)
     assert "audit: 1 of 7 documents have no accepted answer at the top rung" in row["warnings"]
 
 
 @pytest.mark.anyio
-async def test_budget_that_ends_during_the_audit_keeps_every_row_of_the_shards(audited, table, settings):
+async def test_budget_that_ends_during_the_audit_keeps_every_row_of_the_shards(run_audit, table, settings):
     """The warning has the number that was not read; the run ends as spent."""
     one = RunHooks(shards=Here(replace_setting(settings, concurrency=1)))
-    closing = await audited(7, shards=one, budget=Decimal("0.0098"))
+    closing = await run_audit(7, shards=one, budget=Decimal("0.0098"))
     [row] = table("runs").to_dicts()
     unread = 7 - row["audited"]
     assert (closing.exit_code, row["status"], row["remaining"]) == (3, "budget_spent", 0), row
@@ -904,16 +904,16 @@ async def test_budget_that_ends_during_the_audit_keeps_every_row_of_the_shards(a
 
 
 @pytest.mark.anyio
-async def test_run_in_shards_that_is_stopped_has_no_audit(audited, server, replies, table):
+async def test_run_in_shards_that_is_stopped_has_no_audit(run_audit, server, replies, table):
     """It says so, and sends nothing at the top."""
-    closing = await audited(7, low=replies.error(401))
+    closing = await run_audit(7, low=replies.error(401))
     [row] = table("runs").to_dicts()
     assert (closing.row["status"], row["audited"], (2000, 2000) in server.pictures) == ("refused", 0, False)
     assert "audit: no document was read again: the run was stopped" in row["warnings"]
 
 
 @pytest.mark.anyio
-async def test_parent_ends_the_certificate_once_for_all_shards(audited, settings, table):
+async def test_parent_ends_the_certificate_once_for_all_shards(run_audit, settings, table):
     """Three of three differ, one of 200 did when the stored tuning was measured."""
     schema = load("caption")
     key = Fingerprint(settings.base_url, "maker/model", schema.name, schema.hash, schema.prompt_hash("0.0 False"))
@@ -935,7 +935,7 @@ async def test_parent_ends_the_certificate_once_for_all_shards(audited, settings
     )
     with Ledger(settings.ledger) as ledger:
         ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
-    await audited(3, *["A door"] * 3)
+    await run_audit(3, *["A door"] * 3)
     [row] = table("runs").to_dicts()
     with Ledger(settings.ledger) as ledger:
         kept = parse_tuning(ledger.memory.tuning(key) or "")
@@ -944,7 +944,7 @@ async def test_parent_ends_the_certificate_once_for_all_shards(audited, settings
 
 
 @pytest.mark.anyio
-async def test_audit_in_shards_that_is_cut_off_is_counted_by_the_next_run(audited, server, settings, table):
+async def test_audit_in_shards_that_is_cut_off_is_counted_by_the_next_run(run_audit, server, settings, table):
     """It sends nothing: the documents of all shards are published, and the audit as far as it came."""
     ended = []
 
@@ -955,9 +955,9 @@ async def test_audit_in_shards_that_is_cut_off_is_counted_by_the_next_run(audite
 
     one = replace_setting(settings, concurrency=1)
     with pytest.raises(BaseExceptionGroup):
-        await audited(5, shards=RunHooks(shards=Here(one), on_calls=count))
+        await run_audit(5, shards=RunHooks(shards=Here(one), on_calls=count))
     sent = len(server.pictures)
-    again = await audited(5)
+    again = await run_audit(5)
     first, last = table("runs").sort("started_at").to_dicts()
     assert (first["status"], first["accepted"], first["audited"], first["audit_agreed"]) == ("abandoned", 8, 2, 2)
     assert "audit: 2 of up to 5 documents were read again before the process ended" in first["warnings"]
@@ -1006,13 +1006,13 @@ async def test_witness_looks_in_every_shard(receipts, settings, server, table, a
 
 
 @pytest.mark.anyio
-async def test_witness_looks_at_the_sample_of_an_audit_in_shards(audited, replies, table):
+async def test_witness_looks_at_the_sample_of_an_audit_in_shards(run_audit, replies, table):
     """No document is doubtful: the rows of those that were audited have places, and all have their confidence."""
     text = '{"caption": "A wall", "alt_text": null, "tags": []}'
     body = json.loads(replies.ok(text).body)
     body["choices"][0]["logprobs"] = {"content": [{"token": each, "logprob": -0.001} for each in text]}
     answer = replies.raw(json.dumps(body))
-    closing = await audited(2, answer, answer, low=answer, witness="doubtful", confidence=True)
+    closing = await run_audit(2, answer, answer, low=answer, witness="doubtful", confidence=True)
     results, again = table("results"), table("calls").filter(rung=0)["document"]
     looked_at = results.filter(
         pl.col("_evidence").list.eval(pl.element().struct.field("page").is_not_null()).list.any()

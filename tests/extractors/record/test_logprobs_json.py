@@ -1,10 +1,10 @@
-"""logprobs_json.py: the tokens of a reply survive the ledger unchanged."""
+"""logprobs_json.py: the tokens of a reply are loaded as they were dumped."""
 
 from extractors.record.logprobs_json import dump_logprobs, load_logprobs
 
 
-def test_tokens_are_loaded_as_they_were_dumped(make):
-    """Unknown logarithms and NUL, which PostgreSQL refuses in text, too; a call without tokens has none."""
+def test_load_logprobs_returns_the_dumped_tokens(make):
+    """Unknown logarithms and NUL are preserved, though PostgreSQL has no NUL in text; a call without tokens has null columns."""
     stored = dump_logprobs(make.logprobs())
     assert "\0" not in stored["tokens"]
     assert load_logprobs(stored["tokens"], stored["token_logprobs"]) == make.logprobs()

@@ -1,4 +1,4 @@
-"""calls.py: what is noted of a call is there for everybody at once, exact, and outlives the process that noted it."""
+"""calls.py: what is stored of a call is visible to all readers at once, is exact, and survives the process that stored it."""
 
 import os
 import signal
@@ -19,8 +19,8 @@ ADDED_BY_REPLY = (
     "seconds, http_status, outcome, billed, model_returned, prompt_tokens, cached_tokens, completion_tokens,"
     " reasoning_tokens, cost_nano, finish_reason, request_id, error, reply"
 )
-# A process that notes an intent, says so, and then waits to be killed.
-INTENDS = """
+# A process that stores an intent, prints "noted", and waits to be killed.
+STORE_INTENT = """
 import asyncio, sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -42,65 +42,63 @@ with Ledger(sys.argv[1]) as ledger:
 """
 
 
-def test_an_intent_is_there_before_its_call(ledger_writer, sql, terms):
-    """As soon as an intent is noted, a second reader sees all that is known of it."""
+def test_intent_is_visible_before_its_call_ends(ledger_writer, sql, terms):
+    """A second reader sees all columns that are known before the call."""
     handle = ledger_writer().reserve("0.002512")
-    known = (
+    columns = (
         "call, run, document, key, request, attempt, schema, endpoint, model_requested, bill_rule, rung, pages,"
         " payload_bytes, sent_width, sent_height, estimated_image_tokens, estimated_prompt_tokens, reserved_nano"
     )
-    named = (handle, terms.run, "/in/a.jpg", "key-/in/a.jpg", "request-/in/a.jpg", 1, "slip", terms.endpoint)
-    asked = ("maker/model", "table", 1, 1, 300, 560, 448, 1601, 1701, 2_512_000)
-    assert sql(f"select {known} from calls") == [named + asked]
+    identity = (handle, terms.run, "/in/a.jpg", "key-/in/a.jpg", "request-/in/a.jpg", 1, "slip", terms.endpoint)
+    estimates = ("maker/model", "table", 1, 1, 300, 560, 448, 1601, 1701, 2_512_000)
+    assert sql(f"select {columns} from calls") == [identity + estimates]
 
 
-def test_an_intent_without_a_reply_keeps_its_nulls(ledger_writer, sql):
-    """What nobody knows yet is null, never 0."""
+def test_intent_without_a_reply_has_null_columns(ledger_writer, sql):
+    """Unknown amounts are null, never 0."""
     ledger_writer().reserve(None)
     assert sql(f"select reserved_nano, volume, {ADDED_BY_REPLY} from calls") == [(None,) * 16]
 
 
-def test_an_intents_time_is_utc(ledger_writer, sql):
-    """The day of an intent is the UTC day, whatever the machine's zone."""
+def test_intent_time_is_utc(ledger_writer, sql):
+    """The day of an intent is the UTC day in every time zone of the host."""
     before = datetime.now(UTC)
     ledger_writer().reserve()
-    ((noted,),) = sql("select started_at from calls")
-    assert before <= datetime.fromisoformat(noted) <= datetime.now(UTC)
-    assert noted.endswith("+00:00")
+    ((started_at,),) = sql("select started_at from calls")
+    assert before <= datetime.fromisoformat(started_at) <= datetime.now(UTC)
+    assert started_at.endswith("+00:00")
 
 
-def test_a_calls_day_is_that_of_its_intent(ledger_writer, sql):
-    """A reply does not move a call to the day of a clock that was set meanwhile: its money is held for its day."""
-    noting = ledger_writer()
-    handle = noting.reserve()
-    intended = sql("select started_at from calls")
-    noting.settle(handle, started_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert sql("select started_at from calls") == intended
+def test_reply_does_not_change_the_start_time(ledger_writer, sql):
+    """The amount is held for the day of the intent, even if the clock was set meanwhile."""
+    calls = ledger_writer()
+    handle = calls.reserve()
+    before = sql("select started_at from calls")
+    calls.settle(handle, started_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert sql("select started_at from calls") == before
 
 
-def test_a_reply_is_there_the_moment_it_arrived(ledger_writer, sql):
-    """A settled call has its amounts and its whole body, for every reader."""
-    noting = ledger_writer()
-    noting.settle(noting.reserve())
-    said = ("stop", "req-1", None, '{"raw": 1}')
+def test_settled_call_has_its_amounts_and_body(ledger_writer, sql):
+    calls = ledger_writer()
+    calls.settle(calls.reserve())
+    reply_columns = ("stop", "req-1", None, '{"raw": 1}')
     assert sql(f"select {ADDED_BY_REPLY} from calls") == [
-        (1.5, 200, "accepted", "yes", "maker/model-2", 1750, 64, 40, 8, 935_000, *said)
+        (1.5, 200, "accepted", "yes", "maker/model-2", 1750, 64, 40, 8, 935_000, *reply_columns)
     ]
 
 
-def test_a_call_that_ended_without_a_reply_says_so(ledger_writer, sql):
-    """A timeout has an outcome, an unknown bill and its words, and no reply."""
-    noting = ledger_writer()
-    noting.lose(noting.reserve())
+def test_timeout_has_an_outcome_and_an_error_but_no_reply(ledger_writer, sql):
+    """Its bill and its cost are unknown."""
+    calls = ledger_writer()
+    calls.lose(calls.reserve())
     query = "select outcome, billed, reply, cost_nano, error from calls"
     assert sql(query) == [("timeout", "unknown", None, None, "read timeout")]
 
 
-def test_a_reply_settles_its_own_call_alone(ledger_writer, sql):
-    """Of two calls under way each is settled by its handle."""
-    noting = ledger_writer()
-    noting.reserve(document="/in/a.jpg")
-    noting.settle(noting.reserve(document="/in/b.jpg"))
+def test_settle_changes_only_the_call_of_its_handle(ledger_writer, sql):
+    calls = ledger_writer()
+    calls.reserve(document="/in/a.jpg")
+    calls.settle(calls.reserve(document="/in/b.jpg"))
     assert sql("select document, outcome from calls order by call") == [("/in/a.jpg", None), ("/in/b.jpg", "accepted")]
 
 
@@ -108,15 +106,15 @@ def test_a_reply_settles_its_own_call_alone(ledger_writer, sql):
     ("amount", "nano"),
     [("0", 0), ("0.000000001", 1), ("0.1", 100_000_000), ("1234567.123456789", 1_234_567_123_456_789)],
 )
-def test_money_is_exact_to_the_nanodollar(ledger_writer, sql, amount, nano):
-    """Amounts are whole nanodollars: nothing is lost on the way through a database without decimals."""
-    noting = ledger_writer()
-    noting.settle(noting.reserve(amount), cost_usd=Decimal(amount))
+def test_amounts_are_exact_to_the_nanodollar(ledger_writer, sql, amount, nano):
+    """Amounts are stored as whole nanodollars, because not every database has decimals."""
+    calls = ledger_writer()
+    calls.settle(calls.reserve(amount), cost_usd=Decimal(amount))
     assert sql("select reserved_nano, cost_nano from calls") == [(nano, nano)]
 
 
-def test_two_ledgers_share_one_database(ledger_writer, url, sql, terms):
-    """Two runs note their calls in one database, and none is lost."""
+def test_two_ledgers_write_to_one_database(ledger_writer, url, sql, terms):
+    """No call of either run is lost."""
     with Ledger(url) as other:
         mine, theirs = ledger_writer(), ledger_writer("other", calls=other.calls)
         mine.reserve()
@@ -129,9 +127,8 @@ def test_two_ledgers_share_one_database(ledger_writer, url, sql, terms):
     ]
 
 
-def test_a_killed_process_has_its_intent_in_the_ledger(ledger, url, sql, spawn):
-    """What was noted before SIGKILL is there after it."""
-    process = spawn(INTENDS, url)
+def test_intent_survives_the_kill_of_its_process(ledger, url, sql, spawn):
+    process = spawn(STORE_INTENT, url)
     assert process.stdout.readline() == "noted\n"
     process.kill()
     assert process.wait(20) == -signal.SIGKILL
@@ -140,16 +137,16 @@ def test_a_killed_process_has_its_intent_in_the_ledger(ledger, url, sql, spawn):
     assert process.pid != os.getpid()
 
 
-def test_a_ledger_that_breaks_stops_the_run(ledger, ledger_writer, sql):
-    """Nothing may be sent that the ledger would not know of: the error names it and what is kept."""
+def test_reserve_raises_ledger_error_without_its_table(ledger, ledger_writer, sql):
+    """The error says what is kept: a call that cannot be stored must not be sent."""
     sql("drop table calls")
     with pytest.raises(LedgerError, match="calls already answered are kept in it") as caught:
         ledger_writer().reserve()
     assert "\n" not in caught.value.message
 
 
-def test_a_group_is_written_whole_or_not_at_all(ledger, make, sql, terms):
-    """A note that is refused takes the whole group back: no money is held for what was not noted."""
+def test_group_of_writes_is_rolled_back_as_a_whole(ledger, make, sql, terms):
+    """After a refused row, no call is stored and no amount is held."""
     ledger.runs.begin(terms)
     row = intent_row(CallId(terms.run, 1, 0), terms, make.request(), 1, Decimal(1))
     with pytest.raises(LedgerError):
@@ -159,8 +156,8 @@ def test_a_group_is_written_whole_or_not_at_all(ledger, make, sql, terms):
     assert sql("select held_nano from runs") == [(0,)]
 
 
-def test_a_broken_note_leaves_the_ledger_usable(ledger, ledger_writer, sql, terms):
-    """A note that was refused holds no lock: the next one is written."""
+def test_refused_write_leaves_the_ledger_usable(ledger, ledger_writer, sql, terms):
+    """It holds no lock, so the next write succeeds."""
     ledger.runs.begin(terms)
     with pytest.raises(LedgerError):
         ledger.runs.begin(terms)
@@ -168,8 +165,7 @@ def test_a_broken_note_leaves_the_ledger_usable(ledger, ledger_writer, sql, term
     assert sql("select count(*) from calls") == [(1,)]
 
 
-def test_the_calls_of_a_run_come_in_order_and_in_batches(ledger, ledger_writer, make, terms):
-    """However many there are; another run's are not among them."""
+def test_iter_unpublished_gives_ordered_batches_of_one_run(ledger, ledger_writer, make, terms):
     count = BATCH_ROWS + 1
     numbers = reversed(range(count))
     rows = [intent_row(CallId(terms.run, 1, number), terms, make.request(), 1, None) for number in numbers]
@@ -180,46 +176,44 @@ def test_the_calls_of_a_run_come_in_order_and_in_batches(ledger, ledger_writer, 
     assert [row["call"] for batch in batches for row in batch] == list(range(count))
 
 
-def test_what_a_volume_has_published_is_not_published_again(ledger, ledger_writer, sql, terms):
-    """The next volume has the calls that came after it."""
+def test_iter_unpublished_skips_calls_of_published_volumes(ledger, ledger_writer, sql, terms):
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve(document="/in/a.jpg"))
+    calls = ledger_writer()
+    calls.settle(calls.reserve(document="/in/a.jpg"))
     ledger.runs.mark_volume_published(terms.run, 1, ())
-    noting.settle(noting.reserve(document="/in/b.jpg"))
+    calls.settle(calls.reserve(document="/in/b.jpg"))
     assert [[row["document"] for row in batch] for batch in ledger.calls.iter_unpublished(terms.run)] == [["/in/b.jpg"]]
 
 
-def test_an_answer_waits_for_the_same_request(ledger, ledger_writer, make, terms):
-    """What was paid for and published no document is found by its request, with its body and its tokens."""
+def test_orphaned_reply_is_found_by_its_request(ledger, ledger_writer, make, terms):
+    """A reply whose document was not published is stored with its body and its tokens."""
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve(document="/in/a.jpg"))
-    noting.settle(noting.reserve(document="/in/b.jpg"), reply=make.reply(logprobs=make.logprobs()))
+    calls = ledger_writer()
+    calls.settle(calls.reserve(document="/in/a.jpg"))
+    calls.settle(calls.reserve(document="/in/b.jpg"), reply=make.reply(logprobs=make.logprobs()))
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
     ledger.runs.finish(terms.run)
-    waiting = ledger.calls.orphaned_replies(terms)
-    assert list(waiting) == ["request-/in/b.jpg"]
-    assert ledger.calls.stored_reply(waiting["request-/in/b.jpg"]) == ('{"raw": 1}', make.logprobs())
+    orphans = ledger.calls.orphaned_replies(terms)
+    assert list(orphans) == ["request-/in/b.jpg"]
+    assert ledger.calls.stored_reply(orphans["request-/in/b.jpg"]) == ('{"raw": 1}', make.logprobs())
 
 
 @pytest.mark.parametrize("other", [{"endpoint": "offline"}, {"model": "maker/other"}, {"schema": "caption"}])
-def test_an_answer_waits_for_nobody_else(ledger, ledger_writer, terms, other):
-    """Another endpoint, model or schema would have been answered otherwise."""
+def test_orphaned_reply_is_not_used_for_another_fingerprint(ledger, ledger_writer, terms, other):
+    """Another endpoint, model or schema would have given another reply."""
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve())
+    calls = ledger_writer()
+    calls.settle(calls.reserve())
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
     ledger.runs.finish(terms.run)
     assert ledger.calls.orphaned_replies(vary(terms, **other)) == {}
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "capacity", "server_error", "client_error", "timeout"])
-def test_a_refusal_is_no_answer(ledger, ledger_writer, terms, outcome):
-    """Who was not answered asks again."""
+def test_call_without_an_answer_is_not_an_orphaned_reply(ledger, ledger_writer, terms, outcome):
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve(), outcome=outcome, billed="no", cost_usd=Decimal(0))
+    calls = ledger_writer()
+    calls.settle(calls.reserve(), outcome=outcome, billed="no", cost_usd=Decimal(0))
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
     ledger.runs.finish(terms.run)
     assert ledger.calls.orphaned_replies(terms) == {}

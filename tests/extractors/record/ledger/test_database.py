@@ -1,4 +1,4 @@
-"""database.py: what goes wrong in a ledger's database is said, and nothing in it is lost."""
+"""database.py: database errors name the ledger and what to do, and no stored data is lost."""
 
 import sqlite3
 import threading
@@ -15,8 +15,8 @@ from extractors.core.money import Means
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.database import Database
 
-# A process that opens a ledger as soon as it is told to.
-OPENS = """
+# A process that opens a ledger when it reads a line.
+OPEN_LEDGER = """
 import sys
 from extractors.record.ledger import Ledger
 
@@ -30,92 +30,90 @@ print("opened", flush=True)
 
 @pytest.fixture
 def path(tmp_path):
-    """Where a ledger's file is."""
+    """The path of a ledger file that does not exist yet."""
     return tmp_path / "state" / "ledger.db"
 
 
 @pytest.fixture
-def filed(path):
-    """An open ledger in a file."""
-    with Ledger(f"sqlite:///{path}") as opened:
-        yield opened
+def file_ledger(path):
+    """An open ledger in a SQLite file."""
+    with Ledger(f"sqlite:///{path}") as ledger:
+        yield ledger
 
 
-def opened(path, patience=30.0):
+def open_ledger(path, patience=30.0):
     with Ledger(f"sqlite:///{path}", patience):
         pass
 
 
-def test_the_file_is_in_write_ahead_mode(filed, path):
-    """Readers of the file do not wait for the run that writes it."""
+def test_file_is_in_write_ahead_mode(file_ledger, path):
+    """Readers do not wait for the run that writes to the file."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma journal_mode").fetchall() == [("wal",)]
 
 
-def test_what_was_noted_is_there_after_closing(url, make, ledger_writer, ledger, terms):
-    """A ledger that is opened again goes on where it was."""
+def test_stored_calls_are_read_by_a_ledger_opened_later(url, make, ledger_writer, ledger, terms):
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve())
+    calls = ledger_writer()
+    calls.settle(calls.reserve())
     ledger.runs.mark_volume_published(terms.run, 1, ())
-    with Ledger(url) as again:
-        assert again.memory.means(terms) == Means(40, 1.5)
+    with Ledger(url) as second_ledger:
+        assert second_ledger.memory.means(terms) == Means(40, 1.5)
 
 
 @pytest.mark.slow
-def test_a_ledger_may_be_opened_by_many_at_once(url, spawn):
-    """The first to come makes it, whoever that is, and all the others find it made."""
-    processes = [spawn(OPENS, url) for _ in range(4)]
+def test_new_ledger_is_opened_by_four_processes_at_once(url, spawn):
+    """One process creates the tables, and the others find them."""
+    processes = [spawn(OPEN_LEDGER, url) for _ in range(4)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
     [print(file=process.stdin, flush=True) for process in processes]
     assert [process.stdout.readline() for process in processes] == ["opened\n"] * 4
 
 
-def test_a_ledger_is_made_once(path):
-    """Of many that open a new file in the same moment none is refused."""
-    start, failed = threading.Barrier(8), []
+def test_new_ledger_is_opened_by_eight_threads_at_once(path):
+    """None of the threads that open a new file at the same moment fails."""
+    start, errors = threading.Barrier(8), []
 
-    def open_it(where):
+    def open_at_start(ledger_path):
         start.wait(20)
         try:
-            opened(where)
+            open_ledger(ledger_path)
         except ConfigurationError as error:
-            failed.append(error)
+            errors.append(error)
 
     for number in range(10):
-        where = path.with_name(f"{number}.db")
-        threads = [threading.Thread(target=open_it, args=(where,)) for _ in range(8)]
+        ledger_path = path.with_name(f"{number}.db")
+        threads = [threading.Thread(target=open_at_start, args=(ledger_path,)) for _ in range(8)]
         [thread.start() for thread in threads]
         [thread.join(60) for thread in threads]
-    assert failed == []
+    assert errors == []
 
 
-def test_the_clock_is_that_of_all_who_share_the_ledger(ledger):
-    """Seconds since 1970, with fractions."""
+def test_clock_returns_seconds_since_1970(ledger):
+    """All processes that share the ledger read the clock of its database."""
     with ledger.runs.database.reading() as connection:
         first, second = (ledger.runs.database.clock(connection) for _ in range(2))
     assert first <= second
     assert abs(first - time.time()) < 5
 
 
-def test_a_ledger_whose_folder_cannot_be_made_is_refused_by_name(tmp_path):
-    """A file where a folder has to be is said in one line, before anything is spent."""
+def test_ledger_below_a_file_is_refused_by_path(tmp_path):
+    """The folder cannot be created, and the error names the ledger in one line."""
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(ConfigurationError) as caught:
-        opened(tmp_path / "state" / "ledger.db")
+        open_ledger(tmp_path / "state" / "ledger.db")
     assert f"ledger '{tmp_path}/state/ledger.db' cannot be opened: " in caught.value.message
     assert "\n" not in caught.value.message
 
 
-def test_a_ledger_that_is_a_folder_is_refused_by_name(tmp_path):
-    """A folder at the ledger's path is said in one line."""
+def test_ledger_path_that_is_a_folder_is_refused_by_path(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
-        opened(tmp_path)
+        open_ledger(tmp_path)
     assert f"ledger '{tmp_path}' cannot be opened: " in caught.value.message
 
 
-def test_a_server_that_is_not_there_is_refused_without_the_password():
-    """The error names the address, and keeps to itself what only its owner should know."""
+def test_unreachable_server_error_hides_the_password():
+    """The one-line error names the address."""
     pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
     with (
         pytest.raises(ConfigurationError) as caught,
@@ -128,55 +126,55 @@ def test_a_server_that_is_not_there_is_refused_without_the_password():
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:1/x?user=me&password=geheim", "me:geheim@127.0.0.1:port/x"])
-def test_no_password_is_said_wherever_it_stands(url):
-    """In the query of a URL, or in one that cannot be read."""
+def test_url_error_hides_the_password(url):
+    """The password is hidden in the query of a URL, and in a URL that cannot be parsed."""
     pytest.importorskip("psycopg")
-    with pytest.raises(ConfigurationError) as refused, Ledger(f"postgresql+psycopg://{url}", patience=2):
+    with pytest.raises(ConfigurationError) as caught, Ledger(f"postgresql+psycopg://{url}", patience=2):
         pass
-    assert "geheim" not in refused.value.message
+    assert "geheim" not in caught.value.message
 
 
-def test_a_file_that_is_no_database_is_set_aside(path):
-    """It is kept as it is under another name, which the error says; the next who opens it begins a new one."""
+def test_file_that_is_not_a_database_is_renamed(path):
+    """The error gives the new name of the file, whose content is unchanged; the next open creates a new ledger."""
     path.parent.mkdir()
-    path.write_text("these are the notes of somebody else, and long enough to be read as a page " * 10)
+    path.write_text("these are the notes of another program, and long enough to be read as a page " * 10)
     with pytest.raises(ConfigurationError, match="it is damaged") as caught:
-        opened(path)
-    (kept,) = path.parent.iterdir()
-    assert kept.read_text().startswith("these are the notes")
+        open_ledger(path)
+    (renamed_path,) = path.parent.iterdir()
+    assert renamed_path.read_text().startswith("these are the notes")
     assert f"ledger '{path}' cannot be opened: " in caught.value.message
-    assert f"was renamed to {kept}" in caught.value.message
-    opened(path)
+    assert f"was renamed to {renamed_path}" in caught.value.message
+    open_ledger(path)
     assert path.is_file()
-    assert kept.read_text().startswith("these are the notes")
+    assert renamed_path.read_text().startswith("these are the notes")
 
 
-def test_a_file_that_was_cut_short_is_set_aside(path):
-    """What was once a ledger is damaged when all but its first page is gone."""
-    opened(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:4096])
+def test_truncated_file_is_renamed(path):
+    """A ledger of which only the first page is left counts as damaged."""
+    open_ledger(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096])
     with pytest.raises(ConfigurationError, match=r"it is damaged \(database disk image is malformed\)"):
-        opened(path)
-    opened(path)
-    assert path.stat().st_size == len(whole)
+        open_ledger(path)
+    open_ledger(path)
+    assert path.stat().st_size == len(content)
 
 
-def test_what_belongs_to_a_damaged_file_goes_with_it(path):
-    """The log and the index that a killed process left: the new file is not to be mixed up with them."""
+def test_log_and_index_of_a_damaged_file_are_renamed(path):
+    """The new ledger must not use the log and the index that a killed process left."""
     path.parent.mkdir()
-    for end in ("", "-wal", "-shm"):
-        path.with_name(f"ledger.db{end}").write_text(f"no page of a database{end}" * 50)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"ledger.db{suffix}").write_text(f"no page of a database{suffix}" * 50)
     with pytest.raises(ConfigurationError, match="it is damaged"):
-        opened(path)
-    left = sorted(each.name for each in path.parent.iterdir())
-    assert [name for name in left if "damaged" not in name] == []
-    assert left[0].startswith("ledger.db.damaged-")
-    opened(path)
+        open_ledger(path)
+    names = sorted(file.name for file in path.parent.iterdir())
+    assert [name for name in names if "damaged" not in name] == []
+    assert names[0].startswith("ledger.db.damaged-")
+    open_ledger(path)
 
 
-def overwritten(path, table):
-    """Makes the pages of a table unreadable, as a broken disk would."""
+def damage_table(path, table):
+    """Overwrites the pages of a table, as a broken disk would."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
         ((size,),) = connection.execute("pragma page_size").fetchall()
@@ -187,68 +185,66 @@ def overwritten(path, table):
     path.write_bytes(content)
 
 
-def test_damage_in_the_middle_stops_the_run(path, terms):
-    """Nothing is sent that the ledger would not know of: the error says where the damaged one is kept."""
+def test_damaged_ledger_stops_the_run(path, terms):
+    """The error gives the new name of the damaged file; the next open creates a new ledger."""
     with Ledger(f"sqlite:///{path}") as ledger:
         ledger.runs.begin(terms)
     with Ledger(f"sqlite:///{path}") as ledger:
-        overwritten(path, "runs")
+        damage_table(path, "runs")
         with pytest.raises(LedgerError, match=r"it is damaged .* and was renamed to") as caught:
             ledger.runs.heartbeat(terms.run)
-    (kept,) = [each for each in path.parent.iterdir() if "damaged" in each.name]
-    assert str(kept) in caught.value.message
+    (renamed_path,) = [file for file in path.parent.iterdir() if "damaged" in file.name]
+    assert str(renamed_path) in caught.value.message
     assert "kept in it" not in caught.value.message
     with Ledger(f"sqlite:///{path}") as ledger:
         assert ledger.runs.list_abandoned("/out", "slip") == []
         ledger.runs.begin(terms)
 
 
-def test_who_goes_on_after_damage_is_refused_and_makes_nothing(path, terms):
-    """A run that is stopping may still try to give its lease back: that is an error, and no half-made ledger."""
+def test_damaged_ledger_refuses_further_writes_and_creates_no_file(path, terms):
+    """A run that is stopping may still try to release its lease."""
     with Ledger(f"sqlite:///{path}") as ledger:
         ledger.runs.begin(terms)
-        overwritten(path, "runs")
+        damage_table(path, "runs")
         for attempt in (ledger.runs.heartbeat, ledger.runs.release, ledger.runs.heartbeat):
             with pytest.raises(LedgerError):
                 attempt(terms.run)
-    opened(path)
-    assert len([each for each in path.parent.iterdir() if each.name.endswith("Z")]) == 1
+    open_ledger(path)
+    assert len([file for file in path.parent.iterdir() if file.name.endswith("Z")]) == 1
 
 
-def test_a_second_writer_waits(filed, path, terms):
-    """While another process writes, a note waits for its turn rather than being lost."""
-    noted = threading.Thread(target=lambda: filed.runs.begin(terms))
-    with closing(sqlite3.connect(path, isolation_level=None)) as busy:
-        busy.execute("begin immediate")
-        noted.start()
-        noted.join(0.3)
-        waited = noted.is_alive()
-        busy.execute("commit")
-    noted.join(20)
+def test_second_writer_waits_for_the_first(file_ledger, path, terms):
+    writer = threading.Thread(target=lambda: file_ledger.runs.begin(terms))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("begin immediate")
+        writer.start()
+        writer.join(0.3)
+        waited = writer.is_alive()
+        connection.execute("commit")
+    writer.join(20)
     assert waited
-    assert filed.runs.count_volumes(terms.run) == 0
+    assert file_ledger.runs.count_volumes(terms.run) == 0
 
 
-def test_a_reader_waits_for_nobody(path, terms):
-    """Whoever only looks is not kept waiting by whoever writes."""
+def test_reader_does_not_wait_for_a_writer(path, terms):
     with (
         Ledger(f"sqlite:///{path}", patience=0.1) as ledger,
-        closing(sqlite3.connect(path, isolation_level=None)) as busy,
+        closing(sqlite3.connect(path, isolation_level=None)) as connection,
     ):
-        busy.execute("begin immediate")
+        connection.execute("begin immediate")
         assert ledger.runs.list_abandoned("/out", "slip") == []
 
 
-def test_a_ledger_that_stays_locked_is_said(path, terms):
-    """The run stops with an error that says by what, and nothing is lost."""
+def test_lock_that_is_not_released_raises_ledger_error(path, terms):
+    """The error gives the time waited; a later write succeeds."""
     with (
         Ledger(f"sqlite:///{path}", patience=0.1) as ledger,
-        closing(sqlite3.connect(path, isolation_level=None)) as busy,
+        closing(sqlite3.connect(path, isolation_level=None)) as connection,
     ):
-        busy.execute("begin immediate")
+        connection.execute("begin immediate")
         with pytest.raises(LedgerError) as caught:
             ledger.runs.begin(terms)
-        busy.execute("rollback")
+        connection.execute("rollback")
         ledger.runs.begin(terms)
     assert caught.value.message == (
         f"ledger '{path}': it is locked by another process, which did not release it within 0.1 s;"
@@ -256,11 +252,11 @@ def test_a_ledger_that_stays_locked_is_said(path, terms):
     )
 
 
-def test_a_ledger_that_is_locked_is_opened_all_the_same(path, terms):
-    """Whoever only reads waits for nobody; whoever writes is told."""
-    opened(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as busy:
-        busy.execute("begin immediate")
+def test_locked_ledger_can_be_opened_and_read(path, terms):
+    """Only a write raises an error."""
+    open_ledger(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("begin immediate")
         with Ledger(f"sqlite:///{path}", patience=0.1) as ledger:
             assert ledger.memory.rate(terms) is None
             with pytest.raises(LedgerError, match=r"it is locked by another process, .* 0\.1 s"):
@@ -268,31 +264,29 @@ def test_a_ledger_that_is_locked_is_opened_all_the_same(path, terms):
 
 
 @pytest.mark.postgres
-def test_a_locked_table_of_a_server_is_said(postgres, terms):
-    """As a locked file is."""
+def test_locked_postgres_table_raises_ledger_error(postgres, terms):
     url = postgres()
-    other = sa.create_engine(url)
-    with Ledger(url, patience=0.1) as ledger, other.begin() as busy:
-        busy.execute(sa.text("lock table runs in exclusive mode"))
+    engine = sa.create_engine(url)
+    with Ledger(url, patience=0.1) as ledger, engine.begin() as connection:
+        connection.execute(sa.text("lock table runs in exclusive mode"))
         with pytest.raises(
             LedgerError, match=r"it is locked by another process, which did not release it within 0\.1 s"
         ):
             ledger.runs.begin(terms)
-    other.dispose()
+    engine.dispose()
 
 
 @pytest.mark.postgres
-def test_nul_in_the_words_of_a_server_does_not_end_a_run(postgres, terms):
-    """PostgreSQL's text holds none; a reply of bytes that are no text, and the escapes of models, hold some."""
+def test_nul_is_replaced_in_postgres_text(postgres, terms):
+    """PostgreSQL's text has no NUL, but binary replies and the escapes of models may contain some."""
     with Ledger(postgres()) as ledger:
         ledger.runs.begin(vary(terms, source="/in/a\0b"))
         with ledger.runs.database._engine.connect() as connection:
             assert connection.execute(sa.text("select source from runs")).scalar_one() == "/in/a\ufffdb"
 
 
-def test_a_ledger_in_a_folder_without_a_name_is_where_we_are(tmp_path, monkeypatch):
-    """A path may be relative."""
+def test_relative_path_is_resolved_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    opened(Path("ledger.db"))
+    open_ledger(Path("ledger.db"))
     assert (tmp_path / "ledger.db").is_file()
     assert Database("sqlite:///ledger.db").name == "ledger.db"

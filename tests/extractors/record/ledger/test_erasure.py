@@ -1,4 +1,4 @@
-"""erasure.py: names of forgotten documents leave the ledger, amounts stay, and a live run keeps what it reads."""
+"""erasure.py: names of forgotten documents are erased from the ledger, amounts stay, and documents of live runs are refused."""
 
 from datetime import UTC, datetime
 
@@ -14,8 +14,8 @@ FORGOTTEN = Forgotten("/out", frozenset({A}))
 
 
 @pytest.fixture
-def begun(ledger, terms, make):
-    """Begins a run that has claimed and called two documents, and a page of a file; gives it."""
+def begin_run(ledger, terms, make):
+    """Returns a function that begins a run, claims two documents, and stores a call for each and for a page of the first."""
 
     def begin(run="one", **changes):
         info = vary(terms, run=run, started_at=datetime.now(UTC), **changes)
@@ -32,9 +32,9 @@ def begun(ledger, terms, make):
     return begin
 
 
-def test_names_are_blanked_and_amounts_stay(ledger, begun, sql):
-    """Of the document and of the pages of its file; other documents and outputs keep theirs."""
-    run, other = begun(), begun("two", output="/elsewhere")
+def test_erase_blanks_names_and_keeps_amounts(ledger, begin_run, sql):
+    """Pages of the forgotten file are erased too; other documents and other outputs are not."""
+    run, other = begin_run(), begin_run("two", output="/elsewhere")
     ledger.runs.release(run.run)
     before = sql("select sum(cost_nano), sum(prompt_tokens), count(*) from calls")
     assert ledger.erasure.erase(FORGOTTEN) == 2
@@ -45,49 +45,49 @@ def test_names_are_blanked_and_amounts_stay(ledger, begun, sql):
     assert (first, third, second[0]) == (blank, blank, B)
     assert [row[0] for row in sql(names, run=other.run)] == [A, B, PAGE]
     assert sql("select sum(cost_nano), sum(prompt_tokens), count(*) from calls") == before
-    assert [each.document for each in ledger.claims.load_plans(run.run)] == [B]
+    assert [plan.document for plan in ledger.claims.load_plans(run.run)] == [B]
 
 
-def test_a_document_in_flight_in_a_live_run_is_not_erased(ledger, begun, sql):
-    """The message names the run; nothing is changed."""
-    run = begun()
+def test_erase_refuses_a_document_claimed_by_a_live_run(ledger, begin_run, sql):
+    """The message names the run, and nothing is changed."""
+    run = begin_run()
     before = sql("select document, reply from calls")
-    for act in (ledger.erasure.check, ledger.erasure.erase):
+    for method in (ledger.erasure.check, ledger.erasure.erase):
         with pytest.raises(ConfigurationError, match=f"run {run.run} is reading {A} now: nothing was forgotten"):
-            act(FORGOTTEN)
+            method(FORGOTTEN)
     assert sql("select document, reply from calls") == before
 
 
-def test_a_live_run_of_other_documents_does_not_hinder(ledger, begun):
-    begun()
+def test_erase_ignores_a_live_run_of_other_documents(ledger, begin_run):
+    begin_run()
     assert ledger.erasure.erase(Forgotten("/out", frozenset({"/in/c.jpg"}))) == 0
 
 
-def test_a_document_in_a_published_volume_of_a_live_run_is_not_erased(ledger, begun):
-    """That run may still copy its row."""
-    run = begun()
+def test_erase_refuses_a_document_in_a_volume_of_a_live_run(ledger, begin_run):
+    """The live run may still copy the document's row."""
+    run = begin_run()
     with pytest.raises(ConfigurationError, match=run.run):
         ledger.erasure.erase(Forgotten("/out", frozenset({"/in/c.jpg"}), frozenset({run.run})))
 
 
-def test_a_document_of_a_plan_that_is_being_applied_is_not_erased(ledger, begun):
-    run = begun(flow="apply")
+def test_erase_refuses_a_document_of_a_plan_in_progress(ledger, begin_run):
+    run = begin_run(flow="apply")
     with pytest.raises(ConfigurationError, match=run.run):
         ledger.erasure.erase(Forgotten("/out", frozenset({"/in/c.jpg"}), planned=True))
 
 
-def test_the_source_of_a_run_over_one_image_is_blanked(ledger, begun, sql):
-    run = begun(source=A, job='{"source": "a.jpg"}')
+def test_erase_blanks_the_source_of_a_run_of_one_image(ledger, begin_run, sql):
+    run = begin_run(source=A, job='{"source": "a.jpg"}')
     ledger.runs.release(run.run)
     ledger.erasure.erase(FORGOTTEN)
     assert sql("select source, job from runs") == [("", "{}")]
 
 
-def test_nothing_of_a_name_is_left_in_the_file_of_the_ledger(url, ledger, begun, tmp_path):
-    """Not in free pages either; PostgreSQL removes those by itself."""
+def test_erase_removes_names_from_free_pages_of_the_file(url, ledger, begin_run, tmp_path):
+    """PostgreSQL vacuums its tables by itself."""
     if not url.startswith("sqlite"):
-        pytest.skip("of a file only")
-    ledger.runs.release(begun().run)
+        pytest.skip("SQLite only")
+    ledger.runs.release(begin_run().run)
     ledger.erasure.erase(FORGOTTEN)
     files = [path for path in (tmp_path / "state").iterdir() if path.is_file()]
     assert files

@@ -1,4 +1,4 @@
-"""migrations.py: a ledger of an older version opens with all that it holds, one of a newer version is refused."""
+"""migrations.py: a ledger of an older version is migrated without loss, and one of a newer version is refused."""
 
 import sqlite3
 from contextlib import closing
@@ -12,8 +12,8 @@ from extractors.core.money import Means
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.migrations import NEWEST
 
-# A ledger as the version before leases and budgets made it, with a published run and one that was not.
-FIRST = """
+# A ledger of the first version, before leases and budgets, with a published and an unpublished run.
+FIRST_VERSION = """
 create table runs (
     run varchar not null, schema varchar not null, source varchar not null, output varchar not null,
     started_at varchar not null, host varchar not null, pid integer not null, published_at varchar, primary key (run)
@@ -41,7 +41,7 @@ insert into runs values
 insert into served_prices values ('https://api.example/v1', 'maker/model', '0.17', '0.25', null, '2026-11-01');
 insert into rates values ('https://api.example/v1', 'maker/model', 17.5, '2026-11-19T02:16:00+00:00');
 """
-CALL = (
+INSERT_CALL = (
     "insert into calls values (:run, 1, :call, '/in/a.jpg', 'key', 1, 'slip', 'https://api.example/v1', 'maker/model',"
     " 'table', 1, :at, 1601, 1701, 2512000, :seconds, 200, :outcome, :billed, 'maker/model', 1750, 0, :tokens, 0,"
     " :cost, 'req', :reply)"
@@ -66,7 +66,7 @@ CALLS = [
 ]
 BLANK = dict.fromkeys(("outcome", "billed", "tokens", "seconds", "cost", "reply"))
 DAYS = {"first": "2026-11-18T02:16:00+00:00", "second": "2026-11-19T02:16:00+00:00"}
-OPENS = """
+OPEN_LEDGER = """
 import sys
 from extractors.record.ledger import Ledger
 
@@ -80,132 +80,133 @@ print("opened", flush=True)
 
 @pytest.fixture
 def path(tmp_path):
-    """A ledger as the version before made it."""
+    """The path of a ledger of the first version."""
     path = tmp_path / "ledger.db"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("pragma journal_mode=wal")
-        connection.executescript(FIRST)
-        connection.executemany(CALL, [BLANK | {"at": DAYS[each["run"]]} | each for each in CALLS])
+        connection.executescript(FIRST_VERSION)
+        connection.executemany(INSERT_CALL, [BLANK | {"at": DAYS[call["run"]]} | call for call in CALLS])
     return path
 
 
 @pytest.fixture
-def old(path):
-    """The same, opened by this version."""
+def migrated_ledger(path):
+    """The same ledger, opened by the current version."""
     with Ledger(f"sqlite:///{path}") as ledger:
         yield ledger
 
 
-def rows(path, query):
+def select(path, query):
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
 
 
-def test_a_new_ledger_is_of_the_newest_version(ledger, sql):
+def test_new_ledger_has_the_newest_version(ledger, sql):
     assert sql("select version from ledger_version") == [(NEWEST,)]
 
 
-def test_an_older_ledger_becomes_one_of_the_newest_version(old, path):
-    """With the tables and columns that a new one has."""
-    assert rows(path, "select version from ledger_version") == [(NEWEST,)]
+def test_migrated_ledger_has_the_newest_version_and_schema(migrated_ledger, path):
+    """It has the tables and columns of a new ledger."""
+    assert select(path, "select version from ledger_version") == [(NEWEST,)]
     new = path.with_name("new.db")
     with Ledger(f"sqlite:///{new}"):
         pass
     query = "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c order by m.name, c.name"
-    assert rows(path, query) == rows(new, query)
+    assert select(path, query) == select(new, query)
 
 
-def test_an_older_ledger_keeps_every_call(path):
-    """With its money, and the bodies that were still there."""
+def test_migration_keeps_all_calls(path):
+    """Their amounts are kept, and the bodies that were still stored."""
     query = "select run, call, outcome, billed, reserved_nano, cost_nano, reply from calls order by run, call"
-    before = rows(path, query)
+    before = select(path, query)
     with Ledger(f"sqlite:///{path}"):
         pass
-    assert rows(path, query) == before
+    assert select(path, query) == before
     assert len(before) == len(CALLS)
 
 
-def test_an_older_ledger_keeps_prices_and_rates(old, terms):
-    assert str(old.memory.prices(terms.endpoint)["maker/model"].input) == "0.17"
-    assert old.memory.rate(terms) == 17.5
+def test_migration_keeps_prices_and_rates(migrated_ledger, terms):
+    assert str(migrated_ledger.memory.prices(terms.endpoint)["maker/model"].input) == "0.17"
+    assert migrated_ledger.memory.rate(terms) == 17.5
 
 
-def test_the_means_of_an_older_ledger_are_those_of_all_accepted_answers(old, terms):
-    """Published or not; an answer without a count says nothing."""
-    assert old.memory.means(terms) == Means(50, 1.5)
+def test_migration_computes_means_of_accepted_answers(migrated_ledger, terms):
+    """Answers of published and unpublished runs count; those without a token count do not."""
+    assert migrated_ledger.memory.means(terms) == Means(50, 1.5)
 
 
-def test_what_an_older_run_published_is_not_published_again(old, path):
-    """Its calls are in the tables."""
-    assert list(old.calls.iter_unpublished("first")) == []
-    assert rows(path, "select distinct volume from calls where run = 'first'") == [(1,)]
+def test_migration_marks_calls_of_published_runs_as_published(migrated_ledger, path):
+    assert list(migrated_ledger.calls.iter_unpublished("first")) == []
+    assert select(path, "select distinct volume from calls where run = 'first'") == [(1,)]
 
 
-def test_an_older_run_that_was_not_published_is_not_taken_over(old):
-    """Its rows lack what a published call needs; what it paid stays with the calls that no table has."""
-    assert old.runs.list_abandoned("/out", "slip") == []
-    assert old.runs.adopt("second") is False
-    assert [row["call"] for batch in old.calls.iter_unpublished("second") for row in batch] == [0, 1]
+def test_unpublished_run_of_the_first_version_is_not_taken_over(migrated_ledger):
+    """Its calls lack columns that publishing needs; they stay in the ledger as unpublished."""
+    assert migrated_ledger.runs.list_abandoned("/out", "slip") == []
+    assert migrated_ledger.runs.adopt("second") is False
+    assert [row["call"] for batch in migrated_ledger.calls.iter_unpublished("second") for row in batch] == [0, 1]
 
 
-def test_an_older_ledger_holds_what_its_days_have_spent(old, path):
-    """So the day's budget counts what was spent before the change of version: costs, and what may have been billed."""
-    held = [("2026-11-18", 3 * 900_000 + 2_512_000), ("2026-11-19", 900_000 + 2_512_000)]
-    assert rows(path, "select day, held_nano from days order by day") == held
+def test_migration_computes_amounts_held_by_day(migrated_ledger, path):
+    """Costs and amounts with an unknown bill count for the day's budget."""
+    held_by_day = [("2026-11-18", 3 * 900_000 + 2_512_000), ("2026-11-19", 900_000 + 2_512_000)]
+    assert select(path, "select day, held_nano from days order by day") == held_by_day
 
 
-def test_an_older_ledger_works_on(old, terms):
-    """A run begins in it, and is published."""
-    old.runs.begin(vary(terms, started_at=datetime.now(UTC)))
-    old.runs.mark_volume_published(terms.run, 1, ())
-    old.runs.finish(terms.run)
-    assert old.runs.count_volumes(terms.run) == 1
+def test_migrated_ledger_accepts_a_run(migrated_ledger, terms):
+    """A run can begin in it and be published."""
+    migrated_ledger.runs.begin(vary(terms, started_at=datetime.now(UTC)))
+    migrated_ledger.runs.mark_volume_published(terms.run, 1, ())
+    migrated_ledger.runs.finish(terms.run)
+    assert migrated_ledger.runs.count_volumes(terms.run) == 1
 
 
-def test_an_older_ledger_is_brought_up_to_date_once(path):
+def test_ledger_is_migrated_once(path):
     """Opening it again changes nothing."""
     for _ in range(2):
         with Ledger(f"sqlite:///{path}"):
             pass
-    assert rows(path, "select count, completion_tokens from answers") == [(3, 150)]
+    assert select(path, "select count, completion_tokens from answers") == [(3, 150)]
 
 
 @pytest.mark.slow
-def test_an_older_ledger_may_be_opened_by_many_at_once(path, spawn):
-    """The first to come brings it up to date, and all the others find it so."""
-    processes = [spawn(OPENS, f"sqlite:///{path}") for _ in range(4)]
+def test_ledger_is_migrated_once_by_four_processes(path, spawn):
+    """One process migrates it, and the others open the migrated ledger."""
+    processes = [spawn(OPEN_LEDGER, f"sqlite:///{path}") for _ in range(4)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
     [print(file=process.stdin, flush=True) for process in processes]
     assert [process.stdout.readline() for process in processes] == ["opened\n"] * 4
-    assert rows(path, "select count, completion_tokens from answers") == [(3, 150)]
+    assert select(path, "select count, completion_tokens from answers") == [(3, 150)]
 
 
-def test_a_step_that_fails_leaves_the_ledger_as_it_was(path):
-    """Half of a change is none: here a table of the new version is in the way."""
+def test_failed_migration_is_rolled_back(path):
+    """It fails because the database already has a table of the new version."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("create table answers (wrong integer)")
     query = "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c order by m.name, c.name"
-    before = rows(path, query)
+    before = select(path, query)
     with pytest.raises(ConfigurationError, match="cannot be opened"), Ledger(f"sqlite:///{path}"):
         pass
-    assert rows(path, query) == before
+    assert select(path, query) == before
 
 
-def test_the_shards_of_an_older_ledger_are_kept(ledger, url, sql, terms):
-    """Of the version before they said how many of their documents were done already."""
+def test_shards_of_version_3_have_no_skipped_documents(ledger, url, sql, terms):
+    """Version 3 did not store how many documents of a shard were skipped."""
     ledger.runs.begin(terms)
     ledger.shards.begin(terms.run, 0, 7)
     sql("alter table shards drop column skipped")
     sql("update ledger_version set version = 3")
-    with Ledger(url) as opened:
-        assert [(each.writer, each.skipped) for each in opened.shards.list_attempts(terms.run)] == [(7, 0)]
+    with Ledger(url) as migrated_ledger:
+        assert [(attempt.writer, attempt.skipped) for attempt in migrated_ledger.shards.list_attempts(terms.run)] == [
+            (7, 0)
+        ]
 
 
-def test_calls_of_the_version_before_tokens_are_kept(ledger, url, sql, ledger_writer, make, terms):
-    """An answer that waits for its document is reused without tokens; the version's tables are there."""
+def test_orphaned_replies_of_version_5_have_no_tokens(ledger, url, sql, ledger_writer, make, terms):
+    """The reply is reused without tokens, and the tables of the new version exist."""
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve())
+    calls = ledger_writer()
+    calls.settle(calls.reserve())
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/a.jpg"})
     ledger.runs.finish(terms.run)
     for column in ("tokens", "token_logprobs"):
@@ -213,18 +214,20 @@ def test_calls_of_the_version_before_tokens_are_kept(ledger, url, sql, ledger_wr
     for table in ("tunings", "logprob_refusals"):
         sql(f"drop table {table}")
     sql("update ledger_version set version = 5")
-    with Ledger(url) as opened:
-        (call,) = opened.calls.orphaned_replies(terms).values()
-        assert opened.calls.stored_reply(call) == ('{"raw": 1}', None)
-        opened.memory.keep_tuning(terms.fingerprint, terms.run, "{}")
-        assert opened.memory.logprob_refusal(terms.fingerprint) is None
+    with Ledger(url) as migrated_ledger:
+        (call,) = migrated_ledger.calls.orphaned_replies(terms).values()
+        assert migrated_ledger.calls.stored_reply(call) == ('{"raw": 1}', None)
+        migrated_ledger.memory.keep_tuning(terms.fingerprint, terms.run, "{}")
+        assert migrated_ledger.memory.logprob_refusal(terms.fingerprint) is None
 
 
-def test_a_newer_ledger_is_refused(ledger, url, sql):
-    """The error says what to do, and the ledger is left as it is."""
+def test_newer_ledger_is_refused(ledger, url, sql):
+    """The error says what to do, and the ledger is left unchanged."""
     sql("update ledger_version set version = 99")
     with pytest.raises(ConfigurationError) as caught, Ledger(url):
         pass
-    said = f"cannot be opened: it has version 99, and this tilewise supports versions up to {NEWEST}: update tilewise"
-    assert said in caught.value.message
+    expected = (
+        f"cannot be opened: it has version 99, and this tilewise supports versions up to {NEWEST}: update tilewise"
+    )
+    assert expected in caught.value.message
     assert sql("select version from ledger_version") == [(99,)]

@@ -1,4 +1,4 @@
-"""runs.py: a run belongs to a living process, is taken over by one, and is published once."""
+"""runs.py: a run is owned by one live process, is taken over when that process has ended, and is published once."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from extractors.record.ledger import Ledger
 from extractors.record.ledger.owner import LEASE_SECONDS, Owner, current_process
 from extractors.record.ledger.runs import KEEP_REPLY_DAYS
 
-# A process that begins a run, says so, and then waits to be killed.
-BEGINS = """
+# A process that begins a run, prints "begun", and waits to be killed.
+BEGIN_RUN = """
 import sys
 from datetime import UTC, datetime
 from extractors.core import Fingerprint, RunInfo
@@ -30,130 +30,132 @@ with Ledger(sys.argv[1]) as ledger:
     print("begun", flush=True)
     sys.stdin.read()
 """
-TOKENS = "select count(tokens), count(token_logprobs) from calls"
+COUNT_TOKENS = "select count(tokens), count(token_logprobs) from calls"
 
 
 @pytest.fixture
-def abandoned(ledger, terms):
-    """The abandoned runs of the usual output and schema."""
-    return lambda: [each.run for each in ledger.runs.list_abandoned("/out", "slip")]
+def list_abandoned(ledger, terms):
+    """Returns a function that lists the abandoned runs of the default output and schema."""
+    return lambda: [info.run for info in ledger.runs.list_abandoned("/out", "slip")]
 
 
 @pytest.fixture
 def other_process(spawn, url, ledger):
-    """A real process that has begun a run."""
-    process = spawn(BEGINS, url)
+    """Starts a process that begins a run, and waits until it has begun."""
+    process = spawn(BEGIN_RUN, url)
     assert process.stdout.readline() == "begun\n"
     return process
 
 
-def test_a_run_is_noted_with_its_process(ledger, sql, terms):
-    """A run that begins is known with the process that runs it, and is not published yet."""
+def test_begin_stores_the_run_with_its_process(ledger, sql, terms):
+    """The run's row has the pid of the process that began it, and no publication time."""
     ledger.runs.begin(vary(terms, job='{"limit": 5}', flow="tune", flow_run="f10w"))
     query = "select run, flow, schema, source, output, started_at, pid, job, flow_run, published_at from runs"
-    at = terms.started_at.isoformat()
-    said = ('{"limit": 5}', "f10w", None)
-    assert sql(query) == [(terms.run, "tune", "slip", "/in", "/out", at, os.getpid(), *said)]
+    started_at = terms.started_at.isoformat()
+    job_columns = ('{"limit": 5}', "f10w", None)
+    assert sql(query) == [(terms.run, "tune", "slip", "/in", "/out", started_at, os.getpid(), *job_columns)]
 
 
-def test_a_run_begins_once(ledger, terms):
+def test_begin_refuses_a_run_that_has_begun(ledger, terms):
     ledger.runs.begin(terms)
     with pytest.raises(LedgerError):
         ledger.runs.begin(terms)
 
 
-def test_the_terms_of_a_run_can_be_read_again(ledger, terms):
-    """All but the hashes of what it asked, which nobody needs who only publishes it."""
+def test_list_abandoned_returns_the_run_info_of_a_run(ledger, terms):
+    """The run info that was stored at the start equals the one that is read back."""
     ledger.runs.begin(terms)
     ledger.runs.release(terms.run)
     assert ledger.runs.list_abandoned("/out", "slip") == [terms]
 
 
 @pytest.mark.parametrize("change", [{"price": None}, {"job": '{"a": 1}', "flow": "tune", "flow_run": "f10w"}])
-def test_the_terms_of_a_run_keep_what_is_not_usual(ledger, terms, change):
-    """An unknown price stays unknown."""
+def test_run_info_keeps_an_unknown_price_and_the_job(ledger, terms, change):
+    """Values that differ from the defaults are read back as they were stored."""
     ledger.runs.begin(vary(terms, **change))
     ledger.runs.release(terms.run)
-    (read,) = ledger.runs.list_abandoned("/out", "slip")
-    assert {name: getattr(read, name) for name in change} == change
+    (stored,) = ledger.runs.list_abandoned("/out", "slip")
+    assert {name: getattr(stored, name) for name in change} == change
 
 
-def test_a_price_without_a_cached_one_stays_without(ledger, terms):
+def test_run_info_keeps_a_price_without_cached_price_and_date(ledger, terms):
     price = replace(terms.price, cached=None, as_of=None)
     ledger.runs.begin(vary(terms, price=price))
     ledger.runs.release(terms.run)
     assert ledger.runs.list_abandoned("/out", "slip")[0].price == price
 
 
-def test_a_run_of_a_killed_process_is_abandoned(other_process, abandoned):
-    """As soon as its process is gone, and not before: no time has to pass."""
-    assert abandoned() == []
+def test_run_of_a_killed_process_is_abandoned_at_once(other_process, list_abandoned):
+    """The run is abandoned as soon as its process has ended, without waiting for its lease, and not before."""
+    assert list_abandoned() == []
     other_process.kill()
     other_process.wait(20)
-    assert abandoned() == ["killed"]
+    assert list_abandoned() == ["killed"]
 
 
-def test_a_run_of_a_zombie_is_abandoned(other_process, abandoned):
-    """A killed process for which nobody has waited yet has ended, too."""
+def test_run_of_a_zombie_process_is_abandoned(other_process, list_abandoned):
+    """A killed process that its parent has not reaped counts as ended."""
     other_process.kill()
-    end = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while ") Z " not in Path(f"/proc/{other_process.pid}/stat").read_text():
-        assert time.monotonic() < end
-    os.kill(other_process.pid, 0)  # it can still be asked for
-    assert abandoned() == ["killed"]
+        assert time.monotonic() < deadline
+    os.kill(other_process.pid, 0)  # the pid still exists
+    assert list_abandoned() == ["killed"]
 
 
-def test_a_run_of_a_halted_process_is_its_own(other_process, abandoned, sql):
-    """A process that is there keeps its run, however long its heart has not beaten."""
+def test_run_of_a_suspended_process_is_not_abandoned(other_process, list_abandoned, sql):
+    """A process that exists keeps its run, even after its lease has expired."""
     other_process.send_signal(signal.SIGSTOP)
     sql("update runs set lease_until = 1")
-    assert abandoned() == []
+    assert list_abandoned() == []
 
 
 @pytest.mark.parametrize("until", [1.0, 9e9])
-def test_a_live_process_keeps_its_run_whatever_the_clock_says(ledger, sql, terms, abandoned, until):
-    """A lease of long ago, or of a clock that was ahead, means nothing on the same machine."""
+def test_live_local_process_keeps_its_run_with_any_lease(ledger, sql, terms, list_abandoned, until):
+    """On the same host the process decides, not a lease that expired long ago or ends in the far future."""
     ledger.runs.begin(terms)
     sql("update runs set lease_until = :until", until=until)
-    assert abandoned() == []
+    assert list_abandoned() == []
     assert ledger.runs.adopt(terms.run) is False
     assert ledger.runs.heartbeat(terms.run) is True
 
 
 @pytest.mark.parametrize("until", [1.0, 9e9])
-def test_a_dead_process_has_no_run_whatever_the_clock_says(other_process, sql, abandoned, until):
-    """A lease that still lasts is of no use to a process that has ended on the same machine."""
+def test_run_of_a_dead_local_process_is_abandoned_with_any_lease(other_process, sql, list_abandoned, until):
+    """On the same host a lease that has not expired does not protect the run of a process that has ended."""
     other_process.kill()
     other_process.wait(20)
     sql("update runs set lease_until = :until", until=until)
-    assert abandoned() == ["killed"]
+    assert list_abandoned() == ["killed"]
 
 
-def test_a_pid_that_is_used_again_is_another_process(ledger, sql, terms, abandoned):
-    """A process began later than the one that began the run, so it is not the same one."""
+def test_reused_pid_is_another_process(ledger, sql, terms, list_abandoned):
+    """The start time of the process differs from the stored one, so the run is abandoned."""
     ledger.runs.begin(terms)
     sql("update runs set born = '1'")
-    assert abandoned() == [terms.run]
+    assert list_abandoned() == [terms.run]
 
 
-def test_a_process_whose_beginning_cannot_be_seen_is_there():
-    """Where the system does not tell when it began, a pid that is in use is taken for the same process."""
-    mine = current_process()
-    assert Owner(mine.host, mine.pid, "").has_ended is False
-    assert mine.has_ended is False
+def test_owner_without_a_start_time_is_compared_by_pid():
+    """Where the system does not report start times, a pid that is in use counts as the same process."""
+    owner = current_process()
+    assert Owner(owner.host, owner.pid, "").has_ended is False
+    assert owner.has_ended is False
 
 
-@pytest.mark.parametrize(("left", "is_abandoned"), [(LEASE_SECONDS / 2, False), (-1.0, True)])
-def test_a_run_of_another_host_lasts_as_long_as_its_lease(ledger, sql, terms, abandoned, left, is_abandoned):
-    """Its process cannot be seen from here: without a heartbeat for a minute it counts as ended."""
+@pytest.mark.parametrize(("seconds_left", "is_abandoned"), [(LEASE_SECONDS / 2, False), (-1.0, True)])
+def test_run_of_another_host_is_abandoned_when_its_lease_expires(
+    ledger, sql, terms, list_abandoned, seconds_left, is_abandoned
+):
+    """A process on another host cannot be checked, so only its lease decides."""
     ledger.runs.begin(terms)
-    sql("update runs set host = 'elsewhere', lease_until = :until", until=time.time() + left)
-    assert abandoned() == [terms.run] * is_abandoned
+    sql("update runs set host = 'elsewhere', lease_until = :until", until=time.time() + seconds_left)
+    assert list_abandoned() == [terms.run] * is_abandoned
     assert ledger.runs.adopt(terms.run) is is_abandoned
 
 
-def test_a_lease_lasts_a_minute_from_each_beat(ledger, sql, terms):
-    """By the clock of those who share the ledger."""
+def test_heartbeat_renews_the_lease(ledger, sql, terms):
+    """The new lease ends LEASE_SECONDS after the heartbeat."""
     ledger.runs.begin(terms)
     sql("update runs set lease_until = 1")
     before = time.time()
@@ -162,40 +164,38 @@ def test_a_lease_lasts_a_minute_from_each_beat(ledger, sql, terms):
     assert before + LEASE_SECONDS - 1 <= until <= time.time() + LEASE_SECONDS + 1
 
 
-def test_a_beat_after_the_run_was_taken_over_is_false(ledger, sql, terms):
-    """Whoever was silent for too long learns that the run is no longer its own."""
+def test_heartbeat_returns_false_after_the_run_was_taken_over(ledger, sql, terms):
+    """The new owner stays in the ledger."""
     ledger.runs.begin(terms)
     sql("update runs set host = 'elsewhere', pid = 1, lease_until = 9e9")
     assert ledger.runs.heartbeat(terms.run) is False
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-@pytest.mark.parametrize("end", ["forget", "release", "finish"])
-def test_a_beat_after_the_end_is_false(ledger, terms, end):
+@pytest.mark.parametrize("method", ["forget", "release", "finish"])
+def test_heartbeat_returns_false_after_the_run_has_ended(ledger, terms, method):
     ledger.runs.begin(terms)
-    getattr(ledger.runs, end)(terms.run)
+    getattr(ledger.runs, method)(terms.run)
     assert ledger.runs.heartbeat(terms.run) is False
 
 
-def test_a_released_run_can_be_taken_over_at_once(ledger, terms, abandoned):
-    """A run that its process gave up belongs to nobody, though the process lives."""
+def test_released_run_can_be_adopted_while_its_process_lives(ledger, terms, list_abandoned):
     ledger.runs.begin(terms)
     ledger.runs.release(terms.run)
-    assert abandoned() == [terms.run]
+    assert list_abandoned() == [terms.run]
     assert ledger.runs.adopt(terms.run) is True
-    assert abandoned() == []
+    assert list_abandoned() == []
 
 
-def test_only_its_owner_releases_a_run(ledger, sql, terms):
-    """Who has lost a run gives nothing back."""
+def test_release_ignores_a_run_of_another_owner(ledger, sql, terms):
+    """A process that has lost its run does not release it from the new owner."""
     ledger.runs.begin(terms)
     sql("update runs set host = 'elsewhere', lease_until = 9e9")
     ledger.runs.release(terms.run)
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-def test_a_forgotten_run_has_never_begun(ledger, sql, make, terms):
-    """It leaves no row, and nothing that it had taken stays taken."""
+def test_forget_removes_the_run_and_its_claims(ledger, sql, make, terms):
     ledger.runs.begin(terms)
     ledger.claims.claim(terms, [make.plan()])
     ledger.runs.forget(terms.run)
@@ -205,52 +205,49 @@ def test_a_forgotten_run_has_never_begun(ledger, sql, make, terms):
     assert ledger.claims.claim(later, [make.plan()]) == ["ours"]
 
 
-def test_a_run_is_taken_over_once(ledger, url, terms):
-    """Of many that try at the same moment exactly one succeeds."""
+def test_adopt_succeeds_in_one_of_several_threads(ledger, url, terms):
     ledger.runs.begin(terms)
     ledger.runs.release(terms.run)
-    taken, start = [], threading.Barrier(4)
+    results, start = [], threading.Barrier(4)
 
-    def take():
-        with Ledger(url) as mine:
+    def adopt():
+        with Ledger(url) as own_ledger:
             start.wait(20)
-            taken.append(mine.runs.adopt(terms.run))
+            results.append(own_ledger.runs.adopt(terms.run))
 
-    threads = [threading.Thread(target=take) for _ in range(4)]
+    threads = [threading.Thread(target=adopt) for _ in range(4)]
     [thread.start() for thread in threads]
     [thread.join(20) for thread in threads]
-    assert sorted(taken) == [False, False, False, True]
+    assert sorted(results) == [False, False, False, True]
 
 
 @pytest.mark.parametrize("run", ["published", "unheard of"])
-def test_there_is_nothing_to_take_over_of_others(ledger, terms, run):
-    """Neither of a run that is published, nor of one that never was."""
+def test_adopt_refuses_published_and_unknown_runs(ledger, terms, run):
     ledger.runs.begin(vary(terms, run="published"))
     ledger.runs.finish("published")
     assert ledger.runs.adopt(run) is False
 
 
 @pytest.mark.parametrize("other", [{"output": "/elsewhere"}, {"schema": "caption"}])
-def test_the_runs_of_another_output_or_schema_are_left_alone(ledger, terms, abandoned, other):
-    """Whoever works on those takes them over."""
+def test_list_abandoned_ignores_other_outputs_and_schemas(ledger, terms, list_abandoned, other):
     ledger.runs.begin(vary(terms, **other))
     ledger.runs.release(terms.run)
-    assert abandoned() == []
+    assert list_abandoned() == []
 
 
-def test_abandoned_runs_come_oldest_first(ledger, terms, abandoned):
-    """Their rows are published in the order in which they began."""
+def test_abandoned_runs_are_listed_oldest_first(ledger, terms, list_abandoned):
+    """Their rows are published in the order in which the runs began."""
     for run in ("20261120T03-c", "20261120T01-a", "20261120T02-b"):
         ledger.runs.begin(vary(terms, run=run))
         ledger.runs.release(run)
-    assert abandoned() == ["20261120T01-a", "20261120T02-b", "20261120T03-c"]
+    assert list_abandoned() == ["20261120T01-a", "20261120T02-b", "20261120T03-c"]
 
 
-def test_a_published_run_keeps_amounts_without_bodies(ledger, ledger_writer, sql, terms):
-    """After publishing the answers are in the tables, and the money stays in the ledger."""
+def test_finish_removes_reply_bodies_and_keeps_amounts(ledger, ledger_writer, sql, terms):
+    """After publishing, the replies are in the tables, and the ledger keeps only costs and token counts."""
     ledger.runs.begin(terms)
-    noting = ledger_writer()
-    noting.settle(noting.reserve("1"))
+    calls = ledger_writer()
+    calls.settle(calls.reserve("1"))
     ledger.runs.mark_volume_published(terms.run, 1, ())
     ledger.runs.finish(terms.run)
     query = "select reply, reserved_nano, cost_nano, prompt_tokens, volume from calls"
@@ -258,8 +255,8 @@ def test_a_published_run_keeps_amounts_without_bodies(ledger, ledger_writer, sql
     assert sql("select count(published_at), max(volumes) from runs") == [(1, 1)]
 
 
-def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql, terms):
-    """Bodies of a run that is still under way are all that it has."""
+def test_finish_keeps_reply_bodies_of_other_runs(ledger, ledger_writer, sql, terms):
+    """The ledger holds the only copy of the replies of a run in progress."""
     for run in (terms.run, "other"):
         ledger.runs.begin(vary(terms, run=run))
     other = ledger_writer("other")
@@ -270,8 +267,7 @@ def test_publishing_one_run_leaves_the_others_bodies(ledger, ledger_writer, sql,
     assert sql("select published_at from runs where run = 'other'") == [(None,)]
 
 
-def test_volumes_are_counted(ledger, terms):
-    """How many are in the tables, as far as the ledger was told."""
+def test_count_volumes_returns_the_published_ones(ledger, terms):
     ledger.runs.begin(terms)
     assert ledger.runs.count_volumes(terms.run) == 0
     ledger.runs.mark_volume_published(terms.run, 1, ())
@@ -280,66 +276,66 @@ def test_volumes_are_counted(ledger, terms):
 
 
 @pytest.fixture
-def bequest(ledger, ledger_writer, make, terms):
-    """A run that was published without the document of one answer, which is kept; its place in the ledger."""
+def orphaned_call(ledger, ledger_writer, make, terms):
+    """A call of a published run whose document was not published, and whose reply is kept."""
     ledger.runs.begin(terms)
-    noting = ledger_writer()
+    calls = ledger_writer()
     for uri in ("/in/a.jpg", "/in/b.jpg"):
-        noting.settle(noting.reserve(document=uri), reply=make.reply(logprobs=make.logprobs()))
+        calls.settle(calls.reserve(document=uri), reply=make.reply(logprobs=make.logprobs()))
     ledger.runs.mark_volume_published(terms.run, 1, {"/in/b.jpg"})
     ledger.runs.finish(terms.run)
     return ledger.calls.orphaned_replies(terms)["request-/in/b.jpg"]
 
 
-def later_run(ledger, terms, used=()):
+def publish_later_run(ledger, terms, used=()):
+    """Publishes a later run that used the replies of these calls."""
     later = vary(terms, run="later", started_at=datetime.now(UTC))
     ledger.runs.begin(later)
     ledger.runs.mark_volume_published("later", 1, ())
     ledger.runs.finish("later", used)
 
 
-def test_an_answer_is_kept_for_a_document_that_was_left_alone(bequest, sql):
-    """Every other body is in the tables."""
+def test_reply_of_an_unpublished_document_is_kept(orphaned_call, sql):
+    """The body of the published document's reply is removed."""
     assert sql("select document, reply from calls order by call") == [("/in/a.jpg", None), ("/in/b.jpg", '{"raw": 1}')]
-    assert sql(TOKENS) == [(1, 1)]
+    assert sql(COUNT_TOKENS) == [(1, 1)]
 
 
-def test_an_answer_that_was_used_goes(bequest, ledger, sql, terms):
-    """A document came of it: its body is in a table, and nobody is given it again."""
-    later_run(ledger, terms, [bequest])
+def test_reply_is_removed_after_a_later_run_used_it(orphaned_call, ledger, sql, terms):
+    """The later run's table has the body, so the ledger offers it to no other run."""
+    publish_later_run(ledger, terms, [orphaned_call])
     assert ledger.calls.orphaned_replies(terms) == {}
     assert sql("select count(reply) from calls") == [(0,)]
-    assert sql(TOKENS) == [(0, 0)]
+    assert sql(COUNT_TOKENS) == [(0, 0)]
     assert sql("select bequeathed from runs order by run") == [(0,), (0,)]
 
 
-def test_an_answer_that_two_runs_have_used_is_counted_once(bequest, ledger, sql, terms):
-    """The run that it came from has none left, not fewer than none."""
-    later_run(ledger, terms, [bequest, bequest])
+def test_reply_used_twice_is_subtracted_once(orphaned_call, ledger, sql, terms):
+    """The count of orphaned replies of its run ends at 0, not at -1."""
+    publish_later_run(ledger, terms, [orphaned_call, orphaned_call])
     assert sql("select bequeathed from runs order by run") == [(0,), (0,)]
 
 
-@pytest.mark.parametrize(("days", "kept"), [(KEEP_REPLY_DAYS - 1, 1), (KEEP_REPLY_DAYS + 1, 0)])
-def test_an_answer_that_nobody_uses_goes_after_a_while(bequest, ledger, sql, terms, days, kept):
-    """Bodies do not pile up for documents that are gone."""
+@pytest.mark.parametrize(("days", "count"), [(KEEP_REPLY_DAYS - 1, 1), (KEEP_REPLY_DAYS + 1, 0)])
+def test_unused_reply_is_removed_after_keep_reply_days(orphaned_call, ledger, sql, terms, days, count):
     published = datetime.now(UTC) - timedelta(days=days)
     sql("update runs set published_at = :at", at=published.isoformat())
-    later_run(ledger, terms)
-    assert sql("select count(reply) from calls") == [(kept,)]
-    assert sql(TOKENS) == [(kept, kept)]
-    assert len(ledger.calls.orphaned_replies(terms)) == kept
+    publish_later_run(ledger, terms)
+    assert sql("select count(reply) from calls") == [(count,)]
+    assert sql(COUNT_TOKENS) == [(count, count)]
+    assert len(ledger.calls.orphaned_replies(terms)) == count
 
 
-def test_a_clock_that_jumped_back_loses_nothing(ledger, ledger_writer, sql, terms, abandoned):
-    """Rows of a later time than now are runs and calls as any other: found, taken over, published, and paid for."""
-    ahead = vary(terms, started_at=datetime.now(UTC) + timedelta(days=400))
-    ledger.runs.begin(ahead)
-    noting = ledger_writer()
-    noting.settle(noting.reserve("1"), cost_usd=Decimal("0.5"))
+def test_run_with_a_future_start_time_is_processed_as_usual(ledger, ledger_writer, sql, terms, list_abandoned):
+    """After the clock was set back, a run with later times is still found, taken over and published, and its costs count."""
+    future_terms = vary(terms, started_at=datetime.now(UTC) + timedelta(days=400))
+    ledger.runs.begin(future_terms)
+    calls = ledger_writer()
+    calls.settle(calls.reserve("1"), cost_usd=Decimal("0.5"))
     sql("update runs set lease_until = :until", until=time.time() + 400 * 86_400)
-    assert abandoned() == []
+    assert list_abandoned() == []
     ledger.runs.release(terms.run)
-    assert abandoned() == [terms.run]
+    assert list_abandoned() == [terms.run]
     assert ledger.runs.adopt(terms.run)
     ledger.runs.mark_volume_published(terms.run, 1, ())
     ledger.runs.finish(terms.run)

@@ -1,4 +1,4 @@
-"""writer.py: what is noted is durable when it is said to be, and many notes share a transaction."""
+"""writer.py: a call is durable as soon as its write returns, and concurrent writes share a transaction."""
 
 import asyncio
 from decimal import Decimal
@@ -10,7 +10,7 @@ from extractors.record.ledger.budget import Budget
 from extractors.record.ledger.writer import LedgerWriter
 
 pytestmark = pytest.mark.anyio
-NOTED = "select call, outcome from calls order by writer, call"
+SELECT_CALLS = "select call, outcome from calls order by writer, call"
 CENT = Decimal("0.01")
 
 
@@ -21,44 +21,40 @@ def writer(ledger, terms):
 
 
 @pytest.fixture
-def thrifty(ledger, terms):
-    """A writer of a run that began, and that may spend two cents."""
+def budget_writer(ledger, terms):
+    """A writer of a run with a budget of two cents."""
     ledger.runs.begin(terms)
     return LedgerWriter(ledger.calls, terms, Budget(run=2 * CENT))
 
 
-async def test_an_intent_is_durable_when_it_is_said_to_be(writer, sql, make):
-    """Another reader sees it the moment that the wait is over."""
+async def test_intent_is_durable_when_reserve_returns(writer, sql, make):
     handle = await writer.reserve(make.request(), 1, Decimal(1))
-    assert sql(NOTED) == [(handle, None)]
+    assert sql(SELECT_CALLS) == [(handle, None)]
 
 
-async def test_a_reply_is_durable_when_it_is_said_to_be(writer, sql, make):
+async def test_reply_is_durable_when_settle_returns(writer, sql, make):
     handle = await writer.reserve(make.request(), 1, Decimal(1))
     await writer.settle(handle, make.attempt())
-    assert sql(NOTED) == [(handle, "accepted")]
+    assert sql(SELECT_CALLS) == [(handle, "accepted")]
 
 
-async def test_a_first_note_does_not_wait_for_others(writer, sql, make):
-    """Who notes something after a rest is not kept waiting for company."""
+async def test_single_write_does_not_wait_for_a_group(writer, sql, make):
     async with asyncio.timeout(5):
         await writer.reserve(make.request(), 1, None)
-    assert len(sql(NOTED)) == 1
+    assert len(sql(SELECT_CALLS)) == 1
 
 
-async def test_many_notes_are_one_transaction(writer, sql, make):
-    """Calls that are noted together wait together: none is visible before all are."""
+async def test_concurrent_writes_share_one_transaction(writer, sql, make):
+    """None of them is visible before all are."""
 
-    async def note():
+    async def reserve():
         await writer.reserve(make.request(), 1, Decimal(1))
-        return len(sql(NOTED))
+        return len(sql(SELECT_CALLS))
 
-    assert await asyncio.gather(*(note() for _ in range(20))) == [20] * 20
+    assert await asyncio.gather(*(reserve() for _ in range(20))) == [20] * 20
 
 
-async def test_notes_that_come_while_a_group_is_written_are_in_the_next(writer, sql, make):
-    """Nothing waits for ever, whenever it comes."""
-
+async def test_writes_that_arrive_during_a_commit_join_the_next_group(writer, sql, make):
     async def call(number):
         handle = await writer.reserve(make.request(f"/in/{number}.jpg"), 1, None)
         await writer.settle(handle, make.attempt())
@@ -67,72 +63,69 @@ async def test_notes_that_come_while_a_group_is_written_are_in_the_next(writer, 
     assert sql("select count(*), count(outcome), count(distinct call) from calls") == [(50, 50, 50)]
 
 
-async def test_who_is_cancelled_leaves_the_note(writer, sql, make):
-    """A stop between note and commit loses nothing."""
-    waiting = asyncio.ensure_future(writer.reserve(make.request(), 1, Decimal(1)))
+async def test_cancelled_write_is_still_committed(writer, sql, make):
+    """A stop between write and commit loses no call."""
+    write = asyncio.ensure_future(writer.reserve(make.request(), 1, Decimal(1)))
     await asyncio.sleep(0)
-    waiting.cancel()
+    write.cancel()
     await writer.reserve(make.request("/in/b.jpg"), 1, Decimal(1))
-    assert waiting.cancelled()
-    assert len(sql(NOTED)) == 2
+    assert write.cancelled()
+    assert len(sql(SELECT_CALLS)) == 2
 
 
-async def test_everybody_is_told_of_a_ledger_that_breaks(writer, sql, make):
-    """Nothing may be sent that the ledger does not know of: each who waits raises."""
+async def test_failed_commit_raises_ledger_error_in_every_write_of_its_group(writer, sql, make):
+    """A call that is not stored must not be sent."""
     sql("drop table calls")
-    notes = (writer.reserve(make.request(), 1, Decimal(1)) for _ in range(2))
-    ended = await asyncio.gather(*notes, return_exceptions=True)
-    assert [type(error) for error in ended] == [LedgerError, LedgerError]
+    writes = (writer.reserve(make.request(), 1, Decimal(1)) for _ in range(2))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(error) for error in results] == [LedgerError, LedgerError]
 
 
-async def test_two_scribes_of_one_run_do_not_meet(writer, ledger, sql, make, terms):
-    """Each process numbers its own calls."""
-    for each in (writer, LedgerWriter(ledger.calls, terms)):
-        await each.settle(await each.reserve(make.request(), 1, Decimal(1)), make.attempt())
-    assert sql(NOTED) == [(0, "accepted"), (0, "accepted")]
+async def test_two_writers_of_one_run_number_their_calls_separately(writer, ledger, sql, make, terms):
+    for ledger_writer in (writer, LedgerWriter(ledger.calls, terms)):
+        await ledger_writer.settle(await ledger_writer.reserve(make.request(), 1, Decimal(1)), make.attempt())
+    assert sql(SELECT_CALLS) == [(0, "accepted"), (0, "accepted")]
 
 
-async def test_an_intent_without_room_waits_and_is_not_noted(thrifty, sql, make):
-    """While a call on its way may still free some, there is neither a handle nor an error."""
-    first = await thrifty.reserve(make.request(), 1, 2 * CENT)
-    assert await thrifty.reserve(make.request("/in/b.jpg"), 1, CENT) is None
-    assert sql(NOTED) == [(first, None)]
+async def test_reserve_returns_none_while_a_call_in_flight_may_free_budget(budget_writer, sql, make):
+    """The intent is not stored."""
+    first = await budget_writer.reserve(make.request(), 1, 2 * CENT)
+    assert await budget_writer.reserve(make.request("/in/b.jpg"), 1, CENT) is None
+    assert sql(SELECT_CALLS) == [(first, None)]
 
 
-async def test_a_reply_makes_room(thrifty, make):
-    """What was reserved and not spent is there for the next call."""
-    handle = await thrifty.reserve(make.request(), 1, 2 * CENT)
-    await thrifty.settle(handle, make.attempt(cost_usd=CENT))
-    assert await thrifty.reserve(make.request("/in/b.jpg"), 1, CENT) is not None
+async def test_settle_frees_the_unused_part_of_a_reservation(budget_writer, make):
+    handle = await budget_writer.reserve(make.request(), 1, 2 * CENT)
+    await budget_writer.settle(handle, make.attempt(cost_usd=CENT))
+    assert await budget_writer.reserve(make.request("/in/b.jpg"), 1, CENT) is not None
 
 
-async def test_a_reply_makes_room_for_an_intent_of_its_own_group(thrifty, make):
-    """Notes that share a transaction are taken in the order in which they help each other."""
-    handle = await thrifty.reserve(make.request(), 1, 2 * CENT)
-    settling = thrifty.settle(handle, make.attempt(billed="no", cost_usd=Decimal(0)))
-    granted, _ = await asyncio.gather(thrifty.reserve(make.request("/in/b.jpg"), 1, 2 * CENT), settling)
-    assert granted is not None
+async def test_settle_frees_budget_for_an_intent_of_its_own_group(budget_writer, make):
+    """Settlements of a group are applied before its intents."""
+    handle = await budget_writer.reserve(make.request(), 1, 2 * CENT)
+    settlement = budget_writer.settle(handle, make.attempt(billed="no", cost_usd=Decimal(0)))
+    handle_b, _ = await asyncio.gather(budget_writer.reserve(make.request("/in/b.jpg"), 1, 2 * CENT), settlement)
+    assert handle_b is not None
 
 
-async def test_a_spent_budget_is_said(thrifty, make):
-    """With nothing on its way that could free some, each who asks is told, with an error of its own."""
-    handle = await thrifty.reserve(make.request(), 1, 2 * CENT)
-    await thrifty.settle(handle, make.attempt(cost_usd=2 * CENT))
-    notes = (thrifty.reserve(make.request("/in/b.jpg"), 1, CENT) for _ in range(2))
-    one, other = await asyncio.gather(*notes, return_exceptions=True)
-    assert [type(one), type(other)] == [BudgetSpent, BudgetSpent]
-    assert one is not other
+async def test_spent_budget_raises_a_separate_error_in_every_write(budget_writer, make):
+    """No call is in flight that could free some of the budget."""
+    handle = await budget_writer.reserve(make.request(), 1, 2 * CENT)
+    await budget_writer.settle(handle, make.attempt(cost_usd=2 * CENT))
+    writes = (budget_writer.reserve(make.request("/in/b.jpg"), 1, CENT) for _ in range(2))
+    first, second = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(first), type(second)] == [BudgetSpent, BudgetSpent]
+    assert first is not second
 
 
-async def test_text_that_no_database_takes_is_noted_all_the_same(writer, sql, make):
-    """A server may name a model with a NUL in it: that breaks no group."""
+async def test_nul_in_a_reply_is_replaced(writer, sql, make):
+    """A server may send a NUL in a model name; it must not fail the group."""
     handle = await writer.reserve(make.request(), 1, None)
     await writer.settle(handle, make.attempt(reply=make.reply(model="a\0b", body='{"x": "\0"}'), error="\0"))
     assert sql("select model_returned, reply, error from calls") == [("a\ufffdb", '{"x": "\ufffd"}', "\ufffd")]
 
 
-async def test_a_count_beyond_all_reason_is_noted_all_the_same(writer, sql, make):
-    """A server may count more tokens than fit into 32 bits."""
+async def test_token_counts_above_32_bits_are_stored(writer, sql, make):
     usage = make.reply().usage
     reply = make.reply(usage=type(usage)(2**40 - 1, 2**40 - 1, 2**40 - 1, 2**40 - 1))
     handle = await writer.reserve(make.request(), 1, None)

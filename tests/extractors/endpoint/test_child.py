@@ -1,4 +1,4 @@
-"""The child process, over a real socket: it starts, answers, and is gone when its run is."""
+"""child.py: a child process over a real socket starts, answers, and ends with its run."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from extractors.endpoint.extra import EndpointError
 
 pytestmark = pytest.mark.anyio
 
-# A parent that starts the endpoint, says where it is and then does nothing more.
+# A parent that starts the endpoint, prints its URL and sleeps.
 PARENT = """
 import asyncio
 from extractors.endpoint.child import child
@@ -29,83 +29,79 @@ asyncio.run(main())
 """
 
 
-def listens(url):
+def is_listening(url):
     host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
 
 
-async def is_gone(url):
-    """Whether nothing listens there within five seconds."""
+async def wait_until_gone(url):
+    """Return whether the port closes within five seconds."""
     for _ in range(100):
-        if not listens(url):
+        if not is_listening(url):
             return True
         await asyncio.sleep(0.05)
     return False
 
 
-async def test_child_answers_and_is_gone_afterwards():
-    """Its models can be asked for inside the block; after it, nothing listens."""
+async def test_child_answers_inside_its_block_and_ends_after_it():
     async with child("echo") as url, httpx.AsyncClient() as http:
         reply = await http.get(f"{url}/models")
         assert reply.json()[0]["id"] == "offline/echo"
-    assert not listens(url)
+    assert not is_listening(url)
 
 
-async def test_child_is_gone_when_its_block_raises():
-    """An error inside the block ends the child as well."""
+async def test_child_ends_when_its_block_raises():
     url = ""
     with pytest.raises(ZeroDivisionError):
         async with child("echo") as url:
             assert 1 / 0
-    assert not listens(url)
+    assert not is_listening(url)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_no_orphan_is_left_when_the_parent_is_killed(number):
-    """The child notices that the other end of its stdin is gone."""
+async def test_child_ends_when_its_parent_is_killed(number):
+    """The child ends when its stdin is closed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE, env=environment
     )
     url = (await parent.stdout.readline()).decode().strip()
-    assert listens(url)
+    assert is_listening(url)
     parent.send_signal(number)
     await parent.wait()
-    assert await is_gone(url)
+    assert await wait_until_gone(url)
 
 
-async def test_a_child_that_dies_at_its_start_says_why():
-    """The error carries the last line of its stderr."""
+async def test_child_that_fails_to_start_raises_with_its_last_line_of_stderr():
     with pytest.raises(EndpointError, match="'formular' is not a bill rule"):
         async with child("echo", "formular"):
             pass
 
 
-async def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
-    """Nothing is started without the offline extra."""
+async def test_missing_extra_raises_with_the_install_command(monkeypatch):
+    """No process is started without the offline extra."""
     monkeypatch.setitem(extra._NEEDS, "ocr", ("uvicorn", "a_package_that_nobody_has"))
     with pytest.raises(EndpointError, match=r'a_package_that_nobody_has: pip install "tilewise\[offline\]"'):
         async with child("ocr"):
             pass
 
 
-async def test_importing_the_launcher_loads_no_ocr():
-    """The parent stays light: models and server live in the child."""
+async def test_importing_child_loads_neither_ocr_nor_server():
+    """Models and server are loaded in the child process only."""
     heavy = "{'rapidocr', 'onnxruntime', 'cv2', 'fastapi', 'uvicorn', 'PIL'}"
     check = f"import sys, extractors.endpoint.child; print({heavy} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", check, stdout=asyncio.subprocess.PIPE, env=environment
     )
-    said, _ = await process.communicate()
-    assert said.decode().strip() == "set()"
+    stdout, _ = await process.communicate()
+    assert stdout.decode().strip() == "set()"
 
 
-async def test_a_folder_of_tilewises_name_does_not_replace_it(tmp_path, monkeypatch):
-    """The working directory may have an `extractors/` of its own, which the child does not import."""
+async def test_child_does_not_import_extractors_from_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "extractors").mkdir()
     (tmp_path / "extractors" / "__init__.py").write_text("raise RuntimeError('imported')\n")
     monkeypatch.chdir(tmp_path)
     async with child("echo") as url:
-        assert listens(url)
+        assert is_listening(url)

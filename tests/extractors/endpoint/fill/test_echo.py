@@ -1,4 +1,4 @@
-"""Echo: the smallest instance of a schema, against the validators of pydantic and of JSON Schema's own words."""
+"""echo.py: the smallest instance of a schema passes pydantic's validators and keeps JSON Schema's constraints."""
 
 from datetime import date
 from decimal import Decimal
@@ -14,14 +14,14 @@ from extractors.validate.row_sums import find_sum_errors
 
 
 class Size(Enum):
-    """A choice."""
+    """An enumeration."""
 
     SMALL = "small"
     LARGE = "large"
 
 
 class Item(BaseModel):
-    """Holds itself, in a list."""
+    """A model that refers to itself in a list."""
 
     name: str
     amount: Decimal
@@ -29,7 +29,7 @@ class Item(BaseModel):
 
 
 class Everything(BaseModel):
-    """A field of every sort."""
+    """One field of each supported type."""
 
     kind: Literal["thing"]
     size: Size
@@ -45,16 +45,16 @@ class Everything(BaseModel):
     seen: bool
 
 
-def test_instance_of_a_model_validates():
-    """Types, formats, bounds, enums, references and least counts are kept."""
-    made = Everything.model_validate(build_instance(Everything.model_json_schema()))
-    assert (made.kind, made.size, len(made.items)) == ("thing", Size.SMALL, 2)
+def test_instance_of_a_model_passes_its_validators():
+    """The instance keeps types, formats, bounds, enums, references and minimum lengths."""
+    instance = Everything.model_validate(build_instance(Everything.model_json_schema()))
+    assert (instance.kind, instance.size, len(instance.items)) == ("thing", Size.SMALL, 2)
 
 
-def test_what_may_be_null_is_filled():
-    """Validators that refuse an empty document are content."""
-    made = build_instance(Everything.model_json_schema())
-    assert (made["day"], made["price"]) == ("2000-01-01", 1)
+def test_instance_fills_nullable_fields():
+    """Validators that refuse an empty document accept the instance."""
+    instance = build_instance(Everything.model_json_schema())
+    assert (instance["day"], instance["price"]) == ("2000-01-01", 1)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,12 @@ def test_what_may_be_null_is_filled():
         ({}, "echo"),
     ],
 )
-def test_simple_schemas(schema, expected):
-    """One schema, one smallest value."""
+def test_instance_is_the_smallest_value_of_its_schema(schema, expected):
     assert build_instance(schema) == expected
 
 
-def test_a_schema_that_holds_itself_ends():
-    """Recursion is cut where it would begin again: at null where that is allowed."""
+def test_instance_of_a_recursive_schema_is_finite():
+    """Recursion stops at its first repetition: with null where the schema allows it."""
     node = {
         "type": "object",
         "properties": {
@@ -90,10 +89,10 @@ def test_a_schema_that_holds_itself_ends():
     assert build_instance({"$ref": "#/$defs/N", "$defs": {"N": node}}) == {"must": {}, "may": None, "many": []}
 
 
-def test_list_of_rows_with_numbers_has_one_row_which_adds_up():
-    """Of the shipped invoice, whose rows must add up to its subtotal; lists of other objects stay empty."""
+def test_instance_has_one_row_that_adds_up_to_the_subtotal():
+    """The shipped invoice requires rows that add up to its subtotal; lists of other objects stay empty."""
     invoice, comparison = load("invoice"), load("comparison")
-    made = build_instance(invoice.wire)
-    assert ([row["amount"] for row in made["line_items"]], made["subtotal"]) == ([1], 1)
-    assert find_sum_errors(invoice.model.model_validate(made), invoice.row_sums) == []
+    instance = build_instance(invoice.wire)
+    assert ([row["amount"] for row in instance["line_items"]], instance["subtotal"]) == ([1], 1)
+    assert find_sum_errors(invoice.model.model_validate(instance), invoice.row_sums) == []
     assert build_instance(comparison.wire)["differences"] == []

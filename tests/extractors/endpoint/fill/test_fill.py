@@ -1,4 +1,4 @@
-"""fill.py and `extractors.endpoint.fill.json_schema`: schemas as pydantic writes them, over words written by hand.
+"""fill.py and `extractors.endpoint.fill.json_schema`: schemas as pydantic writes them, filled from handwritten pages of words.
 
 Covers `extractors.endpoint.fill.finders`, `extractors.endpoint.fill.kinds`, `extractors.endpoint.fill.records` and
 `extractors.endpoint.fill.json_schema`, too.
@@ -17,16 +17,16 @@ from extractors.endpoint.ocr.words import Document, Word, group_lines
 
 
 def pages(*texts):
-    return Document(tuple(page(each) for each in texts))
+    return Document(tuple(page(lines) for lines in texts))
 
 
 def page(texts):
     words = []
     for row, text in enumerate(texts):
         for column, part in enumerate(text.split("|")):
-            said, left = part.strip(), 400 * column
-            if said:
-                words.append(Word(said, left, row * 50, left + 10 * len(said), row * 50 + 20))
+            word, left = part.strip(), 400 * column
+            if word:
+                words.append(Word(word, left, row * 50, left + 10 * len(word), row * 50 + 20))
     return group_lines(words)
 
 
@@ -45,7 +45,7 @@ RECEIPT = (
 
 
 class Item(BaseModel):
-    """One line."""
+    """One line item."""
 
     description: str
     quantity: Decimal | None
@@ -68,8 +68,8 @@ def read(model, *texts):
     return model.model_validate(fill_schema(model.model_json_schema(), pages(*texts)))
 
 
-def test_a_receipt_is_filled():
-    """Every field of the schema has its value, and the types are the schema's."""
+def test_fill_gives_every_field_of_a_receipt_its_value():
+    """Each value has the type of its field."""
     assert read(Receipt, RECEIPT) == Receipt(
         company="GREEN LEAF TRADING SDN BHD",
         date=date(2024, 3, 5),
@@ -80,8 +80,8 @@ def test_a_receipt_is_filled():
     )
 
 
-def test_nothing_read_is_null_and_empty():
-    """A blank picture gives a document without a single value."""
+def test_fill_of_a_blank_page_is_null_and_empty():
+    """A page without words gives null for every value and an empty list."""
     assert fill_schema(Receipt.model_json_schema(), pages(())) == {
         "company": None,
         "date": None,
@@ -93,7 +93,7 @@ def test_nothing_read_is_null_and_empty():
 
 
 class Strict(BaseModel):
-    """Nothing may be null."""
+    """A model without nullable fields."""
 
     total: Decimal
     issued: date
@@ -102,15 +102,15 @@ class Strict(BaseModel):
     paid: bool
 
 
-def test_what_may_not_be_null_and_was_not_read_is_left_out():
-    """Texts and lists are empty; a number, a date or a truth would be an invention, and so fails validation."""
+def test_fill_omits_required_values_that_it_did_not_find():
+    """Texts and lists are empty; a missing number, date or boolean is omitted, so that validation fails."""
     assert fill_schema(Strict.model_json_schema(), pages(())) == {"cashier": "", "tags": []}
     with pytest.raises(ValidationError, match="total"):
         read(Strict, ())
 
 
-def test_names_decide_when_their_words_differ():
-    """Synonyms, camel case, and the parent's name where the own one says nothing."""
+def test_fill_recognizes_synonyms_in_field_names():
+    """Camel case is split, and a vague name such as `name` is read with its parent's name."""
 
     class Party(BaseModel):
         name: str | None
@@ -123,8 +123,8 @@ def test_names_decide_when_their_words_differ():
         customer: Party | None
         phone: str | None
 
-    made = read(Paper, ("Customer: Ada Lovelace", *RECEIPT))
-    assert made.model_dump(exclude={"merchantName"}) == {
+    paper = read(Paper, ("Customer: Ada Lovelace", *RECEIPT))
+    assert paper.model_dump(exclude={"merchantName"}) == {
         "receipt_number": "CS-0042",
         "issue_date": "2024-03-05",
         "amount_due": 8.0,
@@ -147,14 +147,14 @@ def test_names_decide_when_their_words_differ():
         "date_of_birth",
     ],
 )
-def test_a_field_that_only_sounds_alike_is_not_filled(name):
-    """A count is no amount, an hour is no name."""
+def test_fill_ignores_a_field_whose_name_only_resembles_a_known_one(name):
+    """`total_pages` is not an amount, and `store_hours` is not a company."""
     schema = {"type": "object", "properties": {name: {"type": ["string", "number", "null"]}}}
     assert fill_schema(schema, pages(RECEIPT)) == {name: None}
 
 
-def test_other_fields_are_found_by_their_label():
-    """A name that no finder knows is looked for among the words."""
+def test_fill_finds_an_unknown_field_by_its_label():
+    """A field without a finder gets the value beside the words of its name."""
 
     class Ticket(BaseModel):
         gate: str | None
@@ -163,20 +163,20 @@ def test_other_fields_are_found_by_their_label():
         fragile: bool | None
         valid_until: date | None
 
-    made = read(Ticket, ("Gate: B12", "Seat | 14C", "Bags: 3", "Fragile: yes", "Valid until: 01/02/2025"))
-    assert made == Ticket(gate="B12", seat="14C", bags=3, fragile=True, valid_until=date(2025, 2, 1))
+    ticket = read(Ticket, ("Gate: B12", "Seat | 14C", "Bags: 3", "Fragile: yes", "Valid until: 01/02/2025"))
+    assert ticket == Ticket(gate="B12", seat="14C", bags=3, fragile=True, valid_until=date(2025, 2, 1))
 
 
 class Mood(Enum):
-    """A choice with a way out."""
+    """An enumeration with a neutral member."""
 
     calm = "calm"
     busy = "busy"
     unknown = "unknown"
 
 
-def test_a_choice_is_one_that_was_read_or_one_that_claims_nothing():
-    """Else it is null, else left out."""
+def test_fill_of_an_enum_is_the_choice_on_the_page_or_a_neutral_one():
+    """Without a neutral choice the value is null, and without null the field is omitted."""
 
     class Choices(BaseModel):
         mood: Mood
@@ -193,78 +193,77 @@ def test_a_choice_is_one_that_was_read_or_one_that_claims_nothing():
     assert fill_schema(schema, pages(())) == {}
 
 
-def test_currency_as_a_choice_is_only_one_of_them():
-    """A currency that the schema does not know is not forced into it."""
+def test_fill_of_a_currency_enum_is_null_for_other_currencies():
     schema = {"type": "object", "properties": {"currency": {"anyOf": [{"enum": ["EUR", "USD"]}, {"type": "null"}]}}}
     assert fill_schema(schema, pages(("TOTAL | 5,00 €",))) == {"currency": "EUR"}
     assert fill_schema(schema, pages(("TOTAL | RM 5.00",))) == {"currency": None}
 
 
-def test_a_table_has_its_header_and_rows():
-    """Lists of lists are filled by columns."""
+def test_fill_reads_the_header_and_rows_of_a_table():
+    """A list of lists is filled by columns."""
 
     class Table(BaseModel):
         title: str | None
         columns: list[str]
         rows: list[list[str]]
 
-    made = read(Table, ("Towns", "Name | People", "Graz | 291", "Turku | 197"))
-    assert made == Table(title="Towns", columns=["Name", "People"], rows=[["Graz", "291"], ["Turku", "197"]])
+    table = read(Table, ("Towns", "Name | People", "Graz | 291", "Turku | 197"))
+    assert table == Table(title="Towns", columns=["Name", "People"], rows=[["Graz", "291"], ["Turku", "197"]])
 
 
-def test_two_pictures_are_compared_by_their_lines():
-    """What both say is shared; what one says is its own."""
+def test_fill_compares_two_pictures_by_their_lines():
+    """Lines on both pictures are similarities; a line on one picture is a difference."""
 
     class Comparison(BaseModel):
         similarities: list[str]
         differences: list[str]
         summary: str
 
-    made = read(Comparison, ("Acme", "Sign in"), ("Acme", "Sign out"))
-    assert made.similarities == ["Acme"]
-    assert made.differences == ["only picture 1: Sign in", "only picture 2: Sign out"]
-    assert made.summary == '2 pictures with the words "Acme / Sign in / Acme / Sign out".'
+    comparison = read(Comparison, ("Acme", "Sign in"), ("Acme", "Sign out"))
+    assert comparison.similarities == ["Acme"]
+    assert comparison.differences == ["only picture 1: Sign in", "only picture 2: Sign out"]
+    assert comparison.summary == '2 pictures with the words "Acme / Sign in / Acme / Sign out".'
 
 
 class Difference(BaseModel):
-    """What is not the same everywhere."""
+    """A detail that differs between pictures."""
 
     aspect: str
     in_each: list[str]
 
 
 class Compared(BaseModel):
-    """Several pictures, one beside the other."""
+    """A comparison of several pictures."""
 
     images: list[str]
     differences: list[Difference]
 
 
-def test_a_difference_tells_what_was_read_in_every_picture():
-    """One object a line that some picture lacks, once, in the order of the pictures."""
-    made = read(Compared, ("Acme", "Sign in", "Help"), ("Acme", "Sign out", "Help"), ("Acme", "Sign out"))
-    none = "not read in this picture"
-    assert [(each.aspect, each.in_each) for each in made.differences] == [
-        ("Sign in", ["Sign in", none, none]),
-        ("Help", ["Help", "Help", none]),
-        ("Sign out", [none, "Sign out", "Sign out"]),
+def test_fill_lists_the_text_of_every_picture_in_a_difference():
+    """Each line that is missing on some picture gives one object, in the order of the pictures."""
+    comparison = read(Compared, ("Acme", "Sign in", "Help"), ("Acme", "Sign out", "Help"), ("Acme", "Sign out"))
+    missing = "not read in this picture"
+    assert [(difference.aspect, difference.in_each) for difference in comparison.differences] == [
+        ("Sign in", ["Sign in", missing, missing]),
+        ("Help", ["Help", "Help", missing]),
+        ("Sign out", [missing, "Sign out", "Sign out"]),
     ]
 
 
-def test_a_line_that_differs_in_its_marks_only_is_the_same_line():
-    """It is called as it was read first, and told as it was read in each."""
-    (only,) = read(Compared, ("Help!",), ("Help",), ()).differences
-    assert (only.aspect, only.in_each) == ("Help!", ["Help!", "Help", "not read in this picture"])
+def test_fill_treats_lines_that_differ_in_punctuation_as_one():
+    """The difference has the spelling of the first picture as its aspect, and each picture's own spelling."""
+    (difference,) = read(Compared, ("Help!",), ("Help",), ()).differences
+    assert (difference.aspect, difference.in_each) == ("Help!", ["Help!", "Help", "not read in this picture"])
 
 
-def test_every_picture_is_told_for_itself():
-    """One sentence a picture, also of one without words."""
-    made = read(Compared, ("Acme", "Help"), ())
-    assert made.images == ['A picture with the words "Acme / Help".', "A picture without readable words."]
+def test_fill_describes_each_picture_in_one_sentence():
+    """A picture without words has a sentence, too."""
+    comparison = read(Compared, ("Acme", "Help"), ())
+    assert comparison.images == ['A picture with the words "Acme / Help".', "A picture without readable words."]
 
 
-def test_one_picture_differs_from_nothing():
-    """A list of changes is then like any other."""
+def test_fill_treats_changes_of_one_picture_as_a_list_of_rows():
+    """With one picture there is nothing to compare."""
     assert read(Compared, ("Acme",)).images == ['A picture with the words "Acme".']
 
     class Change(BaseModel):
@@ -277,8 +276,8 @@ def test_one_picture_differs_from_nothing():
     assert read(Bill, RECEIPT).changes == [Change(description="Rye bread", amount=8)]
 
 
-def test_parts_of_a_screen_are_the_texts_on_it():
-    """One object a text; its kind claims nothing; a list that holds itself ends."""
+def test_fill_lists_each_text_of_a_screen_as_a_part():
+    """Each part has the neutral kind, and a recursive list ends empty."""
 
     class Part(BaseModel):
         kind: Literal["button", "image", "other"]
@@ -291,15 +290,14 @@ def test_parts_of_a_screen_are_the_texts_on_it():
         goal: str
         parts: list[Part]
 
-    made = fill_schema(Screen.model_json_schema(), pages(("Acme Dashboard", "Home | Reports")))
-    assert made["project_name"] == "Acme Dashboard"
-    assert made["goal"] == 'A picture with the words "Acme Dashboard / Home Reports".'
-    assert [part["label"] for part in made["parts"]] == ["Acme Dashboard", "Home", "Reports"]
-    assert made["parts"][0] == {"kind": "other", "label": "Acme Dashboard", "note": None, "parts": []}
+    screen = fill_schema(Screen.model_json_schema(), pages(("Acme Dashboard", "Home | Reports")))
+    assert screen["project_name"] == "Acme Dashboard"
+    assert screen["goal"] == 'A picture with the words "Acme Dashboard / Home Reports".'
+    assert [part["label"] for part in screen["parts"]] == ["Acme Dashboard", "Home", "Reports"]
+    assert screen["parts"][0] == {"kind": "other", "label": "Acme Dashboard", "note": None, "parts": []}
 
 
-def test_a_picture_without_words_is_called_that():
-    """A caption is still a sentence, and a true one."""
+def test_fill_of_a_caption_says_that_a_picture_has_no_words():
     schema = {
         "type": "object",
         "properties": {"caption": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
@@ -317,6 +315,6 @@ def test_a_picture_without_words_is_called_that():
         {"$ref": "#/$defs/gone"},
     ],
 )
-def test_odd_schemas_are_filled_without_an_error(schema):
-    """Whatever the request calls a schema has an answer."""
+def test_fill_accepts_odd_schemas(schema):
+    """Anything that a request calls a schema is filled without an error."""
     fill_schema(schema, pages(RECEIPT))

@@ -1,4 +1,4 @@
-"""The finders, over words written by hand: a line of text is a line, and | stands for a wide gap.
+"""The finders, over handwritten words: each text is one line, and | stands for a wide gap.
 
 Covers `extractors.endpoint.fill.find.labels` and `extractors.endpoint.fill.find.prose`, too.
 """
@@ -22,10 +22,10 @@ def page(*texts, tall=()):
     words = []
     for row, text in enumerate(texts):
         for column, part in enumerate(text.split("|")):
-            said, left = part.strip(), 400 * column
-            height = 40 if said in tall else 20
-            if said:
-                words.append(Word(said, left, row * 40, left + 10 * len(said), row * 40 + height))
+            word, left = part.strip(), 400 * column
+            height = 40 if word in tall else 20
+            if word:
+                words.append(Word(word, left, row * 40, left + 10 * len(word), row * 40 + height))
     return Document((group_lines(words),))
 
 
@@ -52,18 +52,16 @@ def page(*texts, tall=()):
         ("1.25.99", None),
     ],
 )
-def test_dates_in_the_usual_writings(text, expected):
-    """Day first where both are possible; what is no date is none."""
+def test_find_date_reads_common_formats(text, expected):
+    """The day comes first where both orders are possible; an impossible date gives None."""
     assert find_date(page(text)) == expected
 
 
-def test_one_american_date_decides_for_all():
-    """A date that can only be month first says how the document writes them."""
+def test_find_date_reads_all_dates_month_first_after_one_that_must_be():
     assert find_date(page("Date: 03/04/2018", "Printed 12/25/2018")) == date(2018, 3, 4)
 
 
-def test_due_date_and_issue_date_are_told_apart():
-    """By the labels, wherever they stand."""
+def test_find_date_separates_due_date_and_issue_date_by_label():
     document = page("Due date: 04/04/2024", "Invoice date: 05/03/2024")
     assert find_date(document) == date(2024, 3, 5)
     assert find_date(document, due=True) == date(2024, 4, 4)
@@ -84,14 +82,14 @@ def test_due_date_and_issue_date_are_told_apart():
         ("13.87S", "13.87"),
     ],
 )
-def test_amounts_are_read_as_printed(text, expected):
-    """With a currency, grouped, misread by one letter, negative, with a tax code glued on."""
-    assert [each.value for each in amounts(text)] == [Decimal(expected)]
+def test_amounts_reads_printed_variants(text, expected):
+    """Amounts may have a currency, groups, one misread letter, a sign, or a tax code at the end."""
+    assert [amount.value for amount in amounts(text)] == [Decimal(expected)]
 
 
 @pytest.mark.parametrize("text", ["6%", "14x20 0.04mm", "03-7847 2376", "1.2.3", "QTY 5"])
-def test_other_numbers_are_no_amounts(text):
-    """Rates, measures, telephones and counts stay what they are."""
+def test_amounts_ignores_other_numbers(text):
+    """Rates, measures, telephone numbers and counts are not amounts."""
     assert amounts(text) == []
 
 
@@ -118,8 +116,8 @@ def test_other_numbers_are_no_amounts(text):
         (("合計 | ¥280",), "280"),
     ],
 )
-def test_total_is_what_is_to_pay(texts, expected):
-    """Not the subtotal, the count, the tax, the cash or the table of taxes; misread points are repaired."""
+def test_find_total_is_the_amount_to_pay(texts, expected):
+    """It is not the subtotal, count, tax, cash or tax table; misread decimal points are repaired."""
     assert find_total(page(*texts)) == Decimal(expected)
 
 
@@ -134,13 +132,13 @@ def test_total_is_what_is_to_pay(texts, expected):
         ("Price 4.00", "Total 170"),
     ],
 )
-def test_a_total_that_was_not_read_is_not_invented(texts):
-    """Other amounts do not stand in for it."""
+def test_find_total_is_none_without_a_total(texts):
+    """Other amounts do not replace a missing total."""
     assert find_total(page(*texts)) is None
 
 
-def test_tax_and_subtotal_have_their_own_labels():
-    """Neither a total with tax nor a registration number is the tax."""
+def test_find_tax_and_find_subtotal_use_their_own_labels():
+    """A total including tax or a registration number is not the tax."""
     document = page("GST ID: 0001.25", "Sub Total | 44.00", "GST 6% | 2.64", "Total incl. GST | 46.64")
     assert (find_subtotal(document), find_tax(document)) == (Decimal("44.00"), Decimal("2.64"))
 
@@ -149,8 +147,8 @@ def test_tax_and_subtotal_have_their_own_labels():
     ("text", "code"),
     [("RM 5.00", "MYR"), ("Amount (RM)", "MYR"), ("$5.00", "USD"), ("5,00 €", "EUR"), ("£1", "GBP"), ("5.00", None)],
 )
-def test_currency_is_the_one_that_is_named(text, code):
-    """By symbol, code or column head; none named, none found."""
+def test_find_currency_reads_symbol_code_or_column_head(text, code):
+    """A page that names no currency gives None."""
     assert find_currency(page(text)) == code
 
 
@@ -168,24 +166,24 @@ def test_currency_is_the_one_that_is_named(text, code):
         (("No parking", "at any time"), None),
     ],
 )
-def test_company_is_the_issuer(texts, expected):
-    """The line with a legal form, near the top, without its registration number; never the customer."""
+def test_find_company_is_the_issuer(texts, expected):
+    """It is the line with a legal form near the top, without its registration number; never the customer."""
     assert find_company(page(*texts)) == expected
 
 
-def test_larger_print_names_the_company():
-    """Where nothing else tells, size does."""
+def test_find_company_prefers_larger_print():
+    """Size decides where no other evidence does."""
     assert find_company(page("come in", "Bluebell", "TOTAL 5.00", tall=("Bluebell",))) == "Bluebell"
 
 
-def test_address_ends_where_something_else_begins():
-    """Street and town are joined; telephone and tax number are left out."""
+def test_find_address_joins_street_and_town():
+    """The address ends before a telephone number."""
     document = page("Acme Ltd", "12 Mill Road,", "10115 Hopetown", "Tel: 030 123456", "5.00")
     assert find_address(document) == "12 Mill Road, 10115 Hopetown"
 
 
-def test_customer_has_an_address_of_its_own():
-    """Below the name, in the same column, up to the first gap."""
+def test_find_customer_address_reads_below_the_customer():
+    """It reads the same column as the name, up to the first gap."""
     document = page(
         "Acme Ltd", "12 Mill Road", "Bill to: | Date: 1/2/2024", "Contoso GmbH | Page 1", "5 Long Lane", "", "Item"
     )
@@ -194,8 +192,8 @@ def test_customer_has_an_address_of_its_own():
     assert find_address(document) == "12 Mill Road"
 
 
-def test_customer_follows_its_label():
-    """On the line below, or behind the label; a copy for the customer names nobody."""
+def test_find_customer_reads_beside_or_below_its_label():
+    """A "customer's copy" names no customer."""
     assert find_customer(page("Acme Ltd", "Bill to:", "Contoso GmbH")) == "Contoso GmbH"
     assert find_customer(page("Customer: Ada Lovelace")) == "Ada Lovelace"
     assert find_customer(page("CUSTOMER'S COPY", "thanks")) is None
@@ -211,36 +209,34 @@ def test_customer_follows_its_label():
         (find_time, "22 Mar 1812:61", None),
     ],
 )
-def test_things_with_a_form_of_their_own(finder, text, expected):
-    """Telephone, e-mail and time are known by their form."""
+def test_find_phone_email_and_time_recognize_their_format(finder, text, expected):
     assert finder(page(text)) == expected
 
 
-def test_numbers_are_found_by_their_kind():
-    """The invoice's number is not the order's, and a date is no number."""
+def test_find_number_separates_kinds_of_numbers():
+    """An invoice number is not an order number, and a date is not a number."""
     document = page("Order No: 77-1", "Invoice No.: | INV-2024-0117 | Date: 05/03/2024")
     assert find_number(document, "invoice number") == "INV-2024-0117"
     assert find_number(document, "order number") == "77-1"
     assert find_number(page("Receipt No: 05/03/2024"), "receipt number") is None
 
 
-def test_values_stand_behind_beside_or_under_their_label():
-    """In this order."""
+def test_find_labelled_reads_beside_or_below_its_label():
     assert find_labelled(page("Cashier: Nicole"), "cashier") == "Nicole"
     assert find_labelled(page("Cashier:", "Nicole"), "cashier") == "Nicole"
     assert find_labelled(page("nothing here"), "cashier") is None
 
 
-def test_rows_have_quantity_and_price_where_they_multiply_to_the_amount():
-    """Names on the same line; the totals are no items."""
+def test_find_rows_reads_quantity_and_price_that_multiply_to_the_amount():
+    """Descriptions stand on the same line; totals are not items."""
     document = page(
         "Description | Qty | Price | Amount",
         "Bolts | 100 | 0.25 | 25.00",
         "Delivery | 1 | 4.00 | 4.00",
         "Total | 29.00",
     )
-    found = [(row.description, row.quantity, row.unit_price, row.amount) for row in find_rows(document)]
-    assert found == [
+    rows = [(row.description, row.quantity, row.unit_price, row.amount) for row in find_rows(document)]
+    assert rows == [
         ("Bolts", Decimal(100), Decimal("0.25"), Decimal("25.00")),
         ("Delivery", Decimal(1), Decimal("4.00"), Decimal("4.00")),
     ]
@@ -254,34 +250,34 @@ def test_rows_have_quantity_and_price_where_they_multiply_to_the_amount():
         ("Shop", "5 May 2024", "BREAD | 3.00*2 | 6.00", "MILK | 2.00*1 | 2.00", "SUBTOTAL | 8.00"),
     ],
 )
-def test_names_may_stand_above_below_or_beside(texts):
-    """All three layouts of a till give the same items."""
-    found = [(row.description, row.quantity, row.amount) for row in find_rows(page(*texts))]
-    assert found == [("BREAD", 2, Decimal("6.00")), ("MILK", 1, Decimal("2.00"))]
+def test_find_rows_reads_descriptions_above_below_or_beside(texts):
+    """The three layouts of tills give the same items."""
+    rows = [(row.description, row.quantity, row.amount) for row in find_rows(page(*texts))]
+    assert rows == [("BREAD", 2, Decimal("6.00")), ("MILK", 1, Decimal("2.00"))]
 
 
-def test_numbers_of_two_columns_stay_two():
-    """A quantity before an amount does not become its thousands."""
+def test_find_rows_does_not_join_numbers_of_two_columns():
+    """A quantity before an amount is not read as its thousands."""
     (row,) = find_rows(page("Item | Qty | Amount", "Water | 53.50*2 | 107.00", "Total | 107.00"))
     assert (row.quantity, row.unit_price, row.amount) == (Decimal(2), Decimal("53.50"), Decimal("107.00"))
 
 
-def test_a_quantity_that_does_not_fit_is_left_out():
-    """Nothing is divided to make it fit."""
+def test_find_rows_omits_a_quantity_that_does_not_multiply_to_the_amount():
+    """Quantity and price are not computed from the amount."""
     (row,) = find_rows(page("Item | Qty | Amount", "Bolts | 7 | 3.00 | 25.00", "Total | 25.00"))
     assert (row.quantity, row.unit_price, row.amount) == (None, None, Decimal("25.00"))
 
 
-def test_a_table_is_found_by_its_columns():
-    """A missing cell stays empty, and the title stands above."""
+def test_find_table_reads_title_columns_and_rows():
+    """A missing cell is empty, and the title is the line above."""
     table = find_table(page("Towns", "Name  | Country | People", "Graz  | Austria | 291", "Turku | | 197"))
     assert table.title == "Towns"
     assert table.columns == ["Name", "Country", "People"]
     assert table.rows == [["Graz", "Austria", "291"], ["Turku", "", "197"]]
 
 
-def test_words_of_a_slanted_picture_share_their_line():
-    """Boxes are turned straight before lines are made."""
+def test_group_lines_joins_words_of_a_slanted_picture():
+    """Boxes are turned upright before they are grouped into lines."""
     slanted = [
         Seen("LEFT SIDE", [(0, 0), (200, 20), (198, 40), (-2, 20)], 0.9),
         Seen("RIGHT SIDE", [(600, 60), (800, 80), (798, 100), (598, 80)], 0.7),

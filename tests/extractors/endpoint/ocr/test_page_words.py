@@ -1,4 +1,4 @@
-"""page_words.py, worker.py: what the process that reads for the witness answers."""
+"""page_words.py, worker.py: the lines that the OCR process returns to the OCR check."""
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -6,19 +6,25 @@ from PIL import Image, ImageDraw, ImageFont
 from extractors.endpoint.ocr.page_words import Piece, list_lines
 
 
-def corners(x, y, width, height):
+def box_corners(x, y, width, height):
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
-def test_words_of_a_line_are_listed_from_left_to_right():
-    """Each with its box; two of one word, as OCR splits it, have no space between."""
+def test_list_lines_orders_words_from_left_to_right():
+    """Each word has its box, and a flag that is false for the second part of a word that OCR split."""
     amount = Piece(
-        "RM12.50", corners(200, 2, 70, 20), 0.9, [("RM", corners(200, 2, 20, 20)), ("12.50", corners(220, 2, 50, 20))]
+        "RM12.50",
+        box_corners(200, 2, 70, 20),
+        0.9,
+        [("RM", box_corners(200, 2, 20, 20)), ("12.50", box_corners(220, 2, 50, 20))],
     )
     label = Piece(
-        "TOTAL DUE", corners(0, 0, 90, 20), 0.9, [("TOTAL", corners(0, 0, 50, 20)), ("DUE", corners(60, 0, 30, 20))]
+        "TOTAL DUE",
+        box_corners(0, 0, 90, 20),
+        0.9,
+        [("TOTAL", box_corners(0, 0, 50, 20)), ("DUE", box_corners(60, 0, 30, 20))],
     )
-    below = Piece("CASH", corners(0, 60, 40, 20), 0.9)
+    below = Piece("CASH", box_corners(0, 60, 40, 20), 0.9)
     assert list_lines([amount, below, label]) == [
         [
             ["TOTAL", 0, 0, 50, 20, True],
@@ -32,25 +38,25 @@ def test_words_of_a_line_are_listed_from_left_to_right():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", [None, *(getattr(Image.Transpose, f"ROTATE_{angle}") for angle in (90, 180, 270))])
-def test_words_of_a_page_on_its_side_or_head_are_placed_in_the_picture(turn):
-    """It is turned to be read, and the boxes are turned back."""
+def test_read_pieces_places_words_of_a_turned_page_in_the_picture(turn):
+    """The page is turned upright for OCR, and the boxes are turned back."""
     from extractors.endpoint.ocr.read import read_pieces  # noqa: PLC0415 - needs the extra
 
     page = Image.new("RGB", (700, 500), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(36)
     for row, text in enumerate(("GREEN GARDEN CAFE", "DATE 29/01/2018", "COFFEE WITH MILK", "TOTAL DUE 12.50")):
         draw.text((40, 40 + 100 * row), text, font=font, fill="black")
-    shown = page if turn is None else page.transpose(turn)
-    (word,) = [word for line in list_lines(read_pieces(shown)) for word in line if word[0] == "12.50"]
-    marked = Image.new("L", page.size)
+    turned = page if turn is None else page.transpose(turn)
+    (word,) = [word for line in list_lines(read_pieces(turned)) for word in line if word[0] == "12.50"]
+    mask = Image.new("L", page.size)
     left = 40 + draw.textlength("TOTAL DUE ", font=font)
-    ImageDraw.Draw(marked).rectangle((left, 340, left + draw.textlength("12.50", font=font), 385), fill=255)
-    marked = marked if turn is None else marked.transpose(turn)
-    assert marked.getpixel((word[1] + word[3] / 2, word[2] + word[4] / 2)) == 255
+    ImageDraw.Draw(mask).rectangle((left, 340, left + draw.textlength("12.50", font=font), 385), fill=255)
+    mask = mask if turn is None else mask.transpose(turn)
+    assert mask.getpixel((word[1] + word[3] / 2, word[2] + word[4] / 2)) == 255
 
 
 @pytest.mark.slow
-def test_page_without_text_has_no_lines():
+def test_read_pieces_of_a_page_without_text_is_empty():
     from extractors.endpoint.ocr.read import read_pieces  # noqa: PLC0415 - needs the extra
 
     assert read_pieces(Image.new("L", (300, 200), "white")) == []

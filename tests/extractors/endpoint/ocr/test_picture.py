@@ -1,4 +1,4 @@
-"""Lifting: a request means the same with its pictures' data taken out before it is parsed."""
+"""picture.py: a request has the same meaning when its image data is extracted before JSON parsing."""
 
 import base64
 import io
@@ -13,66 +13,69 @@ from extractors.endpoint.refusal import Refusal
 from extractors.endpoint.wire import parse_request
 
 
-def noise(width, height, kind="PNG"):
-    """A picture of this size that does not compress, as a data URL."""
+def build_noise_url(width, height, kind="PNG"):
+    """Build an image of this size that does not compress, as a data URL."""
     stream = io.BytesIO()
     Image.frombytes("RGB", (width, height), os.urandom(width * height * 3)).save(stream, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def block(url):
+def image_block(url):
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def text(said):
-    return {"type": "text", "text": said}
+def text_block(words):
+    return {"type": "text", "text": words}
 
 
-def body(*blocks, **more):
+def build_body(*blocks, **more):
     return orjson.dumps({"messages": [{"role": "user", "content": list(blocks)}], **more})
 
 
-def test_little_is_left_to_parse():
-    """What is left has the size of its text."""
-    sent = body(text("Read it."), block(noise(200, 100)), block(noise(100, 200)))
-    left, pieces = extract_images(sent)
+def test_extract_images_leaves_only_text_to_parse():
+    """The remaining bytes have the size of the request's text."""
+    body = build_body(
+        text_block("Read it."), image_block(build_noise_url(200, 100)), image_block(build_noise_url(100, 200))
+    )
+    rest, pieces = extract_images(body)
     assert len(pieces) == 2
-    assert len(left) + sum(len(piece) for piece in pieces) == pytest.approx(len(sent), abs=100)
-    assert len(left) < 500
+    assert len(rest) + sum(len(piece) for piece in pieces) == pytest.approx(len(body), abs=100)
+    assert len(rest) < 500
 
 
-def test_pictures_keep_their_sizes_order_and_pixels():
-    """Large ones and small ones, in either form of a block."""
-    urls = [noise(200, 100), noise(3, 2), noise(100, 200, "JPEG")]
-    asked = parse_request(body(block(urls[0]), block(urls[1]), {"type": "image_url", "image_url": urls[2]}))
-    assert [picture.size for picture in asked.pictures] == [(200, 100), (3, 2), (100, 200)]
-    assert [picture.pixels().size for picture in asked.pictures] == [(200, 100), (3, 2), (100, 200)]
+def test_parse_request_keeps_sizes_order_and_pixels_of_images():
+    """Images may be large or small, in either form of a block."""
+    urls = [build_noise_url(200, 100), build_noise_url(3, 2), build_noise_url(100, 200, "JPEG")]
+    request = parse_request(
+        build_body(image_block(urls[0]), image_block(urls[1]), {"type": "image_url", "image_url": urls[2]})
+    )
+    assert [picture.size for picture in request.pictures] == [(200, 100), (3, 2), (100, 200)]
+    assert [picture.pixels().size for picture in request.pictures] == [(200, 100), (3, 2), (100, 200)]
 
 
-@pytest.mark.parametrize("said", ["data:,", "data:image/png;base64,", 'They wrote "data:image/png;base64,'])
-def test_a_text_that_looks_like_a_picture_stays_a_text(said):
-    """It is billed by its length, and the pictures beside it are found."""
-    said += "A" * 9000
-    asked = parse_request(body(text(said), block(noise(200, 100)), text(said)))
-    assert asked.text_tokens == -(-2 * len(said) // 4)
-    assert [picture.size for picture in asked.pictures] == [(200, 100)]
+@pytest.mark.parametrize("words", ["data:,", "data:image/png;base64,", 'They wrote "data:image/png;base64,'])
+def test_parse_request_keeps_text_that_looks_like_a_data_url(words):
+    """The text is billed by its length, and images beside it are found."""
+    words += "A" * 9000
+    request = parse_request(build_body(text_block(words), image_block(build_noise_url(200, 100)), text_block(words)))
+    assert request.text_tokens == -(-2 * len(words) // 4)
+    assert [picture.size for picture in request.pictures] == [(200, 100)]
 
 
-def test_escaped_slashes_are_read():
+def test_parse_request_reads_escaped_slashes():
     """Some encoders escape every slash."""
-    sent = body(block(noise(200, 100))).replace(b"/", b"\\/")
-    assert parse_request(sent).pictures[0].pixels().size == (200, 100)
+    body = build_body(image_block(build_noise_url(200, 100))).replace(b"/", b"\\/")
+    assert parse_request(body).pictures[0].pixels().size == (200, 100)
 
 
-def test_data_outside_the_messages_does_no_harm():
-    """A field that the endpoint does not read may hold anything."""
-    url = noise(200, 100)
-    asked = parse_request(body(block(url), metadata={"preview": noise(50, 60), "again": url}))
-    assert [picture.size for picture in asked.pictures] == [(200, 100)]
+def test_parse_request_ignores_image_data_outside_messages():
+    """Fields that the endpoint does not read may hold any value."""
+    url = build_noise_url(200, 100)
+    request = parse_request(build_body(image_block(url), metadata={"preview": build_noise_url(50, 60), "again": url}))
+    assert [picture.size for picture in request.pictures] == [(200, 100)]
 
 
 @pytest.mark.parametrize("cut", [1, 50, 5000, -3])
-def test_a_body_that_is_cut_short_is_no_json(cut):
-    """Wherever it is cut."""
+def test_parse_request_refuses_a_truncated_body(cut):
     with pytest.raises(Refusal, match="not JSON"):
-        parse_request(body(text("Read it."), block(noise(200, 100)))[:cut])
+        parse_request(build_body(text_block("Read it."), image_block(build_noise_url(200, 100)))[:cut])

@@ -1,4 +1,4 @@
-"""Real OCR: a small receipt, drawn here, read with RapidOCR and filled into a schema."""
+"""read.py: a small receipt, drawn here, is read with RapidOCR and filled into a schema."""
 
 import asyncio
 import base64
@@ -45,11 +45,11 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def ocr():
-    """One engine for all tests of this file."""
+    """One OCR engine for all tests of this file."""
     return Ocr(workers=1)
 
 
-def url(lines, size=(620, 480), cut=None):
+def draw_url(lines, size=(620, 480), cut=None):
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=26)
@@ -60,18 +60,18 @@ def url(lines, size=(620, 480), cut=None):
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()[:cut]).decode()
 
 
-async def parse_request(ocr, *urls, **more):
-    blocks = [{"type": "image_url", "image_url": {"url": each}} for each in urls]
+async def post(ocr, *urls, **more):
+    blocks = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     body = {"model": "any", "messages": [{"role": "user", "content": blocks}], **more}
     transport = httpx.ASGITransport(create_app(OcrReader(ocr)))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
         return await http.post("/v1/chat/completions", json=body)
 
 
-async def test_a_receipt_is_read_into_its_schema(ocr):
-    """Pixels in, the fields of the schema out; with log probabilities made of the scores of the words."""
+async def test_ocr_reader_fills_the_schema_from_pixels(ocr):
+    """The answer has log probabilities that are made of the scores of its words."""
     response_format = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA}}
-    reply = (await parse_request(ocr, url(RECEIPT), response_format=response_format, logprobs=1)).json()
+    reply = (await post(ocr, draw_url(RECEIPT), response_format=response_format, logprobs=1)).json()
     assert reply["model"] == "offline/rapidocr"
     assert orjson.loads(reply["choices"][0]["message"]["content"]) == {
         "company": "CORNER BAKERY LTD",
@@ -86,40 +86,38 @@ async def test_a_receipt_is_read_into_its_schema(ocr):
 
 
 @pytest.mark.slow
-async def test_without_a_schema_the_lines_of_all_images_are_said_in_order(ocr):
-    """The first image's lines, then the second's."""
-    first, second = url([(60, 40, "FIRST PAGE")], (400, 120)), url([(60, 40, "SECOND PAGE")], (400, 120))
-    reply = (await parse_request(ocr, first, second)).json()
+async def test_ocr_reader_without_a_schema_returns_lines_of_all_images_in_order(ocr):
+    first, second = draw_url([(60, 40, "FIRST PAGE")], (400, 120)), draw_url([(60, 40, "SECOND PAGE")], (400, 120))
+    reply = (await post(ocr, first, second)).json()
     assert reply["choices"][0]["message"]["content"] == "FIRST PAGE\nSECOND PAGE"
 
 
-async def test_a_picture_without_words_is_read_as_nothing(ocr):
-    """A blank image is an answer without lines, not an error."""
-    reply = await parse_request(ocr, url([]))
+async def test_ocr_reader_answers_a_blank_image_with_empty_text(ocr):
+    reply = await post(ocr, draw_url([]))
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
-async def test_the_oddest_shapes_are_read_as_nothing(ocr, size):
-    """A line of pixels is not enlarged until the memory is full."""
-    reply = await parse_request(ocr, url([], size))
+async def test_ocr_reader_answers_extreme_shapes_with_empty_text(ocr, size):
+    """A line of pixels is not enlarged until memory is full."""
+    reply = await post(ocr, draw_url([], size))
     assert reply.json()["choices"][0]["message"]["content"] == ""
 
 
-async def test_an_image_that_is_cut_short_is_refused_for_good(ocr):
-    """Its header is fine, its pixels are not."""
-    reply = await parse_request(ocr, url(RECEIPT, cut=3000))
+async def test_ocr_reader_refuses_a_truncated_image(ocr):
+    """Its header is valid, its pixels are not."""
+    reply = await post(ocr, draw_url(RECEIPT, cut=3000))
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "image_unreadable"
 
 
 @pytest.mark.slow
-async def test_more_than_twice_the_workers_is_too_many(ocr):
-    """What would only wait is refused at once, and the rest is answered."""
-    pictures = (parse_picture(url([(60, 40, "ONE")], (400, 120))),)
+async def test_ocr_refuses_more_than_twice_as_many_reads_as_workers(ocr):
+    """The excess read is refused at once, and the others are answered."""
+    pictures = (parse_picture(draw_url([(60, 40, "ONE")], (400, 120))),)
     reads = [ocr.read(pictures, lambda document: document.texts[0]) for _ in range(3)]
-    done = await asyncio.gather(*reads, return_exceptions=True)
-    assert done[:2] == ["ONE", "ONE"]
-    assert isinstance(done[2], Refusal)
-    assert done[2].status == 503
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    assert results[:2] == ["ONE", "ONE"]
+    assert isinstance(results[2], Refusal)
+    assert results[2].status == 503

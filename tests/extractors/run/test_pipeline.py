@@ -1,4 +1,4 @@
-"""pipeline: a whole run as its callers see it: how a chunk is run, who is told, what is kept when it is cancelled.
+"""pipeline.py: a whole run through its hooks: chunks, totals, approval, rate permits, and recovery after an error.
 
 Covers `extractors.run.approval`, `extractors.run.context`, `extractors.run.journal` and `extractors.run.scheduler`,
 too.
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def source(tmp_path):
-    """Five images."""
+    """A folder of five images."""
     (tmp_path / "in").mkdir()
     for number in range(5):
         Image.new("RGB", (300, 200), (number, 90, 90)).save(tmp_path / "in" / f"{number}.png")
@@ -39,95 +39,93 @@ def source(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    """Settings of a run that asks nobody outside; more can be given."""
+    """Makes settings that read no environment variable; further fields can be added."""
     monkeypatch.chdir(tmp_path)
     for name in [each for each in os.environ if each.startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
         monkeypatch.delenv(name)
 
-    def make(**given):
-        kept = {"ledger": f"sqlite:///{tmp_path / 'ledger.db'}", "output": str(tmp_path / "out"), "model": "m/x"}
-        return Settings(**kept, **given)
+    def make(**fields):
+        defaults = {"ledger": f"sqlite:///{tmp_path / 'ledger.db'}", "output": str(tmp_path / "out"), "model": "m/x"}
+        return Settings(**defaults, **fields)
 
     return make
 
 
 @pytest.fixture
-def asked(source):
-    """A job over the images; more can be asked."""
+def make_job(source):
+    """Makes a job over the images, with these fields."""
     return lambda **fields: build_job(source=str(source), schema_name="caption", **fields)
 
 
 @pytest.fixture(scope="module")
 def anyio_backend():
-    """As everywhere, but one event loop for the module, so that its tests can share an endpoint."""
+    """One event loop for the module, so that its tests can share an endpoint."""
     return "asyncio"
 
 
 @pytest.fixture(scope="module")
 async def url():
-    """An endpoint that echoes the schema."""
+    """The address of an endpoint that echoes the schema."""
     async with child("echo") as url:
         yield url
 
 
-def table(tmp_path, name):
-    """What is published in this table."""
+def read_table(tmp_path, name):
+    """All published rows of a table."""
     return pl.read_parquet(sorted((tmp_path / "out" / name).rglob("*.parquet")), hive_partitioning=False)
 
 
-async def test_its_caller_is_told_of_every_document(asked, settings, url):
-    """One tally a document, as it ends; together they are the run's."""
-    told = []
-    closing = await run(resolve(asked(), settings(base_url=url)), RunHooks(on_document=told.append))
-    assert len(told) == 5
-    assert sum(told, RunTotals()) == closing.counts.totals
+async def test_on_document_gets_the_totals_of_each_document(make_job, settings, url):
+    """Their sum is the totals of the run."""
+    totals = []
+    result = await run(resolve(make_job(), settings(base_url=url)), RunHooks(on_document=totals.append))
+    assert len(totals) == 5
+    assert sum(totals, RunTotals()) == result.counts.totals
 
 
-async def test_on_calls_counts_a_refused_call_before_its_document_ends(asked, settings, serve, replies):
-    """Every call as it ends: a refusal, a retry that is no JSON, and the retry that is accepted; then the document."""
+async def test_on_calls_counts_a_refused_call_before_its_document_ends(make_job, settings, serve, replies):
+    """The calls are a refusal, a retry that is not JSON, and an accepted retry; then the document ends."""
     server = serve(replies.error(429, **{"Retry-After": "0"}), replies.ok("sorry"), replies.ok())
-    told = []
-    hooks = RunHooks(on_calls=told.append, on_document=told.append)
-    closing = await run(resolve(asked(limit=1, yes=True), settings(base_url=server.url)), hooks)
-    *calls, document = told
+    events = []
+    hooks = RunHooks(on_calls=events.append, on_document=events.append)
+    result = await run(resolve(make_job(limit=1, yes=True), settings(base_url=server.url)), hooks)
+    *calls, document = events
     assert [(each.refusals, each.retries, dict(each.failures)) for each in calls] == [
         (1, 0, {}),
         (0, 1, {"not_json": 1}),
         (0, 1, {}),
     ]
     assert (document.accepted, document.calls) == (1, 3)
-    assert sum(calls, CallCounts()).cost_usd == closing.counts.totals.cost_usd
+    assert sum(calls, CallCounts()).cost_usd == result.counts.totals.cost_usd
 
 
-async def test_its_caller_runs_the_chunks(asked, settings, url):
-    """Chunks are handed over one by one, numbered, with their documents; what comes back is their tally."""
-    handed = []
+async def test_run_chunk_hook_gets_numbered_chunks_of_the_configured_size(make_job, settings, url):
+    """The run adds up the totals that the hook returns."""
+    chunks = []
 
     async def run_chunk(chunk):
-        handed.append((chunk.part.part, len(chunk.documents)))
+        chunks.append((chunk.part.part, len(chunk.documents)))
         return await chunk.run()
 
-    closing = await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
-    assert sorted(handed) == [(0, 2), (1, 2), (2, 1)]
-    assert closing.counts.totals.accepted == 5
+    result = await run(resolve(make_job(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
+    assert sorted(chunks) == [(0, 2), (1, 2), (2, 1)]
+    assert result.counts.totals.accepted == 5
 
 
-async def test_a_run_outside_of_a_flow_has_no_flow_run(asked, settings, url, tmp_path):
-    """The row of a run names its flow run where there is one."""
-    await run(resolve(asked(limit=1), settings(base_url=url)))
-    await run(resolve(asked(), settings(base_url=url)), RunHooks(flow_run_id="f10w"))
-    assert table(tmp_path, "runs").sort("started_at")["prefect_flow_run_id"].to_list() == [None, "f10w"]
+async def test_row_of_a_run_has_its_flow_run_if_there_is_one(make_job, settings, url, tmp_path):
+    await run(resolve(make_job(limit=1), settings(base_url=url)))
+    await run(resolve(make_job(), settings(base_url=url)), RunHooks(flow_run_id="f10w"))
+    assert read_table(tmp_path, "runs").sort("started_at")["prefect_flow_run_id"].to_list() == [None, "f10w"]
 
 
-async def test_the_closing_says_where_the_rows_are(asked, settings, url):
-    """Its results are the published files, one a volume."""
-    closing = await run(resolve(asked(), settings(base_url=url, volume=2)))
-    assert [pl.read_parquet(path).height for path in closing.results] == [2, 2, 1]
-    assert closing.exit_code == 0
+async def test_result_names_one_published_file_a_volume(make_job, settings, url):
+    result = await run(resolve(make_job(), settings(base_url=url, volume=2)))
+    assert [pl.read_parquet(path).height for path in result.results] == [2, 2, 1]
+    assert result.exit_code == 0
 
 
-async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
-    """Nothing is published, and no chunk is run."""
+async def test_missing_source_is_a_configuration_error_before_any_chunk(make_job, settings, url, tmp_path):
+    """Nothing is published."""
 
     async def run_chunk(chunk):
         raise AssertionError("nothing is to be sent")
@@ -138,8 +136,8 @@ async def test_what_cannot_begin_raises(asked, settings, url, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, url):
-    """An error that is nobody's is neither a row nor a stop: it comes out as it is."""
+async def test_bug_in_a_chunk_is_raised_and_cancels_the_other_chunks(make_job, settings, url):
+    """A TypeError becomes neither a row nor a status."""
 
     async def run_chunk(chunk):
         if chunk.part.part == 1:
@@ -147,12 +145,12 @@ async def test_a_bug_in_a_chunk_is_raised_and_ends_the_others(asked, settings, u
         return await chunk.run()
 
     with pytest.raises(TypeError, match="a bug"):
-        await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
+        await run(resolve(make_job(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
     assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
 
 
-async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(asked, settings, url, tmp_path):
-    """The next run publishes what was done, does the rest, and pays for nothing twice."""
+async def test_run_after_a_bug_publishes_the_finished_documents_and_reads_the_rest(make_job, settings, url, tmp_path):
+    """No document is paid for twice."""
 
     async def run_chunk(chunk):
         if chunk.part.part == 1:
@@ -160,61 +158,63 @@ async def test_a_run_that_broke_off_is_published_and_its_documents_are_taken(ask
         return await chunk.run()
 
     with pytest.raises(TypeError):
-        await run(resolve(asked(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
-    said = []
-    closing = await run(resolve(asked(), settings(base_url=url)), RunHooks(notify=said.append))
-    runs = table(tmp_path, "runs").sort("started_at").rows(named=True)
+        await run(resolve(make_job(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
+    notices = []
+    result = await run(resolve(make_job(), settings(base_url=url)), RunHooks(notify=notices.append))
+    runs = read_table(tmp_path, "runs").sort("started_at").rows(named=True)
     assert [row["status"] for row in runs] == ["abandoned", "completed"]
     assert sum(row["accepted"] for row in runs) == 5
-    assert (closing.counts.totals.remaining, closing.counts.found) == (0, 5)
-    assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
-    assert table(tmp_path, "calls").height == sum(row["calls"] for row in runs)
-    assert "ended without publishing" in said[0]
+    assert (result.counts.totals.remaining, result.counts.found) == (0, 5)
+    assert read_table(tmp_path, "results")["_document"].n_unique() == read_table(tmp_path, "results").height == 5
+    assert read_table(tmp_path, "calls").height == sum(row["calls"] for row in runs)
+    assert "ended without publishing" in notices[0]
     assert not (tmp_path / "out" / "staging").exists()
 
 
-async def test_what_a_run_had_taken_before_it_asked_is_free_again(asked, settings, url, unused_server):
-    """Nothing was sent: who answers with yes, or asks another endpoint, has all documents."""
+async def test_run_without_approval_releases_its_documents(make_job, settings, url, unused_server):
+    """The next run claims all of them."""
     with pytest.raises(ApprovalRequired):
-        await run(resolve(asked(), settings(base_url=unused_server)))
-    closing = await run(resolve(asked(), settings(base_url=url)))
-    assert (closing.counts.totals.accepted, closing.counts.totals.remaining) == (5, 0)
+        await run(resolve(make_job(), settings(base_url=unused_server)))
+    result = await run(resolve(make_job(), settings(base_url=url)))
+    assert (result.counts.totals.accepted, result.counts.totals.remaining) == (5, 0)
 
 
-async def test_two_runs_over_one_folder_read_each_image_once(asked, settings, url, tmp_path):
-    """What one is at, the other leaves to it, or finds done."""
-    both = await asyncio.gather(*(run(resolve(asked(), settings(base_url=url, chunk=1))) for _ in range(2)))
-    assert sum(each.counts.totals.accepted for each in both) == 5
-    assert [each.counts.found for each in both] == [5, 5]
-    assert [each.exit_code for each in both] == [0, 0]
-    assert table(tmp_path, "results")["_document"].n_unique() == table(tmp_path, "results").height == 5
-    assert table(tmp_path, "calls").height == 5
+async def test_two_runs_over_one_folder_read_each_image_once(make_job, settings, url, tmp_path):
+    """Each run skips the documents that the other has in progress or has finished."""
+    results = await asyncio.gather(*(run(resolve(make_job(), settings(base_url=url, chunk=1))) for _ in range(2)))
+    assert sum(each.counts.totals.accepted for each in results) == 5
+    assert [each.counts.found for each in results] == [5, 5]
+    assert [each.exit_code for each in results] == [0, 0]
+    assert read_table(tmp_path, "results")["_document"].n_unique() == read_table(tmp_path, "results").height == 5
+    assert read_table(tmp_path, "calls").height == 5
 
 
-async def test_two_runs_share_a_ledger_and_an_output(asked, settings, url, tmp_path, source):
-    """Two runs at the same time over different images publish both, whole."""
-    half = {"schema_name": "caption"}
-    jobs = [build_job(source=str(source / name), **half) for name in ("0.png", "1.png")]
+async def test_simultaneous_runs_over_different_images_publish_their_own_rows(
+    make_job, settings, url, tmp_path, source
+):
+    """They share a ledger and an output."""
+    fields = {"schema_name": "caption"}
+    jobs = [build_job(source=str(source / name), **fields) for name in ("0.png", "1.png")]
     await asyncio.gather(*(run(resolve(each, settings(base_url=url))) for each in jobs))
-    assert table(tmp_path, "results")["_run"].n_unique() == 2
-    assert table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
+    assert read_table(tmp_path, "results")["_run"].n_unique() == 2
+    assert read_table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
 
 
-async def test_no_yes_is_needed_where_nothing_is_to_be_paid(asked, settings, url):
-    """Local OCR is free, and so is its echo."""
-    closing = await run(resolve(asked(), settings(base_url=url, ask_above=0)))
-    assert closing.row["cost_usd"] == 0
+async def test_free_run_needs_no_approval(make_job, settings, url):
+    """The echo of local OCR costs nothing."""
+    result = await run(resolve(make_job(), settings(base_url=url, ask_above=0)))
+    assert result.row["cost_usd"] == 0
 
 
-async def test_a_yes_is_asked_for_before_anything_is_sent(asked, settings, unused_server):
-    """The error says that it is a question, so a caller can put it to a person."""
+async def test_run_of_unknown_price_requires_approval_before_any_call(make_job, settings, unused_server):
+    """The error is ApprovalRequired, so a caller can ask a person."""
     with pytest.raises(ApprovalRequired, match="TILEWISE_PRICES"):
-        await run(resolve(asked(), settings(base_url=unused_server)))
+        await run(resolve(make_job(), settings(base_url=unused_server)))
 
 
 @pytest.fixture
 async def unused_server():
-    """A server that knows no path at all, and so no price and no OCR."""
+    """A server that answers every request with 404, and so has neither prices nor OCR."""
 
     async def refuse(reader, writer):
         request = await reader.readuntil(b"\r\n\r\n")
@@ -227,12 +227,12 @@ async def unused_server():
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
-def test_chunk_is_logged_without_its_context(asked):
-    """The context has the key of the API."""
+def test_chunk_is_logged_without_its_context(make_job):
+    """The context holds the API key."""
     assert "context" not in repr(Chunk(PartId(3), (), context=object()))
 
 
-async def test_pages_in_another_order_are_another_document(asked, settings, url, source, tmp_path):
+async def test_pages_in_another_order_are_another_document(make_job, settings, url, source, tmp_path):
     """A document of several pages is a copy of one with the same pages in the same order."""
     one, two = (source / f"{number}.png" for number in range(2))
     for folder, pages in {"a": (one, two), "b": (one, two), "c": (two, one)}.items():
@@ -241,59 +241,61 @@ async def test_pages_in_another_order_are_another_document(asked, settings, url,
             shutil.copyfile(page, source / folder / f"{number}.png")
     for path in source.glob("*.png"):
         path.unlink()
-    tally = (await run(resolve(asked(document_by="folder"), settings(base_url=url)))).counts.totals
-    assert (tally.accepted, tally.copied, tally.calls) == (2, 1, 2)
-    [copy] = table(tmp_path, "results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
+    totals = (await run(resolve(make_job(document_by="folder"), settings(base_url=url)))).counts.totals
+    assert (totals.accepted, totals.copied, totals.calls) == (2, 1, 2)
+    [copy] = read_table(tmp_path, "results").filter(pl.col("_copied_from").is_not_null()).to_dicts()
     assert copy["_pages"] == [f"{copy['_document']}/{number}.png" for number in range(2)]
     assert {copy["_document"], copy["_copied_from"]} == {str(source / "a"), str(source / "b")}
 
 
-async def test_what_is_passed_on_is_never_copied(bucket, source, settings, url):
-    """Nobody here has seen its bytes."""
+async def test_images_sent_by_url_are_never_copied(bucket, source, settings, url):
+    """The run does not read their bytes, so it cannot compare them."""
     for name in ("a.png", "b.png"):
         bucket.put(f"in/{name}", (source / "0.png").read_bytes())
-    by_url = build_job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
-    tally = (await run(resolve(by_url, settings(base_url=url)))).counts.totals
-    assert (tally.done, tally.copied, tally.copied_failed, tally.calls) == (2, 0, 0, 2)
+    job = build_job(source=f"{bucket.url}/in", schema_name="caption", send_urls=True)
+    totals = (await run(resolve(job, settings(base_url=url)))).counts.totals
+    assert (totals.done, totals.copied, totals.copied_failed, totals.calls) == (2, 0, 0, 2)
 
 
 @dataclass
 class Permits:
-    """Permits that let everything through, with a warning in the end."""
+    """Grants every permit at once, and ends with a warning."""
 
-    taken: int = 0
+    count: int = 0
 
     def wait(self):
         return 0.0
 
     def take(self):
-        self.taken += 1
+        self.count += 1
 
     def warning(self):
         return "the server was gone"
 
 
-async def test_a_run_asks_for_permits_where_it_is_told_of_whom(asked, settings, url, tmp_path):
-    """They are leased for its endpoint, model and ceiling; every call takes one; what they warn of is in its row."""
-    leased, permits = [], Permits()
+async def test_run_leases_permits_for_its_endpoint_model_and_limit_and_takes_one_a_call(
+    make_job, settings, url, tmp_path
+):
+    """A warning of the permits is in the row of the run."""
+    leases, permits = [], Permits()
 
     @asynccontextmanager
-    async def leasing(*asked_for):
-        leased.append(asked_for[:3])
+    async def lease(*arguments):
+        leases.append(arguments[:3])
         yield permits
 
-    await run(resolve(asked(limit=2), settings(base_url=url, rpm=6e6)), RunHooks(permits=leasing))
-    assert leased == [(url, "m/x", 6e6)]
-    assert permits.taken == table(tmp_path, "calls").height == 2
-    assert "the server was gone" in table(tmp_path, "runs")["warnings"].to_list()[0]
+    await run(resolve(make_job(limit=2), settings(base_url=url, rpm=6e6)), RunHooks(permits=lease))
+    assert leases == [(url, "m/x", 6e6)]
+    assert permits.count == read_table(tmp_path, "calls").height == 2
+    assert "the server was gone" in read_table(tmp_path, "runs")["warnings"].to_list()[0]
 
 
 @pytest.mark.slow
-async def test_local_ocr_needs_no_permits(asked, settings):
-    """It is one child of one run."""
+async def test_local_ocr_needs_no_permits(make_job, settings):
+    """The OCR process belongs to one run alone."""
 
-    def leasing(*asked_for):
-        raise AssertionError("nobody shares it")
+    def lease(*arguments):
+        raise AssertionError("permits were leased")
 
-    closing = await run(resolve(asked(limit=1, offline=True), settings()), RunHooks(permits=leasing))
-    assert closing.counts.totals.accepted == 1
+    result = await run(resolve(make_job(limit=1, offline=True), settings()), RunHooks(permits=lease))
+    assert result.counts.totals.accepted == 1

@@ -1,4 +1,4 @@
-"""result.py: a run's counts add up, its exit code follows from them, and its sentence says what was kept.
+"""result.py: the counts of a run, its exit code and its message.
 
 Covers `extractors.core.outcomes`, too.
 """
@@ -23,7 +23,7 @@ from extractors.record.tables import columns
 from extractors.run.result import RunCounts, RunRecord, RunResult
 
 STARTED = datetime(2026, 11, 20, 2, 15, 0, tzinfo=UTC)
-TERMS = RunInfo(
+RUN_INFO = RunInfo(
     run="20261120T021500Z-3f9a",
     started_at=STARTED,
     source="/in",
@@ -32,7 +32,7 @@ TERMS = RunInfo(
     policy="balanced",
     bill_rule="table",
 )
-TALLY = RunTotals(
+TOTALS = RunTotals(
     rejected=2,
     accepted=7,
     failed=1,
@@ -50,50 +50,46 @@ TALLY = RunTotals(
 )
 
 
-def account(error=None, fail_above=0.0, **said):
-    return RunRecord(vary(TERMS, **said), fail_above, error)
+def build_record(error=None, fail_above=0.0, **changes):
+    return RunRecord(vary(RUN_INFO, **changes), fail_above, error)
 
 
-def close(tally, skipped=0, error=None, fail_above=0.0):
-    return RunResult(account(error, fail_above), RunCounts(skipped, tally))
+def build_result(totals, skipped=0, error=None, fail_above=0.0):
+    return RunResult(build_record(error, fail_above), RunCounts(skipped, totals))
 
 
-numbers = st.integers(0, 10**6)
-fates = ("rejected", "accepted", "failed", "remaining", "copied", "copied_failed")
-tallies = st.builds(RunTotals, **dict.fromkeys(fates, numbers))
+counts = st.integers(0, 10**6)
+outcomes = ("rejected", "accepted", "failed", "remaining", "copied", "copied_failed")
+totals_strategy = st.builds(RunTotals, **dict.fromkeys(outcomes, counts))
 
 
-@given(skipped=numbers, totals=tallies)
-def test_every_document_found_became_something(skipped, totals):
-    """Found is skipped, duplicates, rejected, accepted, failed and remaining, and nothing else."""
-    row = account().row(RunCounts(skipped, totals), 1)
+@given(skipped=counts, totals=totals_strategy)
+def test_found_is_the_sum_of_all_outcomes(skipped, totals):
+    """It is the sum of skipped, duplicates, rejected, accepted, failed and remaining."""
+    row = build_record().row(RunCounts(skipped, totals), 1)
     parts = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
     assert row["found"] == sum(row[part] for part in parts)
 
 
-@given(first=st.tuples(numbers, tallies), second=st.tuples(numbers, tallies))
-def test_volumes_add_up(first, second):
-    """The counts of two volumes are those of the run."""
+@given(first=st.tuples(counts, totals_strategy), second=st.tuples(counts, totals_strategy))
+def test_counts_of_two_volumes_are_added(first, second):
     one, other = RunCounts(*first), RunCounts(*second)
     assert (one + other).found == one.found + other.found
     assert (one + other).totals == one.totals + other.totals
 
 
-def test_the_row_has_the_columns_of_runs():
-    """A row's keys are the table's columns, in its order, none missing and none more."""
-    assert list(account().row(RunCounts(3, TALLY), 1)) == list(columns.RUNS)
+def test_row_has_the_columns_of_runs_in_order():
+    assert list(build_record().row(RunCounts(3, TOTALS), 1)) == list(columns.RUNS)
 
 
-def test_the_row_fits_the_types_of_runs():
-    """Every cell is of its column's type."""
-    row = account(Refused("no"), fail_above=0.5).row(RunCounts(3, TALLY), 1)
+def test_row_has_the_types_of_the_columns_of_runs():
+    row = build_record(Refused("no"), fail_above=0.5).row(RunCounts(3, TOTALS), 1)
     frame = pl.DataFrame([row], schema=columns.RUNS, orient="row", strict=True)
     assert frame.row(0, named=True) == row
 
 
-def test_the_row_says_what_the_tally_says():
-    """Counts, tokens and dollars are taken over as they are."""
-    row = account().row(RunCounts(3, TALLY), 2)
+def test_row_has_the_counts_tokens_and_dollars_of_the_totals():
+    row = build_record().row(RunCounts(3, TOTALS), 2)
     assert {name: row[name] for name in ("volume", "found", "skipped", "rejected", "accepted", "failed")} == {
         "volume": 2,
         "found": 18,
@@ -109,16 +105,15 @@ def test_the_row_says_what_the_tally_says():
     assert row["cost_unknown_usd"] == Decimal("0.01")
 
 
-def test_a_cost_that_nobody_knows_is_null():
-    """An unknown price never becomes 0 in the row of a run."""
+def test_unknown_cost_is_null_in_the_row():
+    """An unknown price never becomes 0."""
     unknown = RunTotals(accepted=1, cost_usd=None, wasted_usd=None, estimated=Costs(None, None, None))
-    row = account().row(RunCounts(0, unknown + TALLY), 1)
+    row = build_record().row(RunCounts(0, unknown + TOTALS), 1)
     assert [row[name] for name in ("cost_usd", "cost_wasted_usd", "estimated_high_usd")] == [None] * 3
 
 
-def test_the_row_names_its_run_and_how_it_came_about():
-    """A row says what ran, over what, by which rule, and under which flow run."""
-    row = replace(account(flow_run="f10w"), warnings=("odd",)).row(RunCounts(), 1)
+def test_row_names_its_run_source_output_model_bill_rule_and_flow_run():
+    row = replace(build_record(flow_run="f10w"), warnings=("odd",)).row(RunCounts(), 1)
     assert row["run"] == "20261120T021500Z-3f9a"
     assert (row["flow"], row["schema"], row["source"], row["output"]) == ("run", "receipt", "/in", "/out")
     assert (row["model"], row["endpoint"]) == ("maker/model", "https://api.example/v1")
@@ -127,15 +122,14 @@ def test_the_row_names_its_run_and_how_it_came_about():
     assert row["started_at"] == STARTED <= row["finished_at"] <= datetime.now(UTC)
 
 
-def test_the_job_is_kept_as_it_was_asked():
-    """What was asked for can be read back from the row of a run."""
-    row = account(job='{"source": "/in", "limit": 5}', flow="calibrate").row(RunCounts(), 1)
+def test_row_has_the_job_as_json():
+    row = build_record(job='{"source": "/in", "limit": 5}', flow="calibrate").row(RunCounts(), 1)
     assert json.loads(row["job"]) == {"source": "/in", "limit": 5}
     assert row["flow"] == "calibrate"
 
 
-def test_a_job_holds_no_secret():
-    """A job has no field for a key or a password: those are settings, which no table keeps."""
+def test_job_has_no_field_for_a_secret():
+    """A key or a password is a setting, which no table stores."""
     names = Job.model_fields.keys()
     assert not {name for name in names if {"key", "secret", "token", "password"} & set(name.split("_"))}
 
@@ -149,14 +143,13 @@ def test_a_job_holds_no_secret():
         (RunError("odd"), "failed", "odd"),
     ],
 )
-def test_the_status_is_the_errors(error, status, words):
-    """A run that was stopped says by what, in the column of its status and in words."""
-    row = account(error).row(RunCounts(), 1)
+def test_status_and_error_of_the_row_are_those_of_the_error(error, status, words):
+    row = build_record(error).row(RunCounts(), 1)
     assert (row["status"], row["error"]) == (status, words)
 
 
 @pytest.mark.parametrize(
-    ("tally", "fail_above", "code"),
+    ("totals", "fail_above", "code"),
     [
         (RunTotals(), 0.0, 0),
         (RunTotals(accepted=10), 0.0, 0),
@@ -172,51 +165,48 @@ def test_the_status_is_the_errors(error, status, words):
         (RunTotals(accepted=7, failed=1, copied_failed=2), 0.2, 1),
     ],
 )
-def test_the_exit_code_says_whether_too_many_failed(tally, fail_above, code):
-    """1 is for a share of failures, among the documents tried, that is over the limit; at the limit it is 0."""
-    assert close(tally, skipped=1000, fail_above=fail_above).exit_code == code
+def test_exit_code_is_1_when_the_share_of_failures_exceeds_fail_above(totals, fail_above, code):
+    """The share is of the documents tried; a share equal to the limit exits with 0."""
+    assert build_result(totals, skipped=1000, fail_above=fail_above).exit_code == code
 
 
-@pytest.mark.parametrize("tally", [RunTotals(), RunTotals(accepted=5), RunTotals(failed=5)])
-def test_what_is_wrong_wins_over_the_share(tally):
-    """A run that was refused exits with 2 whatever became of its documents."""
-    assert close(tally, error=Refused("402"), fail_above=1.0).exit_code == 2
+@pytest.mark.parametrize("totals", [RunTotals(), RunTotals(accepted=5), RunTotals(failed=5)])
+def test_exit_code_of_a_refused_run_is_2_with_any_share_of_failures(totals):
+    assert build_result(totals, error=Refused("402"), fail_above=1.0).exit_code == 2
 
 
-def test_the_message_counts_what_was_accepted():
-    """A run without failures says how many rows it made."""
-    assert close(RunTotals(accepted=12)).message == "12 of 12 documents accepted"
+def test_message_counts_accepted_documents():
+    assert build_result(RunTotals(accepted=12)).message == "12 of 12 documents accepted"
 
 
-def test_the_message_says_where_the_failures_are():
-    """A run with failures leads to their table."""
-    assert close(RunTotals(accepted=9, failed=2, rejected=1)).message == (
+def test_message_names_the_table_of_failures():
+    assert build_result(RunTotals(accepted=9, failed=2, rejected=1)).message == (
         "9 of 12 documents accepted; 3 not: see /out/failures"
     )
 
 
 @pytest.mark.parametrize(
-    ("tally", "message"),
+    ("totals", "message"),
     [
         (RunTotals(accepted=997, copied=3), "997 of 1,000 documents accepted, 3 copied"),
         (RunTotals(copied=3), "0 of 3 documents accepted, 3 copied"),
         (RunTotals(failed=1, copied_failed=2), "0 of 3 documents accepted; 3 not: see /out/failures"),
     ],
 )
-def test_the_message_counts_copies(tally, message):
-    """Copies are rows that nobody paid for; those of a failure are failures."""
-    assert close(tally).message == message
+def test_message_counts_copies(totals, message):
+    """Copies of a failure are counted as failures."""
+    assert build_result(totals).message == message
 
 
-def test_the_row_counts_copies_of_both_kinds_as_duplicates():
-    """Found counts each once."""
-    row = account().row(RunCounts(1, RunTotals(accepted=4, copied=2, copied_failed=3)), 1)
+def test_row_counts_copies_of_rows_and_of_failures_as_duplicates():
+    """Found counts each of them once."""
+    row = build_record().row(RunCounts(1, RunTotals(accepted=4, copied=2, copied_failed=3)), 1)
     assert (row["found"], row["duplicates"], row["accepted"], row["failed"]) == (10, 5, 4, 0)
 
 
-def test_the_message_of_a_run_with_nothing_to_do_says_so():
-    """Running again costs nothing, says it, and says how to read all of it anew."""
-    message = close(RunTotals(), skipped=40).message
+def test_message_of_a_run_with_nothing_to_do_names_redo():
+    """It says that no call was made."""
+    message = build_result(RunTotals(), skipped=40).message
     assert (
         message
         == "nothing to do: all 40 documents have a result in /out (--redo all reads them again); no call was made"
@@ -224,7 +214,7 @@ def test_the_message_of_a_run_with_nothing_to_do_says_so():
 
 
 @pytest.mark.parametrize(
-    ("tally", "begins"),
+    ("totals", "beginning"),
     [
         (
             RunTotals(remaining=3),
@@ -236,20 +226,19 @@ def test_the_message_of_a_run_with_nothing_to_do_says_so():
         ),
     ],
 )
-def test_the_message_says_what_is_left_to_another_run(tally, begins):
-    """Two runs at once over one folder: nobody should take the rest for done."""
-    assert close(tally, skipped=40).message.startswith(begins)
+def test_message_counts_documents_that_another_run_has_in_progress(totals, beginning):
+    """The message does not count them as done."""
+    assert build_result(totals, skipped=40).message.startswith(beginning)
 
 
-def test_the_message_of_a_stopped_run_says_what_was_kept():
-    """Whoever is stopped learns by what, what is there, and what the next run takes."""
-    message = close(TALLY, error=Refused("401 the key is not accepted")).message
+def test_message_of_a_stopped_run_has_the_reason_the_kept_and_the_remaining_documents():
+    message = build_result(TOTALS, error=Refused("401 the key is not accepted")).message
     assert message == (
         "stopped: 401 the key is not accepted; 7 accepted documents are kept in /out, 5 remain for the next run"
     )
 
 
-def test_a_closings_row_is_the_sum_of_its_volumes():
-    """What a run prints is one row, all volumes together."""
-    closing = close(TALLY, skipped=3)
-    assert (closing.row["volume"], closing.row["found"]) == (1, 18)
+def test_row_of_a_result_has_volume_1_and_the_counts_of_all_volumes():
+    """The command prints this one row."""
+    result = build_result(TOTALS, skipped=3)
+    assert (result.row["volume"], result.row["found"]) == (1, 18)

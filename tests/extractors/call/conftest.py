@@ -1,4 +1,4 @@
-"""A server's rate limit in simulated time, and orders to send."""
+"""A server with a rate limit in simulated time, one request, and a journal in memory."""
 
 import asyncio
 import random
@@ -21,16 +21,16 @@ class LimitedServer:
     latency: float = 1.0
     refusal_latency: float = 0.02
     retry_after: float | None = 1.0
-    moods: float = 0.0
+    random_refusals: float = 0.0
     answered: list = field(default_factory=list)
     refused: list = field(default_factory=list)
     _window: deque = field(default_factory=deque)
     _dice: random.Random = field(default_factory=lambda: random.Random(5))
 
     async def call(self):
-        """Whether the call was let through; a share of `moods` is refused whatever the rate."""
+        """Returns whether the call was let through; a share of `random_refusals` is refused at any rate."""
         now = self.loop.now
-        if self._dice.random() < self.moods:
+        if self._dice.random() < self.random_refusals:
             await asyncio.sleep(self.refusal_latency)
             self.refused.append(now)
             return False
@@ -46,18 +46,18 @@ class LimitedServer:
         return True
 
     def rate(self, start, end):
-        """Calls let through a second, of those sent in this span."""
+        """Calls per second that were let through, of those sent in this span."""
         return sum(start <= at < end for at in self.answered) / (end - start)
 
     def measure_refused_share(self, start, end):
-        """The share of calls refused, of those sent in this span."""
+        """The share of refused calls among those sent in this span."""
         refused = sum(start <= at < end for at in self.refused)
         return refused / max(1, refused + sum(start <= at < end for at in self.answered))
 
 
 @pytest.fixture
-def limited(loop):
-    """Makes a server with this limit, a number or a function of the time."""
+def build_limited_server(loop):
+    """Builds a server with this limit, a number or a function of the time."""
 
     def make(limit, **options):
         return LimitedServer(loop, limit if callable(limit) else lambda _: limit, **options)
@@ -67,18 +67,18 @@ def limited(loop):
 
 @pytest.fixture
 def drive(loop):
-    """Sends calls through a Traffic for so many simulated seconds, as many at once as there is room for."""
+    """Sends calls through a rate limiter for this many simulated seconds, as many at once as there are slots."""
 
     def run(server, seconds, limits=None, rate=None, tokens=100, permits=None):
-        traffic = RateLimiter(limits or Limits(128), rate, clock=loop.time, permits=permits)
+        limiter = RateLimiter(limits or Limits(128), rate, clock=loop.time, permits=permits)
 
         async def document():
             while True:
-                async with traffic.slot(tokens) as ticket:
+                async with limiter.slot(tokens) as ticket:
                     if await server.call():
-                        traffic.record_answer(ticket, tokens)
+                        limiter.record_answer(ticket, tokens)
                         return
-                    traffic.record_refusal(ticket, server.retry_after)
+                    limiter.record_refusal(ticket, server.retry_after)
                 await asyncio.sleep(1.0)
 
         async def send():
@@ -89,13 +89,13 @@ def drive(loop):
                 _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
         loop.run_until_complete(send())
-        return traffic
+        return limiter
 
     return run
 
 
-def order(**changes):
-    """One order about one picture."""
+def build_request(**changes):
+    """A request about one image."""
     values = {
         "document": "/in/a.jpg",
         "key": "key",
@@ -111,14 +111,14 @@ def order(**changes):
 
 
 @dataclass
-class Notes:
+class MemoryJournal:
     """A journal in memory."""
 
     intents: int = 0
     attempts: list = field(default_factory=list)
 
-    async def reserve(self, order):
-        del order
+    async def reserve(self, request):
+        del request
         self.intents += 1
         return self.intents
 
@@ -128,23 +128,23 @@ class Notes:
 
     @property
     def outcomes(self):
-        """What became of each attempt, and whether it was billed."""
-        return [(each.outcome, each.billed) for each in self.attempts]
+        """The outcome of each attempt, and whether it was billed."""
+        return [(attempt.outcome, attempt.billed) for attempt in self.attempts]
 
 
 @pytest.fixture
-def notes():
+def journal():
     """A journal in memory."""
-    return Notes()
+    return MemoryJournal()
 
 
 @pytest.fixture
-def an_order():
-    """One order about one picture."""
-    return order()
+def call_request():
+    """A request about one image."""
+    return build_request()
 
 
 @pytest.fixture
 def judge():
-    """Accepts whatever has content."""
+    """Accepts every reply with content."""
     return lambda reply: Verdict("accepted" if reply.content else "empty")

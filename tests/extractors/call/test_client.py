@@ -1,6 +1,6 @@
-"""call/client.py over real sockets: retries, deadlines, and a note of every attempt.
+"""call/client.py over real sockets: retries, deadlines, and the record of every attempt.
 
-Covers `extractors.call.request`, too.
+Also covers `extractors.call.request`.
 """
 
 import asyncio
@@ -85,14 +85,14 @@ class WireServer:
 
 
 @contextlib.asynccontextmanager
-async def calling(server, attempts=3, timeout=5.0, secret="", traffic=None):
-    """A caller to this server whose waits are short."""
+async def open_client(server, attempts=3, timeout=5.0, secret="", limiter=None):
+    """A chat client of this server with short waits between attempts."""
     endpoint = Endpoint(server.url, SecretStr(secret) if secret else None, timeout)
     retries = Retries(attempts, first=0.001, longest=0.002, random=random.Random(1))
-    async with build_client(endpoint) as opened:
+    async with build_client(endpoint) as http_client:
         yield ChatClient(
-            opened,
-            traffic or RateLimiter(Limits(), rate=1000),
+            http_client,
+            limiter or RateLimiter(Limits(), rate=1000),
             retries,
             CircuitBreaker(),
             timeout=timeout,
@@ -100,163 +100,163 @@ async def calling(server, attempts=3, timeout=5.0, secret="", traffic=None):
         )
 
 
-async def call_once(script, an_order, notes, judge, **options):
-    """The outcome of one order against this script: the reply, or the error that was raised."""
-    async with WireServer(script).running() as server, calling(server, **options) as caller:
+async def call_once(script, call_request, journal, judge, **options):
+    """Sends one request against this script, and returns the reply or the error that was raised."""
+    async with WireServer(script).running() as server, open_client(server, **options) as chat:
         try:
-            reply, _ = await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+            reply, _ = await chat.call(call_request, RequestBody(b"{}"), journal, judge)
         except (DocumentError, Refused) as error:
             return error, server
         return reply, server
 
 
-async def test_an_answer_is_noted_as_billed(an_order, notes, judge):
-    reply, _ = await call_once([http()], an_order, notes, judge)
+async def test_answered_call_is_settled_as_billed(call_request, journal, judge):
+    reply, _ = await call_once([http()], call_request, journal, judge)
     assert reply.content == "{}"
-    assert notes.outcomes == [("accepted", "yes")]
-    assert notes.attempts[0].residual == 0
+    assert journal.outcomes == [("accepted", "yes")]
+    assert journal.attempts[0].residual == 0
 
 
-async def test_a_fault_that_may_pass_is_tried_again(an_order, notes, judge):
-    """Every attempt has its own note; what failed was not billed."""
-    await call_once([http(500), http(503), http()], an_order, notes, judge)
-    assert notes.outcomes == [("server_error", "no"), ("capacity", "no"), ("accepted", "yes")]
+async def test_transient_error_is_retried(call_request, journal, judge):
+    """Every attempt is recorded separately; failed attempts are not billed."""
+    await call_once([http(500), http(503), http()], call_request, journal, judge)
+    assert journal.outcomes == [("server_error", "no"), ("capacity", "no"), ("accepted", "yes")]
 
 
-async def test_attempts_have_an_end(an_order, notes, judge):
-    """After as many tries as allowed the document fails, but not for good."""
-    error, _ = await call_once([http(500)], an_order, notes, judge, attempts=3)
+async def test_last_allowed_attempt_fails_the_document(call_request, journal, judge):
+    """The failure is not final: a later run tries the document again."""
+    error, _ = await call_once([http(500)], call_request, journal, judge, attempts=3)
     assert (error.kind, error.stage, error.final) == ("server_error", "call", False)
-    assert len(notes.attempts) == 3
+    assert len(journal.attempts) == 3
 
 
-async def test_attempts_are_the_documents_not_the_orders(an_order, notes, judge):
-    """What earlier orders of a document have used up is not to be had again; one try is left in any case."""
-    async with WireServer([http(500)]).running() as server, calling(server, attempts=4) as caller:
+async def test_attempts_are_counted_across_requests_of_a_document(call_request, journal, judge):
+    """Attempts that earlier requests used are not available again, but each request may send at least one."""
+    async with WireServer([http(500)]).running() as server, open_client(server, attempts=4) as chat:
         for spent in (3, 99):
             with pytest.raises(DocumentError):
-                await caller.call(an_order, RequestBody(b"{}"), notes, judge, spent)
-    assert len(notes.attempts) == 2
+                await chat.call(call_request, RequestBody(b"{}"), journal, judge, spent)
+    assert len(journal.attempts) == 2
 
 
-async def test_a_cut_while_an_accepted_answer_is_noted_loses_nothing(an_order, notes, judge):
-    """It is paid for: the document is accepted, whatever came in that moment."""
-    noting = asyncio.Event()
-    settle = notes.settle
+async def test_cancellation_while_an_accepted_answer_is_settled_keeps_the_reply(call_request, journal, judge):
+    """The answer is billed, so the document is accepted in spite of the cancellation."""
+    settling = asyncio.Event()
+    settle = journal.settle
 
-    async def slowly(handle, attempt):
+    async def settle_slowly(handle, attempt):
         await settle(handle, attempt)
-        noting.set()
+        settling.set()
         await asyncio.sleep(0.05)
 
-    notes.settle = slowly
-    async with WireServer([http()]).running() as server, calling(server) as caller:
-        task = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
-        await noting.wait()
+    journal.settle = settle_slowly
+    async with WireServer([http()]).running() as server, open_client(server) as chat:
+        task = asyncio.create_task(chat.call(call_request, RequestBody(b"{}"), journal, judge))
+        await settling.wait()
         task.cancel()
         reply, _ = await task
     assert reply.content == "{}"
 
 
-async def test_a_call_without_room_in_the_budget_is_sent_when_there_is_some(an_order, notes, judge):
-    """It asks again until calls on their way have left what it needs; until then nothing is sent."""
-    intend, answers = notes.reserve, [None, None]
+async def test_call_waits_until_the_budget_has_room(call_request, journal, judge):
+    """Calls in flight hold the budget: the client reserves again until it succeeds, and sends nothing before."""
+    reserve, refusals = journal.reserve, [None, None]
 
-    async def no_room(order):
-        return answers.pop() if answers else await intend(order)
+    async def reserve_later(request):
+        return refusals.pop() if refusals else await reserve(request)
 
-    notes.reserve = no_room
-    reply, server = await call_once([http()], an_order, notes, judge)
+    journal.reserve = reserve_later
+    reply, server = await call_once([http()], call_request, journal, judge)
     assert reply.content == "{}"
-    assert (answers, len(server.requests), notes.outcomes) == ([], 1, [("accepted", "yes")])
+    assert (refusals, len(server.requests), journal.outcomes) == ([], 1, [("accepted", "yes")])
 
 
-async def test_a_spent_budget_sends_nothing(an_order, notes, judge):
-    async def spent(order):
+async def test_spent_budget_sends_no_request(call_request, journal, judge):
+    async def raise_spent(request):
         raise BudgetSpent("the run's budget is spent")
 
-    notes.reserve = spent
-    async with WireServer([http()]).running() as server, calling(server) as caller:
+    journal.reserve = raise_spent
+    async with WireServer([http()]).running() as server, open_client(server) as chat:
         with pytest.raises(BudgetSpent):
-            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
-    assert (server.requests, notes.outcomes) == ([], [])
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
+    assert (server.requests, journal.outcomes) == ([], [])
 
 
-async def test_a_cut_before_the_call_is_sent_settles_its_note(an_order, notes, judge):
-    """What was reserved for it is free again: it was not sent, so it is not billed."""
-    noting, intend = asyncio.Event(), notes.reserve
+async def test_cancellation_before_sending_settles_the_reservation(call_request, journal, judge):
+    """The call was not sent, so it is not billed, and the reserved amount is available again."""
+    reserving, reserve = asyncio.Event(), journal.reserve
 
-    async def slowly(order):
-        noting.set()
+    async def reserve_slowly(request):
+        reserving.set()
         await asyncio.sleep(0.05)
-        return await intend(order)
+        return await reserve(request)
 
-    notes.reserve = slowly
-    async with WireServer([http()]).running() as server, calling(server) as caller:
-        task = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
-        await noting.wait()
+    journal.reserve = reserve_slowly
+    async with WireServer([http()]).running() as server, open_client(server) as chat:
+        task = asyncio.create_task(chat.call(call_request, RequestBody(b"{}"), journal, judge))
+        await reserving.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert (server.requests, notes.outcomes) == ([], [("aborted", "no")])
+    assert (server.requests, journal.outcomes) == ([], [("aborted", "no")])
 
 
-async def test_refusals_for_rate_use_up_no_attempt(an_order, notes, judge):
-    """Ten refusals and an answer, with three attempts allowed."""
+async def test_rate_limited_calls_use_no_attempt(call_request, journal, judge):
+    """Ten rate-limited calls precede the answer, with three attempts allowed."""
     refusal = http(429, b"", **{"retry-after": "0"})
-    reply, _ = await call_once([refusal] * 10 + [http()], an_order, notes, judge, attempts=3)
+    reply, _ = await call_once([refusal] * 10 + [http()], call_request, journal, judge, attempts=3)
     assert reply.content == "{}"
-    assert notes.outcomes[:10] == [("rate_limited", "no")] * 10
+    assert journal.outcomes[:10] == [("rate_limited", "no")] * 10
 
 
-async def test_what_is_permanent_is_tried_once(an_order, notes, judge):
-    error, server = await call_once([http(400, b'{"error":{"message":"bad image"}}')], an_order, notes, judge)
+async def test_permanent_error_is_not_retried(call_request, journal, judge):
+    error, server = await call_once([http(400, b'{"error":{"message":"bad image"}}')], call_request, journal, judge)
     assert (str(error), error.kind, error.final) == ("400 bad image", "client_error", True)
     assert len(server.requests) == 1
 
 
-async def test_a_403_is_final_once_the_key_is_known_to_be_good(an_order, notes, judge):
-    """Before the first answer it may be the key, so the document is taken again; after it, it is the length."""
+async def test_403_is_final_only_after_an_answer(call_request, journal, judge):
+    """Before the first answer the key may be wrong, so the document is read again; after it, the request is too long."""
     forbidden = http(403, b"no")
-    async with WireServer([forbidden, http(), forbidden]).running() as server, calling(server) as caller:
+    async with WireServer([forbidden, http(), forbidden]).running() as server, open_client(server) as chat:
         with pytest.raises(DocumentError) as before:
-            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
-        await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
+        await chat.call(call_request, RequestBody(b"{}"), journal, judge)
         with pytest.raises(DocumentError) as after:
-            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
     assert (before.value.final, after.value.final) == (False, True)
 
 
 @pytest.mark.parametrize("refusal", [http(403, b"<title>403 Forbidden</title>"), http(413, b"<title>413</title>")])
-async def test_what_a_gateway_refuses_is_never_final(an_order, notes, judge, refusal):
-    """Its rules may change before the next run."""
-    async with WireServer([http(), refusal]).running() as server, calling(server) as caller:
-        await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+async def test_gateway_refusal_is_not_final(call_request, journal, judge, refusal):
+    """The gateway's rules may change before the next run."""
+    async with WireServer([http(), refusal]).running() as server, open_client(server) as chat:
+        await chat.call(call_request, RequestBody(b"{}"), journal, judge)
         with pytest.raises(DocumentError) as refused:
-            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
     assert (refused.value.kind, refused.value.final) == ("context_exceeded", False)
 
 
-@pytest.mark.parametrize(("status", "mend"), [(401, "TILEWISE_API_KEY"), (402, "spending limit"), (404, "--model")])
-async def test_what_no_document_can_pass_stops_the_run(an_order, notes, judge, status, mend):
-    """The message says what to do, and the attempt is noted all the same."""
-    error, _ = await call_once([http(status, b"no")], an_order, notes, judge)
+@pytest.mark.parametrize(("status", "remedy"), [(401, "TILEWISE_API_KEY"), (402, "spending limit"), (404, "--model")])
+async def test_error_of_all_documents_stops_the_run(call_request, journal, judge, status, remedy):
+    """The message names the setting to correct, and the attempt is settled."""
+    error, _ = await call_once([http(status, b"no")], call_request, journal, judge)
     assert isinstance(error, Refused)
-    assert mend in str(error)
-    assert notes.outcomes == [("client_error", "no")]
+    assert remedy in str(error)
+    assert journal.outcomes == [("client_error", "no")]
 
 
-async def test_a_key_that_the_server_repeats_is_masked(an_order, notes, judge):
-    """The key is sent, and stands in no message and in no note."""
-    error, server = await call_once([http(401, b"bad key geheim-7")], an_order, notes, judge, secret="geheim-7")
+async def test_key_repeated_by_the_server_is_masked(call_request, journal, judge):
+    """The key is sent, but no message and no recorded attempt contains it."""
+    error, server = await call_once([http(401, b"bad key geheim-7")], call_request, journal, judge, secret="geheim-7")
     assert b"Bearer geheim-7" in server.requests[0][0]
-    assert "geheim-7" not in str(error) + str(notes.attempts[0].error)
+    assert "geheim-7" not in str(error) + str(journal.attempts[0].error)
 
 
-async def test_a_placeholder_for_a_key_changes_no_answer(an_order, notes, judge):
-    """Local servers take any key: an answer that holds its letters is kept as it is."""
-    reply, _ = await call_once([http()], an_order, notes, judge, secret="e")
-    assert (reply.content, notes.outcomes) == ("{}", [("accepted", "yes")])
+async def test_placeholder_key_is_not_masked_in_answers(call_request, journal, judge):
+    """Local servers accept any key: an answer that contains the key's letters is kept unchanged."""
+    reply, _ = await call_once([http()], call_request, journal, judge, secret="e")
+    assert (reply.content, journal.outcomes) == ("{}", [("accepted", "yes")])
     assert reply.usage is not None
 
 
@@ -277,8 +277,8 @@ async def test_a_placeholder_for_a_key_changes_no_answer(an_order, notes, judge)
         ),
     ],
 )
-async def test_extra_headers_and_query_reach_the_base_url(an_order, notes, judge, profile, path, line):
-    """And the key stands where this kind of server looks for it."""
+async def test_extra_headers_and_query_are_sent_to_the_base_url(call_request, journal, judge, profile, path, line):
+    """The key is sent in the header that this kind of server reads."""
     async with WireServer([http()]).running() as server:
         endpoint = Endpoint(
             server.url.removesuffix("/v1") + path,
@@ -287,94 +287,94 @@ async def test_extra_headers_and_query_reach_the_base_url(an_order, notes, judge
             headers={"X-Team": SecretStr("invoices")},
             query=(("code", "Geheim-4711-abc"),),
         )
-        async with build_client(endpoint.for_model("gpt-4o")) as opened:
-            chat = ChatClient(opened, RateLimiter(Limits()), Retries(), CircuitBreaker(), secret="geheim-7")
-            await chat.call(an_order, RequestBody(b"{}"), notes, judge)
+        async with build_client(endpoint.for_model("gpt-4o")) as http_client:
+            chat = ChatClient(http_client, RateLimiter(Limits()), Retries(), CircuitBreaker(), secret="geheim-7")
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
     head = server.requests[0][0]
     assert head.startswith(line)
     assert b"x-team: invoices" in head.lower()
     assert (b"api-key: geheim-7" if profile == "azure" else b"authorization: bearer geheim-7") in head.lower()
 
 
-async def test_a_redirect_is_not_followed(an_order, notes, judge):
-    """Key, headers and query go to the base URL's address only."""
+async def test_redirect_is_not_followed(call_request, journal, judge):
+    """Key, headers and query are sent only to the address of the base URL."""
     elsewhere = WireServer([http()])
     async with elsewhere.running():
         redirect = http(307, b"", location=f"{elsewhere.url}/chat/completions")
-        error, _ = await call_once([redirect], an_order, notes, judge, secret="geheim-7")
+        error, _ = await call_once([redirect], call_request, journal, judge, secret="geheim-7")
     assert isinstance(error, Refused)
     assert elsewhere.requests == []
 
 
-async def test_values_of_headers_and_query_are_masked_but_in_answers(an_order, notes, judge):
-    """An ordinary word among them may stand in an answer, which must stay as it is; a key may not."""
+async def test_header_and_query_values_are_masked_outside_answers(call_request, journal, judge):
+    """An ordinary word among them may occur in an answer, which stays unchanged; a key is masked there, too."""
     content = "2024-10-21 tok-4f1c9e77a2b8"
     answer = orjson.dumps({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
     script = [http(500, b'{"error":{"message":"bad 2024-10-21 tok-4f1c9e77a2b8"}}'), http(200, answer)]
-    async with WireServer(script).running() as server, build_client(Endpoint(server.url)) as opened:
+    async with WireServer(script).running() as server, build_client(Endpoint(server.url)) as http_client:
         retries = Retries(3, first=0.001, longest=0.002)
         masked = ["2024-10-21", "tok-4f1c9e77a2b8"]
-        chat = ChatClient(opened, RateLimiter(Limits()), retries, CircuitBreaker(), masked=masked)
-        reply, _ = await chat.call(an_order, RequestBody(b"{}"), notes, judge)
-    assert notes.attempts[0].error == "500 bad ********** **********"
-    assert "tok-4f1c" not in notes.attempts[0].reply.body
+        chat = ChatClient(http_client, RateLimiter(Limits()), retries, CircuitBreaker(), masked=masked)
+        reply, _ = await chat.call(call_request, RequestBody(b"{}"), journal, judge)
+    assert journal.attempts[0].error == "500 bad ********** **********"
+    assert "tok-4f1c" not in journal.attempts[0].reply.body
     assert reply.content == "2024-10-21 **********"
 
 
-async def test_a_stream_that_breaks_off_is_called_again(an_order, notes):
-    """Unless its answer is complete, which the verdict tells."""
+async def test_interrupted_stream_is_retried(call_request, journal):
+    """The judge accepts or refuses the interrupted answer: here it refuses the first one."""
     events = [b'data: {"choices":[{"delta":{"content":"{"}}]}\n\n', ANSWER]
     verdicts = iter([Verdict("connection", errors="broke off"), Verdict("accepted")])
-    await call_once([http(200, each) for each in events], an_order, notes, lambda _: next(verdicts))
-    assert notes.outcomes == [("connection", "unknown"), ("accepted", "yes")]
+    await call_once([http(200, event) for event in events], call_request, journal, lambda _: next(verdicts))
+    assert journal.outcomes == [("connection", "unknown"), ("accepted", "yes")]
 
 
-async def test_a_429_inside_a_200_uses_up_no_attempt(an_order, notes, judge):
-    """The code in the body is the status."""
-    limited = http(200, b'{"error":{"code":429,"message":"free-models-per-min"}}', **{"retry-after": "0"})
-    reply, _ = await call_once([limited] * 8 + [http()], an_order, notes, judge, attempts=2)
+async def test_429_inside_a_200_uses_no_attempt(call_request, journal, judge):
+    """The error code in the body counts as the status."""
+    rate_limited = http(200, b'{"error":{"code":429,"message":"free-models-per-min"}}', **{"retry-after": "0"})
+    reply, _ = await call_once([rate_limited] * 8 + [http()], call_request, journal, judge, attempts=2)
     assert reply.content == "{}"
-    assert notes.outcomes[:8] == [("rate_limited", "no")] * 8
+    assert journal.outcomes[:8] == [("rate_limited", "no")] * 8
 
 
-async def test_what_stops_a_run_quotes_no_answer(an_order, notes, judge):
-    """A minute of answers that were cut short: their words stand in the notes, and in no message."""
-    async with WireServer([http(200, ANSWER[:60])]).running() as server, calling(server) as caller:
-        caller.breaker = CircuitBreaker(clock=itertools.count(step=60).__next__)
+async def test_message_of_a_stopped_run_quotes_no_answer(call_request, journal, judge):
+    """After a minute of truncated answers the message has none of their text; the recorded attempts have it."""
+    async with WireServer([http(200, ANSWER[:60])]).running() as server, open_client(server) as chat:
+        chat.breaker = CircuitBreaker(clock=itertools.count(step=60).__next__)
         with pytest.raises(Failing) as stopped:
-            await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+            await chat.call(call_request, RequestBody(b"{}"), journal, judge)
     assert str(stopped.value) == "no call was answered for 60 s (last: 200 without an answer)"
-    assert "maker/model" in notes.attempts[0].error
+    assert "maker/model" in journal.attempts[0].error
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_a_signature_that_the_server_repeats_is_masked(status, an_order, notes, judge):
-    """As it was sent, and as it is meant: neither the kept reply nor its error lets anybody fetch the image."""
+async def test_link_signature_repeated_by_the_server_is_masked(status, call_request, journal, judge):
+    """It is masked in both its quoted and its decoded form, in the kept reply and in its error."""
     link = "https://store.example/a.jpg?id=42&X-Amz-Signature=5e1f0a77%2Bc43b9e2d"
-    said = f"cannot fetch {link} (signed 5e1f0a77+c43b9e2d)".encode()
-    order = replace(an_order, links=(SecretStr(link),))
-    await call_once([http(status, said)], order, notes, judge)
-    assert "5e1f0a77" not in str(notes.attempts)
-    assert "id=42" in notes.attempts[0].reply.body
+    message = f"cannot fetch {link} (signed 5e1f0a77+c43b9e2d)".encode()
+    request = replace(call_request, links=(SecretStr(link),))
+    await call_once([http(status, message)], request, journal, judge)
+    assert "5e1f0a77" not in str(journal.attempts)
+    assert "id=42" in journal.attempts[0].reply.body
 
 
-async def test_a_password_in_a_url_that_the_server_repeats_is_masked(an_order, notes, judge):
-    """However short it is: it opens the place where the image lies."""
+async def test_link_password_repeated_by_the_server_is_masked(call_request, journal, judge):
+    """A password is masked at any length, because it gives access to the image."""
     link = "https://me:pw-77@store.example/a.jpg"
-    order = replace(an_order, links=(SecretStr(link),))
-    await call_once([http(400, f"cannot fetch {link}".encode())], order, notes, judge)
-    assert "pw-77" not in str(notes.attempts)
-    assert "store.example/a.jpg" in notes.attempts[0].reply.body
+    request = replace(call_request, links=(SecretStr(link),))
+    await call_once([http(400, f"cannot fetch {link}".encode())], request, journal, judge)
+    assert "pw-77" not in str(journal.attempts)
+    assert "store.example/a.jpg" in journal.attempts[0].reply.body
 
 
-async def never(writer):
-    """Says nothing."""
+async def stay_silent(writer):
+    """Sends no reply."""
     del writer
     await asyncio.Event().wait()
 
 
 async def drip(writer):
-    """A byte now and then, without end."""
+    """Sends one byte every 20 ms, without end."""
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
     while True:
         writer.write(b" ")
@@ -382,74 +382,75 @@ async def drip(writer):
         await asyncio.sleep(0.02)
 
 
-async def half(writer):
-    """The connection breaks in the middle of the reply."""
+async def send_half(writer):
+    """Breaks the connection in the middle of the reply."""
     writer.write(http()[:-20])
     await writer.drain()
     writer.transport.abort()
 
 
 async def hang_up(writer):
-    """The connection breaks before the reply."""
+    """Breaks the connection before the reply."""
     writer.transport.abort()
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "outcome"), [(never, "timeout"), (drip, "timeout"), (half, "connection"), (hang_up, "connection")]
+    ("behaviour", "outcome"),
+    [(stay_silent, "timeout"), (drip, "timeout"), (send_half, "connection"), (hang_up, "connection")],
 )
-async def test_a_reply_that_does_not_come_is_cut_and_counted(an_order, notes, judge, behaviour, outcome):
-    """Nobody knows whether it is billed; the next attempt may be answered."""
-    reply, _ = await call_once([behaviour, http()], an_order, notes, judge, timeout=1.0)
+async def test_missing_reply_is_recorded_with_unknown_billing(call_request, journal, judge, behaviour, outcome):
+    """The call is ended and sent again, because the next attempt may be answered."""
+    reply, _ = await call_once([behaviour, http()], call_request, journal, judge, timeout=1.0)
     assert reply.content == "{}"
-    assert notes.outcomes == [(outcome, "unknown"), ("accepted", "yes")]
+    assert journal.outcomes == [(outcome, "unknown"), ("accepted", "yes")]
 
 
-async def test_a_slow_call_does_not_block_the_others(an_order, notes, judge):
-    """While one call hangs, another one is answered."""
-    async with WireServer([never, http()]).running() as server, calling(server) as caller:
-        slow = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
+async def test_slow_call_does_not_block_others(call_request, journal, judge):
+    """A second call is answered while the first one hangs."""
+    async with WireServer([stay_silent, http()]).running() as server, open_client(server) as chat:
+        slow = asyncio.create_task(chat.call(call_request, RequestBody(b"{}"), journal, judge))
         await asyncio.to_thread(lambda: None)
-        while not server.requests:  # noqa: ASYNC110 - until the slow one is there
+        while not server.requests:  # noqa: ASYNC110 - until the server has received the slow call
             await asyncio.sleep(0.001)
-        reply, _ = await caller.call(an_order, RequestBody(b"{}"), notes, judge)
+        reply, _ = await chat.call(call_request, RequestBody(b"{}"), journal, judge)
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
     assert reply.content == "{}"
-    assert ("aborted", "unknown") in notes.outcomes
+    assert ("aborted", "unknown") in journal.outcomes
 
 
-async def test_a_reply_of_50_megabytes_is_not_read_to_its_end(an_order, notes, judge):
-    """It is no answer; what was read of it is not kept whole."""
-    error, _ = await call_once([http(200, b" " * 50_000_000)], an_order, notes, judge, attempts=1)
+async def test_reply_of_50_megabytes_is_not_read_whole(call_request, journal, judge):
+    """It counts as no answer, and at most 1 MiB of it is kept."""
+    error, _ = await call_once([http(200, b" " * 50_000_000)], call_request, journal, judge, attempts=1)
     assert error.kind == "server_error"
-    assert notes.outcomes == [("server_error", "unknown")]
-    assert len(notes.attempts[0].reply.body) <= 2**20
+    assert journal.outcomes == [("server_error", "unknown")]
+    assert len(journal.attempts[0].reply.body) <= 2**20
 
 
-async def test_an_answer_without_usage_may_have_been_billed(an_order, notes, judge):
+async def test_billing_of_an_answer_without_usage_is_unknown(call_request, journal, judge):
     body = orjson.dumps({"choices": [{"message": {"content": "{}"}}]})
-    await call_once([http(200, body)], an_order, notes, judge)
-    assert notes.outcomes == [("accepted", "unknown")]
+    await call_once([http(200, body)], call_request, journal, judge)
+    assert journal.outcomes == [("accepted", "unknown")]
 
 
-async def test_a_stop_ends_the_wait_between_attempts(an_order, notes, judge):
-    """Who waits for a retry is told at once; what was sent stays noted."""
-    traffic = RateLimiter(Limits(), rate=1000)
+async def test_stop_ends_the_wait_between_attempts(call_request, journal, judge):
+    """The waiting call raises at once; its attempt that was sent stays recorded."""
+    limiter = RateLimiter(Limits(), rate=1000)
     refusal = http(429, b"", **{"retry-after": "300"})
-    async with WireServer([refusal]).running() as server, calling(server, traffic=traffic) as caller:
-        waiting = asyncio.create_task(caller.call(an_order, RequestBody(b"{}"), notes, judge))
-        while not notes.attempts:  # noqa: ASYNC110 - until it was refused
+    async with WireServer([refusal]).running() as server, open_client(server, limiter=limiter) as chat:
+        waiting = asyncio.create_task(chat.call(call_request, RequestBody(b"{}"), journal, judge))
+        while not journal.attempts:  # noqa: ASYNC110 - until the first attempt is rate limited
             await asyncio.sleep(0.001)
-        traffic.stop(Stopped("enough"))
+        limiter.stop(Stopped("enough"))
         with pytest.raises(Stopped, match="enough"):
             await waiting
-    assert notes.outcomes == [("rate_limited", "no")]
+    assert journal.outcomes == [("rate_limited", "no")]
 
 
-async def test_an_endpoint_that_is_not_there_is_named():
-    async with build_client(Endpoint("http://127.0.0.1:9/v1")) as opened:
+async def test_error_names_an_unreachable_endpoint():
+    async with build_client(Endpoint("http://127.0.0.1:9/v1")) as http_client:
         with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/v1/ cannot be reached"):
-            await fetch_models(opened, PROFILES["together"])
+            await fetch_models(http_client, PROFILES["together"])
 
 
 @pytest.mark.parametrize(
@@ -471,16 +472,16 @@ async def test_an_endpoint_that_is_not_there_is_named():
         ("generic", {"prompt": 0.5, "completion": 2.8}, None),
     ],
 )
-def test_the_unit_of_a_price_is_known_or_the_price_is_refused(profile, pricing, dollars):
-    """A price for one token read as one for a million would let a budget hold nothing."""
+def test_price_of_unknown_unit_is_refused(profile, pricing, dollars):
+    """A price per token read as a price per million tokens would make a budget ineffective."""
     request = httpx.Request("GET", "https://gateway.example/v1/models")
     response = httpx.Response(200, json={"data": [{"id": "a", "pricing": pricing}]}, request=request)
     price = parse_models(response, PROFILES[profile])["a"]
     assert (price and str(price.input.normalize())) == dollars
 
 
-def test_the_host_tells_the_unit_of_a_price():
-    """Vercel's gateway lists dollars for one token under Together's names."""
+def test_unit_of_a_price_is_taken_from_the_host():
+    """Vercel's gateway lists dollars per token under the field names of Together."""
     request = httpx.Request("GET", "https://ai-gateway.vercel.sh/v1/models")
     pricing = {"input": "0.000003", "output": "0.000015", "input_cache_read": "0.0000003"}
     response = httpx.Response(200, json={"data": [{"id": "a", "pricing": pricing}]}, request=request)
@@ -503,16 +504,19 @@ def test_the_host_tells_the_unit_of_a_price():
         ("no", {}),
     ],
 )
-async def test_the_models_that_a_server_lists(body, models):
-    """A bare array or `data`; prices where they are given and not all nothing."""
+async def test_models_and_prices_are_read_from_a_model_list(body, models):
+    """The list is a bare array or `data`; a price that is absent, invalid or zero is unknown."""
 
-    async def listing(reader, writer):
+    async def send_list(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(http(200, orjson.dumps(body)))
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(listing, "127.0.0.1", 0)
-    async with server, build_client(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as opened:
-        listed = await fetch_models(opened, PROFILES["together"])
-    assert {name: price and str(price.input) for name, price in listed.items()} == models
+    server = await asyncio.start_server(send_list, "127.0.0.1", 0)
+    async with (
+        server,
+        build_client(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as http_client,
+    ):
+        prices = await fetch_models(http_client, PROFILES["together"])
+    assert {name: price and str(price.input) for name, price in prices.items()} == models

@@ -1,4 +1,4 @@
-"""call/faults.py, call/waits.py, call/error_body.py, call/circuit_breaker.py: what a failed call is, and when a run stops."""
+"""call/faults.py, call/waits.py, call/error_body.py, call/circuit_breaker.py: how a failure is classified, and when it stops a run."""
 
 import json
 import time
@@ -15,8 +15,8 @@ from extractors.core import Refusal
 
 NOW = 1_795_000_000.0
 FAILED = Fault("server_error", "retry", "500 no")
-REFUSED = Fault("rate_limited", "wait", "429 slower", 1.0)
-CROWDED = Fault("capacity", "retry", "503 full", 1.0)
+RATE_LIMITED = Fault("rate_limited", "wait", "429 slower", 1.0)
+NO_CAPACITY = Fault("capacity", "retry", "503 full", 1.0)
 FORBIDDEN = Fault("context_exceeded", "fail", "403 no", status=403)
 TOO_LONG = Fault("context_exceeded", "fail", "400 too long", status=400)
 
@@ -49,25 +49,25 @@ TOO_LONG = Fault("context_exceeded", "fail", "400 too long", status=400)
         (418, "", "client_error", "fail"),
     ],
 )
-def test_every_row_of_the_taxonomy(status, body, outcome, remedy):
-    """The HTTP status decides first; no refusal is billed."""
+def test_status_decides_outcome_and_remedy(status, body, outcome, remedy):
+    """An HTTP error is never billed."""
     fault = classify_status(status, "reason", {}, body)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, remedy, "no")
 
 
-SPENT = "You exceeded your current quota, please check your plan and billing details."
+QUOTA_EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 
 
 def error(message="no", **fields):
-    """The body of an error."""
+    """The JSON body of an error."""
     return json.dumps({"error": {"message": message} | fields})
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (429, error(SPENT, type="insufficient_quota", code="insufficient_quota")),
-        (429, error(SPENT)),
+        (429, error(QUOTA_EXCEEDED, type="insufficient_quota", code="insufficient_quota")),
+        (429, error(QUOTA_EXCEEDED)),
         (403, error("no", code="insufficient_quota")),
         (
             400,
@@ -88,8 +88,8 @@ def error(message="no", **fields):
         (429, error("your organization has reached its spend limit", code="blocked_api_access")),
     ],
 )
-def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
-    """It is told by its code, and before an answer by its words; waiting does not help."""
+def test_exhausted_account_stops_the_run_at_any_status(status, body):
+    """An error code or the server's message identifies it; a wait does not help."""
     fault = classify_status(status, "", {}, body)
     assert (fault.outcome, fault.remedy, fault.status, fault.refusal) == ("client_error", "stop", 402, None)
 
@@ -97,9 +97,9 @@ def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
 @pytest.mark.parametrize(
     ("headers", "body", "wait"),
     [
-        ({}, error(SPENT, status="RESOURCE_EXHAUSTED"), None),
-        ({"retry-after": "7"}, error(SPENT), 7),
-        ({}, error(SPENT, details=[{"@type": "RetryInfo", "retryDelay": "34s"}]), 34),
+        ({}, error(QUOTA_EXCEEDED, status="RESOURCE_EXHAUSTED"), None),
+        ({"retry-after": "7"}, error(QUOTA_EXCEEDED), 7),
+        ({}, error(QUOTA_EXCEEDED, details=[{"@type": "RetryInfo", "retryDelay": "34s"}]), 34),
         ({}, error("Rate limit reached. Please try again in 1.5s. Visit the page."), 1.5),
         ({}, error("Rate limit reached. Please retry after 20ms."), 0.02),
         ({}, error("You have exceeded the call rate limit. Please retry after 26 seconds."), 26),
@@ -107,8 +107,8 @@ def test_an_account_at_its_end_stops_the_run_whatever_the_status(status, body):
         ({}, '{"__type": "ThrottlingException", "message": "Too many requests"}', None),
     ],
 )
-def test_a_rate_that_is_worded_like_an_account_is_a_rate(headers, body, wait):
-    """Gemini uses one sentence for both, and says how long to wait for a rate."""
+def test_rate_limit_worded_like_an_exhausted_account_is_a_rate_limit(headers, body, wait):
+    """Gemini uses one sentence for both, and adds a wait for a rate limit."""
     fault = classify_status(429, "", headers, body)
     assert (fault.outcome, fault.remedy, fault.wait) == ("rate_limited", "wait", wait)
 
@@ -153,8 +153,8 @@ def test_a_rate_that_is_worded_like_an_account_is_a_rate(headers, body, wait):
         ),
     ],
 )
-def test_a_request_beyond_the_context_is_told_in_every_servers_words(status, body):
-    """A smaller picture may fit, so it says nothing about other documents."""
+def test_context_error_of_each_server_is_recognised(status, body):
+    """It says nothing about other documents, because a smaller image may fit."""
     fault = classify_status(status, "", {}, body)
     assert (fault.outcome, fault.remedy, fault.refusal) == ("context_exceeded", "fail", None)
 
@@ -170,7 +170,7 @@ def test_a_request_beyond_the_context_is_told_in_every_servers_words(status, bod
         "Invalid model name passed in model=m. Call `/v1/models` to view available models for your key.",
     ],
 )
-def test_a_refusal_of_the_request_is_not_taken_for_its_length(message):
+def test_invalid_request_is_not_a_context_error(message):
     fault = classify_status(400, "", {}, error(message, type="invalid_request_error"))
     assert (fault.outcome, fault.refusal) == ("client_error", (400, "invalid_request_error"))
 
@@ -195,18 +195,18 @@ def test_a_refusal_of_the_request_is_not_taken_for_its_length(message):
         (415, "", None),
     ],
 )
-def test_a_refusal_of_the_request_has_its_status_and_code(status, body, refusal):
-    """What speaks of one image has none: it says nothing about the others."""
+def test_refusal_has_status_and_code(status, body, refusal):
+    """An error about one image has no refusal, because it says nothing about other images."""
     fault = classify_status(status, "", {}, body)
     assert (fault.outcome, fault.remedy, fault.refusal) == ("client_error", "fail", refusal)
 
 
-def test_an_error_without_words_has_its_reason():
+def test_error_without_a_message_has_the_reason_phrase():
     assert classify_status(500, "Internal Server Error", {}, "").message == "500 Internal Server Error"
 
 
-def test_only_a_refusal_for_rate_has_a_reset():
-    """On another error `x-ratelimit-reset` speaks of a rate that was not passed."""
+def test_reset_header_is_read_for_rate_limits_only():
+    """On another error `x-ratelimit-reset` belongs to a rate that was not exceeded."""
     assert classify_status(503, "", {"x-ratelimit-reset": "9"}, "").wait is None
 
 
@@ -261,13 +261,13 @@ def test_200_is_no_fault():
         ({}, None),
     ],
 )
-def test_the_wait_that_a_server_asks_for(headers, seconds):
-    """Seconds, a date, a duration or a time; capped, never negative; nonsense is no wait."""
+def test_wait_is_parsed_from_headers(headers, seconds):
+    """Seconds, a date, a duration or a time; capped, never negative; an unreadable value is no wait."""
     assert parse_wait(headers, limited=True, now=NOW) == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 
 @pytest.mark.parametrize(
-    ("body", "text"),
+    ("body", "message"),
     [
         ('{"error":{"message":"Invalid  key"}}', "Invalid key"),
         ('{"error":"plain"}', "plain"),
@@ -277,8 +277,8 @@ def test_the_wait_that_a_server_asks_for(headers, seconds):
         ("x" + "QUJD" * 100, "[image]"),
     ],
 )
-def test_a_servers_words_are_one_line_without_images(body, text):
-    assert extract_message(body) == text
+def test_server_message_is_one_line_without_images(body, message):
+    assert extract_message(body) == message
 
 
 @pytest.mark.parametrize(
@@ -305,25 +305,25 @@ def test_a_servers_words_are_one_line_without_images(body, text):
         (599, '{"error":{"type":"' + "a" * 61 + '"}}', "599"),
     ],
 )
-def test_what_a_server_says_of_an_answer_is_for_the_tables_alone(status, body, message):
-    """A message quotes what the API says before it answers, and names the error that came after."""
+def test_message_quotes_no_answer(status, body, message):
+    """It quotes the server for errors raised before an answer; for later errors it has the error's type or code only."""
     assert classify_status(status, "Acme", {}, body).message == message
 
 
-def test_the_tables_have_the_servers_words_whole():
+def test_full_message_has_the_servers_whole_text():
     assert (
         classify_status(500, "", {}, '{"error":{"message":"cannot parse [Acme]"}}').full_message
         == "500 cannot parse [Acme]"
     )
 
 
-def test_a_long_sentence_of_a_server_is_cut():
+def test_long_server_message_is_truncated():
     body = '{"error":{"message":"' + "no " * 1000 + '"}}'
     assert len(classify_status(401, "", {}, body).message) < 220
 
 
 def chain_errors(error, cause):
-    """An error of the transport with the error that it was made from."""
+    """Returns the transport's error with the error that caused it."""
     error.__cause__ = cause
     return error
 
@@ -340,14 +340,14 @@ def chain_errors(error, cause):
         (ServerDisconnectedError(), "connection"),
     ],
 )
-def test_a_lost_call_may_have_been_billed(error, outcome):
-    """What the connection did is told from how the transport names it."""
+def test_billing_of_a_lost_call_is_unknown(error, outcome):
+    """The type of the transport's error tells a timeout from a lost connection."""
     fault = classify_exception(error)
     assert (fault.outcome, fault.remedy, fault.billed) == (outcome, "retry", "unknown")
 
 
-def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
-    """A parser quotes them, and they may be of an answer."""
+def test_message_quotes_no_unreadable_bytes():
+    """A parser's error quotes them, and they may be part of an answer."""
     fault = classify_exception(chain_errors(httpx.RemoteProtocolError("bad line: b'Acme'"), ServerDisconnectedError()))
     assert (fault.message, fault.full_message) == (
         "ServerDisconnectedError",
@@ -355,13 +355,13 @@ def test_bytes_that_cannot_be_read_are_for_the_tables_alone():
     )
 
 
-def test_what_the_system_says_of_a_connection_may_be_shown():
+def test_message_quotes_the_operating_system():
     refused = ConnectionRefusedError(111, "Connection refused")
     assert classify_exception(refused).message == "ConnectionRefusedError: [Errno 111] Connection refused"
 
 
 class Clock:
-    """Seconds that a test sets."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -371,24 +371,23 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    """A clock that a test sets."""
     return Clock()
 
 
 @pytest.fixture
 def breaker(clock):
-    """A breaker that reads it."""
+    """A circuit breaker that reads this clock."""
     return CircuitBreaker(clock)
 
 
-def test_a_minute_without_an_answer_stops_the_run(breaker, clock):
+def test_breaker_stops_the_run_after_a_minute_without_an_answer(breaker, clock):
     breaker.record_failure(FAILED)
     clock.now = 60.0
     assert breaker.record_failure(FAILED).status == "failing"
 
 
-def test_an_answer_closes_the_breaker(breaker, clock):
-    """One answer in between, and the minute begins again."""
+def test_answer_closes_the_breaker(breaker, clock):
+    """The minute starts again after each answer."""
     breaker.record_failure(FAILED)
     clock.now = 50.0
     breaker.record_answer()
@@ -396,34 +395,34 @@ def test_an_answer_closes_the_breaker(breaker, clock):
     assert breaker.record_failure(FAILED) is None
 
 
-@pytest.mark.parametrize("fault", [REFUSED, CROWDED])
-def test_a_server_that_says_when_to_come_back_is_not_failing(breaker, clock, fault):
+@pytest.mark.parametrize("fault", [RATE_LIMITED, NO_CAPACITY])
+def test_breaker_tolerates_faults_with_a_wait_for_ten_minutes(breaker, clock, fault):
     breaker.record_failure(fault)
     clock.now = 600.0
     assert breaker.record_failure(fault) is None
 
 
-@pytest.mark.parametrize("fault", [REFUSED, CROWDED])
-def test_half_an_hour_of_refusals_stops_the_run(breaker, clock, fault):
+@pytest.mark.parametrize("fault", [RATE_LIMITED, NO_CAPACITY])
+def test_breaker_stops_the_run_after_half_an_hour_of_faults_with_a_wait(breaker, clock, fault):
     breaker.record_failure(fault)
     clock.now = 1800.0
     assert breaker.record_failure(fault).status == "refused"
 
 
-def test_a_full_server_that_names_no_time_is_failing(breaker, clock):
+def test_breaker_stops_the_run_after_a_minute_of_503_without_a_wait(breaker, clock):
     breaker.record_failure(Fault("capacity", "retry", "503 full"))
     clock.now = 60.0
     assert breaker.record_failure(Fault("capacity", "retry", "503 full")).status == "failing"
 
 
-def test_a_wall_of_403_stops_the_run(breaker):
-    """When every call from the first is forbidden, it is the key."""
+def test_breaker_stops_the_run_after_ten_403_and_no_answer(breaker):
+    """When every call since the start is forbidden, the key is wrong."""
     stops = [breaker.record_failure(FORBIDDEN) for _ in range(10)]
     assert stops[:9] == [None] * 9
     assert stops[9].status == "refused"
 
 
-def test_a_403_among_answers_is_a_length(breaker):
+def test_403_after_an_answer_does_not_stop_the_run(breaker):
     breaker.record_answer()
     assert [breaker.record_failure(FORBIDDEN) for _ in range(20)] == [None] * 20
 
@@ -439,8 +438,8 @@ def test_a_403_among_answers_is_a_length(breaker):
         error("Country, region, or territory not supported"),
     ],
 )
-def test_ten_calls_that_are_denied_one_after_another_stop_the_run(breaker, body):
-    """A key that is revoked in the middle of a run is no length of its documents, which the next run takes again."""
+def test_breaker_stops_the_run_after_ten_consecutive_denials(breaker, body):
+    """A key revoked during a run is not a context error; the next run reads the documents again."""
     denied = classify_status(403, "", {}, body)
     breaker.record_answer()
     assert [breaker.record_failure(denied) for _ in range(9)] == [None] * 9
@@ -450,47 +449,49 @@ def test_ten_calls_that_are_denied_one_after_another_stop_the_run(breaker, body)
     assert stops[9].status == "refused"
 
 
-def test_what_the_provider_of_a_gateway_says_decides():
-    """OpenRouter's own words say nothing; the provider's stand in the metadata, as JSON, as text or in an object."""
-    length = error("maximum context length is 8192", type="invalid_request_error")
+def test_provider_error_in_a_gateways_metadata_decides():
+    """OpenRouter's own message is generic; the provider's error is in the metadata, as JSON, as text or in an object."""
+    too_long = error("maximum context length is 8192", type="invalid_request_error")
     schema = error("Invalid schema for response_format 'x'", code="invalid_json_schema")
     faults = [
         classify_status(400, "", {}, error("Provider returned error", code=400, metadata={"raw": raw}))
-        for raw in (length, {"data": length}, "the prompt is too long", schema)
+        for raw in (too_long, {"data": too_long}, "the prompt is too long", schema)
     ]
     assert [fault.outcome for fault in faults] == ["context_exceeded"] * 3 + ["client_error"]
     assert faults[3].refusal == Refusal(400, "invalid_json_schema")
     assert "Invalid schema for response_format" in faults[3].message
 
 
-def test_headers_that_a_gateway_repeats_in_the_body_bind():
-    """OpenRouter names the end of a limit there; a header of the reply itself wins."""
-    at = str(int((time.time() + 20) * 1000))
+def test_headers_repeated_in_the_body_are_read():
+    """OpenRouter puts the reset time of a rate limit there; a header of the reply itself takes precedence."""
+    reset = str(int((time.time() + 20) * 1000))
     body = error(
-        "Rate limit exceeded", code=429, metadata={"headers": {"X-RateLimit-Reset": at, "X-RateLimit-Remaining": "0"}}
+        "Rate limit exceeded",
+        code=429,
+        metadata={"headers": {"X-RateLimit-Reset": reset, "X-RateLimit-Remaining": "0"}},
     )
     assert 18 < classify_status(429, "", {}, body).wait <= 20
     assert classify_status(429, "", {"retry-after": "3"}, body).wait == 3
 
 
 @pytest.mark.parametrize("status", [403, 429, 400])
-def test_the_limit_of_a_key_stops_the_run(status):
-    """OpenRouter says so with 403, which is else a length."""
-    for words in (
+def test_spent_key_limit_stops_the_run(status):
+    """OpenRouter reports it with status 403, which otherwise is a context error."""
+    for message in (
         "Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys",
         "Credit limit exceeded",
     ):
-        fault = classify_status(status, "", {}, error(words, code=status))
+        fault = classify_status(status, "", {}, error(message, code=status))
         assert (fault.outcome, fault.remedy, fault.status) == ("client_error", "stop", 402)
 
 
-def test_requests_beyond_the_context_are_no_wall(breaker):
-    """The server has told why, and it is not the key."""
+def test_context_errors_do_not_stop_the_run(breaker):
+    """The server has named the reason, and it is not the key."""
     assert [breaker.record_failure(TOO_LONG) for _ in range(20)] == [None] * 20
     assert breaker.check_forbidden() is None
 
 
-def test_a_short_run_of_nothing_but_403_is_a_wall(breaker):
-    """A run that ends before ten calls is asked once more."""
+def test_short_run_of_only_403_is_refused(breaker):
+    """`check_forbidden` decides at the end of a run of fewer than ten calls."""
     breaker.record_failure(FORBIDDEN)
     assert breaker.check_forbidden().status == "refused"

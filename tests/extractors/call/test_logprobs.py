@@ -1,4 +1,4 @@
-"""logprobs.py: the tokens of a reply are read in both forms, or not at all; a refusal of them is told from others."""
+"""logprobs.py: log probabilities are parsed from both forms or dropped whole, and a server's refusal of them is recognised."""
 
 import json
 
@@ -21,7 +21,7 @@ LOGPROBS = (-0.5, -0.25, 0.0, -1.5, None, -9999.0)
 
 
 def entry(token, logprob, raw="given"):
-    """A token as OpenAI writes it."""
+    """A token in OpenAI's form."""
     raw = list(token.encode()) if raw == "given" else raw
     return {"token": token, "logprob": logprob, "bytes": raw, "top_logprobs": []}
 
@@ -34,7 +34,7 @@ def together(tokens=TOKENS, logprobs=LOGPROBS, **changes):
     return {"tokens": [*tokens], "token_logprobs": [*logprobs], "token_ids": [1] * len(tokens), **changes}
 
 
-WHOLE = {"openai": openai(*map(entry, TOKENS, LOGPROBS)), "together": together()}
+LOGPROB_FORMS = {"openai": openai(*map(entry, TOKENS, LOGPROBS)), "together": together()}
 
 
 def choice(logprobs, content=CONTENT, **changes):
@@ -42,7 +42,7 @@ def choice(logprobs, content=CONTENT, **changes):
 
 
 def parse(body):
-    """The reply with this body, which is no fault."""
+    """Returns the reply with this body, after asserting that it has no fault."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     reply, fault = parse_response(httpx.Response(200), content)
     assert fault is None
@@ -50,18 +50,18 @@ def parse(body):
 
 
 def stream(*choices):
-    events = [{"model": "m", "choices": [each]} for each in choices]
-    return b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in events) + b"data: [DONE]\n\n"
+    events = [{"model": "m", "choices": [event]} for event in choices]
+    return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events) + b"data: [DONE]\n\n"
 
 
 def chunk(text, logprobs, **changes):
     return {"index": 0, "delta": {"content": text}, "finish_reason": None, "logprobs": logprobs, **changes}
 
 
-@pytest.mark.parametrize("form", WHOLE)
-def test_log_probabilities_are_read_in_both_forms(form):
-    """Those of the first choice alone. The kept body does without them, and is read again with the tokens kept apart."""
-    reply = parse({"choices": [choice(WHOLE[form]), choice(together(["x"], [-1.0]), index=1)]})
+@pytest.mark.parametrize("form", LOGPROB_FORMS)
+def test_log_probabilities_are_parsed_from_both_forms(form):
+    """Only the first choice's are read. The kept body omits them, and is parsed again with the tokens stored separately."""
+    reply = parse({"choices": [choice(LOGPROB_FORMS[form]), choice(together(["x"], [-1.0]), index=1)]})
     assert reply.logprobs == TokenLogprobs(TOKENS, LOGPROBS)
     assert json.loads(reply.body)["choices"][0]["logprobs"] is None
     again = parse_stored(reply.body, logprobs=reply.logprobs)
@@ -72,7 +72,7 @@ def test_log_probabilities_are_read_in_both_forms(form):
     "form", [openai, lambda *entries: together(*zip(*((e["token"], e["logprob"]) for e in entries), strict=False))]
 )
 def test_streamed_log_probabilities_are_joined(form):
-    """One part a chunk, some without any, and none on the last."""
+    """A chunk has the tokens of its own text; some chunks and the last one have none."""
     pieces = [("", None), ('{"', None), ("shop", None), ('": "', None), ('Café"}', None)]
     parts = [TOKENS[:0], TOKENS[:1], TOKENS[1:2], TOKENS[2:3], TOKENS[3:]]
     values = [LOGPROBS[:0], LOGPROBS[:1], LOGPROBS[1:2], LOGPROBS[2:3], LOGPROBS[3:]]
@@ -86,14 +86,14 @@ def test_streamed_log_probabilities_are_joined(form):
     assert "token_ids" not in reply.body
 
 
-def test_a_bare_number_is_of_the_streamed_token():
-    """As Together's chunks may have it."""
+def test_bare_number_belongs_to_the_streamed_text():
+    """Chunks of Together may have this form."""
     reply = parse(stream(chunk("{", -0.5), chunk("}", -0.25), chunk("", 0.0, finish_reason="stop")))
     assert reply.logprobs == TokenLogprobs(("{", "}"), (-0.5, -0.25))
 
 
 @pytest.mark.parametrize(
-    ("given", "token"),
+    ("item", "token"),
     [
         (entry("\\xe2\\x82", -1.0, [0xE2, 0x82]), "<0xE2><0x82>"),
         (entry("�", -1.0, [0x22, 0xE2]), "<0x22><0xE2>"),
@@ -105,27 +105,27 @@ def test_a_bare_number_is_of_the_streamed_token():
         ({"token": None, "bytes": [97], "logprob": -1.0}, "a"),
     ],
 )
-def test_bytes_of_a_token_are_its_text(given, token):
-    """A part of a character is written byte by byte."""
-    assert parse({"choices": [choice(openai(given))]}).logprobs == TokenLogprobs((token,), (-1.0,))
+def test_token_text_is_taken_from_its_bytes(item, token):
+    """Each byte of an incomplete character is written as `<0x..>`."""
+    assert parse({"choices": [choice(openai(item))]}).logprobs == TokenLogprobs((token,), (-1.0,))
 
 
 @pytest.mark.parametrize("number", [None, "-0.5", True, 0.5, 10**400, -1e300, [], {}])
-def test_a_number_that_is_no_logarithm_is_unknown(number):
-    """The other tokens keep theirs."""
+def test_invalid_logarithm_is_unknown(number):
+    """The other tokens keep their logarithms."""
     for logprobs in (openai(entry("a", number), entry("b", 3e-7)), together(["a", "b"], [number, 3e-7])):
         assert parse({"choices": [choice(logprobs)]}).logprobs == TokenLogprobs(("a", "b"), (None, 0.0))
 
 
-def test_nan_among_log_probabilities_loses_no_answer():
-    """Python's servers write it although it is no JSON."""
+def test_nan_in_log_probabilities_keeps_the_answer():
+    """Python servers write NaN although it is invalid JSON."""
     for form in (openai(entry("a", float("nan")), entry("NaN", -1.0)), together(["a", "NaN"], [-float("inf"), -1.0])):
         reply = parse({"choices": [choice(form)]})
         assert (reply.content, reply.logprobs) == (CONTENT, TokenLogprobs(("a", "NaN"), (None, -1.0)))
 
 
 @pytest.mark.parametrize(
-    "given",
+    "logprobs",
     [
         together(logprobs=LOGPROBS[:-1]),
         together(token_logprobs=None),
@@ -143,15 +143,15 @@ def test_nan_among_log_probabilities_loses_no_answer():
         {},
     ],
 )
-def test_what_cannot_be_read_is_no_tokens(given):
-    """Never a part of them: what follows would be laid over the wrong text."""
-    reply = parse({"choices": [choice(given)]})
+def test_unreadable_log_probabilities_are_dropped_whole(logprobs):
+    """A part of them would be aligned with the wrong text."""
+    reply = parse({"choices": [choice(logprobs)]})
     assert (reply.content, reply.logprobs) == (CONTENT, None)
     assert parse(stream(chunk("{}", openai(entry("{}", -1.0))), chunk("", {"tokens": 1}))).logprobs is None
 
 
 @given(
-    given=st.recursive(
+    value=st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=4)
@@ -162,20 +162,20 @@ def test_what_cannot_be_read_is_no_tokens(given):
         max_leaves=12,
     )
 )
-@example(given=float("inf"))
-@example(given=float("nan"))
-def test_any_value_is_read_or_left_out(given):
-    """Never an exception; what is read has as many logarithms as tokens, each at most 0; the answer is untouched."""
-    for reply in (parse({"choices": [choice(given)]}), parse(json.dumps({"choices": [choice(given)]}).encode())):
+@example(value=float("inf"))
+@example(value=float("nan"))
+def test_any_value_is_parsed_or_dropped(value):
+    """It never raises; a parsed value has one logarithm of at most 0 per token; the answer is unchanged."""
+    for reply in (parse({"choices": [choice(value)]}), parse(json.dumps({"choices": [choice(value)]}).encode())):
         assert reply.content == CONTENT
         if reply.logprobs is not None:
             tokens, logprobs = reply.logprobs.tokens, reply.logprobs.logprobs
             assert len(tokens) == len(logprobs) > 0
-            assert all(each is None or each <= 0 for each in logprobs)
+            assert all(logprob is None or logprob <= 0 for logprob in logprobs)
 
 
-def test_an_answer_that_is_an_object_keeps_its_digits_and_fields():
-    """A field may be named as the log probabilities are: nothing is removed from such a body."""
+def test_answer_given_as_an_object_is_kept_unchanged():
+    """A field of the document may be named `logprobs`: nothing is removed from such a body."""
     answer = '{"logprobs":{"a":0.10},"total":12345678901234567890.10}'
     logprobs = json.dumps(openai(entry("a", -1.0)))
     body = f'{{"choices":[{{"message":{{"content":{answer}}},"finish_reason":"stop","logprobs":{logprobs}}}]}}'
@@ -184,8 +184,8 @@ def test_an_answer_that_is_an_object_keeps_its_digits_and_fields():
     assert parse_stored(reply.body).content == answer
 
 
-def test_log_probabilities_do_not_cut_the_kept_body():
-    """They are longer than the answer: with them the body would be beyond what is kept, and of no use to a recovery."""
+def test_log_probabilities_do_not_truncate_the_kept_body():
+    """They are longer than the answer: with them, the body would exceed the limit and could not be parsed for recovery."""
     entries = [entry("x" * 20, -1.0) | {"top_logprobs": [{"token": "y" * 900}]}] * 2000
     body = json.dumps({"choices": [choice(openai(*entries))]})
     assert len(body) > MAX_KEPT_CHARS
@@ -195,14 +195,14 @@ def test_log_probabilities_do_not_cut_the_kept_body():
 @pytest.mark.parametrize(
     ("profile", "tail"), [*((name, b"true") for name in PROFILES if name != "together"), ("together", b"1")]
 )
-def test_request_asks_for_log_probabilities_at_its_end(profile, tail):
-    """In the way of the server; without that not a byte differs."""
+def test_request_body_ends_with_the_logprobs_option(profile, tail):
+    """The option's value follows the server's profile; without the option the body is the same byte by byte."""
     schema = load("receipt")
     template = RequestTemplate(schema, ask="?", model="m", profile=PROFILES[profile], style=RequestOptions())
-    plain, asking = (template.body([b"{}"], 2048, logprobs=logprobs) for logprobs in (False, True))
-    assert b"".join(asking.parts) == b"".join(plain.parts)[:-1] + b',"logprobs":' + tail + b"}"
-    assert (asking.asks_logprobs, plain.asks_logprobs) == (True, False)
-    assert asking.without_logprobs().parts == plain.without_logprobs().parts == plain.parts
+    plain, with_logprobs = (template.body([b"{}"], 2048, logprobs=logprobs) for logprobs in (False, True))
+    assert b"".join(with_logprobs.parts) == b"".join(plain.parts)[:-1] + b',"logprobs":' + tail + b"}"
+    assert (with_logprobs.asks_logprobs, plain.asks_logprobs) == (True, False)
+    assert with_logprobs.without_logprobs().parts == plain.without_logprobs().parts == plain.parts
 
 
 REFUSALS = [
@@ -219,7 +219,7 @@ REFUSALS = [
     (500, {"error": {"message": "logprobs is not supported with tools + stream", "type": "server_error"}}),
     (200, {"error": {"message": "logprobs is not enabled for this model", "code": 400}}),
 ]
-OTHERS = [
+OTHER_ERRORS = [
     (400, {"error": {"message": "Invalid image"}}),
     (404, {"error": {"message": "The model does not exist"}}),
     (404, {"error": {"message": "No endpoints found that support image input"}}),
@@ -233,11 +233,10 @@ OTHERS = [
 
 @pytest.mark.parametrize(("status", "body"), REFUSALS)
 def test_refusal_of_log_probabilities_is_recognised(status, body):
-    """In the words of several servers."""
     assert refuses_logprobs(status, body if isinstance(body, str) else json.dumps(body))
 
 
-@pytest.mark.parametrize(("status", "body"), OTHERS)
+@pytest.mark.parametrize(("status", "body"), OTHER_ERRORS)
 def test_other_errors_are_no_refusal_of_log_probabilities(status, body):
-    """Nor what quotes the request, nor an answer that broke off."""
+    """Neither is an error that quotes the request, nor an interrupted answer."""
     assert not refuses_logprobs(status, body if isinstance(body, str) else json.dumps(body))

@@ -1,6 +1,6 @@
-"""call/response.py: any reply of a server is read as far as it can be, and none raises.
+"""call/response.py: every server reply is parsed as far as possible, and none raises.
 
-Covers `extractors.call.usage`, too.
+Also covers `extractors.call.usage`.
 """
 
 import json
@@ -34,13 +34,13 @@ def delta(finish_reason=None, **fields):
     return {"id": "c", "model": "maker/model", "choices": [{"delta": fields, "finish_reason": finish_reason}]}
 
 
-def read_body(content, status=200, **headers):
-    """What is read from this body."""
+def parse_body(content, status=200, **headers):
+    """The reply and the fault parsed from this body."""
     return parse_response(httpx.Response(status, headers=headers), content)
 
 
-def test_a_plain_answer():
-    reply, fault = read_body(completion())
+def test_plain_answer_is_parsed():
+    reply, fault = parse_body(completion())
     assert fault is None
     assert (reply.content, reply.finish_reason, reply.model, reply.request_id) == (
         "{}",
@@ -51,26 +51,26 @@ def test_a_plain_answer():
     assert reply.usage == Usage(1700, 50)
 
 
-def test_an_answer_given_as_a_tool_call():
-    """The arguments are the answer; content is null."""
+def test_tool_call_arguments_are_the_answer():
+    """Content is null."""
     call = {"id": "x", "type": "function", "function": {"name": "receipt", "arguments": '{"a":1}'}}
-    reply, _ = read_body(completion({"content": None, "tool_calls": [call]}))
+    reply, _ = parse_body(completion({"content": None, "tool_calls": [call]}))
     assert reply.content == '{"a":1}'
 
 
-def test_an_answer_given_in_parts():
-    """Some servers give content as a list of text parts."""
-    reply, _ = read_body(completion({"content": [{"type": "text", "text": '{"a"'}, {"type": "text", "text": ":1}"}]}))
+def test_content_parts_are_joined():
+    """Some servers send content as a list of text parts."""
+    reply, _ = parse_body(completion({"content": [{"type": "text", "text": '{"a"'}, {"type": "text", "text": ":1}"}]}))
     assert reply.content == '{"a":1}'
 
 
 def test_reasoning_is_not_the_answer():
-    reply, _ = read_body(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
+    reply, _ = parse_body(completion({"content": None, "reasoning": "{}", "reasoning_content": "{}"}))
     assert (reply.content, reply.reasoning) == (None, "{}")
 
 
 @pytest.mark.parametrize(
-    ("usage", "counted"),
+    ("usage", "expected"),
     [
         (USAGE | {"prompt_tokens_details": []}, Usage(1700, 50)),
         (USAGE | {"completion_tokens_details": {"reasoning_tokens": -1}}, Usage(1700, 50)),
@@ -102,58 +102,58 @@ def test_reasoning_is_not_the_answer():
         ([], None),
     ],
 )
-def test_usage_is_counted_or_unknown(usage, counted):
-    """Counts in either place that servers use; what is missing, negative or no number is unknown, never 0."""
-    reply, fault = read_body(completion(usage=usage))
-    assert (reply.usage, fault) == (counted, None)
+def test_usage_is_parsed_or_unknown(usage, expected):
+    """Servers put counts in different places; a count that is missing, negative or no number is unknown, never 0."""
+    reply, fault = parse_body(completion(usage=usage))
+    assert (reply.usage, fault) == (expected, None)
 
 
 @pytest.mark.parametrize(
     "part", ['"content": {"total": NaN}', '"tool_calls": [{"function": {"arguments": {"total": NaN}}}]']
 )
-def test_nan_in_an_answer_is_no_null(part):
-    """Beside the answer it says nothing; in the answer it is no number, and a null would be a wrong row."""
-    reply, fault = read_body(f'{{"choices": [{{"message": {{{part}}}, "score": NaN}}]}}'.encode())
+def test_nan_in_an_answer_is_kept(part):
+    """Outside the answer NaN is ignored; in the answer it is no number, and null would be a wrong row."""
+    reply, fault = parse_body(f'{{"choices": [{{"message": {{{part}}}, "score": NaN}}]}}'.encode())
     assert (reply.content, fault) == ('{"total":NaN}', None)
 
 
 @pytest.mark.parametrize("finish_reason", ["eos", "function_call", "error", "", "something new"])
-def test_the_finish_reason_is_an_open_set(finish_reason):
+def test_unknown_finish_reason_is_kept(finish_reason):
     choice = {"message": {"content": "{}"}, "finish_reason": finish_reason}
-    assert read_body(completion(choices=[choice]))[0].finish_reason == finish_reason
+    assert parse_body(completion(choices=[choice]))[0].finish_reason == finish_reason
 
 
-def test_a_streamed_answer_with_usage_on_its_last_chunk():
-    """As Together sends it."""
+def test_streamed_usage_is_read_from_the_last_chunk():
+    """Together sends it so."""
     body = build_stream(
         delta(role="assistant"),
         delta(content='{"a"'),
         delta(content=":1}"),
         delta("stop", content="") | {"usage": USAGE},
     )
-    reply, fault = read_body(body)
+    reply, fault = parse_body(body)
     assert (reply.content, reply.finish_reason, reply.usage, fault) == ('{"a":1}', "stop", Usage(1700, 50), None)
 
 
-def test_a_streamed_answer_with_usage_on_a_trailing_chunk():
-    """As others send it: a last chunk without choices."""
+def test_streamed_usage_is_read_from_a_trailing_chunk():
+    """Other servers send it in an additional chunk without choices."""
     body = build_stream(delta(content="{}"), delta("stop"), {"model": "maker/model", "choices": [], "usage": USAGE})
-    reply, fault = read_body(body)
+    reply, fault = parse_body(body)
     assert (reply.content, reply.usage, fault) == ("{}", Usage(1700, 50), None)
 
 
-def test_streamed_reasoning_is_kept_apart():
+def test_streamed_reasoning_is_not_part_of_the_answer():
     body = build_stream(delta(reasoning="hm {"), delta(reasoning_content="hm"), delta(content="{}"), delta("stop"))
-    assert read_body(body)[0].content == "{}"
+    assert parse_body(body)[0].content == "{}"
 
 
-def test_a_streamed_tool_call_is_joined():
+def test_streamed_tool_call_is_joined():
     body = build_stream(
         delta(tool_calls=[{"index": 0, "function": {"name": "receipt", "arguments": '{"a"'}}]),
         delta(tool_calls=[{"index": 0, "function": {"arguments": ":1}"}}]),
         delta("tool_calls"),
     )
-    assert read_body(body)[0].content == '{"a":1}'
+    assert parse_body(body)[0].content == '{"a":1}'
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_streamed_tool_call_is_joined():
         b"NaN",
     ],
 )
-def test_a_200_without_an_answer_is_a_servers_error(body):
-    """A proxy's page or an error under 200 is sent again; nobody knows whether it is billed."""
-    reply, fault = read_body(body)
+def test_200_without_an_answer_is_a_server_error(body):
+    """A proxy's page or an error with status 200 is retried, and its billing is unknown."""
+    reply, fault = parse_body(body)
     assert (reply.content, fault.outcome, fault.remedy, fault.billed) == (None, "server_error", "retry", "unknown")
 
 
@@ -186,85 +186,85 @@ def test_a_200_without_an_answer_is_a_servers_error(body):
         (b'{"error":{"message":"Acme, 12.50","type":"overloaded"}}', "200 without an answer: overloaded"),
     ],
 )
-def test_a_part_of_an_answer_is_for_the_tables_alone(body, message):
-    """They quote it; the message, which anybody may read, says that there was none."""
-    fault = read_body(body)[1]
+def test_message_quotes_no_part_of_an_answer(body, message):
+    """The short message says only that there was no answer; the full message for the tables quotes it."""
+    fault = parse_body(body)[1]
     assert fault.message == message
     assert "Acme, 12.50" in fault.full_message
 
 
-def test_a_reply_that_was_cut_for_its_length_is_a_servers_error():
+def test_reply_cut_at_the_size_limit_is_a_server_error():
     _, fault = parse_response(httpx.Response(200), completion(), whole=False)
     assert fault.outcome == "server_error"
 
 
-def test_a_huge_body_is_kept_in_part():
-    assert len(read_body(b"x" * 3 * MAX_KEPT_CHARS)[0].body) == MAX_KEPT_CHARS
+def test_huge_body_is_kept_up_to_the_limit():
+    assert len(parse_body(b"x" * 3 * MAX_KEPT_CHARS)[0].body) == MAX_KEPT_CHARS
 
 
 def test_invalid_utf8_is_replaced():
-    reply, fault = read_body(completion().replace(b"maker", b"mak\xffr"))
+    reply, fault = parse_body(completion().replace(b"maker", b"mak\xffr"))
     assert fault is not None
     assert "�" in reply.body
 
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, 2**70])
-def test_a_seed_of_more_than_64_bits_is_no_hindrance(seed):
+def test_seed_of_more_than_64_bits_is_ignored(seed):
     body = completion()[:-1] + b',"seed":%d}' % seed
-    assert read_body(body)[0].content == "{}"
+    assert parse_body(body)[0].content == "{}"
 
 
-def test_a_refusals_usage_is_not_counted():
-    """An error's body may claim anything."""
-    assert read_body(completion(), status=500)[0].usage is None
+def test_usage_of_an_error_is_ignored():
+    """The body of an error may contain any count."""
+    assert parse_body(completion(), status=500)[0].usage is None
 
 
 @given(st.binary(max_size=300), st.sampled_from([200, 400, 429, 500]))
-def test_nothing_that_a_server_sends_raises(body, status):
-    reply, fault = read_body(body, status)
+def test_no_bytes_raise(body, status):
+    reply, fault = parse_body(body, status)
     assert reply.status == status
     assert fault is not None
 
 
-anything = st.recursive(
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.sampled_from(["id", "model", "choices", "usage", "error", "object"]), anything))
-def test_no_json_of_the_right_names_raises(body):
-    """Every field may have any type."""
-    reply, _ = read_body(json.dumps(body).encode())
+@given(st.dictionaries(st.sampled_from(["id", "model", "choices", "usage", "error", "object"]), JSON_VALUES))
+def test_no_json_with_the_expected_fields_raises(body):
+    """Each field may have any type."""
+    reply, _ = parse_body(json.dumps(body).encode())
     assert reply.status == 200
 
 
-def test_an_image_that_is_sent_back_is_not_kept():
+def test_image_echoed_by_the_server_is_not_kept():
     """A server that repeats the request does not bring its images into the tables."""
     body = b'{"error":{"message":"bad"},"request":{"url":"data:image/jpeg;base64,/9j/4AAQSkZJRg=="}}'
-    assert "/9j/" not in read_body(body, status=400)[0].body
+    assert "/9j/" not in parse_body(body, status=400)[0].body
 
 
-def test_a_stream_of_another_encoding_is_no_answer():
-    """As for a whole body: a sign in place of a letter would be wrong text in a row."""
+def test_stream_of_another_encoding_is_a_server_error():
+    """As for a whole body, a replacement character would be wrong text in a row."""
     chunk = json.dumps(delta("stop", content='{"a":"café"}'), ensure_ascii=False)
     body = f"data: {chunk}\n\ndata: [DONE]\n\n"
-    assert read_body(body.encode())[1] is None
-    assert read_body(body.encode("latin-1"))[1].outcome == "server_error"
+    assert parse_body(body.encode())[1] is None
+    assert parse_body(body.encode("latin-1"))[1].outcome == "server_error"
 
 
-def test_a_line_separator_in_a_streamed_answer_is_text():
-    """JSON may hold U+2028 as it is; it ends no event."""
+def test_line_separator_in_a_streamed_answer_is_text():
+    """JSON may contain U+2028 unescaped; it does not end an event."""
     text = '{"a":"x\u2028y"}'
     chunk = json.dumps(delta("stop", content=text), ensure_ascii=False).encode()
-    assert read_body(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
+    assert parse_body(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")[0].content == text
 
 
-def test_an_error_in_the_middle_of_a_stream_is_a_fault():
-    """Part of an answer stands before it."""
+def test_error_in_the_middle_of_a_stream_is_a_fault():
+    """A part of an answer precedes it."""
     body = build_stream(delta(content='{"a"')).replace(b"data: [DONE]", b'data: {"error":{"message":"overloaded"}}')
-    fault = read_body(body)[1]
+    fault = parse_body(body)[1]
     assert (fault.outcome, fault.billed, fault.full_message) == (
         "server_error",
         "unknown",
@@ -273,21 +273,21 @@ def test_an_error_in_the_middle_of_a_stream_is_a_fault():
 
 
 @pytest.mark.parametrize("end", [b"", b'data: {"choices":[{"del'])
-def test_a_stream_without_its_end_is_marked(end):
-    """Its answer may be complete all the same, which the verdict tells."""
-    reply, fault = read_body(build_stream(delta(content='{"a"')).replace(b"data: [DONE]", end))
+def test_stream_without_an_end_is_marked(end):
+    """The verdict decides whether its answer is complete."""
+    reply, fault = parse_body(build_stream(delta(content='{"a"')).replace(b"data: [DONE]", end))
     assert (reply.content, reply.ended, fault) == ('{"a"', False, None)
 
 
-def test_a_stream_without_an_answer_is_a_connection():
-    fault = read_body(b'data: {"id":"c","choices":[]}\n\n')[1]
+def test_stream_without_an_answer_is_a_connection_fault():
+    fault = parse_body(b'data: {"id":"c","choices":[]}\n\n')[1]
     assert (fault.outcome, fault.remedy, fault.billed) == ("connection", "retry", "unknown")
 
 
 @pytest.mark.parametrize("last", [delta("stop"), delta("length")])
-def test_a_finish_reason_ends_a_stream(last):
-    """Not every server sends `[DONE]`."""
-    assert read_body(build_stream(delta(content="{}"), last).replace(b"data: [DONE]\n\n", b""))[0].ended
+def test_finish_reason_ends_a_stream(last):
+    """Some servers do not send `[DONE]`."""
+    assert parse_body(build_stream(delta(content="{}"), last).replace(b"data: [DONE]\n\n", b""))[0].ended
 
 
 @pytest.mark.parametrize(
@@ -325,16 +325,16 @@ def test_a_finish_reason_ends_a_stream(last):
         ({"error": "overloaded"}, "server_error", "retry", 500, "unknown"),
     ],
 )
-def test_an_error_inside_a_200_counts_by_its_own_code(body, outcome, remedy, status, billed):
-    """The body's code is the status."""
-    fault = read_body(json.dumps(body).encode())[1]
+def test_error_inside_a_200_is_classified_by_its_code(body, outcome, remedy, status, billed):
+    """The code in the body replaces the status."""
+    fault = parse_body(json.dumps(body).encode())[1]
     assert (fault.outcome, fault.remedy, fault.status, fault.billed) == (outcome, remedy, status, billed)
 
 
-def test_an_error_inside_a_choice_is_a_fault():
-    """As gateways send it for a provider that failed in the middle."""
+def test_error_inside_a_choice_is_a_fault():
+    """Gateways send it when a provider fails in the middle of an answer."""
     choice = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 429, "message": "slow down"}}
-    fault = read_body(completion(choices=[choice]))[1]
+    fault = parse_body(completion(choices=[choice]))[1]
     assert (fault.outcome, fault.billed, fault.full_message) == (
         "rate_limited",
         "yes",
@@ -360,55 +360,55 @@ def test_an_error_inside_a_choice_is_a_fault():
         ({"content": 5}, None),
     ],
 )
-def test_an_answer_is_read_in_every_form(message, content):
-    """The arguments of a tool as text or as an object, the content as text, parts or an object."""
-    reply, fault = read_body(completion(message))
+def test_answer_is_parsed_from_every_form(message, content):
+    """Tool arguments may be text or an object; content may be text, parts or an object."""
+    reply, fault = parse_body(completion(message))
     assert (reply.content, fault) == (content, None)
 
 
-def test_two_calls_of_a_tool_are_two_answers():
-    """Streamed or not: which of two that differ is the document is not decided here."""
+def test_two_tool_calls_are_two_answers():
+    """Validation decides which of two different answers is the document, streamed or not."""
     body = build_stream(
         delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":1}'}}]),
         delta(tool_calls=[{"index": 1, "function": {"arguments": '{"b":1}'}}]),
         delta("tool_calls"),
     )
-    assert read_body(body)[0].content == '{"a":1}\n{"b":1}'
+    assert parse_body(body)[0].content == '{"a":1}\n{"b":1}'
     calls = [{"function": {"arguments": text}} for text in ('{"a":1}', '{"b":1}')]
-    assert read_body(completion({"content": None, "tool_calls": calls}))[0].content == '{"a":1}\n{"b":1}'
+    assert parse_body(completion({"content": None, "tool_calls": calls}))[0].content == '{"a":1}\n{"b":1}'
 
 
 @pytest.mark.parametrize("head", ["", "\ufeff", ": waiting\n\n"])
-def test_a_stream_is_known_by_its_first_line(head):
-    """A byte order mark hides no event, and a comment before the first is none."""
+def test_stream_is_recognised_by_its_first_line(head):
+    """A byte order mark does not hide an event, and a comment before the first event is ignored."""
     body = head.encode() + build_stream(delta(content='{"a":'), delta("stop", content="1}"))
-    assert read_body(body)[0].content == '{"a":1}'
+    assert parse_body(body)[0].content == '{"a":1}'
 
 
 def test_only_the_first_choice_is_read():
-    """The deltas of another choice are no part of the answer."""
+    """Deltas of another choice are not part of the answer."""
     body = build_stream(
         delta(content="{"), {"choices": [{"index": 1, "delta": {"content": "x"}}]}, delta("stop", content="}")
     )
-    assert read_body(body)[0].content == "{}"
+    assert parse_body(body)[0].content == "{}"
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
-def test_a_server_that_gives_up_has_not_ended_its_answer(reason):
-    """Its finish reason says so, streamed or not."""
+def test_answer_with_an_error_finish_reason_has_not_ended(reason):
+    """The finish reason decides, streamed or not."""
     choice = {"message": {"content": '{"a"'}, "finish_reason": reason}
-    assert not read_body(completion(choices=[choice]))[0].ended
+    assert not parse_body(completion(choices=[choice]))[0].ended
 
 
-def test_a_byte_order_mark_or_an_endless_number_hides_no_answer():
-    """Neither is a part of the answer."""
+def test_answer_is_found_beside_a_byte_order_mark_and_a_huge_number():
+    """Neither is part of the answer."""
     body = b'\xef\xbb\xbf{"choices": [{"message": {"content": "{}"}}], "created": 1' + b"0" * 400 + b"}"
-    assert read_body(body)[0].content == "{}"
+    assert parse_body(body)[0].content == "{}"
 
 
-def test_a_filter_leaves_a_choice_without_a_message():
-    """It has a finish reason alone."""
-    reply, fault = read_body(completion(choices=[{"index": 0, "finish_reason": "content_filter"}]))
+def test_filtered_choice_without_a_message_has_no_content():
+    """It has only a finish reason."""
+    reply, fault = parse_body(completion(choices=[{"index": 0, "finish_reason": "content_filter"}]))
     assert (reply.finish_reason, reply.content, fault) == ("content_filter", None, None)
 
 
@@ -419,11 +419,11 @@ def test_a_filter_leaves_a_choice_without_a_message():
         {"content": [{"type": "refusal", "refusal": "I cannot help."}]},
     ],
 )
-def test_a_refusal_of_the_model_is_kept(message):
-    reply, _ = read_body(completion(message))
+def test_refusal_of_the_model_is_kept(message):
+    reply, _ = parse_body(completion(message))
     assert (reply.content, reply.refusal) == (None, "I cannot help.")
 
 
-def test_a_200_without_choices_is_billed_when_it_says_so():
-    reply, fault = read_body(completion(choices=[]))
+def test_200_without_choices_is_billed_if_it_has_usage():
+    reply, fault = parse_body(completion(choices=[]))
     assert (reply.usage, fault.outcome, fault.billed) == (Usage(1700, 50), "server_error", "yes")

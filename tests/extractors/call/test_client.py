@@ -216,7 +216,7 @@ async def test_permanent_error_is_not_retried(call_request, journal, judge):
 
 
 async def test_403_is_final_only_after_an_answer(call_request, journal, judge):
-    """Before the first answer the key may be wrong, so the document is read again; after it, the request is too long."""
+    """Before the first answer the key may be wrong and a later run tries again; after it, the request is too long."""
     forbidden = http(403, b"no")
     async with WireServer([forbidden, http(), forbidden]).running() as server, open_client(server) as chat:
         with pytest.raises(DocumentError) as before:

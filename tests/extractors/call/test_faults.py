@@ -1,4 +1,4 @@
-"""call/faults.py, call/waits.py, call/error_body.py, call/circuit_breaker.py: how a failure is classified, and when it stops a run."""
+"""call/faults.py, waits.py, error_body.py, circuit_breaker.py: how a failure is classified, and when it stops a run."""
 
 import json
 import time
@@ -306,7 +306,7 @@ def test_server_message_is_one_line_without_images(body, message):
     ],
 )
 def test_message_quotes_no_answer(status, body, message):
-    """It quotes the server for errors raised before an answer; for later errors it has the error's type or code only."""
+    """It quotes errors raised before an answer; for later errors it has only their type or code."""
     assert classify_status(status, "Acme", {}, body).message == message
 
 
@@ -450,7 +450,7 @@ def test_breaker_stops_the_run_after_ten_consecutive_denials(breaker, body):
 
 
 def test_provider_error_in_a_gateways_metadata_decides():
-    """OpenRouter's own message is generic; the provider's error is in the metadata, as JSON, as text or in an object."""
+    """OpenRouter's own message is generic; the provider's error is in the metadata: JSON, text or an object."""
     too_long = error("maximum context length is 8192", type="invalid_request_error")
     schema = error("Invalid schema for response_format 'x'", code="invalid_json_schema")
     faults = [

@@ -1,4 +1,4 @@
-"""logprobs.py: log probabilities are parsed from both forms or dropped whole, and a server's refusal of them is recognised."""
+"""logprobs.py: log probabilities are parsed whole or dropped, and a server's refusal of them is recognised."""
 
 import json
 
@@ -60,7 +60,7 @@ def chunk(text, logprobs, **changes):
 
 @pytest.mark.parametrize("form", LOGPROB_FORMS)
 def test_log_probabilities_are_parsed_from_both_forms(form):
-    """Only the first choice's are read. The kept body omits them, and is parsed again with the tokens stored separately."""
+    """Only the first choice's are read. The kept body omits them, and is parsed again with the stored tokens."""
     reply = parse({"choices": [choice(LOGPROB_FORMS[form]), choice(together(["x"], [-1.0]), index=1)]})
     assert reply.logprobs == TokenLogprobs(TOKENS, LOGPROBS)
     assert json.loads(reply.body)["choices"][0]["logprobs"] is None
@@ -185,7 +185,7 @@ def test_answer_given_as_an_object_is_kept_unchanged():
 
 
 def test_log_probabilities_do_not_truncate_the_kept_body():
-    """They are longer than the answer: with them, the body would exceed the limit and could not be parsed for recovery."""
+    """They are longer than the answer: with them the body would exceed the limit, and recovery could not parse it."""
     entries = [entry("x" * 20, -1.0) | {"top_logprobs": [{"token": "y" * 900}]}] * 2000
     body = json.dumps({"choices": [choice(openai(*entries))]})
     assert len(body) > MAX_KEPT_CHARS

@@ -1,4 +1,4 @@
-"""command.py: the command line of a job is one that gives the same job."""
+"""command.py: the command line formatted from a job gives the same job."""
 
 import shlex
 from datetime import UTC, datetime
@@ -34,12 +34,12 @@ JOBS = {
 
 
 def parse(command):
-    """The parameters that the command line takes from these words."""
+    """The job fields that the command line parses from this command."""
     _, name, *words = shlex.split(command)
     with COMMAND.commands[name].make_context(name, words) as context:
-        taken = dict(context.params)
-    taken["schema_name"] = taken.pop("schema")
-    return {name: value for name, value in taken.items() if name in Job.model_fields and value}
+        params = dict(context.params)
+    params["schema_name"] = params.pop("schema")
+    return {name: value for name, value in params.items() if name in Job.model_fields and value}
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -48,20 +48,20 @@ def test_command_of_a_job_gives_the_same_job(name):
     assert build_job(**parse(format_command(job))) == job
 
 
-def test_resume_of_a_redo_leaves_out_what_ended_since_its_start(terms):
+def test_resume_command_of_a_redo_excludes_documents_read_since_its_start(terms):
     job = build_job(source="in", schema_name="receipt", redo="all")
     run = vary(terms, job=job.model_dump_json(), started_at=STARTED, flow="run")
     expected = "tilewise run in --schema receipt --redo all --redo-before 2026-11-20T02:15:00.123456Z"
     assert describe_resume(run) == expected
 
 
-def test_resume_of_a_resumed_redo_keeps_the_first_start(terms):
+def test_resume_command_of_a_resumed_redo_keeps_the_first_start(terms):
     job = build_job(source="in", schema_name="receipt", redo="all", redo_before="2026-11-19")
     run = vary(terms, job=job.model_dump_json(), started_at=STARTED, flow="run")
     assert describe_resume(run).endswith("--redo-before 2026-11-19T00:00:00.000000Z")
 
 
 @pytest.mark.parametrize(("flow", "redo"), [("run", None), ("apply", "all")])
-def test_a_run_that_goes_on_by_itself_has_no_resume_command(terms, flow, redo):
+def test_run_that_resumes_by_itself_has_no_resume_command(terms, flow, redo):
     job = build_job(source="in", schema_name="receipt", redo=redo)
     assert describe_resume(vary(terms, job=job.model_dump_json(), flow=flow)) is None

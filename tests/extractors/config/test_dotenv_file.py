@@ -1,4 +1,4 @@
-"""`.env`: read where there is one; what it sets is weaker than the environment."""
+"""`.env`: it is optional, and the environment takes precedence over it."""
 
 import pytest
 
@@ -7,22 +7,21 @@ from extractors.config.settings import read_settings
 from extractors.core.errors import ConfigurationError
 
 
-def test_read_dotenv_without_a_file(tmp_path, monkeypatch):
-    """A folder without the file sets nothing."""
+def test_read_dotenv_without_a_file_sets_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert read_dotenv() == {}
 
 
-def test_read_dotenv_of_bytes_that_are_no_text(tmp_path, monkeypatch):
-    """A file that is not UTF-8 is an error that names it."""
+def test_read_dotenv_refuses_bytes_that_are_not_utf8(tmp_path, monkeypatch):
+    """The error names the file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(b"TILEWISE_MODE=\xff")
     with pytest.raises(ConfigurationError, match=r"^\.env cannot be read"):
         read_dotenv()
 
 
-def test_a_key_of_the_environment_wins_over_the_other_name_in_dotenv(tmp_path, monkeypatch):
-    """The place counts before the name: the key has two names."""
+def test_environment_key_wins_over_the_other_key_name_in_dotenv(tmp_path, monkeypatch):
+    """The source takes precedence over the name: the key has two names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TILEWISE_API_KEY", raising=False)
     monkeypatch.setenv("TOGETHER_API_KEY", "of the environment")

@@ -1,4 +1,4 @@
-"""config/headers.py and TILEWISE_HEADERS: extra request headers are checked, and their values are shown nowhere."""
+"""config/headers.py and TILEWISE_HEADERS: extra request headers are validated, and their values are never shown."""
 
 import pytest
 
@@ -17,7 +17,7 @@ VALUE = "tok-4f1c9e77"
         ("{}", {}),
     ],
 )
-def test_headers_are_a_json_object(text, headers):
+def test_headers_are_parsed_from_a_json_object(text, headers):
     assert parse_headers(text) == headers
 
 
@@ -40,7 +40,7 @@ def test_headers_are_a_json_object(text, headers):
         ('{"X-Team": "tok-4f1c9e77", "x-team": "b"}', "names x-team twice"),
     ],
 )
-def test_a_bad_header_is_refused_without_its_value(monkeypatch, text, problem):
+def test_bad_header_is_refused_without_showing_its_value(monkeypatch, text, problem):
     """The message names the setting and the header."""
     monkeypatch.setenv("TILEWISE_HEADERS", text)
     with pytest.raises(ConfigurationError) as raised:
@@ -50,17 +50,17 @@ def test_a_bad_header_is_refused_without_its_value(monkeypatch, text, problem):
     assert VALUE not in str(raised.value)
 
 
-def test_the_values_of_headers_are_shown_nowhere(monkeypatch):
-    """Neither in the settings' text nor in the list of doctor."""
+def test_header_values_are_masked(monkeypatch):
+    """Neither the text of the settings nor `doctor` shows them."""
     monkeypatch.setenv("TILEWISE_HEADERS", f'{{"X-Team": "{VALUE}"}}')
     settings = read_settings()
-    shown = next(origin for origin in list_origins(settings) if origin.name == "TILEWISE_HEADERS")
-    assert (shown.value, shown.place) == ("X-Team: **********", "environment")
+    header_origin = next(origin for origin in list_origins(settings) if origin.name == "TILEWISE_HEADERS")
+    assert (header_origin.value, header_origin.place) == ("X-Team: **********", "environment")
     assert VALUE not in repr(settings) + str(settings.model_dump())
 
 
-def test_headers_are_not_read_from_the_file(tmp_path, monkeypatch):
-    """Like the key, they belong into the environment or `.env`."""
+def test_headers_are_refused_in_the_toml_file(tmp_path, monkeypatch):
+    """Like the key, they belong in the environment or in `.env`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tilewise.toml").write_text('headers = "{}"\n')
     with pytest.raises(ConfigurationError, match="TILEWISE_HEADERS"):

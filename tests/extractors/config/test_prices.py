@@ -1,4 +1,4 @@
-"""bill/prices.py and Price: the shipped table, who wins over whom, bad files, and what a usage costs."""
+"""prices.py and Price: the shipped table, the precedence of price sources, invalid files, and the cost of a usage."""
 
 from datetime import date
 from decimal import Decimal
@@ -23,57 +23,59 @@ KIMI = "moonshotai/Kimi-K3"
 SERVED = Price(Decimal(7), Decimal(8))
 
 
-def price(given, output, cached=None, as_of=None):
+def price(input_price, output, cached=None, as_of=None):
     """A price from its digits."""
-    return Price(Decimal(given), Decimal(output), None if cached is None else Decimal(cached), as_of)
+    return Price(Decimal(input_price), Decimal(output), None if cached is None else Decimal(cached), as_of)
 
 
-def own(tmp_path, text, name="prices.toml"):
-    """A price file of this text."""
+def write_price_file(tmp_path, text, name="prices.toml"):
+    """Writes a price file with this text."""
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
-@pytest.mark.parametrize(("model", "given", "cached", "output", "as_of"), SHIPPED)
-def test_every_shipped_price(model, given, cached, output, as_of):
-    """The table holds the listed dollars per million tokens, and the day on which they were true."""
-    assert Prices().find(model) == price(given, output, cached, as_of)
+@pytest.mark.parametrize(("model", "input_price", "cached", "output", "as_of"), SHIPPED)
+def test_shipped_price_is_found(model, input_price, cached, output, as_of):
+    """The table has the listed dollars per million tokens and their date."""
+    assert Prices().find(model) == price(input_price, output, cached, as_of)
 
 
 @pytest.mark.parametrize("model", ["", "unknown/model", "moonshotai/kimi-k3", "Kimi-K3"])
-def test_an_unknown_model_has_no_price(model):
-    """What nobody knows is unknown, never 0 and never the price of a similar name."""
+def test_unknown_model_has_no_price(model):
+    """Its price is unknown, never 0 and never that of a similar name."""
     assert Prices().find(model) is None
 
 
-def test_what_the_server_lists_wins_over_the_shipped_table():
-    """The server knows its prices of today."""
+def test_listed_price_wins_over_the_shipped_table():
+    """The server lists its current prices."""
     assert Prices(served={KIMI: SERVED}).find(KIMI) == SERVED
 
 
-def test_the_own_file_wins_over_what_the_server_lists(tmp_path):
-    """A contract's price is known to its owner only."""
-    path = own(tmp_path, f'[models."{KIMI}"]\ninput = 1\noutput = 2\n')
+def test_price_file_wins_over_the_listed_price(tmp_path):
+    """Only the user knows the price of a contract."""
+    path = write_price_file(tmp_path, f'[models."{KIMI}"]\ninput = 1\noutput = 2\n')
     assert Prices(path, {KIMI: SERVED}).find(KIMI) == price("1", "2")
 
 
-def test_a_model_that_the_own_file_leaves_out_is_looked_up_further(tmp_path):
-    """A price file adds to the other places; it does not replace them."""
-    prices = Prices(own(tmp_path, '[models."my/model"]\ninput = 1\noutput = 2\n'), {"served/model": SERVED})
+def test_price_file_adds_to_the_other_sources(tmp_path):
+    """A model absent from the file is looked up in the listed prices and the shipped table."""
+    prices = Prices(
+        write_price_file(tmp_path, '[models."my/model"]\ninput = 1\noutput = 2\n'), {"served/model": SERVED}
+    )
     assert prices.find("my/model") == price("1", "2")
     assert prices.find("served/model") == SERVED
     assert prices.find(KIMI) == price("3.00", "15.00", "0.30", date(2026, 7, 1))
 
 
-def test_a_price_is_kept_to_the_digit(tmp_path):
+def test_price_is_decimal(tmp_path):
     """0.1 is a tenth of a dollar, not the nearest binary fraction."""
     text = '[models."m"]\ninput = 0.1\noutput = "0.30"\ncached_input = 0\nas_of = 2026-09-30\n'
-    assert Prices(own(tmp_path, text)).find("m") == price("0.1", "0.30", "0", date(2026, 9, 30))
+    assert Prices(write_price_file(tmp_path, text)).find("m") == price("0.1", "0.30", "0", date(2026, 9, 30))
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "pattern"),
     [
         ('[models."m"]\ninput = 1\n', r"models\.m\.output: Field required"),
         ('[models."m"]\noutput = 1\n', r"models\.m\.input: Field required"),
@@ -92,17 +94,16 @@ def test_a_price_is_kept_to_the_digit(tmp_path):
         ("input: 1", "is not TOML"),
     ],
 )
-def test_a_bad_price_file_is_refused_in_one_line(tmp_path, text, what):
-    """The line names the setting, the file and what is wrong in it."""
-    path = own(tmp_path, text)
-    with pytest.raises(ConfigurationError, match=what) as raised:
+def test_invalid_price_file_is_refused_in_one_line(tmp_path, text, pattern):
+    """The line names the setting, the file and the error."""
+    path = write_price_file(tmp_path, text)
+    with pytest.raises(ConfigurationError, match=pattern) as raised:
         Prices(path)
     assert str(raised.value).startswith(f"TILEWISE_PRICES='{path}'")
     assert "\n" not in str(raised.value)
 
 
-def test_a_price_file_that_is_no_text_is_refused(tmp_path):
-    """Bytes that are not UTF-8 are not TOML."""
+def test_price_file_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "prices.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match=r"prices\.toml' is not TOML"):
@@ -110,8 +111,8 @@ def test_a_price_file_that_is_no_text_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_a_price_file_that_cannot_be_read_is_refused(tmp_path, name):
-    """A path that was mistyped is an error, not an empty file."""
+def test_unreadable_price_file_is_refused(tmp_path, name):
+    """A mistyped path is an error, not an empty file."""
     with pytest.raises(ConfigurationError, match=r"TILEWISE_PRICES=.* cannot be read"):
         Prices(tmp_path / name)
 
@@ -129,27 +130,26 @@ def test_a_price_file_that_cannot_be_read_is_refused(tmp_path, name):
         (Usage(prompt=100, cached=900), "0.00005"),
     ],
 )
-def test_a_usage_costs_what_the_formula_says(usage, cost):
-    """(prompt - cached) at input, cached at its own, completion at output; reasoning is inside completion."""
+def test_cost_of_a_usage_follows_the_formula(usage, cost):
+    """Prompt - cached at the input price, cached at its own, completion (with reasoning) at the output price."""
     assert price("2", "10", "0.5").cost(usage) == Decimal(cost)
 
 
-def test_cached_tokens_cost_like_others_where_no_price_is_given():
-    """A missing price for cached tokens is the input's, so an estimate is never too low."""
+def test_cached_tokens_cost_the_input_price_by_default():
+    """An estimate is never too low when the price of cached tokens is missing."""
     assert price("2", "10").cost(Usage(prompt=1_000_000, cached=400_000)) == Decimal(2)
 
 
 def test_cached_tokens_may_be_free():
-    """A price of 0 is a price."""
+    """A price of 0 counts as a price."""
     assert price("2", "10", "0").cost(Usage(prompt=1_000_000, cached=400_000)) == Decimal("1.2")
 
 
-def test_a_cost_is_kept_to_the_nanodollar():
-    """One token at 0.17 a million is 170 nanodollars, with nine decimals as the tables keep them."""
+def test_cost_has_nine_decimals():
+    """One token at 0.17 dollars per million costs 170 nanodollars; the tables keep nine decimals."""
     assert str(price("0.17", "0.25").cost(Usage(prompt=1))) == "1.70E-7"
     assert price("0.17", "0.25").cost(Usage(prompt=1)).as_tuple().exponent == -9
 
 
-def test_local_reading_is_free():
-    """FREE costs 0 whatever is used."""
+def test_local_ocr_is_free():
     assert FREE.cost(Usage(prompt=5000, completion=5000)) == 0

@@ -1,4 +1,4 @@
-"""run_config.py: a job and the settings resolved, and what is missing said in words."""
+"""run_config.py: `resolve` combines a job with the settings, and an error names what is missing."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from extractors.record.ledger.memory import Calibration
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty working directory, and an environment without a setting."""
+    """An empty working directory, and an environment without tilewise settings."""
     for name in [name for name in os.environ if name.upper().startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -30,19 +30,19 @@ def folder(tmp_path, monkeypatch):
 
 
 def settings(**fields):
-    """Settings with a key and a model, and with these on top."""
+    """Settings with a key, a model and these fields."""
     key = fields.pop("key", "sesame")
-    made = Settings(**{"model": "a/b", **fields})
-    return made.model_copy(update={"api_key": SecretStr(key) if key else None})
+    base = Settings(**{"model": "a/b", **fields})
+    return base.model_copy(update={"api_key": SecretStr(key) if key else None})
 
 
 def job(**fields):
-    """A job for receipts, with these fields on top."""
+    """A job for receipts with these fields."""
     return Job(**{"source": "pictures", "schema_name": "receipt", **fields})
 
 
 @pytest.mark.parametrize(
-    ("offline", "flag", "setting", "asked"),
+    ("offline", "flag", "setting", "expected"),
     [
         (False, False, None, False),
         (False, True, None, True),
@@ -52,102 +52,98 @@ def job(**fields):
         (True, True, False, True),
     ],
 )
-def test_confidence_is_off_by_default_and_on_offline(offline, flag, setting, asked):
-    """The flag and the setting win; neither changes what determines an answer."""
-    changed = {} if setting is None else {"confidence": setting}
-    config = resolve(job(offline=offline, confidence=flag), settings(**changed))
-    assert config.confidence is asked
+def test_confidence_is_off_by_default_and_on_offline(offline, flag, setting, expected):
+    """The flag takes precedence over the setting; neither changes the fingerprint."""
+    fields = {} if setting is None else {"confidence": setting}
+    config = resolve(job(offline=offline, confidence=flag), settings(**fields))
+    assert config.confidence is expected
     assert config.fingerprint == resolve(job(offline=offline), settings()).fingerprint
 
 
-def test_a_run_without_a_key_is_refused():
-    """It says what to set and how to try without, and never falls back in silence."""
+def test_run_without_a_key_is_refused():
+    """The error names the variable to set and `--offline`."""
     with pytest.raises(ConfigurationError) as raised:
         resolve(job(), settings(key=None))
     assert "set TOGETHER_API_KEY, or add --offline to try it with local OCR" in str(raised.value)
 
 
-def test_a_run_without_a_model_is_refused():
-    """It says where to name one and where to find its name."""
+def test_run_without_a_model_is_refused():
+    """The error names the flag and the setting."""
     with pytest.raises(ConfigurationError, match="no model: name one with --model or TILEWISE_MODEL"):
         resolve(job(), settings(model=None))
 
 
-def test_a_run_without_a_schema_is_refused():
-    """It lists those that there are."""
+def test_run_without_a_schema_is_refused():
+    """The error lists the shipped schemas."""
     with pytest.raises(ConfigurationError, match="no schema: add --schema with one of caption, comparison, invoice"):
         resolve(job(schema_name=""), settings())
 
 
-def test_a_run_without_a_schema_is_told_those_of_its_folder(tmp_path):
-    """Before those that are shipped."""
+def test_error_without_a_schema_lists_the_folders_schemas_first(tmp_path):
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "slip.py").touch()
     with pytest.raises(ConfigurationError, match="with one of slip, caption, comparison"):
         resolve(job(schema_name=""), settings())
 
 
-def test_an_unknown_schema_is_refused():
-    """A run is not begun for a document that nobody knows."""
+def test_unknown_schema_is_refused():
     with pytest.raises(ConfigurationError, match="unknown schema 'recipt'"):
         resolve(job(schema_name="recipt"), settings())
 
 
-def test_an_estimate_needs_neither_key_nor_model_nor_schema():
-    """What is not sent needs nobody's leave."""
-    made = resolve(job(schema_name=""), settings(key=None, model=None), sends=False)
-    assert (made.model, made.schema.name, made.offline) == ("", "", False)
+def test_estimate_needs_neither_key_nor_model_nor_schema():
+    """It sends no request."""
+    config = resolve(job(schema_name=""), settings(key=None, model=None), sends=False)
+    assert (config.model, config.schema.name, config.offline) == ("", "", False)
 
 
 @pytest.mark.parametrize(
-    ("fields", "more"), [({"offline": True}, {}), ({"base_url": "offline"}, {}), ({}, {"base_url": "offline"})]
+    ("fields", "settings_fields"),
+    [({"offline": True}, {}), ({"base_url": "offline"}, {}), ({}, {"base_url": "offline"})],
 )
-def test_an_offline_run_needs_neither_key_nor_model(fields, more):
-    """`--offline` and a base URL of `offline` are the same."""
-    made = resolve(job(**fields), settings(key=None, model=None, **more))
-    assert (made.offline, made.model, made.endpoint) == (True, "offline/rapidocr", "offline")
+def test_offline_run_needs_neither_key_nor_model(fields, settings_fields):
+    """`--offline` and the base URL `offline` are equivalent."""
+    config = resolve(job(**fields), settings(key=None, model=None, **settings_fields))
+    assert (config.offline, config.model, config.endpoint) == (True, "offline/rapidocr", "offline")
 
 
-def test_an_offline_run_needs_a_schema():
-    """Local reading fills a document as well."""
+def test_offline_run_needs_a_schema():
     with pytest.raises(ConfigurationError, match="no schema"):
         resolve(job(offline=True, schema_name=""), settings())
 
 
-def test_a_base_url_needs_no_key():
-    """A server of one's own may be open."""
-    made = resolve(job(base_url="http://localhost:8000/v1"), settings(key=None))
-    assert (made.base_url, made.secret) == ("http://localhost:8000/v1", "")
+def test_base_url_needs_no_key():
+    """A local server may accept calls without one."""
+    config = resolve(job(base_url="http://localhost:8000/v1"), settings(key=None))
+    assert (config.base_url, config.secret) == ("http://localhost:8000/v1", "")
 
 
-def test_without_a_base_url_calls_go_to_together():
-    """The default endpoint."""
+def test_default_base_url_is_together():
     assert resolve(job(), settings()).base_url == "https://api.together.ai/v1"
 
 
-def test_the_job_wins_over_the_settings():
-    """A flag is meant for this run, a setting for all."""
-    made = resolve(
+def test_job_wins_over_the_settings():
+    """A flag applies to this run, a setting to all runs."""
+    config = resolve(
         job(model="c/d", base_url="http://job/v1", output="job"),
         settings(model="a/b", base_url="http://settings/v1", output="settings"),
     )
-    assert (made.model, made.base_url, Path(made.output).name) == ("c/d", "http://job/v1", "job")
+    assert (config.model, config.base_url, Path(config.output).name) == ("c/d", "http://job/v1", "job")
 
 
-def test_a_job_s_base_url_wins_over_settings_that_are_offline():
-    """Who names an endpoint wants it."""
+def test_jobs_base_url_wins_over_offline_settings():
     assert resolve(job(base_url="http://job/v1"), settings(base_url="offline")).offline is False
 
 
-def test_the_budgets_are_those_of_the_job_and_of_the_day():
-    """Either may be without a limit."""
+def test_budget_has_the_jobs_and_the_days_limit():
+    """Without either, the budget has no limit."""
     assert resolve(job(), settings()).budget.limits is False
-    made = resolve(job(budget="0.5"), settings(daily_budget="20")).budget
-    assert (made.run, made.day, made.limits) == (Decimal("0.5"), Decimal(20), True)
+    budget = resolve(job(budget="0.5"), settings(daily_budget="20")).budget
+    assert (budget.run, budget.day, budget.limits) == (Decimal("0.5"), Decimal(20), True)
 
 
-def test_an_endpoint_is_named_by_its_address():
-    """The name stands in every table, the same with a closing slash or without."""
+def test_endpoint_name_has_no_closing_slash():
+    """All tables use the same name, with or without a slash in the setting."""
     assert resolve(job(base_url="https://host:8000/v1/"), settings()).endpoint == "https://host:8000/v1"
 
 
@@ -160,8 +156,8 @@ def test_an_endpoint_is_named_by_its_address():
         "https://host/v1#geheim",
     ],
 )
-def test_an_address_that_holds_a_secret_is_refused(base_url):
-    """The address stands in every table and in Prefect's parameters, so no secret may be a part of it."""
+def test_base_url_with_a_secret_is_refused(base_url):
+    """The base URL is stored in every table and in Prefect's parameters."""
     with pytest.raises(ValueError, match="must not contain"):
         job(base_url=base_url)
 
@@ -176,8 +172,8 @@ def test_an_address_that_holds_a_secret_is_refused(base_url):
         ({"bill": "table", "offline": True}, "table"),
     ],
 )
-def test_the_rule_is_resolved(fields, rule):
-    """`auto` is the larger documented reading, offline the formula; a rule that is given is that rule."""
+def test_bill_rule_is_resolved(fields, rule):
+    """`auto` is `table`, or `formula` offline; an explicit rule is used as it is."""
     assert resolve(job(**fields), settings()).rule.name == rule
 
 
@@ -185,36 +181,35 @@ def test_the_rule_is_resolved(fields, rule):
     ("fields", "trusted"),
     [({}, False), ({"bill": "table"}, True), ({"offline": True}, True), ({"bill": "auto"}, False)],
 )
-def test_a_rule_is_trusted_where_it_was_given(fields, trusted):
-    """The low estimate believes what a person said, and what the offline endpoint bills by; neither was measured."""
+def test_explicit_or_offline_rule_is_trusted_but_not_calibrated(fields, trusted):
+    """The low estimate uses an explicit rule and the offline endpoint's own rule; neither was measured."""
     tariff = resolve(job(**fields), settings()).tariff(FREE, PriorStats())
     assert (tariff.trusted, tariff.calibrated) == (trusted, False)
 
 
 @pytest.mark.parametrize(("mean", "expected"), [(None, 250), (77, 77)])
-def test_the_answer_s_length_is_the_mean_of_earlier_runs(mean, expected):
-    """Until there is one, a quarter of what an answer may have."""
+def test_expected_output_tokens_are_the_mean_of_earlier_runs(mean, expected):
+    """Without earlier runs they are a quarter of the maximum."""
     tariff = resolve(job(), settings(max_tokens=1000)).tariff(FREE, PriorStats(Means(mean)))
     assert (tariff.output_tokens, tariff.max_tokens) == (expected, 1000)
 
 
-def test_the_text_is_that_of_the_schema():
-    """Its bytes are the worst case, a quarter of them the estimate."""
-    made = resolve(job(), settings())
-    tariff = made.tariff(FREE, PriorStats())
-    assert tariff.text_bytes == made.schema.prompt_bytes > 0
+def test_text_tokens_follow_the_schemas_prompt():
+    """Its bytes are the worst case, and a quarter of them the estimate."""
+    config = resolve(job(), settings())
+    tariff = config.tariff(FREE, PriorStats())
+    assert tariff.text_bytes == config.schema.prompt_bytes > 0
     assert tariff.text_tokens == -(-tariff.text_bytes // 4)
 
 
-def test_local_reading_is_not_asked_for_more_than_the_cores_can_do():
-    """Offline, concurrency ends at the cores."""
+def test_offline_concurrency_is_at_most_the_number_of_cores():
     assert resolve(job(offline=True), settings(concurrency=10_000)).concurrency == os.cpu_count()
     assert resolve(job(), settings(concurrency=10_000)).concurrency == 10_000
     assert resolve(job(offline=True), settings(concurrency=1)).concurrency == 1
 
 
 @pytest.mark.parametrize(
-    ("base_url", "named", "profile"),
+    ("base_url", "setting", "profile"),
     [
         ("https://api.together.ai/v1", None, "together"),
         ("https://api.together.xyz/v1", None, "together"),
@@ -225,110 +220,107 @@ def test_local_reading_is_not_asked_for_more_than_the_cores_can_do():
         ("http://localhost:8000/v1", "vllm", "vllm"),
     ],
 )
-def test_the_profile_follows_the_host_unless_it_is_named(base_url, named, profile):
-    """Servers differ; the host tells which one this is, a setting knows better."""
-    assert resolve(job(base_url=base_url), settings(profile=named)).profile.name == profile
+def test_profile_follows_the_host_unless_it_is_set(base_url, setting, profile):
+    assert resolve(job(base_url=base_url), settings(profile=setting)).profile.name == profile
 
 
-def test_local_reading_is_sent_no_key():
-    """The key is for the API alone."""
+def test_offline_endpoint_gets_no_key():
+    """The key is sent to the API only."""
     assert resolve(job(offline=True), settings()).endpoint_at("http://127.0.0.1:1/v1").api_key is None
     assert resolve(job(), settings()).endpoint_at("https://host/v1").api_key == SecretStr("sesame")
 
 
-def test_the_key_is_never_shown():
-    """A brief can be logged."""
-    made = resolve(job(), settings())
-    assert made.secret == "sesame"
-    assert "sesame" not in repr(made)
+def test_repr_of_the_config_hides_the_key():
+    """The config may be logged."""
+    config = resolve(job(), settings())
+    assert config.secret == "sesame"
+    assert "sesame" not in repr(config)
 
 
 @pytest.mark.parametrize("output", ["http://host/out", "ftp://host/out"])
-def test_an_output_that_cannot_be_written_is_refused(output):
-    """It names the output and what may be used."""
+def test_output_of_an_unsupported_scheme_is_refused(output):
+    """The error names the output and the supported schemes."""
     with pytest.raises(ConfigurationError, match=f"output '{output}' cannot be written: use a folder, or s3://, gs://"):
         resolve(job(output=output), settings())
 
 
-def test_an_output_in_a_bucket_is_its_url():
-    """One name for one place, however it is written: what is done is looked up by it."""
+def test_bucket_output_has_one_canonical_url():
+    """Finished documents are looked up by it, so every spelling of a location gives one name."""
     assert resolve(job(output="S3://bucket/out/"), settings()).run_info(None).output == "s3://bucket/out"
     assert resolve(job(), settings(output="gs://bucket/")).output == "gs://bucket"
 
 
 @pytest.mark.parametrize("output", ["s3://user:hidden@bucket/out", "az://box/out?sig=hidden", "s3://"])
-def test_an_output_holds_a_place_and_no_secret(output):
-    """It ends in tables and logs."""
+def test_output_with_a_secret_or_without_a_bucket_is_refused(output):
+    """The output is stored in tables and logs."""
     with pytest.raises(ConfigurationError, match=r"^output .* (holds more than a location|names no bucket)") as raised:
         resolve(job(output=output), settings())
     assert "hidden" not in raised.value.message
 
 
-def test_the_output_is_absolute(folder):
-    """A flow that runs elsewhere writes to the same place."""
+def test_output_is_absolute(folder):
+    """A flow that runs in another directory writes to the same place."""
     assert resolve(job(output="out"), settings()).output == str(folder / "out")
     assert resolve(job(), settings()).output == str(folder / "data" / "out")
 
 
-def test_terms_hold_what_every_row_has_in_common(folder):
-    """Names, hashes, the resolved rule and the price of one run."""
-    made = resolve(job(bill="qwen3", policy="thrifty", output="out"), settings())
-    terms = made.run_info(FREE)
-    assert (terms.source, terms.output) == (str(folder / "pictures"), str(folder / "out"))
-    assert (terms.endpoint, terms.model, terms.schema) == ("https://api.together.ai/v1", "a/b", "receipt")
-    assert (terms.policy, terms.bill_rule, terms.price) == ("thrifty", "qwen3", FREE)
-    assert terms.schema_hash == made.schema.hash
+def test_run_info_has_the_values_that_all_rows_share(folder):
+    """They are the names, the hashes, the resolved rule and the price of one run."""
+    config = resolve(job(bill="qwen3", policy="thrifty", output="out"), settings())
+    run_info = config.run_info(FREE)
+    assert (run_info.source, run_info.output) == (str(folder / "pictures"), str(folder / "out"))
+    assert (run_info.endpoint, run_info.model, run_info.schema) == ("https://api.together.ai/v1", "a/b", "receipt")
+    assert (run_info.policy, run_info.bill_rule, run_info.price) == ("thrifty", "qwen3", FREE)
+    assert run_info.schema_hash == config.schema.hash
 
 
-def test_a_run_is_named_by_its_time():
-    """`20261120T021500Z-3f9a`: the UTC second, and four digits that tell two of one second apart."""
-    terms = resolve(job(), settings()).run_info(None)
-    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", terms.run)
-    assert terms.run.startswith(f"{terms.started_at:%Y%m%dT%H%M%SZ}-")
-    assert abs(datetime.now(UTC) - terms.started_at) < timedelta(minutes=1)
+def test_run_name_is_the_utc_second_and_four_hex_digits():
+    """The digits distinguish runs of one second: `20261120T021500Z-3f9a`."""
+    run_info = resolve(job(), settings()).run_info(None)
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", run_info.run)
+    assert run_info.run.startswith(f"{run_info.started_at:%Y%m%dT%H%M%SZ}-")
+    assert abs(datetime.now(UTC) - run_info.started_at) < timedelta(minutes=1)
 
 
-def test_runs_sort_by_time():
-    """The name of an earlier run is smaller, up to the second."""
-    made = resolve(job(), settings())
-    earlier, later = made.run_info(None), made.run_info(None)
+def test_run_names_sort_by_time():
+    config = resolve(job(), settings())
+    earlier, later = config.run_info(None), config.run_info(None)
     assert earlier.run[:16] <= later.run[:16]
     assert earlier.run != later.run
 
 
-def test_the_run_s_day_is_that_of_its_start():
-    """The partition of all its rows, in UTC."""
-    terms = resolve(job(), settings()).run_info(None)
-    assert terms.run_date == terms.started_at.date().isoformat()
+def test_run_date_is_the_utc_day_of_its_start():
+    """It is the partition of all rows of the run."""
+    run_info = resolve(job(), settings()).run_info(None)
+    assert run_info.run_date == run_info.started_at.date().isoformat()
 
 
 @pytest.mark.parametrize("change", [{"temperature": 0.5}, {"reasoning": "on"}])
-def test_another_sampling_is_another_prompt(change):
+def test_sampling_changes_the_prompt_hash_only(change):
     """Temperature and reasoning are part of the prompt's hash, not of the schema's."""
-    one, two = resolve(job(), settings()).run_info(None), resolve(job(), settings(**change)).run_info(None)
-    assert one.prompt_hash != two.prompt_hash
-    assert one.schema_hash == two.schema_hash
+    first, second = resolve(job(), settings()).run_info(None), resolve(job(), settings(**change)).run_info(None)
+    assert first.prompt_hash != second.prompt_hash
+    assert first.schema_hash == second.schema_hash
 
 
 @pytest.mark.parametrize("change", [{"max_tokens": 4096}, {"timeout": 5}, {"concurrency": 2}])
-def test_other_limits_are_the_same_prompt(change):
-    """What does not change the answer does not have everything read anew."""
+def test_limits_do_not_change_the_prompt_hash(change):
+    """Settings that do not affect an answer cause no document to be read again."""
     assert (
         resolve(job(), settings()).run_info(None).prompt_hash
         == resolve(job(), settings(**change)).run_info(None).prompt_hash
     )
 
 
-def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch, folder):
-    """In the output as in the source."""
+def test_tilde_is_the_home_folder_in_source_and_output(monkeypatch, folder):
     monkeypatch.setenv("HOME", str(folder))
-    made = resolve(job(source="~/pictures", output="~/out"), settings())
-    assert (Path(made.output), Path(made.run_info(None).source)) == (folder / "out", folder / "pictures")
+    config = resolve(job(source="~/pictures", output="~/out"), settings())
+    assert (Path(config.output), Path(config.run_info(None).source)) == (folder / "out", folder / "pictures")
 
 
 @pytest.fixture
 def memory(folder):
-    """An empty memory of a ledger."""
+    """An empty endpoint memory in a new ledger."""
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         yield ledger.memory
 
@@ -337,71 +329,68 @@ FITTED = "fitted:table:1=1700,2=3400,4=6800"
 STEP = LadderStep(1601, Size(900, 700), 1601)
 
 
-def store_calibration(memory, made, rule="formula", *, explains=True):
-    """This brief after probes have shown this rule, by a text of 1,000 bytes and 300 tokens."""
-    found = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
-    memory.keep_calibration(made.fingerprint, "20261101T021500Z-0000", found)
-    return made.with_calibration(memory)
+def store_calibration(memory, config, rule="formula", *, explains=True):
+    """Stores a calibration (this rule, 1,000 text bytes, 300 text tokens) and returns the config that uses it."""
+    calibration = Calibration(rule, explains, 1000, 300, "a/b-0701", datetime.now(UTC))
+    memory.keep_calibration(config.fingerprint, "20261101T021500Z-0000", calibration)
+    return config.with_calibration(memory)
 
 
-def test_without_a_calibration_a_brief_stays_as_it_is(memory):
-    made = resolve(job(), settings())
-    assert made.with_calibration(memory) is made
+def test_config_is_unchanged_without_a_calibration(memory):
+    config = resolve(job(), settings())
+    assert config.with_calibration(memory) is config
 
 
 @pytest.mark.parametrize(("rule", "name"), [("formula", "formula"), ("flat:280", "flat:280"), (FITTED, "fitted")])
 def test_auto_is_the_calibrated_rule(memory, rule, name):
-    """In every row by its name; a fitted one is just that."""
-    made = store_calibration(memory, resolve(job(), settings()), rule)
-    assert (made.rule.text, made.run_info(FREE).bill_rule) == (rule, name)
+    """Rows name the rule; a rule fitted to the probes is named `fitted`."""
+    config = store_calibration(memory, resolve(job(), settings()), rule)
+    assert (config.rule.text, config.run_info(FREE).bill_rule) == (rule, name)
 
 
-def test_a_calibrated_rule_is_low_and_high(memory):
-    """Nothing is left between what it may be billed at least and at most."""
+def test_low_and_high_estimate_use_the_calibrated_rule(memory):
     tariff = store_calibration(memory, resolve(job(), settings()), FITTED).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.low_tokens(STEP), tariff.high_tokens(STEP)) == (True, 6800, 6800)
 
 
-def test_a_rule_that_explains_little_is_not_the_worst_case(memory):
-    """What a budget holds for a picture stays the dearest of all rules."""
+def test_rule_that_does_not_explain_the_probes_is_not_the_worst_case(memory):
+    """A budget still reserves the highest count of all rules for an image."""
     tariff = store_calibration(memory, resolve(job(), settings()), explains=False).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.rule.name, tariff.high_tokens(STEP)) == (False, "formula", 6404)
 
 
-def test_a_rule_that_is_given_wins_over_the_calibration(memory):
-    """It is believed for the low estimate, and not for the worst case, as it was not measured."""
+def test_explicit_rule_wins_over_the_calibration(memory):
+    """The low estimate trusts it, but the worst case does not, because it was not measured."""
     tariff = store_calibration(memory, resolve(job(bill="qwen3"), settings())).tariff(FREE, PriorStats())
     assert (tariff.rule.name, tariff.calibrated, tariff.trusted) == ("qwen3", False, True)
     assert tariff.high_tokens(STEP) == 6404
 
 
-def test_the_rule_that_is_given_and_was_measured_is_calibrated(memory):
-    """Who names the rule that the probes have shown loses nothing."""
+def test_explicit_rule_equal_to_the_measured_one_is_calibrated(memory):
     tariff = store_calibration(memory, resolve(job(bill="formula"), settings())).tariff(FREE, PriorStats())
     assert (tariff.calibrated, tariff.high_tokens(STEP)) == (True, 1601)
 
 
-def test_the_text_goes_by_the_bytes_of_the_probes(memory):
-    """Until the prompt itself was measured, which is worth more."""
-    made = store_calibration(memory, resolve(job(), settings()))
-    assert made.tariff(FREE, PriorStats()).text_tokens == round(made.schema.prompt_bytes * 0.3)
-    assert made.tariff(FREE, PriorStats(text_tokens=777)).text_tokens == 777
+def test_text_tokens_follow_the_probes_until_the_prompt_is_measured(memory):
+    """A measurement of the prompt itself takes precedence."""
+    config = store_calibration(memory, resolve(job(), settings()))
+    assert config.tariff(FREE, PriorStats()).text_tokens == round(config.schema.prompt_bytes * 0.3)
+    assert config.tariff(FREE, PriorStats(text_tokens=777)).text_tokens == 777
 
 
 @pytest.mark.parametrize("other", [{"model": "c/d"}, {"base_url": "http://elsewhere/v1"}, {"offline": True}])
-def test_a_calibration_is_of_one_model_at_one_address(memory, other):
+def test_calibration_applies_to_one_model_at_one_endpoint(memory, other):
     store_calibration(memory, resolve(job(), settings()))
     assert resolve(job(**other), settings()).with_calibration(memory).calibration is None
 
 
-@pytest.mark.parametrize(("offline", "passed"), [(False, True), (True, False)])
-def test_local_ocr_is_passed_no_urls(offline, passed):
-    """It reads bytes only: images are fetched for it, and videos are none of its."""
-    made = resolve(job(send_urls=True, offline=offline), settings(dedicated=True))
-    assert (made.passes_urls, made.takes_videos) == (passed, passed)
+@pytest.mark.parametrize(("offline", "expected"), [(False, True), (True, False)])
+def test_offline_endpoint_gets_no_urls_and_no_videos(offline, expected):
+    """Local OCR needs the bytes of an image, so images are fetched for it."""
+    config = resolve(job(send_urls=True, offline=offline), settings(dedicated=True))
+    assert (config.passes_urls, config.takes_videos) == (expected, expected)
 
 
-def test_urls_and_videos_are_passed_on_only_where_that_is_said():
-    """By the job and by the settings."""
-    made = resolve(job(), settings())
-    assert (made.passes_urls, made.takes_videos) == (False, False)
+def test_urls_and_videos_are_not_sent_by_default():
+    config = resolve(job(), settings())
+    assert (config.passes_urls, config.takes_videos) == (False, False)

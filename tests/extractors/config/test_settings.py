@@ -1,4 +1,4 @@
-"""settings.py: the defaults, who wins over whom, and every bad value refused with what is allowed."""
+"""settings.py: the defaults, the precedence of sources, and each invalid value is refused with what is allowed."""
 
 import os
 from decimal import Decimal
@@ -36,28 +36,27 @@ DEFAULTS = [
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty working directory, and an environment without a setting."""
+    """An empty working directory, and an environment without tilewise settings."""
     for name in [name for name in os.environ if name.upper().startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def refusal():
-    """What is said about the settings in force here."""
+def read_refusal():
+    """The message of the error that the current settings raise."""
     with pytest.raises(ConfigurationError) as raised:
         read_settings()
     return str(raised.value)
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)
-def test_every_default(name, default):
-    """Where nothing is set, the documented default is in force."""
+def test_setting_has_its_documented_default(name, default):
     assert getattr(read_settings(), name) == default
 
 
-def test_the_ledger_lies_in_the_user_s_state_folder():
-    """One ledger serves all outputs of an account."""
+def test_default_ledger_is_in_the_users_state_folder():
+    """One ledger serves all outputs of a user."""
     assert read_settings().ledger.startswith("sqlite:///")
     assert read_settings().ledger.endswith("/tilewise/ledger.db")
 
@@ -92,14 +91,12 @@ def test_the_ledger_lies_in_the_user_s_state_folder():
         ("DIRECT", "0", False),
     ],
 )
-def test_a_setting_is_read_from_the_environment(monkeypatch, name, text, value):
-    """Every setting is a variable with the prefix TILEWISE_."""
+def test_setting_is_read_from_the_environment(monkeypatch, name, text, value):
     monkeypatch.setenv(f"TILEWISE_{name}", text)
     assert getattr(read_settings(), name.lower()) == value
 
 
-def test_the_environment_wins_over_both_files(folder, monkeypatch):
-    """What is set for one command beats what lies in the folder."""
+def test_environment_wins_over_both_files(folder, monkeypatch):
     monkeypatch.setenv("TILEWISE_MODEL", "environment")
     (folder / ".env").write_text("TILEWISE_MODEL=dotenv\n")
     (folder / "tilewise.toml").write_text('model = "toml"\n')
@@ -107,34 +104,31 @@ def test_the_environment_wins_over_both_files(folder, monkeypatch):
 
 
 def test_dotenv_wins_over_toml(folder):
-    """What is private to one machine beats what is shared; each fills what the other leaves open."""
+    """Each file supplies the settings that the other omits."""
     (folder / ".env").write_text("TILEWISE_MODEL=dotenv\n")
     (folder / "tilewise.toml").write_text('model = "toml"\noutput = "toml"\n')
     assert (read_settings().model, read_settings().output) == ("dotenv", "toml")
 
 
 def test_toml_wins_over_the_defaults(folder):
-    """A setting is written there without its prefix and in lower case."""
+    """Its keys are in lower case and without the prefix."""
     (folder / "tilewise.toml").write_text('chunk = 10\nask_above = 1.5\nprices = "p.toml"\n')
     settings = read_settings()
     assert (settings.chunk, settings.ask_above, settings.prices) == (10, Decimal("1.5"), Path("p.toml"))
 
 
-@pytest.mark.parametrize("written", ['"a.internal, b.internal"', '["a.internal", "b.internal"]'])
-def test_hosts_are_a_text_or_a_list_in_toml(folder, written):
-    """Each is as good, also where the list of the environment is a text."""
-    (folder / "tilewise.toml").write_text(f"allow_hosts = {written}\n")
+@pytest.mark.parametrize("value", ['"a.internal, b.internal"', '["a.internal", "b.internal"]'])
+def test_allow_hosts_is_a_text_or_a_list_in_toml(folder, value):
+    (folder / "tilewise.toml").write_text(f"allow_hosts = {value}\n")
     assert read_settings().allow_hosts == ("a.internal", "b.internal")
 
 
-def test_hosts_that_are_neither_text_nor_list_are_refused(folder):
-    """As any bad value is."""
+def test_allow_hosts_that_is_neither_text_nor_list_is_refused(folder):
     (folder / "tilewise.toml").write_text("allow_hosts = 5\n")
-    assert refusal() == "TILEWISE_ALLOW_HOSTS=5: must be host names, separated by commas"
+    assert read_refusal() == "TILEWISE_ALLOW_HOSTS=5: must be host names, separated by commas"
 
 
-def test_files_of_other_folders_are_not_read(folder, monkeypatch):
-    """The working directory alone counts."""
+def test_toml_file_of_a_parent_folder_is_not_read(folder, monkeypatch):
     (folder / "tilewise.toml").write_text('model = "toml"\n')
     (folder / "below").mkdir()
     monkeypatch.chdir(folder / "below")
@@ -142,21 +136,19 @@ def test_files_of_other_folders_are_not_read(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["TILEWISE_API_KEY", "TOGETHER_API_KEY"])
-def test_the_key_has_two_names(monkeypatch, name):
-    """A key that is set for other tools serves as well."""
+def test_key_has_two_names(monkeypatch, name):
+    """A key set for other tools is used, too."""
     monkeypatch.setenv(name, "sesame")
     assert read_settings().api_key == SecretStr("sesame")
 
 
-def test_the_own_name_of_the_key_wins(monkeypatch):
-    """TILEWISE_API_KEY is meant for this tool, TOGETHER_API_KEY for all."""
+def test_tilewise_api_key_wins_over_together_api_key(monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "general")
     monkeypatch.setenv("TILEWISE_API_KEY", "own")
     assert read_settings().api_key == SecretStr("own")
 
 
-def test_the_key_may_lie_in_dotenv(folder):
-    """The environment's file is where people keep it."""
+def test_key_is_read_from_dotenv(folder):
     (folder / ".env").write_text("TOGETHER_API_KEY=sesame\n")
     assert read_settings().api_key == SecretStr("sesame")
 
@@ -164,15 +156,14 @@ def test_the_key_may_lie_in_dotenv(folder):
 @pytest.mark.parametrize(
     "form", [repr, str, lambda settings: str(settings.model_dump()), lambda settings: f"{settings}"]
 )
-def test_the_key_is_never_shown(monkeypatch, form):
-    """Settings can be logged: a secret is stars, not even its first letters."""
+def test_text_of_the_settings_hides_the_key(monkeypatch, form):
+    """Settings may be logged: a secret is masked whole, including its first letters."""
     monkeypatch.setenv("TILEWISE_API_KEY", "sesame")
     assert "sesame" not in form(read_settings())
     assert "ses" not in form(read_settings())
 
 
-def test_settings_do_not_change(monkeypatch):
-    """What a run was begun with holds to its end."""
+def test_settings_are_immutable(monkeypatch):
     with pytest.raises(ValueError, match="frozen"):
         read_settings().model = "other"
 
@@ -219,71 +210,69 @@ def test_settings_do_not_change(monkeypatch):
         ("DIRECT", "perhaps", "valid boolean"),
     ],
 )
-def test_a_bad_value_is_refused(monkeypatch, name, value, allowed):
+def test_invalid_value_is_refused(monkeypatch, name, value, allowed):
     """The message names the setting, its value and what is allowed."""
     monkeypatch.setenv(f"TILEWISE_{name}", value)
-    message = refusal()
+    message = read_refusal()
     assert message.startswith(f"TILEWISE_{name}={value!r}: ")
     assert allowed in message
 
 
-def test_all_bad_values_are_named_at_once(monkeypatch):
-    """Nobody has to correct one to learn of the next."""
+def test_all_invalid_values_are_named_in_one_line(monkeypatch):
     monkeypatch.setenv("TILEWISE_CHUNK", "x")
     monkeypatch.setenv("TILEWISE_TIMEOUT", "0")
-    message = refusal()
+    message = read_refusal()
     assert "TILEWISE_CHUNK='x'" in message
     assert "TILEWISE_TIMEOUT='0'" in message
     assert "\n" not in message
 
 
-def test_a_bad_value_does_not_bring_the_key_to_light(monkeypatch):
-    """A refusal is printed and logged; the key is not in it."""
+def test_refusal_of_a_value_does_not_show_the_key(monkeypatch):
     monkeypatch.setenv("TILEWISE_API_KEY", "sesame")
     monkeypatch.setenv("TILEWISE_CHUNK", "x")
-    assert "sesame" not in refusal()
+    assert "sesame" not in read_refusal()
 
 
-def test_a_bad_value_in_dotenv_is_refused(folder):
-    """It is named as the variable that it is."""
+def test_invalid_value_in_dotenv_is_refused(folder):
+    """The error names the variable."""
     (folder / ".env").write_text("TILEWISE_CHUNK=x\n")
-    assert refusal().startswith("TILEWISE_CHUNK='x': ")
+    assert read_refusal().startswith("TILEWISE_CHUNK='x': ")
 
 
-def test_a_bad_value_in_toml_is_refused(folder):
-    """It has the same name wherever it is set."""
+def test_invalid_value_in_toml_is_refused(folder):
+    """The error names the variable of the same setting."""
     (folder / "tilewise.toml").write_text('chunk = "x"\n')
-    assert refusal().startswith("TILEWISE_CHUNK='x': ")
+    assert read_refusal().startswith("TILEWISE_CHUNK='x': ")
 
 
 @pytest.mark.parametrize("line", ["modle = 1", "Model = 'a'", "TILEWISE_MODEL = 'a'", "[settings]"])
-def test_an_unknown_key_in_toml_is_refused(folder, line):
-    """A typing error is not passed over; the settings that exist are listed."""
+def test_unknown_key_in_toml_is_refused(folder, line):
+    """The error lists the settings that exist."""
     (folder / "tilewise.toml").write_text(line + "\n")
-    message = refusal()
+    message = read_refusal()
     assert message.startswith("tilewise.toml: ")
     assert "use one of allow_hosts, ask_above, attempts, base_url" in message
     assert "api_key" not in message
 
 
 @pytest.mark.parametrize("data", [b"model == 1\n", b"model\n", b"model = '\xff'\n"])
-def test_broken_toml_is_refused(folder, data):
-    """The file is named, with what is wrong in it."""
+def test_malformed_toml_is_refused(folder, data):
+    """The error names the file and the problem."""
     (folder / "tilewise.toml").write_bytes(data)
-    assert refusal().startswith("tilewise.toml cannot be read: ")
+    assert read_refusal().startswith("tilewise.toml cannot be read: ")
 
 
-def test_the_key_is_refused_in_toml(folder):
-    """That file is shared: the key is told where it belongs, and not repeated."""
+def test_api_key_in_toml_is_refused(folder):
+    """That file is shared: the error names the variable to use, and does not show the key."""
     (folder / "tilewise.toml").write_text('api_key = "sesame"\n')
-    message = refusal()
+    message = read_refusal()
     assert "tilewise.toml" in message
     assert "TILEWISE_API_KEY" in message
     assert "sesame" not in message
 
 
-def test_typing_errors_in_the_environment_are_listed(monkeypatch, folder):
-    """An unknown name with the prefix of the settings is a typing error, in `.env`, too."""
+def test_unknown_settings_in_environment_and_dotenv_are_listed(monkeypatch, folder):
+    """An unknown name with the prefix of the settings is a typing error."""
     (folder / ".env").write_text("TILEWISE_DAYLY_BUDGET=5\nOTHER_TOO=1\n")
     monkeypatch.setenv("TILEWISE_MODLE", "a")
     monkeypatch.setenv("TILEWISE_CONCURENCY", "1")
@@ -293,30 +282,29 @@ def test_typing_errors_in_the_environment_are_listed(monkeypatch, folder):
     assert find_unknown_settings() == ["TILEWISE_CONCURENCY", "TILEWISE_DAYLY_BUDGET", "TILEWISE_MODLE"]
 
 
-def test_a_ledger_on_a_server_is_there(monkeypatch):
-    """Whether it answers is seen when it is opened."""
+def test_has_ledger_is_true_for_a_server(monkeypatch):
+    """The connection is tried only when the ledger is opened."""
     monkeypatch.setenv("TILEWISE_LEDGER", "postgresql+psycopg://me@host/ledger")
     assert read_settings().has_ledger is True
 
 
-def test_a_ledger_s_password_is_not_said(monkeypatch):
-    """A URL of a driver that is not known is refused without what it holds."""
+def test_refused_ledger_url_hides_its_password(monkeypatch):
     monkeypatch.setenv("TILEWISE_LEDGER", "mysql://me:geheim@host/ledger")
     with pytest.raises(ConfigurationError, match="must be sqlite:///") as raised:
         read_settings()
     assert "geheim" not in str(raised.value)
 
 
-def test_a_password_with_an_at_sign_is_refused_before_half_of_it_is_taken_for_a_host(monkeypatch):
-    """Errors of the connection name the host."""
+def test_ledger_password_with_an_unescaped_at_sign_is_refused(monkeypatch):
+    """A part of it would be taken for the host, which connection errors name."""
     monkeypatch.setenv("TILEWISE_LEDGER", "postgresql+psycopg://me:ge@heim@host/ledger")
     with pytest.raises(ConfigurationError, match="%40") as refused:
         read_settings()
     assert "heim" not in refused.value.message
 
 
-def test_a_ledger_is_there_once_its_file_is(folder, monkeypatch):
-    """An estimate reads a ledger that exists, and makes none."""
+def test_has_ledger_is_true_once_the_file_exists(folder, monkeypatch):
+    """An estimate reads an existing ledger, and does not create one."""
     monkeypatch.setenv("TILEWISE_LEDGER", f"sqlite:///{folder}/ledger.db")
     assert read_settings().has_ledger is False
     (folder / "ledger.db").touch()
@@ -324,8 +312,7 @@ def test_a_ledger_is_there_once_its_file_is(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["ключ", "two\nlines"])
-def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch, key):
-    """One line that does not show it."""
+def test_key_that_no_header_can_carry_is_refused_without_showing_it(monkeypatch, key):
     monkeypatch.setenv("TILEWISE_API_KEY", key)
     with pytest.raises(ConfigurationError, match="printable ASCII") as raised:
         read_settings()
@@ -333,22 +320,20 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch, key):
 
 
 @pytest.mark.parametrize(
-    "written", ['"sesame-1"', "'sesame-1'", "Bearer sesame-1", '"Bearer sesame-1"', " bearer  sesame-1\n", "sesame-1"]
+    "text", ['"sesame-1"', "'sesame-1'", "Bearer sesame-1", '"Bearer sesame-1"', " bearer  sesame-1\n", "sesame-1"]
 )
-def test_a_key_is_bare_of_what_it_was_copied_with(monkeypatch, written):
-    """`docker --env-file` keeps quotation marks; only the bare key is masked where a server repeats it."""
-    monkeypatch.setenv("TILEWISE_API_KEY", written)
+def test_quotes_bearer_and_whitespace_are_stripped_from_the_key(monkeypatch, text):
+    """`docker --env-file` keeps quotation marks; replies are masked by the stripped key."""
+    monkeypatch.setenv("TILEWISE_API_KEY", text)
     assert read_settings().api_key == SecretStr("sesame-1")
 
 
-def test_a_key_of_spaces_is_none(monkeypatch):
-    """What is blank is not set."""
+def test_blank_key_is_not_set(monkeypatch):
     monkeypatch.setenv("TILEWISE_API_KEY", "  ")
     assert read_settings().api_key is None
 
 
-def test_a_key_from_elsewhere_is_as_one_from_the_environment():
-    """Bare of the white space around it, hidden in words, and refused without being shown."""
+def test_with_key_strips_hides_and_validates_the_key():
     settings = read_settings().with_key(" sesame\n")
     assert settings.api_key == SecretStr("sesame")
     assert "sesame" not in repr(settings)

@@ -1,4 +1,4 @@
-"""time_window.py: a window holds what lies between its ends, both included."""
+"""time_window.py: a window contains the times between its bounds, both included."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ TICK = timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
-    ("modified", "held"),
+    ("modified", "expected"),
     [
         (NOON - TICK, False),
         (NOON, True),
@@ -22,36 +22,37 @@ TICK = timedelta(microseconds=1)
         (None, False),
     ],
 )
-def test_a_window_holds_its_ends_and_what_is_between(modified, held):
-    """Of a time that nobody knows it cannot be said."""
-    assert TimeWindow(NOON, NOON + timedelta(hours=2)).contains(modified) is held
+def test_window_contains_its_bounds_and_the_times_between(modified, expected):
+    """It does not contain an unknown time."""
+    assert TimeWindow(NOON, NOON + timedelta(hours=2)).contains(modified) is expected
 
 
 @pytest.mark.parametrize(
-    ("window", "held"), [(TimeWindow(since=NOON), [False, True, True]), (TimeWindow(until=NOON), [True, True, False])]
+    ("window", "expected"),
+    [(TimeWindow(since=NOON), [False, True, True]), (TimeWindow(until=NOON), [True, True, False])],
 )
-def test_an_end_that_is_not_given_is_open(window, held):
-    """Since then, or until then."""
-    assert [window.contains(NOON + step) for step in (-TICK, 0 * TICK, TICK)] == held
+def test_missing_bound_is_open(window, expected):
+    """An unknown time is in neither half-open window."""
+    assert [window.contains(NOON + step) for step in (-TICK, 0 * TICK, TICK)] == expected
     assert not window.contains(None)
 
 
-def test_no_window_holds_everything():
-    """What has no known time, too."""
+def test_window_without_bounds_contains_everything():
+    """Unknown times are included."""
     assert TimeWindow().contains(NOON)
     assert TimeWindow().contains(None)
 
 
-def test_a_days_end_is_its_last_microsecond():
-    """And its beginning midnight."""
+def test_end_of_a_day_is_its_last_microsecond():
+    """A day begins at midnight."""
     assert parse_time("2026-11-20", end=True) - parse_time("2026-11-20") == timedelta(days=1) - TICK
 
 
-def test_a_flag_that_is_no_moment_is_named():
-    """By its name, its value and how to write it."""
+def test_malformed_bound_is_refused():
+    """The message names the flag, its value and the expected format."""
     with pytest.raises(ConfigurationError, match=r"^--since 'then' is not a UTC day or time: write 2026-11-20 or"):
         parse_bound("--since", "then")
 
 
-def test_a_flag_that_is_not_given_is_no_moment():
+def test_missing_flag_has_no_bound():
     assert parse_bound("--since", None) is None

@@ -1,4 +1,4 @@
-"""The sample images: each is what the README says, and the truth beside it is what the schemas accept."""
+"""The sample images: each matches its description in the README, and the schemas accept the truth beside it."""
 
 import json
 import subprocess
@@ -28,13 +28,13 @@ RECEIPTS = [
 ]
 
 
-def truth_of(folder):
-    """The truth beside a folder's images, line by line."""
+def read_truth(folder):
+    """Read the truth of a folder's images, line by line."""
     return [json.loads(line) for line in (SAMPLES / folder / "truth.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def pictures(root):
-    """Every picture below a folder that can be opened, by its relative name, with its size in pixels."""
+def read_sizes(root):
+    """Read the size of every valid image below a folder, by its relative name."""
     sizes = {}
     for path in sorted(root.rglob("*")):
         if path.suffix in PICTURES and path.parent.name != "bad":
@@ -43,30 +43,28 @@ def pictures(root):
     return sizes
 
 
-TRUTHS = [pytest.param(Receipt, line, id=line["image"]) for line in truth_of("receipts")]
-TRUTHS += [pytest.param(Invoice, line, id=line["image"]) for line in truth_of("invoices")]
+TRUTHS = [pytest.param(Receipt, line, id=line["image"]) for line in read_truth("receipts")]
+TRUTHS += [pytest.param(Invoice, line, id=line["image"]) for line in read_truth("invoices")]
 
 
-def test_the_samples_stay_small():
-    """All of them together are under 6 MB."""
+def test_samples_are_under_6_mb_in_total():
     assert sum(path.stat().st_size for path in SAMPLES.rglob("*") if path.is_file()) < 6_000_000
 
 
 @pytest.mark.parametrize("folder", ["receipts", "invoices", "tickets"])
-def test_every_image_has_its_truth(folder):
-    """No image without a line of truth, no line without an image, none twice."""
+def test_each_image_has_one_line_of_truth(folder):
+    """No line lacks its image."""
     images = sorted(path.name for path in (SAMPLES / folder).iterdir() if path.suffix in PICTURES)
-    assert sorted(line["image"] for line in truth_of(folder)) == images
+    assert sorted(line["image"] for line in read_truth(folder)) == images
 
 
-def test_there_are_enough_receipts():
-    """Fourteen kinds of receipt at least."""
-    assert len(truth_of("receipts")) >= 14
+def test_samples_have_at_least_fourteen_receipts():
+    assert len(read_truth("receipts")) >= 14
 
 
 @pytest.mark.parametrize(("model", "line"), TRUTHS)
-def test_the_truth_is_a_document(model, line):
-    """Each line of truth has the schema's fields, no others, and passes its gate unchanged."""
+def test_truth_passes_its_schema_unchanged(model, line):
+    """Each line has all fields of the schema and no others."""
     fields = {name: value for name, value in line.items() if name != "image"}
     assert list(fields) == list(model.model_fields)
     document = model.model_validate(fields)
@@ -75,43 +73,39 @@ def test_the_truth_is_a_document(model, line):
 
 
 @pytest.mark.parametrize(("name", "form", "mode", "size"), RECEIPTS)
-def test_each_kind_of_picture_is_of_its_kind(name, form, mode, size):
-    """Format, mode and size are what the file stands for."""
+def test_sample_has_its_format_mode_and_size(name, form, mode, size):
     with Image.open(SAMPLES / "receipts" / name) as picture:
         assert (picture.format, picture.mode, picture.size) == (form, mode, size or picture.size)
 
 
-def test_the_phone_photo_lies_on_its_side():
-    """Orientation 6 is all the metadata that there is, and the file stays under a megabyte."""
+def test_phone_photo_has_only_an_orientation_of_6():
+    """The file is under a megabyte."""
     path = SAMPLES / "receipts" / "phone-photo-exif6.jpg"
     with Image.open(path) as picture:
         assert dict(picture.getexif()) == {0x0112: 6}
     assert path.stat().st_size < 1_000_000
 
 
-def test_no_other_picture_carries_metadata():
-    """Only the phone photo has EXIF."""
-    names = [name for name in pictures(SAMPLES) if not name.endswith(("exif6.jpg", ".tiff"))]
-    tagged = []
+def test_only_the_phone_photo_has_exif():
+    names = [name for name in read_sizes(SAMPLES) if not name.endswith(("exif6.jpg", ".tiff"))]
+    names_with_exif = []
     for name in names:
         with Image.open(SAMPLES / name) as picture:
-            tagged += [name] if picture.getexif() else []
-    assert tagged == []
+            names_with_exif += [name] if picture.getexif() else []
+    assert names_with_exif == []
 
 
-def test_the_longest_receipt_has_more_than_forty_items():
-    """A long receipt is long."""
-    assert max(len(line["line_items"]) for line in truth_of("receipts")) > 40
+def test_longest_receipt_has_more_than_forty_items():
+    assert max(len(line["line_items"]) for line in read_truth("receipts")) > 40
 
 
-def test_the_document_has_two_pages():
-    """The TIFF has two frames, an invoice and its terms."""
+def test_scanned_document_has_two_pages():
+    """The TIFF has two frames: an invoice and its terms."""
     with Image.open(SAMPLES / "documents" / "scan-two-pages.tiff") as scan:
         assert (scan.format, scan.n_frames, scan.mode) == ("TIFF", 2, "1")
 
 
-def test_the_truncated_picture_has_its_header():
-    """Its size can be read, its pixels cannot."""
+def test_truncated_sample_has_a_size_but_no_pixels():
     with Image.open(SAMPLES / "bad" / "truncated.jpg") as picture:
         assert picture.size[0] == 480
         with pytest.raises(OSError, match="truncated"):
@@ -119,14 +113,13 @@ def test_the_truncated_picture_has_its_header():
 
 
 @pytest.mark.parametrize("name", ["empty.jpg", "text-named.jpg"])
-def test_what_is_no_picture(name):
-    """A name alone makes no picture."""
+def test_sample_without_image_data_cannot_be_opened(name):
     with pytest.raises(UnidentifiedImageError):
         Image.open(SAMPLES / "bad" / name)
 
 
-def test_a_header_may_claim_anything(monkeypatch):
-    """A few bytes claim 3.6 gigapixels: Pillow refuses to believe them."""
+def test_sample_that_claims_3_6_gigapixels_is_refused_by_pillow(monkeypatch):
+    """The file has fewer than 100 bytes."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2**26)  # the engine, once imported, sets a limit of its own
     path = SAMPLES / "bad" / "claims-60000x60000.png"
     assert path.stat().st_size < 100
@@ -136,11 +129,13 @@ def test_a_header_may_claim_anything(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_samples_can_be_drawn_again(tmp_path):
-    """The script draws every picture anew, with the same sizes, and the same truth."""
+def test_render_script_draws_the_same_samples(tmp_path):
+    """Sizes, truth and names of the bad files are the same."""
     subprocess.run([sys.executable, "-W", "error", SAMPLES / "render.py", "--into", tmp_path], check=True)
-    assert pictures(tmp_path) == pictures(SAMPLES)
+    assert read_sizes(tmp_path) == read_sizes(SAMPLES)
     for folder in ("receipts", "invoices", "tickets"):
         assert (tmp_path / folder / "truth.jsonl").read_text() == (SAMPLES / folder / "truth.jsonl").read_text()
-    drawn, kept = (sorted(path.name for path in (root / "bad").iterdir()) for root in (tmp_path, SAMPLES))
-    assert drawn == kept
+    rendered_names, sample_names = (
+        sorted(path.name for path in (root / "bad").iterdir()) for root in (tmp_path, SAMPLES)
+    )
+    assert rendered_names == sample_names

@@ -1,4 +1,4 @@
-"""The nouns that tables and ledger are given, built by hand: small, and whole enough to have every cell; and ledgers."""
+"""Ledgers, and builders of pages, calls, documents and rows with defaults for every field."""
 
 import asyncio
 import os
@@ -54,61 +54,61 @@ class Slip(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """Builders, each with defaults for everything; a test names what it is about."""
+    """Builders with defaults for every field; a test passes only the fields that it is about."""
 
     run_info: RunInfo
 
     def build_found(self, uri="/in/a.jpg", **changes):
-        """An image on disk."""
+        """Build an image on disk."""
         return replace(Found(uri, size=2048, version="1-2048", modified=MODIFIED), **changes)
 
     def page(self, uri="/in/a.jpg", **changes):
-        """A page resized to one tile, with two rungs above it unused but there."""
+        """Build a page resized to one tile, with a ladder of two steps."""
         billed = BilledPage(self.build_found(uri), Header(Size(1000, 800), "JPEG", 1, 6), 1601, 6404, note="odd")
         ladder = (LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6404))
         costs = Costs(Decimal("0.001"), Decimal("0.002"), Decimal("0.01"))
         return replace(PlannedPage(billed, "resize", "cheaper", ladder, costs), **changes)
 
     def build_rejected_page(self, uri="/in/a.jpg", problem=None):
-        """A page that bill could not read."""
+        """Build a page whose header could not be read."""
         problem = problem or Problem("not_an_image", "bill", "not an image that can be read here")
         return PlannedPage(BilledPage(self.build_found(uri), problem=problem), "reject", problem.kind)
 
     def plan(self, uri="/in/a.jpg", pages=None, tries=0):
-        """A document of one page, or of these."""
+        """Build a document of one page, or of these pages."""
         return Planned(uri, pages or (self.page(uri),), tries)
 
     def request(self, uri="/in/a.jpg", **changes):
-        """One request of one picture."""
+        """Build a request of one image."""
         steps = (LadderStep(1, Size(560, 448), 1601),)
         return replace(CallRequest(uri, f"key-{uri}", f"request-{uri}", 300, steps, 100, 2000, 128, 512), **changes)
 
     def reply(self, **changes):
-        """An answer with its usage."""
+        """Build an answer with its usage."""
         usage = Usage(prompt=1750, completion=40, cached=64, reasoning=8)
         reply = Reply(200, '{"raw": 1}', '{"shop": "Inn"}', "stop", "maker/model-2", usage, "req-1")
         return replace(reply, **changes)
 
     def logprobs(self):
-        """The tokens of an answer: one without a logarithm, and one that is part of a character."""
+        """Build the tokens of an answer: one without a log probability, and one that is a part of a character."""
         return TokenLogprobs(('{"', "shop", '":"', "<0xC3>", '"}\0'), (-0.5, -0.0, None, -2.25, -9999.0))
 
     def attempt(self, **changes):
-        """An attempt that was answered and billed."""
+        """Build an attempt that was answered and billed."""
         attempt = Attempt(
             self.request(), NOW, 1.5, "accepted", "yes", self.reply(), Decimal("0.000935"), Decimal("0.002512")
         )
         return replace(attempt, **changes)
 
     def build_unanswered(self, **changes):
-        """An attempt that nobody knows the bill of."""
+        """Build an attempt whose billing status is unknown."""
         lost = self.attempt(outcome="timeout", billed="unknown", reply=None, cost_usd=None, error="read timeout")
         return replace(lost, **changes)
 
     def accept(self, uri="/in/a.jpg", **changes):
-        """A document accepted at its first attempt."""
+        """Build a document accepted at its first attempt."""
         attempts = (self.attempt(request=self.request(uri)),)
-        end = Accepted(
+        document = Accepted(
             self.plan(uri),
             attempts,
             f"key-{uri}",
@@ -119,77 +119,79 @@ class Make:
             encoded=True,
             sha256="5ha",
         )
-        return replace(end, **changes)
+        return replace(document, **changes)
 
     def fail(self, uri="/in/a.jpg", **changes):
-        """A document whose answer was refused on the top rung."""
+        """Build a document whose answer was refused on the top rung."""
         attempts = (self.attempt(request=self.request(uri), outcome="refused"),)
         problem = Problem("refused", "validate", "total: never negative")
         return replace(Failed(self.plan(uri), attempts, f"key-{uri}", NOW, problem), **changes)
 
     def reject(self, uri="/in/a.jpg", problem=None, pages=None):
-        """A document that prepare could not decode although its header was fine."""
+        """Build a document with a valid header that prepare could not decode."""
         problem = problem or Problem("unreadable", "prepare", "cannot be decoded: broken data stream")
         return Failed(self.plan(uri, pages), (), None, NOW, problem)
 
     def end(self, outcome, *args, **changes):
-        """A document that is `accepted`, `failed` or `rejected`."""
+        """Build a document that is `accepted`, `failed` or `rejected`."""
         builders = {"accepted": self.accept, "failed": self.fail, "rejected": self.reject}
         return builders[outcome](*args, **changes)
 
     def leave(self, uri="/in/a.jpg", attempts=()):
-        """A document that the run stopped before."""
+        """Build a document that the run did not finish."""
         return Unfinished(self.plan(uri), attempts)
 
     def intent(self, uri="/in/a.jpg", number=1, **changes):
-        """The ledger's row of a call that is in flight, or was when its process ended."""
+        """Build the ledger's row of a call in flight."""
         blank = dict.fromkeys(CALLS.columns.keys())
         row = intent_row(self.call_id, self.run_info, self.request(uri, **changes), number, Decimal("0.002512"))
         return blank | row | {"started_at": NOW.isoformat()}
 
     def call(self, attempt, number=1):
-        """The ledger's row of a call that has ended."""
+        """Build the ledger's row of a settled call."""
         row = self.intent() | intent_row(self.call_id, self.run_info, attempt.request, number, attempt.reserved_usd)
         row |= settlement_row(self.call_id, attempt) | {"started_at": NOW.isoformat()}
         return {name: cell for name, cell in row.items() if not name.startswith("_")}
 
     @property
     def call_id(self):
-        """The first call of this run's first writer."""
+        """The first call of the first writer of this run."""
         return CallId(self.run_info.run, 1, 0)
 
-    def calls(self, *ends):
-        """The ledger's rows of all attempts of these documents."""
-        return [self.call(each, number) for end in ends for number, each in enumerate(end.attempts, 1)]
+    def calls(self, *documents):
+        """Build the ledger's rows of all attempts of these documents."""
+        return [
+            self.call(attempt, number) for document in documents for number, attempt in enumerate(document.attempts, 1)
+        ]
 
     def row(self, **cells):
-        """The row of `runs`."""
+        """Build the row of `runs`."""
         return RunRecord(self.run_info).row(RunCounts(), 1) | cells
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCalls:
-    """Notes the calls of one run through its writer, one after the other, outside of any event loop."""
+    """Reserves and settles the calls of one run through its writer, one after the other, outside an event loop."""
 
     writer: LedgerWriter
     make: Make
 
     def reserve(self, reserved="0.01", document="/in/a.jpg", number=1, **changes):
-        """Notes an intent; the handle of its call, or None where there is no room for it."""
+        """Reserve a call; return its handle, or None if the budget has no room for it."""
         dollars, request = None if reserved is None else Decimal(reserved), self.make.request(document, **changes)
-        return _await(lambda: self.writer.reserve(request, number, dollars))
+        return _run_in_loop(lambda: self.writer.reserve(request, number, dollars))
 
     def settle(self, handle, **changes):
-        """Notes the end of a call, accepted and billed unless said otherwise."""
-        _await(lambda: self.writer.settle(handle, self.make.attempt(**changes)))
+        """Settle a call, by default as accepted and billed."""
+        _run_in_loop(lambda: self.writer.settle(handle, self.make.attempt(**changes)))
 
     def lose(self, handle):
-        """Notes that nobody knows what became of a call."""
-        _await(lambda: self.writer.settle(handle, self.make.build_unanswered()))
+        """Settle a call with an unknown outcome."""
+        _run_in_loop(lambda: self.writer.settle(handle, self.make.build_unanswered()))
 
 
-def _await(start):
-    """What the future gives that is started inside an event loop."""
+def _run_in_loop(start):
+    """Start a future inside an event loop and return its result."""
 
     async def run():
         return await start()
@@ -199,7 +201,7 @@ def _await(start):
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request, tmp_path):
-    """Where a ledger is to be, that is not there yet: in a file, and in a database of a server."""
+    """The URL of a ledger that does not exist yet: in a file, and in a database of a server."""
     if request.param == "postgres":
         return request.getfixturevalue("postgres")()
     return f"sqlite:///{tmp_path / 'state' / 'ledger.db'}"
@@ -208,13 +210,13 @@ def url(request, tmp_path):
 @pytest.fixture
 def ledger(url):
     """An open ledger."""
-    with Ledger(url) as opened:
-        yield opened
+    with Ledger(url) as ledger:
+        yield ledger
 
 
 @pytest.fixture
 def sql(ledger, url):
-    """What anybody else sees in the ledger's database, or does to it."""
+    """Run SQL on the ledger's database over a connection of its own."""
     engine = sa.create_engine(url)
 
     def run(statement, **values):
@@ -228,17 +230,17 @@ def sql(ledger, url):
 
 @pytest.fixture
 def ledger_writer(ledger, make, terms):
-    """Makes the writer of a run's calls: by default of the usual one, without a budget, in the usual ledger."""
+    """Create the writer of a run's calls: by default without a budget, in the fixture's ledger."""
 
-    def made(run=terms.run, budget=ENDLESS, calls=ledger.calls):
+    def create(run=terms.run, budget=ENDLESS, calls=ledger.calls):
         return LedgerCalls(LedgerWriter(calls, vary(terms, run=run), budget), make)
 
-    return made
+    return create
 
 
 @pytest.fixture
 def spawn():
-    """Starts a real process of Python that runs this code; it is ended with the test."""
+    """Start a Python process that runs this code; it is killed at the end of the test."""
     with ExitStack() as stack:
 
         def start(code, *words):
@@ -265,7 +267,7 @@ def model():
 
 @pytest.fixture
 def terms():
-    """What all rows of one run share."""
+    """The values that all rows of one run share."""
     return RunInfo(
         run="20261120T021500Z-3f9a",
         started_at=NOW,
@@ -280,5 +282,5 @@ def terms():
 
 @pytest.fixture
 def make(terms):
-    """Builders of the nouns of one run."""
+    """Builders for one run."""
     return Make(terms)

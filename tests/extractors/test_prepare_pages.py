@@ -1,4 +1,4 @@
-"""prepare: a PDF's page drawn at the size that is sent, and a frame of a TIFF by its number."""
+"""prepare: PDF pages drawn at the size that is sent, and TIFF frames by their numbers."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from extractors.scan import create_store
 
 
 @pytest.fixture
-def prepared(tmp_path):
-    """The page of this number of a file of these bytes, prepared at its own size or at this one."""
+def prepare_page(tmp_path):
+    """Prepare the page of this number in a file of these bytes, at its own size or this one."""
 
-    def make(data, number=1, size=None, name="a.pdf"):
+    def run(data, number=1, size=None, name="a.pdf"):
         path = tmp_path / name
         path.write_bytes(data)
         reader = create_store(str(path))
@@ -28,17 +28,17 @@ def prepared(tmp_path):
         step = LadderStep(1601, size or billed.header.size, 1601)
         return prepare(reader, PlannedPage(billed, "resize", "cheaper", (step,)), step)
 
-    return make
+    return run
 
 
-def open_block(prepared):
-    """The picture that the block carries."""
-    _, _, data = json.loads(prepared.block)["image_url"]["url"].partition(",")
+def open_block(image):
+    """Open the image of the block."""
+    _, _, data = json.loads(image.block)["image_url"]["url"].partition(",")
     return Image.open(BytesIO(b64decode(data, validate=True)))
 
 
 def build_scan(colour):
-    """A PDF of one page that is nothing but a picture."""
+    """Build a PDF of one page that contains only an image."""
     buffer = BytesIO()
     photo = Image.merge("RGB", [Image.effect_noise((400, 300), 40)] * 3)
     Image.blend(photo, Image.new("RGB", photo.size, colour), 0.2).save(buffer, "PDF", resolution=200)
@@ -46,58 +46,56 @@ def build_scan(colour):
 
 
 @pytest.mark.parametrize("size", [Size(791, 1119), Size(1653, 2339), None])
-def test_a_page_is_sent_at_the_size_of_the_step(prepared, pdf, size):
-    """Drawn at it, so that a larger one is as sharp as a smaller one."""
-    assert open_block(prepared(pdf("one"), size=size)).size == tuple(size or Size(1653, 2339))
+def test_pdf_page_has_the_size_of_the_step(prepare_page, pdf, size):
+    """It is drawn at that size."""
+    assert open_block(prepare_page(pdf("one"), size=size)).size == tuple(size or Size(1653, 2339))
 
 
-def test_a_page_is_drawn_anew_for_a_higher_rung(prepared, pdf):
-    """It is no enlargement of what was sent before: its edges are."""
-    small, large = (open_block(prepared(pdf("one"), size=Size(side, side * 842 // 595))) for side in (300, 1200))
+def test_pdf_page_is_drawn_again_for_a_higher_rung(prepare_page, pdf):
+    """The smaller image is not enlarged: edges stay sharp."""
+    small, large = (open_block(prepare_page(pdf("one"), size=Size(side, side * 842 // 595))) for side in (300, 1200))
     grey = [sum(picture.convert("L").histogram()[64:192]) / picture.width for picture in (small, large)]
-    assert grey[1] < 2 * grey[0]  # pixels on an edge: as many a line, and not sixteen times as many
+    assert grey[1] < 2 * grey[0]  # the width of edges in pixels stays the same; an enlargement would multiply it
 
 
-def test_what_is_sent_of_a_pdf_is_encoded_and_known_by_the_file(prepared, pdf):
-    """The hash is of the bytes that were found, for every page the same."""
+def test_pdf_pages_are_encoded_and_have_the_hash_of_the_file(prepare_page, pdf):
     data = pdf("one", "two")
-    assert {(each.encoded, each.sha256) for each in (prepared(data, 1), prepared(data, 2))} == {
+    assert {(image.encoded, image.sha256) for image in (prepare_page(data, 1), prepare_page(data, 2))} == {
         (True, hashlib.sha256(data).hexdigest())
     }
-    assert prepared(data, 1).block != prepared(data, 2).block
+    assert prepare_page(data, 1).block != prepare_page(data, 2).block
 
 
-def test_a_page_of_black_text_is_a_grey_png(prepared, pdf):
-    """It is smaller than a JPEG of the same page, and no edge is blurred."""
-    picture = open_block(prepared(pdf("one")))
+def test_pdf_page_of_black_text_is_a_grey_png(prepare_page, pdf):
+    """A PNG is smaller than a JPEG of such a page and has sharp edges."""
+    picture = open_block(prepare_page(pdf("one")))
     assert (picture.format, picture.mode) == ("PNG", "L")
 
 
 @pytest.mark.parametrize(("colour", "mode"), [("gray", "L"), ("red", "RGB")])
-def test_a_scanned_page_is_a_jpeg(prepared, colour, mode):
+def test_scanned_pdf_page_is_a_jpeg(prepare_page, colour, mode):
     """A PNG of noise is larger."""
-    picture = open_block(prepared(build_scan(colour)))
+    picture = open_block(prepare_page(build_scan(colour)))
     assert (picture.format, picture.mode) == ("JPEG", mode)
 
 
-def test_colours_are_those_of_the_page(prepared):
-    """Red is not sent as blue."""
-    (red, _), (_, _), (blue, _) = (band.getextrema() for band in open_block(prepared(build_scan("red"))).split())
+def test_pdf_page_keeps_red_and_blue_apart(prepare_page):
+    (red, _), (_, _), (blue, _) = (band.getextrema() for band in open_block(prepare_page(build_scan("red"))).split())
     assert red > blue
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_frame_is_sent_by_its_number(prepared, number):
-    """Its own pixels, in its own size."""
+def test_tiff_frame_is_sent_by_its_number(prepare_page, number):
+    """It has its own pixels and its own size."""
     buffer, sizes = BytesIO(), [(40, 30), (20, 60), (50, 50)]
     first, *others = (Image.new("L", size, 50 * place) for place, size in enumerate(sizes, 1))
     first.save(buffer, "TIFF", save_all=True, append_images=others)
-    picture = open_block(prepared(buffer.getvalue(), number, name="a.tif"))
+    picture = open_block(prepare_page(buffer.getvalue(), number, name="a.tif"))
     assert (picture.size, picture.getextrema()) == (sizes[number - 1], (50 * number, 50 * number))
 
 
-def test_a_page_that_went_missing_is_broken(prepared, pdf, tmp_path):
-    """A file that changes between its header and its pixels is no crash."""
+def test_pdf_page_that_no_longer_exists_is_unreadable(prepare_page, pdf, tmp_path):
+    """The file changes after its headers are read."""
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf("one", "two"))
     reader = create_store(str(path))

@@ -1,4 +1,4 @@
-"""The shipped documents: their fields, their gates, and that what they accept they accept again."""
+"""The shipped schemas: their fields, their validators, and documents that are valid again after a round trip."""
 
 import ast
 import importlib
@@ -19,10 +19,10 @@ from schemas.receipt import LineItem, Receipt
 from schemas.screenshot import Screenshot, UiElement
 from schemas.table import Table
 
-ROOM = Path(importlib.import_module("schemas").__file__).parent
+FOLDER = Path(importlib.import_module("schemas").__file__).parent
 MODELS = [Receipt, Invoice, Screenshot, Comparison, Caption, Table]
-SEEN = {"purpose": "Track work", "layout": "Four columns", "text": ["To do"]}
-COMPARED = {"summary": "A cup was moved", "images": ["A cup on the left", "A cup on the right"]}
+SCREENSHOT = {"purpose": "Track work", "layout": "Four columns", "text": ["To do"]}
+COMPARISON = {"summary": "A cup was moved", "images": ["A cup on the left", "A cup on the right"]}
 
 texts = st.none() | st.text("abcXYZ &.,", min_size=1, max_size=20)
 days = st.none() | st.dates(date(1970, 1, 1), date(2026, 1, 1))
@@ -39,25 +39,23 @@ receipts = st.builds(
 )
 
 
-def refusal(model, document):
-    """The types of the errors with which a model refuses a document."""
-    with pytest.raises(ValidationError) as refused:
+def list_error_types(model, document):
+    """List the types of the errors with which a model rejects a document."""
+    with pytest.raises(ValidationError) as raised:
         model.model_validate(document)
-    return [error["type"] for error in refused.value.errors()]
+    return [error["type"] for error in raised.value.errors()]
 
 
-def test_the_room_holds_one_model_a_file():
-    """Every public module defines the model of its own name."""
-    names = sorted(path.stem for path in ROOM.glob("[!_]*.py"))
+def test_each_schema_module_defines_the_model_of_its_name():
+    names = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
     assert names == sorted(model.__name__.lower() for model in MODELS)
     assert all(
         issubclass(getattr(importlib.import_module(f"schemas.{name}"), name.title()), BaseModel) for name in names
     )
 
 
-def test_a_schema_imports_pydantic_and_the_standard_library_only():
-    """Nothing else is needed to say what a document is."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in ROOM.glob("*.py")]
+def test_schema_modules_import_only_pydantic_and_the_standard_library():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -66,34 +64,33 @@ def test_a_schema_imports_pydantic_and_the_standard_library_only():
 
 
 @pytest.mark.parametrize("model", [*MODELS, LineItem, UiElement, Difference])
-def test_every_field_is_told_to_the_model(model):
-    """The docstring and each field, nested ones too, are words of the prompt."""
+def test_each_model_and_field_has_a_description(model):
+    """Descriptions are part of the prompt, nested ones too."""
     wire = model.model_json_schema()
     assert wire["description"]
     assert all(field["description"] for field in wire["properties"].values())
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_no_field_hides_a_column_of_the_tables(model):
-    """`schema` and `run_date` are partitions, names with an underscore in front are the run's own columns."""
+def test_no_field_has_the_name_of_a_table_column(model):
+    """`schema` and `run_date` are partitions, and a leading underscore marks the run's own columns."""
     assert not [name for name in model.model_fields if name in {"schema", "run_date"} or name.startswith("_")]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_instructions_are_text(model):
-    """Each shipped document has words of its own for the prompt."""
+def test_each_schema_has_instructions(model):
     assert importlib.import_module(model.__module__).INSTRUCTIONS.endswith("\n")
 
 
-def test_a_receipts_fields_and_their_order():
-    """These names are what tables, truth files and readers rely on."""
+def test_receipt_has_these_fields_in_this_order():
+    """Tables, truth files and readers rely on these names."""
     assert list(Receipt.model_fields) == ["company", "date", "address", "total", "currency", "line_items"]
     assert list(LineItem.model_fields) == ["description", "quantity", "unit_price", "amount"]
 
 
-def test_a_receipt_as_a_model_writes_it():
-    """Loose writings become values, a key too many is ignored."""
-    written = {
+def test_receipt_reads_the_loose_formats_of_a_model():
+    """Values are normalized, and an extra key is ignored."""
+    answer = {
         "company": "UNIHAKKA INTERNATIONAL SDN BHD",
         "date": "13 MAR 2018",
         "address": "",
@@ -102,7 +99,7 @@ def test_a_receipt_as_a_model_writes_it():
         "line_items": [{"description": "Nasi", "quantity": "1x", "amount": "8.20"}],
         "confidence": 0.9,
     }
-    receipt = Receipt.model_validate(written)
+    receipt = Receipt.model_validate(answer)
     assert (receipt.date, receipt.address, receipt.total, receipt.currency) == (
         date(2018, 3, 13),
         None,
@@ -114,81 +111,78 @@ def test_a_receipt_as_a_model_writes_it():
     ]
 
 
-def test_an_empty_receipt_is_refused():
-    """A receipt of which nothing was read is a value refused, not a row of nulls."""
-    assert refusal(Receipt, {"company": " ", "date": None, "total": "", "address": "KL"}) == ["value_error"]
+def test_empty_receipt_is_rejected():
+    """A receipt without company, date and total is a value error, not a row of nulls."""
+    assert list_error_types(Receipt, {"company": " ", "date": None, "total": "", "address": "KL"}) == ["value_error"]
 
 
-def test_a_refund_is_a_receipt():
-    """A negative total is read."""
+def test_receipt_accepts_a_negative_total():
     assert Receipt.model_validate({"total": "-12.50"}).total == Decimal("-12.50")
 
 
 @given(receipts)
-def test_an_accepted_receipt_is_accepted_again(receipt):
-    """What was read, written as JSON, is read as the same: from text and from a dictionary."""
+def test_receipt_survives_a_json_round_trip(receipt):
+    """It is equal when read from JSON text and from a dictionary."""
     assert Receipt.model_validate_json(receipt.model_dump_json()) == receipt
     assert Receipt.model_validate(json.loads(receipt.model_dump_json())) == receipt
 
 
-def test_an_invoice_is_due_after_its_issue():
-    """A due date before the issue date is a misreading; the same day is not."""
+def test_invoice_rejects_a_due_date_before_its_issue_date():
+    """The same day is valid."""
     invoice = {"vendor": "Acme", "issue_date": "2024-03-05"}
-    assert refusal(Invoice, {**invoice, "due_date": "2024-03-04"}) == ["value_error"]
+    assert list_error_types(Invoice, {**invoice, "due_date": "2024-03-04"}) == ["value_error"]
     assert Invoice.model_validate({**invoice, "due_date": "2024-03-05"}).due_date == date(2024, 3, 5)
 
 
-def test_an_empty_invoice_is_refused():
-    """Without vendor, number and total there is nothing to book."""
-    assert refusal(Invoice, {"customer": "Acme"}) == ["value_error"]
+def test_empty_invoice_is_rejected():
+    """An invoice needs a vendor, a number or a total."""
+    assert list_error_types(Invoice, {"customer": "Acme"}) == ["value_error"]
 
 
-def test_a_screenshot_is_for_something():
-    """A description without a purpose is refused."""
-    assert Screenshot.model_validate(SEEN).text == ["To do"]
-    assert refusal(Screenshot, {**SEEN, "purpose": " "}) == ["value_error"]
+def test_screenshot_needs_a_purpose():
+    assert Screenshot.model_validate(SCREENSHOT).text == ["To do"]
+    assert list_error_types(Screenshot, {**SCREENSHOT, "purpose": " "}) == ["value_error"]
 
 
-def test_a_screenshot_has_no_negative_columns():
-    """A count below zero is refused."""
-    assert refusal(Screenshot, {**SEEN, "column_count": -1}) == ["greater_than_equal"]
+def test_screenshot_rejects_a_negative_column_count():
+    assert list_error_types(Screenshot, {**SCREENSHOT, "column_count": -1}) == ["greater_than_equal"]
 
 
-def test_a_ui_element_is_of_a_known_kind():
-    """An unknown kind is the wrong shape, which a second answer can cure."""
+def test_screenshot_rejects_an_element_of_unknown_kind():
+    """The error is one of shape, which a re-ask can fix."""
     part = {"kind": "thing", "description": "Top left"}
-    assert refusal(Screenshot, {**SEEN, "elements": [part]}) == ["literal_error"]
+    assert list_error_types(Screenshot, {**SCREENSHOT, "elements": [part]}) == ["literal_error"]
 
 
-def test_a_comparison_takes_two_images():
-    """One image is compared with nothing."""
-    assert refusal(Comparison, {**COMPARED, "images": ["A cup"]}) == ["too_short"]
+def test_comparison_needs_two_images():
+    assert list_error_types(Comparison, {**COMPARISON, "images": ["A cup"]}) == ["too_short"]
 
 
-def test_a_difference_tells_of_every_image():
-    """A difference that leaves an image out is refused."""
-    told = [{"aspect": "place", "in_each": ["left", "right"]}]
-    assert Comparison.model_validate({**COMPARED, "differences": told}).differences[0].in_each == ["left", "right"]
-    assert refusal(Comparison, {**COMPARED, "differences": [{"aspect": "place", "in_each": ["left"]}]}) == [
+def test_comparison_rejects_a_difference_that_omits_an_image():
+    differences = [{"aspect": "place", "in_each": ["left", "right"]}]
+    assert Comparison.model_validate({**COMPARISON, "differences": differences}).differences[0].in_each == [
+        "left",
+        "right",
+    ]
+    assert list_error_types(Comparison, {**COMPARISON, "differences": [{"aspect": "place", "in_each": ["left"]}]}) == [
         "value_error"
     ]
 
 
-def test_a_caption_says_something():
-    """An empty caption is refused, missing tags are none."""
+def test_caption_needs_text():
+    """Null tags become an empty list."""
     assert Caption.model_validate({"caption": " A cup. ", "tags": None}) == Caption(
         caption="A cup.", alt_text=None, tags=[]
     )
-    assert refusal(Caption, {"caption": " "}) == ["value_error"]
+    assert list_error_types(Caption, {"caption": " "}) == ["value_error"]
 
 
-def test_a_tables_rows_are_as_wide_as_its_header():
-    """A row with a cell too few or too many is refused, never padded."""
+def test_table_rejects_rows_of_another_width_than_its_header():
+    """A row with too few or too many cells is rejected, not padded."""
     assert Table.model_validate({"columns": ["a", "b"], "rows": [[1, None]]}).rows == [["1", ""]]
-    assert refusal(Table, {"columns": ["a", "b"], "rows": [["1"]]}) == ["value_error"]
-    assert refusal(Table, {"columns": ["a"], "rows": [["1", "2"]]}) == ["value_error"]
+    assert list_error_types(Table, {"columns": ["a", "b"], "rows": [["1"]]}) == ["value_error"]
+    assert list_error_types(Table, {"columns": ["a"], "rows": [["1", "2"]]}) == ["value_error"]
 
 
-def test_a_table_has_columns():
-    """A table without a column is refused."""
-    assert refusal(Table, {"columns": [], "rows": []}) == ["too_short"]
+def test_table_needs_columns():
+    assert list_error_types(Table, {"columns": [], "rows": []}) == ["too_short"]

@@ -1,4 +1,4 @@
-"""Dates, amounts, quantities, currencies and text: what is read, and what is refused."""
+"""Dates, amounts, quantities, currencies and text: which formats are read, and which are rejected."""
 # ruff: noqa: RUF001  # full-width digits and typographic signs are what is read here
 
 from contextlib import suppress
@@ -66,48 +66,46 @@ QUANTITIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("written", CHRISTMAS)
-def test_one_day_in_every_usual_writing(written):
-    """However it is written, it is the same day."""
-    assert day.validate_python(written) == date(2018, 12, 25)
+@pytest.mark.parametrize("text", CHRISTMAS)
+def test_date_reads_each_common_format(text):
+    assert day.validate_python(text) == date(2018, 12, 25)
 
 
-@pytest.mark.parametrize(("written", "meant"), OTHER_DATES)
-def test_an_ambiguous_date_has_its_day_first(written, meant):
-    """The day comes first where both would do, and a year first only where it cannot be a day."""
-    assert read_date(written, TODAY) == meant
+@pytest.mark.parametrize(("text", "expected"), OTHER_DATES)
+def test_date_reads_an_ambiguous_date_day_first(text, expected):
+    """A year comes first only where it cannot be a day."""
+    assert read_date(text, TODAY) == expected
 
 
-@pytest.mark.parametrize("written", NO_DATES)
-def test_what_is_no_date_is_refused_as_a_value(written):
-    """Text that is no possible day is a value refused, never a null and never a guess."""
-    with pytest.raises(ValidationError) as refused:
-        day.validate_python(written)
-    assert [error["type"] for error in refused.value.errors()] == ["value_error"]
+@pytest.mark.parametrize("text", NO_DATES)
+def test_date_rejects_impossible_dates_with_a_value_error(text):
+    """They do not become null and are not guessed."""
+    with pytest.raises(ValidationError) as raised:
+        day.validate_python(text)
+    assert [error["type"] for error in raised.value.errors()] == ["value_error"]
 
 
-def test_a_day_too_far_ahead_is_refused():
-    """Two years ahead is still a due date; a day more is a misread year."""
+def test_plausible_rejects_a_day_more_than_two_years_ahead():
+    """A due date may be two years ahead; a later one is a misread year."""
     assert plausible(date(2028, 11, 20), TODAY) == date(2028, 11, 20)
     with pytest.raises(ValueError, match="more than 2 years ahead"):
         plausible(date(2028, 11, 21), TODAY)
 
 
-def test_the_gate_uses_the_real_day():
-    """Without a given day, far ahead is counted from now."""
+def test_date_measures_years_ahead_from_today():
     with pytest.raises(ValidationError, match="years ahead"):
         day.validate_python(f"{datetime.now(UTC).year + 3}-12-31")
 
 
-def test_dates_that_are_dates_already_pass():
-    """A date stays, a datetime loses its time, and both pass the same gate."""
+def test_date_accepts_date_and_datetime_values():
+    """A datetime loses its time, and both have the same limits."""
     assert day.validate_python(date(2018, 12, 25)) == day.validate_python(datetime(2018, 12, 25, 14, 3, tzinfo=UTC))
     with pytest.raises(ValidationError, match="before 1970"):
         day.validate_python(date(1960, 1, 1))
 
 
-def test_a_number_is_no_timestamp():
-    """A bare number is not read as seconds since 1970."""
+def test_date_rejects_a_timestamp():
+    """A number is not read as seconds since 1970."""
     with pytest.raises(ValidationError):
         day.validate_python(1545696000)
 
@@ -116,56 +114,55 @@ def test_a_number_is_no_timestamp():
     st.dates(date(1970, 1, 1), date(2026, 1, 1)),
     st.sampled_from(["%d/%m/%Y", "%Y-%m-%d", "%d %b %Y", "%B %d, %Y", "%d.%m.%Y"]),
 )
-def test_every_day_survives_being_written(when, writing):
-    """A day written in a usual way is read as that day, and its own JSON as well."""
-    assert day.validate_python(when.strftime(writing)) == when
-    assert day.validate_json(day.dump_json(when)) == when
+def test_date_survives_formatting_and_json(expected, pattern):
+    """Each day is read back from common formats and from its own JSON."""
+    assert day.validate_python(expected.strftime(pattern)) == expected
+    assert day.validate_json(day.dump_json(expected)) == expected
 
 
-@pytest.mark.parametrize(("written", "meant"), AMOUNTS)
-def test_amounts(written, meant):
-    """An amount is exact, at most four decimals long, and its currency is left out."""
-    assert amount.validate_python(written) == Decimal(meant)
+@pytest.mark.parametrize(("text", "expected"), AMOUNTS)
+def test_amount_reads_each_format_exactly(text, expected):
+    """An amount has at most four decimals and loses its currency."""
+    assert amount.validate_python(text) == Decimal(expected)
 
 
-@pytest.mark.parametrize("written", NO_AMOUNTS)
-def test_what_is_no_amount_is_refused_as_a_value(written):
-    """What is not one finite number is refused."""
-    with pytest.raises(ValidationError) as refused:
-        amount.validate_python(written)
-    assert [error["type"] for error in refused.value.errors()] == ["value_error"]
+@pytest.mark.parametrize("text", NO_AMOUNTS)
+def test_amount_rejects_anything_but_one_finite_number(text):
+    with pytest.raises(ValidationError) as raised:
+        amount.validate_python(text)
+    assert [error["type"] for error in raised.value.errors()] == ["value_error"]
 
 
 @given(st.decimals(-(10**13), 10**13, places=4))
-def test_every_amount_survives_being_written(number):
-    """An amount in digits, in digits with groups, and as its own JSON is the same amount."""
+def test_amount_survives_formatting_and_json(number):
+    """Each amount is read back from plain digits, grouped digits and its own JSON."""
     assert amount.validate_python(str(number)) == number
     assert amount.validate_python(f"{number:,.4f}") == number
     assert amount.validate_json(amount.dump_json(number)) == number
 
 
 @given(st.from_regex(r"[0-9]{1,9}([.,][0-9]{0,7})?", fullmatch=True))
-def test_plain_digits_are_the_number_that_they_are_with_a_currency_or_a_unit(written):
-    """Digits alone, which are read at once, are the same number as the same digits with something beside them."""
-    for reader, beside in ((read_amount, f"{written} MYR"), (read_quantity, f"{written} kg")):
-        assert _read_or_refuse(reader, written) == _read_or_refuse(reader, beside)
+def test_fast_path_for_plain_digits_agrees_with_the_full_parser(text):
+    """Digits with a currency or unit take the full parser."""
+    for reader, text_with_unit in ((read_amount, f"{text} MYR"), (read_quantity, f"{text} kg")):
+        assert _read_or_refuse(reader, text) == _read_or_refuse(reader, text_with_unit)
 
 
 @given(st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", fullmatch=True))
-def test_an_iso_day_is_the_day_that_it_is_with_a_time(written):
-    """A day as ISO 8601 writes it, which is split at once, is the same day as with a time behind it."""
-    assert _read_or_refuse(read_date, written) == _read_or_refuse(read_date, f"{written} 14:03")
+def test_fast_path_for_iso_dates_agrees_with_the_full_parser(text):
+    """A date with a time takes the full parser."""
+    assert _read_or_refuse(read_date, text) == _read_or_refuse(read_date, f"{text} 14:03")
 
 
-def _read_or_refuse(reader, written):
+def _read_or_refuse(reader, text):
     try:
-        return reader(written)
+        return reader(text)
     except ValueError:
         return "refused"
 
 
 @given(st.integers(-(10**6), 10**6))
-def test_both_decimal_marks_mean_the_same(cents):
+def test_amount_reads_both_decimal_marks(cents):
     """1,234.56 and 1.234,56 are one number."""
     english = f"{Decimal(cents) / 100:,.2f}"
     continental = english.translate(str.maketrans(",.", ".,"))
@@ -174,81 +171,75 @@ def test_both_decimal_marks_mean_the_same(cents):
 
 @pytest.mark.parametrize("reader", READERS)
 @given(written=st.text(max_size=12) | st.text("0123456789.,-/' ", max_size=30) | st.integers() | st.floats())
-def test_nothing_breaks_a_reader(reader, written):
-    """Whatever a model writes is read or refused, and nothing else happens."""
+def test_reader_raises_only_validation_errors(reader, written):
+    """Any value is read or rejected."""
     with suppress(ValidationError):
         reader.validate_python(written)
 
 
-@pytest.mark.parametrize(("written", "meant"), QUANTITIES)
-def test_quantities(written, meant):
-    """A quantity may carry its unit, and at most six decimals."""
-    assert quantity.validate_python(written) == Decimal(meant)
+@pytest.mark.parametrize(("text", "expected"), QUANTITIES)
+def test_quantity_reads_numbers_with_units(text, expected):
+    """A quantity has at most six decimals."""
+    assert quantity.validate_python(text) == Decimal(expected)
 
 
-@pytest.mark.parametrize("written", ["two", "2 of 3", "3 x 4", "10³", "NaN", "1.2.3", False])
-def test_what_is_no_quantity_is_refused(written):
-    """Words, products and things that are no number are refused."""
+@pytest.mark.parametrize("text", ["two", "2 of 3", "3 x 4", "10³", "NaN", "1.2.3", False])
+def test_quantity_rejects_words_products_and_other_values(text):
     with pytest.raises(ValidationError):
-        quantity.validate_python(written)
+        quantity.validate_python(text)
 
 
 @pytest.mark.parametrize(
-    ("written", "code"),
+    ("text", "code"),
     [("RM", "MYR"), ("$", "USD"), ("€", "EUR"), ("£", "GBP"), ("myr", "MYR"), ("S$", "SGD"), (" Rs. ", "INR")],
 )
-def test_currencies_become_codes(written, code):
-    """A symbol or a code in any case becomes the ISO 4217 code."""
-    assert currency.validate_python(written) == code
+def test_currency_becomes_its_iso_4217_code(text, code):
+    """A symbol, or a code in any case, is read."""
+    assert currency.validate_python(text) == code
 
 
-@pytest.mark.parametrize("written", ["GST", "XYZ", "kr", "dollars", "MYR/USD", "5"])
-def test_what_is_no_currency_is_refused(written):
-    """Three letters alone make no currency."""
+@pytest.mark.parametrize("text", ["GST", "XYZ", "kr", "dollars", "MYR/USD", "5"])
+def test_currency_rejects_unknown_codes(text):
     with pytest.raises(ValidationError, match="not a currency"):
-        currency.validate_python(written)
+        currency.validate_python(text)
 
 
-def test_every_symbol_stands_for_a_real_code():
-    """No symbol leads to a code that the gate would refuse."""
+def test_each_currency_symbol_has_a_valid_code():
     assert set(SYMBOLS.values()) <= CODES
 
 
 @pytest.mark.parametrize("absent", ["", "  ", "-", "N/A", "none", "null", None])
-def test_what_says_nothing_is_none(absent):
-    """The usual ways of saying nothing are null in every nullable value."""
+def test_placeholders_for_a_missing_value_become_none(absent):
     assert [reader.validate_python(absent) for reader in READERS] == [None] * 5
 
 
-def test_text_is_one_line():
-    """Line breaks and runs of spaces become single spaces; a number becomes its text."""
+def test_text_becomes_one_line():
+    """Line breaks and repeated spaces become one space; a number becomes its text."""
     assert text.validate_python(" 12, JALAN\n TAMPOI ") == "12, JALAN TAMPOI"
     assert text.validate_python(10023) == "10023"
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("shape", [["a"], {"a": 1}])
-def test_a_wrong_shape_is_left_to_pydantic(reader, shape):
-    """A list or an object where one value was asked is the wrong shape, not a value refused."""
-    with pytest.raises(ValidationError) as refused:
+def test_list_or_object_is_an_error_of_shape(reader, shape):
+    """It is not a value error."""
+    with pytest.raises(ValidationError) as raised:
         reader.validate_python(shape)
-    assert "value_error" not in {error["type"] for error in refused.value.errors()}
+    assert "value_error" not in {error["type"] for error in raised.value.errors()}
 
 
-def test_words_are_not_empty():
-    """Where words were asked for, spaces are refused."""
+def test_words_reject_blank_text():
     with pytest.raises(ValidationError, match="empty where words"):
         TypeAdapter(Words).validate_python("  ")
 
 
-def test_null_is_an_empty_list_and_an_empty_cell():
-    """A model's null for a list or a cell is one with nothing in it."""
+def test_null_becomes_an_empty_list_and_an_empty_cell():
     assert TypeAdapter(Many[str]).validate_python(None) == []
     assert TypeAdapter(Cell).validate_python(None) == ""
 
 
-def test_the_wire_is_simple():
-    """A date is a string, an amount a number, and each may be null: no unions of types."""
+def test_wire_schema_has_one_type_and_null():
+    """A date is a string, an amount a number: no unions of other types."""
     nullable = [
         {"type": "string", "format": "date"},
         {"type": "number"},
@@ -259,9 +250,7 @@ def test_the_wire_is_simple():
     assert [reader.json_schema()["anyOf"][0] for reader in (day, amount, quantity, currency, text)] == nullable
 
 
-def test_a_document_is_read_leniently():
-    """A field that was left out is null, and one that nobody asked for is ignored."""
-
+def test_document_fills_missing_fields_with_null_and_ignores_extra_ones():
     class Note(Document):
         line: Text = None
 

@@ -1,4 +1,4 @@
-"""What is done again is announced: how many documents, for how much, and why, before anything is sent."""
+"""`run --redo` announces the documents to reprocess, with number, cost and reasons, before anything is sent."""
 
 import json
 import shlex
@@ -15,7 +15,7 @@ SCHEMA = "from pydantic import BaseModel\n\n\nclass Caption(BaseModel):\n    '''
 
 @pytest.fixture(scope="module")
 def three_runs(workspaces, serve_all, replies):
-    """A workspace at which two images were accepted, one has failed for good, one not for good, and one is new."""
+    """A workspace after three runs: two images accepted, one failed finally, one failed not finally, and one new."""
     server = serve_all(replies.ok())
     workspace = workspaces().with_images("a.jpg", "b.jpg").using(server, reasks="0")
     assert workspace.run(*RUN).exit_code == 0
@@ -42,18 +42,16 @@ def workspace_to_redo(three_runs):
 
 @pytest.fixture
 def redo_server(three_runs):
-    """The server that accepts every picture."""
     return three_runs[1]
 
 
-def find_announcement(ended):
-    """The announcement's line on stderr."""
-    [line] = [line for line in ended.stderr.splitlines() if line.startswith("reprocessing: ")]
+def find_announcement(result):
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("reprocessing: ")]
     return line
 
 
 @pytest.mark.parametrize(
-    ("flags", "said", "calls"),
+    ("flags", "parts", "calls"),
     [
         (("--redo", "failed"), ["1 document for ", ": 1 failed with client_error; and 1 to retry ", ", 1 new "], 3),
         (("--redo", "failed", "--kind", "timeout"), ["nothing; and 1 to retry ", ", 1 new "], 2),
@@ -66,16 +64,16 @@ def find_announcement(ended):
         (("--redo", "all"), ["3 documents for ", ": 2 done before, 1 failed with client_error; and 1 to retry"], 5),
     ],
 )
-def test_what_is_done_again_is_said_by_cause(workspace_to_redo, redo_server, flags, said, calls):
-    """Its documents and dollars on one line, with what would have been taken anyway behind it."""
+def test_redo_announcement_lists_documents_by_cause(workspace_to_redo, redo_server, flags, parts, calls):
+    """Documents that the run would process without `--redo` (to retry, new) are counted separately."""
     before = len(redo_server.asked)
     line = find_announcement(workspace_to_redo.run(*RUN, *flags))
-    assert [part for part in said if part not in line] == []
+    assert [expected for expected in parts if expected not in line] == []
     assert len(redo_server.asked) - before == calls
 
 
-def test_it_is_said_before_anything_is_sent(workspace_to_redo, redo_server):
-    """Above the question whether to go on, which nobody answers here."""
+def test_redo_announcement_precedes_confirmation_and_calls(workspace_to_redo, redo_server):
+    """The run ends at the confirmation, because there is no terminal to answer it."""
     before = len(redo_server.asked)
     ended = workspace_to_redo.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
     assert ended.exit_code == 2
@@ -84,28 +82,24 @@ def test_it_is_said_before_anything_is_sent(workspace_to_redo, redo_server):
 
 
 @pytest.mark.parametrize("flags", [("--budget", "1"), ("--yes",), ("--json",), ("--direct",)])
-def test_it_is_said_however_the_run_is_asked_for(workspace_to_redo, flags):
-    """With a budget, with a yes, and where stdout is an object."""
+def test_redo_announcement_goes_to_stderr_with_every_flag(workspace_to_redo, flags):
     ended = workspace_to_redo.run(*RUN, "--redo", "failed", *flags)
     assert "1 failed with client_error" in find_announcement(ended)
     assert "reprocessing" not in ended.stdout
 
 
-def test_a_run_that_does_nothing_again_announces_nothing(workspace_to_redo):
-    """It takes what is new, as every night."""
+def test_run_without_redo_has_no_announcement(workspace_to_redo):
     assert "reprocessing" not in workspace_to_redo.run(*RUN).stderr
 
 
-def test_nothing_to_do_announces_nothing(workspace_to_redo):
-    """There is nobody to warn."""
+def test_redo_with_nothing_to_reprocess_has_no_announcement(workspace_to_redo):
     assert workspace_to_redo.run(*RUN, "--redo", "failed").exit_code == 0
     ended = workspace_to_redo.run(*RUN, "--redo", "failed")
     assert "reprocessing" not in ended.stderr
     assert "nothing to do" in ended.stdout
 
 
-def test_a_dry_run_shows_causes_as_lines(workspace_to_redo):
-    """Each with its documents and dollars."""
+def test_dry_run_prints_one_line_a_cause(workspace_to_redo):
     lines = [
         " ".join(line.split()) for line in workspace_to_redo.run(*RUN, "--redo", "all", "--dry-run").stdout.splitlines()
     ]
@@ -118,23 +112,23 @@ def test_a_dry_run_shows_causes_as_lines(workspace_to_redo):
     ]
 
 
-def test_a_dry_run_has_causes_in_json(workspace_to_redo):
-    """Their documents are those of the estimate, their dollars too; only where something is done again."""
-    found = json.loads(workspace_to_redo.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
-    causes = found["causes"]
-    assert {cause: told["documents"] for cause, told in causes.items()} == {
+def test_dry_run_json_has_causes_only_with_redo(workspace_to_redo):
+    """Their documents and costs add up to those of the estimate."""
+    estimated = json.loads(workspace_to_redo.run(*RUN, "--redo", "all", "--dry-run", "--json").stdout)
+    causes = estimated["causes"]
+    assert {cause: group["documents"] for cause, group in causes.items()} == {
         "done": 2,
         "client_error": 1,
         "retry": 1,
         "new": 1,
     }
-    assert sum(told["cost_usd"]["high"] for told in causes.values()) == pytest.approx(found["cost_usd"]["high"])
+    assert sum(group["cost_usd"]["high"] for group in causes.values()) == pytest.approx(estimated["cost_usd"]["high"])
     assert "causes" not in json.loads(workspace_to_redo.run(*RUN, "--dry-run", "--json").stdout)
 
 
 @pytest.mark.parametrize(("words", "cause"), [("Another description.", "schema"), ("What the picture shows.", "new")])
-def test_another_schema_of_the_same_name_is_another_schema(workspace_to_redo, words, cause):
-    """Its words are part of it; the same words under the same name are the same."""
+def test_redo_changed_detects_changed_schema_of_same_name(workspace_to_redo, words, cause):
+    """A changed docstring changes the schema; a module of another name with the same text does not."""
     first = workspace_to_redo.module(SCHEMA.format(words="What the picture shows."))
     assert workspace_to_redo.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
     second = workspace_to_redo.module(SCHEMA.format(words=words))
@@ -144,8 +138,8 @@ def test_another_schema_of_the_same_name_is_another_schema(workspace_to_redo, wo
     assert ("5 with another schema" in ended.stderr) is (cause == "schema")
 
 
-def test_an_interrupted_redo_goes_on_by_the_command_that_it_names(workspace, serve, replies):
-    """Only what is left is called, and a copy of what was redone is copied; without `--redo` the time is an error."""
+def test_interrupted_redo_is_completed_by_the_suggested_command(workspace, serve, replies):
+    """Only the rest is called, a duplicate is copied, and `--redo-before` without `--redo` is refused."""
     good, stopping = serve(replies.ok()), serve(replies.ok(), replies.ok(), replies.error(401, "no such key"))
     workspace.images("a.jpg", "b.jpg", "c.jpg", "d.jpg")
     shutil.copyfile(workspace.folder / "in" / "a.jpg", workspace.folder / "in" / "e.jpg")

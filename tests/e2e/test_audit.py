@@ -30,16 +30,16 @@ TOKENS = get_rule("formula").tokens
 
 @pytest.fixture
 def run_audit(workspace, server, replies):
-    """Three documents with a ladder, read alike at every rung but for what `at_top` answers in turn; gives the run."""
+    """Runs three documents with a ladder; all rungs answer alike, but `at_top` answers in turn at the top."""
 
     def run(*at_top, args=(*RUN, "--audit", "2")):
         answers = iter(at_top)
 
-        def script(asked):
-            caption = next(answers, "A wall") if picture_size(asked) == TOP else "A wall"
+        def script(request):
+            caption = next(answers, "A wall") if picture_size(request) == TOP else "A wall"
             if not isinstance(caption, str):
                 return caption
-            body = json.loads(replies.billing(TOKENS)(asked).body)
+            body = json.loads(replies.billing(TOKENS)(request).body)
             body["choices"][0]["message"]["content"] = json.dumps({"caption": caption, "alt_text": None, "tags": []})
             return replies.raw(json.dumps(body))
 
@@ -50,8 +50,8 @@ def run_audit(workspace, server, replies):
     return run
 
 
-def test_sample_is_read_at_the_top_paid_and_compared(run_audit, workspace, server):
-    """The rows stay as they were accepted; the calls are in `calls`, the counts in `runs`, the summary and the page."""
+def test_audit_reads_sample_at_top_rung_and_counts_agreement(run_audit, workspace, server):
+    """The rows stay as accepted; `calls`, `runs`, `spend`, the summary and the page have the audit's numbers."""
     ended = run_audit("A wall", "A door")
     assert (ended.exit_code, sorted(server.pictures)) == (0, [LOW] * 3 + [TOP] * 2), ended.output
     results, calls, run = workspace.table("results"), workspace.table("calls"), workspace.only("runs")
@@ -67,21 +67,21 @@ def test_sample_is_read_at_the_top_paid_and_compared(run_audit, workspace, serve
     shown = dict(load_summary(tables).rungs)
     assert shown["audit: read again at the top rung"].startswith("1 of 2 differ")
     assert "climbed" not in shown
-    assert workspace.run(*RUN, "--audit", "2").exit_code == 0  # all is done: nothing is read
+    assert workspace.run(*RUN, "--audit", "2").exit_code == 0  # all documents are skipped
     assert workspace.table("runs").sort("started_at")["audited"].to_list() == [2, 0]
     assert len(server.asked) == 5
 
 
-def test_error_during_the_audit_keeps_every_row(run_audit, workspace, replies):
-    """The run ends as by any such error; the documents are published as they were accepted."""
+def test_error_during_audit_keeps_accepted_rows(run_audit, workspace, replies):
+    """The error stops the run as it does elsewhere."""
     ended = run_audit("A wall", replies.error(401))
     run = workspace.only("runs")
     assert (ended.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), ended.output
     assert (run["audited"], run["audit_agreed"], workspace.table("results").height) == (1, 1, 3)
 
 
-def test_refusals_at_the_top_and_the_end_of_the_budget_are_told_with_their_numbers(run_audit, workspace, replies):
-    """More than there are are no more than there are; what was not compared is in the warnings, on the page, too."""
+def test_audit_warns_how_many_documents_were_not_compared(run_audit, workspace, replies):
+    """Because the top rung refused one, or the budget was spent; a sample larger than the run is cut to it."""
     ended = run_audit("A wall", replies.error(400), "A wall", args=(*RUN, "--audit", "50"))
     run = workspace.only("runs")
     assert (ended.exit_code, run["status"], run["audited"], run["audit_agreed"]) == (0, "completed", 2, 2)
@@ -93,32 +93,33 @@ def test_refusals_at_the_top_and_the_end_of_the_budget_are_told_with_their_numbe
     assert "audit: 2 of 3 documents were not read again: the run was stopped" in run["warnings"]
 
 
-def test_stored_plan_is_approved_with_its_audit_and_has_it(run_audit, workspace, server):
-    """The question names the cost of both, and `apply` reads the sample."""
+def test_stored_plan_includes_its_audit(run_audit, workspace, server):
+    """Its confirmation names the cost of both, and `apply` reads the sample."""
     job = ("run", "in", "--schema", "caption", "--bill", "formula")
     ended = run_audit(args=(*job, "--audit", "2", "--plan-only", "--json"))
     planned = json.loads(ended.stdout)
-    waiting = StoredPlan(planned["plan"]).read_info()
-    assert waiting.high_cost == f"{dollars(waiting.costs.high)} without an audit of up to 2 documents"
-    asked = workspace.run("apply", planned["plan"], env={"TILEWISE_ASK_ABOVE": "0.000001"})
+    info = StoredPlan(planned["plan"]).read_info()
+    assert info.high_cost == f"{dollars(info.costs.high)} without an audit of up to 2 documents"
+    unconfirmed = workspace.run("apply", planned["plan"], env={"TILEWISE_ASK_ABOVE": "0.000001"})
     high = planned["cost_usd"]["high"]
-    assert (asked.exit_code, f"up to ${high:.4f}"[:-1] in asked.stderr, server.asked) == (2, True, []), asked.output
-    assert "an audit of up to 2 documents" in asked.stderr
+    assert (unconfirmed.exit_code, f"up to ${high:.4f}"[:-1] in unconfirmed.stderr, server.asked) == (2, True, []), (
+        unconfirmed.output
+    )
+    assert "an audit of up to 2 documents" in unconfirmed.stderr
     applied = workspace.run("apply", planned["plan"], "--yes")
     run = workspace.only("runs")
     assert (applied.exit_code, run["audited"], run["audit_agreed"], run["calls"]) == (0, 2, 2, 5), applied.output
     assert float(run["estimated_high_usd"]) == pytest.approx(high)
 
 
-def test_documents_at_the_top_are_not_audited(run_audit, workspace, server):
-    """Nor is anything without the flag."""
+def test_audit_skips_documents_already_at_top_rung(run_audit, workspace, server):
     ended = run_audit(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
     assert (ended.exit_code, server.pictures) == (0, [TOP] * 3)
     assert (workspace.only("runs")["audited"], workspace.only("runs")["audit_agreed"]) == (0, 0)
 
 
-def test_audit_is_in_the_estimate(run_audit, workspace, server):
-    """With its own line, and in the sums; nothing is sent."""
+def test_estimate_includes_audit_cost(run_audit, workspace, server):
+    """On a line of its own and in the sums; nothing is sent."""
     run_audit(args=(*RUN, "--dry-run", "--json"))
     plain = json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)["cost_usd"]
     both = json.loads(workspace.run(*RUN, "--dry-run", "--json", "--audit", "2").stdout)["cost_usd"]
@@ -132,17 +133,15 @@ def test_audit_is_in_the_estimate(run_audit, workspace, server):
 @pytest.mark.parametrize(
     ("flags", "words"), [(("--audit", "0"), "audit 0"), (("--audit", "2", "--redo", "reparse"), "--redo reparse")]
 )
-def test_audit_of_nothing_is_refused(workspace, server, flags, words):
+def test_invalid_audit_is_refused(workspace, server, flags, words):
     workspace.with_images("a.jpg").using(server)
     ended = workspace.run(*RUN, *flags)
     assert (ended.exit_code, server.asked, words in ended.stderr) == (2, [], True), ended.stderr
 
 
-@pytest.mark.parametrize(("at_top", "warned"), [(["A door"] * 2, True), (["A wall"] * 2, False)])
-def test_certificate_ends_where_significantly_more_differ_than_were_measured(
-    run_audit, workspace, server, at_top, warned
-):
-    """With the threshold of review, with and without the witness; agreement changes nothing."""
+@pytest.mark.parametrize(("at_top", "revoked"), [(["A door"] * 2, True), (["A wall"] * 2, False)])
+def test_audit_revokes_certificate_if_disagreement_rises_significantly(run_audit, workspace, server, at_top, revoked):
+    """It revokes the review threshold as well, with and without the witness; agreement changes neither."""
     workspace.using(server)
     with contextlib.chdir(workspace.folder):
         schema = load("caption")
@@ -172,11 +171,11 @@ def test_certificate_ends_where_significantly_more_differ_than_were_measured(
         ledger.memory.keep_tuning(key, "r", tuning.model_dump_json())
     assert run_audit(*at_top).exit_code == 0
     with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
-        kept = parse_tuning(ledger.memory.tuning(key) or "")
-    assert (kept.certificate is None, kept.review is None, kept.ladder) == (warned, warned, ladder)
-    assert (kept.witnessed.certificate is None, kept.witnessed.review is None) == (warned, warned)
-    warnings = [each for each in workspace.only("runs")["warnings"] if "its certificate has ended" in each]
-    assert len(warnings) == int(warned)
+        stored = parse_tuning(ledger.memory.tuning(key) or "")
+    assert (stored.certificate is None, stored.review is None, stored.ladder) == (revoked, revoked, ladder)
+    assert (stored.witnessed.certificate is None, stored.witnessed.review is None) == (revoked, revoked)
+    warnings = [warning for warning in workspace.only("runs")["warnings"] if "its certificate has ended" in warning]
+    assert len(warnings) == int(revoked)
 
 
 @pytest.mark.parametrize(
@@ -190,5 +189,5 @@ def test_certificate_ends_where_significantly_more_differ_than_were_measured(
         ((50, 0), (0, 0), False),
     ],
 )
-def test_more_differ_only_beyond_chance(now, earlier, more):
+def test_differs_more_than_ignores_chance(now, earlier, more):
     assert AuditCounts(*now).differs_more_than(AuditCounts(*earlier)) is more

@@ -1,7 +1,4 @@
-"""What cannot be begun: exit 2, one line that names the thing and what is allowed, nothing sent and nothing written.
-
-Covers `flows.preflight`, too.
-"""
+"""Invalid input: exit 2, one line that names the value and what is allowed, nothing sent, nothing written."""
 
 import socket
 
@@ -12,12 +9,11 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def one_image(workspace, server):
-    """A workspace with one image and a server that would read it."""
+    """A workspace with one image and a server that accepts it."""
     workspace.with_images("a.jpg").using(server)
 
 
-def test_what_is_said_is_one_line_on_stderr(workspace):
-    """A process that never began has nothing on stdout, and its exit code is 2."""
+def test_refused_run_prints_one_line_to_stderr_only(workspace):
     ended = workspace.tilewise("run", "nowhere", "--schema", "caption")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"
@@ -53,7 +49,7 @@ def test_what_is_said_is_one_line_on_stderr(workspace):
         (("endpoint", "--bill", "formular"), ("--bill", "formular", "formula")),
     ],
 )
-def test_a_bad_argument_is_named_with_what_is_allowed(workspace, server, args, words):
+def test_invalid_argument_is_named_with_allowed_values(workspace, server, args, words):
     """One line, exit 2, no chat request, no file."""
     (workspace.folder / "empty").mkdir()
     before = workspace.files()
@@ -64,7 +60,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(workspace, server, args, w
     assert ended.stderr.count("\n") == 1
     assert [word for word in words if word not in ended.stderr] == []
     assert server.asked == []
-    assert [each for each in workspace.files() if not each.startswith("ledger.db")] == before
+    assert [file for file in workspace.files() if not file.startswith("ledger.db")] == before
 
 
 @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(workspace, server, args, w
         ("TILEWISE_DIRECT", "perhaps", ("TILEWISE_DIRECT", "perhaps", "boolean")),
     ],
 )
-def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(workspace, server, setting, value, words):
+def test_invalid_setting_is_named_with_value_and_allowed_values(workspace, server, setting, value, words):
     """One line, exit 2, no chat request, no file."""
     before = workspace.files()
     ended = workspace.run(*RUN, env={setting: value})
@@ -106,18 +102,16 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(workspace, se
     assert ended.stderr.count("\n") == 1
     assert [word for word in words if word not in ended.stderr] == []
     assert server.asked == []
-    assert [each for each in workspace.files() if not each.startswith("ledger.db")] == before
+    assert [file for file in workspace.files() if not file.startswith("ledger.db")] == before
 
 
-def test_without_key_and_address_it_says_how_to_go_on(workspace):
-    """There is never a silent fallback."""
+def test_missing_key_suggests_setting_it_or_offline(workspace):
     ended = workspace.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
     assert ended.exit_code == 2
     assert ended.stderr == ("tilewise: no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR\n")
 
 
-def test_a_settings_file_that_cannot_be_read_is_named(workspace, server):
-    """A bad `tilewise.toml` is no default."""
+def test_unreadable_settings_file_is_named(workspace, server):
     (workspace.folder / "tilewise.toml").write_text("model = ")
     ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
@@ -125,8 +119,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(workspace, server):
     assert server.asked == []
 
 
-def test_a_setting_in_the_file_that_is_none_is_named(workspace, server):
-    """With the names that may be used."""
+def test_unknown_setting_in_file_is_named_with_allowed_names(workspace, server):
     (workspace.folder / "tilewise.toml").write_text('modle = "x"')
     ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
@@ -135,8 +128,8 @@ def test_a_setting_in_the_file_that_is_none_is_named(workspace, server):
     assert server.asked == []
 
 
-def test_the_key_does_not_belong_into_the_settings_file(workspace, server):
-    """It is refused there, and not repeated."""
+def test_api_key_in_settings_file_is_refused(workspace, server):
+    """The message does not repeat the key."""
     (workspace.folder / "tilewise.toml").write_text('api_key = "sk-written-down"')
     ended = workspace.run(*RUN)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
@@ -145,11 +138,11 @@ def test_the_key_does_not_belong_into_the_settings_file(workspace, server):
     assert server.asked == []
 
 
-def test_an_endpoint_that_refuses_connections_is_named(workspace):
-    """Nothing was sent, so nothing is published."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+def test_unreachable_endpoint_is_named(workspace):
+    """Nothing is published."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         ended = workspace.run(*RUN, "--base-url", url)
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert url in ended.stderr
@@ -157,18 +150,18 @@ def test_an_endpoint_that_refuses_connections_is_named(workspace):
     assert workspace.files("out") == []
 
 
-def test_a_ledger_that_cannot_be_made_is_named(workspace, server):
-    """Nothing may be sent that the ledger would not know of."""
+def test_ledger_that_cannot_be_created_is_named(workspace, server):
+    """Nothing is sent without a ledger."""
     ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'prices.toml' / 'ledger.db'}"})
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert "ledger" in ended.stderr
     assert server.asked == []
 
 
-@pytest.mark.filterwarnings('ignore:Field name "schema"')  # pydantic has an opinion of it, too
+@pytest.mark.filterwarnings('ignore:Field name "schema"')  # pydantic warns of the name, too
 @pytest.mark.parametrize("field", ["schema", "run_date"])
-def test_a_field_that_the_output_is_partitioned_by_is_refused(workspace, server, field):
-    """The partition would overwrite it in every reader."""
+def test_field_named_like_a_partition_is_refused(workspace, server, field):
+    """Readers would overwrite the field with the partition's value."""
     name = workspace.module(f"from pydantic import BaseModel\n\n\nclass Odd(BaseModel):\n    {field}: str\n")
     ended = workspace.run("run", "in", "--schema", f"{name}:Odd")
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)

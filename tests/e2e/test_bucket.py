@@ -1,4 +1,4 @@
-"""`tilewise run` and `estimate` on a bucket: over HTTP from the listing to the rows."""
+"""`tilewise run` and `estimate` on a bucket, over HTTP."""
 
 import io
 import json
@@ -10,7 +10,7 @@ MOST = ("--schema", "caption", "--yes", "--json", "--direct")
 
 
 def picture(number):
-    """A picture's bytes, each another one."""
+    """The bytes of a JPEG, different for each number."""
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), (8 * (number % 32), 90, 40 + 8 * (number // 32))).save(buffer, "JPEG")
     return buffer.getvalue()
@@ -18,7 +18,7 @@ def picture(number):
 
 @pytest.fixture
 def receipts(bucket, workspace, echo):
-    """A workspace that reads a bucket of twelve pictures, a broken one and a text, against an endpoint that answers."""
+    """A workspace with a bucket of twelve images, a broken one and a text file, and an endpoint."""
     for number in range(12):
         bucket.put(f"in/{number:02}.jpg", picture(number))
     bucket.put("in/broken.png", b"no picture")
@@ -27,8 +27,8 @@ def receipts(bucket, workspace, echo):
     return workspace
 
 
-def test_a_bucket_is_read_and_skipped_the_second_time(bucket, receipts):
-    """Every image is a row under its URL; what is done is done, and what is new is read."""
+def test_bucket_is_read_once_and_changed_objects_again(bucket, receipts):
+    """Every image is a row under its URL; a second run reads only the object that changed."""
     ended = receipts.run("run", f"{bucket.url}/in", *MOST)
     assert ended.exit_code == 1, ended.output  # one of them is no image
     row = json.loads(ended.stdout)
@@ -43,54 +43,53 @@ def test_a_bucket_is_read_and_skipped_the_second_time(bucket, receipts):
     assert (row["found"], row["skipped"], row["accepted"], row["calls"]) == (13, 12, 1, 1)
 
 
-def test_bytes_are_fetched_once_for_a_header_and_once_to_be_sent(bucket, receipts):
-    """A run asks for each image twice, whatever becomes of it."""
+def test_run_fetches_each_object_for_header_and_body_once(bucket, receipts):
     bucket.front.asked.clear()
     receipts.run("run", f"{bucket.url}/in", *MOST)
     parts = [part for _, path, part in bucket.front.asked if path.endswith("/03.jpg")]
     assert parts == ["bytes=0-65535", None]
 
 
-def test_an_object_that_changes_after_it_was_found_is_a_failure(bucket, receipts):
-    """It is not sent as it is now under the version that it was; the next run takes it."""
-    front, seen = bucket.front, []
+def test_object_changed_during_run_is_a_retriable_failure(bucket, receipts):
+    """Its new bytes are not sent under the old version; the next run reads it."""
+    front, requests = bucket.front, []
 
-    def changes(path):
+    def change(path):
         if path.endswith("/03.jpg"):
-            seen.append(path)
-            if len(seen) == 2:
+            requests.append(path)
+            if len(requests) == 2:
                 bucket.put("in/03.jpg", picture(203))
 
-    front.answer = changes
+    front.answer = change
     row = json.loads(receipts.run("run", f"{bucket.url}/in", *MOST).stdout)
     assert (row["accepted"], row["rejected"]) == (11, 2)
-    failures = {each["document"].rpartition("/")[2]: each for each in receipts.table("failures").to_dicts()}
+    failures = {failure["document"].rpartition("/")[2]: failure for failure in receipts.table("failures").to_dicts()}
     assert (failures["03.jpg"]["kind"], failures["03.jpg"]["final"]) == ("changed", False)
     front.answer = lambda path: None
     row = json.loads(receipts.run("run", f"{bucket.url}/in", *MOST).stdout)
     assert (row["accepted"], row["skipped"]) == (1, 12)
 
 
-def test_an_estimate_needs_headers_only(bucket, receipts):
-    """Nothing but 64 KiB of each image is asked for."""
+def test_estimate_fetches_headers_only(bucket, receipts):
+    """The only requests for images are for their first 64 KiB."""
     bucket.front.asked.clear()
-    said = json.loads(receipts.run("estimate", f"{bucket.url}/in", "--json").stdout)
-    assert (said["documents"], said["rejected"], said["sampled"]) == (13, 1, False)
+    estimated = json.loads(receipts.run("estimate", f"{bucket.url}/in", "--json").stdout)
+    assert (estimated["documents"], estimated["rejected"], estimated["sampled"]) == (13, 1, False)
     assert {part for _, path, part in bucket.front.asked if "list-type" not in path} == {"bytes=0-65535"}
 
 
-def test_a_sample_asks_for_no_more_headers_than_it_says(bucket, receipts):
-    """All are counted, five are looked at, and people are told how sure that is."""
+def test_estimate_with_sample_fetches_that_many_headers(bucket, receipts):
+    """All documents are counted, and the text output states the confidence."""
     bucket.front.asked.clear()
-    said = json.loads(receipts.run("estimate", f"{bucket.url}/in", "--sample", 5, "--json").stdout)
-    assert (said["documents"], said["sampled"]) == (13, True)
+    estimated = json.loads(receipts.run("estimate", f"{bucket.url}/in", "--sample", 5, "--json").stdout)
+    assert (estimated["documents"], estimated["sampled"]) == (13, True)
     assert len([path for _, path, _ in bucket.front.asked if "list-type" not in path]) == 5
     assert "95 %" in receipts.run("estimate", f"{bucket.url}/in", "--sample", 5).stdout
     assert receipts.run("estimate", f"{bucket.url}/in", "--sample", "few").exit_code == 2
 
 
 @pytest.mark.parametrize("command", [("estimate",), ("run", *MOST), ("run", "--schema", "caption", "--dry-run")])
-def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_spent(receipts, command):
+def test_missing_bucket_ends_command_before_any_call(receipts, command):
     """Exit 2 and one line that names the source."""
     name, *flags = command
     ended = receipts.run(name, "s3://no-such-bucket/in", *flags)

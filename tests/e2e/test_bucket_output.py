@@ -1,4 +1,4 @@
-"""`tilewise run --output s3://…`: what a folder promises, a bucket keeps."""
+"""`tilewise run --output s3://…`: tables in a bucket behave like tables in a folder."""
 
 import io
 import json
@@ -21,18 +21,18 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Err
 
 
 class Tables:
-    """What lies under the output, read as anybody would."""
+    """The tables under the output, read with an ordinary client."""
 
     def __init__(self, bucket):
         self.url, self._store = f"{bucket.url}/out", S3Store(bucket.name)
 
     def keys(self, folder=None):
-        """Every key, as seen from the output's root."""
+        """Every key, relative to the output's root."""
         pages = obstore.list(self._store, f"out/{folder}" if folder else "out")
         return sorted(meta["path"].removeprefix("out/") for page in pages for meta in page)
 
     def read(self, table):
-        """Everything published in a table."""
+        """All rows published in a table."""
         keys = self.keys(table)
         files = [io.BytesIO(bytes(obstore.get(self._store, f"out/{key}").bytes())) for key in keys]
         return pl.concat([pl.read_parquet(each) for each in files]) if files else pl.DataFrame()
@@ -43,7 +43,7 @@ class Tables:
         return row
 
     def download(self, folder):
-        """All of it as files of this machine."""
+        """Copies all objects to a local folder."""
         for key in self.keys():
             path = folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,45 +52,44 @@ class Tables:
 
 @pytest.fixture
 def tables(bucket):
-    """The output in the bucket."""
     return Tables(bucket)
 
 
 @pytest.fixture
 def remote(bucket, workspace, echo, tables):
-    """A workspace with five pictures and a broken one, whose tables are in the bucket."""
+    """A workspace with five images and a broken one, whose output is in the bucket."""
     workspace.images(*(f"{number}.png" for number in range(5)))
     (workspace.folder / "in" / "broken.jpg").write_bytes(b"no picture")
     workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo, "TILEWISE_OUTPUT": f"{tables.url}/"}
     return workspace
 
 
-def row_of(ended):
-    """What a run says of itself."""
+def parse_row(ended):
+    """The JSON object that a command printed."""
     assert ended.stdout, ended.stderr
     return json.loads(ended.stdout)
 
 
 def counts(row):
-    """What became of the documents."""
+    """The numbers of documents by outcome."""
     return tuple(row[name] for name in ("found", "skipped", "accepted", "rejected", "remaining"))
 
 
-def layout(keys, run):
-    """Keys without what differs from run to run."""
+def normalize_keys(keys, run):
+    """The keys with the run id and the date replaced."""
     return [key.replace(run, "RUN").replace(f"{datetime.now(UTC):%Y-%m-%d}", "DAY") for key in keys]
 
 
-def test_every_table_is_published_and_nothing_is_left_staged(remote, tables):
-    """The same layout as in a folder; the output is the URL without a slash at its end."""
-    row = row_of(remote.run("run", "in", *MOST))
+def test_bucket_has_every_table_and_no_staging(remote, tables):
+    """The layout is that of a folder; the output is the URL without its trailing slash."""
+    row = parse_row(remote.run("run", "in", *MOST))
     assert counts(row) == (6, 0, 5, 1, 0)
     assert row["output"] == tables.url
     files = [
         f"{table}{'/schema=caption' if table in {'results', 'replies'} else ''}/run_date=DAY/RUN.parquet"
         for table in TABLES
     ]
-    assert layout(tables.keys(), row["run"]) == sorted([*files, "views.sql"])
+    assert normalize_keys(tables.keys(), row["run"]) == sorted([*files, "views.sql"])
     assert {name: tables.read(name).height for name in TABLES} == {
         "results": 5,
         "replies": 5,
@@ -103,15 +102,15 @@ def test_every_table_is_published_and_nothing_is_left_staged(remote, tables):
     assert not (remote.folder / "out").exists()
 
 
-def test_the_row_of_runs_is_the_last_that_appears(remote, bucket):
-    """It refers only to rows that are there; the views over all tables are written after it."""
+def test_runs_table_is_written_last(remote, bucket):
+    """So it refers only to rows that exist; only the views are written after it."""
     remote.run("run", "in", *MOST)
     puts = [path for method, path, _ in bucket.front.asked if method == "PUT" and "/staging/" not in path]
     assert [path.split("/")[3] for path in puts] == [*TABLES, "views.sql"]
 
 
 def test_forget_erases_a_document_from_a_bucket(remote, tables, bucket):
-    """Its rows go, its call keeps its amount, and the views answer; an image in a bucket is looked up there."""
+    """Its rows are deleted, its call keeps its cost, the views still work, and images still in the source are named."""
     remote.run("run", "in", *MOST)
     image = str(remote.folder / "in" / "1.png")
     bucket.put("in/2.png", b"picture")
@@ -131,21 +130,21 @@ def test_forget_erases_a_document_from_a_bucket(remote, tables, bucket):
         assert database.execute("SELECT count(*) FROM latest_caption").fetchall() == [(4,)]
 
 
-def test_a_second_run_calls_nothing(remote, tables, serve, replies):
-    """What is done is seen in the bucket, by an estimate too."""
+def test_second_run_skips_documents_in_bucket(remote, tables, serve, replies):
+    """An estimate skips them as well."""
     server = serve(replies.ok())
     remote.env["TILEWISE_BASE_URL"] = server.url
     remote.run("run", "in", *MOST)
-    row = row_of(remote.run("run", "in", *MOST))
+    row = parse_row(remote.run("run", "in", *MOST))
     assert counts(row) == (6, 6, 0, 0, 0)
     assert len(server.asked) == 5
-    said = row_of(remote.run("estimate", "in", "--schema", "caption", "--output", tables.url, "--json"))
-    assert (said["skipped"], said["documents"]) == (6, 0)
+    estimated = parse_row(remote.run("estimate", "in", "--schema", "caption", "--output", tables.url, "--json"))
+    assert (estimated["skipped"], estimated["documents"]) == (6, 0)
 
 
-def test_a_run_in_volumes_is_published_volume_by_volume(remote, tables):
-    """Each has its files, and `fields` sums them up in one."""
-    row = row_of(remote.run("run", "in", *MOST, env={"TILEWISE_VOLUME": "2", "TILEWISE_CHUNK": "1"}))
+def test_volumes_are_published_as_separate_files(remote, tables):
+    """`fields` is one file for all of them."""
+    row = parse_row(remote.run("run", "in", *MOST, env={"TILEWISE_VOLUME": "2", "TILEWISE_CHUNK": "1"}))
     assert counts(row) == (6, 0, 5, 1, 0)
     assert len(tables.keys("runs")) == 3
     assert len(tables.keys("fields")) == 1
@@ -153,27 +152,26 @@ def test_a_run_in_volumes_is_published_volume_by_volume(remote, tables):
     assert tables.keys("staging") == []
 
 
-def test_people_are_told_the_urls(remote, tables):
-    """They are where the rows are."""
-    said = remote.run("run", "in", "--schema", "caption", "--yes", "--direct").stdout
-    assert f"see {tables.url}/failures" in said
-    assert f"rows: {tables.url}/{tables.keys('results')[0]}" in said
+def test_summary_names_urls_of_tables(remote, tables):
+    summary = remote.run("run", "in", "--schema", "caption", "--yes", "--direct").stdout
+    assert f"see {tables.url}/failures" in summary
+    assert f"rows: {tables.url}/{tables.keys('results')[0]}" in summary
 
 
-def test_polars_reads_the_bucket(remote, tables):
-    """By its URL, with the partitions as columns."""
-    row = row_of(remote.run("run", "in", *MOST))
-    found = pl.scan_parquet(f"{tables.url}/results/", hive_partitioning=True, credential_provider=None).collect()
-    assert found.height == 5
-    assert set(found["schema"]) == {"caption"}
-    assert set(found["_run"]) == {row["run"]}
+def test_polars_reads_tables_from_bucket(remote, tables):
+    """By URL, with the partitions as columns."""
+    row = parse_row(remote.run("run", "in", *MOST))
+    rows = pl.scan_parquet(f"{tables.url}/results/", hive_partitioning=True, credential_provider=None).collect()
+    assert rows.height == 5
+    assert set(rows["schema"]) == {"caption"}
+    assert set(rows["_run"]) == {row["run"]}
 
 
-def test_duckdb_reads_the_bucket(remote, tables, tmp_path):
-    """By its URL where its extension for that is at hand, else what was downloaded."""
+def test_duckdb_reads_tables_from_bucket(remote, tables, tmp_path):
+    """By URL if its httpfs extension is installed, else from a downloaded copy."""
     remote.run("run", "in", *MOST)
     with duckdb.connect() as connection:
-        where = tables.url
+        location = tables.url
         try:
             connection.execute("load httpfs")
             host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
@@ -182,23 +180,25 @@ def test_duckdb_reads_the_bucket(remote, tables, tmp_path):
                 f" endpoint '{host}', url_style 'path', use_ssl false)"
             )
         except duckdb.IOException:
-            where = tmp_path / "downloaded"
-            tables.download(where)
-        query = f"from read_parquet('{where}/results/**/*.parquet', hive_partitioning = true) select schema, count(*)"
+            location = tmp_path / "downloaded"
+            tables.download(location)
+        query = (
+            f"from read_parquet('{location}/results/**/*.parquet', hive_partitioning = true) select schema, count(*)"
+        )
         assert connection.sql(f"{query} group by all").fetchall() == [("caption", 5)]
 
 
-def test_spend_reads_the_bucket(remote, tables):
-    """The calls are those of the tables, once."""
+def test_spend_reads_calls_from_bucket(remote, tables):
+    """Each call is counted once."""
     remote.run("run", "in", *MOST)
-    said = row_of(remote.run("spend", "--output", tables.url, "--json", env={"TILEWISE_OUTPUT": None}))
-    assert said["total"]["calls"] == 5
-    assert row_of(remote.run("spend", "--output", f"{tables.url}/else", "--json"))["total"]["calls"] == 0
+    spend = parse_row(remote.run("spend", "--output", tables.url, "--json", env={"TILEWISE_OUTPUT": None}))
+    assert spend["total"]["calls"] == 5
+    assert parse_row(remote.run("spend", "--output", f"{tables.url}/else", "--json"))["total"]["calls"] == 0
 
 
-def test_the_report_of_a_run_lies_in_the_bucket(remote, tables, bucket):
-    """Beside its tables, as a page; its name is a URL."""
-    row = row_of(remote.run("run", "in", *MOST, "--fail-above", "1"))
+def test_report_is_written_to_the_bucket(remote, tables, bucket):
+    """It is an HTML page beside the tables, and its URL is printed."""
+    row = parse_row(remote.run("run", "in", *MOST, "--fail-above", "1"))
     ended = remote.run("report")
     key = f"reports/{row['run']}.html"
     assert ended.stdout == f"{tables.url}/{key}\n", ended.stderr
@@ -207,11 +207,11 @@ def test_the_report_of_a_run_lies_in_the_bucket(remote, tables, bucket):
     assert f"{tables.url}/results/schema=caption/" in bytes(page.bytes()).decode()
 
 
-def test_the_report_shows_pictures_of_a_bucket(remote, tables, bucket):
-    """Read again from the source, in the version that the run has read; a changed one has no picture."""
+def test_report_shows_images_from_a_bucket(remote, tables, bucket):
+    """It reads them again from the source; an image that has changed since the run is not shown."""
     for name in ("a.png", "b.png"):
         bucket.put(f"scans/{name}", (remote.folder / "in" / "0.png").read_bytes() + name.encode())
-    row = row_of(remote.run("run", f"{bucket.url}/scans", *MOST, "--redo", "all"))
+    row = parse_row(remote.run("run", f"{bucket.url}/scans", *MOST, "--redo", "all"))
     bucket.put("scans/b.png", (remote.folder / "in" / "1.png").read_bytes())
     ended = remote.run("report", row["run"])
     assert ended.exit_code == 0, ended.stderr
@@ -220,21 +220,20 @@ def test_the_report_shows_pictures_of_a_bucket(remote, tables, bucket):
     assert page.count("the file has changed since this run read it") == 1
 
 
-def test_no_secret_is_in_what_is_published(remote, tables, tmp_path):
-    """A table is read by many."""
+def test_published_tables_contain_no_secret(remote, tables, tmp_path):
     remote.run("run", "in", *MOST)
     tables.download(tmp_path / "all")
     for name in TABLES:
         assert "AKIATILEWISE" not in json.dumps(tables.read(name).to_dicts(), default=str)
 
 
-# --- what goes wrong
+# --- errors
 
 
 @pytest.mark.parametrize(
     "command", [("run", "in", *MOST), ("spend",), ("run", "in", "--schema", "caption", "--dry-run")]
 )
-def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_sent(remote, command, serve, replies):
+def test_missing_output_bucket_ends_command_before_any_call(remote, command, serve, replies):
     """Exit 2 and one line that names the output."""
     server = serve(replies.ok())
     ended = remote.run(*command, "--output", "s3://no-such-bucket/out", env={"TILEWISE_BASE_URL": server.url})
@@ -244,7 +243,7 @@ def test_a_bucket_that_does_not_exist_ends_it_before_anything_is_sent(remote, co
     assert server.asked == []
 
 
-def test_a_bucket_that_may_not_be_written_ends_it_before_anything_is_sent(remote, bucket, serve, replies):
+def test_read_only_output_bucket_ends_run_before_any_call(remote, bucket, serve, replies):
     """Exit 2 and one line that names the permission."""
     server = serve(replies.ok())
     bucket.front.refuse = lambda method, path: (403, DENIED) if method == "PUT" else None
@@ -255,8 +254,8 @@ def test_a_bucket_that_may_not_be_written_ends_it_before_anything_is_sent(remote
     assert server.asked == []
 
 
-def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remote, bucket, tables):
-    """It says what is kept; the run has its row, under its own name, and nothing is paid again."""
+def test_next_run_publishes_volume_whose_publishing_failed(remote, bucket, tables):
+    """The error says what is kept; the first run gets its own row, and nothing is paid again."""
     bucket.front.refuse = lambda method, path: (403, DENIED) if method == "PUT" and "/out/calls/" in path else None
     ended = remote.run("run", "in", *MOST)
     assert ended.exit_code == 2
@@ -266,7 +265,7 @@ def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remot
     assert not tables.keys("runs")
 
     bucket.front.refuse = lambda method, path: None
-    row = row_of(remote.run("run", "in", *MOST))
+    row = parse_row(remote.run("run", "in", *MOST))
     assert (counts(row), row["calls"]) == ((6, 6, 0, 0, 0), 0)
     runs = tables.read("runs").sort("started_at")
     assert runs["accepted"].to_list() == [5, 0]
@@ -276,25 +275,25 @@ def test_a_volume_whose_publishing_was_refused_is_finished_by_the_next_run(remot
 
 
 @pytest.mark.parametrize("at", ["PUT /out/staging/", "PUT /out/results/", "PUT /out/calls/", "PUT /out/runs/", "POST "])
-def test_a_run_killed_anywhere_is_finished_by_the_next(remote, bucket, tables, at):
-    """Before the first part, between two tables, before the commit and after it: every document is there once."""
-    method, _, where = at.partition(" ")
+def test_next_run_recovers_run_killed_while_publishing(remote, bucket, tables, at):
+    """Before the first part, between two tables, before the commit and after it: every document is published once."""
+    method, _, prefix = at.partition(" ")
     process, killed = [], []
 
-    def kill(asked, path):
-        if process and not killed and asked == method and where in path and "begun" not in path:
+    def kill(verb, path):
+        if process and not killed and verb == method and prefix in path and "begun" not in path:
             killed.append(path)
             process[0].send_signal(signal.SIGKILL)
 
     bucket.front.refuse = kill
     env = {"TILEWISE_CHUNK": "2"}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with remote.start("run", "in", *MOST, env=env, **pipes) as started:
-        process.append(started)
-        assert started.wait(60) == -signal.SIGKILL
+    with remote.start("run", "in", *MOST, env=env, **pipes) as running:
+        process.append(running)
+        assert running.wait(60) == -signal.SIGKILL
     bucket.front.refuse = lambda method, path: None
     ended = remote.run("run", "in", *MOST)
-    row = row_of(ended)
+    row = parse_row(ended)
 
     assert row["found"] == 6
     assert row["skipped"] + row["accepted"] + row["rejected"] == 6

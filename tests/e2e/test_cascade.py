@@ -1,4 +1,4 @@
-"""`--climb-below`: doubtful answers are read again on the next rung, and the surest is published whatever comes between."""
+"""`--climb-below`: doubtful answers are read again on the next rung, and the most confident answer is published."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def answer(replies, caption, confidence, tokens=1601):
 
 @pytest.fixture
 def climb(workspace, server, replies):
-    """Runs against a server that gives these answers, by caption and confidence, or whole replies; gives both."""
+    """Runs against a server that gives these answers: (caption, confidence) or whole replies; returns both."""
 
     def run(*answers, args=CLIMB, **env):
         rungs = (1601, 6404, 6404, 6404)
@@ -57,7 +57,7 @@ def read_row(workspace):
     return row["caption"], row["_rung"], None if row["_confidence"] is None else round(row["_confidence"], 2)
 
 
-def test_sure_answer_stops_on_the_first_rung(climb, workspace):
+def test_confident_answer_stops_at_first_rung(climb, workspace):
     ended, server = climb(("sure", 0.9))
     assert (ended.exit_code, server.pictures, read_row(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
     row = workspace.only("runs")
@@ -65,26 +65,27 @@ def test_sure_answer_stops_on_the_first_rung(climb, workspace):
 
 
 @pytest.mark.parametrize(
-    ("higher", "kept"), [(("top", 0.7), ("top", 6404, 0.7)), (("top", 0.3), ("low", 1601, 0.5)), (("top", None), None)]
+    ("top_answer", "published"),
+    [(("top", 0.7), ("top", 6404, 0.7)), (("top", 0.3), ("low", 1601, 0.5)), (("top", None), None)],
 )
-def test_doubtful_answer_is_read_again_and_the_surest_is_published(climb, workspace, higher, kept):
-    """With the tokens and the cost of both; what was not published is wasted, and the summary says what climbing cost."""
-    ended, server = climb(("low", 0.5), higher)
+def test_doubtful_answer_climbs_and_most_confident_is_published(climb, workspace, top_answer, published):
+    """The row has the tokens and the cost of both; the cost of the other answer counts as wasted."""
+    ended, server = climb(("low", 0.5), top_answer)
     assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
-    assert read_row(workspace) == (kept or ("top", 6404, None))
-    result, run = workspace.only("results"), workspace.only("runs")
-    lost = 6404 if kept and kept[0] == "low" else 1601
-    assert (result["_attempts"], result["_image_tokens_estimated"]) == (2, 1601 + 6404)
-    assert result["_cost_usd"] == run["cost_usd"] == workspace.table("calls")["cost_usd"].sum()
-    [waste] = workspace.table("calls").sort("attempt").filter(rung=lost)["cost_usd"]
+    assert read_row(workspace) == (published or ("top", 6404, None))
+    document, run = workspace.only("results"), workspace.only("runs")
+    wasted_rung = 6404 if published and published[0] == "low" else 1601
+    assert (document["_attempts"], document["_image_tokens_estimated"]) == (2, 1601 + 6404)
+    assert document["_cost_usd"] == run["cost_usd"] == workspace.table("calls")["cost_usd"].sum()
+    [waste] = workspace.table("calls").sort("attempt").filter(rung=wasted_rung)["cost_usd"]
     assert run["cost_wasted_usd"] == waste
     assert workspace.table("calls")["outcome"].to_list() == ["accepted", "accepted"]
-    assert json.loads(run["stopped_at_rung"]) == {str(result["_rung"]): 1}
+    assert json.loads(run["stopped_at_rung"]) == {str(document["_rung"]): 1}
     assert "climbed" in ended.stdout
 
 
-def test_every_account_of_a_climb_is_the_same(climb, workspace):
-    """The answer that was not published is wasted in `spend` and in the view; the page says where the document stopped."""
+def test_spend_views_and_page_agree_on_a_climb(climb, workspace):
+    """The unpublished answer is wasted in `spend` and in the view; the page names the rung that was reached."""
     climb(("low", 0.5), ("top", 0.7))
     run = workspace.only("runs")
     total = json.loads(workspace.run("spend", "--json").stdout)["total"]
@@ -106,23 +107,23 @@ def test_unknown_confidence_does_not_climb(climb, workspace):
     assert (ended.exit_code, len(server.asked), read_row(workspace)) == (0, 1, ("low", 1601, None))
 
 
-def test_threshold_redoes_nothing(climb, workspace):
-    """What has a result is done, however doubtful it is."""
+def test_climb_below_does_not_redo_results(climb, workspace):
+    """A document with a result is skipped, even if it is doubtful."""
     climb(("low", 0.1), args=RUN)
     _, server = climb(("low", 0.1))
     assert server.asked == []
 
 
-@pytest.mark.parametrize("later", ["bad", "cut", "context", "down"])
-def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, replies, later):
-    """It is paid for, and accepted: off schema, truncated, over the context, or a server that fails for good."""
+@pytest.mark.parametrize("error", ["bad", "cut", "context", "down"])
+def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, replies, error):
+    """Off schema, truncated, over the context, or a server error: the lower answer is paid for and valid."""
     errors = {
         "bad": replies.ok({"odd": 1}),
         "cut": replies.ok('{"caption": "A wa', finish="length"),
         "context": replies.error(400, "maximum context length is 4096 tokens", "context_length_exceeded"),
         "down": replies.error(500),
     }
-    ended, server = climb(("low", 0.5), errors[later], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
+    ended, server = climb(("low", 0.5), errors[error], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
     assert (ended.exit_code, read_row(workspace)) == (0, ("low", 1601, 0.5)), ended.output
     assert server.pictures[:2] == [LOW, TOP]
     assert workspace.table("failures").is_empty()
@@ -131,7 +132,6 @@ def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, rep
 
 
 def test_refused_key_publishes_the_lower_answer_and_stops(climb, workspace, replies):
-    """The run ends as it would have; the document is done."""
     ended, _ = climb(("low", 0.5), replies.error(401))
     assert (ended.exit_code, read_row(workspace)) == (2, ("low", 1601, 0.5))
     assert workspace.only("runs")["status"] == "refused"
@@ -140,22 +140,22 @@ def test_refused_key_publishes_the_lower_answer_and_stops(climb, workspace, repl
 
 
 def test_spent_budget_publishes_the_lower_answer(climb, workspace):
-    """The climb has no room in the budget: it is not sent, and nothing is paid twice."""
+    """The call on the higher rung does not fit into the budget and is not sent; nothing is paid twice."""
     climb(("first", 0.9), args=(*RUN, "--output", "other", "--policy", "faithful", "--yes"))
-    [most] = workspace.table("calls", "other")["reserved_usd"]
+    [reserved] = workspace.table("calls", "other")["reserved_usd"]
     workspace.env["TILEWISE_LEDGER"] = f"sqlite:///{workspace.folder / 'new.db'}"
-    ended, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(most)))
+    ended, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(reserved)))
     assert (ended.exit_code, len(server.asked)) == (3, 1)
     assert read_row(workspace) == ("low", 1601, 0.5)
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("budget_spent", 1, 0)
-    assert run["cost_usd"] <= most
+    assert run["cost_usd"] <= reserved
     _, server = climb(("again", 0.9))
     assert server.asked == []
 
 
-def test_agreement_in_all_fields_of_agree_on_is_sure(climb, workspace):
-    """The higher rung's answer is published, though a lower one was surer."""
+def test_agreement_on_agree_on_fields_publishes_higher_rung(climb, workspace):
+    """Even if the lower rung was more confident."""
     name = workspace.module(
         "from pydantic import BaseModel\n\nAGREE_ON = ['caption']\n\n\nclass Page(BaseModel):\n"
         "    caption: str\n    alt_text: str | None\n    tags: list[str]\n"
@@ -166,8 +166,8 @@ def test_agreement_in_all_fields_of_agree_on_is_sure(climb, workspace):
     assert read_row(workspace) == ("the  wall", 6404, 0.3)
 
 
-def test_reparse_keeps_the_published_answer(climb, workspace):
-    """Not the last one of its climb."""
+def test_reparse_uses_the_published_answer(climb, workspace):
+    """It does not use the last answer of the climb."""
     climb(("low", 0.5), ("top", 0.3))
     assert workspace.run(*RUN, "--redo", "reparse").exit_code == 0
     rows = workspace.table("results").sort("_extracted_at")
@@ -177,24 +177,23 @@ def test_reparse_keeps_the_published_answer(climb, workspace):
 
 
 def test_try_shows_every_rung(climb, workspace):
-    """And publishes no row."""
+    """It publishes no row."""
     args = ("try", "in/a.jpg", "--schema", "caption", "--bill", "formula", "--climb-below", "0.9", "--json")
     ended, _ = climb(("low", 0.5), ("top", 0.8), args=args)
-    shown = json.loads(ended.stdout)
-    assert [each["rung"] for each in shown["attempts"]] == [1601, 6404]
-    assert (shown["outcome"], shown["fields"]["caption"]) == ("accepted", "top")
+    report = json.loads(ended.stdout)
+    assert [each["rung"] for each in report["attempts"]] == [1601, 6404]
+    assert (report["outcome"], report["fields"]["caption"]) == ("accepted", "top")
 
 
-def test_stored_plan_climbs_as_planned(climb, workspace):
-    """The threshold is part of its job."""
+def test_stored_plan_keeps_climb_below(climb, workspace):
     plan = json.loads(climb(("low", 0.5), args=(*CLIMB, "--plan-only", "--json"))[0].stdout)["plan"]
     ended, server = climb(("low", 0.5), ("top", 0.95), args=("apply", plan))
     assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
     assert read_row(workspace) == ("top", 6404, 0.95)
 
 
-def test_call_cut_off_by_a_stop_publishes_the_lower_answer(climb, workspace, replies):
-    """The time limit ends while the higher rung is awaited; the document is done, and its open call costs at most its reserve."""
+def test_stop_during_a_climb_publishes_the_lower_answer(climb, workspace, replies):
+    """`--max-time` ends while the higher rung is in flight; that call is aborted."""
     ended, server = climb(("low", 0.5), replies.nothing, args=(*CLIMB, "--max-time", "2s"), TILEWISE_DRAIN="0")
     assert (ended.exit_code, len(server.asked), read_row(workspace)) == (3, 2, ("low", 1601, 0.5))
     run = workspace.only("runs")
@@ -203,8 +202,8 @@ def test_call_cut_off_by_a_stop_publishes_the_lower_answer(climb, workspace, rep
 
 
 @pytest.mark.slow
-def test_run_killed_while_it_climbs_loses_nothing_and_pays_nothing_twice(workspace, server, replies, wait):
-    """The next run publishes the lower answer as the killed run's, and does not call."""
+def test_run_killed_during_a_climb_is_recovered_without_calls(workspace, server, replies, wait):
+    """The next run publishes the lower answer under the killed run."""
     server.answers_with(answer(replies, "low", 0.5), replies.nothing)
     with workspace.using(server).start(*CLIMB) as process:
         wait(lambda: len(server.asked) == 2)

@@ -1,4 +1,4 @@
-"""The confidence of values in the tables of a run: recorded, reparsed, restored, never copied, and missing with one warning."""
+"""The confidence of values in the tables of a run: recorded, reparsed, restored, never copied; one warning without it."""
 
 import json
 from math import exp
@@ -21,21 +21,21 @@ def with_logprobs(replies, **message):
     return replies.raw(json.dumps(body))
 
 
-def evidence(row):
+def confidence_of(row):
     """The confidence of each field of a row."""
-    assert {each[name] for each in row["_evidence"] for name in ("page", "x", "y", "width", "height")} == {None}
-    return {each["field"]: each["confidence"] for each in row["_evidence"]}
+    assert {entry[name] for entry in row["_evidence"] for name in ("page", "x", "y", "width", "height")} == {None}
+    return {entry["field"]: entry["confidence"] for entry in row["_evidence"]}
 
 
-def test_confidence_of_each_value_is_recorded_and_read_again(workspace, serve, replies):
-    """In results, fields and images; a copy has none; a stored reply is reparsed with the same."""
+def test_confidence_is_recorded_and_reparsed_but_not_copied(workspace, serve, replies):
+    """It is in results, fields and images; reparsing a stored reply gives the same values."""
     workspace.with_images("a.jpg", "z.jpg", size=(2000, 1500)).using(serve(with_logprobs(replies)))
     (workspace.folder / "in" / "z.jpg").write_bytes((workspace.folder / "in" / "a.jpg").read_bytes())
     assert workspace.run(*RUN, "--confidence").exit_code == 0
     rows = workspace.table("results").to_dicts()
     (copy,) = (row for row in rows if row["_copied_from"] is not None)
     (first,) = (row for row in rows if row["_copied_from"] is None)
-    assert evidence(first) == pytest.approx(EVIDENCE)
+    assert confidence_of(first) == pytest.approx(EVIDENCE)
     assert first["_confidence"] == pytest.approx(exp(-1.5))
     assert (copy["_confidence"], copy["_evidence"]) == (None, None)
     assert "0.223" in workspace.run("rows").stdout
@@ -45,13 +45,13 @@ def test_confidence_of_each_value_is_recorded_and_read_again(workspace, serve, r
     assert (measured["document"].to_list(), measured["contrast"].null_count()) == ([first["_document"]], 0)
     assert not any(WARNING in text for text in workspace.only("runs")["warnings"])
     assert workspace.run(*RUN, "--redo", "reparse", "--include", first["_document"].rpartition("/")[2]).exit_code == 0
-    again = workspace.table("results").sort("_extracted_at").to_dicts()[-1]
-    assert again["_run"] != first["_run"]
-    assert evidence(again) == pytest.approx(EVIDENCE)
+    reparsed = workspace.table("results").sort("_extracted_at").to_dicts()[-1]
+    assert reparsed["_run"] != first["_run"]
+    assert confidence_of(reparsed) == pytest.approx(EVIDENCE)
 
 
-def test_nothing_is_recorded_without_the_flag(workspace, serve, replies):
-    """No evidence, and no quality of the picture, which is decoded all the same."""
+def test_run_without_confidence_records_no_evidence(workspace, serve, replies):
+    """Nor the quality of the image, although it is decoded."""
     workspace.with_images("a.jpg", size=(2000, 1500)).using(serve(replies.ok(ANSWER)))
     assert workspace.run(*RUN).exit_code == 0
     row, image = workspace.only("results"), workspace.only("images")
@@ -61,7 +61,7 @@ def test_nothing_is_recorded_without_the_flag(workspace, serve, replies):
 
 
 def test_try_shows_the_confidence_of_each_value(workspace, serve, replies):
-    """Beside the value, and as an object in JSON, which is empty where none was asked for."""
+    """In the text and in the JSON object."""
     workspace.with_images("a.jpg").using(serve(with_logprobs(replies)))
     command = ("try", "in/a.jpg", "--schema", "caption", "--yes", "--bill", "formula")
     assert '"A wall" (confidence 0.22)' in workspace.run(*command, "--confidence").stdout
@@ -69,8 +69,8 @@ def test_try_shows_the_confidence_of_each_value(workspace, serve, replies):
 
 
 @pytest.mark.parametrize("reasoning", [None, "It shows a wall."])
-def test_a_run_whose_confidence_is_null_throughout_warns_once(workspace, serve, replies, reasoning):
-    """A server that gives no log probabilities, and a model that reasons."""
+def test_run_without_any_confidence_warns_once(workspace, serve, replies, reasoning):
+    """The server gives no log probabilities, or the model reasons."""
     answer = with_logprobs(replies, reasoning_content=reasoning) if reasoning else replies.ok(ANSWER)
     workspace.with_images("a.jpg", "b.jpg").using(serve(answer))
     assert workspace.run(*RUN, "--confidence").exit_code == 0

@@ -1,4 +1,4 @@
-"""The day's budget: held over all runs on one ledger, one after the other and side by side."""
+"""The daily budget is shared by all runs on one ledger, in sequence and in parallel."""
 
 import subprocess
 import time
@@ -16,7 +16,7 @@ IMAGES = [f"{number:02}.png" for number in range(34)]
 
 @pytest.fixture(autouse=True)
 def more_images_than_budget(workspace, server, replies):
-    """More images than the day's budget is for; every answer costs the same, and takes a while."""
+    """More images than the daily budget pays for; every answer has the same cost and takes 50 ms."""
 
     def script(asked):
         time.sleep(0.05)
@@ -26,20 +26,19 @@ def more_images_than_budget(workspace, server, replies):
     workspace.with_images(*IMAGES).using(server, daily_budget=str(BUDGET))
 
 
-def test_runs_one_after_the_other_share_it(workspace, server):
-    """Whatever their source and output: the day's sum is held, and the message says when there is more."""
+def test_sequential_runs_share_daily_budget(workspace, server):
+    """Also with different outputs; the message says when the budget is available again."""
     assert workspace.run(*RUN, "--limit", "5").exit_code == 0
     assert workspace.run(*RUN, "--limit", "5", "--output", "other").exit_code == 0
     ended = workspace.run(*RUN)
-    [worst] = set(workspace.table("calls")["reserved_usd"])
+    [reserved] = set(workspace.table("calls")["reserved_usd"])
     assert (ended.exit_code, sorted(workspace.table("runs")["status"])) == (3, ["budget_spent", "completed"])
-    assert BUDGET - worst < len(server.asked) * COST <= BUDGET
+    assert BUDGET - reserved < len(server.asked) * COST <= BUDGET
     assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in ended.stdout
     assert "it is free again tomorrow (UTC)" in ended.stdout
 
 
-def test_a_day_that_is_spent_sends_nothing(workspace, server):
-    """The next run of the day ends at once, and one with a larger budget goes on."""
+def test_spent_daily_budget_sends_nothing_until_raised(workspace, server):
     workspace.run(*RUN)
     sent = len(server.asked)
     assert workspace.run(*RUN).exit_code == 3
@@ -48,22 +47,22 @@ def test_a_day_that_is_spent_sends_nothing(workspace, server):
     assert len(server.asked) == len(set(server.documents)) == 34
 
 
-def test_two_runs_at_once_share_it(workspace, server):
-    """Two processes over two folders never pass it together, and use it to the end."""
+def test_parallel_runs_share_daily_budget(workspace, server):
+    """Two processes over two folders never exceed it together, and use it up to one reservation."""
     workspace.images(*IMAGES, size=(310, 200), folder="more")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    one = workspace.start(*RUN, **pipes)
-    two = workspace.start("run", "more", "--schema", "caption", "--output", "other", **pipes)
-    said = [process.communicate(timeout=120) for process in (one, two)]
-    assert [one.returncode, two.returncode] == [3, 3], said
-    worst = max(workspace.table("calls")["reserved_usd"])
+    first = workspace.start(*RUN, **pipes)
+    second = workspace.start("run", "more", "--schema", "caption", "--output", "other", **pipes)
+    outputs = [process.communicate(timeout=120) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [3, 3], outputs
+    reserved = max(workspace.table("calls")["reserved_usd"])
     spent = workspace.only("runs")["cost_usd"] + workspace.table("runs", "other")["cost_usd"].sum()
     assert spent == len(server.asked) * COST
-    assert BUDGET - worst < spent <= BUDGET
+    assert BUDGET - reserved < spent <= BUDGET
 
 
-def test_a_run_s_budget_holds_below_it(workspace, server):
-    """Of two budgets the one that is reached first stops the run, and is named."""
+def test_smaller_of_run_and_daily_budget_stops_the_run(workspace, server):
+    """The message names it."""
     ended = workspace.run(*RUN, "--budget", "0.006")
     assert "the run's budget of $0.006 is spent" in ended.stdout
     assert len(server.asked) * COST <= Decimal("0.006")
@@ -72,22 +71,21 @@ def test_a_run_s_budget_holds_below_it(workspace, server):
     assert len(server.asked) * COST <= BUDGET
 
 
-def test_what_nobody_knows_to_be_billed_stays_reserved(workspace, serve, replies):
-    """Lost connections may have been billed: their worst case counts against the run and against the day."""
+def test_calls_of_unknown_billing_stay_reserved(workspace, serve, replies):
+    """A lost connection may have been billed: its reservation counts against the run's and the daily budget."""
     server = serve(replies.reset)
     flags = ("--base-url", server.url, "--fail-above", "1")
     ended = workspace.run(*RUN, *flags, env={"TILEWISE_ATTEMPTS": "1"})
     row, calls = workspace.only("runs"), workspace.table("calls")
-    [worst] = set(calls["reserved_usd"])
+    [reserved] = set(calls["reserved_usd"])
     assert (ended.exit_code, row["status"], set(calls["billed"])) == (3, "budget_spent", {"unknown"})
-    assert len(server.asked) == calls.height == BUDGET // worst
-    assert (row["cost_usd"], row["cost_unknown_usd"]) == (0, calls.height * worst)
+    assert len(server.asked) == calls.height == BUDGET // reserved
+    assert (row["cost_usd"], row["cost_unknown_usd"]) == (0, calls.height * reserved)
     assert workspace.run(*RUN, *flags).exit_code == 3
     assert len(server.asked) == calls.height
 
 
-def test_another_ledger_is_another_account(workspace, server):
-    """What is reserved is known to those who share a ledger."""
+def test_daily_budget_is_counted_by_ledger(workspace, server):
     workspace.run(*RUN)
     sent = len(server.asked)
     ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'other.db'}"})

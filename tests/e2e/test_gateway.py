@@ -1,4 +1,4 @@
-"""Runs behind a real gateway: LiteLLM's proxy in a virtual environment of its own, in front of the echo endpoint."""
+"""Runs through a real gateway: LiteLLM's proxy, in its own virtual environment, in front of the echo endpoint."""
 
 import os
 import socket
@@ -37,9 +37,9 @@ litellm_settings: {{telemetry: false, num_retries: 0}}
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """The proxy's program: that of TILEWISE_TEST_LITELLM, else newly installed; skips where it cannot be."""
-    if named := os.environ.get("TILEWISE_TEST_LITELLM"):
-        return Path(named)
+    """The proxy's program: TILEWISE_TEST_LITELLM, else newly installed; skips if that fails."""
+    if path := os.environ.get("TILEWISE_TEST_LITELLM"):
+        return Path(path)
     folder = tmp_path_factory.mktemp("litellm")
     try:
         uv = Path(sys.executable).with_name("uv")
@@ -57,9 +57,9 @@ def gateway(program, echo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "gateway_keys.py").write_text(KEYS)
     (folder / "config.yaml").write_text(CONFIG.format(url=echo))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     command = [program, "--config", folder / "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     with (
@@ -74,7 +74,7 @@ def gateway(program, echo, tmp_path_factory):
 
 
 def wait_for(url, proxy):
-    """Returns when the proxy answers; skips where it does not start."""
+    """Waits until the proxy answers; skips if it does not start."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and proxy.poll() is None:
         try:
@@ -87,7 +87,7 @@ def wait_for(url, proxy):
 
 @pytest.fixture
 def run(workspace, gateway):
-    """Runs six documents behind the gateway with this key and model."""
+    """Runs six documents through the gateway with this key and model."""
     workspace.with_images(*(f"{number}.png" for number in range(6)))
     prices = workspace.folder / "prices.toml"
     prices.write_text('[models."good"]\ninput = 1\noutput = 1\n[models."absent"]\ninput = 1\noutput = 1\n')
@@ -99,22 +99,22 @@ def run(workspace, gateway):
     return start
 
 
-def test_right_key_is_answered(workspace, run):
+def test_valid_key_is_accepted(workspace, run):
     ended = run()
     assert ended.exit_code == 0, ended.output
     assert workspace.only("runs")["accepted"] == 6
     assert workspace.table("calls")["billed"].unique().to_list() == ["yes"]
 
 
-def test_wrong_key_stops_the_run(workspace, run):
+def test_invalid_key_stops_the_run(workspace, run):
     ended = run(key="sk-wrong")
     assert ended.exit_code == 2
     assert "TILEWISE_API_KEY" in workspace.only("runs")["error"]
     assert (workspace.only("runs")["status"], workspace.only("runs")["remaining"]) == ("refused", 6)
 
 
-def test_wrong_model_stops_the_run_before_any_answer(workspace, run):
-    """The gateway says it as a 400: the same refusal of five documents is about the request."""
+def test_unknown_model_stops_the_run_before_any_answer(workspace, run):
+    """The gateway answers 400: five equal refusals are taken as an error of the request."""
     ended = run(model="absent")
     row = workspace.only("runs")
     assert ended.exit_code == 2
@@ -122,8 +122,8 @@ def test_wrong_model_stops_the_run_before_any_answer(workspace, run):
     assert (row["status"], row["failed"], row["remaining"]) == ("refused", 0, 6)
 
 
-def test_budget_at_its_end_stops_the_run(workspace, run):
-    """The gateway says it as a 400, too: it counts as a 402."""
+def test_exceeded_gateway_budget_stops_the_run(workspace, run):
+    """The gateway answers 400, which is treated like a 402."""
     ended = run(key="sk-at-its-end")
     row = workspace.only("runs")
     assert ended.exit_code == 2

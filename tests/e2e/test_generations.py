@@ -1,4 +1,4 @@
-"""Generations of a schema: what is added is read together with what was published; what is not is refused, unspent."""
+"""Generations of a schema: compatible changes are read together with earlier rows, others are refused before any call."""
 
 import json
 
@@ -14,7 +14,7 @@ THIRD = ("color: str", "total: int | None", "lines: list[Line]", "painted: date 
 
 @pytest.fixture(autouse=True)
 def one_image(workspace, server, replies):
-    """One image, whose answer fits every generation."""
+    """One image whose answer fits every generation."""
     line = {"text": "a"}
     server.answers_with(
         replies.ok({"color": "red", "total": 3, "lines": [line], "painted": "2026-11-20", "sum": 3, "shop": "x"})
@@ -22,8 +22,8 @@ def one_image(workspace, server, replies):
     workspace.with_images("a.jpg").using(server, reasks="0")
 
 
-def wall(workspace, *fields, top="", line="text: str"):
-    """A schema of the user's own, published as `wall`, with these fields."""
+def make_schema(workspace, *fields, top="", line="text: str"):
+    """A user's schema named `wall` with these fields."""
     text = (
         "from datetime import date\nfrom typing import Literal\n\nfrom pydantic import BaseModel\n\n"
         f"{top}\n\nclass Line(BaseModel):\n    {line}\n\n\nclass Wall(BaseModel):\n    '''A wall.'''\n\n    "
@@ -33,33 +33,33 @@ def wall(workspace, *fields, top="", line="text: str"):
 
 @pytest.fixture
 def workspace_with_rows(workspace):
-    """The same workspace, where one generation was published."""
-    assert workspace.run(*RUN, wall(workspace, *FIRST, "lines: list[Line]")).exit_code == 0
+    """A workspace after one generation was published."""
+    assert workspace.run(*RUN, make_schema(workspace, *FIRST, "lines: list[Line]")).exit_code == 0
     return workspace
 
 
-def test_three_generations_are_read_together(workspace):
-    """Fields added twice and widened twice: every row is there for both readers, null where a file has no such field."""
+def test_readers_combine_three_generations(workspace):
+    """Fields were added and widened twice; polars and DuckDB read every row, with null where a file lacks the field."""
     for fields in (FIRST, SECOND, THIRD):
-        ended = workspace.run(*RUN, wall(workspace, *fields))
+        ended = workspace.run(*RUN, make_schema(workspace, *fields))
         assert ended.exit_code == 0, ended.output
     files = sorted((workspace.folder / "out" / "results").rglob("*.parquet"), key=lambda each: each.stat().st_mtime_ns)
     assert len(files) == 3
-    scanned = [
+    frames = [
         pl.scan_parquet(each, missing_columns="insert", extra_columns="ignore").collect()
         for each in (files, files[::-1], workspace.folder / "out" / "results" / "schema=wall")
     ]
-    assert [frame.height for frame in scanned] == [3, 3, 3]
-    assert scanned[1]["painted"].null_count() == 2  # what the first file given does not hold is not looked for
-    everything = f"{workspace.folder}/out/results/**/*.parquet"
+    assert [frame.height for frame in frames] == [3, 3, 3]
+    assert frames[1]["painted"].null_count() == 2  # polars takes the columns of the first file
+    pattern = f"{workspace.folder}/out/results/**/*.parquet"
     rows = duckdb.sql(
-        f"select color, total, lines, painted from read_parquet('{everything}', union_by_name=true) order by _extracted_at"
+        f"select color, total, lines, painted from read_parquet('{pattern}', union_by_name=true) order by _extracted_at"
     ).fetchall()
     assert [[cell is None for cell in row[2:]] for row in rows] == [[True, True], [False, True], [False, False]]
 
 
 @pytest.mark.parametrize(
-    ("fields", "line", "said"),
+    ("fields", "line", "reason"),
     [
         (("color: str", "lines: list[Line]"), "text: str", "field 'total' was removed"),
         (("color: str", "sum: int", "lines: list[Line]"), "text: str", "field 'total' was removed"),
@@ -67,13 +67,13 @@ def test_three_generations_are_read_together(workspace):
         ((*FIRST, "lines: list[Line]"), "words: str", "field 'lines.text' was removed"),
     ],
 )
-def test_what_cannot_be_read_together_is_refused_unspent(workspace_with_rows, server, fields, line, said):
-    """Removed, renamed, retyped, removed inside of another: one line, exit 2, no call, no table."""
+def test_incompatible_schema_change_is_refused_before_any_call(workspace_with_rows, server, fields, line, reason):
+    """Removed, renamed, retyped, removed in a nested model: one line, exit 2, no table."""
     before = workspace_with_rows.files()
-    name = wall(workspace_with_rows, *fields, line=line)
+    name = make_schema(workspace_with_rows, *fields, line=line)
     ended = workspace_with_rows.run(*RUN, name)
     assert ended.exit_code == 2
-    assert said in ended.stderr
+    assert reason in ended.stderr
     assert f"set VERSION = 2 in {name.partition(':')[0]} (published as schema=wall_v2)" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert len(server.asked) == 1
@@ -83,22 +83,23 @@ def test_what_cannot_be_read_together_is_refused_unspent(workspace_with_rows, se
 
 
 @pytest.mark.parametrize("command", [("run", "in", "--dry-run"), ("estimate", "in", "--output", "out")])
-def test_an_estimate_of_what_is_done_refuses_it_too(workspace_with_rows, command):
-    """What a run would refuse is not estimated as if it would run."""
-    ended = workspace_with_rows.run(*command, "--schema", wall(workspace_with_rows, "color: str"))
+def test_estimate_with_output_refuses_incompatible_schema(workspace_with_rows, command):
+    ended = workspace_with_rows.run(*command, "--schema", make_schema(workspace_with_rows, "color: str"))
     assert ended.exit_code == 2
     assert "field 'total' was removed" in ended.stderr
 
 
-def test_an_estimate_that_looks_at_no_output_goes_on(workspace_with_rows):
-    """Without an output it is about images alone."""
-    assert workspace_with_rows.run("estimate", "in", "--schema", wall(workspace_with_rows, "color: str")).exit_code == 0
+def test_estimate_without_output_accepts_incompatible_schema(workspace_with_rows):
+    assert (
+        workspace_with_rows.run("estimate", "in", "--schema", make_schema(workspace_with_rows, "color: str")).exit_code
+        == 0
+    )
 
 
-def test_the_next_version_lets_it_through(workspace_with_rows):
-    """`wall_v2` is a document of its own, in its path and in every column."""
+def test_new_schema_version_is_published_separately(workspace_with_rows):
+    """`wall_v2` is the schema's name in paths and in every column."""
     ended = workspace_with_rows.run(
-        "run", "in", "--json", "--schema", wall(workspace_with_rows, "shop: str", top="VERSION = 2")
+        "run", "in", "--json", "--schema", make_schema(workspace_with_rows, "shop: str", top="VERSION = 2")
     )
     assert ended.exit_code == 0, ended.stderr
     run = json.loads(ended.stdout)["run"]
@@ -116,16 +117,17 @@ def test_the_next_version_lets_it_through(workspace_with_rows):
     assert [each["schema"].unique().to_list() for each in tables] == [["wall_v2"]] * 4
 
 
-def test_a_failure_of_the_next_version_is_that_versions(workspace_with_rows):
-    """The first version's documents are none the wiser."""
-    workspace_with_rows.run("run", "in", "--schema", wall(workspace_with_rows, "missing: str", top="VERSION = 2"))
+def test_failure_names_its_schema_version(workspace_with_rows):
+    workspace_with_rows.run(
+        "run", "in", "--schema", make_schema(workspace_with_rows, "missing: str", top="VERSION = 2")
+    )
     assert workspace_with_rows.only("failures")["schema"] == "wall_v2"
 
 
 @pytest.mark.parametrize("version", ["'2'", "0", "-1", "2.0", "True", "None"])
-def test_a_version_that_is_no_number_is_refused(workspace, server, version):
+def test_invalid_schema_version_is_refused(workspace, server, version):
     """The message names the value, the module and what is allowed."""
-    name = wall(workspace, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
+    name = make_schema(workspace, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
     ended = workspace.run(*RUN, name)
     assert ended.exit_code == 2
     assert f"VERSION {version} in {name.partition(':')[0]} must be a whole number from 1 on" in ended.stderr

@@ -1,4 +1,4 @@
-"""What a server answers instead of an answer, and what becomes of the document and of the run."""
+"""The API key appears in no file, table, ledger or output, even if a server repeats it."""
 
 import pytest
 
@@ -13,8 +13,8 @@ def one_image(workspace):
 
 
 @pytest.fixture
-def answered(workspace, serve):
-    """Runs against a server with this script; gives the ended command and the server."""
+def run_against(workspace, serve):
+    """Runs against a server with this script; returns the result and the server."""
 
     def run(*script, args=(), **env):
         server = serve(*script)
@@ -28,8 +28,7 @@ def outcomes(workspace):
     return workspace.table("calls").sort("started_at")["outcome"].to_list()
 
 
-def test_the_key_is_kept_nowhere(workspace, serve, replies):
-    """A server that repeats the key gets it into no file, no table, no ledger and no line of output."""
+def test_refused_key_is_masked_everywhere(workspace, serve, replies):
     server = serve(replies.error(401, f"Incorrect API key provided: {KEY}."))
     ended = workspace.tilewise(*RUN, env={"TILEWISE_BASE_URL": server.url})
     assert server.keys == [f"Bearer {KEY}"]
@@ -38,16 +37,16 @@ def test_the_key_is_kept_nowhere(workspace, serve, replies):
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_the_key_is_kept_nowhere_when_a_document_fails(workspace, answered, replies, status):
-    """Nor is it where the server repeats it in the error of one document."""
-    ended, server = answered(replies.error(status, f"bad request by {KEY}"), TILEWISE_ATTEMPTS="1")
+def test_key_in_a_document_error_is_masked_everywhere(workspace, run_against, replies, status):
+    ended, server = run_against(replies.error(status, f"bad request by {KEY}"), TILEWISE_ATTEMPTS="1")
     assert server.keys == [f"Bearer {KEY}"]
     assert ended.exit_code == 1
     assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
 
 
-def test_the_key_is_kept_nowhere_when_a_model_says_it(workspace, answered, replies):
-    """Not even where an accepted answer has it in its text."""
-    ended, _ = answered(replies.raw(f"<html>proxy: Authorization: Bearer {KEY}</html>", kind="text/html"), replies.ok())
+def test_key_in_an_html_answer_is_masked_everywhere(workspace, run_against, replies):
+    ended, _ = run_against(
+        replies.raw(f"<html>proxy: Authorization: Bearer {KEY}</html>", kind="text/html"), replies.ok()
+    )
     assert ended.exit_code == 0
     assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()

@@ -1,4 +1,4 @@
-"""`--confidence`: log probabilities are asked for as each server wants it, kept, and done without where they are refused."""
+"""`--confidence` requests log probabilities in each server's form, stores them, and works without if refused."""
 
 import json
 
@@ -24,12 +24,14 @@ def with_logprobs(replies, form="openai", content=ANSWER, tokens=TOKENS, logprob
 
 
 @pytest.fixture
-def refusing(serve, replies):
+def serve_without_logprobs(serve, replies):
     """A server that refuses log probabilities with this error, and answers every other request."""
 
     def start(error=None, otherwise=None):
         return serve(
-            lambda asked: (error or replies.error(400, REFUSAL)) if "logprobs" in asked else otherwise or replies.ok()
+            lambda request: (
+                (error or replies.error(400, REFUSAL)) if "logprobs" in request else otherwise or replies.ok()
+            )
         )
 
     return start
@@ -37,18 +39,18 @@ def refusing(serve, replies):
 
 def list_logprobs(server):
     """The value of `logprobs` in each request, None without it."""
-    return [asked.get("logprobs") for asked in server.asked]
+    return [request.get("logprobs") for request in server.asked]
 
 
 @pytest.mark.parametrize(("profile", "value", "form"), [("together", 1, "together"), ("generic", True, "openai")])
-def test_request_asks_in_the_words_of_the_server(workspace, serve, replies, profile, value, form):
-    """The request is otherwise the same; the tokens are in `replies`, without a change to the answer."""
+def test_logprobs_are_requested_in_the_form_of_the_profile(workspace, serve, replies, profile, value, form):
+    """Nothing else of the request changes; the tokens are in `replies`, and the answer is the same."""
     workspace.with_images("a.jpg").using(server := serve(replies.ok(), with_logprobs(replies, form)), profile=profile)
     assert workspace.run(*RUN).exit_code == 0
     assert workspace.run(*RUN, "--redo", "all", "--confidence").exit_code == 0
-    plain, asking = server.asked
-    assert asking == plain | {"logprobs": value}
-    assert type(asking["logprobs"]) is type(value)
+    plain, confident = server.asked
+    assert confident == plain | {"logprobs": value}
+    assert type(confident["logprobs"]) is type(value)
     first, second = workspace.table("replies").sort("tokens", nulls_last=False).to_dicts()
     assert (first["tokens"], first["token_logprobs"]) == (None, None)
     assert (second["tokens"], second["token_logprobs"]) == (TOKENS, LOGPROBS)
@@ -56,7 +58,7 @@ def test_request_asks_in_the_words_of_the_server(workspace, serve, replies, prof
 
 
 def test_confidence_redoes_nothing(workspace, serve, replies):
-    """It changes no key and no hash: what was read without it is done, and the other way round."""
+    """The flag changes no key and no hash: results with and without it count alike."""
     workspace.with_images("a.jpg").using(server := serve(with_logprobs(replies)))
     assert workspace.run(*RUN).exit_code == 0
     assert workspace.run(*RUN, env={"TILEWISE_CONFIDENCE": "1"}).exit_code == 0
@@ -67,21 +69,21 @@ def test_confidence_redoes_nothing(workspace, serve, replies):
     assert list_logprobs(server) == [None, True]
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("all", 1), ("failed", 0), ("none", 0)])
-def test_tokens_are_kept_as_long_as_the_reply(workspace, serve, replies, keep, kept):
-    """In the table as TILEWISE_KEEP_REPLIES says; the ledger drops both."""
+@pytest.mark.parametrize(("keep", "rows_kept"), [("all", 1), ("failed", 0), ("none", 0)])
+def test_keep_replies_applies_to_tokens(workspace, serve, replies, keep, rows_kept):
+    """The ledger drops both."""
     workspace.with_images("a.jpg").using(serve(with_logprobs(replies)), keep_replies=keep)
     assert workspace.run(*RUN, "--confidence").exit_code == 0
     rows = workspace.table("replies")
-    assert rows.height == kept
+    assert rows.height == rows_kept
     assert rows.is_empty() or rows["tokens"].to_list() == [TOKENS]
     assert b'": \\"' not in (workspace.folder / "ledger.db").read_bytes()
 
 
-def test_refused_log_probabilities_are_done_without(workspace, refusing):
-    """Every call before the first answer is repeated once: not billed, no failure, no try, with one warning; later runs do not ask."""
+def test_refused_logprobs_are_dropped_with_one_warning(workspace, serve_without_logprobs):
+    """Calls before the first answer are repeated once, unbilled and not counted as failures; later runs do not ask."""
     names = [f"{number}.jpg" for number in range(20)]
-    workspace.with_images(*names).using(server := refusing(), attempts="1", reasks="0", concurrency="4")
+    workspace.with_images(*names).using(server := serve_without_logprobs(), attempts="1", reasks="0", concurrency="4")
     ended = workspace.run(*RUN, "--confidence")
     assert ended.exit_code == 0, ended.output
     run, calls = workspace.only("runs"), workspace.table("calls")
@@ -104,7 +106,7 @@ def test_refused_log_probabilities_are_done_without(workspace, refusing):
     assert [REFUSAL in text for text in last["warnings"] if "log prob" in text] == [True]
 
 
-def test_refusal_that_is_an_error_inside_an_answer_or_a_stop(workspace, refusing, replies):
+def test_refused_logprobs_are_recognized_in_404_and_in_200(workspace, serve_without_logprobs, replies):
     """A 404, which otherwise stops a run, and an error with status 200."""
     errors = [
         replies.error(404, "No endpoints found that can handle the requested parameters"),
@@ -112,14 +114,14 @@ def test_refusal_that_is_an_error_inside_an_answer_or_a_stop(workspace, refusing
     ]
     for number, error in enumerate(errors):
         workspace.with_images(f"{number}.jpg").using(
-            refusing(error), ledger=f"sqlite:///{workspace.folder}/{number}.db"
+            serve_without_logprobs(error), ledger=f"sqlite:///{workspace.folder}/{number}.db"
         )
         assert workspace.run(*RUN, "--confidence").exit_code == 0
     assert set(workspace.table("runs")["accepted"]) == {1}
 
 
-def test_error_about_something_else_stays_what_it_was(workspace, serve, replies):
-    """It is not repeated; one that only quotes the parameter is repeated, and then decides as it is."""
+def test_other_errors_do_not_disable_logprobs(workspace, serve, replies):
+    """They are not repeated; one that only quotes the parameter is repeated once, and is then a failure."""
     workspace.with_images("a.jpg", "b.jpg").using(server := serve(replies.error(400, "Invalid image")))
     assert workspace.run(*RUN, "--confidence").exit_code == 1
     assert len(server.asked) == 2
@@ -135,8 +137,7 @@ def test_error_about_something_else_stays_what_it_was(workspace, serve, replies)
     assert list_logprobs(server)[-1] is True
 
 
-def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
-    """A reply that a stopped run has paid for, and one that is reparsed, are read without a call, with their tokens."""
+def test_reparsed_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
     off_schema = with_logprobs(replies, content='{"x": 1}', tokens=['{"x": ', "1}"], logprobs=[-0.5, -0.25])
     workspace.with_images("a.jpg").using(server := serve(off_schema), reasks="0")
     assert workspace.run(*RUN, "--confidence").exit_code == 1
@@ -146,8 +147,8 @@ def test_reused_reply_keeps_its_tokens(workspace, serve, replies, monkeypatch):
 
 
 @pytest.mark.parametrize(("profile", "stream"), [("together", "0"), ("generic", "1")])
-def test_endpoint_gives_log_probabilities(workspace, echo, profile, stream):
-    """In both forms, plain and streamed: the tokens are the answer."""
+def test_local_endpoint_gives_logprobs(workspace, echo, profile, stream):
+    """In both forms, plain and streamed; the tokens joined are the answer."""
     workspace.with_images("a.jpg").using(echo, profile=profile, stream=stream, confidence="1")
     assert workspace.run(*RUN).exit_code == 0
     reply = workspace.only("replies")
@@ -159,10 +160,10 @@ def test_endpoint_gives_log_probabilities(workspace, echo, profile, stream):
 
 @pytest.mark.slow
 def test_run_killed_between_refusal_and_repetition_is_recovered(workspace, serve, replies, wait):
-    """The refused call costs nothing, the repeated one may; the next run asks again as the first did."""
+    """The refused call is not billed, the repeated one may be; the next run asks for log probabilities again."""
 
-    def script(asked):
-        if "logprobs" in asked:
+    def script(request):
+        if "logprobs" in request:
             return replies.error(400, REFUSAL)
         server.gate.wait(90)
         return replies.ok()

@@ -1,4 +1,4 @@
-"""Another model answers than in the last run: a warning, or the end of the run."""
+"""The server answers with another model than in the last run: a warning, or the run stops."""
 
 import pytest
 
@@ -12,53 +12,52 @@ CHANGED = "maker/model was answered by maker/model-0926, in the last run by make
 
 @pytest.fixture(autouse=True)
 def eight_images(workspace, server, replies):
-    """As many images as a run takes, and as many again; answers name the model behind the one that is asked for."""
+    """Eight images, and a server whose answers name a dated model."""
     server.answers_with(replies.ok(model="maker/model-0701", usage=USAGE))
     workspace.with_images(*(f"{number:02}.png" for number in range(8))).using(server)
 
 
 @pytest.fixture
-def changed(workspace, server, replies):
-    """After a first run, another model answers; gives that run."""
+def first_run(workspace, server, replies):
+    """The first run, after which the server answers with another model."""
     first = workspace.run(*RUN, "--limit", "4")
     server.script = [replies.ok(model="maker/model-0926", usage=USAGE)]
     return first
 
 
-def test_the_first_run_has_nothing_to_compare(workspace, changed):
-    """Whatever answers, its name is in the tables and no warning."""
-    assert changed.exit_code == 0
+def test_first_run_records_model_without_warning(workspace, first_run):
+    assert first_run.exit_code == 0
     assert workspace.only("runs")["warnings"] == []
     assert set(workspace.table("results")["_model"]) == {"maker/model-0701"}
     assert set(workspace.table("calls")["model_returned"]) == {"maker/model-0701"}
 
 
-def test_another_model_is_a_warning(workspace, changed):
-    """The default: the run goes on and says so, in its row and on the terminal."""
+def test_changed_model_is_a_warning(workspace, first_run):
+    """By default the run continues, and warns in its row and on the terminal."""
     ended = workspace.run(*RUN)
     assert ended.exit_code == 0
-    [said] = workspace.table("runs").sort("started_at")["warnings"].to_list()[-1]
-    assert said.startswith(f"{CHANGED}: ")
-    assert f"warning: {said}\n" in ended.stdout
+    [warning] = workspace.table("runs").sort("started_at")["warnings"].to_list()[-1]
+    assert warning.startswith(f"{CHANGED}: ")
+    assert f"warning: {warning}\n" in ended.stdout
     assert workspace.table("results").height == 8
 
 
-def test_it_is_said_once(workspace, changed):
+def test_changed_model_is_warned_of_once(workspace, first_run):
     """The next run compares with this one."""
     workspace.run(*RUN)
     workspace.run(*RUN, "--redo", "all", "--output", "again")
     assert workspace.table("runs", "again")["warnings"].to_list() == [[]]
 
 
-def test_the_same_model_is_no_warning(workspace):
+def test_same_model_is_no_warning(workspace):
     workspace.run(*RUN, "--limit", "4")
     workspace.run(*RUN, env=STOP)
     assert workspace.table("runs")["warnings"].to_list() == [[], []]
     assert set(workspace.table("runs")["status"]) == {"completed"}
 
 
-def test_another_model_can_stop_the_run(workspace, changed, server):
-    """What was asked for is exit 2, a row that says why, and what is done about it."""
+def test_changed_model_stops_the_run_if_set(workspace, first_run, server):
+    """Exit 2, and a row and a message that say why and what to do."""
     ended = workspace.run(*RUN, env=STOP | {"TILEWISE_CONCURRENCY": "1"})
     row = workspace.table("runs").sort("started_at").to_dicts()[-1]
     assert (ended.exit_code, row["status"]) == (2, "refused")
@@ -69,26 +68,26 @@ def test_another_model_can_stop_the_run(workspace, changed, server):
     assert row["remaining"] > 0
 
 
-def test_it_stops_again_until_it_is_told_otherwise(workspace, changed, server):
-    """Each try pays for what it has to see; nothing of that is lost, and nothing is paid for twice."""
-    tight = {"TILEWISE_CONCURRENCY": "1"}
-    workspace.run(*RUN, env=STOP | tight)
-    assert workspace.run(*RUN, env=STOP | tight).exit_code == 2
-    ended = workspace.run(*RUN, env=tight)
+def test_changed_model_stops_every_run_until_set_to_warn(workspace, first_run, server):
+    """Each run keeps what it has paid for, and nothing is paid for twice."""
+    sequential = {"TILEWISE_CONCURRENCY": "1"}
+    workspace.run(*RUN, env=STOP | sequential)
+    assert workspace.run(*RUN, env=STOP | sequential).exit_code == 2
+    ended = workspace.run(*RUN, env=sequential)
     assert ended.exit_code == 0
     assert f"warning: {CHANGED}" in ended.stdout
     assert len(server.asked) == len(set(server.documents)) == workspace.table("results").height == 8
 
 
-def test_another_model_of_another_name_is_not_compared(workspace, changed):
-    """What is compared is who answers for one name at one address."""
+def test_other_requested_model_is_not_compared(workspace, first_run):
+    """Runs are compared by requested model and address."""
     (workspace.folder / "prices.toml").write_text('[models."other/model"]\ninput = 1\noutput = 1\n')
     assert workspace.run(*RUN, "--model", "other/model", env=STOP).exit_code == 0
     assert workspace.table("runs").sort("started_at")["warnings"].to_list()[-1] == []
 
 
-def test_an_answer_without_a_name_is_no_change(workspace, server, replies):
-    """Some gateways leave the model out."""
+def test_answer_without_model_is_no_change(workspace, server, replies):
+    """Some gateways leave it out."""
     workspace.run(*RUN, "--limit", "4")
     server.script = [replies.ok(model=None, usage=USAGE)]
     assert workspace.run(*RUN, env=STOP).exit_code == 0

@@ -1,4 +1,4 @@
-"""How a server is asked: the modes that hold an answer to its schema, streaming, and what differs between servers."""
+"""The request that is sent: answer modes, streaming, and differences between servers."""
 
 import pytest
 
@@ -12,50 +12,49 @@ def one_image(workspace):
 
 
 @pytest.fixture
-def request_of(workspace, serve, replies):
-    """The one request that a run with these settings sends."""
+def send_request(workspace, serve, replies):
+    """Runs with these settings, and returns the only request."""
 
     def run(answer=None, **env):
         server = serve(answer or replies.ok())
         ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, **env})
         assert ended.exit_code == 0, ended.output
-        [asked] = server.asked
-        return asked
+        [request] = server.asked
+        return request
 
     return run
 
 
 @pytest.mark.parametrize("mode", ["json_schema", "json_object", "tools", "prompt"])
 @pytest.mark.parametrize("stream", ["0", "1"])
-def test_every_mode_is_answered_by_the_endpoint(workspace, echo, mode, stream):
-    """Plain or streamed, the echo is a row, and its bill is foreseen to the token."""
+def test_endpoint_answers_every_mode(workspace, echo, mode, stream):
+    """Plain or streamed, the answer is published, and the token estimate is exact."""
     ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": echo, "TILEWISE_MODE": mode, "TILEWISE_STREAM": stream})
     assert ended.exit_code == 0
     assert workspace.only("results")["caption"] == "echo"
     assert workspace.only("runs")["residual_tokens"] == 0
 
 
-def test_the_picture_and_its_question_come_after_the_constant_text(request_of):
-    """A server can cache the prompt, with the schema in it, as a prefix."""
-    system, user = request_of()["messages"]
+def test_constant_text_precedes_the_image(send_request):
+    """So a server can cache the prompt with its schema as a prefix."""
+    system, user = send_request()["messages"]
     assert (system["role"], user["role"]) == ("system", "user")
     assert '"caption"' in system["content"]
-    assert [each["type"] for each in user["content"]] == ["text", "image_url"]
+    assert [block["type"] for block in user["content"]] == ["text", "image_url"]
     assert user["content"][1]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/")
 
 
-def test_the_defaults_of_a_request(request_of):
-    """The model as asked for, temperature 0, no stream, 2,048 tokens of answer."""
-    asked = request_of()
-    assert (asked["model"], asked["temperature"], asked["stream"]) == ("maker/model", 0, False)
-    assert asked["max_tokens"] == 2048
-    assert "stream_options" not in asked
-    assert "tools" not in asked
+def test_request_defaults(send_request):
+    request = send_request()
+    assert (request["model"], request["temperature"], request["stream"]) == ("maker/model", 0, False)
+    assert request["max_tokens"] == 2048
+    assert "stream_options" not in request
+    assert "tools" not in request
 
 
-def test_json_schema_mode_sends_the_schema_in_both_forms(request_of):
-    """Strict, every property required, none beside; and flat, for the servers that know only that."""
-    form = request_of()["response_format"]
+def test_json_schema_mode_sends_the_schema_in_both_forms(send_request):
+    """Strict, with every property required and no others allowed; and at the top level, for servers that need that."""
+    form = send_request()["response_format"]
     schema = form["json_schema"]["schema"]
     assert (form["type"], form["json_schema"]["name"], form["json_schema"]["strict"]) == (
         "json_schema",
@@ -67,29 +66,27 @@ def test_json_schema_mode_sends_the_schema_in_both_forms(request_of):
     assert form["schema"] == schema
 
 
-def test_json_object_mode_asks_for_json(request_of):
-    """The schema stands in the prompt alone."""
-    asked = request_of(TILEWISE_MODE="json_object")
-    assert asked["response_format"] == {"type": "json_object"}
-    assert '"alt_text"' in asked["messages"][0]["content"]
+def test_json_object_mode_sends_schema_in_prompt(send_request):
+    request = send_request(TILEWISE_MODE="json_object")
+    assert request["response_format"] == {"type": "json_object"}
+    assert '"alt_text"' in request["messages"][0]["content"]
 
 
-def test_prompt_mode_asks_in_words_alone(request_of):
-    """Neither a response format nor tools."""
-    asked = request_of(TILEWISE_MODE="prompt")
-    assert not {"response_format", "tools", "tool_choice"} & set(asked)
-    assert '"alt_text"' in asked["messages"][0]["content"]
+def test_prompt_mode_sends_neither_response_format_nor_tools(send_request):
+    request = send_request(TILEWISE_MODE="prompt")
+    assert not {"response_format", "tools", "tool_choice"} & set(request)
+    assert '"alt_text"' in request["messages"][0]["content"]
 
 
-def test_tools_mode_asks_for_one_call_and_reads_its_arguments(workspace, request_of, replies):
-    """The answer is the JSON text in the arguments; content is null."""
+def test_tools_mode_requires_one_call_and_reads_its_arguments(workspace, send_request, replies):
+    """The answer is the JSON text in the arguments; the content is null."""
     call = {"id": "call_1", "type": "function", "function": {"name": "caption", "arguments": '{"caption": "A door"}'}}
-    asked = request_of(replies.ok(None, finish="tool_calls", tool_calls=[call]), TILEWISE_MODE="tools")
-    [tool] = asked["tools"]
+    request = send_request(replies.ok(None, finish="tool_calls", tool_calls=[call]), TILEWISE_MODE="tools")
+    [tool] = request["tools"]
     assert (tool["type"], tool["function"]["name"]) == ("function", "caption")
     assert list(tool["function"]["parameters"]["properties"]) == ["caption", "alt_text", "tags"]
-    assert asked["tool_choice"] == {"type": "function", "function": {"name": "caption"}}
-    assert "response_format" not in asked
+    assert request["tool_choice"] == {"type": "function", "function": {"name": "caption"}}
+    assert "response_format" not in request
     assert workspace.only("results")["caption"] == "A door"
 
 
@@ -101,22 +98,19 @@ def test_tools_mode_asks_for_one_call_and_reads_its_arguments(workspace, request
         ("openai", {"max_completion_tokens": 2048}),
     ],
 )
-def test_reasoning_is_off_in_the_words_of_the_server(request_of, profile, sent):
-    """Each kind of server is told in its own way, or not at all."""
-    asked = request_of(TILEWISE_PROFILE=profile)
-    assert asked | sent == asked
-    assert ("max_tokens" in asked) == (profile != "openai")
+def test_profile_decides_how_reasoning_is_turned_off(send_request, profile, sent):
+    request = send_request(TILEWISE_PROFILE=profile)
+    assert request | sent == request
+    assert ("max_tokens" in request) == (profile != "openai")
 
 
-def test_reasoning_can_be_left_on(request_of):
-    """Then nothing is said of it."""
-    assert "reasoning" not in request_of(TILEWISE_PROFILE="together", TILEWISE_REASONING="on")
+def test_reasoning_on_sends_no_reasoning_parameter(send_request):
+    assert "reasoning" not in send_request(TILEWISE_PROFILE="together", TILEWISE_REASONING="on")
 
 
-def test_settings_of_the_answer_are_sent(request_of):
-    """Temperature and the limit of the answer are the user's."""
-    asked = request_of(TILEWISE_TEMPERATURE="0.7", TILEWISE_MAX_TOKENS="300")
-    assert (asked["temperature"], asked["max_tokens"]) == (0.7, 300)
+def test_temperature_and_max_tokens_are_sent(send_request):
+    request = send_request(TILEWISE_TEMPERATURE="0.7", TILEWISE_MAX_TOKENS="300")
+    assert (request["temperature"], request["max_tokens"]) == (0.7, 300)
 
 
 USAGE = {"prompt_tokens": 700, "completion_tokens": 70, "total_tokens": 770}
@@ -140,20 +134,20 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
-def test_a_streamed_answer_is_joined_and_billed(workspace, request_of, replies, events):
-    """Wherever its usage stands, and without its thoughts."""
-    asked = request_of(replies.events(*events), TILEWISE_STREAM="1")
+def test_streamed_answer_is_joined_and_billed(workspace, send_request, replies, events):
+    """Reasoning is left out, and the usage is found on any chunk."""
+    request = send_request(replies.events(*events), TILEWISE_STREAM="1")
     row = workspace.only("calls")
-    assert (asked["stream"], asked["stream_options"]) == (True, {"include_usage": True})
+    assert (request["stream"], request["stream_options"]) == (True, {"include_usage": True})
     assert workspace.only("results")["caption"] == "A gate"
     assert (row["prompt_tokens"], row["completion_tokens"], row["billed"]) == (700, 70, "yes")
     assert (row["finish_reason"], row["model_returned"]) == ("stop", "maker/model-2")
 
 
-def test_a_stream_that_ends_early_is_not_taken_for_an_answer(workspace, serve, replies):
-    """Half an answer is a truncated one, and nobody knows what it cost."""
+def test_interrupted_stream_is_truncated_and_retried(workspace, serve, replies):
+    """The billing of the interrupted call is unknown."""
     server = serve(replies.events(*PARTS[:2]), replies.events(*STREAMS["usage on the last chunk"]))
     ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, "TILEWISE_STREAM": "1"})
     assert ended.exit_code == 0
     calls = workspace.table("calls").sort("attempt").to_dicts()
-    assert [(each["outcome"], each["billed"]) for each in calls] == [("truncated", "unknown"), ("accepted", "yes")]
+    assert [(call["outcome"], call["billed"]) for call in calls] == [("truncated", "unknown"), ("accepted", "yes")]

@@ -1,4 +1,4 @@
-"""Money: asked for before it is spent, and accounted for to the last digit."""
+"""Costs: confirmed before they are spent, and computed exactly."""
 
 import json
 from decimal import Decimal
@@ -14,7 +14,7 @@ MILLION = Decimal(1_000_000)
 
 @pytest.fixture(autouse=True)
 def two_images(workspace, server, replies):
-    """Two images, a price list that names the model, and answers whose usage has all kinds of tokens."""
+    """Two images, a price list with the model, and answers with cached and reasoning tokens."""
     usage = {
         "prompt_tokens": 1234,
         "completion_tokens": 56,
@@ -28,8 +28,8 @@ def two_images(workspace, server, replies):
 COST = (234 * INPUT + 1000 * CACHED + 56 * OUTPUT) / MILLION
 
 
-def test_more_than_may_be_spent_unasked_stops_the_run(workspace, server):
-    """Where nobody can be asked, the figure is in the message, and nothing is sent or written."""
+def test_cost_above_the_limit_is_refused_without_a_terminal(workspace, server):
+    """The message names the cost, and nothing is sent or written."""
     ended = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"})
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "this may cost up to $0.0" in ended.stderr
@@ -38,35 +38,32 @@ def test_more_than_may_be_spent_unasked_stops_the_run(workspace, server):
     assert workspace.files("out") == []
 
 
-def test_the_figure_is_the_high_estimate(workspace):
-    """What is asked for is what `--dry-run` says that it can cost at most."""
+def test_confirmation_names_the_high_estimate(workspace):
     (workspace.folder / "prices.toml").write_text('[models."maker/model"]\ninput = 3000\noutput = 15000\n')
     high = json.loads(workspace.run(*RUN, "--dry-run", "--json").stdout)["cost_usd"]["high"]
     assert f"up to {dollars(Decimal(str(high)))} (expected" in workspace.run(*RUN).stderr
 
 
-def test_yes_goes_on(workspace, server):
-    """The answer can be given beforehand."""
+def test_yes_skips_the_confirmation(workspace, server):
     assert workspace.run(*RUN, "--yes", env={"TILEWISE_ASK_ABOVE": "0"}).exit_code == 0
     assert len(server.asked) == 2
 
 
-def test_nothing_to_do_needs_no_yes(workspace):
-    """A second run spends nothing, so it asks nothing."""
+def test_run_without_work_needs_no_confirmation(workspace):
     assert workspace.run(*RUN, "--yes").exit_code == 0
     assert workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"}).exit_code == 0
 
 
-def test_a_cost_is_usage_times_price(workspace):
-    """Cached tokens have their own price, reasoning is part of completion; no digit is lost on the way."""
+def test_cost_is_usage_times_price(workspace):
+    """Cached tokens have their own price, reasoning is part of completion; the sums are exact."""
     workspace.run(*RUN)
     assert workspace.table("calls")["cost_usd"].to_list() == [COST] * 2
     assert workspace.table("results")["_cost_usd"].to_list() == [COST] * 2
     assert workspace.only("runs")["cost_usd"] == 2 * COST
 
 
-def test_a_call_has_the_price_it_was_made_at(workspace):
-    """With the day on which that price was looked up."""
+def test_call_records_its_prices(workspace):
+    """With the day of the price list."""
     workspace.run(*RUN, "--limit", "1")
     row = workspace.only("calls")
     assert (row["price_input"], row["price_cached"], row["price_output"]) == (INPUT, CACHED, OUTPUT)
@@ -74,15 +71,13 @@ def test_a_call_has_the_price_it_was_made_at(workspace):
     assert (row["cached_tokens"], row["reasoning_tokens"]) == (1000, 6)
 
 
-def test_what_a_call_can_cost_is_reserved(workspace):
-    """The reservation covers what was paid."""
+def test_reservation_covers_the_cost_of_a_call(workspace):
     workspace.run(*RUN, "--limit", "1")
     row = workspace.only("calls")
     assert row["reserved_usd"] >= 2048 * OUTPUT / MILLION > row["cost_usd"]
 
 
-def test_the_estimate_encloses_the_cost(workspace):
-    """Low, expected and high are in order, and high is not passed."""
+def test_cost_is_at_most_the_high_estimate(workspace):
     workspace.run(*RUN)
     row = workspace.only("runs")
     assert 0 < row["estimated_low_usd"] <= row["estimated_expected_usd"] <= row["estimated_high_usd"]
@@ -90,8 +85,8 @@ def test_the_estimate_encloses_the_cost(workspace):
     assert row["cost_wasted_usd"] == row["cost_unknown_usd"] == 0
 
 
-def test_a_price_that_nobody_knows_needs_a_yes(workspace, server):
-    """The message names the model and where to put its price."""
+def test_unknown_price_needs_yes(workspace, server):
+    """The message names the model and the setting for its price."""
     ended = workspace.run(*RUN, "--model", "maker/unheard-of")
     assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
     assert "maker/unheard-of" in ended.stderr
@@ -100,8 +95,8 @@ def test_a_price_that_nobody_knows_needs_a_yes(workspace, server):
     assert server.asked == []
 
 
-def test_a_price_that_nobody_knows_makes_costs_null(workspace):
-    """Unknown is never 0."""
+def test_unknown_price_makes_costs_null(workspace):
+    """Never 0."""
     assert workspace.run(*RUN, "--model", "maker/unheard-of", "--yes").exit_code == 0
     calls, run = workspace.table("calls"), workspace.only("runs")
     assert calls.select("cost_usd", "reserved_usd", "price_input", "price_output").null_count().row(0) == (2,) * 4
@@ -109,8 +104,7 @@ def test_a_price_that_nobody_knows_makes_costs_null(workspace):
     assert [run[name] for name in run if name.endswith("_usd")] == [None] * 4 + [0, 0]
 
 
-def test_the_cost_is_said_in_the_end(workspace):
-    """The summary shows what was predicted and what was paid."""
+def test_summary_has_predicted_and_paid_cost(workspace):
     stdout = workspace.run(*RUN).stdout
     assert f"{dollars(2 * COST)}" in stdout
     assert "cost, predicted (low to high)" in stdout

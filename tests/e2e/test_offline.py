@@ -1,4 +1,4 @@
-"""Offline: a real receipt, read by real OCR, without a key and without a network."""
+"""Offline: a rendered receipt is read by local OCR, without key and network."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ def workspace_of_a_receipt(workspaces):
     return workspace
 
 
-def test_a_receipt_is_read_offline(workspace_of_a_receipt):
-    """The total on the paper is the total in the row; it cost nothing, and its bill was foreseen."""
+def test_offline_run_reads_a_receipt(workspace_of_a_receipt):
+    """The total is right, the cost is 0, and the token estimate is exact."""
     truth = json.loads((RECEIPTS / "truth.jsonl").read_text().splitlines()[0])
     ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--offline")
     row, run = workspace_of_a_receipt.only("results"), workspace_of_a_receipt.only("runs")
@@ -33,8 +33,8 @@ def test_a_receipt_is_read_offline(workspace_of_a_receipt):
     assert (run["cost_usd"], run["residual_tokens"]) == (0, 0)
 
 
-def test_what_was_read_offline_is_not_done_for_a_real_model(workspace_of_a_receipt, serve, replies):
-    """Rows of local OCR count for offline runs only."""
+def test_offline_result_is_read_again_by_a_model(workspace_of_a_receipt, serve, replies):
+    """Results of local OCR count for offline runs only."""
     answer = replies.ok({"company": "KEDAI KOPI", "date": "2018-03-13", "total": "21.10", "currency": "MYR"})
     env = {"TILEWISE_BASE_URL": serve(answer).url, "TILEWISE_API_KEY": "sk-1", "TILEWISE_MODEL": "maker/model"}
     ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--yes", env=env)

@@ -1,4 +1,4 @@
-"""The command `report`: the page of a published run, from its tables."""
+"""The command `report`: an HTML page of a published run."""
 
 import json
 import re
@@ -15,7 +15,7 @@ BASE = ("--schema", "caption", "--direct", "--yes", "--fail-above", "1")
 
 @pytest.fixture(scope="module")
 def workspace_with_a_report(workspaces, serve_all, replies):
-    """A workspace where a run of two volumes has read five pictures, with an answer wasted and a picture broken."""
+    """A workspace after a run in two volumes with five images, one invalid answer and one broken image."""
     workspace = workspaces(TILEWISE_CONCURRENCY="1", TILEWISE_VOLUME="3", TILEWISE_CHUNK="3", TILEWISE_BASE_URL="")
     workspace.images(*(f"{number}.png" for number in range(5)))
     (workspace.folder / "in" / "x.png").write_bytes(b"no picture")
@@ -26,8 +26,8 @@ def workspace_with_a_report(workspaces, serve_all, replies):
 
 
 @pytest.fixture
-def written(workspace_with_a_report):
-    """Writes a report, and gives the words of the page."""
+def read_page(workspace_with_a_report):
+    """Writes a report, and returns the text of the page."""
 
     def write(*args):
         ended = workspace_with_a_report.run("report", *args)
@@ -38,12 +38,12 @@ def written(workspace_with_a_report):
     return write
 
 
-def test_the_page_is_the_runs(workspace_with_a_report, written):
-    """Its name on stdout; both volumes summed; what was wasted, what failed, what its fields hold, where its rows are."""
+def test_page_sums_volumes_calls_failures_and_fields(workspace_with_a_report, read_page):
+    """Its path is printed on stdout."""
     runs = workspace_with_a_report.table("runs")
     ended = workspace_with_a_report.run("report")
     assert ended.stdout == f"{workspace_with_a_report.folder}/out/reports/{runs['run'][0]}.html\n"
-    page = written()
+    page = read_page()
     assert runs.height == 2
     assert "5 accepted 1 rejected of 6 found" in page
     assert "off_schema yes 1 1,000 100" in page
@@ -57,50 +57,51 @@ def test_the_page_is_the_runs(workspace_with_a_report, written):
     assert len(re.findall(r"/out/results/schema=caption/run_date=\S+\.parquet", page)) == 2
 
 
-def test_a_run_may_be_named(workspace_with_a_report, written):
-    """An earlier one than the last; the page of each is a file of its own."""
+def test_report_takes_a_run_id(workspace_with_a_report, read_page):
+    """The page of each run is a file of its own."""
     first = workspace_with_a_report.table("runs")["run"][0]
-    again = workspace_with_a_report.run("run", "in", *BASE, "--redo", "all")
-    assert again.exit_code == 0, again.stderr
+    second = workspace_with_a_report.run("run", "in", *BASE, "--redo", "all")
+    assert second.exit_code == 0, second.stderr
     last = workspace_with_a_report.table("runs").sort("started_at")["run"][-1]
     assert last != first
-    assert f"run {last}, completed" in written()
-    assert f"run {first}, completed" in written(first)
+    assert f"run {last}, completed" in read_page()
+    assert f"run {first}, completed" in read_page(first)
     assert workspace_with_a_report.files("out/reports") == sorted([f"{first}.html", f"{last}.html"])
 
 
-def test_a_run_that_read_nothing_has_no_page(workspace_with_a_report, written):
-    """By default the last run with documents is shown; a run that is named and read none is an error of one line."""
+def test_run_without_documents_has_no_page(workspace_with_a_report, read_page):
+    """By default the last run with documents is shown; the id of a run without is refused in one line."""
     idle = workspace_with_a_report.run("run", "in", *BASE, "--json")
     run = json.loads(idle.stdout)["run"]
-    assert f"run {run}," not in written()
+    assert f"run {run}," not in read_page()
     ended = workspace_with_a_report.run("report", run)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert f"run {run} read no document (6 of 6 skipped)" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
-def test_of_two_runs_in_one_second_the_later_one_is_last(workspace_with_a_report, written):
-    """Which their names do not tell."""
+def test_last_run_is_chosen_by_start_time(workspace_with_a_report, read_page):
+    """Not by run id, which has the second only."""
     row = workspace_with_a_report.table("runs").sort("started_at").head(1)
     second = row["run"][0].partition("-")[0]
     folder = workspace_with_a_report.folder / "twins" / "runs" / f"run_date={second[:4]}-{second[4:6]}-{second[6:8]}"
     folder.mkdir(parents=True)
-    for name, late in ((f"{second}-0000", 5), (f"{second}-ffff", 0)):
-        moved = row.with_columns(run=pl.lit(name), started_at=pl.col("started_at") + pl.duration(microseconds=late))
-        moved.write_parquet(folder / f"{name}.parquet")
-    assert f"run {second}-0000, completed" in written("--output", "twins")
+    for name, microseconds in ((f"{second}-0000", 5), (f"{second}-ffff", 0)):
+        copy = row.with_columns(
+            run=pl.lit(name), started_at=pl.col("started_at") + pl.duration(microseconds=microseconds)
+        )
+        copy.write_parquet(folder / f"{name}.parquet")
+    assert f"run {second}-0000, completed" in read_page("--output", "twins")
 
 
-def test_a_price_that_nobody_knows(workspace_with_a_report, written):
-    """What it cost is unknown, and not nothing."""
+def test_page_shows_unknown_cost(workspace_with_a_report, read_page):
     env = {"TILEWISE_PRICES": None, "TILEWISE_OUTPUT": str(workspace_with_a_report.folder / "unpriced")}
     workspace_with_a_report.run("run", "in", *BASE, env=env)
-    assert "paid unknown" in written("--output", "unpriced")
+    assert "paid unknown" in read_page("--output", "unpriced")
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["nonsense"], "run 'nonsense' is not a run id"),
         (["../../etc-3f9a"], "run '../../etc-3f9a' is not a run id"),
@@ -109,18 +110,17 @@ def test_a_price_that_nobody_knows(workspace_with_a_report, written):
         (["--output", "s3://bucket/out", "--open"], "--open works for local output only"),
     ],
 )
-def test_what_cannot_be_shown_is_said(workspace_with_a_report, args, said):
+def test_report_refuses_invalid_run_or_output(workspace_with_a_report, args, message):
     """In one line, and nothing is written."""
     before = workspace_with_a_report.files()
     ended = workspace_with_a_report.run("report", *args)
     assert ended.exit_code == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert workspace_with_a_report.files() == before
 
 
-def test_a_page_that_cannot_be_written(workspace_with_a_report):
-    """The output is named, and why."""
+def test_report_names_an_output_that_cannot_be_written(workspace_with_a_report):
     (workspace_with_a_report.folder / "full").mkdir()
     workspace_with_a_report.run("run", "in", *BASE, "--output", "full")
     (workspace_with_a_report.folder / "full" / "reports").write_text("a file where the folder would be")

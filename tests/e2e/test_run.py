@@ -31,8 +31,8 @@ COLUMNS = {
 
 
 @pytest.fixture(scope="module")
-def workspace_of_five(workspaces, echo):
-    """A workspace where five images were read by the echo endpoint."""
+def workspace_with_five_images(workspaces, echo):
+    """A workspace with five images and the echo endpoint."""
     return (
         workspaces()
         .with_images("a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif", size=(900, 700))
@@ -41,95 +41,88 @@ def workspace_of_five(workspaces, echo):
 
 
 @pytest.fixture(scope="module")
-def ended(workspace_of_five):
-    """The run, as a process."""
-    return workspace_of_five.tilewise("run", "in", "--schema", "caption", "--bill", "formula", "--json")
+def result(workspace_with_five_images):
+    """The finished process of the run."""
+    return workspace_with_five_images.tilewise("run", "in", "--schema", "caption", "--bill", "formula", "--json")
 
 
 @pytest.fixture(scope="module")
-def row(ended, workspace_of_five):
+def row(result, workspace_with_five_images):
     """The run's row of `runs`."""
-    return workspace_of_five.only("runs")
+    return workspace_with_five_images.only("runs")
 
 
-def test_a_run_in_which_all_is_accepted_exits_with_0(ended):
-    """Five images, five rows, and nothing to complain of."""
-    assert ended.returncode == 0, ended.stderr
+def test_successful_run_exits_with_0(result):
+    assert result.returncode == 0, result.stderr
 
 
-def test_json_is_one_object_on_stdout_and_nothing_else(ended):
-    """Scripts can read stdout as it is; its keys are the columns of `runs`."""
-    assert list(json.loads(ended.stdout)) == COLUMNS["runs"].split()
-    assert ended.stdout.count("\n") == 1
+def test_json_is_the_only_output_on_stdout(result):
+    """One object, whose keys are the columns of `runs`."""
+    assert list(json.loads(result.stdout)) == COLUMNS["runs"].split()
+    assert result.stdout.count("\n") == 1
 
 
-def test_what_a_person_reads_goes_to_stderr(ended):
-    """One line says that the run was not a flow, and how to make it one."""
-    assert ended.stderr == "tilewise: ran without Prefect; use --prefect to run it as a flow\n"
-
-
-@pytest.mark.parametrize("table", COLUMNS)
-def test_every_table_has_exactly_its_columns(table, row, workspace_of_five):
-    """The columns, in order, are those of the contract."""
-    assert workspace_of_five.table(table).columns == COLUMNS[table].split()
+def test_note_on_prefect_goes_to_stderr(result):
+    assert result.stderr == "tilewise: ran without Prefect; use --prefect to run it as a flow\n"
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_every_table_is_one_file_at_its_place(table, row, workspace_of_five):
-    """A file is named after its run, under the day on which the run started and, where it has one, the schema."""
-    below = "schema=caption/" if table in {"results", "replies"} else ""
-    assert workspace_of_five.files(f"out/{table}") == [
-        f"{below}run_date={row['started_at']:%Y-%m-%d}/{row['run']}.parquet"
+def test_table_has_its_documented_columns_in_order(table, row, workspace_with_five_images):
+    assert workspace_with_five_images.table(table).columns == COLUMNS[table].split()
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_table_is_one_file_named_by_run(table, row, workspace_with_five_images):
+    """Under the day on which the run started and, for results and replies, the schema."""
+    folder = "schema=caption/" if table in {"results", "replies"} else ""
+    assert workspace_with_five_images.files(f"out/{table}") == [
+        f"{folder}run_date={row['started_at']:%Y-%m-%d}/{row['run']}.parquet"
     ]
 
 
-def test_nothing_is_left_in_staging(ended, workspace_of_five):
-    """What is published is staged no more."""
-    assert not (workspace_of_five.folder / "out" / "staging").exists()
+def test_staging_is_removed(result, workspace_with_five_images):
+    assert not (workspace_with_five_images.folder / "out" / "staging").exists()
 
 
-def test_the_counts_add_up(row):
-    """Every document that was found came to exactly one end."""
-    ends = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
-    assert row["found"] == sum(row[end] for end in ends) == 5
+def test_found_is_the_sum_of_outcomes(row):
+    outcomes = ("skipped", "duplicates", "rejected", "accepted", "failed", "remaining")
+    assert row["found"] == sum(row[outcome] for outcome in outcomes) == 5
     assert (row["accepted"], row["status"]) == (5, "completed")
 
 
-def test_rows_of_results_are_the_accepted(row, workspace_of_five):
-    """One row a document, named by its absolute path, in every folder below the source."""
+def test_results_have_one_row_a_document(row, workspace_with_five_images):
+    """Named by its absolute path, from all folders below the source."""
     names = ["a.jpg", "b.png", "c.webp", "sub/d.jpg", "sub/deeper/e.gif"]
-    found = [str(workspace_of_five.folder / "in" / name) for name in names]
-    assert sorted(workspace_of_five.table("results")["_document"]) == found
-    assert sorted(workspace_of_five.table("images")["document"]) == found
+    documents = [str(workspace_with_five_images.folder / "in" / name) for name in names]
+    assert sorted(workspace_with_five_images.table("results")["_document"]) == documents
+    assert sorted(workspace_with_five_images.table("images")["document"]) == documents
 
 
-def test_rows_of_failures_are_those_that_failed(row, workspace_of_five):
-    """Where nothing failed the table is there, without rows."""
-    assert workspace_of_five.table("failures").height == row["rejected"] + row["failed"] == 0
+def test_failures_table_is_empty_without_failures(row, workspace_with_five_images):
+    assert workspace_with_five_images.table("failures").height == row["rejected"] + row["failed"] == 0
 
 
-def test_the_prediction_is_the_bill(row, workspace_of_five):
-    """By the server's own rule not one prompt token is unforeseen."""
-    calls = workspace_of_five.table("calls")
+def test_token_estimate_equals_the_bill(row, workspace_with_five_images):
+    calls = workspace_with_five_images.table("calls")
     assert calls["prompt_tokens"].to_list() == calls["estimated_prompt_tokens"].to_list()
     assert calls["residual_tokens"].to_list() == [0] * 5
     assert row["residual_tokens"] == 0
     assert row["prompt_tokens"] == calls["prompt_tokens"].sum() > 0
 
 
-def test_every_reply_is_kept(row, workspace_of_five):
-    """The raw answers are published apart, one for each call."""
-    replies = workspace_of_five.table("replies")
-    assert replies["document"].sort().to_list() == workspace_of_five.table("calls")["document"].sort().to_list()
+def test_replies_have_one_row_a_call(row, workspace_with_five_images):
+    replies = workspace_with_five_images.table("replies")
+    assert (
+        replies["document"].sort().to_list() == workspace_with_five_images.table("calls")["document"].sort().to_list()
+    )
     assert replies["reply"].str.contains("echo").all()
 
 
-def test_the_summary_for_people_has_the_run_in_it(workspace_of_five, ended):
-    """Without --json stdout says what was found, what it cost, and where the rows are."""
-    again = workspace_of_five.run(
+def test_summary_names_documents_and_file_of_rows(workspace_with_five_images, result):
+    second = workspace_with_five_images.run(
         "run", "in", "--schema", "caption", "--redo", "all", "--limit", "2", "--output", "elsewhere"
     )
-    path = next((workspace_of_five.folder / "elsewhere" / "results").rglob("*.parquet"))
-    assert again.exit_code == 0
-    assert "2 of 2 documents accepted\n" in again.stdout
-    assert f"rows: {path}\n" in again.stdout
+    path = next((workspace_with_five_images.folder / "elsewhere" / "results").rglob("*.parquet"))
+    assert second.exit_code == 0
+    assert "2 of 2 documents accepted\n" in second.stdout
+    assert f"rows: {path}\n" in second.stdout

@@ -1,4 +1,4 @@
-"""Running again: what is done is not paid twice, and what is to be read anew can be said."""
+"""A second run: finished documents are skipped, and `--redo` reads them again."""
 
 import os
 
@@ -10,25 +10,24 @@ BASE = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def two_images_read(workspace, server):
-    """A workspace at which two images were read."""
+    """A workspace after a run has read two images."""
     workspace.env["TILEWISE_BASE_URL"] = server.url
     workspace.images("a.jpg", "b.jpg")
     assert workspace.run(*BASE).exit_code == 0
 
 
-def last(workspace):
+def last_run(workspace):
     """The newest row of `runs`."""
     return workspace.table("runs").sort("started_at").to_dicts()[-1]
 
 
 def counts(row):
-    """What a row of `runs` counts, but for the ends that nothing came to."""
+    """The counts of a row of `runs` that are not 0."""
     names = ("found", "skipped", "duplicates", "rejected", "accepted", "failed", "remaining", "calls")
     return {name: row[name] for name in names if row[name]}
 
 
-def test_a_second_run_calls_nothing_and_says_so(workspace, server):
-    """What has a row is done."""
+def test_second_run_skips_results_without_a_call(workspace, server):
     ended = workspace.run(*BASE)
     assert ended.exit_code == 0
     assert len(server.asked) == 2
@@ -36,10 +35,10 @@ def test_a_second_run_calls_nothing_and_says_so(workspace, server):
     assert "no call was made" in ended.stdout
 
 
-def test_a_run_without_work_has_its_row_and_empty_tables(workspace):
-    """Every run that starts writes calls, images, failures and runs, with no rows if need be."""
+def test_run_without_work_publishes_empty_tables(workspace):
+    """It has a row in `runs`, and files without rows for calls, images and failures."""
     workspace.run(*BASE)
-    row = last(workspace)
+    row = last_run(workspace)
     assert counts(row) == {"found": 2, "skipped": 2}
     assert row["status"] == "completed"
     assert workspace.table("runs").height == 2
@@ -47,91 +46,82 @@ def test_a_run_without_work_has_its_row_and_empty_tables(workspace):
     assert workspace.table("calls").height == 2
 
 
-def test_limit_takes_so_many_that_are_not_done(workspace):
-    """What is done does not count, and what is beyond the limit is not found."""
+def test_limit_counts_unfinished_documents_only(workspace):
+    """Documents beyond the limit are not counted as found."""
     workspace.images("c.jpg", "d.jpg", "e.jpg")
     assert workspace.run(*BASE, "--limit", "2").exit_code == 0
-    assert counts(last(workspace)) == {"found": 4, "skipped": 2, "accepted": 2, "calls": 2}
+    assert counts(last_run(workspace)) == {"found": 4, "skipped": 2, "accepted": 2, "calls": 2}
 
 
-def test_redo_all_reads_everything(workspace, server):
-    """Rows are added, not replaced: the one extracted last is the one that counts."""
+def test_redo_all_reads_every_document_again(workspace, server):
+    """Rows are added, not replaced: the newest is current."""
     assert workspace.run(*BASE, "--redo", "all").exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert counts(last_run(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
     assert workspace.table("results").height == 4
 
 
-def test_redo_changed_reads_what_another_model_has_read(workspace):
-    """Asked for by another name, all of it is read anew."""
+def test_redo_changed_reads_again_for_another_model(workspace):
     assert workspace.run(*BASE, "--redo", "changed", "--model", "maker/other", "--yes").exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert counts(last_run(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
 
 
-def test_redo_changed_leaves_what_today_would_read_the_same(workspace):
-    """Same schema, prompt and model: nothing to do."""
+def test_redo_changed_skips_unchanged_schema_and_model(workspace):
     assert workspace.run(*BASE, "--redo", "changed").exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "skipped": 2}
+    assert counts(last_run(workspace)) == {"found": 2, "skipped": 2}
 
 
-def test_another_model_alone_reads_nothing_anew(workspace):
-    """What is done stays done until it is asked for."""
+def test_other_model_without_redo_reads_nothing(workspace):
     assert workspace.run(*BASE, "--model", "maker/other", "--yes").exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "skipped": 2}
+    assert counts(last_run(workspace)) == {"found": 2, "skipped": 2}
 
 
-def test_a_touched_file_is_a_new_one(workspace):
-    """Another time of writing makes another version, which has no row yet: it is copied from the one before."""
+def test_touched_file_is_a_new_version_and_copied(workspace):
     os.utime(workspace.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))
     assert workspace.run(*BASE).exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "skipped": 1, "duplicates": 1}
+    assert counts(last_run(workspace)) == {"found": 2, "skipped": 1, "duplicates": 1}
     assert workspace.table("results")["_version"].n_unique() == 3
 
 
-def test_a_removed_file_does_not_matter(workspace):
-    """Its row stays, and the next run does not miss it."""
+def test_removed_file_keeps_its_result(workspace):
     (workspace.folder / "in" / "a.jpg").unlink()
     assert workspace.run(*BASE).exit_code == 0
-    assert counts(last(workspace)) == {"found": 1, "skipped": 1}
+    assert counts(last_run(workspace)) == {"found": 1, "skipped": 1}
     assert workspace.table("results").height == 2
 
 
-def test_another_schema_is_another_reading(workspace):
-    """What is done is done for one schema."""
+def test_results_are_skipped_by_schema(workspace):
     name = workspace.module(
         'from pydantic import BaseModel\n\n\nclass Wall(BaseModel):\n    """A wall."""\n\n    caption: str\n'
     )
     assert workspace.run("run", "in", "--schema", f"{name}:Wall").exit_code == 0
-    assert counts(last(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
+    assert counts(last_run(workspace)) == {"found": 2, "accepted": 2, "calls": 2}
 
 
-def test_another_output_knows_nothing_of_the_first(workspace):
-    """What is done is looked up where the tables are written."""
+def test_results_are_skipped_by_output(workspace):
     assert workspace.run(*BASE, "--output", "other").exit_code == 0
     assert workspace.table("results", output="other").height == 2
 
 
 @pytest.fixture
-def failed(workspace, serve, replies):
-    """The same workspace with one more image, at which another server has failed for good."""
+def workspace_with_final_failure(workspace, serve, replies):
+    """The workspace after another server has failed finally on a third image."""
     workspace.images("z.jpg", size=(310, 200))
     assert workspace.run(*BASE, "--base-url", serve(replies.error(400, code="invalid_image")).url).exit_code == 1
     return workspace
 
 
-def test_a_final_failure_is_not_tried_again(failed, server):
-    """The document is skipped like one that is done, and the run exits with 0."""
-    assert failed.run(*BASE).exit_code == 0
-    assert counts(last(failed)) == {"found": 3, "skipped": 3}
+def test_final_failure_is_skipped(workspace_with_final_failure, server):
+    """The run exits with 0."""
+    assert workspace_with_final_failure.run(*BASE).exit_code == 0
+    assert counts(last_run(workspace_with_final_failure)) == {"found": 3, "skipped": 3}
 
 
-def test_redo_failed_tries_final_failures_again(failed):
-    """The failure alone is taken, and now it has its row."""
-    assert failed.run(*BASE, "--redo", "failed").exit_code == 0
-    assert counts(last(failed)) == {"found": 3, "skipped": 2, "accepted": 1, "calls": 1}
+def test_redo_failed_retries_final_failures_only(workspace_with_final_failure):
+    assert workspace_with_final_failure.run(*BASE, "--redo", "failed").exit_code == 0
+    assert counts(last_run(workspace_with_final_failure)) == {"found": 3, "skipped": 2, "accepted": 1, "calls": 1}
 
 
-def test_a_failure_that_is_not_final_is_tried_in_five_runs(workspace, serve, replies):
-    """Without being asked, and no longer after the fifth."""
+def test_nonfinal_failure_is_retried_in_five_runs(workspace, serve, replies):
     workspace.images("z.jpg", size=(310, 200))
     workspace.env |= {"TILEWISE_BASE_URL": serve(replies.ok(OFF_SCHEMA)).url, "TILEWISE_REASKS": "0"}
     codes = [workspace.run(*BASE).exit_code for _ in range(6)]
@@ -147,17 +137,17 @@ def test_a_failure_that_is_not_final_is_tried_in_five_runs(workspace, serve, rep
         (("--modified-until", "2023-11-13"), {}),
     ],
 )
-def test_a_window_takes_what_was_modified_in_it(workspace, window, expected):
-    """Both ends are included; what lies outside is not found."""
+def test_modified_window_includes_both_days(workspace, window, expected):
+    """Files outside of it are not counted as found."""
     os.utime(workspace.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))  # 2023-11-14
     ended = workspace.run(*BASE, *window)
     assert ended.exit_code == 0
-    assert counts(last(workspace)) == expected
+    assert counts(last_run(workspace)) == expected
     assert expected or "no image was modified in that time" in ended.stdout
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (("--kind", "timeout"), "kind 'timeout': requires --redo failed"),
         (("--redo", "failed", "--kind", "tmeout"), "kind 'tmeout': use one of aborted, "),
@@ -168,11 +158,11 @@ def test_a_window_takes_what_was_modified_in_it(workspace, window, expected):
         ),
     ],
 )
-def test_what_chooses_nothing_is_refused(workspace, server, flags, said):
-    """By its flag, its value and what is allowed, before anything is sent."""
+def test_invalid_selection_flag_is_refused(workspace, server, flags, message):
+    """The message names the flag, its value and what is allowed."""
     ended = workspace.run(*BASE, *flags)
     assert ended.exit_code == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert len(server.asked) == 2
 
 
@@ -183,7 +173,6 @@ def test_what_chooses_nothing_is_refused(workspace, server, flags, said):
         ("refused", {"found": 3, "skipped": 3}),
     ],
 )
-def test_redo_failed_takes_failures_of_the_kind_that_is_asked_for(failed, kind, expected):
-    """Others stay as they are."""
-    assert failed.run(*BASE, "--redo", "failed", "--kind", kind).exit_code == 0
-    assert counts(last(failed)) == expected
+def test_redo_failed_filters_by_kind(workspace_with_final_failure, kind, expected):
+    assert workspace_with_final_failure.run(*BASE, "--redo", "failed", "--kind", kind).exit_code == 0
+    assert counts(last_run(workspace_with_final_failure)) == expected

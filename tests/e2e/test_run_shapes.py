@@ -1,4 +1,4 @@
-"""What a run can be given: sources, schemas, policies, volumes and other settings of one run."""
+"""Inputs of a run: sources, schemas, policies, volumes and other settings."""
 
 import json
 
@@ -18,35 +18,32 @@ class Wall(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def connection(workspace, echo):
-    """A workspace that asks the echo endpoint."""
+def workspace_with_echo(workspace, echo):
+    """A workspace that uses the echo endpoint."""
     workspace.using(echo)
 
 
-def test_one_image_is_a_source(workspace):
-    """The image beside it is not read."""
+def test_single_image_is_a_source(workspace):
     first, _ = workspace.images("a.jpg", "b.jpg")
     assert workspace.run("run", first, "--schema", "caption").exit_code == 0
     assert workspace.only("results")["_image"] == str(first)
 
 
-def test_a_name_with_spaces_and_accents_is_a_name(workspace):
-    """A path is published as it is."""
+def test_path_with_spaces_and_accents_is_published_unchanged(workspace):
     [path] = workspace.images("my pictures/café 100% #1.jpg")
     assert workspace.run("run", "in", "--schema", "caption").exit_code == 0
     assert workspace.only("results")["_image"] == str(path)
 
 
-def test_other_files_are_no_images(workspace):
-    """Notes beside the pictures are neither read nor counted."""
+def test_other_files_are_ignored(workspace):
     workspace.images("a.jpg")
     (workspace.folder / "in" / "notes.txt").write_text("not a picture")
     assert workspace.run("run", "in", "--schema", "caption").exit_code == 0
     assert workspace.only("runs")["found"] == 1
 
 
-def test_a_schema_of_the_users_own_is_found_in_the_working_directory(workspace):
-    """`package.module:Model` needs no installation, and its fields are the first columns."""
+def test_schema_module_is_imported_from_working_directory(workspace):
+    """Its fields are the first columns."""
     workspace.images("a.jpg")
     (workspace.folder / "mine").mkdir()
     (workspace.folder / "mine" / "wall.py").write_text(WALL.replace("VERSION = 2", 'INSTRUCTIONS = "Look twice."'))
@@ -56,16 +53,14 @@ def test_a_schema_of_the_users_own_is_found_in_the_working_directory(workspace):
     assert workspace.only("runs")["schema"] == "wall"
 
 
-def test_a_schemas_version_is_part_of_its_name(workspace):
-    """VERSION 2 is `wall_v2` in every column and path."""
+def test_schema_version_is_part_of_its_name(workspace):
     workspace.images("a.jpg")
     assert workspace.run("run", "in", "--schema", f"{workspace.module(WALL)}:Wall").exit_code == 0
-    assert [each.split("/")[0] for each in workspace.files("out/results")] == ["schema=wall_v2"]
+    assert [path.split("/")[0] for path in workspace.files("out/results")] == ["schema=wall_v2"]
     assert [workspace.only(table)["schema"] for table in ("runs", "calls", "images")] == ["wall_v2"] * 3
 
 
-def test_output_wins_over_its_setting(workspace):
-    """The tables lie where the command says."""
+def test_output_flag_overrides_setting(workspace):
     workspace.images("a.jpg")
     assert workspace.run("run", "in", "--schema", "caption", "--output", "deep/down").exit_code == 0
     assert workspace.table("runs", output="deep/down").height == 1
@@ -76,8 +71,8 @@ def test_output_wins_over_its_setting(workspace):
     ("policy", "action", "sent"),
     [("balanced", "resize", (1119, 839)), ("thrifty", "resize", (1119, 839)), ("faithful", "send", (2000, 1500))],
 )
-def test_the_policy_decides_what_is_sent(workspace, policy, action, sent):
-    """By the formula one tile reaches to 1,119 px; faithful sends every pixel that is seen."""
+def test_policy_decides_size_that_is_sent(workspace, policy, action, sent):
+    """By the formula one tile reaches to 1,119 px; faithful sends every pixel that the model sees."""
     workspace.images("a.jpg", size=(2000, 1500))
     assert workspace.run("run", "in", "--schema", "caption", "--bill", "formula", "--policy", policy).exit_code == 0
     row = workspace.only("results")
@@ -86,8 +81,8 @@ def test_the_policy_decides_what_is_sent(workspace, policy, action, sent):
     assert workspace.only("runs")["policy"] == policy
 
 
-def test_volumes_are_published_one_by_one_and_each_whole(workspace):
-    """Five documents at two a volume are three files of every table, each with its own row of `runs`."""
+def test_each_volume_is_one_file_a_table(workspace):
+    """Five documents at two a volume make three files of every table, each with its row of `runs`."""
     workspace.images("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
     ended = workspace.run(
         "run", "in", "--schema", "caption", "--json", env={"TILEWISE_VOLUME": "2", "TILEWISE_CHUNK": "1"}
@@ -102,8 +97,7 @@ def test_volumes_are_published_one_by_one_and_each_whole(workspace):
     assert runs["found"].to_list() == runs["accepted"].to_list() == runs["calls"].to_list() == [2, 2, 1]
 
 
-def test_json_sums_up_the_volumes(workspace):
-    """One object for the run, whatever it was published in."""
+def test_json_sums_all_volumes(workspace):
     workspace.images("a.jpg", "b.jpg", "c.jpg")
     ended = workspace.run("run", "in", "--schema", "caption", "--json", env={"TILEWISE_VOLUME": "2"})
     row, runs = json.loads(ended.stdout), workspace.table("runs")
@@ -112,17 +106,15 @@ def test_json_sums_up_the_volumes(workspace):
     assert runs["run"].unique().to_list() == [row["run"]]
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("all", 2), ("failed", 1), ("none", 0)])
-def test_as_many_replies_are_kept_as_asked(workspace, serve, replies, keep, kept):
-    """All, those that were not accepted, or none."""
+@pytest.mark.parametrize(("keep", "rows"), [("all", 2), ("failed", 1), ("none", 0)])
+def test_keep_replies_decides_published_replies(workspace, serve, replies, keep, rows):
     workspace.images("a.jpg")
     workspace.env["TILEWISE_BASE_URL"] = serve(replies.ok({"odd": 1}), replies.ok()).url
     assert workspace.run("run", "in", "--schema", "caption", env={"TILEWISE_KEEP_REPLIES": keep}).exit_code == 0
-    assert workspace.table("replies").height == kept
+    assert workspace.table("replies").height == rows
 
 
-def test_the_further_frames_of_a_tiff_are_noted(workspace):
-    """The first frame is read, and the row of the image says that there are more."""
+def test_further_tiff_frames_are_noted(workspace):
     frame = Image.new("RGB", (300, 200), "white")
     frame.save(workspace.folder / "in" / "two.tif", save_all=True, append_images=[frame])
     assert workspace.run("run", "in", "--schema", "caption").exit_code == 0
@@ -131,16 +123,15 @@ def test_the_further_frames_of_a_tiff_are_noted(workspace):
     assert "first" in row["note"]
 
 
-def test_a_setting_that_is_none_is_named_and_ignored(workspace):
-    """A typing error in a variable's name is not silent."""
+def test_unknown_setting_is_named_and_ignored(workspace):
     workspace.images("a.jpg")
     ended = workspace.run("run", "in", "--schema", "caption", env={"TILEWISE_MODLE": "x"})
     assert ended.exit_code == 0
     assert "tilewise: unknown setting TILEWISE_MODLE, ignored\n" in ended.stderr
 
 
-def test_settings_are_read_from_the_files_of_the_working_directory(workspace):
-    """The environment wins over `.env`, which wins over `tilewise.toml`."""
+def test_settings_files_of_working_directory_apply(workspace):
+    """The environment overrides `.env`, which overrides `tilewise.toml`."""
     workspace.images("a.jpg")
     (workspace.folder / "tilewise.toml").write_text('model = "toml/model"\nkeep_replies = "none"\nchunk = 7\n')
     (workspace.folder / ".env").write_text("TILEWISE_MODEL=dotenv/model\nTILEWISE_KEEP_REPLIES=failed\n")

@@ -1,4 +1,4 @@
-"""The bill against its prediction: a run notices by itself when the server bills by another rule."""
+"""A run compares the token bill with its estimate, and warns if the server bills by another rule."""
 
 from itertools import chain, repeat
 
@@ -13,18 +13,18 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def thirty_images(workspace):
-    """A workspace with pictures that the formula and the table bill differently."""
+    """A workspace with images that the formula and the table bill differently."""
     workspace.with_images(*(f"{number:03}.png" for number in range(30)), size=(900, 700))
 
 
 @pytest.fixture
-def formula(endpoints, workspace):
-    """An endpoint that bills by the formula, in force."""
+def formula_endpoint(endpoints, workspace):
+    """A workspace with an endpoint that bills by the formula."""
     workspace.env["TILEWISE_BASE_URL"] = endpoints("--bill", "formula")
 
 
-def test_a_bill_by_another_rule_is_one_clear_warning(workspace, formula):
-    """The warning names the rule in force, the one that fits, and what to do; the run itself is good."""
+def test_bill_by_another_rule_is_one_warning(workspace, formula_endpoint):
+    """It names the configured rule, the rule that fits, and what to do; the run succeeds."""
     ended = workspace.run(*RUN, "--bill", "table")
     [warning] = workspace.only("runs")["warnings"]
     assert ended.exit_code == 0
@@ -35,58 +35,57 @@ def test_a_bill_by_another_rule_is_one_clear_warning(workspace, formula):
     assert workspace.only("runs")["residual_tokens"] == 30 * -4803
 
 
-def test_the_rule_by_which_the_server_bills_is_no_warning(workspace, formula):
+def test_bill_by_the_configured_rule_is_no_warning(workspace, formula_endpoint):
     ended = workspace.run(*RUN, "--bill", "formula")
     assert workspace.only("runs")["warnings"] == []
     assert "warning" not in ended.stdout
 
 
-def test_what_the_warning_suggests_ends_it(workspace, formula):
-    """After a calibration the same run is as predicted."""
+def test_calibration_ends_the_billing_warning(workspace, formula_endpoint):
     workspace.run(*RUN)
     assert workspace.run("calibrate").exit_code == 0
     workspace.run(*RUN, "--redo", "all", "--output", "again")
-    assert [len(each) for each in workspace.table("runs").filter(flow="run")["warnings"]] == [1]
+    assert [len(warnings) for warnings in workspace.table("runs").filter(flow="run")["warnings"]] == [1]
     assert workspace.table("runs", "again")["warnings"].to_list() == [[]]
 
 
-@pytest.mark.parametrize(("odd", "warnings"), [(2, 0), (3, 1)])
-def test_a_few_odd_calls_are_no_warning(workspace, serve, replies, odd, warnings):
-    """Up to two calls of a hundred may be counted otherwise."""
+@pytest.mark.parametrize(("deviating", "warnings"), [(2, 0), (3, 1)])
+def test_two_deviating_calls_of_130_are_no_warning(workspace, serve, replies, deviating, warnings):
+    """The third is."""
     workspace.images(*(f"{number:03}.png" for number in range(100)), size=(900, 700))
     bills = chain(
-        [replies.billing(get_rule("table").tokens)] * odd, repeat(replies.billing(get_rule("formula").tokens))
+        [replies.billing(get_rule("table").tokens)] * deviating, repeat(replies.billing(get_rule("formula").tokens))
     )
 
-    def script(asked):
-        return next(bills)(asked)
+    def script(request):
+        return next(bills)(request)
 
     server = serve(script)
     assert workspace.run(*RUN, "--bill", "formula", "--base-url", server.url).exit_code == 0
     assert len(workspace.only("runs")["warnings"]) == warnings
 
 
-def test_a_server_without_usage_is_no_warning(workspace, serve, replies):
-    """Nothing is compared with nothing; that the bill is unknown stands in its own column."""
+def test_missing_usage_is_no_warning(workspace, serve, replies):
+    """Its cost is in `cost_unknown_usd`."""
     server = serve(replies.ok(usage=None))
     workspace.run(*RUN, "--base-url", server.url)
     assert workspace.only("runs")["warnings"] == []
     assert workspace.only("runs")["cost_unknown_usd"] > 0
 
 
-def test_a_usage_that_counts_no_images_is_said_to(workspace, serve, replies):
-    """A gateway may count the text alone."""
+def test_usage_without_image_tokens_is_a_warning(workspace, serve, replies):
+    """As of a gateway that counts the text alone."""
     server = serve(replies.billing(lambda size: 0))
     workspace.run(*RUN, "--base-url", server.url)
     [warning] = workspace.only("runs")["warnings"]
     assert "the server's usage does not count images" in warning
 
 
-def test_a_text_that_is_counted_otherwise_is_no_warning(workspace, serve, replies):
-    """Languages differ in bytes a token: a difference that is the same for all calls is the text's."""
+def test_constant_text_difference_is_no_warning(workspace, serve, replies):
+    """Languages differ in bytes a token; the next run has no residual."""
     server = serve(replies.billing(get_rule("formula").tokens, bytes_a_token=3))
     workspace.run(*RUN, "--base-url", server.url, "--bill", "formula")
     workspace.run(*RUN, "--base-url", server.url, "--bill", "formula", "--redo", "all", "--output", "again")
-    [first, again] = [workspace.only("runs"), workspace.table("runs", "again").to_dicts()[0]]
-    assert (first["warnings"], again["warnings"]) == ([], [])
-    assert first["residual_tokens"] > 0 == again["residual_tokens"]
+    [first, second] = [workspace.only("runs"), workspace.table("runs", "again").to_dicts()[0]]
+    assert (first["warnings"], second["warnings"]) == ([], [])
+    assert first["residual_tokens"] > 0 == second["residual_tokens"]

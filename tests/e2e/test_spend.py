@@ -1,4 +1,4 @@
-"""The command `spend`: what the month has cost, in groups that add up to the rows of `runs`."""
+"""The command `spend`: costs by group, which add up to the rows of `runs`."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,13 +13,13 @@ OTHER = '\n[models."other/model"]\ninput = 3\noutput = 15\n'
 
 @pytest.fixture(scope="module")
 def workspace_of_two_models(workspaces):
-    """A workspace where two models have read two sources as two schemas, with an answer wasted and a connection lost."""
+    """A workspace for runs of two models over two sources with two schemas."""
     return workspaces(TILEWISE_ATTEMPTS="1")
 
 
 @pytest.fixture(scope="module")
 def runs(workspace_of_two_models, serve_all, replies):
-    """The rows of `runs`."""
+    """The rows of `runs`, with one invalid answer and one lost connection."""
     receipt = {"company": "Inn", "date": "2026-11-20", "address": None, "total": "8.20", "currency": None}
     good, bad, other = replies.ok(), replies.ok({"wrong": 1}), replies.ok(receipt | {"line_items": []})
     workspace_of_two_models.images("a.png", "b.png", "c.png")
@@ -36,34 +36,32 @@ def runs(workspace_of_two_models, serve_all, replies):
 
 
 @pytest.fixture
-def spent(workspace_of_two_models, runs):
-    """Asks for the spending, and gives its object."""
+def read_spend(workspace_of_two_models, runs):
+    """Runs `spend --json` with these flags, and returns its object."""
 
-    def ask(*flags):
+    def read(*flags):
         ended = workspace_of_two_models.run("spend", "--json", *flags)
         assert ended.exit_code == 0, ended.stderr
         return json.loads(ended.stdout)
 
-    return ask
+    return read
 
 
-def day(shift=0):
-    """A UTC day, so many from today."""
+def format_day(shift=0):
+    """Today in UTC, shifted by this many days."""
     return (datetime.now(UTC).date() + timedelta(days=shift)).isoformat()
 
 
-def test_json_has_rows_and_a_total(spent):
-    """One object: what was asked for, the groups, and the sums over all."""
-    found = spent()
-    assert list(found) == ["since", "until", "by", "rows", "total"]
-    assert (found["since"], found["until"], found["by"]) == (None, None, "day")
-    assert list(found["total"]) == ROW
-    assert [list(row) for row in found["rows"]] == [["day", *ROW]]
+def test_spend_json_has_rows_and_a_total(read_spend):
+    spend = read_spend()
+    assert list(spend) == ["since", "until", "by", "rows", "total"]
+    assert (spend["since"], spend["until"], spend["by"]) == (None, None, "day")
+    assert list(spend["total"]) == ROW
+    assert [list(row) for row in spend["rows"]] == [["day", *ROW]]
 
 
-def test_the_sums_are_those_of_the_runs(spent, runs):
-    """Every dollar of `runs` is in `spend`, and no other."""
-    total = spent()["total"]
+def test_spend_total_equals_sums_of_runs(read_spend, runs):
+    total = read_spend()["total"]
     assert total["calls"] == runs["calls"].sum()
     for name in ("prompt_tokens", "completion_tokens"):
         assert total[name] == runs[name].sum()
@@ -72,30 +70,30 @@ def test_the_sums_are_those_of_the_runs(spent, runs):
     assert total["unknown_usd"] == float(runs["cost_unknown_usd"].sum())
 
 
-def test_by_day(spent):
-    assert [row["day"] for row in spent("--by", "day")["rows"]] == [day()]
+def test_spend_groups_by_day(read_spend):
+    assert [row["day"] for row in read_spend("--by", "day")["rows"]] == [format_day()]
 
 
-def test_by_model(spent):
-    """Each model at its own price."""
-    rows = {row["model"]: row for row in spent("--by", "model")["rows"]}
+def test_spend_groups_by_model(read_spend):
+    """Each model has its own price."""
+    rows = {row["model"]: row for row in read_spend("--by", "model")["rows"]}
     assert list(rows) == ["maker/model", "other/model"]
     assert rows["maker/model"]["billed_usd"] == float(3 * COST)
 
 
-def test_by_schema(spent):
-    assert [row["schema"] for row in spent("--by", "schema")["rows"]] == ["caption", "receipt"]
+def test_spend_groups_by_schema(read_spend):
+    assert [row["schema"] for row in read_spend("--by", "schema")["rows"]] == ["caption", "receipt"]
 
 
-def test_by_source(spent, workspace_of_two_models):
-    """A source is the absolute folder that a run was given."""
-    sources = [row["source"] for row in spent("--by", "source")["rows"]]
+def test_spend_groups_by_source(read_spend, workspace_of_two_models):
+    """A source is an absolute path."""
+    sources = [row["source"] for row in read_spend("--by", "source")["rows"]]
     assert sources == [str(workspace_of_two_models.folder / "in"), str(workspace_of_two_models.folder / "more")]
 
 
-def test_by_outcome(spent):
-    """What was wasted and what nobody knows has outcomes of its own."""
-    rows = {row["outcome"]: row for row in spent("--by", "outcome")["rows"]}
+def test_spend_groups_by_outcome(read_spend):
+    """Wasted and unknown costs have outcomes of their own."""
+    rows = {row["outcome"]: row for row in read_spend("--by", "outcome")["rows"]}
     assert rows["off_schema"]["billed_usd"] == rows["off_schema"]["wasted_usd"] == float(COST)
     assert (rows["connection"]["billed_usd"], rows["connection"]["calls"]) == (0, 1)
     assert rows["connection"]["unknown_usd"] > 0
@@ -103,12 +101,11 @@ def test_by_outcome(spent):
 
 
 @pytest.mark.parametrize("by", ["day", "model", "schema", "source", "outcome"])
-def test_groups_add_up_to_the_total(spent, by):
-    """Whatever the sums are grouped by."""
-    found = spent("--by", by)
-    assert found["total"] == spent()["total"]
+def test_spend_groups_add_up_to_the_total(read_spend, by):
+    spend = read_spend("--by", by)
+    assert spend["total"] == read_spend()["total"]
     for name in ROW:
-        assert sum(row[name] for row in found["rows"]) == pytest.approx(found["total"][name])
+        assert sum(row[name] for row in spend["rows"]) == pytest.approx(spend["total"][name])
 
 
 @pytest.mark.parametrize(
@@ -124,49 +121,45 @@ def test_groups_add_up_to_the_total(spent, by):
         (-9, -1, False),
     ],
 )
-def test_days_are_inclusive(spent, since, until, calls):
-    """From the first moment of one to the last of the other."""
+def test_since_and_until_days_are_inclusive(read_spend, since, until, calls):
     limits = [("--since", since), ("--until", until)]
-    flags = [word for flag, shift in limits if shift is not None for word in (flag, day(shift))]
-    assert (spent(*flags)["total"]["calls"] > 0) is calls
+    flags = [word for flag, shift in limits if shift is not None for word in (flag, format_day(shift))]
+    assert (read_spend(*flags)["total"]["calls"] > 0) is calls
 
 
-def test_an_end_before_the_beginning_is_a_mistake(workspace_of_two_models, runs):
-    """Nothing was spent between them, which is not what was meant."""
-    ended = workspace_of_two_models.run("spend", "--since", day(1), "--until", day())
+def test_since_after_until_is_refused(workspace_of_two_models, runs):
+    ended = workspace_of_two_models.run("spend", "--since", format_day(1), "--until", format_day())
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert f"--since {day(1)} is after --until {day()}" in ended.stderr
+    assert f"--since {format_day(1)} is after --until {format_day()}" in ended.stderr
 
 
-def test_a_time_is_exact(spent, workspace_of_two_models):
-    """Both ends belong to it, whatever their zone."""
+def test_since_and_until_times_are_inclusive_in_every_zone(read_spend, workspace_of_two_models):
     first, last = (
         workspace_of_two_models.table("calls")["started_at"].min(),
         workspace_of_two_models.table("calls")["started_at"].max(),
     )
-    assert spent("--since", first.isoformat(), "--until", first.isoformat())["total"]["calls"] == 1
+    assert read_spend("--since", first.isoformat(), "--until", first.isoformat())["total"]["calls"] == 1
     elsewhere = (last + timedelta(hours=2)).replace(tzinfo=None).isoformat() + "+02:00"
-    assert spent("--since", elsewhere)["total"]["calls"] == 1
-    assert spent("--until", first.replace(tzinfo=None).isoformat())["total"]["calls"] == 1
+    assert read_spend("--since", elsewhere)["total"]["calls"] == 1
+    assert read_spend("--until", first.replace(tzinfo=None).isoformat())["total"]["calls"] == 1
 
 
 @pytest.mark.parametrize("flag", ["--since", "--until"])
 @pytest.mark.parametrize("value", ["yesterday", "2026-13-01", "2026-02-30", "2026", ""])
-def test_what_is_no_day_is_refused(workspace_of_two_models, runs, flag, value):
-    """The value is named, and what may be written."""
+def test_invalid_since_or_until_is_refused(workspace_of_two_models, runs, flag, value):
+    """The message names the value and the formats that are allowed."""
     ended = workspace_of_two_models.run("spend", flag, value)
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert f"{value!r} is not a UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in ended.stderr
 
 
-def test_a_group_that_is_none_is_refused(workspace_of_two_models, runs):
+def test_unknown_group_is_refused(workspace_of_two_models, runs):
     ended = workspace_of_two_models.run("spend", "--by", "colour")
     assert ended.exit_code == 2
     assert "'outcome'" in ended.stderr
 
 
-def test_for_people_it_is_a_table(workspace_of_two_models, runs):
-    """A line a group, and the total."""
+def test_spend_text_has_one_line_a_group_and_a_total(workspace_of_two_models, runs):
     lines = [
         " ".join(line.split()) for line in workspace_of_two_models.run("spend", "--by", "schema").stdout.splitlines()
     ]
@@ -175,14 +168,13 @@ def test_for_people_it_is_a_table(workspace_of_two_models, runs):
     assert [line.split()[0] for line in lines[-2:]] == ["receipt", "total"]
 
 
-def test_an_output_without_anything_costs_nothing(workspace_of_two_models, runs):
-    """An empty folder is no error: zeros, and no groups."""
-    found = json.loads(workspace_of_two_models.run("spend", "--json", "--output", "nowhere").stdout)
-    assert (found["rows"], found["total"]) == ([], dict.fromkeys(ROW, 0))
+def test_spend_of_missing_output_is_0(workspace_of_two_models, runs):
+    spend = json.loads(workspace_of_two_models.run("spend", "--json", "--output", "nowhere").stdout)
+    assert (spend["rows"], spend["total"]) == ([], dict.fromkeys(ROW, 0))
 
 
-def test_tables_are_enough(workspace_of_two_models, runs, spent):
-    """Without a ledger the tables tell, and none is made."""
+def test_spend_needs_no_ledger(workspace_of_two_models, runs, read_spend):
+    """It creates none."""
     env = {"TILEWISE_LEDGER": f"sqlite:///{workspace_of_two_models.folder / 'none.db'}"}
-    assert json.loads(workspace_of_two_models.run("spend", "--json", env=env).stdout)["total"] == spent()["total"]
+    assert json.loads(workspace_of_two_models.run("spend", "--json", env=env).stdout)["total"] == read_spend()["total"]
     assert not (workspace_of_two_models.folder / "none.db").exists()

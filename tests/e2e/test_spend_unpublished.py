@@ -1,4 +1,4 @@
-"""The command `spend` about what is in no table yet, and about what has no price."""
+"""The command `spend` for calls that are not published yet, and for calls without a price."""
 
 import json
 import signal
@@ -12,20 +12,20 @@ RUN = ("run", "in", "--schema", "caption")
 
 @pytest.fixture(autouse=True)
 def eight_images(workspace):
-    """A workspace with a few images."""
+    """A workspace with eight images."""
     workspace.with_images(*(f"{number:02}.png" for number in range(8)))
 
 
 @pytest.fixture
-def total(workspace):
-    """The sums over all calls."""
+def read_total(workspace):
+    """Reads the total of `spend`."""
     return lambda: json.loads(workspace.run("spend", "--json").stdout)["total"]
 
 
-def slow(server, replies, answers):
-    """The server answers so many requests, and holds all others until its gate is opened."""
+def hold_after(server, replies, answers):
+    """The server answers this many requests, and holds all others until its gate is opened."""
 
-    def script(asked):
+    def script(request):
         server.gate.wait(0 if len(server.asked) <= answers else 30)
         return replies.ok()
 
@@ -33,35 +33,35 @@ def slow(server, replies, answers):
 
 
 @pytest.fixture
-def killed(workspace, serve, replies, wait, total):
-    """A run that was killed with three calls answered and two on their way; gives the server."""
+def server_of_killed_run(workspace, serve, replies, wait, read_total):
+    """The server of a run that was killed with three calls answered and two in flight."""
     server = serve(replies.ok())
-    slow(server, replies, 3)
+    hold_after(server, replies, 3)
     workspace.env["TILEWISE_BASE_URL"] = server.url
     run = workspace.start(*RUN, env={"TILEWISE_CONCURRENCY": "2"})
     wait(lambda: len(server.asked) == 5)
-    wait(lambda: total()["billed_usd"] > 0.0013)
+    wait(lambda: read_total()["billed_usd"] > 0.0013)
     run.send_signal(signal.SIGKILL)
     run.wait(30)
     server.gate.set()
     return server
 
 
-def test_a_killed_run_is_in_the_sums_before_anybody_takes_it_over(workspace, killed, total):
-    """Its answers are billed, and its calls without one unknown."""
-    found = total()
-    assert (workspace.files("out/calls"), found["calls"], found["prompt_tokens"]) == ([], 5, 3000)
-    assert found["billed_usd"] == pytest.approx(3 * 0.00045)
-    assert found["wasted_usd"] == 0
-    assert found["unknown_usd"] > 2 * 2048 * 1.5e-6
+def test_spend_counts_calls_of_a_killed_run_before_recovery(workspace, server_of_killed_run, read_total):
+    """Its answered calls are billed, those in flight are unknown."""
+    total = read_total()
+    assert (workspace.files("out/calls"), total["calls"], total["prompt_tokens"]) == ([], 5, 3000)
+    assert total["billed_usd"] == pytest.approx(3 * 0.00045)
+    assert total["wasted_usd"] == 0
+    assert total["unknown_usd"] > 2 * 2048 * 1.5e-6
 
 
-def test_what_was_taken_over_is_counted_once(workspace, killed, total):
-    """The next run publishes those calls: they are the same, beside its own."""
-    before = total()
+def test_spend_counts_recovered_calls_once(workspace, server_of_killed_run, read_total):
+    """The next run publishes them beside its own."""
+    before = read_total()
     assert workspace.run(*RUN).exit_code == 0
-    after = total()
-    assert after["calls"] == before["calls"] + 5 == len(killed.asked) == workspace.table("calls").height
+    after = read_total()
+    assert after["calls"] == before["calls"] + 5 == len(server_of_killed_run.asked) == workspace.table("calls").height
     assert after["billed_usd"] == pytest.approx(before["billed_usd"] + 5 * 0.00045)
     assert after["unknown_usd"] == before["unknown_usd"]
     runs = workspace.table("runs")
@@ -69,39 +69,37 @@ def test_what_was_taken_over_is_counted_once(workspace, killed, total):
     assert after["unknown_usd"] == float(runs["cost_unknown_usd"].sum())
 
 
-def test_calls_of_another_output_are_not_in_the_sums(workspace, killed):
-    """The ledger is of all outputs, a sum of one."""
-    found = json.loads(workspace.run("spend", "--json", "--output", "elsewhere").stdout)
-    assert found["total"]["calls"] == 0
+def test_spend_ignores_ledger_calls_of_other_outputs(workspace, server_of_killed_run):
+    spend = json.loads(workspace.run("spend", "--json", "--output", "elsewhere").stdout)
+    assert spend["total"]["calls"] == 0
 
 
-def test_calls_on_their_way_are_unknown(workspace, serve, replies, wait, total):
-    """A run that is live is in the sums as far as it has come."""
+def test_spend_counts_calls_in_flight_as_unknown(workspace, serve, replies, wait, read_total):
     server = serve(replies.ok())
     server.hold(replies.ok())
     run = workspace.start(*RUN, "--base-url", server.url, env={"TILEWISE_CONCURRENCY": "2"})
     wait(lambda: len(server.asked) == 2)
-    found = total()
+    total = read_total()
     server.gate.set()
     run.wait(60)
-    assert (found["calls"], found["billed_usd"]) == (2, 0)
-    assert found["unknown_usd"] > 0
-    assert (total()["calls"], total()["unknown_usd"]) == (8, 0)
+    assert (total["calls"], total["billed_usd"]) == (2, 0)
+    assert total["unknown_usd"] > 0
+    assert (read_total()["calls"], read_total()["unknown_usd"]) == (8, 0)
 
 
-def test_what_has_no_price_is_said(workspace, serve, replies, total):
-    """Unknown is never 0: the calls are counted, and the sums say that they are not in them."""
+def test_spend_names_calls_without_a_price(workspace, serve, replies, read_total):
+    """They are counted, but not in the sums."""
     server = serve(replies.ok())
     workspace.run(*RUN, "--base-url", server.url, "--model", "maker/unheard-of", "--yes")
-    found = total()
-    assert (found["calls"], found["unpriced"], found["billed_usd"]) == (8, 8, 0)
-    said = workspace.run("spend").stdout
-    assert "8 calls have no known price and are in no sum" in " ".join(said.split())
-    assert "TILEWISE_PRICES" in said
+    total = read_total()
+    assert (total["calls"], total["unpriced"], total["billed_usd"]) == (8, 8, 0)
+    summary = workspace.run("spend").stdout
+    assert "8 calls have no known price and are in no sum" in " ".join(summary.split())
+    assert "TILEWISE_PRICES" in summary
 
 
-def test_a_calibration_is_in_the_sums(workspace, serve, replies):
-    """Probes have no schema and no source, and a price."""
+def test_spend_counts_calibration_calls(workspace, serve, replies):
+    """They have no schema."""
     server = serve(replies.billing(lambda size: 280))
     workspace.run("calibrate", env={"TILEWISE_BASE_URL": server.url})
     [row] = json.loads(workspace.run("spend", "--json", "--by", "schema").stdout)["rows"]
@@ -109,8 +107,7 @@ def test_a_calibration_is_in_the_sums(workspace, serve, replies):
     assert row["billed_usd"] == float(workspace.only("runs")["cost_usd"]) > 0
 
 
-def test_a_table_that_cannot_be_read_is_said(workspace):
-    """The output is named, in one line."""
+def test_spend_names_an_unreadable_output(workspace):
     broken = workspace.folder / "out" / "calls" / "run_date=2026-11-20" / "a.parquet"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no parquet")
@@ -119,8 +116,7 @@ def test_a_table_that_cannot_be_read_is_said(workspace):
     assert f"output '{workspace.folder / 'out'}' cannot be read: " in ended.stderr
 
 
-def test_what_the_command_says_of_nothing(workspace):
-    """No tables, no ledger: a total of 0."""
+def test_spend_without_tables_and_ledger_is_0(workspace):
     ended = workspace.run("spend")
     assert ended.exit_code == 0
     assert ended.stdout.split()[-7:] == ["total", "0", "0", "0", "$0", "$0", "$0"]

@@ -1,4 +1,4 @@
-"""Stopping a run: by signals, by the clock, by what is wrong; what was answered is kept, and the next run does the rest."""
+"""A run is stopped by signals, a time limit or failures; paid answers are published, and the next run does the rest."""
 
 import signal
 import subprocess
@@ -12,15 +12,15 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
 @pytest.fixture(autouse=True)
-def six_images_held(workspace, server, replies):
-    """Six images, of which two are sent at a time, and wait until the server's gate is opened."""
+def six_held_images(workspace, server, replies):
+    """Six images, of which two are sent at a time; the server holds them until its gate is opened."""
     server.hold(replies.ok())
     workspace.with_images(*(f"{number}.png" for number in range(6))).using(server, concurrency="2")
 
 
 @pytest.fixture
-def running(workspace, server, wait):
-    """A run, in a process of its own, with two calls on their way."""
+def running_process(workspace, server, wait):
+    """A run in its own process, with two calls in flight."""
     with workspace.start(*RUN, **PIPES) as process:
         wait(lambda: len(server.asked) == 2)
         yield process
@@ -28,45 +28,45 @@ def running(workspace, server, wait):
 
 
 def read_to_end(process):
-    """What a process says until it ends, and its exit code."""
+    """The exit code, stdout and stderr of a process that ends by itself."""
     stdout, stderr = process.communicate(timeout=30)
     return process.returncode, stdout, stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_signal_lets_the_calls_on_their_way_finish(running, workspace, server, number):
-    """What they answer is published, the rest remains, and the exit code is 3."""
-    running.send_signal(number)
-    said = running.stderr.readline()
+def test_signal_lets_calls_in_flight_finish(running_process, workspace, server, number):
+    """Their answers are published, the rest remains, and the exit code is 3."""
+    running_process.send_signal(number)
+    notice = running_process.stderr.readline()
     server.gate.set()
-    code, stdout, _ = read_to_end(running)
+    code, stdout, _ = read_to_end(running_process)
     run = workspace.only("runs")
-    assert said.startswith(f"{number.name}: ")
+    assert notice.startswith(f"{number.name}: ")
     assert code == 3
     assert f"stopped: {number.name} was received; 2 accepted documents are kept in" in stdout
     assert (run["status"], run["found"], run["accepted"], run["remaining"]) == ("stopped", 6, 2, 4)
     assert workspace.table("results").height == workspace.table("calls").height == 2
 
 
-def test_the_next_run_does_the_rest(running, workspace, server):
-    """No document is asked for twice, and all have a row."""
-    running.send_signal(signal.SIGINT)
-    running.stderr.readline()
+def test_next_run_completes_a_stopped_run(running_process, workspace, server):
+    """No document is sent twice."""
+    running_process.send_signal(signal.SIGINT)
+    running_process.stderr.readline()
     server.gate.set()
-    read_to_end(running)
-    again = workspace.run(*RUN)
-    assert again.exit_code == 0
+    read_to_end(running_process)
+    second = workspace.run(*RUN)
+    assert second.exit_code == 0
     assert len(server.documents) == len(set(server.documents)) == 6
     assert workspace.table("results")["_document"].n_unique() == 6
     assert workspace.table("runs").sort("started_at")["skipped"].to_list() == [0, 2]
 
 
-def test_a_second_signal_stops_at_once(running, workspace):
-    """Calls on their way are cut; nobody knows whether they are billed, and the run says what they may cost."""
-    running.send_signal(signal.SIGINT)
-    running.stderr.readline()
-    running.send_signal(signal.SIGINT)
-    code, _, _ = read_to_end(running)
+def test_second_signal_aborts_calls_in_flight(running_process, workspace):
+    """Their billing is unknown, and the run records what they may cost."""
+    running_process.send_signal(signal.SIGINT)
+    running_process.stderr.readline()
+    running_process.send_signal(signal.SIGINT)
+    code, _, _ = read_to_end(running_process)
     calls, run = workspace.table("calls"), workspace.only("runs")
     assert code == 3
     assert calls.select("outcome", "billed").rows() == [("aborted", "unknown")] * 2
@@ -74,8 +74,8 @@ def test_a_second_signal_stops_at_once(running, workspace):
     assert run["cost_unknown_usd"] == calls["reserved_usd"].sum() > 0
 
 
-def test_max_time_takes_no_new_documents(workspace, server):
-    """Calls on their way are given TILEWISE_DRAIN and then cut, the rest remains, and the exit code is 3."""
+def test_max_time_aborts_calls_after_drain(workspace, server):
+    """The rest remains, and the exit code is 3."""
     ended = workspace.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
     run = workspace.only("runs")
     assert ended.exit_code == 3
@@ -84,22 +84,20 @@ def test_max_time_takes_no_new_documents(workspace, server):
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 0, 6)
 
 
-def test_a_time_that_suffices_stops_nothing(workspace, server):
-    """A run that ends before its time is completed."""
+def test_run_within_max_time_is_completed(workspace, server):
     server.gate.set()
     assert workspace.run(*RUN, "--max-time", "1h").exit_code == 0
     assert workspace.only("runs")["status"] == "completed"
 
 
-def test_a_killed_run_leaves_no_half_volume(running, workspace):
-    """What SIGKILL leaves behind is in no published table."""
-    running.kill()
-    running.wait()
-    assert [each for each in workspace.files("out") if not each.startswith("staging/")] == []
+def test_killed_run_publishes_no_file(running_process, workspace):
+    running_process.kill()
+    running_process.wait()
+    assert [file for file in workspace.files("out") if not file.startswith("staging/")] == []
 
 
-def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replies):
-    """After 200 documents the pilot looks: status failing, exit 2, and the rest is not paid for."""
+def test_run_is_stopped_if_most_documents_fail(workspace, server, replies):
+    """After 200 documents: status failing, exit 2, and the rest is not sent."""
     workspace.images(*(f"{number}.png" for number in range(280)), size=(20, 20))
     server.script = [replies.ok({"tags": []})]
     ended = workspace.run(*RUN, env={"TILEWISE_REASKS": "0", "TILEWISE_CONCURRENCY": "64"})
@@ -112,8 +110,7 @@ def test_a_run_in_which_most_documents_fail_is_stopped(workspace, server, replie
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, number):
-    """The endpoint goes when its run goes, however it goes."""
+def test_offline_run_ends_its_endpoint_process(workspace, wait, descendants, gone, number):
     with workspace.start("run", "in", "--schema", "caption", "--offline", **PIPES) as process:
         children = wait(lambda: descendants(process.pid))
         process.send_signal(number)
@@ -122,8 +119,8 @@ def test_offline_leaves_no_process_behind(workspace, wait, descendants, gone, nu
     assert code == {signal.SIGINT: 3, signal.SIGKILL: -9}[number]
 
 
-def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, wait, descendants, gone):
-    """Ctrl-C in the flow publishes what was answered, exits with 3, and leaves no server behind."""
+def test_interrupted_flow_drains_and_ends_its_server(workspace, server, wait, descendants, gone):
+    """It publishes the answers and exits with 3."""
     with workspace.start(*RUN, "--prefect", **PIPES) as process:
         wait(lambda: len(server.asked) == 2)
         children = descendants(process.pid)
@@ -138,8 +135,7 @@ def test_a_flow_that_is_interrupted_drains_like_a_direct_run(workspace, server, 
     assert run["accepted"] + run["remaining"] == 6
 
 
-def test_a_killed_flow_leaves_no_server_behind(workspace, server, wait, descendants, gone):
-    """The temporary server goes with the run that started it."""
+def test_killed_flow_ends_its_server(workspace, server, wait, descendants, gone):
     with workspace.start(*RUN, "--prefect", **PIPES) as process:
         wait(lambda: server.asked)
         children = descendants(process.pid)

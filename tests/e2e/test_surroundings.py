@@ -1,4 +1,4 @@
-"""Certificates, proxies and a Prefect server that cannot be used: one line, exit 2, nothing on stdout, nothing sent."""
+"""Unusable certificates, proxies and Prefect settings: one line, exit 2, nothing on stdout, nothing sent."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ FLOWS = ["apply", "backfill", "calibrate", "estimate", "extract", "shard"]
 
 
 @pytest.mark.parametrize(
-    ("env", "named"),
+    ("env", "variable"),
     [
         ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE"),
         ({"SSL_CERT_FILE": "/etc/hostname"}, "SSL_CERT_FILE"),
@@ -20,24 +20,23 @@ FLOWS = ["apply", "backfill", "calibrate", "estimate", "extract", "shard"]
     ],
 )
 @pytest.mark.parametrize("mode", ["--direct", "--prefect"])
-def test_unusable_client_environment_is_one_line(workspace, env, named, mode):
-    """It names the variable to correct."""
+def test_invalid_client_environment_is_refused_in_one_line(workspace, env, variable, mode):
+    """The line names the variable."""
     workspace.with_images("a.jpg")
     ended = workspace.run(*RUN, mode, env=NOT_LOCALHOST | env)
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
-    assert named in ended.stderr
+    assert variable in ended.stderr
 
 
-def test_dead_proxy_is_one_line(workspace):
-    """A proxy that refuses connections is an endpoint that cannot be reached."""
+def test_unreachable_proxy_is_refused_in_one_line(workspace):
     workspace.with_images("a.jpg")
     ended = workspace.run(*RUN, "--direct", env=NOT_LOCALHOST | {"HTTP_PROXY": "http://127.0.0.1:9"})
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
 
 
 @pytest.mark.slow
-def test_flows_are_never_retried_by_default(workspace):
-    """A default of Prefect's would send every document of a failed run again."""
+def test_flows_ignore_prefect_default_retries(workspace):
+    """Retries would send every document of a failed run again."""
     code = "".join(f"from flows.{name} import {name}\nassert {name}.retries == 0\n" for name in FLOWS)
     env = workspace.environment({"PREFECT_FLOWS_DEFAULT_RETRIES": "2"})
     ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`--witness`: the values of a run's answers are looked for on the originals."""
+"""`--witness`: a run locates the values of its answers on the original images."""
 
 import json
 import re
@@ -17,7 +17,7 @@ ANSWER = {
 
 
 def draw_receipt(path, lines=LINES):
-    """A small receipt; each line is 60 px below the one before."""
+    """A small receipt with lines 60 px apart."""
     picture = Image.new("RGB", (640, 360), "white")
     for row, text in enumerate(lines):
         name, _, amount = text.partition("   ")
@@ -28,15 +28,15 @@ def draw_receipt(path, lines=LINES):
 
 
 @pytest.mark.slow
-def test_values_of_a_run_have_their_place_on_the_page(workspace, serve, replies):
-    """By extractors.endpoint.ocr.worker: the box of each, page 0 for what stands nowhere, and a row that is missing."""
+def test_witness_records_page_and_box_of_each_value(workspace, serve, replies):
+    """By extractors.endpoint.ocr.worker: page 0 for a value that is on no page, `[?]` for a row that is missing."""
     workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
     draw_receipt(workspace.folder / "in" / "a.png")
-    ran = workspace.run(*RUN, "--witness", "all")
-    assert ran.exit_code == 0
+    ended = workspace.run(*RUN, "--witness", "all")
+    assert ended.exit_code == 0
     row = workspace.only("results")
-    seen = {each["field"]: each for each in row["_evidence"]}
-    assert {name: each["page"] for name, each in seen.items()} == {
+    evidence = {value["field"]: value for value in row["_evidence"]}
+    assert {name: value["page"] for name, value in evidence.items()} == {
         "company": 1,
         "date": 1,
         "address": 0,
@@ -47,42 +47,42 @@ def test_values_of_a_run_have_their_place_on_the_page(workspace, serve, replies)
         "line_items[0].amount": 1,
         "line_items[?]": 1,
     }
-    heights = {name: each["y"] + each["height"] // 2 for name, each in seen.items() if each["y"] is not None}
+    heights = {name: value["y"] + value["height"] // 2 for name, value in evidence.items() if value["y"] is not None}
     lines = {name: round((height - 45) / 60) for name, height in heights.items()}
     assert lines == {
         "company": 0, "date": 1, "total": 4, "line_items[0].description": 2, "line_items[0].amount": 2, "line_items[?]": 3,
     }  # fmt: skip
     assert row["_confidence"] is None
-    assert "values that stand on no page" in ran.stdout
+    assert "values that stand on no page" in ended.stdout
 
 
 @pytest.mark.slow
-def test_try_says_where_each_value_stands(workspace, serve, replies):
-    """The place of a value is printed beside it and given in JSON; without a witness neither is there."""
+def test_try_shows_the_place_of_each_value(workspace, serve, replies):
+    """In the text and in JSON; without a witness there is none."""
     workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
     draw_receipt(workspace.folder / "in" / "a.png")
     command = ("try", "in/a.png", "--schema", "receipt", "--yes", "--bill", "formula")
-    shown = workspace.run(*command, "--witness", "doubtful").stdout
-    assert 'address: "1 Elm Road" (on no page)' in shown
-    assert re.search(r"^  total: .*\(page 1, \d+ x \d+ px at", shown, re.MULTILINE)
-    seen = json.loads(workspace.run(*command, "--witness", "all", "--json").stdout)["seen_on_page"]
-    assert (seen["total"], seen["address"], seen["currency"]) == (1, 0, None)
+    text = workspace.run(*command, "--witness", "doubtful").stdout
+    assert 'address: "1 Elm Road" (on no page)' in text
+    assert re.search(r"^  total: .*\(page 1, \d+ x \d+ px at", text, re.MULTILINE)
+    pages = json.loads(workspace.run(*command, "--witness", "all", "--json").stdout)["seen_on_page"]
+    assert (pages["total"], pages["address"], pages["currency"]) == (1, 0, None)
     assert json.loads(workspace.run(*command, "--json").stdout)["seen_on_page"] is None
 
 
-@pytest.mark.soak  # the property tests of the score and of the tuning hold each step
+@pytest.mark.soak  # property tests of the score and of the tuning cover each step
 @pytest.mark.slow
-def test_score_with_the_witness_is_tuned_and_used_by_runs_that_look(workspace, serve, replies):
+def test_witnessed_score_is_tuned_and_used_by_runs_with_witness(workspace, serve, replies):
     """Every answer has the same probabilities and total; half of the receipts print another total."""
 
     def answer(_):
-        body = json.loads(replies.ok(json.dumps(whole)).body)
+        body = json.loads(replies.ok(json.dumps(content)).body)
         text = body["choices"][0]["message"]["content"]
         body["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -0.1} for part in text]}
         return replies.raw(json.dumps(body))
 
     items = [{"description": "Coffee with milk", "amount": 4.5}, {"description": "Cheese cake", "amount": 8}]
-    whole = ANSWER | {"address": None, "line_items": items}
+    content = ANSWER | {"address": None, "line_items": items}
     workspace.with_images().using(serve(answer))
     labels = []
     for number in range(28):
@@ -95,30 +95,30 @@ def test_score_with_the_witness_is_tuned_and_used_by_runs_that_look(workspace, s
     prices = ("--review-cost", "0.5", "--error-cost", "5", "--yes", "--json")
     ended = workspace.run(*tune, *prices)
     assert ended.exit_code == 0, ended.output
-    shown = json.loads(ended.stdout)
-    assert shown["witnessed"]["review"]["slipped"] == 0
-    assert shown["witnessed"]["review"]["reviewed"] < 28 == shown["dollars"]["chosen"]["reviewed"]
-    ran = workspace.run(*RUN, "--witness", "all", "--yes")
-    assert "its score with the witness" in ran.stderr
+    report = json.loads(ended.stdout)
+    assert report["witnessed"]["review"]["slipped"] == 0
+    assert report["witnessed"]["review"]["reviewed"] < 28 == report["dollars"]["chosen"]["reviewed"]
+    second = workspace.run(*RUN, "--witness", "all", "--yes")
+    assert "its score with the witness" in second.stderr
     rows = workspace.table("results")
     confidences = dict(zip(rows["_document"].str.extract(r"(\d+)\.png").cast(int), rows["_confidence"], strict=True))
-    below = shown["witnessed"]["review"]["review_below"]
+    below = report["witnessed"]["review"]["review_below"]
     assert {number % 2 for number, confidence in confidences.items() if confidence < below} == {0}
     assert {number % 2 for number, confidence in confidences.items() if confidence >= below} == {1}
 
 
-def test_missing_packages_are_named_before_anything_is_sent(workspace, server, monkeypatch):
+def test_missing_witness_packages_are_named_before_any_call(workspace, server, monkeypatch):
     """One line with the extra; exit code 2."""
     monkeypatch.setitem(extra._NEEDS, "witness", ("a_package_that_is_not_there",))
     workspace.with_images("a.jpg").using(server)
-    ran = workspace.run(*RUN, "--witness", "doubtful")
-    assert (ran.exit_code, server.keys) == (2, [])
-    assert 'pip install "tilewise[offline]"' in ran.stderr
+    ended = workspace.run(*RUN, "--witness", "doubtful")
+    assert (ended.exit_code, server.keys) == (2, [])
+    assert 'pip install "tilewise[offline]"' in ended.stderr
 
 
 @pytest.mark.slow
-def test_copies_have_the_places_of_their_original(workspace, serve, replies):
-    """A copy in the same run, which waits for the witness, and one of an earlier run; the summary counts the original."""
+def test_copies_have_the_evidence_of_their_original(workspace, serve, replies):
+    """A copy in the same run, and one of an earlier run; the summary counts the original alone."""
     workspace.with_images("a.png", "b.png").using(serve(replies.ok(json.dumps(ANSWER))))
     for name in ("a.png", "b.png"):
         draw_receipt(workspace.folder / "in" / name)

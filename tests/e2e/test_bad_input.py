@@ -1,4 +1,7 @@
-"""Invalid input: exit 2, one line that names the value and what is allowed, nothing sent, nothing written."""
+"""Invalid input: exit 2, one line that names the value and what is allowed, nothing sent, nothing written.
+
+Covers `flows.preflight`, too.
+"""
 
 import socket
 

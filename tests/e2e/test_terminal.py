@@ -1,4 +1,7 @@
-"""The cost confirmation on a terminal."""
+"""The cost confirmation on a terminal.
+
+Covers `flows.runner`, too.
+"""
 
 import os
 import pty

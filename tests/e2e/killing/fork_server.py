@@ -1,9 +1,8 @@
-"""Runs the command many times in forks of one process that has imported everything, and has them killed as asked.
+"""Runs the command many times in forks of one process that has imported its modules, and kills the forks on request.
 
-On stdin one order a line: `args`, `cwd`, `env`, `root` (of the output), `said` (a folder for what the command says and for
-its trace), `kill` (a moment and how many of that name it takes, or null) and `part` (the number of the staged file at
-whose appearance it is killed, or null). On stdout one line for each: its `status` as subprocess gives it, and `parts`, the
-number of staged files that were seen.
+It reads one order a line from stdin: `args`, `cwd`, `env`, `root` (of the output), `log_folder` (for stdout, stderr and the
+trace), `kill` (a kill point and its number, or null) and `part` (the number of the staged file at whose appearance the fork
+is killed, or null). It prints one line for each: `status` as subprocess gives it, and `parts`, the number of staged files.
 """
 
 import importlib
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from kill_points import KillPoints
 
-PRELOADED = (  # all that is heavy but polars, which starts threads where it is imported: a fork would lose them
+PRELOADED = (  # all heavy modules but polars, which starts threads when imported: a fork would lose them
     "flows.cli",
     "extractors.config.run_config",
     "extractors.call.client",
@@ -31,7 +30,7 @@ PRELOADED = (  # all that is heavy but polars, which starts threads where it is 
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
 )
-LONGEST = 90  # seconds that a run may take
+LONGEST = 90  # seconds for one run
 
 
 def main():
@@ -49,15 +48,15 @@ def main():
 
 
 def run(order):
-    """The command, in the fork."""
-    said = Path(order["said"])
+    """Runs the command in the fork."""
+    log_folder = Path(order["log_folder"])
     for stream, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        os.dup2(os.open(log_folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
-    KillPoints(Path(order["root"]), said / "trace", order["kill"]).listen()
+    KillPoints(Path(order["root"]), log_folder / "trace", order["kill"]).listen()
     status = 1
     try:
         importlib.import_module("flows.cli").app(order["args"], prog_name="tilewise")
@@ -71,24 +70,24 @@ def run(order):
 
 
 def watch(pid, order):
-    """Waits for the fork; kills it as soon as so many staged files have appeared, however far the last is written."""
-    staging, seen, end = Path(order["root"], "staging"), set(), time.monotonic() + LONGEST
+    """Waits for the fork; kills it once this many staged files have appeared, however much of the last is written."""
+    staging, parts, end = Path(order["root"], "staging"), set(), time.monotonic() + LONGEST
     while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return {"status": os.waitstatus_to_exitcode(status), "parts": len(seen)}
-        seen.update(files(staging))
-        if time.monotonic() > end or (order["part"] and len(seen) >= order["part"]):
+        finished, status = os.waitpid(pid, os.WNOHANG)
+        if finished:
+            return {"status": os.waitstatus_to_exitcode(status), "parts": len(parts)}
+        parts.update(list_staged(staging))
+        if time.monotonic() > end or (order["part"] and len(parts) >= order["part"]):
             os.kill(pid, signal.SIGKILL)
         if not order["part"]:
             time.sleep(0.002)
 
 
-def files(folder):
-    """The files of all runs that are staged now."""
+def list_staged(folder):
+    """The files that all runs have staged now."""
     try:
         volumes = [volume.path for run in os.scandir(folder) for volume in os.scandir(run.path)]
-        return [os.path.join(volume, each) for volume in volumes for each in os.listdir(volume)]  # noqa: PTH118, PTH208  quick
+        return [os.path.join(volume, name) for volume in volumes for name in os.listdir(volume)]  # noqa: PTH118, PTH208  quick
     except OSError:
         return []
 

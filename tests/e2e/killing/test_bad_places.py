@@ -1,4 +1,4 @@
-"""A disk that is full or cannot be written, a ledger that somebody holds or that is damaged: said clearly, nothing lost."""
+"""A full or read-only disk and a locked or damaged ledger: a clear message, and no answer is lost."""
 
 import contextlib
 import os
@@ -10,12 +10,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 DOCUMENTS = 24
-ROOM = 48 * 1024  # bytes that are left: enough to begin with
+ROOM = 48 * 1024  # free bytes: enough to start a run
 ON_SQLITE = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 
 class Disk:
-    """A small file system of its own, in memory."""
+    """A small file system in memory."""
 
     def __init__(self, path):
         """Mounts it."""
@@ -23,12 +23,12 @@ class Disk:
         self._mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path))
 
     def fill(self):
-        """Leaves a little room only."""
+        """Leaves only `ROOM` bytes free."""
         room = os.statvfs(self.path)
         self._ballast.write_bytes(bytes(room.f_bavail * room.f_bsize - ROOM))
 
     def empty(self):
-        """Gives the room back."""
+        """Removes the ballast."""
         self._ballast.unlink()
 
     def lock(self):
@@ -36,7 +36,7 @@ class Disk:
         self._mount("-o", "remount,ro", str(self.path))
 
     def unlock(self):
-        """Makes it writable again."""
+        """Makes it writable."""
         self._mount("-o", "remount,rw", str(self.path))
 
     @property
@@ -50,7 +50,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of the test's own; only root may mount one."""
+    """A disk of this test; mounting one needs root."""
     path = tmp_path / "disk"
     path.mkdir()
     try:
@@ -62,116 +62,116 @@ def disk(tmp_path):
 
 
 @ON_SQLITE
-def test_an_output_that_fills_up_loses_nothing(kill_run, disk):
-    """It is said in one line, and once there is room again the next run goes on without paying again."""
-    documents = kill_run.documents(DOCUMENTS)
-    kill_run.workspace.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
+def test_full_output_disk_stops_the_run_and_keeps_answers(scenario, disk):
+    """With free space, the next run completes it without paying again."""
+    documents = scenario.write_documents(DOCUMENTS)
+    scenario.workspace.env |= {"TILEWISE_OUTPUT": str(disk.path / "out"), "TILEWISE_CHUNK": "3"}
     disk.fill()
-    full = kill_run.run()
-    half_written = kill_run.unreadable()
+    full = scenario.run()
+    half_written = scenario.list_unreadable()
     disk.empty()
-    again = kill_run.run()
+    second = scenario.run()
 
     assert full.status == 2
-    assert f"output '{disk.path}/out' cannot be written" in full.words
-    assert "No space left" in full.words
-    assert "Traceback" not in full.words
-    assert again.status == 0, again.stderr
-    assert half_written + kill_run.unreadable() == []
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.server.answered == DOCUMENTS
-    assert kill_run.list_staged() == []
-    assert kill_run.odds() == []
+    assert f"output '{disk.path}/out' cannot be written" in full.text
+    assert "No space left" in full.text
+    assert "Traceback" not in full.text
+    assert second.status == 0, second.stderr
+    assert half_written + scenario.list_unreadable() == []
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.server.answered == DOCUMENTS
+    assert scenario.list_staged() == []
+    assert scenario.contradictions() == []
 
 
 @ON_SQLITE
-def test_a_ledger_whose_disk_fills_up_stops_the_run(kill_run, disk):
-    """Nothing is sent that it could not hold; what it holds is not paid again, and the bill lies within."""
-    documents = kill_run.documents(DOCUMENTS)
-    kill_run.workspace.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
-    kill_run.run(env={"TILEWISE_OUTPUT": str(disk.path / "other")})  # the ledger is there, and what it keeps
-    kill_run.server.rehearse()
+def test_full_ledger_disk_stops_the_run(scenario, disk):
+    """No call is sent that the ledger could not store, and stored answers are not paid for again."""
+    documents = scenario.write_documents(DOCUMENTS)
+    scenario.workspace.env |= {"TILEWISE_LEDGER": f"sqlite:///{disk.path}/ledger.db", "TILEWISE_CHUNK": "3"}
+    scenario.run(env={"TILEWISE_OUTPUT": str(disk.path / "other")})  # creates the ledger and its memory of the endpoint
+    scenario.server.rehearse()
     disk.fill()
-    full = kill_run.run()
+    full = scenario.run()
     disk.empty()
-    again = kill_run.run()
+    second = scenario.run()
 
     assert full.status == 2
-    assert f"ledger '{disk.path}/ledger.db'" in full.words
-    assert "full" in full.words
-    assert "Traceback" not in full.words
-    assert again.status == 0, again.stderr
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.server.answered <= DOCUMENTS + 4
-    assert kill_run.list_staged() == []
-    assert kill_run.odds() == []
+    assert f"ledger '{disk.path}/ledger.db'" in full.text
+    assert "full" in full.text
+    assert "Traceback" not in full.text
+    assert second.status == 0, second.stderr
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.server.answered <= DOCUMENTS + 4
+    assert scenario.list_staged() == []
+    assert scenario.contradictions() == []
 
 
 @ON_SQLITE
-def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(kill_run, disk):
-    """And the run after it was made writable again is as if nothing had been."""
-    documents = kill_run.documents(2)
-    kill_run.workspace.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
+def test_read_only_output_is_refused_before_any_call(scenario, disk):
+    """Once it is writable, the next run succeeds."""
+    documents = scenario.write_documents(2)
+    scenario.workspace.env["TILEWISE_OUTPUT"] = str(disk.path / "out")
     disk.lock()
-    refused = kill_run.run()
-    sent = kill_run.server.answered
+    refused = scenario.run()
+    sent = scenario.server.answered
     disk.unlock()
-    again = kill_run.run()
+    second = scenario.run()
 
     assert (refused.status, sent) == (2, 0)
-    assert f"output '{disk.path}/out' cannot be written" in refused.words
-    assert "Traceback" not in refused.words
-    assert again.status == 0, again.stderr
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.odds() == []
+    assert f"output '{disk.path}/out' cannot be written" in refused.text
+    assert "Traceback" not in refused.text
+    assert second.status == 0, second.stderr
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.contradictions() == []
 
 
 @pytest.fixture
-def written(kill_run):
-    """A scenario after one run; gives its documents and the ledger's path."""
-    documents = kill_run.documents(3)
-    assert kill_run.run().status == 0
-    return documents, kill_run.workspace.folder / "ledger.db"
+def finished_run(scenario):
+    """A scenario after one run: its documents and the ledger's path."""
+    documents = scenario.write_documents(3)
+    assert scenario.run().status == 0
+    return documents, scenario.workspace.folder / "ledger.db"
 
 
 @ON_SQLITE
-def test_a_ledger_that_another_process_holds_is_said_to_be_locked(kill_run, written):
-    """After a while of waiting; nothing was sent, and the next run goes on."""
-    _, path = written
-    kill_run.workspace.images("later.png", size=(40, 41))
-    kill_run.server.rehearse()
+def test_ledger_locked_by_another_process_is_refused(scenario, finished_run):
+    """Nothing is sent, and the next run succeeds."""
+    _, path = finished_run
+    scenario.workspace.images("later.png", size=(40, 41))
+    scenario.server.rehearse()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("begin immediate")
-        locked = kill_run.run()
-        sent = kill_run.server.answered
+        locked = scenario.run()
+        sent = scenario.server.answered
         holder.execute("rollback")
-    again = kill_run.run()
+    second = scenario.run()
 
     assert (locked.status, sent) == (2, 0)
-    assert str(path) in locked.words
-    assert "locked" in locked.words
-    assert "Traceback" not in locked.words
-    assert again.status == 0, again.stderr
-    assert again.row["accepted"] == 1
-    assert kill_run.odds_of_tables() == []
+    assert str(path) in locked.text
+    assert "locked" in locked.text
+    assert "Traceback" not in locked.text
+    assert second.status == 0, second.stderr
+    assert second.row["accepted"] == 1
+    assert scenario.table_contradictions() == []
 
 
 @ON_SQLITE
 @pytest.mark.parametrize("at", [0, 4096], ids=["its head", "its pages"])
-def test_a_damaged_ledger_is_set_aside(kill_run, written, at):
-    """The message says where it is now, what it holds is kept, and the run after that begins a new one."""
-    documents, path = written
+def test_damaged_ledger_is_set_aside(scenario, finished_run, at):
+    """The message names its new path, its bytes are kept, and the next run creates a new one."""
+    documents, path = finished_run
     noise = b"\xa5" * (path.stat().st_size - at)
     path.write_bytes(path.read_bytes()[:at] + noise)
-    refused = kill_run.run()
-    kept = [each for each in path.parent.iterdir() if each.is_file() and noise[:4000] in each.read_bytes()]
-    again = kill_run.run()
+    refused = scenario.run()
+    copies = [file for file in path.parent.iterdir() if file.is_file() and noise[:4000] in file.read_bytes()]
+    second = scenario.run()
 
     assert refused.status == 2
-    assert "Traceback" not in refused.words
-    assert len(kept) == 1
-    assert kept[0] != path
-    assert str(kept[0]) in refused.words
-    assert again.status == 0, again.stderr
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.server.answered == len(documents)
+    assert "Traceback" not in refused.text
+    assert len(copies) == 1
+    assert copies[0] != path
+    assert str(copies[0]) in refused.text
+    assert second.status == 0, second.stderr
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.server.answered == len(documents)

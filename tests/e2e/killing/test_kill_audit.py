@@ -1,4 +1,4 @@
-"""A run is killed during its audit: the next one publishes the rows once, pays for nothing again, and says how far it came.
+"""A run is killed during its audit: the next one publishes its rows once, without a call, and counts the audit.
 
 Covers `extractors.run.audit_recovery`.
 """
@@ -11,13 +11,13 @@ DOCUMENTS, AUDIT = 6, 4
 ARGS = ("--bill", "formula", "--audit", str(AUDIT))
 ONE_AT_A_TIME = {"TILEWISE_CONCURRENCY": "1"}
 IN_VOLUMES = ONE_AT_A_TIME | {"TILEWISE_CHUNK": "2", "TILEWISE_VOLUME": "4"}
-SIZE = (1500, 1500)  # has a rung above the first one
+SIZE = (1500, 1500)  # has a higher rung
 
 
-def prepare_documents(kill_run):
-    """The scenario with its documents, and a server that takes its time."""
-    paths = kill_run.workspace.images(*(f"{number}.png" for number in range(DOCUMENTS)), size=SIZE)
-    kill_run.server.rehearse(latency=0.05)
+def prepare_documents(scenario):
+    """Writes the documents, and sets the latency."""
+    paths = scenario.workspace.images(*(f"{number}.png" for number in range(DOCUMENTS)), size=SIZE)
+    scenario.server.rehearse(latency=0.05)
     return sorted(map(str, paths))
 
 
@@ -39,32 +39,31 @@ INTENT, REPLY = "committed insert calls, insert days, update runs", "committed i
     ],
     ids=["first call", "third call", "second answer", "last answer", "in volumes", "staging"],
 )
-def test_audit_that_is_killed_is_reported_as_far_as_it_came(kill_run, moment, read, env):
-    """Its answers are counted and compared by the next run, which sends nothing: all documents are done."""
-    documents = prepare_documents(kill_run)
-    killed = kill_run.run(*ARGS, kill=moment, env=env)
-    again = kill_run.run(*ARGS, env=env)
-    first, last = kill_run.table("runs").sort("started_at", "volume").to_dicts()[-2:]
+def test_answers_of_a_killed_audit_are_counted_by_the_next_run(scenario, moment, read, env):
+    """It compares them, and sends nothing, as all documents have results."""
+    documents = prepare_documents(scenario)
+    killed = scenario.run(*ARGS, kill=moment, env=env)
+    recovery = scenario.run(*ARGS, env=env)
+    first, last = scenario.table("runs").sort("started_at", "volume").to_dicts()[-2:]
 
     assert killed.killed
-    assert (again.status, again.row["skipped"], again.row["audited"]) == (0, DOCUMENTS, 0), again.stderr
+    assert (recovery.status, recovery.row["skipped"], recovery.row["audited"]) == (0, DOCUMENTS, 0), recovery.stderr
     assert (first["status"], first["audited"], first["audit_agreed"]) == ("abandoned", read, read)
     assert f"audit: {read} of up to {AUDIT} documents were read again before the process ended" in first["warnings"]
-    assert kill_run.server.answered == DOCUMENTS + read
+    assert scenario.server.answered == DOCUMENTS + read
     assert (last["calls"], last["cost_usd"]) == (0, 0)
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.table("calls").filter(rung=0).height == read + (moment[0] == INTENT)
-    assert kill_run.list_staged() == []
-    assert kill_run.odds() == []
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.table("calls").filter(rung=0).height == read + (moment[0] == INTENT)
+    assert scenario.list_staged() == []
+    assert scenario.contradictions() == []
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-def test_audit_that_is_being_published_is_published_whole(kill_run):
-    """As the run itself had counted it."""
-    documents = prepare_documents(kill_run)
-    assert kill_run.run(*ARGS, kill=("rename calls", 1), env=ONE_AT_A_TIME).killed
-    assert kill_run.run(*ARGS, env=ONE_AT_A_TIME).status == 0
-    first = kill_run.table("runs").sort("started_at").to_dicts()[0]
+def test_audit_killed_while_publishing_keeps_its_own_counts(scenario):
+    documents = prepare_documents(scenario)
+    assert scenario.run(*ARGS, kill=("rename calls", 1), env=ONE_AT_A_TIME).killed
+    assert scenario.run(*ARGS, env=ONE_AT_A_TIME).status == 0
+    first = scenario.table("runs").sort("started_at").to_dicts()[0]
     assert (first["status"], first["audited"], first["warnings"]) == ("completed", AUDIT, [])
-    assert kill_run.names_in("results", "_document") == documents
-    assert kill_run.odds() == []
+    assert scenario.sorted_column("results", "_document") == documents
+    assert scenario.contradictions() == []

@@ -1,4 +1,4 @@
-"""A tuning that is killed: its answers are kept, it is published as abandoned, and the next one pays for the rest only."""
+"""A killed tuning keeps its answers and is published as abandoned; the next one pays for the rest only."""
 
 import json
 import threading
@@ -13,12 +13,12 @@ CALLS = 3 * 3 + 3  # three rungs each, and the control
 
 
 def test_killed_tuning_pays_again_for_calls_in_flight_only(workspace, serve, replies):
-    """Killed while the eighth call waits; nothing of it becomes done."""
-    waits = threading.Event()
+    """It is killed during the eighth call; no document gets a result."""
+    eighth_call = threading.Event()
 
     def answer(asked):
-        if len(server.asked) == 8 and not waits.is_set():
-            waits.set()
+        if len(server.asked) == 8 and not eighth_call.is_set():
+            eighth_call.set()
             server.gate.wait(90)
         return replies.ok(CAPTION)
 
@@ -28,11 +28,11 @@ def test_killed_tuning_pays_again_for_calls_in_flight_only(workspace, serve, rep
     (workspace.folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     command = ("tune", "in", "--truth", "truth.jsonl", "--schema", "caption", "--yes", "--json")
     with workspace.start(*command) as process:
-        assert waits.wait(60)
+        assert eighth_call.wait(60)
         process.kill()
     server.gate.set()
-    again = workspace.run(*command)
-    assert again.exit_code == 0, again.output
+    second = workspace.run(*command)
+    assert second.exit_code == 0, second.output
     assert len(server.asked) == CALLS + 1
     runs = workspace.table("runs").sort("run")
     assert runs["status"].to_list() == ["abandoned", "completed"]

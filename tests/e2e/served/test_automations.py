@@ -1,4 +1,4 @@
-"""The automations of docs/automations on a real server: Prefect takes them, and they do what they are for."""
+"""The automations of docs/automations on a real server: Prefect accepts them, and they act as documented."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import yaml
 
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[3] / "docs" / "automations"
-NOBODY = "00000000-0000-0000-0000-000000000000"
+PLACEHOLDER = "00000000-0000-0000-0000-000000000000"
 BLOCK = """
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
 body = {"model": "{{subject}}", "messages": "{{body}}"}
@@ -22,7 +22,7 @@ print(block.save("mail"))
 
 @pytest.fixture(scope="module")
 def workspace_with_old_prices(workspaces):
-    """A workspace at which the price in force is an old one, which is a warning."""
+    """A workspace whose price list is old, which causes a warning."""
     workspace = workspaces(TOGETHER_API_KEY="any")
     prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))
@@ -31,13 +31,12 @@ def workspace_with_old_prices(workspaces):
 
 @pytest.fixture(scope="module")
 def api(serve_at, workspace_with_old_prices):
-    """The server's API."""
     return serve_at(workspace_with_old_prices).api
 
 
 @pytest.fixture
-def python(api, workspace_with_old_prices):
-    """Runs Python with the server's address, and gives what it printed."""
+def run_python(api, workspace_with_old_prices):
+    """Runs Python with the server's address, and returns its stdout."""
 
     def run(*args):
         env = workspace_with_old_prices.environment({"PREFECT_API_URL": f"{api.url}/api"})
@@ -48,8 +47,8 @@ def python(api, workspace_with_old_prices):
 
 
 @pytest.fixture
-def automate(python, tmp_path):
-    """Creates the automation of a file as the README says, with words of it replaced."""
+def create_automation(run_python, tmp_path):
+    """Creates the automation of a file as documented, with some of its text replaced."""
 
     def create(file, **words):
         text = (FOLDER / f"{file}.yaml").read_text()
@@ -58,26 +57,25 @@ def automate(python, tmp_path):
             text = text.replace(old, new)
         path = tmp_path / f"{file}.yaml"
         path.write_text(text)
-        return python("-m", "prefect", "automation", "create", "--from-file", path)
+        return run_python("-m", "prefect", "automation", "create", "--from-file", path)
 
     return create
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
-def test_prefect_takes_it(api, automate, name):
-    """As it stands in the file."""
-    automate(name)
-    wanted = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    found = {each["name"]: each for each in api.ask("POST", "automations/filter")}[wanted["name"]]
-    assert found["enabled"]
-    assert [each["type"] for each in found["actions"]] == [each["type"] for each in wanted["actions"]]
+def test_prefect_accepts_the_shipped_automation(api, create_automation, name):
+    create_automation(name)
+    expected = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    automation = {each["name"]: each for each in api.request("POST", "automations/filter")}[expected["name"]]
+    assert automation["enabled"]
+    assert [each["type"] for each in automation["actions"]] == [each["type"] for each in expected["actions"]]
 
 
-def test_a_warning_is_mailed(api, automate, python, serve, replies, wait):
-    """What the run warned of, its name and where to look, to whoever the block names."""
+def test_mail_warnings_sends_the_warning_and_a_link(api, create_automation, run_python, serve, replies, wait):
+    """To the webhook that the block names."""
     server, post = serve(replies.ok()), serve(replies.ok())
-    block = python("-c", BLOCK % post.url).split()[-1]
-    automate("mail-warnings", block=(NOBODY, block), name=("name: tilewise warnings", "name: mailed"))
+    block = run_python("-c", BLOCK % post.url).split()[-1]
+    create_automation("mail-warnings", block=(PLACEHOLDER, block), name=("name: tilewise warnings", "name: mailed"))
     job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
     api.run_to_end("backfill/backfill", job=job)
     mail = wait(lambda: [each for each in post.asked if "days old" in each["messages"]])[0]
@@ -85,22 +83,23 @@ def test_a_warning_is_mailed(api, automate, python, serve, replies, wait):
     assert f"{api.url}/runs/flow-run/" in mail["messages"]
 
 
-def test_a_stale_run_is_ended(api, automate):
-    """One heartbeat and then none: it is Crashed, and no longer in the way of the next one."""
-    automate("end-stale-runs", soon=("within: 600", "within: 10"), name=("name: tilewise stale runs", "name: soon"))
+def test_end_stale_runs_sets_a_run_without_heartbeat_to_crashed(api, create_automation):
+    create_automation(
+        "end-stale-runs", soon=("within: 600", "within: 10"), name=("name: tilewise stale runs", "name: soon")
+    )
     flow = api.deployment("extract/nightly")["flow_id"]
-    run = api.ask("POST", "flow_runs/", flow_id=flow, name="stale", state={"type": "RUNNING"})
+    run = api.request("POST", "flow_runs/", flow_id=flow, name="stale", state={"type": "RUNNING"})
     related = {"prefect.resource.id": f"prefect.flow.{flow}", "prefect.resource.role": "flow"}
-    beat = {
+    heartbeat = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": "prefect.flow-run.heartbeat",
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}", "prefect.resource.name": "stale"},
         "related": [related | {"prefect.resource.name": "extract"}],
     }
-    api.send("POST", "events", [beat])
-    ended = api.until(run)
-    assert (ended["state_type"], ended["state"]["message"].partition(";")[0]) == (
+    api.send("POST", "events", [heartbeat])
+    run_now = api.wait_for_state(run)
+    assert (run_now["state_type"], run_now["state"]["message"].partition(";")[0]) == (
         "CRASHED",
         "No heartbeat for ten minutes",
     )

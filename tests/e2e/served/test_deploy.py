@@ -1,4 +1,4 @@
-"""`prefect --no-prompt deploy --all` on a server of one's own, with a worker on a process pool; and a server that goes away."""
+"""`prefect --no-prompt deploy --all` on a separate Prefect server with a worker of a process pool; the server may fail."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ PATIENCE = 120  # seconds
 
 @pytest.fixture(scope="module")
 def workspace_to_deploy(workspaces, echo):
-    """Where deployments are made: a folder with its own prefect.yaml and .env, and images where `nightly` looks."""
+    """A workspace with its own prefect.yaml and .env, and images in the folder that `nightly` reads."""
     workspace = workspaces(TILEWISE_MODEL=None, TILEWISE_OUTPUT=None)
     shutil.copy(FILE, workspace.folder)
     (workspace.folder / ".env").write_text(f"TILEWISE_MODEL=maker/model\nTILEWISE_BASE_URL={echo}\n")
@@ -25,25 +25,25 @@ def workspace_to_deploy(workspaces, echo):
     return workspace
 
 
-def at_a_terminal(workspace, *args):
-    """Runs Prefect's own command where it may ask, and nobody answers; gives its exit code."""
-    ours, theirs = pty.openpty()
+def run_at_terminal(workspace, *args):
+    """Runs Prefect's command at a terminal without input, and returns its exit code."""
+    controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "prefect", *args]
     with subprocess.Popen(
-        command, cwd=workspace.folder, env=workspace.environment(), stdin=theirs, stdout=theirs
+        command, cwd=workspace.folder, env=workspace.environment(), stdin=terminal, stdout=terminal
     ) as process:
-        os.close(theirs)
-        with contextlib.suppress(OSError):  # nobody has it open any more
-            while os.read(ours, 4096):
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # the process has closed its end
+            while os.read(controller, 4096):
                 pass
-    os.close(ours)
+    os.close(controller)
     return process.returncode
 
 
 @pytest.fixture(scope="module")
-def prefect(workspace_to_deploy, free, answering):
-    """Runs Prefect's own command at a server of the workspace's, which is started first."""
-    port = free()
+def prefect(workspace_to_deploy, free_port, wait_for_server):
+    """Starts a Prefect server, and runs Prefect's command against it."""
+    port = free_port()
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     workspace_to_deploy.env |= quiet
     with contextlib.ExitStack() as stack:
@@ -57,42 +57,41 @@ def prefect(workspace_to_deploy, free, answering):
             return process
 
         run.server = run("server", "start", "--port", port)
-        run.api = answering(f"http://127.0.0.1:{port}")
+        run.api = wait_for_server(f"http://127.0.0.1:{port}")
         workspace_to_deploy.env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         yield run
 
 
 @pytest.fixture(scope="module")
 def api(prefect, workspace_to_deploy, tmp_path_factory):
-    """The server's API, once everything is deployed and a worker waits, which was started somewhere else."""
+    """The server's API, after all deployments are made and a worker was started in another folder."""
     assert prefect("work-pool", "create", "tilewise", "--type", "process").wait(PATIENCE) == 0
-    assert at_a_terminal(workspace_to_deploy, "--no-prompt", "deploy", "--all") == 0
+    assert run_at_terminal(workspace_to_deploy, "--no-prompt", "deploy", "--all") == 0
     prefect("worker", "start", "--pool", "tilewise", cwd=tmp_path_factory.mktemp("elsewhere"))
     return prefect.api
 
 
-def test_everything_is_deployed(api):
-    """With its limits, its schedule and its parameters."""
+def test_deploy_creates_limits_schedule_and_parameters(api):
     nightly = api.deployment("extract/nightly")
     assert nightly["work_pool_name"] == "tilewise"
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-    assert [each["schedule"]["cron"] for each in nightly["schedules"]] == ["15 2 * * *"]
+    assert [schedule["schedule"]["cron"] for schedule in nightly["schedules"]] == ["15 2 * * *"]
     assert nightly["parameters"]["job"]["when_expensive"] == "run"
     assert api.deployment("backfill/backfill")["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert api.deployment("estimate/estimate")["enforce_parameter_schema"]
 
 
-def test_the_worker_runs_nightly(api, workspace_to_deploy):
-    """With the settings of the folder that it was deployed from, and its output there."""
+def test_worker_runs_nightly_with_the_deployed_settings(api, workspace_to_deploy):
+    """Settings and output are those of the folder from which it was deployed."""
     job = api.deployment("extract/nightly")["parameters"]["job"] | {"schema_name": "caption"}
     run = api.run_to_end("extract/nightly", job=job)
     assert run["state"]["message"] == "2 accepted"
     assert workspace_to_deploy.table("runs", output="data/out")["prefect_flow_run_id"].to_list() == [run["id"]]
 
 
-def test_the_worker_calibrates(api):
-    """The form of two fields; the rule that was found is shown."""
+def test_worker_runs_calibrate(api):
+    """It shows the rule that it has found."""
     run = api.run_to_end("calibrate/calibrate", yes=True)
     assert run["state_name"] == "Completed"
     assert run["name"].startswith("calibrate, 20")
@@ -100,15 +99,14 @@ def test_the_worker_calibrates(api):
     assert "formula" in api.artifacts(run)["tilewise-calibration"]["data"]
 
 
-def test_a_parameter_beside_the_job_ends_the_run(api):
-    """Prefect's own `deploy` lets it pass: the run does nothing, and its log names what it does not know."""
+def test_unknown_parameter_ends_the_run(api):
+    """Prefect's `deploy` accepts it: the run does nothing, and its log names the parameter."""
     run = api.run_to_end("backfill/backfill", job={"source": "data/in"}, jobs=1)
     assert run["state_type"] in {"FAILED", "CRASHED"}
     assert any("['job', 'jobs']" in line for line in api.logs(run, "Engine execution"))
 
 
-def test_a_server_that_goes_away_costs_nothing(api, prefect, workspace_to_deploy, serve, replies, wait):
-    """The run finishes its work and publishes it."""
+def test_run_completes_after_the_prefect_server_is_killed(api, prefect, workspace_to_deploy, serve, replies, wait):
     server = serve(replies.ok())
     server.hold(replies.ok())
     job = {"source": "data/in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}

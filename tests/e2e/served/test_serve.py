@@ -1,4 +1,4 @@
-"""`tilewise serve` and `flows.serving.deployments`: what its forms take and refuse, and what its runs show."""
+"""`tilewise serve` and `flows.serving.deployments`: which values its forms accept, and what its runs show."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ OFTEN = """
 
 @pytest.fixture(scope="module")
 def workspace_with_rate(workspaces):
-    """A workspace at which a rate is set, and the price in force is an old one, which is a warning."""
+    """A workspace with a rate limit and an old price list, which causes a warning."""
     workspace = workspaces(TILEWISE_RPM="3000")
     prices = workspace.folder / "prices.toml"
     prices.write_text(prices.read_text().replace("as_of = 2026-11-01", "as_of = 2020-01-01"))
@@ -29,8 +29,8 @@ def workspace_with_rate(workspaces):
 
 
 @pytest.fixture(scope="module")
-def served(serve_at, workspace_with_rate):
-    """The shipped deployments and one that is due every twenty seconds."""
+def serve_process(serve_at, workspace_with_rate):
+    """A `serve` with the shipped deployments and one that is due every twenty seconds."""
     from flows.serving.deployment_file import FILE, find_file  # noqa: PLC0415 - reads Prefect's settings
 
     assert find_file().name == FILE
@@ -38,20 +38,19 @@ def served(serve_at, workspace_with_rate):
 
 
 @pytest.fixture(scope="module")
-def api(served):
-    """The server's API."""
-    return served.api
+def api(serve_process):
+    return serve_process.api
 
 
 @pytest.fixture
 def job(server, replies):
-    """A job for the form: two images, read anew in every test, whose answers hold words that must not be shown."""
+    """A job of two images that are read again in every test, whose answers have text that must not be shown."""
     server.answers_with(replies.ok({"caption": REPLY, "alt_text": None, "tags": []}))
     return {"source": "in", "schema_name": "caption", "base_url": server.url, "redo": "all", "yes": True}
 
 
-def test_without_a_key_a_run_fails_with_a_sentence(api):
-    """Nothing falls back to local OCR, and both places of a key are named."""
+def test_run_without_a_key_fails_and_names_where_to_set_it(api):
+    """It does not fall back to local OCR."""
     run = api.run_to_end("extract/nightly", job={"source": "in", "schema_name": "caption"})
     assert run["state_name"] == "Failed"
     assert run["state"]["message"] == (
@@ -60,44 +59,42 @@ def test_without_a_key_a_run_fails_with_a_sentence(api):
     )
 
 
-def test_a_schedule_fires(api, wait):
-    """A run that is due starts in less than twenty seconds."""
-    asked = {"deployments": {"name": {"any_": ["often"]}}, "flow_runs": {"start_time": {"is_null_": False}}}
-    run = wait(lambda: api.ask("POST", "flow_runs/filter", **asked))[0]
+def test_scheduled_run_starts_within_twenty_seconds(api, wait):
+    query = {"deployments": {"name": {"any_": ["often"]}}, "flow_runs": {"start_time": {"is_null_": False}}}
+    run = wait(lambda: api.request("POST", "flow_runs/filter", **query))[0]
     started, due = (datetime.fromisoformat(run[name]) for name in ("start_time", "expected_start_time"))
     assert run["auto_scheduled"]
     assert -1 < (started - due).total_seconds() < 20
-    api.ask("PATCH", f"deployments/{run['deployment_id']}", paused=True)
+    api.request("PATCH", f"deployments/{run['deployment_id']}", paused=True)
 
 
-def test_a_run_shows_what_it_did(api, job, server, workspace_with_rate):
-    """Name, state, progress, summary, log and warning; the key comes from Prefect, and no word from a reply."""
+def test_run_shows_progress_summary_log_and_warning_without_secrets(api, job, server, workspace_with_rate):
+    """The key comes from a Prefect block; neither it nor any text of an answer is shown."""
     save = [sys.executable, "-c", SAVE]
     env = workspace_with_rate.environment({"PREFECT_API_URL": f"{api.url}/api"})
     subprocess.run(save, env=env, check=True, capture_output=True, timeout=60)
     run = api.run_to_end("backfill/backfill", job=job)
-    shown = api.artifacts(run)
+    artifacts = api.artifacts(run)
     events = api.events(run, "tilewise.warning")
     log = api.logs(run)
     assert re.fullmatch(r"in → caption, \d{4}-\d\d-\d\d \d\d:\d\d", run["name"])
     assert (run["state_name"], run["state"]["message"]) == ("Completed", "2 accepted")
-    assert shown["tilewise-progress"]["data"] == 100
-    assert "2 of 2 documents" in shown["tilewise-progress"]["description"]
-    assert "| accepted | 2 |" in shown["tilewise-summary"]["data"]
-    assert str(workspace_with_rate.folder / "out" / "results") in shown["tilewise-summary"]["data"]
+    assert artifacts["tilewise-progress"]["data"] == 100
+    assert "2 of 2 documents" in artifacts["tilewise-progress"]["description"]
+    assert "| accepted | 2 |" in artifacts["tilewise-summary"]["data"]
+    assert str(workspace_with_rate.folder / "out" / "results") in artifacts["tilewise-summary"]["data"]
     reports = (workspace_with_rate.folder / "out" / "reports").glob("*.html")
-    assert any(str(each) in shown["tilewise-summary"]["data"] for each in reports)
-    assert "maker/model" in shown["tilewise-summary"]["data"]  # of .env where serve was started
+    assert any(str(report) in artifacts["tilewise-summary"]["data"] for report in reports)
+    assert "maker/model" in artifacts["tilewise-summary"]["data"]  # from .env of the folder in which serve was started
     assert any("days old" in event["payload"]["warning"] for event in events)
     assert [line.partition(":")[0] for line in log if line.startswith(("started", "ended"))] == ["started", "ended"]
     assert set(server.keys) == {f"Bearer {SECRET}"}
-    everything = str([shown, events, log, run])
-    assert REPLY[:10] not in everything
-    assert SECRET not in everything
+    text = str([artifacts, events, log, run])
+    assert REPLY[:10] not in text
+    assert SECRET not in text
 
 
-def test_failures_are_shown_by_file(api, job, workspace_with_rate):
-    """The files by name, and the share; a run of which more failed than may is Failed."""
+def test_failed_run_shows_failures_by_file_and_their_share(api, job, workspace_with_rate):
     (workspace_with_rate.folder / "bad").mkdir()
     (workspace_with_rate.folder / "bad" / "c.jpg").write_bytes(b"no image")
     run = api.run_to_end("extract/nightly", job=job | {"source": "bad"})
@@ -108,8 +105,8 @@ def test_failures_are_shown_by_file(api, job, workspace_with_rate):
     assert "/bad/c.jpg" in str(api.artifacts(run)["tilewise-failures"]["data"])
 
 
-def test_some_failures_are_forgiven(api, job, workspace_with_rate):
-    """Up to a fifth, where the job does not say; what was to be done again is in the log."""
+def test_run_completes_with_up_to_20_percent_failures(api, job, workspace_with_rate):
+    """The announcement of `redo` is in the log."""
     workspace_with_rate.images(*(f"{number}.jpg" for number in range(5)), folder="mostly")
     (workspace_with_rate.folder / "mostly" / "x.jpg").write_bytes(b"no image")
     run = api.run_to_end("backfill/backfill", job=job | {"source": "mostly"})
@@ -117,27 +114,25 @@ def test_some_failures_are_forgiven(api, job, workspace_with_rate):
     assert any(line.startswith("reprocessing: ") for line in api.logs(run))
 
 
-def test_a_run_that_stops_as_told_is_partial(api, job, server):
-    """The rest waits for the next run."""
+def test_run_with_a_spent_budget_is_partial(api, job, server):
     run = api.run_to_end("extract/nightly", job=job | {"budget": 0.0001})
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Partial")
     assert run["state"]["message"].startswith("0 accepted, 2 remaining; stopped: ")
     assert server.asked == []
 
 
-def test_two_nights_at_once(api, job, server, replies):
-    """The second one is cancelled, not begun and not kept for later."""
+def test_second_nightly_run_is_cancelled_while_one_is_running(api, job, server, replies):
     server.hold(replies.ok())
     first = api.start("extract/nightly", job=job)
-    api.until(first, "RUNNING")
+    api.wait_for_state(first, "RUNNING")
     second = api.run_to_end("extract/nightly", job=job)
     server.gate.set()
     assert second["state_type"] == "CANCELLED"
-    assert api.until(first)["state_type"] == "COMPLETED"
+    assert api.wait_for_state(first)["state_type"] == "COMPLETED"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("values", "field"),
     [
         ({"budget": 0}, "job.budget"),
         ({"policy": "frugal"}, "job.policy"),
@@ -146,42 +141,39 @@ def test_two_nights_at_once(api, job, server, replies):
         ({"unheard_of": 1}, "unheard_of"),
     ],
 )
-def test_a_wrong_value_is_refused_before_a_run(api, job, wrong, named):
-    """By Prefect, which names the field."""
-    answer = api.start("backfill/backfill", job=job | wrong)
+def test_prefect_refuses_invalid_job_values_and_names_the_field(api, job, values, field):
+    answer = api.start("backfill/backfill", job=job | values)
     assert "id" not in answer
-    assert named in answer["detail"]
+    assert field in answer["detail"]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "named"),
+    ("parameters", "message"),
     [
         ({"bill": "nonsense"}, "\"Tokens: bill rule\" 'nonsense': 'nonsense' is not a bill rule"),
         ({"source": "nowhere"}, "source 'nowhere' does not exist"),
     ],
 )
-def test_what_only_we_know_is_refused_first_thing_in_the_run(api, job, parameters, named):
+def test_run_fails_for_values_that_prefect_cannot_check(api, job, parameters, message):
     """The state names the field and the value."""
     run = api.run_to_end("backfill/backfill", job=job | parameters)
     assert run["state_type"] == "FAILED"
-    assert named in run["state"]["message"]
+    assert message in run["state"]["message"]
 
 
-def test_a_parameter_beside_the_job_is_refused_before_a_run(api, job):
-    """By Prefect, which names it."""
+def test_prefect_refuses_unknown_parameters(api, job):
     answer = api.start("backfill/backfill", job=job, jobs=1)
     assert "id" not in answer
     assert "'jobs' was unexpected" in answer["detail"]
 
 
-def test_all_runs_share_one_rate(api):
-    """TILEWISE_RPM, as a limit of the server's for the endpoint and model of the settings."""
-    limit = api.ask("GET", "v2/concurrency_limits/tilewise-api.together.ai-maker-model")
+def test_serve_creates_the_shared_rate_limit(api):
+    """From TILEWISE_RPM, for the endpoint and the model of the settings."""
+    limit = api.request("GET", "v2/concurrency_limits/tilewise-api.together.ai-maker-model")
     assert (limit["limit"], limit["slot_decay_per_second"]) == (50, 50)
 
 
-def test_an_estimate_sends_nothing(api, job, server):
-    """Also where a run is asked to be a dry one."""
+def test_estimate_and_dry_run_send_nothing(api, job, server):
     runs = [
         api.run_to_end("estimate/estimate", job=job),
         api.run_to_end("extract/nightly", job=job | {"dry_run": True}),

@@ -1,4 +1,4 @@
-"""What becomes of `tilewise serve` and its runs when Prefect's server ends in the middle."""
+"""`tilewise serve` and its runs when Prefect's server ends during a run."""
 
 import os
 import signal
@@ -9,68 +9,65 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def end_server(server_of, gone):
+def kill_server(find_server_pid, gone):
     """Kills the server of a `serve`."""
 
-    def end(served):
-        pid = server_of(served)
+    def kill(serve_process):
+        pid = find_server_pid(serve_process)
         os.kill(pid, signal.SIGKILL)
         gone([pid])
 
-    return end
+    return kill
 
 
-def test_a_run_goes_on_and_reports_to_the_next_server(running_at_shared, end_server, answering, wait):
-    """It is started again, and the run publishes all of its work; its state says so, and its slot is free for the next.
-
-    The run renews the lease by which it holds its slot: Prefect would cancel it otherwise.
-    """
-    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
+def test_run_continues_and_reports_to_the_restarted_server(shared_held_run, kill_server, wait_for_server, wait):
+    """It publishes all of its work and renews the lease of its slot, without which Prefect would cancel it."""
+    serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)
-    lease = served.api.flow_run(run)["state"]["state_details"]["deployment_concurrency_lease_id"]
-    end_server(served)
-    served.wait_for_line("server ended with exit code -9")
-    api = answering(served.api.url)
+    lease = serve_process.api.flow_run(run)["state"]["state_details"]["deployment_concurrency_lease_id"]
+    kill_server(serve_process)
+    serve_process.wait_for_line("server ended with exit code -9")
+    api = wait_for_server(serve_process.api.url)
     renewed = api.send("POST", f"v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
     server.gate.set()
     assert renewed is None
-    assert api.until(run)["state"]["message"] == "2 accepted"
-    assert running_at_shared.row()["status"] == "completed"
+    assert api.wait_for_state(run)["state"]["message"] == "2 accepted"
+    assert shared_held_run.row()["status"] == "completed"
     assert api.run_to_end("extract/nightly", job=run["parameters"]["job"])["state_name"] == "Completed"
 
 
-def test_a_run_is_cancelled_also_on_the_next_server(running_at_shared, end_server, answering, wait):
-    """It is told to end, though the runner's connection for such news has ended with the server."""
-    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
+def test_run_is_cancelled_through_the_restarted_server(shared_held_run, kill_server, wait_for_server, wait):
+    """Although the runner's event connection ended with the first server."""
+    serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)
-    end_server(served)
-    answering(served.api.url)
-    served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
-    served.api.until(run)
-    assert running_at_shared.row()["status"] == "stopped"
+    kill_server(serve_process)
+    wait_for_server(serve_process.api.url)
+    serve_process.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    serve_process.api.wait_for_state(run)
+    assert shared_held_run.row()["status"] == "stopped"
 
 
-def test_a_server_that_does_not_come_back_is_given_up(running, end_server, wait):
-    """After three ends in a row the command ends as with bad input; the run publishes what it has done."""
-    served, server = running.served, running.server
+def test_serve_exits_after_the_server_ends_three_times(held_run, kill_server, wait):
+    """It exits with 2, and the run publishes its answers."""
+    serve_process, server = held_run.serve_process, held_run.server
     wait(lambda: server.asked)
-    end_server(served)
-    end_server(served)
-    end_server(served)
+    kill_server(serve_process)
+    kill_server(serve_process)
+    kill_server(serve_process)
     server.gate.set()
-    assert served.process.wait(90) == 2
-    assert served.process.stdout.read().count("starting it again") == 2
-    assert running.row()["accepted"] > 0
+    assert serve_process.process.wait(90) == 2
+    assert serve_process.process.stdout.read().count("starting it again") == 2
+    assert held_run.row()["accepted"] > 0
 
 
-def test_a_stop_is_heard_while_the_server_is_started_again(running, end_server, wait):
-    """The run publishes what it has done, as at any other stop."""
-    served, server = running.served, running.server
+def test_serve_stops_while_the_server_is_restarted(held_run, kill_server, wait):
+    """The run publishes its answers."""
+    serve_process, server = held_run.serve_process, held_run.server
     wait(lambda: server.asked)
-    end_server(served)
-    served.wait_for_line("starting it again")
-    served.process.send_signal(signal.SIGTERM)
-    served.wait_for_line("stopping flow runs")
+    kill_server(serve_process)
+    serve_process.wait_for_line("starting it again")
+    serve_process.process.send_signal(signal.SIGTERM)
+    serve_process.wait_for_line("stopping flow runs")
     server.gate.set()
-    assert served.process.wait(60) == 0
-    assert running.row()["status"] == "stopped"
+    assert serve_process.process.wait(60) == 0
+    assert held_run.row()["status"] == "stopped"

@@ -1,4 +1,4 @@
-"""How `tilewise serve` ends: with what runs drained, and nothing left behind."""
+"""`tilewise serve` ends: its runs drain, and no process is left."""
 
 import signal
 from contextlib import suppress
@@ -8,73 +8,69 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_a_kill_leaves_no_process(running, descendants, gone, wait):
-    """Server, runner and runs go when who started them is gone."""
-    served, server = running.served, running.server
+def test_killed_serve_leaves_no_process(held_run, descendants, gone, wait):
+    """Server, runner and runs end after their parent."""
+    serve_process, server = held_run.serve_process, held_run.server
     wait(lambda: server.asked)
-    below = descendants(served.process.pid)
-    served.process.kill()
+    pids = descendants(serve_process.process.pid)
+    serve_process.process.kill()
     server.gate.set()
     with suppress(AssertionError):
-        gone(below)  # their grace is as long as this waits
-    gone(below)
+        gone(pids)  # their grace period is as long as one wait
+    gone(pids)
 
 
-def test_who_asks_twice_is_not_kept_waiting(running, wait):
-    """The second signal ends the calls that are on their way."""
-    served, server = running.served, running.server
+def test_second_signal_ends_serve_before_the_drain_time(held_run, wait):
+    """It aborts the calls in flight."""
+    serve_process, server = held_run.serve_process, held_run.server
     wait(lambda: server.asked)
-    served.process.send_signal(signal.SIGINT)
-    served.wait_for_line("stopping flow runs")
-    served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN
+    serve_process.process.send_signal(signal.SIGINT)
+    serve_process.wait_for_line("stopping flow runs")
+    serve_process.process.send_signal(signal.SIGTERM)
+    assert serve_process.process.wait(15) == 0  # less than the 20 seconds of TILEWISE_DRAIN
 
 
 @pytest.mark.parametrize("name", ["Suspended", pytest.param("Paused", marks=pytest.mark.soak)])
-def test_a_suspended_run_drains_and_publishes(running_at_shared, wait, name):
-    """No call is sent after it, Resume does nothing, and the state says how to go on."""
-    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
+def test_a_suspended_run_drains_and_publishes(shared_held_run, wait, name):
+    """No further call is sent, Resume has no effect, and the state says how to continue."""
+    serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)
     state = {"type": "PAUSED", "name": name, "state_details": {"pause_reschedule": name == "Suspended"}}
-    served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": state})
-    wait(lambda: served.api.flow_run(run)["state_name"] == "Stopping")
-    resumed = served.api.send("POST", f"flow_runs/{run['id']}/resume", {})
+    serve_process.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": state})
+    wait(lambda: serve_process.api.flow_run(run)["state_name"] == "Stopping")
+    resumed = serve_process.api.send("POST", f"flow_runs/{run['id']}/resume", {})
     server.gate.set()
-    ended = served.api.until(run)
+    final = serve_process.api.wait_for_state(run)
     assert resumed["status"] == "ABORT"
-    assert (ended["state_type"], ended["state_name"]) == ("COMPLETED", "Partial")
-    assert "run it again to continue" in ended["state"]["message"]
-    assert running_at_shared.row()["status"] == "stopped"
-    assert running_at_shared.row()["accepted"] == len(server.asked)
+    assert (final["state_type"], final["state_name"]) == ("COMPLETED", "Partial")
+    assert "run it again to continue" in final["state"]["message"]
+    assert shared_held_run.row()["status"] == "stopped"
+    assert shared_held_run.row()["accepted"] == len(server.asked)
 
 
-def test_a_cancelled_run_publishes_without_a_traceback(running_at_shared, wait):
-    """What its calls brought is published; the console of `serve` says that it was cancelled."""
-    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
+def test_cancelled_run_publishes_answers_without_a_traceback(shared_held_run, wait):
+    serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)
-    served.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
-    wait(lambda: any("SIGTERM" in line for line in served.api.logs(run, "SIGTERM")))
+    serve_process.api.send("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    wait(lambda: any("SIGTERM" in line for line in serve_process.api.logs(run, "SIGTERM")))
     server.gate.set()
-    assert served.api.until(run)["state_name"] == "Cancelled"
-    assert running_at_shared.row()["accepted"] == len(server.asked)
-    assert "Traceback" not in served.errors.read_text()
+    assert serve_process.api.wait_for_state(run)["state_name"] == "Cancelled"
+    assert shared_held_run.row()["accepted"] == len(server.asked)
+    assert "Traceback" not in serve_process.errors.read_text()
 
 
-def test_a_stop_drains_what_runs(running_at_shared, descendants, gone, wait):
-    """The run publishes what its calls brought, its state says so, and no process is left.
-
-    This is the last test of the file: it ends the `serve` that the others share.
-    """
-    served, server, run = running_at_shared.served, running_at_shared.server, running_at_shared.run
+def test_stopped_serve_drains_its_run_and_leaves_no_process(shared_held_run, descendants, gone, wait):
+    """It must be the last test of the file, as it ends the shared `serve`."""
+    serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)
-    below = descendants(served.process.pid)
-    served.process.send_signal(signal.SIGTERM)
-    served.wait_for_line("stopping flow runs")
+    pids = descendants(serve_process.process.pid)
+    serve_process.process.send_signal(signal.SIGTERM)
+    serve_process.wait_for_line("stopping flow runs")
     server.gate.set()
-    code = served.process.wait(60)
-    gone(below)
+    code = serve_process.process.wait(60)
+    gone(pids)
     assert code == 0
-    assert len(below) >= 3
-    assert served.states()[run["id"]] == "Partial"
-    assert running_at_shared.row()["status"] == "stopped"
-    assert running_at_shared.row()["accepted"] > 0
+    assert len(pids) >= 3
+    assert serve_process.states()[run["id"]] == "Partial"
+    assert shared_held_run.row()["status"] == "stopped"
+    assert shared_held_run.row()["accepted"] > 0

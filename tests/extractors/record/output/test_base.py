@@ -1,4 +1,4 @@
-"""__init__.py, base.py, folder.py, bucket.py: a folder and a bucket keep the same promises."""
+"""__init__.py, base.py, folder.py, bucket.py: a folder and a bucket behave alike."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</
 
 @pytest.fixture(params=["folder", "bucket", "prefix"])
 def root(request, tmp_path):
-    """A root that is empty: on this machine, a whole bucket, or a folder of one whose name is odd."""
+    """An empty root: a local folder, a whole bucket, or a prefix with unusual characters."""
     if request.param == "folder":
         return open_output(str(tmp_path / "out [1]"))
     bucket = request.getfixturevalue("bucket")
@@ -30,42 +30,41 @@ def root(request, tmp_path):
 
 @pytest.fixture
 def remote(bucket):
-    """A root in a bucket, whose server may be told to refuse."""
+    """A root in a bucket whose server can be made to refuse requests."""
     return open_output(f"{bucket.url}/out")
 
 
-def test_what_is_written_is_read(root):
-    """A frame, or one that is not there before it is written."""
+def test_written_frame_is_read_back(root):
+    """The frame may be lazy, and is then computed while it is written."""
     root.write("t/d=1/one.parquet", ROWS)
     root.write("t/d=1/two.parquet", root.scan(["t/d=1/one.parquet"]).filter(pl.col("a") > 1), "scratch/two")
-    both = root.scan(["t/d=1/one.parquet", "t/d=1/two.parquet"]).collect()
-    assert_frame_equal(both, pl.concat([ROWS, ROWS.tail(1)]))
+    frame = root.scan(["t/d=1/one.parquet", "t/d=1/two.parquet"]).collect()
+    assert_frame_equal(frame, pl.concat([ROWS, ROWS.tail(1)]))
 
 
-def test_a_file_is_written_over(root):
-    """Whoever publishes a table again writes the same file."""
+def test_write_replaces_a_file(root):
+    """A table that is published again has the same path."""
     root.write("t/one.parquet", ROWS)
     root.write("t/one.parquet", ROWS.head(1))
     assert root.scan(["t/one.parquet"]).collect().height == 1
 
 
-def test_columns_may_be_more_or_fewer_than_wanted(root):
-    """A file of an older version has nulls, a newer one's further columns are passed over."""
+def test_scan_fills_missing_columns_and_ignores_others(root):
+    """Files of older versions lack columns, and those of newer ones have more."""
     root.write("t/one.parquet", ROWS)
-    found = root.scan(["t/one.parquet"], A | {"c": pl.String()}).collect()
-    assert found.to_dicts() == [{"a": 1, "c": None}, {"a": 2, "c": None}]
+    frame = root.scan(["t/one.parquet"], A | {"c": pl.String()}).collect()
+    assert frame.to_dicts() == [{"a": 1, "c": None}, {"a": 2, "c": None}]
 
 
-def test_a_file_is_there_or_not(root):
-    """A folder of its name is no file of its name, and nothing is there at first."""
+def test_exists_is_true_for_a_written_file_only(root):
     assert not root.exists("t/one.parquet")
     root.write("t/one.parquet", ROWS)
     assert root.exists("t/one.parquet")
     assert not root.exists("t/one.parquet/x")
 
 
-def test_files_are_listed_by_pattern_and_sorted(root):
-    """A star stays within its part of a key, and a folder is no beginning of another's name."""
+def test_list_files_returns_matching_keys_sorted(root):
+    """A star matches within one part of the key, and `t` does not match `t2`."""
     for key in ("t/d=2/b", "t/d=1/b", "t/d=1/a", "t/d=1/x.parquet/a", "t/a", "t2/d=1/a"):
         root.write(f"{key}.parquet", ROWS)
     assert root.list_files("t", "d=*/*.parquet") == ["t/d=1/a.parquet", "t/d=1/b.parquet", "t/d=2/b.parquet"]
@@ -73,24 +72,21 @@ def test_files_are_listed_by_pattern_and_sorted(root):
     assert root.list_files("none", "*.parquet") == []
 
 
-def test_files_are_read_one_by_one_in_their_order(root):
-    """However many are under way at a time."""
+def test_map_files_keeps_the_order_of_the_keys(root):
     keys = [f"t/{number:02}.parquet" for number in range(12)]
     for number, key in enumerate(keys):
         root.write(key, pl.DataFrame({"a": [number]}))
     assert list(root.map_files(lambda key: root.scan([key]).collect().item(), keys)) == list(range(12))
 
 
-def test_folders_are_listed_by_name(root):
-    """Files are none."""
+def test_list_folders_returns_folders_and_no_files(root):
     for key in ("t/0010/a", "t/0002/x/a", "t/b"):
         root.write(f"{key}.parquet", ROWS)
     assert root.list_folders("t") == ["0002", "0010"]
     assert root.list_folders("none") == []
 
 
-def test_a_folder_is_removed_with_all_that_is_in_it(root):
-    """And nothing beside it."""
+def test_remove_folder_keeps_other_folders(root):
     for key in ("s/run/0001/a", "s/run/0001/b", "s/run/0002/a"):
         root.write(f"{key}.parquet", ROWS)
     root.remove_folder("s/run/0001")
@@ -99,66 +95,62 @@ def test_a_folder_is_removed_with_all_that_is_in_it(root):
     assert root.list_folders("s") == []
 
 
-def test_a_root_that_can_be_written_begins_and_leaves_nothing(root):
-    """There is nothing staged before something is."""
+def test_create_staging_leaves_no_files(root):
     root.create_staging("staging/run/0001", ["results", "runs"])
     assert root.list_files("staging/run/0001", "*") == []
     root.remove_empty("staging/run/0001")
     assert root.list_folders("staging") == []
 
 
-def test_a_file_that_cannot_be_read_is_said_in_one_line(root):
-    """It names the root."""
+def test_read_error_names_the_root_in_one_line(root):
     with pytest.raises(ConfigurationError) as raised, reading(root):
         root.scan(["t/none.parquet"], A).collect()
     assert raised.value.message.startswith(f"output {str(root)!r} cannot be read: ")
     assert "\n" not in raised.value.message
 
 
-def test_nothing_is_seen_of_a_file_before_it_is_whole(tmp_path):
-    """Not under its name."""
-    root, seen = FolderOutput(tmp_path), []
+def test_file_is_not_visible_before_it_is_complete(tmp_path):
+    root, listings = FolderOutput(tmp_path), []
 
-    def look(each):
-        seen.append(root.list_files("t", "*.parquet"))
-        return each
+    def list_while_writing(frame):
+        listings.append(root.list_files("t", "*.parquet"))
+        return frame
 
-    root.write("t/one.parquet", ROWS.lazy().map_batches(look), "scratch/one")
-    assert seen
-    assert not any(seen)
+    root.write("t/one.parquet", ROWS.lazy().map_batches(list_while_writing), "scratch/one")
+    assert listings
+    assert not any(listings)
     assert root.list_files("t", "*") == ["t/one.parquet"]
 
 
-# --- what only a bucket does
+# --- buckets only
 
 
-def test_a_large_file_appears_whole(remote, bucket):
-    """It goes up in parts, and is not there before the last of them."""
-    rows, seen = pl.DataFrame({"a": [os.urandom(500).hex() for _ in range(20_000)]}), []
+def test_large_file_is_not_visible_before_its_upload_is_complete(remote, bucket):
+    """It is uploaded in parts."""
+    rows, visible = pl.DataFrame({"a": [os.urandom(500).hex() for _ in range(20_000)]}), []
 
-    def look(method, path):
+    def check_visible(method, path):
         if method == "PUT" and "partNumber" in path:
-            seen.append(remote.exists("t/large.parquet"))
+            visible.append(remote.exists("t/large.parquet"))
 
-    bucket.front.refuse = look
+    bucket.front.refuse = check_visible
     remote.write("t/large.parquet", rows)
-    assert len(seen) > 1
-    assert not any(seen)
+    assert len(visible) > 1
+    assert not any(visible)
     assert_frame_equal(remote.scan(["t/large.parquet"]).collect(), rows)
 
 
-def test_an_upload_that_breaks_off_leaves_no_file(remote, bucket):
-    """Half a file is none."""
+def test_failed_upload_leaves_no_file(remote, bucket):
     rows = pl.DataFrame({"a": [os.urandom(500).hex() for _ in range(20_000)]})
     bucket.front.refuse = lambda method, path: (403, DENIED) if "partNumber=2" in path else None
-    refused = r"may not be written \(AccessDenied\): the key needs s3:PutObject"
-    with pytest.raises(OutputError, match=refused), writing(remote):
+    message = r"may not be written \(AccessDenied\): the key needs s3:PutObject"
+    with pytest.raises(OutputError, match=message), writing(remote):
         remote.write("t/large.parquet", rows)
     assert remote.list_files("t", "*") == []
 
 
-def test_only_the_columns_asked_for_are_fetched(remote, bucket):
-    """Deciding what is done costs a few columns of every file, not the files."""
+def test_scan_downloads_only_the_selected_columns(remote, bucket):
+    """Reading the history takes a few columns of each file."""
     rows = pl.DataFrame({"a": range(3000), "b": [os.urandom(500).hex() for _ in range(3000)]})
     remote.write("t/wide.parquet", rows)
     bucket.front.sent = 0
@@ -166,34 +158,34 @@ def test_only_the_columns_asked_for_are_fetched(remote, bucket):
     assert bucket.front.sent < 400_000 < rows.estimated_size()
 
 
-def test_several_files_are_read_at_once(remote, bucket):
-    """Years of nights are read in seconds, however long a server takes to answer."""
+def test_map_files_reads_files_concurrently(remote, bucket):
+    """A server may take long to answer."""
     for number in range(16):
         remote.write(f"t/{number:02}.parquet", ROWS)
     bucket.front.seconds = 0.2
-    started = time.monotonic()
-    found = list(remote.map_files(lambda key: remote.scan([key]).collect().height, remote.list_files("t", "*")))
-    assert time.monotonic() - started < 2.5  # one by one it takes at least 3.2
-    assert found == [2] * 16
+    start = time.monotonic()
+    heights = list(remote.map_files(lambda key: remote.scan([key]).collect().height, remote.list_files("t", "*")))
+    assert time.monotonic() - start < 2.5  # sequentially it takes at least 3.2
+    assert heights == [2] * 16
 
 
-def test_a_busy_server_is_asked_again(remote, bucket):
-    """By whoever lists, writes and reads."""
-    busy = {"PUT": 2, "GET": 2}
+def test_busy_server_is_retried(remote, bucket):
+    """This holds for listing, writing and reading."""
+    refusals_left = {"PUT": 2, "GET": 2}
 
     def refuse(method, path):
-        busy[method] = busy.get(method, 0) - 1
-        return (503, SLOW) if busy[method] >= 0 else None
+        refusals_left[method] = refusals_left.get(method, 0) - 1
+        return (503, SLOW) if refusals_left[method] >= 0 else None
 
     bucket.front.refuse = refuse
     remote.write("t/one.parquet", ROWS)
     assert remote.list_files("t", "*") == ["t/one.parquet"]
-    busy["GET"] = 2
+    refusals_left["GET"] = 2
     assert remote.scan(["t/one.parquet"]).collect().height == 2
 
 
-def test_a_bucket_that_does_not_exist_is_refused(bucket):
-    """By whoever wants to read it, and by whoever wants to write."""
+def test_missing_bucket_is_refused(bucket):
+    """The error is the same for reading and for writing."""
     root = open_output("s3://no-such-bucket/out")
     with pytest.raises(ConfigurationError, match="output 's3://no-such-bucket/out' does not exist: no such bucket"):
         root.create_staging("staging/run/0001", [])
@@ -201,17 +193,17 @@ def test_a_bucket_that_does_not_exist_is_refused(bucket):
         root.list_files("runs", "*")
 
 
-@pytest.mark.parametrize("refused", [{"PUT"}, {"DELETE", "POST"}], ids=["put", "delete"])
-def test_who_may_not_write_or_delete_is_told_the_permission(remote, bucket, refused):
-    """Both are needed, and both are tried before anything is sent."""
-    bucket.front.refuse = lambda method, path: (403, DENIED) if method in refused else None
+@pytest.mark.parametrize("methods", [{"PUT"}, {"DELETE", "POST"}], ids=["put", "delete"])
+def test_missing_write_or_delete_permission_is_named(remote, bucket, methods):
+    """Both are tried before anything is sent."""
+    bucket.front.refuse = lambda method, path: (403, DENIED) if method in methods else None
     with pytest.raises(ConfigurationError) as raised:
         remote.create_staging("staging/run/0001", [])
     assert "may not be written (AccessDenied): the key needs s3:PutObject and s3:DeleteObject" in raised.value.message
 
 
-def test_who_may_not_list_or_read_is_told_the_permission(remote, bucket):
-    """A listing needs another one than an object."""
+def test_missing_list_or_read_permission_is_named(remote, bucket):
+    """Listing and reading need different permissions."""
     remote.write("t/one.parquet", ROWS)
     bucket.front.answer = lambda path: (403, DENIED)
     with (
@@ -229,23 +221,23 @@ def test_who_may_not_list_or_read_is_told_the_permission(remote, bucket):
         remote.scan(["t/one.parquet"]).collect()
 
 
-def test_two_that_remove_the_same_folder_both_end(remote):
-    """Whoever finishes a volume that another one finishes, too."""
+def test_two_concurrent_removals_of_a_folder_succeed(remote):
+    """Two processes may publish the same volume."""
     for number in range(20):
         remote.write(f"s/run/0001/{number}.parquet", ROWS)
-    both = [threading.Thread(target=remote.remove_folder, args=("s/run/0001",)) for _ in range(2)]
-    [each.start() for each in both]
-    [each.join() for each in both]
+    threads = [threading.Thread(target=remote.remove_folder, args=("s/run/0001",)) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
     assert remote.list_files("s", "run/0001/*") == []
     remote.remove_folder("s/run/0001")
 
 
-def test_a_profile_signs_in_for_writing_and_reading(bucket, monkeypatch, tmp_path):
-    """Polars is given the keys that obstore is given."""
+def test_aws_profile_is_used_for_writing_and_reading(bucket, monkeypatch, tmp_path):
+    """Polars gets the same credentials as obstore."""
     (tmp_path / ".aws").mkdir()
-    written = "[other]\naws_access_key_id = AKIATILEWISE\naws_secret_access_key = s\nregion = us-east-1\n"
+    credentials = "[other]\naws_access_key_id = AKIATILEWISE\naws_secret_access_key = s\nregion = us-east-1\n"
     address = bucket.environ["AWS_ENDPOINT_URL"]
-    (tmp_path / ".aws" / "credentials").write_text(written)
+    (tmp_path / ".aws" / "credentials").write_text(credentials)
     (tmp_path / ".aws" / "config").write_text(f"[profile other]\nendpoint_url = {address}\n")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name)

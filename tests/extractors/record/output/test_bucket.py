@@ -1,4 +1,4 @@
-"""bucket.py: an output at Google and Azure, by servers that keep what they are sent and answer as these two do."""
+"""bucket.py: an output in Google Cloud Storage or Azure, on servers that store objects and answer in their formats."""
 
 import re
 import threading
@@ -20,15 +20,15 @@ PART = (
 
 
 class Cloud(BaseHTTPRequestHandler):
-    """Objects by their path, kept while the server is there."""
+    """Stores objects by path, for as long as the server runs."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        asked, kept = urlsplit(self.path), self.server.kept
-        if "list" in asked.query:
-            self._say(200, self.server.listing(parse_qs(asked.query, keep_blank_values=True)).encode())
-        elif (data := kept.get(unquote(asked.path))) is None:
+        url, objects = urlsplit(self.path), self.server.objects
+        if "list" in url.query:
+            self._say(200, self.server.build_listing(parse_qs(url.query, keep_blank_values=True)).encode())
+        elif (data := objects.get(unquote(url.path))) is None:
             self._say(404, b"<Error><Code>NoSuchKey</Code></Error>")
         else:
             self._part(data)
@@ -36,28 +36,28 @@ class Cloud(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - as http.server names it
 
     def do_PUT(self):
-        self.server.kept[unquote(urlsplit(self.path).path)] = self._body()
-        self._say(self.server.written, b"")
+        self.server.objects[unquote(urlsplit(self.path).path)] = self._body()
+        self._say(self.server.put_status, b"")
 
     def do_DELETE(self):
-        self._say(202 if self.server.kept.pop(unquote(urlsplit(self.path).path), None) is not None else 404, b"")
+        self._say(202 if self.server.objects.pop(unquote(urlsplit(self.path).path), None) is not None else 404, b"")
 
     def do_POST(self):
-        """Azure's batch of deletions."""
+        """Deletes a batch of objects, as Azure does."""
         paths = re.findall(r"DELETE (\S+) HTTP", self._body().decode())
-        gone = [self.server.kept.pop(unquote(path), None) is not None for path in paths]
-        parts = [PART.format(number, 202 if each else 404) for number, each in enumerate(gone)]
+        deletions = [self.server.objects.pop(unquote(path), None) is not None for path in paths]
+        parts = [PART.format(number, 202 if deleted else 404) for number, deleted in enumerate(deletions)]
         self._say(202, ("".join(parts) + "--batch--\r\n").encode(), {"Content-Type": "multipart/mixed; boundary=batch"})
 
     def _body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _part(self, data):
-        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or self.headers.get("x-ms-range") or "")
-        if not asked:
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or self.headers.get("x-ms-range") or "")
+        if not match:
             self._say(200, data)
             return
-        first, last = asked.groups()
+        first, last = match.groups()
         start = int(first) if first else max(0, len(data) - int(last))
         end = min(int(last) + 1, len(data)) if first and last else len(data)
         self._say(206, data[start:end], {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"})
@@ -75,45 +75,45 @@ class Cloud(BaseHTTPRequestHandler):
         pass
 
 
-def build_listing(kept, asked):
-    """What a listing holds: keys with their sizes, and folders where those are asked for."""
-    prefix, whole = asked.get("prefix", [""])[0], asked.get("delimiter", [""])[0] == ""
-    found = {path.removeprefix("/bucket/"): len(data) for path, data in kept.items()}
-    below = {key: size for key, size in sorted(found.items()) if key.startswith(prefix)}
-    here = {key: size for key, size in below.items() if whole or "/" not in key[len(prefix) :]}
+def list_keys(objects, query):
+    """The keys under a prefix with their sizes, and the folders if a delimiter is given."""
+    prefix, recursive = query.get("prefix", [""])[0], query.get("delimiter", [""])[0] == ""
+    sizes = {path.removeprefix("/bucket/"): len(data) for path, data in objects.items()}
+    below = {key: size for key, size in sorted(sizes.items()) if key.startswith(prefix)}
+    here = {key: size for key, size in below.items() if recursive or "/" not in key[len(prefix) :]}
     folders = {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in below if key not in here}
     return here, sorted(folders)
 
 
-def azure(kept, asked):
-    """A listing in Azure's words."""
-    here, folders = build_listing(kept, asked)
+def build_azure_listing(objects, query):
+    """A listing in Azure's format."""
+    here, folders = list_keys(objects, query)
     blobs = "".join(
         f"<Blob><Name>{key}</Name><Properties><Last-Modified>{TIME}</Last-Modified><Etag>0x8D1</Etag><Content-Length>"
         f"{size}</Content-Length><Content-Type>x/y</Content-Type></Properties></Blob>"
         for key, size in here.items()
     )
-    blobs += "".join(f"<BlobPrefix><Name>{each}</Name></BlobPrefix>" for each in folders)
+    blobs += "".join(f"<BlobPrefix><Name>{folder}</Name></BlobPrefix>" for folder in folders)
     return f'<?xml version="1.0"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>'
 
 
-def google(kept, asked):
-    """A listing in Google's words."""
-    here, folders = build_listing(kept, asked)
-    objects = "".join(
+def build_google_listing(objects, query):
+    """A listing in Google's format."""
+    here, folders = list_keys(objects, query)
+    contents = "".join(
         f"<Contents><Key>{key}</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>{size}</Size>"
         "</Contents>"
         for key, size in here.items()
     )
-    objects += "".join(f"<CommonPrefixes><Prefix>{each}</Prefix></CommonPrefixes>" for each in folders)
-    return f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>'
+    contents += "".join(f"<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>" for folder in folders)
+    return f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>'
 
 
 @pytest.fixture
 def server():
-    """A cloud on the loopback address."""
+    """A cloud storage server on the loopback address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Cloud) as server:
-        server.kept, server.written = {}, 201
+        server.objects, server.put_status = {}, 201
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
@@ -123,15 +123,15 @@ def server():
 
 @pytest.fixture(params=["az", "gs"])
 def root(request, server, sign_in_to):
-    """A root at Azure's or at Google's."""
-    words = azure if request.param == "az" else google
-    server.listing = lambda asked: words(server.kept, asked)
+    """A root in Azure or in Google Cloud Storage."""
+    build_listing = build_azure_listing if request.param == "az" else build_google_listing
+    server.build_listing = lambda query: build_listing(server.objects, query)
     sign_in_to(request.param, server.server_port)
     return open_output(f"{request.param}://bucket/my out")
 
 
-def test_tables_are_written_listed_read_and_removed_in_any_cloud(root):
-    """Each signs in, lists and deletes in its own way; polars reads what obstore has written."""
+def test_files_are_written_listed_read_and_removed_in_each_cloud(root):
+    """Each cloud signs in, lists and deletes differently; polars reads what obstore has written."""
     root.create_staging("staging/run/0001", ["runs"])
     for key in ("staging/run/0001/a", "staging/run/0001/b", "runs/run_date=2026-11-20/x"):
         root.write(f"{key}.parquet", ROWS)
@@ -144,21 +144,22 @@ def test_tables_are_written_listed_read_and_removed_in_any_cloud(root):
     assert root.list_files("runs", "run_date=*/*.parquet") == ["runs/run_date=2026-11-20/x.parquet"]
 
 
-def test_what_another_has_removed_meanwhile_is_no_trouble(root, server):
-    """Unlike S3, these two say so; the rest is removed all the same."""
+def test_remove_folder_ignores_files_removed_meanwhile(root, server):
+    """Unlike S3, these clouds report them as missing; the others are removed."""
     for key in ("a", "b", "c"):
         root.write(f"s/{key}.parquet", ROWS)
-    listing, seen = server.listing, server.kept.copy()
-    server.listing = lambda asked: (azure if "container" in asked.get("restype", []) else google)(seen, asked)
-    server.kept.pop("/bucket/my out/s/a.parquet")
+    build_listing, objects = server.build_listing, server.objects.copy()
+    server.build_listing = lambda query: (
+        build_azure_listing if "container" in query.get("restype", []) else build_google_listing
+    )(objects, query)
+    server.objects.pop("/bucket/my out/s/a.parquet")
     root.remove_folder("s")
-    server.listing = listing
+    server.build_listing = build_listing
     assert root.list_files("s", "*") == []
 
 
-def test_who_may_not_write_is_told_the_cloud_s_own_permission(root, server):
-    """Each has its own name for it."""
-    server.written = 403
+def test_missing_write_permission_is_named_as_in_the_cloud(root, server):
+    server.put_status = 403
     with pytest.raises(
         ConfigurationError, match=r"may not be written \(forbidden\): the key needs [sS]torage"
     ) as raised:

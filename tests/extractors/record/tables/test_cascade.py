@@ -1,4 +1,4 @@
-"""cascade.py: where documents stopped and what climbing cost, from the tables as from the documents themselves."""
+"""cascade.py: stops, climbs and their costs are the same from the tables and from the documents."""
 
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ LOW, TOP = LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6
 
 @pytest.fixture
 def ends(make):
-    """Stopped on the first rung; climbed for nothing; climbed after a refusal; climbed without an answer; a copy aside."""
+    """Documents that stopped on the first rung, climbed in vain, climbed after a refusal, or failed, and a rejected one."""
 
     def attempt(uri, step, outcome="accepted", cost="0.001"):
         request = make.request(uri, steps=(step,))
@@ -48,7 +48,7 @@ def totals(ends):
 
 
 def test_answers_that_were_not_published_are_wasted_and_climbs_are_counted(totals):
-    """Of two accepted answers the published one is not wasted; image tokens count every rung."""
+    """Of two accepted answers the published one is not wasted; image tokens of all rungs count."""
     cascade = totals.cascade
     assert dict(cascade.stopped_at_rung) == {1: 2, 3: 2}
     assert (cascade.climbed, cascade.climb_usd, cascade.climb_tokens) == (4, Decimal("0.016"), 4 * 6404)
@@ -56,21 +56,21 @@ def test_answers_that_were_not_published_are_wasted_and_climbs_are_counted(total
     assert totals.wasted_usd == Decimal("0.004") + 2 * Decimal("0.001") + Decimal("0.005")
 
 
-def test_tables_give_the_same_totals_as_the_documents(tmp_path, ends, totals, make, model, terms):
-    """Shards and recovered runs are summed up from what was staged."""
+def test_totals_from_tables_equal_those_of_the_documents(tmp_path, ends, totals, make, model, terms):
+    """Shards and recovered runs compute their totals from the staged tables."""
     tables = Tables(FolderOutput(tmp_path), terms, model)
     with tables:
         tables.stage(PartId(0), ends)
         tables.volume.stage_calls([make.calls(*ends)], "all")
-        summed = totals_from_tables(tables.volume, 0, get_rule("table"))
-        assert (summed.cascade, summed.wasted_usd) == (totals.cascade, totals.wasted_usd)
+        table_totals = totals_from_tables(tables.volume, 0, get_rule("table"))
+        assert (table_totals.cascade, table_totals.wasted_usd) == (totals.cascade, totals.wasted_usd)
         assert totals_from_tables(tables.volume, 0).cascade.saved_tokens == 0
-    row = RunRecord(terms).row(RunCounts(0, summed), 1)
+    row = RunRecord(terms).row(RunCounts(0, table_totals), 1)
     assert row["stopped_at_rung"] == '{"1": 2, "3": 2}'
 
 
-def test_summary_says_where_documents_stopped_and_what_was_saved(totals):
-    """In tokens, and in dollars where there is one price; a run of whole images says nothing."""
+def test_list_cascade_gives_stops_climbs_and_savings(totals):
+    """Savings are in tokens, and in dollars if the price is known; without a cascade there are no lines."""
     lines = dict(list_cascade(totals.cascade, Decimal("0.50")))
     assert lines == {
         "stopped at 1 image tokens a page": "2 documents",

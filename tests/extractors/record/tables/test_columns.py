@@ -1,11 +1,11 @@
-"""columns.py: the columns of every table, as the contract lists them."""
+"""columns.py: each table has the documented columns."""
 
 import polars as pl
 import pytest
 
 from extractors.record.tables import columns
 
-# Each table as the contract writes it: a name alone is text.
+# The documented columns of each table; a name without a type is text.
 TABLES = {
     "RESULTS": """
         _image _document _pages:list _version _modified:time _key _sha256 _run _extracted_at:time _model_requested
@@ -64,7 +64,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_has_the_documented_columns(table):
-    """Names, order and types are the contract's: analysts' queries stand on them."""
-    documented = [each.partition(":") for each in TABLES[table].split()]
+def test_table_has_the_documented_columns(table):
+    """Users' queries depend on their names, order and types."""
+    documented = [word.partition(":") for word in TABLES[table].split()]
     assert list(getattr(columns, table).items()) == [(name, TYPES[kind]) for name, _, kind in documented]

@@ -1,4 +1,4 @@
-"""compatibility.py: a schema's columns of today are held against those published, by what the readers really do."""
+"""compatibility.py: a schema is refused if polars or DuckDB cannot read its columns together with the published ones."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -27,54 +27,54 @@ class Line(BaseModel):
     price: int
 
 
-class Turned(BaseModel):
-    """The same with its fields in another order."""
+class Reordered(BaseModel):
+    """The fields of Line in another order."""
 
     price: int
     text: str
 
 
 class Longer(Line):
-    """A field more."""
+    """Line with an additional field."""
 
     code: str | None = None
 
 
 class Shorter(BaseModel):
-    """A field less."""
+    """Line without one of its fields."""
 
     text: str
 
 
 class Priced(BaseModel):
-    """A field of another type."""
+    """Line with another type of a field."""
 
     text: str
     price: float
 
 
 class Colour(Enum):
-    """Text in a column."""
+    """An enum of text."""
 
     RED = "red"
 
 
 LINE, LONGER = Line(text="a", price=1), Longer(text="a", price=1, code="c")
-TURNED, SHORTER, PRICED = Turned(price=2, text="b"), Shorter(text="b"), Priced(text="b", price=1.5)
+REORDERED, SHORTER, PRICED = Reordered(price=2, text="b"), Shorter(text="b"), Priced(text="b", price=1.5)
 CENTS = Annotated[Decimal, Field(decimal_places=2)]
 
-# The type of a field then and now, with a value of each.
-TOGETHER = [
+# The earlier type of a field with a value, and its current type with a value.
+COMPATIBLE = [
     (int, 1, int | None, None),
     (int | None, None, int, 2),
     (Literal["a"], "a", Literal["a", "b"], "b"),
     (Literal["a"], "a", str, "b"),
     (Colour, Colour.RED, str, "b"),
-    (Line, LINE, Turned, TURNED),
-    (list[Line], [LINE], list[Turned] | None, [TURNED]),
+    (Line, LINE, Reordered, REORDERED),
+    (list[Line], [LINE], list[Reordered] | None, [REORDERED]),
     (list[int], [1], list[int], []),
 ]
-APART = [
+INCOMPATIBLE = [
     (int, 1, float, 1.5),
     (float, 1.5, int, 1),
     (int, 1, str, "b"),
@@ -100,26 +100,26 @@ APART = [
 
 @pytest.fixture
 def schema():
-    """A schema of these fields, each with a type and a default of none."""
+    """Returns a function that builds a schema of these fields, each required and of the given type."""
     return lambda version=1, **fields: Schema(
-        "slip" if version == 1 else f"slip_v{version}", model_of(fields), {}, "", "mine.slip", version
+        "slip" if version == 1 else f"slip_v{version}", build_model(fields), {}, "", "mine.slip", version
     )
 
 
-def model_of(fields):
+def build_model(fields):
     return create_model("Slip", **{name: (annotation, ...) for name, annotation in fields.items()})
 
 
 @pytest.fixture
 def publish(tmp_path):
-    """Publishes one row of these fields, as (type, value), under a run; gives the file."""
+    """Returns a function that publishes one row of these fields, given as (type, value), and returns its file."""
 
     def publish_run(run="20261120T021500Z-3f9a", folder="schema=slip", **fields):
-        described = Fields(model := model_of({name: annotation for name, (annotation, _) in fields.items()}))
-        row = described.row(model.model_construct(**{name: value for name, (_, value) in fields.items()}))
+        row_fields = Fields(model := build_model({name: annotation for name, (annotation, _) in fields.items()}))
+        row = row_fields.row(model.model_construct(**{name: value for name, (_, value) in fields.items()}))
         path = tmp_path / "results" / folder / f"run_date={run[:4]}-{run[4:6]}-{run[6:8]}" / f"{run}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        schema = described.columns | columns.RESULTS
+        schema = row_fields.columns | columns.RESULTS
         rows = [row | dict.fromkeys(columns.RESULTS)]
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(path)
         return path
@@ -127,37 +127,38 @@ def publish(tmp_path):
     return publish_run
 
 
-def by_polars(files):
-    """All rows, in one go, with the options of the contract."""
+def read_with_polars(files):
+    """Reads all rows in one scan, with the options that the docs give."""
     return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore").collect()
 
 
-@pytest.mark.parametrize(("then", "before", "now", "today"), TOGETHER)
-def test_what_stays_in_its_column_is_read_together(publish, schema, tmp_path, then, before, now, today):
-    """A field made optional, loosened, or whose nested fields changed places, goes on; and both readers read it."""
-    first = publish(field=(then, before))
-    check_compatible(FolderOutput(tmp_path), schema(field=now))
-    second = publish(run="20261121T021500Z-3f9a", field=(now, today))
-    assert by_polars([first, second]).height == 2
-    assert by_polars([second, first]).height == 2
+@pytest.mark.parametrize(("earlier_type", "earlier_value", "type_", "value"), COMPATIBLE)
+def test_field_of_the_same_column_type_is_accepted(
+    publish, schema, tmp_path, earlier_type, earlier_value, type_, value
+):
+    """A field may become optional or looser, and nested fields may be reordered; polars and DuckDB read both files together."""
+    first = publish(field=(earlier_type, earlier_value))
+    check_compatible(FolderOutput(tmp_path), schema(field=type_))
+    second = publish(run="20261121T021500Z-3f9a", field=(type_, value))
+    assert read_with_polars([first, second]).height == 2
+    assert read_with_polars([second, first]).height == 2
     assert len(duckdb.read_parquet([str(first), str(second)], union_by_name=True).fetchall()) == 2
 
 
-@pytest.mark.parametrize(("then", "before", "now", "today"), APART)
-def test_what_changes_its_column_is_refused(publish, schema, tmp_path, then, before, now, today):
-    """A field of another column type is refused; and a reader refuses it, in either order of the files."""
-    first = publish(field=(then, before))
+@pytest.mark.parametrize(("earlier_type", "earlier_value", "type_", "value"), INCOMPATIBLE)
+def test_field_of_another_column_type_is_refused(publish, schema, tmp_path, earlier_type, earlier_value, type_, value):
+    """Polars cannot read both files together, in either order."""
+    first = publish(field=(earlier_type, earlier_value))
     with pytest.raises(ConfigurationError, match="schema 'slip': field 'field"):
-        check_compatible(FolderOutput(tmp_path), schema(field=now))
-    second = publish(run="20261121T021500Z-3f9a", field=(now, today))
+        check_compatible(FolderOutput(tmp_path), schema(field=type_))
+    second = publish(run="20261121T021500Z-3f9a", field=(type_, value))
     with pytest.raises(pl.exceptions.PolarsError):
-        by_polars([first, second])
+        read_with_polars([first, second])
     with pytest.raises(pl.exceptions.PolarsError):
-        by_polars([second, first])
+        read_with_polars([second, first])
 
 
-def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_path):
-    """The schema, the field, both types, the file, and the line that lets it through."""
+def test_error_names_field_types_file_and_the_next_version(publish, schema, tmp_path):
     publish(total=(int, 1))
     with pytest.raises(ConfigurationError) as raised:
         check_compatible(FolderOutput(tmp_path), schema(total=float))
@@ -169,7 +170,7 @@ def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("changes", "message"),
     [
         ({}, "field 'total' was removed"),
         ({"sum": int}, "field 'total' was removed"),
@@ -178,35 +179,32 @@ def test_the_refusal_says_what_was_what_is_and_the_cure(publish, schema, tmp_pat
         ({"total": int, "line": Priced}, "field 'line.price' was Int64, is Float64"),
     ],
 )
-def test_the_field_that_changed_is_named(publish, schema, tmp_path, now, said):
-    """Removed, renamed, or inside of another."""
+def test_error_names_a_removed_renamed_or_nested_field(publish, schema, tmp_path, changes, message):
     publish(total=(int, 1), line=(Line, LINE))
-    with pytest.raises(ConfigurationError, match=said):
-        check_compatible(FolderOutput(tmp_path), schema(**({"line": Line} | now)))
+    with pytest.raises(ConfigurationError, match=message):
+        check_compatible(FolderOutput(tmp_path), schema(**({"line": Line} | changes)))
 
 
-def test_a_field_inside_of_a_list_is_named(publish, schema, tmp_path):
-    """A list's models are compared like any other."""
+def test_error_names_a_field_of_a_model_in_a_list(publish, schema, tmp_path):
     publish(lines=(list[Line], [LINE]))
     with pytest.raises(ConfigurationError, match=r"field 'lines\.price' was removed"):
         check_compatible(FolderOutput(tmp_path), schema(lines=list[Shorter]))
 
 
-def test_many_changes_are_counted(publish, schema, tmp_path):
-    """The message stays one that can be read."""
+def test_error_names_three_changes_and_counts_the_others(publish, schema, tmp_path):
     publish(**dict.fromkeys("abcdef", (int, 1)))
     with pytest.raises(ConfigurationError, match=r"'a' .*, field 'b' .*, field 'c' .*, and 3 more: "):
         check_compatible(FolderOutput(tmp_path), schema(**dict.fromkeys("abcdef", str)))
 
 
-def test_an_added_field_goes_on(publish, schema, tmp_path):
-    """Wherever it stands among the others."""
+def test_added_field_is_accepted(publish, schema, tmp_path):
+    """Its position among the other fields does not matter."""
     publish(total=(int, 1))
     check_compatible(FolderOutput(tmp_path), schema(shop=str, total=int, lines=list[Line]))
 
 
-def test_the_newest_file_is_what_counts(publish, schema, tmp_path):
-    """By its run, of which the name sorts by time."""
+def test_schema_is_compared_with_the_newest_file(publish, schema, tmp_path):
+    """Run ids sort by time."""
     publish(total=(int, 1))
     publish(run="20261121T021500Z-0001", total=(float, 1.0))
     check_compatible(FolderOutput(tmp_path), schema(total=float))
@@ -215,40 +213,37 @@ def test_the_newest_file_is_what_counts(publish, schema, tmp_path):
 
 
 @pytest.mark.parametrize("other", ["0001", "ffff", "3f9a-2"])
-def test_of_runs_that_started_in_one_second_all_count(publish, schema, tmp_path, other):
-    """Their names do not tell which was the later; a run's volumes are looked at together, too."""
+def test_schema_is_compared_with_all_runs_of_the_newest_second(publish, schema, tmp_path, other):
+    """Their ids do not tell which run is newer; the volumes of a run are compared too."""
     publish(total=(int, 1))
     publish(run=f"20261120T021500Z-{other}", total=(int, 1), added=(str, "a"))
     with pytest.raises(ConfigurationError, match="field 'added' was removed"):
         check_compatible(FolderOutput(tmp_path), schema(total=int))
 
 
-def test_the_next_version_begins_anew(publish, schema, tmp_path):
-    """Its files lie apart, so that nothing keeps it from being whatever it is."""
+def test_next_version_is_accepted_with_any_fields(publish, schema, tmp_path):
+    """Its files are in a folder of their own."""
     publish(total=(int, 1))
     check_compatible(FolderOutput(tmp_path), schema(version=2, sum=str))
 
 
-def test_the_cure_counts_on_from_the_version_in_force(publish, schema, tmp_path):
-    """VERSION 2 that was changed becomes 3."""
+def test_error_suggests_the_version_after_the_current_one(publish, schema, tmp_path):
     publish(folder="schema=slip_v2", total=(int, 1))
     with pytest.raises(ConfigurationError, match=r"set VERSION = 3 in mine\.slip \(published as schema=slip_v3\)"):
         check_compatible(FolderOutput(tmp_path), schema(version=2, total=str))
 
 
-def test_another_schema_is_no_generation(publish, schema, tmp_path):
-    """A schema is held against its own files only."""
+def test_files_of_another_schema_are_ignored(publish, schema, tmp_path):
     publish(folder="schema=slip_long", total=(int, 1))
     check_compatible(FolderOutput(tmp_path), schema(total=str))
 
 
-def test_an_output_that_is_not_there_holds_nothing_against_a_schema(schema, tmp_path):
-    """The first run has no earlier generation."""
+def test_missing_output_accepts_any_schema(schema, tmp_path):
     check_compatible(FolderOutput(tmp_path / "not yet"), schema(total=str))
 
 
-def test_a_file_that_is_no_table_is_named_by_its_output(publish, schema, tmp_path):
-    """What cannot be read is said before anything is spent."""
+def test_unreadable_file_raises_configuration_error(publish, schema, tmp_path):
+    """The error is raised before anything is spent."""
     publish(total=(int, 1)).write_bytes(b"no table")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         check_compatible(FolderOutput(tmp_path), schema(total=int))

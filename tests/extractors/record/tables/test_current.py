@@ -1,4 +1,4 @@
-"""Which row of a document is the current one."""
+"""current.py: one row of each document is current."""
 
 from datetime import UTC, datetime
 
@@ -10,19 +10,21 @@ MODEL, OFFLINE = "maker/model", "offline/rapidocr"
 
 
 def rows(*values):
-    """Rows of documents: name, minute of extraction, model, run."""
-    whole = [(name, datetime(2026, 11, 20, 2, minute, tzinfo=UTC), model, run) for name, minute, model, run in values]
-    return pl.LazyFrame(whole, schema=KEYS, orient="row").with_columns(total=pl.int_range(pl.len()))
+    """Rows given as document, minute of extraction, model and run."""
+    complete_rows = [
+        (name, datetime(2026, 11, 20, 2, minute, tzinfo=UTC), model, run) for name, minute, model, run in values
+    ]
+    return pl.LazyFrame(complete_rows, schema=KEYS, orient="row").with_columns(total=pl.int_range(pl.len()))
 
 
-def current(*values):
-    """The numbers of the rows that are kept, in their order."""
+def list_current(*values):
+    """The indices of the rows that are kept, in their order."""
     return keep_current(rows(*values)).collect()["total"].to_list()
 
 
 def test_latest_extraction_is_current():
-    """A redo replaces the row of its document, also where its file is read first; the order of rows is kept."""
-    assert current(("b", 1, MODEL, "r1"), ("a", 5, MODEL, "r2"), ("a", 1, MODEL, "r1"), ("c", 1, MODEL, "r1")) == [
+    """A redo replaces the row of its document, also if its file is read first; the order of rows is kept."""
+    assert list_current(("b", 1, MODEL, "r1"), ("a", 5, MODEL, "r2"), ("a", 1, MODEL, "r1"), ("c", 1, MODEL, "r1")) == [
         0,
         1,
         3,
@@ -30,8 +32,8 @@ def test_latest_extraction_is_current():
 
 
 def test_offline_row_is_current_only_without_another():
-    """A later row of local OCR does not replace a model's, an earlier one neither."""
-    assert current(
+    """A row of local OCR never replaces a model's, whether later or earlier."""
+    assert list_current(
         ("a", 1, MODEL, "r1"), ("a", 9, OFFLINE, "r2"), ("b", 9, OFFLINE, "r2"), ("b", 1, OFFLINE, "r1")
     ) == [
         0,
@@ -39,12 +41,14 @@ def test_offline_row_is_current_only_without_another():
     ]
 
 
-def test_rows_of_one_time_are_told_apart_by_run_and_place():
-    """The rule keeps exactly one row of a document."""
-    assert current(("a", 1, MODEL, "r2"), ("a", 1, MODEL, "r1"), ("b", 1, MODEL, "r1"), ("b", 1, MODEL, "r1")) == [0, 3]
+def test_one_of_several_rows_of_the_same_time_is_current():
+    """It is that of the greatest run id, and of one run the last row."""
+    assert list_current(("a", 1, MODEL, "r2"), ("a", 1, MODEL, "r1"), ("b", 1, MODEL, "r1"), ("b", 1, MODEL, "r1")) == [
+        0,
+        3,
+    ]
 
 
-def test_all_columns_stay_and_no_other_is_added():
-    """The frame keeps its schema."""
+def test_keep_current_keeps_the_columns():
     frame = rows(("a", 1, MODEL, "r1"))
     assert keep_current(frame).collect_schema() == frame.collect_schema()

@@ -1,4 +1,4 @@
-"""Totals of the evidence in rows of results."""
+"""evidence.py: totals of the witness are summed from rows of results."""
 
 import polars as pl
 import pytest
@@ -16,8 +16,8 @@ SCHEMA = {name: columns.RESULTS[name] for name in ("_document", "_copied_from", 
 PLAIN = Sightings((Sighting("shop", 1, BOX),))
 
 
-def test_totals_of_rows_are_those_of_their_documents(make, terms, model):
-    """As the run has counted them; a row that the witness did not look at counts nothing, nor does a copy."""
+def test_sum_witness_equals_the_totals_of_the_documents(make, terms, model):
+    """Copies and rows without evidence are not counted."""
     ends = [make.accept("/a", sightings=SEEN), make.accept("/b", sightings=PLAIN), make.accept("/c")]
     rows = [{name: result_row(end, terms, Fields(model))[name] for name in SCHEMA} for end in ends]
     copy = rows[0] | {"_document": "/d", "_copied_from": "/a"}

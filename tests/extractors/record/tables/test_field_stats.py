@@ -1,4 +1,4 @@
-"""field_stats.py: how full and how varied each field of a run's results is."""
+"""field_stats.py: each field of a run's results has counts, extremes and mean length."""
 
 import enum
 from datetime import UTC, date, datetime, time
@@ -19,27 +19,27 @@ RUN = "20261120T021500Z-3f9a"
 
 
 class Colour(enum.StrEnum):
-    """Text by name."""
+    """An enum of text."""
 
     RED = "red"
     BLUE = "blue"
 
 
 class Tax(BaseModel):
-    """What a line holds."""
+    """A list of amounts, nested in Line."""
 
     rates: list[Annotated[Decimal, Field(decimal_places=2)]] = []
 
 
 class Line(BaseModel):
-    """A nested document with one of its own."""
+    """A nested document that contains another."""
 
     name: str | None = None
     tax: Tax | None = None
 
 
 def measure_field(annotation, values, root=None):
-    """The row of a field with this annotation: of these values in memory, or published under `root`."""
+    """The row of a field with this annotation and these values, in memory or read from a file under `root`."""
     model = create_model("Some", field=(annotation, ...))
     fields = Fields(model)
     rows = [fields.row(model(field=value)) for value in values]
@@ -82,8 +82,10 @@ KINDS = [
 
 @pytest.mark.parametrize(("annotation", "values", "nulls", "distinct", "low", "high", "length"), KINDS, ids=str)
 @pytest.mark.parametrize("published", [False, True])
-def test_every_kind_of_field_tells_its_own(annotation, values, nulls, distinct, low, high, length, published, tmp_path):
-    """Nulls are counted apart from the different values; extremes and lengths are there where they mean something."""
+def test_field_row_has_counts_extremes_and_mean_length(
+    annotation, values, nulls, distinct, low, high, length, published, tmp_path
+):
+    """Nulls do not count as distinct values; types without an order have no extremes."""
     row = measure_field(annotation, values, tmp_path if published else None)
     assert row == {
         "run": RUN,
@@ -99,39 +101,37 @@ def test_every_kind_of_field_tells_its_own(annotation, values, nulls, distinct, 
     }
 
 
-@pytest.mark.parametrize("annotation", [each[0] for each in KINDS], ids=str)
-def test_a_field_of_no_rows_has_none(annotation):
-    """A run that accepted nothing has counts of zero and no extremes."""
+@pytest.mark.parametrize("annotation", [kind[0] for kind in KINDS], ids=str)
+def test_field_row_without_rows_has_zero_counts(annotation):
+    """It has no extremes."""
     row = measure_field(annotation, [])
     assert [row[name] for name in ("rows", "nulls", "distinct", "min", "max", "mean_length")] == [0, 0, 0, *[None] * 3]
 
 
-@pytest.mark.parametrize("annotation", [each[0] | None for each in KINDS], ids=str)
-def test_a_field_that_is_always_null_has_no_values(annotation):
-    """All nulls are counted, none of them is a value."""
+@pytest.mark.parametrize("annotation", [kind[0] | None for kind in KINDS], ids=str)
+def test_field_row_of_null_values_has_no_extremes(annotation):
     row = measure_field(annotation, [None, None])
     assert [row[name] for name in ("rows", "nulls", "distinct", "min", "max", "mean_length")] == [2, 2, 0, *[None] * 3]
 
 
-def test_long_text_is_cut():
-    """A page of text is not repeated in the table that sums it up; its length is that of the whole."""
+def test_extremes_are_cut_to_200_characters():
+    """The mean length is that of the full text."""
     row = measure_field(str, ["a" * 5000])
     assert (row["min"], row["max"], row["mean_length"]) == ("a" * 200, "a" * 200, 5000)
 
 
-def test_fields_come_in_the_order_asked_for():
-    """Only the schema's fields have a row, not the columns of the run beside them."""
+def test_field_rows_have_the_order_of_the_given_fields():
+    """Other columns of the results have no row."""
     frame = pl.LazyFrame({"_key": ["k"], "shop": ["Inn"], "rows": [1], "field": [None]})
-    found = field_rows(frame, ["shop", "rows", "field"], RUN, "slip")
-    assert [(row["field"], row["rows"], row["nulls"]) for row in found] == [
+    rows = field_rows(frame, ["shop", "rows", "field"], RUN, "slip")
+    assert [(row["field"], row["rows"], row["nulls"]) for row in rows] == [
         ("shop", 1, 0),
         ("rows", 1, 0),
         ("field", 1, 1),
     ]
 
 
-def test_mean_confidence_is_that_of_the_rows_with_one():
-    """Rows without evidence and fields without a confidence do not count."""
+def test_mean_confidence_ignores_rows_without_a_confidence():
     evidence = [
         [{"field": "shop", "confidence": 0.5}, {"field": "total", "confidence": None}],
         None,
@@ -142,13 +142,11 @@ def test_mean_confidence_is_that_of_the_rows_with_one():
     assert [row["mean_confidence"] for row in field_rows(frame, ["shop", "total"], RUN, "slip")] == [0.75, None]
 
 
-def test_no_fields_have_no_rows():
-    """A schema without fields of its own says nothing."""
+def test_schema_without_fields_has_no_field_rows():
     assert field_rows(pl.LazyFrame({"_key": ["k"]}), [], RUN, "slip") == []
 
 
-def test_the_rows_fit_their_table():
-    """Every row is one of the published table, column for column."""
+def test_field_rows_have_the_columns_of_the_table():
     rows = field_rows(pl.LazyFrame({"shop": ["Inn"], "total": [Decimal("8.2")]}), ["shop", "total"], RUN, "slip")
     frame = pl.DataFrame(rows, schema=columns.FIELDS, orient="row")
     assert frame.to_dicts() == rows
@@ -159,9 +157,9 @@ lines = st.builds(Line, name=st.none() | st.sampled_from("ab"), tax=st.none() | 
 
 
 @given(values=st.lists(st.none() | st.lists(lines, max_size=2), max_size=8))
-def test_different_lists_are_counted_as_python_counts_them(values):
-    """Two lists of nested documents are one value exactly when they are equal."""
-    some = [each for each in values if each is not None]
+def test_distinct_counts_equal_lists_once(values):
+    """Two lists of nested documents are one value exactly if they are equal."""
+    lists = [value for value in values if value is not None]
     row = measure_field(list[Line] | None, values)
-    assert row["distinct"] == len({repr(each) for each in some})
-    assert row["nulls"] == len(values) - len(some)
+    assert row["distinct"] == len({repr(value) for value in lists})
+    assert row["nulls"] == len(values) - len(lists)

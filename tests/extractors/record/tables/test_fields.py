@@ -1,4 +1,4 @@
-"""fields.py: the column type of every kind of field, and the check of every value against its column."""
+"""fields.py: each kind of field has a column type, and each value is checked against its column."""
 
 import enum
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from extractors.record.tables.fields import CellError, Fields
 
 
 class Colour(enum.StrEnum):
-    """Text by name."""
+    """An enum of text."""
 
     RED = "red"
 
 
 class Level(enum.Enum):
-    """A number by name."""
+    """An enum of numbers."""
 
     HIGH = 3
 
@@ -44,7 +44,7 @@ Cents = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456)  # noqa: DTZ001 - naive, as models write it
 EAST = timezone(timedelta(hours=2))
 
-# annotation, its column type, a value as the model takes it, the value as Parquet gives it back
+# annotation, column type, a value for the model, the value read back from Parquet
 FIELDS = [
     (str, pl.String(), "Café Süd", "Café Süd"),
     (int, pl.Int64(), -(2**63), -(2**63)),
@@ -87,20 +87,20 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "dtype", "given_", "kept"), FIELDS, ids=lambda each: str(each)[:40])
-def test_a_field_has_its_annotations_type_and_keeps_its_value(annotation, dtype, given_, kept, tmp_path):
-    """The column's type follows from the annotation alone, and a value comes back out of Parquet as it went in."""
+@pytest.mark.parametrize(("annotation", "dtype", "value", "cell"), FIELDS, ids=lambda parameter: str(parameter)[:40])
+def test_field_has_the_column_type_of_its_annotation_and_keeps_its_value(annotation, dtype, value, cell, tmp_path):
+    """The value is written to Parquet and read back."""
     model = create_model("Some", field=(annotation, ...))
     fields = Fields(model)
-    frame = pl.DataFrame([fields.row(model(field=given_))], schema=fields.columns, orient="row")
+    frame = pl.DataFrame([fields.row(model(field=value))], schema=fields.columns, orient="row")
     frame.write_parquet(tmp_path / "field.parquet")
-    read = pl.read_parquet(tmp_path / "field.parquet")
-    assert read.schema == {"field": dtype}
-    assert read.to_dicts() == [{"field": kept}]
+    stored = pl.read_parquet(tmp_path / "field.parquet")
+    assert stored.schema == {"field": dtype}
+    assert stored.to_dicts() == [{"field": cell}]
 
 
-def test_decimal_places_are_found_beside_the_field():
-    """`Field(decimal_places=…)` as the field's default counts like one inside `Annotated`, with `| None` too."""
+def test_decimal_places_of_a_field_default_set_the_scale():
+    """`Field(decimal_places=…)` counts as a default as it does inside `Annotated`, also with `| None`."""
 
     class Money(BaseModel):
         plain: Decimal = Field(decimal_places=3)
@@ -109,8 +109,8 @@ def test_decimal_places_are_found_beside_the_field():
     assert Fields(Money).columns == {"plain": pl.Decimal(38, 3), "optional": pl.Decimal(38, 4)}
 
 
-def test_columns_keep_the_order_of_the_fields():
-    """A model's fields stand in the table as they stand in the model, inherited ones first."""
+def test_columns_have_the_order_of_the_model_fields():
+    """Inherited fields come first."""
 
     class Longer(Line):
         note: str = ""
@@ -120,25 +120,25 @@ def test_columns_keep_the_order_of_the_fields():
 
 
 @pytest.mark.parametrize("name", schema.list_shipped())
-def test_every_shipped_schema_has_a_column_for_each_field(name):
-    """The shipped documents are tables as they stand, and none of their columns is one of the run's own."""
+def test_shipped_schema_has_a_column_for_each_field(name):
+    """No column has the name of one of the run's own."""
     model = schema.load(name).model
-    found = Fields(model).columns
-    assert list(found) == list(model.model_fields)
-    assert found.keys().isdisjoint(columns.RESULTS)
+    field_columns = Fields(model).columns
+    assert list(field_columns) == list(model.model_fields)
+    assert field_columns.keys().isdisjoint(columns.RESULTS)
 
 
-def test_a_shipped_receipt_has_typed_columns():
-    """Money, dates and lines of a receipt can be added, compared and unnested without a cast."""
-    found = Fields(schema.load("receipt").model).columns
-    assert found["date"] == pl.Date()
-    assert found["total"] == pl.Decimal(38, 4)
-    assert isinstance(found["line_items"], pl.List)
-    assert isinstance(found["line_items"].inner, pl.Struct)
+def test_shipped_receipt_has_typed_columns():
+    """Dates, amounts and line items need no cast."""
+    field_columns = Fields(schema.load("receipt").model).columns
+    assert field_columns["date"] == pl.Date()
+    assert field_columns["total"] == pl.Decimal(38, 4)
+    assert isinstance(field_columns["line_items"], pl.List)
+    assert isinstance(field_columns["line_items"].inner, pl.Struct)
 
 
 class Mixed(BaseModel):
-    """A document with a field of most kinds."""
+    """A document with fields of most kinds."""
 
     text: str
     count: int | None
@@ -150,7 +150,7 @@ class Mixed(BaseModel):
     extra: dict[str, str]
 
 
-mixed = st.builds(
+mixed_documents = st.builds(
     Mixed,
     text=st.text(st.characters(exclude_categories=["Cs"])),
     count=st.none() | st.integers(-(2**63), 2**63 - 1),
@@ -163,13 +163,12 @@ mixed = st.builds(
 )
 
 
-@given(documents=st.lists(mixed, min_size=1, max_size=5))
-def test_a_row_of_cells_says_what_the_document_said(documents):
-    """Typed rows hold the documents' values, whatever stands in the rows around them."""
+@given(documents=st.lists(mixed_documents, min_size=1, max_size=5))
+def test_rows_hold_the_values_of_their_documents(documents):
     fields = Fields(Mixed)
-    frame = pl.DataFrame([fields.row(each) for each in documents], schema=fields.columns, orient="row")
+    frame = pl.DataFrame([fields.row(document) for document in documents], schema=fields.columns, orient="row")
     plain = frame.drop("extra").to_dicts()
-    assert plain == [each.model_dump(exclude={"extra"}) for each in documents]
+    assert plain == [document.model_dump(exclude={"extra"}) for document in documents]
 
 
 class Computing(BaseModel):
@@ -185,16 +184,16 @@ class Computing(BaseModel):
         return self.net + self.tax
 
 
-def test_a_computed_field_is_a_column():
-    """Of the type that it is annotated with, behind the model's own fields."""
+def test_computed_field_is_a_column():
+    """It has the annotated type and comes after the model's own fields."""
     fields = Fields(Computing)
     assert list(fields.columns) == ["net", "tax", "gross"]
     assert fields.columns["gross"] == pl.Decimal(38, 6)
     assert fields.row(Computing(net=Decimal(8), tax=Decimal(2)))["gross"] == Decimal(10)
 
 
-def test_a_computed_field_that_fails_fails_its_document():
-    """Its own code may raise anything."""
+def test_computed_field_that_raises_fails_its_document():
+    """Code of a schema may raise any exception."""
 
     class Dividing(BaseModel):
         total: int
@@ -222,8 +221,8 @@ MONEY_ALIAS = TypeAliasType("MONEY_ALIAS", Annotated[Decimal, Field(decimal_plac
         (Sequence[str], pl.List(pl.String())),
     ],
 )
-def test_an_alias_has_the_column_of_its_type(annotation, dtype):
-    """Also behind another alias, in a list, and where it may be null."""
+def test_type_alias_has_the_column_of_its_type(annotation, dtype):
+    """This holds for an alias of an alias, in a list, and with `| None`."""
     assert Fields(create_model("Some", field=(annotation, ...))).columns == {"field": dtype}
 
 
@@ -239,16 +238,16 @@ def test_an_alias_has_the_column_of_its_type(annotation, dtype):
         (int | float, 3, "3"),
     ],
 )
-def test_a_union_of_scalars_holds_text_as_a_column_of_text_does(annotation, value, cell):
-    """A field that was text before has one form in all files; structures are JSON."""
+def test_union_of_scalars_is_stored_as_plain_text(annotation, value, cell):
+    """A text has the same form as in a text column, so files can be read together; structures are JSON."""
     model = create_model("Some", field=(annotation, ...))
     assert Fields(model).row(model(field=value)) == {"field": cell}
 
 
 @pytest.mark.parametrize("annotation", [str, int, float, bool, Decimal, date, datetime, time, list[str], Line, Colour])
 @given(value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()) | st.just(Line))
-def test_a_value_of_another_type_never_reaches_its_column(annotation, value):
-    """Whatever a validator returns is a cell of its column, or an error that names the field."""
+def test_value_of_another_type_is_a_cell_or_a_cell_error(annotation, value):
+    """A value that a validator returns is a valid cell, or an error that names the field."""
     model = create_model("Some", field=(annotation, ...))
     fields = Fields(model)
     rows = []
@@ -258,8 +257,8 @@ def test_a_value_of_another_type_never_reaches_its_column(annotation, value):
     assert frame["field"].null_count() == 0
 
 
-def test_none_is_a_cell_only_where_it_is_a_value():
-    """A validator that forgets its `return` is told; an optional field and a default of None are not."""
+def test_none_is_refused_unless_the_field_allows_it():
+    """A validator without `return` is reported; an optional field and a default of None are accepted."""
 
     class Slip(BaseModel):
         shop: str
@@ -273,23 +272,23 @@ def test_none_is_a_cell_only_where_it_is_a_value():
 
 
 @pytest.mark.parametrize("places", [39, 100])
-def test_decimal_places_that_no_column_has_are_refused(places):
-    """By name, before anything is sent."""
+def test_more_than_38_decimal_places_are_refused(places):
+    """The error names the field, before anything is sent."""
     model = create_model("Some", field=(Annotated[Decimal, Field(decimal_places=places)], ...))
     with pytest.raises(ConfigurationError, match="'field'"):
         Fields(model)
 
 
 @pytest.mark.parametrize("value", ["1e32", "NaN", "Infinity", "-1e40", "99999999999999999999999999999999.9999999"])
-def test_a_decimal_that_its_column_cannot_hold_fails_its_document(value):
-    """With 6 of 38 digits behind the point, 32 are left before it."""
+def test_decimal_that_does_not_fit_its_column_fails_its_document(value):
+    """With 6 of 38 digits after the point, 32 are left before it."""
     model = create_model("Some", field=(Decimal, ...))
     with pytest.raises(CellError, match="field: "):
         Fields(model).row(model.model_construct(field=Decimal(value)))
 
 
-def test_the_values_of_an_enum_are_cells():
-    """As `use_enum_values` gives them; another value is refused."""
+def test_enum_values_are_cells():
+    """Models with `use_enum_values` return them; other values are refused."""
     model = create_model("Some", field=(Level, ...))
     assert Fields(model).row(model.model_construct(field=3)) == {"field": "3"}
     with pytest.raises(CellError):
@@ -299,27 +298,27 @@ def test_the_values_of_an_enum_are_cells():
 @pytest.mark.parametrize(
     ("annotation", "value", "cell"),
     [
-        (Literal["a", "b", None], None, None),  # noqa: PYI061 - as people write it
+        (Literal["a", "b", None], None, None),  # noqa: PYI061 - users write it this way
         (Literal["a", 1, None], "a", "a"),  # noqa: PYI061
         (Literal["a", 1], 1, "1"),
         (Literal[1, 2], 2, "2"),
     ],
 )
-def test_a_literal_is_text_in_one_form(annotation, value, cell):
-    """Text as it is, beside numbers too; a literal None is a null."""
+def test_literal_is_stored_as_plain_text(annotation, value, cell):
+    """Text is stored unchanged, also in a literal with numbers; a literal None is null."""
     model = create_model("Some", field=(annotation, ...))
     assert Fields(model).row(model(field=value)) == {"field": cell}
 
 
 @pytest.mark.parametrize(("annotation", "value"), [(float, "NaN"), (float, "inf"), (dict[str, float], {"a": "NaN"})])
-def test_a_number_that_is_none_fails_its_document(annotation, value):
-    """JSON text may say NaN where a float is wanted; every sum of the column would be NaN."""
+def test_nan_and_infinity_fail_their_document(annotation, value):
+    """JSON may contain NaN for a float, and every sum of the column would be NaN."""
     model = create_model("Some", field=(annotation, ...))
     with pytest.raises(CellError, match="field: "):
         Fields(model).row(model(field=value))
 
 
-def test_a_masked_type_is_refused():
-    """Its column would hold stars."""
+def test_secret_type_is_refused():
+    """Its column would contain asterisks."""
     with pytest.raises(ConfigurationError, match="'field': the value of a SecretStr is masked"):
         Fields(create_model("Some", field=(SecretStr, ...)))

@@ -1,4 +1,4 @@
-"""Rows become frames with the types of their columns."""
+"""frame.py: rows become a frame with the types of the columns."""
 
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ ITEMS = pl.List(pl.Struct({"amount": pl.Decimal(38, 6), "name": pl.String()}))
 
 
 def test_frame_has_the_decimals_of_nested_rows():
-    """Decimals are exact at every depth, an exponent or not."""
+    """Decimals are exact at every depth, with or without an exponent."""
     rows = [
         {"id": 1, "cost": Decimal("1E-9"), "items": [{"amount": Decimal("12345678901234567890.123456"), "name": "a"}]},
         {"id": 2, "cost": Decimal("1E+3"), "items": None},
@@ -27,7 +27,7 @@ def test_frame_has_the_decimals_of_nested_rows():
     ("amount", "rounded"), [("0.1234567895", "0.123456790"), ("0.12345678949", "0.123456789"), ("1234567890.5", None)]
 )
 def test_frame_rounds_decimals_to_the_places_of_their_column(amount, rounded):
-    """What has too many digits before the point is null."""
+    """A number with too many digits before the point becomes null."""
     (cell,) = build_frame([{"cost": Decimal(amount)}], {"cost": MONEY})["cost"]
     assert cell == (rounded and Decimal(rounded))
 

@@ -1,4 +1,4 @@
-"""history.py: why a document is taken, when something is done again."""
+"""history.py: the reason for which `--redo` takes a document."""
 
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ UNREADABLE = Problem("unreadable", "prepare", "cannot be decoded")
 
 @pytest.fixture
 def publish(tmp_path, model, terms):
-    """Publishes one run with these ends."""
+    """Returns a function that publishes a run with these documents."""
 
     def publish_run(*ends, by=terms):
         with Tables(FolderOutput(tmp_path), by, model) as tables:
@@ -32,71 +32,68 @@ def publish(tmp_path, model, terms):
 
 
 @pytest.fixture
-def again(tmp_path, make, terms):
-    """Why an image is taken today under a redo; None when it is not."""
+def find_reason(tmp_path, make, terms):
+    """Returns a function that gives the reason for which an image is taken under a redo; None if it is skipped."""
 
     def answer(redo, kind=None, uri="/in/a.jpg", today=terms):
-        past = load_history(FolderOutput(tmp_path), today, RedoScope(redo, kind), offline=False)
-        named = (uri, make.build_found(uri).version)
-        return None if past.skips(named, redo) else past.reason(named, redo)
+        history = load_history(FolderOutput(tmp_path), today, RedoScope(redo, kind), offline=False)
+        name = (uri, make.build_found(uri).version)
+        return None if history.skips(name, redo) else history.reason(name, redo)
 
     return answer
 
 
 @pytest.mark.parametrize("redo", REDO)
-def test_what_never_ended_is_new(publish, again, make, redo):
-    """Whatever is done again beside it."""
+def test_document_without_a_row_is_new(publish, find_reason, make, redo):
     publish(make.accept("/in/b.jpg"), make.fail("/in/c.jpg"))
-    assert again(redo) == "new"
+    assert find_reason(redo) == "new"
 
 
 @pytest.mark.parametrize("redo", REDO)
-def test_what_failed_not_for_good_is_tried_again(publish, again, make, redo):
-    """It would have been taken without being asked for."""
+def test_failure_that_is_not_final_has_the_reason_retry(publish, find_reason, make, redo):
+    """It is taken without `--redo` too."""
     publish(make.fail(problem=TIMEOUT))
-    assert again(redo) == "retry"
+    assert find_reason(redo) == "retry"
 
 
 @pytest.mark.parametrize(("redo", "cause"), [("failed", "refused"), ("changed", None), ("all", "refused")])
-def test_a_failure_is_taken_for_its_kind(publish, again, make, redo, cause):
-    """As the table of failures has it."""
+def test_final_failure_has_its_kind_as_reason(publish, find_reason, make, redo, cause):
+    """Under `changed` it is skipped."""
     publish(make.fail())
-    assert again(redo) == cause
+    assert find_reason(redo) == cause
 
 
-def test_a_failure_that_was_tried_too_often_is_taken_for_its_kind(publish, again, make):
-    """It is not taken again without being asked."""
+def test_failure_after_five_tries_has_its_kind_as_reason(publish, find_reason, make):
+    """Without `--redo` it is skipped."""
     publish(make.fail(problem=TIMEOUT, planned=make.plan(tries=4)))
-    assert again("failed") == "timeout"
+    assert find_reason("failed") == "timeout"
 
 
-def test_the_latest_failure_is_the_cause(publish, again, make, terms):
-    """Whichever file holds it."""
+def test_reason_is_the_kind_of_the_latest_failure(publish, find_reason, make, terms):
+    """The order of run ids does not matter."""
     publish(make.fail(problem=UNREADABLE, ended_at=LATER), by=vary(terms, run="a"))
     publish(make.fail(), by=vary(terms, run="b"))
-    assert again("failed") == "unreadable"
-    assert again("failed", kind="refused") is None
+    assert find_reason("failed") == "unreadable"
+    assert find_reason("failed", kind="refused") is None
 
 
 @pytest.mark.parametrize(("kind", "cause"), [("refused", "refused"), ("timeout", None), ("unreadable", None)])
-def test_a_kind_takes_final_failures_of_that_kind_alone(publish, again, make, kind, cause):
-    """Others stay done."""
+def test_redo_kind_takes_final_failures_of_that_kind_only(publish, find_reason, make, kind, cause):
     publish(make.fail())
-    assert again("failed", kind=kind) == cause
+    assert find_reason("failed", kind=kind) == cause
 
 
-def test_a_kind_takes_what_is_taken_anyway(publish, again, make):
-    """What is new, and what failed not for good, of whatever kind."""
+def test_redo_kind_takes_retries_and_new_documents(publish, find_reason, make):
+    """Their kind does not matter."""
     publish(make.fail(problem=TIMEOUT))
-    assert again("failed", kind="refused") == "retry"
-    assert again("failed", kind="refused", uri="/in/new.jpg") == "new"
+    assert find_reason("failed", kind="refused") == "retry"
+    assert find_reason("failed", kind="refused", uri="/in/new.jpg") == "new"
 
 
-def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
-    """Its failure is past."""
+def test_redo_kind_skips_documents_accepted_later(publish, find_reason, make, terms):
     publish(make.fail())
     publish(make.accept(ended_at=LATER), by=vary(terms, run="later"))
-    assert again("failed", kind="refused") is None
+    assert find_reason("failed", kind="refused") is None
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
@@ -110,34 +107,33 @@ def test_a_kind_takes_nothing_that_was_accepted(publish, again, make, terms):
         ({"schema_hash": "other", "prompt_hash": "other", "model": "maker/other"}, "schema"),
     ],
 )
-def test_what_changed_is_taken_for_the_first_that_differs(publish, again, make, terms, end, changes, cause):
-    """Schema before prompt before model, whether it was accepted or failed for good."""
+def test_redo_changed_has_the_first_difference_as_reason(publish, find_reason, make, terms, end, changes, cause):
+    """Schema comes before prompt, and prompt before model, for accepted and for failed documents."""
     publish(make.end(end))
-    assert again("changed", today=vary(terms, **changes)) == cause
+    assert find_reason("changed", today=vary(terms, **changes)) == cause
 
 
-def test_what_was_accepted_is_taken_as_done(publish, again, make, terms):
-    """Under `all`, whatever it failed of before or since."""
+def test_redo_all_has_the_reason_done_for_accepted_documents(publish, find_reason, make, terms):
+    """An earlier failure does not matter."""
     publish(make.fail(), by=vary(terms, run="a"))
     publish(make.accept(ended_at=LATER), by=vary(terms, run="b"))
-    assert again("all") == "done"
+    assert find_reason("all") == "done"
 
 
-def test_a_failure_without_a_kind_is_unknown(publish, again, make, tmp_path):
+def test_failure_without_a_kind_column_has_the_reason_unknown(publish, find_reason, make, tmp_path):
     """A file of an older version may lack the column."""
     publish(make.fail())
-    drop(tmp_path, "failures", "kind")
-    assert again("failed") == "unknown"
+    drop_columns(tmp_path, "failures", "kind")
+    assert find_reason("failed") == "unknown"
 
 
-def test_a_file_without_hashes_was_read_by_another_schema(publish, again, make, tmp_path):
-    """What does not say how it was read was read otherwise."""
+def test_result_without_hash_columns_has_the_reason_schema(publish, find_reason, make, tmp_path):
     publish(make.accept())
-    drop(tmp_path, "results", "_schema_hash", "_prompt_hash")
-    assert again("changed") == "schema"
+    drop_columns(tmp_path, "results", "_schema_hash", "_prompt_hash")
+    assert find_reason("changed") == "schema"
 
 
-def drop(root, table, *names):
-    """Makes a published file one of an older version, which has no such columns."""
+def drop_columns(root, table, *names):
+    """Removes columns from a published file, like that of an older version."""
     (path,) = root.glob(f"{table}/**/*.parquet")
     pl.read_parquet(path, hive_partitioning=False).drop(names).write_parquet(path)

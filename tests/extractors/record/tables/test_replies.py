@@ -1,4 +1,4 @@
-"""replies.py: which documents have a stored answer, and what the answers are, the later first."""
+"""replies.py: stored replies are found by document, the latest first."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ LATER = datetime(2026, 11, 21, 2, 15, 0, tzinfo=UTC)
 
 @pytest.fixture
 def publish(tmp_path, model, make, terms):
-    """Publishes one run with these ends and all their calls."""
+    """Returns a function that publishes a run with these documents and all their calls."""
 
     def publish_run(*ends, by=terms, keep="all"):
         with Tables(FolderOutput(tmp_path), by, model, keep) as tables:
@@ -34,18 +34,20 @@ def publish(tmp_path, model, make, terms):
 
 
 @pytest.fixture
-def answers(tmp_path, make, terms):
-    """The bodies of the answers that are stored for these images."""
+def read_bodies(tmp_path, make, terms):
+    """Returns a function that reads the bodies of the stored replies of these images."""
 
     def read(*uris, offline=False, today=terms):
         names = {(uri, make.build_found(uri).version) for uri in uris}
-        return [each.body for each in load_replies(FolderOutput(tmp_path), today, offline=offline).find_answers(names)]
+        return [
+            reply.body for reply in load_replies(FolderOutput(tmp_path), today, offline=offline).find_answers(names)
+        ]
 
     return read
 
 
 def build_end(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
-    """A document with these answers, of which the last is its end."""
+    """A document with these replies, of which the last one ended it."""
     outcomes = [*["off_schema"] * (len(bodies) - 1), "accepted" if end == "accepted" else "refused"]
     attempts = tuple(
         make.attempt(request=make.request(uri), outcome=outcome, reply=make.reply(body=body))
@@ -54,85 +56,84 @@ def build_end(make, end, uri="/in/a.jpg", bodies=("one",), **changes):
     return make.end(end, uri, attempts=attempts, **changes)
 
 
-def test_answer_has_the_quality_of_its_first_page(publish, make, terms, tmp_path):
-    """None where it was not measured."""
+def test_reply_has_the_quality_of_the_first_page(publish, make, terms, tmp_path):
+    """It is None if it was not measured."""
     pages = (make.page("/in/a.jpg"), make.page("/in/a2.jpg"))
-    measured = build_end(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
-    measured = replace(measured, planned=make.plan("/in/a.jpg", pages=pages))
-    publish(measured, build_end(make, "failed", "/in/b.jpg"))
-    names = {measured.planned.name, make.plan("/in/b.jpg").name}
+    end_of_two_pages = build_end(make, "accepted", qualities=(Quality(9.5, 0.25), Quality(1, 1)))
+    end_of_two_pages = replace(end_of_two_pages, planned=make.plan("/in/a.jpg", pages=pages))
+    publish(end_of_two_pages, build_end(make, "failed", "/in/b.jpg"))
+    names = {end_of_two_pages.planned.name, make.plan("/in/b.jpg").name}
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(names)
-    assert {each.name[0]: each.quality for each in stored} == {"/in/a.jpg": Quality(9.5, 0.25), "/in/b.jpg": None}
+    assert {reply.name[0]: reply.quality for reply in stored} == {"/in/a.jpg": Quality(9.5, 0.25), "/in/b.jpg": None}
 
 
 @pytest.mark.parametrize("end", ["accepted", "failed"])
-def test_an_end_has_its_answers(publish, answers, make, end):
-    """The last attempt first, whether it was accepted or not."""
+def test_replies_of_a_document_are_found_last_attempt_first(publish, read_bodies, make, end):
     publish(build_end(make, end, bodies=("one", "two")))
-    assert answers("/in/a.jpg") == ["two", "one"]
+    assert read_bodies("/in/a.jpg") == ["two", "one"]
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_answer_to_an_audit_is_not_one_of_the_document(publish, answers, make, published):
-    """Not the first one beside the published answer, and none where that one is not stored."""
+def test_reply_to_an_audit_call_is_ignored(publish, read_bodies, make, published):
+    """This holds whether the published reply is stored or not."""
     end = build_end(make, "accepted", bodies=("one", "top"))
-    again = replace(end.attempts[1].request, steps=(replace(end.attempts[1].request.steps[0], rung=0),))
+    audit_request = replace(end.attempts[1].request, steps=(replace(end.attempts[1].request.steps[0], rung=0),))
     first = replace(end.attempts[0], outcome="accepted" if published else "timeout")
     publish(
-        replace(end, attempts=(first, replace(end.attempts[1], request=again))), build_end(make, "failed", "/in/b.jpg")
+        replace(end, attempts=(first, replace(end.attempts[1], request=audit_request))),
+        build_end(make, "failed", "/in/b.jpg"),
     )
-    assert answers("/in/a.jpg", "/in/b.jpg") == ["one"] * (1 + published)
+    assert read_bodies("/in/a.jpg", "/in/b.jpg") == ["one"] * (1 + published)
 
 
-def test_a_later_run_comes_first(publish, answers, make, terms):
-    """By the time of its answers: runs may be named in one second."""
+def test_replies_of_a_later_run_are_found_first(publish, read_bodies, make, terms):
+    """The order is by time, because run ids of one second do not sort by time."""
     publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
     publish(build_end(make, "failed", bodies=("early",)), by=vary(terms, run="b"))
-    assert answers("/in/a.jpg") == ["late", "early"]
+    assert read_bodies("/in/a.jpg") == ["late", "early"]
 
 
-def test_what_was_taken_is_not_looked_for_any_more(publish, tmp_path, make, terms):
-    """Older files are not read for a document that has its answer."""
+def test_find_answers_skips_names_removed_while_it_runs(publish, tmp_path, make, terms):
+    """Older files are not read for a document that has its reply."""
     publish(build_end(make, "accepted", bodies=("late",), ended_at=LATER), by=vary(terms, run="a"))
     publish(build_end(make, "accepted", bodies=("early",)), by=vary(terms, run="b"))
-    wanted, seen = {("/in/a.jpg", make.build_found().version)}, []
-    for answer in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(wanted):
-        seen.append(answer.body)
-        wanted.discard(answer.name)
-    assert seen == ["late"]
+    names, bodies = {("/in/a.jpg", make.build_found().version)}, []
+    for reply in load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers(names):
+        bodies.append(reply.body)
+        names.discard(reply.name)
+    assert bodies == ["late"]
 
 
-def test_an_answer_has_its_tokens(publish, tmp_path, make, terms):
-    """A file of a version without them has none."""
+def test_reply_has_its_tokens(publish, tmp_path, make, terms):
+    """A file of an older version has none."""
     with_tokens = make.attempt(reply=make.reply(logprobs=make.logprobs()))
     publish(make.accept(attempts=(with_tokens,)))
     publish(build_end(make, "accepted", uri="/in/b.jpg"), by=vary(terms, run="b"))
     (file,) = tmp_path.glob("replies/*/*/b.parquet")
     pl.read_parquet(file).drop("tokens", "token_logprobs").write_parquet(file)
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
-    found = {uri: next(stored.find_answers({(uri, "1-2048")})).logprobs for uri in ("/in/a.jpg", "/in/b.jpg")}
-    assert found == {"/in/a.jpg": make.logprobs(), "/in/b.jpg": None}
+    logprobs = {uri: next(stored.find_answers({(uri, "1-2048")})).logprobs for uri in ("/in/a.jpg", "/in/b.jpg")}
+    assert logprobs == {"/in/a.jpg": make.logprobs(), "/in/b.jpg": None}
 
 
-def test_an_accepted_answer_is_described_by_its_row(publish, tmp_path, make, terms):
-    """What was sent, and how it was asked for."""
+def test_accepted_reply_has_the_cells_of_its_result(publish, tmp_path, make, terms):
+    """They include the size sent, the bytes' hash and the action."""
     publish(build_end(make, "accepted"))
-    [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
-    assert (answer.key, answer.model, answer.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
-    assert (answer.rung, answer.sent, answer.sha256, answer.encoded) == (1, Size(560, 448), "5ha", True)
-    assert answer.action == "resize"
+    [reply] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
+    assert (reply.key, reply.model, reply.prompt_hash) == ("key-/in/a.jpg", terms.model, terms.prompt_hash)
+    assert (reply.rung, reply.sent, reply.sha256, reply.encoded) == (1, Size(560, 448), "5ha", True)
+    assert reply.action == "resize"
 
 
-def test_another_answer_is_described_by_its_call(publish, tmp_path, make, terms):
-    """The picture that it was about; nothing is known of the bytes."""
+def test_refused_reply_has_the_cells_of_its_call(publish, tmp_path, make, terms):
+    """The hash of the bytes and the action are unknown."""
     publish(build_end(make, "failed"))
-    [answer] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
-    assert (answer.rung, answer.sent) == (1, Size(560, 448))
-    assert (answer.sha256, answer.encoded, answer.action) == (None, None, None)
+    [reply] = load_replies(FolderOutput(tmp_path), terms, offline=False).find_answers({("/in/a.jpg", "1-2048")})
+    assert (reply.rung, reply.sent) == (1, Size(560, 448))
+    assert (reply.sha256, reply.encoded, reply.action) == (None, None, None)
 
 
-def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, terms):
-    """Other bytes under the same name were never read."""
+def test_replies_contain_documents_by_name_and_version(publish, tmp_path, make, terms):
     publish(build_end(make, "accepted"))
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)
     assert document_key("/in/a.jpg", "1-2048") in stored
@@ -140,65 +141,62 @@ def test_who_has_an_answer_is_known_by_its_version(publish, tmp_path, make, term
     assert document_key("/in/b.jpg", "1-2048") not in stored
 
 
-def test_calls_without_an_answer_are_none(publish, tmp_path, make, terms):
-    """A timeout has nothing to read."""
+def test_timeout_is_not_a_stored_reply(publish, tmp_path, make, terms):
     publish(build_end(make, "accepted"), make.fail("/in/b.jpg", attempts=(make.build_unanswered(),)))
     assert document_key("/in/b.jpg", "1-2048") not in load_replies(FolderOutput(tmp_path), terms, offline=False)
 
 
-def test_answers_that_were_not_kept_are_not_there(publish, answers, make, terms):
-    """`failed` keeps those that were not accepted."""
+def test_replies_that_were_not_kept_are_not_found(publish, read_bodies, make, terms):
+    """With `keep="failed"` only replies that were not accepted are stored."""
     publish(build_end(make, "accepted", bodies=("one", "two")), keep="failed")
-    assert answers("/in/a.jpg") == ["one"]
+    assert read_bodies("/in/a.jpg") == ["one"]
 
 
-def test_answers_of_local_reading_are_for_offline_runs(publish, answers, make, terms):
-    """Of accepted documents and of failed ones."""
+def test_offline_replies_are_found_by_offline_runs_only(publish, read_bodies, make, terms):
+    """This holds for accepted and for failed documents."""
     local = vary(terms, run="local", model="offline/rapidocr")
     reply = make.reply(model="offline/rapidocr")
     publish(build_end(make, "accepted", reply=reply), build_end(make, "failed", "/in/b.jpg"), by=local)
     publish(build_end(make, "accepted", "/in/c.jpg"))
-    assert answers("/in/a.jpg", "/in/b.jpg") == []
-    assert len(answers("/in/a.jpg", "/in/b.jpg", offline=True)) == 2
+    assert read_bodies("/in/a.jpg", "/in/b.jpg") == []
+    assert len(read_bodies("/in/a.jpg", "/in/b.jpg", offline=True)) == 2
 
 
 @pytest.mark.parametrize("schema", ["slip_v2", "caption"])
-def test_another_schema_has_answers_of_its_own(publish, answers, make, terms, schema):
-    """And none of this one."""
+def test_replies_of_another_schema_are_not_found(publish, read_bodies, make, terms, schema):
     publish(build_end(make, "accepted"))
     with pytest.raises(ConfigurationError, match=f"no stored answers of schema '{schema}'"):
-        answers("/in/a.jpg", today=vary(terms, schema=schema))
+        read_bodies("/in/a.jpg", today=vary(terms, schema=schema))
 
 
-def test_a_file_that_is_no_table_is_refused(publish, answers, make, tmp_path):
-    """Before anything is begun."""
+def test_unreadable_replies_file_is_refused(publish, read_bodies, make, tmp_path):
     publish(build_end(make, "accepted"))
     [path] = (tmp_path / "replies").rglob("*.parquet")
     path.write_bytes(b"no table")
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        answers("/in/a.jpg")
+        read_bodies("/in/a.jpg")
 
 
-def test_a_past_among_answers_skips_and_waits(publish, tmp_path, make, terms):
-    """Taken is what has an answer; else what is done is skipped, and what is not done waits."""
+def test_history_for_reparse_takes_documents_with_replies(publish, tmp_path, make, terms):
+    """Documents without a stored reply are skipped if they have ended, and otherwise lack a reply."""
     publish(build_end(make, "accepted"), build_end(make, "failed", "/in/b.jpg"))
     publish(make.accept("/in/c.jpg"), by=vary(terms, run="kept none"), keep="none")
-    past, _ = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("reparse"), offline=False)
-    names = [(f"/in/{each}.jpg", "1-2048") for each in "abcd"]
-    assert [past.skips(name, "reparse") for name in names] == [False, False, True, False]
-    assert [past.lacks_reply(name, "reparse") for name in names] == [False, False, False, True]
-    assert [past.reason(name, "reparse") for name in names[:2]] == ["done", "refused"]
+    history, _ = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("reparse"), offline=False)
+    names = [(f"/in/{letter}.jpg", "1-2048") for letter in "abcd"]
+    assert [history.skips(name, "reparse") for name in names] == [False, False, True, False]
+    assert [history.lacks_reply(name, "reparse") for name in names] == [False, False, False, True]
+    assert [history.reason(name, "reparse") for name in names[:2]] == ["done", "refused"]
 
 
-def test_any_other_past_waits_for_nothing(publish, tmp_path, make, terms):
-    """Whatever is not done is taken."""
+def test_history_for_redo_all_loads_no_replies(publish, tmp_path, make, terms):
+    """No document lacks a reply."""
     publish(build_end(make, "accepted"))
-    past, stored = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("all"), offline=False)
-    assert stored is None
-    assert not past.lacks_reply(("/in/new.jpg", None), "all")
+    history, replies = load_history_with_replies(FolderOutput(tmp_path), terms, RedoScope("all"), offline=False)
+    assert replies is None
+    assert not history.lacks_reply(("/in/new.jpg", None), "all")
 
 
-def test_one_file_is_kept(publish, tmp_path, make, terms):
+def test_find_answers_caches_the_last_file(publish, tmp_path, make, terms):
     """Documents in the order of publishing read each file once."""
     publish(*(build_end(make, "accepted", f"/in/{number}.jpg") for number in range(5)))
     stored = load_replies(FolderOutput(tmp_path), terms, offline=False)

@@ -1,4 +1,4 @@
-"""rows.py: every end of a document has all cells of its tables, and each cell says what the contract says."""
+"""rows.py: each result, failure, page, call and reply becomes a row with all documented columns."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -31,8 +31,8 @@ def fields(model):
     return Fields(model)
 
 
-def test_a_result_has_every_cell(make, terms, fields):
-    """The schema's fields come first, then what the run knows about the document."""
+def test_result_row_has_all_cells(make, terms, fields):
+    """The schema's fields come first, then the columns of the run."""
     assert result_row(make.accept(), terms, fields) == {
         "shop": "Inn",
         "total": Decimal("8.20"),
@@ -68,8 +68,8 @@ def test_a_result_has_every_cell(make, terms, fields):
     }
 
 
-def test_evidence_of_a_document_is_recorded_and_not_that_of_a_copy(make, terms, fields):
-    """Every field has an entry, known or not; the box of each is null."""
+def test_result_row_has_evidence_and_its_copy_has_none(make, terms, fields):
+    """Every field has an entry, with or without a confidence; the box is null without a witness."""
     evidence = Evidence((FieldEvidence("shop", confidence=0.75), FieldEvidence("total")))
     row = result_row(make.accept(evidence=evidence), terms, fields)
     box = dict.fromkeys(("page", "x", "y", "width", "height"))
@@ -78,63 +78,69 @@ def test_evidence_of_a_document_is_recorded_and_not_that_of_a_copy(make, terms, 
         {"field": "shop", "confidence": 0.75} | box,
         {"field": "total", "confidence": None} | box,
     ]
-    copied = copy_row(copy_of(row, make), terms)
-    assert (copied["_confidence"], copied["_evidence"]) == (None, None)
+    copied_row = copy_row(build_copy(row, make), terms)
+    assert (copied_row["_confidence"], copied_row["_evidence"]) == (None, None)
 
 
-def test_evidence_has_where_the_witness_saw_each_value(make, terms, fields):
-    """Also without a confidence; a value that stands nowhere has page 0, and a cell of a list a line of its own."""
-    seen = Sighting("shop", 2, Box(1.4, 2.6, 30.2, 0.2))
-    cell, missing = Sighting("items[0].amount", 1, Box(1, 2, 3, 4)), Sighting("items[?]", 1, Box(5, 6, 7, 8))
-    sightings = Sightings((seen, Sighting("total", 0), cell, missing))
+def test_evidence_has_the_box_of_each_value_that_the_witness_saw(make, terms, fields):
+    """A value that was not found has page 0, and each cell of a list has an entry of its own."""
+    shop = Sighting("shop", 2, Box(1.4, 2.6, 30.2, 0.2))
+    amount, missing_row = Sighting("items[0].amount", 1, Box(1, 2, 3, 4)), Sighting("items[?]", 1, Box(5, 6, 7, 8))
+    sightings = Sightings((shop, Sighting("total", 0), amount, missing_row))
     row = result_row(make.accept(sightings=sightings), terms, fields)
-    assert [tuple(each.values()) for each in row["_evidence"]] == [
+    assert [tuple(entry.values()) for entry in row["_evidence"]] == [
         ("shop", None, 2, 1, 3, 30, 1),
         ("total", None, 0, None, None, None, None),
         ("items[0].amount", None, 1, 1, 2, 3, 4),
         ("items[?]", None, 1, 5, 6, 7, 8),
     ]
-    known = Evidence((FieldEvidence("shop", confidence=0.75),))
-    source = result_row(make.accept(sightings=sightings, evidence=known), terms, fields)
-    both = source["_evidence"]
-    assert [(each["field"], each["confidence"], each["page"]) for each in both[:2]] == [
+    evidence = Evidence((FieldEvidence("shop", confidence=0.75),))
+    source = result_row(make.accept(sightings=sightings, evidence=evidence), terms, fields)
+    entries = source["_evidence"]
+    assert [(entry["field"], entry["confidence"], entry["page"]) for entry in entries[:2]] == [
         ("shop", 0.75, 2),
         ("total", None, 0),
     ]
-    copied = copy_row(copy_of(source, make), terms)  # of the same bytes: the same places
-    assert (copied["_confidence"], copied["_evidence"]) == (None, row["_evidence"])
+    copied_row = copy_row(build_copy(source, make), terms)  # the same bytes, so the same boxes
+    assert (copied_row["_confidence"], copied_row["_evidence"]) == (None, row["_evidence"])
 
 
-def copy_of(row, make, *, failed=False):
-    """Another document, later, that is a copy of this row."""
+def build_copy(row, make, *, failed=False):
+    """A later document that is a copy of the one in this row."""
     return Copied(make.plan("/in/b.jpg", tries=2), (), "key-/in/a.jpg", LATER, row, failed)
 
 
-def test_a_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
-    """What was read and how stays as it was, by whichever run; tokens, attempts and cost are 0."""
+def test_copy_of_a_result_has_its_own_names_and_no_cost(make, terms, fields):
+    """The other cells are those of the copied row; tokens, attempts and cost are 0."""
     source = result_row(make.accept(), vary(terms, run="earlier"), fields)
-    own = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
-    run = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
-    nothing = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
-    row = copy_row(copy_of(source, make), terms)
-    assert row == source | own | run | dict.fromkeys(nothing, 0)
+    names = {"_image": "/in/b.jpg", "_document": "/in/b.jpg", "_pages": ["/in/b.jpg"], "_copied_from": "/in/a.jpg"}
+    run_cells = {"_run": terms.run, "_extracted_at": LATER, "_cost_usd": 0}
+    zero_columns = ("_attempts", "_image_tokens_estimated", "_prompt_tokens", "_completion_tokens")
+    row = copy_row(build_copy(source, make), terms)
+    assert row == source | names | run_cells | dict.fromkeys(zero_columns, 0)
     assert list(row) == list(source)
 
 
-def test_a_copy_of_a_failure_has_its_own_name_and_no_cost(make, terms):
-    """Why it failed and whether for good is the same; its tries are its own."""
+def test_copy_of_a_failure_has_its_own_name_and_no_cost(make, terms):
+    """Its kind and `final` are those of the copied row; it counts its own tries."""
     source = failure_row(make.fail(), terms)
-    own = {"document": "/in/b.jpg", "image": "/in/b.jpg", "tries": 3, "attempts": 0, "cost_usd": 0, "failed_at": LATER}
-    assert copy_row(copy_of(source, make, failed=True), terms) == source | own
+    changed_cells = {
+        "document": "/in/b.jpg",
+        "image": "/in/b.jpg",
+        "tries": 3,
+        "attempts": 0,
+        "cost_usd": 0,
+        "failed_at": LATER,
+    }
+    assert copy_row(build_copy(source, make, failed=True), terms) == source | changed_cells
 
 
-def test_a_results_cells_stand_in_the_columns_order(make, terms, fields):
-    """A row's keys are the table's columns, none missing and none more."""
+def test_result_row_has_the_order_of_the_columns(make, terms, fields):
     assert list(result_row(make.accept(), terms, fields)) == [*fields.columns, *columns.RESULTS]
 
 
-def test_a_result_sums_all_attempts(make, terms, fields):
-    """Tokens and cost of a document count the answers that were thrown away, too."""
+def test_result_row_sums_all_attempts(make, terms, fields):
+    """Tokens and cost include those of answers that were not accepted."""
     attempts = (make.attempt(outcome="not_json"), make.attempt(outcome="capacity", billed="no"), make.attempt())
     row = result_row(make.accept(attempts=attempts), terms, fields)
     assert row["_attempts"] == 3
@@ -144,34 +150,33 @@ def test_a_result_sums_all_attempts(make, terms, fields):
     assert row["_cost_usd"] == Decimal("0.001870")
 
 
-def test_a_result_without_a_price_has_no_cost(make, terms, fields):
-    """A cost that nobody knows is null, never 0."""
+def test_result_row_without_a_price_has_a_null_cost(make, terms, fields):
+    """An unknown cost is null, never 0."""
     row = result_row(make.accept(attempts=(make.attempt(cost_usd=None),)), terms, fields)
     assert row["_cost_usd"] is None
 
 
-def test_a_result_of_several_pages_names_them_all(make, terms, fields):
-    """The first page speaks for the document, `_pages` lists them in order."""
+def test_result_row_lists_all_pages(make, terms, fields):
+    """`_image` is the first page, and `_pages` lists all of them in order."""
     planned = make.plan("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
     row = result_row(make.accept(planned=planned), terms, fields)
     assert (row["_document"], row["_image"]) == ("/in/doc", "/in/p1.jpg")
     assert row["_pages"] == ["/in/p1.jpg", "/in/p2.jpg"]
 
 
-def test_the_model_asked_for_stands_in_where_the_server_names_none(make, terms, fields):
+def test_result_row_names_the_requested_model_if_the_reply_names_none(make, terms, fields):
     """`_model` is never null."""
     assert result_row(make.accept(reply=make.reply(model=None)), terms, fields)["_model"] == "maker/model"
 
 
-def test_an_answer_that_an_earlier_run_paid_for_costs_nothing(make, terms, fields):
-    """The row names the model that answered, and sums up the attempts of this run alone: none."""
+def test_result_row_of_an_earlier_runs_reply_has_no_cost(make, terms, fields):
+    """The row names the model that answered, and sums the attempts of this run only."""
     row = result_row(make.accept(attempts=()), terms, fields)
     assert row["_model"] == "maker/model-2"
     assert (row["_attempts"], row["_prompt_tokens"], row["_image_tokens_estimated"], row["_cost_usd"]) == (0, 0, 0, 0)
 
 
-def test_a_failure_has_every_cell(make, terms):
-    """A failure says where it stopped, why, whether that is final, and what was paid for it."""
+def test_failure_row_has_all_cells(make, terms):
     end = make.fail(planned=make.plan(tries=2))
     row = failure_row(end, terms)
     assert list(row) == list(columns.FAILURES)
@@ -195,8 +200,7 @@ def test_a_failure_has_every_cell(make, terms):
     }
 
 
-def test_a_planned_page_has_every_cell(make, terms):
-    """A page's row holds its header, both readings of its bill, the choice and what that was to cost."""
+def test_image_row_has_all_cells(make, terms):
     (row,) = image_rows(make.accept(), terms)
     assert list(row) == list(columns.IMAGES)
     assert row == {
@@ -229,24 +233,24 @@ def test_a_planned_page_has_every_cell(make, terms):
     }
 
 
-def test_quality_is_recorded_for_each_page(make, terms):
+def test_image_rows_have_the_quality_of_each_page(make, terms):
     """A page that was not decoded has none."""
     pages = (make.page("/in/a.jpg"), make.page("/in/b.jpg"))
     end = make.accept(planned=make.plan(pages=pages), qualities=(None, Quality(120.5, 0.2)))
-    measured = [(row["sharpness"], row["contrast"]) for row in image_rows(end, terms)]
-    assert measured == [(None, None), (120.5, 0.2)]
+    qualities = [(row["sharpness"], row["contrast"]) for row in image_rows(end, terms)]
+    assert qualities == [(None, None), (120.5, 0.2)]
 
 
-def test_a_document_rejected_in_prepare_is_a_rejected_image(make, terms):
-    """Pixels that turn out to be broken are a reject with its reason, whatever the header promised."""
+def test_image_row_of_a_document_rejected_in_prepare_is_rejected(make, terms):
+    """The plan's cells are null, while those of the header stay."""
     (row,) = image_rows(make.reject(), terms)
     assert (row["action"], row["reason"]) == ("reject", "unreadable")
     assert (row["rung"], row["scale"], row["tokens_planned"], row["cost_high_usd"]) == (None, None, None, None)
     assert (row["width"], row["height"]) == (1000, 800)
 
 
-def test_a_page_without_a_header_leaves_its_cells_null(make, terms):
-    """An image that is none has no size, no format and no bill, and still its row."""
+def test_image_row_of_a_page_without_a_header_has_null_cells(make, terms):
+    """A file that is not an image has a row, without size, format and token counts."""
     (row,) = image_rows(
         make.reject(pages=(make.build_rejected_page(),), problem=Problem("not_an_image", "bill", "no")), terms
     )
@@ -256,14 +260,13 @@ def test_a_page_without_a_header_leaves_its_cells_null(make, terms):
     assert nulls.isdisjoint({"run", "document", "schema", "page", "image", "size", "version", "action", "reason"})
 
 
-def test_a_failed_call_leaves_the_plan_as_it_was(make, terms):
-    """An answer that was not to be had rejects no image."""
+def test_image_row_of_a_failed_document_keeps_its_plan(make, terms):
+    """A refused answer does not reject the image."""
     (row,) = image_rows(make.fail(), terms)
     assert (row["action"], row["reason"], row["tokens_planned"]) == ("resize", "cheaper", 1601)
 
 
-def test_pages_are_numbered_from_one(make, terms):
-    """Each page of a document has its row, in order."""
+def test_image_rows_number_pages_from_one(make, terms):
     planned = make.plan("/in/doc", (make.page("/in/p1.jpg"), make.page("/in/p2.jpg")))
     rows = image_rows(make.accept(planned=planned), terms)
     assert [(row["document"], row["page"], row["image"]) for row in rows] == [
@@ -272,8 +275,7 @@ def test_pages_are_numbered_from_one(make, terms):
     ]
 
 
-def test_a_call_has_every_cell(make, terms):
-    """A call says what was expected, what came back, by which prices, and what it cost."""
+def test_call_row_has_all_cells(make, terms):
     row = call_row(make.call(make.attempt()), terms)
     assert set(row) == set(columns.CALLS)
     assert row == {
@@ -315,29 +317,28 @@ def test_a_call_has_every_cell(make, terms):
     }
 
 
-def test_an_unanswered_call_keeps_what_is_known(make, terms):
-    """Without a reply there are no tokens and no cost, only what was reserved and what went wrong."""
+def test_call_row_of_a_timeout_has_null_tokens_and_cost(make, terms):
+    """It has the amount reserved and the error."""
     row = call_row(make.call(make.build_unanswered(), 2), terms)
-    unknown = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
-    assert [row[name] for name in unknown] == [None] * len(unknown)
+    null_columns = ("http_status", "model_returned", "prompt_tokens", "residual_tokens", "cost_usd", "finish_reason")
+    assert [row[name] for name in null_columns] == [None] * len(null_columns)
     assert (row["outcome"], row["billed"], row["error"]) == ("timeout", "unknown", "read timeout")
     assert row["reserved_usd"] == Decimal("0.002512")
 
 
-def test_a_call_without_a_known_price_leaves_the_prices_null(make, terms):
-    """A price that nobody knows is null, never 0."""
+def test_call_row_without_a_price_has_null_prices(make, terms):
+    """An unknown price is null, never 0."""
     row = call_row(make.call(make.attempt()), vary(terms, price=None))
     assert [row[name] for name in ("price_input", "price_cached", "price_output", "price_as_of")] == [None] * 4
 
 
-def test_a_request_without_pictures_has_no_size(make, terms):
-    """A call that sends no image has neither rung nor sent size."""
+def test_call_row_of_a_request_without_images_has_no_rung_and_size(make, terms):
     row = call_row(make.call(make.attempt(request=make.request(steps=()))), terms)
     assert (row["rung"], row["sent_width"], row["sent_height"], row["pages"]) == (None, None, None, 0)
 
 
-def test_a_call_without_an_end_is_aborted_and_unknown(make, terms):
-    """Its process ended while it was on its way: it may have been billed, for at most what was reserved."""
+def test_call_row_of_an_unsettled_call_is_aborted_with_unknown_bill(make, terms):
+    """Its process ended while the call was in flight, so at most the reservation was billed."""
     row = call_row(make.intent(), terms)
     assert set(row) == set(columns.CALLS)
     assert (row["outcome"], row["billed"], row["seconds"]) == ("aborted", "unknown", 0.0)
@@ -348,14 +349,16 @@ def test_a_call_without_an_end_is_aborted_and_unknown(make, terms):
 @pytest.mark.parametrize(
     ("keep", "outcomes"), [("all", ["off_schema", "accepted"]), ("failed", ["off_schema"]), ("none", [])]
 )
-def test_replies_are_kept_as_asked(make, keep, outcomes):
-    """`all` keeps every reply there was, `failed` those that were not accepted, `none` none."""
-    calls = [make.call(each) for each in (make.build_unanswered(), make.attempt(outcome="off_schema"), make.attempt())]
+def test_is_kept_selects_replies_by_the_setting(make, keep, outcomes):
+    """`all` keeps every reply, `failed` those that were not accepted, `none` none."""
+    calls = [
+        make.call(attempt) for attempt in (make.build_unanswered(), make.attempt(outcome="off_schema"), make.attempt())
+    ]
     assert [call["outcome"] for call in calls if is_kept(call, keep)] == outcomes
 
 
-def test_a_reply_has_every_cell(make):
-    """A is_kept reply is the server's body as it came, found by the document's key."""
+def test_reply_row_has_all_cells(make):
+    """The body is that of the server, unchanged."""
     row = reply_row(make.call(make.attempt()))
     assert list(row) == list(columns.REPLIES)
     assert row == {
@@ -370,8 +373,8 @@ def test_a_reply_has_every_cell(make):
     }
 
 
-def test_a_reply_row_has_the_tokens_of_its_call(make):
-    """As the server gave them; they survive the ledger and the recovery of a run."""
+def test_reply_row_has_the_tokens_of_its_call(make):
+    """`restore_attempt` reads the same tokens from the ledger's row."""
     call = make.call(make.attempt(reply=make.reply(logprobs=make.logprobs())))
     row = reply_row(call)
     assert row["tokens"] == ['{"', "shop", '":"', "<0xC3>", '"}\0']

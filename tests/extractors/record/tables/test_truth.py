@@ -1,4 +1,4 @@
-"""The lines of truth and corrections: how they are read, and which values fit which columns (`extractors.record.tables.json_cells`)."""
+"""truth.py and json_cells.py: lines of truth and corrections are read, and their values checked against the columns."""
 
 import json
 from datetime import UTC, date, datetime
@@ -31,7 +31,7 @@ def cells(**values):
 
 
 def test_values_become_cells_of_their_columns():
-    """Amounts may be text or numbers; an empty text is no value, but for text; missing fields of an item are null."""
+    """Amounts may be text or numbers; an empty text is null except in a text column; missing fields of an item are null."""
     assert cells(name="", total="21.10", day="2026-11-20", at="2026-11-20T02:00:00Z", paid=True, count=3) == {
         "name": "",
         "total": Decimal("21.10"),
@@ -61,27 +61,26 @@ def test_values_become_cells_of_their_columns():
     ],
 )
 def test_value_of_another_type_is_refused_by_line_and_field(values):
-    """The message names the place and the field."""
     with pytest.raises(ConfigurationError, match=rf"truth\.jsonl, line 1: field '{next(iter(values))}': "):
         cells(**values)
 
 
-def test_unknown_field_is_refused_with_the_nearest():
+def test_unknown_field_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigurationError, match=r"line 1: unknown field 'totl', did you mean total\?"):
         cells(totl=1)
 
 
 @pytest.mark.parametrize("schema", ["receipt", "invoice"])
-def test_truth_of_the_samples_has_this_form(schema):
-    """Its lines are read, and all their values fit the schema's columns."""
+def test_truth_of_the_samples_fits_the_schema(schema):
+    """All its values are cells of the schema's columns."""
     lines = read_truth(str(SAMPLES / f"{schema}s" / "truth.jsonl"))
     columns = Fields(load(schema).model).columns
     assert {line.document for line in lines} <= {path.name for path in (SAMPLES / f"{schema}s").iterdir()}
     assert [line.cells(columns).keys() - columns.keys() for line in lines] == [set()] * len(lines)
 
 
-def test_numbers_keep_the_digits_that_they_are_written_with(tmp_path):
-    """As the page of a run writes them: a float would lose digits."""
+def test_numbers_keep_all_their_digits(tmp_path):
+    """A float would lose digits that the page of a run has written."""
     path = tmp_path / "corrections.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"document": "/in/a.jpg", "total": 12345678901234567890.12, "count": 3}\r\n')
     [line] = read_truth(str(path))
@@ -90,15 +89,15 @@ def test_numbers_keep_the_digits_that_they_are_written_with(tmp_path):
 
 
 @pytest.mark.parametrize("line", ['{"document": "a.jpg"', "[]", '{"total": 1}', '{"document": 7}'])
-def test_line_of_another_form_is_refused_by_number(tmp_path, line):
+def test_invalid_line_is_refused_by_number(tmp_path, line):
     path = tmp_path / "truth.jsonl"
     path.write_text(f"\n{json.dumps({'document': 'a.jpg'})}\n{line}\n")
     with pytest.raises(ConfigurationError, match=r"truth\.jsonl, line 3: "):
         read_truth(str(path))
 
 
-def test_marks_of_what_is_missing_give_no_value(tmp_path):
-    """A document with other values keeps those; one with marks alone is left out."""
+def test_missing_marks_are_ignored(tmp_path):
+    """A document with other values keeps those; one with `_missing` only is left out."""
     file = tmp_path / "corrections.jsonl"
     file.write_text(
         '{"document": "a", "total": "1", "_missing": ["items"]}\n{"document": "b", "_missing": ["items"]}\n'

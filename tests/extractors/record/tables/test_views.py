@@ -1,4 +1,4 @@
-"""views.py: DuckDB runs views.sql on published outputs, and each view has the rows that its name promises."""
+"""views.py: DuckDB runs views.sql on published outputs, and each view has the expected rows."""
 
 from decimal import Decimal
 
@@ -32,18 +32,20 @@ def views(history, monkeypatch):
         yield database
 
 
-def rows(database, query):
-    """The rows of a query, by document where it selects one first."""
+def fetch_rows(database, query):
+    """The rows of a query."""
     return database.execute(query).fetchall()
 
 
 def test_views_exist_for_each_published_schema_and_table(views):
-    assert {name for (name,) in rows(views, "SELECT view_name FROM duckdb_views() WHERE NOT internal")} == VIEWS | FIXED
+    assert {
+        name for (name,) in fetch_rows(views, "SELECT view_name FROM duckdb_views() WHERE NOT internal")
+    } == VIEWS | FIXED
 
 
 def test_latest_view_has_one_row_per_document_the_redone_one_and_not_the_offline_one(views):
-    found = rows(views, "SELECT parse_filename(_document), company, total FROM latest_receipt")
-    assert sorted(found) == [
+    latest = fetch_rows(views, "SELECT parse_filename(_document), company, total FROM latest_receipt")
+    assert sorted(latest) == [
         ("a.jpg", "Blue Heron", Decimal(REDONE_TOTAL)),
         ("b.jpg", "Inn", Decimal("10.00")),
         ("c.jpg", "Kiosk", Decimal("7.50")),
@@ -51,72 +53,77 @@ def test_latest_view_has_one_row_per_document_the_redone_one_and_not_the_offline
         ("d.jpg", "Baker", Decimal("3.20")),
         ("f.jpg", "Hotel", Decimal("120.00")),
     ]
-    assert rows(views, "SELECT count(*) FROM latest_receipt WHERE _copied_from IS NOT NULL") == [(1,)]
-    assert rows(views, "SELECT count(*) FROM results_receipt WHERE company = 'Read offline'") == [(1,)]
-    assert rows(views, "SELECT company, total FROM latest_ticket_v2") == [("Inn", 10.0)]
+    assert fetch_rows(views, "SELECT count(*) FROM latest_receipt WHERE _copied_from IS NOT NULL") == [(1,)]
+    assert fetch_rows(views, "SELECT count(*) FROM results_receipt WHERE company = 'Read offline'") == [(1,)]
+    assert fetch_rows(views, "SELECT company, total FROM latest_ticket_v2") == [("Inn", 10.0)]
 
 
 def test_latest_view_has_the_rows_that_python_keeps_as_current(views, history):
-    """`keep_current` is the same rule in polars."""
+    """The view and `keep_current` implement the same rule."""
     files = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
-    kept = keep_current(pl.scan_parquet(files, hive_partitioning=False)).select("_document", "_run").collect()
-    assert sorted(rows(views, "SELECT _document, _run FROM latest_receipt")) == sorted(kept.rows())
+    current = keep_current(pl.scan_parquet(files, hive_partitioning=False)).select("_document", "_run").collect()
+    assert sorted(fetch_rows(views, "SELECT _document, _run FROM latest_receipt")) == sorted(current.rows())
 
 
 def test_latest_view_has_an_offline_row_where_a_document_has_no_other(history, monkeypatch, tmp_path):
-    """And of two rows of one time that of the later run."""
+    """Of two offline rows of the same time, the view has that of the greater run id."""
     files = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
     frame = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
     offline = frame.filter(pl.col("company") == OFFLINE_COMPANY)
     twins = [offline.with_columns(_run=pl.lit(run), company=pl.lit(run)) for run in ("20260101-b", "20260101-a")]
     output = FolderOutput(tmp_path)
-    for number, each in enumerate((offline, *twins)):
-        output.write(f"results/schema=receipt/run_date=2026-01-0{number + 1}/x.parquet", each)
+    for number, rows in enumerate((offline, *twins)):
+        output.write(f"results/schema=receipt/run_date=2026-01-0{number + 1}/x.parquet", rows)
     write_views(output)
     with connect(tmp_path, monkeypatch) as database:
-        (latest,) = rows(database, "SELECT company FROM latest_receipt")
+        (latest,) = fetch_rows(database, "SELECT company FROM latest_receipt")
     assert latest == (offline["company"][0],)  # its run id is the greatest
 
 
 def test_open_failures_has_the_latest_failure_of_documents_without_a_later_result(views, history):
-    found = rows(views, "SELECT parse_filename(document), kind, source, run FROM open_failures ORDER BY document")
-    assert [(name, kind) for name, kind, *_ in found] == [("e.jpg", "client_error"), ("text.png", "not_an_image")]
-    assert {source for _, _, source, _ in found} == {str(history.folder / "in")}
+    open_failures = fetch_rows(
+        views, "SELECT parse_filename(document), kind, source, run FROM open_failures ORDER BY document"
+    )
+    assert [(name, kind) for name, kind, *_ in open_failures] == [
+        ("e.jpg", "client_error"),
+        ("text.png", "not_an_image"),
+    ]
+    assert {source for _, _, source, _ in open_failures} == {str(history.folder / "in")}
     failures = history.table("failures")
     assert "capacity" in failures["kind"].to_list()  # of d.jpg, which was accepted later
-    assert found[0][3] == failures.filter(pl.col("kind") == "client_error").sort("failed_at")["run"][-1]
+    assert open_failures[0][3] == failures.filter(pl.col("kind") == "client_error").sort("failed_at")["run"][-1]
 
 
 def test_open_failures_works_on_an_output_with_failures_only(workspace, server, monkeypatch):
     folder = publish_failures(workspace.using(server)).folder / "out"
     with connect(folder, monkeypatch) as database:
-        names = {name for (name,) in rows(database, "SELECT view_name FROM duckdb_views() WHERE NOT internal")}
+        names = {name for (name,) in fetch_rows(database, "SELECT view_name FROM duckdb_views() WHERE NOT internal")}
         assert names == FIXED
-        assert rows(database, "SELECT count(*) FROM open_failures") == [(2,)]
+        assert fetch_rows(database, "SELECT count(*) FROM open_failures") == [(2,)]
 
 
 def test_open_failures_is_typed_and_empty_without_files(tmp_path, monkeypatch, views):
     """Its columns and types are those of an output with failures."""
-    described = rows(views, "DESCRIBE open_failures")
+    columns_with_files = fetch_rows(views, "DESCRIBE open_failures")
     with connect(tmp_path, monkeypatch, build_views(FolderOutput(tmp_path))) as database:
-        assert rows(database, "DESCRIBE open_failures") == described
-        assert rows(database, "SELECT * FROM open_failures") == []
+        assert fetch_rows(database, "DESCRIBE open_failures") == columns_with_files
+        assert fetch_rows(database, "SELECT * FROM open_failures") == []
 
 
-def test_spend_by_day_sums_what_the_command_spend_sums(views, history):
-    """By day, model, schema and source; a call is counted once although its run has several rows."""
-    found = rows(views, "SELECT sum(calls), sum(billed_usd), sum(wasted_usd), sum(unpriced) FROM spend_by_day")
+def test_spend_by_day_counts_each_call_once(views, history):
+    """The sums are by day, model, schema and source; a run may have several rows in `runs`."""
+    sums = fetch_rows(views, "SELECT sum(calls), sum(billed_usd), sum(wasted_usd), sum(unpriced) FROM spend_by_day")
     calls = history.table("calls")
     billed = calls.filter(pl.col("billed") == "yes")
     wasted = billed.filter(pl.col("outcome") != "accepted")["cost_usd"].sum()
-    assert found == [(len(calls), billed["cost_usd"].sum(), wasted, 0)]
-    assert rows(views, "SELECT count(*) FROM (FROM spend_by_day WHERE schema = 'ticket_v2')") == [(1,)]
+    assert sums == [(len(calls), billed["cost_usd"].sum(), wasted, 0)]
+    assert fetch_rows(views, "SELECT count(*) FROM (FROM spend_by_day WHERE schema = 'ticket_v2')") == [(1,)]
 
 
 def test_runs_latest_has_the_last_run_of_each_schema_and_source(views, history):
-    found = dict(rows(views, "SELECT schema, run FROM runs_latest"))
+    latest = dict(fetch_rows(views, "SELECT schema, run FROM runs_latest"))
     runs = history.table("runs").sort("started_at").group_by("schema").agg(pl.col("run").last())
-    assert found == dict(runs.rows())
+    assert latest == dict(runs.rows())
 
 
 def test_runs_latest_sums_the_volumes_of_a_run(history, tmp_path, monkeypatch):
@@ -124,19 +131,19 @@ def test_runs_latest_sums_the_volumes_of_a_run(history, tmp_path, monkeypatch):
     row = history.table("runs").head(1)
     other = row.with_columns(volume=pl.lit(2), cost_usd=pl.lit(None, columns.MONEY), status=pl.lit("stopped"))
     output = FolderOutput(tmp_path)
-    for number, each in enumerate((row, other), 1):
-        output.write(f"runs/run_date=2026-01-01/x-{number}.parquet", each)
+    for number, volume in enumerate((row, other), 1):
+        output.write(f"runs/run_date=2026-01-01/x-{number}.parquet", volume)
     with connect(tmp_path, monkeypatch, build_views(output)) as database:
-        found = rows(database, "SELECT volumes, found, status, cost_usd, warnings FROM runs_latest")
-    assert found == [(2, 2 * row["found"][0], "stopped", None, row["warnings"][0].to_list())]
+        latest = fetch_rows(database, "SELECT volumes, found, status, cost_usd, warnings FROM runs_latest")
+    assert latest == [(2, 2 * row["found"][0], "stopped", None, row["warnings"][0].to_list())]
 
 
 def test_images_latest_has_the_pages_of_each_documents_last_run(views, history):
-    started = history.table("runs").select("run", "started_at")
-    images = history.table("images").join(started, on="run").sort("started_at")
-    found = rows(views, "SELECT schema, document, page, run FROM images_latest")
+    start_times = history.table("runs").select("run", "started_at")
+    images = history.table("images").join(start_times, on="run").sort("started_at")
+    view_rows = fetch_rows(views, "SELECT schema, document, page, run FROM images_latest")
     latest = images.group_by("schema", "document", "page").agg(pl.col("run").last())
-    assert sorted(found) == sorted(latest.rows())
+    assert sorted(view_rows) == sorted(latest.rows())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,7 @@ def test_images_latest_has_the_pages_of_each_documents_last_run(views, history):
     ],
 )
 def test_views_of_a_bucket_have_absolute_paths_and_sign_in(url, lines, history, monkeypatch):
-    """The statements after the header run on the same files in a folder."""
+    """After the header, the statements run on the same files in a folder."""
     folder = history.folder / "out"
     output = open_output(str(folder))
     monkeypatch.setattr(output, "_name", url)
@@ -162,38 +169,38 @@ def test_views_of_a_bucket_have_absolute_paths_and_sign_in(url, lines, history, 
 
 
 def test_evidence_lists_the_fields_of_current_rows(history, tmp_path, monkeypatch):
-    """Beside files of an earlier version, which lack the columns; a row without evidence has no line."""
+    """Files of an earlier version lack the columns, and a row without evidence has no line."""
     files = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
     frame = pl.read_parquet(files[0], hive_partitioning=False)
-    output, new = FolderOutput(tmp_path), ["_confidence", "_evidence"]
-    output.write("results/schema=receipt/run_date=2026-01-01/x.parquet", frame.drop(new))
-    older = build_views(output)
-    seen, missing = (
+    output, new_columns = FolderOutput(tmp_path), ["_confidence", "_evidence"]
+    output.write("results/schema=receipt/run_date=2026-01-01/x.parquet", frame.drop(new_columns))
+    older_views = build_views(output)
+    date, missing_item = (
         {"field": "date", "page": 2, "x": 1, "y": 2, "width": 3, "height": 4},
         {"field": "items[?]", "page": 1},
     )
-    cells = [{"field": "company", "confidence": 0.5}, {"field": "total", "page": 0}, seen, missing]
+    cells = [{"field": "company", "confidence": 0.5}, {"field": "total", "page": 0}, date, missing_item]
     evidence = [cells] + [None] * (frame.height - 1)
     column = pl.Series("_evidence", evidence, dtype=columns.RESULTS["_evidence"])
     later = frame.with_columns(column, pl.col("_extracted_at") + pl.duration(hours=1), _run=pl.lit("later"))
-    assert connect(tmp_path, monkeypatch, older).execute("FROM evidence").fetchall() == []
+    assert connect(tmp_path, monkeypatch, older_views).execute("FROM evidence").fetchall() == []
     output.write("results/schema=receipt/run_date=2026-01-02/x.parquet", later)
     with connect(tmp_path, monkeypatch, build_views(output)) as database:
         query = "SELECT schema, document, run, field, confidence, page, x, y, width, height, seen FROM evidence"
-        known = ("receipt", later["_document"][0], "later")
-        assert rows(database, query) == [
-            (*known, "company", 0.5, *[None] * 6),
-            (*known, "total", None, 0, *[None] * 4, False),
-            (*known, "date", None, 2, 1, 2, 3, 4, True),
-            (*known, "items[?]", None, 1, *[None] * 5),
+        identity = ("receipt", later["_document"][0], "later")
+        assert fetch_rows(database, query) == [
+            (*identity, "company", 0.5, *[None] * 6),
+            (*identity, "total", None, 0, *[None] * 4, False),
+            (*identity, "date", None, 2, 1, 2, 3, 4, True),
+            (*identity, "items[?]", None, 1, *[None] * 5),
         ]
-        types = rows(database, "DESCRIBE evidence")
+        types = fetch_rows(database, "DESCRIBE evidence")
     with connect(tmp_path, monkeypatch, build_views(FolderOutput(tmp_path / "empty"))) as database:
-        assert rows(database, "DESCRIBE evidence") == types
+        assert fetch_rows(database, "DESCRIBE evidence") == types
 
 
-def test_an_empty_day_is_no_table(history, tmp_path):
-    """A person may have deleted a file by hand; a view over no file would end the script."""
+def test_folder_without_files_has_no_view(history, tmp_path):
+    """A user may have deleted the files, and a view over no file would end the script."""
     for day in ("results/schema=receipt/run_date=2026-01-02", "calls/run_date=2026-01-02", "runs/run_date=2026-01-02"):
         (tmp_path / day).mkdir(parents=True)
     text = build_views(FolderOutput(tmp_path))
@@ -203,19 +210,19 @@ def test_an_empty_day_is_no_table(history, tmp_path):
     assert "runs_latest" in build_views(FolderOutput(tmp_path))
 
 
-def test_names_and_paths_of_odd_schemas_are_quoted(history, tmp_path, monkeypatch):
-    """A number, a word of SQL, quotes and the characters of patterns."""
+def test_unusual_schema_names_are_quoted(history, tmp_path, monkeypatch):
+    """The names are a number, an SQL keyword, and names with quotes and with glob characters."""
     (file, *_) = sorted((history.folder / "out" / "results" / "schema=receipt").rglob("*.parquet"))
     frame, output = pl.read_parquet(file, hive_partitioning=False), FolderOutput(tmp_path)
     for schema in ("2026", "select", "o\"d'd", "x[1]"):
         output.write(f"results/schema={schema}/run_date=2026-01-01/x.parquet", frame)
         with connect(tmp_path, monkeypatch, build_views(output)) as database:
             view = quote_name(f"latest_{schema}")
-            assert rows(database, f"SELECT DISTINCT schema FROM {view}") == [(schema,)]
+            assert fetch_rows(database, f"SELECT DISTINCT schema FROM {view}") == [(schema,)]
 
 
-def test_views_are_written_with_each_publish(history):
-    """No unfinished file is left beside them."""
+def test_publishing_writes_views_sql(history):
+    """It leaves no temporary file."""
     out = history.folder / "out"
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["views.sql"]
     assert "duckdb -init views.sql" in (out / "views.sql").read_text()

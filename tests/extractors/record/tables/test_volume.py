@@ -1,4 +1,4 @@
-"""volume.py: a volume is published whole, by whoever finds it sealed, however often and wherever it was broken off."""
+"""volume.py: a sealed volume is published completely, also by another process after an interruption."""
 
 import shutil
 
@@ -18,9 +18,9 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def sealed(root, terms, model, make):
-    """Stages a whole volume, with two parts of results, and seals it."""
-    from extractors.record.tables import columns, rows  # noqa: PLC0415  names that the tests have, too
+def stage_sealed(root, terms, model, make):
+    """Returns a function that stages a volume with two parts of results, and seals it."""
+    from extractors.record.tables import columns, rows  # noqa: PLC0415  these names are used for values in the tests
 
     def stage(number=1):
         volume = Volume(FolderOutput(root), terms, number)
@@ -41,22 +41,22 @@ def sealed(root, terms, model, make):
 
 
 def list_published(root):
-    """Every published file with its rows."""
+    """The published files by path, with their rows."""
     files = [path for path in sorted(root.rglob("*.parquet")) if "staging" not in path.parts]
     return {path.relative_to(root).as_posix(): pl.read_parquet(path, hive_partitioning=False) for path in files}
 
 
-def assert_same(one, other):
+def assert_same_files(one, other):
     assert list(one) == list(other)
     [assert_frame_equal(one[name], other[name]) for name in one]
 
 
-def test_parts_of_an_earlier_version_are_published_with_null_in_new_columns(root, sealed):
-    """A run that was killed before an update is published after it, beside parts of today."""
-    volume = sealed()
-    for table, new in (("results", ["_confidence", "_evidence"]), ("images", ["sharpness", "contrast"])):
+def test_parts_of_an_older_version_are_published_with_nulls_in_new_columns(root, stage_sealed):
+    """A run may have been killed before an update and recovered after it."""
+    volume = stage_sealed()
+    for table, new_columns in (("results", ["_confidence", "_evidence"]), ("images", ["sharpness", "contrast"])):
         path = root / volume.list_parts(table)[0]
-        pl.read_parquet(path).drop(new).write_parquet(path)
+        pl.read_parquet(path).drop(new_columns).write_parquet(path)
     volume.stage_fields()
     volume.publish()
     results = list_published(root)[volume.published_key("results")]
@@ -64,8 +64,8 @@ def test_parts_of_an_earlier_version_are_published_with_null_in_new_columns(root
     assert [*results.columns[-2:]] == ["_confidence", "_evidence"]
 
 
-def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
-    """Nothing else says that every part is there."""
+def test_volume_is_sealed_by_its_row_of_runs(root, terms, make):
+    """The row shows that all parts are staged."""
     volume = Volume(FolderOutput(root), terms, 1)
     volume.stage("calls", PartId(0), [])
     assert (volume.sealed, volume.committed) == (False, False)
@@ -73,31 +73,31 @@ def test_a_volume_is_sealed_by_its_row_of_runs(root, terms, make):
     assert (volume.sealed, volume.committed) == (True, False)
 
 
-def test_a_volume_is_committed_by_its_published_row(sealed):
-    volume = sealed()
+def test_volume_is_committed_by_its_published_row_of_runs(stage_sealed):
+    volume = stage_sealed()
     volume.publish()
     assert (volume.sealed, volume.committed) == (False, True)
 
 
-def test_no_rows_make_no_part(root, terms):
+def test_stage_without_rows_writes_no_part(root, terms):
     Volume(FolderOutput(root), terms, 1).stage("calls", PartId(0), [])
     assert not root.exists()
 
 
-def test_a_part_that_is_there_is_whole(sealed, root):
-    """Nothing that a killed process left half written is taken for a part."""
-    volume = sealed()
+def test_incomplete_part_is_ignored(stage_sealed, root):
+    """A killed process may leave a file that is half written."""
+    volume = stage_sealed()
     (root / volume.folder / "results-000002.part").write_bytes(b"PAR1 half of it")
     volume.publish()
     assert {document for document, _ in volume.finished_documents()} == {"/in/a.jpg", "/in/b.jpg", "/in/c.jpg"}
 
 
-def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_path):
-    """After each step of publishing, whoever comes finds a sealed volume and ends it: the row of runs is the last."""
-    sealed().publish()
-    whole = list_published(root)
+def test_publishing_after_an_interruption_gives_the_same_files(stage_sealed, root, tmp_path):
+    """It can be interrupted after any table; the row of `runs` is published last."""
+    stage_sealed().publish()
+    expected = list_published(root)
     shutil.rmtree(root)
-    volume = sealed()
+    volume = stage_sealed()
     for steps in range(len(PUBLISHED)):
         for table in PUBLISHED[:steps]:
             volume._publish_table(table, volume.list_parts(table)) if volume.list_parts(
@@ -105,40 +105,47 @@ def test_publishing_again_after_a_break_gives_the_same_files(sealed, root, tmp_p
             ) or table in ALWAYS else None
         assert volume.sealed
         assert not volume.committed
-        broken = tmp_path / f"after-{steps}"
-        shutil.copytree(root, broken)
-        Volume(FolderOutput(broken), volume.run_info, 1).publish()
-        assert_same(list_published(broken), whole)
-        assert not (broken / "staging").exists()
+        interrupted = tmp_path / f"after-{steps}"
+        shutil.copytree(root, interrupted)
+        Volume(FolderOutput(interrupted), volume.run_info, 1).publish()
+        assert_same_files(list_published(interrupted), expected)
+        assert not (interrupted / "staging").exists()
 
 
-def test_a_fold_that_was_broken_off_is_folded_again(sealed, root):
-    """Half a folded file is written over."""
-    volume = sealed()
+def test_incomplete_merged_file_is_overwritten(stage_sealed, root):
+    volume = stage_sealed()
     (root / volume.folder / "folded-results").write_bytes(b"PAR1 half of it")
     volume.publish()
     assert volume.is_published("results")
     assert not (root / "staging").exists()
 
 
-def test_publishing_a_sealed_volume_twice_changes_nothing(sealed, root):
-    """Two that finish the same run write the same files under the same names."""
-    sealed().publish()
-    once = list_published(root)
-    sealed().publish()
-    assert_same(list_published(root), once)
+def test_publishing_a_volume_twice_gives_the_same_files(stage_sealed, root):
+    """Two processes may publish the same run."""
+    stage_sealed().publish()
+    first_files = list_published(root)
+    stage_sealed().publish()
+    assert_same_files(list_published(root), first_files)
 
 
-def test_the_tables_of_a_volume_are_read_where_they_are(sealed):
-    """Staged until it is committed, published from then on."""
-    volume = sealed()
-    staged = (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height)
+def test_volume_reads_staged_tables_until_it_is_committed(stage_sealed):
+    """From then on it reads the published ones."""
+    volume = stage_sealed()
+    staged_content = (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height)
     volume.publish()
-    assert (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height) == staged
-    assert staged == ({f"/in/{name}.jpg" for name in "abc"}, {(f"/in/{name}.jpg", "1-2048") for name in "abc"}, 3)
+    assert (
+        volume.called_documents(),
+        volume.finished_documents(),
+        volume.scan("calls").collect().height,
+    ) == staged_content
+    assert staged_content == (
+        {f"/in/{name}.jpg" for name in "abc"},
+        {(f"/in/{name}.jpg", "1-2048") for name in "abc"},
+        3,
+    )
 
 
-def test_a_volume_of_which_nothing_is_there_has_no_rows(root, terms):
+def test_missing_volume_has_no_rows(root, terms):
     volume = Volume(FolderOutput(root), terms, 1)
     assert (volume.called_documents(), volume.finished_documents(), volume.scan("calls").collect().height) == (
         set(),
@@ -147,16 +154,16 @@ def test_a_volume_of_which_nothing_is_there_has_no_rows(root, terms):
     )
 
 
-def test_the_staged_volumes_of_a_run_come_in_order(sealed, root, terms):
+def test_list_volumes_sorts_by_number(stage_sealed, root, terms):
     assert list_volumes(FolderOutput(root), terms) == []
     for number in (10, 2, 1):
-        sealed(number)
+        stage_sealed(number)
     (root / "staging" / terms.run / "notes").mkdir()
     assert [volume.number for volume in list_volumes(FolderOutput(root), terms)] == [1, 2, 10]
 
 
-def test_clearing_leaves_other_volumes_alone(sealed, root):
-    first, second = sealed(1), sealed(2)
+def test_publishing_keeps_other_staged_volumes(stage_sealed, root):
+    first, second = stage_sealed(1), stage_sealed(2)
     first.publish()
     assert not (root / first.folder).exists()
     assert second.sealed
@@ -164,9 +171,9 @@ def test_clearing_leaves_other_volumes_alone(sealed, root):
     assert not (root / "staging").exists()
 
 
-def test_an_output_that_cannot_be_written_says_what_is_kept(sealed, root):
-    """A file in the way, a full disk: the parts stay, and so does the ledger."""
-    volume = sealed()
+def test_failed_publish_keeps_the_staged_parts(stage_sealed, root):
+    """The error says that all answers are kept in the ledger."""
+    volume = stage_sealed()
     (root / "calls").mkdir(exist_ok=True)
     (root / "calls" / "run_date=2026-11-20").write_text("in the way")
     with pytest.raises(
@@ -191,11 +198,11 @@ def test_part_id_is_read_back_from_the_name_of_its_file(root, terms, part):
 
 
 def test_part_ids_of_all_shards_and_attempts_differ_and_keep_their_order():
-    """A run without shards comes first, then each shard with its attempts."""
+    """Parts of a run without shards come first, then those of each shard by attempt."""
     numbers = [part.number for part in PARTS]
     assert numbers == sorted(set(numbers))
 
 
 def test_part_of_a_run_without_shards_has_the_plain_number():
-    """Runs that older versions have staged are recovered by the same names."""
+    """Runs staged by older versions are recovered by these names."""
     assert (PartId(7).number, PartId(0).restored.number) == (7, 999_999)

@@ -22,20 +22,20 @@ PRICES = '[models."maker/model"]\ninput = 0.30\noutput = 1.50\n'
 
 @dataclasses.dataclass
 class Person:
-    """Answers every question in the same way, and keeps the questions."""
+    """Gives every question the same answer, and records the questions."""
 
     answer: bool
     questions: list = dataclasses.field(default_factory=list)
 
     async def __call__(self, reason):
-        """Answers one question."""
+        """Records and answers a question."""
         self.questions.append(reason)
         return self.answer
 
 
 @pytest.fixture
 def settings(tmp_path, server):
-    """Settings of a server that accepts every picture, where every cost needs approval."""
+    """Settings of a server that accepts every picture; every cost needs approval."""
     (tmp_path / "prices.toml").write_text(PRICES)
     return Settings(
         base_url=server.url,
@@ -69,15 +69,15 @@ def config(tmp_path, settings):
     return make
 
 
-def dollars(amount):
+def build_costs(amount):
     """Costs with this high estimate."""
     return Costs(Decimal(0), Decimal(0), None if amount is None else Decimal(amount))
 
 
 @pytest.mark.parametrize("fields", [{"yes": True}, {"budget": "0.01"}, {"redo": "reparse"}])
 def test_preapproved_jobs_need_no_approval(config, fields):
-    """A yes, a budget, or no call at all: the cost does not matter."""
-    assert approval_reason(config(**fields), dollars(None)) is None
+    """A job with --yes, with a budget, or without calls may have any cost."""
+    assert approval_reason(config(**fields), build_costs(None)) is None
 
 
 def test_reason_names_expected_and_highest_cost_documents_schema_and_model(config):
@@ -90,31 +90,30 @@ def test_reason_names_expected_and_highest_cost_documents_schema_and_model(confi
 
 @pytest.mark.parametrize(("high", "named"), [("0.02", "$0.02"), (None, "maker/model")])
 def test_reason_names_the_cost_or_the_model_of_unknown_price(config, high, named):
-    assert named in approval_reason(config(), dollars(high))
+    assert named in approval_reason(config(), build_costs(high))
 
 
 def test_costs_up_to_the_limit_need_no_approval(config):
-    assert approval_reason(config(), dollars("0")) is None
+    assert approval_reason(config(), build_costs("0")) is None
 
 
 def test_videos_of_unknown_cost_name_the_flag(config):
-    assert "--video-tokens" in approval_reason(config(), dollars(None), videos=True)
+    assert "--video-tokens" in approval_reason(config(), build_costs(None), videos=True)
 
 
 async def test_approval_is_required_where_no_person_can_be_asked(config):
     with pytest.raises(ApprovalRequired, match=r"\$0\.02"):
-        await require_approval(config(), dollars("0.02"), None)
+        await require_approval(config(), build_costs("0.02"), None)
 
 
-async def test_run_asks_once_and_goes_on_after_a_yes(config, server):
-    """The run that was opened for the question is the one that is published."""
+async def test_run_asks_once_and_continues_after_a_yes(config, server):
     person = Person(answer=True)
     result = await pipeline.run(config(), RunHooks(confirm=person))
     assert (len(person.questions), result.counts.totals.accepted, len(server.documents)) == (1, 2, 2)
 
 
 async def test_run_ends_before_any_call_after_a_no(config, server, tmp_path):
-    """No table is written, and the next run has all documents."""
+    """It publishes no table, and the next run can claim all documents."""
     person = Person(answer=False)
     with pytest.raises(ConfigurationError, match="not started"):
         await pipeline.run(config(), RunHooks(confirm=person))

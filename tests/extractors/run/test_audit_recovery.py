@@ -1,4 +1,4 @@
-"""Audit of an abandoned run: what its answers at the top say about the published ones."""
+"""audit_recovery.py: the audit counts of an abandoned run, from its answers at the top rung."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables
 from extractors.run.audit_recovery import recount_audit
 
-ANSWERS = {  # by document: what the top answered, None for a call in flight
+ANSWERS = {  # by document: the answer at the top rung; None for a call in flight
     "/in/a.jpg": '{"shop": "INN", "total": "8.2"}',
     "/in/b.jpg": '{"shop": "Inn", "total": "9"}',
     "/in/c.jpg": '{"shop": 7',
@@ -24,7 +24,7 @@ ANSWERS = {  # by document: what the top answered, None for a call in flight
 
 @pytest.fixture
 def recount(tmp_path, make, terms, model):
-    """Recounts the audit of a run that had staged all documents; gives its counts and words."""
+    """Recounts the audit of a run that staged all its documents, and returns the counts and the notice."""
     schema = Schema("slip", model, {"title": "Slip"}, "")
     ends = [make.accept(uri) for uri in ANSWERS]
     tables = Tables(FolderOutput(tmp_path), terms, model)
@@ -48,15 +48,15 @@ def recount(tmp_path, make, terms, model):
     return run
 
 
-def test_answers_of_an_audit_that_was_cut_off_are_compared(recount):
-    """Those that were accepted; the words have their number, and the most that there could be."""
-    counts, words = recount({"audit": 9})
+def test_accepted_answers_of_an_interrupted_audit_are_compared(recount):
+    """The notice has their number and the size of the sample."""
+    counts, notice = recount({"audit": 9})
     assert counts == AuditCounts(2, 1)
-    assert "2 of up to 9 documents" in words
+    assert "2 of up to 9 documents" in notice
 
 
 def test_run_without_an_audit_or_of_another_schema_has_no_counts(recount):
-    """Without an audit none at all; answers that another schema read are not compared, and that is said."""
+    """Answers of another schema are not compared, and the notice says so."""
     assert recount({"audit": None}) is None
-    counts, words = recount({"audit": 9}, "another")
-    assert (counts, "the schema has changed" in words) == (AuditCounts(), True)
+    counts, notice = recount({"audit": 9}, "another")
+    assert (counts, "the schema has changed" in notice) == (AuditCounts(), True)

@@ -26,25 +26,25 @@ TABLES = ("results/schema=receipt", "replies", "failures", "images", "calls", "f
 
 
 @pytest.fixture(scope="module")
-def kept(history):
-    """Brings the history back as it was published."""
+def restore_history(history):
+    """Restores the published history."""
     return history.save()
 
 
 @pytest.fixture
-def workspace_with_rows(history, kept):
-    """The history with a page of each run, which a test may change."""
+def workspace_with_rows(history, restore_history):
+    """The history, with a report of each run, which a test may change."""
     for run in set(history.table("runs")["run"]):
         path = history.folder / "out" / "reports" / f"{run}.html"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"the page of {run}")
     yield history
-    kept()
+    restore_history()
 
 
 @pytest.fixture
 def image(workspace_with_rows):
-    """The image that was accepted, redone, read offline, copied and called in every run of its schema."""
+    """An image that was accepted, redone, read offline, copied and called in every run of its schema."""
     return str(workspace_with_rows.folder / "in" / "a.jpg")
 
 
@@ -64,7 +64,7 @@ def latest(workspace):
 
 
 def test_forget_leaves_nothing_of_a_document_but_amounts(workspace_with_rows, image):
-    """Its name is in no file; what was spent, the copies and the other documents stay."""
+    """Its name is in no file; the costs, the copies and the other documents remain."""
     calls = workspace_with_rows.table("calls")
     runs = calls.filter(pl.col("document") == image)["run"].unique().to_list()
     ended = workspace_with_rows.run("forget", image, "--yes")
@@ -84,8 +84,8 @@ def test_forget_leaves_nothing_of_a_document_but_amounts(workspace_with_rows, im
     assert {Path(name).stem for name in workspace_with_rows.files("out/reports")}.isdisjoint(runs)
 
 
-def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(workspace_with_rows, image):
-    """The copy is named, and keeps a row that names no original."""
+def test_forget_names_copies_with_the_same_bytes_and_the_image_in_the_source(workspace_with_rows, image):
+    """The copy keeps its row, which names no original."""
     ended = workspace_with_rows.run("forget", image, "--yes")
     copy = str(workspace_with_rows.folder / "in" / "copy.jpg")
     assert f"kept: {copy} has the same bytes" in ended.stdout
@@ -95,8 +95,8 @@ def test_forget_says_what_goes_what_stays_and_that_the_source_has_the_image(work
     assert set(copies["_copied_from"]) <= {"", None}  # in a run in which it was read first it is no copy
 
 
-def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(workspace_with_rows, image):
-    """And of an image that has left its source, nothing of that."""
+def test_forget_of_an_image_and_its_copy_names_no_kept_copy(workspace_with_rows, image):
+    """It does not name a deleted file as still in the source."""
     copy = Path(image).with_name("copy.jpg")
     copy.unlink()
     ended = workspace_with_rows.run("forget", image, str(copy), "--yes")
@@ -105,8 +105,8 @@ def test_forget_of_an_image_and_its_copy_says_that_neither_is_kept(workspace_wit
     assert "copy.jpg" not in latest(workspace_with_rows)
 
 
-def test_forget_says_where_a_source_was_not_checked(workspace):
-    """An image of the web is not asked for."""
+def test_forget_says_that_a_web_source_was_not_checked(workspace):
+    """The message has no signature of the URL."""
     (workspace.folder / "out").mkdir()
     ended = workspace.run("forget", "https://example.com/a.jpg?X-Amz-Signature=1", "--dry-run")
     assert ended.exit_code == 0
@@ -123,7 +123,7 @@ def test_forget_twice_finds_nothing_the_second_time(workspace_with_rows, image):
 
 
 def test_forget_of_a_failed_document_removes_its_failure(workspace_with_rows):
-    """Of a rejected picture and of one that never got an answer."""
+    """It removes the failure of a rejected picture and of a document without an answer."""
     for name in ("text.png", "e.jpg"):
         assert workspace_with_rows.run("forget", str(workspace_with_rows.folder / "in" / name), "--yes").exit_code == 0
     assert {Path(name).name for name in workspace_with_rows.table("failures")["document"]} == {"d.jpg"}
@@ -143,8 +143,8 @@ def test_forget_without_a_terminal_needs_yes(workspace_with_rows, image):
     assert contents(workspace_with_rows) == before
 
 
-def test_forget_of_what_is_in_flight_is_refused(workspace_with_rows, image, terms, make):
-    """By a run that is live on this output; once it has ended without publishing, its claim goes, too."""
+def test_forget_of_a_document_in_progress_is_refused(workspace_with_rows, image, terms, make):
+    """Once the live run has ended without publishing, its claim is removed, too."""
     run = vary(terms, run="20260101T000000Z-live", output=str(workspace_with_rows.folder / "out"), schema="receipt")
     before = contents(workspace_with_rows)
     with Ledger(workspace_with_rows.env["TILEWISE_LEDGER"]) as ledger:
@@ -160,20 +160,20 @@ def test_forget_of_what_is_in_flight_is_refused(workspace_with_rows, image, term
 
 
 class StoppingOutput(FolderOutput):
-    """A folder that can be written so many times."""
+    """A folder that fails after this many writes."""
 
     writes = 0
 
     def write(self, key, rows, scratch=None):
-        """As FolderOutput, then no more."""
+        """Writes like FolderOutput, or raises."""
         if self.writes == 0:
             raise OSError(28, "No space left on device")
         self.writes -= 1
         super().write(key, rows, scratch)
 
 
-def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(workspace_with_rows, image):
-    """Each attempt replaces two files; after each of them every table can be read."""
+def test_interrupted_forget_leaves_readable_tables_and_can_be_repeated(workspace_with_rows, image):
+    """Each attempt replaces two files, and after each of them every table can be read."""
     output = StoppingOutput(workspace_with_rows.folder / "out")
     torn = (
         workspace_with_rows.folder / "out" / "images" / "run_date=2026-01-01" / "x.part"
@@ -197,7 +197,7 @@ def test_an_interrupted_forget_leaves_readable_tables_and_goes_on(workspace_with
 
 
 def test_forget_of_a_page_forgets_its_document(workspace, server):
-    """A document of several pages goes whole; so does each page of a file, by the file's name."""
+    """A document of several pages is removed whole."""
     workspace.using(server).images("one-1.jpg", "one-2.jpg", "two-1.jpg")
     run = ("run", "in", "--schema", "caption", "--document-by", "name", "--yes", "--direct")
     assert workspace.run(*run).exit_code == 0
@@ -207,8 +207,8 @@ def test_forget_of_a_page_forgets_its_document(workspace, server):
     assert [len(workspace.table(table)) for table in ("results", "plans")] == [1, 1]
 
 
-def test_forget_of_one_image_blanks_a_run_over_it(workspace, server):
-    """The run's source is the document."""
+def test_forget_blanks_the_source_of_a_run_over_one_image(workspace, server):
+    """The source of the run is the document itself."""
     [path] = workspace.using(server).images("only.jpg")
     assert workspace.run("run", str(path), "--schema", "caption", "--yes", "--direct").exit_code == 0
     assert workspace.run("forget", str(path), "--yes").exit_code == 0
@@ -219,8 +219,8 @@ def test_forget_of_one_image_blanks_a_run_over_it(workspace, server):
 
 
 @pytest.mark.parametrize("command", [("forget", "in/a.jpg", "--yes"), ("prune", "--replies", "1d")])
-def test_an_output_that_does_not_exist_is_refused(workspace, command):
-    """Most likely its name is wrong; nothing is made."""
+def test_forget_and_prune_refuse_an_output_that_does_not_exist(workspace, command):
+    """No folder is created."""
     ended = workspace.run(*command, "--output", "nowhere")
     assert (ended.exit_code, "nowhere' " in ended.stderr) == (2, True)
     assert workspace.files() == ["prices.toml"]
@@ -228,7 +228,7 @@ def test_an_output_that_does_not_exist_is_refused(workspace, command):
 
 @pytest.mark.postgres
 def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
-    """The whole command: rows, answers and names go from tables and ledger, amounts and the other document stay."""
+    """Rows, answers and names are removed from tables and ledger; amounts and the other document remain."""
     workspace.using(server, ledger=postgres()).images("gone.jpg", "kept.jpg")
     run = ("run", "in", "--schema", "caption", "--yes", "--direct")
     assert workspace.run(*run).exit_code == 0
@@ -248,8 +248,8 @@ def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
     assert len(server.asked) == 3
 
 
-def make_aged(workspace):
-    """Replies and pages of runs of these ages in days, and a file that is not named after a run."""
+def make_old_replies_and_reports(workspace):
+    """Replies and reports of runs of three ages, and a file that is not named after a run."""
     for days in (1, 40, 100):
         started = datetime.now(UTC) - timedelta(days=days)
         run = f"{started:%Y%m%dT%H%M%SZ}-{days:04d}"
@@ -271,7 +271,7 @@ def make_aged(workspace):
     ],
 )
 def test_prune_deletes_what_is_older_than_an_age(workspace, flags, replies, reports):
-    make_aged(workspace)
+    make_old_replies_and_reports(workspace)
     assert workspace.run("prune", *flags).exit_code == 0
     out = workspace.folder / "out"
     assert (len(list(out.rglob("*.parquet"))), len(list(out.rglob("*.html")))) == (replies, reports)
@@ -282,14 +282,14 @@ def test_prune_deletes_what_is_older_than_an_age(workspace, flags, replies, repo
     ("flags", "words"), [((), "needs an age"), (("--replies", "soon"), "--replies 'soon' is not an age")]
 )
 def test_prune_without_an_age_is_refused(workspace, flags, words):
-    make_aged(workspace)
+    make_old_replies_and_reports(workspace)
     ended = workspace.run("prune", *flags)
     assert (ended.exit_code, words in ended.stderr) == (2, True)
     assert len(workspace.files("out")) == 7
 
 
-def test_prune_leaves_tables_that_answer(workspace_with_rows):
-    """Replies are in no view."""
+def test_views_can_be_queried_after_prune(workspace_with_rows):
+    """No view reads replies."""
     shutil.rmtree(workspace_with_rows.folder / "out" / "reports")
     assert workspace_with_rows.run("prune", "--replies", "0d").exit_code == 0
     assert workspace_with_rows.table("replies").is_empty()

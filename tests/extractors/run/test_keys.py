@@ -1,4 +1,4 @@
-"""run/keys.py: answers are found again by content, and by request."""
+"""run/keys.py: the keys by which answers are found again: of content and of requests."""
 
 from itertools import combinations
 
@@ -12,17 +12,17 @@ from extractors.run.keys import content_key, request_key
 STEP = LadderStep(0, Size(500, 400), 100)
 
 
-def plan(*pages):
+def build_document(*pages):
     """A document of these files."""
     header = Header(Size(500, 400), "JPEG", 1, 1)
     return Planned("a", tuple(PlannedPage(BilledPage(found, header), "send", "fits") for found in pages))
 
 
-def test_a_key_names_the_content_and_the_question(make):
-    """The same bytes asked in the same way have one key under any name; other bytes, pages, words or models another."""
-    one, run_info = plan(Found("a.jpg")), make.run_info
-    assert content_key(one, ["00"], run_info) == content_key(plan(Found("b.jpg")), ["00"], run_info)
-    two, page = plan(Found("a.jpg"), Found("b.jpg")), plan(Found("a.pdf", page=2))
+def test_content_key_depends_on_bytes_pages_prompt_schema_and_model(make):
+    """It does not depend on the document's name."""
+    one, run_info = build_document(Found("a.jpg")), make.run_info
+    assert content_key(one, ["00"], run_info) == content_key(build_document(Found("b.jpg")), ["00"], run_info)
+    two, page = build_document(Found("a.jpg"), Found("b.jpg")), build_document(Found("a.pdf", page=2))
     keys = [
         content_key(one, ["00"], run_info),
         content_key(one, ["01"], run_info),
@@ -36,16 +36,15 @@ def test_a_key_names_the_content_and_the_question(make):
     assert len(set(keys)) == len(keys)
 
 
-def test_a_link_is_known_by_its_name_and_version(make):
-    """No bytes are read of an image that is passed on: its name and version stand for them."""
+def test_content_key_of_a_link_depends_on_its_name_and_version(make):
+    """The bytes of an image that is sent by URL are not read."""
     run_info = make.run_info
-    first, second = (plan(Found("https://host/a.jpg", version=version)) for version in ("1", "2"))
+    first, second = (build_document(Found("https://host/a.jpg", version=version)) for version in ("1", "2"))
     assert content_key(first, [""], run_info) != content_key(second, [""], run_info)
     assert content_key(first, [""], run_info) == content_key(first, [""], run_info)
 
 
-def test_a_request_differs_by_size_limit_and_words():
-    """A reply answers only a request with the same pictures, the same limit of tokens and the same words before it."""
+def test_request_key_depends_on_content_sizes_token_limit_and_feedback():
     larger = LadderStep(1, Size(1000, 800), 400)
     requests = [
         request_key("key", (STEP,), 512),

@@ -1,4 +1,4 @@
-"""probes.py: which rule four pictures give away, shipped or fitted, and when they give none away."""
+"""probes.py: which shipped or fitted rule explains four measured pictures, and when none does."""
 
 import re
 
@@ -16,7 +16,7 @@ markers = st.integers(-5, 5)
 
 
 def solve_probes(*image_tokens, text=TEXT):
-    """What is found where the four probes take so many image tokens."""
+    """The finding for probes with this many image tokens."""
     return identify(text, {size: text + tokens for size, tokens in zip(PROBES, image_tokens, strict=True)})
 
 
@@ -34,23 +34,22 @@ DOCUMENTED = [
 ]
 
 
-def test_the_probes_are_those_that_are_documented():
-    """Their documented image tokens are told apart, column by column."""
+def test_documented_probes_tell_the_shipped_rules_apart():
     sizes, *columns = zip(*DOCUMENTED, strict=True)
     assert sizes == PROBES
     assert [solve_probes(*column).rule.name for column in columns] == ["formula", "table", "mllama", "kimi", "qwen3"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_rule_is_found_from_its_own_bill(name):
+def test_shipped_rule_is_identified_from_its_own_bill(name):
     finding = solve_probes(*bill_probes(get_rule(name)))
     assert (finding.rule.name, finding.exact, finding.explains) == (name, True, True)
     assert (finding.text_tokens, set(finding.residuals.values())) == (TEXT, {0})
 
 
 @given(name=st.sampled_from(NAMES), added=st.tuples(markers, markers, markers, markers))
-def test_a_few_markers_around_an_image_hide_no_rule(name, added):
-    """What a server adds to each image is a residual, not another rule."""
+def test_rule_is_identified_despite_up_to_five_markers_an_image(name, added):
+    """The markers are residuals of the finding."""
     bills = bill_probes(get_rule(name))
     finding = solve_probes(*(tokens + more for tokens, more in zip(bills, added, strict=True)))
     assert finding.rule.name == name
@@ -62,16 +61,16 @@ def test_a_few_markers_around_an_image_hide_no_rule(name, added):
 
 
 @pytest.mark.parametrize(("largest", "name"), [(6532, "table"), (6533, "fitted")])
-def test_a_shipped_rule_may_be_off_by_two_per_cent(largest, name):
+def test_shipped_rule_may_differ_by_two_per_cent(largest, name):
     assert solve_probes(1601, largest, 6404, 3202).rule.name == name
 
 
 @given(tokens=st.integers(20, 5000), added=st.tuples(markers, markers, markers, markers))
-def test_probes_that_are_all_alike_are_flat_by_the_largest(tokens, added):
-    """Within a few markers of each other; a budget holds by the largest."""
-    most = max(added)
-    near = tuple(max(more, most - 8) for more in added)
-    assert solve_probes(*(tokens + more for more in near)).rule.name == f"flat:{tokens + most}"
+def test_probes_within_a_few_markers_are_a_flat_rule_of_the_largest(tokens, added):
+    """A budget holds with the largest."""
+    largest = max(added)
+    near = tuple(max(more, largest - 8) for more in added)
+    assert solve_probes(*(tokens + more for more in near)).rule.name == f"flat:{tokens + largest}"
 
 
 @pytest.mark.parametrize(
@@ -85,20 +84,20 @@ def test_probes_that_are_all_alike_are_flat_by_the_largest(tokens, added):
     ],
 )
 def test_tiles_of_another_price_are_fitted(image_tokens, text):
-    """The geometry whose counts of tiles explain the probes, with the fewest numbers, at the tokens measured."""
+    """The fitted geometry is the one that explains the probes with the fewest tile counts, at the measured tokens."""
     finding = solve_probes(*image_tokens)
     assert (finding.rule.text, finding.exact, finding.explains) == (text, False, True)
 
 
 @given(tokens=st.integers(1700, 6000), geometry=st.sampled_from(sorted(GEOMETRIES)))
-def test_any_price_of_a_tile_is_found_again(tokens, geometry):
+def test_fitted_rule_has_the_tile_price_of_the_server(tokens, geometry):
     bill = fit_rule(geometry, {count: count * tokens for count in GEOMETRIES[geometry].counts})
     assert solve_probes(*bill_probes(bill)).rule == bill
 
 
 @given(image_tokens=st.tuples(*[st.integers(9, 20_000)] * 4))
-def test_whatever_is_measured_is_never_billed_lower_by_what_is_fitted(image_tokens):
-    """Probes that no rule explains still bound the bill of their own sizes, and the finding says how badly it fits."""
+def test_fitted_rule_never_bills_less_than_was_measured(image_tokens):
+    """For probes that no rule explains, the fitted rule still bounds their bill, and the finding says that it does not explain them."""
     finding = solve_probes(*image_tokens)
     residuals = finding.residuals.values()
     assert finding.exact or max(residuals) <= 0
@@ -106,20 +105,20 @@ def test_whatever_is_measured_is_never_billed_lower_by_what_is_fitted(image_toke
     assert parse_rule(finding.rule.text) == finding.rule
 
 
-def test_a_model_of_patches_that_is_not_shipped_is_known_not_to_be_explained():
-    """Four numbers of a model without tiles: a rule is fitted, and says that it does not explain them."""
+def test_finding_says_that_no_rule_explains_an_unknown_model_of_patches():
+    """A rule is fitted all the same."""
     finding = solve_probes(260, 353, 957, 1280)
     assert (finding.exact, finding.explains) == (False, False)
 
 
 @pytest.mark.parametrize("image_tokens", [(0, 0, 0, 0), (-3, 0, 0, 0), (8, 8, 8, 8), (1601, 6404, 6404, 0)])
-def test_a_server_that_counts_no_images_is_said_to(image_tokens):
-    """Markers alone are no bill."""
+def test_server_that_does_not_count_images_is_refused(image_tokens):
+    """Probes that differ by markers alone have no rule."""
     with pytest.raises(ConfigurationError, match="the server's usage does not count images"):
         solve_probes(*image_tokens)
 
 
-def test_the_error_names_the_probe_and_both_counts():
-    said = re.escape("1,031 prompt tokens with one of 500x500 px, 1,031 without")
-    with pytest.raises(ConfigurationError, match=said):
+def test_error_names_the_probe_and_both_prompt_counts():
+    words = re.escape("1,031 prompt tokens with one of 500x500 px, 1,031 without")
+    with pytest.raises(ConfigurationError, match=words):
         solve_probes(0, 0, 0, 0, text=1031)

@@ -1,4 +1,4 @@
-"""refusals.py: what the guard lets through before the first answer, and what becomes of withheld documents."""
+"""refusals.py: the guard that limits calls before the first answer, and withholds refused documents."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ BAD_REQUEST = Refusal(400, "invalid_request_error")
 
 
 @pytest.fixture
-def refused(make):
+def make_refused(make):
     """Makes the failure of a document whose request was refused."""
     return lambda name, *, final=False: make.fail(
         name, refusal=BAD_REQUEST, problem=Problem("client_error", "call", "400 no", final)
@@ -28,33 +28,33 @@ def test_guard_stops_at_the_fifth_document_with_one_refusal():
 
 
 def test_guard_counts_nothing_after_the_first_answer():
-    """Refusals are about single documents from there on."""
+    """A refusal after the first answer is about a single document."""
     guard = RefusalGuard()
     guard.confirm()
     assert {guard.count(f"{number}.jpg", BAD_REQUEST, "no") for number in range(20)} == {None}
 
 
-def test_guard_releases_withheld_failures_when_documents_end(refused):
-    """With fewer than five, they are the failures that they are."""
-    guard, failure = RefusalGuard(), refused("/in/a.jpg")
+def test_guard_releases_withheld_failures_when_documents_end(make_refused):
+    """With fewer than five refused documents, the run is not stopped and they are failures."""
+    guard, failure = RefusalGuard(), make_refused("/in/a.jpg")
     assert guard.withhold([failure]) == []
     assert guard.release() == [failure]
     assert guard.release() == []
 
 
-def test_guard_releases_unfinished_documents_after_a_stop(refused):
+def test_guard_releases_unfinished_documents_after_a_stop(make_refused):
     """None of the documents that led to the stop has failed."""
     guard = RefusalGuard()
-    failures = [refused(f"/in/{number}.jpg") for number in range(MAX_SAME)]
+    failures = [make_refused(f"/in/{number}.jpg") for number in range(MAX_SAME)]
     assert guard.withhold(failures[:2]) == []
     for failure in failures:
         guard.count(failure.planned.document, BAD_REQUEST, "no")
     assert [type(each) for each in guard.withhold(failures[2:]) + guard.release()] == [Unfinished] * MAX_SAME
 
 
-def test_guard_lets_other_results_through(refused, make):
+def test_guard_lets_other_results_through(make_refused, make):
     """Accepted documents, other failures and final refusals are recorded at once."""
-    others = [make.accept("/in/a.jpg"), make.fail("/in/b.jpg"), refused("/in/c.jpg", final=True)]
+    others = [make.accept("/in/a.jpg"), make.fail("/in/b.jpg"), make_refused("/in/c.jpg", final=True)]
     assert RefusalGuard().withhold(others) == others
     assert isinstance(others[1], Failed)
 

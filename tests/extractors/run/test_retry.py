@@ -1,4 +1,4 @@
-"""retry.py: which request follows an answer that was not accepted, and when a document has failed."""
+"""retry.py: the request that follows an answer that was not accepted, and when a document fails."""
 
 import pytest
 
@@ -14,26 +14,26 @@ def first_state(**changes):
     return RetryState(**{"rung": 0, "max_tokens": 1000, "reasks": 1, "token_ceiling": 4000} | changes)
 
 
-def after(outcome, state, rungs=3):
+def apply_outcome(outcome, state, rungs=3):
     """The state after an answer with this outcome."""
     return state.after_answer(Verdict(outcome, errors="total: no number"), REPLY, rungs)
 
 
 def test_truncated_answer_is_retried_with_twice_the_tokens():
-    """The rung and the re-asks stay as they are."""
-    following = after("truncated", first_state())
+    """The rung and the number of re-asks stay the same."""
+    following = apply_outcome("truncated", first_state())
     assert (following.max_tokens, following.rung, following.reasks) == (2000, 0, 1)
 
 
 def test_truncated_answer_fails_at_the_token_ceiling():
-    """The failure is not final: another run may raise the limit."""
+    """The failure is not final, as another run may raise the limit."""
     with pytest.raises(DocumentError) as raised:
-        after("truncated", first_state(max_tokens=4000))
+        apply_outcome("truncated", first_state(max_tokens=4000))
     assert (raised.value.kind, raised.value.stage, raised.value.final) == ("truncated", "validate", False)
 
 
 def test_runaway_answer_is_retried_once_at_the_same_limit():
-    """More tokens would bring more of the same."""
+    """More tokens would only repeat the answer."""
     runaway = Verdict("truncated", errors="cut", runaway=True)
     following = first_state().after_answer(runaway, REPLY, 3)
     assert (following.max_tokens, following.reasks, following.feedback) == (1000, 1, None)
@@ -43,7 +43,7 @@ def test_runaway_answer_is_retried_once_at_the_same_limit():
 
 @pytest.mark.parametrize("outcome", ["off_schema", "not_json", "empty"])
 def test_malformed_answer_is_re_asked_with_its_errors(outcome):
-    following = after(outcome, first_state())
+    following = apply_outcome(outcome, first_state())
     assert (following.reasks, following.rung) == (0, 0)
     assert (following.feedback.answer, following.feedback.errors) == ('{"a"', "total: no number")
 
@@ -51,29 +51,29 @@ def test_malformed_answer_is_re_asked_with_its_errors(outcome):
 @pytest.mark.parametrize("outcome", ["off_schema", "not_json", "empty"])
 def test_malformed_answer_fails_without_re_asks_left(outcome):
     with pytest.raises(DocumentError, match="total: no number"):
-        after(outcome, first_state(reasks=0))
+        apply_outcome(outcome, first_state(reasks=0))
 
 
 def test_refused_value_is_retried_on_the_next_rung():
-    assert after("refused", first_state()).rung == 1
+    assert apply_outcome("refused", first_state()).rung == 1
 
 
-def test_rows_that_do_not_add_up_are_retried_with_the_difference_on_the_next_rung_and_once_on_the_top():
-    """Then the document has failed for good."""
+def test_sum_that_differs_is_retried_with_the_difference_on_the_next_rung_and_once_on_the_top():
+    """Then the failure is final."""
     short = Verdict("refused", errors="line_items.amount: 2.50 short", sum_differs=True)
     climbed = first_state().after_answer(short, REPLY, 2)
     assert (climbed.rung, climbed.reasks, climbed.feedback.errors) == (1, 1, short.errors)
-    asked = climbed.after_answer(short, REPLY, 2)
-    assert (asked.rung, asked.reasks, asked.feedback.errors) == (1, 0, short.errors)
+    reasked = climbed.after_answer(short, REPLY, 2)
+    assert (reasked.rung, reasked.reasks, reasked.feedback.errors) == (1, 0, short.errors)
     with pytest.raises(DocumentError) as raised:
-        asked.after_answer(short, REPLY, 2)
+        reasked.after_answer(short, REPLY, 2)
     assert (raised.value.kind, raised.value.final) == ("refused", True)
 
 
 def test_refusal_on_the_top_rung_is_final():
-    """There are no more pixels to send."""
+    """There is no larger image to send."""
     with pytest.raises(DocumentError) as raised:
-        after("refused", first_state(rung=2))
+        apply_outcome("refused", first_state(rung=2))
     assert (raised.value.kind, raised.value.final) == ("refused", True)
 
 
@@ -81,7 +81,7 @@ def test_refusal_on_the_top_rung_is_final():
 def test_document_fails_after_the_maximum_of_answers(outcome):
     """The maximum holds for every outcome."""
     with pytest.raises(DocumentError):
-        after(outcome, first_state(answers=MAX_ANSWERS - 1, reasks=99), rungs=99)
+        apply_outcome(outcome, first_state(answers=MAX_ANSWERS - 1, reasks=99), rungs=99)
 
 
 def test_request_over_the_context_steps_down_once():
@@ -100,6 +100,6 @@ def test_other_errors_do_not_step_down(kind, rung):
 
 
 def test_document_with_an_accepted_answer_does_not_step_down():
-    """The answer of the lower rung is there already."""
+    """The lower rung was answered already."""
     with pytest.raises(DocumentError):
         first_state(rung=1, accepted=("answer",)).step_down(DocumentError("403", kind="context_exceeded", stage="call"))

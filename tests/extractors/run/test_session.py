@@ -1,4 +1,4 @@
-"""session.py: the lease of a run, and the price in force before it begins."""
+"""session.py: the lease of a run, and its price before the first call."""
 
 from decimal import Decimal
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 TAKEN = "update runs set host = 'elsewhere', pid = 1, lease_until = 9e9"
 
 
-async def end_with(error, ledger, terms):
-    """Has a run under way end with this error."""
+async def fail_after_calls_began(error, ledger, terms):
+    """Raises this error in a run whose calls have begun."""
     async with Lease(ledger, terms) as lease:
         lease.begin_calls()
         raise error
@@ -39,15 +39,15 @@ async def test_published_run_stays_in_the_ledger(ledger, terms, sql):
 
 @pytest.mark.parametrize("error", [RunError("full"), TypeError("a bug"), KeyboardInterrupt()])
 async def test_run_that_failed_after_calls_began_can_be_recovered_at_once(ledger, terms, error):
-    """At once, though its process lives."""
+    """Its process is still live."""
     with pytest.raises(type(error)):
-        await end_with(error, ledger, terms)
+        await fail_after_calls_began(error, ledger, terms)
     assert [each.run for each in ledger.runs.list_abandoned("/out", "slip")] == [terms.run]
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("no"), KeyboardInterrupt()])
 async def test_run_that_failed_before_calls_is_removed(ledger, terms, sql, error):
-    """What was asked for cannot be done, or somebody thought better of it, and nothing was sent."""
+    """No call was made, so there is nothing to recover."""
     with pytest.raises(type(error)):
         async with Lease(ledger, terms):
             raise error
@@ -55,7 +55,7 @@ async def test_run_that_failed_before_calls_is_removed(ledger, terms, sql, error
 
 
 async def test_renew_raises_when_another_process_has_the_run(ledger, terms, sql):
-    """Nothing may be published twice: who has lost it stops, and gives nothing back."""
+    """The run that lost its lease stops and does not release the run, so that nothing is published twice."""
     async with Lease(ledger, terms) as lease:
         sql(TAKEN)
         with pytest.raises(LeaseLost, match="was taken over by another process, as no heartbeat came"):
@@ -64,8 +64,7 @@ async def test_renew_raises_when_another_process_has_the_run(ledger, terms, sql)
     assert sql("select host from runs") == [("elsewhere",)]
 
 
-async def test_lost_lease_stops_the_run(ledger, terms):
-    """Also one that was lost before calls began."""
+async def test_lease_lost_before_calls_stops_the_run(ledger, terms):
     with Shutdown(RateLimiter(Limits()), drain=60, max_time=None, say=print) as shutdown:
         async with Lease(ledger, terms) as lease:
             lease._lose(LeaseLost("gone"))
@@ -81,7 +80,7 @@ def caption_config(daily_budget=None, **fields):
 
 @pytest.mark.parametrize("limits", [{}, {"budget": "0.01"}, {"daily_budget": "0.01"}])
 async def test_offline_price_is_free_with_any_budget(ledger, limits):
-    """Nothing is asked of any server, and 0 is a price that a budget can be held with."""
+    """No server is asked for a price, and a price of 0 can be held against a budget."""
     assert await price_in_force(caption_config(offline=True, **limits), ledger) == (FREE, True)
 
 

@@ -19,7 +19,7 @@ def limiter():
 
 @pytest.mark.anyio
 async def test_first_signal_stops_and_second_cancels_calls(limiter):
-    """After the first nothing starts, after the second nothing is awaited."""
+    """After the first signal no call starts; the second cancels the calls in flight."""
     notices = []
     with Shutdown(limiter, drain=60, max_time=None, say=notices.append) as shutdown:
         task = asyncio.create_task(asyncio.sleep(3600))
@@ -63,7 +63,7 @@ async def test_first_stop_reason_is_kept(limiter):
 @pytest.mark.anyio
 @pytest.mark.parametrize("before", [True, False], ids=["before its calls", "while it calls"])
 async def test_stop_switch_stops_a_run(limiter, before):
-    """The first error is kept, also when it came before the run began its calls."""
+    """The first error is kept, also when it came before the switch was connected."""
     switch = StopSwitch()
     with Shutdown(limiter, drain=60, max_time=None, say=print) as shutdown:
         if before:

@@ -1,4 +1,4 @@
-"""A whole run against a hostile server: every document ends once, and every call is accounted for."""
+"""A whole run against a faulty server: every document ends once, and every call is in the ledger."""
 
 import json
 import os
@@ -36,7 +36,7 @@ no_usage = 0.01
 [options]
 drip_seconds = 0.2
 """
-# What each kind of the server's own count is in the ledger.
+# The outcome in the ledger, by kind of the server's own count.
 OUTCOMES = {
     "answered": "accepted",
     "fenced": "accepted",
@@ -57,7 +57,7 @@ OUTCOMES = {
 
 
 @pytest.fixture
-def hostile(tmp_path):
+def faulty_server(tmp_path):
     """The root address of a server that fails three calls in ten."""
     faults = tmp_path / "faults.toml"
     faults.write_text(FAULTS)
@@ -81,36 +81,48 @@ def images(tmp_path):
     return folder
 
 
-def read(output, table):
+def read_table(output, table):
     """All published rows of a table."""
     return pl.read_parquet(output / table / "**" / "*.parquet")
 
 
 @pytest.mark.slow
-def test_every_document_ends_once_and_every_call_is_in_the_ledger(tmp_path, images, hostile):
-    """A thousand images at three faults in ten: the ledger's calls equal the server's own count, kind by kind."""
+def test_every_document_ends_once_and_every_call_is_in_the_ledger(tmp_path, images, faulty_server):
+    """The outcomes in the ledger equal the server's own counts by kind, with three faults in ten calls."""
     output, ledger = tmp_path / "out", tmp_path / "ledger.db"
     settings = {"TILEWISE_LEDGER": f"sqlite:///{ledger}", "TILEWISE_TIMEOUT": "2", "TILEWISE_REASKS": "3"}
     command = [sys.executable, "-m", "flows", "run", str(images), "--schema", "receipt", "--direct", "--yes"]
-    done = subprocess.run(
-        [*command, "--base-url", f"{hostile}/v1", "--model", "any", "--output", str(output), "--fail-above", "0.05"],
+    completed = subprocess.run(
+        [
+            *command,
+            "--base-url",
+            f"{faulty_server}/v1",
+            "--model",
+            "any",
+            "--output",
+            str(output),
+            "--fail-above",
+            "0.05",
+        ],
         cwd=ROOT,
         env=os.environ | settings,
         check=False,
         capture_output=True,
         text=True,
     )
-    served = Counter(
-        {kind: count for kind, count in httpx.get(f"{hostile}/rehearsal").json()["kinds"].items() if count}
+    server_counts = Counter(
+        {kind: count for kind, count in httpx.get(f"{faulty_server}/rehearsal").json()["kinds"].items() if count}
     )
     with closing(sqlite3.connect(ledger)) as connection:
-        noted = Counter(dict(connection.execute("select outcome, count(*) from calls group by outcome").fetchall()))
+        ledger_counts = Counter(
+            dict(connection.execute("select outcome, count(*) from calls group by outcome").fetchall())
+        )
     expected = Counter()
-    [expected.update({OUTCOMES[kind]: count}) for kind, count in served.items()]
+    [expected.update({OUTCOMES[kind]: count}) for kind, count in server_counts.items()]
 
-    assert done.returncode == 0, done.stderr
-    ended = [*read(output, "results")["_document"], *read(output, "failures")["document"]]
-    assert len(ended) == len(set(ended)) == IMAGES
-    assert noted == expected
-    assert Counter(read(output, "calls")["outcome"]) == expected
-    assert min(served[kind] for kind in OUTCOMES) > 0, "a kind of fault was never tried"
+    assert completed.returncode == 0, completed.stderr
+    documents = [*read_table(output, "results")["_document"], *read_table(output, "failures")["document"]]
+    assert len(documents) == len(set(documents)) == IMAGES
+    assert ledger_counts == expected
+    assert Counter(read_table(output, "calls")["outcome"]) == expected
+    assert min(server_counts[kind] for kind in OUTCOMES) > 0, "a kind of fault was never tried"

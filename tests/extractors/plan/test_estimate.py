@@ -41,44 +41,43 @@ KIMI = "moonshotai/Kimi-K3"
 
 @pytest.fixture(autouse=True)
 def pictures(tmp_path, monkeypatch):
-    """A folder with a small picture, a large one, a huge one and an empty file; no settings around."""
+    """A folder with a small, a large and a huge picture and an empty file; the environment has no settings."""
     for name in [name for name in os.environ if name.upper().startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "pictures"
     folder.mkdir()
-    Image.new("L", (500, 400)).save(folder / "a.png")  # one tile by both readings
-    Image.new("L", (1280, 720)).save(folder / "b.png")  # 3202 by the formula, 6404 by the table
-    Image.new("L", (3000, 2400)).save(folder / "c.png")  # 6404 by both, larger than what is seen
+    Image.new("L", (500, 400)).save(folder / "a.png")  # one tile by both rules
+    Image.new("L", (1280, 720)).save(folder / "b.png")  # 3202 by `formula`, 6404 by `table`
+    Image.new("L", (3000, 2400)).save(folder / "c.png")  # 6404 by both, larger than what the model sees
     (folder / "d.png").touch()
     return folder
 
 
-def build_inputs(folder, **fields):
-    """The brief of an estimate; no schema, so that no text is billed."""
+def build_config(folder, **fields):
+    """The configuration of an estimate without a schema, so that no text is billed."""
     return resolve(Job(source=str(folder), **fields), Settings(), sends=False)
 
 
 def estimate_folder(folder, past=None, keep=None, **fields):
     """The estimate of this source."""
-    asked = build_inputs(folder, **fields)
-    return estimate(EstimateInputs(asked, find_price(asked, {}, free=asked.offline), past), keep=keep)
+    config = build_config(folder, **fields)
+    return estimate(EstimateInputs(config, find_price(config, {}, free=config.offline), past), keep=keep)
 
 
-def test_the_json_has_the_documented_keys(pictures):
-    """Exactly these, in this order."""
+def test_json_has_the_documented_keys_in_order(pictures):
     assert list(estimate_folder(pictures).as_json()) == KEYS
 
 
-def test_an_estimate_counts_documents_and_their_fates(pictures):
-    """Rejected images are counted among the documents, with an action of their own."""
-    found = estimate_folder(pictures).as_json()
-    assert (found["images"], found["documents"], found["rejected"], found["skipped"]) == (4, 4, 1, 0)
-    assert found["actions"] == {"send": 2, "shrink": 1, "reject": 1}
+def test_estimate_counts_documents_by_action(pictures):
+    """Rejected images are documents, too."""
+    result = estimate_folder(pictures).as_json()
+    assert (result["images"], result["documents"], result["rejected"], result["skipped"]) == (4, 4, 1, 0)
+    assert result["actions"] == {"send": 2, "shrink": 1, "reject": 1}
 
 
-def test_tokens_bill_the_images_as_they_are_and_as_they_are_sent(pictures):
-    """Both documented readings of all images, and the rule in force of what is sent first."""
+def test_tokens_are_those_of_both_rules_and_of_the_planned_images(pictures):
+    """The rules bill all images as they are; the planned tokens are those of the images that are sent first."""
     assert estimate_folder(pictures, bill="formula").as_json()["tokens"] == {
         "formula": 1601 + 3202 + 6404,
         "table": 1601 + 6404 + 6404,
@@ -95,52 +94,50 @@ def test_tokens_bill_the_images_as_they_are_and_as_they_are_sent(pictures):
         ({"policy": "faithful", "bill": "formula"}, "formula", 1601 + 3202 + 6404),
     ],
 )
-def test_the_rule_in_force_is_named(pictures, fields, rule, planned):
-    """The resolved rule, never `auto`, and the tokens planned by it."""
-    found = estimate_folder(pictures, **fields).as_json()
-    assert (found["bill_rule"], found["tokens"]["planned"]) == (rule, planned)
+def test_bill_rule_is_the_resolved_one(pictures, fields, rule, planned):
+    """It is never `auto`, and the planned tokens are counted with it."""
+    result = estimate_folder(pictures, **fields).as_json()
+    assert (result["bill_rule"], result["tokens"]["planned"]) == (rule, planned)
 
 
-def test_an_unknown_price_is_null(pictures):
-    """All three figures are unknown, never 0."""
+def test_costs_of_a_model_without_a_price_are_null(pictures):
+    """They are never 0."""
     cost = estimate_folder(pictures, model="unknown/model").as_json()["cost_usd"]
     assert cost == {"low": None, "expected": None, "high": None}
 
 
-def test_an_unknown_model_is_an_unknown_price(pictures):
-    """Where no model is named there is no price."""
+def test_costs_without_a_model_are_unknown(pictures):
     assert estimate_folder(pictures).costs == Costs(None, None, None)
 
 
-def test_an_offline_estimate_is_free(pictures):
-    """Local reading costs nothing, and that is known."""
+def test_offline_estimate_costs_zero(pictures):
     assert estimate_folder(pictures, offline=True).as_json()["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
 
 
-def test_dollars_are_numbers(pictures):
-    """Low, expected and high of what is sent, by the shipped price of 3 in and 15 out a million."""
+def test_costs_are_computed_from_the_shipped_price(pictures):
+    """It is $3 a million input tokens and $15 a million output tokens."""
     cost = estimate_folder(pictures, model=KIMI).as_json()["cost_usd"]
-    # Not one of the three is cheaper by the formula once it is shrunk, but 1280x720.
+    # Only 1280x720 has fewer tokens by `formula` than by `table`.
     assert cost["low"] == pytest.approx(3e-6 * (1601 + 3202 + 6404), rel=0.01)
     assert cost["expected"] == pytest.approx(3e-6 * (1601 + 6404 + 6404) + 3 * 15e-6 * 512, rel=0.01)
     assert cost["low"] < cost["expected"] < cost["high"]
 
 
-def test_a_rejected_image_costs_nothing(pictures):
-    """It is not sent, so it does not make the price unknown nor the cost larger."""
+def test_rejected_image_costs_nothing(pictures):
+    """It does not make the price unknown either."""
     before = estimate_folder(pictures, model=KIMI).costs
     (pictures / "d.png").unlink()
     assert estimate_folder(pictures, model=KIMI).costs == before
 
 
-def test_the_pages_beside_a_rejected_one_are_not_sent(pictures):
-    """As they are they would be billed, but nothing of their document is planned to be."""
+def test_other_pages_of_a_rejected_document_have_no_planned_tokens(pictures):
+    """They are in the tokens of the images as they are."""
     tokens = estimate_folder(pictures, document_by="folder", bill="formula").as_json()["tokens"]
     assert (tokens["formula"], tokens["planned"]) == (1601 + 3202 + 6404, 0)
 
 
 def test_saving_is_the_difference_to_the_estimate_of_faithful(pictures):
-    """In image tokens and in dollars, by the same rule and price."""
+    """It is in image tokens and in dollars, with the same rule and price."""
     Image.new("L", (2000, 1000)).save(pictures / "e.png")
     thrifty, faithful = (
         estimate_folder(pictures, model=KIMI, bill="formula", policy=name) for name in ("thrifty", "faithful")
@@ -150,71 +147,67 @@ def test_saving_is_the_difference_to_the_estimate_of_faithful(pictures):
     assert faithful.saving_usd == 0
 
 
-def test_first_rejected_documents_are_named_with_their_kind(pictures):
-    """At most five, each by the page that rejects it; they are not counted as sent."""
+def test_first_five_rejected_documents_are_named_with_their_kind(pictures):
+    """They are not counted as sent."""
     for number in range(6):
         (pictures / f"e{number}.png").touch()
-    found = estimate_folder(pictures)
-    assert found.rejects == [("empty", str(pictures / f"{name}.png")) for name in ("d", "e0", "e1", "e2", "e3")]
-    assert (found.rejected, found.sent) == (7, 3)
+    result = estimate_folder(pictures)
+    assert result.rejects == [("empty", str(pictures / f"{name}.png")) for name in ("d", "e0", "e1", "e2", "e3")]
+    assert (result.rejected, result.sent) == (7, 3)
 
 
 @pytest.mark.parametrize("fields", [{}, {"document_by": "frames"}, {"audit": 3, "model": KIMI}], ids=str)
-def test_pictures_that_are_planned_alike_are_summed_as_if_each_were_planned(pictures, pdf, fields):
-    """Sums, rejected documents and warnings, each in the same order, of pictures of all kinds, whole and broken."""
+def test_estimate_of_grouped_pictures_equals_that_of_single_pictures(pictures, pdf, fields):
+    """Sums, rejected documents and warnings are equal and in the same order, for whole and broken pictures of all kinds."""
     for number in range(4):
         Image.new("RGB", (900, 1400)).save(pictures / f"e{number}.jpg", exif=make_exif(1 + 5 * (number % 2)))
         (pictures / f"f{number}.jpg").write_bytes((pictures / "e0.jpg").read_bytes()[: 100 * number])
         Image.new("L", (300, 200)).save(pictures / f"g{number}.webp")
     Image.new("L", (500, 400)).save(pictures / "h.tif", save_all=True, append_images=[Image.new("L", (1280, 720))])
     (pictures / "i.pdf").write_bytes(pdf("one", "two"))
-    alike, every = (estimate_folder(pictures, **fields, keep=keep) for keep in (None, lambda _: None))
-    assert replace(alike, seconds=0) == replace(every, seconds=0)
-    assert (list(alike.reasons), alike.rejected) == (list(every.reasons), 5)
+    grouped, single = (estimate_folder(pictures, **fields, keep=keep) for keep in (None, lambda _: None))
+    assert replace(grouped, seconds=0) == replace(single, seconds=0)
+    assert (list(grouped.reasons), grouped.rejected) == (list(single.reasons), 5)
 
 
 def make_exif(orientation):
-    """EXIF of this orientation."""
+    """EXIF metadata with this orientation."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     return exif
 
 
-def test_what_is_done_is_left_out(pictures):
-    """It is skipped: neither planned nor billed."""
+def test_done_documents_are_skipped_and_not_billed(pictures):
     done = [
         document_key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))
     ]
     past = RunHistory(
         pl.DataFrame([{"key": each} for each in done], schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS)
     )
-    found = estimate_folder(pictures, past, bill="formula").as_json()
-    assert (found["documents"], found["skipped"], found["tokens"]["formula"]) == (2, 2, 1601)
+    result = estimate_folder(pictures, past, bill="formula").as_json()
+    assert (result["documents"], result["skipped"], result["tokens"]["formula"]) == (2, 2, 1601)
 
 
-def test_an_estimate_says_how_long_it_took(pictures):
-    """The elapsed seconds; how long the run will take is unknown until replies were timed."""
-    found = estimate_folder(pictures).as_json()
-    assert found["seconds"] >= 0
-    assert (found["eta_seconds"], found["sampled"]) == (None, False)
+def test_estimate_has_its_own_seconds_and_no_eta_without_timed_replies(pictures):
+    result = estimate_folder(pictures).as_json()
+    assert result["seconds"] >= 0
+    assert (result["eta_seconds"], result["sampled"]) == (None, False)
 
 
-def test_an_empty_source_is_refused(tmp_path):
-    """An estimate of nothing is a mistyped source."""
+def test_empty_source_is_refused(tmp_path):
+    """It is most likely a mistyped source."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigurationError, match="holds no images"):
         estimate_folder(tmp_path / "empty")
 
 
-def test_nothing_is_written(pictures, tmp_path):
-    """An estimate leaves no trace, neither in the source nor in the output."""
+def test_estimate_writes_no_file(pictures, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     estimate_folder(pictures)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_reasons_are_counted_with_their_actions(pictures):
-    """Why each choice was made is part of the sums."""
     assert estimate_folder(pictures).reasons == {
         ("send", "fits"): 1,
         ("send", "floor"): 1,
@@ -223,78 +216,75 @@ def test_reasons_are_counted_with_their_actions(pictures):
     }
 
 
-def test_a_fresh_estimate_is_all_zeros():
-    """The object has its shape before anything is counted."""
-    found = Estimate("table").as_json()
-    assert found["tokens"] == {"formula": 0, "table": 0, "planned": 0}
-    assert found["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+def test_new_estimate_has_zeros_in_all_fields():
+    result = Estimate("table").as_json()
+    assert result["tokens"] == {"formula": 0, "table": 0, "planned": 0}
+    assert result["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
 
 
-def test_a_served_price_wins_over_the_shipped_one(pictures):
-    """The server's own list is of today."""
+def test_price_of_the_server_replaces_the_shipped_one(pictures):
+    """The server's list is current."""
     served = Price(Decimal(1), Decimal(1))
-    assert find_price(build_inputs(pictures, model=KIMI), {KIMI: served}, free=False) == served
+    assert find_price(build_config(pictures, model=KIMI), {KIMI: served}, free=False) == served
 
 
-def test_local_reading_is_free_whatever_is_served(pictures):
-    """No list makes local work cost something, but the user's own file."""
-    assert find_price(build_inputs(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
+def test_local_ocr_is_free_with_any_price_of_the_server(pictures):
+    """Only the user's own price file can give it a price."""
+    assert find_price(build_config(pictures, model=KIMI), {KIMI: Price(Decimal(1), Decimal(1))}, free=True) == FREE
 
 
-def test_a_price_of_one_s_own_holds_offline_too(pictures, tmp_path):
-    """A rehearsal with a price file costs what it says."""
+def test_price_file_of_the_user_applies_to_local_ocr(pictures, tmp_path):
+    """So a rehearsal can have costs."""
     (tmp_path / "prices.toml").write_text('[models."offline/rapidocr"]\ninput = 2\noutput = 3\n')
-    made = resolve(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
-    assert find_price(made, {}, free=True) == Price(Decimal(2), Decimal(3))
+    config = resolve(Job(source=str(pictures), offline=True), Settings(prices="prices.toml"), sends=False)
+    assert find_price(config, {}, free=True) == Price(Decimal(2), Decimal(3))
 
 
-def test_a_sample_speaks_for_all(tmp_path):
-    """Documents are counted, sums are scaled and add up, and the cost has an interval around it."""
+def test_sampled_estimate_counts_all_documents_and_has_intervals_around_its_costs(tmp_path):
+    """Its scaled counts add up to all documents."""
     folder = tmp_path / "stack"
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
-    asked = build_inputs("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
-    price = find_price(asked, {}, free=False)
-    found = estimate(EstimateInputs(asked, price), Sample(10, 10))
-    said = found.as_json()
-    assert list(said) == [*KEYS, "interval_usd"]
-    assert (said["documents"], said["images"], said["sampled"]) == (40, 40, True)
-    assert sum(said["actions"].values()) == 40
-    assert 40 * 1601 < said["tokens"]["formula"] < 40 * 3202
-    whole = estimate(EstimateInputs(asked, price)).as_json()["cost_usd"]
+    config = build_config("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
+    price = find_price(config, {}, free=False)
+    result = estimate(EstimateInputs(config, price), Sample(10, 10))
+    fields = result.as_json()
+    assert list(fields) == [*KEYS, "interval_usd"]
+    assert (fields["documents"], fields["images"], fields["sampled"]) == (40, 40, True)
+    assert sum(fields["actions"].values()) == 40
+    assert 40 * 1601 < fields["tokens"]["formula"] < 40 * 3202
+    whole = estimate(EstimateInputs(config, price)).as_json()["cost_usd"]
     assert all(
-        said["interval_usd"][name][0] <= said["cost_usd"][name] <= said["interval_usd"][name][1] for name in whole
+        fields["interval_usd"][name][0] <= fields["cost_usd"][name] <= fields["interval_usd"][name][1] for name in whole
     )
-    assert said["interval_usd"]["expected"][0] < whole["expected"] < said["interval_usd"]["expected"][1]
+    assert fields["interval_usd"]["expected"][0] < whole["expected"] < fields["interval_usd"]["expected"][1]
 
 
-def test_a_sample_larger_than_the_source_is_all_of_it(pictures):
-    """Then nothing is guessed."""
-    asked = build_inputs(pictures)
-    found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False)), Sample(10, 10)).as_json()
-    assert (found["documents"], found["rejected"], found["sampled"]) == (4, 1, False)
-    assert list(found) == KEYS
+def test_sample_larger_than_the_source_is_no_sample(pictures):
+    """It has no intervals."""
+    config = build_config(pictures)
+    result = estimate(EstimateInputs(config, find_price(config, {}, free=False)), Sample(10, 10)).as_json()
+    assert (result["documents"], result["rejected"], result["sampled"]) == (4, 1, False)
+    assert list(result) == KEYS
 
 
-def test_a_sample_speaks_for_causes(tmp_path):
-    """Where something is done again, the documents by cause add up to all of them."""
+def test_sampled_causes_of_a_redo_add_up_to_all_documents(tmp_path):
     folder = tmp_path / "stack"
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
     done = [{"key": document_key(each.uri, each.version)} for each in scan("stack")][:30]
     past = RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
-    asked = build_inputs("stack", redo="all")  # its name decides what is drawn
-    found = estimate(EstimateInputs(asked, find_price(asked, {}, free=False), past), Sample(10, 10)).causes
-    assert found.sampled
-    assert sum(share.documents for share in found.groups.values()) == 40
-    assert found.groups["done"].documents > found.groups["new"].documents
+    config = build_config("stack", redo="all")  # its name decides what is drawn
+    causes = estimate(EstimateInputs(config, find_price(config, {}, free=False), past), Sample(10, 10)).causes
+    assert causes.sampled
+    assert sum(share.documents for share in causes.groups.values()) == 40
+    assert causes.groups["done"].documents > causes.groups["new"].documents
 
 
-def test_a_sample_of_an_empty_source_is_refused(tmp_path):
-    """As an estimate of it is."""
+def test_sample_of_an_empty_source_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    asked = build_inputs(tmp_path / "empty")
+    config = build_config(tmp_path / "empty")
     with pytest.raises(ConfigurationError, match="holds no images"):
-        estimate(EstimateInputs(asked, None), Sample(10, 10))
+        estimate(EstimateInputs(config, None), Sample(10, 10))

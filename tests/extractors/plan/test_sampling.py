@@ -1,4 +1,4 @@
-"""sampling.py: what is drawn, and what it says of the whole."""
+"""sampling.py: which documents a sample has, and what it estimates of the whole source."""
 
 import random
 from collections import Counter
@@ -11,41 +11,39 @@ from extractors.plan.sampling import Sample, apportion, interval, reservoir_samp
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"), [(None, Sample(20_000, 2_000, for_waits=True)), ("all", None), ("500", Sample(500, 500))]
+    ("value", "wanted"), [(None, Sample(20_000, 2_000, for_waits=True)), ("all", None), ("500", Sample(500, 500))]
 )
-def test_a_sample_is_taken_where_it_is_asked_for_or_a_header_is_a_request(asked, wanted):
-    """A folder is looked at whole unless a number is named, a large bucket is not unless `all` is."""
-    assert sample_of(asked) == wanted
+def test_sample_of_parses_a_number_all_and_the_default(value, wanted):
+    """By default only a source whose headers need requests is sampled."""
+    assert sample_of(value) == wanted
 
 
-@pytest.mark.parametrize("asked", ["0", "1", "-5", "many", "2.5", "", "٣٣"])
-def test_what_is_no_sample_is_refused(asked):
-    """The refusal names the flag, the value and what is allowed."""
+@pytest.mark.parametrize("value", ["0", "1", "-5", "many", "2.5", "", "٣٣"])
+def test_sample_of_refuses_values_that_are_no_number_from_two_on(value):
+    """The error names the flag, the value and the allowed values."""
     with pytest.raises(ConfigurationError, match=r"--sample .*use a whole number from 2 on, or all"):
-        sample_of(asked)
+        sample_of(value)
 
 
-def test_few_are_taken_whole():
-    """Up to the number above which a sample is drawn, nothing is left out."""
+def test_reservoir_sample_takes_all_items_up_to_the_threshold():
     assert reservoir_sample(range(10), Sample(10, 3), "") == (list(range(10)), 10)
 
 
-def test_many_are_drawn_from_in_their_order():
-    """As many as asked for, none twice, and the whole is counted."""
-    kept, count = reservoir_sample(iter(range(1000)), Sample(100, 30), "seed")
-    assert (len(set(kept)), kept, count) == (30, sorted(kept), 1000)
+def test_reservoir_sample_draws_distinct_items_in_their_order():
+    """It also counts all items."""
+    drawn, count = reservoir_sample(iter(range(1000)), Sample(100, 30), "seed")
+    assert (len(set(drawn)), drawn, count) == (30, sorted(drawn), 1000)
 
 
-def test_the_same_source_gives_the_same_sample():
-    """Two estimates agree."""
+def test_reservoir_sample_of_one_seed_is_always_the_same():
+    """Another seed draws another sample."""
     assert reservoir_sample(range(1000), Sample(10, 5), "a") == reservoir_sample(range(1000), Sample(10, 5), "a")
     assert reservoir_sample(range(1000), Sample(10, 5), "a") != reservoir_sample(range(1000), Sample(10, 5), "b")
 
 
-def test_each_is_as_likely_as_any_other():
-    """The first, those around the threshold and the last."""
-    often = Counter(item for seed in range(2000) for item in reservoir_sample(range(30), Sample(12, 6), str(seed))[0])
-    assert all(300 < often[item] < 500 for item in range(30))  # 400 are expected, with a deviation of 18
+def test_reservoir_sample_draws_each_item_equally_often():
+    counts = Counter(item for seed in range(2000) for item in reservoir_sample(range(30), Sample(12, 6), str(seed))[0])
+    assert all(300 < counts[item] < 500 for item in range(30))  # 400 are expected, with a deviation of 18
 
 
 @pytest.mark.parametrize(
@@ -56,25 +54,22 @@ def test_each_is_as_likely_as_any_other():
         ({}, 5, {}),
     ],
 )
-def test_counts_keep_their_sum(counts, total, wanted):
-    """Scaled counts are whole and add up."""
+def test_apportion_scales_counts_to_whole_numbers_of_the_given_sum(counts, total, wanted):
     assert apportion(counts, total) == wanted
 
 
-def test_nineteen_of_twenty_intervals_hold_the_truth():
-    """95 % means it, on costs as skewed as images'."""
-    chance = random.Random(7)
-    costs = [Decimal(chance.choice([1, 1, 1, 2, 4, 8])) for _ in range(2000)]
+def test_interval_contains_the_true_sum_in_95_percent_of_samples():
+    """The costs are as skewed as those of images."""
+    random_numbers = random.Random(7)
+    costs = [Decimal(random_numbers.choice([1, 1, 1, 2, 4, 8])) for _ in range(2000)]
     intervals = [interval(reservoir_sample(costs, Sample(200, 200), str(seed))[0], 2000) for seed in range(400)]
-    held = sum(low <= sum(costs) <= high for low, high in intervals)
-    assert 0.92 < held / 400 < 0.98
+    hits = sum(low <= sum(costs) <= high for low, high in intervals)
+    assert 0.92 < hits / 400 < 0.98
 
 
-def test_a_sample_of_equals_is_certain():
-    """Where all cost the same there is nothing to be unsure of."""
+def test_interval_of_equal_costs_has_no_width():
     assert interval([Decimal("0.5")] * 10, 1000) == (Decimal(500), Decimal(500))
 
 
-def test_an_unknown_price_has_no_interval():
-    """None in, None out."""
+def test_interval_of_unknown_costs_is_none():
     assert interval([None] * 10, 1000) is None

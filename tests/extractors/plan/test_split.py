@@ -1,4 +1,4 @@
-"""plan/split.py: one document per page."""
+"""split.py: one document per page."""
 
 import io
 
@@ -10,8 +10,8 @@ from extractors.plan.split import split_pages
 from extractors.scan import create_store, scan_documents
 
 
-def tiff(count):
-    """A TIFF of so many frames."""
+def make_tiff(count):
+    """A TIFF of this many frames."""
     frames = [Image.new("L", (8, 8), number) for number in range(count)]
     data = io.BytesIO()
     frames[0].save(data, "TIFF", save_all=True, append_images=frames[1:])
@@ -19,42 +19,42 @@ def tiff(count):
 
 
 @pytest.fixture
-def split(tmp_path):
-    """The names of the documents that a file of these bytes is split into."""
+def split_file(tmp_path):
+    """Splits a file of these bytes into documents, and returns their names."""
 
-    def read(name, data):
+    def split_file(name, data):
         path = tmp_path / name
         path.write_bytes(data)
         (document,) = scan_documents(str(path), "page")
         return [each.document.removeprefix(f"{tmp_path}/") for each in split_pages(create_store(str(path)), document)]
 
-    return read
+    return split_file
 
 
-def test_every_frame_of_a_tiff_is_a_document(split):
-    """Its name counts from 1, also where there is only one."""
-    assert split("a.tif", tiff(3)) == ["a.tif#page=1", "a.tif#page=2", "a.tif#page=3"]
-    assert split("b.tif", tiff(1)) == ["b.tif#page=1"]
+def test_each_frame_of_a_tiff_is_a_document(split_file):
+    """Names count from 1, also for a single frame."""
+    assert split_file("a.tif", make_tiff(3)) == ["a.tif#page=1", "a.tif#page=2", "a.tif#page=3"]
+    assert split_file("b.tif", make_tiff(1)) == ["b.tif#page=1"]
 
 
-def test_every_page_of_a_pdf_is_a_document(split, pdf):
-    """As its pages are named in every table."""
-    assert split("a.pdf", pdf("one", "two")) == ["a.pdf#page=1", "a.pdf#page=2"]
+def test_each_page_of_a_pdf_is_a_document(split_file, pdf):
+    """Its name is that of the page in every table."""
+    assert split_file("a.pdf", pdf("one", "two")) == ["a.pdf#page=1", "a.pdf#page=2"]
 
 
-def test_other_images_and_broken_files_stay_one_document(split):
-    """What is wrong with them is said when they are planned."""
+def test_other_images_and_broken_files_stay_one_document(split_file):
+    """A broken file is rejected when it is planned."""
     png = io.BytesIO()
     Image.new("L", (8, 8)).save(png, "PNG")
-    assert split("a.png", png.getvalue()) == ["a.png"]
-    assert split("b.tif", b"broken") == ["b.tif"]
-    assert split("c.pdf", b"%PDF-broken") == ["c.pdf"]
+    assert split_file("a.png", png.getvalue()) == ["a.png"]
+    assert split_file("b.tif", b"broken") == ["b.tif"]
+    assert split_file("c.pdf", b"%PDF-broken") == ["c.pdf"]
 
 
 def test_page_document_keeps_the_version_of_its_file(tmp_path):
-    """A page is read again when its file was written to."""
+    """A page is read again when its file changes."""
     path = tmp_path / "a.tif"
-    path.write_bytes(tiff(2))
+    path.write_bytes(make_tiff(2))
     (document,) = scan_documents(str(path))
     first, second = split_pages(create_store(str(path)), document)
     assert first.name == (f"{path}#page=1", document.name[1])

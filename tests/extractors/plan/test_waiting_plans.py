@@ -11,8 +11,8 @@ ARGS = ("in", "--schema", "caption", "--bill", "formula")
 
 
 @pytest.fixture
-def plan(workspace, serve, replies):
-    """Stores a plan of an image of its own, and gives its URL."""
+def store_plan(workspace, serve, replies):
+    """Stores a plan of one image, and returns its URL."""
     workspace.using(serve(replies.ok()))
 
     def store(name):
@@ -22,12 +22,12 @@ def plan(workspace, serve, replies):
     return store
 
 
-def test_plan_waits_until_it_is_applied(workspace, plan):
-    """The newest first, with its documents and costs; a run of the same images does not end the wait of another plan."""
+def test_plans_of_a_source_wait_until_one_of_them_is_applied(workspace, store_plan):
+    """A run of the same images does not end their wait."""
     output = open_output(str(workspace.folder / "out"))
-    first = plan("a.jpg")
+    first = store_plan("a.jpg")
     workspace.run("run", *ARGS, "--direct", "--yes", "--limit", "0")
-    second = plan("b.jpg")
+    second = store_plan("b.jpg")
     waiting = list_waiting_plans(output)
     assert {url for url, _ in waiting} == {first, second}
     assert {info.documents for _, info in waiting} == {1, 2}
@@ -36,6 +36,6 @@ def test_plan_waits_until_it_is_applied(workspace, plan):
 
 
 def test_no_plan_waits_in_an_empty_output(tmp_path):
-    """Nor is the folder made."""
+    """The folder is not created."""
     assert list_waiting_plans(open_output(str(tmp_path / "none"))) == []
     assert not (tmp_path / "none").exists()

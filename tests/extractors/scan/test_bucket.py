@@ -1,4 +1,4 @@
-"""scan/bucket.py and scan/__init__.py: objects listed and read over HTTP, and the errors."""
+"""scan/bucket.py and scan/__init__.py: objects listed and read over HTTP, and their errors."""
 
 import io
 import json
@@ -25,116 +25,113 @@ from extractors.scan import Listing, Selection, create_store, scan
 SLOW = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
-def keys(source):
-    """The keys found, in their order."""
+def list_keys(source):
+    """List the keys found, in order."""
     return [found.uri.split("/", 3)[3] for found in scan(source)]
 
 
 def find_image(bucket):
-    """The one image of the bucket."""
+    """Find the one image of the bucket."""
     (found,) = scan(bucket.url)
     return found
 
 
-def picture(size=(300, 200), kind="PNG", **options):
-    """A picture's bytes."""
+def encode_image(size=(300, 200), kind="PNG", **options):
+    """Encode an image."""
     buffer = io.BytesIO()
     Image.new("RGB", size).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def reading(bucket, found, act="read"):
-    """What reading the image raises."""
+def read_error(bucket, found, method="read"):
+    """Return kind and finality of the error that reading the image raises."""
     with pytest.raises(DocumentError) as raised:
-        getattr(create_store(bucket.url), act)(found)
+        getattr(create_store(bucket.url), method)(found)
     return raised.value.kind, raised.value.final
 
 
 def put_raw(bucket, key):
-    """An object whose key obstore refuses."""
+    """Store an object whose key obstore refuses."""
     bucket.ask("PUT", f"{bucket.name}/{key}", b"picture")
 
 
-def refuse(source):
-    """What is said of a source that cannot be listed, on one line."""
+def refusal_message(source):
+    """Return the one-line message of a source that cannot be listed."""
     with pytest.raises(ConfigurationError) as raised:
         scan(source)
     assert "\n" not in raised.value.message
     return raised.value.message
 
 
-def first(count, status=503, body=SLOW):
-    """An answer to so many requests; then none."""
+def answer_first(count, status=503, body=SLOW):
+    """Answer this many requests with an error, and later ones as usual."""
     answers = iter([(status, body)] * count)
     return lambda path: next(answers, None)
 
 
 @pytest.fixture
-def users(bucket):
-    """Makes users with these permissions and gives their keys; from the first on, the server checks every key."""
+def create_user(bucket):
+    """Create users with these permissions and return their keys; from the first one on, the server checks every key."""
 
-    def ask(action, **fields):
+    def request(action, **fields):
         body = urlencode({"Action": action, "Version": "2010-05-08", **fields}).encode()
         return bucket.ask("POST", "", body, service="iam").decode()
 
-    def user(*actions):
+    def create(*actions):
         name = f"{bucket.name}-{'-'.join(actions).replace(':', '')}"
         allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        ask("CreateUser", UserName=name)
-        ask("PutUserPolicy", UserName=name, PolicyName="only", PolicyDocument=policy)
-        made = ask("CreateAccessKey", UserName=name)
+        request("CreateUser", UserName=name)
+        request("PutUserPolicy", UserName=name, PolicyName="only", PolicyDocument=policy)
+        response = request("CreateAccessKey", UserName=name)
         bucket.ask("POST", "moto-api/reset-auth", b"0")
-        return [re.search(f"<{each}>(.*?)</{each}>", made)[1] for each in ("AccessKeyId", "SecretAccessKey")]
+        return [re.search(f"<{field}>(.*?)</{field}>", response)[1] for field in ("AccessKeyId", "SecretAccessKey")]
 
-    yield user
+    yield create
     bucket.ask("POST", "moto-api/reset-auth", b"inf")
 
 
 @pytest.fixture
 def sign_in(monkeypatch):
-    """Sets the key that is used."""
+    """Set the credentials that are used."""
 
-    def key(name, secret):
+    def set_key(name, secret):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
 
-    return key
-
-
-# --- what is found
+    return set_key
 
 
 @pytest.mark.slow
-def test_more_images_than_a_page_are_found_in_the_order_of_their_keys(bucket):
-    """A listing goes on where a page of 1,000 ends, and what is no image by its name is passed over."""
+def test_scan_lists_several_pages_in_the_order_of_keys(bucket):
+    """A page has 1,000 keys; keys without an image extension are skipped."""
     wanted = [f"in/{number:04}.jpg" for number in range(1050)]
     bucket.fill([*wanted, "in/0001.txt", "in/list", "other/a.jpg"])
-    assert keys(f"{bucket.url}/in") == wanted
+    assert list_keys(f"{bucket.url}/in") == wanted
     listings = [path for _, path, _ in bucket.front.asked if "list-type=2" in path]
-    assert len(listings) == 3  # one that says whether it can be listed at all, and two pages
+    assert len(listings) == 3  # one request that checks access, and two pages
 
 
-def test_a_prefix_is_a_folder(bucket):
-    """`in` holds what is in `in/`, however it is written, and nothing of `in2/`."""
+def test_scan_reads_a_prefix_as_a_folder(bucket):
+    """`in` and `in/` list what is in `in/`, and nothing of `in2/`."""
     bucket.fill(["in/a.jpg", "in/b/c.PNG", "in2/d.jpg", "in.jpg"])
-    assert keys(f"{bucket.url}/in") == keys(f"{bucket.url}/in/") == ["in/a.jpg", "in/b/c.PNG"]
+    assert list_keys(f"{bucket.url}/in") == list_keys(f"{bucket.url}/in/") == ["in/a.jpg", "in/b/c.PNG"]
 
 
-def test_one_image_is_a_source(bucket):
-    """An object named is the one image found; a folder named like an image is walked."""
+def test_scan_accepts_a_single_object(bucket):
+    """A folder named like an image is walked."""
     bucket.fill(["a.jpg", "b.jpg", "album.jpg/c.jpg"])
-    assert keys(f"{bucket.url}/a.jpg") == ["a.jpg"]
-    assert keys(f"{bucket.url}/album.jpg") == ["album.jpg/c.jpg"]
+    assert list_keys(f"{bucket.url}/a.jpg") == ["a.jpg"]
+    assert list_keys(f"{bucket.url}/album.jpg") == ["album.jpg/c.jpg"]
 
 
-def test_an_empty_prefix_gives_nothing(bucket):
-    """A bucket without an object below the prefix is an empty stream, not an error of the scan."""
-    assert keys(f"{bucket.url}/nothing") == []
+def test_scan_of_an_empty_prefix_is_empty(bucket):
+    """It is not an error."""
+    assert list_keys(f"{bucket.url}/nothing") == []
 
 
-def test_found_says_uri_size_etag_and_modification_in_utc(bucket):
-    """The listing says it all."""
+def test_found_object_has_uri_size_etag_and_time_in_utc(bucket):
+    """They come from the listing."""
     bucket.put("in/a.jpg", b"12345")
     found = find_image(bucket)
     assert (found.uri, found.size) == (f"{bucket.url}/in/a.jpg", 5)
@@ -146,32 +143,28 @@ def test_found_says_uri_size_etag_and_modification_in_utc(bucket):
 @pytest.mark.parametrize(
     "key", ["a b.jpg", "ü/ß.png", "a%20b.jpg", "a?b#c.jpg", "a+b~[1]*.jpg", "a\\b.jpg", "a'b\".jpg"]
 )
-def test_a_key_may_hold_any_character(bucket, key):
-    """What is found under a name is read under it."""
+def test_store_reads_keys_with_special_characters(bucket, key):
     bucket.put(quote(key))
     found = find_image(bucket)
     assert found.uri == f"{bucket.url}/{key}"
     assert create_store(bucket.url).read(found) == b"picture"
 
 
-# --- how it is read
-
-
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
 @pytest.mark.parametrize("size", [1000, 300_000])
-def test_a_header_costs_one_request_of_64_kib(bucket, kind, size):
-    """Pixels behind the header are not fetched."""
-    bucket.put("a.png", picture(kind=kind) + bytes(size))
+def test_header_is_read_in_one_request_of_64_kib(bucket, kind, size):
+    """Pixels after the header are not fetched."""
+    bucket.put("a.png", encode_image(kind=kind) + bytes(size))
     found, reader = find_image(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
     assert [part for _, _, part in bucket.front.asked] == ["bytes=0-65535"]
 
 
-def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):
-    """Half a megabyte of profile before the size takes a few requests more, and not the whole file."""
+def test_long_header_is_read_in_few_requests(bucket):
+    """The rest of the file is not fetched."""
     profile = bytes(500_000)
-    bucket.put("a.jpg", picture(kind="JPEG", icc_profile=profile) + bytes(3_000_000))
+    bucket.put("a.jpg", encode_image(kind="JPEG", icc_profile=profile) + bytes(3_000_000))
     found, reader = find_image(bucket), create_store(bucket.url)
     bucket.front.asked.clear()
     assert read_pages(found, reader, frames=False, most=1)[0].header.size == Size(300, 200)
@@ -179,8 +172,7 @@ def test_a_long_header_is_fetched_as_far_as_it_goes(bucket):
     assert int(bucket.front.asked[-1][2].rpartition("-")[2]) < 1_500_000
 
 
-def test_all_bytes_are_fetched_in_one_request(bucket):
-    """Reading an image asks for it once."""
+def test_store_reads_an_object_in_one_request(bucket):
     data = bytes(range(256)) * 4000
     bucket.put("a.jpg", data)
     found, reader = find_image(bucket), create_store(bucket.url)
@@ -189,31 +181,30 @@ def test_all_bytes_are_fetched_in_one_request(bucket):
     assert [part for _, _, part in bucket.front.asked] == [None]
 
 
-def test_headers_are_read_many_at_a_time_and_stay_in_order(bucket):
-    """A batch waits as long as a few requests, not as long as all of them one after the other."""
-    bucket.fill([f"{number:03}.png" for number in range(100)], picture())
+def test_feed_reads_headers_in_parallel_and_keeps_their_order(bucket):
+    bucket.fill([f"{number:03}.png" for number in range(100)], encode_image())
     feed = Feed(
         resolve(Job(source=bucket.url), Settings(), sends=False), Tariff(get_rule("formula"), FREE, 400, 100, 300, 2048)
     )
     bucket.front.seconds = 0.1
-    started = time.monotonic()
+    start = time.monotonic()
     planned = feed.take(200)
-    assert time.monotonic() - started < 5  # one by one it takes ten
-    assert [each.document for each in planned] == [f"{bucket.url}/{number:03}.png" for number in range(100)]
-    assert {each.first.action for each in planned} == {"send"}
+    assert time.monotonic() - start < 5  # one by one it takes ten
+    assert [document.document for document in planned] == [f"{bucket.url}/{number:03}.png" for number in range(100)]
+    assert {document.first.action for document in planned} == {"send"}
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
-def test_an_object_written_to_since_it_was_found_is_changed(bucket, act):
-    """The bytes billed are the bytes sent; the next run takes the object as it is then."""
+@pytest.mark.parametrize("method", ["open", "read"])
+def test_store_refuses_an_object_changed_since_the_scan(bucket, method):
+    """The billed bytes are the sent bytes; the next run reads the new version."""
     bucket.put("a.jpg", b"before")
     found = find_image(bucket)
     bucket.put("a.jpg", b"after!")
-    assert reading(bucket, found, act) == ("changed", False)
+    assert read_error(bucket, found, method) == ("changed", False)
 
 
-def test_an_object_that_changes_between_two_parts_of_a_header_is_changed(bucket):
-    """No header is put together from two pictures."""
+def test_stream_refuses_an_object_changed_between_two_requests(bucket):
+    """A header is never read from two versions."""
     bucket.put("a.jpg", bytes(200_000))
     found = find_image(bucket)
     with create_store(bucket.url).open(found) as stream:
@@ -223,31 +214,30 @@ def test_an_object_that_changes_between_two_parts_of_a_header_is_changed(bucket)
     assert raised.value.kind == "changed"
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
-def test_an_object_that_is_gone_is_missing(bucket, act):
-    """It may come back, so the failure is not final."""
+@pytest.mark.parametrize("method", ["open", "read"])
+def test_store_raises_missing_for_a_deleted_object(bucket, method):
+    """The error is not final, since the object may come back."""
     bucket.put("a.jpg")
     found = find_image(bucket)
     bucket.delete("a.jpg")
-    assert reading(bucket, found, act) == ("missing", False)
+    assert read_error(bucket, found, method) == ("missing", False)
 
 
-@pytest.mark.parametrize("act", ["open", "read"])
-def test_an_object_that_may_not_be_read_is_forbidden(bucket, users, sign_in, act):
-    """Who may list may not always read; permissions change, so the failure is not final."""
+@pytest.mark.parametrize("method", ["open", "read"])
+def test_store_raises_forbidden_without_permission_to_read(bucket, create_user, sign_in, method):
+    """The error is not final, since permissions change."""
     bucket.put("a.jpg")
-    sign_in(*users("s3:ListBucket"))
-    assert reading(bucket, find_image(bucket), act) == ("forbidden", False)
+    sign_in(*create_user("s3:ListBucket"))
+    assert read_error(bucket, find_image(bucket), method) == ("forbidden", False)
 
 
-def test_an_object_of_too_many_bytes_is_refused_unasked(bucket):
-    """It is not fetched, in this run or another."""
-    assert reading(bucket, Found(f"{bucket.url}/a.jpg", MAX_BYTES + 1)) == ("too_many_bytes", True)
+def test_store_refuses_an_object_over_the_byte_limit_without_a_request(bucket):
+    """The error is final."""
+    assert read_error(bucket, Found(f"{bucket.url}/a.jpg", MAX_BYTES + 1)) == ("too_many_bytes", True)
     assert bucket.front.asked == []
 
 
-def test_a_server_that_cannot_is_a_reason_to_try_again(bucket):
-    """Whatever else goes wrong with one object is a row of its own, without a signature in it."""
+def test_other_error_of_the_server_is_unreadable_and_not_final(bucket):
     bucket.put("a.jpg")
     found = find_image(bucket)
     bucket.front.answer = lambda path: (400, b"no")
@@ -256,126 +246,123 @@ def test_a_server_that_cannot_is_a_reason_to_try_again(bucket):
     assert (raised.value.kind, raised.value.final) == ("unreadable", False)
 
 
-# --- what the server says
-
-
-def test_slow_down_is_waited_out_by_the_listing(bucket):
-    """A busy server is asked again, a little later."""
+def test_listing_is_retried_after_slow_down(bucket):
     bucket.put("a.jpg")
-    bucket.front.answer = first(2)
-    assert keys(bucket.url) == ["a.jpg"]
+    bucket.front.answer = answer_first(2)
+    assert list_keys(bucket.url) == ["a.jpg"]
 
 
-def test_slow_down_is_waited_out_by_a_reader(bucket):
-    """A busy server costs no image."""
+def test_read_is_retried_after_slow_down(bucket):
     bucket.put("a.jpg")
     found = find_image(bucket)
-    bucket.front.answer = first(2)
+    bucket.front.answer = answer_first(2)
     assert create_store(bucket.url).read(found) == b"picture"
 
 
-def test_a_listing_that_breaks_off_is_found_with_a_flaw(bucket):
-    """What was listed is kept, and the rest is a row that says why; the next run lists it again."""
+def test_listing_that_fails_midway_keeps_its_objects_and_adds_a_problem(bucket):
+    """The next run lists the rest again."""
     bucket.put("a.jpg")
     stream = scan(bucket.url)
-    bucket.front.answer = first(1, 403, b"<Error><Code>ExpiredToken</Code></Error>")
-    (flawed,) = stream
-    assert (flawed.uri, flawed.problem.kind, flawed.problem.final) == (bucket.url, "unreadable", False)
-    assert "broke off: ExpiredToken" in flawed.problem.message
+    bucket.front.answer = answer_first(1, 403, b"<Error><Code>ExpiredToken</Code></Error>")
+    (entry,) = stream
+    assert (entry.uri, entry.problem.kind, entry.problem.final) == (bucket.url, "unreadable", False)
+    assert "broke off: ExpiredToken" in entry.problem.message
 
 
-def test_a_bucket_that_does_not_exist_is_refused_at_once(bucket):
-    """The refusal names the source and what to look at."""
-    said = refuse("s3://no-such-bucket/in")
-    assert said.startswith("source 's3://no-such-bucket/in' does not exist: no such bucket")
-    assert "AWS_ENDPOINT_URL" in said
+def test_scan_refuses_a_missing_bucket_when_called(bucket):
+    """The message names the source and the setting to check."""
+    message = refusal_message("s3://no-such-bucket/in")
+    assert message.startswith("source 's3://no-such-bucket/in' does not exist: no such bucket")
+    assert "AWS_ENDPOINT_URL" in message
 
 
-def test_a_key_that_nobody_knows_is_refused_at_once(bucket, users, sign_in):
-    """The refusal names the settings that hold the key, and not the key."""
-    users("s3:*")
+def test_scan_refuses_an_unknown_access_key_when_called(bucket, create_user, sign_in):
+    """The message names the settings of the key, without their values."""
+    create_user("s3:*")
     sign_in("AKIAWRONG", "hidden")
-    said = refuse(bucket.url)
-    assert "cannot be read with this key (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID" in said
-    assert "hidden" not in said
+    message = refusal_message(bucket.url)
+    assert "cannot be read with this key (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID" in message
+    assert "hidden" not in message
 
 
-def test_a_wrong_secret_is_refused_at_once(bucket, users, sign_in):
-    """A key with another's secret is a wrong key."""
-    name, _ = users("s3:*")
+def test_scan_refuses_a_wrong_secret_key_when_called(bucket, create_user, sign_in):
+    name, _ = create_user("s3:*")
     sign_in(name, "hidden")
-    assert "cannot be read with this key (SignatureDoesNotMatch)" in refuse(bucket.url)
+    assert "cannot be read with this key (SignatureDoesNotMatch)" in refusal_message(bucket.url)
 
 
-def test_who_may_not_list_is_told_the_permission(bucket, users, sign_in):
-    """A key that is right and may not list is no wrong key."""
-    sign_in(*users("s3:GetObject"))
-    assert "may not be listed (AccessDenied): the key needs s3:ListBucket" in refuse(bucket.url)
+def test_scan_without_permission_to_list_names_the_permission(bucket, create_user, sign_in):
+    sign_in(*create_user("s3:GetObject"))
+    assert "may not be listed (AccessDenied): the key needs s3:ListBucket" in refusal_message(bucket.url)
 
 
-def test_without_credentials_the_settings_are_named(bucket, monkeypatch):
-    """No key, no profile, no role: the refusal says which to set, and how a public bucket is read."""
+def test_scan_without_credentials_names_the_settings(bucket, monkeypatch):
+    """The message explains how to read a public bucket, too."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    said = refuse(bucket.url)
-    assert "needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in said
-    assert "AWS_SKIP_SIGNATURE=true" in said
+    message = refusal_message(bucket.url)
+    assert "needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in message
+    assert "AWS_SKIP_SIGNATURE=true" in message
 
 
-def test_a_public_bucket_needs_no_credentials(bucket, monkeypatch):
-    """Requests are not signed where that is asked for."""
+def test_scan_reads_a_public_bucket_without_credentials(bucket, monkeypatch):
+    """AWS_SKIP_SIGNATURE turns signing off."""
     bucket.put("a.jpg")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    assert keys(bucket.url) == ["a.jpg"]
+    assert list_keys(bucket.url) == ["a.jpg"]
 
 
-def test_a_profile_signs_in(bucket, users, sign_in, monkeypatch, tmp_path):
-    """The keys of `~/.aws/credentials` are used where the environment names none."""
+def test_scan_uses_the_credentials_of_a_profile(bucket, create_user, sign_in, monkeypatch, tmp_path):
+    """They are read from `~/.aws/credentials` where the environment has none."""
     bucket.put("a.jpg")
-    name, secret = users("s3:*")
+    name, secret = create_user("s3:*")
     (tmp_path / ".aws").mkdir()
-    written = f"[other]\naws_access_key_id = {name}\naws_secret_access_key = {secret}\n"
-    (tmp_path / ".aws" / "credentials").write_text(written)
+    text = f"[other]\naws_access_key_id = {name}\naws_secret_access_key = {secret}\n"
+    (tmp_path / ".aws" / "credentials").write_text(text)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_PROFILE", "other")
-    assert keys(bucket.url) == ["a.jpg"]
+    assert list_keys(bucket.url) == ["a.jpg"]
 
 
-def test_an_endpoint_without_encryption_has_to_be_allowed(bucket, monkeypatch):
-    """The refusal names the setting."""
+def test_scan_refuses_an_http_endpoint_unless_allowed(bucket, monkeypatch):
+    """The message names the setting."""
     monkeypatch.delenv("AWS_ALLOW_HTTP")
-    assert "an endpoint at http:// needs AWS_ALLOW_HTTP=true" in refuse(bucket.url)
+    assert "an endpoint at http:// needs AWS_ALLOW_HTTP=true" in refusal_message(bucket.url)
 
 
-def test_a_server_that_is_busy_all_along_is_refused(bucket):
-    """The refusal comes within seconds and says what the server said."""
+def test_scan_gives_up_on_a_server_that_stays_busy(bucket):
+    """The message has the server's error code."""
     bucket.front.answer = lambda path: (503, SLOW)
-    assert "cannot be listed: SlowDown" in refuse(bucket.url)
+    assert "cannot be listed: SlowDown" in refusal_message(bucket.url)
 
 
-@pytest.mark.parametrize("odd", ["in//b.jpg", "in/../x.jpg", "in/./x.jpg", "in/t%09b.jpg", "in/%01.jpg"])
-def test_scan_costs_an_odd_key_only_that_key(bucket, odd):
-    """Its neighbours on the same page are found, and it is a problem of its own."""
-    put_raw(bucket, odd)
+@pytest.mark.parametrize("odd_key", ["in//b.jpg", "in/../x.jpg", "in/./x.jpg", "in/t%09b.jpg", "in/%01.jpg"])
+def test_scan_skips_only_an_odd_key(bucket, odd_key):
+    """Other keys of its page are found, and the odd key is a problem of its own."""
+    put_raw(bucket, odd_key)
     bucket.fill(["in/a.jpg", "in/c.jpg", "in/z/y.jpg"])
     listing = Listing()
-    found = list(scan(f"{bucket.url}/in", listing=listing))
-    good = [each.uri.removeprefix(f"{bucket.url}/") for each in found if each.problem is None]
-    (bad,) = [each for each in found if each.problem]
-    assert good == ["in/a.jpg", "in/c.jpg", "in/z/y.jpg"]
-    assert (bad.problem.kind, bad.problem.stage, bad.uri) == ("unreadable", "scan", f"{bucket.url}/{unquote(odd)}")
+    images = list(scan(f"{bucket.url}/in", listing=listing))
+    valid_keys = [image.uri.removeprefix(f"{bucket.url}/") for image in images if image.problem is None]
+    (odd_image,) = [image for image in images if image.problem]
+    assert valid_keys == ["in/a.jpg", "in/c.jpg", "in/z/y.jpg"]
+    assert (odd_image.problem.kind, odd_image.problem.stage, odd_image.uri) == (
+        "unreadable",
+        "scan",
+        f"{bucket.url}/{unquote(odd_key)}",
+    )
     assert listing.incomplete is None
 
 
-def test_scan_finds_the_same_objects_by_either_api(bucket):
-    """Size, version and time of an object do not depend on a neighbour with an odd key."""
+def test_scan_finds_equal_objects_by_either_api(bucket):
+    """An odd key beside them changes the API, but not size, version and time."""
     bucket.fill([quote(key) for key in ("in/a b+c.jpg", "in/ü&<.jpg", "in/z.jpg")])
     before = list(scan(f"{bucket.url}/in"))
     put_raw(bucket, "in//b.jpg")
-    after = [each for each in scan(f"{bucket.url}/in") if each.problem is None]
+    after = [image for image in scan(f"{bucket.url}/in") if image.problem is None]
     assert after == before
 
 
@@ -385,55 +372,53 @@ def test_scan_continues_after_an_odd_key_on_a_later_page(bucket):
     names = [f"in/{number:05}.jpg" for number in range(1100)]
     bucket.fill(names)
     put_raw(bucket, "in/01050//x.jpg")
-    found = [each.uri.removeprefix(f"{bucket.url}/") for each in scan(f"{bucket.url}/in") if not each.problem]
-    assert found == names
+    keys = [image.uri.removeprefix(f"{bucket.url}/") for image in scan(f"{bucket.url}/in") if not image.problem]
+    assert keys == names
 
 
-def test_listing_is_incomplete_when_the_api_fails_too(bucket):
-    """What was listed is kept, and the listing says that it is not whole."""
+def test_listing_is_incomplete_when_both_apis_fail(bucket):
     bucket.fill(["a.jpg"])
     put_raw(bucket, "b//c.jpg")
     listing = Listing()
     stream = scan(bucket.url, listing=listing)
     bucket.front.answer = lambda path: (403, b"<Error><Code>ExpiredToken</Code></Error>") if "x-id" in path else None
-    assert [each.problem.kind for each in stream] == ["unreadable"]
+    assert [image.problem.kind for image in stream] == ["unreadable"]
     assert "ExpiredToken" in listing.incomplete
 
 
-def test_scan_passes_over_hidden_and_excluded_keys(bucket):
-    """A folder of keys counts once; what an include names is read."""
+def test_scan_skips_hidden_and_excluded_keys(bucket):
+    """Each folder counts once; a hidden key that an include names is read."""
     bucket.fill(["in/a.jpg", "in/.thumbnails/1.jpg", "in/.thumbnails/2.jpg", "in/._a.jpg", "in/b.txt", "in/x/c.jpg"])
     listing = Listing()
-    found = list(scan(f"{bucket.url}/in", Selection(exclude=("x/**",)), listing))
-    assert [each.uri for each in found] == [f"{bucket.url}/in/a.jpg"]
+    images = list(scan(f"{bucket.url}/in", Selection(exclude=("x/**",)), listing))
+    assert [image.uri for image in images] == [f"{bucket.url}/in/a.jpg"]
     assert listing.passed_over == {"thumbnails": 1, "AppleDouble": 1, ".txt": 1, "excluded": 1}
-    lifted = list(scan(f"{bucket.url}/in", Selection((".thumbnails/1.jpg",))))
-    assert [each.uri for each in lifted] == [f"{bucket.url}/in/.thumbnails/1.jpg"]
+    included = list(scan(f"{bucket.url}/in", Selection((".thumbnails/1.jpg",))))
+    assert [image.uri for image in included] == [f"{bucket.url}/in/.thumbnails/1.jpg"]
 
 
 @pytest.mark.parametrize("source", ["s3://user:hidden@bucket/in", "s3://bucket/in?X-Amz-Signature=hidden"])
-def test_a_source_holds_no_secret(source):
-    """What is in a source ends in tables and logs."""
-    said = refuse(source)
-    assert "holds more than a location" in said
-    assert "hidden" not in said
+def test_scan_refuses_a_source_with_a_secret(source):
+    """Sources are written to tables and logs."""
+    message = refusal_message(source)
+    assert "holds more than a location" in message
+    assert "hidden" not in message
 
 
 @pytest.mark.parametrize("folder", ["Invoices #1", "What?", "a?b=1#page=2", "50% & more"])
-def test_prefix_may_hold_marks_of_urls(bucket, folder):
-    """Object URLs have no query and no fragment."""
+def test_scan_reads_a_prefix_with_url_punctuation(bucket, folder):
+    """Object URLs have neither query nor fragment."""
     bucket.fill([quote(f"{folder}/a.jpg"), "other/b.jpg"])
     (found,) = scan(f"{bucket.url}/{folder}/")
     assert found.uri == f"{bucket.url}/{folder}/a.jpg"
     assert create_store(bucket.url).read(found) == b"picture"
 
 
-def test_a_source_names_a_bucket():
-    """A scheme alone is nowhere."""
-    assert "names no bucket: write gs://bucket/prefix" in refuse("gs://")
+def test_scan_refuses_a_source_without_a_bucket():
+    assert "names no bucket: write gs://bucket/prefix" in refusal_message("gs://")
 
 
-def test_azure_needs_an_account(monkeypatch):
-    """The bucket's name alone does not say whose container it is."""
+def test_scan_of_azure_needs_an_account(monkeypatch):
+    """The bucket's name alone does not identify its account."""
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    assert "names no account: set AZURE_STORAGE_ACCOUNT_NAME" in refuse("az://container/in")
+    assert "names no account: set AZURE_STORAGE_ACCOUNT_NAME" in refusal_message("az://container/in")

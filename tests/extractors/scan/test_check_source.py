@@ -1,4 +1,4 @@
-"""check_source: what is no source of images is refused before anything is imported for it."""
+"""check_source: a path that cannot be a source is refused before any import that it needs."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from extractors.scan.selection import Selection
 
 
 def test_check_source_refuses_a_folder_without_images(tmp_path):
-    """At any depth; it says what is there instead."""
+    """It searches at any depth, and the message lists what it found instead."""
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "notes.txt").touch()
     with pytest.raises(ConfigurationError, match=r"holds no images: looked for jpg, .*; passed over: 1 \.txt"):
@@ -17,7 +17,7 @@ def test_check_source_refuses_a_folder_without_images(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.JPG", "deep/er/b.png"])
 def test_check_source_accepts_a_folder_with_an_image(tmp_path, name):
-    """At any depth; whether it is chosen is not its question."""
+    """The image may be at any depth; the selection is not applied."""
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -26,6 +26,5 @@ def test_check_source_accepts_a_folder_with_an_image(tmp_path, name):
 
 
 @pytest.mark.parametrize("source", ["s3://bucket/in", "list.csv"])
-def test_check_source_leaves_buckets_and_manifests_alone(source):
-    """They are read where they are needed."""
+def test_check_source_does_not_read_buckets_and_manifests(source):
     check_source(source)

@@ -1,4 +1,4 @@
-"""scan/folder.py and scan/__init__.py: which files a folder gives, in which order, and how they are read."""
+"""scan/folder.py and scan/__init__.py: which files of a folder are found, in which order, and how they are read."""
 
 import os
 import subprocess
@@ -15,25 +15,25 @@ from extractors.scan import Listing, Selection, create_store, scan
 
 
 def write(path, data=b"bytes"):
-    """A file of these bytes, its folders made."""
+    """Write a file and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
 
 
 def fill(root, *paths):
-    """Files at these paths, written in this order."""
+    """Write files at these paths, in this order."""
     for path in paths:
         write(root / path)
 
 
-def names(root):
-    """What is found under `root`, as paths relative to it."""
+def list_names(root):
+    """List what is found under `root`, as relative paths."""
     return [os.path.relpath(found.uri, root) for found in scan(str(root))]
 
 
-def flaws(root):
-    """Name, kind, stage and finality of what is found with a flaw."""
+def list_problems(root):
+    """List name, kind, stage and finality of each problem that a scan finds."""
     return [
         (Path(found.uri).name, found.problem.kind, found.problem.stage, found.problem.final)
         for found in scan(str(root))
@@ -42,163 +42,152 @@ def flaws(root):
 
 
 def find_image(path):
-    """The one image at this path."""
+    """Find the one image at this path."""
     (found,) = scan(str(path))
     return found
 
 
-def test_folders_are_scanned_recursively_in_the_order_of_their_names(tmp_path):
-    """The order is depth first and sorted within a folder, however the disk lists it."""
+def test_scan_walks_folders_depth_first_in_the_order_of_names(tmp_path):
+    """The order does not depend on the disk's."""
     fill(tmp_path, "b.png", "z/a.jpg", "a/y/deep.jpg", "a/b.jpg", "a.jpg", "B.jpg")
-    assert names(tmp_path) == ["B.jpg", "a/b.jpg", "a/y/deep.jpg", "a.jpg", "b.png", "z/a.jpg"]
+    assert list_names(tmp_path) == ["B.jpg", "a/b.jpg", "a/y/deep.jpg", "a.jpg", "b.png", "z/a.jpg"]
 
 
-def test_two_scans_give_the_same_stream(tmp_path):
-    """A source that did not change is found again as it was, value for value."""
+def test_scan_of_an_unchanged_folder_gives_equal_values(tmp_path):
     fill(tmp_path, "2.jpg", "1.jpg", "3/1.png")
     assert list(scan(str(tmp_path))) == list(scan(str(tmp_path)))
 
 
 @pytest.mark.parametrize("extension", ["jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp", "JPG", "Png", "TIFF"])
-def test_an_extension_counts_in_any_case(tmp_path, extension):
-    """Cameras write `.JPG`, scanners `.TIFF`: both are images."""
+def test_scan_finds_extensions_in_any_case(tmp_path, extension):
+    """Cameras write `.JPG`, scanners `.TIFF`."""
     write(tmp_path / f"a.{extension}")
-    assert names(tmp_path) == [f"a.{extension}"]
+    assert list_names(tmp_path) == [f"a.{extension}"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "jpg", "a.jpg.part", "ajpg", "a.docx", "a", "a.jpgx"])
-def test_what_is_no_image_by_its_name_is_not_found(tmp_path, name):
-    """A file without a known extension is passed over."""
+def test_scan_skips_files_without_an_image_extension(tmp_path, name):
     write(tmp_path / name)
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "A.PDF"])
-def test_a_pdf_is_found_where_pdfs_can_be_read(tmp_path, name):
-    """Its pages are told apart when it is looked at."""
+def test_scan_finds_pdfs_when_the_extra_is_installed(tmp_path, name):
     pytest.importorskip("pypdfium2", reason="the extra `pdf` is not installed")
     write(tmp_path / name)
-    assert names(tmp_path) == [name]
+    assert list_names(tmp_path) == [name]
 
 
-def test_an_empty_folder_gives_nothing(tmp_path):
-    """A folder without a file is an empty stream, not an error of the scan."""
+def test_scan_of_an_empty_folder_is_empty(tmp_path):
+    """It is not an error."""
     assert list(scan(str(tmp_path))) == []
 
 
-def test_a_folder_named_like_an_image_is_walked(tmp_path):
-    """What a folder is called does not make it an image."""
+def test_scan_walks_a_folder_named_like_an_image(tmp_path):
     write(tmp_path / "album.jpg" / "a.png")
-    assert names(tmp_path) == ["album.jpg/a.png"]
+    assert list_names(tmp_path) == ["album.jpg/a.png"]
 
 
-def test_a_single_file_is_a_source(tmp_path):
-    """One image named is the one image found."""
+def test_scan_accepts_a_single_file(tmp_path):
     path = write(tmp_path / "a.jpg")
     assert [found.uri for found in scan(str(path))] == [str(path)]
 
 
-def test_a_single_file_of_an_unknown_kind_is_refused(tmp_path):
-    """The refusal names the file and the kinds that are allowed."""
+def test_scan_refuses_a_single_file_of_an_unknown_kind(tmp_path):
+    """The message names the file and the accepted kinds."""
     path = write(tmp_path / "a.txt")
     with pytest.raises(ConfigurationError, match=r"a\.txt' is not an image.*jpg, jpeg, png"):
         scan(str(path))
 
 
-def test_a_missing_source_is_refused_at_once(tmp_path):
-    """The refusal comes with the call, before the stream is pulled, and names the source."""
+def test_scan_refuses_a_missing_source_when_called(tmp_path):
+    """The error is raised before the stream is read, and names the source."""
     with pytest.raises(ConfigurationError, match="nowhere' does not exist"):
         scan(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("source", ["ftp://host/folder", "unknown://bucket"])
-def test_an_address_of_an_unknown_kind_is_refused(source):
-    """What looks like an address and cannot be read is not taken for a missing folder."""
+def test_scan_refuses_an_unknown_url_scheme(source):
+    """The source is not taken for a missing folder."""
     with pytest.raises(ConfigurationError, match="cannot be read"):
         scan(source)
 
 
-def test_a_linked_file_inside_the_root_is_found_under_its_own_name(tmp_path):
-    """A link to an image of the same source is an image, at the link's path."""
+def test_scan_finds_a_link_to_a_file_inside_the_root(tmp_path):
+    """It has the link's path."""
     write(tmp_path / "a.jpg")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b.jpg").symlink_to(tmp_path / "a.jpg")
-    assert names(tmp_path) == ["a.jpg", "sub/b.jpg"]
+    assert list_names(tmp_path) == ["a.jpg", "sub/b.jpg"]
 
 
-def test_a_linked_file_outside_the_root_is_not_followed(tmp_path):
-    """A link cannot make a run send what lies outside the source."""
+def test_scan_ignores_a_link_to_a_file_outside_the_root(tmp_path):
+    """A run does not send files from outside its source."""
     outside = write(tmp_path / "outside" / "secret.jpg")
     root = write(tmp_path / "root" / "a.jpg").parent
     (root / "b.jpg").symlink_to(outside)
-    assert names(root) == ["a.jpg"]
+    assert list_names(root) == ["a.jpg"]
 
 
-def test_a_folder_beside_the_root_with_a_longer_name_is_outside(tmp_path):
-    """`root-2` begins like `root` and is another folder."""
+def test_scan_ignores_a_link_to_a_folder_whose_name_begins_like_the_root(tmp_path):
     outside = write(tmp_path / "root-2" / "secret.jpg")
     root = write(tmp_path / "root" / "a.jpg").parent
     (root / "b.jpg").symlink_to(outside)
-    assert names(root) == ["a.jpg"]
+    assert list_names(root) == ["a.jpg"]
 
 
-def test_a_linked_folder_outside_the_root_is_not_followed(tmp_path):
-    """A link to a folder elsewhere adds nothing to the source."""
+def test_scan_ignores_a_link_to_a_folder_outside_the_root(tmp_path):
     outside = write(tmp_path / "outside" / "secret.jpg").parent
     root = write(tmp_path / "root" / "a.jpg").parent
     (root / "more").symlink_to(outside, target_is_directory=True)
-    assert names(root) == ["a.jpg"]
+    assert list_names(root) == ["a.jpg"]
 
 
-def test_a_folder_linked_to_its_own_parent_ends(tmp_path):
-    """A circle of links does not keep the scan going for ever."""
+def test_scan_of_a_folder_linked_to_its_parent_ends(tmp_path):
     write(tmp_path / "sub" / "a.jpg")
     (tmp_path / "sub" / "up").symlink_to(tmp_path, target_is_directory=True)
-    assert names(tmp_path) == ["sub/a.jpg"]
+    assert list_names(tmp_path) == ["sub/a.jpg"]
 
 
-def test_a_source_that_is_itself_a_link_keeps_its_name(tmp_path):
-    """The paths begin as the source was named, and links within the folder behind it are inside."""
-    real = write(tmp_path / "real" / "a.jpg").parent
-    (real / "b.jpg").symlink_to("a.jpg")
+def test_scan_of_a_linked_source_keeps_the_name_of_the_link(tmp_path):
+    """Links inside the target folder count as inside."""
+    target = write(tmp_path / "real" / "a.jpg").parent
+    (target / "b.jpg").symlink_to("a.jpg")
     link = tmp_path / "link"
-    link.symlink_to(real, target_is_directory=True)
+    link.symlink_to(target, target_is_directory=True)
     assert [found.uri for found in scan(str(link))] == [f"{link}/a.jpg", f"{link}/b.jpg"]
 
 
-def test_a_dangling_link_is_found_with_a_flaw(tmp_path):
-    """What cannot be looked at is a row of its own, to be tried again, and stops nothing."""
+def test_scan_finds_a_dangling_link_as_a_problem(tmp_path):
+    """The problem is not final, and other files are found."""
     write(tmp_path / "b.jpg")
     (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
-    assert names(tmp_path) == ["a.jpg", "b.jpg"]
-    assert flaws(tmp_path) == [("a.jpg", "missing", "scan", False)]
+    assert list_names(tmp_path) == ["a.jpg", "b.jpg"]
+    assert list_problems(tmp_path) == [("a.jpg", "missing", "scan", False)]
 
 
-def test_a_link_to_itself_is_found_with_a_flaw(tmp_path):
-    """A link that leads nowhere by leading to itself is unreadable and stops nothing."""
+def test_scan_finds_a_link_to_itself_as_a_problem(tmp_path):
     (tmp_path / "a.jpg").symlink_to("a.jpg")
-    assert flaws(tmp_path) == [("a.jpg", "unreadable", "scan", False)]
+    assert list_problems(tmp_path) == [("a.jpg", "unreadable", "scan", False)]
 
 
-def test_a_folder_that_vanishes_during_the_scan_is_found_with_a_flaw(tmp_path):
-    """A folder that was listed and is gone when its turn comes is a row, not a crash."""
+def test_scan_finds_a_folder_deleted_meanwhile_as_a_problem(tmp_path):
     write(tmp_path / "a.jpg")
     (tmp_path / "b").mkdir()
     stream = scan(str(tmp_path))
     next(stream)
     (tmp_path / "b").rmdir()
-    (gone,) = stream
-    assert (gone.uri, gone.problem.kind, gone.problem.final) == (str(tmp_path / "b"), "missing", False)
+    (deleted,) = stream
+    assert (deleted.uri, deleted.problem.kind, deleted.problem.final) == (str(tmp_path / "b"), "missing", False)
 
 
-def test_what_is_no_regular_file_is_not_found(tmp_path):
-    """A pipe named like an image would block its reader for ever."""
+def test_scan_skips_a_pipe(tmp_path):
+    """Reading a pipe would block."""
     os.mkfifo(tmp_path / "a.jpg")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
-def test_found_says_size_and_modification_in_utc(tmp_path):
-    """Size in bytes and a time that knows its zone come from the listing."""
+def test_found_image_has_size_and_modification_time_in_utc(tmp_path):
     path = write(tmp_path / "a.jpg", b"12345")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     found = find_image(path)
@@ -208,23 +197,22 @@ def test_found_says_size_and_modification_in_utc(tmp_path):
 
 
 @pytest.mark.parametrize("source", [".", "sub/..", "sub/../a.jpg"])
-def test_a_uri_is_absolute_however_the_source_is_named(tmp_path, monkeypatch, source):
-    """The same image has the same name from any working directory."""
+def test_found_uri_is_absolute_for_a_relative_source(tmp_path, monkeypatch, source):
     write(tmp_path / "a.jpg")
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path)
     assert [found.uri for found in scan(source)] == [str(tmp_path / "a.jpg")]
 
 
-def test_the_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
-    """A source that reaches the job unexpanded, as from a form, is found."""
+def test_scan_expands_a_tilde(tmp_path, monkeypatch):
+    """A source from a form is not expanded by a shell."""
     write(tmp_path / "pictures" / "a.jpg")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert [found.uri for found in scan("~/pictures")] == [str(tmp_path / "pictures" / "a.jpg")]
 
 
-def test_the_version_changes_with_the_length(tmp_path):
-    """More bytes at the same time are another version."""
+def test_version_changes_with_the_size(tmp_path):
+    """The modification time is the same."""
     path = write(tmp_path / "a.jpg", b"one")
     os.utime(path, ns=(1, 1))
     before = find_image(path).version
@@ -233,8 +221,8 @@ def test_the_version_changes_with_the_length(tmp_path):
     assert find_image(path).version != before
 
 
-def test_the_version_changes_with_the_time(tmp_path):
-    """As many bytes written a nanosecond later are another version."""
+def test_version_changes_with_the_modification_time(tmp_path):
+    """The size is the same, and one nanosecond is enough."""
     path = write(tmp_path / "a.jpg", b"one")
     os.utime(path, ns=(1, 1_000_000_001))
     before = find_image(path).version
@@ -242,16 +230,14 @@ def test_the_version_changes_with_the_time(tmp_path):
     assert find_image(path).version != before
 
 
-def test_the_version_stays_when_nothing_is_written(tmp_path):
-    """Being read does not make an image new."""
+def test_version_stays_the_same_after_a_read(tmp_path):
     path = write(tmp_path / "a.jpg")
     before = find_image(path)
     path.read_bytes()
     assert find_image(path) == before
 
 
-def test_a_store_reads_what_was_found(tmp_path):
-    """All bytes of the file, and a stream that begins at the first."""
+def test_store_opens_and_reads_a_file(tmp_path):
     path = write(tmp_path / "a.jpg", b"picture")
     found = find_image(path)
     with create_store(str(path)).open(found) as stream:
@@ -259,14 +245,14 @@ def test_a_store_reads_what_was_found(tmp_path):
     assert create_store(str(path)).read(found) == b"picture"
 
 
-def act_on(path, act, found):
-    """Open or read the file; a header that is read is nothing."""
+def call_store(path, method, found):
+    """Call `open`, `read` or `read_header` of a store."""
     store = create_store(str(path))
-    return store.read_header(found, lambda *_: None) if act == "read_header" else getattr(store, act)(found)
+    return store.read_header(found, lambda *_: None) if method == "read_header" else getattr(store, method)(found)
 
 
-def test_a_header_is_read_at_offsets_and_the_file_is_closed(tmp_path):
-    """Also after an error."""
+def test_read_header_reads_at_offsets_and_closes_the_file(tmp_path):
+    """It closes the file after an error, too."""
     path, readers = write(tmp_path / "a.jpg", b"picture"), []
 
     def parse(read, measure):
@@ -287,90 +273,89 @@ def test_a_header_is_read_at_offsets_and_the_file_is_closed(tmp_path):
         readers[1](1, 0)
 
 
-@pytest.mark.parametrize("act", ["open", "read", "read_header"])
-def test_a_file_written_to_since_it_was_found_is_changed(tmp_path, act):
-    """The bytes billed are the bytes sent; the next run takes the file as it is then."""
+@pytest.mark.parametrize("method", ["open", "read", "read_header"])
+def test_store_refuses_a_file_changed_since_the_scan(tmp_path, method):
+    """The billed bytes are the sent bytes; the next run reads the new version."""
     path = write(tmp_path / "a.jpg", b"before")
     found = find_image(path)
     path.write_bytes(b"afterwards")
     with pytest.raises(DocumentError, match="changed since") as raised:
-        act_on(path, act, found)
+        call_store(path, method, found)
     assert (raised.value.kind, raised.value.final) == ("changed", False)
 
 
-@pytest.mark.parametrize("act", ["open", "read", "read_header"])
-def test_a_file_that_is_gone_is_missing(tmp_path, act):
-    """A file may come back, so the failure is not final."""
+@pytest.mark.parametrize("method", ["open", "read", "read_header"])
+def test_store_raises_missing_for_a_deleted_file(tmp_path, method):
+    """The error is not final, since the file may come back."""
     path = write(tmp_path / "a.jpg")
     found = find_image(path)
     path.unlink()
     with pytest.raises(DocumentError) as raised:
-        act_on(path, act, found)
+        call_store(path, method, found)
     assert (raised.value.kind, raised.value.final) == ("missing", False)
 
 
-@pytest.mark.parametrize("act", ["open", "read", "read_header"])
-def test_a_file_of_too_many_bytes_is_refused_for_good(tmp_path, act):
-    """A file over the limit is not read into memory, in this run or another."""
+@pytest.mark.parametrize("method", ["open", "read", "read_header"])
+def test_store_refuses_a_file_over_the_byte_limit(tmp_path, method):
+    """The error is final, and the file is not read into memory."""
     path = write(tmp_path / "a.jpg")
     os.truncate(path, MAX_BYTES + 1)
     with pytest.raises(DocumentError, match="over the limit") as raised:
-        act_on(path, act, find_image(path))
+        call_store(path, method, find_image(path))
     assert (raised.value.kind, raised.value.final) == ("too_many_bytes", True)
 
 
-def test_a_file_found_without_a_version_is_read_as_it_is(tmp_path):
-    """Where nothing is known of the version, nothing can have changed."""
+def test_store_reads_a_file_without_a_version(tmp_path):
+    """There is no version to compare."""
     path = write(tmp_path / "a.jpg", b"picture")
     assert create_store(str(path)).read(Found(str(path))) == b"picture"
 
 
 def walk(root, selection=None):
-    """What is found under `root` as relative paths, and the walk's record."""
+    """Scan `root`; return relative paths of images without problems, and the listing."""
     listing = Listing()
-    found = list(scan(str(root), selection, listing))
-    return [os.path.relpath(each.uri, root) for each in found if each.problem is None], listing
+    images = list(scan(str(root), selection, listing))
+    return [os.path.relpath(image.uri, root) for image in images if image.problem is None], listing
 
 
 @pytest.fixture
-def nest(tmp_path):
-    """Makes folders in folders, and removes them, which Python's own functions cannot."""
+def create_nested_folders(tmp_path):
+    """Create nested folders, and remove them, which Python's own functions cannot do at this depth."""
 
-    def make(name, depth, file):
-        at = os.open(tmp_path, os.O_RDONLY)
+    def create(name, depth, file):
+        descriptor = os.open(tmp_path, os.O_RDONLY)
         for _ in range(depth):
-            os.mkdir(name, dir_fd=at)
-            at, old = os.open(name, os.O_RDONLY, dir_fd=at), at
-            os.close(old)
-        os.close(os.open(file, os.O_CREAT, dir_fd=at))
-        os.close(at)
+            os.mkdir(name, dir_fd=descriptor)
+            descriptor, parent = os.open(name, os.O_RDONLY, dir_fd=descriptor), descriptor
+            os.close(parent)
+        os.close(os.open(file, os.O_CREAT, dir_fd=descriptor))
+        os.close(descriptor)
 
-    yield make
+    yield create
     for path in tmp_path.iterdir():
         subprocess.run(["rm", "-rf", path], check=True)
 
 
-def test_deep_folders_are_walked_without_recursion(tmp_path, nest):
-    """More folders than Python's stack has room for are walked like others."""
-    nest("d", 1100, "deep.jpg")
+def test_scan_walks_folders_deeper_than_pythons_stack(tmp_path, create_nested_folders):
+    create_nested_folders("d", 1100, "deep.jpg")
     write(tmp_path / "z.jpg")
-    found, listing = walk(tmp_path)
-    assert found == ["d/" * 1100 + "deep.jpg", "z.jpg"]
+    names, listing = walk(tmp_path)
+    assert names == ["d/" * 1100 + "deep.jpg", "z.jpg"]
     assert listing.incomplete is None
 
 
-def test_folder_too_deep_for_the_system_costs_only_itself(tmp_path, nest):
-    """A path longer than the system takes is one unread folder; its neighbours are read."""
-    nest("d" * 200, 30, "deep.jpg")
+def test_scan_skips_only_a_folder_with_too_long_a_path(tmp_path, create_nested_folders):
+    """The folder is listed as unread; other folders are read."""
+    create_nested_folders("d" * 200, 30, "deep.jpg")
     write(tmp_path / "z.jpg")
-    found, listing = walk(tmp_path)
-    assert found == ["z.jpg"]
+    names, listing = walk(tmp_path)
+    assert names == ["z.jpg"]
     assert len(listing.unread) == 1
 
 
 @pytest.mark.parametrize("seconds", [10**12, -(10**12), 2**62 // 10**9])
-def test_time_beyond_the_calendar_is_unknown(monkeypatch, tmp_path, seconds):
-    """A time that no table holds costs the time, not the image."""
+def test_found_image_has_no_time_beyond_the_calendar(monkeypatch, tmp_path, seconds):
+    """The image itself is found."""
     path = write(tmp_path / "a.jpg")
     try:
         os.utime(path, (seconds, seconds))
@@ -383,12 +368,12 @@ def test_time_beyond_the_calendar_is_unknown(monkeypatch, tmp_path, seconds):
     assert found.modified is None or found.modified.year < 10_000
 
 
-def test_system_files_and_folders_are_passed_over_and_counted(tmp_path):
-    """What Macs and storage boxes leave behind is never an image."""
+def test_scan_skips_and_counts_system_files_and_folders(tmp_path):
+    """Macs and storage boxes leave such files."""
     fill(tmp_path, "a.jpg", "._a.jpg", ".DS_Store", "@eaDir/a.jpg/T.jpg", "#recycle/b.jpg", ".thumbnails/c.jpg")
     fill(tmp_path, "s/.hidden.jpg", "s/b.png", "s/notes.txt", "s/IMG.XYZ", ".Trash-1000/d.jpg")
-    found, listing = walk(tmp_path)
-    assert found == ["a.jpg", "s/b.png"]
+    names, listing = walk(tmp_path)
+    assert names == ["a.jpg", "s/b.png"]
     assert listing.passed_over == {
         "AppleDouble": 1,
         "system": 2,
@@ -400,57 +385,57 @@ def test_system_files_and_folders_are_passed_over_and_counted(tmp_path):
     }
 
 
-def test_hidden_source_is_read(tmp_path):
-    """Only what lies below the source is passed over, never the source itself."""
+def test_scan_reads_a_hidden_source(tmp_path):
+    """Only hidden entries below the source are skipped."""
     write(tmp_path / ".scans" / "a.jpg")
     assert walk(tmp_path / ".scans")[0] == ["a.jpg"]
     assert find_image(write(tmp_path / "._b.jpg")).problem is None
 
 
-def test_links_that_lead_out_are_counted_and_named(tmp_path):
-    """A folder of links to files elsewhere says so, with one example."""
+def test_listing_warns_of_links_out_of_the_source(tmp_path):
+    """The warning has their number and one example."""
     write(tmp_path / "blobs" / "0a")
     root = tmp_path / "snapshot"
     root.mkdir()
     (root / "0.jpg").symlink_to("../blobs/0a")
-    found, listing = walk(root)
-    assert found == []
+    names, listing = walk(root)
+    assert names == []
     (warning,) = listing.warnings
     assert warning.startswith(f"1 link leads out of the source and was not followed, for example {root}/0.jpg")
 
 
-def test_selection_chooses_files(tmp_path):
-    """Exclude wins over include."""
+def test_scan_applies_include_and_exclude(tmp_path):
+    """Exclude takes precedence over include."""
     fill(tmp_path, "2026/a.jpg", "2026/draft-a.jpg", "2025/b.jpg", "c.png")
-    found, listing = walk(tmp_path, Selection(("2026/**", "*.png"), ("draft*",)))
-    assert found == ["2026/a.jpg", "c.png"]
+    names, listing = walk(tmp_path, Selection(("2026/**", "*.png"), ("draft*",)))
+    assert names == ["2026/a.jpg", "c.png"]
     assert listing.passed_over == {"excluded": 1, "not included": 1}
 
 
-def test_folder_that_may_not_be_listed_is_unread(tmp_path, monkeypatch):
-    """Its neighbours are read, and the listing is incomplete."""
+def test_scan_lists_a_forbidden_folder_as_unread(tmp_path, monkeypatch):
+    """Other folders are read, and the listing is incomplete."""
     fill(tmp_path, "a/x.jpg", "b/y.jpg")
-    real = os.scandir
+    original = os.scandir
 
     def scandir(path):
         if str(path).endswith("/a"):
             raise PermissionError(13, "Permission denied", path)
-        return real(path)
+        return original(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found, listing = walk(tmp_path)
-    assert found == ["b/y.jpg"]
+    names, listing = walk(tmp_path)
+    assert names == ["b/y.jpg"]
     assert f"{tmp_path}/a cannot be read: Permission denied" in listing.incomplete
 
 
-def test_folder_that_breaks_off_keeps_what_was_listed(tmp_path, monkeypatch):
-    """A disk that fails in the middle of a folder costs the rest of it only, after retries."""
+def test_scan_keeps_entries_of_a_folder_that_fails_midway(tmp_path, monkeypatch):
+    """The folder is retried, and only the rest of it is lost."""
     fill(tmp_path, "a.jpg", "b.jpg")
-    real, tries = os.scandir, []
+    original, attempts = os.scandir, []
 
     class Broken:
         def __enter__(self):
-            tries.append(1)
+            attempts.append(1)
             return self
 
         def __exit__(self, *error):
@@ -460,18 +445,18 @@ def test_folder_that_breaks_off_keeps_what_was_listed(tmp_path, monkeypatch):
             return None
 
         def __iter__(self):
-            with real(tmp_path) as entries:
+            with original(tmp_path) as entries:
                 yield next(entries)
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "scandir", lambda path: Broken())
-    found, listing = walk(tmp_path)
-    assert (len(found), len(tries)) == (1, 3)
+    names, listing = walk(tmp_path)
+    assert (len(names), len(attempts)) == (1, 3)
     assert "Input/output error" in listing.incomplete
 
 
-def test_listing_holds_of_each_file_little_more_than_its_name(tmp_path):
-    """A folder of 100,000 images takes 10 MB while a run lists it, not the status of each file."""
+def test_scan_uses_under_250_bytes_of_memory_per_file(tmp_path):
+    """A folder of 100,000 images stays small in memory: names are kept, file status is not."""
     for number in range(1_000):
         (tmp_path / f"{number:04d}.jpg").touch()
     tracemalloc.start()

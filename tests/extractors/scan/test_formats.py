@@ -1,4 +1,4 @@
-"""scan/formats.py: extensions, and the extras that some need."""
+"""scan/formats.py: extensions of images, and the extras that some of them need."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from extractors.scan.formats import EXTENSIONS, check_extra, suffix_of
 
 @pytest.mark.parametrize("extension", ["jpg", "jpeg", "jpe", "jfif", "jp2", "tif", "tiff"])
 def test_common_extensions_are_images(extension):
-    """JPEG and TIFF in all their spellings, and JPEG 2000."""
+    """JPEG and TIFF are known in all spellings, and JPEG 2000."""
     assert extension in EXTENSIONS
 
 
@@ -23,13 +23,13 @@ def test_common_extensions_are_images(extension):
         ("a.b c", "no extension"),
     ],
 )
-def test_suffix_of_is_a_short_kind(name, kind):
-    """What is counted is an extension in lower case, never a part of a name."""
+def test_suffix_of_is_a_lower_case_extension(name, kind):
+    """It never contains a part of a name."""
     assert suffix_of(name) == kind
 
 
 def test_check_extra_names_the_install_command(monkeypatch):
-    """A file that needs an extra is refused by the command that installs it."""
+    """A file that needs an extra is refused."""
     monkeypatch.setattr(formats, "MISSING", {".heic": formats.INSTALL_HEIF})
     with pytest.raises(ConfigurationError, match=r"tilewise\[heif\]"):
         check_extra("scans/IMG_1.HEIC")

@@ -45,29 +45,27 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
         ("e\u0301.jpg", "\u00e9.jpg", True),
     ],
 )
-def test_pattern_matches(pattern, path, matches):
-    """Without a slash the name at any depth, with one the whole path."""
+def test_pattern_matches_a_name_or_a_whole_path(pattern, path, matches):
+    """A pattern without a slash matches the name at any depth, one with a slash the whole path."""
     assert bool(compile_pattern(pattern).match(path)) is matches
 
 
 @given(pattern=NAMES.filter(lambda text: "**" not in text), path=PATHS)
 def test_name_pattern_agrees_with_fnmatch_on_the_name(pattern, path):
-    """Without a slash a pattern means what it means in a shell, on the last part of the path."""
+    """Without a slash a pattern means the same as in a shell."""
     assert bool(compile_pattern(pattern).match(path)) == fnmatchcase(path.rpartition("/")[2], pattern)
 
 
 @given(path=PATHS)
-def test_double_star_matches_everything(path):
-    """It crosses folders."""
+def test_double_star_matches_any_path(path):
     assert compile_pattern("**").match(path)
     assert compile_pattern("**/*").match(path)
 
 
 @given(include=st.lists(NAMES, max_size=2), exclude=st.lists(NAMES, max_size=2), path=PATHS)
-def test_exclude_wins(include, exclude, path):
-    """No path that an exclude matches is read, whatever the includes are."""
+def test_exclude_takes_precedence_over_include(include, exclude, path):
     path += ".jpg"
-    excluded = any(compile_pattern(each).match(path) for each in exclude)
+    excluded = any(compile_pattern(excluded_pattern).match(path) for excluded_pattern in exclude)
     assert not (excluded and Selection(tuple(include), tuple(exclude)).judge_key(path)[0] is None)
 
 
@@ -90,36 +88,34 @@ def test_exclude_wins(include, exclude, path):
         ("@home", None),
     ],
 )
-def test_system_kind(name, kind):
-    """Folders and files that systems make are told from those of people."""
+def test_system_kind_recognizes_names_that_systems_create(name, kind):
     assert system_kind(name) == kind
 
 
-def test_no_name_of_a_system_file_ends_like_an_image():
-    """So that the name of an image is looked up in no list of them, unless it starts with a dot."""
+def test_no_system_name_ends_like_an_image():
+    """So only image names with a leading dot are looked up in the lists of system names."""
     assert [
         name for name in (selection._TRASH | selection._THUMBNAILS | selection._SYSTEM) if name.endswith(SUFFIXES)
     ] == []
 
 
 def test_hidden_folder_is_read_when_an_include_names_it():
-    """A wildcard never stands for a leading dot, and other hidden folders stay passed over."""
-    lifted = Selection((".scans/**", "*.jpg"))
-    assert lifted.judge_folder(".scans") is None
-    assert lifted.judge_folder(".git") == "hidden"
-    assert lifted.judge_key(".scans/a.jpg") == (None, ".scans/a.jpg")
+    """A wildcard does not match a leading dot, and other hidden folders stay skipped."""
+    selection = Selection((".scans/**", "*.jpg"))
+    assert selection.judge_folder(".scans") is None
+    assert selection.judge_folder(".git") == "hidden"
+    assert selection.judge_key(".scans/a.jpg") == (None, ".scans/a.jpg")
     assert Selection(("**/*.jpg", "*", "?scans/*")).judge_folder(".scans") == "hidden"
 
 
 @pytest.mark.parametrize("pattern", ["drafts/**", "drafts/", "**/drafts/**"])
-def test_excluded_folder_is_not_listed(pattern):
-    """A folder that is excluded with everything in it costs no walk."""
+def test_folder_excluded_with_all_its_content_is_not_walked(pattern):
     assert Selection(exclude=(pattern,)).judge_folder("drafts") == "excluded"
     assert Selection(exclude=(pattern,)).judge_folder("drafts2") is None
 
 
-def test_kinds_of_files_that_are_not_read():
-    """Other formats by extension, then excludes, then what no include matches."""
+def test_judge_file_gives_the_reason_for_skipping_a_file():
+    """The extension is judged first, then excludes, then includes."""
     selection = Selection(("a*",), ("ab*",))
     assert [selection.judge_file(path) for path in ("x/a.txt", "x/ab.jpg", "x/b.jpg", "x/a.jpg")] == [
         ".txt",

@@ -1,4 +1,4 @@
-"""scan/stores.py: each image is read from the store of its uri."""
+"""scan/stores.py: each image is read from the store that its uri names."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,14 @@ from extractors.scan.stores import MixedStore
 
 @pytest.fixture
 def store():
-    """A store of whatever there is."""
-    mixed = MixedStore()
-    yield mixed
-    mixed.close()
+    """A store of files, bucket objects and URLs."""
+    store = MixedStore()
+    yield store
+    store.close()
 
 
-def test_a_file_is_read_from_disk(store, tmp_path):
-    """It is known already, and its change is noticed."""
+def test_store_reads_a_file_and_notices_its_change(store, tmp_path):
+    """`stat` of a found file does nothing, and a file has no link."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"picture")
     found = find_file(str(path))
@@ -33,8 +33,8 @@ def test_a_file_is_read_from_disk(store, tmp_path):
         store.link(found)
 
 
-def test_an_object_is_read_from_its_bucket(store, bucket):
-    """It is looked at once, and what is known is not asked for again; a server may fetch it by a signed URL."""
+def test_store_reads_and_links_a_bucket_object(store, bucket):
+    """One HEAD request is enough for `stat`; the link is a signed URL."""
     bucket.put("in/a.jpg", b"picture")
     found = store.stat(Found(f"{bucket.url}/in/a.jpg"))
     assert (found.size, found.problem, store.stat(found)) == (7, None, found)
@@ -43,55 +43,53 @@ def test_an_object_is_read_from_its_bucket(store, bucket):
     assert [method for method, _, _ in bucket.front.asked] == ["HEAD", "GET", "GET"]
 
 
-def test_what_is_not_there_is_a_flaw(store, bucket):
-    """Of that image alone."""
-    flaw = store.stat(Found(f"{bucket.url}/none.jpg")).problem
-    assert (flaw.kind, flaw.stage, flaw.final) == ("missing", "scan", False)
+def test_stat_of_a_missing_object_is_a_problem(store, bucket):
+    problem = store.stat(Found(f"{bucket.url}/none.jpg")).problem
+    assert (problem.kind, problem.stage, problem.final) == ("missing", "scan", False)
 
 
-def test_a_bucket_is_opened_once(store, bucket, monkeypatch):
-    """However many threads ask at the same moment; its credentials are read then."""
+def test_store_opens_a_bucket_once(store, bucket, monkeypatch):
+    """Threads share it, and its credentials are read once."""
     bucket.fill([f"{number}.jpg" for number in range(16)])
     start = threading.Barrier(16)
 
-    def look(number):
+    def stat(number):
         start.wait()
         return store.stat(Found(f"{bucket.url}/{number}.jpg"))
 
     with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(look, range(16)))
-    assert {each.size for each in found} == {7}
+        images = list(threads.map(stat, range(16)))
+    assert {image.size for image in images} == {7}
     monkeypatch.setenv("AWS_PROFILE", "gone")
     assert store.stat(Found(f"{bucket.url}/1.jpg")).problem is None
 
 
-def test_a_bucket_that_cannot_be_opened_is_the_flaw_of_its_images(store, bucket, monkeypatch):
-    """Nothing crashes: documents elsewhere are read, and another run may try again."""
+def test_bucket_that_cannot_be_opened_is_a_problem_of_its_images(store, bucket, monkeypatch):
+    """The problem is not final; documents elsewhere are read."""
     monkeypatch.setenv("AWS_PROFILE", "gone")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     found = Found(f"{bucket.url}/a.jpg")
-    flaw = store.stat(found).problem
-    assert (flaw.kind, flaw.stage, flaw.final) == ("unreadable", "scan", False)
-    assert "AWS_PROFILE=gone" in flaw.message
+    problem = store.stat(found).problem
+    assert (problem.kind, problem.stage, problem.final) == ("unreadable", "scan", False)
+    assert "AWS_PROFILE=gone" in problem.message
     for method in (store.open, store.read, store.link):
         with pytest.raises(DocumentError, match="AWS_PROFILE=gone"):
             method(found)
 
 
-def test_an_address_that_is_not_public_is_not_connected_to(store):
-    """Unless its host is named."""
+def test_store_refuses_a_private_address_unless_its_host_is_allowed(store):
     found = Found("http://127.0.0.1:9/a.jpg")
     assert store.stat(found).problem.kind == "blocked_address"
-    opened = MixedStore(("127.0.0.1",))
-    assert opened.stat(found).problem.kind == "unreadable"
-    opened.close()
+    allowed = MixedStore(("127.0.0.1",))
+    assert allowed.stat(found).problem.kind == "unreadable"
+    allowed.close()
 
 
-def test_a_url_is_passed_on_as_it_was_given(store):
-    """Nothing is asked of its server for that."""
+def test_link_of_a_url_is_the_url(store):
+    """No request is sent for it."""
     assert store.link(Found("https://images.example/a.jpg?id=4")) == "https://images.example/a.jpg?id=4"
 
 
-def test_only_what_lies_elsewhere_is_read_many_at_a_time():
-    """A warm disk answers sooner than a thread."""
+def test_store_has_64_readers_for_urls_and_one_for_files():
+    """A warm disk answers faster than a thread starts."""
     assert (MixedStore(urls=True).readers, MixedStore(urls=False).readers) == (64, 1)

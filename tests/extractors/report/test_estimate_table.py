@@ -1,4 +1,4 @@
-"""The table of an estimate, as the terminal shows it."""
+"""estimate_table.py: the table of an estimate, as the terminal shows it."""
 
 from decimal import Decimal
 from io import StringIO
@@ -11,7 +11,7 @@ from extractors.report.estimate_table import EstimateView
 
 
 def print_view(view, width=120):
-    """What a console of this width shows, runs of spaces as one."""
+    """The lines that a console of this width shows, with runs of spaces replaced by one space."""
     screen = StringIO()
     Console(file=screen, width=width).print(*view.lines(), sep="\n")
     return [" ".join(line.split()) for line in screen.getvalue().splitlines()]
@@ -19,7 +19,7 @@ def print_view(view, width=120):
 
 @pytest.fixture
 def estimate():
-    """Builds an estimate of three documents."""
+    """Returns a function that builds an estimate of three documents."""
 
     def build(costs=None, model="maker/model", **fields):
         return EstimateView(
@@ -37,8 +37,7 @@ def estimate():
     return build
 
 
-def test_counts_choices_in_words_tokens_and_costs(estimate):
-    """What would be sent, why, by which rule it is billed, and what that costs."""
+def test_table_has_counts_choices_tokens_and_costs(estimate):
     assert print_view(estimate()) == [
         "estimate",
         "documents 3",
@@ -58,12 +57,12 @@ def test_counts_choices_in_words_tokens_and_costs(estimate):
     ]
 
 
-def test_saving_against_faithful_as_share_and_dollars(estimate):
+def test_table_has_the_saving_against_faithful(estimate):
     lines = print_view(estimate(faithful_tokens=6404, saving_usd=Decimal("0.00096")))
     assert "saved against --policy faithful $0.00096 (50.0 %)" in lines
 
 
-def test_rejected_documents_by_kind_and_file_and_the_number_of_others(estimate):
+def test_table_names_rejected_documents_and_counts_the_others(estimate):
     lines = print_view(estimate(rejects=[("empty", "in/a.jpg"), ("unreadable", "in/b.jpg")]))
     assert lines[-4:] == [
         "rejected, which a run does not send:",
@@ -73,25 +72,25 @@ def test_rejected_documents_by_kind_and_file_and_the_number_of_others(estimate):
     ]
 
 
-@pytest.mark.parametrize(("model", "named"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
-def test_unknown_price_names_the_settings(estimate, model, named):
+@pytest.mark.parametrize(("model", "subject"), [("maker/model", "for maker/model:"), ("", "for an unset model:")])
+def test_unknown_price_names_the_settings(estimate, model, subject):
     lines = print_view(estimate(Costs(None, None, None), model))
     assert "cost, high unknown" in lines
-    assert lines[-1] == f"no known price {named} set --model or TILEWISE_PRICES"
+    assert lines[-1] == f"no known price {subject} set --model or TILEWISE_PRICES"
     assert "1,000 images" not in " ".join(lines)
 
 
-def test_time_from_previous_runs(estimate):
-    """It is left out where no earlier answers are known."""
+def test_table_has_the_time_from_previous_runs(estimate):
+    """It is omitted if there are none."""
     assert "time, from previous runs 2 h 5 min" in print_view(estimate(eta_seconds=7500))
     assert "time" not in " ".join(print_view(estimate()))
 
 
-def test_calibrated_rule_is_marked(estimate):
+def test_table_marks_a_calibrated_rule(estimate):
     assert "image tokens as first sent, table (calibrated) 3,202" in print_view(estimate(calibrated=True))
 
 
-def test_no_row_of_the_table_wraps_at_80_columns(estimate):
+def test_table_does_not_wrap_at_80_columns(estimate):
     most = Decimal("12345.67")
     view = estimate(faithful_tokens=6404, saving_usd=most, intervals={"high": (most, most)})
     assert print_view(view, width=80) == print_view(view)

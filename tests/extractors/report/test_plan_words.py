@@ -1,4 +1,4 @@
-"""plan_words.py: one source of words for what a plan does with images."""
+"""plan_words.py: the words for the choices of a plan."""
 
 from typing import get_args
 
@@ -9,18 +9,18 @@ from extractors.report.plan_words import CHOICES, describe_choice, explain_choic
 
 
 def test_every_action_has_words():
-    """A rejection has the words of its reason."""
+    """A rejection is described by its reason."""
     assert {action for action, _ in CHOICES} | {"reject"} == set(get_args(Action))
 
 
 @pytest.mark.parametrize(
-    ("choice", "described", "explained"),
+    ("choice", "description", "explanation"),
     [
         (("resize", "cheaper"), "reduced to a cheaper size: retried larger if invalid", "retried larger if invalid"),
         (("reject", "broken"), "rejected: broken", "broken"),
         (("send", "another"), "send: another", "another"),
     ],
 )
-def test_words_of_a_choice(choice, described, explained):
-    """What is done and why, or why alone; an unknown reason stands for itself."""
-    assert (describe_choice(*choice), explain_choice(*choice)) == (described, explained)
+def test_choice_has_a_description_and_an_explanation(choice, description, explanation):
+    """An unknown reason is used as it is."""
+    assert (describe_choice(*choice), explain_choice(*choice)) == (description, explanation)

@@ -1,4 +1,4 @@
-"""A published run whose names, values and replies try to become more than text."""
+"""A published run whose names, values and replies contain HTML, scripts and template code."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from extractors.record.output import open_output
 from extractors.record.tables import columns
 from extractors.report.page import write_report
 
-RUN, BEGAN = "20261120T021500Z-3f9a", datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
+RUN, STARTED_AT = "20261120T021500Z-3f9a", datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 EVIL = "<script>alert('1')</script>\" onload='x' data-v=\"2\" <img src=http://127.0.0.1/x> &lt;b&gt; {{ 7 * 7 }}"
 NAMES = ("a 'quoted\" <b>.png", "ü &amp; 100%#1?.png", "javascript:alert(1).png", "plain.png", "gone.png", "{{x}}.png")
 FIELDS = {
@@ -36,8 +36,8 @@ VALUE = {
 }
 
 
-class Published:
-    """The output of the run, its pictures, and the full names of its documents."""
+class PublishedRun:
+    """The output of the run, and the paths of its documents."""
 
     def __init__(self, folder):
         self.output, self.run = open_output(str(folder / "out")), RUN
@@ -53,57 +53,57 @@ class Published:
 
 @pytest.fixture(scope="session")
 def published_run(tmp_path_factory):
-    """One failure, one climb, one copy, one picture that is missing."""
-    made = Published(tmp_path_factory.mktemp("published"))
-    failed, climbed, copied, _, gone, _ = made.documents
+    """A run with a failure, a document with two attempts, a copy, and a missing image file."""
+    run = PublishedRun(tmp_path_factory.mktemp("published"))
+    failed_name, climbed_name, copied_name, _, missing_name, _ = run.documents
     images, results, calls, replies = [], [], [], []
     body = json.dumps({"choices": [{"message": {"content": json.dumps({"company": f"{EVIL}</pre>"})}}]})
-    for number, name in enumerate(made.documents):
+    for number, name in enumerate(run.documents):
         Path(name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (300, 200), (200, 40 * number, 60)).save(name)
         status = Path(name).stat()
         version = f"{status.st_size}-{status.st_mtime_ns}"
-        shape = {"size": status.st_size, "version": version, "format": "PNG", "width": 300, "height": 200}
+        image_cells = {"size": status.st_size, "version": version, "format": "PNG", "width": 300, "height": 200}
         images.append(
-            {"document": name, "image": name, "page": 1, "orientation": 1, "action": "send", "note": EVIL} | shape
+            {"document": name, "image": name, "page": 1, "orientation": 1, "action": "send", "note": EVIL} | image_cells
         )
-        for attempt in range(1, 3 if name == climbed else 2):
-            called = {
+        for attempt in range(1, 3 if name == climbed_name else 2):
+            call_cells = {
                 "document": name,
                 "attempt": attempt,
                 "rung": 400 * attempt,
                 "outcome": "accepted",
                 "billed": "yes",
             }
-            times = {"started_at": BEGAN + timedelta(seconds=number), "seconds": 1.5, "prompt_tokens": 900}
+            times = {"started_at": STARTED_AT + timedelta(seconds=number), "seconds": 1.5, "prompt_tokens": 900}
             calls.append(
-                called
+                call_cells
                 | times
                 | {"estimated_prompt_tokens": 900, "completion_tokens": 9, "error": EVIL, "bill_rule": EVIL}
             )
             replies.append({"document": name, "attempt": attempt, "reply": body})
-        if name != failed:
-            own = {
+        if name != failed_name:
+            result_cells = {
                 "_document": name,
-                "_attempts": 1 + (name == climbed),
+                "_attempts": 1 + (name == climbed_name),
                 "_manifest": json.dumps({"note": EVIL}),
                 "_model": EVIL,
             }
-            if name == made.documents[3]:  # plain.png
+            if name == run.documents[3]:  # plain.png
                 evidence = [{"field": "company", "confidence": 0.934}, {"field": "total", "confidence": None}]
-                own |= {"_evidence": evidence}
-            results.append(VALUE | own | {"_copied_from": climbed if name == copied else None})
-    Path(gone).unlink()
-    made.write("images", images)
-    made.write("calls", calls)
-    made.write("replies", replies)
-    made.write("results", results, FIELDS | columns.RESULTS)
-    made.write(
+                result_cells |= {"_evidence": evidence}
+            results.append(VALUE | result_cells | {"_copied_from": climbed_name if name == copied_name else None})
+    Path(missing_name).unlink()
+    run.write("images", images)
+    run.write("calls", calls)
+    run.write("replies", replies)
+    run.write("results", results, FIELDS | columns.RESULTS)
+    run.write(
         "failures",
-        [{"document": failed, "stage": "validate", "kind": EVIL, "message": EVIL, "final": True, "attempts": 1}],
+        [{"document": failed_name, "stage": "validate", "kind": EVIL, "message": EVIL, "final": True, "attempts": 1}],
     )
-    sums = {name: 0 for name, dtype in columns.RUNS.items() if dtype == columns.INT}
-    words = {
+    counts = {name: 0 for name, dtype in columns.RUNS.items() if dtype == columns.INT}
+    texts = {
         "schema": "receipt",
         "source": EVIL,
         "model": EVIL,
@@ -112,15 +112,15 @@ def published_run(tmp_path_factory):
         "warnings": [EVIL],
         "error": EVIL,
     }
-    times = {"started_at": BEGAN, "finished_at": BEGAN + timedelta(minutes=2)}
-    made.write(
+    times = {"started_at": STARTED_AT, "finished_at": STARTED_AT + timedelta(minutes=2)}
+    run.write(
         "runs",
-        [sums | words | times | {"run": RUN, "found": 6, "accepted": 4, "duplicates": 1, "failed": 1, "calls": 7}],
+        [counts | texts | times | {"run": RUN, "found": 6, "accepted": 4, "duplicates": 1, "failed": 1, "calls": 7}],
     )
-    return made
+    return run
 
 
 @pytest.fixture(scope="session")
 def report(published_run):
-    """The path of its page."""
+    """The path of the run's report page."""
     return write_report(published_run.output)

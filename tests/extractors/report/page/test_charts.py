@@ -1,4 +1,4 @@
-"""page.charts, page.chart_data and extractors.report.page.svg: inline drawings, their figures, and what a strict policy asks of them."""
+"""page.charts, page.chart_data and page.svg: inline drawings, their figures, and what a strict content policy requires."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,16 +13,16 @@ from extractors.report.page import chart_data
 from extractors.report.page.charts import draw_charts
 from extractors.report.page.runs import RunTables
 
-RUN, BEGAN = "20261120T021500Z-3f9a", datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
+RUN, STARTED_AT = "20261120T021500Z-3f9a", datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 EVIL = "/in/$x$ <script>alert(1)</script>"
 
 
-def call(number, **changes):
+def build_call(number, **changes):
     """A row of calls."""
-    usual = {
+    defaults = {
         "document": f"/in/a/{number}.png",
         "rung": 400,
-        "started_at": BEGAN + timedelta(seconds=number),
+        "started_at": STARTED_AT + timedelta(seconds=number),
         "seconds": 1.0 + number / 10,
         "outcome": "accepted",
         "estimated_prompt_tokens": 980,
@@ -30,62 +30,71 @@ def call(number, **changes):
         "completion_tokens": 20,
         "cost_usd": Decimal("0.001"),
     }
-    return dict.fromkeys(columns.CALLS) | usual | changes
+    return dict.fromkeys(columns.CALLS) | defaults | changes
 
 
 @pytest.fixture
 def tables(tmp_path):
-    """A run of ten calls in two folders, one of them refused, after three runs of the days before."""
-    calls = [call(number) for number in range(8)]
-    calls += [call(8, document=f"{EVIL}/b.png", rung=800), call(9, outcome="rate_limited", prompt_tokens=None)]
+    """A run of ten calls in two folders, one of them rate limited, after three runs of the previous days."""
+    calls = [build_call(number) for number in range(8)]
+    calls += [
+        build_call(8, document=f"{EVIL}/b.png", rung=800),
+        build_call(9, outcome="rate_limited", prompt_tokens=None),
+    ]
     pl.DataFrame(calls, schema=columns.CALLS, orient="row").write_parquet(tmp_path / "calls.parquet")
     for days in range(4):
-        began = BEGAN - timedelta(days=days)
-        run = f"{began:%Y%m%dT%H%M%S}Z-3f9a"
+        started_at = STARTED_AT - timedelta(days=days)
+        run = f"{started_at:%Y%m%dT%H%M%S}Z-3f9a"
         rows = {
-            "runs": {"schema": "receipt", "started_at": began, "accepted": 9, "failed": 1, "cost_usd": Decimal("0.5")},
+            "runs": {
+                "schema": "receipt",
+                "started_at": started_at,
+                "accepted": 9,
+                "failed": 1,
+                "cost_usd": Decimal("0.5"),
+            },
             "fields": {"schema": "receipt", "field": EVIL, "rows": 10, "nulls": days, "distinct": 2},
         }
         for name, row in rows.items():
             schema = getattr(columns, name.upper())
-            folder = tmp_path / name / f"run_date={began:%Y-%m-%d}"
+            folder = tmp_path / name / f"run_date={started_at:%Y-%m-%d}"
             folder.mkdir(parents=True)
-            whole = dict.fromkeys(schema) | row | {"run": run}
-            pl.DataFrame([whole], schema=schema, orient="row").write_parquet(folder / f"{run}.parquet")
+            full_row = dict.fromkeys(schema) | row | {"run": run}
+            pl.DataFrame([full_row], schema=schema, orient="row").write_parquet(folder / f"{run}.parquet")
     return RunTables(open_output(str(tmp_path)), RUN, {"calls": ["calls.parquet"]})
 
 
 @pytest.mark.slow
-def test_charts_need_no_style_and_load_nothing(tables):
-    """What the data names is text, no attribute is a style, and the same data draws the same."""
+def test_charts_have_no_style_attribute_and_load_no_resource(tables):
+    """Names in the data are escaped, no attribute is a style, and the same data gives the same drawing."""
     pytest.importorskip("matplotlib")
     charts = draw_charts(tables, {"run": RUN, "schema": "receipt"})
     titles = ["Prompt tokens", "By rung", "By folder", "Latency", "Calls over time", "Last 4 runs", "Null shares"]
     assert [chart.title for chart in charts] == titles
-    drawn = "".join(chart.svg for chart in charts)
-    assert "style" not in drawn
-    assert "<script" not in drawn
-    assert "alert(1)" in drawn
-    assert "currentColor" in drawn
-    assert not re.findall(r'(?:href|src)="(?!#)', drawn)
+    svg = "".join(chart.svg for chart in charts)
+    assert "style" not in svg
+    assert "<script" not in svg
+    assert "alert(1)" in svg
+    assert "currentColor" in svg
+    assert not re.findall(r'(?:href|src)="(?!#)', svg)
     assert draw_charts(tables, {"run": RUN, "schema": "receipt"}) == charts
-    names = re.findall(r' id="([^"]*)"', drawn)
+    names = re.findall(r' id="([^"]*)"', svg)
     assert len(names) == len(set(names))
 
 
-def test_figures_are_summed_by_rung_and_folder(tables):
+def test_spend_is_summed_by_rung_and_by_folder(tables):
     assert chart_data.spend_by_rung(tables).rows() == [(400, 7840, 180, pytest.approx(0.009)), (800, 980, 20, 0.001)]
     assert chart_data.spend_by_folder(tables)["prompt_tokens"].to_list() == [7840, 980]
 
 
-def test_calls_over_time_count_refusals_apart(tables):
+def test_calls_over_time_count_refusals_separately(tables):
     calls = chart_data.calls_over_time(tables)
     assert calls.select("accepted", "other", "refused").sum().row(0) == (9, 0, 1)
     assert calls["refused"][-1] == 1
 
 
-def test_trend_is_of_runs_up_to_this_one(tables):
-    """Of its schema only, in order of time."""
+def test_last_runs_end_with_the_given_run(tables):
+    """They are of the same schema, in order of time."""
     runs = chart_data.last_runs(tables.output, {"run": "20261119T021500Z-3f9a", "schema": "receipt"})
     assert runs["share"].to_list() == [0.9, 0.9, 0.9]
     assert runs["started_at"].is_sorted()

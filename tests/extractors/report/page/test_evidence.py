@@ -1,4 +1,4 @@
-"""page.evidence: what the page shows of where values stand."""
+"""page.evidence: the boxes and notes that the page shows for each field."""
 
 import re
 from decimal import Decimal
@@ -15,43 +15,47 @@ from extractors.report.page.render import _render_cards, make_environment
 BOX = {"x": 5, "y": 6, "width": 70, "height": 8}
 
 
-def cell(field, page=None, confidence=None, **box):
+def build_entry(field, page=None, confidence=None, **box):
     return dict.fromkeys(columns.EVIDENCE) | {"field": field, "page": page, "confidence": confidence} | box
 
 
 EVIDENCE = [
-    cell("company", 1, 0.9, **BOX),
-    cell("total", 0),
-    cell("items"),
-    cell("items[0].amount", 1, **BOX),
-    cell("items[1].amount", 0),
-    cell(f"items{MISSING_ROW}", 1, **BOX),
-    cell("note", 3, **BOX),
+    build_entry("company", 1, 0.9, **BOX),
+    build_entry("total", 0),
+    build_entry("items"),
+    build_entry("items[0].amount", 1, **BOX),
+    build_entry("items[1].amount", 0),
+    build_entry(f"items{MISSING_ROW}", 1, **BOX),
+    build_entry("note", 3, **BOX),
 ]
 
 
-def test_evidence_of_a_list_is_that_of_its_values():
-    """Boxes of the first page, which is shown; what stands nowhere by its row, counted from 1; missing rows."""
-    seen = read_evidence(EVIDENCE)
-    assert (seen["company"].confidence, seen["company"].boxes, seen["company"].note) == (0.9, "5 6 70 8", "")
-    assert (seen["total"].boxes, seen["total"].note, seen["total"].unseen) == ("", "stands on no page", 1)
-    assert (seen["items"].boxes, seen["items"].missing_rows) == ("5 6 70 8", "5 6 70 8")
-    assert (seen["items"].unseen, seen["items"].missing) == (1, 1)
-    assert "row 2 amount" in seen["items"].note
-    assert (seen["note"].boxes, seen["note"].note) == ("", "on page 3")
+def test_evidence_of_a_list_combines_its_values():
+    """Only boxes of the first page are shown; unseen values are named by row, counted from 1; missing rows are marked."""
+    evidence = read_evidence(EVIDENCE)
+    assert (evidence["company"].confidence, evidence["company"].boxes, evidence["company"].note) == (
+        0.9,
+        "5 6 70 8",
+        "",
+    )
+    assert (evidence["total"].boxes, evidence["total"].note, evidence["total"].unseen) == ("", "stands on no page", 1)
+    assert (evidence["items"].boxes, evidence["items"].missing_rows) == ("5 6 70 8", "5 6 70 8")
+    assert (evidence["items"].unseen, evidence["items"].missing) == (1, 1)
+    assert "row 2 amount" in evidence["items"].note
+    assert (evidence["note"].boxes, evidence["note"].note) == ("", "on page 3")
 
 
-def test_many_values_that_stand_nowhere_are_named_in_part():
-    seen = read_evidence([cell(f"items[{number}]", 0) for number in range(500)])["items"]
-    assert (seen.unseen, "and 488 more" in seen.note, len(seen.note) < 200) == (500, True, True)
+def test_note_names_12_unseen_values_and_counts_the_others():
+    evidence = read_evidence([build_entry(f"items[{number}]", 0) for number in range(500)])["items"]
+    assert (evidence.unseen, "and 488 more" in evidence.note, len(evidence.note) < 200) == (500, True, True)
 
 
-def test_row_without_a_cell_has_no_evidence():
+def test_null_cell_has_no_evidence():
     assert read_evidence(None) == {}
 
 
-def test_card_lists_what_stands_nowhere_first():
-    """With the size in which boxes are given, for the script that draws them."""
+def test_card_lists_unseen_values_first():
+    """It has the size of the image to which the boxes refer."""
     result = {"company": "Inn", "total": Decimal("8.20"), "_evidence": EVIDENCE, "_document": "a"}
     types = {"company": pl.String(), "total": pl.Decimal(38, 6)}
     page = dict.fromkeys(columns.IMAGES) | {"image": "/a.jpg", "width": 300, "height": 200}

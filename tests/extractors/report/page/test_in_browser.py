@@ -1,4 +1,4 @@
-"""The report in Chromium, from a file: it loads nothing, says nothing on the console, and its review is downloaded.
+"""The report page in Chromium, opened from a file: it loads no resource, logs no error, and its corrections are downloaded.
 
 Skipped without Chromium and its driver.
 """
@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from extractors.record.tables.truth import read_truth
 
 pytestmark = pytest.mark.ui
-NEEDS = ("chromium", "chromedriver")
+PROGRAMS = ("chromium", "chromedriver")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 
 
@@ -25,7 +25,7 @@ class Browser:
         self.driver, self.folder = driver, folder
 
     def open(self, path, width=1280, scheme="light"):
-        """Opens the page in a window of this width and a colour scheme."""
+        """Opens the page in a window of this width with this colour scheme."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -33,28 +33,28 @@ class Browser:
         self.driver.get(f"file://{path}")
 
     def run(self, script, *args):
-        """What a script returns."""
+        """Runs a script and returns its result."""
         return self.driver.execute_script(script, *args)
 
     def card(self, name):
         """The card of a document."""
-        return next(each for each in self.all(".card") if each.get_attribute("data-d") == name)
+        return next(card for card in self.all(".card") if card.get_attribute("data-d") == name)
 
     def all(self, selector):
-        """Every element of a selector."""
+        """All elements that match a selector."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def row(self, card, field):
         """The row of a field in a card."""
         rows = card.find_elements(By.CSS_SELECTOR, ".fields tr")
-        return next(each for each in rows if each.find_element(By.TAG_NAME, "th").text == field)
+        return next(row for row in rows if row.find_element(By.TAG_NAME, "th").text == field)
 
     def press(self, element, selector):
-        """Presses a button inside an element."""
+        """Clicks a button inside an element."""
         self.run("arguments[0].click()", element.find_element(By.CSS_SELECTOR, selector))
 
     def correct(self, card, field, text):
-        """Marks a field wrong and writes another value; None is null."""
+        """Marks a field as wrong and enters another value; None sets it to null."""
         row = self.row(card, field)
         self.press(row, ".wrong")
         if text is None:
@@ -67,19 +67,19 @@ class Browser:
             )
 
     def download(self):
-        """The path of the downloaded corrections."""
+        """Downloads the corrections and returns their path."""
         self.press(self.all("#dock")[0], "#download")
-        end = time.monotonic() + 20
-        while not (found := list(self.folder.glob("*.jsonl"))):
-            assert time.monotonic() < end, "nothing was downloaded"
+        deadline = time.monotonic() + 20
+        while not (files := list(self.folder.glob("*.jsonl"))):
+            assert time.monotonic() < deadline, "nothing was downloaded"
             time.sleep(0.05)
-        return found[0]
+        return files[0]
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium, or a skip."""
-    missing = [each for each in NEEDS if not shutil.which(each)]
+    """A Chromium; the test is skipped without it."""
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver")
     folder = tmp_path_factory.mktemp("downloads")
@@ -95,12 +95,12 @@ def browser(tmp_path_factory):
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
 def test_page_loads_nothing_and_fits_the_screen(browser, report, width, scheme):
-    """No request but the file's own, nothing on the console, no sideways scrolling, also with every card opened."""
+    """The only request is for the file itself, the console is empty, and the page does not scroll sideways, with all cards open."""
     browser.driver.get_log("performance")
     browser.open(report, width, scheme)
     browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    events = [json.loads(each["message"])["message"] for each in browser.driver.get_log("performance")]
-    urls = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+    events = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]
+    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     assert {url for url in urls if not url.startswith(("data:", "chrome:"))} == {f"file://{report}"}
     assert browser.driver.get_log("browser") == []
     assert browser.run("return document.documentElement.scrollWidth") <= width
@@ -110,21 +110,21 @@ def test_page_loads_nothing_and_fits_the_screen(browser, report, width, scheme):
 def test_filters_and_search_select_cards(browser, report):
     browser.open(report)
 
-    def shown():
+    def count_shown():
         return browser.run("return [...document.querySelectorAll('.card')].filter((each) => !each.hidden).length")
 
-    assert shown() == 6
+    assert count_shown() == 6
     browser.press(browser.all("#tools")[0], "[data-filter=climbed]")
-    assert shown() == 1
+    assert count_shown() == 1
     browser.press(browser.all("#tools")[0], "[data-filter='']")
     browser.run(
         "const box = document.querySelector('#search'); box.value = 'PLAIN.png'; box.dispatchEvent(new Event('input'))"
     )
-    assert shown() == 1
+    assert count_shown() == 1
 
 
 def test_corrections_are_downloaded_with_their_types(browser, report, published_run):
-    """One line a document, of the fields that were judged: what was right unchanged, what was wrong as it was written."""
+    """There is one line per document, with the fields that were reviewed: right ones unchanged, wrong ones as entered."""
     browser.open(report)
     plain, climbed = browser.card(published_run.documents[3]), browser.card(published_run.documents[1])
     for card in (plain, climbed):

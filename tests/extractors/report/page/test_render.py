@@ -1,4 +1,4 @@
-"""page.render: the HTML of a run, as a reader's browser has it."""
+"""page.render: the HTML of a run, as a browser parses it."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from extractors.report.page.charts import Chart
 from extractors.report.page.render import Page
 from extractors.report.page.tables import FailureKind, FieldStats, SummaryTables
 
-BEGAN = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
+STARTED_AT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 RUN = {
     "run": "20261120T021500Z-3f9a",
     "flow": "run",
@@ -28,8 +28,8 @@ RUN = {
     "output": "/out",
     "job": "{}",
     "status": "completed",
-    "started_at": BEGAN,
-    "finished_at": BEGAN + timedelta(seconds=200),
+    "started_at": STARTED_AT,
+    "finished_at": STARTED_AT + timedelta(seconds=200),
     "found": 1010,
     "skipped": 10,
     "duplicates": 0,
@@ -53,7 +53,7 @@ EVIL = "<script>alert('1')</script>\" onload=\"x"
 
 
 class Reader(HTMLParser):
-    """What a browser would see: the tags, with their attributes, and the text between them."""
+    """The tags, attributes and text of a page, as a browser parses them."""
 
     def __init__(self, text):
         super().__init__()
@@ -69,19 +69,19 @@ class Reader(HTMLParser):
 
     @property
     def text(self):
-        """All words, with single spaces between them."""
+        """The text with runs of spaces replaced by one space."""
         return " ".join(" ".join(self.words).split())
 
 
-def page(run=None, **parts):
-    """A page of a run that differs from the usual one in this."""
+def build_page(run=None, **parts):
+    """A page of the default run with these changes."""
     files = parts.pop("files", {})
     return Page(RUN | (run or {}), SummaryTables(**parts), files)
 
 
-def test_the_page_says_what_became_of_the_run():
-    """Its documents, its money, how long it took, and nothing of tables that are empty."""
-    text = Reader(page().html()).text
+def test_page_shows_counts_costs_and_duration():
+    """Empty tables are not shown."""
+    text = Reader(build_page().html()).text
     assert "in → receipt" in text
     assert "source /in" in text
     assert "started 2026-11-20 02:15:00 UTC, took 3 min 20 s" in text
@@ -92,29 +92,28 @@ def test_the_page_says_what_became_of_the_run():
     assert "Failures" not in text
 
 
-def test_a_run_that_was_stopped_says_why_and_warnings_stand_first():
-    """Before any count."""
-    text = Reader(page({"error": "the key is refused", "warnings": ["an old price"]}).html()).text
+def test_page_shows_error_and_warnings_before_the_counts():
+    text = Reader(build_page({"error": "the key is refused", "warnings": ["an old price"]}).html()).text
     assert text.index("stopped: the key is refused") < text.index("an old price") < text.index("Documents")
 
 
-def test_what_others_wrote_is_text():
-    """A file's name, a model's value, a message: no tag and no attribute comes of it."""
-    plain, evil = page(), page(
+def test_page_escapes_names_values_and_messages():
+    """They add no tag and no attribute."""
+    plain, evil = build_page(), build_page(
         {"source": EVIL, "model": EVIL, "warnings": [EVIL]},
         failures=[FailureKind("bill", "unreadable", final=True, documents=1, files=((EVIL, EVIL),))],
         fields=[FieldStats(EVIL, 1, 0, 1, EVIL, EVIL)],
         files={"results": [EVIL]},
     )  # fmt: skip
-    seen = Reader(evil.html())
-    assert seen.tags <= Reader(plain.html()).tags | {"code", "th", "p", "br", "details", "summary"}
-    assert "onload" not in seen.attributes
-    assert seen.text.count("alert('1')") >= 9
+    reader = Reader(evil.html())
+    assert reader.tags <= Reader(plain.html()).tags | {"code", "th", "p", "br", "details", "summary"}
+    assert "onload" not in reader.attributes
+    assert reader.text.count("alert('1')") >= 9
 
 
-def test_a_page_loads_nothing():
-    """No picture, script or style from elsewhere; the browser is told so as well."""
-    html = page().html()
+def test_page_loads_no_resource():
+    """There is no external image, script or style, and the content security policy forbids them."""
+    html = build_page().html()
     assert not Reader(html).tags & {"img", "iframe"}
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)", html)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
@@ -126,9 +125,8 @@ def test_a_page_loads_nothing():
     assert "unsafe" not in policy
 
 
-def test_money_stands_on_one_scale():
-    """In percent of the largest amount."""
-    assert [(mark.name, mark.place) for mark in page().marks] == [
+def test_marks_are_percentages_of_the_largest_amount():
+    assert [(mark.name, mark.place) for mark in build_page().marks] == [
         ("low", 12.5),
         ("expected", 25.0),
         ("paid", 31.25),
@@ -144,25 +142,25 @@ def test_money_stands_on_one_scale():
     ],
     ids=["unknown", "free"],
 )
-def test_without_amounts_there_is_no_scale(money):
-    """A price that nobody knows is said to be unknown, and is not 0."""
-    shown = page(money)
-    assert shown.marks == []
-    assert ("paid unknown" if money["cost_usd"] is None else "paid $0") in Reader(shown.html()).text
+def test_page_without_amounts_has_no_marks(money):
+    """An unknown cost is shown as unknown, and not as 0."""
+    page = build_page(money)
+    assert page.marks == []
+    assert ("paid unknown" if money["cost_usd"] is None else "paid $0") in Reader(page.html()).text
 
 
-@pytest.mark.parametrize(("listed", "said"), [(2, "first 2 of 3 files"), (3, ": 3 files")])
-def test_a_list_of_files_that_is_cut_says_so(listed, said):
-    """Fewer files than failures."""
-    files = tuple((f"/in/{number}", "no answer") for number in range(listed))
-    html = page(failures=[FailureKind("call", "timeout", final=False, documents=3, files=files)]).html()
-    assert said in Reader(html).text
+@pytest.mark.parametrize(("count", "text"), [(2, "first 2 of 3 files"), (3, ": 3 files")])
+def test_page_says_how_many_failed_files_it_lists(count, text):
+    """It may list fewer files than there are failures."""
+    files = tuple((f"/in/{number}", "no answer") for number in range(count))
+    html = build_page(failures=[FailureKind("call", "timeout", final=False, documents=3, files=files)]).html()
+    assert text in Reader(html).text
 
 
-def test_charts_are_drawn_or_the_page_says_how_to_get_them():
-    """In one line; a run without calls has none."""
-    usual = page()
-    drawn = replace(usual, charts=[Chart("Latency", "of calls", Markup("<svg><rect/></svg>"))]).html()
-    assert "<svg><rect/></svg>" in drawn
-    assert "Charts" not in Reader(usual.html()).text
-    assert "pip install 'tilewise[report]'" in Reader(replace(usual, charts=None).html()).text
+def test_page_has_charts_or_the_install_command():
+    """A run without calls has neither."""
+    page = build_page()
+    html = replace(page, charts=[Chart("Latency", "of calls", Markup("<svg><rect/></svg>"))]).html()
+    assert "<svg><rect/></svg>" in html
+    assert "Charts" not in Reader(page.html()).text
+    assert "pip install 'tilewise[report]'" in Reader(replace(page, charts=None).html()).text

@@ -1,4 +1,4 @@
-"""page.values: what a field shows, and the JSON in which it is downloaded."""
+"""page.values: the text that a field shows, and the JSON in which it is downloaded."""
 
 from datetime import date
 from decimal import Decimal
@@ -33,12 +33,12 @@ ITEMS = pl.List(pl.Struct({"what": pl.String, "amount": pl.Decimal(38, 6)}))
         ),
     ],
 )
-def test_values_are_shown_and_downloaded_by_their_type(value, dtype, kind, text, json):
-    shown = make_value("f", value, dtype)
-    assert (shown.kind, shown.text, shown.json) == (kind, text, json)
-    assert shown.is_null == (value is None)
+def test_value_has_text_and_json_of_its_type(value, dtype, kind, text, json):
+    field_value = make_value("f", value, dtype)
+    assert (field_value.kind, field_value.text, field_value.json) == (kind, text, json)
+    assert field_value.is_null == (value is None)
 
 
-def test_values_that_are_too_long_are_cut():
-    shown = make_value("f", "x" * (MOST_CHARACTERS + 1), pl.String())
-    assert (len(shown.text), shown.cut) == (MOST_CHARACTERS, True)
+def test_long_value_is_cut():
+    field_value = make_value("f", "x" * (MOST_CHARACTERS + 1), pl.String())
+    assert (len(field_value.text), field_value.cut) == (MOST_CHARACTERS, True)

@@ -1,4 +1,4 @@
-"""What a tuning showed, on the terminal and on its page."""
+"""The result of a tuning, on the terminal, as JSON and as a page."""
 
 import re
 from dataclasses import replace
@@ -42,9 +42,9 @@ def test_terminal_shows_every_figure_within_80_columns():
         assert figure in text
 
 
-def test_json_has_the_contract_s_names_and_the_recommended_choice_is_one_of_them():
-    shown = VIEW.as_json()
-    assert list(shown) == [
+def test_json_has_the_documented_names_and_the_recommended_choice_among_the_choices():
+    document = VIEW.as_json()
+    assert list(document) == [
         "images",
         "fields",
         "choices",
@@ -54,21 +54,21 @@ def test_json_has_the_contract_s_names_and_the_recommended_choice_is_one_of_them
         "unlooked",
         "applied",
     ]
-    assert shown["recommended"] in shown["choices"]
-    assert list(shown["certificate"]) == ["target", "threshold", "share", "bound", "labels", "needed"]
-    assert shown["confidence"]["all"] == {"errors": 41, "auc": 0.87, "ece": 0.04}
+    assert document["recommended"] in document["choices"]
+    assert list(document["certificate"]) == ["target", "threshold", "share", "bound", "labels", "needed"]
+    assert document["confidence"]["all"] == {"errors": 41, "auc": 0.87, "ece": 0.04}
 
 
-def test_dollars_are_in_table_json_and_page_where_prices_were_given():
-    """The choices by dollars, the threshold of review, and a curve."""
+def test_dollars_are_in_table_json_and_page_if_prices_are_given():
+    """They add dollars to each choice, the review threshold, and a chart."""
     review = ReviewCost(100, 0.1, ReviewPrices(0.5, 20.0), 12, 1, 1.025, 0.9312)
-    priced = [
+    choices = [
         replace(CHOICES[0], review=review._replace(reviewed=40)),
         replace(CHOICES[1], review=review),
     ]
     curve = [(1.0, 0.501), (0.12, 0.266), (0.0, 0.9)]
     dollars = DollarsView(review, review._replace(review_below=None), curve)
-    view = replace(VIEW, choices=priced, recommended=priced[1], dollars=dollars)
+    view = replace(VIEW, choices=choices, recommended=choices[1], dollars=dollars)
     text = "\n".join(view.lines())
     assert max(map(len, text.splitlines())) <= 80
     figures = (
@@ -79,14 +79,16 @@ def test_dollars_are_in_table_json_and_page_where_prices_were_given():
     )
     assert [figure for figure in figures if figure not in text] == []
     assert text.index("$0.266   50.0%") < text.index("$0.406   25.0%")
-    shown = view.as_json()
-    assert shown["recommended"]["review"]["usd_a_document"] == shown["dollars"]["chosen"]["usd_a_document"] == 0.266
+    document = view.as_json()
+    assert (
+        document["recommended"]["review"]["usd_a_document"] == document["dollars"]["chosen"]["usd_a_document"] == 0.266
+    )
     page = render(view)
     assert (page.count("<figure"), "dollars a document" in page, "$0.406" in page) == (5, True, True)
 
 
-def test_page_loads_and_runs_nothing_and_escapes_every_name():
-    """Also the names of fields, which charts show."""
+def test_page_loads_no_resource_and_escapes_all_names():
+    """Field names in charts are escaped too."""
     hostile = replace(VIEW, schema=HOSTILE, model=HOSTILE, unlooked=[HOSTILE], warnings=[HOSTILE])
     text = render(hostile)
     assert "<script" not in text

@@ -1,4 +1,4 @@
-"""A web server whose responses a test chooses, and stores that read from it."""
+"""A web server whose responses a test sets, and stores that read from it."""
 
 import socket
 import threading
@@ -12,12 +12,12 @@ import pytest
 from extractors.scan.web.fetch import FetchLimits, NetworkEnvironment
 from extractors.scan.web.store import WebStore
 
-HOST = "images.test"  # what the stores of these tests may connect to, although it is this machine
+HOST = "images.test"  # the stores of these tests may connect to it, although it is this machine
 
 
 @dataclass
 class Page:
-    """What the server says at one path. `ranges` and `head` are whether it knows Range and HEAD."""
+    """The response of the server at one path. `ranges` and `head` are whether it supports Range and HEAD."""
 
     data: bytes = b"picture"
     status: int = 200
@@ -26,42 +26,42 @@ class Page:
     kind: str | None = "image/png"
     ranges: bool = True
     head: int = 200
-    length: int | None = None  # what it says its length is, where that is not true
+    length: int | None = None  # the Content-Length that it sends, where that is wrong
 
-    def __call__(self, asked):
-        """Answers."""
-        if asked.command == "HEAD" and self.head != 200:
-            return asked.say(self.head, {}, b"")
-        if asked.headers.get("If-Match") not in {None, self.etag}:
-            return asked.say(412, {}, b"")
+    def __call__(self, request):
+        """Answer a request."""
+        if request.command == "HEAD" and self.head != 200:
+            return request.respond(self.head, {}, b"")
+        if request.headers.get("If-Match") not in {None, self.etag}:
+            return request.respond(412, {}, b"")
         headers = {"ETag": self.etag, "Content-Type": self.kind, **self.headers}
-        wanted = asked.headers.get("Range")
-        if self.ranges and wanted and self.status == 200:
-            start, end = map(int, wanted.removeprefix("bytes=").split("-"))
+        range_header = request.headers.get("Range")
+        if self.ranges and range_header and self.status == 200:
+            start, end = map(int, range_header.removeprefix("bytes=").split("-"))
             if start >= len(self.data):
-                return asked.say(416, {"Content-Range": f"bytes */{len(self.data)}"}, b"")
-            part = self.data[start : end + 1]
-            headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(self.data)}"
-            return asked.say(206, headers, part)
-        return asked.say(self.status, headers, self.data, self.length)
+                return request.respond(416, {"Content-Range": f"bytes */{len(self.data)}"}, b"")
+            data = self.data[start : end + 1]
+            headers["Content-Range"] = f"bytes {start}-{start + len(data) - 1}/{len(self.data)}"
+            return request.respond(206, headers, data)
+        return request.respond(self.status, headers, self.data, self.length)
 
 
-class Asked(BaseHTTPRequestHandler):
-    """One connection; a page may also write to it whatever it likes."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """One connection; a page may write any bytes to it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        """Notes the request and lets its page answer."""
-        self.server.asked.append((self.command, self.path, dict(self.headers)))
+        """Record the request and let its page answer."""
+        self.server.requests.append((self.command, self.path, dict(self.headers)))
         self.server.connections.add(self.client_address)
         self.server.pages[self.path.partition("?")[0]](self)
 
     do_HEAD = do_GET  # noqa: N815 - as http.server names it
 
-    def say(self, status, headers, body, length=None):
-        """One answer; a header that is None is left out."""
+    def respond(self, status, headers, body, length=None):
+        """Send one response; a header that is None is omitted."""
         self.send_response(status)
         length = len(body) if length is None else length
         for name, value in ({"Content-Length": str(length)} | headers).items():
@@ -77,54 +77,54 @@ class Asked(BaseHTTPRequestHandler):
 
 
 class Site(ThreadingHTTPServer):
-    """The server: `pages` by path, and every request in `asked` as (method, path, headers)."""
+    """The server: `pages` by path, and all `requests` as (method, path, headers)."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address="127.0.0.1", trusted=None):
-        super().__init__((address, 0), Asked)
-        self.pages, self.asked, self.connections = {}, [], set()
+    def __init__(self, address="127.0.0.1", context=None):
+        super().__init__((address, 0), RequestHandler)
+        self.pages, self.requests, self.connections = {}, [], set()
         self.scheme = "http"
-        if trusted:
-            self.socket = trusted.wrap_socket(self.socket, server_side=True)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
             self.scheme = "https"
 
     def url(self, path="/a.png", host=HOST):
-        """Where a page is."""
+        """Return the URL of a page."""
         return f"{self.scheme}://{host}:{self.server_port}{path}"
 
     @property
     def methods(self):
-        """How it was asked, in order."""
-        return [method for method, _, _ in self.asked]
+        """The methods of all requests, in order."""
+        return [method for method, _, _ in self.requests]
 
     def handle_error(self, request, client_address):
-        pass  # who hangs up on an answer is what some tests are about
+        pass  # some tests close the connection within a response
 
 
 @dataclass
-class Outside:
-    """Name servers, and the seconds that were slept instead of waiting."""
+class FakeNetwork:
+    """Name servers, and the seconds of each wait instead of the wait."""
 
     hosts: dict = field(default_factory=lambda: {HOST: ["127.0.0.1"]})
-    resolved: list = field(default_factory=list)
-    slept: list = field(default_factory=list)
+    lookups: list = field(default_factory=list)
+    waits: list = field(default_factory=list)
 
     def resolve(self, host, port, type=0):  # noqa: A002 - as getaddrinfo names it
-        self.resolved.append(host)
+        self.lookups.append(host)
         if host not in self.hosts:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, type, 6, "", (address, port)) for address in self.hosts[host]]
 
 
 @pytest.fixture
-def sites():
-    """Starts servers; they end with the test."""
+def start_site():
+    """Start servers; they stop at the end of the test."""
     with ExitStack() as stack:
 
-        def start(address="127.0.0.1", trusted=None):
-            site = stack.enter_context(Site(address, trusted))
+        def start(address="127.0.0.1", context=None):
+            site = stack.enter_context(Site(address, context))
             thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02})
             thread.start()
             stack.callback(thread.join)
@@ -135,47 +135,49 @@ def sites():
 
 
 @pytest.fixture
-def site(sites):
+def site(start_site):
     """A server with one image at /a.png."""
-    started = sites()
-    started.pages["/a.png"] = Page()
-    return started
+    site = start_site()
+    site.pages["/a.png"] = Page()
+    return site
 
 
 @pytest.fixture
-def outside():
-    """The world that stores see."""
-    return Outside()
+def network():
+    """The network of the stores."""
+    return FakeNetwork()
 
 
 @pytest.fixture(scope="session")
-def trusted():
-    """The certificates that are believed everywhere, read once."""
+def tls_context():
+    """The default certificates, read once."""
     return httpcore.default_ssl_context()
 
 
 @pytest.fixture
-def stores(outside, trusted):
-    """Makes stores, which are closed with the test."""
+def create_store(network, tls_context):
+    """Create stores, which are closed at the end of the test."""
     with ExitStack() as stack:
 
-        def make(allowed=(HOST,), patience=None, **world):
-            known = NetworkEnvironment(resolve=outside.resolve, sleep=outside.slept.append, trust=lambda: trusted)
-            seen = replace(known, **world)
-            store = WebStore(allowed, patience or FetchLimits(), seen)
+        def create(allowed=(HOST,), limits=None, **changes):
+            defaults = NetworkEnvironment(
+                resolve=network.resolve, sleep=network.waits.append, trust=lambda: tls_context
+            )
+            environment = replace(defaults, **changes)
+            store = WebStore(allowed, limits or FetchLimits(), environment)
             stack.callback(store.close)
             return store
 
-        yield make
+        yield create
 
 
 @pytest.fixture
-def store(stores):
+def store(create_store):
     """A store that may connect to the server of these tests."""
-    return stores()
+    return create_store()
 
 
 @pytest.fixture
-def page():
-    """Makes pages."""
+def build_page():
+    """Build pages."""
     return Page

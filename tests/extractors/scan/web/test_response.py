@@ -20,8 +20,8 @@ NAMES = ["content-length", "content-range", "content-type", "content-encoding", 
 
 
 @given(st.sampled_from([200, 206, 304, 416, 999]), st.dictionaries(st.sampled_from(NAMES), WORDS))
-def test_any_headers_are_read(status, headers):
-    """What a server writes there raises nothing."""
+def test_response_accepts_any_headers(status, headers):
+    """Header values never raise."""
     answer = FetchResponse(status, headers)
     assert answer.length is None or 0 <= answer.length < 10**18
     assert answer.matches(answer.version, answer.length)
@@ -35,28 +35,28 @@ def test_any_headers_are_read(status, headers):
     ("text", "hour"),
     [("Sat, 21 Nov 2026 10:00:00 GMT", 10), ("Sat, 21 Nov 2026 10:00:00 +0200", 8), ("21 Nov 2026 10:00:00 -0000", 10)],
 )
-def test_a_date_is_in_utc(text, hour):
-    """Wherever this machine stands."""
+def test_parse_date_returns_utc(text, hour):
+    """The time zone of the machine does not matter."""
     assert parse_date(text) == datetime(2026, 11, 21, hour, tzinfo=UTC)
 
 
 @given(st.text(max_size=60))
-def test_any_url_is_a_target_or_refused(text):
-    """What a redirect says raises nothing else; what is asked for is ASCII on one line."""
+def test_redirect_accepts_or_refuses_any_url(text):
+    """The location of a redirect raises nothing else, and the request target is printable ASCII."""
     target = Target.parse("https://images.test/a.png?b=1")
     for url in (text, f"//{text}", f"https://{text}", f"https://host:{text}/", f"https://host/{text}"):
         try:
-            led = target.redirect(url)
+            redirected = target.redirect(url)
         except DocumentError as error:
             assert error.kind in {"unreadable", "blocked_address"}  # noqa: PT017 - most texts are some path
         else:
-            assert led.host.isascii()
-            assert led.path.isascii()
-            assert led.path.isprintable()
-            assert " " not in led.path
+            assert redirected.host.isascii()
+            assert redirected.path.isascii()
+            assert redirected.path.isprintable()
+            assert " " not in redirected.path
 
 
-def test_a_signed_path_is_asked_for_letter_by_letter():
-    """One letter encoded otherwise, and the signature would not fit."""
+def test_target_keeps_a_signed_path_unchanged():
+    """The signature is invalid for any other encoding."""
     path = "/a%2Fb+c~d!$'()*,;=:@.png?X-Amz-Signature=a%2Bb/c==&x={y}|[z]"
     assert Target.parse(f"https://images.test{path}#part").path == path

@@ -1,4 +1,4 @@
-"""scan/web/ssrf.py: which addresses are refused, in any spelling."""
+"""scan/web/ssrf.py: which addresses are blocked, in any notation."""
 
 import socket
 
@@ -10,27 +10,27 @@ from extractors.scan.web.ssrf import canonical, describe_block, resolve_public
 PUBLIC = "93.184.216.34"
 
 
-def names(**hosts):
-    """Name servers that know these hosts; `_` in a name stands for a dot."""
+def build_resolver(**hosts):
+    """Build a resolver that knows these hosts; `_` in a name stands for a dot."""
 
     def resolve(host, port, type=0):  # noqa: A002 - as getaddrinfo names it
-        known = {name.replace("_", "."): answers for name, answers in hosts.items()}
-        if host not in known:
+        addresses = {name.replace("_", "."): answers for name, answers in hosts.items()}
+        if host not in addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [(0, type, 6, "", (address, port)) for address in known[host]]
+        return [(0, type, 6, "", (address, port)) for address in addresses[host]]
 
     return resolve
 
 
-def refuse(host, allowed=(), resolve=None, port=80):
-    """The error for a host that is not connected to."""
+def read_refusal(host, allowed=(), resolve=None, port=80):
+    """Return the error for a host that is blocked."""
     with pytest.raises(DocumentError) as raised:
-        resolve_public(host, port, allowed, resolve or names())
+        resolve_public(host, port, allowed, resolve or build_resolver())
     assert "\n" not in raised.value.message
     return raised.value
 
 
-REFUSED = [
+BLOCKED = [
     ("127.0.0.1", "loopback"),
     ("127.255.255.254", "loopback"),
     ("0.0.0.0", "unspecified"),
@@ -93,29 +93,29 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("address", "why"), REFUSED)
-def test_an_address_that_is_not_public_is_refused(address, why):
-    """Whether it is written in the URL, or a name resolves to it."""
+@pytest.mark.parametrize(("address", "reason"), BLOCKED)
+def test_resolve_blocks_an_address_that_is_not_public(address, reason):
+    """The URL may contain the address, or a name may resolve to it."""
     literal = f"[{address.replace('%', '%25')}]" if ":" in address else address
-    for error in (refuse(literal), refuse("a.example", resolve=names(a_example=[address]))):
+    for error in (read_refusal(literal), read_refusal("a.example", resolve=build_resolver(a_example=[address]))):
         assert (error.kind, error.stage, error.final) == ("blocked_address", "scan", False)
-        assert why in error.message
+        assert reason in error.message
 
 
 @pytest.mark.parametrize(
     "address",
     [PUBLIC, "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "169.253.0.1", "168.63.129.17", "192.0.1.1"],
 )
-def test_a_public_address_is_connected_to(address):
-    """Also those just beside what is refused, and behind a network that translates."""
+def test_resolve_accepts_a_public_address(address):
+    """Neighbours of blocked ranges are accepted, and addresses behind NAT64."""
     assert resolve_public(address, 80, ()) == (address,)
     assert describe_block(f"::ffff:{address}") is None
     assert describe_block(f"64:ff9b::{address}") is None
 
 
 @pytest.mark.parametrize("address", ["2606:4700::1111", "2001:4860:4860::8888", "2a00:1450::1", "2001:200::1"])
-def test_a_public_ipv6_address_is_connected_to(address):
-    """In brackets, as a URL has it."""
+def test_resolve_accepts_a_public_ipv6_address(address):
+    """It is written in brackets."""
     assert resolve_public(f"[{address}]", 443, ()) == (address,)
 
 
@@ -134,20 +134,20 @@ def test_a_public_ipv6_address_is_connected_to(address):
         "127.0.0.1.",
         "%31%32%37.0.0.1",
         "\uff11\uff12\uff17.0.0.1",  # digits of full width
-        "127\u30020\u30020\u30021",  # the full stops of Chinese
+        "127\u30020\u30020\u30021",  # ideographic full stops
         "\u2460\u2461\u2466.0.0.1",  # digits in circles
-        "127.0.0.\u00ad1",  # a hyphen that is not seen
+        "127.0.0.\u00ad1",  # a soft hyphen
         "0x7f.0x0.0x0.0x1",
     ],
 )
-def test_every_spelling_of_an_ipv4_address_is_known(host):
-    """What resolvers and browsers take for 127.0.0.1 is taken for it here, without asking a resolver."""
-    assert refuse(host).kind == "blocked_address"
+def test_canonical_reads_each_notation_of_an_ipv4_address(host):
+    """Notations that resolvers and browsers read as 127.0.0.1 are blocked without a lookup."""
+    assert read_refusal(host).kind == "blocked_address"
     assert canonical(host) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("host", "written"),
+    ("host", "canonical_host"),
     [
         ("Images.Example", "images.example"),
         ("images.example.", "images.example"),
@@ -159,9 +159,9 @@ def test_every_spelling_of_an_ipv4_address_is_known(host):
         ("12.example", "12.example"),
     ],
 )
-def test_a_host_has_one_spelling(host, written):
-    """It is resolved, compared and asked for by that one."""
-    assert canonical(host) == written
+def test_canonical_gives_each_host_one_spelling(host, canonical_host):
+    """The host is resolved, compared and requested by that spelling."""
+    assert canonical(host) == canonical_host
 
 
 @pytest.mark.parametrize(
@@ -171,34 +171,34 @@ def test_a_host_has_one_spelling(host, written):
         *("4294967296", "[::1", "[:::1]", "a" * 64, ".".join(["a" * 60] * 5), "\u2100.example", "example.1", "0x"),
     ],
 )
-def test_what_is_no_host_is_refused_before_anybody_is_asked(host):
-    """It never reaches a resolver, which might read it otherwise."""
+def test_invalid_host_is_refused_without_a_lookup(host):
+    """A resolver might read it otherwise."""
 
     def resolve(*_, **__):
         raise AssertionError(host)
 
-    assert refuse(host, resolve=resolve).kind in {"unreadable", "blocked_address"}
+    assert read_refusal(host, resolve=resolve).kind in {"unreadable", "blocked_address"}
 
 
 @pytest.mark.parametrize("answers", [[PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], ["2606:4700::1111", "::1"]])
-def test_one_address_that_is_not_public_refuses_the_host(answers):
-    """Which of them would be connected to is chance."""
-    error = refuse("mixed.example", resolve=names(mixed_example=answers))
+def test_resolve_blocks_a_host_with_one_address_that_is_not_public(answers):
+    """A client could connect to any of its addresses."""
+    error = read_refusal("mixed.example", resolve=build_resolver(mixed_example=answers))
     assert error.kind == "blocked_address"
 
 
-def test_the_message_names_host_and_reason_and_what_opens_it():
-    """In one line."""
-    error = refuse("Inside.Example", resolve=names(inside_example=["10.0.0.1"]))
+def test_message_names_host_reason_and_setting():
+    """It has one line."""
+    error = read_refusal("Inside.Example", resolve=build_resolver(inside_example=["10.0.0.1"]))
     assert error.message == (
         "host inside.example is blocked: it resolves to 10.0.0.1, a private address;"
         " TILEWISE_ALLOW_HOSTS=inside.example allows it"
     )
 
 
-def test_all_public_addresses_of_a_name_are_given_once():
-    """In the resolver's order."""
-    resolve = names(a_example=[PUBLIC, "8.8.8.8", PUBLIC])
+def test_resolve_returns_each_public_address_once():
+    """They are in the resolver's order."""
+    resolve = build_resolver(a_example=[PUBLIC, "8.8.8.8", PUBLIC])
     assert resolve_public("a.example", 80, (), resolve) == (PUBLIC, "8.8.8.8")
 
 
@@ -214,9 +214,9 @@ def test_all_public_addresses_of_a_name_are_given_once():
         ("[0:0::1]", "[::1]:8080"),
     ],
 )
-def test_a_host_that_is_named_is_not_checked(host, allowed):
-    """By its name or its address, with the port or without."""
-    resolve = names(inside_example=["10.0.0.5"])
+def test_resolve_accepts_an_allowed_host_unchecked(host, allowed):
+    """It is allowed by name or address, with or without a port."""
+    resolve = build_resolver(inside_example=["10.0.0.5"])
     assert resolve_public(host, 8080, ["other.example", allowed], resolve)
 
 
@@ -228,29 +228,29 @@ def test_a_host_that_is_named_is_not_checked(host, allowed):
         ("inside.example", ".example"),
         ("inside.example", "*"),
         ("inside.example", "a.inside.example"),
-        ("inside.example", "10.0.0.5"),  # a name is opened by its name
+        ("inside.example", "10.0.0.5"),  # a name is allowed by its name
         ("10.0.0.5", "inside.example"),
         ("10.0.0.5", "10.0.0.0/8"),
         ("[::ffff:10.0.0.5]", "10.0.0.5"),
         ("inside.example", ""),
     ],
 )
-def test_only_what_is_named_is_open(host, allowed):
-    """Another host, another port, or a part of the name opens nothing."""
-    resolve = names(inside_example=["10.0.0.5"])
-    assert refuse(host, [allowed], resolve, port=8080).kind == "blocked_address"
+def test_resolve_allows_exactly_the_named_hosts(host, allowed):
+    """Another host, another port or a part of a name allows nothing."""
+    resolve = build_resolver(inside_example=["10.0.0.5"])
+    assert read_refusal(host, [allowed], resolve, port=8080).kind == "blocked_address"
 
 
-@pytest.mark.parametrize("resolve", [names(), names(a_example=[])])
-def test_a_name_without_an_address_is_said(resolve):
-    """Today; so it is asked for again another day."""
-    error = refuse("a.example", resolve=resolve)
+@pytest.mark.parametrize("resolve", [build_resolver(), build_resolver(a_example=[])])
+def test_resolve_refuses_a_name_without_an_address(resolve):
+    """The error is not final, since the name may get an address."""
+    error = read_refusal("a.example", resolve=resolve)
     assert (error.kind, error.final) == ("unreadable", False)
     assert "a.example has no address" in error.message
 
 
-def test_silent_name_servers_are_no_answer():
-    """Another try may cure it, which is for others to decide."""
+def test_resolve_raises_a_failed_lookup_unchanged():
+    """The caller decides whether to retry it."""
 
     def resolve(*_, **__):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")

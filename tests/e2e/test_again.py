@@ -75,17 +75,17 @@ def test_redo_announcement_lists_documents_by_cause(workspace_to_redo, redo_serv
 def test_redo_announcement_precedes_confirmation_and_calls(workspace_to_redo, redo_server):
     """The run ends at the confirmation, because there is no terminal to answer it."""
     before = len(redo_server.asked)
-    ended = workspace_to_redo.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
-    assert ended.exit_code == 2
-    assert find_announcement(ended).startswith("reprocessing: 3 documents for $")
+    result = workspace_to_redo.run(*RUN, "--redo", "all", env={"TILEWISE_ASK_ABOVE": "0"})
+    assert result.exit_code == 2
+    assert find_announcement(result).startswith("reprocessing: 3 documents for $")
     assert len(redo_server.asked) == before
 
 
 @pytest.mark.parametrize("flags", [("--budget", "1"), ("--yes",), ("--json",), ("--direct",)])
 def test_redo_announcement_goes_to_stderr_with_every_flag(workspace_to_redo, flags):
-    ended = workspace_to_redo.run(*RUN, "--redo", "failed", *flags)
-    assert "1 failed with client_error" in find_announcement(ended)
-    assert "reprocessing" not in ended.stdout
+    result = workspace_to_redo.run(*RUN, "--redo", "failed", *flags)
+    assert "1 failed with client_error" in find_announcement(result)
+    assert "reprocessing" not in result.stdout
 
 
 def test_run_without_redo_has_no_announcement(workspace_to_redo):
@@ -94,9 +94,9 @@ def test_run_without_redo_has_no_announcement(workspace_to_redo):
 
 def test_redo_with_nothing_to_reprocess_has_no_announcement(workspace_to_redo):
     assert workspace_to_redo.run(*RUN, "--redo", "failed").exit_code == 0
-    ended = workspace_to_redo.run(*RUN, "--redo", "failed")
-    assert "reprocessing" not in ended.stderr
-    assert "nothing to do" in ended.stdout
+    result = workspace_to_redo.run(*RUN, "--redo", "failed")
+    assert "reprocessing" not in result.stderr
+    assert "nothing to do" in result.stdout
 
 
 def test_dry_run_prints_one_line_a_cause(workspace_to_redo):
@@ -132,10 +132,10 @@ def test_redo_changed_detects_changed_schema_of_same_name(workspace_to_redo, wor
     first = workspace_to_redo.module(SCHEMA.format(words="What the picture shows."))
     assert workspace_to_redo.run("run", "in", "--output", "apart", "--schema", f"{first}:Caption").exit_code == 0
     second = workspace_to_redo.module(SCHEMA.format(words=words))
-    ended = workspace_to_redo.run(
+    result = workspace_to_redo.run(
         "run", "in", "--output", "apart", "--schema", f"{second}:Caption", "--redo", "changed"
     )
-    assert ("5 with another schema" in ended.stderr) is (cause == "schema")
+    assert ("5 with another schema" in result.stderr) is (cause == "schema")
 
 
 def test_interrupted_redo_is_completed_by_the_suggested_command(workspace, serve, replies):
@@ -145,9 +145,9 @@ def test_interrupted_redo_is_completed_by_the_suggested_command(workspace, serve
     shutil.copyfile(workspace.folder / "in" / "a.jpg", workspace.folder / "in" / "e.jpg")
     workspace.using(good, concurrency="1")
     assert workspace.run(*RUN).exit_code == 0
-    ended = workspace.run(*RUN, "--redo", "all", "--base-url", stopping.url)
-    assert ended.exit_code == 2
-    command = ended.output[ended.output.index("tilewise run ") :].splitlines()[0].replace(stopping.url, good.url)
+    result = workspace.run(*RUN, "--redo", "all", "--base-url", stopping.url)
+    assert result.exit_code == 2
+    command = result.output[result.output.index("tilewise run ") :].splitlines()[0].replace(stopping.url, good.url)
     _, *words = shlex.split(command)
     started = workspace.table("runs").filter(pl.col("status") == "refused")["started_at"].item()
     assert words[words.index("--redo-before") + 1] == f"{started:%Y-%m-%dT%H:%M:%S.%f}Z"

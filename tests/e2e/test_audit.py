@@ -52,8 +52,8 @@ def run_audit(workspace, server, replies):
 
 def test_audit_reads_sample_at_top_rung_and_counts_agreement(run_audit, workspace, server):
     """The rows stay as accepted; `calls`, `runs`, `spend`, the summary and the page have the audit's numbers."""
-    ended = run_audit("A wall", "A door")
-    assert (ended.exit_code, sorted(server.pictures)) == (0, [LOW] * 3 + [TOP] * 2), ended.output
+    result = run_audit("A wall", "A door")
+    assert (result.exit_code, sorted(server.pictures)) == (0, [LOW] * 3 + [TOP] * 2), result.output
     results, calls, run = workspace.table("results"), workspace.table("calls"), workspace.only("runs")
     assert (run["accepted"], run["audited"], run["audit_agreed"], run["calls"]) == (3, 2, 1, 5)
     assert results.select("caption", "_rung", "_attempts").rows() == [("A wall", 1601, 1)] * 3
@@ -62,11 +62,11 @@ def test_audit_reads_sample_at_top_rung_and_counts_agreement(run_audit, workspac
     assert run["cost_usd"] == calls["cost_usd"].sum()
     assert run["cost_wasted_usd"] == audit["cost_usd"].sum() > 0
     assert json.loads(workspace.run("spend", "--json").stdout)["total"]["wasted_usd"] == float(run["cost_wasted_usd"])
-    assert "1 of 2 differ (50.0 %; 9.5 to 90.5 %)" in ended.stdout
+    assert "1 of 2 differ (50.0 %; 9.5 to 90.5 %)" in result.stdout
     tables = open_run(FolderOutput(workspace.folder / "out"), run["run"])
-    shown = dict(load_summary(tables).rungs)
-    assert shown["audit: read again at the top rung"].startswith("1 of 2 differ")
-    assert "climbed" not in shown
+    rungs = dict(load_summary(tables).rungs)
+    assert rungs["audit: read again at the top rung"].startswith("1 of 2 differ")
+    assert "climbed" not in rungs
     assert workspace.run(*RUN, "--audit", "2").exit_code == 0  # all documents are skipped
     assert workspace.table("runs").sort("started_at")["audited"].to_list() == [2, 0]
     assert len(server.asked) == 5
@@ -74,30 +74,32 @@ def test_audit_reads_sample_at_top_rung_and_counts_agreement(run_audit, workspac
 
 def test_error_during_audit_keeps_accepted_rows(run_audit, workspace, replies):
     """The error stops the run as it does elsewhere."""
-    ended = run_audit("A wall", replies.error(401))
+    result = run_audit("A wall", replies.error(401))
     run = workspace.only("runs")
-    assert (ended.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), ended.output
+    assert (result.exit_code, run["status"], run["accepted"], run["remaining"]) == (2, "refused", 3, 0), result.output
     assert (run["audited"], run["audit_agreed"], workspace.table("results").height) == (1, 1, 3)
 
 
 def test_audit_warns_how_many_documents_were_not_compared(run_audit, workspace, replies):
     """Because the top rung refused one, or the budget was spent; a sample larger than the run is cut to it."""
-    ended = run_audit("A wall", replies.error(400), "A wall", args=(*RUN, "--audit", "50"))
+    result = run_audit("A wall", replies.error(400), "A wall", args=(*RUN, "--audit", "50"))
     run = workspace.only("runs")
-    assert (ended.exit_code, run["status"], run["audited"], run["audit_agreed"]) == (0, "completed", 2, 2)
+    assert (result.exit_code, run["status"], run["audited"], run["audit_agreed"]) == (0, "completed", 2, 2)
     assert run["warnings"] == ["audit: 1 of 3 documents have no accepted answer at the top rung"]
     args = (*RUN, "--audit", "3", "--redo", "all", "--budget", "0.0085")
-    ended = workspace.run(*args)
+    result = workspace.run(*args)
     run = workspace.table("runs").sort("started_at").to_dicts()[-1]
-    assert (ended.exit_code, run["status"], run["accepted"], run["audited"]) == (3, "budget_spent", 3, 1), ended.output
+    assert (result.exit_code, run["status"], run["accepted"], run["audited"]) == (3, "budget_spent", 3, 1), (
+        result.output
+    )
     assert "audit: 2 of 3 documents were not read again: the run was stopped" in run["warnings"]
 
 
 def test_stored_plan_includes_its_audit(run_audit, workspace, server):
     """Its confirmation names the cost of both, and `apply` reads the sample."""
     job = ("run", "in", "--schema", "caption", "--bill", "formula")
-    ended = run_audit(args=(*job, "--audit", "2", "--plan-only", "--json"))
-    planned = json.loads(ended.stdout)
+    result = run_audit(args=(*job, "--audit", "2", "--plan-only", "--json"))
+    planned = json.loads(result.stdout)
     info = StoredPlan(planned["plan"]).read_info()
     assert info.high_cost == f"{dollars(info.costs.high)} without an audit of up to 2 documents"
     unconfirmed = workspace.run("apply", planned["plan"], env={"TILEWISE_ASK_ABOVE": "0.000001"})
@@ -113,8 +115,8 @@ def test_stored_plan_includes_its_audit(run_audit, workspace, server):
 
 
 def test_audit_skips_documents_already_at_top_rung(run_audit, workspace, server):
-    ended = run_audit(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
-    assert (ended.exit_code, server.pictures) == (0, [TOP] * 3)
+    result = run_audit(*["A wall"] * 3, args=(*RUN, "--audit", "5", "--policy", "faithful"))
+    assert (result.exit_code, server.pictures) == (0, [TOP] * 3)
     assert (workspace.only("runs")["audited"], workspace.only("runs")["audit_agreed"]) == (0, 0)
 
 
@@ -135,8 +137,8 @@ def test_estimate_includes_audit_cost(run_audit, workspace, server):
 )
 def test_invalid_audit_is_refused(workspace, server, flags, words):
     workspace.with_images("a.jpg").using(server)
-    ended = workspace.run(*RUN, *flags)
-    assert (ended.exit_code, server.asked, words in ended.stderr) == (2, [], True), ended.stderr
+    result = workspace.run(*RUN, *flags)
+    assert (result.exit_code, server.asked, words in result.stderr) == (2, [], True), result.stderr
 
 
 @pytest.mark.parametrize(("at_top", "revoked"), [(["A door"] * 2, True), (["A wall"] * 2, False)])

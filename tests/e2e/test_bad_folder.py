@@ -39,13 +39,13 @@ def tables(first_run):
 
 def test_run_with_rejected_images_exits_with_1(first_run, workspace_with_bad_files):
     """The message names the number of rejected documents and the folder of failures."""
-    ended, _ = first_run
-    assert ended.exit_code == 1
-    assert f"2 of 6 documents accepted; 4 not: see {workspace_with_bad_files.folder / 'out'}/failures" in ended.stdout
+    result, _ = first_run
+    assert result.exit_code == 1
+    assert f"2 of 6 documents accepted; 4 not: see {workspace_with_bad_files.folder / 'out'}/failures" in result.stdout
 
 
 def test_valid_images_are_read_despite_broken_ones(tables):
-    assert [Path(each).name for each in tables["results"]["_image"]] == ["a.jpg", "z.jpg"]
+    assert [Path(image).name for image in tables["results"]["_image"]] == ["a.jpg", "z.jpg"]
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -74,9 +74,9 @@ def test_found_equals_accepted_plus_rejected(tables):
 
 def test_second_run_skips_results_and_final_failures(first_run, workspace_with_bad_files):
     """The image over a limit is read again, as the limit may have been raised."""
-    ended = workspace_with_bad_files.run(*BASE)
+    result = workspace_with_bad_files.run(*BASE)
     row = workspace_with_bad_files.table("runs").sort("started_at").to_dicts()[-1]
-    assert ended.exit_code == 1
+    assert result.exit_code == 1
     assert (row["found"], row["skipped"], row["skipped_failed"], row["rejected"]) == (6, 5, 3, 1)
 
 

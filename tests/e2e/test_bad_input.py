@@ -17,9 +17,9 @@ def one_image(workspace, server):
 
 
 def test_refused_run_prints_one_line_to_stderr_only(workspace):
-    ended = workspace.tilewise("run", "nowhere", "--schema", "caption")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"
+    result = workspace.tilewise("run", "nowhere", "--schema", "caption")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "tilewise: source 'nowhere' does not exist: use a folder of images or one image\n"
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_invalid_argument_is_named_with_allowed_values(workspace, server, args, 
     """One line, exit 2, no chat request, no file."""
     (workspace.folder / "empty").mkdir()
     before = workspace.files()
-    ended = workspace.run(*args)
-    assert ended.exit_code == 2
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("tilewise: ")
-    assert ended.stderr.count("\n") == 1
-    assert [word for word in words if word not in ended.stderr] == []
+    result = workspace.run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("tilewise: ")
+    assert result.stderr.count("\n") == 1
+    assert [word for word in words if word not in result.stderr] == []
     assert server.asked == []
     assert [file for file in workspace.files() if not file.startswith("ledger.db")] == before
 
@@ -99,45 +99,45 @@ def test_invalid_argument_is_named_with_allowed_values(workspace, server, args, 
 def test_invalid_setting_is_named_with_value_and_allowed_values(workspace, server, setting, value, words):
     """One line, exit 2, no chat request, no file."""
     before = workspace.files()
-    ended = workspace.run(*RUN, env={setting: value})
-    assert ended.exit_code == 2
-    assert ended.stderr.startswith("tilewise: ")
-    assert ended.stderr.count("\n") == 1
-    assert [word for word in words if word not in ended.stderr] == []
+    result = workspace.run(*RUN, env={setting: value})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tilewise: ")
+    assert result.stderr.count("\n") == 1
+    assert [word for word in words if word not in result.stderr] == []
     assert server.asked == []
     assert [file for file in workspace.files() if not file.startswith("ledger.db")] == before
 
 
 def test_missing_key_suggests_setting_it_or_offline(workspace):
-    ended = workspace.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
-    assert ended.exit_code == 2
-    assert ended.stderr == ("tilewise: no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR\n")
+    result = workspace.run(*RUN, env={"TILEWISE_API_KEY": None, "TILEWISE_BASE_URL": None})
+    assert result.exit_code == 2
+    assert result.stderr == ("tilewise: no key: set TOGETHER_API_KEY, or add --offline to try it with local OCR\n")
 
 
 def test_unreadable_settings_file_is_named(workspace, server):
     (workspace.folder / "tilewise.toml").write_text("model = ")
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert ended.stderr.startswith("tilewise: tilewise.toml cannot be read")
+    result = workspace.run(*RUN)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("tilewise: tilewise.toml cannot be read")
     assert server.asked == []
 
 
 def test_unknown_setting_in_file_is_named_with_allowed_names(workspace, server):
     (workspace.folder / "tilewise.toml").write_text('modle = "x"')
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert "'modle'" in ended.stderr
-    assert "model" in ended.stderr
+    result = workspace.run(*RUN)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "'modle'" in result.stderr
+    assert "model" in result.stderr
     assert server.asked == []
 
 
 def test_api_key_in_settings_file_is_refused(workspace, server):
     """The message does not repeat the key."""
     (workspace.folder / "tilewise.toml").write_text('api_key = "sk-written-down"')
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert "environment or .env" in ended.stderr
-    assert "sk-written-down" not in ended.stderr
+    result = workspace.run(*RUN)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "environment or .env" in result.stderr
+    assert "sk-written-down" not in result.stderr
     assert server.asked == []
 
 
@@ -146,18 +146,18 @@ def test_unreachable_endpoint_is_named(workspace):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        ended = workspace.run(*RUN, "--base-url", url)
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert url in ended.stderr
-    assert "cannot be reached" in ended.stderr
+        result = workspace.run(*RUN, "--base-url", url)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert url in result.stderr
+    assert "cannot be reached" in result.stderr
     assert workspace.files("out") == []
 
 
 def test_ledger_that_cannot_be_created_is_named(workspace, server):
     """Nothing is sent without a ledger."""
-    ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'prices.toml' / 'ledger.db'}"})
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert "ledger" in ended.stderr
+    result = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'prices.toml' / 'ledger.db'}"})
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "ledger" in result.stderr
     assert server.asked == []
 
 
@@ -166,7 +166,7 @@ def test_ledger_that_cannot_be_created_is_named(workspace, server):
 def test_field_named_like_a_partition_is_refused(workspace, server, field):
     """Readers would overwrite the field with the partition's value."""
     name = workspace.module(f"from pydantic import BaseModel\n\n\nclass Odd(BaseModel):\n    {field}: str\n")
-    ended = workspace.run("run", "in", "--schema", f"{name}:Odd")
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert repr(field) in ended.stderr
+    result = workspace.run("run", "in", "--schema", f"{name}:Odd")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert repr(field) in result.stderr
     assert server.asked == []

@@ -29,9 +29,9 @@ def receipts(bucket, workspace, echo):
 
 def test_bucket_is_read_once_and_changed_objects_again(bucket, receipts):
     """Every image is a row under its URL; a second run reads only the object that changed."""
-    ended = receipts.run("run", f"{bucket.url}/in", *MOST)
-    assert ended.exit_code == 1, ended.output  # one of them is no image
-    row = json.loads(ended.stdout)
+    result = receipts.run("run", f"{bucket.url}/in", *MOST)
+    assert result.exit_code == 1, result.output  # one of them is no image
+    row = json.loads(result.stdout)
     assert (row["found"], row["accepted"], row["rejected"], row["source"]) == (13, 12, 1, f"{bucket.url}/in")
     results = receipts.table("results")
     assert sorted(results["_image"]) == [f"{bucket.url}/in/{number:02}.jpg" for number in range(12)]
@@ -92,8 +92,8 @@ def test_estimate_with_sample_fetches_that_many_headers(bucket, receipts):
 def test_missing_bucket_ends_command_before_any_call(receipts, command):
     """Exit 2 and one line that names the source."""
     name, *flags = command
-    ended = receipts.run(name, "s3://no-such-bucket/in", *flags)
-    assert ended.exit_code == 2
-    assert ended.stderr.startswith("tilewise: source 's3://no-such-bucket/in' does not exist")
-    assert len(ended.stderr.splitlines()) == 1
+    result = receipts.run(name, "s3://no-such-bucket/in", *flags)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tilewise: source 's3://no-such-bucket/in' does not exist")
+    assert len(result.stderr.splitlines()) == 1
     assert receipts.table("calls").is_empty()

@@ -35,7 +35,7 @@ class Tables:
         """All rows published in a table."""
         keys = self.keys(table)
         files = [io.BytesIO(bytes(obstore.get(self._store, f"out/{key}").bytes())) for key in keys]
-        return pl.concat([pl.read_parquet(each) for each in files]) if files else pl.DataFrame()
+        return pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame()
 
     def only(self, table):
         """The one row of a table."""
@@ -64,10 +64,10 @@ def remote(bucket, workspace, echo, tables):
     return workspace
 
 
-def parse_row(ended):
+def parse_row(result):
     """The JSON object that a command printed."""
-    assert ended.stdout, ended.stderr
-    return json.loads(ended.stdout)
+    assert result.stdout, result.stderr
+    return json.loads(result.stdout)
 
 
 def counts(row):
@@ -114,11 +114,11 @@ def test_forget_erases_a_document_from_a_bucket(remote, tables, bucket):
     remote.run("run", "in", *MOST)
     image = str(remote.folder / "in" / "1.png")
     bucket.put("in/2.png", b"picture")
-    ended = remote.run("forget", image, f"{bucket.url}/in/2.png", f"{bucket.url}/in/9.png", "--yes")
-    assert ended.exit_code == 0, ended.stderr
-    assert f"{image} is still in its source" in ended.stdout
-    assert f"{bucket.url}/in/2.png is still in its source" in ended.stdout
-    assert f"{bucket.url}/in/9.png is still" not in ended.stdout
+    result = remote.run("forget", image, f"{bucket.url}/in/2.png", f"{bucket.url}/in/9.png", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert f"{image} is still in its source" in result.stdout
+    assert f"{bucket.url}/in/2.png is still in its source" in result.stdout
+    assert f"{bucket.url}/in/9.png is still" not in result.stdout
     assert [tables.read(name).height for name in TABLES] == [4, 4, 1, 5, 5, 3, 1]
     assert sorted(tables.read("calls")["document"])[:2] == ["", str(remote.folder / "in" / "0.png")]
     tables.download(remote.folder / "copy")
@@ -199,9 +199,9 @@ def test_spend_reads_calls_from_bucket(remote, tables):
 def test_report_is_written_to_the_bucket(remote, tables, bucket):
     """It is an HTML page beside the tables, and its URL is printed."""
     row = parse_row(remote.run("run", "in", *MOST, "--fail-above", "1"))
-    ended = remote.run("report")
+    result = remote.run("report")
     key = f"reports/{row['run']}.html"
-    assert ended.stdout == f"{tables.url}/{key}\n", ended.stderr
+    assert result.stdout == f"{tables.url}/{key}\n", result.stderr
     page = obstore.get(S3Store(bucket.name), f"out/{key}")
     assert page.attributes["Content-Type"].startswith("text/html")
     assert f"{tables.url}/results/schema=caption/" in bytes(page.bytes()).decode()
@@ -213,8 +213,8 @@ def test_report_shows_images_from_a_bucket(remote, tables, bucket):
         bucket.put(f"scans/{name}", (remote.folder / "in" / "0.png").read_bytes() + name.encode())
     row = parse_row(remote.run("run", f"{bucket.url}/scans", *MOST, "--redo", "all"))
     bucket.put("scans/b.png", (remote.folder / "in" / "1.png").read_bytes())
-    ended = remote.run("report", row["run"])
-    assert ended.exit_code == 0, ended.stderr
+    result = remote.run("report", row["run"])
+    assert result.exit_code == 0, result.stderr
     page = bytes(obstore.get(S3Store(bucket.name), f"out/reports/{row['run']}.html").bytes()).decode()
     assert page.count('src="data:image/webp') == 1
     assert page.count("the file has changed since this run read it") == 1
@@ -236,10 +236,10 @@ def test_published_tables_contain_no_secret(remote, tables, tmp_path):
 def test_missing_output_bucket_ends_command_before_any_call(remote, command, serve, replies):
     """Exit 2 and one line that names the output."""
     server = serve(replies.ok())
-    ended = remote.run(*command, "--output", "s3://no-such-bucket/out", env={"TILEWISE_BASE_URL": server.url})
-    assert ended.exit_code == 2
-    assert ended.stderr.startswith("tilewise: output 's3://no-such-bucket/out' does not exist: no such bucket")
-    assert len(ended.stderr.splitlines()) == 1
+    result = remote.run(*command, "--output", "s3://no-such-bucket/out", env={"TILEWISE_BASE_URL": server.url})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tilewise: output 's3://no-such-bucket/out' does not exist: no such bucket")
+    assert len(result.stderr.splitlines()) == 1
     assert server.asked == []
 
 
@@ -247,20 +247,20 @@ def test_read_only_output_bucket_ends_run_before_any_call(remote, bucket, serve,
     """Exit 2 and one line that names the permission."""
     server = serve(replies.ok())
     bucket.front.refuse = lambda method, path: (403, DENIED) if method == "PUT" else None
-    ended = remote.run("run", "in", *MOST, env={"TILEWISE_BASE_URL": server.url})
-    assert ended.exit_code == 2
-    assert "may not be written (AccessDenied): the key needs s3:PutObject and s3:DeleteObject" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    result = remote.run("run", "in", *MOST, env={"TILEWISE_BASE_URL": server.url})
+    assert result.exit_code == 2
+    assert "may not be written (AccessDenied): the key needs s3:PutObject and s3:DeleteObject" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert server.asked == []
 
 
 def test_next_run_publishes_volume_whose_publishing_failed(remote, bucket, tables):
     """The error says what is kept; the first run gets its own row, and nothing is paid again."""
     bucket.front.refuse = lambda method, path: (403, DENIED) if method == "PUT" and "/out/calls/" in path else None
-    ended = remote.run("run", "in", *MOST)
-    assert ended.exit_code == 2
-    assert "may not be written (AccessDenied)" in ended.stderr
-    assert "all answers received so far are kept in the ledger, and the next run publishes them" in ended.stderr
+    result = remote.run("run", "in", *MOST)
+    assert result.exit_code == 2
+    assert "may not be written (AccessDenied)" in result.stderr
+    assert "all answers received so far are kept in the ledger, and the next run publishes them" in result.stderr
     assert tables.keys("results")
     assert not tables.keys("runs")
 
@@ -292,8 +292,8 @@ def test_next_run_recovers_run_killed_while_publishing(remote, bucket, tables, a
         process.append(running)
         assert running.wait(60) == -signal.SIGKILL
     bucket.front.refuse = lambda method, path: None
-    ended = remote.run("run", "in", *MOST)
-    row = parse_row(ended)
+    result = remote.run("run", "in", *MOST)
+    row = parse_row(result)
 
     assert row["found"] == 6
     assert row["skipped"] + row["accepted"] + row["rejected"] == 6

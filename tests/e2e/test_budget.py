@@ -31,9 +31,9 @@ def highest_reservation(workspace):
 def test_budget_is_used_to_within_one_reservation(highest_reservation, workspace, server):
     """Settled calls release what they did not use, so spending ends within one reservation of the budget."""
     server.asked.clear()
-    ended = workspace.run(*RUN, "--budget", BUDGET, "--json")
-    row = json.loads(ended.stdout)
-    assert (ended.exit_code, row["status"]) == (3, "budget_spent")
+    result = workspace.run(*RUN, "--budget", BUDGET, "--json")
+    row = json.loads(result.stdout)
+    assert (result.exit_code, row["status"]) == (3, "budget_spent")
     assert BUDGET - highest_reservation < len(server.asked) * COST <= BUDGET
     assert workspace.only("runs")["cost_usd"] == len(server.asked) * COST == workspace.table("calls")["cost_usd"].sum()
 
@@ -48,9 +48,9 @@ def test_spent_budget_publishes_every_paid_answer(workspace, server):
 
 
 def test_spent_budget_message_names_budget_kept_and_remaining(workspace):
-    ended = workspace.run(*RUN, "--budget", BUDGET)
+    result = workspace.run(*RUN, "--budget", BUDGET)
     kept = workspace.only("runs")["accepted"]
-    [line] = [line for line in ended.stdout.splitlines() if line.startswith("stopped: ")]
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("stopped: ")]
     assert line.startswith("stopped: the run's budget of $0.012 is spent: ")
     assert "raise --budget" in line
     assert f"{kept} accepted documents are kept in {workspace.folder / 'out'}, {34 - kept} remain" in line
@@ -68,9 +68,9 @@ def test_next_run_has_a_new_budget_and_continues(workspace, server):
 def test_budget_below_one_reservation_sends_nothing(highest_reservation, workspace, server):
     """The message names what the next call may cost."""
     server.asked.clear()
-    ended = workspace.run(*RUN, "--budget", highest_reservation - Decimal("0.000001"))
-    assert (ended.exit_code, server.asked) == (3, [])
-    assert f"the next call may cost up to {dollars(highest_reservation)}" in ended.stdout
+    result = workspace.run(*RUN, "--budget", highest_reservation - Decimal("0.000001"))
+    assert (result.exit_code, server.asked) == (3, [])
+    assert f"the next call may cost up to {dollars(highest_reservation)}" in result.stdout
     row = workspace.only("runs")
     assert (row["status"], row["calls"], row["cost_usd"], row["remaining"]) == ("budget_spent", 0, 0, 34)
 
@@ -85,33 +85,33 @@ def test_budget_of_one_reservation_runs_calls_one_by_one(highest_reservation, wo
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "lots"])
 def test_invalid_budget_is_refused(workspace, server, value):
     """The flag, its value and what is allowed are named before anything is sent."""
-    ended = workspace.run(*RUN, "--budget", value)
-    assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
-    assert ended.stderr.startswith(f"tilewise: budget '{value}': must be ")
+    result = workspace.run(*RUN, "--budget", value)
+    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert result.stderr.startswith(f"tilewise: budget '{value}': must be ")
     assert workspace.files("out") == []
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "lots"])
 def test_invalid_daily_budget_is_refused(workspace, server, value):
-    ended = workspace.run(*RUN, env={"TILEWISE_DAILY_BUDGET": value})
-    assert (ended.exit_code, ended.stderr.count("\n"), server.asked) == (2, 1, [])
-    assert f"TILEWISE_DAILY_BUDGET='{value}': must be " in ended.stderr
+    result = workspace.run(*RUN, env={"TILEWISE_DAILY_BUDGET": value})
+    assert (result.exit_code, result.stderr.count("\n"), server.asked) == (2, 1, [])
+    assert f"TILEWISE_DAILY_BUDGET='{value}': must be " in result.stderr
 
 
 @pytest.mark.parametrize(("flags", "daily"), [(("--budget", "1"), None), ((), "1"), (("--budget", "1", "--yes"), None)])
 def test_budget_for_model_without_price_is_refused(workspace, server, flags, daily):
     """Nothing is sent or written, and `--yes` does not help."""
-    ended = workspace.run(*RUN, "--model", "maker/unheard-of", *flags, env={"TILEWISE_DAILY_BUDGET": daily})
-    assert (ended.exit_code, ended.stderr.count("\n"), server.asked) == (2, 1, [])
-    assert "the price of maker/unheard-of is unknown" in ended.stderr
-    assert "TILEWISE_PRICES" in ended.stderr
+    result = workspace.run(*RUN, "--model", "maker/unheard-of", *flags, env={"TILEWISE_DAILY_BUDGET": daily})
+    assert (result.exit_code, result.stderr.count("\n"), server.asked) == (2, 1, [])
+    assert "the price of maker/unheard-of is unknown" in result.stderr
+    assert "TILEWISE_PRICES" in result.stderr
     assert workspace.files("out") == []
 
 
 def test_free_endpoint_runs_within_any_budget(workspace, echo):
     """Local reading has a price of 0."""
-    ended = workspace.run(*RUN, "--base-url", echo, "--budget", "0.000001", env={"TILEWISE_PRICES": None})
-    assert ended.exit_code == 0, ended.stderr
+    result = workspace.run(*RUN, "--base-url", echo, "--budget", "0.000001", env={"TILEWISE_PRICES": None})
+    assert result.exit_code == 0, result.stderr
     assert (workspace.only("runs")["accepted"], workspace.only("runs")["cost_usd"]) == (34, 0)
 
 
@@ -121,17 +121,17 @@ def test_budget_replaces_the_confirmation(workspace):
 
 def test_daily_budget_does_not_replace_the_confirmation(workspace, server):
     """It limits all runs of a day, not this one."""
-    ended = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0", "TILEWISE_DAILY_BUDGET": "1"})
-    assert (ended.exit_code, server.asked) == (2, [])
-    assert "above TILEWISE_ASK_ABOVE=0" in ended.stderr
+    result = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0", "TILEWISE_DAILY_BUDGET": "1"})
+    assert (result.exit_code, server.asked) == (2, [])
+    assert "above TILEWISE_ASK_ABOVE=0" in result.stderr
 
 
 def test_budget_counts_invalid_answers(workspace, serve, replies):
     """Every billed call counts, also one without a row."""
     server = serve(replies.ok("no JSON at all"))
-    ended = workspace.run(*RUN, "--base-url", server.url, "--budget", BUDGET, "--fail-above", "1")
+    result = workspace.run(*RUN, "--base-url", server.url, "--budget", BUDGET, "--fail-above", "1")
     row = workspace.only("runs")
-    assert ended.exit_code == 3
+    assert result.exit_code == 3
     assert row["cost_usd"] == row["cost_wasted_usd"] == len(server.asked) * COST <= BUDGET
     assert row["accepted"] == 0
 

@@ -30,7 +30,7 @@ def answer(replies, caption, confidence, tokens=1601):
     if confidence is not None:
         before, after = content.split(caption)
         logprobs = [(before, 0.0), (caption, log(confidence)), (after, 0.0)]
-        body["choices"][0]["logprobs"] = {"content": [{"token": t, "logprob": each} for t, each in logprobs]}
+        body["choices"][0]["logprobs"] = {"content": [{"token": t, "logprob": logprob} for t, logprob in logprobs]}
     return replies.raw(json.dumps(body))
 
 
@@ -41,8 +41,8 @@ def climb(workspace, server, replies):
     def run(*answers, args=CLIMB, **env):
         rungs = (1601, 6404, 6404, 6404)
         script = [
-            answer(replies, *each, tokens) if isinstance(each[0], str) else each
-            for each, tokens in zip(answers, rungs, strict=False)
+            answer(replies, *spec, tokens) if isinstance(spec[0], str) else spec
+            for spec, tokens in zip(answers, rungs, strict=False)
         ]
         server.asked.clear()
         server.answers_with(*script)
@@ -58,8 +58,8 @@ def read_row(workspace):
 
 
 def test_confident_answer_stops_at_first_rung(climb, workspace):
-    ended, server = climb(("sure", 0.9))
-    assert (ended.exit_code, server.pictures, read_row(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
+    result, server = climb(("sure", 0.9))
+    assert (result.exit_code, server.pictures, read_row(workspace)) == (0, [LOW], ("sure", 1601, 0.9))
     row = workspace.only("runs")
     assert (json.loads(row["stopped_at_rung"]), row["cost_wasted_usd"]) == ({"1601": 1}, 0)
 
@@ -70,8 +70,8 @@ def test_confident_answer_stops_at_first_rung(climb, workspace):
 )
 def test_doubtful_answer_climbs_and_most_confident_is_published(climb, workspace, top_answer, published):
     """The row has the tokens and the cost of both; the cost of the other answer counts as wasted."""
-    ended, server = climb(("low", 0.5), top_answer)
-    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    result, server = climb(("low", 0.5), top_answer)
+    assert (result.exit_code, server.pictures) == (0, [LOW, TOP])
     assert read_row(workspace) == (published or ("top", 6404, None))
     document, run = workspace.only("results"), workspace.only("runs")
     wasted_rung = 6404 if published and published[0] == "low" else 1601
@@ -81,7 +81,7 @@ def test_doubtful_answer_climbs_and_most_confident_is_published(climb, workspace
     assert run["cost_wasted_usd"] == waste
     assert workspace.table("calls")["outcome"].to_list() == ["accepted", "accepted"]
     assert json.loads(run["stopped_at_rung"]) == {str(document["_rung"]): 1}
-    assert "climbed" in ended.stdout
+    assert "climbed" in result.stdout
 
 
 def test_spend_views_and_page_agree_on_a_climb(climb, workspace):
@@ -103,8 +103,8 @@ def test_spend_views_and_page_agree_on_a_climb(climb, workspace):
 
 def test_unknown_confidence_does_not_climb(climb, workspace):
     """A server without log probabilities is read once."""
-    ended, server = climb(("low", None))
-    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (0, 1, ("low", 1601, None))
+    result, server = climb(("low", None))
+    assert (result.exit_code, len(server.asked), read_row(workspace)) == (0, 1, ("low", 1601, None))
 
 
 def test_climb_below_does_not_redo_results(climb, workspace):
@@ -123,8 +123,8 @@ def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, rep
         "context": replies.error(400, "maximum context length is 4096 tokens", "context_length_exceeded"),
         "down": replies.error(500),
     }
-    ended, server = climb(("low", 0.5), errors[error], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
-    assert (ended.exit_code, read_row(workspace)) == (0, ("low", 1601, 0.5)), ended.output
+    result, server = climb(("low", 0.5), errors[error], TILEWISE_ATTEMPTS="1", TILEWISE_REASKS="0")
+    assert (result.exit_code, read_row(workspace)) == (0, ("low", 1601, 0.5)), result.output
     assert server.pictures[:2] == [LOW, TOP]
     assert workspace.table("failures").is_empty()
     run = workspace.only("runs")
@@ -132,8 +132,8 @@ def test_error_on_a_higher_rung_publishes_the_lower_answer(climb, workspace, rep
 
 
 def test_refused_key_publishes_the_lower_answer_and_stops(climb, workspace, replies):
-    ended, _ = climb(("low", 0.5), replies.error(401))
-    assert (ended.exit_code, read_row(workspace)) == (2, ("low", 1601, 0.5))
+    result, _ = climb(("low", 0.5), replies.error(401))
+    assert (result.exit_code, read_row(workspace)) == (2, ("low", 1601, 0.5))
     assert workspace.only("runs")["status"] == "refused"
     _, server = climb(("again", 0.9))
     assert server.asked == []
@@ -144,8 +144,8 @@ def test_spent_budget_publishes_the_lower_answer(climb, workspace):
     climb(("first", 0.9), args=(*RUN, "--output", "other", "--policy", "faithful", "--yes"))
     [reserved] = workspace.table("calls", "other")["reserved_usd"]
     workspace.env["TILEWISE_LEDGER"] = f"sqlite:///{workspace.folder / 'new.db'}"
-    ended, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(reserved)))
-    assert (ended.exit_code, len(server.asked)) == (3, 1)
+    result, server = climb(("low", 0.5), ("top", 0.95), args=(*CLIMB, "--budget", str(reserved)))
+    assert (result.exit_code, len(server.asked)) == (3, 1)
     assert read_row(workspace) == ("low", 1601, 0.5)
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("budget_spent", 1, 0)
@@ -161,8 +161,8 @@ def test_agreement_on_agree_on_fields_publishes_higher_rung(climb, workspace):
         "    caption: str\n    alt_text: str | None\n    tags: list[str]\n"
     )
     args = ("run", "in", "--schema", f"{name}:Page", "--bill", "formula", "--climb-below", "0.9")
-    ended, server = climb(("The Wall", 0.5), ("the  wall", 0.3), args=args)
-    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    result, server = climb(("The Wall", 0.5), ("the  wall", 0.3), args=args)
+    assert (result.exit_code, server.pictures) == (0, [LOW, TOP])
     assert read_row(workspace) == ("the  wall", 6404, 0.3)
 
 
@@ -179,23 +179,23 @@ def test_reparse_uses_the_published_answer(climb, workspace):
 def test_try_shows_every_rung(climb, workspace):
     """It publishes no row."""
     args = ("try", "in/a.jpg", "--schema", "caption", "--bill", "formula", "--climb-below", "0.9", "--json")
-    ended, _ = climb(("low", 0.5), ("top", 0.8), args=args)
-    report = json.loads(ended.stdout)
-    assert [each["rung"] for each in report["attempts"]] == [1601, 6404]
+    result, _ = climb(("low", 0.5), ("top", 0.8), args=args)
+    report = json.loads(result.stdout)
+    assert [attempt["rung"] for attempt in report["attempts"]] == [1601, 6404]
     assert (report["outcome"], report["fields"]["caption"]) == ("accepted", "top")
 
 
 def test_stored_plan_keeps_climb_below(climb, workspace):
     plan = json.loads(climb(("low", 0.5), args=(*CLIMB, "--plan-only", "--json"))[0].stdout)["plan"]
-    ended, server = climb(("low", 0.5), ("top", 0.95), args=("apply", plan))
-    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP])
+    result, server = climb(("low", 0.5), ("top", 0.95), args=("apply", plan))
+    assert (result.exit_code, server.pictures) == (0, [LOW, TOP])
     assert read_row(workspace) == ("top", 6404, 0.95)
 
 
 def test_stop_during_a_climb_publishes_the_lower_answer(climb, workspace, replies):
     """`--max-time` ends while the higher rung is in flight; that call is aborted."""
-    ended, server = climb(("low", 0.5), replies.nothing, args=(*CLIMB, "--max-time", "2s"), TILEWISE_DRAIN="0")
-    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (3, 2, ("low", 1601, 0.5))
+    result, server = climb(("low", 0.5), replies.nothing, args=(*CLIMB, "--max-time", "2s"), TILEWISE_DRAIN="0")
+    assert (result.exit_code, len(server.asked), read_row(workspace)) == (3, 2, ("low", 1601, 0.5))
     run = workspace.only("runs")
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 1, 0)
     assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["accepted", "aborted"]
@@ -208,8 +208,8 @@ def test_run_killed_during_a_climb_is_recovered_without_calls(workspace, server,
     with workspace.using(server).start(*CLIMB) as process:
         wait(lambda: len(server.asked) == 2)
         process.kill()
-    ended = workspace.run(*CLIMB)
-    assert (ended.exit_code, len(server.asked), read_row(workspace)) == (0, 2, ("low", 1601, 0.5))
+    result = workspace.run(*CLIMB)
+    assert (result.exit_code, len(server.asked), read_row(workspace)) == (0, 2, ("low", 1601, 0.5))
     runs = workspace.table("runs").sort("started_at").to_dicts()
     assert [(row["status"], row["accepted"], row["calls"], row["skipped"]) for row in runs] == [
         ("abandoned", 1, 2, 0),

@@ -36,10 +36,10 @@ def images_and_an_empty_file(workspace):
 
 def estimate(workspace, *args, env=None):
     """The object that `estimate --json` prints."""
-    ended = workspace.run("estimate", "in", "--json", *args, env=env)
-    assert ended.exit_code == 0, ended.stderr
-    assert ended.stdout.count("\n") == 1
-    return json.loads(ended.stdout)
+    result = workspace.run("estimate", "in", "--json", *args, env=env)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
 
 
 def test_estimate_json_has_documented_keys(workspace):
@@ -102,17 +102,17 @@ def test_estimate_has_eta_after_earlier_calls(workspace_with_one_result):
 def test_dry_run_prints_the_estimate_of_the_run(workspace_with_one_result):
     """It has the same keys, skips finished documents, and writes nothing."""
     before = workspace_with_one_result.files()
-    ended = workspace_with_one_result.run("run", "in", "--schema", "caption", "--dry-run", "--json")
-    estimated = json.loads(ended.stdout)
-    assert (ended.exit_code, list(estimated)) == (0, KEYS)
+    result = workspace_with_one_result.run("run", "in", "--schema", "caption", "--dry-run", "--json")
+    estimated = json.loads(result.stdout)
+    assert (result.exit_code, list(estimated)) == (0, KEYS)
     assert (estimated["documents"], estimated["skipped"]) == (2, 1)
     assert workspace_with_one_result.files() == before
 
 
 def test_estimate_text_has_counts_and_tokens(workspace):
-    ended = workspace.run("estimate", "in", "--schema", "caption", "--bill", "formula")
-    assert ended.exit_code == 0
-    lines = [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    result = workspace.run("estimate", "in", "--schema", "caption", "--bill", "formula")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert {"documents 3", "rejected 1", "rejected: empty 1"} <= set(lines)
     assert "image tokens at full size, formula 8,005" in lines
     assert "image tokens as first sent, formula 3,202" in lines
@@ -127,17 +127,17 @@ def test_schemas_lists_every_shipped_schema(workspace):
 
 @pytest.mark.parametrize("command", [(), ("run",), ("estimate",), ("schemas",), ("endpoint",)])
 def test_help_of_every_command_exits_with_0(workspace, command):
-    ended = workspace.run(*command, "--help")
-    assert ended.exit_code == 0
-    assert "Usage: " in ended.stdout
+    result = workspace.run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
 
 
 @pytest.mark.parametrize("args", [("run",), ("run", "in", "--polcy", "x"), ("run", "in", "--policy", "x"), ("walk",)])
 def test_usage_error_exits_with_2(workspace, args):
     """The message is on stderr."""
-    ended = workspace.run(*args)
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert ended.stderr
+    result = workspace.run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
 
 
 def test_endpoint_prints_its_url_and_serves_a_run(workspace):
@@ -146,8 +146,8 @@ def test_endpoint_prints_its_url_and_serves_a_run(workspace):
         line = process.stdout.readline()
         url = line.split()[2]
         workspace.images("d.jpg")
-        ended = workspace.run("run", "in/d.jpg", "--schema", "caption", "--base-url", url, "--bill", "table")
+        result = workspace.run("run", "in/d.jpg", "--schema", "caption", "--base-url", url, "--bill", "table")
         process.terminate()
     assert line == f"tilewise endpoint: {url} echoes the schema, bills by table\n"
-    assert ended.exit_code == 0
+    assert result.exit_code == 0
     assert workspace.only("runs")["residual_tokens"] == 0

@@ -30,12 +30,12 @@ def test_sequential_runs_share_daily_budget(workspace, server):
     """Also with different outputs; the message says when the budget is available again."""
     assert workspace.run(*RUN, "--limit", "5").exit_code == 0
     assert workspace.run(*RUN, "--limit", "5", "--output", "other").exit_code == 0
-    ended = workspace.run(*RUN)
+    result = workspace.run(*RUN)
     [reserved] = set(workspace.table("calls")["reserved_usd"])
-    assert (ended.exit_code, sorted(workspace.table("runs")["status"])) == (3, ["budget_spent", "completed"])
+    assert (result.exit_code, sorted(workspace.table("runs")["status"])) == (3, ["budget_spent", "completed"])
     assert BUDGET - reserved < len(server.asked) * COST <= BUDGET
-    assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in ended.stdout
-    assert "it is free again tomorrow (UTC)" in ended.stdout
+    assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in result.stdout
+    assert "it is free again tomorrow (UTC)" in result.stdout
 
 
 def test_spent_daily_budget_sends_nothing_until_raised(workspace, server):
@@ -63,11 +63,11 @@ def test_parallel_runs_share_daily_budget(workspace, server):
 
 def test_smaller_of_run_and_daily_budget_stops_the_run(workspace, server):
     """The message names it."""
-    ended = workspace.run(*RUN, "--budget", "0.006")
-    assert "the run's budget of $0.006 is spent" in ended.stdout
+    result = workspace.run(*RUN, "--budget", "0.006")
+    assert "the run's budget of $0.006 is spent" in result.stdout
     assert len(server.asked) * COST <= Decimal("0.006")
-    ended = workspace.run(*RUN, "--budget", "1")
-    assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in ended.stdout
+    result = workspace.run(*RUN, "--budget", "1")
+    assert "the day's budget (TILEWISE_DAILY_BUDGET) of $0.012 is spent" in result.stdout
     assert len(server.asked) * COST <= BUDGET
 
 
@@ -75,10 +75,10 @@ def test_calls_of_unknown_billing_stay_reserved(workspace, serve, replies):
     """A lost connection may have been billed: its reservation counts against the run's and the daily budget."""
     server = serve(replies.reset)
     flags = ("--base-url", server.url, "--fail-above", "1")
-    ended = workspace.run(*RUN, *flags, env={"TILEWISE_ATTEMPTS": "1"})
+    result = workspace.run(*RUN, *flags, env={"TILEWISE_ATTEMPTS": "1"})
     row, calls = workspace.only("runs"), workspace.table("calls")
     [reserved] = set(calls["reserved_usd"])
-    assert (ended.exit_code, row["status"], set(calls["billed"])) == (3, "budget_spent", {"unknown"})
+    assert (result.exit_code, row["status"], set(calls["billed"])) == (3, "budget_spent", {"unknown"})
     assert len(server.asked) == calls.height == BUDGET // reserved
     assert (row["cost_usd"], row["cost_unknown_usd"]) == (0, calls.height * reserved)
     assert workspace.run(*RUN, *flags).exit_code == 3
@@ -88,6 +88,6 @@ def test_calls_of_unknown_billing_stay_reserved(workspace, serve, replies):
 def test_daily_budget_is_counted_by_ledger(workspace, server):
     workspace.run(*RUN)
     sent = len(server.asked)
-    ended = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'other.db'}"})
-    assert (ended.exit_code, len(server.asked)) == (0, 34)
+    result = workspace.run(*RUN, env={"TILEWISE_LEDGER": f"sqlite:///{workspace.folder / 'other.db'}"})
+    assert (result.exit_code, len(server.asked)) == (0, 34)
     assert sent < 34

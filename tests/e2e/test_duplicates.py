@@ -67,13 +67,13 @@ def list_sources(workspace):
 def test_duplicates_in_one_run_are_sent_once(workspace, server, write_duplicates):
     """Both have a row, the copy names its source, and the summary names what it saved."""
     a, b = write_duplicates("a.png", "b.png")
-    ended = workspace.run(*BASE)
-    assert (ended.exit_code, len(server.asked)) == (0, 1)
+    result = workspace.run(*BASE)
+    assert (result.exit_code, len(server.asked)) == (0, 1)
     assert counts(last_run(workspace)) == {"found": 2, "duplicates": 1, "accepted": 1, "calls": 1}
     assert sorted(workspace.table("results")["_document"]) == [a, b]
     assert list_sources(workspace) in ({a: b}, {b: a})
-    assert "1 of 2 documents accepted, 1 copied" in ended.stdout
-    assert f"1, saving {dollars(COST)}" in ended.stdout
+    assert "1 of 2 documents accepted, 1 copied" in result.stdout
+    assert f"1, saving {dollars(COST)}" in result.stdout
 
 
 def test_copy_has_the_values_of_its_source(workspace, write_duplicates):
@@ -137,11 +137,11 @@ def test_renamed_file_is_copied_from_an_earlier_run(workspace, server):
     [path] = workspace.images("a.png")
     workspace.run(*BASE)
     path.rename(path.with_name("b.png"))
-    ended = workspace.run(*BASE)
-    assert (ended.exit_code, len(server.asked)) == (0, 1)
+    result = workspace.run(*BASE)
+    assert (result.exit_code, len(server.asked)) == (0, 1)
     assert counts(last_run(workspace)) == {"found": 1, "duplicates": 1}
     assert list_sources(workspace) == {str(path.with_name("b.png")): str(path)}
-    assert "0 of 1 documents accepted, 1 copied" in ended.stdout
+    assert "0 of 1 documents accepted, 1 copied" in result.stdout
     assert workspace.run(*BASE).exit_code == 0
     assert counts(last_run(workspace)) == {"found": 1, "skipped": 1}
 
@@ -217,22 +217,22 @@ def test_duplicates_of_a_failed_document_fail_without_calls(workspace, server, r
     refused = b64encode(Path(names[0]).read_bytes()).decode()
     refuse = replies.error(422, "no", "invalid_image")
     server.script = lambda asked: refuse if refused in server.documents[-1] else replies.ok()
-    ended = workspace.run(*BASE, "--fail-above", "0.7", env={"TILEWISE_CONCURRENCY": "1"})
-    assert (ended.exit_code, len(server.asked)) == (1, 2)
+    result = workspace.run(*BASE, "--fail-above", "0.7", env={"TILEWISE_CONCURRENCY": "1"})
+    assert (result.exit_code, len(server.asked)) == (1, 2)
     assert counts(last_run(workspace)) == {"found": 4, "duplicates": 2, "accepted": 1, "failed": 1, "calls": 2}
     rows = workspace.table("failures").sort("attempts")
     assert sorted(rows["document"]) == names
     assert rows["attempts"].to_list() == [0, 0, 1]
     assert rows.select("stage", "kind", "message", "final", "tries").n_unique() == 1
     assert rows["cost_usd"].to_list() == [0, 0, 0]
-    assert "1 of 4 documents accepted; 3 not: see" in ended.stdout
+    assert "1 of 4 documents accepted; 3 not: see" in result.stdout
 
 
 def test_duplicates_in_later_volume_get_the_published_failure(workspace, server, replies, write_duplicates):
     write_duplicates("a.png", "b.png")
     server.script = [replies.error(422, "no", "invalid_image")]
-    ended = workspace.run(*BASE, env={"TILEWISE_VOLUME": "1", "TILEWISE_CONCURRENCY": "1"})
-    assert (ended.exit_code, len(server.asked)) == (1, 1)
+    result = workspace.run(*BASE, env={"TILEWISE_VOLUME": "1", "TILEWISE_CONCURRENCY": "1"})
+    assert (result.exit_code, len(server.asked)) == (1, 1)
     assert workspace.table("runs").sort("volume").select("failed", "duplicates").rows() == [(1, 0), (0, 1)]
     assert workspace.table("failures").select("kind", "message", "final").n_unique() == 1
 
@@ -266,8 +266,8 @@ def test_duplicates_wait_for_the_retried_call(workspace, server, replies, write_
 
 def test_spent_budget_leaves_duplicates_remaining(workspace, server, write_duplicates):
     write_duplicates("a.png", "b.png")
-    ended = workspace.run(*BASE, "--budget", "0.0001")
-    assert (ended.exit_code, server.asked) == (3, [])
+    result = workspace.run(*BASE, "--budget", "0.0001")
+    assert (result.exit_code, server.asked) == (3, [])
     assert counts(last_run(workspace)) == {"found": 2, "remaining": 2}
 
 

@@ -100,33 +100,33 @@ def run(workspace, gateway):
 
 
 def test_valid_key_is_accepted(workspace, run):
-    ended = run()
-    assert ended.exit_code == 0, ended.output
+    result = run()
+    assert result.exit_code == 0, result.output
     assert workspace.only("runs")["accepted"] == 6
     assert workspace.table("calls")["billed"].unique().to_list() == ["yes"]
 
 
 def test_invalid_key_stops_the_run(workspace, run):
-    ended = run(key="sk-wrong")
-    assert ended.exit_code == 2
+    result = run(key="sk-wrong")
+    assert result.exit_code == 2
     assert "TILEWISE_API_KEY" in workspace.only("runs")["error"]
     assert (workspace.only("runs")["status"], workspace.only("runs")["remaining"]) == ("refused", 6)
 
 
 def test_unknown_model_stops_the_run_before_any_answer(workspace, run):
     """The gateway answers 400: five equal refusals are taken as an error of the request."""
-    ended = run(model="absent")
+    result = run(model="absent")
     row = workspace.only("runs")
-    assert ended.exit_code == 2
+    assert result.exit_code == 2
     assert "Invalid model name" in row["error"]
     assert (row["status"], row["failed"], row["remaining"]) == ("refused", 0, 6)
 
 
 def test_exceeded_gateway_budget_stops_the_run(workspace, run):
     """The gateway answers 400, which is treated like a 402."""
-    ended = run(key="sk-at-its-end")
+    result = run(key="sk-at-its-end")
     row = workspace.only("runs")
-    assert ended.exit_code == 2
+    assert result.exit_code == 2
     assert "spending limit is reached" in row["error"]
     assert (row["status"], row["failed"], row["remaining"]) == ("refused", 0, 6)
     assert workspace.table("calls").height < 6

@@ -41,13 +41,13 @@ def workspace_with_rows(workspace):
 def test_readers_combine_three_generations(workspace):
     """Fields were added and widened twice; polars and DuckDB read every row, with null where a file lacks the field."""
     for fields in (FIRST, SECOND, THIRD):
-        ended = workspace.run(*RUN, make_schema(workspace, *fields))
-        assert ended.exit_code == 0, ended.output
-    files = sorted((workspace.folder / "out" / "results").rglob("*.parquet"), key=lambda each: each.stat().st_mtime_ns)
+        result = workspace.run(*RUN, make_schema(workspace, *fields))
+        assert result.exit_code == 0, result.output
+    files = sorted((workspace.folder / "out" / "results").rglob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
     assert len(files) == 3
     frames = [
-        pl.scan_parquet(each, missing_columns="insert", extra_columns="ignore").collect()
-        for each in (files, files[::-1], workspace.folder / "out" / "results" / "schema=wall")
+        pl.scan_parquet(source, missing_columns="insert", extra_columns="ignore").collect()
+        for source in (files, files[::-1], workspace.folder / "out" / "results" / "schema=wall")
     ]
     assert [frame.height for frame in frames] == [3, 3, 3]
     assert frames[1]["painted"].null_count() == 2  # polars takes the columns of the first file
@@ -71,22 +71,22 @@ def test_incompatible_schema_change_is_refused_before_any_call(workspace_with_ro
     """Removed, renamed, retyped, removed in a nested model: one line, exit 2, no table."""
     before = workspace_with_rows.files()
     name = make_schema(workspace_with_rows, *fields, line=line)
-    ended = workspace_with_rows.run(*RUN, name)
-    assert ended.exit_code == 2
-    assert reason in ended.stderr
-    assert f"set VERSION = 2 in {name.partition(':')[0]} (published as schema=wall_v2)" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    result = workspace_with_rows.run(*RUN, name)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert f"set VERSION = 2 in {name.partition(':')[0]} (published as schema=wall_v2)" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert len(server.asked) == 1
-    assert [each for each in workspace_with_rows.files() if not each.endswith((".py", ".pyc"))] == [
-        each for each in before if not each.endswith((".py", ".pyc"))
+    assert [file for file in workspace_with_rows.files() if not file.endswith((".py", ".pyc"))] == [
+        file for file in before if not file.endswith((".py", ".pyc"))
     ]
 
 
 @pytest.mark.parametrize("command", [("run", "in", "--dry-run"), ("estimate", "in", "--output", "out")])
 def test_estimate_with_output_refuses_incompatible_schema(workspace_with_rows, command):
-    ended = workspace_with_rows.run(*command, "--schema", make_schema(workspace_with_rows, "color: str"))
-    assert ended.exit_code == 2
-    assert "field 'total' was removed" in ended.stderr
+    result = workspace_with_rows.run(*command, "--schema", make_schema(workspace_with_rows, "color: str"))
+    assert result.exit_code == 2
+    assert "field 'total' was removed" in result.stderr
 
 
 def test_estimate_without_output_accepts_incompatible_schema(workspace_with_rows):
@@ -98,23 +98,23 @@ def test_estimate_without_output_accepts_incompatible_schema(workspace_with_rows
 
 def test_new_schema_version_is_published_separately(workspace_with_rows):
     """`wall_v2` is the schema's name in paths and in every column."""
-    ended = workspace_with_rows.run(
+    result = workspace_with_rows.run(
         "run", "in", "--json", "--schema", make_schema(workspace_with_rows, "shop: str", top="VERSION = 2")
     )
-    assert ended.exit_code == 0, ended.stderr
-    run = json.loads(ended.stdout)["run"]
-    assert {each.split("/")[0] for each in workspace_with_rows.files("out/results")} == {
+    assert result.exit_code == 0, result.stderr
+    run = json.loads(result.stdout)["run"]
+    assert {path.split("/")[0] for path in workspace_with_rows.files("out/results")} == {
         "schema=wall",
         "schema=wall_v2",
     }
-    assert {each.split("/")[0] for each in workspace_with_rows.files("out/replies")} == {
+    assert {path.split("/")[0] for path in workspace_with_rows.files("out/replies")} == {
         "schema=wall",
         "schema=wall_v2",
     }
     tables = [
         workspace_with_rows.table(name).filter(pl.col("run") == run) for name in ("runs", "calls", "images", "fields")
     ]
-    assert [each["schema"].unique().to_list() for each in tables] == [["wall_v2"]] * 4
+    assert [table["schema"].unique().to_list() for table in tables] == [["wall_v2"]] * 4
 
 
 def test_failure_names_its_schema_version(workspace_with_rows):
@@ -128,7 +128,7 @@ def test_failure_names_its_schema_version(workspace_with_rows):
 def test_invalid_schema_version_is_refused(workspace, server, version):
     """The message names the value, the module and what is allowed."""
     name = make_schema(workspace, *FIRST, "lines: list[Line]", top=f"VERSION = {version}")
-    ended = workspace.run(*RUN, name)
-    assert ended.exit_code == 2
-    assert f"VERSION {version} in {name.partition(':')[0]} must be a whole number from 1 on" in ended.stderr
+    result = workspace.run(*RUN, name)
+    assert result.exit_code == 2
+    assert f"VERSION {version} in {name.partition(':')[0]} must be a whole number from 1 on" in result.stderr
     assert not server.asked

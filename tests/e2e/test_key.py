@@ -30,23 +30,23 @@ def outcomes(workspace):
 
 def test_refused_key_is_masked_everywhere(workspace, serve, replies):
     server = serve(replies.error(401, f"Incorrect API key provided: {KEY}."))
-    ended = workspace.tilewise(*RUN, env={"TILEWISE_BASE_URL": server.url})
+    result = workspace.tilewise(*RUN, env={"TILEWISE_BASE_URL": server.url})
     assert server.keys == [f"Bearer {KEY}"]
-    assert "Incorrect API key provided: **********" in ended.stdout
-    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
+    assert "Incorrect API key provided: **********" in result.stdout
+    assert KEY not in result.stdout + result.stderr + workspace.read_all_bytes()
 
 
 @pytest.mark.parametrize("status", [400, 500])
 def test_key_in_a_document_error_is_masked_everywhere(workspace, run_against, replies, status):
-    ended, server = run_against(replies.error(status, f"bad request by {KEY}"), TILEWISE_ATTEMPTS="1")
+    result, server = run_against(replies.error(status, f"bad request by {KEY}"), TILEWISE_ATTEMPTS="1")
     assert server.keys == [f"Bearer {KEY}"]
-    assert ended.exit_code == 1
-    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
+    assert result.exit_code == 1
+    assert KEY not in result.stdout + result.stderr + workspace.read_all_bytes()
 
 
 def test_key_in_an_html_answer_is_masked_everywhere(workspace, run_against, replies):
-    ended, _ = run_against(
+    result, _ = run_against(
         replies.raw(f"<html>proxy: Authorization: Bearer {KEY}</html>", kind="text/html"), replies.ok()
     )
-    assert ended.exit_code == 0
-    assert KEY not in ended.stdout + ended.stderr + workspace.read_all_bytes()
+    assert result.exit_code == 0
+    assert KEY not in result.stdout + result.stderr + workspace.read_all_bytes()

@@ -27,9 +27,9 @@ def test_estimate_for_local_endpoint_is_free(workspace):
 
 
 def test_reparse_takes_answers_of_local_endpoint(workspace):
-    ended = workspace.run(*RUN, "--redo", "reparse", "--json")
-    row = json.loads(ended.stdout)
-    assert (ended.exit_code, row["accepted"], row["calls"]) == (0, 1, 0)
+    result = workspace.run(*RUN, "--redo", "reparse", "--json")
+    row = json.loads(result.stdout)
+    assert (result.exit_code, row["accepted"], row["calls"]) == (0, 1, 0)
 
 
 def test_replaced_local_endpoint_is_detected(workspace, serve, replies):

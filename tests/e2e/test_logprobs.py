@@ -17,7 +17,7 @@ WARNING = "the server refuses log probabilities: 400 " + REFUSAL
 def with_logprobs(replies, form="openai", content=ANSWER, tokens=TOKENS, logprobs=LOGPROBS):
     """An answer with its log probabilities."""
     body = json.loads(replies.ok(content).body)
-    entries = [{"token": token, "logprob": each} for token, each in zip(tokens, logprobs, strict=True)]
+    entries = [{"token": token, "logprob": logprob} for token, logprob in zip(tokens, logprobs, strict=True)]
     forms = {"openai": {"content": entries}, "together": {"tokens": tokens, "token_logprobs": logprobs}}
     body["choices"][0]["logprobs"] = forms[form]
     return replies.raw(json.dumps(body))
@@ -84,8 +84,8 @@ def test_refused_logprobs_are_dropped_with_one_warning(workspace, serve_without_
     """Calls before the first answer are repeated once, unbilled and not counted as failures; later runs do not ask."""
     names = [f"{number}.jpg" for number in range(20)]
     workspace.with_images(*names).using(server := serve_without_logprobs(), attempts="1", reasks="0", concurrency="4")
-    ended = workspace.run(*RUN, "--confidence")
-    assert ended.exit_code == 0, ended.output
+    result = workspace.run(*RUN, "--confidence")
+    assert result.exit_code == 0, result.output
     run, calls = workspace.only("runs"), workspace.table("calls")
     refused = calls.filter(calls["outcome"] == "client_error")
     assert (run["accepted"], run["failed"]) == (20, 0)
@@ -100,7 +100,7 @@ def test_refused_logprobs_are_dropped_with_one_warning(workspace, serve_without_
     assert REFUSAL in refused["error"][0]
     before = len(server.asked)
     workspace.images("later.jpg")
-    ended = workspace.run(*RUN, "--confidence")
+    result = workspace.run(*RUN, "--confidence")
     assert list_logprobs(server)[before:] == [None]
     last = workspace.table("runs").sort("started_at").to_dicts()[-1]
     assert [REFUSAL in text for text in last["warnings"] if "log prob" in text] == [True]
@@ -173,8 +173,8 @@ def test_run_killed_between_refusal_and_repetition_is_recovered(workspace, serve
         wait(lambda: len(server.asked) == 2)
         process.kill()
     server.gate.set()
-    ended = workspace.run(*RUN, "--confidence")
-    assert ended.exit_code == 0, ended.output
+    result = workspace.run(*RUN, "--confidence")
+    assert result.exit_code == 0, result.output
     calls = workspace.table("calls").sort("started_at")
     assert calls["outcome"].to_list() == ["client_error", "aborted", "client_error", "accepted"]
     assert calls["billed"].to_list() == ["no", "unknown", "no", "yes"]

@@ -96,10 +96,10 @@ def write_manifest(tmp_path):
 
 def run_to_row(workspace, source, *flags, code=0, env=None):
     """Runs, expects this exit code, and returns the row of `runs`."""
-    ended = workspace.run("run", source, *RUN, *flags, env=env)
-    assert ended.exit_code == code, ended.output
-    assert SECRET not in ended.output
-    return json.loads(ended.stdout)
+    result = workspace.run("run", source, *RUN, *flags, env=env)
+    assert result.exit_code == code, result.output
+    assert SECRET not in result.output
+    return json.loads(result.stdout)
 
 
 def counts(row):
@@ -128,8 +128,8 @@ def test_mixed_manifest_is_read_once_and_changed_rows_again(workspace, site, buc
     row = run_to_row(workspace, source, code=1)
     assert counts(row) == {"found": 5, "accepted": 4, "rejected": 1, "calls": 4}
     assert row["source"] == str(source)
-    rows = {each["_document"]: each for each in workspace.table("results").to_dicts()}
-    columns = {name.rpartition("/")[2]: json.loads(each["_manifest"]) for name, each in rows.items()}
+    rows = {result["_document"]: result for result in workspace.table("results").to_dicts()}
+    columns = {name.rpartition("/")[2]: json.loads(result["_manifest"]) for name, result in rows.items()}
     assert columns == {
         name: {"branch": branch}
         for name, branch in {"f.jpg": "north", "o.jpg": "south", "two": "front", "c.jpg": "web"}.items()
@@ -189,8 +189,7 @@ def test_send_urls_sends_public_urls_and_local_bytes(workspace, site, write_mani
     run_to_row(workspace, write_manifest(f"uri\n{site.url}/a.jpg\n{site.url}/b.jpg\nf.jpg\n"), "--send-urls")
     assert sent_urls(server) == ["bytes", f"{site.url}/a.jpg", f"{site.url}/b.jpg"]
     images = {
-        each["image"].rpartition("/")[2]: (each["action"], each["reason"])
-        for each in workspace.table("images").to_dicts()
+        row["image"].rpartition("/")[2]: (row["action"], row["reason"]) for row in workspace.table("images").to_dicts()
     }
     assert images == {"a.jpg": ("url", "passed_on"), "b.jpg": ("url", "passed_on"), "f.jpg": ("send", "fits")}
     assert workspace.table("results").filter(_action="url")["_sha256"].to_list() == ["", ""]
@@ -207,13 +206,13 @@ def test_signed_url_is_sent_whole_and_masked_everywhere(workspace, site, write_m
     )
     server.script = lambda asked: next(answers)
     source = write_manifest(f"uri,link\n{full},{full}\n")
-    ended = workspace.run("run", source, *RUN, "--send-urls")
-    assert ended.exit_code == 1
-    again = workspace.run("run", source, *RUN, "--send-urls", "--redo", "failed")
-    assert again.exit_code == 0, again.output
+    result = workspace.run("run", source, *RUN, "--send-urls")
+    assert result.exit_code == 1
+    second = workspace.run("run", source, *RUN, "--send-urls", "--redo", "failed")
+    assert second.exit_code == 0, second.output
     assert sent_urls(server) == [full, full]
     assert json.loads(workspace.only("results")["_manifest"]) == {"link": f"{site.url}/a.jpg"}
-    assert SECRET not in workspace.read_all_bytes() + ended.output + again.output
+    assert SECRET not in workspace.read_all_bytes() + result.output + second.output
 
 
 def test_signed_url_of_a_large_image_is_fetched_and_resized(workspace, site, write_manifest, server):
@@ -248,7 +247,9 @@ def test_video_needs_a_dedicated_endpoint(workspace, site, write_manifest, serve
     """Otherwise it is a failure that is not final; the video is not fetched, and a local file is never sent."""
     source = write_manifest(f"uri\n{site.url}/v.mp4{QUERY}\nv.mp4\n")
     assert counts(run_to_row(workspace, source, code=1)) == {"found": 2, "rejected": 2}
-    kinds = {(each["kind"], each["stage"], each["final"]) for each in workspace.table("failures").to_dicts()}
+    kinds = {
+        (failure["kind"], failure["stage"], failure["final"]) for failure in workspace.table("failures").to_dicts()
+    }
     assert kinds == {("video_not_allowed", "scan", False)}
     assert (site.asked, server.asked) == ([], [])
 
@@ -266,10 +267,10 @@ def test_video_needs_a_dedicated_endpoint(workspace, site, write_manifest, serve
 )
 def test_budget_for_a_video_needs_video_tokens(workspace, site, write_manifest, server, flags, env):
     source, env = write_manifest(f"uri\n{site.url}/v.mp4\n"), {"TILEWISE_DEDICATED": "1", **env}
-    ended = workspace.run("run", source, *RUN, *flags, env=env)
-    assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
-    assert ended.stderr.count("\n") == 1
-    assert "needs --video-tokens" in ended.stderr
+    result = workspace.run("run", source, *RUN, *flags, env=env)
+    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert result.stderr.count("\n") == 1
+    assert "needs --video-tokens" in result.stderr
     row = run_to_row(workspace, source, *flags, "--video-tokens", 5000, env=env)
     assert counts(row) == {"found": 1, "accepted": 1, "calls": 1}
     assert workspace.only("calls")["estimated_image_tokens"] == 5000
@@ -278,9 +279,9 @@ def test_budget_for_a_video_needs_video_tokens(workspace, site, write_manifest, 
 def test_video_without_estimate_names_video_tokens(workspace, site, write_manifest, server):
     """The message does not ask for a price, which is known."""
     flags = [flag for flag in RUN if flag != "--yes"]
-    ended = workspace.run("run", write_manifest(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
-    assert ended.exit_code == 2
-    assert "the cost of a video is unknown: set the maximum with --video-tokens" in ended.stderr
+    result = workspace.run("run", write_manifest(f"uri\n{site.url}/v.mp4\n"), *flags, env={"TILEWISE_DEDICATED": "1"})
+    assert result.exit_code == 2
+    assert "the cost of a video is unknown: set the maximum with --video-tokens" in result.stderr
     assert not server.asked
 
 
@@ -319,10 +320,10 @@ def test_sample_bounds_header_requests_of_a_manifest(workspace, site, write_mani
 def test_invalid_manifest_ends_command_before_any_call(workspace, write_manifest, server, command):
     """Exit 2 and one line that names the file and the row; no table is written."""
     name, *flags = command
-    ended = workspace.run(name, write_manifest("uri,page\na.jpg,1\nb.jpg,last\n"), *flags)
-    assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
-    assert ended.stderr.count("\n") == 1
-    assert "data row 2" in ended.stderr
+    result = workspace.run(name, write_manifest("uri,page\na.jpg,1\nb.jpg,last\n"), *flags)
+    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert result.stderr.count("\n") == 1
+    assert "data row 2" in result.stderr
     assert workspace.files("out") == []
 
 

@@ -34,11 +34,11 @@ def test_first_run_records_model_without_warning(workspace, first_run):
 
 def test_changed_model_is_a_warning(workspace, first_run):
     """By default the run continues, and warns in its row and on the terminal."""
-    ended = workspace.run(*RUN)
-    assert ended.exit_code == 0
+    result = workspace.run(*RUN)
+    assert result.exit_code == 0
     [warning] = workspace.table("runs").sort("started_at")["warnings"].to_list()[-1]
     assert warning.startswith(f"{CHANGED}: ")
-    assert f"warning: {warning}\n" in ended.stdout
+    assert f"warning: {warning}\n" in result.stdout
     assert workspace.table("results").height == 8
 
 
@@ -58,12 +58,12 @@ def test_same_model_is_no_warning(workspace):
 
 def test_changed_model_stops_the_run_if_set(workspace, first_run, server):
     """Exit 2, and a row and a message that say why and what to do."""
-    ended = workspace.run(*RUN, env=STOP | {"TILEWISE_CONCURRENCY": "1"})
+    result = workspace.run(*RUN, env=STOP | {"TILEWISE_CONCURRENCY": "1"})
     row = workspace.table("runs").sort("started_at").to_dicts()[-1]
-    assert (ended.exit_code, row["status"]) == (2, "refused")
+    assert (result.exit_code, row["status"]) == (2, "refused")
     assert CHANGED in row["error"]
-    assert "set TILEWISE_ON_MODEL_CHANGE=warn to go on with it" in ended.stdout
-    assert f"{row['accepted']} accepted documents are kept" in ended.stdout
+    assert "set TILEWISE_ON_MODEL_CHANGE=warn to go on with it" in result.stdout
+    assert f"{row['accepted']} accepted documents are kept" in result.stdout
     assert row["accepted"] + row["remaining"] == 4
     assert row["remaining"] > 0
 
@@ -73,9 +73,9 @@ def test_changed_model_stops_every_run_until_set_to_warn(workspace, first_run, s
     sequential = {"TILEWISE_CONCURRENCY": "1"}
     workspace.run(*RUN, env=STOP | sequential)
     assert workspace.run(*RUN, env=STOP | sequential).exit_code == 2
-    ended = workspace.run(*RUN, env=sequential)
-    assert ended.exit_code == 0
-    assert f"warning: {CHANGED}" in ended.stdout
+    result = workspace.run(*RUN, env=sequential)
+    assert result.exit_code == 0
+    assert f"warning: {CHANGED}" in result.stdout
     assert len(server.asked) == len(set(server.documents)) == workspace.table("results").height == 8
 
 

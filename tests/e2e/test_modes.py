@@ -17,8 +17,8 @@ def send_request(workspace, serve, replies):
 
     def run(answer=None, **env):
         server = serve(answer or replies.ok())
-        ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, **env})
-        assert ended.exit_code == 0, ended.output
+        result = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, **env})
+        assert result.exit_code == 0, result.output
         [request] = server.asked
         return request
 
@@ -29,8 +29,8 @@ def send_request(workspace, serve, replies):
 @pytest.mark.parametrize("stream", ["0", "1"])
 def test_endpoint_answers_every_mode(workspace, echo, mode, stream):
     """Plain or streamed, the answer is published, and the token estimate is exact."""
-    ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": echo, "TILEWISE_MODE": mode, "TILEWISE_STREAM": stream})
-    assert ended.exit_code == 0
+    result = workspace.run(*RUN, env={"TILEWISE_BASE_URL": echo, "TILEWISE_MODE": mode, "TILEWISE_STREAM": stream})
+    assert result.exit_code == 0
     assert workspace.only("results")["caption"] == "echo"
     assert workspace.only("runs")["residual_tokens"] == 0
 
@@ -147,7 +147,7 @@ def test_streamed_answer_is_joined_and_billed(workspace, send_request, replies, 
 def test_interrupted_stream_is_truncated_and_retried(workspace, serve, replies):
     """The billing of the interrupted call is unknown."""
     server = serve(replies.events(*PARTS[:2]), replies.events(*STREAMS["usage on the last chunk"]))
-    ended = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, "TILEWISE_STREAM": "1"})
-    assert ended.exit_code == 0
+    result = workspace.run(*RUN, env={"TILEWISE_BASE_URL": server.url, "TILEWISE_STREAM": "1"})
+    assert result.exit_code == 0
     calls = workspace.table("calls").sort("attempt").to_dicts()
     assert [(call["outcome"], call["billed"]) for call in calls] == [("truncated", "unknown"), ("accepted", "yes")]

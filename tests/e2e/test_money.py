@@ -30,10 +30,10 @@ COST = (234 * INPUT + 1000 * CACHED + 56 * OUTPUT) / MILLION
 
 def test_cost_above_the_limit_is_refused_without_a_terminal(workspace, server):
     """The message names the cost, and nothing is sent or written."""
-    ended = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"})
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert "this may cost up to $0.0" in ended.stderr
-    assert "TILEWISE_ASK_ABOVE=0" in ended.stderr
+    result = workspace.run(*RUN, env={"TILEWISE_ASK_ABOVE": "0"})
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "this may cost up to $0.0" in result.stderr
+    assert "TILEWISE_ASK_ABOVE=0" in result.stderr
     assert server.asked == []
     assert workspace.files("out") == []
 
@@ -87,11 +87,11 @@ def test_cost_is_at_most_the_high_estimate(workspace):
 
 def test_unknown_price_needs_yes(workspace, server):
     """The message names the model and the setting for its price."""
-    ended = workspace.run(*RUN, "--model", "maker/unheard-of")
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert "maker/unheard-of" in ended.stderr
-    assert "TILEWISE_PRICES" in ended.stderr
-    assert "--yes" in ended.stderr
+    result = workspace.run(*RUN, "--model", "maker/unheard-of")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "maker/unheard-of" in result.stderr
+    assert "TILEWISE_PRICES" in result.stderr
+    assert "--yes" in result.stderr
     assert server.asked == []
 
 

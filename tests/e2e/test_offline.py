@@ -25,9 +25,9 @@ def workspace_of_a_receipt(workspaces):
 def test_offline_run_reads_a_receipt(workspace_of_a_receipt):
     """The total is right, the cost is 0, and the token estimate is exact."""
     truth = json.loads((RECEIPTS / "truth.jsonl").read_text().splitlines()[0])
-    ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--offline")
+    result = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--offline")
     row, run = workspace_of_a_receipt.only("results"), workspace_of_a_receipt.only("runs")
-    assert ended.exit_code == 0, ended.output
+    assert result.exit_code == 0, result.output
     assert (truth["image"], row["total"]) == ("till-short-01.jpg", Decimal(truth["total"]))
     assert (row["_model"], run["endpoint"], run["bill_rule"]) == ("offline/rapidocr", "offline", "formula")
     assert (run["cost_usd"], run["residual_tokens"]) == (0, 0)
@@ -37,8 +37,8 @@ def test_offline_result_is_read_again_by_a_model(workspace_of_a_receipt, serve, 
     """Results of local OCR count for offline runs only."""
     answer = replies.ok({"company": "KEDAI KOPI", "date": "2018-03-13", "total": "21.10", "currency": "MYR"})
     env = {"TILEWISE_BASE_URL": serve(answer).url, "TILEWISE_API_KEY": "sk-1", "TILEWISE_MODEL": "maker/model"}
-    ended = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--yes", env=env)
-    assert ended.exit_code == 0
+    result = workspace_of_a_receipt.run("run", "in", "--schema", "receipt", "--yes", env=env)
+    assert result.exit_code == 0
     assert workspace_of_a_receipt.table("results").sort("_extracted_at")["_model"].to_list() == [
         "offline/rapidocr",
         "maker/model",

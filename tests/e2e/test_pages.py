@@ -21,9 +21,9 @@ A4_SENT = Size(791, 1119)  # A4 at the size of one tile
 
 def list_reds(request):
     """The red value of the middle pixel of every image in a request."""
-    blocks = [each for each in request["messages"][1]["content"] if each["type"] == "image_url"]
-    pictures = [Image.open(BytesIO(decode_image(each))) for each in blocks]
-    return [each.convert("RGB").getpixel((each.width // 2, each.height // 2))[0] for each in pictures]
+    blocks = [block for block in request["messages"][1]["content"] if block["type"] == "image_url"]
+    pictures = [Image.open(BytesIO(decode_image(block))) for block in blocks]
+    return [image.convert("RGB").getpixel((image.width // 2, image.height // 2))[0] for image in pictures]
 
 
 def decode_image(block):
@@ -33,13 +33,13 @@ def decode_image(block):
 
 def list_sizes(request):
     """The size of every image in a request."""
-    blocks = [each for each in request["messages"][1]["content"] if each["type"] == "image_url"]
-    return [Image.open(BytesIO(decode_image(each))).size for each in blocks]
+    blocks = [block for block in request["messages"][1]["content"] if block["type"] == "image_url"]
+    return [Image.open(BytesIO(decode_image(block))).size for block in blocks]
 
 
-def parse_row(ended):
+def parse_row(result):
     """The row of `runs` that a command printed."""
-    return json.loads(ended.stdout)
+    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -87,42 +87,42 @@ def test_folder_is_one_call_with_pages_in_order(workspace, write, run_folder):
     """Its result is named by the folder, its image is the first page, and every page has a row in `images`."""
     pages = [write(f"invoice/page {number}.png", draw_grey(10 * number)) for number in (2, 10, 1)]
     pages = [pages[2], pages[0], pages[1]]
-    ended, (request,) = run_folder(*BY_FOLDER)
-    result, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
-    assert ended.exit_code == 0, ended.output
+    result, (request,) = run_folder(*BY_FOLDER)
+    row, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
+    assert result.exit_code == 0, result.output
     assert list_reds(request) == [10, 20, 100]
-    assert (result["_document"], result["_image"], result["_pages"]) == (
+    assert (row["_document"], row["_image"], row["_pages"]) == (
         str(workspace.folder / "in" / "invoice"),
         pages[0],
         pages,
     )
-    assert (call["document"], call["pages"], call["attempt"]) == (result["_document"], 3, 1)
+    assert (call["document"], call["pages"], call["attempt"]) == (row["_document"], 3, 1)
     assert images["page"].to_list() == [1, 2, 3]
     assert images["image"].to_list() == pages
-    assert set(images["document"]) == {result["_document"]}
-    assert (parse_row(ended)["found"], parse_row(ended)["accepted"], parse_row(ended)["calls"]) == (1, 1, 1)
+    assert set(images["document"]) == {row["_document"]}
+    assert (parse_row(result)["found"], parse_row(result)["accepted"], parse_row(result)["calls"]) == (1, 1, 1)
 
 
 def test_document_estimate_sums_pages_and_counts_text_once(workspace, write, run_folder):
     for number, size in enumerate([(300, 200), (1000, 700), (560, 560)]):
         write(f"doc/{number}.png", draw_grey(number, size))
     write("one/a.png", draw_grey(9))
-    ended, _ = run_folder(*BY_FOLDER, "--policy", "faithful")
-    calls = {Path(each["document"]).name: each for each in workspace.table("calls").to_dicts()}
-    results = {Path(each["_document"]).name: each for each in workspace.table("results").to_dicts()}
+    result, _ = run_folder(*BY_FOLDER, "--policy", "faithful")
+    calls = {Path(row["document"]).name: row for row in workspace.table("calls").to_dicts()}
+    results = {Path(row["_document"]).name: row for row in workspace.table("results").to_dicts()}
     tokens = [get_rule("formula").tokens(Size(*size)) for size in ((300, 200), (1000, 700), (560, 560))]
     text = calls["one"]["estimated_prompt_tokens"] - 1601
     assert calls["doc"]["estimated_image_tokens"] == sum(tokens)
     assert calls["doc"]["estimated_prompt_tokens"] == sum(tokens) + text
     assert results["doc"]["_image_tokens_estimated"] == sum(tokens)
     assert (results["doc"]["_prompt_tokens"], results["doc"]["_completion_tokens"]) == (1000, 100)
-    images = [each for each in workspace.table("images").sort("page").to_dicts() if each["document"].endswith("doc")]
+    images = [row for row in workspace.table("images").sort("page").to_dicts() if row["document"].endswith("doc")]
     price = Decimal("0.30") / 1_000_000
-    first, second, third = (each["cost_low_usd"] for each in images)
+    first, second, third = (row["cost_low_usd"] for row in images)
     assert (second, third) == (tokens[1] * price, tokens[2] * price)
     assert first == (tokens[0] + text) * price
     assert images[0]["cost_high_usd"] - first > images[2]["cost_high_usd"] - third  # the answer, once
-    assert parse_row(ended)["estimated_low_usd"] == pytest.approx(float(sum(tokens) + 1601 + 2 * text) * float(price))
+    assert parse_row(result)["estimated_low_usd"] == pytest.approx(float(sum(tokens) + 1601 + 2 * text) * float(price))
 
 
 def test_document_is_skipped_until_a_page_is_added(write, run_folder):
@@ -142,10 +142,15 @@ def test_broken_page_rejects_its_document(workspace, write, run_folder, broken):
     write("doc/1.png", draw_grey(1))
     path = write("doc/2.png", broken)
     write("sound/1.png", draw_grey(5))
-    ended, requests = run_folder(*BY_FOLDER)
+    result, requests = run_folder(*BY_FOLDER)
     failure = workspace.only("failures")
     images = workspace.table("images").filter(document=failure["document"]).sort("page")
-    assert (ended.exit_code, len(requests), parse_row(ended)["rejected"], parse_row(ended)["accepted"]) == (1, 1, 1, 1)
+    assert (result.exit_code, len(requests), parse_row(result)["rejected"], parse_row(result)["accepted"]) == (
+        1,
+        1,
+        1,
+        1,
+    )
     assert failure["message"].startswith(f"{path}: ")
     assert (failure["image"], failure["final"]) == (str(workspace.folder / "in" / "doc" / "1.png"), True)
     assert images["page"].to_list() == [1, 2]
@@ -155,13 +160,13 @@ def test_document_over_page_limit_is_rejected(workspace, write, run_folder):
     """The message names the setting; with a higher limit, `--redo failed` reads it."""
     for number in range(11):
         write(f"doc/{number}.png", draw_grey(number))
-    ended, requests = run_folder(*BY_FOLDER)
+    result, requests = run_folder(*BY_FOLDER)
     failure = workspace.only("failures")
-    assert (ended.exit_code, requests) == (1, [])
+    assert (result.exit_code, requests) == (1, [])
     assert (failure["kind"], failure["message"]) == ("too_many_pages", "11 pages are over TILEWISE_MAX_IMAGES=10")
     assert set(workspace.table("images")["reason"]) == {"too_many_pages"}
-    ended, (request,) = run_folder(*BY_FOLDER, "--redo", "failed", TILEWISE_MAX_IMAGES="11")
-    assert (ended.exit_code, len(list_reds(request))) == (0, 11)
+    result, (request,) = run_folder(*BY_FOLDER, "--redo", "failed", TILEWISE_MAX_IMAGES="11")
+    assert (result.exit_code, len(list_reds(request))) == (0, 11)
 
 
 def test_document_by_name_groups_numbered_files(workspace, write, run_folder):
@@ -169,17 +174,17 @@ def test_document_by_name_groups_numbered_files(workspace, write, run_folder):
         write(f"{name}.png", draw_grey(number))
     _, requests = run_folder("--document-by", "name")
     assert sorted(map(list_reds, requests)) == [[2, 1], [3]]
-    assert sorted(Path(each).name for each in workspace.table("results")["_document"]) == ["a", "b.png"]
+    assert sorted(Path(document).name for document in workspace.table("results")["_document"]) == ["a", "b.png"]
 
 
 def test_document_by_frames_reads_every_frame(workspace, write, run_folder):
     """Pages are named by the number of the frame."""
     path = write("a.tif", draw_tiff(10, 20, 30))
     _, (request,) = run_folder("--document-by", "frames")
-    result, images = workspace.only("results"), workspace.table("images").sort("page")
+    row, images = workspace.only("results"), workspace.table("images").sort("page")
     assert list_reds(request) == [10, 20, 30]
-    assert (result["_document"], result["_pages"]) == (path, [f"{path}#page={number}" for number in (1, 2, 3)])
-    assert images["image"].to_list() == result["_pages"]
+    assert (row["_document"], row["_pages"]) == (path, [f"{path}#page={number}" for number in (1, 2, 3)])
+    assert images["image"].to_list() == row["_pages"]
     assert images.select("height", "frames").rows() == [(210, 3), (220, 3), (230, 3)]
 
 
@@ -202,12 +207,12 @@ def test_first_frame_alone_is_read_by_default(workspace, write, run_folder):
 def test_pdf_is_one_document_of_its_pages(workspace, write, run_folder, pdf):
     """Each page is rendered at the size that is sent, and named by its number."""
     path = write("a.pdf", pdf("one", "two", "three"))
-    ended, (request,) = run_folder()
-    result, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
-    assert ended.exit_code == 0, ended.output
+    result, (request,) = run_folder()
+    row, call, images = workspace.only("results"), workspace.only("calls"), workspace.table("images").sort("page")
+    assert result.exit_code == 0, result.output
     assert list_sizes(request) == [tuple(A4_SENT)] * 3
-    assert (result["_document"], result["_image"], result["_encoded"]) == (path, f"{path}#page=1", True)
-    assert result["_pages"] == images["image"].to_list() == [f"{path}#page={number}" for number in (1, 2, 3)]
+    assert (row["_document"], row["_image"], row["_encoded"]) == (path, f"{path}#page=1", True)
+    assert row["_pages"] == images["image"].to_list() == [f"{path}#page={number}" for number in (1, 2, 3)]
     assert images.select("page", "format", "width", "height", "action").rows() == [
         (number, "PDF", 1653, 2339, "resize") for number in (1, 2, 3)
     ]
@@ -222,7 +227,7 @@ def test_folder_of_pdf_and_images_is_one_document(workspace, write, run_folder, 
     path = write("doc/2.pdf", pdf("one", "two"))
     write("doc/3.png", draw_grey(3))
     _, (request,) = run_folder(*BY_FOLDER)
-    assert [Path(each).name for each in workspace.only("results")["_pages"]] == [
+    assert [Path(page).name for page in workspace.only("results")["_pages"]] == [
         "1.png",
         "2.pdf#page=1",
         "2.pdf#page=2",
@@ -250,9 +255,9 @@ def test_page_limit_counts_pages_of_all_files(workspace, write, run_folder, pdf)
 def test_invalid_pdf_is_rejected_in_one_row(workspace, write, run_folder, pdf, texts, password, kind):
     """The next run skips it, unless a setting can change that."""
     path = write("a.pdf", pdf(*texts, password=password))
-    ended, requests = run_folder()
+    result, requests = run_folder()
     failure, image = workspace.only("failures"), workspace.only("images")
-    assert (ended.exit_code, requests) == (1, [])
+    assert (result.exit_code, requests) == (1, [])
     assert (failure["document"], failure["kind"], failure["stage"], failure["final"]) == (
         path,
         kind,
@@ -266,11 +271,11 @@ def test_invalid_pdf_is_rejected_in_one_row(workspace, write, run_folder, pdf, t
 def test_pdf_passwords_are_tried_in_order(workspace, write, run_folder, pdf):
     """Without the right one the PDF is rejected, but not finally; no password is published."""
     write("a.pdf", pdf("one", "two", password="s,1"))
-    ended, requests = run_folder(TILEWISE_PDF_PASSWORDS="wrong")
+    result, requests = run_folder(TILEWISE_PDF_PASSWORDS="wrong")
     failure = workspace.only("failures")
-    assert (ended.exit_code, requests, failure["kind"], failure["final"]) == (1, [], "password", False)
-    ended, (request,) = run_folder(TILEWISE_PDF_PASSWORDS='["wrong", "s,1"]')
-    assert (ended.exit_code, len(list_reds(request))) == (0, 2)
+    assert (result.exit_code, requests, failure["kind"], failure["final"]) == (1, [], "password", False)
+    result, (request,) = run_folder(TILEWISE_PDF_PASSWORDS='["wrong", "s,1"]')
+    assert (result.exit_code, len(list_reds(request))) == (0, 2)
     stored = [file.read_bytes() for file in (workspace.folder / "out").rglob("*.parquet")]
     assert not any(b"s,1" in data for data in stored)
 
@@ -301,9 +306,9 @@ def test_all_pages_climb_together(workspace, write, serve, replies):
     for number in (1, 2):
         write(f"doc/{number}.png", draw_grey(number, (1653, 2339)))
     args = ("--schema", f"{name}:Note", "--yes", "--direct", "--bill", "formula", *BY_FOLDER)
-    ended = workspace.run("run", "in", *args, env={"TILEWISE_BASE_URL": server.url})
-    assert ended.exit_code == 0, ended.output
-    low, high = (list_sizes(each) for each in server.asked)
+    result = workspace.run("run", "in", *args, env={"TILEWISE_BASE_URL": server.url})
+    assert result.exit_code == 0, result.output
+    low, high = (list_sizes(request) for request in server.asked)
     assert (len(low), len(high)) == (2, 2)
     assert all(before[0] < after[0] for before, after in zip(low, high, strict=True))
     assert workspace.only("results")["_attempts"] == 2
@@ -314,8 +319,8 @@ def test_pdf_in_a_bucket_is_fetched_twice(bucket, workspace, echo, pdf):
     bucket.put("in/a.pdf", pdf(*map(str, range(1, 10))))
     workspace.env |= bucket.environ | {"TILEWISE_BASE_URL": echo}
     bucket.front.asked.clear()
-    ended = workspace.run("run", f"{bucket.url}/in", *MOST)
-    assert ended.exit_code == 0, ended.output
+    result = workspace.run("run", f"{bucket.url}/in", *MOST)
+    assert result.exit_code == 0, result.output
     assert workspace.only("results")["_pages"] == [f"{bucket.url}/in/a.pdf#page={number}" for number in range(1, 10)]
     assert [part for _, path, part in bucket.front.asked if path.endswith(".pdf")] == [None, None]
 
@@ -347,24 +352,24 @@ def test_offline_run_compares_two_images(workspace):
     (workspace.folder / "pairs" / "bills").mkdir(parents=True)
     for number, name in enumerate(("till-short-01.jpg", "till-short-02.jpg"), 1):
         shutil.copy(SAMPLES / "receipts" / name, workspace.folder / "pairs" / "bills" / f"{number}.jpg")
-    ended = workspace.run("run", "pairs", "--document-by", "folder", "--schema", "comparison", "--offline", "--direct")
-    result = workspace.only("results")
-    first, second = result["images"]
-    assert ended.exit_code == 0, ended.output
-    assert [Path(difference).name for difference in result["_pages"]] == ["1.jpg", "2.jpg"]
+    result = workspace.run("run", "pairs", "--document-by", "folder", "--schema", "comparison", "--offline", "--direct")
+    row = workspace.only("results")
+    first, second = row["images"]
+    assert result.exit_code == 0, result.output
+    assert [Path(difference).name for difference in row["_pages"]] == ["1.jpg", "2.jpg"]
     assert first.startswith('A picture with the words "')
     assert second.startswith('A picture with the words "')
     assert first != second
-    assert {len(difference["in_each"]) for difference in result["differences"]} == {2}
-    for difference in result["differences"]:
+    assert {len(difference["in_each"]) for difference in row["differences"]} == {2}
+    for difference in row["differences"]:
         assert difference["aspect"] in difference["in_each"]
         assert "not read in this picture" in difference["in_each"]
 
 
 def test_echo_endpoint_answers_the_comparison_schema(workspace, echo):
     workspace.images("pair/a.png", "pair/b.png")
-    ended = workspace.run(
+    result = workspace.run(
         "run", "in", *BY_FOLDER, "--schema", "comparison", "--yes", "--direct", env={"TILEWISE_BASE_URL": echo}
     )
-    assert ended.exit_code == 0, ended.output
+    assert result.exit_code == 0, result.output
     assert len(workspace.only("results")["images"]) == 2

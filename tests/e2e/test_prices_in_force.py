@@ -105,21 +105,21 @@ def test_last_server_price_applies_if_its_list_fails(workspace, server, replies)
 def test_price_of_0_in_price_file_is_free(workspace, write_prices, server, replies):
     """As of a dedicated endpoint; a budget accepts it."""
     write_prices("input = 0\noutput = 0", model="mine/model")
-    ended = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.01", env={"TILEWISE_ASK_ABOVE": "0"})
-    assert ended.exit_code == 0, ended.stderr
+    result = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.01", env={"TILEWISE_ASK_ABOVE": "0"})
+    assert result.exit_code == 0, result.stderr
     assert read_prices(workspace) == (0, 0, None, None)
     row = workspace.only("runs")
     assert [row[name] for name in row if name.endswith("_usd")] == [0] * 6
-    assert any(line.split() == ["cost,", "paid", "$0"] for line in ended.stdout.splitlines())
+    assert any(line.split() == ["cost,", "paid", "$0"] for line in result.stdout.splitlines())
 
 
 @pytest.mark.parametrize("pricing", [{"input": 0, "output": 0}, {"hourly": 5}, None])
 def test_server_price_of_0_is_unknown(workspace, server, replies, pricing):
     """Servers list 0 for models that are not billed by the token."""
     server.listed = replies.raw(json.dumps([{"id": "mine/model", "pricing": pricing}]))
-    ended = workspace.run(*RUN, "--model", "mine/model")
-    assert (ended.exit_code, server.asked) == (2, [])
-    assert "the price of mine/model is unknown" in ended.stderr
+    result = workspace.run(*RUN, "--model", "mine/model")
+    assert (result.exit_code, server.asked) == (2, [])
+    assert "the price of mine/model is unknown" in result.stderr
 
 
 @pytest.mark.parametrize(("days", "expected"), [(0, False), (90, False), (91, True), (400, True)])
@@ -127,11 +127,11 @@ def test_price_older_than_90_days_is_a_warning(workspace, write_prices, days, ex
     """In the row of the run and on the terminal."""
     as_of = today() - timedelta(days=days)
     write_prices(f"input = 1\noutput = 2\nas_of = {as_of}")
-    ended = workspace.run(*RUN)
+    result = workspace.run(*RUN)
     sentence = f"the price of {SHIPPED} is of {as_of}, {days} days old: name today's in TILEWISE_PRICES"
     assert (sentence in workspace.only("runs")["warnings"]) is expected
-    assert (f"warning: {sentence}\n" in ended.stdout) is expected
-    assert ended.exit_code == 0
+    assert (f"warning: {sentence}\n" in result.stdout) is expected
+    assert result.exit_code == 0
 
 
 def test_price_without_a_day_is_no_warning(workspace, write_prices):
@@ -146,9 +146,9 @@ def test_server_price_of_unknown_unit_is_refused(workspace, server, replies):
         json.dumps([{"id": "mine/model", "pricing": {"input": "0.000003", "output": "0.000015"}}])
     )
     env = {"TILEWISE_PROFILE": None}
-    ended = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.001", env=env)
-    assert ended.exit_code == 2
-    assert "TILEWISE_PRICES" in ended.stderr
+    result = workspace.run(*RUN, "--model", "mine/model", "--budget", "0.001", env=env)
+    assert result.exit_code == 2
+    assert "TILEWISE_PRICES" in result.stderr
     assert server.asked == []
 
 

@@ -69,8 +69,8 @@ def counts(workspace):
 
 def test_reparse_accepts_failure_after_field_becomes_optional(workspace_with_a_failure, server):
     """It makes no call and publishes no new reply."""
-    ended = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE), env=NO_KEY)
-    assert ended.exit_code == 0, ended.output
+    result = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE), env=NO_KEY)
+    assert result.exit_code == 0, result.output
     assert len(server.asked) == 2
     assert counts(workspace_with_a_failure) == {"found": 2, "accepted": 2}
     assert sorted((row["_document"][-5:], row["total"]) for row in last_rows(workspace_with_a_failure, "results")) == [
@@ -150,10 +150,10 @@ def test_reparse_accepts_answers_after_validator_is_loosened(workspace, server):
     )
     assert {row["kind"] for row in workspace.table("failures").to_dicts()} == {"refused"}
     calls = len(server.asked)
-    ended = workspace.run(
+    result = workspace.run(
         *AGAIN, make_schema(workspace, *LOOSE, after=REFUSING.format(most=40).replace("value >", "value and value >"))
     )
-    assert ended.exit_code == 0, ended.output
+    assert result.exit_code == 0, result.output
     assert counts(workspace) == {"found": 2, "accepted": 2}
     assert len(server.asked) == calls
 
@@ -171,9 +171,9 @@ def test_reparse_fills_added_field_from_stored_answer(workspace_with_a_failure):
 
 def test_reparse_refuses_a_retyped_field(workspace_with_a_failure):
     """Readers could not combine the new rows with the old."""
-    ended = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, "color: str", "total: str"))
-    assert ended.exit_code == 2
-    assert "field 'total' was Int64, is String" in ended.stderr
+    result = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, "color: str", "total: str"))
+    assert result.exit_code == 2
+    assert "field 'total' was Int64, is String" in result.stderr
     assert workspace_with_a_failure.table("runs").height == 1
 
 
@@ -221,10 +221,10 @@ def test_reparse_leaves_documents_without_stored_answer(workspace_with_a_failure
     (workspace_with_a_failure.folder / "in" / "b.jpg").write_bytes(
         (workspace_with_a_failure.folder / "in" / "b.jpg").read_bytes() + b"\0"
     )
-    ended = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE))
-    assert ended.exit_code == 0, ended.output
+    result = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE))
+    assert result.exit_code == 0, result.output
     assert counts(workspace_with_a_failure) == {"found": 3, "accepted": 1, "remaining": 2}
-    assert "2 documents have no stored answer and are not done: run without --redo" in " ".join(ended.stdout.split())
+    assert "2 documents have no stored answer and are not done: run without --redo" in " ".join(result.stdout.split())
     assert len(server.asked) == 2
 
 
@@ -235,21 +235,21 @@ def test_reparse_skips_results_without_stored_answer(workspace_with_a_failure, s
     workspace_with_a_failure.run(
         *BASE, make_schema(workspace_with_a_failure, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"}
     )
-    ended = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE))
+    result = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE))
     assert counts(workspace_with_a_failure) == {"found": 3, "skipped": 1, "accepted": 2}
     assert last_rows(workspace_with_a_failure)[0]["warnings"] == [
         "1 documents have no stored answer, of which 1 are done"
     ]
-    assert ended.exit_code == 0
+    assert result.exit_code == 0
 
 
 def test_reparse_without_any_stored_answer_is_refused(workspace, server):
     """The message names TILEWISE_KEEP_REPLIES."""
     workspace.run(*BASE, make_schema(workspace, *STRICT), env={"TILEWISE_KEEP_REPLIES": "none"})
-    ended = workspace.run(*AGAIN, make_schema(workspace, *LOOSE))
-    assert ended.exit_code == 2
-    assert "has no stored answers of schema 'wall'" in ended.stderr
-    assert "TILEWISE_KEEP_REPLIES=all" in ended.stderr
+    result = workspace.run(*AGAIN, make_schema(workspace, *LOOSE))
+    assert result.exit_code == 2
+    assert "has no stored answers of schema 'wall'" in result.stderr
+    assert "TILEWISE_KEEP_REPLIES=all" in result.stderr
     assert workspace.table("runs").height == 1
 
 
@@ -289,8 +289,8 @@ def test_reparse_uses_offline_answers_only_offline(workspace_with_a_failure, ser
     workspace_with_a_failure.run(
         *BASE, make_schema(workspace_with_a_failure, *STRICT), "--redo", "all", "--output", "local"
     )
-    ended = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE), "--output", "local")
-    assert ended.exit_code == 2
+    result = workspace_with_a_failure.run(*AGAIN, make_schema(workspace_with_a_failure, *LOOSE), "--output", "local")
+    assert result.exit_code == 2
     (workspace_with_a_failure.folder / "sitecustomize.py").write_text(
         "open('started', 'w').close()"
     )  # written by every Python process that starts

@@ -20,8 +20,8 @@ def workspace_with_a_report(workspaces, serve_all, replies):
     workspace.images(*(f"{number}.png" for number in range(5)))
     (workspace.folder / "in" / "x.png").write_bytes(b"no picture")
     workspace.env["TILEWISE_BASE_URL"] = serve_all(replies.ok({"wrong": 1}), replies.ok()).url
-    ended = workspace.run("run", "in", *BASE, "--bill", "formula")
-    assert ended.exit_code == 0, ended.stderr
+    result = workspace.run("run", "in", *BASE, "--bill", "formula")
+    assert result.exit_code == 0, result.stderr
     return workspace
 
 
@@ -30,9 +30,9 @@ def read_page(workspace_with_a_report):
     """Writes a report, and returns the text of the page."""
 
     def write(*args):
-        ended = workspace_with_a_report.run("report", *args)
-        assert ended.exit_code == 0, ended.stderr
-        text = (workspace_with_a_report.folder / ended.stdout.strip()).read_text()
+        result = workspace_with_a_report.run("report", *args)
+        assert result.exit_code == 0, result.stderr
+        text = (workspace_with_a_report.folder / result.stdout.strip()).read_text()
         return " ".join(re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", text, flags=re.DOTALL).split())
 
     return write
@@ -41,8 +41,8 @@ def read_page(workspace_with_a_report):
 def test_page_sums_volumes_calls_failures_and_fields(workspace_with_a_report, read_page):
     """Its path is printed on stdout."""
     runs = workspace_with_a_report.table("runs")
-    ended = workspace_with_a_report.run("report")
-    assert ended.stdout == f"{workspace_with_a_report.folder}/out/reports/{runs['run'][0]}.html\n"
+    result = workspace_with_a_report.run("report")
+    assert result.stdout == f"{workspace_with_a_report.folder}/out/reports/{runs['run'][0]}.html\n"
     page = read_page()
     assert runs.height == 2
     assert "5 accepted 1 rejected of 6 found" in page
@@ -74,10 +74,10 @@ def test_run_without_documents_has_no_page(workspace_with_a_report, read_page):
     idle = workspace_with_a_report.run("run", "in", *BASE, "--json")
     run = json.loads(idle.stdout)["run"]
     assert f"run {run}," not in read_page()
-    ended = workspace_with_a_report.run("report", run)
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert f"run {run} read no document (6 of 6 skipped)" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    result = workspace_with_a_report.run("report", run)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"run {run} read no document (6 of 6 skipped)" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_last_run_is_chosen_by_start_time(workspace_with_a_report, read_page):
@@ -113,10 +113,10 @@ def test_page_shows_unknown_cost(workspace_with_a_report, read_page):
 def test_report_refuses_invalid_run_or_output(workspace_with_a_report, args, message):
     """In one line, and nothing is written."""
     before = workspace_with_a_report.files()
-    ended = workspace_with_a_report.run("report", *args)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    result = workspace_with_a_report.run("report", *args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
     assert workspace_with_a_report.files() == before
 
 
@@ -124,6 +124,6 @@ def test_report_names_an_output_that_cannot_be_written(workspace_with_a_report):
     (workspace_with_a_report.folder / "full").mkdir()
     workspace_with_a_report.run("run", "in", *BASE, "--output", "full")
     (workspace_with_a_report.folder / "full" / "reports").write_text("a file where the folder would be")
-    ended = workspace_with_a_report.run("report", "--output", "full")
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert "full' cannot be written" in ended.stderr
+    result = workspace_with_a_report.run("report", "--output", "full")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "full' cannot be written" in result.stderr

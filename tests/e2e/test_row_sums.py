@@ -39,8 +39,8 @@ def command_of(workspace, server):
 def test_incomplete_list_climbs_and_is_asked_again_with_the_difference(workspace, server, replies, command_of):
     """Only the answer that adds up is published; the others are in `calls`."""
     server.answers_with(replies.ok(SHORT), replies.ok(SHORT), replies.ok(WHOLE))
-    ended = workspace.run(*command_of(SUMS))
-    assert (ended.exit_code, server.pictures) == (0, [LOW, TOP, TOP])
+    result = workspace.run(*command_of(SUMS))
+    assert (result.exit_code, server.pictures) == (0, [LOW, TOP, TOP])
     assert ["20 short" in str(request["messages"][2:]) for request in server.asked] == [False, True, True]
     assert workspace.table("calls").sort("attempt")["outcome"].to_list() == ["refused", "refused", "accepted"]
     assert [row["amount"] for row in workspace.only("results")["items"]] == [30, 20]
@@ -63,8 +63,8 @@ def test_invalid_declaration_is_refused_by_all_commands(workspace, server, comma
         workspace.run(*command_of('ROWS_SUM_TO = {"items.amont": "total"}', command=command))
         for command in ("run", "estimate")
     ]
-    shown = workspace.run("schemas", "show", command_of('ROWS_SUM_TO = {"items.amont": "total"}')[3])
-    assert [result.exit_code for result in (*results, shown)] == [2, 2, 2]
-    assert [result.stderr.count("\n") for result in (*results, shown)] == [1, 1, 1]
-    assert ".py: ROWS_SUM_TO names 'amont', which is no field of Item, did you mean amount" in shown.stderr
+    schemas = workspace.run("schemas", "show", command_of('ROWS_SUM_TO = {"items.amont": "total"}')[3])
+    assert [result.exit_code for result in (*results, schemas)] == [2, 2, 2]
+    assert [result.stderr.count("\n") for result in (*results, schemas)] == [1, 1, 1]
+    assert ".py: ROWS_SUM_TO names 'amont', which is no field of Item, did you mean amount" in schemas.stderr
     assert server.asked == []

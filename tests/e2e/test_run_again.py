@@ -28,11 +28,11 @@ def counts(row):
 
 
 def test_second_run_skips_results_without_a_call(workspace, server):
-    ended = workspace.run(*BASE)
-    assert ended.exit_code == 0
+    result = workspace.run(*BASE)
+    assert result.exit_code == 0
     assert len(server.asked) == 2
-    assert "nothing to do: all 2 documents have a result" in ended.stdout
-    assert "no call was made" in ended.stdout
+    assert "nothing to do: all 2 documents have a result" in result.stdout
+    assert "no call was made" in result.stdout
 
 
 def test_run_without_work_publishes_empty_tables(workspace):
@@ -140,10 +140,10 @@ def test_nonfinal_failure_is_retried_in_five_runs(workspace, serve, replies):
 def test_modified_window_includes_both_days(workspace, window, expected):
     """Files outside of it are not counted as found."""
     os.utime(workspace.folder / "in" / "a.jpg", (1_700_000_000, 1_700_000_000))  # 2023-11-14
-    ended = workspace.run(*BASE, *window)
-    assert ended.exit_code == 0
+    result = workspace.run(*BASE, *window)
+    assert result.exit_code == 0
     assert counts(last_run(workspace)) == expected
-    assert expected or "no image was modified in that time" in ended.stdout
+    assert expected or "no image was modified in that time" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_modified_window_includes_both_days(workspace, window, expected):
 )
 def test_invalid_selection_flag_is_refused(workspace, server, flags, message):
     """The message names the flag, its value and what is allowed."""
-    ended = workspace.run(*BASE, *flags)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
+    result = workspace.run(*BASE, *flags)
+    assert result.exit_code == 2
+    assert message in result.stderr
     assert len(server.asked) == 2
 
 

@@ -47,8 +47,8 @@ def test_schema_module_is_imported_from_working_directory(workspace):
     workspace.images("a.jpg")
     (workspace.folder / "mine").mkdir()
     (workspace.folder / "mine" / "wall.py").write_text(WALL.replace("VERSION = 2", 'INSTRUCTIONS = "Look twice."'))
-    ended = workspace.tilewise("run", "in", "--schema", "mine.wall:Wall")
-    assert ended.returncode == 0, ended.stderr
+    result = workspace.tilewise("run", "in", "--schema", "mine.wall:Wall")
+    assert result.returncode == 0, result.stderr
     assert workspace.table("results").columns[:2] == ["color", "_image"]
     assert workspace.only("runs")["schema"] == "wall"
 
@@ -84,10 +84,10 @@ def test_policy_decides_size_that_is_sent(workspace, policy, action, sent):
 def test_each_volume_is_one_file_a_table(workspace):
     """Five documents at two a volume make three files of every table, each with its row of `runs`."""
     workspace.images("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
-    ended = workspace.run(
+    result = workspace.run(
         "run", "in", "--schema", "caption", "--json", env={"TILEWISE_VOLUME": "2", "TILEWISE_CHUNK": "1"}
     )
-    run = json.loads(ended.stdout)["run"]
+    run = json.loads(result.stdout)["run"]
     names = [f"{run}-2.parquet", f"{run}-3.parquet", f"{run}.parquet"]
     assert [
         [path.split("/")[-1] for path in workspace.files(f"out/{table}")] for table in ("results", "calls", "runs")
@@ -99,8 +99,8 @@ def test_each_volume_is_one_file_a_table(workspace):
 
 def test_json_sums_all_volumes(workspace):
     workspace.images("a.jpg", "b.jpg", "c.jpg")
-    ended = workspace.run("run", "in", "--schema", "caption", "--json", env={"TILEWISE_VOLUME": "2"})
-    row, runs = json.loads(ended.stdout), workspace.table("runs")
+    result = workspace.run("run", "in", "--schema", "caption", "--json", env={"TILEWISE_VOLUME": "2"})
+    row, runs = json.loads(result.stdout), workspace.table("runs")
     assert (row["found"], row["accepted"], row["calls"], row["volume"]) == (3, 3, 3, 1)
     assert row["prompt_tokens"] == runs["prompt_tokens"].sum()
     assert runs["run"].unique().to_list() == [row["run"]]
@@ -125,9 +125,9 @@ def test_further_tiff_frames_are_noted(workspace):
 
 def test_unknown_setting_is_named_and_ignored(workspace):
     workspace.images("a.jpg")
-    ended = workspace.run("run", "in", "--schema", "caption", env={"TILEWISE_MODLE": "x"})
-    assert ended.exit_code == 0
-    assert "tilewise: unknown setting TILEWISE_MODLE, ignored\n" in ended.stderr
+    result = workspace.run("run", "in", "--schema", "caption", env={"TILEWISE_MODLE": "x"})
+    assert result.exit_code == 0
+    assert "tilewise: unknown setting TILEWISE_MODLE, ignored\n" in result.stderr
 
 
 def test_settings_files_of_working_directory_apply(workspace):

@@ -25,20 +25,20 @@ def formula_endpoint(endpoints, workspace):
 
 def test_bill_by_another_rule_is_one_warning(workspace, formula_endpoint):
     """It names the configured rule, the rule that fits, and what to do; the run succeeds."""
-    ended = workspace.run(*RUN, "--bill", "table")
+    result = workspace.run(*RUN, "--bill", "table")
     [warning] = workspace.only("runs")["warnings"]
-    assert ended.exit_code == 0
+    assert result.exit_code == 0
     assert warning.startswith("the bill is not what the rule table predicts: 100 % of 30 calls are off, by -4,803")
     assert "the rule formula" in warning
     assert warning.endswith("run `tilewise calibrate`")
-    assert ended.stdout.count(f"warning: {warning}\n") == ended.stdout.count("warning:") == 1
+    assert result.stdout.count(f"warning: {warning}\n") == result.stdout.count("warning:") == 1
     assert workspace.only("runs")["residual_tokens"] == 30 * -4803
 
 
 def test_bill_by_the_configured_rule_is_no_warning(workspace, formula_endpoint):
-    ended = workspace.run(*RUN, "--bill", "formula")
+    result = workspace.run(*RUN, "--bill", "formula")
     assert workspace.only("runs")["warnings"] == []
-    assert "warning" not in ended.stdout
+    assert "warning" not in result.stdout
 
 
 def test_calibration_ends_the_billing_warning(workspace, formula_endpoint):

@@ -40,9 +40,9 @@ def read_spend(workspace_of_two_models, runs):
     """Runs `spend --json` with these flags, and returns its object."""
 
     def read(*flags):
-        ended = workspace_of_two_models.run("spend", "--json", *flags)
-        assert ended.exit_code == 0, ended.stderr
-        return json.loads(ended.stdout)
+        result = workspace_of_two_models.run("spend", "--json", *flags)
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
 
     return read
 
@@ -128,9 +128,9 @@ def test_since_and_until_days_are_inclusive(read_spend, since, until, calls):
 
 
 def test_since_after_until_is_refused(workspace_of_two_models, runs):
-    ended = workspace_of_two_models.run("spend", "--since", format_day(1), "--until", format_day())
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert f"--since {format_day(1)} is after --until {format_day()}" in ended.stderr
+    result = workspace_of_two_models.run("spend", "--since", format_day(1), "--until", format_day())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--since {format_day(1)} is after --until {format_day()}" in result.stderr
 
 
 def test_since_and_until_times_are_inclusive_in_every_zone(read_spend, workspace_of_two_models):
@@ -148,15 +148,15 @@ def test_since_and_until_times_are_inclusive_in_every_zone(read_spend, workspace
 @pytest.mark.parametrize("value", ["yesterday", "2026-13-01", "2026-02-30", "2026", ""])
 def test_invalid_since_or_until_is_refused(workspace_of_two_models, runs, flag, value):
     """The message names the value and the formats that are allowed."""
-    ended = workspace_of_two_models.run("spend", flag, value)
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert f"{value!r} is not a UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in ended.stderr
+    result = workspace_of_two_models.run("spend", flag, value)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"{value!r} is not a UTC day or time: write 2026-11-20 or 2026-11-20T02:15:00" in result.stderr
 
 
 def test_unknown_group_is_refused(workspace_of_two_models, runs):
-    ended = workspace_of_two_models.run("spend", "--by", "colour")
-    assert ended.exit_code == 2
-    assert "'outcome'" in ended.stderr
+    result = workspace_of_two_models.run("spend", "--by", "colour")
+    assert result.exit_code == 2
+    assert "'outcome'" in result.stderr
 
 
 def test_spend_text_has_one_line_a_group_and_a_total(workspace_of_two_models, runs):

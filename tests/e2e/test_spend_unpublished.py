@@ -111,12 +111,12 @@ def test_spend_names_an_unreadable_output(workspace):
     broken = workspace.folder / "out" / "calls" / "run_date=2026-11-20" / "a.parquet"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no parquet")
-    ended = workspace.run("spend")
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert f"output '{workspace.folder / 'out'}' cannot be read: " in ended.stderr
+    result = workspace.run("spend")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"output '{workspace.folder / 'out'}' cannot be read: " in result.stderr
 
 
 def test_spend_without_tables_and_ledger_is_0(workspace):
-    ended = workspace.run("spend")
-    assert ended.exit_code == 0
-    assert ended.stdout.split()[-7:] == ["total", "0", "0", "0", "$0", "$0", "$0"]
+    result = workspace.run("spend")
+    assert result.exit_code == 0
+    assert result.stdout.split()[-7:] == ["total", "0", "0", "0", "$0", "$0", "$0"]

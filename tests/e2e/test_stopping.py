@@ -76,10 +76,10 @@ def test_second_signal_aborts_calls_in_flight(running_process, workspace):
 
 def test_max_time_aborts_calls_after_drain(workspace, server):
     """The rest remains, and the exit code is 3."""
-    ended = workspace.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
+    result = workspace.run(*RUN, "--max-time", "0.5s", env={"TILEWISE_DRAIN": "0.2"})
     run = workspace.only("runs")
-    assert ended.exit_code == 3
-    assert "the time limit of 0.5 s is reached" in ended.stdout
+    assert result.exit_code == 3
+    assert "the time limit of 0.5 s is reached" in result.stdout
     assert workspace.table("calls")["outcome"].to_list() == ["aborted"] * 2
     assert (run["status"], run["accepted"], run["remaining"]) == ("stopped", 0, 6)
 
@@ -100,10 +100,10 @@ def test_run_is_stopped_if_most_documents_fail(workspace, server, replies):
     """After 200 documents: status failing, exit 2, and the rest is not sent."""
     workspace.images(*(f"{number}.png" for number in range(280)), size=(20, 20))
     server.script = [replies.ok({"tags": []})]
-    ended = workspace.run(*RUN, env={"TILEWISE_REASKS": "0", "TILEWISE_CONCURRENCY": "64"})
+    result = workspace.run(*RUN, env={"TILEWISE_REASKS": "0", "TILEWISE_CONCURRENCY": "64"})
     run = workspace.only("runs")
-    assert ended.exit_code == 2
-    assert "200 of the first 200 documents failed, more than 50%" in ended.stdout
+    assert result.exit_code == 2
+    assert "200 of the first 200 documents failed, more than 50%" in result.stdout
     assert run["status"] == "failing"
     assert (run["found"], run["failed"] + run["remaining"]) == (280, 280)
     assert 200 <= len(server.asked) == run["failed"] < 280

@@ -23,15 +23,15 @@ FLOWS = ["apply", "backfill", "calibrate", "estimate", "extract", "shard"]
 def test_invalid_client_environment_is_refused_in_one_line(workspace, env, variable, mode):
     """The line names the variable."""
     workspace.with_images("a.jpg")
-    ended = workspace.run(*RUN, mode, env=NOT_LOCALHOST | env)
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
-    assert variable in ended.stderr
+    result = workspace.run(*RUN, mode, env=NOT_LOCALHOST | env)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert variable in result.stderr
 
 
 def test_unreachable_proxy_is_refused_in_one_line(workspace):
     workspace.with_images("a.jpg")
-    ended = workspace.run(*RUN, "--direct", env=NOT_LOCALHOST | {"HTTP_PROXY": "http://127.0.0.1:9"})
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
+    result = workspace.run(*RUN, "--direct", env=NOT_LOCALHOST | {"HTTP_PROXY": "http://127.0.0.1:9"})
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
 
 
 @pytest.mark.slow
@@ -39,5 +39,5 @@ def test_flows_ignore_prefect_default_retries(workspace):
     """Retries would send every document of a failed run again."""
     code = "".join(f"from flows.{name} import {name}\nassert {name}.retries == 0\n" for name in FLOWS)
     env = workspace.environment({"PREFECT_FLOWS_DEFAULT_RETRIES": "2"})
-    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -20,9 +20,9 @@ def test_tune_offline_stores_a_tuning_that_the_next_run_uses(workspace):
     for line in lines:
         shutil.copy(RECEIPTS / line["image"], workspace.folder / "in")
     (workspace.folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    ended = workspace.run("tune", "in", "--truth", "truth.jsonl", "--schema", "receipt", "--apply", "--json")
-    assert ended.exit_code == 0, ended.output
-    report = json.loads(ended.stdout)
+    result = workspace.run("tune", "in", "--truth", "truth.jsonl", "--schema", "receipt", "--apply", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
     assert (report["images"], report["unlooked"], report["applied"]) == (3, [], True)
     assert report["recommended"]["accuracy"]["total"] == 1
     assert workspace.only("runs")["cost_usd"] == 0

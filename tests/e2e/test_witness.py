@@ -32,8 +32,8 @@ def test_witness_records_page_and_box_of_each_value(workspace, serve, replies):
     """By extractors.endpoint.ocr.worker: page 0 for a value that is on no page, `[?]` for a row that is missing."""
     workspace.with_images("a.png").using(serve(replies.ok(json.dumps(ANSWER))))
     draw_receipt(workspace.folder / "in" / "a.png")
-    ended = workspace.run(*RUN, "--witness", "all")
-    assert ended.exit_code == 0
+    result = workspace.run(*RUN, "--witness", "all")
+    assert result.exit_code == 0
     row = workspace.only("results")
     evidence = {value["field"]: value for value in row["_evidence"]}
     assert {name: value["page"] for name, value in evidence.items()} == {
@@ -53,7 +53,7 @@ def test_witness_records_page_and_box_of_each_value(workspace, serve, replies):
         "company": 0, "date": 1, "total": 4, "line_items[0].description": 2, "line_items[0].amount": 2, "line_items[?]": 3,
     }  # fmt: skip
     assert row["_confidence"] is None
-    assert "values that stand on no page" in ended.stdout
+    assert "values that stand on no page" in result.stdout
 
 
 @pytest.mark.slow
@@ -93,9 +93,9 @@ def test_witnessed_score_is_tuned_and_used_by_runs_with_witness(workspace, serve
     (workspace.folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in labels))
     tune = ("tune", "in", "--truth", "truth.jsonl", "--schema", "receipt", "--witness", "--apply")
     prices = ("--review-cost", "0.5", "--error-cost", "5", "--yes", "--json")
-    ended = workspace.run(*tune, *prices)
-    assert ended.exit_code == 0, ended.output
-    report = json.loads(ended.stdout)
+    result = workspace.run(*tune, *prices)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
     assert report["witnessed"]["review"]["slipped"] == 0
     assert report["witnessed"]["review"]["reviewed"] < 28 == report["dollars"]["chosen"]["reviewed"]
     second = workspace.run(*RUN, "--witness", "all", "--yes")
@@ -111,9 +111,9 @@ def test_missing_witness_packages_are_named_before_any_call(workspace, server, m
     """One line with the extra; exit code 2."""
     monkeypatch.setitem(extra._NEEDS, "witness", ("a_package_that_is_not_there",))
     workspace.with_images("a.jpg").using(server)
-    ended = workspace.run(*RUN, "--witness", "doubtful")
-    assert (ended.exit_code, server.keys) == (2, [])
-    assert 'pip install "tilewise[offline]"' in ended.stderr
+    result = workspace.run(*RUN, "--witness", "doubtful")
+    assert (result.exit_code, server.keys) == (2, [])
+    assert 'pip install "tilewise[offline]"' in result.stderr
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ def run(order):
     status = 1
     try:
         importlib.import_module("flows.cli").app(order["args"], prog_name="tilewise")
-    except SystemExit as ended:
-        status = ended.code
+    except SystemExit as result:
+        status = result.code
     except BaseException:  # noqa: BLE001  as the interpreter does it
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()

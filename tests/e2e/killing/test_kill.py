@@ -25,13 +25,13 @@ PUBLISHING = {f"rename {table}" for table in TABLES - {"fields"}}
 
 def classify_point(name):
     """The kind of a kill point: a run is killed at every kind of point, though not at every point."""
-    verb, _, what = name.partition(" ")
+    verb, _, operand = name.partition(" ")
     if verb in {"commit", "committed"}:
-        if "insert calls" in what:
+        if "insert calls" in operand:
             return f"{verb} intents"
-        replies = "update calls" in what and ("insert days" in what or "runs" not in what)
+        replies = "update calls" in operand and ("insert days" in operand or "runs" not in operand)
         return f"{verb} replies" if replies else f"{verb} others"
-    return name if verb == "rename" and what in TABLES else verb
+    return name if verb == "rename" and operand in TABLES else verb
 
 
 def draw_points(trace, parts, dice):
@@ -69,9 +69,9 @@ def full_run(make_scenario):
     """A run that is not killed."""
     scenario = make_scenario()
     fill_scenario(scenario)
-    ended = scenario.run(env=IN_CHUNKS)
-    assert ended.status == 0, ended.stderr
-    return ended
+    result = scenario.run(env=IN_CHUNKS)
+    assert result.status == 0, result.stderr
+    return result
 
 
 @pytest.fixture(scope="module")

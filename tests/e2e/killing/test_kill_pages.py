@@ -32,9 +32,9 @@ def reply_point(make_scenario, fill_scenario):
     """The name of the kill point after a reply is stored, from the trace of a run that is not killed."""
     scenario = make_scenario()
     fill_scenario(scenario)
-    ended = scenario.run(*BY_FOLDER)
-    assert ended.status == 0, ended.stderr
-    return next(point for point in ended.trace if point.startswith("committed") and "update calls" in point)
+    result = scenario.run(*BY_FOLDER)
+    assert result.status == 0, result.stderr
+    return next(point for point in result.trace if point.startswith("committed") and "update calls" in point)
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
@@ -50,7 +50,7 @@ def test_next_run_recovers_a_killed_run_of_several_pages(scenario, fill_scenario
 
     assert killed.killed
     assert recovery.status == 0, recovery.stderr
-    assert [Path(each).name for each in results["_document"]] == ["0", "1", "2", "3", "9"]
+    assert [Path(document).name for document in results["_document"]] == ["0", "1", "2", "3", "9"]
     assert results["_pages"].list.len().to_list() == [PAGES] * (FOLDERS + 1)
     assert images.height == PAGES * (FOLDERS + 1)
     assert set(scenario.table("calls")["pages"]) == {PAGES}

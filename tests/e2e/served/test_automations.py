@@ -66,9 +66,9 @@ def create_automation(run_python, tmp_path):
 def test_prefect_accepts_the_shipped_automation(api, create_automation, name):
     create_automation(name)
     expected = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    automation = {each["name"]: each for each in api.request("POST", "automations/filter")}[expected["name"]]
+    automation = {entry["name"]: entry for entry in api.request("POST", "automations/filter")}[expected["name"]]
     assert automation["enabled"]
-    assert [each["type"] for each in automation["actions"]] == [each["type"] for each in expected["actions"]]
+    assert [action["type"] for action in automation["actions"]] == [action["type"] for action in expected["actions"]]
 
 
 def test_mail_warnings_sends_the_warning_and_a_link(api, create_automation, run_python, serve, replies, wait):
@@ -78,7 +78,7 @@ def test_mail_warnings_sends_the_warning_and_a_link(api, create_automation, run_
     create_automation("mail-warnings", block=(PLACEHOLDER, block), name=("name: tilewise warnings", "name: mailed"))
     job = {"source": "in", "schema_name": "caption", "base_url": server.url, "yes": True}
     api.run_to_end("backfill/backfill", job=job)
-    mail = wait(lambda: [each for each in post.asked if "days old" in each["messages"]])[0]
+    mail = wait(lambda: [request for request in post.asked if "days old" in request["messages"]])[0]
     assert mail["model"].startswith("tilewise: in → caption, ")
     assert f"{api.url}/runs/flow-run/" in mail["messages"]
 
@@ -98,8 +98,8 @@ def test_end_stale_runs_sets_a_run_without_heartbeat_to_crashed(api, create_auto
         "related": [related | {"prefect.resource.name": "extract"}],
     }
     api.send("POST", "events", [heartbeat])
-    run_now = api.wait_for_state(run)
-    assert (run_now["state_type"], run_now["state"]["message"].partition(";")[0]) == (
+    ended_run = api.wait_for_state(run)
+    assert (ended_run["state_type"], ended_run["state"]["message"].partition(";")[0]) == (
         "CRASHED",
         "No heartbeat for ten minutes",
     )

@@ -11,8 +11,8 @@ from support.markdown import PAGES, ROOT
 
 pytestmark = pytest.mark.slow
 PATIENCE = 120  # seconds
-PREFECT = list(dict.fromkeys(line for each in PAGES for line in each.lines("prefect")))
-TILEWISE = list(dict.fromkeys(line for each in PAGES for line in each.commands))
+PREFECT = list(dict.fromkeys(line for page in PAGES for line in page.lines("prefect")))
+TILEWISE = list(dict.fromkeys(line for page in PAGES for line in page.commands))
 SHARDED = [line for line in TILEWISE if "--shard-size" in line]
 SERVED = {"tilewise serve", "tilewise serve --port 4200"}  # the fixture `serve_at` starts them with another port
 OFFLINE = [line for line in TILEWISE if "--offline" in line and "data/samples" not in line]
@@ -63,8 +63,8 @@ def test_documented_sharded_run_uses_the_served_deployment(line, serve_process, 
     """With folders instead of buckets, and shards of two documents."""
     assert serve_process.api
     words = line.replace("s3://my-bucket/", "").replace("50000", "2").split()[1:]
-    ended = workspace.tilewise(*words, "--yes")
-    assert ended.returncode == 0, ended.stderr
+    result = workspace.tilewise(*words, "--yes")
+    assert result.returncode == 0, result.stderr
     assert workspace.table("results", "tables").height == 3
 
 
@@ -74,8 +74,8 @@ def test_documented_offline_run_accepts_an_invoice(line, workspaces):
     (workspace.folder / "invoices").mkdir()
     sample = min((ROOT / "data" / "samples" / "invoices").glob("*.[jp][pn]*g"), key=lambda path: path.stat().st_size)
     shutil.copy(sample, workspace.folder / "invoices")
-    ended = workspace.tilewise(*line.split()[1:])
-    assert ended.returncode == 0, ended.stderr
+    result = workspace.tilewise(*line.split()[1:])
+    assert result.returncode == 0, result.stderr
     assert workspace.only("runs")["accepted"] == 1
 
 
@@ -83,7 +83,7 @@ def test_documented_offline_run_accepts_an_invoice(line, workspaces):
 def test_documented_endpoint_command_starts(line, workspaces):
     """With the documented file of faults."""
     workspace = workspaces()
-    [text] = [text for each in PAGES for text in each.blocks("toml") if "[shares]" in text]
+    [text] = [text for page in PAGES for text in page.blocks("toml") if "[shares]" in text]
     (workspace.folder / "faults.toml").write_text(text)
     with workspace.start(*line.split()[1:], "--port", 0, stdout=subprocess.PIPE) as process:
         output = read_until(process, "http://127.0.0.1:")

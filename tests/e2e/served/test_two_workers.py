@@ -47,7 +47,7 @@ class Prefect:
 
     def count_states(self):
         """The number of flow runs by state."""
-        return Counter(each["state_name"] for each in self.api.request("POST", "flow_runs/filter"))
+        return Counter(flow_run["state_name"] for flow_run in self.api.request("POST", "flow_runs/filter"))
 
 
 @pytest.fixture(scope="module")

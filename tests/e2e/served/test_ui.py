@@ -158,9 +158,9 @@ def list_runs(page):
 def test_form_has_the_fields_of_a_job_in_order(each_form):
     """Optional fields alone are marked so; no field is edited as JSON or offers None."""
     text = each_form.see("Source", "caption, comparison, invoice, receipt")
-    labels = [each.text for each in each_form.driver.find_elements(By.TAG_NAME, "label")]
+    labels = [label.text for label in each_form.driver.find_elements(By.TAG_NAME, "label")]
     assert [
-        each for each in labels if each.partition(" (")[0] in {title.partition(" (")[0] for title in TITLES}
+        label for label in labels if label.partition(" (")[0] in {title.partition(" (")[0] for title in TITLES}
     ] == TITLES
     assert "None" not in text
     assert not each_form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
@@ -168,12 +168,14 @@ def test_form_has_the_fields_of_a_job_in_order(each_form):
 
 def test_form_sends_defaults_of_untouched_fields(each_form, workspace_of_receipts):
     """The run completes."""
-    before = {each["id"] for each in list_runs(each_form)}
+    before = {flow_run["id"] for flow_run in list_runs(each_form)}
     workspace_of_receipts.images(f"{len(before)}.png", folder="untouched")
     each_form.write("Source", "untouched")
     each_form.write("Schema", "receipt")
     each_form.press("Submit")
-    [run] = each_form.waiting.until(lambda _: [each for each in list_runs(each_form) if each["id"] not in before])
+    [run] = each_form.waiting.until(
+        lambda _: [flow_run for flow_run in list_runs(each_form) if flow_run["id"] not in before]
+    )
     sent = run["parameters"]["job"]
     assert {name: sent[name] for name in ("when_expensive", "yes", "plan_only", "fail_above")} == {
         "when_expensive": "plan",
@@ -204,7 +206,9 @@ def test_backfill_is_started_from_its_form_and_shows_its_summary(form, workspace
     form.shot("form", workspace_of_receipts, 3600)
     form.press("Submit")
     form.see("Runs", "Upcoming")
-    [run] = form.waiting.until(lambda _: [each for each in list_runs(form) if each["parameters"]["job"].get("budget")])
+    [run] = form.waiting.until(
+        lambda _: [flow_run for flow_run in list_runs(form) if flow_run["parameters"]["job"].get("budget")]
+    )
     form.open(f"runs/flow-run/{run['id']}")
     assert "receipts → receipt" in form.see("Completed")
     form.driver.refresh()  # a page that saw a run end does not always fetch its last lines
@@ -227,8 +231,8 @@ def test_report_page_loads_no_other_resource(page, workspaces, endpoints):
     for kind in ("receipts", "bad"):
         shutil.copytree(SAMPLES / kind, workspace.folder / "receipts", dirs_exist_ok=True)
     flags = ("--witness", "all", "--climb-below", "0.72", "--bill", "formula") if SCREENSHOTS else ()
-    ended = workspace.run("run", "receipts", "--schema", "receipt", "--yes", "--direct", *flags)
-    assert ended.exit_code == 1, ended.output
+    result = workspace.run("run", "receipts", "--schema", "receipt", "--yes", "--direct", *flags)
+    assert result.exit_code == 1, result.output
     page.driver.get(f"file://{workspace.run('report').stdout.strip()}")
     page.see("17 accepted", "4 rejected", "table", "too_many_pixels")
     assert page.driver.execute_script("return performance.getEntriesByType('resource').length") == 0

@@ -103,7 +103,7 @@ def test_bucket_has_every_table_and_no_staging(remote, tables):
 
 
 def test_runs_table_is_written_last(remote, bucket):
-    """So it refers only to rows that exist; only the views are written after it."""
+    """It refers only to rows that exist; only the views are written after it."""
     remote.run("run", "in", *MOST)
     puts = [path for method, path, _ in bucket.front.asked if method == "PUT" and "/staging/" not in path]
     assert [path.split("/")[3] for path in puts] == [*TABLES, "views.sql"]

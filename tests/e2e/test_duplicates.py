@@ -118,7 +118,7 @@ def test_duplicates_across_chunks_and_volumes_are_sent_once(workspace, server, w
 
 
 def test_copy_reads_its_source_from_a_published_volume(workspace, server, replies):
-    """Among rows of other chunks, copies and failures, each copy gets the answer of its own source."""
+    """Among rows of other chunks and other copies, each copy gets the answer of its own source."""
     server.script = lambda _: replies.ok({"caption": f"{len(server.asked)}", "alt_text": None, "tags": []})
     firsts = workspace.images(*(f"a{number}.png" for number in range(9)))
     for path in firsts:
@@ -211,7 +211,7 @@ def test_waiting_duplicates_take_no_call_slot(workspace, server, replies, write_
 
 
 def test_duplicates_of_a_failed_document_fail_without_calls(workspace, server, replies, write_duplicates):
-    """Each has a row with its reason, costs nothing, counts as a failure, and is skipped by the next run."""
+    """Each has a row with its reason, costs nothing, and counts as a failure."""
     names = write_duplicates("a.png", "b.png", "c.png")
     workspace.images("d.png")
     refused = b64encode(Path(names[0]).read_bytes()).decode()

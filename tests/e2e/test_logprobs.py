@@ -1,4 +1,4 @@
-"""`--confidence` requests log probabilities in each server's form, stores them, and works without if refused."""
+"""`--confidence` requests log probabilities in each server's form, stores them, and works without them if refused."""
 
 import json
 

@@ -36,7 +36,7 @@ def test_endpoint_answers_every_mode(workspace, echo, mode, stream):
 
 
 def test_constant_text_precedes_the_image(send_request):
-    """So a server can cache the prompt with its schema as a prefix."""
+    """A server can then cache the prompt with its schema as a prefix."""
     system, user = send_request()["messages"]
     assert (system["role"], user["role"]) == ("system", "user")
     assert '"caption"' in system["content"]

@@ -121,7 +121,7 @@ def test_document_estimate_sums_pages_and_counts_text_once(workspace, write, run
     first, second, third = (row["cost_low_usd"] for row in images)
     assert (second, third) == (tokens[1] * price, tokens[2] * price)
     assert first == (tokens[0] + text) * price
-    assert images[0]["cost_high_usd"] - first > images[2]["cost_high_usd"] - third  # the answer, once
+    assert images[0]["cost_high_usd"] - first > images[2]["cost_high_usd"] - third  # page 1 has the answer
     assert parse_row(result)["estimated_low_usd"] == pytest.approx(float(sum(tokens) + 1601 + 2 * text) * float(price))
 
 
@@ -335,7 +335,7 @@ def test_documents_in_a_bucket_are_grouped(bucket, workspace, echo):
 
 
 def test_estimate_counts_documents_and_pages(workspace, write, pdf):
-    """Three documents with six pages, of which one has too many."""
+    """A document of three pages, one of a single page, and one over the page limit, which counts as one image."""
     write("a/1.pdf", pdf("one", "two"))
     write("a/2.png", draw_grey(1))
     write("b/1.png", draw_grey(2))

@@ -50,7 +50,7 @@ def test_calibration_ends_the_billing_warning(workspace, formula_endpoint):
 
 
 @pytest.mark.parametrize(("deviating", "warnings"), [(2, 0), (3, 1)])
-def test_two_deviating_calls_of_130_are_no_warning(workspace, serve, replies, deviating, warnings):
+def test_two_deviating_calls_of_100_are_no_warning(workspace, serve, replies, deviating, warnings):
     """The third is."""
     workspace.images(*(f"{number:03}.png" for number in range(100)), size=(900, 700))
     bills = chain(

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow  # real OCR, in a process of its own
 
 
 def test_tune_offline_stores_a_tuning_that_the_next_run_uses(workspace):
-    """Every rung tells blank images apart, and `doctor` shows the tuning."""
+    """No field is answered on a blank image, the total is right, and `doctor` shows the tuning."""
     workspace.env |= dict.fromkeys(("TILEWISE_API_KEY", "TILEWISE_MODEL", "TILEWISE_PRICES"))
     workspace.using("offline")
     lines = [json.loads(line) for line in (RECEIPTS / "truth.jsonl").read_text().splitlines()]

@@ -5,7 +5,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 MANY, AT_ONCE = 500, 32
-CONCURRENCY = 4  # of a scenario
+CONCURRENCY = 4  # as the scenario sets it
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)

@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CONTENTS, EQUAL = 5, 3
-CONCURRENCY = 4  # of a scenario
+CONCURRENCY = 4  # as the scenario sets it
 SMALL = {"TILEWISE_CHUNK": "4", "TILEWISE_VOLUME": "8"}
 
 

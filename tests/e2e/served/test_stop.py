@@ -31,7 +31,7 @@ def test_second_signal_ends_serve_before_the_drain_time(held_run, wait):
 
 
 @pytest.mark.parametrize("name", ["Suspended", pytest.param("Paused", marks=pytest.mark.soak)])
-def test_a_suspended_run_drains_and_publishes(shared_held_run, wait, name):
+def test_suspended_run_drains_and_publishes(shared_held_run, wait, name):
     """No further call is sent, Resume has no effect, and the state says how to continue."""
     serve_process, server, run = shared_held_run.serve_process, shared_held_run.server, shared_held_run.run
     wait(lambda: server.asked)

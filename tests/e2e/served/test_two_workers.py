@@ -221,7 +221,7 @@ def test_shards_of_a_paused_parent_stop_by_themselves(sharded_run, prefect, serv
             for flow_run in flow_runs
             if flow_run["state_name"] == "Running" and not flow_run["parent_task_run_id"]
         ]
-        parent = max(candidates, key=lambda flow_run: flow_run["start_time"])  # not a killed run of another test
+        parent = max(candidates, key=lambda row: row["start_time"])  # an earlier, killed run may still be Running
         run.send_signal(signal.SIGSTOP)
         try:
             paused = {"type": "PAUSED", "name": "Paused", "state_details": {"pause_reschedule": False}}

@@ -1,4 +1,4 @@
-"""bill/pages.py: what the pages of a file are: those of a PDF, the frames of a TIFF where asked for, else one picture."""
+"""pages.py: the pages of a file: those of a PDF, the frames of a TIFF where frames are pages, else one picture."""
 
 import struct
 from io import BytesIO
@@ -14,7 +14,7 @@ A4 = Size(1653, 2339)
 MANY = 10
 
 
-def tiff(*frames):
+def make_tiff(*frames):
     """A TIFF of frames, each a size and an orientation."""
     buffer = BytesIO()
     with TiffImagePlugin.AppendingTiffWriter(buffer, new=True) as writer:
@@ -26,8 +26,8 @@ def tiff(*frames):
     return buffer.getvalue()
 
 
-def moving(form):
-    """A picture of three frames, of another kind than TIFF."""
+def make_animation(form):
+    """A picture of three frames in a format other than TIFF."""
     buffer, colours = BytesIO(), ("red", "green", "blue")
     first, *others = (Image.new("RGB", (40, 30), colour) for colour in colours)
     first.save(buffer, form, save_all=True, append_images=others)
@@ -35,8 +35,8 @@ def moving(form):
 
 
 @pytest.fixture
-def billed(tmp_path):
-    """The pages of a file of these bytes."""
+def bill_pages(tmp_path):
+    """Bills the pages of a file of these bytes."""
 
     def read(data, name="a.tif", *, frames=False, most=MANY):
         path = tmp_path / name
@@ -47,16 +47,16 @@ def billed(tmp_path):
     return read
 
 
-def summary(billed):
-    """Each page's number, and its size or what is wrong with it."""
-    return [(each.found.page, each.header.size if each.header else each.problem.kind) for each in billed]
+def summarize(pages):
+    """Each page's number, and its size or the kind of its problem."""
+    return [(each.found.page, each.header.size if each.header else each.problem.kind) for each in pages]
 
 
-def test_each_page_of_a_pdf_is_billed(billed, pdf):
-    """By its size at 200 dpi, under the file's name and its number."""
-    first, second = billed(pdf("one", "two"), "a.pdf")
+def test_each_page_of_a_pdf_is_billed(bill_pages, pdf):
+    """Its size is at 200 dpi, and its name is that of the file with its number."""
+    first, second = bill_pages(pdf("one", "two"), "a.pdf")
     assert first.found.name.endswith("/a.pdf#page=1")
-    assert summary([first, second]) == [(1, A4), (2, A4)]
+    assert summarize([first, second]) == [(1, A4), (2, A4)]
     assert (second.found.version, second.found.modified) == (first.found.version, first.found.modified)
     assert (second.header.format, second.header.frames, second.note) == ("PDF", 2, None)
     assert (second.tokens_formula, second.tokens_table) == (
@@ -65,53 +65,50 @@ def test_each_page_of_a_pdf_is_billed(billed, pdf):
     )
 
 
-@pytest.mark.parametrize("before", [b"", b"From: somebody\r\n\r\n"])
+@pytest.mark.parametrize("prefix", [b"", b"From: somebody\r\n\r\n"])
 @pytest.mark.parametrize("name", ["a.pdf", "A.PDF", "a.jpg"])
-def test_a_pdf_is_known_by_its_bytes(billed, pdf, name, before):
-    """Whatever it is called, and whatever a mail server has put before it."""
-    assert summary(billed(before + pdf("one"), name)) == [(1, A4)]
+def test_pdf_is_recognized_by_its_bytes(bill_pages, pdf, name, prefix):
+    """It may have any name, and text before it."""
+    assert summarize(bill_pages(prefix + pdf("one"), name)) == [(1, A4)]
 
 
-def test_a_picture_that_is_called_a_pdf_is_a_picture(billed):
-    """The bytes decide here, too."""
-    (page,) = billed(tiff(((40, 30), 1)), "a.pdf")
+def test_picture_named_pdf_is_a_picture(bill_pages):
+    (page,) = bill_pages(make_tiff(((40, 30), 1)), "a.pdf")
     assert (page.found.page, page.header.format, page.header.size) == (None, "TIFF", Size(40, 30))
 
 
-def test_each_frame_of_a_tiff_is_a_page_where_frames_are_pages(billed):
-    """Each with its own size and orientation."""
-    frames = billed(tiff(((40, 30), 1), ((60, 20), 6), ((10, 50), 3)), frames=True)
-    assert summary(frames) == [(1, Size(40, 30)), (2, Size(20, 60)), (3, Size(10, 50))]
-    assert [each.header.orientation for each in frames] == [1, 6, 3]
-    assert {(each.header.frames, each.note) for each in frames} == {(3, None)}
+def test_each_frame_of_a_tiff_is_a_page_where_frames_are_pages(bill_pages):
+    """Each page has its own size and orientation."""
+    pages = bill_pages(make_tiff(((40, 30), 1), ((60, 20), 6), ((10, 50), 3)), frames=True)
+    assert summarize(pages) == [(1, Size(40, 30)), (2, Size(20, 60)), (3, Size(10, 50))]
+    assert [each.header.orientation for each in pages] == [1, 6, 3]
+    assert {(each.header.frames, each.note) for each in pages} == {(3, None)}
 
 
-def test_elsewhere_a_tiff_is_its_first_frame(billed):
+def test_tiff_without_frames_as_pages_is_its_first_frame(bill_pages):
     """A note says what is left out."""
-    (page,) = billed(tiff(((40, 30), 1), ((60, 20), 1)))
+    (page,) = bill_pages(make_tiff(((40, 30), 1), ((60, 20), 1)))
     assert (page.found.page, page.header.size, page.note) == (None, Size(40, 30), "first of 2 frames")
 
 
-def test_a_tiff_of_one_frame_is_a_picture(billed):
-    """It has no pages to tell apart."""
-    assert summary(billed(tiff(((40, 30), 1)), frames=True)) == [(None, Size(40, 30))]
+def test_tiff_of_one_frame_has_no_page_number(bill_pages):
+    assert summarize(bill_pages(make_tiff(((40, 30), 1)), frames=True)) == [(None, Size(40, 30))]
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
-def test_an_animation_has_no_pages(billed, form):
-    """Its frames are one picture that moves."""
-    (page,) = billed(moving(form), f"a.{form.lower()}", frames=True)
+def test_animation_is_one_page(bill_pages, form):
+    (page,) = bill_pages(make_animation(form), f"a.{form.lower()}", frames=True)
     assert (page.found.page, page.note) == (None, "first of 3 frames")
 
 
-def test_a_phone_photo_has_no_pages(billed):
-    """The previews behind an MPO are none."""
-    assert summary(billed(moving("MPO"), "a.jpg", frames=True)) == [(None, Size(40, 30))]
+def test_mpo_photo_is_one_page(bill_pages):
+    """The previews after the first picture are not pages."""
+    assert summarize(bill_pages(make_animation("MPO"), "a.jpg", frames=True)) == [(None, Size(40, 30))]
 
 
-def test_too_many_pages_are_one_that_is_rejected(billed, pdf):
-    """The flaw says how many there are, how many may be, and where that is set."""
-    (page,) = billed(pdf("1", "2", "3"), "a.pdf", most=2)
+def test_pdf_of_too_many_pages_is_one_rejected_page(bill_pages, pdf):
+    """The message has the number of pages, the limit and its setting."""
+    (page,) = bill_pages(pdf("1", "2", "3"), "a.pdf", most=2)
     assert (page.found.page, page.header, page.problem.kind, page.problem.final) == (
         None,
         None,
@@ -121,37 +118,36 @@ def test_too_many_pages_are_one_that_is_rejected(billed, pdf):
     assert page.problem.message == "3 pages are over TILEWISE_MAX_IMAGES=2"
 
 
-def test_too_many_frames_are_too_many_pages(billed):
-    """Where frames are pages; else the first is sent, as ever."""
-    data = tiff(*[((40, 30), 1)] * 3)
-    assert summary(billed(data, frames=True, most=2)) == [(None, "too_many_pages")]
-    assert summary(billed(data, most=2)) == [(None, Size(40, 30))]
+def test_tiff_of_too_many_frames_is_rejected_only_where_frames_are_pages(bill_pages):
+    """Otherwise its first frame is sent."""
+    data = make_tiff(*[((40, 30), 1)] * 3)
+    assert summarize(bill_pages(data, frames=True, most=2)) == [(None, "too_many_pages")]
+    assert summarize(bill_pages(data, most=2)) == [(None, Size(40, 30))]
 
 
-def test_as_many_pages_as_may_be_are_billed(billed, pdf):
-    """The limit is sharp."""
-    assert len(billed(pdf("1", "2", "3"), "a.pdf", most=3)) == 3
+def test_pdf_with_as_many_pages_as_the_limit_is_billed(bill_pages, pdf):
+    assert len(bill_pages(pdf("1", "2", "3"), "a.pdf", most=3)) == 3
 
 
-def test_a_broken_page_has_its_own_flaw(billed, pdf):
-    """Whose document is then rejected; the others have their sizes."""
-    assert summary(billed(pdf("one", None, "three"), "a.pdf")) == [(1, A4), (2, "unreadable"), (3, A4)]
+def test_broken_page_of_a_pdf_has_its_own_problem(bill_pages, pdf):
+    """The other pages have their sizes."""
+    assert summarize(bill_pages(pdf("one", None, "three"), "a.pdf")) == [(1, A4), (2, "unreadable"), (3, A4)]
 
 
-def test_a_frame_that_claims_too_many_pixels_has_its_own_flaw(billed):
-    """Each frame is held against the limit, not only the first."""
-    data = tiff(((40, 30), 1), ((41, 31), 1))
+def test_frame_of_too_many_pixels_has_its_own_problem(bill_pages):
+    """The limit applies to each frame."""
+    data = make_tiff(((40, 30), 1), ((41, 31), 1))
     for tag, side in ((256, 41), (257, 31)):
         entry, claim = (struct.pack("<HHII", tag, 4, 1, each) for each in (side, 60_000))
         assert data.count(entry) == 1
         data = data.replace(entry, claim)
-    assert summary(billed(data, frames=True)) == [(1, Size(40, 30)), (2, "too_many_pixels")]
+    assert summarize(bill_pages(data, frames=True)) == [(1, Size(40, 30)), (2, "too_many_pixels")]
 
 
 @pytest.mark.parametrize(("texts", "password", "kind"), [((), None, "empty"), (("one",), "secret", "password")])
-def test_a_pdf_that_cannot_be_opened_is_one_page_with_a_flaw(billed, pdf, texts, password, kind):
-    """Nobody knows how many it has."""
-    (page,) = billed(pdf(*texts, password=password), "a.pdf")
+def test_pdf_that_cannot_be_opened_is_one_page_with_a_problem(bill_pages, pdf, texts, password, kind):
+    """The number of its pages is unknown."""
+    (page,) = bill_pages(pdf(*texts, password=password), "a.pdf")
     assert (page.found.page, page.problem.kind, page.problem.stage, page.problem.final) == (
         None,
         kind,
@@ -160,7 +156,6 @@ def test_a_pdf_that_cannot_be_opened_is_one_page_with_a_flaw(billed, pdf, texts,
     )
 
 
-def test_a_file_that_is_called_a_pdf_and_is_none_is_no_image(billed):
-    """As any other file of which nothing can be made."""
-    assert summary(billed(b"a letter", "a.pdf")) == [(None, "not_an_image")]
-    assert summary(billed(b"", "a.pdf")) == [(None, "empty")]
+def test_other_file_named_pdf_is_no_image(bill_pages):
+    assert summarize(bill_pages(b"a letter", "a.pdf")) == [(None, "not_an_image")]
+    assert summarize(bill_pages(b"", "a.pdf")) == [(None, "empty")]

@@ -1,4 +1,4 @@
-"""bill/plain_header.py: headers that are read without Pillow are those that Pillow gives, and odd files are left to it."""
+"""plain_header.py: headers read without Pillow equal those that Pillow reads, and odd files are left to Pillow."""
 
 import random
 from io import BytesIO
@@ -14,19 +14,19 @@ from extractors.core import Header
 from extractors.core.errors import DocumentError
 from extractors.core.tiles import Size
 
-PROFILE = {"icc_profile": bytes(200)}  # makes a WebP an extended one
+PROFILE = {"icc_profile": bytes(200)}  # a WebP with a profile has the extended format
 ORIENTED = b'<x tiff:Orientation="6"/>'
 
 
 def save(form="JPEG", mode="RGB", size=(317, 205), **options):
-    """Write a file's bytes."""
+    """The bytes of a file."""
     buffer = BytesIO()
     Image.new(mode, size, "white").save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def make_exif(**fields):
-    """Make EXIF of a camera with these fields by number, such as `_274=6`."""
+    """EXIF of a camera with these fields by number, such as `_274=6`."""
     exif = Image.Exif()
     exif[0x010F], exif[0x9C9B] = "Maker", b"a title"
     exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
@@ -35,7 +35,7 @@ def make_exif(**fields):
 
 
 def read_as_pillow(data):
-    """Give the header that Pillow reads, or the kind of its error."""
+    """The header that Pillow reads, or the kind of its error."""
     try:
         return read_by_pillow(BytesIO(data))
     except DocumentError as error:
@@ -43,7 +43,7 @@ def read_as_pillow(data):
 
 
 def read_plain(data):
-    """Give the header that is read without Pillow."""
+    """The header that is read without Pillow."""
     return read_plain_header(BytesIO(data))
 
 
@@ -87,41 +87,40 @@ LEFT = {
 
 
 @pytest.mark.parametrize("data", ORDINARY.values(), ids=ORDINARY)
-def test_an_ordinary_file_is_read_as_pillow_reads_it(data):
-    """Size, density, orientation and format are Pillow's."""
+def test_plain_header_of_an_ordinary_file_equals_that_of_pillow(data):
     assert read_plain(data) == read_as_pillow(data) is not None
 
 
 @pytest.mark.parametrize("data", LEFT.values(), ids=LEFT)
-def test_an_odd_file_is_left_to_pillow(data):
-    """Pillow reads it, or says what is wrong with it."""
+def test_plain_header_of_an_odd_file_is_none(data):
+    """Pillow reads it or raises an error."""
     assert read_plain(data) is None
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ORDINARY)
-def test_a_damaged_header_is_read_as_pillow_reads_it_or_left_to_it(name):
-    """Changed, inserted, missing and cut bytes never give another header, nor one where Pillow gives an error."""
+def test_plain_header_of_a_damaged_file_equals_that_of_pillow_or_is_none(name):
+    """The file has a changed, an inserted or a missing byte, or is cut."""
     chance, whole = random.Random(name), ORDINARY[name]
     wrong = []
     for _, kind in product(range(40), ("change", "insert", "remove", "cut")):
         place = chance.randrange(min(len(whole), 700))
         byte = bytes([chance.choice([0, 1, 2, 8, 255, chance.randrange(256)])])
-        kept = {
+        rest = {
             "change": byte + whole[place + 1 :],
             "insert": byte + whole[place:],
             "remove": whole[place + 1 :],
             "cut": b"",
         }
-        data = whole[:place] + kept[kind]
+        data = whole[:place] + rest[kind]
         plain = read_plain(data)
         if plain is not None and plain != (pillow := read_as_pillow(data)):
             wrong.append((kind, place, byte, plain, pillow))
     assert wrong == []
 
 
-def test_a_stream_that_fails_is_left_to_pillow():
-    """Its error is translated where Pillow meets it."""
+def test_plain_header_of_a_failing_stream_is_none():
+    """Pillow meets the error again, and there it is translated."""
 
     class Failing(BytesIO):
         def read(self, size=-1):
@@ -132,34 +131,34 @@ def test_a_stream_that_fails_is_left_to_pillow():
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, PROFILE, PROFILE | {"lossless": True}])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_plain_webp_is_as_large_as_pillow_says(mode, options):
-    """Lossy, lossless and extended, with alpha and without."""
+def test_plain_header_of_a_webp_equals_that_of_pillow(mode, options):
+    """It may be lossy, lossless or extended, with or without alpha."""
     data = save("WEBP", mode, **options)
     assert read_plain(data) == read_as_pillow(data) == Header(Size(317, 205), "WEBP", 1, 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16383, 1), (1, 16383)])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_the_smallest_and_the_longest_sides_are_read(size, lossless):
-    """Fourteen bits hold a side."""
+def test_plain_header_has_the_smallest_and_the_longest_sides_of_webp(size, lossless):
+    """A side has fourteen bits."""
     assert read_plain(save("WEBP", size=size, lossless=lossless)).size == Size(*size)
 
 
-def test_a_webp_that_may_be_turned_is_left_to_pillow():
-    """An orientation stands at the end of the file."""
+def test_plain_header_of_a_webp_with_exif_is_none():
+    """The orientation is at the end of the file."""
     data = save("WEBP", exif=TURNED)
     assert read_plain(data) is None
     assert read_header(BytesIO(data)).size == Size(205, 317)
 
 
-def test_a_webp_that_moves_is_left_to_pillow():
-    """Its frames have to be counted."""
+def test_plain_header_of_an_animated_webp_is_none():
+    """Pillow counts its frames."""
     data = save("WEBP", save_all=True, append_images=[Image.new("RGB", (317, 205), "red")])
     assert read_plain(data) is None
     assert read_header(BytesIO(data)).frames == 2
 
 
 @pytest.mark.parametrize("data", [b"RIFF", save("WEBP")[:-10], save("WEBP")[:25], bytes(40)])
-def test_a_webp_that_is_cut_short_is_left_to_pillow(data):
-    """Pillow says what is wrong with it."""
+def test_plain_header_of_a_cut_webp_is_none(data):
+    """Pillow raises the error."""
     assert read_plain(data) is None

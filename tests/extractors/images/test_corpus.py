@@ -1,4 +1,4 @@
-"""images/pixels.py: every kind of file shows what libvips shows, or what was written."""
+"""pixels.py: every kind of file has the pixels that libvips shows, or that were written."""
 
 import io
 
@@ -14,15 +14,15 @@ pictures = pytest.importorskip("support.pictures")
 
 
 def show_by_libvips(data):
-    """Give the RGB that libvips shows on white."""
+    """The RGB that libvips shows on white."""
     picture = pyvips.Image.new_from_buffer(data, "").autorot().colourspace("srgb")
     if picture.hasalpha():
         picture = picture.flatten(background=255)
     return np.asarray(picture.cast("uchar"))[..., :3]
 
 
-def differ(variant):
-    """Give the mean difference of a variant from what it must show, in 255ths."""
+def measure_difference(variant):
+    """The mean difference of a variant from its reference, in 255ths."""
     shown = show_by_libvips(variant.data) if variant.shown is None else variant.shown
     orientation = read_header(io.BytesIO(variant.data)).orientation
     pixels = load_pixels(variant.data, "prepare", None, orientation)
@@ -30,9 +30,9 @@ def differ(variant):
 
 
 @pytest.mark.parametrize(("lister", "least"), [("list_tiffs", 300), ("list_others", 40)])
-def test_every_variant_shows_what_was_written(lister, least):
-    """No kind of TIFF, PNG, WebP, JPEG or HEIC differs from its reference by more than it may."""
+def test_variants_of_all_formats_have_the_reference_pixels(lister, least):
+    """No TIFF, PNG, WebP, JPEG or HEIC differs from its reference by more than its format loses."""
     variants = list(getattr(pictures, lister)())
-    wrong = {each.name: round(float(error), 1) for each in variants if (error := differ(each)) > each.loss}
+    wrong = {each.name: round(float(error), 1) for each in variants if (error := measure_difference(each)) > each.loss}
     assert wrong == {}
     assert len(variants) >= least

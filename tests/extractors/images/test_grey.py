@@ -1,4 +1,4 @@
-"""images/grey.py: grey pictures in RGB are resized by one channel, and no pixel changes."""
+"""grey.py: a grey RGB picture is resized in one channel, with the same pixels as in three."""
 
 from io import BytesIO
 
@@ -11,19 +11,19 @@ from extractors.images.pixels import load_pixels
 
 
 def save(picture, form="PNG", **options):
-    """Write a file's bytes."""
+    """The bytes of a file."""
     buffer = BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def draw_grey(mode="RGB"):
-    """Draw a grey page with noise, larger than the sample that tells colours."""
+    """A grey page with noise, larger than the sample that detects colours."""
     return Image.effect_noise((150, 190), 60).convert(mode)
 
 
 def put_spot(picture):
-    """Colour one pixel, where no sample looks."""
+    """Colours one pixel outside the sample that detects colours."""
     picture.putpixel((74, 93), (0, 255, 0))
     return picture
 
@@ -46,7 +46,7 @@ def put_spot(picture):
 )
 @pytest.mark.parametrize("size", [Size(101, 128), Size(150, 1)])
 def test_load_pixels_gives_the_pixels_of_a_plain_resize(data, size):
-    """Of grey pictures in RGB, where one channel is resized for all three, and of all others."""
+    """It resizes one channel of a grey RGB picture."""
     with Image.open(BytesIO(data)) as picture:
         picture.draft(None, size)
         expected = picture.resize(size, Image.Resampling.HAMMING)
@@ -65,8 +65,8 @@ def test_load_pixels_gives_the_pixels_of_a_plain_resize(data, size):
         (draw_grey("RGBA"), False),
     ],
 )
-def test_find_grey_gives_a_channel_of_equal_ones_only(picture, is_grey):
-    """One coloured pixel makes a picture coloured, and other modes are left as they are."""
+def test_find_grey_returns_a_channel_only_if_all_three_are_equal(picture, is_grey):
+    """One coloured pixel makes a picture coloured, and other modes have no grey channel."""
     grey = find_grey(picture)
     assert (grey is not None) == is_grey
     assert grey is None or grey.tobytes() == picture.getchannel("B").tobytes()

@@ -1,4 +1,4 @@
-"""images/open.py: opening a picture safely, and foreign errors as this project's own."""
+"""open.py: pictures are opened safely, and errors of other libraries are translated."""
 
 import struct
 from io import BytesIO
@@ -11,7 +11,7 @@ from extractors.images.open import first_line, open_picture, translate_errors
 
 
 def translate(error):
-    """The DocumentError that this foreign error becomes."""
+    """The DocumentError that this error is translated to."""
     with pytest.raises(DocumentError) as raised, translate_errors("unreadable", "prepare"):
         raise error
     return raised.value
@@ -33,33 +33,30 @@ def translate(error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_pillow_raises_over_broken_data_is_translated(error):
-    """Kind and stage are the caller's, the cause is kept, and another try cannot cure it."""
+def test_errors_of_pillow_are_translated_to_final_document_errors(error):
+    """Kind and stage are those of the caller, and the cause is the original error."""
     translated = translate(error)
     assert (translated.kind, translated.stage, translated.final) == ("unreadable", "prepare", True)
     assert translated.__cause__ is error
 
 
-def test_what_pillow_cannot_identify_is_not_an_image():
-    """The kind tells a damaged picture from no picture at all."""
+def test_unidentified_image_has_the_kind_not_an_image():
     assert translate(UnidentifiedImageError("x")).kind == "not_an_image"
 
 
-def test_a_document_error_passes_unchanged():
-    """What is translated already is not translated again."""
+def test_document_error_is_not_translated_again():
     error = DocumentError("too big", kind="too_many_bytes", stage="scan")
     assert translate(error) is error
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, AttributeError, RecursionError])
-def test_a_bug_passes_untranslated(error):
-    """What is no sign of broken data propagates as the bug that it is."""
+def test_error_of_a_bug_is_not_translated(error):
     with pytest.raises(error), translate_errors("unreadable", "prepare"):
         raise error
 
 
-def test_opening_decodes_no_pixel():
-    """A picture is open once its header is read; the pixels wait until they are asked for."""
+def test_open_picture_decodes_no_pixel():
+    """It succeeds for a file that is cut after its header."""
     buffer = BytesIO()
     Image.new("RGB", (40, 30)).save(buffer, "JPEG")
     scan = buffer.getvalue().index(b"\xff\xda")
@@ -67,8 +64,7 @@ def test_opening_decodes_no_pixel():
     assert picture.size == (40, 30)
 
 
-def test_what_is_no_picture_names_the_stage():
-    """The error says where it came up."""
+def test_open_picture_of_text_raises_not_an_image_with_the_stage():
     with pytest.raises(DocumentError) as raised:
         open_picture(BytesIO(b"text"), "prepare")
     assert (raised.value.kind, raised.value.stage) == ("not_an_image", "prepare")
@@ -83,6 +79,6 @@ def test_what_is_no_picture_names_the_stage():
         (ValueError("x" * 500), "x" * 200),
     ],
 )
-def test_an_error_fits_on_one_line(error, line):
-    """Its text is one line of at most 200 characters, or its name where it has none."""
+def test_first_line_of_an_error_has_at_most_200_characters(error, line):
+    """It is the name of an error without a text."""
     assert first_line(error) == line

@@ -1,4 +1,4 @@
-"""pdf.py: a PDF's pages, their sizes and their pixels; what cannot be opened; and one thread at a time."""
+"""pdf.py: the pages of a PDF, their sizes and pixels, files that cannot be opened, and use from several threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,14 +15,14 @@ A4 = Size(1653, 2339)
 FIELD = "<</Type/Annot/Subtype/Widget/FT/Tx/T(total)/V(8.20)/DA(/F 12 Tf 0 g)/Rect[20 20 280 60]/F 4>>"
 
 
-def sizes(data):
+def list_sizes(data):
     """The size of every page."""
     with open_pdf(data, "bill") as document:
         return [document.measure(number) for number in range(1, document.pages + 1)]
 
 
-def scan(pdf, box, width, height, *, pieces=1, share=1.0):
-    """A page with an image of this many pixels, or one below the other, over a share of each side of the page."""
+def make_scan(pdf, box, width, height, *, pieces=1, share=1.0):
+    """A page with one image of this many pixels, or several below each other, over this share of each side of the page."""
     right, top = (float(side) for side in box.split()[2:])
     image = f"<</Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/DeviceGray/BitsPerComponent 8"
     image = f"{image}/Length 1>>stream\n0\nendstream"
@@ -38,13 +38,13 @@ def scan(pdf, box, width, height, *, pieces=1, share=1.0):
 
 
 def read_notes(data, number=1):
-    """What is noted of a page's text."""
+    """The note about the text of a page."""
     with open_pdf(data, "bill") as document:
         return document.find_undrawn(number, document.measure(number))
 
 
 def write_text(pdf, font, words, *, more=""):
-    """A page that shows words in another font, which is not embedded."""
+    """A page with text in a font that is not embedded."""
     fonts = f"/Resources<</Font<</F 3 0 R/C {font}>>>>"
     text = f"BT {more} /C 24 Tf 20 40 Td {words} Tj ET"
     page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 100]{fonts}/Contents 4 0 R>>"
@@ -59,43 +59,42 @@ CHINESE = (
 HELVETICA = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 
 
-def drawn(data, number=1, size=A4):
-    """One page's pixels."""
+def draw(data, number=1, size=A4):
+    """The pixels of one page."""
     with open_pdf(data, "prepare") as document:
         return document.render(number, size)
 
 
-def dark(picture):
-    """Where something is drawn: left, top, right, bottom."""
+def find_dark(picture):
+    """The bounding box of dark pixels: left, top, right, bottom."""
     return picture.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
 
 
-def refusal(data):
-    """Kind, stage and finality of what opening these bytes ends in."""
+def read_refusal(data):
+    """The kind, stage and finality of the error that opening these bytes raises."""
     with pytest.raises(DocumentError) as raised, open_pdf(data, "bill"):
         pass
     return raised.value.kind, raised.value.stage, raised.value.final
 
 
-def test_a_page_has_its_size_at_200_dots_an_inch(pdf):
+def test_page_has_its_size_at_200_dpi(pdf):
     """A4 is 210 x 297 mm."""
-    assert sizes(pdf("one", "two")) == [A4, A4]
+    assert list_sizes(pdf("one", "two")) == [A4, A4]
 
 
-def test_a_turned_page_has_its_upright_size(pdf):
-    """/Rotate swaps the sides, in size and in pixels."""
+def test_rotated_page_has_its_upright_size_and_pixels(pdf):
     turned = pdf("one", more="/Rotate 90")
-    assert sizes(turned) == [Size(2339, 1653)]
-    left, top, right, bottom = dark(drawn(turned, size=Size(842, 595)))
+    assert list_sizes(turned) == [Size(2339, 1653)]
+    left, top, right, bottom = find_dark(draw(turned, size=Size(842, 595)))
     assert right - left < bottom - top  # the text runs from top to bottom
     assert top < 100
 
 
-def test_the_crop_box_is_what_is_seen(pdf):
-    """What a printer would cut off is neither counted nor drawn."""
+def test_page_is_cropped_to_its_crop_box(pdf):
+    """Size and pixels are those of the crop box."""
     cropped = pdf("one", more="/CropBox[0 300 360 660]")
-    assert sizes(cropped) == [Size(2240, 2240)]
-    assert dark(drawn(cropped, size=Size(360, 360))) is None
+    assert list_sizes(cropped) == [Size(2240, 2240)]
+    assert find_dark(draw(cropped, size=Size(360, 360))) is None
 
 
 @pytest.mark.parametrize(
@@ -108,130 +107,123 @@ def test_the_crop_box_is_what_is_seen(pdf):
     ],
     ids=["poster", "line", "dot", "none"],
 )
-def test_an_odd_page_has_a_size_that_can_be_drawn(pdf, box, size):
-    """A page without a size is what PDFium takes for one: letter."""
-    assert sizes(pdf("one", box=box)) == [size]
+def test_page_of_an_odd_size_has_a_size_within_the_limits(pdf, box, size):
+    """PDFium takes letter for a page without a size."""
+    assert list_sizes(pdf("one", box=box)) == [size]
 
 
-def test_a_scan_has_the_size_of_its_image(pdf):
-    """However large or small the page is said to be."""
-    assert sizes(scan(pdf, "0 0 595 842", 3000, 4243)) == [Size(2999, 4244)]
-    assert sizes(scan(pdf, "0 0 72 96", 1500, 2000)) == [Size(1500, 2000)]
-    assert sizes(scan(pdf, "0 0 1800 2400", 900, 1200)) == [Size(900, 1200)]
+def test_scan_has_the_size_of_its_image(pdf):
+    """The page may be larger or smaller."""
+    assert list_sizes(make_scan(pdf, "0 0 595 842", 3000, 4243)) == [Size(2999, 4244)]
+    assert list_sizes(make_scan(pdf, "0 0 72 96", 1500, 2000)) == [Size(1500, 2000)]
+    assert list_sizes(make_scan(pdf, "0 0 1800 2400", 900, 1200)) == [Size(900, 1200)]
 
 
-def test_strips_that_fill_the_page_are_one_scan(pdf):
-    """Scanners cut an image into pieces, none of which fills the page."""
-    assert sizes(scan(pdf, "0 0 100 300", 1000, 1000, pieces=3)) == [Size(1000, 3000)]
+def test_image_strips_that_fill_the_page_are_one_scan(pdf):
+    """Some scanners cut an image into strips."""
+    assert list_sizes(make_scan(pdf, "0 0 100 300", 1000, 1000, pieces=3)) == [Size(1000, 3000)]
 
 
-def test_a_logo_does_not_decide_the_size_of_its_page(pdf):
-    """A letter with a large image in a corner is drawn at 200 dpi."""
-    assert sizes(scan(pdf, "0 0 595 842", 4000, 4000, share=0.2)) == [A4]
+def test_page_with_a_large_image_in_a_corner_has_its_size_at_200_dpi(pdf):
+    assert list_sizes(make_scan(pdf, "0 0 595 842", 4000, 4000, share=0.2)) == [A4]
 
 
-def test_a_scan_of_absurd_resolution_is_capped(pdf):
-    """Its longest side, and its area."""
-    assert sizes(scan(pdf, "0 0 100 100", 60_000, 60_000)) == [Size(LONGEST, LONGEST)]
+def test_scan_of_too_high_resolution_is_capped(pdf):
+    assert list_sizes(make_scan(pdf, "0 0 100 100", 60_000, 60_000)) == [Size(LONGEST, LONGEST)]
 
 
-def test_a_page_without_area_is_broken(pdf):
-    """A crop box beside the page leaves nothing to see."""
+def test_page_without_area_is_an_error(pdf):
+    """Its crop box lies outside the page."""
     with pytest.raises(DocumentError, match="the page has no area") as raised:
-        sizes(pdf("one", more="/CropBox[5000 5000 5001 5001]"))
+        list_sizes(pdf("one", more="/CropBox[5000 5000 5001 5001]"))
     assert (raised.value.kind, raised.value.stage, raised.value.final) == ("unreadable", "bill", True)
 
 
-def test_a_missing_page_is_broken_alone(pdf):
-    """The pages beside it are what they are."""
+def test_missing_page_is_an_error_of_that_page_only(pdf):
     data = pdf("one", None, "three")
     with open_pdf(data, "bill") as document:
         assert (document.pages, document.measure(1), document.measure(3)) == (3, A4, A4)
         with pytest.raises(DocumentError, match="the page cannot be opened"):
             document.measure(2)
     with pytest.raises(DocumentError, match="the page cannot be opened"):
-        drawn(data, 2)
+        draw(data, 2)
 
 
 @pytest.mark.parametrize("size", [Size(791, 1119), Size(1, 1), Size(101, 7), Size(33, 500)])
-def test_a_page_is_drawn_at_exactly_the_size_wanted(pdf, size):
-    """No pixel more or less, whatever rows PDFium would pad."""
-    picture = drawn(pdf("one"), size=size)
+def test_page_is_drawn_at_exactly_the_requested_size(pdf, size):
+    """PDFium may pad rows."""
+    picture = draw(pdf("one"), size=size)
     assert (picture.size, picture.mode) == (tuple(size), "RGB")
 
 
-def test_a_page_is_drawn_upright_on_white(pdf):
-    """Text that stands at the foot of the page is at the foot of the picture."""
-    picture = drawn(pdf("one"), size=Size(595, 842))
-    left, top, right, bottom = dark(picture)
+def test_page_is_drawn_upright_on_white(pdf):
+    """Text at the foot of the page is at the foot of the picture."""
+    picture = draw(pdf("one"), size=Size(595, 842))
+    left, top, right, bottom = find_dark(picture)
     assert picture.getpixel((0, 0)) == (255, 255, 255)
     assert (35 < left < 50, 740 < top < 770, right < 140, 770 < bottom < 800) == (True,) * 4
 
 
-def test_each_page_is_drawn_for_itself(pdf):
-    """Page 2 is not page 1."""
+def test_pages_are_drawn_separately(pdf):
     data = pdf("one", "twotwo")
-    assert dark(drawn(data, 1, Size(595, 842))) != dark(drawn(data, 2, Size(595, 842)))
+    assert find_dark(draw(data, 1, Size(595, 842))) != find_dark(draw(data, 2, Size(595, 842)))
 
 
-def test_what_is_filled_into_a_form_is_drawn(pdf):
-    """Fields are no part of a page, but of what a person reads on it."""
+def test_form_field_value_is_drawn(pdf):
+    """A field is not part of the page's content, but a person reads it."""
     form = pdf(
         "", box="0 0 300 200", more="/Annots[4 0 R]", catalog="/AcroForm<</Fields[4 0 R]>>", objects=[FIELD.encode()]
     )
-    assert dark(drawn(form, size=Size(300, 200))) is not None
+    assert find_dark(draw(form, size=Size(300, 200))) is not None
 
 
 @pytest.mark.parametrize("length", [5, 20, 300])
-def test_a_pdf_cut_short_is_refused_for_good(pdf, length):
-    """Without its end nobody knows where its pages are."""
-    assert refusal(pdf("one")[:length]) == ("unreadable", "bill", True)
+def test_cut_pdf_is_refused_finally(pdf, length):
+    """The index of its pages is at its end."""
+    assert read_refusal(pdf("one")[:length]) == ("unreadable", "bill", True)
 
 
-def test_a_pdf_without_pages_is_empty(pdf):
-    """It is whole, and there is nothing in it."""
-    assert refusal(pdf()) == ("empty", "bill", True)
+def test_pdf_without_pages_is_refused_as_empty(pdf):
+    assert read_refusal(pdf()) == ("empty", "bill", True)
 
 
-def test_a_pdf_with_an_unknown_password_is_refused(pdf):
-    """Not for good: the password may be set for the next run."""
-    assert refusal(pdf("one", password="secret")) == ("password", "bill", False)
+def test_pdf_with_an_unknown_password_is_refused_not_finally(pdf):
+    """The password may be set for the next run."""
+    assert read_refusal(pdf("one", password="secret")) == ("password", "bill", False)
 
 
 @pytest.mark.parametrize("password", ["secret", "gehüpft"])
-def test_a_pdf_is_opened_with_one_of_the_passwords(pdf, password):
-    """They are tried in turn."""
+def test_pdf_is_opened_with_one_of_several_passwords(pdf, password):
     passwords = [SecretStr("wrong"), SecretStr(password)]
     with open_pdf(pdf("one", password=password), "bill", passwords) as document:
         assert document.pages == 1
 
 
-def test_a_pdf_encrypted_without_a_password_is_read(pdf):
-    """Many are: it keeps from editing, not from reading."""
-    locked, free = pdf("one", password=""), pdf("one")
-    assert sizes(locked) == [A4]
-    assert ImageChops.difference(drawn(locked), drawn(free)).getbbox() is None
+def test_pdf_encrypted_with_an_empty_password_is_read(pdf):
+    """Such an encryption prevents editing and not reading."""
+    encrypted, plain = pdf("one", password=""), pdf("one")
+    assert list_sizes(encrypted) == [A4]
+    assert ImageChops.difference(draw(encrypted), draw(plain)).getbbox() is None
 
 
-def test_a_pdf_that_failed_leaves_the_way_free(pdf):
-    """Whatever was wrong with one, the next is opened."""
+def test_pdf_is_opened_after_others_have_failed(pdf):
     for broken in (pdf(), pdf("one", password="secret"), b"%PDF-1.4", pdf(None)):
         with pytest.raises(DocumentError):
-            sizes(broken)
-    assert sizes(pdf("one")) == [A4]
+            list_sizes(broken)
+    assert list_sizes(pdf("one")) == [A4]
 
 
-def test_threads_wait_for_each_other(pdf):
-    """Every thread draws what it would draw alone: PDFium itself would crash or mix them up."""
+def test_threads_draw_the_pages_that_one_thread_draws(pdf):
+    """PDFium itself is not thread-safe."""
     data = [pdf(f"page {number}") for number in range(8)]
-    alone = [drawn(each, size=Size(300, 400)).tobytes() for each in data]
+    expected = [draw(each, size=Size(300, 400)).tobytes() for each in data]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda each: drawn(each, size=Size(300, 400)).tobytes(), data * 20))
-    assert together == alone * 20
+        results = list(threads.map(lambda each: draw(each, size=Size(300, 400)).tobytes(), data * 20))
+    assert results == expected * 20
 
 
 @pytest.mark.parametrize(
-    ("head", "is_one"),
+    ("head", "expected"),
     [
         (b"%PDF-1.7\n", True),
         (b"\n\n  %PDF-1.4", True),
@@ -243,51 +235,49 @@ def test_threads_wait_for_each_other(pdf):
         (b"%!PS-Adobe", False),
     ],
 )
-def test_a_pdf_is_known_by_its_first_bytes(head, is_one):
-    """Mail servers put lines before it; in a picture's metadata the same letters mean nothing."""
-    assert is_pdf(head) is is_one
+def test_pdf_is_recognized_by_its_first_bytes(head, expected):
+    """Text may precede the signature, which has no meaning in the metadata of a picture."""
+    assert is_pdf(head) is expected
 
 
-def test_text_in_a_font_that_is_not_there_is_noted(pdf):
-    """Nothing of a Chinese page is drawn where neither file nor machine has the font: the note names it."""
+def test_text_in_a_missing_font_is_noted_with_the_font(pdf):
+    """The font is neither embedded nor installed, so its text is not drawn."""
     note = read_notes(write_text(pdf, CHINESE, "<53D1 7968 91D1 989D>".replace(" ", "")))
     assert UNDRAWN in note
     assert "STSong-Light" in note
 
 
-def test_text_beside_other_ink_is_noted_too(pdf):
-    """Digits of the same page may be drawn."""
+def test_text_in_a_missing_font_is_noted_on_a_page_with_other_text(pdf):
     note = read_notes(write_text(pdf, CHINESE, "<53D1796891D1989D> Tj /F 24 Tf (1200)"))
     assert "STSong-Light" in note
 
 
 @pytest.mark.parametrize(("words", "more"), [("(Total)", ""), ("( )", ""), ("(Total)", "3 Tr")])
-def test_text_that_is_drawn_or_meant_to_be_invisible_is_not_noted(pdf, words, more):
-    """The standard fonts need not be embedded; what a scanner recognized lies invisible over its image."""
+def test_drawn_and_invisible_texts_are_not_noted(pdf, words, more):
+    """Standard fonts need not be embedded, and a scanner puts recognized text invisibly over its image."""
     assert read_notes(write_text(pdf, HELVETICA, words, more=more)) is None
 
 
 def test_white_text_on_white_is_noted(pdf):
-    """A page with text of which nothing is seen."""
+    """Nothing of the text is visible."""
     assert UNDRAWN in read_notes(write_text(pdf, HELVETICA, "(Total)", more="1 g"))
 
 
 @pytest.mark.parametrize("needs", ["/NeedsRendering true", ""])
-def test_a_form_of_another_viewer_is_rejected(pdf, needs):
-    """Its pages say nothing but that another program is needed."""
+def test_xfa_form_without_other_pages_is_refused(pdf, needs):
+    """Its page only says that another program is needed."""
     xfa = b"<</Length 10>>stream\n<xdp></xdp>\nendstream"
     form = pdf("Please wait...", objects=[xfa], catalog=f"/AcroForm<</Fields[]/XFA 4 0 R>>{needs}")
-    assert refusal(form) == ("viewer_only", "bill", True)
+    assert read_refusal(form) == ("viewer_only", "bill", True)
 
 
-def test_a_form_that_has_pages_as_well_is_read(pdf):
-    """Many XFA forms carry their pages for other viewers."""
+def test_xfa_form_with_pages_is_read(pdf):
     xfa = b"<</Length 10>>stream\n<xdp></xdp>\nendstream"
-    assert sizes(pdf("Invoice", objects=[xfa], catalog="/AcroForm<</Fields[]/XFA 4 0 R>>")) == [A4]
+    assert list_sizes(pdf("Invoice", objects=[xfa], catalog="/AcroForm<</Fields[]/XFA 4 0 R>>")) == [A4]
 
 
 def test_attachments_are_described(pdf):
-    """A portfolio's documents are not its pages."""
+    """The documents of a portfolio are not its pages."""
     names = "/Names<</EmbeddedFiles<</Names[(a.pdf) 4 0 R]>>>>/Collection<</Type/Collection>>"
     spec = b"<</Type/Filespec/F(a.pdf)/UF(a.pdf)/EF<</F 5 0 R>>>>"
     data = pdf("cover", objects=[spec, b"<</Type/EmbeddedFile/Length 1>>stream\nx\nendstream"], catalog=names)
@@ -308,8 +298,8 @@ def test_passwords_are_tried_in_turn(pdf, passwords):
 
 
 @pytest.mark.parametrize("words", ["", "BT /F 24 Tf 20 40 Td (text) Tj ET"])
-def test_a_page_that_is_blank_for_its_broken_image_is_rejected(pdf, words):
-    """PDFium draws nothing where an image cannot be decoded; with other ink the page is sent."""
+def test_page_that_is_blank_because_of_a_broken_image_is_an_error(pdf, words):
+    """PDFium draws nothing for an image that cannot be decoded; a page with other content is sent."""
     image = (
         b"<</Type/XObject/Subtype/Image/Width 40/Height 40/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/DCTDecode"
     )
@@ -319,7 +309,7 @@ def test_a_page_that_is_blank_for_its_broken_image_is_rejected(pdf, words):
     objects = [image + b"/Length 6>>stream\nbroken\nendstream", stream.encode(), page]
     data = pdf("", objects=objects).replace(b"/Kids[7 0 R]", b"/Kids[6 0 R]")
     if words:
-        assert dark(drawn(data, size=Size(400, 100)))
+        assert find_dark(draw(data, size=Size(400, 100)))
     else:
         with pytest.raises(DocumentError, match="shows an image that cannot be decoded"):
-            drawn(data, size=Size(400, 100))
+            draw(data, size=Size(400, 100))

@@ -1,4 +1,4 @@
-"""Which formats are read is told without Pillow's own modules, and as Pillow tells it."""
+"""support.py: the formats that can be read, detected without importing Pillow's modules."""
 
 from PIL import features
 
@@ -6,5 +6,4 @@ from extractors.images.support import CAN_READ_AVIF, CAN_READ_JPEG2000
 
 
 def test_support_agrees_with_pillow():
-    """A format that Pillow decodes is listed, and no other."""
     assert (features.check("avif"), features.check("jpg_2000")) == (CAN_READ_AVIF, CAN_READ_JPEG2000)

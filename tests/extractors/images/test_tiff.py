@@ -1,4 +1,4 @@
-"""images/tiff.py: which frames are pages, what their tags say, and what is rejected because it would be decoded wrong."""
+"""tiff.py: the frames of a TIFF that are pages, their tags, and kinds of frames that are rejected."""
 
 import io
 
@@ -11,7 +11,7 @@ from extractors.images.tiff import check_supported, is_tiff, read_frames
 
 
 def write_frames(*frames):
-    """Write a TIFF of frames, each an array and its NewSubfileType."""
+    """A TIFF of frames, each an array and its NewSubfileType."""
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         for values, kind in frames:
@@ -22,12 +22,12 @@ def write_frames(*frames):
 
 
 def list_sizes(data):
-    """List the sizes of the frames that are pages."""
+    """The sizes of the frames that are pages."""
     return [tuple(frame.size) for frame in read_frames(io.BytesIO(data), "bill")]
 
 
-def explain(data):
-    """Give the kind and the message of the refusal of the first frame."""
+def read_refusal(data):
+    """The kind and the message of the error for the first frame."""
     (frame,) = read_frames(io.BytesIO(data), "bill")
     with pytest.raises(DocumentError) as raised:
         check_supported(frame, "bill")
@@ -36,21 +36,21 @@ def explain(data):
 
 @pytest.mark.parametrize("kind", [1, 4, 5])
 def test_reduced_frames_and_masks_are_no_pages(kind):
-    """A thumbnail before the picture and a pyramid's levels behind it are left out."""
+    """A thumbnail may precede the picture, and the levels of a pyramid follow it."""
     small = GREY[::4, ::4] > 99 if kind & 4 else RGB[::4, ::4].copy()
     assert list_sizes(write_frames((small, kind), (RGB, 0), (small, kind), (RGB, 2))) == [(75, 53), (75, 53)]
 
 
-def test_a_file_of_thumbnails_only_is_its_first_frame():
-    """A picture that is marked wrongly is not lost."""
+def test_file_of_reduced_frames_only_is_its_first_frame():
+    """A picture with the wrong NewSubfileType is read."""
     small = RGB[::4, ::4].copy()
     assert list_sizes(write_frames((small, 1), (small[::2, ::2].copy(), 1))) == [(19, 14)]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_tags_are_read_in_both_orders_and_in_bigtiff(order, big):
-    """Pillow alone reads no BigTIFF of big-endian order."""
+def test_tags_are_read_in_both_byte_orders_and_in_bigtiff(order, big):
+    """Pillow does not read a big-endian BigTIFF."""
     data = write_tiff(GREY, byteorder=order, bigtiff=big, resolution=(204, 98))
     (frame,) = read_frames(io.BytesIO(data), "bill")
     assert is_tiff(data[:16])
@@ -73,20 +73,18 @@ def test_tags_are_read_in_both_orders_and_in_bigtiff(order, big):
         ({"photometric": 5, "bits": (16,) * 4, "more": [(339, 3, (2, 2, 2, 2))]}, "16 bits of sample format 2"),
     ],
 )
-def test_what_would_be_decoded_wrong_is_rejected(tags, words):
-    """Raw sensors, spot inks and complex numbers are not sent in false colours."""
-    kind, message = explain(write_plain(bytes(75 * 53 * 8), **{"bits": (8,), **tags}))
+def test_frame_that_would_be_decoded_wrong_is_rejected(tags, words):
+    """Raw sensor data, spot inks and complex numbers would have false colours."""
+    kind, message = read_refusal(write_plain(bytes(75 * 53 * 8), **{"bits": (8,), **tags}))
     assert (kind, words in message) == ("unsupported", True), message
 
 
-def test_an_unknown_compression_is_rejected():
-    """JPEG 2000 and WebP in a TIFF are no errors of the pixels."""
+def test_jpeg2000_and_webp_compression_is_rejected_as_unsupported():
     for codec in ("jpeg2000", "webp"):
-        assert explain(write_tiff(RGB, photometric="rgb", compression=codec))[0] == "unsupported"
+        assert read_refusal(write_tiff(RGB, photometric="rgb", compression=codec))[0] == "unsupported"
 
 
-def test_a_chain_that_bites_its_tail_ends():
-    """A directory that names itself as the next one is one frame."""
+def test_directory_that_names_itself_as_the_next_is_one_frame():
     data = bytearray(write_plain(GREY.tobytes(), bits=(8,), photometric=1))
     count = int.from_bytes(data[8:10], "little")
     data[10 + 12 * count : 14 + 12 * count] = (8).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""images/tiff_pixels.py: one variant of each kind of TIFF shows what was written; test_corpus.py tries them all."""
+"""tiff_pixels.py: one variant of each kind of TIFF has the written pixels; test_corpus.py tests all variants."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ KINDS = {
     each.name: each
     for each in (*pictures.list_bits(), *pictures.list_measured(), *pictures.list_palettes(), *pictures.list_inks())
 }
-SOME = [
+TESTED = [
     *("grey-1-<", "grey-3-<", "rgb-5-<", "grey-7-miniswhite", "grey-12-<", "rgb-14-<", "grey-24->", "rgb-31-<"),
     *("grey-32->", "grey-32-miniswhite", "float16-<-1", "float32->-predictor", "float64-<-odd-0", "float32->-odd-1"),
     *("rgb-float32-<", "float32-<-miniswhite", "int8-<", "int16->-predictor", "int32-<", "palette-8-of-8-<-0"),
@@ -27,45 +27,44 @@ SOME = [
 
 
 def show(data):
-    """Give the RGB that is shown of these bytes."""
+    """The RGB values of these bytes."""
     return np.asarray(load_pixels(data, "prepare", None, 1).convert("RGB")).astype(int)
 
 
-@pytest.mark.parametrize("name", SOME)
-def test_a_kind_of_tiff_shows_what_was_written(name):
-    """Depths, formats, senses, palettes and inks that Pillow rejects or shows wrong."""
+@pytest.mark.parametrize("name", TESTED)
+def test_tiff_variant_has_the_written_pixels(name):
+    """Pillow rejects these depths, formats, palettes and inks, or decodes them wrong."""
     variant = KINDS[name]
     assert abs(show(variant.data) - variant.shown).mean() <= variant.loss
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("sense", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"compression": "zlib", "predictor": 2}])
-def test_16_bit_grey_keeps_its_shades(order, sense, options):
-    """Both senses and orders, strips and tiles, with differences in place of samples."""
-    data = write_tiff(GREY.astype(np.uint16) * 257, byteorder=order, photometric=sense, **options)
-    shown = GREY if sense == "minisblack" else 255 - GREY
+def test_16_bit_grey_keeps_its_shades(order, photometric, options):
+    """It is read with either photometric interpretation and byte order, in strips and tiles, with and without a predictor."""
+    data = write_tiff(GREY.astype(np.uint16) * 257, byteorder=order, photometric=photometric, **options)
+    shown = GREY if photometric == "minisblack" else 255 - GREY
     assert (show(data) == grey_of(shown)).all()
 
 
 @pytest.mark.parametrize("big", [False, True])
-def test_planes_of_16_bits_are_put_together(big):
-    """Each colour has strips of its own; the order of a BigTIFF's bytes does not matter."""
+def test_separate_planes_of_16_bits_are_combined(big):
+    """Each colour has strips of its own."""
     planes = np.ascontiguousarray(np.moveaxis(RGB.astype(np.uint16) * 257, -1, 0))
     data = write_tiff(planes, photometric="rgb", planarconfig="separate", bigtiff=big, byteorder=">", tile=(16, 32))
     assert (show(data) == RGB).all()
 
 
-def test_a_sample_of_unknown_meaning_that_hides_everything_is_ignored():
-    """A fourth channel of zeros is no alpha; one that varies is."""
+def test_unspecified_sample_of_zeros_is_not_alpha():
     data = write_tiff(np.dstack([RGB, np.zeros_like(GREY)]), photometric="rgb", extrasamples=["unspecified"])
     assert (show(data) == RGB).all()
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_frame_is_turned_once(bits, orientation):
-    """Whether Pillow decodes it or not."""
+def test_frame_is_turned_once_by_its_orientation(bits, orientation):
+    """Pillow decodes 8 bits and not 16 bits."""
     values = RGB.astype(np.uint16) * 257 if bits == 16 else RGB
     data = write_tiff(values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
     exif = Image.Exif()
@@ -75,7 +74,7 @@ def test_a_frame_is_turned_once(bits, orientation):
     assert (show(data) == np.asarray(load_pixels(buffer.getvalue(), "prepare", None, orientation))).all()
 
 
-def test_a_frame_behind_one_that_pillow_cannot_open_is_decoded():
+def test_frame_after_one_that_pillow_cannot_open_is_decoded():
     """Pillow's own `seek` fails at a first frame of an unknown layout."""
     buffer = io.BytesIO()
     first = write_tiff(np.round(GREY / 255 * 31).astype(np.uint8), bitspersample=5)
@@ -86,21 +85,23 @@ def test_a_frame_behind_one_that_pillow_cannot_open_is_decoded():
     assert (np.asarray(decode_frame(buffer.getvalue(), frames[1])) == RGB).all()
 
 
-def test_a_grey_frame_that_does_not_tell_its_sense_is_black_for_0():
-    """As libtiff takes it."""
+def test_grey_frame_without_photometric_interpretation_is_black_for_0():
+    """It is read as by libtiff."""
     entry = struct.pack("<HHI", 262, 3, 1) + b"\1\0\0\0"
     data = write_plain(GREY.tobytes(), bits=(8,), photometric=1).replace(entry, b"\x07\x01" + entry[2:])
     assert abs(show(data) - grey_of(GREY)).max() == 0
 
 
-def test_cielab_with_the_formats_of_its_samples_is_cielab():
-    """An unsigned lightness and two signed chromas."""
+def test_cielab_with_sample_formats_equals_cielab_without():
+    """The lightness is unsigned and the two chromas are signed."""
     packed = bytes([128, 20, 236]) * GREY.size
-    plain, told = (write_plain(packed, bits=(8,) * 3, photometric=8, more=more) for more in ([], [(339, 3, (1, 2, 2))]))
-    assert (show(plain) == show(told)).all()
+    plain, tagged = (
+        write_plain(packed, bits=(8,) * 3, photometric=8, more=more) for more in ([], [(339, 3, (1, 2, 2))])
+    )
+    assert (show(plain) == show(tagged)).all()
 
 
-def test_pixels_that_are_cut_short_are_rejected_in_words():
-    """Pillow only numbers its errors."""
+def test_cut_pixels_are_rejected_with_a_message():
+    """Pillow gives only a number for this error."""
     with pytest.raises(DocumentError, match="its pixels are broken or cut short"):
         show(write_tiff(GREY, photometric="minisblack")[:-500])

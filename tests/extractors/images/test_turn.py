@@ -1,4 +1,4 @@
-"""images/turn.py: square pixels by resolution tags; each orientation is tried in test_prepare_pixels.py."""
+"""turn.py: pixels are made square by resolution tags; test_prepare_pixels.py tests each orientation."""
 
 from io import BytesIO
 
@@ -25,14 +25,13 @@ PLAIN = (100, 50)
         ((1, 300), PLAIN),
     ],
 )
-def test_the_coarser_side_grows(density, size):
-    """By at least 2 %, and by no more than four times: a tag that says more means nothing."""
+def test_square_size_enlarges_the_side_of_lower_resolution(density, size):
+    """The ratio is at least 2 % and at most four; a tag with another ratio is ignored."""
     assert square_size(*PLAIN, density) == size
 
 
 @pytest.mark.parametrize(("form", "mode"), [("TIFF", "1"), ("TIFF", "L"), ("PNG", "L"), ("JPEG", "L"), ("BMP", "L")])
-def test_a_fax_has_square_pixels_in_every_format(form, mode):
-    """Its header says the size that is shown."""
+def test_header_of_a_fax_has_the_size_with_square_pixels(form, mode):
     buffer = BytesIO()
     Image.new(mode, PLAIN).save(buffer, form, dpi=(204, 98))
     assert read_header(BytesIO(buffer.getvalue())).size == (100, 104)

@@ -1,4 +1,4 @@
-"""Audit: two rows of results agree where two answers do, also when one of them comes from a file."""
+"""audit.py: two rows of results agree where two answers do, also when one row is read from a file."""
 
 import io
 from datetime import UTC, date, datetime, time
@@ -16,7 +16,7 @@ from extractors.run.cascade import compare_answers
 
 
 class Kind(Enum):
-    """A fixed value."""
+    """An enumeration."""
 
     A, B = "a", "b"
 
@@ -29,7 +29,7 @@ class Line(BaseModel):
 
 
 class Paper(BaseModel):
-    """A value of every sort."""
+    """A document with a field of every type."""
 
     name: str = "Green  Garden"
     total: Decimal = Decimal("12.50")
@@ -49,7 +49,7 @@ FIELDS = Fields(Paper)
 
 
 def store(paper):
-    """The row of a paper, as it is read from a file."""
+    """The row of this document after a round trip through a Parquet file."""
     file = io.BytesIO()
     pl.DataFrame([FIELDS.row(paper)], schema=FIELDS.columns, orient="row").write_parquet(file)
     file.seek(0)
@@ -74,8 +74,8 @@ def store(paper):
         ({"sure": False}, False),
     ],
 )
-def test_rows_agree_as_answers_do(change, same):
-    """In either order, and as answers are compared that are in memory."""
+def test_have_same_values_agrees_with_compare_answers(change, same):
+    """The order of the two rows does not matter."""
     paper, other = Paper(), Paper(**change)
     names = Paper.model_fields
     assert have_same_values(names, store(paper), FIELDS.row(other)) is same

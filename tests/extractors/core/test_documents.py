@@ -1,4 +1,4 @@
-"""documents.py: what the nouns say of themselves."""
+"""documents.py and calls.py: the properties of documents, pages, requests and attempts."""
 
 import pickle
 from dataclasses import FrozenInstanceError, replace
@@ -39,7 +39,7 @@ class Doc(BaseModel):
 
 
 def attempt(usage=None, billed="yes", cost="0.5"):
-    """An attempt about a small and a large page with 100 tokens of text."""
+    """An attempt with a small and a large page and 100 text tokens."""
     return Attempt(
         request=CallRequest("a", "key", "asked", 9999, (SMALL, LARGE), 100, 9000, 300, 2048),
         started_at=NOW,
@@ -59,87 +59,79 @@ def page(*ladder, problem=None):
     )
 
 
-NOUNS = [Found("a.jpg"), SMALL, Price(Decimal(1), Decimal(2)), Costs(), Usage(), attempt(), page(SMALL, LARGE)]
+VALUES = [Found("a.jpg"), SMALL, Price(Decimal(1), Decimal(2)), Costs(), Usage(), attempt(), page(SMALL, LARGE)]
 
 
-@pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: type(noun).__name__)
-def test_a_noun_survives_pickling(noun):
-    """Values may travel between processes."""
-    assert pickle.loads(pickle.dumps(noun)) == noun
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_value_survives_pickling(value):
+    """Values are sent between processes."""
+    assert pickle.loads(pickle.dumps(value)) == value
 
 
-def test_a_noun_does_not_change():
-    """What one stage gave, the next cannot alter."""
+def test_found_is_immutable():
     with pytest.raises(FrozenInstanceError):
         Found("a.jpg").uri = "b.jpg"
 
 
-def test_an_order_does_not_print_its_body():
-    """A request of megabytes is not put into a log."""
+def test_repr_of_a_request_omits_its_body():
+    """The body has megabytes and must not be logged."""
     assert "body of the request" not in repr(attempt())
 
 
-def test_an_order_s_image_tokens_are_those_of_all_pages():
-    """The estimate counts every picture of the request."""
+def test_image_tokens_of_a_request_include_all_pages():
     assert attempt().request.image_tokens == 1601 + 6404
 
 
 @pytest.mark.parametrize(("prompt", "residual"), [(8105, 0), (8200, 95), (8000, -105)])
-def test_a_residual_is_usage_minus_estimate(prompt, residual):
-    """Above 0 the server counted more than was expected."""
+def test_residual_is_usage_minus_estimate(prompt, residual):
+    """A positive residual means that the server counted more than expected."""
     assert attempt(Usage(prompt=prompt)).residual == residual
 
 
-def test_without_a_count_there_is_no_residual():
-    """An attempt without usage proves nothing about the bill."""
+def test_attempt_without_usage_has_no_residual():
     assert (attempt().usage, attempt().residual) == (None, None)
 
 
 @pytest.mark.parametrize(("ladder", "scale"), [((SMALL, LARGE), 0.25), ((LARGE,), 1.0), ((), None)])
-def test_a_page_s_scale_is_that_of_its_first_step(ladder, scale):
-    """The sent picture's longest side as a share of the image's; a page that is not sent has none."""
+def test_page_scale_is_that_of_the_first_step(ladder, scale):
+    """The scale is the ratio of the longest sides; a page that is not sent has none."""
     assert page(*ladder).scale == scale
 
 
-def test_a_page_without_a_header_has_no_scale():
-    """What could not be read has no size."""
+def test_page_without_a_header_has_no_scale():
     assert page(SMALL, problem=Problem("empty", "bill", "why")).scale is None
 
 
-def test_the_first_page_speaks_for_its_document():
-    """Its action, rung and sizes are those in the document's row."""
+def test_first_page_of_a_plan_is_returned():
+    """The document's row has its action, rung and sizes."""
     first, second = page(SMALL), page(LARGE)
     assert Planned("a", (first, second)).first is first
 
 
 @pytest.mark.parametrize(("rung", "steps"), [(0, (SMALL, LARGE)), (1, (LARGE, LARGE)), (7, (LARGE, LARGE))])
-def test_pages_climb_together_as_far_as_each_can(rung, steps):
-    """A page at the top of its ladder stays there."""
+def test_pages_climb_together_up_to_their_own_top_rung(rung, steps):
     assert Planned("a", (page(SMALL, LARGE), page(LARGE))).steps(rung) == steps
 
 
-def test_a_document_has_as_many_rungs_as_its_longest_ladder():
-    """It can climb while one of its pages can."""
+def test_document_has_as_many_rungs_as_its_longest_ladder():
     assert Planned("a", (page(LARGE), page(SMALL, LARGE))).rungs == 2
 
 
-def test_a_document_costs_the_sum_of_its_pages():
-    """Low, expected and high."""
+def test_document_costs_are_the_sum_of_its_pages():
+    """Low, expected and high costs are added separately."""
     assert Planned("a", (page(SMALL), page(LARGE))).costs == Costs(Decimal(2), Decimal(4), Decimal(6))
 
 
-def test_what_was_not_billed_is_no_part_of_the_cost():
-    """Only attempts known to be billed count."""
-    ended = Failed(
+def test_cost_includes_billed_attempts_only():
+    failed = Failed(
         Planned("a", ()), (attempt(), attempt(billed="unknown", cost="7")), None, NOW, Problem("x", "call", "")
     )
-    assert ended.cost_usd == Decimal("0.5")
+    assert failed.cost_usd == Decimal("0.5")
 
 
-def test_a_billed_attempt_without_a_price_makes_the_cost_unknown():
-    """None, never 0."""
-    ended = Failed(Planned("a", ()), (attempt(), attempt(cost=None)), None, NOW, Problem("x", "call", ""))
-    assert ended.cost_usd is None
+def test_billed_attempt_without_a_price_makes_the_cost_unknown():
+    failed = Failed(Planned("a", ()), (attempt(), attempt(cost=None)), None, NOW, Problem("x", "call", ""))
+    assert failed.cost_usd is None
 
 
 @pytest.mark.parametrize(
@@ -153,81 +145,81 @@ def test_a_billed_attempt_without_a_price_makes_the_cost_unknown():
         ("refused", "validate", False),
     ],
 )
-def test_a_document_is_rejected_or_failed_by_its_flaw(kind, stage, rejected):
-    """An image that cannot be sent is told from an answer that was not to be had: a file and an answer may be empty."""
-    ended = Failed(Planned("a", ()), (), None, NOW, Problem(kind, stage, ""))
-    assert ended.rejected is rejected
+def test_problem_decides_whether_a_document_is_rejected_or_failed(kind, stage, rejected):
+    """A rejected image was not sent; a failed answer was. The kind `empty` may be either."""
+    failed = Failed(Planned("a", ()), (), None, NOW, Problem(kind, stage, ""))
+    assert failed.rejected is rejected
 
 
 @pytest.mark.parametrize(
     ("amounts", "sum_"),
     [([], Decimal(0)), ([Decimal("0.1")] * 3, Decimal("0.3")), ([Decimal(1), None, Decimal(2)], None)],
 )
-def test_a_total_is_unknown_once_an_amount_is(amounts, sum_):
-    """The sum of nothing is 0, which is known."""
+def test_sum_known_is_unknown_with_an_unknown_amount(amounts, sum_):
+    """The sum of no amounts is 0."""
     assert sum_known(amounts) == sum_
 
 
-def test_a_run_s_partition_is_the_day_of_its_start():
-    """All rows of a run lie in one partition, however long it takes."""
-    terms = RunInfo("r", NOW, "s", "o", Fingerprint("e", "m", "receipt", "h", "p"), "balanced", "table")
-    assert terms.run_date == "2026-01-01"
+def test_run_date_is_the_day_of_the_start():
+    """All rows of a run are in one partition, at any duration."""
+    run_info = RunInfo("r", NOW, "s", "o", Fingerprint("e", "m", "receipt", "h", "p"), "balanced", "table")
+    assert run_info.run_date == "2026-01-01"
 
 
 A, B = Found("/a.jpg", version="1"), Found("/b.jpg", version="1")
 
 
-def test_a_document_of_one_file_has_that_files_version():
-    """Also where the file has several pages."""
+def test_document_of_one_file_has_the_files_version():
+    """This includes a file with several pages."""
     assert Document("/a.jpg", (A,)).name == ("/a.jpg", "1")
     assert Document("/a.pdf", (replace(A, page=1), replace(A, page=2))).name == ("/a.pdf", "1")
 
 
 @pytest.mark.parametrize("pages", [(B, A), (A, replace(B, version="2")), (A,), (A, B, B)])
-def test_a_documents_version_changes_with_any_of_its_pages(pages):
-    """Another order, another version of a page, one page more or less: it is another document's version."""
+def test_document_version_changes_with_any_page(pages):
+    """The order, the version and the number of the pages each change it."""
     assert version_of(pages) != version_of((A, B))
 
 
-def test_a_document_was_modified_when_its_last_page_was():
-    """What is not known of one page is not known of the document."""
-    old, new = replace(A, modified=datetime(2026, 1, 1, tzinfo=UTC)), replace(B, modified=NOW)
-    assert Document("d", (new, old)).modified == NOW
-    assert Document("d", (new, B)).modified is None
+def test_document_modification_time_is_that_of_its_newest_page():
+    """If the time of one page is unknown, the document's is unknown."""
+    older, newer = replace(A, modified=datetime(2026, 1, 1, tzinfo=UTC)), replace(B, modified=NOW)
+    assert Document("d", (newer, older)).modified == NOW
+    assert Document("d", (newer, B)).modified is None
 
 
-def test_a_page_of_a_file_has_a_name_of_its_own():
+def test_page_name_has_the_page_number():
     assert (A.name, replace(A, page=3).name) == ("/a.jpg", "/a.jpg#page=3")
 
 
-def test_an_address_is_not_shown():
-    """A signature stands in it."""
+def test_repr_of_a_found_image_hides_its_address():
+    """The address may contain a signature."""
     assert "5e1f" not in repr(replace(A, address=SecretStr("https://store.example/a.jpg?sig=5e1f")))
 
 
-def test_what_nobody_could_estimate_has_no_residual():
-    """Of a video the bill is known when it comes, and compared with nothing."""
-    known = attempt(Usage(prompt=9000))
-    assert known.residual is not None
-    assert replace(known, request=replace(known.request, worst_prompt_tokens=None)).residual is None
+def test_attempt_without_an_estimate_has_no_residual():
+    """The tokens of a video cannot be estimated."""
+    estimated = attempt(Usage(prompt=9000))
+    assert estimated.residual is not None
+    assert replace(estimated, request=replace(estimated.request, worst_prompt_tokens=None)).residual is None
 
 
-def in_pages(found, count):
-    """A file as its pages."""
+def split_into_pages(found, count):
+    """One value for each page of this file."""
     return [replace(found, page=number) for number in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (3, 1), (1, 3), (2, 5)])
-def test_a_document_has_the_version_that_its_listing_had(counts):
-    """However many pages its files turn out to have: else what was read would not be known again."""
+def test_planned_document_keeps_the_version_of_its_listing(counts):
+    """The number of pages in its files does not change it; otherwise finished documents would not be recognised."""
     files = [Found("/in/d/1.pdf", version="a"), Found("/in/d/2.pdf", version="b")]
-    seen = [page for file, count in zip(files, counts, strict=True) for page in in_pages(file, count)]
-    planned = Planned("/in/d", tuple(PlannedPage(BilledPage(each), "send", "fits") for each in seen))
+    pages = [page for file, count in zip(files, counts, strict=True) for page in split_into_pages(file, count)]
+    planned = Planned("/in/d", tuple(PlannedPage(BilledPage(page), "send", "fits") for page in pages))
     assert planned.name == Document("/in/d", tuple(files)).name
 
 
-def test_blame_names_the_page_once():
-    """A message that names its file already is left as it is."""
+def test_prefix_message_names_the_page_once():
+    """A message that already names the file is unchanged."""
     page = Found("/in/a.pdf", page=2)
     assert page.prefix_message("cannot be opened") == "/in/a.pdf#page=2: cannot be opened"
     assert page.prefix_message("/in/a.pdf cannot be read: gone") == "/in/a.pdf cannot be read: gone"

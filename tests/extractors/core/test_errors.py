@@ -1,4 +1,4 @@
-"""errors.py: the tree's shape, and that every error survives the way between processes."""
+"""errors.py: the tree of errors; every error survives pickling between processes."""
 
 import pickle
 
@@ -15,35 +15,33 @@ from extractors.core.errors import (
 )
 
 
-def tree(kind):
-    """The error and everything below it."""
-    return [kind, *(each for child in kind.__subclasses__() for each in tree(child))]
+def list_subclasses(kind):
+    """The error class and all classes below it."""
+    return [kind, *(error for child in kind.__subclasses__() for error in list_subclasses(child))]
 
 
-ERRORS = tree(TilewiseError)
+ERRORS = list_subclasses(TilewiseError)
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_an_error_survives_pickling(kind):
-    """Kind, text and attributes arrive in another process as they left."""
+def test_error_survives_pickling(kind):
+    """Type, text and attributes are preserved."""
     error = kind("what happened")
-    arrived = pickle.loads(pickle.dumps(error))
-    assert type(arrived) is kind
-    assert str(arrived) == "what happened"
-    assert vars(arrived) == vars(error)
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert type(unpickled) is kind
+    assert str(unpickled) == "what happened"
+    assert vars(unpickled) == vars(error)
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_an_error_needs_no_message(kind):
-    """Every error can be made without an argument, and then says nothing."""
+def test_error_without_a_message_has_an_empty_text(kind):
     assert str(kind()) == ""
 
 
-def test_a_document_error_keeps_its_extras_when_pickled():
-    """Kind, stage and finality travel with the message."""
+def test_document_error_keeps_its_attributes_when_pickled():
     error = DocumentError("gone", kind="missing", stage="scan", final=False)
-    arrived = pickle.loads(pickle.dumps(error))
-    assert (arrived.message, arrived.kind, arrived.stage, arrived.final) == ("gone", "missing", "scan", False)
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert (unpickled.message, unpickled.kind, unpickled.stage, unpickled.final) == ("gone", "missing", "scan", False)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +55,11 @@ def test_a_document_error_keeps_its_extras_when_pickled():
         (Refused, RunError),
     ],
 )
-def test_each_error_stands_where_the_tree_draws_it(kind, parent):
-    """What is caught by its parent is what the module's tree says."""
+def test_error_has_the_parent_that_the_tree_draws(kind, parent):
     assert parent in kind.__bases__
 
 
 @pytest.mark.parametrize(("kind", "status"), [(RunError, "failed"), (LedgerError, "failed"), (Refused, "refused")])
-def test_an_error_that_stops_a_run_names_its_status(kind, status):
-    """The row in `runs` says `refused` only where key, account, URL or model are not accepted."""
+def test_run_error_has_the_status_of_the_run(kind, status):
+    """The status is `refused` only if the server does not accept key, account, URL or model."""
     assert kind("x").status == status

@@ -1,18 +1,18 @@
-"""The values of evidence (extractors/core/evidence.py)."""
+"""evidence.py: the confidence of a document, and the share of its values that the witness saw."""
 
 from extractors.core import Evidence, FieldEvidence
 from extractors.core.evidence import NOWHERE, Sighting, Sightings
 
 
-def test_confidence_of_a_document_is_the_least_of_the_known_ones():
-    """A field without a confidence does not count; without any the document has none."""
+def test_document_confidence_is_the_lowest_known_field_confidence():
+    """Without any known confidence it is unknown."""
     fields = (FieldEvidence("a", confidence=0.9), FieldEvidence("b"), FieldEvidence("c", confidence=0.4))
     assert Evidence(fields).confidence == 0.4
     assert Evidence((FieldEvidence("b"),)).confidence is None
 
 
-def test_share_that_was_seen_is_of_the_judged_values_of_a_field():
-    """Cells of a list count for the list, and a missing row as a value that stands nowhere."""
+def test_with_sightings_gives_each_field_the_share_of_seen_values():
+    """Cells count for their list, and a missing row counts as a value that was not seen."""
     sightings = Sightings(
         (
             Sighting("total", 1),
@@ -26,8 +26,8 @@ def test_share_that_was_seen_is_of_the_judged_values_of_a_field():
         )
     )
     fields = tuple(FieldEvidence(name, confidence=0.9) for name in ("total", "date", "paid", "items", "other"))
-    weighed = Evidence(fields).with_sightings(sightings)
-    assert {each.field: each.seen for each in weighed.fields} == {
+    evidence = Evidence(fields).with_sightings(sightings)
+    assert {field.field: field.seen for field in evidence.fields} == {
         "total": 1, "date": 0, "paid": None, "items": 0.5, "other": None,
     }  # fmt: skip
-    assert weighed.confidence == 0.9
+    assert evidence.confidence == 0.9

@@ -1,4 +1,4 @@
-"""core/redact.py: which parts of a URL are removed."""
+"""redact.py: which parts of a URL are removed."""
 
 from urllib.parse import quote
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extractors.core.redact import is_signed, redact_text, redact_url
 
 AZURE = "sv=2022-11-02&ss=b&srt=o&sp=r&st=2026-01-01&se=2026-12-31&spr=https&sip=1.2.3.4&skoid=a&sktid=b&skt=c&ske=d&sks=b&skv=e"
-SIGNED = [
+SIGNATURES = [
     "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20261121%2Fus-east-1&X-Amz-Date=2026",
     "X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Security-Token=t&X-Amz-Signature=s",
     "AWSAccessKeyId=AKIA&Signature=s&Expires=1",
@@ -38,10 +38,10 @@ SIGNED = [
 ]
 
 
-@pytest.mark.parametrize("signature", SIGNED)
+@pytest.mark.parametrize("signature", SIGNATURES)
 @pytest.mark.parametrize("change", [str, str.lower, str.upper])
-def test_a_signature_goes_and_the_rest_stays(signature, change):
-    """Whoever signs, and however the names are written; the other parameters stay in their order."""
+def test_signature_is_removed_and_other_parameters_stay(signature, change):
+    """Names match in any case; the other parameters keep their order."""
     url = f"https://host/a.jpg?id=42&{change(signature)}&w=1"
     assert redact_url(url) == "https://host/a.jpg?id=42&w=1"
     assert is_signed(url)
@@ -54,8 +54,8 @@ def test_a_signature_goes_and_the_rest_stays(signature, change):
         "b=2&a=1",
         "a",
         "a=&b==",
-        "expires=1&policy=2",  # nothing is signed
-        AZURE,  # no `sig`: anybody's parameters
+        "expires=1&policy=2",  # no signature beside them
+        AZURE,  # no `sig` beside them: ordinary parameters
         "x-oss-process=image/resize,w_100",
         "key=photos/a.jpg",
         "key=a.jpg",
@@ -68,14 +68,14 @@ def test_a_signature_goes_and_the_rest_stays(signature, change):
         "u=https%3A%2F%2Fother%2Fb.jpg%3Fid%3D1",
     ],
 )
-def test_what_signs_nothing_stays_letter_by_letter(query):
-    """It names the image."""
+def test_unsigned_query_is_unchanged(query):
+    """It is part of the image's name."""
     assert redact_url(f"https://host/a.jpg?{query}") == f"https://host/a.jpg?{query}"
     assert not is_signed(f"https://host/a.jpg?{query}")
 
 
 @pytest.mark.parametrize(
-    ("url", "written"),
+    ("url", "redacted"),
     [
         ("HTTPS://Host.Example/A.JPG", "https://host.example/A.JPG"),
         ("https://me:geheim@host/a.jpg", "https://host/a.jpg"),
@@ -111,14 +111,14 @@ def test_what_signs_nothing_stays_letter_by_letter(query):
         ("", ""),
     ],
 )
-def test_the_bare_form(url, written):
-    """Scheme and host in lower case; no user info, no fragment, no signature, however it is hidden."""
-    assert redact_url(url) == written
-    assert redact_url(written) == written
+def test_redact_url_removes_user_info_fragment_and_signatures(url, redacted):
+    """Scheme and host become lower case; escaped and nested signatures are removed, too."""
+    assert redact_url(url) == redacted
+    assert redact_url(redacted) == redacted
 
 
-def test_urls_in_a_url_end_somewhere():
-    """What is nested too deep to be looked at is left out."""
+def test_deeply_nested_url_is_dropped():
+    """It is nested deeper than `redact_url` reads."""
     url = "https://h/?id=geheim"
     for _ in range(6):
         url = f"https://h/?u={quote(url, safe='')}&sig=1"
@@ -126,7 +126,7 @@ def test_urls_in_a_url_end_somewhere():
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "redacted"),
     [
         ("no URL: a/b?sig=1", "no URL: a/b?sig=1"),
         ("see https://h/a?sig=geheim&id=1, or not", "see https://h/a?id=1, or not"),
@@ -139,9 +139,8 @@ def test_urls_in_a_url_end_somewhere():
         ("", ""),
     ],
 )
-def test_free_text_keeps_its_words(text, written):
-    """Only the URLs in it are made bare."""
-    assert redact_text(text) == written
+def test_redact_text_changes_only_the_urls(text, redacted):
+    assert redact_text(text) == redacted
 
 
 NAMES = st.sampled_from(
@@ -151,9 +150,9 @@ TEXTS = st.text(min_size=0, max_size=12)
 
 
 def encode(name, marks):
-    """The name, some of its letters percent-encoded, some in the other case."""
-    said = [letter.swapcase() if mark & 1 else letter for letter, mark in zip(name, marks, strict=False)]
-    return "".join(f"%{ord(letter):02x}" if mark & 2 else letter for letter, mark in zip(said, marks, strict=False))
+    """The name with some letters percent-encoded and some in the other case."""
+    letters = [letter.swapcase() if mark & 1 else letter for letter, mark in zip(name, marks, strict=False)]
+    return "".join(f"%{ord(letter):02x}" if mark & 2 else letter for letter, mark in zip(letters, marks, strict=False))
 
 
 @given(
@@ -163,8 +162,8 @@ def encode(name, marks):
     st.integers(0, 4),
     st.booleans(),
 )
-def test_no_signature_survives(others, name, marks, place, raw):
-    """Whatever stands around it, and however its name is written."""
+def test_signature_is_removed_from_any_query(others, name, marks, place, raw):
+    """Its name may be written in any way, between any other parameters."""
     pairs = [f"{key}={value}" if raw else f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in others]
     pairs.insert(place, f"{encode(name, marks)}=GEHEIMNIS")
     url = f"https://host/a.jpg?{'&'.join(pairs)}"
@@ -177,15 +176,14 @@ def test_no_signature_survives(others, name, marks, place, raw):
 
 @given(st.text())
 @example(" #")
-def test_any_text_has_a_bare_form(text):
-    """Nothing is raised, and making it bare once is enough."""
+def test_redact_url_accepts_any_text_and_is_idempotent(text):
     assert redact_url(redact_url(text)) == redact_url(text)
     assert redact_url(redact_url(f"https://{text}")) == redact_url(f"https://{text}")
     redact_text(text)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["id", "w", "page", "ü"]), TEXTS), max_size=5))
-def test_what_names_an_image_survives(pairs):
+def test_parameters_that_name_an_image_stay(pairs):
     """Different images keep different names."""
     query = "&".join(f"{quote(name)}={quote(value, safe='')}" for name, value in pairs if not set("?&:/") & set(value))
     mark = "?" if query else ""

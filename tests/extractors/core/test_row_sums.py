@@ -1,4 +1,4 @@
-"""row_sums: which declarations of `ROWS_SUM_TO` a schema may have, and that they are a part of its hash."""
+"""row_sums.py: which declarations of `ROWS_SUM_TO` a schema may have, and that they are part of its hash."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ Cents = NewType("Cents", int)
 
 
 class Line(BaseModel):
-    """A row with numbers of all kinds."""
+    """A row with numbers of several types."""
 
     what: str = ""
     amount: Amount = None
@@ -29,7 +29,7 @@ class Line(BaseModel):
 
 
 class Bill(BaseModel):
-    """Lists of all kinds beside totals of all kinds."""
+    """Lists of several types and totals of several types."""
 
     lines: list[Line]
     more: Annotated[tuple[Line, ...], Field(min_length=1)]
@@ -43,11 +43,11 @@ class Bill(BaseModel):
     note: str = ""
 
 
-def declare(declared):
-    """What a module with this `ROWS_SUM_TO` declares for a bill."""
+def declare(declaration):
+    """The row sums of a bill whose module declares this `ROWS_SUM_TO`."""
     module = ModuleType("own_bill")
     module.__file__ = "bills/own_bill.py"
-    module.ROWS_SUM_TO = declared
+    module.ROWS_SUM_TO = declaration
     return read_row_sums("bill", Bill, module)
 
 
@@ -55,14 +55,14 @@ def declare(declared):
     ("field", "total"),
     [("lines.amount", "total"), ("more.cents", "cents"), ("others.weight", "weight"), ("lines.cents", "total")],
 )
-def test_numbers_of_a_list_may_add_up_to_a_number(field, total):
-    """Decimal, int and float, also where they may be null, in lists and tuples of one model."""
+def test_rows_sum_to_accepts_numbers_of_a_list(field, total):
+    """Decimal, int and float are accepted, nullable or not, in lists and tuples of one model."""
     rows, amount = field.split(".")
     assert declare({field: total}) == (RowSum(rows, amount, total),)
 
 
 @pytest.mark.parametrize(
-    ("declared", "words"),
+    ("declaration", "words"),
     [
         ("lines.amount", ("must name", '{"line_items.amount": "subtotal"}')),
         ({"lines.amount": 1}, ("must name", '{"line_items.amount": "subtotal"}')),
@@ -80,19 +80,19 @@ def test_numbers_of_a_list_may_add_up_to_a_number(field, total):
         ({"lines.amount": "note"}, ("'note'", "Decimal, int or float")),
     ],
 )
-def test_other_declarations_are_refused_with_what_is_allowed(declared, words):
-    """In one line that names the file."""
+def test_rows_sum_to_refuses_other_declarations_in_one_line(declaration, words):
+    """The line names the file and what is allowed."""
     with pytest.raises(ConfigurationError) as raised:
-        declare(declared)
+        declare(declaration)
     assert [word for word in ("bills/own_bill.py: ROWS_SUM_TO", *words) if word not in raised.value.message] == []
     assert "\n" not in raised.value.message
 
 
-def test_hash_changes_with_the_declaration_alone():
-    """The schemas that declare no sums have the hash of their JSON schema, as before."""
+def test_row_sums_change_the_schema_hash_but_not_the_prompt_hash():
+    """A schema without row sums has the hash of its JSON schema."""
     invoice = load("invoice")
     assert invoice.row_sums == (RowSum("line_items", "amount", "subtotal"),)
-    without = replace(invoice, row_sums=())
-    assert without.hash != invoice.hash
-    assert without.hash == digest(orjson.dumps(invoice.wire, option=orjson.OPT_SORT_KEYS))
-    assert without.prompt_hash("") == invoice.prompt_hash("")
+    no_sums = replace(invoice, row_sums=())
+    assert no_sums.hash != invoice.hash
+    assert no_sums.hash == digest(orjson.dumps(invoice.wire, option=orjson.OPT_SORT_KEYS))
+    assert no_sums.prompt_hash("") == invoice.prompt_hash("")

@@ -1,3 +1,5 @@
+"""tuning.py: a tuning is stored as JSON, compared by its protocol, and its ladder validated."""
+
 import re
 from datetime import UTC, datetime
 
@@ -22,8 +24,8 @@ def tuning(**values):
     )
 
 
-def test_tuning_survives_its_json_form_and_gives_each_field_its_threshold():
-    """A stored tuning is read back as it was; a field without a threshold of its own has the one of all others."""
+def test_tuning_round_trips_through_json_and_gives_field_thresholds():
+    """A field without a threshold has the threshold of all fields."""
     stored = tuning(
         ladder=Ladder(rule="formula", budgets=(1601, 6404)),
         climb_below={"total": 0.9},
@@ -45,22 +47,20 @@ def test_tuning_survives_its_json_form_and_gives_each_field_its_threshold():
         (tuning().model_dump_json().replace('"climb_below":{}', '"climb_below":{"total":1.5}'), "climb_below.total"),
     ],
 )
-def test_tuning_that_cannot_be_read_raises_one_line_that_names_the_place(body, place):
-    """A body that is not a tuning raises ValueError, in one line, with the place of the first error."""
+def test_parse_tuning_raises_one_line_that_names_the_invalid_field(body, place):
     with pytest.raises(ValueError, match=re.escape(place)) as raised:
         parse_tuning(body)
     assert "\n" not in str(raised.value)
 
 
-def test_protocols_that_differ_name_what_differs_in_words():
-    """The differences between two protocols are named; there are none between equal ones."""
+def test_differences_names_the_fields_that_differ():
     other = PROTOCOL.model_copy(update={"prompt_hash": "c3", "mode": "tools"})
     assert PROTOCOL.differences(other) == ["instructions or sampling", "mode"]
     assert PROTOCOL.differences(PROTOCOL.model_copy()) == []
 
 
-def test_ladder_of_shares_depends_on_the_image_and_one_of_budgets_does_not():
-    """Shares are of the image's own bill; budgets are the same for every image."""
+def test_limits_of_shares_depend_on_the_image_and_those_of_budgets_do_not():
+    """Shares are multiplied by the image's own bill; budgets are the same for every image."""
     assert Ladder(rule="qwen3", shares=(0.25, 1)).limits(1000) == (250, 1000)
     assert Ladder(rule="formula", budgets=(1601, 6404)).limits(1000) == (1601, 6404)
 
@@ -68,7 +68,7 @@ def test_ladder_of_shares_depends_on_the_image_and_one_of_budgets_does_not():
 @pytest.mark.parametrize(
     "rungs", [{}, {"budgets": (1,), "shares": (1,)}, {"budgets": (3202, 1601)}, {"shares": (1, 1.5)}]
 )
-def test_ladder_without_rising_rungs_of_one_kind_is_refused(rungs):
-    """A ladder has budgets or shares, not both, and they rise."""
+def test_ladder_without_rising_budgets_or_shares_is_refused(rungs):
+    """A ladder has budgets or shares, not both."""
     with pytest.raises(ValidationError):
         Ladder(rule="formula", **rungs)

@@ -1,4 +1,4 @@
-"""core/buckets/client.py, errors.py: Google's and Azure's servers where they differ from S3."""
+"""core/buckets/client.py, errors.py: where the servers of Google and Azure differ from S3."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +13,7 @@ AZURE = (
     '<?xml version="1.0"?><EnumerationResults><Blobs><Blob><Name>in/a.jpg</Name><Properties>'
     f"<Last-Modified>{TIME}</Last-Modified><Etag>0x8D1</Etag><Content-Length>7</Content-Length>"
     "<Content-Type>image/jpeg</Content-Type></Properties></Blob></Blobs><NextMarker/></EnumerationResults>"
-)  # without the quotes that the header has
+)  # the etag has no quotes here, unlike in the header
 GOOGLE = (
     '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>in/a.jpg</Key>'
     '<LastModified>2026-11-01T00:00:00.000Z</LastModified><ETag>"0x8D1"</ETag><Size>7</Size></Contents></ListBucketResult>'
@@ -21,20 +21,20 @@ GOOGLE = (
 
 
 class Cloud(BaseHTTPRequestHandler):
-    """One object, listed in the server's words; or a refusal."""
+    """A bucket with one object, listed in the server's format, or a refusal."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         status, listing = self.server.status, self.server.listing
         if "list" in self.path and "?" in self.path:
-            self._say(status, listing.encode())
+            self._reply(status, listing.encode())
         elif self.headers.get("If-Match", '"0x8D1"') != self.server.etag:
-            self._say(412, b"")
+            self._reply(412, b"")
         else:
-            self._say(status, b"picture")
+            self._reply(status, b"picture")
 
-    def _say(self, status, body):
+    def _reply(self, status, body):
         self.send_response(status)
         fields = {"ETag": self.server.etag, "Last-Modified": TIME, "x-ms-blob-type": "BlockBlob"}
         for name, value in (fields | {"Content-Length": str(len(body))}).items():
@@ -48,7 +48,7 @@ class Cloud(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """A cloud on the loopback address."""
+    """A cloud server on the loopback address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Cloud) as server:
         server.status, server.listing, server.etag = 200, "", '"0x8D1"'
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -60,22 +60,22 @@ def server():
 
 @pytest.fixture(params=["az", "gs"])
 def cloud(request, server, sign_in_to):
-    """The server as Azure or as Google, with a key in the environment; gives it and its source."""
+    """The server as Azure or Google, with a key in the environment, and its source."""
     server.listing = AZURE if request.param == "az" else GOOGLE
     sign_in_to(request.param, server.server_port)
     return server, f"{request.param}://bucket/in"
 
 
-def test_an_object_is_found_and_read_in_any_cloud(cloud):
-    """Its uri is its URL, its version the etag in quotes, whether the listing has them or not."""
+def test_object_is_listed_and_read_in_any_cloud(cloud):
+    """Its uri is its URL; its version is the etag in quotes, with or without quotes in the listing."""
     _, source = cloud
     (found,) = scan(source)
     assert (found.uri, found.size, found.version) == (f"{source}/a.jpg", 7, '"0x8D1"')
     assert create_store(source).read(found) == b"picture"
 
 
-def test_an_object_that_changed_is_noticed_in_any_cloud(cloud):
-    """By the condition of the request."""
+def test_changed_object_is_refused_in_any_cloud(cloud):
+    """The read request has the etag as a condition."""
     server, source = cloud
     (found,) = scan(source)
     server.etag = '"0x8D2"'
@@ -84,15 +84,14 @@ def test_an_object_that_changed_is_noticed_in_any_cloud(cloud):
     assert raised.value.kind == "changed"
 
 
-def test_who_may_not_list_is_told_the_cloud_s_own_permission(cloud):
-    """Each has its own name for it."""
+def test_refused_listing_names_the_clouds_permission(cloud):
     server, source = cloud
     server.status, server.listing = 403, "<Error><Code>AccessDenied</Code></Error>"
     with pytest.raises(ConfigurationError, match=r"may not be listed \(AccessDenied\): the key needs [sS]torage"):
         scan(source)
 
 
-def test_a_bucket_that_does_not_exist_is_refused_in_any_cloud(cloud):
+def test_missing_bucket_is_refused_in_any_cloud(cloud):
     """Azure calls it a container."""
     server, source = cloud
     code = "ContainerNotFound" if source.startswith("az") else "NoSuchBucket"
